@@ -1,0 +1,47 @@
+//! The chain: each event's link is a hash over the link before it and its own entry.
+//!
+//! The entry holds the digest of the payload, not the payload, so that the chain can still be
+//! checked when a payload was redacted. The salt before each payload makes its digest say nothing
+//! about it then.
+
+use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
+use std::sync::LazyLock;
+
+use crate::event::Digest;
+
+/// Context of payload digests, for BLAKE3's `derive_key` mode.
+pub const PAYLOAD_CONTEXT: &str = "annals 2026-11-20 v1 payload";
+
+/// Context of links, for BLAKE3's `derive_key` mode.
+pub const LINK_CONTEXT: &str = "annals 2026-11-20 v1 link";
+
+static PAYLOAD_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(PAYLOAD_CONTEXT));
+static LINK_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(LINK_CONTEXT));
+
+fn derive(key: &ContextKey, parts: &[&[u8]]) -> Digest {
+    let mut hasher = Hasher::new_from_context_key(key);
+    for part in parts {
+        hasher.update(part);
+    }
+    Digest::from_bytes(*hasher.finalize().as_bytes())
+}
+
+/// The digest of a payload cell: salt, then payload bytes.
+pub fn payload_digest(cell: &[u8]) -> Digest {
+    derive(&PAYLOAD_KEY, &[cell])
+}
+
+/// The link of an event: over its leaf, which is the link before it, then the bytes of its entry.
+/// Before the first event stands [`Digest::ZERO`].
+///
+/// ```
+/// use annals::chain::{LINK_CONTEXT, link};
+/// use annals::Digest;
+///
+/// let leaf = [Digest::ZERO.bytes().as_slice(), b"entry"].concat();
+/// assert_eq!(link(&Digest::ZERO, b"entry").bytes(), &blake3::derive_key(LINK_CONTEXT, &leaf));
+/// ```
+pub fn link(previous: &Digest, entry: &[u8]) -> Digest {
+    derive(&LINK_KEY, &[previous.bytes(), entry])
+}

@@ -1,0 +1,53 @@
+//! Bytes on disk: bincode 2 in its standard configuration (little endian, varints), with a limit.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{Decode, Encode};
+
+use crate::limits::DECODE_BYTES_MAX;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<DECODE_BYTES_MAX>> =
+    bincode::config::standard().with_limit::<DECODE_BYTES_MAX>();
+
+/// A value that cannot be encoded.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot be encoded: {0}")]
+pub struct EncodeError(#[from] bincode::error::EncodeError);
+
+/// Bytes that are not what they should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// They do not decode.
+    #[error("does not decode: {0}")]
+    Malformed(#[from] bincode::error::DecodeError),
+    /// There are bytes left over.
+    #[error("{0} bytes follow its end")]
+    Trailing(usize),
+    /// The value encodes to other bytes: bincode accepts longer varints than needed, and unsorted
+    /// or repeated keys; the log does not.
+    #[error("is not the encoding of its own value")]
+    NotCanonical,
+}
+
+/// Appends the encoding of `value` to `bytes`.
+pub(crate) fn encode<T: Encode>(value: &T, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
+    bincode::encode_into_std_write(value, bytes, CONFIG)?;
+    Ok(())
+}
+
+/// Reads a value that takes up all of `bytes`.
+pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (value, used) = bincode::decode_from_slice(bytes, CONFIG)?;
+    match bytes.len() - used {
+        0 => Ok(value),
+        left => Err(DecodeError::Trailing(left)),
+    }
+}
+
+/// Reads a value that takes up all of `bytes` and encodes to nothing else.
+pub(crate) fn decode_canonical<T: Encode + Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let value: T = decode(bytes)?;
+    let mut again = Vec::with_capacity(bytes.len());
+    encode(&value, &mut again).map_err(|_| DecodeError::NotCanonical)?;
+    if again == bytes { Ok(value) } else { Err(DecodeError::NotCanonical) }
+}

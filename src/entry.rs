@@ -1,0 +1,71 @@
+//! The entry: what the log says of an event apart from its payload, and what is chained.
+
+use bincode::{Decode, Encode};
+
+use crate::encoding::{self, DecodeError, EncodeError};
+use crate::event::{Digest, EventId, Seq, SessionId, Timestamp};
+
+/// Version of the log format that is written. It never decreases along a log, and alone selects
+/// the algorithms.
+pub const FORMAT: u8 = 1;
+
+/// Payload bytes that are bincode and nothing else.
+pub const ENCODING_PLAIN: u8 = 0;
+
+/// An entry of format 1. The order of the fields is the order on disk.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Entry {
+    /// [`FORMAT`].
+    pub format: u8,
+    /// Place in the log.
+    pub seq: u64,
+    /// Id of the event.
+    pub event_id: EventId,
+    /// Code of its kind.
+    pub kind: u16,
+    /// Version of that kind's payload.
+    pub kind_version: u8,
+    /// Session that it belongs to.
+    pub session: Option<SessionId>,
+    /// When it happened, by the producer's clock.
+    pub occurred_at: Option<Timestamp>,
+    /// When it was sealed, by the writer's clock.
+    pub recorded_at: Timestamp,
+    /// Id of the key that submitted it; absent for callers within the process.
+    pub principal: Option<EventId>,
+    /// How the payload's bytes are stored: [`ENCODING_PLAIN`].
+    pub encoding: u8,
+    /// Digest of the payload cell: salt, then bytes.
+    pub payload_digest: Digest,
+}
+
+impl Entry {
+    /// Appends the entry's bytes to `bytes`.
+    ///
+    /// # Errors
+    /// None in practice: bincode's interface can report one.
+    pub fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
+        encoding::encode(self, bytes)
+    }
+
+    /// Reads an entry that is all of `bytes`.
+    ///
+    /// # Errors
+    /// If the bytes are not one whole entry.
+    pub fn decode(bytes: &[u8]) -> Result<Entry, DecodeError> {
+        encoding::decode(bytes)
+    }
+
+    /// Reads an entry that is all of `bytes` and has no other encoding.
+    ///
+    /// # Errors
+    /// If the bytes are not one whole entry, or not its own encoding.
+    pub fn decode_canonical(bytes: &[u8]) -> Result<Entry, DecodeError> {
+        encoding::decode_canonical(bytes)
+    }
+
+    /// Its place as a [`Seq`].
+    pub fn seq(&self) -> Seq {
+        Seq::new(self.seq)
+    }
+}

@@ -1,0 +1,270 @@
+//! What every draft is held against before it is encoded.
+
+use super::id::{IdError, Timestamp};
+use super::json_text::{Attributes, Json, JsonTextError};
+use super::payload::SubjectKind;
+use super::{Draft, Event, Kind};
+use crate::limits::ITEMS_MAX;
+
+/// A field with a value that cannot be recorded.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{kind}: field `{field}` {problem}", kind = kind.name())]
+pub struct InvalidField {
+    /// The event's kind.
+    pub kind: Kind,
+    /// The field, as in the JSON form.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a field.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// It must be there.
+    #[error("is missing")]
+    Missing,
+    /// It must not be empty.
+    #[error("is empty")]
+    Empty,
+    /// It cannot be an id.
+    #[error("cannot be used: {0}")]
+    Id(#[from] IdError),
+    /// It must be between 0 and 1.
+    #[error("is {0}, not between 0 and 1")]
+    NotAFraction(f64),
+    /// It is infinite or not a number.
+    #[error("is {0}, not a finite number")]
+    NotFinite(f64),
+    /// SQLite's integers end at 2^63 - 1.
+    #[error("is {0}, more than 9223372036854775807")]
+    TooLarge(u64),
+    /// It is outside the years that SQLite can read.
+    #[error("is not between the years 1 and 9999")]
+    TimeRange,
+    /// It has too many items.
+    #[error("has {items} items, more than {ITEMS_MAX}")]
+    TooManyItems {
+        /// How many it has.
+        items: usize,
+    },
+    /// It is not JSON, or nested too deep.
+    #[error("cannot be used: {0}")]
+    Json(#[from] JsonTextError),
+    /// Two fields say the same thing.
+    #[error("excludes `{0}`: give one of them")]
+    Excludes(&'static str),
+}
+
+/// Collects the first problem, so that the checks below read as a list.
+struct Checker {
+    kind: Kind,
+}
+
+type Checked = Result<(), InvalidField>;
+
+impl Checker {
+    fn problem(&self, field: impl Into<String>, problem: impl Into<Problem>) -> InvalidField {
+        InvalidField { kind: self.kind, field: field.into(), problem: problem.into() }
+    }
+
+    fn id(&self, field: &str, checked: Result<(), IdError>) -> Checked {
+        checked.map_err(|error| match error {
+            IdError::Empty => self.problem(field, Problem::Missing),
+            error => self.problem(field, error),
+        })
+    }
+
+    fn filled(&self, field: &str, text: &str) -> Checked {
+        if text.is_empty() { Err(self.problem(field, Problem::Empty)) } else { Ok(()) }
+    }
+
+    fn finite(&self, field: &str, number: Option<f64>) -> Checked {
+        match number {
+            Some(number) if !number.is_finite() => Err(self.problem(field, Problem::NotFinite(number))),
+            _ => Ok(()),
+        }
+    }
+
+    fn fraction(&self, field: &str, number: Option<f64>) -> Checked {
+        self.finite(field, number)?;
+        match number {
+            Some(number) if !(0.0..=1.0).contains(&number) => {
+                Err(self.problem(field, Problem::NotAFraction(number)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&self, field: &str, number: Option<u64>) -> Checked {
+        match number {
+            Some(number) if i64::try_from(number).is_err() => {
+                Err(self.problem(field, Problem::TooLarge(number)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn items(&self, field: &str, items: usize) -> Checked {
+        if items > ITEMS_MAX { Err(self.problem(field, Problem::TooManyItems { items })) } else { Ok(()) }
+    }
+
+    fn json(&self, field: &str, json: Option<&Json>) -> Checked {
+        match json.map(Json::check) {
+            Some(Err(error)) => Err(self.problem(field, error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn attributes(&self, field: &str, attributes: &Attributes) -> Checked {
+        self.items(field, attributes.len())?;
+        attributes.iter().try_for_each(|(name, json)| self.json(&format!("{field}.{name}"), Some(json)))
+    }
+}
+
+impl Draft {
+    /// Whether it can be recorded; ids that Annals makes may still be absent.
+    ///
+    /// # Errors
+    /// Names the first field that is wrong, and how.
+    pub fn check(&self) -> Result<(), InvalidField> {
+        let check = Checker { kind: self.event.kind() };
+        match &self.session {
+            Some(session) => check.id("session", session.check())?,
+            None if self.event.kind().needs_session() => {
+                return Err(check.problem("session", Problem::Missing));
+            }
+            None => {}
+        }
+        if self.at.is_some_and(|at: Timestamp| !at.in_range()) {
+            return Err(check.problem("at", Problem::TimeRange));
+        }
+        self.event.check(&check)
+    }
+}
+
+impl Event {
+    fn check(&self, check: &Checker) -> Checked {
+        match self {
+            Event::SessionStarted(e) => {
+                if let Some(parent) = &e.parent_session {
+                    check.id("parent_session", parent.check())?;
+                }
+                check.items("labels", e.labels.len())?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::SessionUpdated(e) => {
+                check.fraction("progress", e.progress)?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::SessionEnded(e) => {
+                check.items("scores", e.scores.len())?;
+                for (name, score) in &e.scores {
+                    check.finite(&format!("scores.{name}"), Some(*score))?;
+                }
+                check.count("tokens_input", e.tokens_input)?;
+                check.count("tokens_output", e.tokens_output)?;
+                check.finite("cost_usd", e.cost_usd)?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::StepStarted(e) => {
+                check.id("step", e.step.check())?;
+                if let Some(parent) = &e.parent_step {
+                    check.id("parent_step", parent.check())?;
+                }
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::StepEnded(e) => {
+                check.id("step", e.step.check())?;
+                check.fraction("confidence", e.confidence)?;
+                check.count("tokens_input", e.tokens_input)?;
+                check.count("tokens_output", e.tokens_output)?;
+                check.finite("cost_usd", e.cost_usd)?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::DecisionMade(e) => {
+                if !e.decision.is_absent() {
+                    check.id("decision", e.decision.check())?;
+                }
+                if let Some(step) = &e.step {
+                    check.id("step", step.check())?;
+                }
+                check.items("options_considered", e.options_considered.len())?;
+                for (place, option) in e.options_considered.iter().enumerate() {
+                    let field = format!("options_considered[{place}]");
+                    check.finite(&format!("{field}.score"), option.score)?;
+                    check.attributes(&field, &option.attributes)?;
+                }
+                check.items("chosen_options", e.chosen_options.len())?;
+                if e.chosen_option.is_some() && !e.chosen_options.is_empty() {
+                    return Err(check.problem("chosen_option", Problem::Excludes("chosen_options")));
+                }
+                check.fraction("confidence", e.confidence)?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::FindingRaised(e) => {
+                if !e.finding.is_absent() {
+                    check.id("finding", e.finding.check())?;
+                }
+                if let Some(step) = &e.step {
+                    check.id("step", step.check())?;
+                }
+                check.fraction("confidence", e.confidence)?;
+                check.json("evidence", e.evidence.as_ref())?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::FindingUpdated(e) => {
+                check.id("finding", e.finding.check())?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::ReviewRecorded(e) => {
+                if !e.review.is_absent() {
+                    check.id("review", e.review.check())?;
+                }
+                check.filled("actor", &e.actor)?;
+                if e.subject_id.is_none() && e.subject_kind != SubjectKind::Session {
+                    return Err(check.problem("subject_id", Problem::Missing));
+                }
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::ArtifactAttached(e) => {
+                if let Some(step) = &e.step {
+                    check.id("step", step.check())?;
+                }
+                check.count("position", e.position)?;
+                check.count("size", e.size)?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::MetricRecorded(e) => {
+                check.filled("name", &e.name)?;
+                check.finite("value", Some(e.value))?;
+                check.items("labels", e.labels.len())?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::NoteLogged(e) => {
+                if let Some(step) = &e.step {
+                    check.id("step", step.check())?;
+                }
+                check.json("data", e.data.as_ref())?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::ActionRecorded(e) => {
+                check.filled("actor.id", &e.actor.id)?;
+                check.filled("action", &e.action)?;
+                if let Some(changes) = &e.changes {
+                    check.json("changes.before", changes.before.as_ref())?;
+                    check.json("changes.after", changes.after.as_ref())?;
+                }
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::Custom(e) => {
+                check.filled("name", &e.name)?;
+                check.json("data", e.data.as_ref())?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::LogCreated(_) | Event::EventsLost(_) | Event::ProjectionSkipped(_) => Ok(()),
+            Event::PayloadRedacted(e) => check.items("seqs", e.seqs.len()),
+        }
+    }
+}

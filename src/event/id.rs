@@ -1,0 +1,380 @@
+//! The numbers and ids that are written to disk, each a type of its own.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bincode::{Decode, Encode};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::limits::{ID_BYTES_MAX, SESSION_ID_BYTES_MAX};
+
+/// Position of an event in the log: 1, 2, 3 … without gaps.
+///
+/// [`Seq::ZERO`] is the position before the first event, and so the size of an empty log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Seq(u64);
+
+impl Seq {
+    /// Before the first event.
+    pub const ZERO: Seq = Seq(0);
+    /// The first event, `log.created`.
+    pub const FIRST: Seq = Seq(1);
+
+    /// The position with this number.
+    pub const fn new(number: u64) -> Seq {
+        Seq(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The position after this one.
+    pub const fn next(self) -> Seq {
+        Seq(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Seq {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Seq, Self::Err> {
+        text.parse().map(Seq)
+    }
+}
+
+/// A time in microseconds since the Unix epoch, UTC: the unit of every time in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// 0001-01-01 and 9999-12-31, what SQLite's date functions can read.
+    const RANGE_US: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+
+    /// The time with this many microseconds since the Unix epoch.
+    pub const fn from_micros(micros: i64) -> Timestamp {
+        Timestamp(micros)
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Now, by the system's clock.
+    pub fn now() -> Timestamp {
+        Timestamp(Utc::now().timestamp_micros())
+    }
+
+    /// Whether SQLite's date functions can read it: from the year 1 to the year 9999.
+    pub fn in_range(self) -> bool {
+        Timestamp::RANGE_US.contains(&self.0)
+    }
+
+    fn utc(self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_micros(self.0)
+    }
+
+    /// SQLite's own form, as in the read tables: `2026-11-20 12:00:00.000000`.
+    pub fn to_sql(self) -> String {
+        match self.utc() {
+            Some(time) => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string(),
+            None => format!("{} us", self.0),
+        }
+    }
+
+    /// Reads what [`Timestamp::to_sql`] wrote.
+    pub fn from_sql(text: &str) -> Option<Timestamp> {
+        let time = chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok()?;
+        Some(Timestamp(time.and_utc().timestamp_micros()))
+    }
+}
+
+/// RFC 3339 with microseconds, as in the JSON form: `2026-11-20T12:00:00.000000Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.utc() {
+            Some(time) => f.write_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true)),
+            None => write!(f, "{} us", self.0),
+        }
+    }
+}
+
+/// Reads RFC 3339 with any offset; digits beyond the microsecond are below the log's unit.
+impl FromStr for Timestamp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Timestamp, String> {
+        let time = DateTime::parse_from_rfc3339(text)
+            .map_err(|error| format!("`{text}` is not a time like 2026-11-20T12:00:00.000000Z ({error})"))?;
+        let time = Timestamp(time.timestamp_micros());
+        if time.in_range() { Ok(time) } else { Err(format!("`{text}` is not between the years 1 and 9999")) }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Id of an event, and the key that makes sending it twice harmless: a UUID, version 7 where
+/// Annals makes it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct EventId([u8; 16]);
+
+impl EventId {
+    /// The id with these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> EventId {
+        EventId(bytes)
+    }
+
+    /// Its bytes, as in the log.
+    pub const fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// A fresh UUIDv7: the system's clock, then random bits.
+    pub fn generate() -> EventId {
+        EventId(uuid::Uuid::now_v7().into_bytes())
+    }
+
+    /// The UUIDv5 of a name. Importers make ids from a source's name and a position in it, so that
+    /// a second import adds nothing; never make one from the content of an event.
+    pub fn from_name(name: &str) -> EventId {
+        /// UUIDv5 of the URL namespace and `annals:event-names`.
+        const NAMESPACE: uuid::Uuid = uuid::uuid!("01d409b9-2306-5182-94d0-a1fc87d9b1a9");
+        EventId(uuid::Uuid::new_v5(&NAMESPACE, name.as_bytes()).into_bytes())
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        uuid::Uuid::from_bytes(self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EventId({self})")
+    }
+}
+
+impl FromStr for EventId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<EventId, String> {
+        let id = uuid::Uuid::try_parse(text).map_err(|error| format!("`{text}` is not a UUID ({error})"))?;
+        Ok(EventId(id.into_bytes()))
+    }
+}
+
+impl Serialize for EventId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<EventId, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// 32 bytes of a hash, BLAKE3 unless the name says otherwise; 64 hexadecimal digits in JSON and in the read tables.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// 32 zero bytes: the link before the first event.
+    pub const ZERO: Digest = Digest([0; 32]);
+
+    /// The digest with these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Digest {
+        Digest(bytes)
+    }
+
+    /// Its bytes, as in the log.
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Plain BLAKE3 of some content, by which two runs are compared and artifacts are named.
+    pub fn of(content: impl AsRef<[u8]>) -> Digest {
+        Digest(*blake3::hash(content.as_ref()).as_bytes())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl FromStr for Digest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Digest, String> {
+        let hash = blake3::Hash::from_hex(text)
+            .map_err(|_| format!("`{text}` is not a digest, 64 hexadecimal digits"))?;
+        Ok(Digest(*hash.as_bytes()))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A session id that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdError {
+    /// It has no characters.
+    #[error("an id must not be empty")]
+    Empty,
+    /// It has more bytes than an id may have.
+    #[error("an id has at most {max} bytes, this one has {bytes}")]
+    TooLong {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The longest allowed.
+        max: usize,
+    },
+    /// It has a control character, which would garble terminals and logs.
+    #[error("an id must not have control characters, this one has U+{0:04X}")]
+    Control(u32),
+}
+
+fn check_id(id: &str, max: usize) -> Result<(), IdError> {
+    if id.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if id.len() > max {
+        return Err(IdError::TooLong { bytes: id.len(), max });
+    }
+    match id.chars().find(|c| c.is_control()) {
+        Some(c) => Err(IdError::Control(c as u32)),
+        None => Ok(()),
+    }
+}
+
+macro_rules! text_ids {
+    ($($(#[$doc:meta])* $name:ident, at most $max:expr;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// The default is the empty id: absent. An event with an absent id is given one when it is
+        /// appended, or refused where its kind demands the producer's own.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The producer's own id.
+            ///
+            /// # Errors
+            /// If it is empty, too long, or has control characters.
+            pub fn new(id: impl Into<String>) -> Result<$name, IdError> {
+                let id = id.into();
+                check_id(&id, $max)?;
+                Ok($name(id))
+            }
+
+            /// A fresh id: the text of a UUIDv7.
+            pub fn generate() -> $name {
+                $name(uuid::Uuid::now_v7().to_string())
+            }
+
+            /// Its text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// Whether it is absent.
+            pub fn is_absent(&self) -> bool {
+                self.0.is_empty()
+            }
+
+            pub(crate) fn check(&self) -> Result<(), IdError> {
+                check_id(&self.0, $max)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<$name, IdError> {
+                $name::new(text)
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = IdError;
+
+            fn try_from(text: &str) -> Result<$name, IdError> {
+                $name::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<$name, IdError> {
+                $name::new(text)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                $name::new(String::deserialize(deserializer)?).map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+text_ids! {
+    /// Id of a session. It stays when payloads are redacted, so it must not be personal data.
+    SessionId, at most SESSION_ID_BYTES_MAX;
+    /// Id of a step, unique within its session.
+    StepId, at most ID_BYTES_MAX;
+    /// Id of a decision, unique within its session.
+    DecisionId, at most ID_BYTES_MAX;
+    /// Id of a finding, unique within its session.
+    FindingId, at most ID_BYTES_MAX;
+    /// Id of a review.
+    ReviewId, at most ID_BYTES_MAX;
+}

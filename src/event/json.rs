@@ -1,0 +1,359 @@
+//! The JSON form of events: one object an event, `{"type": …, "id"?, "session"?, "at"?, fields}`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::de::value::MapDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::check::InvalidField;
+use super::id::{EventId, SessionId, Timestamp};
+use super::json_text::{Json, JsonTextError, check_depth};
+use super::payload::{
+    ActionRecorded, ArtifactAttached, Custom, DecisionMade, FindingRaised, FindingUpdated, MetricRecorded,
+    NoteLogged, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded, StepStarted,
+};
+use super::{Content, Draft, Event, Kind, Recorded};
+
+/// An event in JSON that cannot be recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JsonEventError {
+    /// It is not a JSON object; the reason names the column.
+    #[error("not a JSON object: {0}")]
+    Syntax(String),
+    /// It nests deeper than readers can follow.
+    #[error(transparent)]
+    TooDeep(#[from] JsonTextError),
+    /// A field stands twice.
+    #[error("field `{0}` stands twice")]
+    Duplicate(String),
+    /// A field that every event has is wrong or missing.
+    #[error("field `{field}`: {reason}")]
+    Envelope {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such type of event.
+    #[error("field `type`: `{name}` is no type of event; there are {}", known_types())]
+    UnknownType {
+        /// What it says.
+        name: String,
+    },
+    /// Only Annals itself writes this type of event.
+    #[error("field `type`: only Annals itself writes `{0}`")]
+    Reserved(&'static str),
+    /// A field of the event's own is wrong or missing.
+    #[error("{kind}: field `{field}`: {reason}", kind = kind.name())]
+    Field {
+        /// The event's kind.
+        kind: Kind,
+        /// The field, as a path where it is inside another.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A field has the right form and a value that cannot be recorded.
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+}
+
+fn known_types() -> String {
+    let names: Vec<_> = Kind::ALL.iter().filter(|kind| !kind.is_reserved()).map(|kind| kind.name()).collect();
+    names.join(", ")
+}
+
+/// An object's fields in the order in which they were sent, values as their text.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
+        struct FieldsVisitor;
+
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn parse(text: &'a str) -> Result<Fields<'a>, JsonEventError> {
+        let fields: Fields<'a> =
+            serde_json::from_str(text).map_err(|error| JsonEventError::Syntax(error.to_string()))?;
+        let mut names: Vec<_> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(JsonEventError::Duplicate(pair[0].to_owned())),
+            None => Ok(fields),
+        }
+    }
+
+    /// Takes a field out; `null` is the same as absent.
+    fn take(&mut self, name: &str) -> Option<&'a RawValue> {
+        let place = self.0.iter().position(|(field, _)| field == name)?;
+        let (_, value) = self.0.swap_remove(place);
+        (value.get() != "null").then_some(value)
+    }
+
+    fn take_as<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<Option<T>, JsonEventError> {
+        self.take(name)
+            .map(|value| {
+                T::deserialize(value)
+                    .map_err(|error| JsonEventError::Envelope { field: name, reason: reason(&error) })
+            })
+            .transpose()
+    }
+}
+
+/// An error of `serde_json` without the position, which would be one within the field.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+/// Reads an event from its JSON form, and checks it.
+///
+/// Fields that its type does not know are kept under `attributes`: those of an object within it by
+/// their path (`context.region`).
+///
+/// # Errors
+/// Names the field, and what is wrong with it.
+///
+/// ```
+/// let draft = annals::parse_draft(r#"{"type": "step.started", "session": "s", "step": "1", "shard": 7}"#)?;
+/// assert_eq!(draft.event.kind().name(), "step.started");
+/// assert!(annals::parse_draft(r#"{"type": "step.started", "session": "s"}"#).is_err());
+/// # Ok::<(), annals::JsonEventError>(())
+/// ```
+pub fn parse_draft(text: &str) -> Result<Draft, JsonEventError> {
+    check_depth(text)?;
+    let mut fields = Fields::parse(text)?;
+    let name: String = fields
+        .take_as("type")?
+        .ok_or_else(|| JsonEventError::Envelope { field: "type", reason: "is missing".to_owned() })?;
+    let kind = Kind::from_name(&name).ok_or(JsonEventError::UnknownType { name })?;
+    let id: Option<EventId> = fields.take_as("id")?;
+    let session: Option<SessionId> = fields.take_as("session")?;
+    let at: Option<Timestamp> = fields.take_as("at")?;
+    let event = parse_event(kind, fields)?;
+    let draft = Draft { id, session, at, event };
+    draft.check()?;
+    Ok(draft)
+}
+
+fn parse_event(kind: Kind, fields: Fields<'_>) -> Result<Event, JsonEventError> {
+    macro_rules! by_kind {
+        ($($name:ident),*) => {
+            match kind {
+                $( Kind::$name => parse_payload::<$name>(kind, fields, $name::FIELDS, $name::NESTED)
+                    .map(Event::$name), )*
+                Kind::LogCreated | Kind::EventsLost | Kind::PayloadRedacted | Kind::ProjectionSkipped => {
+                    Err(JsonEventError::Reserved(kind.name()))
+                }
+            }
+        };
+    }
+    by_kind!(
+        SessionStarted,
+        SessionUpdated,
+        SessionEnded,
+        StepStarted,
+        StepEnded,
+        DecisionMade,
+        FindingRaised,
+        FindingUpdated,
+        ReviewRecorded,
+        ArtifactAttached,
+        MetricRecorded,
+        NoteLogged,
+        ActionRecorded,
+        Custom
+    )
+}
+
+fn parse_payload<T: DeserializeOwned>(
+    kind: Kind,
+    mut fields: Fields<'_>,
+    known: &[&str],
+    nested: &[(&str, &[&str])],
+) -> Result<T, JsonEventError> {
+    let mut attributes: BTreeMap<String, Json> = match fields.take("attributes") {
+        Some(value) => parse_at(kind, "attributes", value)?,
+        None => BTreeMap::new(),
+    };
+    let mut keep = |name: String, value: &RawValue| -> Result<(), JsonEventError> {
+        let value: Json = parse_at(kind, &name, value)?;
+        match attributes.insert(name.clone(), value) {
+            Some(_) => Err(JsonEventError::Duplicate(format!("attributes.{name}"))),
+            None => Ok(()),
+        }
+    };
+    // Objects within the event, taken apart: their texts must outlive the deserializer below.
+    let mut rebuilt: Vec<(String, Box<RawValue>)> = Vec::new();
+    let mut flat: Vec<(String, &RawValue)> = Vec::new();
+    for (name, value) in fields.0 {
+        if !known.contains(&name.as_str()) {
+            keep(name, value)?;
+            continue;
+        }
+        if value.get() == "null" {
+            continue;
+        }
+        match nested.iter().find(|(object, _)| *object == name) {
+            Some((_, inner_known)) if value.get().starts_with('{') => {
+                let inner = Fields::parse(value.get())?;
+                let (inner, unknown): (Vec<_>, Vec<_>) =
+                    inner.0.into_iter().partition(|(field, _)| inner_known.contains(&field.as_str()));
+                for (field, value) in unknown {
+                    keep(format!("{name}.{field}"), value)?;
+                }
+                let inner: BTreeMap<_, _> =
+                    inner.into_iter().filter(|(_, value)| value.get() != "null").collect();
+                let object = serde_json::value::to_raw_value(&inner)
+                    .map_err(|error| field_error(kind, &name, &error))?;
+                rebuilt.push((name, object));
+            }
+            _ => flat.push((name, value)),
+        }
+    }
+    let attributes = (!attributes.is_empty())
+        .then(|| serde_json::value::to_raw_value(&attributes))
+        .transpose()
+        .map_err(|error| field_error(kind, "attributes", &error))?;
+    let pairs = flat
+        .iter()
+        .map(|(name, value)| (name.as_str(), *value))
+        .chain(rebuilt.iter().map(|(name, value)| (name.as_str(), value.as_ref())))
+        .chain(attributes.iter().map(|value| ("attributes", value.as_ref())));
+    serde_path_to_error::deserialize(MapDeserializer::<_, serde_json::Error>::new(pairs)).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        match missing_field(&error) {
+            Some(field) => JsonEventError::Field { kind, field, reason: "is missing".to_owned() },
+            None => field_error(kind, &path, &error),
+        }
+    })
+}
+
+fn parse_at<T: DeserializeOwned>(kind: Kind, field: &str, value: &RawValue) -> Result<T, JsonEventError> {
+    T::deserialize(value).map_err(|error| field_error(kind, field, &error))
+}
+
+fn field_error(kind: Kind, field: &str, error: &serde_json::Error) -> JsonEventError {
+    JsonEventError::Field { kind, field: field.to_owned(), reason: reason(error) }
+}
+
+/// The field that serde says is missing: at the top of an event its path is that of the event.
+fn missing_field(error: &serde_json::Error) -> Option<String> {
+    let text = reason(error);
+    Some(text.strip_prefix("missing field `")?.strip_suffix('`')?.to_owned())
+}
+
+/// Writes a member of a JSON object, with a comma before all but the first.
+fn write_member(json: &mut String, name: &str, value: &str) {
+    if json.len() > 1 {
+        json.push(',');
+    }
+    // Writing to a String cannot fail.
+    let _ = write!(json, "\"{name}\":{value}");
+}
+
+/// The parts of an event's JSON form that every kind has.
+fn write_envelope(
+    json: &mut String,
+    kind: &str,
+    id: Option<EventId>,
+    session: Option<&SessionId>,
+    at: Option<Timestamp>,
+) {
+    write_member(json, "type", Json::text(kind).as_str());
+    if let Some(id) = id {
+        write_member(json, "id", Json::text(&id.to_string()).as_str());
+    }
+    if let Some(session) = session {
+        write_member(json, "session", Json::text(session.as_str()).as_str());
+    }
+    if let Some(at) = at {
+        write_member(json, "at", Json::text(&at.to_string()).as_str());
+    }
+}
+
+fn write_fields(json: &mut String, event: &Event) -> Result<(), serde_json::Error> {
+    let fields = event.fields()?;
+    if let Some(inner) = fields.strip_prefix('{').and_then(|fields| fields.strip_suffix('}'))
+        && !inner.is_empty()
+    {
+        json.push(',');
+        json.push_str(inner);
+    }
+    Ok(())
+}
+
+/// The JSON form of an event that [`parse_draft`] reads again.
+pub(crate) fn write_event(
+    id: EventId,
+    session: Option<&SessionId>,
+    at: Option<Timestamp>,
+    event: &Event,
+) -> Result<String, serde_json::Error> {
+    let mut json = String::from("{");
+    write_envelope(&mut json, event.kind().name(), Some(id), session, at);
+    write_fields(&mut json, event)?;
+    json.push('}');
+    Ok(json)
+}
+
+/// The JSON form of a recorded event, whatever its content is.
+pub(super) fn write_recorded(recorded: &Recorded) -> String {
+    let mut json = String::from("{");
+    write_member(&mut json, "seq", &recorded.seq.to_string());
+    write_envelope(
+        &mut json,
+        &recorded.kind_name(),
+        Some(recorded.event_id),
+        recorded.session.as_ref(),
+        recorded.occurred_at,
+    );
+    write_member(&mut json, "recorded_at", Json::text(&recorded.recorded_at.to_string()).as_str());
+    if let Some(principal) = recorded.principal {
+        write_member(&mut json, "principal", Json::text(&principal.to_string()).as_str());
+    }
+    match &recorded.content {
+        Content::Event(event) => {
+            if let Err(error) = write_fields(&mut json, event) {
+                write_member(&mut json, "unreadable", Json::text(&error.to_string()).as_str());
+            }
+        }
+        Content::Redacted => write_member(&mut json, "redacted", "true"),
+        Content::Raw(bytes) => {
+            let mut hex = String::with_capacity(2 * bytes.len());
+            for byte in bytes {
+                let _ = write!(hex, "{byte:02x}");
+            }
+            write_member(&mut json, "raw", Json::text(&hex).as_str());
+        }
+    }
+    json.push('}');
+    json
+}

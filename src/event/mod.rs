@@ -1,0 +1,329 @@
+//! What is recorded: kinds of events, their payloads and their JSON form.
+//!
+//! Everything here is pure: it knows neither SQLite nor threads nor the clock, but for the
+//! functions named `generate` and `now`.
+
+mod check;
+mod id;
+mod json;
+mod json_text;
+mod payload;
+
+pub use check::{InvalidField, Problem};
+pub use id::{DecisionId, Digest, EventId, FindingId, IdError, ReviewId, Seq, SessionId, StepId, Timestamp};
+pub use json::{JsonEventError, parse_draft};
+pub use json_text::{Attributes, Json, JsonTextError};
+pub use payload::{
+    ActionOutcome, ActionRecorded, Actor, ArtifactAttached, Changes, ConsideredOption, Continues, Correction,
+    Custom, DecisionMade, EventsLost, FindingRaised, FindingStatus, FindingUpdated, LogCreated,
+    MetricRecorded, NoteLogged, Outcome, PayloadRedacted, ProjectionSkipped, RequestContext, ReviewRecorded,
+    SessionEnd, SessionEnded, SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded,
+    StepKind, StepStarted, SubjectKind, Verdict,
+};
+
+pub(crate) use json::write_event;
+
+use crate::encoding::{self, DecodeError};
+
+/// Lists the kinds: name of the payload and of the variant, code on disk, name in JSON.
+macro_rules! kinds {
+    ($( $name:ident = $code:literal, $text:literal; )*) => {
+        /// What an event is: its code on disk and its name in JSON never change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Kind {
+            $(
+                #[doc = concat!("`", $text, "`, code ", stringify!($code), ".")]
+                $name,
+            )*
+        }
+
+        impl Kind {
+            /// Every kind, by code.
+            pub const ALL: &[Kind] = &[ $( Kind::$name, )* ];
+
+            /// The code on disk.
+            pub const fn code(self) -> u16 {
+                match self { $( Kind::$name => $code, )* }
+            }
+
+            /// The name in JSON: the value of `type`.
+            pub const fn name(self) -> &'static str {
+                match self { $( Kind::$name => $text, )* }
+            }
+        }
+
+        /// What an event says: one variant for each [`Kind`].
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum Event {
+            $(
+                #[doc = concat!("`", $text, "`.")]
+                $name($name),
+            )*
+        }
+
+        impl Event {
+            /// What it is.
+            pub const fn kind(&self) -> Kind {
+                match self { $( Event::$name(_) => Kind::$name, )* }
+            }
+
+            /// Appends the payload's bytes to `bytes`.
+            pub(crate) fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), encoding::EncodeError> {
+                match self { $( Event::$name(payload) => encoding::encode(payload, bytes), )* }
+            }
+
+            /// Reads the bytes of a payload of `kind` and `version`, whole.
+            ///
+            /// This is the one place where payloads of older versions become those of today.
+            fn decode(
+                kind: Kind,
+                version: u8,
+                bytes: &[u8],
+                strictness: Strictness,
+            ) -> Result<Event, PayloadError> {
+                match (kind, version) {
+                    $( (Kind::$name, 1) => strictness.decode(bytes).map(Event::$name), )*
+                    _ => Err(PayloadError::UnknownVersion { kind, version }),
+                }
+            }
+
+            /// Writes the payload's fields as a JSON object.
+            fn fields(&self) -> Result<String, serde_json::Error> {
+                match self { $( Event::$name(payload) => serde_json::to_string(payload), )* }
+            }
+        }
+
+        $(
+            impl From<$name> for Event {
+                fn from(payload: $name) -> Event {
+                    Event::$name(payload)
+                }
+            }
+        )*
+    };
+}
+
+kinds! {
+    LogCreated = 1, "log.created";
+    SessionStarted = 16, "session.started";
+    SessionUpdated = 17, "session.updated";
+    SessionEnded = 18, "session.ended";
+    StepStarted = 32, "step.started";
+    StepEnded = 33, "step.ended";
+    DecisionMade = 48, "decision.made";
+    FindingRaised = 64, "finding.raised";
+    FindingUpdated = 65, "finding.updated";
+    ReviewRecorded = 66, "review.recorded";
+    ArtifactAttached = 80, "artifact.attached";
+    MetricRecorded = 96, "metric.recorded";
+    NoteLogged = 112, "note.logged";
+    ActionRecorded = 128, "action.recorded";
+    Custom = 200, "custom";
+    EventsLost = 240, "events.lost";
+    PayloadRedacted = 241, "payload.redacted";
+    ProjectionSkipped = 242, "projection.skipped";
+}
+
+impl Kind {
+    /// The kind with this code, if this version of Annals knows it.
+    pub fn from_code(code: u16) -> Option<Kind> {
+        Kind::ALL.iter().copied().find(|kind| kind.code() == code)
+    }
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        Kind::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// Version of the payload that this version of Annals writes.
+    pub const fn version(self) -> u8 {
+        1
+    }
+
+    /// Whether only Annals itself writes events of this kind.
+    pub const fn is_reserved(self) -> bool {
+        is_reserved(self.code())
+    }
+
+    /// Whether an event of this kind belongs to a session, always.
+    pub const fn needs_session(self) -> bool {
+        matches!(self.code(), 16..=18 | 32..=33 | 48 | 64..=65)
+    }
+}
+
+/// Whether only Annals itself writes events with this code: else no licence for a redaction could
+/// be trusted. Their payloads can never be redacted, for the same reason.
+pub const fn is_reserved(code: u16) -> bool {
+    code == 1 || code >= 240
+}
+
+/// A payload that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// A newer Annals wrote it.
+    #[error("{} version {version} is newer than this version of Annals knows; use a newer one", kind.name())]
+    UnknownVersion {
+        /// The kind.
+        kind: Kind,
+        /// Its version.
+        version: u8,
+    },
+    /// The bytes are not such a payload.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+}
+
+/// How much is asked of a payload's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strictness {
+    /// They are whole: for those who read what verification has judged or will judge.
+    Whole,
+    /// They are the only bytes that the value encodes to: for verification.
+    Canonical,
+}
+
+impl Strictness {
+    fn decode<T: bincode::Encode + bincode::Decode<()>>(self, bytes: &[u8]) -> Result<T, PayloadError> {
+        Ok(match self {
+            Strictness::Whole => encoding::decode(bytes)?,
+            Strictness::Canonical => encoding::decode_canonical(bytes)?,
+        })
+    }
+}
+
+/// What the payload of a recorded event is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Content {
+    /// An event of a kind that this version knows.
+    Event(Event),
+    /// It was redacted: a later event says by whom, when and why.
+    Redacted,
+    /// An event of a kind that this version does not know, or stored in an encoding that it does
+    /// not know: the bytes as they are.
+    Raw(Vec<u8>),
+}
+
+impl Content {
+    /// Reads payload bytes (without the salt) of the kind with this code.
+    pub(crate) fn decode(
+        code: u16,
+        version: u8,
+        encoding: u8,
+        bytes: &[u8],
+        strictness: Strictness,
+    ) -> Result<Content, PayloadError> {
+        match Kind::from_code(code) {
+            Some(kind) if encoding == crate::entry::ENCODING_PLAIN => {
+                Event::decode(kind, version, bytes, strictness).map(Content::Event)
+            }
+            _ => Ok(Content::Raw(bytes.to_vec())),
+        }
+    }
+}
+
+/// An event before it is recorded.
+///
+/// ```
+/// use annals::{Draft, NoteLogged};
+///
+/// let draft = Draft::new(NoteLogged { message: "cache is cold".into(), ..Default::default() });
+/// assert!(draft.check().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// The producer's id for it, which makes sending it again harmless; made where absent.
+    pub id: Option<EventId>,
+    /// The session that it belongs to.
+    pub session: Option<SessionId>,
+    /// When it happened by the producer's clock; absent where that is not known.
+    pub at: Option<Timestamp>,
+    /// What it says.
+    pub event: Event,
+}
+
+impl Draft {
+    /// A draft without id, session or time.
+    pub fn new(event: impl Into<Event>) -> Draft {
+        Draft { id: None, session: None, at: None, event: event.into() }
+    }
+
+    /// The same in a session.
+    #[must_use]
+    pub fn in_session(mut self, session: SessionId) -> Draft {
+        self.session = Some(session);
+        self
+    }
+
+    /// The same at a time.
+    #[must_use]
+    pub fn at(mut self, at: Timestamp) -> Draft {
+        self.at = Some(at);
+        self
+    }
+
+    /// The same with an id.
+    #[must_use]
+    pub fn with_id(mut self, id: EventId) -> Draft {
+        self.id = Some(id);
+        self
+    }
+
+    /// Makes the ids that the producer left to Annals.
+    pub(crate) fn fill_ids(&mut self) {
+        match &mut self.event {
+            Event::DecisionMade(made) if made.decision.is_absent() => made.decision = DecisionId::generate(),
+            Event::FindingRaised(raised) if raised.finding.is_absent() => {
+                raised.finding = FindingId::generate()
+            }
+            Event::ReviewRecorded(review) if review.review.is_absent() => {
+                review.review = ReviewId::generate()
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An event as the log has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Its place.
+    pub seq: Seq,
+    /// Its id.
+    pub event_id: EventId,
+    /// Code of its kind; [`Kind::from_code`] names it.
+    pub kind: u16,
+    /// Its session.
+    pub session: Option<SessionId>,
+    /// When it happened, by the producer's clock.
+    pub occurred_at: Option<Timestamp>,
+    /// When it was recorded, by the writer's clock.
+    pub recorded_at: Timestamp,
+    /// Id of the key that submitted it.
+    pub principal: Option<EventId>,
+    /// What it says.
+    pub content: Content,
+}
+
+impl Recorded {
+    /// The name of its kind, or `kind-<code>` where this version does not know it.
+    pub fn kind_name(&self) -> String {
+        kind_name(self.kind)
+    }
+
+    /// The JSON form: what `record` reads, with `seq` and `recorded_at`.
+    pub fn to_json(&self) -> String {
+        json::write_recorded(self)
+    }
+}
+
+/// The name of the kind with this code, or `kind-<code>` where this version does not know it.
+pub fn kind_name(code: u16) -> String {
+    match Kind::from_code(code) {
+        Some(kind) => kind.name().to_owned(),
+        None => format!("kind-{code}"),
+    }
+}

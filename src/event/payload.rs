@@ -1,0 +1,757 @@
+//! What an event says, one struct for each kind.
+//!
+//! Each struct is the payload of version 1 of its kind. Its fields are written in the order in
+//! which they stand here (bincode is positional), so a released struct is frozen: any change is a
+//! new version of the kind, and an upcast where payloads are decoded.
+//!
+//! Field names are those of the JSON form, and of the read tables' columns.
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+use serde::de::{self, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::id::{DecisionId, Digest, FindingId, ReviewId, Seq, SessionId, StepId};
+use super::json_text::{Attributes, Json};
+
+/// Whether a field has nothing to say and is left out of the JSON form.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Lists the kinds' payloads. Fields under `required` must be in the JSON form; those under
+/// `optional` may be absent. `nested` names fields that hold an object with fields of its own.
+macro_rules! payloads {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident {
+            required { $( $(#[$required_doc:meta])* $required:ident: $required_type:ty, )* }
+            optional { $( $(#[$optional_doc:meta])* $optional:ident: $optional_type:ty, )* }
+            $( nested { $( $nested:ident: $nested_type:ident, )* } )?
+        }
+    )*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Encode, Decode, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $( $(#[$required_doc])* pub $required: $required_type, )*
+            $(
+                $(#[$optional_doc])*
+                #[serde(default, skip_serializing_if = "is_default")]
+                pub $optional: $optional_type,
+            )*
+            /// Fields that this kind does not know, by name.
+            #[serde(default, skip_serializing_if = "is_default")]
+            pub attributes: Attributes,
+        }
+
+        impl $name {
+            /// Names of the fields in the JSON form.
+            pub(super) const FIELDS: &[&str] = &[
+                $( stringify!($required), )* $( stringify!($optional), )* "attributes",
+            ];
+            /// Names of the fields that hold an object, with the names of that object's fields.
+            pub(super) const NESTED: &[(&str, &[&str])] = &[
+                $($( (stringify!($nested), $nested_type::FIELDS), )*)?
+            ];
+        }
+    )*};
+}
+
+/// Lists the objects inside payloads.
+macro_rules! objects {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident {
+            required { $( $(#[$required_doc:meta])* $required:ident: $required_type:ty, )* }
+            optional { $( $(#[$optional_doc:meta])* $optional:ident: $optional_type:ty, )* }
+        }
+    )*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Encode, Decode, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $( $(#[$required_doc])* pub $required: $required_type, )*
+            $(
+                $(#[$optional_doc])*
+                #[serde(default, skip_serializing_if = "is_default")]
+                pub $optional: $optional_type,
+            )*
+        }
+
+        impl $name {
+            const FIELDS: &[&str] = &[ $( stringify!($required), )* $( stringify!($optional), )* ];
+        }
+    )*};
+}
+
+/// Lists enums that are one word in JSON and in the read tables. Discriminants are written to
+/// disk: they are given by the order, which therefore never changes.
+macro_rules! words {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident { $( $(#[$variant_doc:meta])* $variant:ident = $word:literal, )* }
+    )*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
+        pub enum $name {
+            $( $(#[$variant_doc])* #[serde(rename = $word)] $variant, )*
+        }
+
+        impl $name {
+            /// Every value, in the order of the discriminants on disk.
+            pub const ALL: &[$name] = &[ $( $name::$variant, )* ];
+
+            /// The word in JSON and in the read tables.
+            pub const fn as_str(self) -> &'static str {
+                match self { $( $name::$variant => $word, )* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<$name, String> {
+                $name::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
+                    let words: Vec<_> = $name::ALL.iter().map(|value| value.as_str()).collect();
+                    format!("`{text}` is none of {}", words.join(", "))
+                })
+            }
+        }
+    )*};
+}
+
+words! {
+    /// How far a session is.
+    SessionProgress {
+        /// Waiting to run.
+        Queued = "queued",
+        /// At work.
+        #[default]
+        Running = "running",
+        /// Stopped for a while.
+        Paused = "paused",
+    }
+    /// How a session ended.
+    SessionEnd {
+        /// It did what it was to do.
+        #[default]
+        Completed = "completed",
+        /// It did not.
+        Failed = "failed",
+        /// Somebody stopped it.
+        Cancelled = "cancelled",
+        /// It went away without saying how it ended.
+        Disconnected = "disconnected",
+    }
+    /// How a step ended.
+    StepEnd {
+        /// It did what it was to do.
+        #[default]
+        Ok = "ok",
+        /// It did not.
+        Error = "error",
+    }
+    /// What a step is.
+    StepKind {
+        /// A call of a language model.
+        Llm = "llm",
+        /// A call of a tool.
+        Tool = "tool",
+        /// A look-up in a store of documents.
+        Retrieval = "retrieval",
+        /// An agent at work, with steps of its own.
+        Agent = "agent",
+        /// Several steps in a fixed order.
+        Chain = "chain",
+        /// A check of what goes in or out.
+        Guardrail = "guardrail",
+        /// Anything else.
+        #[default]
+        Other = "other",
+    }
+    /// How grave a finding is.
+    Severity {
+        /// Must be dealt with at once.
+        Critical = "critical",
+        /// Must be dealt with.
+        High = "high",
+        /// Should be dealt with.
+        Medium = "medium",
+        /// May be dealt with.
+        Low = "low",
+        /// For information.
+        #[default]
+        Info = "info",
+    }
+    /// What a check came to.
+    Outcome {
+        /// In order.
+        #[default]
+        Pass = "pass",
+        /// Not in order.
+        Fail = "fail",
+        /// In order, with reservations.
+        Warning = "warning",
+        /// Not checked.
+        Skip = "skip",
+        /// The check itself failed.
+        Error = "error",
+    }
+    /// Where a finding stands.
+    FindingStatus {
+        /// Nobody has decided.
+        #[default]
+        Open = "open",
+        /// It is right.
+        Confirmed = "confirmed",
+        /// It is wrong, or does not matter.
+        Dismissed = "dismissed",
+        /// Its correction was made.
+        Applied = "applied",
+        /// Its correction was refused.
+        Rejected = "rejected",
+        /// Its correction was made and taken back.
+        Reverted = "reverted",
+    }
+    /// What a review is about.
+    SubjectKind {
+        /// A session.
+        #[default]
+        Session = "session",
+        /// A step.
+        Step = "step",
+        /// A decision.
+        Decision = "decision",
+        /// A finding.
+        Finding = "finding",
+        /// An action.
+        Action = "action",
+    }
+    /// What the reviewer said.
+    Verdict {
+        /// It may stand.
+        #[default]
+        Approved = "approved",
+        /// It may not.
+        Rejected = "rejected",
+        /// The reviewer decided otherwise.
+        Overridden = "overridden",
+        /// Somebody else is to say.
+        Escalated = "escalated",
+    }
+    /// What came of an action.
+    ActionOutcome {
+        /// It was done.
+        #[default]
+        Success = "success",
+        /// It was not allowed.
+        Denied = "denied",
+        /// It was tried and failed.
+        Failed = "failed",
+    }
+}
+
+objects! {
+    /// Before and after.
+    Correction {
+        required {}
+        optional {
+            /// The text as it was.
+            original: Option<String>,
+            /// The text as it should be.
+            corrected: Option<String>,
+            /// How the correction was made.
+            strategy: Option<String>,
+        }
+    }
+    /// Who acted.
+    Actor {
+        required {
+            /// The actor's id: a user, a service, a key.
+            id: String,
+        }
+        optional {
+            /// What the actor is: user, system, api …
+            kind: Option<String>,
+        }
+    }
+    /// What an action changed.
+    Changes {
+        required {}
+        optional {
+            /// The state before.
+            before: Option<Json>,
+            /// The state after.
+            after: Option<Json>,
+        }
+    }
+    /// Where a request came from.
+    RequestContext {
+        required {}
+        optional {
+            /// Network address.
+            ip: Option<String>,
+            /// The client's own name.
+            user_agent: Option<String>,
+            /// What correlates it with other records.
+            request_id: Option<String>,
+        }
+    }
+}
+
+/// One of the options of a decision.
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+pub struct ConsideredOption {
+    /// The option itself, or its name.
+    pub option: String,
+    /// How it was rated, in the producer's own scale.
+    pub score: Option<f64>,
+    /// Its other fields, by name.
+    pub attributes: Attributes,
+}
+
+impl ConsideredOption {
+    /// An option and its score.
+    pub fn scored(option: impl Into<String>, score: f64) -> ConsideredOption {
+        ConsideredOption { option: option.into(), score: Some(score), attributes: Attributes::new() }
+    }
+}
+
+impl From<&str> for ConsideredOption {
+    fn from(option: &str) -> ConsideredOption {
+        ConsideredOption { option: option.to_owned(), ..ConsideredOption::default() }
+    }
+}
+
+impl From<String> for ConsideredOption {
+    fn from(option: String) -> ConsideredOption {
+        ConsideredOption { option, ..ConsideredOption::default() }
+    }
+}
+
+/// `{"option": …, "score": …, other fields}`.
+impl Serialize for ConsideredOption {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("option", &self.option)?;
+        if let Some(score) = &self.score {
+            map.serialize_entry("score", score)?;
+        }
+        for (name, value) in &self.attributes {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// An object as [`ConsideredOption`] is written, or the option alone as a text.
+impl<'de> Deserialize<'de> for ConsideredOption {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ConsideredOption, D::Error> {
+        struct OptionVisitor;
+
+        impl<'de> Visitor<'de> for OptionVisitor {
+            type Value = ConsideredOption;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an option: a text, or an object with `option`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ConsideredOption, E> {
+                Ok(text.into())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ConsideredOption, A::Error> {
+                let (mut option, mut score, mut attributes) = (None, None, Attributes::new());
+                while let Some(name) = map.next_key::<String>()? {
+                    let again = match name.as_str() {
+                        "option" => option.replace(map.next_value::<String>()?).is_some(),
+                        "score" => score.replace(map.next_value::<Option<f64>>()?).is_some(),
+                        _ => attributes.insert(name.clone(), map.next_value::<Json>()?).is_some(),
+                    };
+                    if again {
+                        return Err(de::Error::custom(format_args!("duplicate field `{name}`")));
+                    }
+                }
+                let option = option.ok_or_else(|| de::Error::missing_field("option"))?;
+                Ok(ConsideredOption { option, score: score.flatten(), attributes })
+            }
+        }
+
+        deserializer.deserialize_any(OptionVisitor)
+    }
+}
+
+payloads! {
+    /// `session.started`: a run of a reasoning pipeline began.
+    SessionStarted {
+        required {}
+        optional {
+            /// Which pipeline, or which of its configurations.
+            profile: Option<String>,
+            /// What it was asked, whole.
+            input: Option<String>,
+            /// What identical inputs are found by; BLAKE3 of `input` where absent.
+            input_hash: Option<String>,
+            /// What several sessions with one user have in common.
+            conversation: Option<String>,
+            /// The session that started this one.
+            parent_session: Option<SessionId>,
+            /// Name of the agent.
+            agent: Option<String>,
+            /// Version of the agent.
+            agent_version: Option<String>,
+            /// Model it works with.
+            model: Option<String>,
+            /// Where the record came from.
+            source: Option<String>,
+            /// Whose session it is, where several share a log.
+            tenant: Option<String>,
+            /// The producer's own labels.
+            labels: BTreeMap<String, String>,
+        }
+    }
+    /// `session.updated`: how far a session is.
+    SessionUpdated {
+        required {}
+        optional {
+            /// Its new state.
+            status: Option<SessionProgress>,
+            /// How much of it is done, 0 to 1.
+            progress: Option<f64>,
+            /// What it is doing.
+            message: Option<String>,
+        }
+    }
+    /// `session.ended`: a session ended.
+    SessionEnded {
+        required {
+            /// How it ended.
+            status: SessionEnd,
+        }
+        optional {
+            /// What it came to, whole.
+            summary: Option<String>,
+            /// How risky the outcome is.
+            risk_level: Option<Severity>,
+            /// Ratings by name, each in the producer's own scale.
+            scores: BTreeMap<String, f64>,
+            /// Tokens read by models in the whole session.
+            tokens_input: Option<u64>,
+            /// Tokens written by models in the whole session.
+            tokens_output: Option<u64>,
+            /// Cost of the whole session, in US dollars.
+            cost_usd: Option<f64>,
+            /// Why it failed.
+            error: Option<String>,
+        }
+    }
+    /// `step.started`: a step of a session began.
+    StepStarted {
+        required {
+            /// Its id, unique within the session.
+            step: StepId,
+        }
+        optional {
+            /// The step that this one is part of.
+            parent_step: Option<StepId>,
+            /// What does the work: the module, the tool, the model's role.
+            module: Option<String>,
+            /// What kind of work it is.
+            kind: Option<StepKind>,
+            /// Model it calls.
+            model: Option<String>,
+            /// What went in, whole.
+            input: Option<String>,
+            /// The same in short; the first characters of `input` where absent.
+            input_summary: Option<String>,
+        }
+    }
+    /// `step.ended`: a step ended.
+    StepEnded {
+        required {
+            /// Its id, unique within the session.
+            step: StepId,
+            /// How it ended.
+            status: StepEnd,
+        }
+        optional {
+            /// What came out, whole.
+            output: Option<String>,
+            /// The same in short; the first characters of `output` where absent.
+            output_summary: Option<String>,
+            /// How sure the module is of it, 0 to 1.
+            confidence: Option<f64>,
+            /// Tokens read by the model.
+            tokens_input: Option<u64>,
+            /// Tokens written by the model.
+            tokens_output: Option<u64>,
+            /// Cost in US dollars.
+            cost_usd: Option<f64>,
+            /// Why it failed.
+            error: Option<String>,
+        }
+    }
+    /// `decision.made`: one of several options was chosen.
+    DecisionMade {
+        required {}
+        optional {
+            /// Its id, unique within the session; made where absent.
+            decision: DecisionId,
+            /// The step in which it was made.
+            step: Option<StepId>,
+            /// What kind of decision it is.
+            decision_type: Option<String>,
+            /// What could have been chosen.
+            options_considered: Vec<ConsideredOption>,
+            /// What was chosen.
+            chosen_option: Option<String>,
+            /// What was chosen, where it is more than one, best first.
+            chosen_options: Vec<String>,
+            /// Why.
+            rationale: Option<String>,
+            /// How sure the decider is, 0 to 1.
+            confidence: Option<f64>,
+            /// Who or what decided.
+            actor: Option<String>,
+        }
+    }
+    /// `finding.raised`: something was found, or checked.
+    FindingRaised {
+        required {}
+        optional {
+            /// Its id, unique within the session; made where absent.
+            finding: FindingId,
+            /// The step in which it was found.
+            step: Option<StepId>,
+            /// What it belongs to.
+            category: Option<String>,
+            /// The rule or pattern that it matches.
+            pattern_type: Option<String>,
+            /// How grave it is.
+            severity: Option<Severity>,
+            /// What the check came to.
+            outcome: Option<Outcome>,
+            /// How sure the finder is, 0 to 1.
+            confidence: Option<f64>,
+            /// A line that names it.
+            title: Option<String>,
+            /// What was found, for those who know the field.
+            description: Option<String>,
+            /// The same for everybody else.
+            plain_english: Option<String>,
+            /// What to do about it.
+            suggestion: Option<String>,
+            /// The law or policy behind it.
+            legal_source: Option<String>,
+            /// What shows it.
+            evidence: Option<Json>,
+            /// How far it reaches.
+            scope: Option<String>,
+            /// Version of the rule.
+            rule_version: Option<String>,
+        }
+    }
+    /// `finding.updated`: somebody judged a finding, or acted on it.
+    FindingUpdated {
+        required {
+            /// The finding.
+            finding: FindingId,
+        }
+        optional {
+            /// Where it stands now.
+            status: Option<FindingStatus>,
+            /// Who said so.
+            actor: Option<String>,
+            /// Why.
+            reason: Option<String>,
+            /// What was changed because of it.
+            correction: Option<Correction>,
+        }
+        nested { correction: Correction, }
+    }
+    /// `review.recorded`: a person looked at something and said what they think of it.
+    ReviewRecorded {
+        required {
+            /// Who reviewed.
+            actor: String,
+            /// What was reviewed.
+            subject_kind: SubjectKind,
+            /// What they said.
+            verdict: Verdict,
+        }
+        optional {
+            /// Its id; made where absent.
+            review: ReviewId,
+            /// The id of what was reviewed; the session's own where that was reviewed.
+            subject_id: Option<String>,
+            /// Why.
+            reason: Option<String>,
+        }
+    }
+    /// `artifact.attached`: a file belongs to the record. Its content is kept elsewhere; the digest
+    /// says which it is.
+    ArtifactAttached {
+        required {
+            /// BLAKE3 of the content.
+            artifact: Digest,
+        }
+        optional {
+            /// The step that it belongs to.
+            step: Option<StepId>,
+            /// What it is called, or where it is.
+            label: Option<String>,
+            /// Its place among several.
+            position: Option<u64>,
+            /// Its media type, as in HTTP.
+            media_type: Option<String>,
+            /// Its length in bytes.
+            size: Option<u64>,
+        }
+    }
+    /// `metric.recorded`: a measurement.
+    MetricRecorded {
+        required {
+            /// What was measured.
+            name: String,
+            /// The number.
+            value: f64,
+        }
+        optional {
+            /// Its unit.
+            unit: Option<String>,
+            /// The producer's own labels.
+            labels: BTreeMap<String, String>,
+        }
+    }
+    /// `note.logged`: a line of a log.
+    NoteLogged {
+        required {
+            /// What it says.
+            message: String,
+        }
+        optional {
+            /// The step that it belongs to.
+            step: Option<StepId>,
+            /// How important it is: debug, info, warning, error …
+            level: Option<String>,
+            /// What goes with it.
+            data: Option<Json>,
+        }
+    }
+    /// `action.recorded`: somebody did something to something.
+    ActionRecorded {
+        required {
+            /// Who.
+            actor: Actor,
+            /// What they did.
+            action: String,
+        }
+        optional {
+            /// To what kind of thing.
+            entity_type: Option<String>,
+            /// To which.
+            entity_id: Option<String>,
+            /// What came of it.
+            outcome: Option<ActionOutcome>,
+            /// Why.
+            reason: Option<String>,
+            /// What it changed.
+            changes: Option<Changes>,
+            /// Where the request came from.
+            context: Option<RequestContext>,
+            /// On whose behalf, where several share a log.
+            tenant: Option<String>,
+        }
+        nested { actor: Actor, changes: Changes, context: RequestContext, }
+    }
+    /// `custom`: anything else, for views of the user's own.
+    Custom {
+        required {
+            /// What it is.
+            name: String,
+        }
+        optional {
+            /// What it says.
+            data: Option<Json>,
+        }
+    }
+}
+
+/// `log.created`: the first event of every log. Its event id is the log's id.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct LogCreated {
+    /// The owner's own name for the log, else `annals.internal/<log id>`: the first line of its
+    /// checkpoints. 1 to 255 bytes, no space, no `+`, no control characters.
+    pub origin: String,
+    /// Name and version of the program that made it.
+    pub software: String,
+    /// The log that this one follows, where that was archived or restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continues>,
+}
+
+/// The log that another one follows, as its last checkpoint had it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct Continues {
+    /// Its origin.
+    pub origin: String,
+    /// Its size in events.
+    pub size: u64,
+    /// The root of its Merkle tree (RFC 6962, SHA-256).
+    pub root: Digest,
+}
+
+/// `events.lost`: events were refused while the log could not be written.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct EventsLost {
+    /// How many.
+    pub count: u64,
+    /// When the first was refused.
+    pub since: super::id::Timestamp,
+    /// Why writing failed.
+    pub reason: String,
+}
+
+/// `payload.redacted`: the one licence for a payload to be NULL.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct PayloadRedacted {
+    /// The events whose payloads are erased, each earlier than this event.
+    pub seqs: Vec<u64>,
+    /// Who erased them.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// What gives them the right: a law, a policy, a request.
+    pub authority: Option<String>,
+}
+
+impl PayloadRedacted {
+    /// The events whose payloads are erased.
+    pub fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
+        self.seqs.iter().copied().map(Seq::new)
+    }
+}
+
+/// `projection.skipped`: a projection goes on without an event that it cannot apply.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct ProjectionSkipped {
+    /// Which projection.
+    pub projection: String,
+    /// Its version.
+    pub version: u32,
+    /// The event that it goes on without.
+    pub seq: u64,
+    /// Who said so.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,75 @@
+//! Every bound in one place, with the reason it is enough and how it relates to the others.
+
+/// Longest leaf, in bytes: what an entry bundle of a C2SP tile log can carry (a `u16` length).
+pub const LEAF_BYTES_MAX: usize = u16::MAX as usize;
+
+/// Longest entry, in bytes: a leaf is the 32 bytes of the previous link, then the entry.
+pub const ENTRY_BYTES_MAX: usize = LEAF_BYTES_MAX - 32;
+
+/// Longest session id, in bytes of UTF-8. It is part of every entry of its session.
+pub const SESSION_ID_BYTES_MAX: usize = 128;
+
+/// Longest id of a step, decision, finding or review, in bytes of UTF-8.
+pub const ID_BYTES_MAX: usize = 256;
+
+/// Longest origin of a log, in bytes: the first line of a checkpoint.
+pub const ORIGIN_BYTES_MAX: usize = 255;
+
+/// Random bytes before each payload.
+pub const SALT_BYTES: usize = 16;
+
+/// Largest payload accepted unless the builder says otherwise, in bytes as encoded.
+pub const PAYLOAD_BYTES_DEFAULT: usize = 4 << 20;
+
+/// Largest payload that any configuration may accept, in bytes as encoded.
+pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+
+/// Longest line that `record` reads, in bytes. JSON spells a byte of payload with at most six
+/// characters (`\u0000`), and the largest payload must still be heard of by its field's name.
+pub const LINE_BYTES_MAX: usize = 6 * PAYLOAD_BYTES_MAX + (1 << 20);
+
+/// Most items in one list or map of a payload. It bounds what a decoder reserves in advance.
+pub const ITEMS_MAX: usize = 65_536;
+
+/// What a decoder may claim for one value before it gives up, in bytes of memory. bincode counts
+/// the length of every container against it, so that a hostile length cannot exhaust the memory.
+pub const DECODE_BYTES_MAX: usize = 256 << 20;
+
+/// Deepest nesting of free-form JSON. Common readers stop here (`serde_json` itself, and SQLite's
+/// functions at 1,000), so deeper JSON would be recorded but not read.
+pub const JSON_DEPTH_MAX: usize = 128;
+
+/// First characters of a text that stand in where the producer gave no summary.
+pub const SUMMARY_CHARS: usize = 200;
+
+/// Events waiting between the callers and the writer, unless the builder says otherwise: about a
+/// tenth of a second of a writer at full speed, and some megabytes of ordinary events.
+pub const QUEUE_EVENTS_DEFAULT: usize = 16_384;
+
+/// Events committed in one transaction, unless the builder says otherwise.
+pub const BATCH_EVENTS_DEFAULT: usize = 2_048;
+
+/// Payload bytes after which a batch is closed, unless the builder says otherwise.
+pub const BATCH_BYTES_DEFAULT: usize = 8 << 20;
+
+/// Events that one transaction of a projection folds at most. The writer waits no longer than
+/// one such transaction for its turn.
+pub const FOLD_EVENTS_MAX: usize = 1_024;
+
+/// Payload bytes after which a projection's transaction is closed.
+pub const FOLD_BYTES_MAX: usize = 4 << 20;
+
+/// Size of the write-ahead log at which the writer checkpoints even under load, in bytes.
+pub const WAL_BYTES_CHECKPOINT: u64 = 64 << 20;
+
+/// Size to which SQLite cuts the write-ahead log after a checkpoint, in bytes.
+pub const WAL_BYTES_KEEP: u64 = 16 << 20;
+
+const _: () = {
+    assert!(ENTRY_BYTES_MAX > 4 * SESSION_ID_BYTES_MAX + 256);
+    assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
+    // Every byte of a payload, and every item of a full list, may claim memory when decoded.
+    assert!(PAYLOAD_BYTES_MAX + ITEMS_MAX * 1_024 <= DECODE_BYTES_MAX);
+    assert!(BATCH_EVENTS_DEFAULT <= QUEUE_EVENTS_DEFAULT);
+    assert!(WAL_BYTES_KEEP < WAL_BYTES_CHECKPOINT);
+};
