@@ -328,6 +328,12 @@ macro_rules! text_ids {
             }
         }
 
+        impl From<EventId> for $name {
+            fn from(id: EventId) -> $name {
+                $name(id.to_string())
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)

@@ -272,16 +272,12 @@ impl Draft {
         self
     }
 
-    /// Makes the ids that the producer left to Annals.
-    pub(crate) fn fill_ids(&mut self) {
+    /// Makes the ids that the producer left to Annals: the event's own id serves.
+    pub(crate) fn fill_ids(&mut self, event_id: EventId) {
         match &mut self.event {
-            Event::DecisionMade(made) if made.decision.is_absent() => made.decision = DecisionId::generate(),
-            Event::FindingRaised(raised) if raised.finding.is_absent() => {
-                raised.finding = FindingId::generate()
-            }
-            Event::ReviewRecorded(review) if review.review.is_absent() => {
-                review.review = ReviewId::generate()
-            }
+            Event::DecisionMade(made) if made.decision.is_absent() => made.decision = event_id.into(),
+            Event::FindingRaised(raised) if raised.finding.is_absent() => raised.finding = event_id.into(),
+            Event::ReviewRecorded(review) if review.review.is_absent() => review.review = event_id.into(),
             _ => {}
         }
     }

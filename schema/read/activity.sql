@@ -1,0 +1,103 @@
+-- What stands for itself: one row an event, by its place in the log.
+
+CREATE TABLE reviews (
+  seq          INTEGER PRIMARY KEY,
+  id           TEXT NOT NULL,
+  session_id   TEXT,
+  actor        TEXT NOT NULL,
+  subject_kind TEXT NOT NULL, -- session, step, decision, finding, action
+  subject_id   TEXT,
+  verdict      TEXT NOT NULL, -- approved, rejected, overridden, escalated
+  reason       TEXT,
+  reviewed_at  TEXT,
+  attributes   TEXT, -- JSON object
+  recorded_at  TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX reviews_by_session ON reviews (session_id);
+CREATE INDEX reviews_by_subject ON reviews (subject_kind, subject_id);
+
+CREATE TABLE artifacts (
+  seq         INTEGER PRIMARY KEY,
+  id          TEXT NOT NULL, -- BLAKE3 of the content, which is kept elsewhere
+  session_id  TEXT,
+  step_id     TEXT,
+  label       TEXT,
+  position    INTEGER,
+  media_type  TEXT,
+  size        INTEGER, -- bytes
+  attached_at TEXT,
+  attributes  TEXT, -- JSON object
+  recorded_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX artifacts_by_session ON artifacts (session_id);
+CREATE INDEX artifacts_by_id ON artifacts (id);
+
+CREATE TABLE metrics (
+  seq         INTEGER PRIMARY KEY,
+  session_id  TEXT,
+  name        TEXT NOT NULL,
+  value       REAL NOT NULL,
+  unit        TEXT,
+  labels      TEXT, -- JSON object: name to text
+  measured_at TEXT,
+  attributes  TEXT, -- JSON object
+  recorded_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX metrics_by_name ON metrics (name, measured_at);
+CREATE INDEX metrics_by_session ON metrics (session_id) WHERE session_id IS NOT NULL;
+
+CREATE TABLE notes (
+  seq         INTEGER PRIMARY KEY,
+  session_id  TEXT,
+  step_id     TEXT,
+  level       TEXT,
+  message     TEXT NOT NULL,
+  data        TEXT, -- JSON
+  logged_at   TEXT,
+  attributes  TEXT, -- JSON object
+  recorded_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX notes_by_session ON notes (session_id);
+
+CREATE TABLE actions (
+  seq         INTEGER PRIMARY KEY,
+  session_id  TEXT,
+  actor_id    TEXT NOT NULL,
+  actor_kind  TEXT,
+  action      TEXT NOT NULL,
+  entity_type TEXT,
+  entity_id   TEXT,
+  outcome     TEXT, -- success, denied, failed
+  reason      TEXT,
+  before      TEXT, -- JSON
+  after       TEXT, -- JSON
+  ip          TEXT,
+  user_agent  TEXT,
+  request_id  TEXT,
+  tenant      TEXT,
+  acted_at    TEXT,
+  attributes  TEXT, -- JSON object
+  recorded_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX actions_by_action ON actions (action, acted_at);
+CREATE INDEX actions_by_entity ON actions (entity_type, entity_id);
+CREATE INDEX actions_by_actor ON actions (actor_id, acted_at);
+CREATE INDEX actions_by_session ON actions (session_id) WHERE session_id IS NOT NULL;
+
+CREATE TABLE custom_events (
+  seq         INTEGER PRIMARY KEY,
+  session_id  TEXT,
+  name        TEXT NOT NULL,
+  data        TEXT, -- JSON
+  occurred_at TEXT,
+  attributes  TEXT, -- JSON object
+  recorded_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX custom_events_by_name ON custom_events (name, seq);
+CREATE INDEX custom_events_by_session ON custom_events (session_id) WHERE session_id IS NOT NULL;

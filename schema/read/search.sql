@@ -1,0 +1,12 @@
+-- The texts of the events, and an index over their words. A row is never changed; it goes when its
+-- event is redacted.
+
+CREATE TABLE documents (
+  seq        INTEGER PRIMARY KEY,
+  session_id TEXT,
+  kind       TEXT NOT NULL,
+  subject_id TEXT,
+  text       TEXT NOT NULL
+) STRICT;
+
+CREATE VIRTUAL TABLE search USING fts5(text, content='documents', content_rowid='seq', tokenize='unicode61 remove_diacritics 2');

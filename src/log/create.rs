@@ -1,0 +1,107 @@
+//! Making a new log: whole, or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::open::{OpenError, side_file};
+use super::rows;
+use super::schema;
+use crate::event::{Digest, Event, EventId, LogCreated, Seq, Timestamp};
+use crate::limits::{ORIGIN_BYTES_MAX, SALT_BYTES};
+use crate::prepare::Parts;
+use crate::projection::tables;
+
+/// Name and version of this program, as logs record it.
+pub(crate) const SOFTWARE: &str = concat!("annals ", env!("CARGO_PKG_VERSION"));
+
+/// Whether a text can be the first line of a checkpoint.
+fn is_origin(origin: &str) -> bool {
+    (1..=ORIGIN_BYTES_MAX).contains(&origin.len())
+        && !origin.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
+}
+
+/// Makes a log at `path`, unless there is something already.
+///
+/// It is written in full to a file beside it and then linked into place, so that nobody ever sees
+/// half a log; who finds that another was faster opens that one.
+pub(crate) fn create(path: &Path, origin: Option<&str>, now: Timestamp) -> Result<(), OpenError> {
+    if let Some(origin) = origin.filter(|origin| !is_origin(origin)) {
+        return Err(OpenError::Origin { origin: origin.to_owned() });
+    }
+    let folder = folder_of(path);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| OpenError::io(&folder, "cannot be made", error))?;
+    let log_id = EventId::generate();
+    let temporary = side_file(path, &format!(".{log_id}.new"));
+    let made =
+        write_whole(&temporary, log_id, origin, now).and_then(|()| match fs::hard_link(&temporary, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(OpenError::io(path, "cannot be made", error))
+            }
+            _ => Ok(()),
+        });
+    let removed = fs::remove_file(&temporary);
+    made?;
+    removed.map_err(|error| OpenError::io(&temporary, "cannot be removed", error))?;
+    sync_folder(&folder)
+}
+
+/// The folder that a path is in.
+pub(crate) fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Makes the folder's list of names durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), OpenError> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| OpenError::io(folder, "cannot be flushed", error))
+}
+
+fn write_whole(path: &Path, log_id: EventId, origin: Option<&str>, now: Timestamp) -> Result<(), OpenError> {
+    let io = |error| OpenError::io(path, "cannot be made", error);
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    let sqlite = |source| OpenError::sqlite(path, "cannot be made", source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    connection.pragma_update(None, "page_size", schema::PAGE_BYTES).map_err(sqlite)?;
+    connection.pragma_update(None, "application_id", schema::APPLICATION_ID).map_err(sqlite)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;
+    let tx = connection.transaction().map_err(sqlite)?;
+    schema::migrate(&tx, 0).map_err(sqlite)?;
+    tables::install(&tx).map_err(sqlite)?;
+    append_first(&tx, log_id, origin, now).map_err(|error| OpenError::io(path, "cannot be made", error))?;
+    tx.commit().map_err(sqlite)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
+    connection.close().map_err(|(_, source)| sqlite(source))?;
+    File::open(path).and_then(|file| file.sync_all()).map_err(io)
+}
+
+fn append_first(
+    connection: &Connection,
+    log_id: EventId,
+    origin: Option<&str>,
+    now: Timestamp,
+) -> io::Result<()> {
+    let created = Event::LogCreated(LogCreated {
+        origin: origin.map_or_else(|| format!("annals.internal/{log_id}"), str::to_owned),
+        software: SOFTWARE.to_owned(),
+        continues: None,
+    });
+    let mut salt = [0; SALT_BYTES];
+    getrandom::fill(&mut salt).map_err(io::Error::other)?;
+    let parts = Parts { event_id: log_id, session: None, occurred_at: Some(now), principal: None };
+    let prepared = parts.with_payload(&created, salt).map_err(io::Error::other)?;
+    let sealed = prepared.seal(&Digest::ZERO, Seq::FIRST, now).map_err(io::Error::other)?;
+    rows::insert(connection, Seq::FIRST, &prepared, &sealed).map_err(io::Error::other)
+}

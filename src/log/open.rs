@@ -1,0 +1,324 @@
+//! Connections to the file: each with the settings of its use, and only to files that are logs.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::identity::FileIdentity;
+use super::schema;
+use crate::limits::WAL_BYTES_KEEP;
+
+/// The first SQLite that cannot corrupt a WAL which two connections write to.
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// How durable an acknowledged event is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// It survives a loss of power: every commit is flushed to the disk (`synchronous=FULL`).
+    #[default]
+    Full,
+    /// It survives the end of the process, and not always a loss of power, after which the log ends
+    /// earlier and is still one line (`synchronous=NORMAL`).
+    Normal,
+}
+
+/// A file that cannot be opened as a log, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is nothing at that path.
+    #[error("{}: there is no such file", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It is a folder.
+    #[error("{}: is a folder; name the file in it", path.display())]
+    Folder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It has no bytes.
+    #[error("{}: is empty, which no log ever is; delete it, or name another file", path.display())]
+    Empty {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It is not an SQLite database.
+    #[error("{}: is not an SQLite database", path.display())]
+    NotADatabase {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It is an SQLite database of some other program.
+    #[error("{}: is an SQLite database, but not a log of Annals (its application_id is {application_id})", path.display())]
+    NotALog {
+        /// The path.
+        path: PathBuf,
+        /// What it says it is.
+        application_id: i32,
+    },
+    /// A newer Annals made it.
+    #[error("{}: has schema version {found}, this version of Annals knows {known}; use a newer one", path.display())]
+    NewerSchema {
+        /// The path.
+        path: PathBuf,
+        /// Its version.
+        found: i32,
+        /// Ours.
+        known: i32,
+    },
+    /// An older Annals made it, and this connection may not change it.
+    #[error("{}: has schema version {found}, older than {known}; open it for appending once, which upgrades it", path.display())]
+    OlderSchema {
+        /// The path.
+        path: PathBuf,
+        /// Its version.
+        found: i32,
+        /// Ours.
+        known: i32,
+    },
+    /// The table of events is not what Annals made.
+    #[error("{}: is damaged: {what}", path.display())]
+    Damaged {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Its folder cannot be written, and a write-ahead log lies beside it.
+    #[error("{}: has a write-ahead log beside it, which cannot be read in a folder without write permission; copy the file and its -wal to a folder of your own", path.display())]
+    WalInReadOnlyFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The origin cannot be the first line of a checkpoint.
+    #[error(
+        "the origin `{origin}` cannot be used: it has 1 to 255 bytes, no space, no `+`, no control characters"
+    )]
+    Origin {
+        /// The origin.
+        origin: String,
+    },
+    /// The SQLite library is too old.
+    #[error(
+        "the SQLite library is {found}; before 3.51.3 it can corrupt a log that two connections write to"
+    )]
+    OldSqlite {
+        /// Its version.
+        found: &'static str,
+    },
+    /// The system refused.
+    #[error("{}: {doing}: {source}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// SQLite refused.
+    #[error("{}: {doing}: {source}", path.display())]
+    Sqlite {
+        /// The path.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: rusqlite::Error,
+    },
+}
+
+impl OpenError {
+    pub(crate) fn io(path: &Path, doing: &'static str, source: io::Error) -> OpenError {
+        OpenError::Io { path: path.to_owned(), doing, source }
+    }
+
+    pub(crate) fn sqlite(path: &Path, doing: &'static str, source: rusqlite::Error) -> OpenError {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path: path.to_owned() },
+            _ => OpenError::Sqlite { path: path.to_owned(), doing, source },
+        }
+    }
+}
+
+/// Refuses what is certainly no log before SQLite sees it, so that the message can say why.
+fn inspect(path: &Path) -> Result<FileIdentity, OpenError> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(OpenError::Missing { path: path.to_owned() });
+        }
+        Err(error) => return Err(OpenError::io(path, "cannot be looked at", error)),
+    };
+    if metadata.is_dir() {
+        return Err(OpenError::Folder { path: path.to_owned() });
+    }
+    if metadata.len() == 0 {
+        return Err(OpenError::Empty { path: path.to_owned() });
+    }
+    fs::File::open(path).map_err(|error| OpenError::io(path, "cannot be opened", error))?;
+    Ok(FileIdentity::of(&metadata))
+}
+
+/// Asserts that the SQLite library is one that keeps a WAL whole.
+fn require_sqlite() -> Result<(), OpenError> {
+    if rusqlite::version_number() < SQLITE_VERSION_MIN {
+        return Err(OpenError::OldSqlite { found: rusqlite::version() });
+    }
+    Ok(())
+}
+
+/// Settings that every connection has. `schema.sql` and user views are not trusted to be harmless,
+/// and orphans are legal: children arrive before their parents.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(128);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
+    connection.pragma_update(None, "recursive_triggers", true)?;
+    connection.pragma_update(None, "cell_size_check", true)
+}
+
+fn check_version(connection: &Connection, path: &Path) -> Result<i32, OpenError> {
+    let sqlite = |source| OpenError::sqlite(path, "cannot be read", source);
+    let application_id: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(sqlite)?;
+    if application_id != schema::APPLICATION_ID {
+        return Err(OpenError::NotALog { path: path.to_owned(), application_id });
+    }
+    let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sqlite)?;
+    let known = schema::version();
+    if found > known {
+        return Err(OpenError::NewerSchema { path: path.to_owned(), found, known });
+    }
+    Ok(found)
+}
+
+/// Opens a log for reading. Nothing can be written through the connection.
+///
+/// In a folder without write permission, where SQLite cannot make the files that it shares with
+/// writers, a log without a write-ahead log is read as a file that nobody changes.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    require_sqlite()?;
+    inspect(path)?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = match try_reader(&uri(path, ""), flags) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+            let wal = side_file(path, "-wal");
+            if fs::metadata(&wal).is_ok_and(|metadata| metadata.len() > 0) {
+                return Err(OpenError::WalInReadOnlyFolder { path: path.to_owned() });
+            }
+            try_reader(&uri(path, "?immutable=1"), flags)
+        }
+        result => result,
+    };
+    let connection =
+        connection.map_err(|error| OpenError::sqlite(path, "cannot be opened for reading", error))?;
+    let found = check_version(&connection, path)?;
+    let known = schema::version();
+    if found < known {
+        return Err(OpenError::OlderSchema { path: path.to_owned(), found, known });
+    }
+    Ok(connection)
+}
+
+fn try_reader(uri: &str, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(uri, flags)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    configure(&connection)?;
+    connection.pragma_update(None, "query_only", true)?;
+    // The first look at the file: only now does SQLite open it, and the write-ahead log.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// A path as a URI for SQLite, with every character that a URI or SQLite would take for something
+/// else escaped.
+fn uri(path: &Path, query: &str) -> String {
+    use std::fmt::Write as _;
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
+                uri.push(char::from(*byte));
+            }
+            // Writing to a String cannot fail.
+            byte => {
+                let _ = write!(uri, "%{byte:02X}");
+            }
+        }
+    }
+    uri + query
+}
+
+/// The path of a file that lies beside the log and is named after it.
+pub(crate) fn side_file(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Opens a log for writing, and brings its schema up to date. It never makes one.
+pub(crate) fn open_writer(
+    path: &Path,
+    durability: Durability,
+) -> Result<(Connection, FileIdentity), OpenError> {
+    require_sqlite()?;
+    let identity = inspect(path)?;
+    let sqlite = |source| OpenError::sqlite(path, "cannot be opened for writing", source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    connection.busy_timeout(Duration::from_secs(10)).map_err(sqlite)?;
+    let found = check_version(&connection, path)?;
+    configure(&connection).map_err(sqlite)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(sqlite)?;
+    connection
+        .pragma_update(None, "journal_size_limit", i64::try_from(WAL_BYTES_KEEP).unwrap_or(i64::MAX))
+        .map_err(sqlite)?;
+    let synchronous = match durability {
+        Durability::Full => "FULL",
+        Durability::Normal => "NORMAL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous).map_err(sqlite)?;
+    if found < schema::version() {
+        let tx =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(sqlite)?;
+        // Another process may have been faster.
+        let found = check_version(&tx, path)?;
+        schema::migrate(&tx, found).map_err(sqlite)?;
+        tx.commit().map_err(sqlite)?;
+    }
+    require_own_tables(&connection, path)?;
+    if FileIdentity::at(path).map_err(|error| OpenError::io(path, "cannot be looked at", error))? != identity
+    {
+        return Err(OpenError::Damaged {
+            path: path.to_owned(),
+            what: "another file took its place while it was opened".to_owned(),
+        });
+    }
+    Ok((connection, identity))
+}
+
+/// Refuses to write to a file whose tables or guard rails were altered or removed.
+fn require_own_tables(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let sqlite = |source| OpenError::sqlite(path, "its schema cannot be read", source);
+    let found = schema::objects(connection).map_err(sqlite)?;
+    for expected in schema::expected_objects().map_err(sqlite)? {
+        if !found.contains(&expected) {
+            let what = match found.iter().any(|object| object.name == expected.name) {
+                true => format!("the {} `{}` was altered", expected.kind, expected.name),
+                false => format!("the {} `{}` is missing", expected.kind, expected.name),
+            };
+            return Err(OpenError::Damaged { path: path.to_owned(), what });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! Rows of the log: written one way, read one way.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::encoding::DecodeError;
+use crate::entry::Entry;
+use crate::event::{Content, Digest, EventId, PayloadError, Recorded, Seq, Strictness};
+use crate::limits::SALT_BYTES;
+use crate::prepare::{Prepared, Sealed};
+
+/// The end of the log: what the next event is chained to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Place of the last event; also the number of events.
+    pub seq: Seq,
+    /// Its link.
+    pub hash: Digest,
+}
+
+/// A number of SQLite's as a place in the log. Negative ones are no place: they read as zero, which
+/// is none either.
+pub(crate) fn seq_from_sql(number: i64) -> Seq {
+    Seq::new(u64::try_from(number).unwrap_or(0))
+}
+
+/// A place in the log as a number of SQLite's.
+pub(crate) fn seq_to_sql(seq: Seq) -> i64 {
+    i64::try_from(seq.get()).unwrap_or(i64::MAX)
+}
+
+/// Appends a row.
+pub(crate) fn insert(
+    connection: &Connection,
+    seq: Seq,
+    prepared: &Prepared,
+    sealed: &Sealed,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO log (seq, event_id, entry, payload, hash) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![
+            seq_to_sql(seq),
+            prepared.event_id.bytes(),
+            sealed.entry,
+            prepared.cell,
+            sealed.hash.bytes(),
+        ])?;
+    Ok(())
+}
+
+/// The end of the log, within the caller's transaction. A log always has its first event.
+pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Head> {
+    connection.prepare_cached("SELECT seq, hash FROM log ORDER BY seq DESC LIMIT 1")?.query_row([], |row| {
+        Ok(Head { seq: seq_from_sql(row.get(0)?), hash: Digest::from_bytes(row.get(1)?) })
+    })
+}
+
+/// The link at a place, if there is an event.
+pub(crate) fn link_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Digest>> {
+    connection
+        .prepare_cached("SELECT hash FROM log WHERE seq = ?1")?
+        .query_row([seq_to_sql(seq)], |row| row.get(0).map(Digest::from_bytes))
+        .optional()
+}
+
+/// The log's id: that of its first event.
+pub(crate) fn log_id(connection: &Connection) -> rusqlite::Result<EventId> {
+    connection
+        .query_row("SELECT event_id FROM log WHERE seq = 1", [], |row| row.get(0).map(EventId::from_bytes))
+}
+
+/// A row as it is stored, nothing checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredRow {
+    pub(crate) seq: i64,
+    pub(crate) event_id: Vec<u8>,
+    pub(crate) entry: Vec<u8>,
+    pub(crate) payload: Option<Vec<u8>>,
+    pub(crate) hash: Vec<u8>,
+}
+
+/// The columns of a [`StoredRow`], in its order.
+pub(crate) const COLUMNS: &str = "seq, event_id, entry, payload, hash";
+
+impl StoredRow {
+    pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
+        Ok(StoredRow {
+            seq: row.get(0)?,
+            event_id: row.get(1)?,
+            entry: row.get(2)?,
+            payload: row.get(3)?,
+            hash: row.get(4)?,
+        })
+    }
+
+    pub(crate) fn find(connection: &Connection, event_id: EventId) -> rusqlite::Result<Option<StoredRow>> {
+        connection
+            .prepare_cached("SELECT seq, event_id, entry, payload, hash FROM log WHERE event_id = ?1")?
+            .query_row([event_id.bytes()], StoredRow::read)
+            .optional()
+    }
+}
+
+/// A row that cannot be read as an event.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Its entry is not one.
+    #[error("event {seq}: its entry {source}; `annals verify` says more")]
+    Entry {
+        /// The row.
+        seq: Seq,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// Its payload is not what its entry says.
+    #[error("event {seq}: its payload {source}")]
+    Payload {
+        /// The row.
+        seq: Seq,
+        /// What is wrong.
+        source: PayloadError,
+    },
+    /// Its payload is shorter than a salt.
+    #[error("event {seq}: its payload is shorter than a salt; `annals verify` says more")]
+    ShortPayload {
+        /// The row.
+        seq: Seq,
+    },
+    /// SQLite cannot read it.
+    #[error("the log cannot be read: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// The bytes of a payload, without the salt before them.
+pub(crate) fn without_salt(cell: &[u8]) -> Option<&[u8]> {
+    cell.get(SALT_BYTES..)
+}
+
+/// Makes an event of an entry and a payload cell.
+pub(crate) fn recorded(seq: Seq, entry: &[u8], payload: Option<&[u8]>) -> Result<Recorded, ReadError> {
+    let entry = Entry::decode(entry).map_err(|source| ReadError::Entry { seq, source })?;
+    let content = match payload {
+        None => Content::Redacted,
+        Some(cell) => {
+            let bytes = without_salt(cell).ok_or(ReadError::ShortPayload { seq })?;
+            Content::decode(entry.kind, entry.kind_version, entry.encoding, bytes, Strictness::Whole)
+                .map_err(|source| ReadError::Payload { seq, source })?
+        }
+    };
+    Ok(Recorded {
+        seq,
+        event_id: entry.event_id,
+        kind: entry.kind,
+        session: entry.session,
+        occurred_at: entry.occurred_at,
+        recorded_at: entry.recorded_at,
+        principal: entry.principal,
+        content,
+    })
+}
+
+/// An event with the size of its payload cell, or what keeps it from being read: a projection stops
+/// at that event and no earlier.
+pub(crate) struct ReadRow {
+    pub(crate) seq: Seq,
+    pub(crate) bytes: usize,
+    pub(crate) event: Result<Recorded, ReadError>,
+}
+
+/// The events after `position`, in order: at most `events_max`, and no more than about `bytes_max`
+/// of payload.
+pub(crate) fn read_after(
+    connection: &Connection,
+    position: Seq,
+    until: Seq,
+    events_max: usize,
+    bytes_max: usize,
+) -> rusqlite::Result<Vec<ReadRow>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, entry, payload FROM log WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
+    )?;
+    let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![seq_to_sql(position), seq_to_sql(until), limit])?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let read = read_row(row)?;
+        bytes += read.bytes;
+        events.push(read);
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    Ok(events)
+}
+
+/// The event at a place.
+pub(crate) fn read_at(connection: &Connection, seq: Seq) -> Result<Option<Recorded>, ReadError> {
+    let row = connection
+        .prepare_cached("SELECT seq, entry, payload FROM log WHERE seq = ?1")?
+        .query_row([seq_to_sql(seq)], read_row)
+        .optional()?;
+    row.map(|row| row.event).transpose()
+}
+
+/// Reads a row with the columns seq, entry, payload.
+pub(crate) fn read_row(row: &Row<'_>) -> rusqlite::Result<ReadRow> {
+    let seq = seq_from_sql(row.get(0)?);
+    let entry = row.get_ref(1)?.as_blob()?;
+    let payload = row.get_ref(2)?.as_blob_or_null()?;
+    Ok(ReadRow { seq, bytes: payload.map_or(0, <[u8]>::len), event: recorded(seq, entry, payload) })
+}

@@ -1,0 +1,64 @@
+//! The schema of the file: numbered migrations, and what marks the file as ours.
+
+use rusqlite::{Connection, Transaction};
+
+/// `application_id` of every log: "Anls".
+pub(crate) const APPLICATION_ID: i32 = 0x416E_6C73;
+
+/// Size of a database page, in bytes.
+pub(crate) const PAGE_BYTES: u32 = 8_192;
+
+/// Every migration, in order. Migration n brings `user_version` from n - 1 to n.
+const MIGRATIONS: &[&str] = &[include_str!("../../schema/0001_log.sql")];
+
+/// The `user_version` that this version of Annals writes.
+pub(crate) fn version() -> i32 {
+    i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
+
+/// Applies the migrations that the file lacks, within the caller's transaction.
+pub(crate) fn migrate(tx: &Transaction<'_>, from: i32) -> rusqlite::Result<()> {
+    let done = usize::try_from(from).unwrap_or(0);
+    for migration in MIGRATIONS.iter().skip(done) {
+        tx.execute_batch(migration)?;
+    }
+    tx.pragma_update(None, "user_version", version())
+}
+
+/// An object of the schema, its statement without differences of spelling that SQLite itself makes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Object {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) sql: String,
+}
+
+/// The objects of a schema, but for those that SQLite makes by itself.
+pub(crate) fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
+    connection
+        .prepare("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name, type")?
+        .query_map([], |row| {
+            let sql: String = row.get(2)?;
+            Ok(Object { kind: row.get(0)?, name: row.get(1)?, sql: normal_sql(&sql) })
+        })?
+        .collect()
+}
+
+/// A statement without comments, quotes of names and runs of white space: renaming a table puts its
+/// name in quotes, and nothing else that matters to us depends on them.
+fn normal_sql(sql: &str) -> String {
+    let mut words = Vec::new();
+    for line in sql.lines() {
+        let code = line.split("--").next().unwrap_or(line);
+        words.extend(code.split_whitespace().map(|word| word.replace('"', "")));
+    }
+    words.join(" ")
+}
+
+/// The objects that the migrations make.
+pub(crate) fn expected_objects() -> rusqlite::Result<Vec<Object>> {
+    let mut connection = Connection::open_in_memory()?;
+    let tx = connection.transaction()?;
+    migrate(&tx, 0)?;
+    objects(&tx)
+}

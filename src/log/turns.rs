@@ -1,0 +1,125 @@
+//! Turns at writing to the file, within the process and between processes.
+//!
+//! SQLite lets one transaction write at a time and makes the others poll. Here they queue instead:
+//! within a process on a condition variable, between processes on a lock file.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::open::{OpenError, side_file};
+
+/// Turns that the writer may take in a row while a projection waits. It keeps its priority, and a
+/// projection is still sure of a turn.
+const WRITER_TURNS_MAX: u32 = 4;
+
+/// Who wants to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// The writer: callers wait for it.
+    Writer,
+    /// A projection: nobody waits for it.
+    Projection,
+}
+
+#[derive(Default)]
+struct Queue {
+    taken: bool,
+    writers: u32,
+    projections: u32,
+    writer_turns: u32,
+}
+
+/// Hands out turns.
+pub(crate) struct Turns {
+    queue: Mutex<Queue>,
+    freed: Condvar,
+    /// Held by the process that writes. Who waits for it holds `next`, so that a process which
+    /// writes again and again waits behind the one that is next.
+    turn: File,
+    next: File,
+}
+
+/// A turn: until it is dropped nobody else writes.
+pub(crate) struct Turn<'a> {
+    turns: &'a Turns,
+}
+
+impl Turns {
+    /// Makes or opens the lock files beside the log.
+    pub(crate) fn open(path: &Path) -> Result<Turns, OpenError> {
+        let file = |ending| {
+            let path = side_file(path, ending);
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)
+                .map_err(|error| OpenError::io(&path, "the lock file cannot be opened", error))
+        };
+        Ok(Turns {
+            queue: Mutex::default(),
+            freed: Condvar::new(),
+            turn: file("-turn")?,
+            next: file("-next")?,
+        })
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // The queue's numbers are changed without calling anything that can panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a turn.
+    pub(crate) fn take(&self, who: Who) -> io::Result<Turn<'_>> {
+        let mut queue = self.queue();
+        match who {
+            Who::Writer => queue.writers += 1,
+            Who::Projection => queue.projections += 1,
+        }
+        while queue.taken || !queue.is_next(who) {
+            queue = self.freed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.taken = true;
+        match who {
+            Who::Writer => {
+                queue.writers -= 1;
+                queue.writer_turns = if queue.projections > 0 { queue.writer_turns + 1 } else { 0 };
+            }
+            Who::Projection => {
+                queue.projections -= 1;
+                queue.writer_turns = 0;
+            }
+        }
+        drop(queue);
+        // From here on the turn is given back when it is dropped, also on an error below.
+        let turn = Turn { turns: self };
+        self.next.lock()?;
+        let taken = self.turn.lock();
+        self.next.unlock()?;
+        taken?;
+        Ok(turn)
+    }
+}
+
+impl Queue {
+    fn is_next(&self, who: Who) -> bool {
+        match who {
+            Who::Writer => self.projections == 0 || self.writer_turns < WRITER_TURNS_MAX,
+            Who::Projection => self.writers == 0 || self.writer_turns >= WRITER_TURNS_MAX,
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Closing the file would unlock it as well; an error here leaves nothing else to do.
+        let _ = self.turns.turn.unlock();
+        self.turns.queue().taken = false;
+        self.turns.freed.notify_all();
+    }
+}

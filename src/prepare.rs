@@ -1,0 +1,140 @@
+//! From a draft to what the writer needs: encoding, salt and digest, on the caller's own thread.
+
+use crate::chain;
+use crate::encoding::EncodeError;
+use crate::entry::{ENCODING_PLAIN, Entry, FORMAT};
+use crate::event::{Digest, Draft, Event, EventId, InvalidField, Seq, SessionId, Timestamp};
+use crate::limits::{ENTRY_BYTES_MAX, SALT_BYTES};
+
+/// An event that is ready to be sealed: only its place in the log, its time of recording and its
+/// link are missing.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) event_id: EventId,
+    pub(crate) kind: u16,
+    pub(crate) kind_version: u8,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) occurred_at: Option<Timestamp>,
+    pub(crate) principal: Option<EventId>,
+    /// Salt, then payload bytes.
+    pub(crate) cell: Vec<u8>,
+    pub(crate) payload_digest: Digest,
+}
+
+/// A draft that cannot be made ready.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// A field is wrong.
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    /// The payload is larger than this log accepts.
+    #[error(
+        "the payload has {bytes} bytes, more than the {max} that this log accepts; attach it as an artifact, or raise the limit"
+    )]
+    TooLarge {
+        /// Its size as encoded, in bytes.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// It has no encoding.
+    #[error("the payload {0}")]
+    Encode(String),
+    /// The system gave no random bytes for the salt.
+    #[error("no random bytes from the system for the payload's salt: {0}")]
+    Random(String),
+}
+
+impl From<EncodeError> for PrepareError {
+    fn from(error: EncodeError) -> PrepareError {
+        PrepareError::Encode(error.to_string())
+    }
+}
+
+/// Checks, encodes, salts and digests a draft.
+///
+/// An absent id of the event is made here; absent ids within it are the event's own, so that the
+/// same event sent again with the same id has the same payload.
+pub(crate) fn prepare(
+    draft: &mut Draft,
+    principal: Option<EventId>,
+    payload_bytes_max: usize,
+) -> Result<Prepared, PrepareError> {
+    let event_id = *draft.id.get_or_insert_with(EventId::generate);
+    draft.fill_ids(event_id);
+    draft.check()?;
+    let mut salt = [0; SALT_BYTES];
+    getrandom::fill(&mut salt).map_err(|error| PrepareError::Random(error.to_string()))?;
+    let parts = Parts { event_id, session: draft.session.clone(), occurred_at: draft.at, principal };
+    let prepared = parts.with_payload(&draft.event, salt)?;
+    let bytes = prepared.cell.len() - SALT_BYTES;
+    if bytes > payload_bytes_max {
+        return Err(PrepareError::TooLarge { bytes, max: payload_bytes_max });
+    }
+    Ok(prepared)
+}
+
+/// What an event has apart from what it says.
+pub(crate) struct Parts {
+    pub(crate) event_id: EventId,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) occurred_at: Option<Timestamp>,
+    pub(crate) principal: Option<EventId>,
+}
+
+impl Parts {
+    /// Encodes and digests, with the salt given.
+    pub(crate) fn with_payload(self, event: &Event, salt: [u8; SALT_BYTES]) -> Result<Prepared, EncodeError> {
+        let mut cell = Vec::with_capacity(256);
+        cell.extend_from_slice(&salt);
+        event.encode(&mut cell)?;
+        Ok(Prepared {
+            event_id: self.event_id,
+            kind: event.kind().code(),
+            kind_version: event.kind().version(),
+            session: self.session,
+            occurred_at: self.occurred_at,
+            principal: self.principal,
+            payload_digest: chain::payload_digest(&cell),
+            cell,
+        })
+    }
+}
+
+/// An event with its place in the log: what its row holds beside event id and payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) entry: Vec<u8>,
+    pub(crate) hash: Digest,
+}
+
+impl Prepared {
+    /// Gives the event its place after `previous`. Creation and appending share this one function.
+    pub(crate) fn seal(
+        &self,
+        previous: &Digest,
+        seq: Seq,
+        recorded_at: Timestamp,
+    ) -> Result<Sealed, EncodeError> {
+        let mut entry = Vec::with_capacity(160);
+        Entry {
+            format: FORMAT,
+            seq: seq.get(),
+            event_id: self.event_id,
+            kind: self.kind,
+            kind_version: self.kind_version,
+            session: self.session.clone(),
+            occurred_at: self.occurred_at,
+            recorded_at,
+            principal: self.principal,
+            encoding: ENCODING_PLAIN,
+            payload_digest: self.payload_digest,
+        }
+        .encode(&mut entry)?;
+        // Ids are bounded where they are made, so that an entry cannot outgrow its limit.
+        debug_assert!(entry.len() <= ENTRY_BYTES_MAX);
+        let hash = chain::link(previous, &entry);
+        Ok(Sealed { entry, hash })
+    }
+}

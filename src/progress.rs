@@ -1,0 +1,160 @@
+//! How far the writer and the projections are: what one thread sets and the others wait for.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::event::Seq;
+
+/// Where a projection of this process is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) position: Seq,
+    /// Why it will not go on by itself.
+    pub(crate) stopped: Option<Arc<str>>,
+    /// Why it did not get on the last time it tried; it tries again.
+    pub(crate) trouble: Option<Arc<str>>,
+}
+
+#[derive(Default)]
+struct State {
+    committed: Seq,
+    projections: BTreeMap<&'static str, Place>,
+    /// Why the writer cannot append now.
+    poisoned: Option<Arc<str>>,
+    /// Events refused since the process began.
+    refused: u64,
+    /// Why the projections' thread is gone.
+    worker_gone: Option<Arc<str>>,
+}
+
+/// Shared by the handle, the writer and the projections.
+#[derive(Default)]
+pub(crate) struct Progress {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Read tables that do not hold what was waited for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatchUpError {
+    /// A projection stopped at an event that it cannot apply.
+    #[error(
+        "the projection `{projection}` stopped after event {position}: {reason}; retry or skip it by name"
+    )]
+    Stopped {
+        /// Its name.
+        projection: &'static str,
+        /// The last event that it holds.
+        position: Seq,
+        /// Why it stopped.
+        reason: Arc<str>,
+    },
+    /// The projections' thread is gone.
+    #[error("the projections' thread ended: {0}; open the log again")]
+    Gone(Arc<str>),
+    /// This handle was opened without projections.
+    #[error("the log was opened without projections")]
+    Off,
+    /// The time given is over.
+    #[error("the read tables are behind: `{projection}` is at event {position}{}", trouble.as_deref().map(|trouble| format!(" ({trouble})")).unwrap_or_default())]
+    TimedOut {
+        /// The projection that is furthest behind.
+        projection: &'static str,
+        /// The last event that it holds.
+        position: Seq,
+        /// What holds it up.
+        trouble: Option<Arc<str>>,
+    },
+}
+
+impl Progress {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change below is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn committed(&self) -> Seq {
+        self.state().committed
+    }
+
+    pub(crate) fn set_committed(&self, seq: Seq) {
+        self.change(|state| state.committed = state.committed.max(seq));
+    }
+
+    pub(crate) fn poisoned(&self) -> Option<Arc<str>> {
+        self.state().poisoned.clone()
+    }
+
+    pub(crate) fn set_poisoned(&self, reason: Option<Arc<str>>) {
+        self.change(|state| state.poisoned = reason);
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.state().refused
+    }
+
+    pub(crate) fn add_refused(&self, events: u64) {
+        self.change(|state| state.refused += events);
+    }
+
+    pub(crate) fn places(&self) -> BTreeMap<&'static str, Place> {
+        self.state().projections.clone()
+    }
+
+    pub(crate) fn set_place(&self, projection: &'static str, place: Place) {
+        self.change(|state| {
+            state.projections.insert(projection, place);
+        });
+    }
+
+    pub(crate) fn set_worker_gone(&self, reason: Arc<str>) {
+        self.change(|state| state.worker_gone = Some(reason));
+    }
+
+    /// Waits until every projection holds the events up to `seq`.
+    pub(crate) fn wait_projected(&self, seq: Seq, deadline: Option<Instant>) -> Result<(), CatchUpError> {
+        let mut state = self.state();
+        loop {
+            if state.projections.is_empty() {
+                return Err(CatchUpError::Off);
+            }
+            let behind = state.projections.iter().filter(|(_, place)| place.position < seq);
+            let stopped = behind.clone().find_map(|(name, place)| {
+                let reason = place.stopped.clone()?;
+                Some(CatchUpError::Stopped { projection: name, position: place.position, reason })
+            });
+            // A stopped projection does not stop the others: what is waited for is theirs first.
+            let Some((name, place)) = behind
+                .clone()
+                .filter(|(_, place)| place.stopped.is_none())
+                .min_by_key(|(_, place)| place.position)
+            else {
+                return stopped.map_or(Ok(()), Err);
+            };
+            if let Some(reason) = &state.worker_gone {
+                return Err(CatchUpError::Gone(reason.clone()));
+            }
+            let wait = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            state = match wait {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(wait) if wait.is_zero() => {
+                    return Err(CatchUpError::TimedOut {
+                        projection: name,
+                        position: place.position,
+                        trouble: place.trouble.clone(),
+                    });
+                }
+                Some(wait) => {
+                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}

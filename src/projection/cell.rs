@@ -1,0 +1,196 @@
+//! Values of read tables, without SQLite: the fold is pure, the store translates.
+
+use crate::event::{Attributes, Digest, Json, Timestamp};
+
+/// A value as a row holds it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Cell<'a> {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(&'a str),
+}
+
+/// A value as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum OwnedCell {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(String),
+}
+
+/// What stands in a read table is not what the fold wrote there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the column `{column}` holds what no fold writes there")]
+pub(crate) struct ForeignCell {
+    pub(crate) column: &'static str,
+}
+
+/// A type that a column can have.
+pub(crate) trait Column: Sized {
+    fn cell(&self) -> Cell<'_>;
+    fn from_cell(cell: OwnedCell) -> Option<Self>;
+}
+
+impl Column for String {
+    fn cell(&self) -> Cell<'_> {
+        Cell::Text(self)
+    }
+
+    fn from_cell(cell: OwnedCell) -> Option<String> {
+        match cell {
+            OwnedCell::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl Column for i64 {
+    fn cell(&self) -> Cell<'_> {
+        Cell::Integer(*self)
+    }
+
+    fn from_cell(cell: OwnedCell) -> Option<i64> {
+        match cell {
+            OwnedCell::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
+impl Column for f64 {
+    fn cell(&self) -> Cell<'_> {
+        Cell::Real(*self)
+    }
+
+    fn from_cell(cell: OwnedCell) -> Option<f64> {
+        match cell {
+            OwnedCell::Real(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
+impl<T: Column> Column for Option<T> {
+    fn cell(&self) -> Cell<'_> {
+        self.as_ref().map_or(Cell::Null, Column::cell)
+    }
+
+    fn from_cell(cell: OwnedCell) -> Option<Option<T>> {
+        match cell {
+            OwnedCell::Null => Some(None),
+            cell => T::from_cell(cell).map(Some),
+        }
+    }
+}
+
+/// A time, with its text: SQLite's own form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TimeText {
+    pub(crate) time: Timestamp,
+    text: String,
+}
+
+impl From<Timestamp> for TimeText {
+    fn from(time: Timestamp) -> TimeText {
+        TimeText { time, text: time.to_sql() }
+    }
+}
+
+impl Column for TimeText {
+    fn cell(&self) -> Cell<'_> {
+        Cell::Text(&self.text)
+    }
+
+    fn from_cell(cell: OwnedCell) -> Option<TimeText> {
+        match cell {
+            OwnedCell::Text(text) => Some(TimeText { time: Timestamp::from_sql(&text)?, text }),
+            _ => None,
+        }
+    }
+}
+
+/// The JSON text of a value that cannot fail to have one.
+pub(crate) fn json_text<T: serde::Serialize>(value: &T) -> Option<String> {
+    serde_json::to_string(value).ok()
+}
+
+/// Attributes as a JSON object, nothing where there are none.
+pub(crate) fn attributes_text(attributes: &Attributes) -> Option<String> {
+    if attributes.is_empty() { None } else { json_text(attributes) }
+}
+
+/// Adds attributes to those of a row: a later event's come in place of an earlier's with the same
+/// name.
+pub(crate) fn merge_attributes(row: &mut Option<String>, attributes: &Attributes) {
+    if attributes.is_empty() {
+        return;
+    }
+    let mut merged: Attributes =
+        row.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    merged.extend(attributes.iter().map(|(name, value)| (name.clone(), value.clone())));
+    *row = attributes_text(&merged);
+}
+
+/// BLAKE3 of a text, as hexadecimal digits.
+pub(crate) fn text_hash(text: &str) -> String {
+    Digest::of(text).to_string()
+}
+
+/// A JSON value as the text that was sent.
+pub(crate) fn json_column(json: Option<&Json>) -> Option<String> {
+    json.map(|json| json.as_str().to_owned())
+}
+
+/// Lists the columns of a read table: a row as the fold has it, and how it is stored and read.
+macro_rules! table {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident in $table:literal, key ($($key:literal),+) {
+            $($column:ident: $type:ty,)*
+        }
+    )*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub(crate) struct $name {
+            $(pub(crate) $column: $type,)*
+        }
+
+        impl $crate::projection::cell::Row for $name {
+            const TABLE: &'static str = $table;
+            const KEY: &'static [&'static str] = &[$($key),+];
+            const COLUMNS: &'static [&'static str] = &[$(stringify!($column)),*];
+
+            fn cells(&self) -> Vec<$crate::projection::cell::Cell<'_>> {
+                vec![$($crate::projection::cell::Column::cell(&self.$column)),*]
+            }
+
+            fn from_cells(
+                cells: &mut dyn Iterator<Item = $crate::projection::cell::OwnedCell>,
+            ) -> Result<$name, $crate::projection::cell::ForeignCell> {
+                Ok($name {
+                    $($column: cells
+                        .next()
+                        .and_then($crate::projection::cell::Column::from_cell)
+                        .ok_or($crate::projection::cell::ForeignCell { column: stringify!($column) })?,)*
+                })
+            }
+        }
+    )*};
+}
+
+pub(crate) use table;
+
+/// A row of a read table.
+pub(crate) trait Row: Sized {
+    const TABLE: &'static str;
+    /// The columns that name a row.
+    const KEY: &'static [&'static str];
+    /// Every stored column. Generated ones follow from them.
+    const COLUMNS: &'static [&'static str];
+
+    /// The values, in the order of [`Row::COLUMNS`].
+    fn cells(&self) -> Vec<Cell<'_>>;
+    fn from_cells(cells: &mut dyn Iterator<Item = OwnedCell>) -> Result<Self, ForeignCell>;
+}

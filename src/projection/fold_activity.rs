@@ -1,0 +1,101 @@
+//! The fold of the projection `activity`: what stands for itself, one row an event.
+
+use crate::event::{Content, Event, Recorded};
+use crate::log::rows::seq_to_sql;
+
+use super::cell::{TimeText, attributes_text, json_column, json_text};
+use super::rows::{ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, ReviewRow};
+use super::working_set::WorkingSet;
+
+/// Folds one event.
+pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded) {
+    let Content::Event(content) = &event.content else { return };
+    let seq = seq_to_sql(event.seq);
+    let session_id = event.session.as_ref().map(ToString::to_string);
+    let at = event.occurred_at.map(TimeText::from);
+    let recorded_at = TimeText::from(event.recorded_at);
+    match content {
+        Event::ReviewRecorded(e) => rows.reviews.push(ReviewRow {
+            seq,
+            id: e.review.to_string(),
+            actor: e.actor.clone(),
+            subject_kind: e.subject_kind.as_str().to_owned(),
+            subject_id: e.subject_id.clone().or_else(|| session_id.clone()),
+            session_id,
+            verdict: e.verdict.as_str().to_owned(),
+            reason: e.reason.clone(),
+            reviewed_at: at,
+            attributes: attributes_text(&e.attributes),
+            recorded_at,
+        }),
+        Event::ArtifactAttached(e) => rows.artifacts.push(ArtifactRow {
+            seq,
+            id: e.artifact.to_string(),
+            session_id,
+            step_id: e.step.as_ref().map(ToString::to_string),
+            label: e.label.clone(),
+            position: e.position.and_then(|position| i64::try_from(position).ok()),
+            media_type: e.media_type.clone(),
+            size: e.size.and_then(|size| i64::try_from(size).ok()),
+            attached_at: at,
+            attributes: attributes_text(&e.attributes),
+            recorded_at,
+        }),
+        Event::MetricRecorded(e) => rows.metrics.push(MetricRow {
+            seq,
+            session_id,
+            name: e.name.clone(),
+            value: e.value,
+            unit: e.unit.clone(),
+            labels: if e.labels.is_empty() { None } else { json_text(&e.labels) },
+            measured_at: at,
+            attributes: attributes_text(&e.attributes),
+            recorded_at,
+        }),
+        Event::NoteLogged(e) => rows.notes.push(NoteRow {
+            seq,
+            session_id,
+            step_id: e.step.as_ref().map(ToString::to_string),
+            level: e.level.clone(),
+            message: e.message.clone(),
+            data: json_column(e.data.as_ref()),
+            logged_at: at,
+            attributes: attributes_text(&e.attributes),
+            recorded_at,
+        }),
+        Event::ActionRecorded(e) => {
+            let changes = e.changes.clone().unwrap_or_default();
+            let context = e.context.clone().unwrap_or_default();
+            rows.actions.push(ActionRow {
+                seq,
+                session_id,
+                actor_id: e.actor.id.clone(),
+                actor_kind: e.actor.kind.clone(),
+                action: e.action.clone(),
+                entity_type: e.entity_type.clone(),
+                entity_id: e.entity_id.clone(),
+                outcome: e.outcome.map(|outcome| outcome.as_str().to_owned()),
+                reason: e.reason.clone(),
+                before: json_column(changes.before.as_ref()),
+                after: json_column(changes.after.as_ref()),
+                ip: context.ip,
+                user_agent: context.user_agent,
+                request_id: context.request_id,
+                tenant: e.tenant.clone(),
+                acted_at: at,
+                attributes: attributes_text(&e.attributes),
+                recorded_at,
+            });
+        }
+        Event::Custom(e) => rows.custom_events.push(CustomRow {
+            seq,
+            session_id,
+            name: e.name.clone(),
+            data: json_column(e.data.as_ref()),
+            occurred_at: at,
+            attributes: attributes_text(&e.attributes),
+            recorded_at,
+        }),
+        _ => {}
+    }
+}

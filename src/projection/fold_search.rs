@@ -1,0 +1,140 @@
+//! The fold of the projection `search`: the texts of each event that people would search.
+
+use crate::event::{Attributes, Content, Event, Json, Recorded};
+use crate::log::rows::seq_to_sql;
+
+use super::fold_sessions::subject;
+use super::rows::DocumentRow;
+use super::working_set::WorkingSet;
+
+/// Folds one event.
+pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded) {
+    let Content::Event(content) = &event.content else { return };
+    let text = text(content);
+    if text.is_empty() {
+        return;
+    }
+    rows.documents.push(DocumentRow {
+        seq: seq_to_sql(event.seq),
+        session_id: event.session.as_ref().map(ToString::to_string),
+        kind: event.kind_name(),
+        subject_id: subject(content),
+        text,
+    });
+}
+
+/// Texts one a line.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn add(mut self, text: &str) -> Text {
+        if !text.is_empty() {
+            if !self.0.is_empty() {
+                self.0.push('\n');
+            }
+            self.0.push_str(text);
+        }
+        self
+    }
+
+    fn say(self, text: &Option<String>) -> Text {
+        match text {
+            Some(text) => self.add(text),
+            None => self,
+        }
+    }
+
+    fn json(self, json: &Option<Json>) -> Text {
+        match json {
+            Some(json) => self.add(json.as_str()),
+            None => self,
+        }
+    }
+
+    fn attributes(mut self, attributes: &Attributes) -> String {
+        for (name, value) in attributes {
+            self = self.add(&format!("{name}: {value}"));
+        }
+        self.0
+    }
+}
+
+fn text(event: &Event) -> String {
+    let text = Text::default();
+    match event {
+        Event::SessionStarted(e) => {
+            let text = text.say(&e.profile).say(&e.agent).say(&e.model).say(&e.source).say(&e.input);
+            e.labels
+                .iter()
+                .fold(text, |text, (name, value)| text.add(name).add(value))
+                .attributes(&e.attributes)
+        }
+        Event::SessionUpdated(e) => text.say(&e.message).attributes(&e.attributes),
+        Event::SessionEnded(e) => text.say(&e.summary).say(&e.error).attributes(&e.attributes),
+        Event::StepStarted(e) => {
+            text.say(&e.module).say(&e.model).say(&e.input_summary).say(&e.input).attributes(&e.attributes)
+        }
+        Event::StepEnded(e) => {
+            text.say(&e.output_summary).say(&e.output).say(&e.error).attributes(&e.attributes)
+        }
+        Event::DecisionMade(e) => {
+            let text = text.say(&e.decision_type).say(&e.rationale).say(&e.chosen_option).say(&e.actor);
+            let text = e.chosen_options.iter().fold(text, |text, chosen| text.add(chosen));
+            let text = e.options_considered.iter().fold(text, |text, option| {
+                let text = text.add(&option.option);
+                option
+                    .attributes
+                    .iter()
+                    .fold(text, |text, (name, value)| text.add(&format!("{name}: {value}")))
+            });
+            text.attributes(&e.attributes)
+        }
+        Event::FindingRaised(e) => text
+            .say(&e.category)
+            .say(&e.pattern_type)
+            .say(&e.title)
+            .say(&e.description)
+            .say(&e.plain_english)
+            .say(&e.suggestion)
+            .say(&e.legal_source)
+            .say(&e.scope)
+            .json(&e.evidence)
+            .attributes(&e.attributes),
+        Event::FindingUpdated(e) => {
+            let correction = e.correction.clone().unwrap_or_default();
+            text.say(&e.actor)
+                .say(&e.reason)
+                .say(&correction.original)
+                .say(&correction.corrected)
+                .say(&correction.strategy)
+                .attributes(&e.attributes)
+        }
+        Event::ReviewRecorded(e) => text.add(&e.actor).say(&e.reason).attributes(&e.attributes),
+        Event::ArtifactAttached(e) => text.say(&e.label).say(&e.media_type).attributes(&e.attributes),
+        Event::MetricRecorded(e) => {
+            let text = text.add(&e.name);
+            e.labels
+                .iter()
+                .fold(text, |text, (name, value)| text.add(name).add(value))
+                .attributes(&e.attributes)
+        }
+        Event::NoteLogged(e) => text.add(&e.message).json(&e.data).attributes(&e.attributes),
+        Event::ActionRecorded(e) => {
+            let changes = e.changes.clone().unwrap_or_default();
+            text.add(&e.actor.id)
+                .add(&e.action)
+                .say(&e.entity_type)
+                .say(&e.entity_id)
+                .say(&e.reason)
+                .json(&changes.before)
+                .json(&changes.after)
+                .attributes(&e.attributes)
+        }
+        Event::Custom(e) => text.add(&e.name).json(&e.data).attributes(&e.attributes),
+        Event::LogCreated(e) => text.add(&e.origin).0,
+        Event::EventsLost(e) => text.add(&e.reason).0,
+        Event::PayloadRedacted(e) => text.add(&e.actor).add(&e.reason).say(&e.authority).0,
+        Event::ProjectionSkipped(e) => text.add(&e.projection).add(&e.actor).add(&e.reason).0,
+    }
+}

@@ -1,0 +1,12 @@
+//! From the log to tables that anyone can query.
+
+pub(crate) mod apply;
+mod cell;
+mod fold_activity;
+mod fold_search;
+mod fold_sessions;
+mod rows;
+mod store;
+pub(crate) mod tables;
+pub(crate) mod worker;
+mod working_set;

@@ -1,0 +1,209 @@
+//! Rows of read tables in SQLite: loaded and saved by their columns.
+
+use std::marker::PhantomData;
+
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
+
+use super::cell::{Cell, ForeignCell, OwnedCell, Row};
+use super::fold_sessions::{self, Child};
+use super::rows::{
+    ActionRow, ArtifactRow, CustomRow, DecisionRow, DocumentRow, FindingRow, FindingUpdateRow, MetricRow,
+    NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
+};
+use super::tables::Stage;
+use super::working_set::{Keyed, SessionKey, WorkingSet};
+use crate::event::{Content, Recorded};
+
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Cell::Null => ValueRef::Null,
+            Cell::Integer(number) => ValueRef::Integer(*number),
+            Cell::Real(number) => ValueRef::Real(*number),
+            Cell::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+fn owned(value: Value) -> OwnedCell {
+    match value {
+        Value::Integer(number) => OwnedCell::Integer(number),
+        Value::Real(number) => OwnedCell::Real(number),
+        Value::Text(text) => OwnedCell::Text(text),
+        // No column of ours holds blobs; the row's own type refuses what is not NULL there.
+        Value::Null | Value::Blob(_) => OwnedCell::Null,
+    }
+}
+
+impl From<ForeignCell> for rusqlite::Error {
+    fn from(error: ForeignCell) -> rusqlite::Error {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, Box::new(error))
+    }
+}
+
+/// The statements for one table.
+struct Statements<R> {
+    load: String,
+    insert: String,
+    upsert: String,
+    row: PhantomData<R>,
+}
+
+impl<R: Row> Statements<R> {
+    fn new(stage: Stage) -> Statements<R> {
+        let table = stage.table(R::TABLE);
+        let columns = R::COLUMNS.join(", ");
+        let marks = vec!["?"; R::COLUMNS.len()].join(", ");
+        let key: Vec<_> = R::KEY.iter().map(|column| format!("{column} = ?")).collect();
+        let updates: Vec<_> = R::COLUMNS
+            .iter()
+            .filter(|column| !R::KEY.contains(column))
+            .map(|column| format!("{column} = excluded.{column}"))
+            .collect();
+        let insert = format!("INSERT INTO {table} ({columns}) VALUES ({marks})");
+        Statements {
+            load: format!("SELECT {columns} FROM {table} WHERE {}", key.join(" AND ")),
+            upsert: format!(
+                "{insert} ON CONFLICT ({}) DO UPDATE SET {}",
+                R::KEY.join(", "),
+                updates.join(", ")
+            ),
+            insert,
+            row: PhantomData,
+        }
+    }
+
+    fn load(&self, connection: &Connection, key: &[&str]) -> rusqlite::Result<Option<R>> {
+        connection
+            .prepare_cached(&self.load)?
+            .query_row(params_from_iter(key), |row| {
+                let mut cells = Vec::with_capacity(R::COLUMNS.len());
+                for column in 0..R::COLUMNS.len() {
+                    cells.push(owned(row.get(column)?));
+                }
+                Ok(R::from_cells(&mut cells.into_iter())?)
+            })
+            .optional()
+    }
+
+    fn insert_all(&self, connection: &Connection, rows: &mut Vec<R>) -> rusqlite::Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut statement = connection.prepare_cached(&self.insert)?;
+        for row in rows.drain(..) {
+            statement.execute(params_from_iter(row.cells()))?;
+        }
+        Ok(())
+    }
+
+    fn upsert_all<K: std::hash::Hash + Eq>(
+        &self,
+        connection: &Connection,
+        rows: &mut Keyed<K, R>,
+    ) -> rusqlite::Result<()> {
+        let changed = rows.take_changed();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let mut statement = connection.prepare_cached(&self.upsert)?;
+        for row in changed {
+            statement.execute(params_from_iter(row.cells()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The tables of a stage.
+pub(crate) struct Store {
+    sessions: Statements<SessionRow>,
+    steps: Statements<StepRow>,
+    decisions: Statements<DecisionRow>,
+    findings: Statements<FindingRow>,
+    finding_updates: Statements<FindingUpdateRow>,
+    timeline: Statements<TimelineRow>,
+    reviews: Statements<ReviewRow>,
+    artifacts: Statements<ArtifactRow>,
+    metrics: Statements<MetricRow>,
+    notes: Statements<NoteRow>,
+    actions: Statements<ActionRow>,
+    custom_events: Statements<CustomRow>,
+    documents: Statements<DocumentRow>,
+    index_document: String,
+}
+
+impl Store {
+    pub(crate) fn new(stage: Stage) -> Store {
+        Store {
+            sessions: Statements::new(stage),
+            steps: Statements::new(stage),
+            decisions: Statements::new(stage),
+            findings: Statements::new(stage),
+            finding_updates: Statements::new(stage),
+            timeline: Statements::new(stage),
+            reviews: Statements::new(stage),
+            artifacts: Statements::new(stage),
+            metrics: Statements::new(stage),
+            notes: Statements::new(stage),
+            actions: Statements::new(stage),
+            custom_events: Statements::new(stage),
+            documents: Statements::new(stage),
+            index_document: format!("INSERT INTO {} (rowid, text) VALUES (?, ?)", stage.table("search")),
+        }
+    }
+
+    /// Loads the rows that the fold of an event reads or changes, unless they are known.
+    pub(crate) fn load(
+        &self,
+        connection: &Connection,
+        rows: &mut WorkingSet,
+        event: &Recorded,
+    ) -> rusqlite::Result<()> {
+        let Some(session) = &event.session else { return Ok(()) };
+        let session = session.as_str();
+        if !rows.sessions.knows(&session.to_owned()) {
+            rows.sessions.load(session.to_owned(), self.sessions.load(connection, &[session])?);
+        }
+        let Content::Event(content) = &event.content else { return Ok(()) };
+        let Some((child, id)) = fold_sessions::child(content) else { return Ok(()) };
+        let key: SessionKey = (session.to_owned(), id.to_owned());
+        let names = [session, id];
+        match child {
+            Child::Step if !rows.steps.knows(&key) => {
+                rows.steps.load(key, self.steps.load(connection, &names)?)
+            }
+            Child::Decision if !rows.decisions.knows(&key) => {
+                rows.decisions.load(key, self.decisions.load(connection, &names)?);
+            }
+            Child::Finding if !rows.findings.knows(&key) => {
+                rows.findings.load(key, self.findings.load(connection, &names)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Saves what changed.
+    pub(crate) fn save(&self, connection: &Connection, rows: &mut WorkingSet) -> rusqlite::Result<()> {
+        self.sessions.upsert_all(connection, &mut rows.sessions)?;
+        self.steps.upsert_all(connection, &mut rows.steps)?;
+        self.decisions.upsert_all(connection, &mut rows.decisions)?;
+        self.findings.upsert_all(connection, &mut rows.findings)?;
+        self.finding_updates.insert_all(connection, &mut rows.finding_updates)?;
+        self.timeline.insert_all(connection, &mut rows.timeline)?;
+        self.reviews.insert_all(connection, &mut rows.reviews)?;
+        self.artifacts.insert_all(connection, &mut rows.artifacts)?;
+        self.metrics.insert_all(connection, &mut rows.metrics)?;
+        self.notes.insert_all(connection, &mut rows.notes)?;
+        self.actions.insert_all(connection, &mut rows.actions)?;
+        self.custom_events.insert_all(connection, &mut rows.custom_events)?;
+        if !rows.documents.is_empty() {
+            let mut statement = connection.prepare_cached(&self.index_document)?;
+            for document in &rows.documents {
+                statement.execute(rusqlite::params![document.seq, document.text])?;
+            }
+        }
+        self.documents.insert_all(connection, &mut rows.documents)
+    }
+}

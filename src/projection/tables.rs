@@ -1,0 +1,260 @@
+//! The tables of each projection: their definition, their making, and their change of place.
+
+use std::borrow::Cow;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::working_set::WorkingSet;
+use super::{fold_activity, fold_search, fold_sessions};
+use crate::event::{Recorded, Seq};
+use crate::log::rows::{seq_from_sql, seq_to_sql};
+use crate::log::schema::{self, Object};
+
+/// A fold and the tables that it fills.
+pub(crate) struct Projection {
+    pub(crate) name: &'static str,
+    /// Of the fold and its tables: a change of either is a new version, and a rebuild.
+    pub(crate) version: u32,
+    pub(crate) tables: &'static [&'static str],
+    definition: &'static str,
+    pub(crate) fold: fn(&mut WorkingSet, &Recorded),
+}
+
+/// Every projection.
+pub(crate) static PROJECTIONS: [Projection; 3] = [
+    Projection {
+        name: "sessions",
+        version: 1,
+        tables: &["sessions", "steps", "decisions", "findings", "finding_updates", "timeline"],
+        definition: include_str!("../../schema/read/sessions.sql"),
+        fold: fold_sessions::fold,
+    },
+    Projection {
+        name: "activity",
+        version: 1,
+        tables: &["reviews", "artifacts", "metrics", "notes", "actions", "custom_events"],
+        definition: include_str!("../../schema/read/activity.sql"),
+        fold: fold_activity::fold,
+    },
+    Projection {
+        name: "search",
+        version: 1,
+        tables: &["documents", "search"],
+        definition: include_str!("../../schema/read/search.sql"),
+        fold: fold_search::fold,
+    },
+];
+
+/// The projection with this name.
+pub(crate) fn find(name: &str) -> Option<&'static Projection> {
+    PROJECTIONS.iter().find(|projection| projection.name == name)
+}
+
+/// Whether tables are those that people read, or those of a rebuild.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Stage {
+    Live,
+    Building,
+}
+
+impl Stage {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Stage::Live => "live",
+            Stage::Building => "building",
+        }
+    }
+
+    /// The name of a table in this stage.
+    pub(crate) fn table(self, name: &str) -> Cow<'_, str> {
+        match self {
+            Stage::Live => Cow::Borrowed(name),
+            Stage::Building => Cow::Owned(format!("building_{name}")),
+        }
+    }
+}
+
+/// Where a projection is, as the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) version: u32,
+    /// Counts rebuilds.
+    pub(crate) generation: u32,
+    pub(crate) position: Seq,
+    pub(crate) stopped: Option<StoppedAt>,
+}
+
+/// The event that a projection cannot apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoppedAt {
+    pub(crate) seq: Seq,
+    pub(crate) error: String,
+}
+
+/// Reads where a projection is.
+pub(crate) fn cursor(connection: &Connection, name: &str, stage: Stage) -> rusqlite::Result<Option<Cursor>> {
+    connection
+        .prepare_cached(
+            "SELECT version, generation, position, stopped_at, error FROM projections WHERE name = ?1 AND stage = ?2",
+        )?
+        .query_row([name, stage.as_str()], |row| {
+            let stopped_at: Option<i64> = row.get(3)?;
+            let error: Option<String> = row.get(4)?;
+            Ok(Cursor {
+                version: row.get(0)?,
+                generation: row.get(1)?,
+                position: seq_from_sql(row.get(2)?),
+                stopped: stopped_at
+                    .map(|seq| StoppedAt { seq: seq_from_sql(seq), error: error.unwrap_or_default() }),
+            })
+        })
+        .optional()
+}
+
+/// Moves a cursor, unless somebody else did.
+pub(crate) fn advance(
+    connection: &Connection,
+    name: &str,
+    stage: Stage,
+    from: &Cursor,
+    to: Seq,
+) -> rusqlite::Result<bool> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE projections SET position = ?1, stopped_at = NULL, error = NULL
+             WHERE name = ?2 AND stage = ?3 AND version = ?4 AND generation = ?5 AND position = ?6",
+        )?
+        .execute(params![
+            seq_to_sql(to),
+            name,
+            stage.as_str(),
+            from.version,
+            from.generation,
+            seq_to_sql(from.position)
+        ])?;
+    Ok(changed == 1)
+}
+
+impl Projection {
+    /// The statements that make the tables, in the names of a stage and generation. Indexes cannot
+    /// be renamed, so from the second generation on their names carry its number.
+    fn statements(&self, stage: Stage, generation: u32) -> Vec<String> {
+        let code: Vec<&str> =
+            self.definition.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+        code.join("\n")
+            .split(";\n")
+            .map(str::trim)
+            .filter(|statement| !statement.is_empty())
+            .map(|statement| named(statement, stage, generation))
+            .collect()
+    }
+
+    /// Makes the tables, empty.
+    pub(crate) fn create_tables(
+        &self,
+        connection: &Connection,
+        stage: Stage,
+        generation: u32,
+    ) -> rusqlite::Result<()> {
+        self.statements(stage, generation)
+            .iter()
+            .try_for_each(|statement| connection.execute_batch(statement))
+    }
+
+    fn drop_tables(&self, connection: &Connection, stage: Stage) -> rusqlite::Result<()> {
+        self.tables.iter().try_for_each(|table| {
+            connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", stage.table(table)))
+        })
+    }
+
+    /// Makes the tables beside the live ones, and a cursor at the start of the log. A rebuild that
+    /// was under way is given up for it.
+    pub(crate) fn start_rebuild(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let live = cursor(connection, self.name, Stage::Live)?;
+        let generation = live.map_or(1, |live| live.generation.saturating_add(1));
+        self.drop_tables(connection, Stage::Building)?;
+        self.create_tables(connection, Stage::Building, generation)?;
+        connection.execute(
+            "INSERT OR REPLACE INTO projections (name, stage, version, generation, position) VALUES (?1, 'building', ?2, ?3, 0)",
+            params![self.name, self.version, generation],
+        )?;
+        Ok(())
+    }
+
+    /// Puts the tables of a finished rebuild in the place of the live ones. Views stay as they are,
+    /// and the user's own indexes and triggers are made again.
+    pub(crate) fn switch(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let own = self.foreign_attachments(connection)?;
+        self.drop_tables(connection, Stage::Live)?;
+        for table in self.tables {
+            connection
+                .execute_batch(&format!("ALTER TABLE {} RENAME TO {table}", Stage::Building.table(table)))?;
+        }
+        connection.execute("DELETE FROM projections WHERE name = ?1 AND stage = 'live'", [self.name])?;
+        connection.execute(
+            "UPDATE projections SET stage = 'live' WHERE name = ?1 AND stage = 'building'",
+            [self.name],
+        )?;
+        own.iter().try_for_each(|statement| connection.execute_batch(statement))
+    }
+
+    /// Indexes and triggers on the live tables that are not ours.
+    fn foreign_attachments(&self, connection: &Connection) -> rusqlite::Result<Vec<String>> {
+        let ours = cursor(connection, self.name, Stage::Live)?
+            .map(|live| self.objects(Stage::Live, live.generation))
+            .transpose()?
+            .unwrap_or_default();
+        let mut statement = connection.prepare(
+            "SELECT name, tbl_name, sql FROM sqlite_schema WHERE type IN ('index', 'trigger') AND sql IS NOT NULL",
+        )?;
+        let mut rows = statement.query([])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (name, table, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            if self.tables.contains(&table.as_str()) && !ours.iter().any(|object| object.name == name) {
+                found.push(sql);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The objects that the tables are made of.
+    pub(crate) fn objects(&self, stage: Stage, generation: u32) -> rusqlite::Result<Vec<Object>> {
+        let connection = Connection::open_in_memory()?;
+        self.create_tables(&connection, stage, generation)?;
+        schema::objects(&connection)
+    }
+}
+
+/// Gives a statement the names of a stage and generation.
+fn named(statement: &str, stage: Stage, generation: u32) -> String {
+    let (head, rest) =
+        statement.split_once(" (").or_else(|| statement.split_once(" USING")).unwrap_or((statement, ""));
+    let glue =
+        if statement.get(head.len()..).is_some_and(|tail| tail.starts_with(" (")) { " (" } else { " USING" };
+    let words: Vec<&str> = head.split_whitespace().collect();
+    let head = match words.as_slice() {
+        ["CREATE", "INDEX", index, "ON", table] => {
+            let index = if generation > 1 { format!("{index}_{generation}") } else { (*index).to_owned() };
+            format!("CREATE INDEX {index} ON {}", stage.table(table))
+        }
+        ["CREATE", "TABLE", table] => format!("CREATE TABLE {}", stage.table(table)),
+        ["CREATE", "VIRTUAL", "TABLE", table] => format!("CREATE VIRTUAL TABLE {}", stage.table(table)),
+        _ => head.to_owned(),
+    };
+    head + glue + rest
+}
+
+/// Makes the tables of every projection that the file lacks.
+pub(crate) fn install(connection: &Connection) -> rusqlite::Result<()> {
+    for projection in &PROJECTIONS {
+        if cursor(connection, projection.name, Stage::Live)?.is_none() {
+            projection.create_tables(connection, Stage::Live, 1)?;
+            connection.execute(
+                "INSERT INTO projections (name, stage, version, generation, position) VALUES (?1, 'live', ?2, 1, 0)",
+                params![projection.name, projection.version],
+            )?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! One batch in one transaction: sealed under the write lock, after the head was read there.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+
+use super::queue::{Effect, Item};
+use super::receipt::{AppendError, AppendOutcome, Appended, Outcome};
+use crate::entry::Entry;
+use crate::event::{Digest, EventId, Seq, Timestamp, is_reserved};
+use crate::log::rows::{self, Head, StoredRow, seq_to_sql};
+use crate::prepare::Prepared;
+
+/// The injected clock.
+pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Begins a transaction that may write. Another process that is writing is waited for, however
+/// long it takes: busy is never a failure.
+pub(crate) fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    loop {
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error) if is_busy(&error) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Whether somebody else is at work on the file, and waiting helps.
+pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// A batch in its transaction.
+pub(crate) struct Batch<'c> {
+    tx: Transaction<'c>,
+    head: Head,
+    clock: Clock,
+}
+
+impl<'c> Batch<'c> {
+    /// Begins the transaction and reads the head in it: other processes may have appended.
+    pub(crate) fn begin(connection: &'c Connection, clock: Clock) -> rusqlite::Result<Batch<'c>> {
+        let tx = begin(connection)?;
+        let head = rows::head(&tx)?;
+        Ok(Batch { tx, head, clock })
+    }
+
+    /// The end of the log, with what this batch appended so far.
+    pub(crate) fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Appends one event. An answer about this event alone is in the inner result; the outer error
+    /// is the end of the batch.
+    pub(crate) fn append(&mut self, item: &Item) -> rusqlite::Result<Outcome> {
+        let seq = self.head.seq.next();
+        if let Effect::Redact(seqs) = &item.effect
+            && let Some(error) = self.not_redactable(seqs, seq)?
+        {
+            return Ok(Err(error));
+        }
+        let outcome = self.append_event(&item.prepared)?;
+        if let Ok(Appended { outcome: AppendOutcome::New, .. }) = outcome {
+            self.apply(&item.effect)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Whether the log has an event with this id.
+    pub(crate) fn has(&self, event_id: EventId) -> rusqlite::Result<bool> {
+        StoredRow::find(&self.tx, event_id).map(|row| row.is_some())
+    }
+
+    /// Appends one event without effects.
+    pub(crate) fn append_event(&mut self, prepared: &Prepared) -> rusqlite::Result<Outcome> {
+        let seq = self.head.seq.next();
+        let sealed = match prepared.seal(&self.head.hash, seq, (self.clock)()) {
+            Ok(sealed) => sealed,
+            Err(error) => return Ok(Err(AppendError::Unfit(error.into()))),
+        };
+        match rows::insert(&self.tx, seq, prepared, &sealed) {
+            Ok(()) => {
+                self.head = Head { seq, hash: sealed.hash };
+                Ok(Ok(Appended {
+                    seq,
+                    event_id: prepared.event_id,
+                    hash: sealed.hash,
+                    outcome: AppendOutcome::New,
+                }))
+            }
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                match StoredRow::find(&self.tx, prepared.event_id)? {
+                    Some(row) => Ok(same_event(&row, prepared)),
+                    None => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn not_redactable(&self, seqs: &[Seq], own: Seq) -> rusqlite::Result<Option<AppendError>> {
+        for &seq in seqs {
+            let entry = self
+                .tx
+                .prepare_cached("SELECT entry FROM log WHERE seq = ?1")?
+                .query_map([seq_to_sql(seq)], |row| row.get::<_, Vec<u8>>(0))?
+                .next()
+                .transpose()?;
+            let reason = match entry.as_deref().map(Entry::decode) {
+                _ if seq >= own => Some("there is no such event yet"),
+                None => Some("there is no such event"),
+                Some(Err(_)) => Some("its entry cannot be read"),
+                Some(Ok(entry)) if is_reserved(entry.kind) => Some("events that Annals itself writes stay"),
+                Some(Ok(_)) => None,
+            };
+            if let Some(reason) = reason {
+                return Ok(Some(AppendError::NotRedactable { seq, reason }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn apply(&self, effect: &Effect) -> rusqlite::Result<()> {
+        match effect {
+            Effect::None => Ok(()),
+            Effect::Redact(seqs) => {
+                for &seq in seqs {
+                    self.tx
+                        .prepare_cached("INSERT OR IGNORE INTO redactions (seq) VALUES (?1)")?
+                        .execute([seq_to_sql(seq)])?;
+                    self.tx
+                        .prepare_cached(
+                            "UPDATE log SET payload = NULL WHERE seq = ?1 AND payload IS NOT NULL",
+                        )?
+                        .execute([seq_to_sql(seq)])?;
+                }
+                Ok(())
+            }
+            Effect::Skip { projection, version, seq } => {
+                self.tx.execute(
+                    "INSERT OR IGNORE INTO projection_skips (projection, version, seq) VALUES (?1, ?2, ?3)",
+                    params![projection, version, seq_to_sql(*seq)],
+                )?;
+                self.tx.execute(
+                    "UPDATE projections SET stopped_at = NULL, error = NULL
+                     WHERE name = ?1 AND version = ?2 AND stopped_at = ?3",
+                    params![projection, version, seq_to_sql(*seq)],
+                )?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Commits. An error does not tell whether it took effect.
+    pub(crate) fn commit(self) -> rusqlite::Result<()> {
+        self.tx.commit()
+    }
+}
+
+/// Whether an event with the id of a recorded one is that event, sent again.
+fn same_event(row: &StoredRow, prepared: &Prepared) -> Outcome {
+    let seq = rows::seq_from_sql(row.seq);
+    let conflict = Err(AppendError::Conflict { event_id: prepared.event_id, seq });
+    let (Ok(entry), Ok(hash)) = (Entry::decode(&row.entry), row.hash.as_slice().try_into()) else {
+        return conflict;
+    };
+    let same_payload = match row.payload.as_deref() {
+        // Redacted: what it said cannot be compared any more, and must not be asked for again.
+        None => true,
+        Some(cell) => {
+            entry.kind == prepared.kind
+                && entry.kind_version == prepared.kind_version
+                && entry.session == prepared.session
+                && entry.occurred_at == prepared.occurred_at
+                && rows::without_salt(cell) == rows::without_salt(&prepared.cell)
+        }
+    };
+    if same_payload && entry.principal == prepared.principal {
+        Ok(Appended {
+            seq,
+            event_id: prepared.event_id,
+            hash: Digest::from_bytes(hash),
+            outcome: AppendOutcome::AlreadyRecorded,
+        })
+    } else {
+        conflict
+    }
+}
