@@ -9,6 +9,7 @@ mod log;
 mod prepare;
 mod progress;
 mod projection;
+pub mod verify;
 mod writer;
 
 pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections};
