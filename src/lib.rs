@@ -4,6 +4,8 @@ pub mod chain;
 mod encoding;
 pub mod entry;
 mod event;
+#[cfg(test)]
+mod golden_tests;
 pub mod limits;
 mod log;
 mod prepare;
