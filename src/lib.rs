@@ -2,6 +2,8 @@
 mod audit;
 pub mod chain;
 mod encoding;
+#[cfg(test)]
+mod encoding_tests;
 pub mod entry;
 mod event;
 #[cfg(test)]
