@@ -20,6 +20,22 @@ pub enum DecodeError {
     /// They do not decode.
     #[error("does not decode: {0}")]
     Malformed(#[from] bincode::error::DecodeError),
+    /// They are an entry of a log format that this version does not know.
+    #[error("has log format {found}, and this version of Annals knows {known}; use a newer one")]
+    UnknownFormat {
+        /// Its first byte.
+        found: u8,
+        /// The format that is known.
+        known: u8,
+    },
+    /// There are more of them than an entry may have.
+    #[error("has {bytes} bytes, more than the {max} of the longest entry")]
+    TooLong {
+        /// How many.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// There are bytes left over.
     #[error("{0} bytes follow its end")]
     Trailing(usize),

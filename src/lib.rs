@@ -16,9 +16,13 @@
 mod audit;
 pub mod chain;
 mod encoding;
+#[cfg(test)]
+mod encoding_tests;
 pub mod entry;
 mod event;
 pub mod import;
+#[cfg(test)]
+mod golden_tests;
 pub mod limits;
 mod log;
 mod prepare;

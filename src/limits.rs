@@ -39,6 +39,10 @@ pub const DECODE_BYTES_MAX: usize = 256 << 20;
 /// functions at 1,000), so deeper JSON would be recorded but not read.
 pub const JSON_DEPTH_MAX: usize = 128;
 
+/// Deepest nesting of the JSON form of an event: free-form JSON is at most an attribute of one of
+/// several options, so that three levels are the event's own.
+pub const JSON_EVENT_DEPTH_MAX: usize = JSON_DEPTH_MAX + 3;
+
 /// First characters of a text that stand in where the producer gave no summary.
 pub const SUMMARY_CHARS: usize = 200;
 

@@ -16,6 +16,7 @@ use super::payload::{
     NoteLogged, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded, StepStarted,
 };
 use super::{Content, Draft, Event, Kind, Recorded};
+use crate::limits::JSON_EVENT_DEPTH_MAX;
 
 /// An event in JSON that cannot be recorded.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +148,7 @@ fn reason(error: &serde_json::Error) -> String {
 /// # Ok::<(), annals::JsonEventError>(())
 /// ```
 pub fn parse_draft(text: &str) -> Result<Draft, JsonEventError> {
-    check_depth(text)?;
+    check_depth(text, JSON_EVENT_DEPTH_MAX)?;
     let mut fields = Fields::parse(text)?;
     let name: String = fields
         .take_as("type")?

@@ -3,7 +3,8 @@
 //! first bad row.
 
 use crate::chain;
-use crate::entry::{Entry, FORMAT};
+use crate::encoding::DecodeError;
+use crate::entry::Entry;
 use crate::event::{Content, Digest, Event, Kind, PayloadError, Strictness, is_reserved};
 use crate::log::rows::without_salt;
 
@@ -59,6 +60,7 @@ pub(super) fn check(before: Before<'_>, row: RowRef<'_>) -> Result<GoodRow, Faul
     }
     let entry = match Entry::decode_canonical(row.entry) {
         Ok(entry) => entry,
+        Err(error @ DecodeError::UnknownFormat { .. }) => return fault(Check::Format, format!("the entry {error}")),
         Err(error) => return fault(Check::Entry, format!("the entry {error}")),
     };
     if i64::try_from(entry.seq) != Ok(row.seq) {
@@ -66,12 +68,6 @@ pub(super) fn check(before: Before<'_>, row: RowRef<'_>) -> Result<GoodRow, Faul
     }
     if entry.event_id.bytes().as_slice() != row.event_id {
         return fault(Check::Identity, format!("the entry is that of event {}", entry.event_id));
-    }
-    if entry.format != FORMAT {
-        return fault(
-            Check::Format,
-            format!("format {} is not known to this version of Annals, which knows {FORMAT}", entry.format),
-        );
     }
     let is_first = entry.seq == 1;
     if is_first != (entry.kind == Kind::LogCreated.code()) || (is_first && entry.session.is_some()) {
