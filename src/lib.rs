@@ -4,6 +4,7 @@ pub mod chain;
 mod encoding;
 pub mod entry;
 mod event;
+pub mod import;
 pub mod limits;
 mod log;
 mod prepare;
