@@ -10,6 +10,8 @@ mod log;
 mod prepare;
 mod progress;
 mod projection;
+mod query;
+mod reader;
 mod writer;
 
 pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections};
@@ -18,4 +20,11 @@ pub use event::*;
 pub use log::{Durability, Head, OpenError, ReadError};
 pub use prepare::PrepareError;
 pub use progress::CatchUpError;
+pub use query::{
+    Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info, Metric,
+    Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink, SearchFilter, SearchOrder,
+    Session, SessionFilter, SessionPage, SessionRecord, SessionSummary, SqlError, SqlValue, Step,
+    StoppedProjection,
+};
+pub use reader::Reader;
 pub use writer::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
