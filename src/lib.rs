@@ -28,6 +28,8 @@ mod log;
 mod prepare;
 mod progress;
 mod projection;
+mod query;
+mod reader;
 pub mod replay;
 pub mod verify;
 mod writer;
@@ -38,4 +40,11 @@ pub use event::*;
 pub use log::{Durability, Head, OpenError, ReadError};
 pub use prepare::PrepareError;
 pub use progress::CatchUpError;
+pub use query::{
+    Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info, Metric,
+    Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink, SearchFilter, SearchOrder,
+    Session, SessionFilter, SessionPage, SessionRecord, SessionSummary, SqlError, SqlValue, Step,
+    StoppedProjection,
+};
+pub use reader::Reader;
 pub use writer::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
