@@ -17,6 +17,7 @@ mod show;
 mod sql;
 mod text;
 mod time;
+mod verify;
 
 use std::io;
 use std::path::PathBuf;
@@ -83,6 +84,8 @@ enum Command {
     Search(search::Args),
     /// Query the read tables
     Sql(sql::Args),
+    /// Check that nothing was changed
+    Verify(verify::Args),
     /// Say what the log is, and how large
     Info,
     /// Look after the read tables
@@ -108,6 +111,7 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
         Command::Show(args) => show::run(args, &place()?, &mut out),
         Command::Search(args) => search::run(args, &place()?, &mut out),
         Command::Sql(args) => sql::run(args, &place()?, &mut out),
+        Command::Verify(args) => verify::run(args, &place()?, &mut out),
         Command::Info => info::run(&place()?, &mut out),
         Command::Projections(args) => projections::run(args, &place()?, &mut out),
         Command::Completions { shell } => {
