@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bincode::{Decode, Encode};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::limits::{ID_BYTES_MAX, SESSION_ID_BYTES_MAX};
@@ -87,7 +87,16 @@ impl Timestamp {
     /// SQLite's own form, as in the read tables: `2026-11-20 12:00:00.000000`.
     pub fn to_sql(self) -> String {
         match self.utc() {
-            Some(time) => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string(),
+            Some(time) => format!(
+                "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:06}",
+                time.year(),
+                time.month(),
+                time.day(),
+                time.hour(),
+                time.minute(),
+                time.second(),
+                time.timestamp_subsec_micros(),
+            ),
             None => format!("{} us", self.0),
         }
     }
