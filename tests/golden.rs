@@ -187,7 +187,7 @@ fn its_events_become_the_rows_of_the_read_tables() {
             "9 | - | metric.recorded | queue | 0",
             "10 | review-1 | session.ended | - | 0",
             "11 | review-2 | session.started | - | 0",
-            "12 | review-2 | kind-143 | - | 0",
+            "12 | review-2 | kind-239 | - | 0",
             "13 | - | payload.redacted | - | 0",
             "14 | review-2 | note.logged | - | 0",
         ]

@@ -357,7 +357,7 @@ pub(super) fn write_database(path: &Path) {
     let cell = [salt(12).as_slice(), b"\x07a kind of the future"].concat();
     let unknown = Prepared {
         event_id: event_id(12),
-        kind: 143,
+        kind: 239,
         kind_version: 9,
         session: Some("review-2".parse().unwrap()),
         occurred_at: None,
