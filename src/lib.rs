@@ -1,9 +1,11 @@
 //! Annals
 mod audit;
 pub mod chain;
+mod copy;
 mod encoding;
 pub mod entry;
 mod event;
+mod export;
 pub mod import;
 pub mod limits;
 mod log;
@@ -15,8 +17,10 @@ mod reader;
 mod writer;
 
 pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections};
+pub use copy::CopyError;
 pub use encoding::{DecodeError, EncodeError};
 pub use event::*;
+pub use export::{Export, ExportError, Exported, LeftOut};
 pub use log::{Durability, Head, OpenError, ReadError};
 pub use prepare::PrepareError;
 pub use progress::CatchUpError;

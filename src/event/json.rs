@@ -311,7 +311,7 @@ fn write_fields(json: &mut String, event: &Event) -> Result<(), serde_json::Erro
 }
 
 /// The JSON form of an event that [`parse_draft`] reads again.
-pub(crate) fn write_event(
+pub(super) fn write_event(
     id: EventId,
     session: Option<&SessionId>,
     at: Option<Timestamp>,

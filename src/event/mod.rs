@@ -21,8 +21,6 @@ pub use payload::{
     StepKind, StepStarted, SubjectKind, Verdict,
 };
 
-pub(crate) use json::write_event;
-
 use crate::encoding::{self, DecodeError};
 
 /// Lists the kinds: name of the payload and of the variant, code on disk, name in JSON.
@@ -318,6 +316,18 @@ impl Recorded {
     /// The name of its kind, or `kind-<code>` where this version does not know it.
     pub fn kind_name(&self) -> String {
         kind_name(self.kind)
+    }
+
+    /// The JSON form that [`parse_draft`] reads: what the producer sent, without what the log added.
+    /// None where there is nothing to send again: the payload is gone, or of a kind that this
+    /// version does not know.
+    pub fn to_draft_json(&self) -> Option<String> {
+        match &self.content {
+            Content::Event(event) => {
+                json::write_event(self.event_id, self.session.as_ref(), self.occurred_at, event).ok()
+            }
+            Content::Redacted | Content::Raw(_) => None,
+        }
     }
 
     /// The JSON form: what `record` reads, with `seq` and `recorded_at`.
