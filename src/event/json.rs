@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::check::InvalidField;
 use super::id::{EventId, SessionId, Timestamp};
-use super::json_text::{Json, JsonTextError, check_depth};
+use super::json_text::{Json, JsonTextError, check_depth, one_line};
 use super::payload::{
     ActionRecorded, ArtifactAttached, Custom, DecisionMade, FindingRaised, FindingUpdated, MetricRecorded,
     NoteLogged, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded, StepStarted,
@@ -321,7 +321,8 @@ pub(super) fn write_event(
     write_envelope(&mut json, event.kind().name(), Some(id), session, at);
     write_fields(&mut json, event)?;
     json.push('}');
-    Ok(json)
+    // What was made by other hands may hold line breaks all the same.
+    Ok(one_line(json))
 }
 
 /// The JSON form of a recorded event, whatever its content is.
@@ -355,5 +356,5 @@ pub(super) fn write_recorded(recorded: &Recorded) -> String {
         }
     }
     json.push('}');
-    json
+    one_line(json)
 }

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use crate::limits::JSON_DEPTH_MAX;
 
 /// A JSON value as the text that was sent: never parsed and printed again, so numbers, order and
-/// spelling come back as they were.
+/// spelling come back as they were. Only line breaks become spaces, so that an event is one line
+/// wherever it is written.
 ///
 /// ```
 /// use annals::Json;
@@ -49,7 +50,7 @@ impl Json {
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Json, JsonTextError> {
         let text = serde_json::to_string(value).map_err(|error| JsonTextError::Syntax(error.to_string()))?;
         check_depth(&text)?;
-        Ok(Json(text))
+        Ok(Json(one_line(text)))
     }
 
     /// The JSON string with this content.
@@ -70,6 +71,11 @@ impl Json {
             .map(|_| ())
             .map_err(|error| JsonTextError::Syntax(error.to_string()))
     }
+}
+
+/// JSON without line breaks. In a string JSON has none as such, so they are white space.
+pub(super) fn one_line(text: String) -> String {
+    if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text }
 }
 
 /// Refuses text that nests lists and objects deeper than [`JSON_DEPTH_MAX`]. It looks at brackets
@@ -113,7 +119,7 @@ impl FromStr for Json {
     fn from_str(text: &str) -> Result<Json, JsonTextError> {
         let json = Json(text.trim().to_owned());
         json.check()?;
-        Ok(json)
+        Ok(Json(one_line(json.0)))
     }
 }
 
@@ -128,7 +134,7 @@ impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         check_depth(raw.get()).map_err(de::Error::custom)?;
-        Ok(Json(String::from(Box::<str>::from(raw))))
+        Ok(Json(one_line(String::from(Box::<str>::from(raw)))))
     }
 }
 
@@ -141,6 +147,16 @@ mod tests {
         for text in [r#"{"b":1,"a":1.10}"#, "1e400", "[1 , 2]", "\"\\u0041\"", "null"] {
             assert_eq!(text.parse::<Json>().map(|json| json.to_string()), Ok(text.to_owned()));
         }
+    }
+
+    #[test]
+    fn is_always_one_line() {
+        let text = "{\"a\":\r\n [1,\n2], \"b\": \"\\n\"}";
+        let line = "{\"a\":   [1, 2], \"b\": \"\\n\"}";
+        assert_eq!(text.parse::<Json>().map(|json| json.to_string()), Ok(line.to_owned()));
+        assert_eq!(serde_json::from_str::<Json>(text).unwrap().as_str(), line);
+        let raw: Box<RawValue> = serde_json::from_str(text).unwrap();
+        assert_eq!(Json::of(&raw).unwrap().as_str(), line);
     }
 
     #[test]
