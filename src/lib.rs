@@ -15,11 +15,13 @@
 
 mod audit;
 pub mod chain;
+mod copy;
 mod encoding;
 #[cfg(test)]
 mod encoding_tests;
 pub mod entry;
 mod event;
+mod export;
 pub mod import;
 #[cfg(test)]
 mod golden_tests;
@@ -35,8 +37,10 @@ pub mod verify;
 mod writer;
 
 pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections};
+pub use copy::CopyError;
 pub use encoding::{DecodeError, EncodeError};
 pub use event::*;
+pub use export::{Export, ExportError, Exported, LeftOut};
 pub use log::{Durability, Head, OpenError, ReadError};
 pub use prepare::PrepareError;
 pub use progress::CatchUpError;

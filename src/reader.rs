@@ -61,17 +61,12 @@ impl Reader {
     }
 
     /// Answers from one moment: what others commit meanwhile is not seen.
-    fn at_one_moment<T, E: From<rusqlite::Error>>(
+    pub(crate) fn at_one_moment<T, E: From<rusqlite::Error>>(
         &self,
         answer: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
         let moment = self.connection.unchecked_transaction()?;
         answer(&moment)
-    }
-
-    /// For those who ask questions that are not here.
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.connection
     }
 
     /// The end of the log.
@@ -154,7 +149,7 @@ impl Reader {
     pub fn sql(&self, statement: &str, sink: &mut dyn RowSink) -> Result<(), SqlError> {
         let mut connection = open::open_reader(&self.path)?;
         query::guard::only_reads(&mut connection)?;
-        query::sql::run(&connection, statement, sink)
+        query::sql::run(&connection, statement, &[], sink)
     }
 
     /// What the log is, at a glance.

@@ -1,6 +1,8 @@
 //! The command line: what can be typed, and who does it.
 
 mod bar;
+mod copy;
+mod export;
 mod feed;
 mod import;
 mod info;
@@ -10,11 +12,13 @@ mod out;
 mod place;
 mod projections;
 mod record;
+mod redact;
 mod rows;
 mod search;
 mod sessions;
 mod show;
 mod sql;
+mod tail;
 mod text;
 mod time;
 mod verify;
@@ -86,6 +90,14 @@ enum Command {
     Sql(sql::Args),
     /// Check that nothing was changed
     Verify(verify::Args),
+    /// Show the last events, and those that come
+    Tail(tail::Args),
+    /// Export events, or a read table
+    Export(export::Args),
+    /// Copy the log, while others append to it
+    Copy(copy::Args),
+    /// Erase what events say, for good
+    Redact(redact::Args),
     /// Say what the log is, and how large
     Info,
     /// Look after the read tables
@@ -112,6 +124,10 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
         Command::Search(args) => search::run(args, &place()?, &mut out),
         Command::Sql(args) => sql::run(args, &place()?, &mut out),
         Command::Verify(args) => verify::run(args, &place()?, &mut out),
+        Command::Tail(args) => tail::run(args, &place()?, &mut out),
+        Command::Export(args) => export::run(args, &place()?, &mut out),
+        Command::Copy(args) => copy::run(args, &place()?, &mut out),
+        Command::Redact(args) => redact::run(args, &place()?, &mut out),
         Command::Info => info::run(&place()?, &mut out),
         Command::Projections(args) => projections::run(args, &place()?, &mut out),
         Command::Completions { shell } => {

@@ -1,6 +1,6 @@
 //! What is printed, and how: for people, in a terminal's width and colours, or as data.
 
-use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Row, Table, presets};
@@ -11,13 +11,13 @@ use super::text;
 /// Width of lines of text where the terminal is wider, or there is none.
 const TEXT_WIDTH_MAX: usize = 110;
 
-/// Standard output.
+/// Where answers go: standard output, or a file.
 pub(crate) struct Out {
     json: bool,
     terminal: bool,
     colour: bool,
     width: Option<usize>,
-    stdout: BufWriter<StdoutLock<'static>>,
+    writer: Box<dyn Write>,
 }
 
 impl Out {
@@ -28,17 +28,17 @@ impl Out {
         let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
         let width =
             if terminal { terminal_size::terminal_size().map(|(width, _)| width.0.into()) } else { None };
-        Out { json, terminal, colour, width, stdout: BufWriter::new(stdout.lock()) }
+        Out { json, terminal, colour, width, writer: Box::new(BufWriter::new(stdout.lock())) }
+    }
+
+    /// A file instead of standard output: no person sees it at once.
+    pub(crate) fn to(file: impl Write + 'static) -> Out {
+        Out { json: false, terminal: false, colour: false, width: None, writer: Box::new(file) }
     }
 
     /// Whether to answer in JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.json
-    }
-
-    /// Whether a person sees it.
-    pub(crate) fn is_terminal(&self) -> bool {
-        self.terminal
     }
 
     /// The terminal's width; without a terminal lines have no end.
@@ -58,8 +58,8 @@ impl Out {
 
     /// Prints a line.
     pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
-        self.stdout.write_all(line.as_bytes())?;
-        self.stdout.write_all(b"\n")
+        self.writer.write_all(line.as_bytes())?;
+        self.writer.write_all(b"\n")
     }
 
     /// Prints a value as a line of JSON.
@@ -71,19 +71,24 @@ impl Out {
     /// Prints data as it is, but for what would act on a terminal where a person sees it.
     pub(crate) fn data(&mut self, data: &str) -> io::Result<()> {
         if self.terminal {
-            self.stdout.write_all(text::block(data).as_bytes())
+            self.writer.write_all(text::block(data).as_bytes())
         } else {
-            self.stdout.write_all(data.as_bytes())
+            self.writer.write_all(data.as_bytes())
         }
+    }
+
+    /// Prints a line of JSON as it is, but for the spelling of what would act on a terminal.
+    pub(crate) fn json_line(&mut self, json: &str) -> io::Result<()> {
+        if self.terminal { self.line(&text::json(json)) } else { self.line(json) }
     }
 
     /// Prints bytes of our own.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stdout.write_all(bytes)
+        self.writer.write_all(bytes)
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.stdout.flush()
+        self.writer.flush()
     }
 
     /// A table with these heads of columns.
@@ -173,7 +178,6 @@ pub(crate) const FOUND: Style = AnsiColor::Yellow.on_default().bold();
 
 /// Says something on standard error. Nobody can be told that this failed.
 pub(crate) fn say(message: &str) {
-    use std::io::Write as _;
     let _ = writeln!(anstream::stderr(), "{message}");
 }
 

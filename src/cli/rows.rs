@@ -81,8 +81,7 @@ impl RowSink for Rows<'_> {
             }
             Form::Jsonl => {
                 let line = object(&self.names, values)?;
-                self.out.data(&line)?;
-                self.out.bytes(b"\n")
+                self.out.json_line(&line)
             }
             Form::Json => {
                 let line = object(&self.names, values)?;

@@ -22,6 +22,7 @@ use super::rows::{Form, Rows};
   annals sql - < query.sql")]
 pub(crate) struct Args {
     /// The statement; standard input where it is -
+    #[arg(allow_hyphen_values = true)]
     query: String,
 
     /// Answer in CSV
@@ -43,11 +44,10 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     };
     let mut rows = Rows::new(out, form);
     match reader.sql(&query, &mut rows) {
-        Ok(()) => {
-            rows.finish()?;
-            Ok(Verdict::Done)
-        }
-        Err(SqlError::Sink(error)) => Err(error.into()),
-        Err(error) => Err(error.into()),
-    }
+        Ok(()) => rows.finish()?,
+        // The output is to blame, not the query.
+        Err(SqlError::Sink(error)) => return Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Verdict::Done)
 }

@@ -12,6 +12,8 @@ mod payload;
 pub use check::{InvalidField, Problem};
 pub use id::{DecisionId, Digest, EventId, FindingId, IdError, ReviewId, Seq, SessionId, StepId, Timestamp};
 pub use json::{JsonEventError, parse_draft};
+#[cfg(test)]
+pub(crate) use json::write_event;
 pub use json_text::{Attributes, Json, JsonTextError};
 pub use payload::{
     ActionOutcome, ActionRecorded, Actor, ArtifactAttached, Changes, ConsideredOption, Continues, Correction,
@@ -20,8 +22,6 @@ pub use payload::{
     SessionEnd, SessionEnded, SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded,
     StepKind, StepStarted, SubjectKind, Verdict,
 };
-
-pub(crate) use json::write_event;
 
 use crate::encoding::{self, DecodeError};
 
@@ -338,6 +338,18 @@ impl Recorded {
     /// The name of its kind, or `kind-<code>` where this version does not know it.
     pub fn kind_name(&self) -> String {
         kind_name(self.kind)
+    }
+
+    /// The JSON form that [`parse_draft`] reads: what the producer sent, without what the log added.
+    /// None where there is nothing to send again: the payload is gone, or of a kind that this
+    /// version does not know.
+    pub fn to_draft_json(&self) -> Option<String> {
+        match &self.content {
+            Content::Event(event) => {
+                json::write_event(self.event_id, self.session.as_ref(), self.occurred_at, event).ok()
+            }
+            Content::Redacted | Content::Raw(_) => None,
+        }
     }
 
     /// The JSON form: what `record` reads, with `seq` and `recorded_at`.

@@ -56,8 +56,7 @@ fn may(action: &AuthAction<'_>) -> bool {
         AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
         AuthAction::Pragma { pragma_name, pragma_value } => {
             let is = |known: &&str| pragma_name.eq_ignore_ascii_case(known);
-            TELLING.iter().any(|known| is(&known))
-                || (pragma_value.is_none() && TELLING_WITHOUT_ARGUMENT.iter().any(|known| is(&known)))
+            TELLING.iter().any(is) || (pragma_value.is_none() && TELLING_WITHOUT_ARGUMENT.iter().any(is))
         }
         _ => false,
     }

@@ -43,8 +43,8 @@ pub enum SqlError {
     /// It does something else than read.
     #[error("only reading is allowed here: {0}")]
     NotReading(String),
-    /// There is no statement in it.
-    #[error("there is no statement in it")]
+    /// There is no statement in it, or none that has a result.
+    #[error("there is no statement in it that has a result")]
     Empty,
     /// There are several statements in it.
     #[error("there are several statements in it; only one can be answered at a time")]
@@ -69,18 +69,24 @@ impl From<rusqlite::Error> for SqlError {
     }
 }
 
-/// Runs one statement that reads, on a connection that [`super::guard`] watches.
-pub(crate) fn run(connection: &Connection, query: &str, sink: &mut dyn RowSink) -> Result<(), SqlError> {
+/// Runs one statement that reads, on a connection that [`super::guard`] watches or with a query of
+/// our own. `values` are those of its parameters.
+pub(crate) fn run(
+    connection: &Connection,
+    query: &str,
+    values: &[&str],
+    sink: &mut dyn RowSink,
+) -> Result<(), SqlError> {
     let mut statement = connection.prepare(query)?;
-    if statement.column_count() == 0 {
-        return Err(SqlError::Empty);
-    }
     if !statement.readonly() {
         return Err(SqlError::NotReading("the statement writes".to_owned()));
     }
+    if statement.column_count() == 0 {
+        return Err(SqlError::Empty);
+    }
     let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
     sink.columns(&names)?;
-    let mut rows = statement.raw_query();
+    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
     while let Some(row) = rows.next()? {
         let mut values = Vec::with_capacity(names.len());
         for column in 0..names.len() {
