@@ -13,6 +13,7 @@ use crate::log::open::{self, OpenError};
 use crate::log::rows::{self, ReadError, ReadRow, seq_from_sql, seq_to_sql};
 use crate::projection::apply::{Applier, ApplyError};
 use crate::projection::tables::{self, PROJECTIONS, Stage};
+use crate::query::{SessionRecord, session};
 
 /// Events that are read at once.
 const EVENTS_AT_ONCE: usize = 256;
@@ -153,6 +154,14 @@ impl Replay {
         then.execute_batch("COMMIT")?;
         drop(appliers);
         Ok(then)
+    }
+
+    /// The session's record as it stood after `until`; None where the session had no events yet.
+    ///
+    /// # Errors
+    /// As [`Replay::tables_as_of`].
+    pub fn state(&self, until: Option<Seq>) -> Result<Option<SessionRecord>, ReplayError> {
+        Ok(session::load(&self.tables_as_of(until)?, self.session.as_str())?)
     }
 
     fn row(&self, seq: Seq) -> rusqlite::Result<Option<ReadRow>> {

@@ -2,6 +2,7 @@
 
 mod bar;
 mod copy;
+mod event_line;
 mod export;
 mod feed;
 mod import;
@@ -13,6 +14,7 @@ mod place;
 mod projections;
 mod record;
 mod redact;
+mod replay;
 mod rows;
 mod search;
 mod sessions;
@@ -84,6 +86,8 @@ enum Command {
     Sessions(sessions::Args),
     /// Show a session with its steps, decisions and findings
     Show(show::Args),
+    /// Follow a session event by event
+    Replay(replay::Args),
     /// Search the texts of all events
     Search(search::Args),
     /// Query the read tables
@@ -121,6 +125,7 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
         Command::Import(args) => import::run(args, &place()?, &mut out),
         Command::Sessions(args) => sessions::run(args, &place()?, &mut out),
         Command::Show(args) => show::run(args, &place()?, &mut out),
+        Command::Replay(args) => replay::run(args, &place()?, &mut out),
         Command::Search(args) => search::run(args, &place()?, &mut out),
         Command::Sql(args) => sql::run(args, &place()?, &mut out),
         Command::Verify(args) => verify::run(args, &place()?, &mut out),

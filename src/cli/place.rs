@@ -32,6 +32,11 @@ impl Place {
         Ok(Place { path, named: false })
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens the log for appending, and makes it where there is none.
     pub(crate) fn append(&self) -> anyhow::Result<AuditLog> {
         Ok(AuditLog::builder(&self.path).open()?)

@@ -65,6 +65,11 @@ fn load(reader: &Reader, id: &str) -> anyhow::Result<SessionRecord> {
     reader.session(id)?.with_context(|| format!("the session {} is gone", text::line(id)))
 }
 
+/// Prints a session's record, long texts shortened.
+pub(super) fn print_record(record: &SessionRecord, out: &mut Out) -> std::io::Result<()> {
+    print::session(record, print::Texts::Shortened, out)
+}
+
 /// The one session that a reference means.
 pub(super) fn one_session(reader: &Reader, reference: &str) -> anyhow::Result<String> {
     only(reader.find(reference)?, reference)

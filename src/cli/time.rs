@@ -52,6 +52,13 @@ fn micros_ago(text: &str) -> Option<Option<i64>> {
     Some(ago)
 }
 
+/// How long after the first event, to the millisecond: `+0.125s`.
+pub(crate) fn since(micros: i64) -> String {
+    let sign = if micros < 0 { '-' } else { '+' };
+    let millis = micros.unsigned_abs() / 1_000;
+    format!("{sign}{}.{:03}s", millis / 1_000, millis % 1_000)
+}
+
 /// A time in UTC, to the second.
 pub(crate) fn shown(time: Timestamp) -> String {
     let text = time.to_sql();
