@@ -47,7 +47,24 @@ pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
 /// Reads a value that takes up all of `bytes` and encodes to nothing else.
 pub(crate) fn decode_canonical<T: Encode + Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let value: T = decode(bytes)?;
-    let mut again = Vec::with_capacity(bytes.len());
-    encode(&value, &mut again).map_err(|_| DecodeError::NotCanonical)?;
-    if again == bytes { Ok(value) } else { Err(DecodeError::NotCanonical) }
+    let mut rest = Expected(bytes);
+    match bincode::encode_into_writer(&value, &mut rest, CONFIG) {
+        Ok(()) if rest.0.is_empty() => Ok(value),
+        _ => Err(DecodeError::NotCanonical),
+    }
+}
+
+/// Takes what is written if it is what is expected next.
+struct Expected<'a>(&'a [u8]);
+
+impl bincode::enc::write::Writer for &mut Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        match self.0.strip_prefix(bytes) {
+            Some(rest) => {
+                self.0 = rest;
+                Ok(())
+            }
+            None => Err(bincode::error::EncodeError::Other("another encoding")),
+        }
+    }
 }

@@ -1,15 +1,32 @@
-//! Annals
+//! Annals is an embedded, append-only audit log for reasoning pipelines: one SQLite file that holds a
+//! hash-chained log of immutable events, and the SQL tables read from it.
+//!
+//! ```text
+//! caller's thread          writer's thread              projections' thread     readers
+//! Draft ─ prepare ─▶ bounded ─▶ seal ─▶ append ─▶ ack ─▶ wake ─▶ read log ─▶ fold ─▶ read tables ─▶ query,
+//!  typed   encode,    channel    seq,     one transaction         from cursor   pure    + cursor       verify,
+//!  event   salt,                 chain    a batch                                                      replay …
+//!          digest
+//! ```
+//!
+//! Open a log with [`AuditLog`], append [`Draft`]s of the events in this crate, and wait for the
+//! [`Receipt`] of what must not be lost. `docs/architecture.md` says how it works and what must stay
+//! true; `docs/format.md` specifies the file.
+
 mod audit;
 pub mod chain;
 mod encoding;
 pub mod entry;
 mod event;
+pub mod import;
 pub mod limits;
 mod log;
 mod prepare;
 mod progress;
 mod projection;
+pub mod replay;
 mod session;
+pub mod verify;
 mod writer;
 
 pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections};

@@ -1,0 +1,92 @@
+//! Drafts on their way to the sink: given their ids, checked and counted.
+
+use std::collections::HashSet;
+
+use super::error::{ImportError, Place, SinkError};
+use super::{Imported, Source};
+use crate::{Draft, Event, EventId, SessionId, Timestamp};
+
+/// Where every importer puts its drafts.
+pub(super) struct Emitter<'a> {
+    sink: &'a mut (dyn FnMut(Draft) -> Result<(), SinkError> + 'a),
+    /// Sessions begun, so that a second one with the same id is an error that names the record
+    /// rather than a conflict of two events.
+    begun: HashSet<String>,
+    imported: Imported,
+}
+
+/// The session that drafts belong to, and the record that it is made from.
+#[derive(Clone, Debug)]
+pub(super) struct Scope {
+    pub(super) place: Place,
+    pub(super) session: SessionId,
+}
+
+impl Scope {
+    /// An id within the session.
+    pub(super) fn id<T>(&self, field: &str, id: &str) -> Result<T, ImportError>
+    where
+        for<'t> T: TryFrom<&'t str, Error = crate::IdError>,
+    {
+        T::try_from(id).map_err(|reason| ImportError::Field {
+            place: self.place.clone(),
+            field: field.to_owned(),
+            reason: reason.to_string(),
+        })
+    }
+}
+
+impl<'a> Emitter<'a> {
+    pub(super) fn new(sink: &'a mut (dyn FnMut(Draft) -> Result<(), SinkError> + 'a)) -> Emitter<'a> {
+        Emitter { sink, begun: HashSet::new(), imported: Imported::default() }
+    }
+
+    /// Begins a session: `position` says which one of the source it is.
+    pub(super) fn session(
+        &mut self,
+        place: Place,
+        format: &str,
+        source: &Source,
+        position: &str,
+    ) -> Result<Scope, ImportError> {
+        let id = format!("{format}/{}/{position}", source.name());
+        let session = match SessionId::new(id.as_str()) {
+            Ok(session) => session,
+            Err(reason) => return Err(ImportError::SessionId { place, id, reason }),
+        };
+        if !self.begun.insert(id) {
+            return Err(ImportError::Repeated { place, session: session.to_string() });
+        }
+        Ok(Scope { place, session })
+    }
+
+    /// Hands over an event of a session. `what` names it within the session, and so makes its id.
+    pub(super) fn emit(
+        &mut self,
+        scope: &Scope,
+        what: &str,
+        at: Option<Timestamp>,
+        event: impl Into<Event>,
+    ) -> Result<(), ImportError> {
+        let id = EventId::from_name(&format!("{}/{what}", scope.session));
+        let draft = Draft { id: Some(id), session: Some(scope.session.clone()), at, event: event.into() };
+        draft.check().map_err(|source| ImportError::Invalid { place: scope.place.clone(), source })?;
+        let counter = match draft.event {
+            Event::SessionStarted(_) => Some(&mut self.imported.sessions),
+            Event::StepStarted(_) => Some(&mut self.imported.steps),
+            Event::DecisionMade(_) => Some(&mut self.imported.decisions),
+            Event::FindingRaised(_) => Some(&mut self.imported.findings),
+            _ => None,
+        };
+        (self.sink)(draft).map_err(ImportError::Sink)?;
+        if let Some(counter) = counter {
+            *counter += 1;
+        }
+        self.imported.events += 1;
+        Ok(())
+    }
+
+    pub(super) fn imported(&self) -> Imported {
+        self.imported
+    }
+}

@@ -1,0 +1,325 @@
+//! A JSON list of records in a file, read one record at a time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{BufReader, Read};
+
+use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::error::{ImportError, Place};
+use crate::{Attributes, Json};
+
+/// Calls `each` for every record of a list, in order, and holds no other one meanwhile.
+pub(super) fn for_each_record(
+    reader: impl Read,
+    expected: &'static str,
+    mut each: impl FnMut(Fields) -> Result<(), ImportError>,
+) -> Result<(), ImportError> {
+    let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(reader));
+    let mut list = List { each: &mut each, expected, next: None, failure: None };
+    let read = deserializer.deserialize_seq(&mut list);
+    let (next, failure) = (list.next, list.failure);
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let failed_at = |place: Option<Place>| {
+        move |error: serde_json::Error| match place {
+            _ if error.is_io() => ImportError::Read(error.into()),
+            Some(place) => ImportError::Malformed { place, reason: error.to_string() },
+            None if error.is_eof() => ImportError::Empty { expected },
+            None => ImportError::WrongFile { expected, reason: error.to_string() },
+        }
+    };
+    read.map_err(failed_at(next.map(Place::Record)))?;
+    deserializer.end().map_err(failed_at(Some(Place::End)))
+}
+
+/// Visits a list. What fails in `each` cannot travel through serde's error and waits in `failure`.
+struct List<'a> {
+    each: &'a mut dyn FnMut(Fields) -> Result<(), ImportError>,
+    expected: &'static str,
+    /// The record that is being read, once it is clear that there is a list.
+    next: Option<usize>,
+    failure: Option<ImportError>,
+}
+
+impl<'de> Visitor<'de> for &mut List<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let mut index = 0;
+        self.next = Some(index);
+        while let Some(record) = list.next_element::<Json>()? {
+            let handled = Fields::of(Place::Record(index), "", record).and_then(&mut self.each);
+            if let Err(failure) = handled {
+                self.failure = Some(failure);
+                return Err(de::Error::custom("stopped"));
+            }
+            index += 1;
+            self.next = Some(index);
+        }
+        Ok(())
+    }
+}
+
+/// The fields of an object, taken out one by one; what nobody took is kept.
+pub(super) struct Fields {
+    place: Place,
+    /// Where the object is in its record, as the beginning of its fields' paths.
+    path: String,
+    raw: Json,
+    fields: BTreeMap<String, Json>,
+}
+
+impl Fields {
+    /// The fields of the object that `json` is.
+    pub(super) fn of(place: Place, path: &str, json: Json) -> Result<Fields, ImportError> {
+        match serde_json::from_str::<Object>(json.as_str()) {
+            Ok(Object(fields)) => Ok(Fields { place, path: path.to_owned(), raw: json, fields }),
+            Err(error) if path.is_empty() => {
+                Err(ImportError::Malformed { place, reason: without_position(&error) })
+            }
+            Err(error) => {
+                Err(ImportError::Field { place, field: path.to_owned(), reason: without_position(&error) })
+            }
+        }
+    }
+
+    /// An object without fields.
+    pub(super) fn none(&self, name: &str) -> Fields {
+        Fields {
+            place: self.place.clone(),
+            path: self.path_of(name),
+            raw: Json::text(""),
+            fields: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The object as it was, whole.
+    pub(super) fn raw(&self) -> &Json {
+        &self.raw
+    }
+
+    /// Takes a field; `null` is the same as absent.
+    pub(super) fn json(&mut self, name: &str) -> Option<Json> {
+        self.fields.remove(name).filter(|json| json.as_str() != "null")
+    }
+
+    /// Takes a field that is of some type.
+    pub(super) fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, ImportError> {
+        self.json(name).map(|json| self.read(name, &json)).transpose()
+    }
+
+    /// Takes a field that must be there.
+    pub(super) fn require<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, ImportError> {
+        self.take(name)?.ok_or_else(|| self.error(name, "is missing"))
+    }
+
+    /// Takes a field as a text: its content where it is one, else its JSON.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        self.json(name).map(|json| text_of(&json))
+    }
+
+    /// Takes an object.
+    pub(super) fn object(&mut self, name: &str) -> Result<Option<Fields>, ImportError> {
+        self.json(name).map(|json| Fields::of(self.place.clone(), &self.path_of(name), json)).transpose()
+    }
+
+    /// Takes a list of objects.
+    pub(super) fn objects(&mut self, name: &str) -> Result<Option<Vec<Fields>>, ImportError> {
+        let Some(items) = self.take::<Vec<Json>>(name)? else { return Ok(None) };
+        let path = self.path_of(name);
+        items
+            .into_iter()
+            .enumerate()
+            .map(|(index, json)| Fields::of(self.place.clone(), &format!("{path}[{index}]"), json))
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    /// Takes a list of texts; what is not a text is taken as its JSON.
+    pub(super) fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>, ImportError> {
+        let items: Option<Vec<Json>> = self.take(name)?;
+        Ok(items.map(|items| items.iter().map(text_of).collect()))
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// The fields that nobody took.
+    pub(super) fn rest(self) -> Attributes {
+        self.fields
+    }
+
+    /// The fields that nobody took, by their paths.
+    pub(super) fn rest_by_path(self) -> Attributes {
+        let Fields { path, fields, .. } = self;
+        fields.into_iter().map(|(name, json)| (join(&path, &name), json)).collect()
+    }
+
+    pub(super) fn error(&self, name: &str, reason: impl Into<String>) -> ImportError {
+        ImportError::Field { place: self.place.clone(), field: self.path_of(name), reason: reason.into() }
+    }
+
+    /// Reads the value of a field, already taken.
+    pub(super) fn read<T: DeserializeOwned>(&self, name: &str, json: &Json) -> Result<T, ImportError> {
+        let mut deserializer = serde_json::Deserializer::from_str(json.as_str());
+        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let name = match error.path().to_string().as_str() {
+                "." => name.to_owned(),
+                inner if inner.starts_with('[') => format!("{name}{inner}"),
+                inner => join(name, inner),
+            };
+            self.error(&name, without_position(error.inner()))
+        })
+    }
+
+    fn path_of(&self, name: &str) -> String {
+        join(&self.path, name)
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// The content of a JSON text, or the JSON of anything else.
+pub(super) fn text_of(json: &Json) -> String {
+    serde_json::from_str(json.as_str()).unwrap_or_else(|_| json.as_str().to_owned())
+}
+
+/// An error of `serde_json` without the position, which would be one within the field.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((reason, _)) => reason.to_owned(),
+        None => text,
+    }
+}
+
+/// A whole number or a text, as a text: what files number their records with.
+pub(super) struct Label(pub(super) String);
+
+impl<'de> Deserialize<'de> for Label {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Label, D::Error> {
+        struct LabelVisitor;
+
+        impl Visitor<'_> for LabelVisitor {
+            type Value = Label;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number or a text")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Label, E> {
+                Ok(Label(number.to_string()))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Label, E> {
+                Ok(Label(number.to_string()))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Label, E> {
+                Ok(Label(text.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_any(LabelVisitor)
+    }
+}
+
+/// An object in which no field stands twice: of two, one would be lost.
+struct Object(BTreeMap<String, Json>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
+        struct ObjectVisitor;
+
+        impl<'de> Visitor<'de> for ObjectVisitor {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut fields = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, Json>()? {
+                    if fields.contains_key(&name) {
+                        return Err(de::Error::custom(format_args!("field `{name}` stands twice")));
+                    }
+                    fields.insert(name, value);
+                }
+                Ok(Object(fields))
+            }
+        }
+
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (usize, Result<(), ImportError>) {
+        let mut records = 0;
+        let result = for_each_record(text.as_bytes(), "a list of things", |_| {
+            records += 1;
+            Ok(())
+        });
+        (records, result)
+    }
+
+    #[test]
+    fn reads_record_by_record() {
+        assert!(matches!(read(r#" [{"a": 1}, {"b": 2}] "#), (2, Ok(()))));
+        assert!(matches!(read("[]"), (0, Ok(()))));
+    }
+
+    #[test]
+    fn a_file_that_is_no_list_is_refused() {
+        assert!(matches!(read(""), (0, Err(ImportError::Empty { .. }))));
+        assert!(matches!(read(" \n"), (0, Err(ImportError::Empty { .. }))));
+        for text in ["{}", "3", "SQLite format 3"] {
+            assert!(matches!(read(text), (0, Err(ImportError::WrongFile { .. }))), "{text}");
+        }
+        let (_, error) = read(r#"{"a": 1}"#);
+        assert!(
+            error.unwrap_err().to_string().starts_with("this is not a list of things: invalid type: map")
+        );
+    }
+
+    #[test]
+    fn a_bad_record_is_named_and_those_before_it_stay() {
+        for text in [r#"[{}, 3]"#, r#"[{}, {"a" 1}]"#, "[{}, ", r#"[{}, {"a": 1, "a": 2}]"#] {
+            let (records, result) = read(text);
+            assert_eq!(records, 1, "{text}");
+            let error = result.unwrap_err();
+            assert!(matches!(&error, ImportError::Malformed { place: Place::Record(1), .. }), "{error}");
+        }
+        let (records, result) = read("[{}] x");
+        assert!(matches!(result, Err(ImportError::Malformed { place: Place::End, .. })));
+        assert_eq!(records, 1);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_by_its_path() {
+        let json = r#"{"a": {"b": [1, "x"]}}"#.parse().unwrap();
+        let mut fields = Fields::of(Place::Record(7), "", json).unwrap();
+        let mut inner = fields.object("a").unwrap().unwrap();
+        let error = inner.take::<Vec<u64>>("b").unwrap_err().to_string();
+        assert!(error.starts_with("record 7 (the first is 0): field `a.b[1]`: invalid type"), "{error}");
+    }
+}

@@ -1,0 +1,114 @@
+//! The log of the `llm` command-line tool (<https://llm.datasette.io>): a SQLite file.
+//!
+//! | in the log | as events |
+//! | --- | --- |
+//! | a conversation | a session `llm/<source>/<conversation id>`, without an end |
+//! | a response | a step of kind llm, whose id is the response's |
+//! | a call of a tool | a step of kind tool within it, ended by the result that the next response was given |
+//! | an attachment | the digest of its content |
+//!
+//! The log has two forms. Up to 0.31 llm wrote a row of `responses` for each response; since 0.32
+//! it writes a row of `turns`, and leaves the older rows where they are. A conversation can
+//! have both, and a response that stands in both is the turn, as for llm itself. Columns and tables
+//! that an older version does not have are absent. Versions before 0.5 wrote a table `log` or
+//! `logs`, which llm does not read any more, and neither does this.
+//!
+//! A conversation can be continued at any time, so its session never ends here, and nothing is said
+//! that the log may change later: to import a log again adds what is new and nothing else. Times
+//! are those of the responses; the log has none of tools.
+
+mod call;
+mod conversation;
+mod database;
+mod responses;
+mod store;
+mod turns;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use self::conversation::Conversation;
+use self::database::{Cells, Database};
+use self::responses::Responses;
+use self::turns::{Seen, Turns};
+use super::emit::Emitter;
+use super::error::{ImportError, SinkError};
+use super::{Imported, Source};
+use crate::Draft;
+
+/// Reads the log of the `llm` command-line tool, without changing it.
+///
+/// # Errors
+/// If the file is not such a log (the table or column that is missing is named), a row has a value
+/// that cannot be, or the sink refuses a draft. Drafts before the error have been handed over.
+pub fn llm(
+    path: &Path,
+    source: &Source,
+    sink: &mut dyn FnMut(Draft) -> Result<(), SinkError>,
+) -> Result<Imported, ImportError> {
+    let database = Database::open(path)?;
+    let responses = Responses::of(&database)?;
+    let turns = Turns::of(&database);
+    let mut emitter = Emitter::new(sink);
+    let mut current: Option<(String, Conversation)> = None;
+    let mut seen = Seen::new();
+    let table = if database.has("turns") { "turns" } else { "responses" };
+    database.for_each(table, &calls(&database), &[], |row| {
+        let cells = Cells::of(row, table, "");
+        let id: String = cells.text("id")?.ok_or_else(|| cells.error("id", "is missing"))?;
+        let conversation = cells.text("conversation")?;
+        let first = cells.get::<String>("first")?.unwrap_or_default();
+        let same = current.as_ref().is_some_and(|(current, _)| *current == first);
+        if !same {
+            seen.clear();
+        }
+        let call = match cells.get("is_turn")? {
+            Some(true) => turns.read(&id, &mut seen)?,
+            _ => responses.read(&id)?,
+        };
+        let Some(call) = call else { return Ok(()) };
+        match &mut current {
+            Some((_, conversation)) if same => conversation.add(call, &mut emitter),
+            _ => {
+                let forked_from = forked_from(&database, conversation.as_deref())?;
+                let mut begun =
+                    Conversation::begin(conversation.as_deref(), forked_from, &call, source, &mut emitter)?;
+                begun.add(call, &mut emitter)?;
+                current = Some((first, begun));
+                Ok(())
+            }
+        }
+    })?;
+    Ok(emitter.imported())
+}
+
+/// Every call, conversation by conversation, each by its time: ids begin with it. Only ids are
+/// sorted, so that this takes little memory however long the texts are.
+fn calls(database: &Database) -> String {
+    let turns = "SELECT id, nullif(thread_id, '') AS conversation, 1 AS is_turn FROM turns";
+    let responses = "SELECT id, nullif(conversation_id, '') AS conversation, 0 AS is_turn FROM responses";
+    let calls = match (database.has("turns"), database.has("responses")) {
+        (true, true) => format!(
+            "{turns} UNION ALL {responses} WHERE id IS NULL OR id NOT IN (SELECT id FROM turns WHERE id IS NOT NULL)"
+        ),
+        (true, false) => turns.to_owned(),
+        (false, _) => responses.to_owned(),
+    };
+    format!(
+        "SELECT id, conversation, is_turn, \
+         min(id) OVER (PARTITION BY CASE WHEN conversation IS NULL THEN 'r' || id ELSE 'c' || conversation END) AS first \
+         FROM ({calls}) ORDER BY first, id"
+    )
+}
+
+/// The conversation that this one was forked from.
+fn forked_from(database: &Database, conversation: Option<&str>) -> Result<Option<String>, ImportError> {
+    let Some(id) = conversation.filter(|_| database.has("threads")) else { return Ok(None) };
+    let columns = database.columns("threads", &["forked_from"]);
+    let sql = format!("SELECT {columns} FROM threads WHERE id = ?");
+    let found =
+        database.list("threads", &sql, &[&id], |row| Cells::of(row, "threads", id).text("forked_from"))?;
+    Ok(found.into_iter().next().flatten())
+}

@@ -1,0 +1,78 @@
+//! What the importers' tests have in common.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use super::{ImportError, Imported, Source};
+use crate::{Draft, Event};
+
+/// A file of real data, looked for where `ANNALS_TEST_DATA` says, else beside the repository.
+/// Without it the test says that it was skipped; in continuous integration that is a failure.
+pub(super) fn real_data(name: &str) -> Option<File> {
+    let folder = match std::env::var_os("ANNALS_TEST_DATA") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+    };
+    let path = folder.join(name);
+    match File::open(&path) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            assert!(
+                std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+                "{} cannot be opened: {error}",
+                path.display()
+            );
+            eprintln!("skipped: {} cannot be opened ({error}); set ANNALS_TEST_DATA", path.display());
+            None
+        }
+    }
+}
+
+pub(super) fn source() -> Source {
+    Source::new("test").unwrap()
+}
+
+/// The drafts of an import, and how it ended.
+pub(super) fn collect(
+    import: impl FnOnce(&mut dyn FnMut(Draft) -> Result<(), super::SinkError>) -> Result<Imported, ImportError>,
+) -> (Vec<Draft>, Result<Imported, ImportError>) {
+    let mut drafts = Vec::new();
+    let result = import(&mut |draft| {
+        drafts.push(draft);
+        Ok(())
+    });
+    (drafts, result)
+}
+
+/// The events of one kind, with their sessions.
+pub(super) fn each<'a, T: 'a>(drafts: &'a [Draft], pick: impl Fn(&'a Event) -> Option<&'a T>) -> Vec<&'a T> {
+    drafts.iter().filter_map(|draft| pick(&draft.event)).collect()
+}
+
+/// Picks the events of one kind: `all!(drafts, StepEnded)`.
+macro_rules! all {
+    ($drafts:expr, $kind:ident) => {
+        $crate::import::test_support::each(&$drafts, |event| match event {
+            $crate::Event::$kind(payload) => Some(payload),
+            _ => None,
+        })
+    };
+}
+pub(super) use all;
+
+/// Every id of the drafts, of events and of what they are about.
+pub(super) fn ids(drafts: &[Draft]) -> Vec<String> {
+    drafts
+        .iter()
+        .map(|draft| {
+            let within = match &draft.event {
+                Event::StepStarted(e) => format!("{} {:?}", e.step, e.parent_step),
+                Event::StepEnded(e) => e.step.to_string(),
+                Event::DecisionMade(e) => format!("{} {:?}", e.decision, e.step),
+                Event::FindingRaised(e) => e.finding.to_string(),
+                _ => String::new(),
+            };
+            format!("{:?} {:?} {within}", draft.id, draft.session)
+        })
+        .collect()
+}

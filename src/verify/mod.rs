@@ -1,0 +1,217 @@
+//! Verification: what the file itself can prove, and what it cannot.
+//!
+//! Three verdicts, never one. **Self-consistent**: every byte of every row of the log follows from
+//! the one before, and the read tables equal the fold. **Anchored**: something kept outside the file
+//! vouches for it; without that, a log that was cut off at its end or rewritten whole cannot be told
+//! from a good one. **Complete**: nothing is known to be missing.
+//!
+//! It reads one snapshot of the file and writes nothing to it.
+
+mod log;
+mod report;
+mod row;
+mod tables;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+pub use report::{
+    Anchor, BackwardSteps, Check, Completeness, Failure, LogFacts, Redaction, Report, TablesChecked,
+};
+
+use crate::event::Seq;
+use crate::log::open::{self, OpenError};
+use crate::log::schema::{self, Object};
+use crate::projection::tables::{Cursor, PROJECTIONS, Stage, cursor};
+
+/// What is verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// The log and the read tables.
+    #[default]
+    Everything,
+    /// The log alone.
+    LogOnly,
+}
+
+/// What a verification is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It walks along the chain.
+    Chain,
+    /// It folds the log to hold the read tables against it.
+    Fold,
+}
+
+/// A verification that could not be carried out. It says nothing about the log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The file cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// SQLite cannot read it, or has no room for the scratch tables.
+    #[error("the verification could not go on: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The log is good, and yet an event cannot be folded by this version.
+    #[error("the read tables could not be checked: {0}")]
+    Fold(String),
+    /// A checking thread ended early.
+    #[error("a checking thread ended early")]
+    ThreadGone,
+}
+
+/// Verifies the log at `path`. `progress` is told of events done, phase by phase.
+///
+/// Memory stays the same however long the log is, but for the erased payloads, of which a list is
+/// kept; the check of the read tables needs temporary disk space of about their size.
+///
+/// # Errors
+/// If the file cannot be opened or read; what is wrong with the log is in the report.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("audit.db");
+/// # annals::AuditLog::open(&path)?.close()?;
+/// use annals::verify::{self, Scope};
+///
+/// let report = verify::verify(&path, Scope::Everything, &mut |_phase, _events| {})?;
+/// assert!(report.self_consistent);
+/// assert_eq!(report.anchored.anchored_to, None); // nothing outside the file was asked
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn verify(
+    path: &Path,
+    scope: Scope,
+    progress: &mut dyn FnMut(Phase, u64),
+) -> Result<Report, VerifyError> {
+    let connection = open::open_reader(path)?;
+    // Temporary tables are written, the file cannot be: it is opened for reading alone.
+    connection.pragma_update(None, "query_only", false)?;
+    connection.execute_batch("BEGIN")?;
+    let mut failures = Vec::new();
+    let foreign_objects = check_schema(&connection, &mut failures)?;
+    let walk = log::walk(&connection, &mut |events| progress(Phase::Chain, events))?;
+    failures.splice(0..0, walk.failure.clone());
+    check_skips(&connection, &walk, &mut failures)?;
+    // The fold of a log that is not good says nothing about the tables.
+    let tables = match scope {
+        Scope::Everything if walk.failure.is_none() => {
+            tables::check(&connection, &walk, &mut failures, &mut |events| progress(Phase::Fold, events))?
+        }
+        _ => Vec::new(),
+    };
+    let completeness = completeness(&connection, &walk, &tables);
+    Ok(Report {
+        log: LogFacts {
+            path: path.to_owned(),
+            log_id: walk.log_id,
+            origin: walk.origin,
+            events: walk.events,
+            head: walk.head,
+            first_recorded_at: walk.first_recorded_at,
+            last_recorded_at: walk.last_recorded_at,
+        },
+        self_consistent: failures.is_empty(),
+        failures,
+        anchored: Anchor {
+            anchored_to: None,
+            note: "nothing outside the file was asked: a log cut off at its end, or rewritten whole, cannot be told from this one",
+        },
+        completeness,
+        tables,
+        redactions: walk.redactions,
+        backward_steps: walk.backward_steps,
+        foreign_objects,
+    })
+}
+
+/// Holds the schema against what Annals makes, and names what is not ours.
+fn check_schema(connection: &Connection, failures: &mut Vec<Failure>) -> Result<Vec<String>, VerifyError> {
+    let mut expected: BTreeSet<Object> = schema::expected_objects()?.into_iter().collect();
+    for projection in &PROJECTIONS {
+        for stage in [Stage::Live, Stage::Building] {
+            match cursor(connection, projection.name, stage) {
+                Ok(Some(Cursor { version, generation, .. })) if version == projection.version => {
+                    expected.extend(projection.objects(stage, generation)?);
+                }
+                // Tables of another version are not known here; a table that is gone is named below.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+    let found = schema::objects(connection)?;
+    for object in &expected {
+        let same_name = found.iter().find(|other| other.name == object.name);
+        let what = match same_name {
+            Some(other) if other == object => continue,
+            Some(_) => "was altered",
+            None => "is missing",
+        };
+        failures.push(Failure {
+            check: Check::Schema,
+            seq: None,
+            detail: format!("the {} `{}` {what}", object.kind, object.name),
+            affected: "what it holds or guards".to_owned(),
+        });
+    }
+    let ours: BTreeSet<&str> = expected.iter().map(|object| object.name.as_str()).collect();
+    Ok(found
+        .into_iter()
+        .filter(|object| !ours.contains(object.name.as_str()))
+        .map(|object| format!("{} {}", object.kind, object.name))
+        .collect())
+}
+
+/// Holds the list of skipped events against the events that record the skips.
+fn check_skips(
+    connection: &Connection,
+    walk: &log::Walk,
+    failures: &mut Vec<Failure>,
+) -> Result<(), VerifyError> {
+    if walk.failure.is_some() {
+        return Ok(());
+    }
+    let table: BTreeSet<(String, u32, u64)> = connection
+        .prepare("SELECT projection, version, seq FROM projection_skips")?
+        .query_map([], |row| {
+            let seq: i64 = row.get(2)?;
+            Ok((row.get(0)?, row.get(1)?, u64::try_from(seq).unwrap_or(0)))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    if let Some((projection, _, seq)) = table.symmetric_difference(&walk.skips).next() {
+        failures.push(Failure {
+            check: Check::Skips,
+            seq: Some(Seq::new(*seq)),
+            detail: format!("`projection_skips` and the log differ about `{projection}` and event {seq}"),
+            affected: format!("the read tables of `{projection}`"),
+        });
+    }
+    Ok(())
+}
+
+fn completeness(connection: &Connection, walk: &log::Walk, tables: &[TablesChecked]) -> Completeness {
+    // A table that cannot be read has been named among the failures.
+    let sessions_open = connection
+        .query_row(
+            "SELECT count(*) FROM sessions WHERE status IN ('queued', 'running', 'paused')",
+            [],
+            |row| row.get::<_, u32>(0),
+        )
+        .map_or(0, u64::from);
+    let projections_behind: Vec<String> = tables
+        .iter()
+        .filter(|table| table.lag > 0 || table.stopped.is_some() || table.not_checked.is_some())
+        .map(|table| table.projection.clone())
+        .collect();
+    let skips = walk.skips.len() as u64;
+    Completeness {
+        complete: walk.events_lost == 0 && sessions_open == 0 && skips == 0 && projections_behind.is_empty(),
+        events_lost: walk.events_lost,
+        sessions_open,
+        skips,
+        projections_behind,
+    }
+}

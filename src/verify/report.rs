@@ -1,0 +1,199 @@
+//! What a verification says.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::event::{Digest, EventId, Seq, Timestamp};
+
+/// What a row, a table or the file is held against. docs/format.md has the checks of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Check {
+    /// The file can be read.
+    File,
+    /// The tables, indexes and triggers are those that Annals makes.
+    Schema,
+    /// Events follow each other without gaps.
+    Sequence,
+    /// The entry is well formed.
+    Entry,
+    /// The entry is that of its row.
+    Identity,
+    /// The format is known.
+    Format,
+    /// The first event says that the log was created, and no other does.
+    FirstEvent,
+    /// The payload is the one that was recorded.
+    PayloadDigest,
+    /// The payload is well formed.
+    Payload,
+    /// The link follows from the link before it and the entry.
+    Link,
+    /// A payload is missing with a licence, and only then.
+    Redaction,
+    /// What projections go on without is recorded.
+    Skips,
+    /// A read table equals the fold of the log.
+    ReadTable,
+    /// The full-text index holds the words of the documents.
+    SearchIndex,
+}
+
+impl Check {
+    /// The check's name, as in docs/format.md.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Check::File => "file",
+            Check::Schema => "schema",
+            Check::Sequence => "sequence",
+            Check::Entry => "entry",
+            Check::Identity => "identity",
+            Check::Format => "format",
+            Check::FirstEvent => "first-event",
+            Check::PayloadDigest => "payload-digest",
+            Check::Payload => "payload",
+            Check::Link => "link",
+            Check::Redaction => "redaction",
+            Check::Skips => "skips",
+            Check::ReadTable => "read-table",
+            Check::SearchIndex => "search-index",
+        }
+    }
+}
+
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Something that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// What it was held against.
+    pub check: Check,
+    /// The event, where it is one.
+    pub seq: Option<Seq>,
+    /// What is wrong.
+    pub detail: String,
+    /// What cannot be relied on because of it.
+    pub affected: String,
+}
+
+/// The log as it was found.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct LogFacts {
+    /// The file.
+    pub path: PathBuf,
+    /// The log's id, if its first event can be read.
+    pub log_id: Option<EventId>,
+    /// Its own name.
+    pub origin: Option<String>,
+    /// Events that are there.
+    pub events: u64,
+    /// The last link: who keeps it elsewhere can tell later whether the log still begins the same.
+    pub head: Option<Digest>,
+    /// When the first event was recorded.
+    pub first_recorded_at: Option<Timestamp>,
+    /// When the last event was recorded.
+    pub last_recorded_at: Option<Timestamp>,
+}
+
+/// Whether one projection's tables were held against the log.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct TablesChecked {
+    /// The projection.
+    pub projection: String,
+    /// The last event that its tables hold.
+    pub position: Seq,
+    /// Events that they do not hold yet.
+    pub lag: u64,
+    /// Why they were not checked, if they were not.
+    pub not_checked: Option<String>,
+    /// Why the projection stopped, if it did.
+    pub stopped: Option<String>,
+    /// Rows that were compared.
+    pub rows: u64,
+}
+
+/// A payload that was erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Redaction {
+    /// The event that records it.
+    pub licence: Seq,
+    /// Who erased.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// What gave them the right.
+    pub authority: Option<String>,
+    /// The events whose payloads are gone.
+    pub seqs: Vec<u64>,
+}
+
+/// Times of recording that run backwards: reported, not repaired.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BackwardSteps {
+    /// How many.
+    pub count: u64,
+    /// The first event that was recorded before the one before it.
+    pub first: Option<Seq>,
+}
+
+/// What keeps a record from being whole though nothing in it was changed.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Completeness {
+    /// Whether nothing below was found.
+    pub complete: bool,
+    /// Events that the log says were refused while it could not be written.
+    pub events_lost: u64,
+    /// Sessions that started and never ended.
+    pub sessions_open: u64,
+    /// Events that projections go on without.
+    pub skips: u64,
+    /// Projections that are behind, stopped, or were not checked.
+    pub projections_behind: Vec<String>,
+}
+
+/// Whether the log was held against something outside the file.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Anchor {
+    /// Size of the log that a checkpoint vouches for.
+    pub anchored_to: Option<u64>,
+    /// What that means.
+    pub note: &'static str,
+}
+
+/// The verdicts of a verification, and what they rest on.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The log.
+    pub log: LogFacts,
+    /// Whether every byte of every row follows from the one before, and the read tables equal the
+    /// fold.
+    pub self_consistent: bool,
+    /// What is wrong; the first failure of the log comes first.
+    pub failures: Vec<Failure>,
+    /// Whether something outside the file vouches for it.
+    pub anchored: Anchor,
+    /// Whether something is missing that nobody removed.
+    pub completeness: Completeness,
+    /// The read tables.
+    pub tables: Vec<TablesChecked>,
+    /// Erased payloads.
+    pub redactions: Vec<Redaction>,
+    /// Times of recording that run backwards.
+    pub backward_steps: BackwardSteps,
+    /// Objects in the schema that are not ours: views, indexes and tables of the user's own.
+    pub foreign_objects: Vec<String>,
+}

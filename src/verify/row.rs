@@ -1,0 +1,120 @@
+//! What is asked of one row of the log: pure, and independent of every other row but for the link
+//! before it. docs/format.md fixes the order of the checks, so that every verifier names the same
+//! first bad row.
+
+use crate::chain;
+use crate::entry::{Entry, FORMAT};
+use crate::event::{Content, Digest, Event, Kind, PayloadError, Strictness, is_reserved};
+use crate::log::rows::without_salt;
+
+use super::report::Check;
+
+/// A row as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowRef<'a> {
+    pub(super) seq: i64,
+    pub(super) event_id: &'a [u8],
+    pub(super) entry: &'a [u8],
+    pub(super) payload: Option<&'a [u8]>,
+    pub(super) hash: &'a [u8],
+}
+
+/// What stands before a row: the first row stands after seq 0 and the zero link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before<'a> {
+    pub(super) seq: i64,
+    pub(super) hash: &'a [u8],
+}
+
+/// A row in order, as far as it can be told from itself.
+#[derive(Debug)]
+pub(super) struct GoodRow {
+    pub(super) entry: Entry,
+    /// The payload, where Annals itself wrote it: it says something about other rows.
+    pub(super) own: Option<Event>,
+}
+
+/// A check that failed, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) check: Check,
+    pub(super) detail: String,
+}
+
+fn fault<T>(check: Check, detail: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault { check, detail: detail.into() })
+}
+
+/// Holds a row against everything but the redactions that later rows may record.
+pub(super) fn check(before: Before<'_>, row: RowRef<'_>) -> Result<GoodRow, Fault> {
+    let expected = before.seq.saturating_add(1);
+    if row.seq != expected {
+        return fault(
+            Check::Sequence,
+            format!(
+                "seq {expected} should follow {}, and {} does: events are missing or out of order",
+                before.seq, row.seq
+            ),
+        );
+    }
+    let entry = match Entry::decode_canonical(row.entry) {
+        Ok(entry) => entry,
+        Err(error) => return fault(Check::Entry, format!("the entry {error}")),
+    };
+    if i64::try_from(entry.seq) != Ok(row.seq) {
+        return fault(Check::Identity, format!("the entry is that of seq {}", entry.seq));
+    }
+    if entry.event_id.bytes().as_slice() != row.event_id {
+        return fault(Check::Identity, format!("the entry is that of event {}", entry.event_id));
+    }
+    if entry.format != FORMAT {
+        return fault(
+            Check::Format,
+            format!("format {} is not known to this version of Annals, which knows {FORMAT}", entry.format),
+        );
+    }
+    let is_first = entry.seq == 1;
+    if is_first != (entry.kind == Kind::LogCreated.code()) || (is_first && entry.session.is_some()) {
+        return fault(Check::FirstEvent, "the first event, and no other, is log.created, in no session");
+    }
+    let own = match row.payload {
+        None => None,
+        Some(cell) => check_payload(&entry, cell)?,
+    };
+    let Ok(previous) = <[u8; 32]>::try_from(before.hash) else {
+        return fault(Check::Link, "the link before it has not 32 bytes");
+    };
+    if chain::link(&Digest::from_bytes(previous), row.entry).bytes().as_slice() != row.hash {
+        return fault(Check::Link, "the link does not follow from the link before it and the entry");
+    }
+    Ok(GoodRow { entry, own })
+}
+
+fn check_payload(entry: &Entry, cell: &[u8]) -> Result<Option<Event>, Fault> {
+    if chain::payload_digest(cell) != entry.payload_digest {
+        return fault(Check::PayloadDigest, "the payload is not the one that was recorded");
+    }
+    let Some(bytes) = without_salt(cell) else {
+        return fault(Check::Payload, "the payload is shorter than a salt");
+    };
+    match Content::decode(entry.kind, entry.kind_version, entry.encoding, bytes, Strictness::Canonical) {
+        Ok(Content::Event(event)) => Ok(is_reserved(entry.kind).then_some(event)),
+        // What a newer version wrote stays readable as bytes: its digest is good.
+        Ok(_) | Err(PayloadError::UnknownVersion { .. }) => Ok(None),
+        Err(PayloadError::Malformed(error)) => fault(Check::Payload, format!("the payload {error}")),
+    }
+}
+
+/// The events that a row licenses to have no payload, judged from the row alone: also behind a row
+/// that failed, where the chain says nothing any more.
+pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
+    let entry = Entry::decode_canonical(row.entry).ok()?;
+    let itself = i64::try_from(entry.seq) == Ok(row.seq) && entry.event_id.bytes().as_slice() == row.event_id;
+    if !itself || entry.kind != Kind::PayloadRedacted.code() {
+        return None;
+    }
+    match check_payload(&entry, row.payload?).ok()?? {
+        Event::PayloadRedacted(redacted) => Some((row.seq, redacted.seqs)),
+        _ => None,
+    }
+}
