@@ -15,6 +15,8 @@
 
 mod audit;
 pub mod chain;
+#[cfg(feature = "cli")]
+pub mod demo;
 mod encoding;
 pub mod entry;
 mod event;
