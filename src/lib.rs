@@ -26,6 +26,8 @@ mod log;
 mod prepare;
 mod progress;
 mod projection;
+pub mod query;
+mod reader;
 pub mod replay;
 mod session;
 pub mod verify;
@@ -37,5 +39,11 @@ pub use event::*;
 pub use log::{Durability, Head, OpenError, ReadError};
 pub use prepare::PrepareError;
 pub use progress::CatchUpError;
+pub use query::{
+    Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info, Metric,
+    Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink, SearchFilter, SearchOrder,
+    SessionFilter, SessionPage, SessionRecord, SessionSummary, SqlError, SqlValue, StoppedProjection,
+};
+pub use reader::Reader;
 pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
 pub use writer::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};

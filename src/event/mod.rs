@@ -272,6 +272,16 @@ impl Draft {
         self
     }
 
+    /// Size of what it says as encoded, in bytes: what a log's limit is held against.
+    ///
+    /// # Errors
+    /// If it has no encoding.
+    pub fn payload_bytes(&self) -> Result<usize, encoding::EncodeError> {
+        let mut bytes = Vec::new();
+        self.event.encode(&mut bytes)?;
+        Ok(bytes.len())
+    }
+
     /// Makes the ids that the producer left to Annals: the event's own id serves.
     pub(crate) fn fill_ids(&mut self, event_id: EventId) {
         match &mut self.event {
