@@ -10,8 +10,9 @@
 //! ```
 //!
 //! Open a log with [`AuditLog`], append [`Draft`]s of the events in this crate, and wait for the
-//! [`Receipt`] of what must not be lost. `docs/architecture.md` says how it works and what must stay
-//! true; `docs/format.md` specifies the file.
+//! [`Receipt`] of what must not be lost; or let [`AuditLog::session`] make them for a pipeline that
+//! you instrument by hand. `docs/architecture.md` says how it works and what must stay true;
+//! `docs/format.md` specifies the file.
 
 mod audit;
 pub mod chain;

@@ -111,15 +111,16 @@ fn descend(
             .id(format!("depth-{depth}"))
             .kind(StepKind::Chain)
             .input(input.as_str())
+            .input_summary(in_short(&input))
             .start()
     })?;
 
-    let step = start(&chain, "propose", &input, calls)?;
+    let step = start(&chain, "propose", &input, in_short(&input), calls)?;
     let proposed = propose(thoughts);
     let proposals = lines(proposed.iter().map(Thought::text));
-    calls.time(|| step.end().output(proposals.as_str()).succeeded())?;
+    calls.time(|| step.end().output(proposals.as_str()).output_summary(in_short(&proposals)).succeeded())?;
 
-    let step = start(&chain, "score", &proposals, calls)?;
+    let step = start(&chain, "score", &proposals, in_short(&proposals), calls)?;
     let judged: Kept = proposed
         .into_iter()
         .map(|thought| {
@@ -129,9 +130,15 @@ fn descend(
         .collect();
     let scores = lines(judged.iter().map(scored));
     let best = judged.iter().map(|(_, judgement)| judgement.verdict).max().unwrap_or(Verdict::Impossible);
-    calls.time(|| step.end().output(scores.as_str()).confidence(best.confidence()).succeeded())?;
+    calls.time(|| {
+        step.end()
+            .output(scores.as_str())
+            .output_summary(tally(&judged))
+            .confidence(best.confidence())
+            .succeeded()
+    })?;
 
-    let step = start(&chain, "choose", &scores, calls)?;
+    let step = start(&chain, "choose", &scores, tally(&judged), calls)?;
     let considered = judged.len();
     let options: Vec<ConsideredOption> = judged.iter().map(option).collect();
     let kept = choose(judged, BEAM);
@@ -147,15 +154,28 @@ fn descend(
             .record()
     })?;
     let chosen = lines(kept.iter().map(|(thought, _)| thought.text()));
-    calls.time(|| step.end().output(chosen.as_str()).confidence(confidence).succeeded())?;
+    calls.time(|| {
+        step.end()
+            .output(chosen.as_str())
+            .output_summary(in_short(&chosen))
+            .confidence(confidence)
+            .succeeded()
+    })?;
 
-    calls.time(|| chain.end().output(chosen).confidence(confidence).succeeded())?;
+    let summary = in_short(&chosen);
+    calls.time(|| chain.end().output(chosen).output_summary(summary).confidence(confidence).succeeded())?;
     Ok((considered, kept))
 }
 
-fn start(parent: &Step, module: &str, input: &str, calls: &mut Calls) -> Result<Step, AppendError> {
+fn start(
+    parent: &Step,
+    module: &str,
+    input: &str,
+    summary: String,
+    calls: &mut Calls,
+) -> Result<Step, AppendError> {
     let id = format!("{}/{module}", parent.id());
-    calls.time(|| parent.step(module).id(id).kind(StepKind::Tool).input(input).start())
+    calls.time(|| parent.step(module).id(id).kind(StepKind::Tool).input(input).input_summary(summary).start())
 }
 
 fn lines<T: AsRef<str>>(lines: impl Iterator<Item = T>) -> String {
@@ -187,13 +207,24 @@ fn mean_confidence(kept: &Kept) -> f64 {
     sum / f64::from(u32::try_from(kept.len().max(1)).unwrap_or(u32::MAX))
 }
 
+/// How many there are of each verdict.
+fn tally(judged: &Kept) -> String {
+    let counts = [Verdict::Sure, Verdict::Likely, Verdict::Impossible].map(|verdict| {
+        let count = judged.iter().filter(|(_, judgement)| judgement.verdict == verdict).count();
+        (count > 0).then(|| format!("{count} {}", verdict.as_str()))
+    });
+    counts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// A list of thoughts in a line: the first, and how many there are.
+fn in_short(lines: &str) -> String {
+    match (lines.lines().next(), lines.lines().count()) {
+        (Some(first), count @ 2..) => format!("{first} and {} more", count - 1),
+        (first, _) => first.unwrap_or("nothing").to_owned(),
+    }
+}
+
 fn rationale(kept: &Kept, considered: usize) -> String {
-    let count = |verdict| kept.iter().filter(|(_, judgement)| judgement.verdict == verdict).count();
-    let verdicts: Vec<String> = [Verdict::Sure, Verdict::Likely, Verdict::Impossible]
-        .into_iter()
-        .filter(|verdict| count(*verdict) > 0)
-        .map(|verdict| format!("{} {}", count(verdict), verdict.as_str()))
-        .collect();
     let best = match kept.first() {
         Some((_, judgement)) => format!(" The best: {}.", judgement.why),
         None => String::new(),
@@ -201,7 +232,7 @@ fn rationale(kept: &Kept, considered: usize) -> String {
     format!(
         "The {} best of {considered}: {}. Among equals, the one proposed first.{best}",
         kept.len(),
-        verdicts.join(", "),
+        tally(kept),
     )
 }
 
