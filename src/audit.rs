@@ -1,6 +1,7 @@
 //! The handle: what a program opens, clones and appends through.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -166,7 +167,8 @@ impl Builder {
         self
     }
 
-    /// The clock that `recorded_at` is read from: the system's unless said otherwise.
+    /// The clock that `recorded_at`, and the times of [`Session`](crate::Session) and
+    /// [`Step`](crate::Step) handles, are read from: the system's unless said otherwise.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Builder {
         self.clock = Arc::new(clock);
@@ -200,7 +202,7 @@ impl Builder {
             batch_events: self.batch_events,
             batch_bytes: self.batch_bytes,
             linger: self.linger,
-            clock: self.clock,
+            clock: self.clock.clone(),
         };
         let log = OpenLog::open(&self.path, self.durability)?;
         // Only now that it is known to be a log are lock files made beside it.
@@ -235,6 +237,7 @@ impl Builder {
                 payload_bytes_max: self.payload_bytes_max,
                 principal: self.principal,
                 filter: self.filter,
+                clock: self.clock,
                 threads: Mutex::new(Some(Threads { writer, projections })),
             }),
         })
@@ -261,6 +264,7 @@ struct Inner {
     payload_bytes_max: usize,
     principal: Option<EventId>,
     filter: Option<Filter>,
+    clock: Clock,
     /// None once the log was closed.
     threads: Mutex<Option<Threads>>,
 }
@@ -380,7 +384,13 @@ impl AuditLog {
         self.inner.progress.poisoned()
     }
 
-    /// Events that this process was told were not, or perhaps not, written.
+    /// Now, by the log's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.inner.clock)()
+    }
+
+    /// Events that were not, or perhaps not, written, since the log was opened: those whose receipts
+    /// said so, and ends of dropped handles that the log did not take.
     pub fn refused(&self) -> u64 {
         self.inner.progress.refused()
     }
@@ -413,6 +423,22 @@ impl AuditLog {
             Ok(()) => Ok(receipt),
             Err(TrySendError::Full(_)) => Err(TryAppendError::Full(Box::new(draft))),
             Err(TrySendError::Disconnected(_)) => Err(self.closed().into()),
+        }
+    }
+
+    /// Appends what a handle says when it is dropped: nobody is there to hear of an error, so an
+    /// event that cannot be sent, or finds no room in the queue in time, is counted as refused.
+    pub(crate) fn append_or_count(&self, draft: impl FnOnce() -> Draft, patience: Duration) {
+        // The clock and the filter are the caller's code, and a panic that leaves a destructor while
+        // the thread unwinds already would abort the process.
+        let sent = catch_unwind(AssertUnwindSafe(|| {
+            let (message, receipt) = self.prepare(&mut draft()).ok()?;
+            // The writer counts what it refuses by itself.
+            drop(receipt);
+            self.inner.sender.send_timeout(message, patience).ok()
+        }));
+        if !matches!(sent, Ok(Some(()))) {
+            self.inner.progress.add_refused(1);
         }
     }
 

@@ -10,12 +10,15 @@
 //! ```
 //!
 //! Open a log with [`AuditLog`], append [`Draft`]s of the events in this crate, and wait for the
-//! [`Receipt`] of what must not be lost. `docs/architecture.md` says how it works and what must stay
-//! true; `docs/format.md` specifies the file.
+//! [`Receipt`] of what must not be lost; or let [`AuditLog::session`] make them for a pipeline that
+//! you instrument by hand. `docs/architecture.md` says how it works and what must stay true;
+//! `docs/format.md` specifies the file.
 
 mod audit;
 pub mod chain;
 mod copy;
+#[cfg(feature = "cli")]
+pub mod demo;
 mod encoding;
 #[cfg(test)]
 mod encoding_tests;
@@ -30,9 +33,10 @@ mod log;
 mod prepare;
 mod progress;
 mod projection;
-mod query;
+pub mod query;
 mod reader;
 pub mod replay;
+mod session;
 pub mod verify;
 mod writer;
 
@@ -47,8 +51,8 @@ pub use progress::CatchUpError;
 pub use query::{
     Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info, Metric,
     Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink, SearchFilter, SearchOrder,
-    Session, SessionFilter, SessionPage, SessionRecord, SessionSummary, SqlError, SqlValue, Step,
-    StoppedProjection,
+    SessionFilter, SessionPage, SessionRecord, SessionSummary, SqlError, SqlValue, StoppedProjection,
 };
 pub use reader::Reader;
+pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
 pub use writer::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};

@@ -2,6 +2,7 @@
 
 mod bar;
 mod copy;
+mod demo;
 mod event_line;
 mod export;
 mod feed;
@@ -78,6 +79,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Solve puzzles on record, and look at the record
+    Demo(demo::Args),
     /// Record events: JSON, one object a line
     Record(record::Args),
     /// Import what other programs recorded
@@ -119,8 +122,10 @@ enum Command {
 pub(crate) fn run() -> anyhow::Result<Verdict> {
     let args = Args::parse();
     let mut out = Out::new(args.json);
-    let place = || Place::find(args.db.as_deref());
+    let db = args.db.as_deref();
+    let place = || Place::find(db);
     let verdict = match &args.command {
+        Command::Demo(args) => demo::run(args, db, &mut out),
         Command::Record(args) => record::run(args, place, &mut out),
         Command::Import(args) => import::run(args, &place()?, &mut out),
         Command::Sessions(args) => sessions::run(args, &place()?, &mut out),

@@ -1,5 +1,6 @@
 //! The numbers and ids that are written to disk, each a type of its own.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
@@ -281,6 +282,13 @@ pub enum IdError {
     /// It has a control character, which would garble terminals and logs.
     #[error("an id must not have control characters, this one has U+{0:04X}")]
     Control(u32),
+}
+
+/// An id is an id: what takes a text for one takes it as well.
+impl From<Infallible> for IdError {
+    fn from(never: Infallible) -> IdError {
+        match never {}
+    }
 }
 
 fn check_id(id: &str, max: usize) -> Result<(), IdError> {

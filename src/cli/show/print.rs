@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use annals::{Artifact, Decision, Finding, FindingUpdate, Json, Note, Review, SessionRecord, Step};
+use annals::query::Step;
+use annals::{Artifact, Decision, Finding, FindingUpdate, Json, Note, Review, SessionRecord};
 
 use crate::cli::out::{BOLD, DIM, Out, style_of};
 use crate::cli::{text, time};
