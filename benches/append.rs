@@ -2,6 +2,13 @@
 //!
 //! Each group has its own limit in it, measured in the same run: only the ratio says something.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark that cannot go on ends"
+)]
+
 mod support;
 
 use std::sync::Barrier;

@@ -1,5 +1,12 @@
 //! From the log to tables, verification, and opening.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark that cannot go on ends"
+)]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -25,9 +25,9 @@ mod encoding_tests;
 pub mod entry;
 mod event;
 mod export;
-pub mod import;
 #[cfg(test)]
 mod golden_tests;
+pub mod import;
 pub mod limits;
 mod log;
 mod prepare;

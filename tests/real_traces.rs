@@ -4,6 +4,8 @@
 //! The traces are read from `$ANNALS_TEST_DATA`, else from `../shared/data`. Without them these tests
 //! say that they were skipped; in CI they must be there.
 
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,10 +15,8 @@ use serde_json::Value;
 
 /// The file of traces with this name, unless it is not here.
 fn traces(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("ANNALS_TEST_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("ANNALS_TEST_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
     let file = folder.join(name);
     if file.exists() {
         return Some(file);
@@ -45,8 +45,13 @@ impl Log {
 
     /// Runs the program, which must succeed, and reads its answer.
     fn annals(&self, args: &[&str]) -> Value {
-        let output =
-            Command::new(cargo_bin("annals")).arg("--json").arg("--db").arg(self.path()).args(args).output().unwrap();
+        let output = Command::new(cargo_bin("annals"))
+            .arg("--json")
+            .arg("--db")
+            .arg(self.path())
+            .args(args)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
@@ -74,7 +79,11 @@ fn tau_bench_runs_become_sessions_with_steps_and_findings() {
     assert_eq!(log.count("SELECT count(*) FROM steps WHERE status = 'error'"), 73);
     assert_eq!(log.count("SELECT sum(error_count) FROM sessions"), 73);
     assert_eq!(log.count("SELECT count(*) FROM findings WHERE severity = 'high' AND outcome = 'fail'"), 116);
-    assert_eq!(log.count("SELECT count(*) FROM steps WHERE started_at IS NOT NULL"), 0, "times are not invented");
+    assert_eq!(
+        log.count("SELECT count(*) FROM steps WHERE started_at IS NOT NULL"),
+        0,
+        "times are not invented"
+    );
     assert_eq!(log.annals(&["verify"])["self_consistent"], true);
 }
 

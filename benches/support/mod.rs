@@ -10,36 +10,36 @@ use annals::{
 };
 
 /// A folder for one benchmark, removed with it.
-pub struct Scratch {
+pub(crate) struct Scratch {
     folder: tempfile::TempDir,
     logs: u32,
 }
 
 impl Scratch {
-    pub fn new() -> Scratch {
+    pub(crate) fn new() -> Scratch {
         Scratch { folder: tempfile::tempdir().expect("a temporary folder"), logs: 0 }
     }
 
     /// A path that has not been used yet.
-    pub fn path(&mut self) -> PathBuf {
+    pub(crate) fn path(&mut self) -> PathBuf {
         self.logs += 1;
         self.folder.path().join(format!("{}.db", self.logs))
     }
 }
 
 /// A log without projections.
-pub fn log_only(path: &Path) -> Builder {
+pub(crate) fn log_only(path: &Path) -> Builder {
     AuditLog::builder(path).projections(Projections::Off)
 }
 
 /// An event with a payload of 256 bytes.
-pub fn note() -> Draft {
+pub(crate) fn note() -> Draft {
     // Two bytes say that there is no level, step and the like, three how long the message is.
     Draft::new(NoteLogged { message: "n".repeat(249), ..NoteLogged::default() })
 }
 
 /// Events of whole sessions, each of eight: what a pipeline sends.
-pub fn session_events(events: usize) -> impl Iterator<Item = Draft> {
+pub(crate) fn session_events(events: usize) -> impl Iterator<Item = Draft> {
     (0..events).map(|event| {
         let session = SessionId::new(format!("session-{:08}", event / 8)).expect("an id");
         let step = || StepId::new(format!("{}", event % 8 / 3)).expect("an id");
@@ -81,7 +81,7 @@ pub fn session_events(events: usize) -> impl Iterator<Item = Draft> {
 }
 
 /// Appends events and waits until they are committed.
-pub fn fill(log: &AuditLog, events: impl Iterator<Item = Draft>) {
+pub(crate) fn fill(log: &AuditLog, events: impl Iterator<Item = Draft>) {
     let mut last = None;
     for draft in events {
         last = Some(log.append(draft).expect("appended"));

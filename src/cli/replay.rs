@@ -145,11 +145,13 @@ impl Pace {
     fn wait(&mut self, event: &Recorded, out: &mut Out) -> io::Result<String> {
         let at = event.occurred_at.unwrap_or(event.recorded_at);
         let first = *self.first.get_or_insert(at);
-        let passed = self.previous.replace(at).map_or(0, |previous| at.micros().saturating_sub(previous.micros()));
+        let passed =
+            self.previous.replace(at).map_or(0, |previous| at.micros().saturating_sub(previous.micros()));
         if let (Some(speed), Ok(passed)) = (self.speed, u64::try_from(passed)) {
             out.flush()?;
             // A distance that no Duration can hold is one that nobody waits for.
-            if let Ok(wait) = Duration::try_from_secs_f64(Duration::from_micros(passed).as_secs_f64() / speed) {
+            if let Ok(wait) = Duration::try_from_secs_f64(Duration::from_micros(passed).as_secs_f64() / speed)
+            {
                 std::thread::sleep(wait);
             }
         }

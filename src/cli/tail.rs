@@ -56,7 +56,10 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         print(&event, out)?;
     }
     out.flush()?;
-    while args.follow {
+    if !args.follow {
+        return Ok(Verdict::Done);
+    }
+    loop {
         let head = reader.head()?.seq;
         let events = reader.events(&filter, position, EVENTS_AT_ONCE)?;
         for event in &events {
@@ -71,7 +74,6 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             std::thread::sleep(LOOK_EVERY);
         }
     }
-    Ok(Verdict::Done)
 }
 
 fn print(event: &Recorded, out: &mut Out) -> std::io::Result<()> {

@@ -31,9 +31,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     let total = place.read()?.head()?.seq.get();
     let scope = if args.log_only { Scope::LogOnly } else { Scope::Everything };
-    let mut phases = [(Phase::Chain, "chain", None), (Phase::Fold, "read tables", None)].map(
-        |(phase, what, bar): (Phase, &'static str, Option<Bar>)| (phase, what, bar, 0_u64),
-    );
+    let mut phases = [(Phase::Chain, "chain", None), (Phase::Fold, "read tables", None)]
+        .map(|(phase, what, bar): (Phase, &'static str, Option<Bar>)| (phase, what, bar, 0_u64));
     let report = verify::verify(place.path(), scope, &mut |phase, events| {
         for (of, what, bar, done) in &mut phases {
             if *of == phase {
@@ -100,12 +99,20 @@ pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Res
 fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Result<()> {
     if report.self_consistent {
         let compared: u64 = report.tables.iter().map(|table| table.rows).sum();
-        let unchecked: Vec<_> =
-            report.tables.iter().filter(|table| table.not_checked.is_some()).map(|table| table.projection.as_str()).collect();
+        let unchecked: Vec<_> = report
+            .tables
+            .iter()
+            .filter(|table| table.not_checked.is_some())
+            .map(|table| table.projection.as_str())
+            .collect();
         let said = match scope {
-            Scope::LogOnly => "every event follows from the one before; the read tables were not checked".to_owned(),
+            Scope::LogOnly => {
+                "every event follows from the one before; the read tables were not checked".to_owned()
+            }
             Scope::Everything if unchecked.is_empty() => {
-                format!("every event follows from the one before, and {compared} rows of the read tables from the events")
+                format!(
+                    "every event follows from the one before, and {compared} rows of the read tables from the events"
+                )
             }
             Scope::Everything => format!(
                 "every event follows from the one before, and {compared} rows of the read tables from the events; not checked: {}",
@@ -131,7 +138,9 @@ fn complete(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Result<()> 
     let complete = &report.completeness;
     if complete.complete {
         let said = match scope {
-            Scope::Everything => "no events were lost, every session ended, and the read tables are up to date",
+            Scope::Everything => {
+                "no events were lost, every session ended, and the read tables are up to date"
+            }
             Scope::LogOnly => "no events were lost, and every session ended",
         };
         return verdict(out, "ok", "complete", "yes", said);
@@ -142,7 +151,11 @@ fn complete(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Result<()> 
         1 => said.push(format!("1 {one}")),
         number => said.push(format!("{number} {many}")),
     };
-    count(complete.events_lost, "event was lost while the log could not be written", "events were lost while the log could not be written");
+    count(
+        complete.events_lost,
+        "event was lost while the log could not be written",
+        "events were lost while the log could not be written",
+    );
     count(complete.sessions_open, "session has not ended", "sessions have not ended");
     count(complete.skips, "event was skipped by a projection", "events were skipped by projections");
     for table in &report.tables {
@@ -160,7 +173,10 @@ fn complete(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Result<()> 
 fn verdict(out: &mut Out, tone: &str, name: &str, answer: &str, said: &str) -> anyhow::Result<()> {
     let answer = out.paint(style_of(tone).bold(), &format!("{answer:<3}"));
     let indent = " ".repeat(22);
-    let lines = textwrap::fill(said, textwrap::Options::new(out.text_width()).initial_indent(&indent).subsequent_indent(&indent));
+    let lines = textwrap::fill(
+        said,
+        textwrap::Options::new(out.text_width()).initial_indent(&indent).subsequent_indent(&indent),
+    );
     out.line(&format!("{name:<16}  {answer} {}", lines.trim_start()))?;
     Ok(())
 }

@@ -11,9 +11,9 @@ mod payload;
 
 pub use check::{InvalidField, Problem};
 pub use id::{DecisionId, Digest, EventId, FindingId, IdError, ReviewId, Seq, SessionId, StepId, Timestamp};
-pub use json::{JsonEventError, parse_draft};
 #[cfg(test)]
 pub(crate) use json::write_event;
+pub use json::{JsonEventError, parse_draft};
 pub use json_text::{Attributes, Json, JsonTextError};
 pub use payload::{
     ActionOutcome, ActionRecorded, Actor, ArtifactAttached, Changes, ConsideredOption, Continues, Correction,
@@ -54,6 +54,8 @@ macro_rules! kinds {
         }
 
         /// What an event says: one variant for each [`Kind`].
+        // Events are made one at a time and moved once; a box would cost every one of them.
+        #[allow(clippy::large_enum_variant)]
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum Event {
@@ -195,6 +197,8 @@ impl Strictness {
 }
 
 /// What the payload of a recorded event is.
+// As with events: nearly all of them are of the large kind.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Content {

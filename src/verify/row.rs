@@ -60,7 +60,9 @@ pub(super) fn check(before: Before<'_>, row: RowRef<'_>) -> Result<GoodRow, Faul
     }
     let entry = match Entry::decode_canonical(row.entry) {
         Ok(entry) => entry,
-        Err(error @ DecodeError::UnknownFormat { .. }) => return fault(Check::Format, format!("the entry {error}")),
+        Err(error @ DecodeError::UnknownFormat { .. }) => {
+            return fault(Check::Format, format!("the entry {error}"));
+        }
         Err(error) => return fault(Check::Entry, format!("the entry {error}")),
     };
     if i64::try_from(entry.seq) != Ok(row.seq) {
