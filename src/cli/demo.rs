@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::Verdict;
-use super::out::{BOLD, DIM, Out, cell, maybe, number, one_line, style_of, word};
+use super::out::{BOLD, DIM, Out, cell, maybe, number, one_line, word};
 use super::time;
 
 /// Sessions of the table beside those with findings.
@@ -96,7 +96,8 @@ pub(crate) fn run(args: &Args, db: Option<&Path>, out: &mut Out) -> anyhow::Resu
     if let (Some(puzzle), Some(record)) = (example, &record) {
         decisions::show(puzzle, record, out)?;
     }
-    verified(&verification, out)?;
+    heading("Verification", out)?;
+    super::verify::print(&verification, Scope::Everything, out)?;
     next_commands(&path, example, out)?;
     Ok(verdict)
 }
@@ -184,53 +185,6 @@ fn shown(answer: &Answer) -> String {
     }
 }
 
-fn verified(report: &verify::Report, out: &mut Out) -> anyhow::Result<()> {
-    heading("Verification", out)?;
-    let rows: u64 = report.tables.iter().map(|table| table.rows).sum();
-    let yes_or_no = |yes| if yes { ("yes", "ok") } else { ("no", "error") };
-    let verdicts = [
-        (
-            "self-consistent",
-            yes_or_no(report.self_consistent),
-            format!(
-                "{} events in one chain, {rows} rows of the read tables equal to their fold",
-                report.log.events
-            ),
-        ),
-        (
-            "anchored",
-            match report.anchored.anchored_to {
-                Some(_) => ("yes", "ok"),
-                None => ("no", "warning"),
-            },
-            report.anchored.note.to_owned(),
-        ),
-        (
-            "complete",
-            yes_or_no(report.completeness.complete),
-            format!(
-                "{} events lost, {} sessions open",
-                report.completeness.events_lost, report.completeness.sessions_open
-            ),
-        ),
-    ];
-    for (name, (answer, tone), detail) in verdicts {
-        let answer = out.paint(style_of(tone), &format!("{answer:<3}"));
-        let lines = textwrap::wrap(&detail, out.text_width().saturating_sub(24).max(20));
-        for (number, line) in lines.iter().enumerate() {
-            if number == 0 {
-                out.line(&format!("  {name:<16}{answer}  {line}"))?;
-            } else {
-                out.line(&format!("{:23}{line}", ""))?;
-            }
-        }
-    }
-    for failure in &report.failures {
-        out.line(&format!("  {}: {}", failure.check, super::text::line(&failure.detail)))?;
-    }
-    Ok(())
-}
-
 fn next_commands(path: &Path, example: Option<&PuzzleReport>, out: &mut Out) -> anyhow::Result<()> {
     heading("Ask it yourself", out)?;
     let annals = format!("annals --db {}", quoted(&path.display().to_string()));
@@ -238,6 +192,7 @@ fn next_commands(path: &Path, example: Option<&PuzzleReport>, out: &mut Out) -> 
     for command in [
         "sessions --with-findings".to_owned(),
         format!("show {session}"),
+        "verify".to_owned(),
         "search '\"fractions lead nowhere\"'".to_owned(),
         "sql 'SELECT module, count(*), round(avg(confidence), 2) AS confidence FROM steps GROUP BY module'"
             .to_owned(),
