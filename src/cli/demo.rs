@@ -187,19 +187,26 @@ fn shown(answer: &Answer) -> String {
 
 fn next_commands(path: &Path, example: Option<&PuzzleReport>, out: &mut Out) -> anyhow::Result<()> {
     heading("Ask it yourself", out)?;
-    let annals = format!("annals --db {}", quoted(&path.display().to_string()));
+    let annals = format!("{} --db {}", quoted(&program()), quoted(&path.display().to_string()));
     let session = example.map_or_else(String::new, |puzzle| quoted(puzzle.session.as_str()));
     for command in [
         "sessions --with-findings".to_owned(),
         format!("show {session}"),
         "verify".to_owned(),
         "search '\"fractions lead nowhere\"'".to_owned(),
+        format!("replay {session} --step"),
         "sql 'SELECT module, count(*), round(avg(confidence), 2) AS confidence FROM steps GROUP BY module'"
             .to_owned(),
     ] {
         out.line(&format!("  {annals} {command}"))?;
     }
     Ok(())
+}
+
+/// How this program was started: from a build folder it is not on the shell's path.
+fn program() -> String {
+    let started = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    if started.components().count() > 1 { started.display().to_string() } else { "annals".to_owned() }
 }
 
 /// A word of a command line, as shells of the Bourne family read it.
