@@ -27,7 +27,7 @@ fn shows_sessions_decisions_the_verification_and_what_to_try_next() {
         .stdout(contains("game-of-24/4-5-6-10"))
         .stdout(contains("depth-1: 5 of "))
         .stdout(contains("An answer was missed"))
-        .stdout(contains("self-consistent yes"))
+        .stdout(contains("every event follows from the one before, and"))
         .stdout(contains(r"the demo'\''s.db' show game-of-24/1-3-4-6"));
     annals(&db)
         .args(["show", "game-of-24/1-3-4-6"])

@@ -192,6 +192,7 @@ fn next_commands(path: &Path, example: Option<&PuzzleReport>, out: &mut Out) -> 
     for command in [
         "sessions --with-findings".to_owned(),
         format!("show {session}"),
+        "verify".to_owned(),
         "search '\"fractions lead nowhere\"'".to_owned(),
         format!("replay {session} --step"),
         "sql 'SELECT module, count(*), round(avg(confidence), 2) AS confidence FROM steps GROUP BY module'"
