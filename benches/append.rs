@@ -47,14 +47,17 @@ fn caller(criterion: &mut Criterion) {
             let mut spent = Duration::ZERO;
             for _ in 0..rounds {
                 let (sender, receiver) = crossbeam_channel::bounded(4 * EVENTS as usize);
-                let reader = std::thread::spawn(move || receiver.iter().count());
-                let payloads: Vec<_> = (0..EVENTS).map(|_| vec![0_u8; 272]).collect();
+                let counting = std::thread::Builder::new().spawn(move || receiver.iter().count());
+                let reader = counting.expect("a thread");
+                let payloads: Vec<_> = (0..EVENTS).map(|_| vec![0_u8; 256]).collect();
                 let started = Instant::now();
-                for mut payload in payloads {
-                    getrandom::fill(&mut payload[..16]).expect("random bytes");
+                for payload in payloads {
+                    let mut salt = [0; 16];
+                    getrandom::fill(&mut salt).expect("random bytes");
                     let id = uuid::Uuid::now_v7();
-                    let digest = chain::payload_digest(&payload);
-                    sender.send((id, digest, payload)).expect("sent");
+                    let cell = [salt.as_slice(), &payload].concat();
+                    let digest = chain::payload_digest(&cell);
+                    sender.send((id, digest, cell)).expect("sent");
                 }
                 spent += started.elapsed();
                 drop(sender);

@@ -45,6 +45,10 @@ impl Log {
 
     /// Runs the program, which must succeed, and reads its answer.
     fn annals(&self, args: &[&str]) -> Value {
+        serde_json::from_slice(&self.run(args)).unwrap()
+    }
+
+    fn run(&self, args: &[&str]) -> Vec<u8> {
         let output = Command::new(cargo_bin("annals"))
             .arg("--json")
             .arg("--db")
@@ -53,7 +57,7 @@ impl Log {
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
+        output.stdout
     }
 
     fn count(&self, query: &str) -> i64 {
@@ -117,7 +121,7 @@ fn an_export_recorded_elsewhere_gives_the_same_read_tables() {
     let (log, other) = (Log::new(), Log::new());
     log.import("tau-bench", &file);
     let exported = log.folder.path().join("events.jsonl");
-    log.annals(&["export", "--format", "jsonl", "--output", exported.to_str().unwrap()]);
+    log.run(&["export", "--format", "jsonl", "--output", exported.to_str().unwrap()]);
     other.annals(&["record", exported.to_str().unwrap()]);
     for (table, key) in [("sessions", "id"), ("steps", "session_id, id"), ("findings", "session_id, id")] {
         assert_eq!(rows(&log, table, key), rows(&other, table, key), "{table}");
@@ -128,7 +132,7 @@ fn an_export_recorded_elsewhere_gives_the_same_read_tables() {
 fn rows(log: &Log, table: &str, key: &str) -> Vec<Vec<(String, rusqlite::types::Value)>> {
     let connection = Connection::open(log.path()).unwrap();
     let mut statement = connection.prepare(&format!("SELECT * FROM {table} ORDER BY {key}")).unwrap();
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let rows = statement
         .query_map([], |row| {
             names
