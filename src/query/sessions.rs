@@ -100,28 +100,29 @@ impl Condition {
 
 /// A page of the sessions that fit.
 pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<SessionPage, QueryError> {
-    let conditions = conditions(connection, filter)?;
     let (mut wheres, mut values) = (Vec::new(), Vec::new());
-    let mut walk = true;
-    for condition in conditions {
-        if condition.is_narrow(connection)? {
-            wheres.push(format!("id IN ({})", condition.ids.unwrap_or_default()));
-            walk = false;
-        } else {
-            wheres.push(condition.row);
-        }
+    let (mut narrow, mut wide) = (Vec::new(), Vec::new());
+    for condition in conditions(connection, filter)? {
+        if condition.is_narrow(connection)? { &mut narrow } else { &mut wide }.push(condition);
+    }
+    // A plus sign keeps SQLite from another index than the one that names few sessions.
+    let plus = if narrow.is_empty() { "" } else { "+" };
+    for condition in narrow {
+        wheres.push(format!("id IN ({})", condition.ids.unwrap_or_default()));
+        values.extend(condition.values);
+    }
+    for condition in wide {
+        wheres.push(format!("{plus}{}", condition.row));
         values.extend(condition.values);
     }
     if let Some(before) = filter.before {
-        wheres.push(if walk { "first_seq < ?" } else { "+first_seq < ?" }.to_owned());
+        wheres.push(format!("{plus}first_seq < ?"));
         values.push(seq_to_sql(before).into());
     }
     let wheres = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
-    // A plus sign keeps SQLite from walking the index where few ids are named.
-    let order = if walk { "first_seq" } else { "+first_seq" };
     let limit = filter.limit.max(1);
     let sql = format!(
-        "{}{wheres} ORDER BY {order} DESC LIMIT {}",
+        "{}{wheres} ORDER BY {plus}first_seq DESC LIMIT {}",
         SessionSummary::select(),
         limit.saturating_add(1)
     );

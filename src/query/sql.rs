@@ -84,7 +84,7 @@ pub(crate) fn run(
     if statement.column_count() == 0 {
         return Err(SqlError::Empty);
     }
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     sink.columns(&names)?;
     let mut rows = statement.query(rusqlite::params_from_iter(values))?;
     while let Some(row) = rows.next()? {
