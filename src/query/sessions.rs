@@ -17,6 +17,11 @@ use crate::log::rows::seq_to_sql;
 /// Rows of an index that are few: naming and sorting their sessions takes some milliseconds.
 const FEW_ROWS: usize = 2_000;
 
+/// Events with the words searched for that are few where another filter is given too. Asking the
+/// sessions one by one for words is dear, and the other filter may make that long: naming their
+/// sessions takes some tenths of a second.
+const FEW_EVENTS_WITH_WORDS: usize = 100_000;
+
 /// Which sessions to list. Every filter that is set must fit.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -80,21 +85,23 @@ struct Condition {
     row: String,
     /// A query that names the ids of the sessions that fit, from an index.
     ids: Option<String>,
+    /// Rows of the index up to which that is done.
+    few: usize,
     values: Vec<Value>,
 }
 
 impl Condition {
     fn row(row: &str, value: impl Into<Value>) -> Condition {
-        Condition { row: row.to_owned(), ids: None, values: vec![value.into()] }
+        Condition { row: row.to_owned(), ids: None, few: 0, values: vec![value.into()] }
     }
 
     /// Whether its index names few sessions.
     fn is_narrow(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let Some(ids) = &self.ids else { return Ok(false) };
         let rows: i64 = connection
-            .prepare_cached(&format!("SELECT count(*) FROM ({ids} LIMIT {})", FEW_ROWS + 1))?
+            .prepare_cached(&format!("SELECT count(*) FROM ({ids} LIMIT {})", self.few.saturating_add(1)))?
             .query_row(params_from_iter(&self.values), |row| row.get(0))?;
-        Ok(usize::try_from(rows).is_ok_and(|rows| rows <= FEW_ROWS))
+        Ok(usize::try_from(rows).is_ok_and(|rows| rows <= self.few))
     }
 }
 
@@ -153,6 +160,7 @@ fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Con
             row: "EXISTS (SELECT 1 FROM steps WHERE steps.session_id = sessions.id AND +module = ?)"
                 .to_owned(),
             ids: Some("SELECT session_id FROM steps WHERE module = ?".to_owned()),
+            few: FEW_ROWS,
             values: vec![module.clone().into()],
         });
     }
@@ -161,6 +169,7 @@ fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Con
             row: "EXISTS (SELECT 1 FROM steps WHERE steps.session_id = sessions.id AND +confidence <= ?)"
                 .to_owned(),
             ids: Some("SELECT session_id FROM steps WHERE confidence <= ?".to_owned()),
+            few: FEW_ROWS,
             values: vec![confidence.into()],
         });
     }
@@ -168,11 +177,13 @@ fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Con
         conditions.push(Condition {
             row: "finding_count > 0".to_owned(),
             ids: Some("SELECT session_id FROM findings".to_owned()),
+            few: FEW_ROWS,
             values: Vec::new(),
         });
     }
     if let Some(text) = &filter.text {
         let query = words::to_fts(text).ok_or_else(|| QueryError::NoWords(text.clone()))?;
+        let few = if conditions.is_empty() { FEW_ROWS } else { FEW_EVENTS_WITH_WORDS };
         conditions.push(Condition {
             // The events of a session stand between its first and its last.
             row: "EXISTS (SELECT 1 FROM search CROSS JOIN documents ON documents.seq = search.rowid
@@ -184,6 +195,7 @@ fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Con
                  WHERE search MATCH ? AND session_id IS NOT NULL"
                     .to_owned(),
             ),
+            few,
             values: vec![query.into()],
         });
     }
@@ -207,5 +219,5 @@ fn time_condition(connection: &Connection, filter: &SessionFilter) -> rusqlite::
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM sessions WHERE started_at IS NULL)")?
         .query_row([], |row| row.get(0))?;
     let ids = (!some_say_none).then(|| format!("SELECT id FROM sessions WHERE {}", ranges.join(" AND ")));
-    Ok(Some(Condition { row: rows.join(" AND "), ids, values }))
+    Ok(Some(Condition { row: rows.join(" AND "), ids, few: FEW_ROWS, values }))
 }
