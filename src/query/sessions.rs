@@ -5,7 +5,7 @@
 //! is asked whether it fits: a page is soon full. Which it is, a bounded look at the index says.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde::Serialize;
 
 use super::column::Record;
@@ -183,13 +183,20 @@ fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Con
     }
     if let Some(text) = &filter.text {
         let query = words::to_fts(text).ok_or_else(|| QueryError::NoWords(text.clone()))?;
+        let newest: Option<i64> = connection
+            .prepare_cached("SELECT rowid FROM search WHERE search MATCH ?1 ORDER BY rowid DESC LIMIT 1")?
+            .query_row([&query], |row| row.get(0))
+            .optional()?;
+        let newest = newest.unwrap_or(0);
         let few = if conditions.is_empty() { FEW_ROWS } else { FEW_EVENTS_WITH_WORDS };
         conditions.push(Condition {
-            // The events of a session stand between its first and its last.
-            row: "EXISTS (SELECT 1 FROM search CROSS JOIN documents ON documents.seq = search.rowid
+            // The events of a session stand between its first and its last, and no session that
+            // began after the last event with the words has one.
+            row: format!(
+                "first_seq <= {newest} AND EXISTS (SELECT 1 FROM search CROSS JOIN documents ON documents.seq = search.rowid
                   WHERE search MATCH ? AND search.rowid BETWEEN sessions.first_seq AND sessions.last_seq
                   AND documents.session_id = sessions.id)"
-                .to_owned(),
+            ),
             ids: Some(
                 "SELECT session_id FROM search CROSS JOIN documents ON documents.seq = search.rowid
                  WHERE search MATCH ? AND session_id IS NOT NULL"
