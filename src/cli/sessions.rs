@@ -13,6 +13,8 @@ use super::time;
 const WIDE: usize = 100;
 
 /// List sessions, newest first. Every filter that is given must fit.
+///
+/// A time with ~ is when the session was recorded: it says no time of its own.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals sessions --status failed --since 7d
@@ -108,10 +110,12 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     for session in &page.sessions {
         table.add_row(one_line(cells(session, wide)));
     }
-    if out.width().is_some()
-        && let Some(id) = table.column_mut(0)
-    {
-        id.set_constraint(ColumnConstraint::ContentWidth);
+    let longest = page.sessions.iter().map(|session| session.id.len()).max().unwrap_or(0);
+    if out.width().is_some_and(|width| longest <= width / 2) {
+        // What one would copy is whole; the input takes what is left.
+        for column in table.column_iter_mut().take(3) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     out.print(&table)?;
     if let Some(next) = page.next {
@@ -122,7 +126,11 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
 }
 
 fn cells(session: &SessionSummary, wide: bool) -> Vec<Cell> {
-    let begun = time::shown(session.started_at.unwrap_or(session.first_recorded_at));
+    // A time that the session does not say itself is marked.
+    let begun = match session.started_at {
+        Some(begun) => time::shown(begun),
+        None => format!("~{}", time::shown(session.first_recorded_at)),
+    };
     let mut cells = vec![cell(&session.id), Cell::new(begun), word(&session.status)];
     if wide {
         cells.push(maybe(session.profile.as_deref()));

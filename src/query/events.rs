@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::event::{Recorded, Seq, kind_name};
 use crate::log::ReadError;
@@ -37,22 +37,44 @@ impl EventFilter {
         *self == EventFilter::ALL
     }
 
-    /// The filter as a condition on the timeline.
-    fn condition(&self) -> (String, Vec<Box<dyn ToSql>>) {
-        let (mut condition, mut values): (String, Vec<Box<dyn ToSql>>) = (String::new(), Vec::new());
-        if let Some(session) = &self.session {
-            condition.push_str(" AND session_id = ?");
-            values.push(Box::new(session.clone()));
+    /// The query of the timeline for the events that fit and stand in a range, from either end. Each
+    /// kind has its part of an index: the first few of every part are put in order.
+    fn query(&self, end: End, range: &str, limit: usize) -> (String, Vec<String>) {
+        let order = match end {
+            End::First => "ASC",
+            End::Last => "DESC",
+        };
+        let tail = format!("{range} ORDER BY seq {order} LIMIT {}", i64::try_from(limit).unwrap_or(i64::MAX));
+        let kinds: Vec<String> = self.kinds.iter().map(|code| kind_name(*code)).collect();
+        match &self.session {
+            Some(session) => {
+                // Of a session's events there are few: their kinds are looked at, not looked up.
+                let marks = vec!["?"; kinds.len()].join(", ");
+                let kind = if kinds.is_empty() { String::new() } else { format!("+kind IN ({marks}) AND ") };
+                let query = format!("SELECT seq FROM timeline WHERE session_id = ? AND {kind}{tail}");
+                (query, [vec![session.clone()], kinds].concat())
+            }
+            None => {
+                let part = format!("SELECT * FROM (SELECT seq FROM timeline WHERE kind = ? AND {tail})");
+                let parts = vec![part.as_str(); kinds.len()].join(" UNION ALL ");
+                (format!("SELECT seq FROM ({parts}) WHERE {tail}"), kinds)
+            }
         }
-        if !self.kinds.is_empty() {
-            let marks = vec!["?"; self.kinds.len()].join(", ");
-            // Of a session's events there are few: their kinds are looked at, not looked up.
-            let plus = if self.session.is_some() { "+" } else { "" };
-            condition.push_str(&format!(" AND {plus}kind IN ({marks})"));
-            values.extend(self.kinds.iter().map(|code| Box::new(kind_name(*code)) as Box<dyn ToSql>));
-        }
-        (condition, values)
     }
+}
+
+/// An end of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    First,
+    Last,
+}
+
+fn seqs(connection: &Connection, query: &str, values: &[String]) -> rusqlite::Result<Vec<Seq>> {
+    connection
+        .prepare_cached(query)?
+        .query_map(params_from_iter(values), |row| row.get(0).map(seq_from_sql))?
+        .collect()
 }
 
 /// The event up to which the timeline knows the log. The rest is found by reading it.
@@ -116,15 +138,9 @@ fn indexed_after(
     after: Seq,
     until: Seq,
 ) -> rusqlite::Result<Vec<Seq>> {
-    let (condition, mut values) = filter.condition();
-    values.push(Box::new(seq_to_sql(after)));
-    values.push(Box::new(seq_to_sql(until)));
-    connection
-        .prepare_cached(&format!(
-            "SELECT seq FROM timeline WHERE 1{condition} AND seq > ? AND seq <= ? ORDER BY seq LIMIT {WALK_EVENTS}"
-        ))?
-        .query_map(params_from_iter(values), |row| row.get(0).map(seq_from_sql))?
-        .collect()
+    let range = format!("seq > {} AND seq <= {}", seq_to_sql(after), seq_to_sql(until));
+    let (query, values) = filter.query(End::First, &range, WALK_EVENTS);
+    seqs(connection, &query, &values)
 }
 
 /// The events after `after` that fit, in order, at most `limit`.
@@ -158,15 +174,8 @@ pub(crate) fn last(
         return after(connection, filter, start, limit);
     }
     let known = indexed(connection)?.min(head);
-    let (condition, values) = filter.condition();
-    let mut seqs: Vec<Seq> = connection
-        .prepare_cached(&format!(
-            "SELECT seq FROM timeline WHERE 1{condition} AND seq <= {} ORDER BY seq DESC LIMIT {}",
-            seq_to_sql(known),
-            i64::try_from(limit).unwrap_or(i64::MAX)
-        ))?
-        .query_map(params_from_iter(values), |row| row.get(0).map(seq_from_sql))?
-        .collect::<rusqlite::Result<_>>()?;
+    let (query, values) = filter.query(End::Last, &format!("seq <= {}", seq_to_sql(known)), limit);
+    let mut seqs = seqs(connection, &query, &values)?;
     seqs.reverse();
     let mut events = VecDeque::new();
     for seq in seqs {

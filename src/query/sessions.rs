@@ -5,7 +5,7 @@
 //! is asked whether it fits: a page is soon full. Which it is, a bounded look at the index says.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde::Serialize;
 
 use super::column::Record;
@@ -16,6 +16,11 @@ use crate::log::rows::seq_to_sql;
 
 /// Rows of an index that are few: naming and sorting their sessions takes some milliseconds.
 const FEW_ROWS: usize = 2_000;
+
+/// Events with the words searched for that are few where another filter is given too. Asking the
+/// sessions one by one for words is dear, and the other filter may make that long: naming their
+/// sessions takes some tenths of a second.
+const FEW_EVENTS_WITH_WORDS: usize = 100_000;
 
 /// Which sessions to list. Every filter that is set must fit.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,48 +85,51 @@ struct Condition {
     row: String,
     /// A query that names the ids of the sessions that fit, from an index.
     ids: Option<String>,
+    /// Rows of the index up to which that is done.
+    few: usize,
     values: Vec<Value>,
 }
 
 impl Condition {
     fn row(row: &str, value: impl Into<Value>) -> Condition {
-        Condition { row: row.to_owned(), ids: None, values: vec![value.into()] }
+        Condition { row: row.to_owned(), ids: None, few: 0, values: vec![value.into()] }
     }
 
     /// Whether its index names few sessions.
     fn is_narrow(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let Some(ids) = &self.ids else { return Ok(false) };
         let rows: i64 = connection
-            .prepare_cached(&format!("SELECT count(*) FROM ({ids} LIMIT {})", FEW_ROWS + 1))?
+            .prepare_cached(&format!("SELECT count(*) FROM ({ids} LIMIT {})", self.few.saturating_add(1)))?
             .query_row(params_from_iter(&self.values), |row| row.get(0))?;
-        Ok(usize::try_from(rows).is_ok_and(|rows| rows <= FEW_ROWS))
+        Ok(usize::try_from(rows).is_ok_and(|rows| rows <= self.few))
     }
 }
 
 /// A page of the sessions that fit.
 pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<SessionPage, QueryError> {
-    let conditions = conditions(connection, filter)?;
     let (mut wheres, mut values) = (Vec::new(), Vec::new());
-    let mut walk = true;
-    for condition in conditions {
-        if condition.is_narrow(connection)? {
-            wheres.push(format!("id IN ({})", condition.ids.unwrap_or_default()));
-            walk = false;
-        } else {
-            wheres.push(condition.row);
-        }
+    let (mut narrow, mut wide) = (Vec::new(), Vec::new());
+    for condition in conditions(connection, filter)? {
+        if condition.is_narrow(connection)? { &mut narrow } else { &mut wide }.push(condition);
+    }
+    // A plus sign keeps SQLite from another index than the one that names few sessions.
+    let plus = if narrow.is_empty() { "" } else { "+" };
+    for condition in narrow {
+        wheres.push(format!("id IN ({})", condition.ids.unwrap_or_default()));
+        values.extend(condition.values);
+    }
+    for condition in wide {
+        wheres.push(format!("{plus}{}", condition.row));
         values.extend(condition.values);
     }
     if let Some(before) = filter.before {
-        wheres.push(if walk { "first_seq < ?" } else { "+first_seq < ?" }.to_owned());
+        wheres.push(format!("{plus}first_seq < ?"));
         values.push(seq_to_sql(before).into());
     }
     let wheres = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
-    // A plus sign keeps SQLite from walking the index where few ids are named.
-    let order = if walk { "first_seq" } else { "+first_seq" };
     let limit = filter.limit.max(1);
     let sql = format!(
-        "{}{wheres} ORDER BY {order} DESC LIMIT {}",
+        "{}{wheres} ORDER BY {plus}first_seq DESC LIMIT {}",
         SessionSummary::select(),
         limit.saturating_add(1)
     );
@@ -152,6 +160,7 @@ fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Con
             row: "EXISTS (SELECT 1 FROM steps WHERE steps.session_id = sessions.id AND +module = ?)"
                 .to_owned(),
             ids: Some("SELECT session_id FROM steps WHERE module = ?".to_owned()),
+            few: FEW_ROWS,
             values: vec![module.clone().into()],
         });
     }
@@ -160,6 +169,7 @@ fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Con
             row: "EXISTS (SELECT 1 FROM steps WHERE steps.session_id = sessions.id AND +confidence <= ?)"
                 .to_owned(),
             ids: Some("SELECT session_id FROM steps WHERE confidence <= ?".to_owned()),
+            few: FEW_ROWS,
             values: vec![confidence.into()],
         });
     }
@@ -167,22 +177,32 @@ fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Con
         conditions.push(Condition {
             row: "finding_count > 0".to_owned(),
             ids: Some("SELECT session_id FROM findings".to_owned()),
+            few: FEW_ROWS,
             values: Vec::new(),
         });
     }
     if let Some(text) = &filter.text {
         let query = words::to_fts(text).ok_or_else(|| QueryError::NoWords(text.clone()))?;
+        let newest: Option<i64> = connection
+            .prepare_cached("SELECT rowid FROM search WHERE search MATCH ?1 ORDER BY rowid DESC LIMIT 1")?
+            .query_row([&query], |row| row.get(0))
+            .optional()?;
+        let newest = newest.unwrap_or(0);
+        let few = if conditions.is_empty() { FEW_ROWS } else { FEW_EVENTS_WITH_WORDS };
         conditions.push(Condition {
-            // The events of a session stand between its first and its last.
-            row: "EXISTS (SELECT 1 FROM search CROSS JOIN documents ON documents.seq = search.rowid
+            // The events of a session stand between its first and its last, and no session that
+            // began after the last event with the words has one.
+            row: format!(
+                "first_seq <= {newest} AND EXISTS (SELECT 1 FROM search CROSS JOIN documents ON documents.seq = search.rowid
                   WHERE search MATCH ? AND search.rowid BETWEEN sessions.first_seq AND sessions.last_seq
                   AND documents.session_id = sessions.id)"
-                .to_owned(),
+            ),
             ids: Some(
                 "SELECT session_id FROM search CROSS JOIN documents ON documents.seq = search.rowid
                  WHERE search MATCH ? AND session_id IS NOT NULL"
                     .to_owned(),
             ),
+            few,
             values: vec![query.into()],
         });
     }
@@ -206,5 +226,5 @@ fn time_condition(connection: &Connection, filter: &SessionFilter) -> rusqlite::
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM sessions WHERE started_at IS NULL)")?
         .query_row([], |row| row.get(0))?;
     let ids = (!some_say_none).then(|| format!("SELECT id FROM sessions WHERE {}", ranges.join(" AND ")));
-    Ok(Some(Condition { row: rows.join(" AND "), ids, values }))
+    Ok(Some(Condition { row: rows.join(" AND "), ids, few: FEW_ROWS, values }))
 }

@@ -124,6 +124,8 @@ impl<'c> Batch<'c> {
         match effect {
             Effect::None => Ok(()),
             Effect::Redact(seqs) => {
+                // Else the bytes stay in pages that are free.
+                self.tx.pragma_update(None, "secure_delete", "ON")?;
                 for &seq in seqs {
                     self.tx
                         .prepare_cached("INSERT OR IGNORE INTO redactions (seq) VALUES (?1)")?
