@@ -1,0 +1,109 @@
+//! What the tests of several topics share.
+// Each test binary uses its own part of it.
+#![allow(dead_code)]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use annals::verify::{self, Report, Scope};
+use annals::{Draft, NoteLogged};
+use tempfile::TempDir;
+
+/// What a child process is told to be, and on which log.
+const ROLE: &str = "ANNALS_TEST_ROLE";
+const LOG: &str = "ANNALS_TEST_LOG";
+
+/// A folder of its own, and the path of a log that is not there yet.
+pub fn new_path() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    (folder, path)
+}
+
+/// The path of a file beside the log that is named after it.
+pub fn beside(log: &Path, ending: &str) -> PathBuf {
+    let mut name = log.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// A note that says `message`.
+pub fn note(message: impl Into<String>) -> Draft {
+    Draft::new(NoteLogged { message: message.into(), ..Default::default() })
+}
+
+/// Whether the long versions of tests were asked for.
+pub fn is_heavy() -> bool {
+    std::env::var_os("ANNALS_TEST_HEAVY").is_some_and(|value| value == "1")
+}
+
+/// Verifies everything, and panics unless all of it is good.
+pub fn verify_whole(path: &Path) -> Report {
+    let report = verify::verify(path, Scope::Everything, &mut |_, _| {}).unwrap();
+    assert!(report.self_consistent, "{:?}", report.failures);
+    report
+}
+
+/// The result of `work`, which must come in time: a test that hangs says so.
+pub fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    let thread = std::thread::Builder::new().spawn(move || sender.send(work()).unwrap()).unwrap();
+    match receiver.recv_timeout(limit) {
+        Ok(result) => result,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("still at work after {limit:?}"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => std::panic::resume_unwind(thread.join().unwrap_err()),
+    }
+}
+
+/// Starts this test binary again, where the test `child` finds its [`role`].
+pub fn start_child(role: &str, log: &Path) -> Child {
+    child_command(role, log).spawn().unwrap()
+}
+
+/// What [`start_child`] runs.
+pub fn child_command(role: &str, log: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    prepare_child(&mut command, role, log);
+    command
+}
+
+/// Adds to a command, which may be the binary itself or something that starts it, what makes it a child.
+pub fn prepare_child(command: &mut Command, role: &str, log: &Path) {
+    command
+        .args(["--exact", "child", "--nocapture"])
+        .env(ROLE, role)
+        .env(LOG, log)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+}
+
+/// In a child: what it is to do, and with which log. None in the run of the tests themselves.
+pub fn role() -> Option<(String, PathBuf)> {
+    Some((std::env::var(ROLE).ok()?, PathBuf::from(std::env::var_os(LOG)?)))
+}
+
+/// A line for the parent. The test harness prints lines of its own, so these are marked.
+pub fn tell(line: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    // A parent that is gone does not want to know.
+    let _ = writeln!(out, "\n> {line}").and_then(|()| out.flush());
+}
+
+/// The lines that a child told; a last one that was cut off by its end is none.
+pub fn told(out: ChildStdout) -> impl Iterator<Item = String> {
+    let mut out = BufReader::new(out);
+    std::iter::from_fn(move || {
+        loop {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            let line = line.strip_suffix('\n')?;
+            if let Some(said) = line.strip_prefix("> ") {
+                return Some(said.to_owned());
+            }
+        }
+    })
+}
