@@ -8,12 +8,15 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
-use super::identity::FileIdentity;
+use super::identity::{FileIdentity, LogFiles};
 use super::schema;
 use crate::limits::WAL_BYTES_KEEP;
 
 /// The first SQLite that cannot corrupt a WAL which two connections write to.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// How long SQLite itself waits for others before it says that the file is busy.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How durable an acknowledged event is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +97,12 @@ pub enum OpenError {
     /// Its folder cannot be written, and a write-ahead log lies beside it.
     #[error("{}: has a write-ahead log beside it, which cannot be read in a folder without write permission; copy the file and its -wal to a folder of your own", path.display())]
     WalInReadOnlyFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It is not the file that was opened.
+    #[error("{}: another file took its place; close the log, put the right file there, and open it again", path.display())]
+    Replaced {
         /// The path.
         path: PathBuf,
     },
@@ -274,7 +283,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
 }
 
 fn begin_reading(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     configure(connection)?;
     connection.pragma_update(None, "query_only", true)?;
     // The first look at the file: only now does SQLite open the write-ahead log.
@@ -309,10 +318,7 @@ pub(crate) fn side_file(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Opens a log for writing, and brings its schema up to date. It never makes one.
-pub(crate) fn open_writer(
-    path: &Path,
-    durability: Durability,
-) -> Result<(Connection, FileIdentity), OpenError> {
+pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connection, LogFiles), OpenError> {
     require_sqlite()?;
     let identity = inspect(path)?;
     let sqlite = |source| OpenError::sqlite(path, "cannot be opened for writing", source);
@@ -321,7 +327,7 @@ pub(crate) fn open_writer(
     if connection.is_readonly(MAIN_DB).map_err(sqlite)? {
         return Err(OpenError::ReadOnly { path: path.to_owned() });
     }
-    connection.busy_timeout(Duration::from_secs(10)).map_err(sqlite)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
     configure(&connection).map_err(sqlite)?;
     let found = check_version(&connection, path)?;
     if found == schema::version() {
@@ -350,14 +356,9 @@ pub(crate) fn open_writer(
         tx.commit().map_err(sqlite)?;
         require_own_tables(&connection, path)?;
     }
-    if FileIdentity::at(path).map_err(|error| OpenError::io(path, "cannot be looked at", error))? != identity
-    {
-        return Err(OpenError::Damaged {
-            path: path.to_owned(),
-            what: "another file took its place while it was opened".to_owned(),
-        });
-    }
-    Ok((connection, identity))
+    let files = LogFiles::of(identity, path)?;
+    files.require_at(path)?;
+    Ok((connection, files))
 }
 
 /// Refuses to write to a file whose tables or guard rails were altered or removed.
