@@ -100,6 +100,12 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// The log was taken away, and its write-ahead log was not.
+    #[error("{}: belongs to a log that is no longer there, and may hold its last events; move it to where that log is now, or delete it", wal.display())]
+    LeftWal {
+        /// The write-ahead log.
+        wal: PathBuf,
+    },
     /// It is not the file that was opened.
     #[error("{}: another file took its place; close the log, put the right file there, and open it again", path.display())]
     Replaced {
