@@ -7,23 +7,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, TrySendError};
-use tokio::sync::Notify;
+use crossbeam_channel::Sender;
 
 use crate::event::{Draft, Event, EventId, PayloadRedacted, ProjectionSkipped, Seq, Timestamp};
 use crate::limits::{
     BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QUEUE_EVENTS_DEFAULT,
 };
-use crate::log::create;
 use crate::log::open::{Durability, OpenError};
 use crate::log::turns::Turns;
+use crate::log::{FileIdentity, create};
 use crate::prepare::prepare;
 use crate::progress::{CatchUpError, Progress};
 use crate::projection::tables;
 use crate::projection::worker::{Order, Worker};
 use crate::writer::{
-    AppendError, Appended, Clock, Config, Effect, Item, Message, OpenLog, Receipt, Shared, TryAppendError,
-    Writer, begin,
+    AppendError, Appended, Clock, Config, Effect, Item, Message, NotSent, OpenLog, Queue, Receipt, Shared,
+    TryAppendError, Writer, begin,
 };
 
 type Filter = Arc<dyn Fn(&mut Draft) -> Result<(), String> + Send + Sync>;
@@ -191,11 +190,10 @@ impl Builder {
     /// # Errors
     /// If the file cannot be opened, or is not a log; the error says what to do.
     pub fn open_existing(self) -> Result<AuditLog, OpenError> {
-        let (sender, receiver) = crossbeam_channel::bounded(self.queue_events);
         let (wake, woken) = crossbeam_channel::bounded(1);
         let (order, orders) = crossbeam_channel::bounded(1);
         let progress = Arc::new(Progress::default());
-        let room = Arc::new(Notify::new());
+        let queue = Arc::new(Queue::new(self.queue_events));
         let config = Config {
             path: self.path.clone(),
             durability: self.durability,
@@ -207,8 +205,9 @@ impl Builder {
         let log = OpenLog::open(&self.path, self.durability)?;
         // Only now that it is known to be a log are lock files made beside it.
         let turns = Arc::new(Turns::open(&self.path)?);
-        let shared = Shared { progress: progress.clone(), turns: turns.clone(), room: room.clone(), wake };
-        let writer = Writer::new(log, config, shared, receiver)?;
+        let database = log.database();
+        let shared = Shared { progress: progress.clone(), turns: turns.clone(), queue: queue.clone(), wake };
+        let writer = Writer::new(log, config, shared)?;
         let log_id = writer.log_id();
         let spawn_error = |error| OpenError::io(&self.path, "its threads cannot be started", error);
         let projections = match self.projections {
@@ -230,8 +229,8 @@ impl Builder {
             inner: Arc::new(Inner {
                 path: self.path,
                 log_id,
-                sender,
-                room,
+                database,
+                queue,
                 progress,
                 turns,
                 payload_bytes_max: self.payload_bytes_max,
@@ -257,8 +256,8 @@ struct Threads {
 struct Inner {
     path: PathBuf,
     log_id: EventId,
-    sender: Sender<Message>,
-    room: Arc<Notify>,
+    database: FileIdentity,
+    queue: Arc<Queue>,
     progress: Arc<Progress>,
     turns: Arc<Turns>,
     payload_bytes_max: usize,
@@ -405,7 +404,7 @@ impl AuditLog {
     pub fn append(&self, draft: Draft) -> Result<Receipt, AppendError> {
         let mut draft = draft;
         let (message, receipt) = self.prepare(&mut draft)?;
-        self.inner.sender.send(message).map_err(|_| self.closed())?;
+        self.inner.queue.send(message)?;
         Ok(receipt)
     }
 
@@ -414,15 +413,17 @@ impl AuditLog {
     /// # Errors
     /// As [`AuditLog::append`]; and where the queue is full, the draft comes back.
     pub fn try_append(&self, draft: Draft) -> Result<Receipt, TryAppendError> {
-        if self.inner.sender.is_full() {
+        let mut draft = draft;
+        if self.inner.queue.is_full() {
+            // Without an encoding that would be in vain; the id is the same from now on.
+            draft.id.get_or_insert_with(EventId::generate);
             return Err(TryAppendError::Full(Box::new(draft)));
         }
-        let mut draft = draft;
         let (message, receipt) = self.prepare(&mut draft)?;
-        match self.inner.sender.try_send(message) {
+        match self.inner.queue.try_send(message) {
             Ok(()) => Ok(receipt),
-            Err(TrySendError::Full(_)) => Err(TryAppendError::Full(Box::new(draft))),
-            Err(TrySendError::Disconnected(_)) => Err(self.closed().into()),
+            Err(NotSent::Full) => Err(TryAppendError::Full(Box::new(draft))),
+            Err(NotSent::Ended(error)) => Err(error.into()),
         }
     }
 
@@ -460,18 +461,9 @@ impl AuditLog {
     /// As [`AuditLog::append`].
     pub async fn append_async(&self, draft: Draft) -> Result<Receipt, AppendError> {
         let mut draft = draft;
-        let (mut message, receipt) = self.prepare(&mut draft)?;
-        loop {
-            let mut room = std::pin::pin!(self.inner.room.notified());
-            // From here on no notice is missed: the queue is looked at after it.
-            room.as_mut().enable();
-            message = match self.inner.sender.try_send(message) {
-                Ok(()) => return Ok(receipt),
-                Err(TrySendError::Disconnected(_)) => return Err(self.closed()),
-                Err(TrySendError::Full(message)) => message,
-            };
-            room.await;
-        }
+        let (message, receipt) = self.prepare(&mut draft)?;
+        self.inner.queue.send_async(message).await?;
+        Ok(receipt)
     }
 
     fn prepare(&self, draft: &mut Draft) -> Result<(Message, Receipt), AppendError> {
@@ -494,29 +486,20 @@ impl AuditLog {
     fn append_own(&self, event: Event, effect: Effect) -> Result<Appended, AppendError> {
         let mut draft = Draft::new(event);
         let (message, receipt) = self.prepare_own(&mut draft, effect)?;
-        self.inner.sender.send(message).map_err(|_| self.closed())?;
+        self.inner.queue.send(message)?;
         receipt.wait()
-    }
-
-    /// The queue has no reader any more: the log was closed, or its writer is gone.
-    fn closed(&self) -> AppendError {
-        match self.inner.progress.poisoned() {
-            Some(reason) => AppendError::NotWritten { reason },
-            None => AppendError::Closed,
-        }
     }
 
     /// Blocks until everything that was sent before is committed, and returns the end of the log.
     ///
     /// # Errors
-    /// If the log cannot be written; the receipts of the events say what became of each.
+    /// If an event was refused that was sent since the last flush, through this clone or another; the
+    /// receipts say what became of each. If the log cannot be written, or is closed.
     pub fn flush(&self) -> Result<Seq, AppendError> {
         let (answer, answered) = oneshot::channel();
-        self.inner.sender.send(Message::Flush(answer)).map_err(|_| self.closed())?;
-        match answered.recv() {
-            Ok(flushed) => flushed.map_err(|reason| AppendError::NotWritten { reason }),
-            Err(_) => Err(self.closed()),
-        }
+        self.inner.queue.send(Message::Flush(answer))?;
+        // Without an answer the writer's thread panicked just now.
+        answered.recv().unwrap_or(Err(AppendError::Closed))
     }
 
     /// Blocks until the read tables hold every event up to `seq`: to read one's own writes.
@@ -623,7 +606,7 @@ impl AuditLog {
         &self,
         change: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>,
     ) -> Result<(), ProjectionError> {
-        let log = OpenLog::open(&self.inner.path, Durability::Normal)?;
+        let log = OpenLog::open_again(&self.inner.path, Durability::Normal, self.inner.database)?;
         let _turn = self.inner.turns.take(crate::log::turns::Who::Projection)?;
         let tx = begin(&log.connection)?;
         change(&tx)?;
@@ -642,10 +625,11 @@ impl AuditLog {
 
 impl Inner {
     fn close(&self) -> Result<(), CloseError> {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Threads { writer, projections }) = threads else { return Ok(()) };
+        // Held to the end: when a second one who closes gets it, the log is closed.
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Threads { writer, projections }) = threads.take() else { return Ok(()) };
         // A writer that is gone already does not hear it.
-        let _ = self.sender.send(Message::Close);
+        let _ = self.queue.send(Message::Close);
         let written = writer.join().map_err(|_| CloseError::Panicked("writer's"));
         let mut projected = Ok(());
         if let Some(ProjectionThread { order, thread }) = projections {

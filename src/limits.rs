@@ -73,6 +73,10 @@ pub const FOLD_BYTES_MAX: usize = 4 << 20;
 /// Size of the write-ahead log at which the writer checkpoints even under load, in bytes.
 pub const WAL_BYTES_CHECKPOINT: u64 = 64 << 20;
 
+/// Size of the write-ahead log at which a checkpoint waits for readers, in bytes: beyond it they would
+/// keep it growing for as long as they overlap.
+pub const WAL_BYTES_RESTART: u64 = 4 * WAL_BYTES_CHECKPOINT;
+
 /// Size to which SQLite cuts the write-ahead log after a checkpoint, in bytes.
 pub const WAL_BYTES_KEEP: u64 = 16 << 20;
 

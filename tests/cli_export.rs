@@ -1,5 +1,6 @@
 //! What leaves the log: exports, copies, and what is erased.
 
+#[path = "support/program.rs"]
 mod support;
 
 use predicates::prelude::*;

@@ -1,5 +1,6 @@
 //! Sessions, one session, search, and where the log is.
 
+#[path = "support/program.rs"]
 mod support;
 
 use predicates::prelude::*;

@@ -1,5 +1,6 @@
 //! `annals record`.
 
+#[path = "support/program.rs"]
 mod support;
 
 use predicates::prelude::*;

@@ -1,5 +1,6 @@
 //! `annals sql` reads, and does nothing else.
 
+#[path = "support/program.rs"]
 mod support;
 
 use predicates::prelude::*;

@@ -1,5 +1,6 @@
 //! The tree of a session's steps, whatever producers send.
 
+#[path = "support/program.rs"]
 mod support;
 
 use annals::Reader;

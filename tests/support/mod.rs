@@ -1,101 +1,126 @@
-//! What the tests of the program share.
+//! What the tests of several topics share.
+// Each test binary uses its own part of it.
+#![allow(dead_code, clippy::panic, clippy::unwrap_used)]
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
-use assert_cmd::Command;
+use annals::verify::{self, Report, Scope};
+use annals::{Draft, NoteLogged};
 use tempfile::TempDir;
 
-/// A folder with a log in it.
-pub struct Log {
-    pub folder: TempDir,
+/// What a child process is told to be, and on which log.
+const ROLE: &str = "ANNALS_TEST_ROLE";
+const LOG: &str = "ANNALS_TEST_LOG";
+
+/// A folder of its own, and the path of a log that is not there yet.
+pub(crate) fn new_path() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.db");
+    (folder, path)
 }
 
-impl Log {
-    /// No log yet: the first command that appends makes it.
-    pub fn new() -> Log {
-        Log { folder: tempfile::tempdir().unwrap() }
-    }
+/// The path of a file beside the log that is named after it.
+pub(crate) fn beside(log: &Path, ending: &str) -> PathBuf {
+    let mut name = log.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
 
-    /// A log with these lines recorded.
-    pub fn with(lines: &str) -> Log {
-        let log = Log::new();
-        log.annals(&["record"]).write_stdin(lines.to_owned()).assert().success();
-        log
-    }
+/// A note that says `message`.
+pub(crate) fn note(message: impl Into<String>) -> Draft {
+    Draft::new(NoteLogged { message: message.into(), ..Default::default() })
+}
 
-    pub fn path(&self) -> PathBuf {
-        self.file("audit.db")
-    }
+/// An event from its JSON form.
+pub(crate) fn json(text: &str) -> Draft {
+    annals::parse_draft(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
 
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
+/// Whether the long versions of tests were asked for.
+pub(crate) fn is_heavy() -> bool {
+    std::env::var_os("ANNALS_TEST_HEAVY").is_some_and(|value| value == "1")
+}
 
-    /// The program, on this log.
-    pub fn annals(&self, args: &[&str]) -> Command {
-        let mut command = annals(&self.path());
-        command.args(args);
-        command
-    }
+/// A connection as any other program would have one.
+pub(crate) fn sqlite(path: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.busy_timeout(Duration::from_secs(30)).unwrap();
+    connection
+}
 
-    /// Standard output of a command that succeeds.
-    pub fn out(&self, args: &[&str]) -> String {
-        let output = self.annals(args).assert().success().get_output().stdout.clone();
-        String::from_utf8(output).unwrap()
-    }
+/// What a verification of everything says.
+pub(crate) fn verify(path: &Path) -> Report {
+    verify::verify(path, Scope::Everything, &mut |_, _| {}).unwrap()
+}
 
-    /// The answer in JSON of a command that succeeds.
-    pub fn json(&self, args: &[&str]) -> serde_json::Value {
-        serde_json::from_str(&self.out(&[&["--json"], args].concat())).unwrap()
-    }
+/// Verifies everything, and panics unless all of it is good.
+pub(crate) fn verify_whole(path: &Path) -> Report {
+    let report = verify(path);
+    assert!(report.self_consistent, "{:?}", report.failures);
+    report
+}
 
-    /// The one number that a query answers.
-    pub fn number(&self, query: &str) -> i64 {
-        let rows = self.json(&["sql", query]);
-        rows[0].as_object().unwrap().values().next().unwrap().as_i64().unwrap()
+/// The result of `work`, which must come in time: a test that hangs says so.
+pub(crate) fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    let thread = std::thread::Builder::new().spawn(move || sender.send(work()).unwrap()).unwrap();
+    match receiver.recv_timeout(limit) {
+        Ok(result) => result,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("still at work after {limit:?}"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => std::panic::resume_unwind(thread.join().unwrap_err()),
     }
 }
 
-/// The program, on the log at a path.
-pub fn annals(path: &Path) -> Command {
-    let mut command = bare();
-    command.arg("--db").arg(path);
+/// Starts this test binary again, where the test `child` finds its [`role`].
+pub(crate) fn start_child(role: &str, log: &Path) -> Child {
+    child_command(role, log).spawn().unwrap()
+}
+
+/// What [`start_child`] runs.
+pub(crate) fn child_command(role: &str, log: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    prepare_child(&mut command, role, log);
     command
 }
 
-/// The program, with nothing of this environment.
-pub fn bare() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
-    command.env_remove("ANNALS_DB").env_remove("HOME").env("USER", "tester");
+/// Adds to a command, which may be the binary itself or something that starts it, what makes it a child.
+pub(crate) fn prepare_child(command: &mut Command, role: &str, log: &Path) {
     command
+        .args(["--exact", "child", "--nocapture"])
+        .env(ROLE, role)
+        .env(LOG, log)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
 }
 
-/// Two sessions: one that completed, one that failed and holds text that would drive a terminal.
-pub const EVENTS: &str = concat!(
-    r#"{"type":"session.started","session":"good","at":"2026-11-19T08:00:00Z","profile":"quick","conversation":"talk","input":"May I return the shoes?"}"#,
-    "\n",
-    r#"{"type":"step.started","session":"good","step":"1","module":"retrieve","kind":"retrieval","at":"2026-11-19T08:00:01Z"}"#,
-    "\n",
-    r#"{"type":"step.ended","session":"good","step":"1","status":"ok","output":"the refund policy","confidence":0.95,"at":"2026-11-19T08:00:02Z"}"#,
-    "\n",
-    r#"{"type":"session.ended","session":"good","status":"completed","summary":"yes","at":"2026-11-19T08:00:03Z"}"#,
-    "\n",
-    r#"{"type":"session.started","session":"bad","at":"2026-11-20T08:00:00Z","profile":"deep","conversation":"talk","input":"red \u001b[31m title \u001b]0;owned\u0007 \u009b2J \u202e end"}"#,
-    "\n",
-    r#"{"type":"step.started","session":"bad","step":"1","module":"plan","kind":"llm"}"#,
-    "\n",
-    r#"{"type":"step.started","session":"bad","step":"1.1","parent_step":"1","module":"tool","kind":"tool"}"#,
-    "\n",
-    r#"{"type":"step.ended","session":"bad","step":"1.1","status":"error","error":"boom","confidence":0.3,"shard":7}"#,
-    "\n",
-    r#"{"type":"decision.made","session":"bad","step":"1","decision":"d","decision_type":"routing","options_considered":[{"option":"a","score":0.25},"b"],"chosen_option":"b","rationale":"the policy says so"}"#,
-    "\n",
-    r#"{"type":"finding.raised","session":"bad","step":"1.1","finding":"f","severity":"high","category":"safety","title":"it shouts"}"#,
-    "\n",
-    r#"{"type":"review.recorded","session":"bad","actor":"ann","subject_kind":"decision","subject_id":"d","verdict":"approved"}"#,
-    "\n",
-    r#"{"type":"session.ended","session":"bad","status":"failed","error":"boom","at":"2026-11-20T08:00:03Z"}"#,
-    "\n",
-);
+/// In a child: what it is to do, and with which log. None in the run of the tests themselves.
+pub(crate) fn role() -> Option<(String, PathBuf)> {
+    Some((std::env::var(ROLE).ok()?, PathBuf::from(std::env::var_os(LOG)?)))
+}
+
+/// A line for the parent. The test harness prints lines of its own, so these are marked.
+pub(crate) fn tell(line: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    // A parent that is gone does not want to know.
+    let _ = writeln!(out, "\n> {line}").and_then(|()| out.flush());
+}
+
+/// The lines that a child told; a last one that was cut off by its end is none.
+pub(crate) fn told(out: ChildStdout) -> impl Iterator<Item = String> {
+    let mut out = BufReader::new(out);
+    std::iter::from_fn(move || {
+        loop {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            let line = line.strip_suffix('\n')?;
+            if let Some(said) = line.strip_prefix("> ") {
+                return Some(said.to_owned());
+            }
+        }
+    })
+}
