@@ -44,15 +44,22 @@ pub(crate) fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> 
         .collect()
 }
 
-/// A statement without comments, quotes of names and runs of white space: renaming a table puts its
-/// name in quotes, and nothing else that matters to us depends on them.
+/// A statement without comments and runs of white space, and without the quotes that renaming a table
+/// puts around its name. No other quotes are taken away: in them a condition is a text.
 fn normal_sql(sql: &str) -> String {
-    let mut words = Vec::new();
+    let mut normal: Vec<&str> = Vec::new();
     for line in sql.lines() {
         let code = line.split("--").next().unwrap_or(line);
-        words.extend(code.split_whitespace().map(|word| word.replace('"', "")));
+        for word in code.split_whitespace() {
+            let names_a_table = matches!(normal.last(), Some(&"TABLE" | &"ON"));
+            let quoted = word.strip_prefix('"').and_then(|word| word.strip_suffix('"'));
+            normal.push(match quoted {
+                Some(name) if names_a_table && !name.contains('"') => name,
+                _ => word,
+            });
+        }
     }
-    words.join(" ")
+    normal.join(" ")
 }
 
 /// The objects that the migrations make.
