@@ -44,22 +44,31 @@ pub(crate) fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> 
         .collect()
 }
 
-/// A statement without comments and runs of white space, and without the quotes that renaming a table
-/// puts around its name. No other quotes are taken away: in them a condition is a text.
+/// A statement without comments and runs of white space, and without the quotes around the name of its
+/// table, which renaming puts there. No other quotes are taken away: in them a condition is a text.
 fn normal_sql(sql: &str) -> String {
     let mut normal: Vec<&str> = Vec::new();
     for line in sql.lines() {
         let code = line.split("--").next().unwrap_or(line);
         for word in code.split_whitespace() {
-            let names_a_table = matches!(normal.last(), Some(&"TABLE" | &"ON"));
-            let quoted = word.strip_prefix('"').and_then(|word| word.strip_suffix('"'));
-            normal.push(match quoted {
-                Some(name) if names_a_table && !name.contains('"') => name,
-                _ => word,
-            });
+            match normal.last() {
+                Some(&"TABLE" | &"ON") => {
+                    let (name, rest) = table_name(word);
+                    normal.extend([name, rest].into_iter().filter(|part| !part.is_empty()));
+                }
+                _ => normal.push(word),
+            }
         }
     }
     normal.join(" ")
+}
+
+/// A table's name that may be in quotes, and the bracket that may follow it.
+fn table_name(word: &str) -> (&str, &str) {
+    ['"', '\'']
+        .into_iter()
+        .find_map(|quote| word.strip_prefix(quote)?.split_once(quote))
+        .unwrap_or_else(|| word.split_at(word.find('(').unwrap_or(word.len())))
 }
 
 /// The objects that the migrations make.
