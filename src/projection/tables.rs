@@ -17,7 +17,17 @@ pub(crate) struct Projection {
     pub(crate) version: u32,
     pub(crate) tables: &'static [&'static str],
     definition: &'static str,
+    pub(crate) rows: Rows,
     pub(crate) fold: fn(&mut WorkingSet, &Recorded),
+}
+
+/// What becomes of a row once it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// Later events change it: it is read before they are folded.
+    Change,
+    /// It is that of one event, and is written once.
+    Stay,
 }
 
 /// Every projection.
@@ -27,6 +37,7 @@ pub(crate) static PROJECTIONS: [Projection; 3] = [
         version: 1,
         tables: &["sessions", "steps", "decisions", "findings", "finding_updates", "timeline"],
         definition: include_str!("../../schema/read/sessions.sql"),
+        rows: Rows::Change,
         fold: fold_sessions::fold,
     },
     Projection {
@@ -34,6 +45,7 @@ pub(crate) static PROJECTIONS: [Projection; 3] = [
         version: 1,
         tables: &["reviews", "artifacts", "metrics", "notes", "actions", "custom_events"],
         definition: include_str!("../../schema/read/activity.sql"),
+        rows: Rows::Stay,
         fold: fold_activity::fold,
     },
     Projection {
@@ -41,6 +53,7 @@ pub(crate) static PROJECTIONS: [Projection; 3] = [
         version: 1,
         tables: &["documents", "search"],
         definition: include_str!("../../schema/read/search.sql"),
+        rows: Rows::Stay,
         fold: fold_search::fold,
     },
 ];
