@@ -148,6 +148,31 @@ pub(crate) fn advance(
     Ok(changed == 1)
 }
 
+/// Says that an event cannot be applied, unless somebody else moved the cursor.
+pub(crate) fn stop(
+    connection: &Connection,
+    name: &str,
+    stage: Stage,
+    at: &Cursor,
+    seq: Seq,
+    error: &str,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE projections SET stopped_at = ?1, error = ?2
+         WHERE name = ?3 AND stage = ?4 AND version = ?5 AND generation = ?6 AND position = ?7",
+        params![
+            seq_to_sql(seq),
+            error,
+            name,
+            stage.as_str(),
+            at.version,
+            at.generation,
+            seq_to_sql(at.position)
+        ],
+    )?;
+    Ok(())
+}
+
 impl Projection {
     /// The statements that make the tables, in the names of a stage and generation. Indexes cannot
     /// be renamed, so from the second generation on their names carry its number.
