@@ -8,12 +8,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use rusqlite::OptionalExtension;
 
-use crate::event::{Draft, Event, EventId, PayloadRedacted, ProjectionSkipped, Seq, Timestamp};
+use crate::entry::Entry;
+use crate::event::{Draft, Event, EventId, Kind, PayloadRedacted, ProjectionSkipped, Seq, Timestamp};
 use crate::limits::{
     BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QUEUE_EVENTS_DEFAULT,
 };
 use crate::log::open::{Durability, OpenError};
+use crate::log::rows::seq_to_sql;
 use crate::log::turns::Turns;
 use crate::log::{FileIdentity, create};
 use crate::prepare::prepare;
@@ -299,6 +302,14 @@ pub enum ProjectionError {
         /// The name.
         name: &'static str,
     },
+    /// It cannot go on without this event.
+    #[error("event {seq} cannot be skipped: {reason}; rebuild the projection")]
+    NotSkippable {
+        /// The event.
+        seq: Seq,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The file refused.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -436,7 +447,7 @@ impl AuditLog {
             let (message, receipt) = self.prepare(&mut draft()).ok()?;
             // The writer counts what it refuses by itself.
             drop(receipt);
-            self.inner.sender.send_timeout(message, patience).ok()
+            self.inner.queue.send_within(message, patience).ok()
         }));
         if !matches!(sent, Ok(Some(()))) {
             self.inner.progress.add_refused(1);
@@ -581,15 +592,26 @@ impl AuditLog {
     /// If there is no such projection, it has not stopped, or the log cannot be written.
     pub fn skip(&self, projection: &str, actor: &str, reason: &str) -> Result<Appended, ProjectionError> {
         let projection = find_projection(projection)?;
-        let mut stopped = None;
+        let (mut stopped, mut entry) = (None, None);
         self.administer(|connection| {
             for stage in [tables::Stage::Live, tables::Stage::Building] {
                 let cursor = tables::cursor(connection, projection.name, stage)?;
                 stopped = stopped.or(cursor.and_then(|cursor| cursor.stopped).map(|stopped| stopped.seq));
             }
+            if let Some(seq) = stopped {
+                entry = connection
+                    .query_row("SELECT entry FROM log WHERE seq = ?1", [seq_to_sql(seq)], |row| row.get(0))
+                    .optional()?;
+            }
             Ok(())
         })?;
         let seq = stopped.ok_or(ProjectionError::NotStopped { name: projection.name })?;
+        let entry: Vec<u8> =
+            entry.ok_or(ProjectionError::NotSkippable { seq, reason: "the log does not have it" })?;
+        if Entry::decode(&entry).is_ok_and(|entry| entry.kind == Kind::PayloadRedacted.code()) {
+            let reason = "the tables would still say what it redacts";
+            return Err(ProjectionError::NotSkippable { seq, reason });
+        }
         let event = ProjectionSkipped {
             projection: projection.name.to_owned(),
             version: projection.version,

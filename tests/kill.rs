@@ -1,6 +1,5 @@
 //! Processes that are killed: nothing that they acknowledged is lost, whatever they were doing.
 
-#[path = "support/program.rs"]
 mod support;
 
 use std::collections::{BTreeMap, HashSet};

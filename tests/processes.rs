@@ -1,7 +1,6 @@
 //! Several processes on one log.
 
 #[allow(unused)]
-#[path = "support/program.rs"]
 mod support;
 
 use std::io::{Read as _, Write as _};

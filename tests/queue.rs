@@ -1,7 +1,6 @@
 //! The queue between the callers and the writer: what blocks, what comes back, what closing does, and
 //! what sending an event twice does.
 
-#[path = "support/program.rs"]
 mod support;
 
 use std::future::Future;

@@ -104,6 +104,9 @@ impl Timestamp {
 
     /// Reads what [`Timestamp::to_sql`] wrote.
     pub fn from_sql(text: &str) -> Option<Timestamp> {
+        if let Some(micros) = text.strip_suffix(" us") {
+            return micros.parse().ok().map(Timestamp);
+        }
         let time = chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok()?;
         Some(Timestamp(time.and_utc().timestamp_micros()))
     }

@@ -26,7 +26,7 @@ pub(crate) fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>
 }
 
 /// Whether somebody else is at work on the file, and waiting helps.
-pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
+fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 

@@ -1,6 +1,11 @@
 //! What the tests of the program share.
 
-#![allow(dead_code, clippy::indexing_slicing, clippy::unwrap_used, reason = "each test file uses a part of it, and fails where it cannot go on")]
+#![allow(
+    dead_code,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "each test file uses a part of it, and fails where it cannot go on"
+)]
 
 use std::path::{Path, PathBuf};
 
