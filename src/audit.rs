@@ -1,18 +1,22 @@
 //! The handle: what a program opens, clones and appends through.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use rusqlite::OptionalExtension;
 
-use crate::event::{Draft, Event, EventId, PayloadRedacted, ProjectionSkipped, Seq, Timestamp};
+use crate::entry::Entry;
+use crate::event::{Draft, Event, EventId, Kind, PayloadRedacted, ProjectionSkipped, Seq, Timestamp};
 use crate::limits::{
     BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QUEUE_EVENTS_DEFAULT,
 };
 use crate::log::open::{Durability, OpenError};
+use crate::log::rows::seq_to_sql;
 use crate::log::turns::Turns;
 use crate::log::{FileIdentity, create};
 use crate::prepare::prepare;
@@ -165,7 +169,8 @@ impl Builder {
         self
     }
 
-    /// The clock that `recorded_at` is read from: the system's unless said otherwise.
+    /// The clock that `recorded_at`, and the times of [`Session`](crate::Session) and
+    /// [`Step`](crate::Step) handles, are read from: the system's unless said otherwise.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Builder {
         self.clock = Arc::new(clock);
@@ -198,7 +203,7 @@ impl Builder {
             batch_events: self.batch_events,
             batch_bytes: self.batch_bytes,
             linger: self.linger,
-            clock: self.clock,
+            clock: self.clock.clone(),
         };
         let log = OpenLog::open(&self.path, self.durability)?;
         // Only now that it is known to be a log are lock files made beside it.
@@ -234,6 +239,7 @@ impl Builder {
                 payload_bytes_max: self.payload_bytes_max,
                 principal: self.principal,
                 filter: self.filter,
+                clock: self.clock,
                 threads: Mutex::new(Some(Threads { writer, projections })),
             }),
         })
@@ -260,6 +266,7 @@ struct Inner {
     payload_bytes_max: usize,
     principal: Option<EventId>,
     filter: Option<Filter>,
+    clock: Clock,
     /// None once the log was closed.
     threads: Mutex<Option<Threads>>,
 }
@@ -294,6 +301,14 @@ pub enum ProjectionError {
     NotStopped {
         /// The name.
         name: &'static str,
+    },
+    /// It cannot go on without this event.
+    #[error("event {seq} cannot be skipped: {reason}; rebuild the projection")]
+    NotSkippable {
+        /// The event.
+        seq: Seq,
+        /// Why not.
+        reason: &'static str,
     },
     /// The file refused.
     #[error(transparent)]
@@ -379,7 +394,13 @@ impl AuditLog {
         self.inner.progress.poisoned()
     }
 
-    /// Events that this process was told were not, or perhaps not, written.
+    /// Now, by the log's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.inner.clock)()
+    }
+
+    /// Events that were not, or perhaps not, written, since the log was opened: those whose receipts
+    /// said so, and ends of dropped handles that the log did not take.
     pub fn refused(&self) -> u64 {
         self.inner.progress.refused()
     }
@@ -414,6 +435,22 @@ impl AuditLog {
             Ok(()) => Ok(receipt),
             Err(NotSent::Full) => Err(TryAppendError::Full(Box::new(draft))),
             Err(NotSent::Ended(error)) => Err(error.into()),
+        }
+    }
+
+    /// Appends what a handle says when it is dropped: nobody is there to hear of an error, so an
+    /// event that cannot be sent, or finds no room in the queue in time, is counted as refused.
+    pub(crate) fn append_or_count(&self, draft: impl FnOnce() -> Draft, patience: Duration) {
+        // The clock and the filter are the caller's code, and a panic that leaves a destructor while
+        // the thread unwinds already would abort the process.
+        let sent = catch_unwind(AssertUnwindSafe(|| {
+            let (message, receipt) = self.prepare(&mut draft()).ok()?;
+            // The writer counts what it refuses by itself.
+            drop(receipt);
+            self.inner.queue.send_within(message, patience).ok()
+        }));
+        if !matches!(sent, Ok(Some(()))) {
+            self.inner.progress.add_refused(1);
         }
     }
 
@@ -555,15 +592,26 @@ impl AuditLog {
     /// If there is no such projection, it has not stopped, or the log cannot be written.
     pub fn skip(&self, projection: &str, actor: &str, reason: &str) -> Result<Appended, ProjectionError> {
         let projection = find_projection(projection)?;
-        let mut stopped = None;
+        let (mut stopped, mut entry) = (None, None);
         self.administer(|connection| {
             for stage in [tables::Stage::Live, tables::Stage::Building] {
                 let cursor = tables::cursor(connection, projection.name, stage)?;
                 stopped = stopped.or(cursor.and_then(|cursor| cursor.stopped).map(|stopped| stopped.seq));
             }
+            if let Some(seq) = stopped {
+                entry = connection
+                    .query_row("SELECT entry FROM log WHERE seq = ?1", [seq_to_sql(seq)], |row| row.get(0))
+                    .optional()?;
+            }
             Ok(())
         })?;
         let seq = stopped.ok_or(ProjectionError::NotStopped { name: projection.name })?;
+        let entry: Vec<u8> =
+            entry.ok_or(ProjectionError::NotSkippable { seq, reason: "the log does not have it" })?;
+        if Entry::decode(&entry).is_ok_and(|entry| entry.kind == Kind::PayloadRedacted.code()) {
+            let reason = "the tables would still say what it redacts";
+            return Err(ProjectionError::NotSkippable { seq, reason });
+        }
         let event = ProjectionSkipped {
             projection: projection.name.to_owned(),
             version: projection.version,

@@ -370,6 +370,9 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connec
         return Err(OpenError::NoWal { path: path.to_owned(), journal_mode });
     }
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(sqlite)?;
+    // Text that was overwritten, moved or deleted before it is redacted must not be left in pages that
+    // are free, where no redaction would find it.
+    connection.pragma_update(None, "secure_delete", true).map_err(sqlite)?;
     connection
         .pragma_update(None, "journal_size_limit", i64::try_from(WAL_BYTES_KEEP).unwrap_or(i64::MAX))
         .map_err(sqlite)?;

@@ -44,15 +44,31 @@ pub(crate) fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> 
         .collect()
 }
 
-/// A statement without comments, quotes of names and runs of white space: renaming a table puts its
-/// name in quotes, and nothing else that matters to us depends on them.
+/// A statement without comments and runs of white space, and without the quotes around the name of its
+/// table, which renaming puts there. No other quotes are taken away: in them a condition is a text.
 fn normal_sql(sql: &str) -> String {
-    let mut words = Vec::new();
+    let mut normal: Vec<&str> = Vec::new();
     for line in sql.lines() {
         let code = line.split("--").next().unwrap_or(line);
-        words.extend(code.split_whitespace().map(|word| word.replace('"', "")));
+        for word in code.split_whitespace() {
+            match normal.last() {
+                Some(&"TABLE" | &"ON") => {
+                    let (name, rest) = table_name(word);
+                    normal.extend([name, rest].into_iter().filter(|part| !part.is_empty()));
+                }
+                _ => normal.push(word),
+            }
+        }
     }
-    words.join(" ")
+    normal.join(" ")
+}
+
+/// A table's name that may be in quotes, and the bracket that may follow it.
+fn table_name(word: &str) -> (&str, &str) {
+    ['"', '\'']
+        .into_iter()
+        .find_map(|quote| word.strip_prefix(quote)?.split_once(quote))
+        .unwrap_or_else(|| word.split_at(word.find('(').unwrap_or(word.len())))
 }
 
 /// The objects that the migrations make.

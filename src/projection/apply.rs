@@ -6,9 +6,10 @@ use std::collections::{BTreeSet, HashSet};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::store::Store;
-use super::tables::{Projection, Stage};
+use super::tables::{Projection, Rows, Stage};
 use super::working_set::WorkingSet;
 use crate::event::{Content, Event, Recorded, Seq};
+use crate::limits::FOLD_EVENTS_MAX;
 use crate::log::ReadError;
 use crate::log::rows::{self, ReadRow, seq_from_sql, seq_to_sql};
 
@@ -42,11 +43,17 @@ pub(crate) fn skips(connection: &Connection, projection: &Projection) -> rusqlit
         .collect()
 }
 
+/// Whether documents were taken out of the full-text index since it was last merged.
+enum Index {
+    Whole,
+    Erased,
+}
+
 /// Folds events for one projection.
 pub(crate) struct Applier<'c> {
     projection: &'static Projection,
     stage: Stage,
-    store: Store,
+    store: &'static Store,
     /// Where the tables are.
     tables: &'c Connection,
     /// Where the log is: the same file, or for verification another.
@@ -62,12 +69,13 @@ impl<'c> Applier<'c> {
         log: &'c Connection,
     ) -> rusqlite::Result<Applier<'c>> {
         let skips = skips(log, projection)?;
-        Ok(Applier { projection, stage, store: Store::new(stage), tables, log, skips })
+        Ok(Applier { projection, stage, store: Store::of(stage), tables, log, skips })
     }
 
     /// Folds events that follow what the tables hold, within the caller's transaction.
     pub(crate) fn apply<'e>(&self, events: impl IntoIterator<Item = &'e ReadRow>) -> Result<(), ApplyError> {
         let mut rows = WorkingSet::default();
+        let mut index = Index::Whole;
         for row in events {
             if self.skips.contains(&row.seq) {
                 continue;
@@ -77,29 +85,36 @@ impl<'c> Applier<'c> {
                 Err(error) => return Err(ApplyError::Unreadable(error.to_string())),
             };
             self.fold(&mut rows, event)?;
+            if let Content::Event(Event::PayloadRedacted(redacted)) = &event.content {
+                self.store.save(self.tables, &mut rows)?;
+                rows.forget_keyed();
+                self.erase(redacted.seqs(), &mut index)?;
+            }
         }
-        Ok(self.store.save(self.tables, &mut rows)?)
+        self.store.save(self.tables, &mut rows)?;
+        match index {
+            Index::Whole => Ok(()),
+            Index::Erased => self.merge_index(),
+        }
     }
 
-    fn fold(&self, rows: &mut WorkingSet, event: &Recorded) -> Result<(), ApplyError> {
-        self.store.load(self.tables, rows, event)?;
-        (self.projection.fold)(rows, event);
-        if let Content::Event(Event::PayloadRedacted(redacted)) = &event.content {
-            self.store.save(self.tables, rows)?;
-            rows.forget_keyed();
-            self.erase(redacted.seqs())?;
+    fn fold(&self, rows: &mut WorkingSet, event: &Recorded) -> rusqlite::Result<()> {
+        match self.projection.rows {
+            Rows::Change => self.store.load(self.tables, rows, event)?,
+            // The rows of other projections are none of its business, nor are they always there.
+            Rows::Stay => {}
         }
+        (self.projection.fold)(rows, event);
         Ok(())
     }
 
     /// Takes back what the payloads of redacted events left in the tables, so that the tables are
     /// those of a log that never had them.
-    fn erase(&self, seqs: impl Iterator<Item = Seq>) -> Result<(), ApplyError> {
+    fn erase(&self, seqs: impl Iterator<Item = Seq>, index: &mut Index) -> Result<(), ApplyError> {
         let seqs: BTreeSet<Seq> = seqs.collect();
-        self.tables.pragma_update(None, "secure_delete", "ON")?;
         match self.projection.name {
             "sessions" => self.erase_from_sessions(&seqs),
-            "search" => self.erase_from_search(&seqs),
+            "search" => self.erase_from_search(&seqs, index),
             _ => self.erase_rows(&seqs),
         }
     }
@@ -115,27 +130,27 @@ impl<'c> Applier<'c> {
         Ok(())
     }
 
-    fn erase_from_search(&self, seqs: &BTreeSet<Seq>) -> Result<(), ApplyError> {
+    fn erase_from_search(&self, seqs: &BTreeSet<Seq>, index: &mut Index) -> Result<(), ApplyError> {
         let (documents, search) = (self.stage.table("documents"), self.stage.table("search"));
-        let mut erased = false;
+        let text_of = format!("SELECT text FROM {documents} WHERE seq = ?1");
+        let from_index = format!("INSERT INTO {search} ({search}, rowid, text) VALUES ('delete', ?1, ?2)");
+        let from_documents = format!("DELETE FROM {documents} WHERE seq = ?1");
         for seq in seqs {
             let seq = seq_to_sql(*seq);
-            let text: Option<String> = self
-                .tables
-                .query_row(&format!("SELECT text FROM {documents} WHERE seq = ?1"), [seq], |row| row.get(0))
-                .optional()?;
+            let text: Option<String> =
+                self.tables.prepare_cached(&text_of)?.query_row([seq], |row| row.get(0)).optional()?;
             let Some(text) = text else { continue };
-            self.tables.execute(
-                &format!("INSERT INTO {search} ({search}, rowid, text) VALUES ('delete', ?1, ?2)"),
-                rusqlite::params![seq, text],
-            )?;
-            self.tables.execute(&format!("DELETE FROM {documents} WHERE seq = ?1"), [seq])?;
-            erased = true;
+            self.tables.prepare_cached(&from_index)?.execute(rusqlite::params![seq, text])?;
+            self.tables.prepare_cached(&from_documents)?.execute([seq])?;
+            *index = Index::Erased;
         }
-        if erased {
-            // Until its segments are merged the index still says which words stood where.
-            self.tables.execute(&format!("INSERT INTO {search} ({search}) VALUES ('optimize')"), [])?;
-        }
+        Ok(())
+    }
+
+    /// Until its segments are merged the full-text index still says which words stood where.
+    fn merge_index(&self) -> Result<(), ApplyError> {
+        let search = self.stage.table("search");
+        self.tables.execute(&format!("INSERT INTO {search} ({search}) VALUES ('optimize')"), [])?;
         Ok(())
     }
 
@@ -180,13 +195,16 @@ impl<'c> Applier<'c> {
             self.tables
                 .execute(&format!("DELETE FROM {} WHERE {key} = ?1", self.stage.table(table)), [session])?;
         }
-        let mut rows = WorkingSet::default();
-        for seq in seqs {
-            if let Some(event) = rows::read_at(self.log, seq_from_sql(seq))? {
-                self.store.load(self.tables, &mut rows, &event)?;
-                (self.projection.fold)(&mut rows, &event);
+        // A session may be longer than memory has room for.
+        for seqs in seqs.chunks(FOLD_EVENTS_MAX) {
+            let mut rows = WorkingSet::default();
+            for seq in seqs {
+                if let Some(event) = rows::read_at(self.log, seq_from_sql(*seq))? {
+                    self.fold(&mut rows, &event)?;
+                }
             }
+            self.store.save(self.tables, &mut rows)?;
         }
-        Ok(self.store.save(self.tables, &mut rows)?)
+        Ok(())
     }
 }

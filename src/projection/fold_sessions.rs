@@ -238,7 +238,7 @@ impl SessionRow {
         if before.cost_usd.is_some() || after.cost_usd.is_some() {
             let sum = self.steps_cost_usd.unwrap_or(0.0) - before.cost_usd.unwrap_or(0.0)
                 + after.cost_usd.unwrap_or(0.0);
-            // SQLite has no infinity that comes back as it went.
+            // A sum that was infinite once would stay so.
             self.steps_cost_usd = Some(sum.clamp(f64::MIN, f64::MAX));
         }
     }
@@ -269,7 +269,8 @@ impl StepShare {
             errors: i64::from(step.status == "error"),
             tokens_input: step.tokens_input.filter(|_| llm),
             tokens_output: step.tokens_output.filter(|_| llm),
-            cost_usd: step.cost_usd.filter(|_| llm),
+            // What is not finite does not come back from SQLite as it went.
+            cost_usd: step.cost_usd.filter(|cost| llm && cost.is_finite()),
         }
     }
 }

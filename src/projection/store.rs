@@ -1,6 +1,7 @@
 //! Rows of read tables in SQLite: loaded and saved by their columns.
 
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
@@ -134,7 +135,17 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(stage: Stage) -> Store {
+    /// The statements of a stage, made once.
+    pub(crate) fn of(stage: Stage) -> &'static Store {
+        static LIVE: LazyLock<Store> = LazyLock::new(|| Store::new(Stage::Live));
+        static BUILDING: LazyLock<Store> = LazyLock::new(|| Store::new(Stage::Building));
+        match stage {
+            Stage::Live => &LIVE,
+            Stage::Building => &BUILDING,
+        }
+    }
+
+    fn new(stage: Stage) -> Store {
         Store {
             sessions: Statements::new(stage),
             steps: Statements::new(stage),

@@ -17,7 +17,17 @@ pub(crate) struct Projection {
     pub(crate) version: u32,
     pub(crate) tables: &'static [&'static str],
     definition: &'static str,
+    pub(crate) rows: Rows,
     pub(crate) fold: fn(&mut WorkingSet, &Recorded),
+}
+
+/// What becomes of a row once it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// Later events change it: it is read before they are folded.
+    Change,
+    /// It is that of one event, and is written once.
+    Stay,
 }
 
 /// Every projection.
@@ -27,6 +37,7 @@ pub(crate) static PROJECTIONS: [Projection; 3] = [
         version: 1,
         tables: &["sessions", "steps", "decisions", "findings", "finding_updates", "timeline"],
         definition: include_str!("../../schema/read/sessions.sql"),
+        rows: Rows::Change,
         fold: fold_sessions::fold,
     },
     Projection {
@@ -34,6 +45,7 @@ pub(crate) static PROJECTIONS: [Projection; 3] = [
         version: 1,
         tables: &["reviews", "artifacts", "metrics", "notes", "actions", "custom_events"],
         definition: include_str!("../../schema/read/activity.sql"),
+        rows: Rows::Stay,
         fold: fold_activity::fold,
     },
     Projection {
@@ -41,6 +53,7 @@ pub(crate) static PROJECTIONS: [Projection; 3] = [
         version: 1,
         tables: &["documents", "search"],
         definition: include_str!("../../schema/read/search.sql"),
+        rows: Rows::Stay,
         fold: fold_search::fold,
     },
 ];
@@ -133,6 +146,31 @@ pub(crate) fn advance(
             seq_to_sql(from.position)
         ])?;
     Ok(changed == 1)
+}
+
+/// Says that an event cannot be applied, unless somebody else moved the cursor.
+pub(crate) fn stop(
+    connection: &Connection,
+    name: &str,
+    stage: Stage,
+    at: &Cursor,
+    seq: Seq,
+    error: &str,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE projections SET stopped_at = ?1, error = ?2
+         WHERE name = ?3 AND stage = ?4 AND version = ?5 AND generation = ?6 AND position = ?7",
+        params![
+            seq_to_sql(seq),
+            error,
+            name,
+            stage.as_str(),
+            at.version,
+            at.generation,
+            seq_to_sql(at.position)
+        ],
+    )?;
+    Ok(())
 }
 
 impl Projection {

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, ErrorCode, Transaction};
 
 use super::apply::{Applier, ApplyError};
-use super::tables::{self, Cursor, PROJECTIONS, Projection, Stage};
+use super::tables::{self, Cursor, PROJECTIONS, Projection, Stage, StoppedAt};
 use crate::event::Seq;
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::checkpoint::Checkpoints;
@@ -71,13 +71,13 @@ impl Worker {
                 .map_err(|error| OpenError::io(path, "its lock file cannot be locked", error))?;
             let tx = begin(&connection).map_err(sqlite)?;
             tables::install(&tx).map_err(sqlite)?;
+            stop_where_ahead(&tx).map_err(sqlite)?;
             tx.commit().map_err(sqlite)?;
         }
         let worker =
             Worker { path: path.to_owned(), connection, progress, turns, checkpoints: Checkpoints::new() };
         for projection in &PROJECTIONS {
-            let cursor = tables::cursor(&worker.connection, projection.name, Stage::Live).map_err(sqlite)?;
-            worker.publish(projection, cursor.as_ref(), None);
+            worker.publish(projection, None).map_err(sqlite)?;
         }
         Ok(worker)
     }
@@ -129,9 +129,8 @@ impl Worker {
                     Ok(Step::Trouble) => result = Step::Trouble,
                     Ok(_) => {}
                     Err(error) => {
-                        let cursor =
-                            tables::cursor(&self.connection, projection.name, Stage::Live).ok().flatten();
-                        self.publish(projection, cursor.as_ref(), Some(error.to_string()));
+                        // If not even the cursors can be read, what was known of them stays.
+                        let _ = self.publish(projection, Some(error.to_string()));
                         result = Step::Trouble;
                     }
                 }
@@ -153,7 +152,7 @@ impl Worker {
             return Ok(Step::Idle);
         };
         if stage == Stage::Live {
-            self.publish(projection, Some(&cursor), None);
+            self.publish(projection, None)?;
             if cursor.version < projection.version {
                 return self.ensure_rebuild(projection);
             }
@@ -162,33 +161,44 @@ impl Worker {
             return Ok(Step::Idle);
         }
         let head = rows::head(&self.connection)?.seq;
+        if cursor.position > head {
+            let Ok(_turn) = self.turns.take(Who::Projection) else { return Ok(Step::Trouble) };
+            let tx = begin(&self.connection)?;
+            stop_where_ahead(&tx)?;
+            tx.commit()?;
+            return Ok(Step::Worked);
+        }
         if cursor.position >= head.min(until) && stage == Stage::Live {
             return Ok(Step::Idle);
         }
         let events = match read {
             Some((position, events)) if *position == cursor.position => events.clone(),
             _ => {
-                let events = rows::read_after(
+                match rows::read_after(
                     &self.connection,
                     cursor.position,
                     head,
                     FOLD_EVENTS_MAX,
                     FOLD_BYTES_MAX,
-                )?;
-                read.insert((cursor.position, Rc::new(events))).1.clone()
+                ) {
+                    Ok(events) => read.insert((cursor.position, Rc::new(events))).1.clone(),
+                    Err(error) if is_damage(&error) => {
+                        self.stop(projection, stage, &cursor, cursor.position.next(), &error.to_string())?;
+                        return Ok(Step::Worked);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         };
         match self.fold(projection, stage, &cursor, &events) {
-            Ok(Folded::Committed(position)) => {
+            Ok(Folded::Committed) => {
                 // The writer may have nothing to do while a rebuild writes.
                 self.checkpoints.if_large(&self.connection, &self.path, &self.turns, Who::Projection);
-                if stage == Stage::Live {
-                    self.publish(projection, Some(&Cursor { position, ..cursor }), None);
-                }
+                self.publish(projection, None)?;
                 Ok(Step::Worked)
             }
             Ok(Folded::SomebodyElseDid) => Ok(Step::Worked),
-            Err(error) if is_about_the_event(&error) => {
+            Err(error) if is_about_the_event(&error) && !events.is_empty() => {
                 self.find_culprit(projection, stage, &cursor, &events)
             }
             Err(ApplyError::Sqlite(error)) => Err(error),
@@ -219,7 +229,7 @@ impl Worker {
             projection.switch(&tx)?;
         }
         tx.commit()?;
-        Ok(Folded::Committed(position))
+        Ok(Folded::Committed)
     }
 
     /// After a batch that cannot be applied: folds what comes before the event that is to blame, and
@@ -234,7 +244,7 @@ impl Worker {
         let mut cursor = cursor.clone();
         for event in events {
             match self.fold(projection, stage, &cursor, std::slice::from_ref(event)) {
-                Ok(Folded::Committed(position)) => cursor.position = position,
+                Ok(Folded::Committed) => cursor.position = event.seq,
                 Ok(Folded::SomebodyElseDid) => return Ok(Step::Worked),
                 Err(error) if is_about_the_event(&error) => {
                     self.stop(projection, stage, &cursor, event.seq, &error.to_string())?;
@@ -257,19 +267,7 @@ impl Worker {
     ) -> rusqlite::Result<()> {
         let Ok(_turn) = self.turns.take(Who::Projection) else { return Ok(()) };
         let tx = begin(&self.connection)?;
-        tx.execute(
-            "UPDATE projections SET stopped_at = ?1, error = ?2
-             WHERE name = ?3 AND stage = ?4 AND version = ?5 AND generation = ?6 AND position = ?7",
-            rusqlite::params![
-                rows::seq_to_sql(seq),
-                error,
-                projection.name,
-                stage.as_str(),
-                cursor.version,
-                cursor.generation,
-                rows::seq_to_sql(cursor.position),
-            ],
-        )?;
+        tables::stop(&tx, projection.name, stage, cursor, seq, error)?;
         tx.commit()
     }
 
@@ -292,28 +290,73 @@ impl Worker {
     }
 
     /// Tells the rest of the process where a projection is.
-    fn publish(&self, projection: &'static Projection, cursor: Option<&Cursor>, trouble: Option<String>) {
-        let stopped = cursor.and_then(|cursor| match &cursor.stopped {
-            Some(stopped) => Some(format!("event {} cannot be applied: {}", stopped.seq, stopped.error)),
-            None if cursor.version > projection.version => Some(format!(
-                "its tables have version {}, this version of Annals knows {}; use the newer one",
-                cursor.version, projection.version
-            )),
-            None => None,
-        });
-        self.progress.set_place(
-            projection.name,
-            Place {
-                position: cursor.map_or(Seq::ZERO, |cursor| cursor.position),
-                stopped: stopped.map(Arc::from),
+    fn publish(&self, projection: &'static Projection, trouble: Option<String>) -> rusqlite::Result<()> {
+        let live = tables::cursor(&self.connection, projection.name, Stage::Live)?;
+        let building = tables::cursor(&self.connection, projection.name, Stage::Building)?;
+        let rebuild_stopped = building
+            .and_then(|building| building.stopped)
+            .map(|stopped| format!("its rebuild stopped: {}", why_stopped(&stopped)));
+        let Some(Cursor { version, position, stopped, .. }) = live else { return Ok(()) };
+        let known = projection.version;
+        let place = match stopped {
+            Some(stopped) => Place {
+                // Where the log was cut off the tables hold events that are no longer there.
+                position: position.min(Seq::new(stopped.seq.get().saturating_sub(1))),
+                stopped: Some(why_stopped(&stopped).into()),
                 trouble: trouble.map(Arc::from),
             },
-        );
+            None if version > known => Place {
+                position,
+                stopped: Some(
+                    format!(
+                        "its tables have version {version}, this version of Annals knows {known}; use the newer one"
+                    )
+                    .into(),
+                ),
+                trouble: trouble.map(Arc::from),
+            },
+            // Only the rebuild would take tables of an older version on.
+            None if version < known => Place {
+                position,
+                stopped: rebuild_stopped.map(Arc::from),
+                trouble: trouble.map(Arc::from),
+            },
+            None => {
+                Place { position, stopped: None, trouble: trouble.or(rebuild_stopped).map(Arc::from) }
+            }
+        };
+        self.progress.set_place(projection.name, place);
+        Ok(())
     }
 }
 
+fn why_stopped(stopped: &StoppedAt) -> String {
+    format!("event {} cannot be applied: {}", stopped.seq, stopped.error)
+}
+
+/// Stops the projections whose tables hold events that the log no longer has: what is appended in
+/// their place must not be taken for them.
+fn stop_where_ahead(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let head = rows::head(tx)?.seq;
+    for projection in &PROJECTIONS {
+        for stage in [Stage::Live, Stage::Building] {
+            match tables::cursor(tx, projection.name, stage)? {
+                Some(cursor) if cursor.position > head && cursor.stopped.is_none() => {
+                    let error = format!(
+                        "the log ends at event {head}, and the tables hold events up to {}: it was cut off or replaced by an older copy; verify it, then rebuild the projection",
+                        cursor.position
+                    );
+                    tables::stop(tx, projection.name, stage, &cursor, head.next(), &error)?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 enum Folded {
-    Committed(Seq),
+    Committed,
     SomebodyElseDid,
 }
 
@@ -327,16 +370,24 @@ fn is_about_the_event(error: &ApplyError) -> bool {
     match error {
         ApplyError::Unreadable(_) => true,
         ApplyError::Sqlite(error) => match error.sqlite_error_code() {
-            Some(code) => matches!(
-                code,
-                ErrorCode::ConstraintViolation
-                    | ErrorCode::TypeMismatch
-                    | ErrorCode::TooBig
-                    | ErrorCode::Unknown
-            ),
+            Some(code) => {
+                is_damage(error)
+                    || matches!(
+                        code,
+                        ErrorCode::ConstraintViolation
+                            | ErrorCode::TypeMismatch
+                            | ErrorCode::TooBig
+                            | ErrorCode::Unknown
+                    )
+            }
             None => !matches!(error, rusqlite::Error::ToSqlConversionFailure(_)),
         },
     }
+}
+
+/// Whether the table's part of the file is damaged, which no second attempt mends.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// Says so when the thread panics: nobody would fold any more.

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crossbeam_channel::{Receiver, Sender};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::VerifyError;
 use super::report::{BackwardSteps, Check, Failure, Redaction};
 use super::row::{self, Before, Fault, RowRef};
+use super::{VerifyError, is_damage};
 use crate::entry::Entry;
 use crate::event::{Digest, Event, EventId, Seq, Timestamp, is_reserved};
 use crate::log::rows::seq_from_sql;
@@ -60,13 +61,18 @@ impl Chunk {
     fn push(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
         let seq = row.get(0)?;
         let mut keep = |column: usize| -> rusqlite::Result<Option<Range<usize>>> {
-            let Some(blob) = row.get_ref(column)?.as_blob_or_null()? else { return Ok(None) };
+            let blob: &[u8] = match row.get_ref(column)? {
+                ValueRef::Null => return Ok(None),
+                ValueRef::Blob(blob) => blob,
+                // No value of another type is let pass by any check: it counts as empty.
+                _ => &[],
+            };
             let start = self.bytes.len();
             self.bytes.extend_from_slice(blob);
             Ok(Some(start..self.bytes.len()))
         };
         let (event_id, entry, payload, hash) = (keep(1)?, keep(2)?, keep(3)?, keep(4)?);
-        // A column that must not be NULL and is counts as empty, which no check lets pass.
+        // So does a NULL where none may be.
         self.rows.push(StoredAt {
             seq,
             event_id: event_id.unwrap_or_default(),
@@ -107,9 +113,9 @@ impl Chunk {
 struct Checked {
     rows: u64,
     bytes_of_last_hash: Vec<u8>,
-    first_bad: Option<(i64, Fault)>,
-    /// Rows before the first bad one whose payload is NULL.
-    redacted: Vec<(i64, u16)>,
+    first_bad: Option<Fault>,
+    /// Rows up to the first bad one whose payload is NULL.
+    redacted: Vec<i64>,
     licences: Vec<(i64, Vec<u64>)>,
     own: Vec<(i64, Event)>,
     first: Option<(EventId, Timestamp)>,
@@ -126,7 +132,12 @@ fn check(chunk: &Chunk) -> Checked {
         if checked.first_bad.is_none() {
             match row::check(before, row) {
                 Ok(good) => checked.add(row, good.entry, good.own),
-                Err(fault) => checked.first_bad = Some((row.seq, fault)),
+                Err(fault) => {
+                    if fault.check == Check::Link && row.payload.is_none() {
+                        checked.redacted.push(row.seq);
+                    }
+                    checked.first_bad = Some(fault);
+                }
             }
         }
         if checked.first_bad.is_some() {
@@ -141,7 +152,7 @@ fn check(chunk: &Chunk) -> Checked {
 impl Checked {
     fn add(&mut self, row: RowRef<'_>, entry: Entry, own: Option<Event>) {
         if row.payload.is_none() {
-            self.redacted.push((row.seq, entry.kind));
+            self.redacted.push(row.seq);
         }
         if self.last_recorded_at.is_some_and(|last| entry.recorded_at < last) {
             self.backward_steps.count += 1;
@@ -207,17 +218,20 @@ fn read_chunks(
     merge: &mut Merge,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ReadTo, VerifyError> {
-    let damage = |chunk: &Chunk, error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Ok(ReadTo::Damage {
+    let damage = |chunk: &Chunk, error: rusqlite::Error| match is_damage(&error) {
+        true => Ok(ReadTo::Damage {
             after: chunk.rows.last().map_or(chunk.before_seq, |row| row.seq),
             error: error.to_string(),
         }),
-        _ => Err(VerifyError::Sqlite(error)),
+        false => Err(VerifyError::Sqlite(error)),
     };
     let mut chunk = Chunk { before_hash: Digest::ZERO.bytes().to_vec(), ..Chunk::default() };
     let mut place = 0;
-    let mut statement =
-        connection.prepare("SELECT seq, event_id, entry, payload, hash FROM log ORDER BY seq")?;
+    let sql = "SELECT seq, event_id, entry, payload, hash FROM log ORDER BY seq";
+    let mut statement = match connection.prepare(sql) {
+        Ok(statement) => statement,
+        Err(error) => return damage(&chunk, error),
+    };
     let mut rows = statement.query([])?;
     let mut ended = ReadTo::End;
     loop {
@@ -260,13 +274,10 @@ struct Merge {
     next: usize,
     walk: Walk,
     last_hash: Vec<u8>,
-    first_bad: Option<(i64, Fault)>,
-    /// NULL payloads that no licence was found for yet, with their kinds.
-    unlicensed: BTreeMap<i64, u16>,
-    /// Every event that a licence names.
-    licensed: BTreeSet<u64>,
-    /// A licence that names what it must not, or a payload that should be gone.
-    bad_licence: Option<(i64, String)>,
+    first_bad: Option<Fault>,
+    /// NULL payloads that no licence was found for yet.
+    unlicensed: BTreeSet<i64>,
+    /// Every licence, also behind the first bad row.
     licences: Vec<(i64, Vec<u64>)>,
 }
 
@@ -330,49 +341,48 @@ impl Merge {
 
     /// Judges the redactions, and names the first bad row.
     fn finish(mut self, connection: &Connection, read: ReadTo) -> Result<Walk, VerifyError> {
-        let last_good = self.first_bad.as_ref().map_or(i64::MAX, |(seq, _)| *seq);
+        let mut first_bad = self.first_bad.take();
         for (licence, seqs) in std::mem::take(&mut self.licences) {
-            let before_failure = licence < last_good;
-            for seq in seqs {
-                let problem = licence_problem(connection, licence, seq)?;
-                match problem {
-                    None => {
-                        self.licensed.insert(seq);
-                        self.unlicensed.remove(&i64::try_from(seq).unwrap_or(i64::MAX));
-                    }
-                    Some(problem)
-                        if before_failure
-                            && self.bad_licence.as_ref().is_none_or(|(seq, _)| *seq > licence) =>
-                    {
-                        self.bad_licence = Some((licence, problem));
-                    }
-                    Some(_) => {}
+            let problem = match licence_problem(connection, licence, &seqs)? {
+                LicenceProblem::None => None,
+                LicenceProblem::StillThere(problem) => Some((problem, true)),
+                LicenceProblem::Invalid(problem) => Some((problem, false)),
+            };
+            if problem.as_ref().is_none_or(|(_, is_valid)| *is_valid) {
+                for seq in seqs {
+                    self.unlicensed.remove(&i64::try_from(seq).unwrap_or(i64::MAX));
                 }
             }
+            let redaction_comes_first = first_bad.as_ref().is_none_or(|fault| {
+                licence < fault.seq || (licence == fault.seq && fault.check == Check::Link)
+            });
+            if let Some((detail, _)) = problem.filter(|_| redaction_comes_first) {
+                first_bad = Some(Fault { seq: licence, check: Check::Redaction, detail });
+            }
         }
-        let mut faults: Vec<(i64, Fault)> = self.first_bad.take().into_iter().collect();
-        if let Some((seq, _)) = self.unlicensed.first_key_value() {
+        // A licence may lie where the file cannot be read.
+        if let (Some(&seq), ReadTo::End) = (self.unlicensed.first(), &read)
+            && first_bad.as_ref().is_none_or(|fault| seq <= fault.seq)
+        {
             let detail = "the payload is gone, and no redaction is recorded that allows it".to_owned();
-            faults.push((*seq, Fault { check: Check::Redaction, detail }));
+            first_bad = Some(Fault { seq, check: Check::Redaction, detail });
         }
-        if let Some((licence, detail)) = self.bad_licence.take() {
-            faults.push((licence, Fault { check: Check::Redaction, detail }));
-        }
-        self.walk.failure = faults.into_iter().min_by_key(|(seq, _)| *seq).map(|(seq, fault)| Failure {
+        self.walk.failure = first_bad.map(|fault| Failure {
             check: fault.check,
-            seq: Some(seq_from_sql(seq)),
+            seq: Some(seq_from_sql(fault.seq)),
+            affected: format!("event {} and every event after it", fault.seq),
             detail: fault.detail,
-            affected: format!("event {seq} and every event after it"),
         });
         if self.walk.failure.is_none() {
             self.walk.failure = match read {
                 ReadTo::End if self.walk.events == 0 => Some(Failure {
-                    check: Check::FirstEvent,
+                    check: Check::Sequence,
                     seq: Some(Seq::FIRST),
-                    detail: "the log has no events: its first says that it was created".to_owned(),
+                    detail: "the log has no events, not even the first, which says that it was created"
+                        .to_owned(),
                     affected: "the whole log".to_owned(),
                 }),
-                ReadTo::End => redactions_table(connection, &self.licensed)?,
+                ReadTo::End => None,
                 ReadTo::Damage { after, error } => Some(Failure {
                     check: Check::File,
                     seq: Some(seq_from_sql(after).next()),
@@ -386,43 +396,50 @@ impl Merge {
     }
 }
 
-/// What is wrong with a licence's naming of an event.
-fn licence_problem(connection: &Connection, licence: i64, seq: u64) -> Result<Option<String>, VerifyError> {
-    let Some(number) = i64::try_from(seq).ok().filter(|number| *number < licence) else {
-        return Ok(Some(format!("it redacts event {seq}, which is not earlier than itself")));
-    };
-    let row: Option<(Vec<u8>, bool)> = connection
-        .prepare_cached("SELECT entry, payload IS NOT NULL FROM log WHERE seq = ?1")?
-        .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    Ok(match row {
-        None => Some(format!("it redacts event {seq}, which is not there")),
-        Some((entry, _)) if Entry::decode(&entry).is_ok_and(|entry| is_reserved(entry.kind)) => {
-            Some(format!("it redacts event {seq}, which can never be redacted"))
-        }
-        Some((_, true)) => Some(format!("it redacts event {seq}, whose payload is still there")),
-        Some((_, false)) => None,
-    })
+/// What is wrong with a licence.
+enum LicenceProblem {
+    None,
+    /// It is valid, and a payload that it names is still there.
+    StillThere(String),
+    /// It names what no licence can, and licenses nothing.
+    Invalid(String),
 }
 
-/// Holds the table that the trigger reads against the licences.
-fn redactions_table(
+fn licence_problem(
     connection: &Connection,
-    licensed: &BTreeSet<u64>,
-) -> Result<Option<Failure>, VerifyError> {
-    let table: BTreeSet<u64> = connection
-        .prepare("SELECT seq FROM redactions")?
-        .query_map([], |row| row.get::<_, i64>(0))?
-        .map(|seq| seq.map(|seq| u64::try_from(seq).unwrap_or(0)))
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(table.symmetric_difference(licensed).next().map(|seq| Failure {
-        check: Check::Redaction,
-        seq: Some(Seq::new(*seq)),
-        detail: if table.contains(seq) {
-            format!("the table `redactions` names event {seq}, and no redaction of it is recorded")
-        } else {
-            format!("the table `redactions` does not name event {seq}, and a redaction of it is recorded")
-        },
-        affected: "the guard against changes of the log".to_owned(),
-    }))
+    licence: i64,
+    seqs: &[u64],
+) -> Result<LicenceProblem, VerifyError> {
+    let mut still_there = None;
+    for &seq in seqs {
+        let Some(number) = i64::try_from(seq).ok().filter(|number| (1..licence).contains(number)) else {
+            let problem = format!("it redacts event {seq}, which is not an event earlier than itself");
+            return Ok(LicenceProblem::Invalid(problem));
+        };
+        let named = connection
+            .prepare_cached("SELECT entry, payload IS NOT NULL FROM log WHERE seq = ?1")?
+            .query_row([number], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))
+            .optional();
+        match named {
+            // A row that is missing, or cannot be read, has a failure of its own.
+            Ok(None) => {}
+            Err(error) if is_damage(&error) => {}
+            Err(error) => return Err(error.into()),
+            Ok(Some((entry, is_there))) => {
+                if row::well_formed(&entry).is_some_and(|entry| is_reserved(entry.kind)) {
+                    let problem = format!("it redacts event {seq}, which can never be redacted");
+                    return Ok(LicenceProblem::Invalid(problem));
+                }
+                if is_there {
+                    still_there.get_or_insert(seq);
+                }
+            }
+        }
+    }
+    Ok(match still_there {
+        Some(seq) => {
+            LicenceProblem::StillThere(format!("it redacts event {seq}, whose payload is still there"))
+        }
+        None => LicenceProblem::None,
+    })
 }

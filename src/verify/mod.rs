@@ -8,6 +8,7 @@
 //! It reads one snapshot of the file and writes nothing to it.
 
 mod log;
+mod pages;
 mod report;
 mod row;
 mod tables;
@@ -15,7 +16,7 @@ mod tables;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 pub use report::{
     Anchor, BackwardSteps, Check, Completeness, Failure, LogFacts, Redaction, Report, TablesChecked,
@@ -23,6 +24,7 @@ pub use report::{
 
 use crate::event::Seq;
 use crate::log::open::{self, OpenError};
+use crate::log::rows::seq_from_sql;
 use crate::log::schema::{self, Object};
 use crate::projection::tables::{Cursor, PROJECTIONS, Stage, cursor};
 
@@ -52,12 +54,9 @@ pub enum VerifyError {
     /// The file cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// SQLite cannot read it, or has no room for the scratch tables.
+    /// The system kept SQLite from reading it, or has no room for the scratch tables.
     #[error("the verification could not go on: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// The log is good, and yet an event cannot be folded by this version.
-    #[error("the read tables could not be checked: {0}")]
-    Fold(String),
     /// A checking thread ended early.
     #[error("a checking thread ended early")]
     ThreadGone,
@@ -92,14 +91,25 @@ pub fn verify(
     connection.pragma_update(None, "query_only", false)?;
     connection.execute_batch("BEGIN")?;
     let mut failures = Vec::new();
-    let foreign_objects = check_schema(&connection, &mut failures)?;
+    let foreign_objects = check_schema(&connection, &mut failures);
+    let foreign_objects = or_damage(foreign_objects, "the schema", &mut failures)?;
     let walk = log::walk(&connection, &mut |events| progress(Phase::Chain, events))?;
     failures.splice(0..0, walk.failure.clone());
-    check_skips(&connection, &walk, &mut failures)?;
+    let checked = check_redactions(&connection, &walk, &mut failures);
+    or_damage(checked, "the guard against changes of the log", &mut failures)?;
+    let checked = check_skips(&connection, &walk, &mut failures);
+    or_damage(checked, "the list of skipped events", &mut failures)?;
+    pages::check(&connection, scope, &mut failures)?;
     // The fold of a log that is not good says nothing about the tables.
     let tables = match scope {
         Scope::Everything if walk.failure.is_none() => {
-            tables::check(&connection, &walk, &mut failures, &mut |events| progress(Phase::Fold, events))?
+            let mut progress = |events| progress(Phase::Fold, events);
+            match tables::check(&connection, &walk, &mut failures, &mut progress) {
+                Err(VerifyError::Sqlite(error)) => {
+                    or_damage(Err(error), "the read tables, which were not all checked", &mut failures)?
+                }
+                checked => checked?,
+            }
         }
         _ => Vec::new(),
     };
@@ -128,8 +138,52 @@ pub fn verify(
     })
 }
 
+/// Whether an error says something about the file: anything but the system or another program that
+/// stood in the way.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    !matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory
+                | ErrorCode::OperationInterrupted
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::ReadOnly
+        )
+    )
+}
+
+/// The result of a check; where the file is too damaged for it, a failure.
+fn or_damage<T: Default>(
+    result: rusqlite::Result<T>,
+    affected: &str,
+    failures: &mut Vec<Failure>,
+) -> Result<T, VerifyError> {
+    match result {
+        Ok(result) => Ok(result),
+        Err(error) if is_damage(&error) => {
+            // That something is missing has been said already.
+            let is_missing = error.sqlite_error_code() == Some(ErrorCode::Unknown);
+            if !(is_missing && failures.iter().any(|failure| failure.check == Check::Schema)) {
+                failures.push(Failure {
+                    check: Check::File,
+                    seq: None,
+                    detail: format!("the file cannot be read: {error}"),
+                    affected: affected.to_owned(),
+                });
+            }
+            Ok(T::default())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Holds the schema against what Annals makes, and names what is not ours.
-fn check_schema(connection: &Connection, failures: &mut Vec<Failure>) -> Result<Vec<String>, VerifyError> {
+fn check_schema(connection: &Connection, failures: &mut Vec<Failure>) -> rusqlite::Result<Vec<String>> {
     let mut expected: BTreeSet<Object> = schema::expected_objects()?.into_iter().collect();
     for projection in &PROJECTIONS {
         for stage in [Stage::Live, Stage::Building] {
@@ -144,7 +198,8 @@ fn check_schema(connection: &Connection, failures: &mut Vec<Failure>) -> Result<
     }
     let found = schema::objects(connection)?;
     for object in &expected {
-        let same_name = found.iter().find(|other| other.name == object.name);
+        // A trigger may have the name of a table.
+        let same_name = found.iter().find(|other| other.kind == object.kind && other.name == object.name);
         let what = match same_name {
             Some(other) if other == object => continue,
             Some(_) => "was altered",
@@ -157,12 +212,42 @@ fn check_schema(connection: &Connection, failures: &mut Vec<Failure>) -> Result<
             affected: "what it holds or guards".to_owned(),
         });
     }
-    let ours: BTreeSet<&str> = expected.iter().map(|object| object.name.as_str()).collect();
+    let ours: BTreeSet<(&str, &str)> =
+        expected.iter().map(|object| (object.kind.as_str(), object.name.as_str())).collect();
     Ok(found
         .into_iter()
-        .filter(|object| !ours.contains(object.name.as_str()))
+        .filter(|object| !ours.contains(&(object.kind.as_str(), object.name.as_str())))
         .map(|object| format!("{} {}", object.kind, object.name))
         .collect())
+}
+
+/// Holds the table that the trigger reads against the licences.
+fn check_redactions(
+    connection: &Connection,
+    walk: &log::Walk,
+    failures: &mut Vec<Failure>,
+) -> rusqlite::Result<()> {
+    if walk.failure.is_some() {
+        return Ok(());
+    }
+    let table: BTreeSet<u64> = connection
+        .prepare("SELECT seq FROM redactions")?
+        .query_map([], |row| row.get(0).map(seq_from_sql).map(Seq::get))?
+        .collect::<rusqlite::Result<_>>()?;
+    let licensed = walk.redactions.iter().flat_map(|redaction| redaction.seqs.iter().copied()).collect();
+    if let Some(seq) = table.symmetric_difference(&licensed).next() {
+        failures.push(Failure {
+            check: Check::Redaction,
+            seq: Some(Seq::new(*seq)),
+            detail: if table.contains(seq) {
+                format!("the table `redactions` names event {seq}, and no redaction of it is recorded")
+            } else {
+                format!("the table `redactions` does not name event {seq}, and a redaction of it is recorded")
+            },
+            affected: "the guard against changes of the log".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Holds the list of skipped events against the events that record the skips.
@@ -170,18 +255,20 @@ fn check_skips(
     connection: &Connection,
     walk: &log::Walk,
     failures: &mut Vec<Failure>,
-) -> Result<(), VerifyError> {
+) -> rusqlite::Result<()> {
     if walk.failure.is_some() {
         return Ok(());
     }
-    let table: BTreeSet<(String, u32, u64)> = connection
+    let table: BTreeSet<(String, i64, u64)> = connection
         .prepare("SELECT projection, version, seq FROM projection_skips")?
-        .query_map([], |row| {
-            let seq: i64 = row.get(2)?;
-            Ok((row.get(0)?, row.get(1)?, u64::try_from(seq).unwrap_or(0)))
-        })?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2).map(seq_from_sql)?.get())))?
         .collect::<rusqlite::Result<_>>()?;
-    if let Some((projection, _, seq)) = table.symmetric_difference(&walk.skips).next() {
+    let recorded = walk
+        .skips
+        .iter()
+        .map(|(projection, version, seq)| (projection.clone(), i64::from(*version), *seq))
+        .collect();
+    if let Some((projection, _, seq)) = table.symmetric_difference(&recorded).next() {
         failures.push(Failure {
             check: Check::Skips,
             seq: Some(Seq::new(*seq)),

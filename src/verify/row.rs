@@ -3,7 +3,8 @@
 //! first bad row.
 
 use crate::chain;
-use crate::entry::{Entry, FORMAT};
+use crate::encoding::DecodeError;
+use crate::entry::Entry;
 use crate::event::{Content, Digest, Event, Kind, PayloadError, Strictness, is_reserved};
 use crate::log::rows::without_salt;
 
@@ -37,17 +38,23 @@ pub(super) struct GoodRow {
 /// A check that failed, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
+    /// The row; where it is missing, its place.
+    pub(super) seq: i64,
     pub(super) check: Check,
     pub(super) detail: String,
 }
 
-fn fault<T>(check: Check, detail: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault { check, detail: detail.into() })
-}
-
-/// Holds a row against everything but the redactions that later rows may record.
+/// Holds a row against everything but the redactions that other rows record.
 pub(super) fn check(before: Before<'_>, row: RowRef<'_>) -> Result<GoodRow, Fault> {
     let expected = before.seq.saturating_add(1);
+    check_as(expected, before, row).map_err(|(check, detail)| Fault { seq: expected, check, detail })
+}
+
+fn fault<T>(check: Check, detail: impl Into<String>) -> Result<T, (Check, String)> {
+    Err((check, detail.into()))
+}
+
+fn check_as(expected: i64, before: Before<'_>, row: RowRef<'_>) -> Result<GoodRow, (Check, String)> {
     if row.seq != expected {
         return fault(
             Check::Sequence,
@@ -59,6 +66,10 @@ pub(super) fn check(before: Before<'_>, row: RowRef<'_>) -> Result<GoodRow, Faul
     }
     let entry = match Entry::decode_canonical(row.entry) {
         Ok(entry) => entry,
+        // The format says what a well-formed entry is, so it is judged first.
+        Err(error @ DecodeError::UnknownFormat { .. }) => {
+            return fault(Check::Format, format!("the entry {error}"));
+        }
         Err(error) => return fault(Check::Entry, format!("the entry {error}")),
     };
     if i64::try_from(entry.seq) != Ok(row.seq) {
@@ -66,12 +77,6 @@ pub(super) fn check(before: Before<'_>, row: RowRef<'_>) -> Result<GoodRow, Faul
     }
     if entry.event_id.bytes().as_slice() != row.event_id {
         return fault(Check::Identity, format!("the entry is that of event {}", entry.event_id));
-    }
-    if entry.format != FORMAT {
-        return fault(
-            Check::Format,
-            format!("format {} is not known to this version of Annals, which knows {FORMAT}", entry.format),
-        );
     }
     let is_first = entry.seq == 1;
     if is_first != (entry.kind == Kind::LogCreated.code()) || (is_first && entry.session.is_some()) {
@@ -90,7 +95,7 @@ pub(super) fn check(before: Before<'_>, row: RowRef<'_>) -> Result<GoodRow, Faul
     Ok(GoodRow { entry, own })
 }
 
-fn check_payload(entry: &Entry, cell: &[u8]) -> Result<Option<Event>, Fault> {
+fn check_payload(entry: &Entry, cell: &[u8]) -> Result<Option<Event>, (Check, String)> {
     if chain::payload_digest(cell) != entry.payload_digest {
         return fault(Check::PayloadDigest, "the payload is not the one that was recorded");
     }
@@ -108,7 +113,7 @@ fn check_payload(entry: &Entry, cell: &[u8]) -> Result<Option<Event>, Fault> {
 /// The events that a row licenses to have no payload, judged from the row alone: also behind a row
 /// that failed, where the chain says nothing any more.
 pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
-    let entry = Entry::decode_canonical(row.entry).ok()?;
+    let entry = well_formed(row.entry)?;
     let itself = i64::try_from(entry.seq) == Ok(row.seq) && entry.event_id.bytes().as_slice() == row.event_id;
     if !itself || entry.kind != Kind::PayloadRedacted.code() {
         return None;
@@ -117,4 +122,9 @@ pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
         Event::PayloadRedacted(redacted) => Some((row.seq, redacted.seqs)),
         _ => None,
     }
+}
+
+/// An entry that is well formed, whatever row it stands in.
+pub(super) fn well_formed(entry: &[u8]) -> Option<Entry> {
+    Entry::decode_canonical(entry).ok()
 }

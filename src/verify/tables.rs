@@ -2,14 +2,14 @@
 //! database, and the two are compared by key, as of each projection's cursor.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Rows};
+use rusqlite::{Connection, ErrorCode, Rows};
 
-use super::VerifyError;
 use super::log::Walk;
 use super::report::{Check, Failure, TablesChecked};
+use super::{VerifyError, is_damage};
 use crate::event::Seq;
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
-use crate::log::rows;
+use crate::log::{rows, schema};
 use crate::projection::apply::{Applier, ApplyError};
 use crate::projection::tables::{self, Cursor, PROJECTIONS, Projection, Stage};
 
@@ -29,7 +29,17 @@ pub(super) fn check(
     let mut checked = Vec::new();
     let mut to_check = Vec::new();
     for projection in &PROJECTIONS {
-        let cursor = tables::cursor(log, projection.name, Stage::Live)?;
+        let cursor = match tables::cursor(log, projection.name, Stage::Live) {
+            Err(error) if is_damage(&error) => {
+                failures.push(cursor_failure(projection, format!("its cursor cannot be read: {error}")));
+                None
+            }
+            Ok(None) if has_tables(log, projection)? => {
+                failures.push(cursor_failure(projection, "it has tables and no cursor".to_owned()));
+                None
+            }
+            cursor => cursor?,
+        };
         let report = TablesChecked {
             projection: projection.name.to_owned(),
             position: cursor.as_ref().map_or(Seq::ZERO, |cursor| cursor.position),
@@ -40,8 +50,19 @@ pub(super) fn check(
             }),
             rows: 0,
         };
+        if let Some(position) = cursor.as_ref().map(|cursor| cursor.position.get())
+            && position > walk.events
+        {
+            failures.push(cursor_failure(
+                projection,
+                format!(
+                    "its tables hold events up to {position}, and the log ends at {}: events were cut off its end, or the cursor was moved",
+                    walk.events
+                ),
+            ));
+        }
         if let (Some(cursor), None) = (cursor, &report.not_checked) {
-            to_check.push((checked.len(), projection, cursor.position));
+            to_check.push(ToCheck { place: checked.len(), projection, until: cursor.position });
         }
         checked.push(report);
     }
@@ -49,66 +70,135 @@ pub(super) fn check(
     let scratch = Connection::open("")?;
     scratch
         .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536;")?;
-    fold(log, &scratch, &to_check, progress)?;
-    for (place, projection, _) in &to_check {
-        let mut compared = 0;
-        for table in projection.tables {
-            let difference = match *table {
-                "search" => compare_index(log, &scratch)?,
-                table => compare_table(log, &scratch, table, &mut compared)?,
-            };
-            failures.extend(difference);
-        }
-        if let Some(report) = checked.get_mut(*place) {
-            report.rows = compared;
+    let obstacles = fold(log, &scratch, &to_check, progress)?;
+    for (to_check, obstacle) in to_check.iter().zip(obstacles) {
+        let Some(report) = checked.get_mut(to_check.place) else { continue };
+        match obstacle {
+            None => report.rows = compare(log, &scratch, to_check.projection, failures)?,
+            Some(Obstacle::NotKnown(reason)) => report.not_checked = Some(reason),
+            Some(Obstacle::Refused(reason)) => failures.push(cursor_failure(
+                to_check.projection,
+                format!("its cursor is behind an event that cannot be applied: {reason}"),
+            )),
         }
     }
     Ok(checked)
 }
 
+fn has_tables(log: &Connection, projection: &Projection) -> Result<bool, VerifyError> {
+    let tables = schema::objects(log)?;
+    Ok(tables
+        .iter()
+        .any(|object| object.kind == "table" && projection.tables.contains(&object.name.as_str())))
+}
+
+/// A projection whose tables are checked, and its place among the reports.
+struct ToCheck {
+    place: usize,
+    projection: &'static Projection,
+    until: Seq,
+}
+
+/// Why the fold of a projection did not come to its cursor.
+enum Obstacle {
+    /// This version of Annals does not know an event.
+    NotKnown(String),
+    /// The tables refuse an event.
+    Refused(String),
+}
+
+fn cursor_failure(projection: &Projection, detail: String) -> Failure {
+    Failure {
+        check: Check::ReadTable,
+        seq: None,
+        detail: format!("the projection `{}`: {detail}", projection.name),
+        affected: format!("the read tables {}", projection.tables.join(", ")),
+    }
+}
+
 fn not_checked(projection: &Projection, cursor: Option<&Cursor>, walk: &Walk) -> Option<String> {
-    let Some(cursor) = cursor else { return Some("it has no tables yet".to_owned()) };
+    let Some(cursor) = cursor else { return Some("it has no cursor, or one that cannot be read".to_owned()) };
     if cursor.version != projection.version {
         return Some(format!(
             "its tables have version {}, this version of Annals knows {}",
             cursor.version, projection.version
         ));
     }
-    let ahead = walk.redactions.iter().find(|redaction| redaction.licence > cursor.position)?;
+    // The tables still say what the log does not any more.
+    let ahead = walk.redactions.iter().find(|redaction| {
+        redaction.licence > cursor.position
+            && redaction.seqs.iter().any(|seq| Seq::new(*seq) <= cursor.position)
+    })?;
     Some(format!("it has not yet come to the redaction recorded by event {}", ahead.licence))
 }
 
-/// Fills the scratch tables up to each projection's cursor, reading the log once.
+/// Fills the scratch tables up to each projection's cursor, reading the log once. What keeps one
+/// projection from its cursor does not keep the others.
 fn fold(
     log: &Connection,
     scratch: &Connection,
-    projections: &[(usize, &'static Projection, Seq)],
+    projections: &[ToCheck],
     progress: &mut dyn FnMut(u64),
-) -> Result<(), VerifyError> {
+) -> Result<Vec<Option<Obstacle>>, VerifyError> {
     let mut appliers = Vec::new();
-    for (_, projection, until) in projections {
-        projection.create_tables(scratch, Stage::Live, 1)?;
-        appliers.push((Applier::new(projection, Stage::Live, scratch, log)?, *until));
+    for to_check in projections {
+        to_check.projection.create_tables(scratch, Stage::Live, 1)?;
+        appliers.push((
+            Applier::new(to_check.projection, Stage::Live, scratch, log)?,
+            to_check.until,
+            None::<Obstacle>,
+        ));
     }
-    let end = appliers.iter().map(|(_, until)| *until).max().unwrap_or(Seq::ZERO);
+    let end = appliers.iter().map(|(_, until, _)| *until).max().unwrap_or(Seq::ZERO);
     let mut position = Seq::ZERO;
     scratch.execute_batch("BEGIN")?;
     while position < end {
         let events = rows::read_after(log, position, end, FOLD_EVENTS_MAX, FOLD_BYTES_MAX)?;
         let Some(last) = events.last() else { break };
         position = last.seq;
-        for (applier, until) in &appliers {
-            applier.apply(events.iter().filter(|event| event.seq <= *until)).map_err(
-                |error| match error {
-                    ApplyError::Sqlite(error) => VerifyError::Sqlite(error),
-                    ApplyError::Unreadable(reason) => VerifyError::Fold(reason),
-                },
-            )?;
+        for (applier, until, obstacle) in appliers.iter_mut().filter(|(_, _, obstacle)| obstacle.is_none()) {
+            match applier.apply(events.iter().filter(|event| event.seq <= *until)) {
+                Ok(()) => {}
+                Err(ApplyError::Unreadable(reason)) => *obstacle = Some(Obstacle::NotKnown(reason)),
+                Err(ApplyError::Sqlite(error)) if is_damage(&error) => {
+                    *obstacle = Some(Obstacle::Refused(error.to_string()));
+                }
+                Err(ApplyError::Sqlite(error)) => return Err(error.into()),
+            }
         }
         progress(events.len() as u64);
     }
     scratch.execute_batch("COMMIT")?;
-    Ok(())
+    Ok(appliers.into_iter().map(|(_, _, obstacle)| obstacle).collect())
+}
+
+/// Compares the tables of a projection, and returns how many rows were equal.
+fn compare(
+    log: &Connection,
+    scratch: &Connection,
+    projection: &Projection,
+    failures: &mut Vec<Failure>,
+) -> Result<u64, VerifyError> {
+    let mut compared = 0;
+    for table in projection.tables {
+        let difference = match *table {
+            "search" => compare_index(log, scratch),
+            table => compare_table(log, scratch, table, &mut compared),
+        };
+        match difference {
+            Ok(difference) => failures.extend(difference),
+            Err(error) if is_damage(&error) => {
+                let check = match error.sqlite_error_code() {
+                    _ if *table == "search" => Check::SearchIndex,
+                    Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Check::File,
+                    _ => Check::ReadTable,
+                };
+                failures.push(failure(check, table, format!("`{table}` cannot be read: {error}")));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(compared)
 }
 
 fn shape(scratch: &Connection, table: &str) -> rusqlite::Result<Shape> {
@@ -139,7 +229,7 @@ fn compare_table(
     scratch: &Connection,
     table: &str,
     compared: &mut u64,
-) -> Result<Option<Failure>, VerifyError> {
+) -> rusqlite::Result<Option<Failure>> {
     let shape = shape(scratch, table)?;
     // The key first: it names the row.
     let columns: Vec<&String> =
@@ -147,14 +237,7 @@ fn compare_table(
     let list = columns.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
     let order = shape.key.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
     let sql = format!("SELECT {list} FROM main.\"{table}\" ORDER BY {order}");
-    let mut found = match log.prepare(&sql) {
-        Ok(statement) => statement,
-        // The schema's check has said what is missing.
-        Err(error) => {
-            return Ok(Some(failure(Check::ReadTable, table, format!("it cannot be read: {error}"))));
-        }
-    };
-    let mut expected = scratch.prepare(&sql)?;
+    let (mut found, mut expected) = (log.prepare(&sql)?, scratch.prepare(&sql)?);
     let (mut found, mut expected) = (found.query([])?, expected.query([])?);
     let difference = first_difference(&mut found, &mut expected, shape.key.len(), columns.len(), compared)?;
     Ok(difference.map(|difference| {
@@ -259,8 +342,9 @@ fn show(value: ValueRef<'_>) -> String {
     }
 }
 
-/// Compares the full-text indexes word by word: which word stands where in which document.
-fn compare_index(log: &Connection, scratch: &Connection) -> Result<Option<Failure>, VerifyError> {
+/// Compares the full-text indexes word by word: which word stands where in which document, and how
+/// long the documents are.
+fn compare_index(log: &Connection, scratch: &Connection) -> rusqlite::Result<Option<Failure>> {
     const SQL: &str = "SELECT term, doc, col, offset FROM temp.annals_words";
     for connection in [log, scratch] {
         connection.execute_batch(
@@ -268,30 +352,25 @@ fn compare_index(log: &Connection, scratch: &Connection) -> Result<Option<Failur
              CREATE VIRTUAL TABLE temp.annals_words USING fts5vocab('main', 'search', 'instance');",
         )?;
     }
-    let compare = || -> rusqlite::Result<Option<Failure>> {
-        let (mut found, mut expected) = (log.prepare(SQL)?, scratch.prepare(SQL)?);
-        let (mut found, mut expected) = (found.query([])?, expected.query([])?);
-        let difference = first_difference(&mut found, &mut expected, 4, 4, &mut 0)?;
-        Ok(difference.map(|difference| {
-            let detail = match difference {
-                Difference::Missing(row) | Difference::Cell { row, .. } => {
-                    format!("the full-text index lacks the word {} of event {}", part(&row, 0), part(&row, 1))
-                }
-                Difference::Foreign(row) => format!(
-                    "the full-text index has the word {} for event {}, which does not say it",
-                    part(&row, 0),
-                    part(&row, 1)
-                ),
-            };
-            failure(Check::SearchIndex, "search", detail)
-        }))
-    };
-    match compare() {
-        Ok(difference) => Ok(difference),
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt) => Ok(Some(
-            failure(Check::SearchIndex, "search", format!("the full-text index cannot be read: {error}")),
-        )),
-        Err(error) => Err(error.into()),
+    let (mut found, mut expected) = (log.prepare(SQL)?, scratch.prepare(SQL)?);
+    let (mut found, mut expected) = (found.query([])?, expected.query([])?);
+    let difference = first_difference(&mut found, &mut expected, 4, 4, &mut 0)?.map(|difference| {
+        let detail = match difference {
+            Difference::Missing(row) | Difference::Cell { row, .. } => {
+                format!("the full-text index lacks the word {} of event {}", part(&row, 0), part(&row, 1))
+            }
+            Difference::Foreign(row) => format!(
+                "the full-text index has the word {} for event {}, which does not say it",
+                part(&row, 0),
+                part(&row, 1)
+            ),
+        };
+        failure(Check::SearchIndex, "search", detail)
+    });
+    match difference {
+        Some(difference) => Ok(Some(difference)),
+        None => Ok(compare_table(log, scratch, "search_docsize", &mut 0)?
+            .map(|failure| Failure { check: Check::SearchIndex, ..failure })),
     }
 }
 

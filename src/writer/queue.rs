@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError};
 use tokio::sync::Notify;
 
 use super::receipt::{Ack, AppendError};
@@ -101,6 +101,18 @@ impl Queue {
         match self.sender.try_send(message) {
             Err(TrySendError::Full(_)) => Err(NotSent::Full),
             Err(TrySendError::Disconnected(_)) | Ok(()) => {
+                self.look_after();
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts a message in; blocks for `patience` at most while there is no room.
+    pub(crate) fn send_within(&self, message: Message, patience: Duration) -> Result<(), NotSent> {
+        self.require_open().map_err(NotSent::Ended)?;
+        match self.sender.send_timeout(message, patience) {
+            Err(SendTimeoutError::Timeout(_)) => Err(NotSent::Full),
+            Err(SendTimeoutError::Disconnected(_)) | Ok(()) => {
                 self.look_after();
                 Ok(())
             }

@@ -1,6 +1,6 @@
 //! What the tests of several topics share.
 // Each test binary uses its own part of it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::panic, clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -17,38 +17,55 @@ const ROLE: &str = "ANNALS_TEST_ROLE";
 const LOG: &str = "ANNALS_TEST_LOG";
 
 /// A folder of its own, and the path of a log that is not there yet.
-pub fn new_path() -> (TempDir, PathBuf) {
+pub(crate) fn new_path() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.db");
     (folder, path)
 }
 
 /// The path of a file beside the log that is named after it.
-pub fn beside(log: &Path, ending: &str) -> PathBuf {
+pub(crate) fn beside(log: &Path, ending: &str) -> PathBuf {
     let mut name = log.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
 }
 
 /// A note that says `message`.
-pub fn note(message: impl Into<String>) -> Draft {
+pub(crate) fn note(message: impl Into<String>) -> Draft {
     Draft::new(NoteLogged { message: message.into(), ..Default::default() })
 }
 
+/// An event from its JSON form.
+pub(crate) fn json(text: &str) -> Draft {
+    annals::parse_draft(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
 /// Whether the long versions of tests were asked for.
-pub fn is_heavy() -> bool {
+pub(crate) fn is_heavy() -> bool {
     std::env::var_os("ANNALS_TEST_HEAVY").is_some_and(|value| value == "1")
 }
 
+/// A connection as any other program would have one.
+pub(crate) fn sqlite(path: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.busy_timeout(Duration::from_secs(30)).unwrap();
+    connection
+}
+
+/// What a verification of everything says.
+pub(crate) fn verify(path: &Path) -> Report {
+    verify::verify(path, Scope::Everything, &mut |_, _| {}).unwrap()
+}
+
 /// Verifies everything, and panics unless all of it is good.
-pub fn verify_whole(path: &Path) -> Report {
-    let report = verify::verify(path, Scope::Everything, &mut |_, _| {}).unwrap();
+pub(crate) fn verify_whole(path: &Path) -> Report {
+    let report = verify(path);
     assert!(report.self_consistent, "{:?}", report.failures);
     report
 }
 
 /// The result of `work`, which must come in time: a test that hangs says so.
-pub fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     let thread = std::thread::Builder::new().spawn(move || sender.send(work()).unwrap()).unwrap();
     match receiver.recv_timeout(limit) {
@@ -59,19 +76,19 @@ pub fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Sen
 }
 
 /// Starts this test binary again, where the test `child` finds its [`role`].
-pub fn start_child(role: &str, log: &Path) -> Child {
+pub(crate) fn start_child(role: &str, log: &Path) -> Child {
     child_command(role, log).spawn().unwrap()
 }
 
 /// What [`start_child`] runs.
-pub fn child_command(role: &str, log: &Path) -> Command {
+pub(crate) fn child_command(role: &str, log: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     prepare_child(&mut command, role, log);
     command
 }
 
 /// Adds to a command, which may be the binary itself or something that starts it, what makes it a child.
-pub fn prepare_child(command: &mut Command, role: &str, log: &Path) {
+pub(crate) fn prepare_child(command: &mut Command, role: &str, log: &Path) {
     command
         .args(["--exact", "child", "--nocapture"])
         .env(ROLE, role)
@@ -81,12 +98,12 @@ pub fn prepare_child(command: &mut Command, role: &str, log: &Path) {
 }
 
 /// In a child: what it is to do, and with which log. None in the run of the tests themselves.
-pub fn role() -> Option<(String, PathBuf)> {
+pub(crate) fn role() -> Option<(String, PathBuf)> {
     Some((std::env::var(ROLE).ok()?, PathBuf::from(std::env::var_os(LOG)?)))
 }
 
 /// A line for the parent. The test harness prints lines of its own, so these are marked.
-pub fn tell(line: impl std::fmt::Display) {
+pub(crate) fn tell(line: impl std::fmt::Display) {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     // A parent that is gone does not want to know.
@@ -94,7 +111,7 @@ pub fn tell(line: impl std::fmt::Display) {
 }
 
 /// The lines that a child told; a last one that was cut off by its end is none.
-pub fn told(out: ChildStdout) -> impl Iterator<Item = String> {
+pub(crate) fn told(out: ChildStdout) -> impl Iterator<Item = String> {
     let mut out = BufReader::new(out);
     std::iter::from_fn(move || {
         loop {

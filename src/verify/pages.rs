@@ -1,0 +1,46 @@
+//! The structure of the file: SQLite's own check of the tables and their indexes.
+//!
+//! The tables are read along their keys elsewhere. An index that has lost a row would let queries
+//! miss it all the same, and nobody would see it.
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::report::{Check, Failure};
+use super::{Scope, VerifyError, is_damage};
+use crate::projection::tables::PROJECTIONS;
+
+/// The tables of every log.
+const OWN_TABLES: [&str; 4] = ["log", "redactions", "projections", "projection_skips"];
+
+/// Checks the structure of every table of ours.
+pub(super) fn check(
+    connection: &Connection,
+    scope: Scope,
+    failures: &mut Vec<Failure>,
+) -> Result<(), VerifyError> {
+    let read_tables = match scope {
+        Scope::Everything => PROJECTIONS.as_slice(),
+        Scope::LogOnly => &[],
+    };
+    let read_tables = read_tables.iter().flat_map(|projection| projection.tables);
+    for table in OWN_TABLES.iter().chain(read_tables) {
+        let said = connection
+            .query_row(&format!("PRAGMA integrity_check(\"{table}\")"), [], |row| row.get::<_, String>(0));
+        let detail = match said {
+            Ok(said) if said == "ok" => continue,
+            Ok(said) => said.trim_end().to_owned(),
+            // The schema's check has said that it is missing.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => continue,
+            Err(error) if is_damage(&error) => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        let check = if *table == "search" { Check::SearchIndex } else { Check::File };
+        failures.push(Failure {
+            check,
+            seq: None,
+            detail: format!("the table `{table}` or an index of it is damaged: {detail}"),
+            affected: format!("what is asked of `{table}`"),
+        });
+    }
+    Ok(())
+}
