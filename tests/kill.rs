@@ -15,6 +15,7 @@ use support::{is_heavy, new_path, note, start_child, tell, told, verify_whole, w
 
 const LIMIT: Duration = Duration::from_secs(60);
 const THREADS: u32 = 8;
+const REBUILT: [&str; 1] = ["sessions"];
 
 /// Not a test by itself: what the processes do that are killed.
 #[test]
@@ -31,12 +32,10 @@ fn child() {
         }
         "rebuild" => {
             let log = AuditLog::open(path).unwrap();
-            loop {
-                for projection in ["sessions", "activity", "search"] {
-                    log.rebuild(projection).unwrap();
-                    let appended = log.append(note("during the rebuild")).unwrap().wait().unwrap();
-                    tell(appended.event_id);
-                }
+            for projection in REBUILT.iter().cycle() {
+                log.rebuild(projection).unwrap();
+                let appended = log.append(note("during the rebuild")).unwrap().wait().unwrap();
+                tell(appended.event_id);
             }
         }
         "close" => {
@@ -179,11 +178,17 @@ fn a_rebuild_that_is_killed_goes_on_later() {
         acknowledged.extend(kill_within("rebuild", &path, 400_000));
         holds(&path, &acknowledged);
     }
-    let building: i64 = Connection::open(&path)
+    let left: Vec<String> = Connection::open(&path)
         .unwrap()
-        .query_row("SELECT count(*) FROM projections WHERE stage = 'building'", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(building, 0, "a rebuild was left undone");
+        .prepare(
+            "SELECT format('%s at %d: %s', name, position, error) FROM projections WHERE stage = 'building'",
+        )
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(left, Vec::<String>::new(), "rebuilds left undone");
     assert!(!acknowledged.is_empty());
 }
 

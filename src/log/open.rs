@@ -15,6 +15,9 @@ use crate::limits::WAL_BYTES_KEEP;
 /// The first SQLite that cannot corrupt a WAL which two connections write to.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
+/// The smallest page that a database can have, and so the smallest database.
+const PAGE_BYTES_LEAST: u64 = 512;
+
 /// How long SQLite itself waits for others before it says that the file is busy.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -118,6 +121,14 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// The files beside it cannot be made or opened.
+    #[error("{}: the files that appending makes beside it cannot be opened; make its folder writable ({source})", path.display())]
+    ReadOnlyFolder {
+        /// The path.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
     /// The file system has no memory that processes can share.
     #[error("{}: cannot have a write-ahead log (its journal mode stays `{journal_mode}`); keep it on a local file system", path.display())]
     NoWal {
@@ -196,6 +207,10 @@ fn inspect(path: &Path) -> Result<FileIdentity, OpenError> {
     if metadata.len() == 0 {
         return Err(OpenError::Empty { path: path.to_owned() });
     }
+    // SQLite takes the beginning of a page for an empty database.
+    if metadata.len() < PAGE_BYTES_LEAST {
+        return Err(OpenError::NotADatabase { path: path.to_owned() });
+    }
     Ok(FileIdentity::of(&metadata))
 }
 
@@ -269,7 +284,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let connection = connect(path, &uri(path, ""), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let connection = match begin_reading(&connection) {
         Ok(()) => connection,
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+        Err(error) if is_about_files_beside(&error) => {
             let wal = side_file(path, "-wal");
             if fs::metadata(&wal).is_ok_and(|metadata| metadata.len() > 0) {
                 return Err(OpenError::WalInReadOnlyFolder { path: path.to_owned() });
@@ -286,6 +301,11 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
         return Err(OpenError::OlderSchema { path: path.to_owned(), found, known });
     }
     Ok(connection)
+}
+
+/// Whether SQLite has the file itself open, and cannot open or make those beside it.
+fn is_about_files_beside(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 fn begin_reading(connection: &Connection) -> rusqlite::Result<()> {
@@ -335,7 +355,12 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connec
     }
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
     configure(&connection).map_err(sqlite)?;
-    let found = check_version(&connection, path)?;
+    let found = check_version(&connection, path).map_err(|error| match error {
+        OpenError::Sqlite { source, .. } if is_about_files_beside(&source) => {
+            OpenError::ReadOnlyFolder { path: path.to_owned(), source }
+        }
+        error => error,
+    })?;
     if found == schema::version() {
         require_own_tables(&connection, path)?;
     }
