@@ -1,31 +1,31 @@
 //! The handle: what a program opens, clones and appends through.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 use rusqlite::OptionalExtension;
-use tokio::sync::Notify;
 
 use crate::entry::Entry;
 use crate::event::{Draft, Event, EventId, Kind, PayloadRedacted, ProjectionSkipped, Seq, Timestamp};
 use crate::limits::{
     BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QUEUE_EVENTS_DEFAULT,
 };
-use crate::log::create;
 use crate::log::open::{Durability, OpenError};
 use crate::log::rows::seq_to_sql;
 use crate::log::turns::Turns;
+use crate::log::{FileIdentity, create};
 use crate::prepare::prepare;
 use crate::progress::{CatchUpError, Progress};
 use crate::projection::tables;
 use crate::projection::worker::{Order, Worker};
 use crate::writer::{
-    AppendError, Appended, Clock, Config, Effect, Item, Message, OpenLog, Receipt, Shared, TryAppendError,
-    Writer, begin,
+    AppendError, Appended, Clock, Config, Effect, Item, Message, NotSent, OpenLog, Queue, Receipt, Shared,
+    TryAppendError, Writer, begin,
 };
 
 type Filter = Arc<dyn Fn(&mut Draft) -> Result<(), String> + Send + Sync>;
@@ -169,7 +169,8 @@ impl Builder {
         self
     }
 
-    /// The clock that `recorded_at` is read from: the system's unless said otherwise.
+    /// The clock that `recorded_at`, and the times of [`Session`](crate::Session) and
+    /// [`Step`](crate::Step) handles, are read from: the system's unless said otherwise.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Builder {
         self.clock = Arc::new(clock);
@@ -192,24 +193,24 @@ impl Builder {
     /// # Errors
     /// If the file cannot be opened, or is not a log; the error says what to do.
     pub fn open_existing(self) -> Result<AuditLog, OpenError> {
-        let (sender, receiver) = crossbeam_channel::bounded(self.queue_events);
         let (wake, woken) = crossbeam_channel::bounded(1);
         let (order, orders) = crossbeam_channel::bounded(1);
         let progress = Arc::new(Progress::default());
-        let room = Arc::new(Notify::new());
+        let queue = Arc::new(Queue::new(self.queue_events));
         let config = Config {
             path: self.path.clone(),
             durability: self.durability,
             batch_events: self.batch_events,
             batch_bytes: self.batch_bytes,
             linger: self.linger,
-            clock: self.clock,
+            clock: self.clock.clone(),
         };
         let log = OpenLog::open(&self.path, self.durability)?;
         // Only now that it is known to be a log are lock files made beside it.
         let turns = Arc::new(Turns::open(&self.path)?);
-        let shared = Shared { progress: progress.clone(), turns: turns.clone(), room: room.clone(), wake };
-        let writer = Writer::new(log, config, shared, receiver)?;
+        let database = log.database();
+        let shared = Shared { progress: progress.clone(), turns: turns.clone(), queue: queue.clone(), wake };
+        let writer = Writer::new(log, config, shared)?;
         let log_id = writer.log_id();
         let spawn_error = |error| OpenError::io(&self.path, "its threads cannot be started", error);
         let projections = match self.projections {
@@ -231,13 +232,14 @@ impl Builder {
             inner: Arc::new(Inner {
                 path: self.path,
                 log_id,
-                sender,
-                room,
+                database,
+                queue,
                 progress,
                 turns,
                 payload_bytes_max: self.payload_bytes_max,
                 principal: self.principal,
                 filter: self.filter,
+                clock: self.clock,
                 threads: Mutex::new(Some(Threads { writer, projections })),
             }),
         })
@@ -257,13 +259,14 @@ struct Threads {
 struct Inner {
     path: PathBuf,
     log_id: EventId,
-    sender: Sender<Message>,
-    room: Arc<Notify>,
+    database: FileIdentity,
+    queue: Arc<Queue>,
     progress: Arc<Progress>,
     turns: Arc<Turns>,
     payload_bytes_max: usize,
     principal: Option<EventId>,
     filter: Option<Filter>,
+    clock: Clock,
     /// None once the log was closed.
     threads: Mutex<Option<Threads>>,
 }
@@ -391,7 +394,13 @@ impl AuditLog {
         self.inner.progress.poisoned()
     }
 
-    /// Events that this process was told were not, or perhaps not, written.
+    /// Now, by the log's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.inner.clock)()
+    }
+
+    /// Events that were not, or perhaps not, written, since the log was opened: those whose receipts
+    /// said so, and ends of dropped handles that the log did not take.
     pub fn refused(&self) -> u64 {
         self.inner.progress.refused()
     }
@@ -406,7 +415,7 @@ impl AuditLog {
     pub fn append(&self, draft: Draft) -> Result<Receipt, AppendError> {
         let mut draft = draft;
         let (message, receipt) = self.prepare(&mut draft)?;
-        self.inner.sender.send(message).map_err(|_| self.closed())?;
+        self.inner.queue.send(message)?;
         Ok(receipt)
     }
 
@@ -415,15 +424,33 @@ impl AuditLog {
     /// # Errors
     /// As [`AuditLog::append`]; and where the queue is full, the draft comes back.
     pub fn try_append(&self, draft: Draft) -> Result<Receipt, TryAppendError> {
-        if self.inner.sender.is_full() {
+        let mut draft = draft;
+        if self.inner.queue.is_full() {
+            // Without an encoding that would be in vain; the id is the same from now on.
+            draft.id.get_or_insert_with(EventId::generate);
             return Err(TryAppendError::Full(Box::new(draft)));
         }
-        let mut draft = draft;
         let (message, receipt) = self.prepare(&mut draft)?;
-        match self.inner.sender.try_send(message) {
+        match self.inner.queue.try_send(message) {
             Ok(()) => Ok(receipt),
-            Err(TrySendError::Full(_)) => Err(TryAppendError::Full(Box::new(draft))),
-            Err(TrySendError::Disconnected(_)) => Err(self.closed().into()),
+            Err(NotSent::Full) => Err(TryAppendError::Full(Box::new(draft))),
+            Err(NotSent::Ended(error)) => Err(error.into()),
+        }
+    }
+
+    /// Appends what a handle says when it is dropped: nobody is there to hear of an error, so an
+    /// event that cannot be sent, or finds no room in the queue in time, is counted as refused.
+    pub(crate) fn append_or_count(&self, draft: impl FnOnce() -> Draft, patience: Duration) {
+        // The clock and the filter are the caller's code, and a panic that leaves a destructor while
+        // the thread unwinds already would abort the process.
+        let sent = catch_unwind(AssertUnwindSafe(|| {
+            let (message, receipt) = self.prepare(&mut draft()).ok()?;
+            // The writer counts what it refuses by itself.
+            drop(receipt);
+            self.inner.queue.send_within(message, patience).ok()
+        }));
+        if !matches!(sent, Ok(Some(()))) {
+            self.inner.progress.add_refused(1);
         }
     }
 
@@ -445,18 +472,9 @@ impl AuditLog {
     /// As [`AuditLog::append`].
     pub async fn append_async(&self, draft: Draft) -> Result<Receipt, AppendError> {
         let mut draft = draft;
-        let (mut message, receipt) = self.prepare(&mut draft)?;
-        loop {
-            let mut room = std::pin::pin!(self.inner.room.notified());
-            // From here on no notice is missed: the queue is looked at after it.
-            room.as_mut().enable();
-            message = match self.inner.sender.try_send(message) {
-                Ok(()) => return Ok(receipt),
-                Err(TrySendError::Disconnected(_)) => return Err(self.closed()),
-                Err(TrySendError::Full(message)) => message,
-            };
-            room.await;
-        }
+        let (message, receipt) = self.prepare(&mut draft)?;
+        self.inner.queue.send_async(message).await?;
+        Ok(receipt)
     }
 
     fn prepare(&self, draft: &mut Draft) -> Result<(Message, Receipt), AppendError> {
@@ -479,29 +497,20 @@ impl AuditLog {
     fn append_own(&self, event: Event, effect: Effect) -> Result<Appended, AppendError> {
         let mut draft = Draft::new(event);
         let (message, receipt) = self.prepare_own(&mut draft, effect)?;
-        self.inner.sender.send(message).map_err(|_| self.closed())?;
+        self.inner.queue.send(message)?;
         receipt.wait()
-    }
-
-    /// The queue has no reader any more: the log was closed, or its writer is gone.
-    fn closed(&self) -> AppendError {
-        match self.inner.progress.poisoned() {
-            Some(reason) => AppendError::NotWritten { reason },
-            None => AppendError::Closed,
-        }
     }
 
     /// Blocks until everything that was sent before is committed, and returns the end of the log.
     ///
     /// # Errors
-    /// If the log cannot be written; the receipts of the events say what became of each.
+    /// If an event was refused that was sent since the last flush, through this clone or another; the
+    /// receipts say what became of each. If the log cannot be written, or is closed.
     pub fn flush(&self) -> Result<Seq, AppendError> {
         let (answer, answered) = oneshot::channel();
-        self.inner.sender.send(Message::Flush(answer)).map_err(|_| self.closed())?;
-        match answered.recv() {
-            Ok(flushed) => flushed.map_err(|reason| AppendError::NotWritten { reason }),
-            Err(_) => Err(self.closed()),
-        }
+        self.inner.queue.send(Message::Flush(answer))?;
+        // Without an answer the writer's thread panicked just now.
+        answered.recv().unwrap_or(Err(AppendError::Closed))
     }
 
     /// Blocks until the read tables hold every event up to `seq`: to read one's own writes.
@@ -619,7 +628,7 @@ impl AuditLog {
         &self,
         change: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>,
     ) -> Result<(), ProjectionError> {
-        let log = OpenLog::open(&self.inner.path, Durability::Normal)?;
+        let log = OpenLog::open_again(&self.inner.path, Durability::Normal, self.inner.database)?;
         let _turn = self.inner.turns.take(crate::log::turns::Who::Projection)?;
         let tx = begin(&log.connection)?;
         change(&tx)?;
@@ -638,10 +647,11 @@ impl AuditLog {
 
 impl Inner {
     fn close(&self) -> Result<(), CloseError> {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Threads { writer, projections }) = threads else { return Ok(()) };
+        // Held to the end: when a second one who closes gets it, the log is closed.
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Threads { writer, projections }) = threads.take() else { return Ok(()) };
         // A writer that is gone already does not hear it.
-        let _ = self.sender.send(Message::Close);
+        let _ = self.queue.send(Message::Close);
         let written = writer.join().map_err(|_| CloseError::Panicked("writer's"));
         let mut projected = Ok(());
         if let Some(ProjectionThread { order, thread }) = projections {

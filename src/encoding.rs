@@ -20,6 +20,22 @@ pub enum DecodeError {
     /// They do not decode.
     #[error("does not decode: {0}")]
     Malformed(#[from] bincode::error::DecodeError),
+    /// They are an entry of a log format that this version does not know.
+    #[error("has log format {found}, and this version of Annals knows {known}; use a newer one")]
+    UnknownFormat {
+        /// Its first byte.
+        found: u8,
+        /// The format that is known.
+        known: u8,
+    },
+    /// There are more of them than an entry may have.
+    #[error("has {bytes} bytes, more than the {max} of the longest entry")]
+    TooLong {
+        /// How many.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// There are bytes left over.
     #[error("{0} bytes follow its end")]
     Trailing(usize),
@@ -47,7 +63,24 @@ pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
 /// Reads a value that takes up all of `bytes` and encodes to nothing else.
 pub(crate) fn decode_canonical<T: Encode + Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let value: T = decode(bytes)?;
-    let mut again = Vec::with_capacity(bytes.len());
-    encode(&value, &mut again).map_err(|_| DecodeError::NotCanonical)?;
-    if again == bytes { Ok(value) } else { Err(DecodeError::NotCanonical) }
+    let mut rest = Expected(bytes);
+    match bincode::encode_into_writer(&value, &mut rest, CONFIG) {
+        Ok(()) if rest.0.is_empty() => Ok(value),
+        _ => Err(DecodeError::NotCanonical),
+    }
+}
+
+/// Takes what is written if it is what is expected next.
+struct Expected<'a>(&'a [u8]);
+
+impl bincode::enc::write::Writer for &mut Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        match self.0.strip_prefix(bytes) {
+            Some(rest) => {
+                self.0 = rest;
+                Ok(())
+            }
+            None => Err(bincode::error::EncodeError::Other("another encoding")),
+        }
+    }
 }

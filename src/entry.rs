@@ -4,6 +4,7 @@ use bincode::{Decode, Encode};
 
 use crate::encoding::{self, DecodeError, EncodeError};
 use crate::event::{Digest, EventId, Seq, SessionId, Timestamp};
+use crate::limits::ENTRY_BYTES_MAX;
 
 /// Version of the log format that is written. It never decreases along a log, and alone selects
 /// the algorithms.
@@ -51,21 +52,35 @@ impl Entry {
     /// Reads an entry that is all of `bytes`.
     ///
     /// # Errors
-    /// If the bytes are not one whole entry.
+    /// If the bytes are not one whole entry of [`FORMAT`].
     pub fn decode(bytes: &[u8]) -> Result<Entry, DecodeError> {
+        check_form(bytes)?;
         encoding::decode(bytes)
     }
 
     /// Reads an entry that is all of `bytes` and has no other encoding.
     ///
     /// # Errors
-    /// If the bytes are not one whole entry, or not its own encoding.
+    /// If the bytes are not one whole entry of [`FORMAT`], or not its own encoding.
     pub fn decode_canonical(bytes: &[u8]) -> Result<Entry, DecodeError> {
+        check_form(bytes)?;
         encoding::decode_canonical(bytes)
     }
 
     /// Its place as a [`Seq`].
     pub fn seq(&self) -> Seq {
         Seq::new(self.seq)
+    }
+}
+
+/// The first byte is the format in every format, and says what the other bytes mean: an entry of a
+/// newer one must not be read as if it were of this one.
+fn check_form(bytes: &[u8]) -> Result<(), DecodeError> {
+    match bytes.first() {
+        Some(&found) if found != FORMAT => Err(DecodeError::UnknownFormat { found, known: FORMAT }),
+        _ if bytes.len() > ENTRY_BYTES_MAX => {
+            Err(DecodeError::TooLong { bytes: bytes.len(), max: ENTRY_BYTES_MAX })
+        }
+        _ => Ok(()),
     }
 }

@@ -1,22 +1,63 @@
-//! Annals
+//! Annals is an embedded, append-only audit log for reasoning pipelines: one SQLite file that holds a
+//! hash-chained log of immutable events, and the SQL tables read from it.
+//!
+//! ```text
+//! caller's thread          writer's thread              projections' thread     readers
+//! Draft ─ prepare ─▶ bounded ─▶ seal ─▶ append ─▶ ack ─▶ wake ─▶ read log ─▶ fold ─▶ read tables ─▶ query,
+//!  typed   encode,    channel    seq,     one transaction         from cursor   pure    + cursor       verify,
+//!  event   salt,                 chain    a batch                                                      replay …
+//!          digest
+//! ```
+//!
+//! Open a log with [`AuditLog`], append [`Draft`]s of the events in this crate, and wait for the
+//! [`Receipt`] of what must not be lost; or let [`AuditLog::session`] make them for a pipeline that
+//! you instrument by hand. `docs/architecture.md` says how it works and what must stay true;
+//! `docs/format.md` specifies the file.
+
 mod audit;
 pub mod chain;
+mod copy;
+#[cfg(feature = "cli")]
+pub mod demo;
 mod encoding;
+#[cfg(test)]
+mod encoding_tests;
 pub mod entry;
 mod event;
+mod export;
+#[cfg(test)]
+mod golden_tests;
 pub mod import;
 pub mod limits;
 mod log;
 mod prepare;
 mod progress;
 mod projection;
+pub mod query;
+mod reader;
+pub mod replay;
+mod session;
 pub mod verify;
 mod writer;
 
 pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections};
+pub use copy::CopyError;
 pub use encoding::{DecodeError, EncodeError};
 pub use event::*;
+pub use export::{Export, ExportError, Exported, LeftOut};
 pub use log::{Durability, Head, OpenError, ReadError};
 pub use prepare::PrepareError;
 pub use progress::CatchUpError;
+pub use query::{
+    Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info, Metric,
+    Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink, SearchFilter, SearchOrder,
+    SessionFilter, SessionPage, SessionRecord, SessionSummary, SqlError, SqlValue, StoppedProjection,
+};
+pub use reader::Reader;
+pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
 pub use writer::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

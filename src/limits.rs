@@ -1,5 +1,7 @@
 //! Every bound in one place, with the reason it is enough and how it relates to the others.
 
+use std::time::Duration;
+
 /// Longest leaf, in bytes: what an entry bundle of a C2SP tile log can carry (a `u16` length).
 pub const LEAF_BYTES_MAX: usize = u16::MAX as usize;
 
@@ -39,12 +41,21 @@ pub const DECODE_BYTES_MAX: usize = 256 << 20;
 /// functions at 1,000), so deeper JSON would be recorded but not read.
 pub const JSON_DEPTH_MAX: usize = 128;
 
+/// Deepest nesting of the JSON form of an event: free-form JSON is at most an attribute of one of
+/// several options, so that three levels are the event's own.
+pub const JSON_EVENT_DEPTH_MAX: usize = JSON_DEPTH_MAX + 3;
+
 /// First characters of a text that stand in where the producer gave no summary.
 pub const SUMMARY_CHARS: usize = 200;
 
 /// Events waiting between the callers and the writer, unless the builder says otherwise: about a
 /// tenth of a second of a writer at full speed, and some megabytes of ordinary events.
 pub const QUEUE_EVENTS_DEFAULT: usize = 16_384;
+
+/// How long a handle that is dropped without an end waits for room in the queue. A writer at work
+/// empties a full queue several times over in it; one that is stuck must not hold a destructor for
+/// good.
+pub const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Events committed in one transaction, unless the builder says otherwise.
 pub const BATCH_EVENTS_DEFAULT: usize = 2_048;
@@ -61,6 +72,10 @@ pub const FOLD_BYTES_MAX: usize = 4 << 20;
 
 /// Size of the write-ahead log at which the writer checkpoints even under load, in bytes.
 pub const WAL_BYTES_CHECKPOINT: u64 = 64 << 20;
+
+/// Size of the write-ahead log at which a checkpoint waits for readers, in bytes: beyond it they would
+/// keep it growing for as long as they overlap.
+pub const WAL_BYTES_RESTART: u64 = 4 * WAL_BYTES_CHECKPOINT;
 
 /// Size to which SQLite cuts the write-ahead log after a checkpoint, in bytes.
 pub const WAL_BYTES_KEEP: u64 = 16 << 20;

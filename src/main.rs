@@ -1,1 +1,18 @@
-fn main() {}
+//! The program `annals`: an audit log for reasoning pipelines, in one SQLite file.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // 0: done. 1: something is wrong with what was looked at. 2: it could not be done.
+    match cli::run() {
+        Ok(cli::Verdict::Done) => ExitCode::SUCCESS,
+        Ok(cli::Verdict::FoundWrong) => ExitCode::from(1),
+        Err(error) if cli::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli::say_error(&error);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -63,6 +63,7 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, PrepareError> {
     let event_id = *draft.id.get_or_insert_with(EventId::generate);
     draft.fill_ids(event_id);
+    draft.drop_nulls();
     draft.check()?;
     let mut salt = [0; SALT_BYTES];
     getrandom::fill(&mut salt).map_err(|error| PrepareError::Random(error.to_string()))?;

@@ -104,10 +104,6 @@ impl Progress {
         self.change(|state| state.refused += events);
     }
 
-    pub(crate) fn places(&self) -> BTreeMap<&'static str, Place> {
-        self.state().projections.clone()
-    }
-
     pub(crate) fn set_place(&self, projection: &'static str, place: Place) {
         self.change(|state| {
             state.projections.insert(projection, place);

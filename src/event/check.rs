@@ -52,6 +52,9 @@ pub enum Problem {
     /// It is not JSON, or nested too deep.
     #[error("cannot be used: {0}")]
     Json(#[from] JsonTextError),
+    /// It is an attribute with the name of a field beside it.
+    #[error("is a field of its own, and cannot be an attribute")]
+    OwnField,
     /// Two fields say the same thing.
     #[error("excludes `{0}`: give one of them")]
     Excludes(&'static str),
@@ -195,6 +198,12 @@ impl Event {
                     let field = format!("options_considered[{place}]");
                     check.finite(&format!("{field}.score"), option.score)?;
                     check.attributes(&field, &option.attributes)?;
+                    // They stand beside its fields in the JSON form.
+                    if let Some(name) =
+                        ["option", "score"].iter().find(|name| option.attributes.contains_key(**name))
+                    {
+                        return Err(check.problem(format!("{field}.{name}"), Problem::OwnField));
+                    }
                 }
                 check.items("chosen_options", e.chosen_options.len())?;
                 if e.chosen_option.is_some() && !e.chosen_options.is_empty() {

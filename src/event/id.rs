@@ -1,10 +1,11 @@
 //! The numbers and ids that are written to disk, each a type of its own.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
 use bincode::{Decode, Encode};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::limits::{ID_BYTES_MAX, SESSION_ID_BYTES_MAX};
@@ -87,7 +88,16 @@ impl Timestamp {
     /// SQLite's own form, as in the read tables: `2026-11-20 12:00:00.000000`.
     pub fn to_sql(self) -> String {
         match self.utc() {
-            Some(time) => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string(),
+            Some(time) => format!(
+                "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:06}",
+                time.year(),
+                time.month(),
+                time.day(),
+                time.hour(),
+                time.minute(),
+                time.second(),
+                time.timestamp_subsec_micros(),
+            ),
             None => format!("{} us", self.0),
         }
     }
@@ -275,6 +285,13 @@ pub enum IdError {
     /// It has a control character, which would garble terminals and logs.
     #[error("an id must not have control characters, this one has U+{0:04X}")]
     Control(u32),
+}
+
+/// An id is an id: what takes a text for one takes it as well.
+impl From<Infallible> for IdError {
+    fn from(never: Infallible) -> IdError {
+        match never {}
+    }
 }
 
 fn check_id(id: &str, max: usize) -> Result<(), IdError> {

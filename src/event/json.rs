@@ -16,6 +16,7 @@ use super::payload::{
     NoteLogged, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded, StepStarted,
 };
 use super::{Content, Draft, Event, Kind, Recorded};
+use crate::limits::JSON_EVENT_DEPTH_MAX;
 
 /// An event in JSON that cannot be recorded.
 #[derive(Debug, thiserror::Error)]
@@ -100,8 +101,8 @@ impl<'a> Fields<'a> {
             serde_json::from_str(text).map_err(|error| JsonEventError::Syntax(error.to_string()))?;
         let mut names: Vec<_> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
-        match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(JsonEventError::Duplicate(pair[0].to_owned())),
+        match names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next) {
+            Some((name, _)) => Err(JsonEventError::Duplicate((*name).to_owned())),
             None => Ok(fields),
         }
     }
@@ -126,8 +127,8 @@ impl<'a> Fields<'a> {
 /// An error of `serde_json` without the position, which would be one within the field.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
+    match text.rsplit_once(" at line ") {
+        Some((reason, _)) => reason.to_owned(),
         None => text,
     }
 }
@@ -147,7 +148,7 @@ fn reason(error: &serde_json::Error) -> String {
 /// # Ok::<(), annals::JsonEventError>(())
 /// ```
 pub fn parse_draft(text: &str) -> Result<Draft, JsonEventError> {
-    check_depth(text)?;
+    check_depth(text, JSON_EVENT_DEPTH_MAX)?;
     let mut fields = Fields::parse(text)?;
     let name: String = fields
         .take_as("type")?

@@ -1,5 +1,6 @@
 //! Free-form JSON, kept as the text that was sent.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,8 @@ use serde_json::value::RawValue;
 use crate::limits::JSON_DEPTH_MAX;
 
 /// A JSON value as the text that was sent: never parsed and printed again, so numbers, order and
-/// spelling come back as they were.
+/// spelling come back as they were. Only line breaks between its parts become spaces, so that the
+/// JSON form of an event is always one line.
 ///
 /// ```
 /// use annals::Json;
@@ -48,13 +50,18 @@ impl Json {
     /// If the value has no JSON form (a map with keys that are not text), or nests too deep.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Json, JsonTextError> {
         let text = serde_json::to_string(value).map_err(|error| JsonTextError::Syntax(error.to_string()))?;
-        check_depth(&text)?;
-        Ok(Json(text))
+        check_depth(&text, JSON_DEPTH_MAX)?;
+        Ok(Json(one_line(&text).into_owned()))
     }
 
     /// The JSON string with this content.
     pub fn text(content: &str) -> Json {
         Json(serde_json::Value::String(content.to_owned()).to_string())
+    }
+
+    /// Whether it is `null`, which says no more than a field that is absent.
+    pub fn is_null(&self) -> bool {
+        self.0 == "null"
     }
 
     /// Its text.
@@ -65,16 +72,21 @@ impl Json {
     /// Whether the text is JSON of a depth that readers can follow; what was read from a file may
     /// not be.
     pub(crate) fn check(&self) -> Result<(), JsonTextError> {
-        check_depth(&self.0)?;
+        check_depth(&self.0, JSON_DEPTH_MAX)?;
         serde_json::from_str::<&RawValue>(&self.0)
             .map(|_| ())
             .map_err(|error| JsonTextError::Syntax(error.to_string()))
     }
 }
 
-/// Refuses text that nests lists and objects deeper than [`JSON_DEPTH_MAX`]. It looks at brackets
-/// outside strings alone, so it is safe to run on anything before a parser is.
-pub(crate) fn check_depth(text: &str) -> Result<(), JsonTextError> {
+/// JSON text without line breaks. They stand between its parts alone: JSON has none in strings.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ").into() } else { text.into() }
+}
+
+/// Refuses text that nests lists and objects deeper than `max`. It looks at brackets outside
+/// strings alone, so it is safe to run on anything before a parser is.
+pub(crate) fn check_depth(text: &str, max: usize) -> Result<(), JsonTextError> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
         if in_string {
@@ -90,8 +102,8 @@ pub(crate) fn check_depth(text: &str) -> Result<(), JsonTextError> {
             b'"' => in_string = true,
             b'[' | b'{' => {
                 depth += 1;
-                if depth > JSON_DEPTH_MAX {
-                    return Err(JsonTextError::TooDeep { max: JSON_DEPTH_MAX });
+                if depth > max {
+                    return Err(JsonTextError::TooDeep { max });
                 }
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
@@ -111,7 +123,7 @@ impl FromStr for Json {
     type Err = JsonTextError;
 
     fn from_str(text: &str) -> Result<Json, JsonTextError> {
-        let json = Json(text.trim().to_owned());
+        let json = Json(one_line(text.trim()).into_owned());
         json.check()?;
         Ok(json)
     }
@@ -119,7 +131,9 @@ impl FromStr for Json {
 
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        // What a foreign program wrote into a log may have line breaks: exports have one event a line.
+        let text = one_line(&self.0);
+        let raw: &RawValue = serde_json::from_str(&text).map_err(serde::ser::Error::custom)?;
         raw.serialize(serializer)
     }
 }
@@ -127,8 +141,8 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        check_depth(raw.get()).map_err(de::Error::custom)?;
-        Ok(Json(String::from(Box::<str>::from(raw))))
+        check_depth(raw.get(), JSON_DEPTH_MAX).map_err(de::Error::custom)?;
+        Ok(Json(one_line(raw.get()).into_owned()))
     }
 }
 
@@ -141,6 +155,15 @@ mod tests {
         for text in [r#"{"b":1,"a":1.10}"#, "1e400", "[1 , 2]", "\"\\u0041\"", "null"] {
             assert_eq!(text.parse::<Json>().map(|json| json.to_string()), Ok(text.to_owned()));
         }
+    }
+
+    #[test]
+    fn has_no_line_breaks() {
+        let text = "{\n  \"a\": [1,\r\n 2],\n  \"b\": \"x\\ny\"\n}";
+        let json: Json = text.parse().unwrap();
+        assert_eq!(json.as_str(), r#"{   "a": [1,   2],   "b": "x\ny" }"#);
+        assert_eq!(serde_json::from_str::<Json>(text).unwrap(), json);
+        assert_eq!(serde_json::to_string(&Json(text.to_owned())).unwrap(), json.as_str());
     }
 
     #[test]

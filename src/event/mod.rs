@@ -11,6 +11,8 @@ mod payload;
 
 pub use check::{InvalidField, Problem};
 pub use id::{DecisionId, Digest, EventId, FindingId, IdError, ReviewId, Seq, SessionId, StepId, Timestamp};
+#[cfg(test)]
+pub(crate) use json::write_event;
 pub use json::{JsonEventError, parse_draft};
 pub use json_text::{Attributes, Json, JsonTextError};
 pub use payload::{
@@ -20,8 +22,6 @@ pub use payload::{
     SessionEnd, SessionEnded, SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded,
     StepKind, StepStarted, SubjectKind, Verdict,
 };
-
-pub(crate) use json::write_event;
 
 use crate::encoding::{self, DecodeError};
 
@@ -54,6 +54,8 @@ macro_rules! kinds {
         }
 
         /// What an event says: one variant for each [`Kind`].
+        // Events are made one at a time and moved once; a box would cost every one of them.
+        #[allow(clippy::large_enum_variant)]
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum Event {
@@ -195,6 +197,8 @@ impl Strictness {
 }
 
 /// What the payload of a recorded event is.
+// As with events: nearly all of them are of the large kind.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Content {
@@ -272,12 +276,42 @@ impl Draft {
         self
     }
 
+    /// Size of what it says as encoded, in bytes: what a log's limit is held against.
+    ///
+    /// # Errors
+    /// If it has no encoding.
+    pub fn payload_bytes(&self) -> Result<usize, encoding::EncodeError> {
+        let mut bytes = Vec::new();
+        self.event.encode(&mut bytes)?;
+        Ok(bytes.len())
+    }
+
     /// Makes the ids that the producer left to Annals: the event's own id serves.
     pub(crate) fn fill_ids(&mut self, event_id: EventId) {
         match &mut self.event {
             Event::DecisionMade(made) if made.decision.is_absent() => made.decision = event_id.into(),
             Event::FindingRaised(raised) if raised.finding.is_absent() => raised.finding = event_id.into(),
             Event::ReviewRecorded(review) if review.review.is_absent() => review.review = event_id.into(),
+            _ => {}
+        }
+    }
+
+    /// Takes free-form fields that are `null` for absent, as the JSON form does: else an event that
+    /// was exported and read again would not be the one that was recorded.
+    pub(crate) fn drop_nulls(&mut self) {
+        fn drop_null(field: &mut Option<Json>) {
+            if field.as_ref().is_some_and(Json::is_null) {
+                *field = None;
+            }
+        }
+        match &mut self.event {
+            Event::FindingRaised(raised) => drop_null(&mut raised.evidence),
+            Event::NoteLogged(note) => drop_null(&mut note.data),
+            Event::Custom(custom) => drop_null(&mut custom.data),
+            Event::ActionRecorded(ActionRecorded { changes: Some(changes), .. }) => {
+                drop_null(&mut changes.before);
+                drop_null(&mut changes.after);
+            }
             _ => {}
         }
     }
@@ -310,6 +344,18 @@ impl Recorded {
         kind_name(self.kind)
     }
 
+    /// The JSON form that [`parse_draft`] reads: what the producer sent, without what the log added.
+    /// None where there is nothing to send again: the payload is gone, or of a kind that this
+    /// version does not know.
+    pub fn to_draft_json(&self) -> Option<String> {
+        match &self.content {
+            Content::Event(event) => {
+                json::write_event(self.event_id, self.session.as_ref(), self.occurred_at, event).ok()
+            }
+            Content::Redacted | Content::Raw(_) => None,
+        }
+    }
+
     /// The JSON form: what `record` reads, with `seq` and `recorded_at`.
     pub fn to_json(&self) -> String {
         json::write_recorded(self)
@@ -321,5 +367,55 @@ pub fn kind_name(code: u16) -> String {
     match Kind::from_code(code) {
         Some(kind) => kind.name().to_owned(),
         None => format!("kind-{code}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Json {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn null_in_a_free_form_field_is_absent() {
+        let changes = Changes { before: Some(json("null")), after: Some(json("[null]")) };
+        let action = ActionRecorded {
+            actor: Actor { id: "a".into(), kind: None },
+            action: "x".into(),
+            ..Default::default()
+        };
+        let mut draft = Draft::new(ActionRecorded { changes: Some(changes), ..action });
+        draft.drop_nulls();
+        let written = write_event(EventId::generate(), None, None, &draft.event).unwrap();
+        assert_eq!(parse_draft(&written).unwrap().event, draft.event);
+        assert!(written.contains(r#""changes":{"after":[null]}"#), "{written}");
+    }
+
+    #[test]
+    fn an_attribute_of_an_option_cannot_have_the_name_of_its_field() {
+        let mut option = ConsideredOption::scored("left", 0.5);
+        option.attributes.insert("score".to_owned(), json("1"));
+        let made = DecisionMade { options_considered: vec![option], ..Default::default() };
+        let draft = Draft::new(made).in_session("s".try_into().unwrap());
+        let error = draft.check().unwrap_err();
+        assert_eq!((error.field.as_str(), error.problem), ("options_considered[0].score", Problem::OwnField));
+    }
+
+    #[test]
+    fn json_of_the_greatest_depth_comes_back_from_every_place_it_may_stand_in() {
+        let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        let deepest = json(&deep(crate::limits::JSON_DEPTH_MAX));
+        let mut option = ConsideredOption::from("left");
+        option.attributes.insert("why".to_owned(), deepest.clone());
+        let attributes = Attributes::from([("why".to_owned(), deepest)]);
+        let made = DecisionMade { options_considered: vec![option], attributes, ..Default::default() };
+        let draft = Draft::new(made).in_session("s".try_into().unwrap());
+        assert_eq!(draft.check(), Ok(()));
+        let written = write_event(EventId::generate(), draft.session.as_ref(), None, &draft.event).unwrap();
+        assert_eq!(parse_draft(&written).unwrap().event, draft.event);
+        let deeper = deep(crate::limits::JSON_DEPTH_MAX + 1);
+        assert!(parse_draft(&format!(r#"{{"type":"custom","name":"n","data":{deeper}}}"#)).is_err());
     }
 }

@@ -338,6 +338,13 @@ impl From<String> for ConsideredOption {
     }
 }
 
+/// An option and its score.
+impl<T: Into<String>> From<(T, f64)> for ConsideredOption {
+    fn from((option, score): (T, f64)) -> ConsideredOption {
+        ConsideredOption::scored(option, score)
+    }
+}
+
 /// `{"option": …, "score": …, other fields}`.
 impl Serialize for ConsideredOption {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -32,6 +32,7 @@ pub(crate) fn create(path: &Path, origin: Option<&str>, now: Timestamp) -> Resul
     if let Some(origin) = origin.filter(|origin| !is_origin(origin)) {
         return Err(OpenError::Origin { origin: origin.to_owned() });
     }
+    refuse_left_wal(path)?;
     let folder = folder_of(path);
     fs::DirBuilder::new()
         .recursive(true)
@@ -48,9 +49,25 @@ pub(crate) fn create(path: &Path, origin: Option<&str>, now: Timestamp) -> Resul
             _ => Ok(()),
         });
     let removed = fs::remove_file(&temporary);
+    // SQLite leaves these only where something failed.
+    for ending in ["-journal", "-wal", "-shm"] {
+        let _ = fs::remove_file(side_file(&temporary, ending));
+    }
     made?;
     removed.map_err(|error| OpenError::io(&temporary, "cannot be removed", error))?;
     sync_folder(&folder)
+}
+
+/// A write-ahead log without its log: SQLite would apply it to whatever is made beside it.
+fn refuse_left_wal(path: &Path) -> Result<(), OpenError> {
+    let wal = side_file(path, "-wal");
+    let exists =
+        |path: &Path| path.try_exists().map_err(|error| OpenError::io(path, "cannot be looked at", error));
+    // In this order: who makes the log now makes it first.
+    if exists(&wal)? && !exists(path)? {
+        return Err(OpenError::LeftWal { wal });
+    }
+    Ok(())
 }
 
 /// The folder that a path is in.

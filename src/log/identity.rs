@@ -4,6 +4,8 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::Path;
 
+use super::open::{OpenError, side_file};
+
 /// Device and inode: two paths with equal ones are one file, and a path that gets others names
 /// another file now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +20,42 @@ impl FileIdentity {
         FileIdentity { device: metadata.dev(), inode: metadata.ino() }
     }
 
+    /// Makes sure that it is the file at the path.
+    pub(crate) fn require_at(self, path: &Path) -> Result<(), OpenError> {
+        match FileIdentity::at(path) {
+            Ok(found) if found == self => Ok(()),
+            Ok(_) => Err(OpenError::Replaced { path: path.to_owned() }),
+            Err(error) => Err(OpenError::io(path, "is no longer where it was", error)),
+        }
+    }
+
     /// Of the file that is at the path now.
     pub(crate) fn at(path: &Path) -> io::Result<FileIdentity> {
         Ok(FileIdentity::of(&fs::metadata(path)?))
+    }
+}
+
+/// The files that an open connection writes to. As long as it is open SQLite puts no others in their
+/// place: what is found there then was put there by somebody else, and what is committed is in
+/// neither.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogFiles {
+    pub(crate) database: FileIdentity,
+    write_ahead: FileIdentity,
+}
+
+impl LogFiles {
+    /// Those of a database that a connection just opened.
+    pub(crate) fn of(database: FileIdentity, path: &Path) -> Result<LogFiles, OpenError> {
+        let wal = side_file(path, "-wal");
+        let write_ahead = FileIdentity::at(&wal)
+            .map_err(|error| OpenError::io(&wal, "the write-ahead log cannot be looked at", error))?;
+        Ok(LogFiles { database, write_ahead })
+    }
+
+    /// Makes sure that they are the files at the path.
+    pub(crate) fn require_at(self, path: &Path) -> Result<(), OpenError> {
+        self.database.require_at(path)?;
+        self.write_ahead.require_at(&side_file(path, "-wal"))
     }
 }

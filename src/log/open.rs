@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
-use super::identity::FileIdentity;
+use super::identity::{FileIdentity, LogFiles};
 use super::schema;
 use crate::limits::WAL_BYTES_KEEP;
 
 /// The first SQLite that cannot corrupt a WAL which two connections write to.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// How long SQLite itself waits for others before it says that the file is busy.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How durable an acknowledged event is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +100,32 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// The log was taken away, and its write-ahead log was not.
+    #[error("{}: belongs to a log that is no longer there, and may hold its last events; move it to where that log is now, or delete it", wal.display())]
+    LeftWal {
+        /// The write-ahead log.
+        wal: PathBuf,
+    },
+    /// It is not the file that was opened.
+    #[error("{}: another file took its place; close the log, put the right file there, and open it again", path.display())]
+    Replaced {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It may be read, and not written.
+    #[error("{}: may only be read; append as a user who may write it, or change its permissions", path.display())]
+    ReadOnly {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file system has no memory that processes can share.
+    #[error("{}: cannot have a write-ahead log (its journal mode stays `{journal_mode}`); keep it on a local file system", path.display())]
+    NoWal {
+        /// The path.
+        path: PathBuf,
+        /// What SQLite says.
+        journal_mode: String,
+    },
     /// The origin cannot be the first line of a checkpoint.
     #[error(
         "the origin `{origin}` cannot be used: it has 1 to 255 bytes, no space, no `+`, no control characters"
@@ -149,6 +178,10 @@ impl OpenError {
 }
 
 /// Refuses what is certainly no log before SQLite sees it, so that the message can say why.
+///
+/// It opens nothing: SQLite's locks are those of the process, and closing any descriptor of the file
+/// gives up the locks of every connection that the process has. Another process would then take the
+/// write-ahead log away under them.
 fn inspect(path: &Path) -> Result<FileIdentity, OpenError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -163,8 +196,32 @@ fn inspect(path: &Path) -> Result<FileIdentity, OpenError> {
     if metadata.len() == 0 {
         return Err(OpenError::Empty { path: path.to_owned() });
     }
-    fs::File::open(path).map_err(|error| OpenError::io(path, "cannot be opened", error))?;
     Ok(FileIdentity::of(&metadata))
+}
+
+/// Opens a connection. Where SQLite only says that it cannot, the system says why.
+fn connect(path: &Path, uri: &str, flags: OpenFlags) -> Result<Connection, OpenError> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri, flags).map_err(|source| match fs::File::open(path) {
+        Err(error) => OpenError::io(path, "cannot be opened", error),
+        Ok(file) => {
+            // What was in the way is gone already. To close the file now would give up locks.
+            std::mem::forget(file);
+            OpenError::sqlite(path, "cannot be opened", source)
+        }
+    })
+}
+
+/// Refuses a file that is not a log, or a newer one, by what stands in the file itself. SQLite would
+/// recover a write-ahead log or roll back a journal that lies beside it as soon as it reads it in
+/// earnest, and other programs' files are not ours to change.
+fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
+    let connection = connect(path, &uri(path, "?immutable=1"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    match check_version(&connection, path) {
+        // A log of which pages are still in the write-ahead log can look damaged.
+        Ok(_) | Err(OpenError::Sqlite { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Asserts that the SQLite library is one that keeps a WAL whole.
@@ -207,20 +264,22 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i32, OpenError>
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     require_sqlite()?;
     inspect(path)?;
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let connection = match try_reader(&uri(path, ""), flags) {
+    let sqlite = |source| OpenError::sqlite(path, "cannot be opened for reading", source);
+    refuse_foreign(path)?;
+    let connection = connect(path, &uri(path, ""), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let connection = match begin_reading(&connection) {
+        Ok(()) => connection,
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
             let wal = side_file(path, "-wal");
             if fs::metadata(&wal).is_ok_and(|metadata| metadata.len() > 0) {
                 return Err(OpenError::WalInReadOnlyFolder { path: path.to_owned() });
             }
-            try_reader(&uri(path, "?immutable=1"), flags)
+            let connection = connect(path, &uri(path, "?immutable=1"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            begin_reading(&connection).map_err(sqlite)?;
+            connection
         }
-        result => result,
+        Err(error) => return Err(sqlite(error)),
     };
-    let connection =
-        connection.map_err(|error| OpenError::sqlite(path, "cannot be opened for reading", error))?;
     let found = check_version(&connection, path)?;
     let known = schema::version();
     if found < known {
@@ -229,21 +288,20 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-fn try_reader(uri: &str, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(uri, flags)?;
-    connection.busy_timeout(Duration::from_secs(10))?;
-    configure(&connection)?;
+fn begin_reading(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    configure(connection)?;
     connection.pragma_update(None, "query_only", true)?;
-    // The first look at the file: only now does SQLite open it, and the write-ahead log.
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    Ok(connection)
+    // The first look at the file: only now does SQLite open the write-ahead log.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }
 
 /// A path as a URI for SQLite, with every character that a URI or SQLite would take for something
 /// else escaped.
 fn uri(path: &Path, query: &str) -> String {
     use std::fmt::Write as _;
-    let mut uri = String::from("file:");
+    // What follows two slashes would be a host.
+    let mut uri = String::from(if path.is_absolute() { "file://" } else { "file:" });
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
@@ -266,19 +324,26 @@ pub(crate) fn side_file(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Opens a log for writing, and brings its schema up to date. It never makes one.
-pub(crate) fn open_writer(
-    path: &Path,
-    durability: Durability,
-) -> Result<(Connection, FileIdentity), OpenError> {
+pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connection, LogFiles), OpenError> {
     require_sqlite()?;
     let identity = inspect(path)?;
     let sqlite = |source| OpenError::sqlite(path, "cannot be opened for writing", source);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
-    connection.busy_timeout(Duration::from_secs(10)).map_err(sqlite)?;
-    let found = check_version(&connection, path)?;
+    refuse_foreign(path)?;
+    let mut connection = connect(path, &uri(path, ""), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if connection.is_readonly(MAIN_DB).map_err(sqlite)? {
+        return Err(OpenError::ReadOnly { path: path.to_owned() });
+    }
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
     configure(&connection).map_err(sqlite)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
+    let found = check_version(&connection, path)?;
+    if found == schema::version() {
+        require_own_tables(&connection, path)?;
+    }
+    let journal_mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(sqlite)?;
+    if journal_mode != "wal" {
+        return Err(OpenError::NoWal { path: path.to_owned(), journal_mode });
+    }
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(sqlite)?;
     // Text that was overwritten, moved or deleted before it is redacted must not be left in pages that
     // are free, where no redaction would find it.
@@ -298,16 +363,11 @@ pub(crate) fn open_writer(
         let found = check_version(&tx, path)?;
         schema::migrate(&tx, found).map_err(sqlite)?;
         tx.commit().map_err(sqlite)?;
+        require_own_tables(&connection, path)?;
     }
-    require_own_tables(&connection, path)?;
-    if FileIdentity::at(path).map_err(|error| OpenError::io(path, "cannot be looked at", error))? != identity
-    {
-        return Err(OpenError::Damaged {
-            path: path.to_owned(),
-            what: "another file took its place while it was opened".to_owned(),
-        });
-    }
-    Ok((connection, identity))
+    let files = LogFiles::of(identity, path)?;
+    files.require_at(path)?;
+    Ok((connection, files))
 }
 
 /// Refuses to write to a file whose tables or guard rails were altered or removed.

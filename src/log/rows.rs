@@ -78,9 +78,6 @@ pub(crate) struct StoredRow {
     pub(crate) hash: Vec<u8>,
 }
 
-/// The columns of a [`StoredRow`], in its order.
-pub(crate) const COLUMNS: &str = "seq, event_id, entry, payload, hash";
-
 impl StoredRow {
     pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
         Ok(StoredRow {

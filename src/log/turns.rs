@@ -98,11 +98,21 @@ impl Turns {
         drop(queue);
         // From here on the turn is given back when it is dropped, also on an error below.
         let turn = Turn { turns: self };
-        self.next.lock()?;
-        let taken = self.turn.lock();
+        lock(&self.next)?;
+        let taken = lock(&self.turn);
         self.next.unlock()?;
         taken?;
         Ok(turn)
+    }
+}
+
+/// Locks a file. A signal that arrives while it waits is no reason to give up.
+fn lock(file: &File) -> io::Result<()> {
+    loop {
+        match file.lock() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The projections' thread: reads what is committed, folds it, and commits rows and cursor together.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use super::apply::{Applier, ApplyError};
 use super::tables::{self, Cursor, PROJECTIONS, Projection, Stage, StoppedAt};
 use crate::event::Seq;
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
+use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
 use crate::log::rows::{self, ReadRow};
 use crate::log::turns::{Turns, Who};
@@ -25,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// gives up.
 const ATTEMPTS_AT_CLOSE: u32 = 20;
 
+/// Beyond the end of any log.
+const EVERYTHING: Seq = Seq::new(u64::MAX);
+
 /// What the thread is told.
 pub(crate) enum Order {
     /// Catch up with the log and end.
@@ -33,9 +37,11 @@ pub(crate) enum Order {
 
 /// The projections' thread.
 pub(crate) struct Worker {
+    path: PathBuf,
     connection: Connection,
     progress: Arc<Progress>,
     turns: Arc<Turns>,
+    checkpoints: Checkpoints,
 }
 
 /// What one attempt at a projection came to.
@@ -68,7 +74,8 @@ impl Worker {
             stop_where_ahead(&tx).map_err(sqlite)?;
             tx.commit().map_err(sqlite)?;
         }
-        let worker = Worker { connection, progress, turns };
+        let worker =
+            Worker { path: path.to_owned(), connection, progress, turns, checkpoints: Checkpoints::new() };
         for projection in &PROJECTIONS {
             worker.publish(projection, None).map_err(sqlite)?;
         }
@@ -79,7 +86,7 @@ impl Worker {
     pub(crate) fn run(self, wake: &Receiver<()>, orders: &Receiver<Order>) {
         let guard = PanicGuard { progress: self.progress.clone() };
         loop {
-            match self.round() {
+            match self.round(EVERYTHING) {
                 Step::Worked => continue,
                 Step::Idle => {}
                 Step::Trouble => std::thread::sleep(LOOK_EVERY / 4),
@@ -93,9 +100,12 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        // What other processes append from now on is theirs to fold: waiting for the end of that, a log
+        // might never close.
+        let until = self.progress.committed();
         let mut attempts = 0;
         while attempts < ATTEMPTS_AT_CLOSE {
-            match self.round() {
+            match self.round(until) {
                 Step::Idle => break,
                 Step::Worked => attempts = 0,
                 Step::Trouble => {
@@ -108,13 +118,13 @@ impl Worker {
         self.progress.set_worker_gone(Arc::from("it was closed"));
     }
 
-    /// One bounded transaction for each projection.
-    fn round(&self) -> Step {
+    /// One bounded transaction for each projection that does not hold the events up to `until`.
+    fn round(&self, until: Seq) -> Step {
         let mut read = None;
         let mut result = Step::Idle;
         for projection in &PROJECTIONS {
             for stage in [Stage::Live, Stage::Building] {
-                match self.step(projection, stage, &mut read) {
+                match self.step(projection, stage, until, &mut read) {
                     Ok(Step::Worked) if !matches!(result, Step::Trouble) => result = Step::Worked,
                     Ok(Step::Trouble) => result = Step::Trouble,
                     Ok(_) => {}
@@ -131,7 +141,13 @@ impl Worker {
 
     /// Takes a projection's tables of one stage forward. An error is one that does not depend on
     /// the event: it is tried again.
-    fn step(&self, projection: &'static Projection, stage: Stage, read: &mut Read) -> rusqlite::Result<Step> {
+    fn step(
+        &self,
+        projection: &'static Projection,
+        stage: Stage,
+        until: Seq,
+        read: &mut Read,
+    ) -> rusqlite::Result<Step> {
         let Some(cursor) = tables::cursor(&self.connection, projection.name, stage)? else {
             return Ok(Step::Idle);
         };
@@ -152,7 +168,7 @@ impl Worker {
             tx.commit()?;
             return Ok(Step::Worked);
         }
-        if cursor.position == head && stage == Stage::Live {
+        if cursor.position >= head.min(until) && stage == Stage::Live {
             return Ok(Step::Idle);
         }
         let events = match read {
@@ -176,6 +192,8 @@ impl Worker {
         };
         match self.fold(projection, stage, &cursor, &events) {
             Ok(Folded::Committed) => {
+                // The writer may have nothing to do while a rebuild writes.
+                self.checkpoints.if_large(&self.connection, &self.path, &self.turns, Who::Projection);
                 self.publish(projection, None)?;
                 Ok(Step::Worked)
             }

@@ -3,9 +3,9 @@
 //! first bad row.
 
 use crate::chain;
-use crate::entry::{Entry, FORMAT};
+use crate::encoding::DecodeError;
+use crate::entry::Entry;
 use crate::event::{Content, Digest, Event, Kind, PayloadError, Strictness, is_reserved};
-use crate::limits::ENTRY_BYTES_MAX;
 use crate::log::rows::without_salt;
 
 use super::report::Check;
@@ -64,18 +64,12 @@ fn check_as(expected: i64, before: Before<'_>, row: RowRef<'_>) -> Result<GoodRo
             ),
         );
     }
-    // The format says what a well-formed entry is, so it comes first.
-    if let Some(format) = row.entry.first().filter(|format| **format != FORMAT) {
-        return fault(
-            Check::Format,
-            format!("format {format} is not known to this version of Annals, which knows {FORMAT}"),
-        );
-    }
-    if row.entry.len() > ENTRY_BYTES_MAX {
-        return fault(Check::Entry, format!("the entry has {} bytes, more than any has", row.entry.len()));
-    }
     let entry = match Entry::decode_canonical(row.entry) {
         Ok(entry) => entry,
+        // The format says what a well-formed entry is, so it is judged first.
+        Err(error @ DecodeError::UnknownFormat { .. }) => {
+            return fault(Check::Format, format!("the entry {error}"));
+        }
         Err(error) => return fault(Check::Entry, format!("the entry {error}")),
     };
     if i64::try_from(entry.seq) != Ok(row.seq) {
@@ -132,6 +126,5 @@ pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
 
 /// An entry that is well formed, whatever row it stands in.
 pub(super) fn well_formed(entry: &[u8]) -> Option<Entry> {
-    let may_be = entry.first() == Some(&FORMAT) && entry.len() <= ENTRY_BYTES_MAX;
-    may_be.then(|| Entry::decode_canonical(entry).ok()).flatten()
+    Entry::decode_canonical(entry).ok()
 }

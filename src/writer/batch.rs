@@ -26,7 +26,7 @@ pub(crate) fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>
 }
 
 /// Whether somebody else is at work on the file, and waiting helps.
-pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
+fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
@@ -124,6 +124,8 @@ impl<'c> Batch<'c> {
         match effect {
             Effect::None => Ok(()),
             Effect::Redact(seqs) => {
+                // Else the bytes stay in pages that are free.
+                self.tx.pragma_update(None, "secure_delete", "ON")?;
                 for &seq in seqs {
                     self.tx
                         .prepare_cached("INSERT OR IGNORE INTO redactions (seq) VALUES (?1)")?

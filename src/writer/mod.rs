@@ -5,6 +5,7 @@
 //! the file again and read its head.
 
 mod batch;
+mod lost;
 mod queue;
 mod receipt;
 
@@ -13,22 +14,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use rusqlite::{Connection, OptionalExtension};
-use tokio::sync::Notify;
+use crossbeam_channel::Sender;
+use rusqlite::Connection;
 
-pub(crate) use batch::{Clock, begin, is_busy};
-pub(crate) use queue::{Effect, Item, Message};
+pub(crate) use batch::{Clock, begin};
+pub(crate) use queue::{Effect, Item, Message, NotSent, Queue};
 pub use receipt::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
 
-use crate::event::{Digest, Event, EventId, EventsLost, Seq, Timestamp};
-use crate::limits::{SALT_BYTES, WAL_BYTES_CHECKPOINT};
-use crate::log::open::{self, Durability, OpenError, side_file};
+use crate::event::{Digest, EventId, Seq};
+use crate::log::checkpoint::Checkpoints;
+use crate::log::open::{self, Durability, OpenError};
 use crate::log::turns::{Turns, Who};
-use crate::log::{FileIdentity, rows};
-use crate::prepare::Parts;
+use crate::log::{FileIdentity, LogFiles, rows};
 use crate::progress::Progress;
 use batch::Batch;
+use lost::Losses;
 use receipt::Outcome;
 
 /// How long the writer lets the log rest before it moves the write-ahead log into the file.
@@ -52,8 +52,7 @@ pub(crate) struct Config {
 pub(crate) struct Shared {
     pub(crate) progress: Arc<Progress>,
     pub(crate) turns: Arc<Turns>,
-    /// Tells those who wait for room in the queue that there is some.
-    pub(crate) room: Arc<Notify>,
+    pub(crate) queue: Arc<Queue>,
     /// Wakes the projections.
     pub(crate) wake: Sender<()>,
 }
@@ -61,13 +60,28 @@ pub(crate) struct Shared {
 /// The file as the writer has it open.
 pub(crate) struct OpenLog {
     pub(crate) connection: Connection,
-    identity: FileIdentity,
+    files: LogFiles,
 }
 
 impl OpenLog {
     pub(crate) fn open(path: &Path, durability: Durability) -> Result<OpenLog, OpenError> {
-        let (connection, identity) = open::open_writer(path, durability)?;
-        Ok(OpenLog { connection, identity })
+        let (connection, files) = open::open_writer(path, durability)?;
+        Ok(OpenLog { connection, files })
+    }
+
+    /// Opens the file once more, which must still be the same. Another one in its place is not even
+    /// looked at: SQLite would read it together with the write-ahead log of this one.
+    pub(crate) fn open_again(
+        path: &Path,
+        durability: Durability,
+        database: FileIdentity,
+    ) -> Result<OpenLog, OpenError> {
+        database.require_at(path)?;
+        OpenLog::open(path, durability)
+    }
+
+    pub(crate) fn database(&self) -> FileIdentity {
+        self.files.database
     }
 }
 
@@ -75,15 +89,6 @@ impl OpenLog {
 enum Failure {
     NotWritten(Arc<str>),
     Ambiguous(Arc<str>),
-}
-
-/// Events that could not be written: what is recorded once writing works again.
-struct Lost {
-    count: u64,
-    since: Timestamp,
-    reason: Arc<str>,
-    /// Events of a commit that may have taken effect: they are looked for before they are counted.
-    unsure: Vec<EventId>,
 }
 
 /// Why nothing can be appended now.
@@ -95,38 +100,38 @@ struct Poison {
 pub(crate) struct Writer {
     config: Config,
     shared: Shared,
-    receiver: Receiver<Message>,
     log: Option<OpenLog>,
+    database: FileIdentity,
     log_id: EventId,
     /// The last event that this writer acknowledged: a log that is opened again must still have it.
-    acknowledged: Option<(Seq, Digest)>,
+    acknowledged: (Seq, Digest),
     poison: Option<Poison>,
-    lost: Option<Lost>,
+    losses: Losses,
+    /// Why something was refused that nobody has heard of by a flush.
+    unflushed: Option<Arc<str>>,
+    checkpoints: Checkpoints,
     checkpoint_due: bool,
 }
 
 impl Writer {
     /// Reads the head of an open log.
-    pub(crate) fn new(
-        log: OpenLog,
-        config: Config,
-        shared: Shared,
-        receiver: Receiver<Message>,
-    ) -> Result<Writer, OpenError> {
+    pub(crate) fn new(log: OpenLog, config: Config, shared: Shared) -> Result<Writer, OpenError> {
         let sqlite = |source| OpenError::sqlite(&config.path, "its events cannot be read", source);
         let log_id = rows::log_id(&log.connection).map_err(sqlite)?;
         let head = rows::head(&log.connection).map_err(sqlite)?;
         shared.progress.set_committed(head.seq);
         Ok(Writer {
+            database: log.database(),
             log: Some(log),
             log_id,
-            acknowledged: Some((head.seq, head.hash)),
+            acknowledged: (head.seq, head.hash),
             poison: None,
-            lost: None,
+            losses: Losses::default(),
+            unflushed: None,
+            checkpoints: Checkpoints::new(),
             checkpoint_due: true,
             config,
             shared,
-            receiver,
         })
     }
 
@@ -137,46 +142,44 @@ impl Writer {
 
     /// Works until it is told to close, and says what kept it from closing cleanly.
     pub(crate) fn run(mut self) -> Result<(), Arc<str>> {
-        let guard = PanicGuard { progress: self.shared.progress.clone() };
-        let mut closing = false;
-        while !closing {
-            let has_duties = self.checkpoint_due || self.lost.is_some();
-            let patience = if has_duties { IDLE_BEFORE_CHECKPOINT } else { Duration::MAX };
-            let first = match self.receiver.recv_timeout(patience) {
-                Ok(message) => message,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.rest();
-                    continue;
+        let _guard = EndGuard { progress: self.shared.progress.clone(), queue: self.shared.queue.clone() };
+        loop {
+            let has_duties = self.checkpoint_due || !self.losses.is_empty();
+            let patience = has_duties.then(|| Instant::now() + IDLE_BEFORE_CHECKPOINT);
+            match self.shared.queue.take(patience) {
+                None => self.rest(),
+                Some(first) => {
+                    if let End::Close = self.serve(first) {
+                        break;
+                    }
                 }
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            let (items, end) = self.gather(first);
-            self.commit(items);
-            match end {
-                End::Batch => {}
-                End::Flush(answer) => {
-                    let state = match self.shared.progress.poisoned() {
-                        None => Ok(self.shared.progress.committed()),
-                        Some(reason) => Err(reason),
-                    };
-                    // Who does not wait any longer does not want to know.
-                    let _ = answer.send(state);
-                }
-                End::Close => closing = true,
             }
         }
-        // Events may stand in the queue behind the word to close; what was taken is written.
-        while let Ok(first) = self.receiver.try_recv() {
-            let (items, _) = self.gather(first);
-            self.commit(items);
+        // What was sent before the word to close stands before it; what others were about to send
+        // then may stand behind it.
+        self.shared.queue.close();
+        while let Some(first) = self.shared.queue.try_take() {
+            self.serve(first);
         }
-        let result = self.finish();
-        drop(guard);
-        result
+        self.finish()
+    }
+
+    /// Commits what is waiting, and does as it is told.
+    fn serve(&mut self, first: Message) -> End {
+        let (items, mut end) = self.gather(first);
+        self.commit(items);
+        if let End::Flush(answer) = &mut end
+            && let Some(answer) = answer.take()
+        {
+            // Who does not wait any longer does not want to know.
+            let _ = answer.send(self.flush());
+        }
+        end
     }
 
     /// Takes what is waiting, up to the limits of a batch, and lingers for more if so configured.
     fn gather(&self, first: Message) -> (VecDeque<Item>, End) {
+        let queue = &self.shared.queue;
         let mut items = VecDeque::new();
         let (mut bytes, mut next) = (0, Some(first));
         let deadline = (!self.config.linger.is_zero()).then(|| Instant::now() + self.config.linger);
@@ -186,19 +189,21 @@ impl Writer {
                     bytes += item.prepared.cell.len();
                     items.push_back(*item);
                 }
-                Some(Message::Flush(answer)) => break End::Flush(answer),
+                Some(Message::Flush(answer)) => break End::Flush(Some(answer)),
                 Some(Message::Close) => break End::Close,
                 None => break End::Batch,
             }
             if items.len() >= self.config.batch_events || bytes >= self.config.batch_bytes {
                 break End::Batch;
             }
-            next = match deadline {
-                None => self.receiver.try_recv().ok(),
-                Some(deadline) => self.receiver.recv_deadline(deadline).ok(),
-            };
+            next = queue.try_take().or_else(|| {
+                let deadline = deadline?;
+                // Those who wait for room are among those who are waited for.
+                queue.tell_of_room();
+                queue.take(Some(deadline))
+            });
         };
-        self.shared.room.notify_waiters();
+        queue.tell_of_room();
         (items, end)
     }
 
@@ -217,8 +222,14 @@ impl Writer {
                 for (item, outcome) in items.into_iter().zip(outcomes) {
                     item.ack.send(outcome);
                 }
-                self.checkpoint_due = true;
-                self.checkpoint_if_large();
+                if let Some(log) = &self.log {
+                    self.checkpoints.if_large(
+                        &log.connection,
+                        &self.config.path,
+                        &self.shared.turns,
+                        Who::Writer,
+                    );
+                }
             }
             Err(failure) => {
                 let (Failure::NotWritten(reason) | Failure::Ambiguous(reason)) = &failure;
@@ -239,55 +250,55 @@ impl Writer {
             .map_err(|error| not_written(&format_args!("the lock file: {error}")))?;
         let mut batch =
             Batch::begin(&log.connection, self.config.clock.clone()).map_err(|error| not_written(&error))?;
-        self.require_same_file(log.identity).map_err(|reason| not_written(&reason))?;
-        if let Some(lost) = &self.lost {
-            append_lost(&mut batch, lost).map_err(|error| not_written(&error))?;
-        }
+        log.files.require_at(&self.config.path).map_err(|error| not_written(&error))?;
+        let record = self.losses.append(&mut batch).map_err(|error| not_written(&error))?;
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
             outcomes.push(batch.append(item).map_err(|error| not_written(&error))?);
         }
         let head = batch.head();
-        batch.commit().map_err(|error| ambiguous(&error))?;
-        // A file that took this one's place does not have what was committed to the old one.
-        self.require_same_file(log.identity).map_err(|reason| ambiguous(&reason))?;
-        self.lost = None;
-        self.acknowledged = Some((head.seq, head.hash));
-        self.shared.progress.set_committed(head.seq);
-        Ok(outcomes)
-    }
-
-    fn require_same_file(&self, identity: FileIdentity) -> Result<(), String> {
-        match FileIdentity::at(&self.config.path) {
-            Ok(found) if found == identity => Ok(()),
-            Ok(_) => Err(format!("{}: another file took its place", self.config.path.display())),
-            Err(error) => Err(format!("{}: {error}", self.config.path.display())),
+        // Files that took the place of these do not have what was committed to the old ones.
+        let committed = batch
+            .commit()
+            .map_err(|error| ambiguous(&error))
+            .and_then(|()| log.files.require_at(&self.config.path).map_err(|error| ambiguous(&error)));
+        if let Err(failure) = committed {
+            self.losses.perhaps_recorded(record);
+            return Err(failure);
         }
+        self.losses.recorded();
+        self.acknowledged = (head.seq, head.hash);
+        self.shared.progress.set_committed(head.seq);
+        self.checkpoint_due = true;
+        Ok(outcomes)
     }
 
     /// Answers what cannot be written, and counts it.
     fn refuse(&mut self, items: VecDeque<Item>, failure: &Failure) {
         let now = (self.config.clock)();
         let (Failure::NotWritten(reason) | Failure::Ambiguous(reason)) = failure;
-        let lost = self.lost.get_or_insert_with(|| Lost {
-            count: 0,
-            since: now,
-            reason: reason.clone(),
-            unsure: Vec::new(),
-        });
+        self.unflushed = Some(reason.clone());
         self.shared.progress.add_refused(items.len() as u64);
         for item in items {
             match failure {
                 Failure::NotWritten(reason) => {
-                    lost.count += 1;
+                    self.losses.add(now, reason);
                     item.ack.send(Err(AppendError::NotWritten { reason: reason.clone() }));
                 }
                 Failure::Ambiguous(reason) => {
-                    lost.unsure.push(item.prepared.event_id);
+                    self.losses.add_unsure(item.prepared.event_id, now, reason);
                     item.ack.send(Err(AppendError::Ambiguous { reason: reason.clone() }));
                 }
             }
         }
+    }
+
+    /// What a flush is answered: an error if anything was refused since the last one.
+    fn flush(&mut self) -> Result<Seq, AppendError> {
+        if let Some(reason) = self.unflushed.take().or_else(|| self.shared.progress.poisoned()) {
+            return Err(AppendError::NotWritten { reason });
+        }
+        Ok(self.shared.progress.committed())
     }
 
     fn set_poison(&mut self, reason: Arc<str>) {
@@ -318,19 +329,11 @@ impl Writer {
     }
 
     fn reopen(&self) -> Result<OpenLog, Arc<str>> {
-        let log = OpenLog::open(&self.config.path, self.config.durability)
+        let log = OpenLog::open_again(&self.config.path, self.config.durability, self.database)
             .map_err(|error| Arc::from(error.to_string()))?;
-        let read = || -> rusqlite::Result<(EventId, Option<Digest>)> {
-            let acknowledged = self.acknowledged.map(|(seq, _)| rows::link_at(&log.connection, seq));
-            Ok((rows::log_id(&log.connection)?, acknowledged.transpose()?.flatten()))
-        };
-        let (log_id, link) = read().map_err(|error| Arc::from(error.to_string()))?;
-        if log_id != self.log_id {
-            return Err(format!("{}: is another log now", self.config.path.display()).into());
-        }
-        if let Some((seq, acknowledged)) = self.acknowledged
-            && link != Some(acknowledged)
-        {
+        let (seq, acknowledged) = self.acknowledged;
+        let link = rows::link_at(&log.connection, seq).map_err(|error| Arc::from(error.to_string()))?;
+        if link != Some(acknowledged) {
             return Err(format!(
                 "{}: no longer has event {seq}, which was acknowledged: it was cut off or replaced by an older copy",
                 self.config.path.display()
@@ -342,100 +345,63 @@ impl Writer {
 
     /// What is done when nothing is to be done.
     fn rest(&mut self) {
-        if self.lost.is_some() && self.ensure_open().is_ok() {
-            self.record_lost();
-        }
-        if self.checkpoint_due && self.checkpoint("PASSIVE").is_ok() {
+        // Why it cannot be done is kept for those who ask; it is tried again.
+        let _ = self.record_losses();
+        if self.checkpoint_due && self.checkpoint().is_ok() {
             self.checkpoint_due = false;
         }
     }
 
-    /// Records the refused events when no batch comes to do it.
-    fn record_lost(&mut self) {
-        if let Err(failure) = self.try_commit(&VecDeque::new()) {
+    /// Records refused events when no batch comes to do it.
+    fn record_losses(&mut self) -> Result<(), Arc<str>> {
+        if self.losses.is_empty() {
+            return Ok(());
+        }
+        self.ensure_open()?;
+        self.try_commit(&VecDeque::new()).map_err(|failure| {
             let (Failure::NotWritten(reason) | Failure::Ambiguous(reason)) = failure;
-            self.set_poison(reason);
-        } else {
-            let _ = self.shared.wake.try_send(());
-        }
+            self.set_poison(reason.clone());
+            reason
+        })?;
+        let _ = self.shared.wake.try_send(());
+        Ok(())
     }
 
-    fn checkpoint_if_large(&mut self) {
-        let wal = side_file(&self.config.path, "-wal");
-        if std::fs::metadata(wal).is_ok_and(|metadata| metadata.len() >= WAL_BYTES_CHECKPOINT) {
-            // A reader may keep it from finishing; it is tried again after the next batch.
-            let _ = self.checkpoint("PASSIVE");
-        }
-    }
-
-    /// Moves the write-ahead log into the file, as far as readers allow. Nothing depends on it but
-    /// the size of the write-ahead log.
-    fn checkpoint(&self, mode: &str) -> rusqlite::Result<()> {
+    fn checkpoint(&self) -> rusqlite::Result<()> {
         let Some(log) = &self.log else { return Ok(()) };
-        let Ok(_turn) = self.shared.turns.take(Who::Writer) else { return Ok(()) };
-        log.connection
-            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
-            .optional()
-            .map(drop)
+        Checkpoints::passive(&log.connection, &self.shared.turns, Who::Writer)
     }
 
+    /// Tries once more to say in the log what was refused.
     fn finish(mut self) -> Result<(), Arc<str>> {
-        if self.lost.is_some() {
-            std::thread::sleep(
-                self.poison.as_ref().map_or(Duration::ZERO, |poison| {
-                    poison.try_again.saturating_duration_since(Instant::now())
-                }),
-            );
-            self.ensure_open()?;
-            self.record_lost();
+        if let Some(poison) = &self.poison {
+            std::thread::sleep(poison.try_again.saturating_duration_since(Instant::now()));
         }
-        match &self.poison {
-            Some(poison) => Err(poison.reason.clone()),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Appends `events.lost`, unless it turns out that nothing was.
-fn append_lost(batch: &mut Batch<'_>, lost: &Lost) -> rusqlite::Result<()> {
-    let mut count = lost.count;
-    for event_id in &lost.unsure {
-        if !batch.has(*event_id)? {
-            count += 1;
-        }
-    }
-    if count == 0 {
-        return Ok(());
-    }
-    let event = Event::EventsLost(EventsLost { count, since: lost.since, reason: lost.reason.to_string() });
-    let mut salt = [0; SALT_BYTES];
-    let parts = Parts { event_id: EventId::generate(), session: None, occurred_at: None, principal: None };
-    let failed =
-        |error: &dyn std::fmt::Display| rusqlite::Error::ToSqlConversionFailure(error.to_string().into());
-    getrandom::fill(&mut salt).map_err(|error| failed(&error))?;
-    let prepared = parts.with_payload(&event, salt).map_err(|error| failed(&error))?;
-    match batch.append_event(&prepared)? {
-        Ok(_) => Ok(()),
-        Err(error) => Err(failed(&error)),
+        self.record_losses()
     }
 }
 
 /// What ended the gathering of a batch.
 enum End {
     Batch,
-    Flush(oneshot::Sender<Result<Seq, Arc<str>>>),
+    Flush(Option<oneshot::Sender<Result<Seq, AppendError>>>),
     Close,
 }
 
-/// Poisons the handle when the writer's thread panics: nobody will answer any more.
-struct PanicGuard {
+/// Ends the queue when the writer's thread ends, in whichever way: nobody else would answer.
+struct EndGuard {
     progress: Arc<Progress>,
+    queue: Arc<Queue>,
 }
 
-impl Drop for PanicGuard {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.progress.set_poisoned(Some(Arc::from("the writer's thread panicked")));
+            let reason: Arc<str> = Arc::from("the writer's thread panicked; open the log again");
+            self.progress.set_poisoned(Some(reason.clone()));
+            self.queue.end(AppendError::NotWritten { reason });
+        } else {
+            self.queue.end(AppendError::Closed);
         }
     }
 }

@@ -1,14 +1,20 @@
 //! What the tests of several topics share.
 // Each test binary uses its own part of it.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
+#![allow(dead_code, clippy::panic, clippy::unwrap_used)]
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use annals::verify::{self, Report, Scope};
 use annals::{Draft, NoteLogged};
 use tempfile::TempDir;
+
+/// What a child process is told to be, and on which log.
+const ROLE: &str = "ANNALS_TEST_ROLE";
+const LOG: &str = "ANNALS_TEST_LOG";
 
 /// A folder of its own, and the path of a log that is not there yet.
 pub(crate) fn new_path() -> (TempDir, PathBuf) {
@@ -67,4 +73,54 @@ pub(crate) fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> 
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("still at work after {limit:?}"),
         Err(mpsc::RecvTimeoutError::Disconnected) => std::panic::resume_unwind(thread.join().unwrap_err()),
     }
+}
+
+/// Starts this test binary again, where the test `child` finds its [`role`].
+pub(crate) fn start_child(role: &str, log: &Path) -> Child {
+    child_command(role, log).spawn().unwrap()
+}
+
+/// What [`start_child`] runs.
+pub(crate) fn child_command(role: &str, log: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    prepare_child(&mut command, role, log);
+    command
+}
+
+/// Adds to a command, which may be the binary itself or something that starts it, what makes it a child.
+pub(crate) fn prepare_child(command: &mut Command, role: &str, log: &Path) {
+    command
+        .args(["--exact", "child", "--nocapture"])
+        .env(ROLE, role)
+        .env(LOG, log)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+}
+
+/// In a child: what it is to do, and with which log. None in the run of the tests themselves.
+pub(crate) fn role() -> Option<(String, PathBuf)> {
+    Some((std::env::var(ROLE).ok()?, PathBuf::from(std::env::var_os(LOG)?)))
+}
+
+/// A line for the parent. The test harness prints lines of its own, so these are marked.
+pub(crate) fn tell(line: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    // A parent that is gone does not want to know.
+    let _ = writeln!(out, "\n> {line}").and_then(|()| out.flush());
+}
+
+/// The lines that a child told; a last one that was cut off by its end is none.
+pub(crate) fn told(out: ChildStdout) -> impl Iterator<Item = String> {
+    let mut out = BufReader::new(out);
+    std::iter::from_fn(move || {
+        loop {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            let line = line.strip_suffix('\n')?;
+            if let Some(said) = line.strip_prefix("> ") {
+                return Some(said.to_owned());
+            }
+        }
+    })
 }

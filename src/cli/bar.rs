@@ -1,0 +1,59 @@
+//! Progress of long work, on standard error, where a person sees it.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Work that is done before this needs no bar.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A bar that appears when the work turns out to be long.
+pub(crate) struct Bar {
+    what: &'static str,
+    total: Option<u64>,
+    begun: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Bar {
+    /// For work of a known size, or not.
+    pub(crate) fn new(what: &'static str, total: Option<u64>) -> Bar {
+        Bar { what, total, begun: Instant::now(), bar: None }
+    }
+
+    /// Says how much is done.
+    pub(crate) fn set(&mut self, done: u64) {
+        if self.bar.is_none() && self.begun.elapsed() >= PATIENCE {
+            // It stays hidden where standard error is no terminal.
+            let bar = self.total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+            let template = match self.total {
+                Some(_) => "{msg} [{bar:30}] {human_pos}/{human_len} ({per_sec}, {eta} left)",
+                None => "{spinner} {msg} {human_pos} ({per_sec})",
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_message(self.what);
+            self.bar = Some(bar);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+        }
+    }
+
+    /// Prints a line above the bar.
+    pub(crate) fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| super::out::say(line)),
+            None => super::out::say(line),
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! `annals demo`: a pipeline that records itself, and what can then be asked of the record.
+
+mod decisions;
+
+use std::collections::HashMap;
+use std::env;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use annals::demo::{self, Answer, Options, PuzzleReport};
+use annals::verify::{self, Scope};
+use annals::{AuditLog, EventId, Reader, SessionFilter, SessionRecord, SessionSummary};
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::Verdict;
+use super::out::{BOLD, DIM, Out, cell, maybe, number, one_line, word};
+use super::time;
+
+/// Sessions of the table beside those with findings.
+const PLAIN_SESSIONS_SHOWN: usize = 5;
+
+/// Solve the Game of 24 on record, and look at the record.
+///
+/// A search over thoughts solves some dozens of puzzles on several threads, without any network or
+/// model, and records what it does: steps, decisions with the options considered, findings. The log
+/// is a new one in the system's folder for temporary files, or the one named by --db; $ANNALS_DB is
+/// left alone.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals demo
+  annals --db demo.db demo --threads 8")]
+pub(crate) struct Args {
+    /// Puzzles that are solved at the same time
+    #[arg(long, value_name = "N", default_value = "4")]
+    threads: NonZeroUsize,
+}
+
+/// The demonstration in JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    db: &'a Path,
+    run: &'a str,
+    threads: usize,
+    events: usize,
+    elapsed_us: u128,
+    call_median_ns: u128,
+    call_p99_ns: u128,
+    sessions: Vec<SessionSummary>,
+    example: Option<SessionRecord>,
+    verification: verify::Report,
+}
+
+pub(crate) fn run(args: &Args, db: Option<&Path>, out: &mut Out) -> anyhow::Result<Verdict> {
+    let path = db.map_or_else(temporary, Path::to_owned);
+    let log = AuditLog::open(&path)?;
+    let report = demo::run(&log, Options { threads: args.threads })?;
+    log.close()?;
+
+    let reader = Reader::open(&path)?;
+    let mut filter = SessionFilter::default();
+    filter.conversation = Some(report.run.clone());
+    filter.limit = report.puzzles.len();
+    let mut sessions = reader.sessions(&filter)?.sessions;
+    let places: HashMap<&str, usize> =
+        (0..).zip(&report.puzzles).map(|(place, puzzle)| (puzzle.session.as_str(), place)).collect();
+    sessions.sort_by_key(|session| places.get(session.id.as_str()).copied());
+    let missed = report.puzzles.iter().find(|puzzle| matches!(puzzle.answer, Answer::Missed(_)));
+    let example = missed.or(report.puzzles.first());
+    let record = match example {
+        Some(puzzle) => reader.session(puzzle.session.as_str())?,
+        None => None,
+    };
+    let verification =
+        verify::verify(&path, Scope::Everything, &mut |_, _| {}).context("the log cannot be verified")?;
+    let verdict = if verification.self_consistent { Verdict::Done } else { Verdict::FoundWrong };
+
+    if out.is_json() {
+        out.json(&Shown {
+            db: &path,
+            run: &report.run,
+            threads: report.threads,
+            events: report.events,
+            elapsed_us: report.elapsed.as_micros(),
+            call_median_ns: report.calls.percentile(50).as_nanos(),
+            call_p99_ns: report.calls.percentile(99).as_nanos(),
+            sessions,
+            example: record,
+            verification,
+        })?;
+        return Ok(verdict);
+    }
+    head(&report, &path, out)?;
+    table(&sessions, &report.puzzles, out)?;
+    if let (Some(puzzle), Some(record)) = (example, &record) {
+        decisions::show(puzzle, record, out)?;
+    }
+    heading("Verification", out)?;
+    super::verify::print(&verification, Scope::Everything, out)?;
+    next_commands(&path, example, out)?;
+    Ok(verdict)
+}
+
+/// A file in a new folder that nobody else can have made before.
+fn temporary() -> PathBuf {
+    env::temp_dir().join(format!("annals-demo-{}", EventId::generate())).join("audit.db")
+}
+
+fn heading(text: &str, out: &mut Out) -> anyhow::Result<()> {
+    let text = out.paint(BOLD, text);
+    out.line("")?;
+    out.line(&text)?;
+    Ok(())
+}
+
+fn head(report: &demo::Report, path: &Path, out: &mut Out) -> anyhow::Result<()> {
+    let count =
+        |fits: fn(&Answer) -> bool| report.puzzles.iter().filter(|puzzle| fits(&puzzle.answer)).count();
+    let found = count(|answer| matches!(answer, Answer::Found(_)));
+    let missed = count(|answer| matches!(answer, Answer::Missed(_)));
+    let none = count(|answer| matches!(answer, Answer::NoneExists));
+    out.line(&format!(
+        "{} puzzles on {} threads: {found} solved, {missed} missed, {none} without an answer",
+        report.puzzles.len(),
+        report.threads
+    ))?;
+    let seconds = report.elapsed.as_secs_f64();
+    let rate = f64::from(u32::try_from(report.events).unwrap_or(u32::MAX)) / seconds.max(1e-9);
+    out.line(&format!(
+        "{} events recorded and on the disk in {}: {rate:.0} events/s",
+        report.events,
+        time::duration(micros(report.elapsed)),
+    ))?;
+    out.line(&format!(
+        "a call took the pipeline {:.1} µs (median), {:.1} µs (99 of 100)",
+        report.calls.percentile(50).as_secs_f64() * 1e6,
+        report.calls.percentile(99).as_secs_f64() * 1e6,
+    ))?;
+    out.line(&format!("in {}", super::text::line(&path.display().to_string())))?;
+    Ok(())
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn table(sessions: &[SessionSummary], puzzles: &[PuzzleReport], out: &mut Out) -> anyhow::Result<()> {
+    heading("Sessions", out)?;
+    let answers: HashMap<&str, &Answer> =
+        puzzles.iter().map(|puzzle| (puzzle.session.as_str(), &puzzle.answer)).collect();
+    let mut table = out.table(&["SESSION", "STATUS", "TOOK", "STEPS", "FINDINGS", "ANSWER"]);
+    let (mut plain, mut hidden) = (0, 0);
+    for session in sessions {
+        if session.finding_count == 0 {
+            plain += 1;
+            if plain > PLAIN_SESSIONS_SHOWN {
+                hidden += 1;
+                continue;
+            }
+        }
+        table.add_row(one_line(vec![
+            cell(&session.id),
+            word(&session.status),
+            number(session.duration_us.map(time::duration)),
+            number(Some(session.step_count)),
+            number(Some(session.finding_count).filter(|count| *count > 0)),
+            maybe(answers.get(session.id.as_str()).map(|answer| shown(answer))),
+        ]));
+    }
+    out.print(&table)?;
+    if hidden > 0 {
+        let more = out.paint(DIM, &format!("and {hidden} more that were solved"));
+        out.line(&more)?;
+    }
+    Ok(())
+}
+
+fn shown(answer: &Answer) -> String {
+    match answer {
+        Answer::Found(expression) => format!("{expression} = 24"),
+        Answer::Missed(expression) => format!("missed: {expression} = 24"),
+        Answer::Wrong(expression) => format!("wrong: {expression}"),
+        _ => "there is none".to_owned(),
+    }
+}
+
+fn next_commands(path: &Path, example: Option<&PuzzleReport>, out: &mut Out) -> anyhow::Result<()> {
+    heading("Ask it yourself", out)?;
+    let annals = format!("{} --db {}", quoted(&program()), quoted(&path.display().to_string()));
+    let session = example.map_or_else(String::new, |puzzle| quoted(puzzle.session.as_str()));
+    for command in [
+        "sessions --with-findings".to_owned(),
+        format!("show {session}"),
+        "verify".to_owned(),
+        "search '\"fractions lead nowhere\"'".to_owned(),
+        format!("replay {session} --step"),
+        "sql 'SELECT module, count(*), round(avg(confidence), 2) AS confidence FROM steps GROUP BY module'"
+            .to_owned(),
+    ] {
+        out.line(&format!("  {annals} {command}"))?;
+    }
+    Ok(())
+}
+
+/// How this program was started: from a build folder it is not on the shell's path.
+fn program() -> String {
+    let started = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    if started.components().count() > 1 { started.display().to_string() } else { "annals".to_owned() }
+}
+
+/// A word of a command line, as shells of the Bourne family read it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@=:,+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_survive_the_shell() {
+        assert_eq!(quoted("/tmp/a-b/audit.db"), "/tmp/a-b/audit.db");
+        assert_eq!(quoted("my log's.db"), r"'my log'\''s.db'");
+        assert_eq!(quoted(""), "''");
+    }
+}

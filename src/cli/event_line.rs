@@ -1,0 +1,88 @@
+//! An event in a line, for people.
+
+use annals::{Content, Event, Recorded};
+
+use super::out::{BOLD, DIM, Out};
+use super::text;
+
+/// Characters of what an event says.
+const SAID_CHARS: usize = 200;
+
+/// An event in a line that begins with when it happened, in the caller's words.
+pub(super) fn line(event: &Recorded, when: &str, session: Option<&str>, out: &Out) -> String {
+    let mut line = out.paint(DIM, &format!("{} {when}", event.seq));
+    line += &format!("  {}", out.paint(BOLD, &text::line(&event.kind_name())));
+    if let Some(session) = session {
+        line += &format!("  {}", text::line(session));
+    }
+    let said = match &event.content {
+        Content::Event(event) => said(event),
+        Content::Redacted => Some("(erased)".to_owned()),
+        _ => Some("(of a kind that this version does not know)".to_owned()),
+    };
+    if let Some(said) = said {
+        let start: String = said.chars().take(4 * SAID_CHARS).collect();
+        line += &format!("  {}", text::shortened(&text::line(&start), SAID_CHARS));
+    }
+    line
+}
+
+/// What an event says, in short.
+fn said(event: &Event) -> Option<String> {
+    let joined = |parts: &[Option<&str>]| {
+        let parts: Vec<&str> = parts.iter().flatten().copied().collect();
+        if parts.is_empty() { None } else { Some(parts.join("  ")) }
+    };
+    match event {
+        Event::LogCreated(e) => Some(e.origin.clone()),
+        Event::SessionStarted(e) => joined(&[e.profile.as_deref(), e.input.as_deref()]),
+        Event::SessionUpdated(e) => joined(&[e.status.map(|status| status.as_str()), e.message.as_deref()]),
+        Event::SessionEnded(e) => {
+            joined(&[Some(e.status.as_str()), e.error.as_deref().or(e.summary.as_deref())])
+        }
+        Event::StepStarted(e) => joined(&[
+            Some(e.step.as_str()),
+            e.module.as_deref(),
+            e.input_summary.as_deref().or(e.input.as_deref()),
+        ]),
+        Event::StepEnded(e) => {
+            let output = e.output_summary.as_deref().or(e.output.as_deref());
+            joined(&[Some(e.step.as_str()), Some(e.status.as_str()), e.error.as_deref().or(output)])
+        }
+        Event::DecisionMade(e) => {
+            joined(&[e.decision_type.as_deref(), e.chosen_option.as_deref(), e.rationale.as_deref()])
+        }
+        Event::FindingRaised(e) => {
+            let what = e.title.as_deref().or(e.description.as_deref()).or(e.plain_english.as_deref());
+            joined(&[e.severity.map(|severity| severity.as_str()), e.category.as_deref(), what])
+        }
+        Event::FindingUpdated(e) => joined(&[
+            Some(e.finding.as_str()),
+            e.status.map(|status| status.as_str()),
+            e.actor.as_deref(),
+            e.reason.as_deref(),
+        ]),
+        Event::ReviewRecorded(e) => {
+            joined(&[Some(e.verdict.as_str()), Some(&e.actor), e.subject_id.as_deref(), e.reason.as_deref()])
+        }
+        Event::ArtifactAttached(e) => joined(&[e.label.as_deref(), e.media_type.as_deref()]),
+        Event::MetricRecorded(e) => {
+            Some(format!("{} {} {}", e.name, e.value, e.unit.as_deref().unwrap_or_default()))
+        }
+        Event::NoteLogged(e) => joined(&[e.level.as_deref(), Some(&e.message)]),
+        Event::ActionRecorded(e) => joined(&[
+            Some(&e.actor.id),
+            Some(&e.action),
+            e.entity_type.as_deref(),
+            e.entity_id.as_deref(),
+            e.outcome.map(|outcome| outcome.as_str()),
+        ]),
+        Event::Custom(e) => joined(&[Some(&e.name), e.data.as_ref().map(|data| data.as_str())]),
+        Event::EventsLost(e) => Some(format!("{} events: {}", e.count, e.reason)),
+        Event::PayloadRedacted(e) => Some(format!("{:?} by {}: {}", e.seqs, e.actor, e.reason)),
+        Event::ProjectionSkipped(e) => {
+            Some(format!("{} goes on without event {}: {}", e.projection, e.seq, e.reason))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,143 @@
+//! `annals import`: what other programs recorded.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use annals::Draft;
+use annals::import::{self, ImportError, Imported, SinkError, Source};
+use anyhow::Context as _;
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::Verdict;
+use super::bar::Bar;
+use super::feed::{Counts, Feed, Refusal};
+use super::interrupt::Interrupt;
+use super::out::Out;
+use super::place::Place;
+use super::record::summary;
+
+/// Import what other programs recorded.
+///
+/// To import a file again adds only what is new in it: ids are made of the source's name and the
+/// place in it.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals import tau-bench results/gpt-4o-airline.json
+  annals import llm \"$(llm logs path)\"")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Format {
+    /// Runs of tau-bench, as it saves them
+    TauBench(From),
+    /// Logs of Tree of Thoughts, as it saves them
+    TreeOfThought(From),
+    /// The database of the llm program
+    Llm(From),
+}
+
+#[derive(Debug, clap::Args)]
+struct From {
+    /// The file
+    file: PathBuf,
+
+    /// Name of the source, which ids are made of [default: the file's name without its ending]
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    sessions: u64,
+    steps: u64,
+    decisions: u64,
+    findings: u64,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+type Sink<'a> = dyn FnMut(Draft) -> Result<(), SinkError> + 'a;
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    let (Format::TauBench(from) | Format::TreeOfThought(from) | Format::Llm(from)) = &args.format;
+    let source = match &from.source {
+        Some(name) => Source::new(name.as_str())?,
+        None => Source::of_path(&from.file)?,
+    };
+    let file = from.file.as_path();
+    // A file that is not there is no reason to make a log.
+    let opened = open(file)?;
+    import_with(place, out, |sink| match &args.format {
+        Format::TauBench(_) => import::tau_bench(opened, &source, sink),
+        Format::TreeOfThought(_) => import::tree_of_thought(opened, &source, sink),
+        Format::Llm(_) => import::llm(file, &source, sink),
+    })
+    .with_context(|| file.display().to_string())
+}
+
+fn open(file: &Path) -> anyhow::Result<BufReader<File>> {
+    let opened = File::open(file).with_context(|| format!("{} cannot be opened", file.display()))?;
+    Ok(BufReader::with_capacity(1 << 20, opened))
+}
+
+/// Records what an importer hands over. What was handed over before an error is recorded.
+fn import_with(
+    place: &Place,
+    out: &mut Out,
+    import: impl FnOnce(&mut Sink<'_>) -> Result<Imported, ImportError>,
+) -> anyhow::Result<Verdict> {
+    let mut feed = Feed::new(place.append()?);
+    let interrupt = Interrupt::listen()?;
+    let mut bar = Bar::new("importing", None);
+    let mut first_refusal: Option<Refusal> = None;
+    let mut sent = 0;
+    let imported = import(&mut |draft| {
+        sent += 1;
+        feed.send(sent, draft.payload_bytes()?, draft, &mut |refusal| {
+            first_refusal.get_or_insert(refusal);
+        });
+        bar.set(sent);
+        if interrupt.is_wished() {
+            return Err("interrupted; import it again to add the rest".into());
+        }
+        match first_refusal.take() {
+            None => Ok(()),
+            Some(refusal) => Err(refusal.error.into()),
+        }
+    });
+    feed.settle(&mut |refusal| {
+        first_refusal.get_or_insert(refusal);
+    });
+    let counts = feed.counts();
+    let closed = feed.close();
+    drop(bar);
+    match &imported {
+        Ok(imported) if out.is_json() => out.json(&Report {
+            sessions: imported.sessions,
+            steps: imported.steps,
+            decisions: imported.decisions,
+            findings: imported.findings,
+            counts,
+        })?,
+        Ok(imported) => out.line(&format!(
+            "{}: {} sessions, {} steps, {} decisions, {} findings",
+            summary(&counts),
+            imported.sessions,
+            imported.steps,
+            imported.decisions,
+            imported.findings
+        ))?,
+        Err(_) => out.line(&summary(&counts))?,
+    }
+    imported?;
+    if let Some(refusal) = first_refusal {
+        return Err(refusal.error).with_context(|| format!("event {} of the source", refusal.place));
+    }
+    closed?;
+    Ok(Verdict::Done)
+}

@@ -1,0 +1,172 @@
+//! The command line: what can be typed, and who does it.
+
+mod bar;
+mod copy;
+mod demo;
+mod event_line;
+mod export;
+mod feed;
+mod import;
+mod info;
+mod interrupt;
+mod lines;
+mod out;
+mod place;
+mod projections;
+mod record;
+mod redact;
+mod replay;
+mod rows;
+mod search;
+mod sessions;
+mod show;
+mod sql;
+mod tail;
+mod text;
+mod time;
+mod verify;
+
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use out::Out;
+use place::Place;
+
+/// What a command came to, where it could be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Done, and nothing is wrong.
+    Done,
+    /// Done, and something is wrong with what was looked at.
+    FoundWrong,
+}
+
+/// An audit log for reasoning pipelines, in one SQLite file.
+///
+/// Events go in, in order, and never change; the tables that you query are filled from them. The
+/// log is the file named by --db, else by $ANNALS_DB, else ~/.annals/audit.db, which is made on
+/// first use.
+#[derive(Debug, Parser)]
+#[command(
+    name = "annals",
+    version,
+    arg_required_else_help = true,
+    after_long_help = "Exit status: 0 done, 1 something is wrong with what was looked at, 2 could not be done.
+
+Examples:
+  my-pipeline | annals record           record events, one JSON object a line
+  annals sessions --status failed       the newest failed sessions
+  annals show 0198c5                    a session, by the beginning of its id
+  annals search '\"refund policy\" card*' what says so
+  annals sql 'SELECT module, avg(confidence) FROM steps GROUP BY module'
+  annals copy backup.db                 a copy, while others write"
+)]
+pub(crate) struct Args {
+    /// The log's file [default: $ANNALS_DB, else ~/.annals/audit.db]
+    #[arg(long, value_name = "FILE", global = true)]
+    db: Option<PathBuf>,
+
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Solve puzzles on record, and look at the record
+    Demo(demo::Args),
+    /// Record events: JSON, one object a line
+    Record(record::Args),
+    /// Import what other programs recorded
+    Import(import::Args),
+    /// List sessions, newest first
+    Sessions(sessions::Args),
+    /// Show a session with its steps, decisions and findings
+    Show(show::Args),
+    /// Follow a session event by event
+    Replay(replay::Args),
+    /// Search the texts of all events
+    Search(search::Args),
+    /// Query the read tables
+    Sql(sql::Args),
+    /// Check that nothing was changed
+    Verify(verify::Args),
+    /// Show the last events, and those that come
+    Tail(tail::Args),
+    /// Export events, or a read table
+    Export(export::Args),
+    /// Copy the log, while others append to it
+    Copy(copy::Args),
+    /// Erase what events say, for good
+    Redact(redact::Args),
+    /// Say what the log is, and how large
+    Info,
+    /// Look after the read tables
+    Projections(projections::Args),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Runs what was typed.
+pub(crate) fn run() -> anyhow::Result<Verdict> {
+    let args = Args::parse();
+    let mut out = Out::new(args.json);
+    let db = args.db.as_deref();
+    let place = || Place::find(db);
+    let verdict = match &args.command {
+        Command::Demo(args) => demo::run(args, db, &mut out),
+        Command::Record(args) => record::run(args, place, &mut out),
+        Command::Import(args) => import::run(args, &place()?, &mut out),
+        Command::Sessions(args) => sessions::run(args, &place()?, &mut out),
+        Command::Show(args) => show::run(args, &place()?, &mut out),
+        Command::Replay(args) => replay::run(args, &place()?, &mut out),
+        Command::Search(args) => search::run(args, &place()?, &mut out),
+        Command::Sql(args) => sql::run(args, &place()?, &mut out),
+        Command::Verify(args) => verify::run(args, &place()?, &mut out),
+        Command::Tail(args) => tail::run(args, &place()?, &mut out),
+        Command::Export(args) => export::run(args, &place()?, &mut out),
+        Command::Copy(args) => copy::run(args, &place()?, &mut out),
+        Command::Redact(args) => redact::run(args, &place()?, &mut out),
+        Command::Info => info::run(&place()?, &mut out),
+        Command::Projections(args) => projections::run(args, &place()?, &mut out),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Args::command(), "annals", &mut script);
+            out.bytes(&script).map(|()| Verdict::Done).map_err(Into::into)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Args::command()).render(&mut page).context("the manual page")?;
+            out.bytes(&page).map(|()| Verdict::Done).map_err(Into::into)
+        }
+    };
+    // What was said before an error is said all the same.
+    let flushed = out.flush();
+    let verdict = verdict?;
+    flushed?;
+    Ok(verdict)
+}
+
+/// Whether the reader of the output went away, which is its right.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Says on standard error why something could not be done.
+pub(crate) fn say_error(error: &anyhow::Error) {
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    out::say(&format!("{style}error:{style:#} {}", text::block(&format!("{error:#}"))));
+}

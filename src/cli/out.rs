@@ -1,0 +1,188 @@
+//! What is printed, and how: for people, in a terminal's width and colours, or as data.
+
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Row, Table, presets};
+use serde::Serialize;
+
+use super::text;
+
+/// Width of lines of text where the terminal is wider, or there is none.
+const TEXT_WIDTH_MAX: usize = 110;
+
+/// Where answers go: standard output, or a file.
+pub(crate) struct Out {
+    json: bool,
+    terminal: bool,
+    colour: bool,
+    width: Option<usize>,
+    writer: Box<dyn Write>,
+}
+
+impl Out {
+    pub(crate) fn new(json: bool) -> Out {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        // It knows NO_COLOR, CLICOLOR and TERM.
+        let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+        let width =
+            if terminal { terminal_size::terminal_size().map(|(width, _)| width.0.into()) } else { None };
+        Out { json, terminal, colour, width, writer: Box::new(BufWriter::new(stdout.lock())) }
+    }
+
+    /// A file instead of standard output: no person sees it at once.
+    pub(crate) fn to(file: impl Write + 'static) -> Out {
+        Out { json: false, terminal: false, colour: false, width: None, writer: Box::new(file) }
+    }
+
+    /// Whether to answer in JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The terminal's width; without a terminal lines have no end.
+    pub(crate) fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    /// Width of running text.
+    pub(crate) fn text_width(&self) -> usize {
+        self.width.unwrap_or(TEXT_WIDTH_MAX).clamp(40, TEXT_WIDTH_MAX)
+    }
+
+    /// A text in a style, where there are colours.
+    pub(crate) fn paint(&self, style: Style, text: &str) -> String {
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// Prints a line.
+    pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
+        self.writer.write_all(line.as_bytes())?;
+        self.writer.write_all(b"\n")
+    }
+
+    /// Prints a value as a line of JSON.
+    pub(crate) fn json<T: Serialize + ?Sized>(&mut self, value: &T) -> io::Result<()> {
+        let line = serde_json::to_string(value)?;
+        self.line(&text::json(&line))
+    }
+
+    /// Prints data as it is, but for what would act on a terminal where a person sees it.
+    pub(crate) fn data(&mut self, data: &str) -> io::Result<()> {
+        if self.terminal {
+            self.writer.write_all(text::block(data).as_bytes())
+        } else {
+            self.writer.write_all(data.as_bytes())
+        }
+    }
+
+    /// Prints a line of JSON as it is, but for the spelling of what would act on a terminal.
+    pub(crate) fn json_line(&mut self, json: &str) -> io::Result<()> {
+        if self.terminal { self.line(&text::json(json)) } else { self.line(json) }
+    }
+
+    /// Prints bytes of our own.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes)
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+
+    /// A table with these heads of columns.
+    pub(crate) fn table(&self, heads: &[&str]) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        match self.width {
+            Some(width) => table.set_width(u16::try_from(width).unwrap_or(u16::MAX)),
+            None => table.set_content_arrangement(ContentArrangement::Disabled),
+        };
+        if self.colour {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        table.set_header(heads.iter().map(|head| Cell::new(head).add_attribute(Attribute::Bold)));
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        table
+    }
+
+    /// Prints a table.
+    pub(crate) fn print(&mut self, table: &Table) -> io::Result<()> {
+        for line in table.lines() {
+            self.line(line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A cell with a text of others, in one line.
+pub(crate) fn cell(content: &str) -> Cell {
+    Cell::new(text::line(content))
+}
+
+/// A cell with what may be absent.
+pub(crate) fn maybe<T: ToString>(content: Option<T>) -> Cell {
+    content.map_or_else(|| Cell::new(""), |content| cell(&content.to_string()))
+}
+
+/// A cell with a number.
+pub(crate) fn number<T: ToString>(content: Option<T>) -> Cell {
+    maybe(content).set_alignment(CellAlignment::Right)
+}
+
+/// A cell with a word that is good or bad news.
+pub(crate) fn word(word: &str) -> Cell {
+    let cell = cell(word);
+    match tone(word) {
+        Some(AnsiColor::Red) => cell.fg(comfy_table::Color::Red),
+        Some(AnsiColor::Yellow) => cell.fg(comfy_table::Color::Yellow),
+        Some(AnsiColor::Green) => cell.fg(comfy_table::Color::Green),
+        _ => cell,
+    }
+}
+
+/// A row that is one line high.
+pub(crate) fn one_line(cells: Vec<Cell>) -> Row {
+    let mut row = Row::from(cells);
+    row.max_height(1);
+    row
+}
+
+fn tone(word: &str) -> Option<AnsiColor> {
+    match word {
+        "failed" | "error" | "critical" | "high" | "fail" | "stopped" | "rejected" => Some(AnsiColor::Red),
+        "cancelled" | "disconnected" | "medium" | "warning" | "behind" | "overridden" | "escalated" => {
+            Some(AnsiColor::Yellow)
+        }
+        "completed" | "ok" | "pass" | "approved" | "current" => Some(AnsiColor::Green),
+        _ => None,
+    }
+}
+
+/// The style of a word that is good or bad news.
+pub(crate) fn style_of(word: &str) -> Style {
+    tone(word).map_or_else(Style::new, |colour| colour.on_default())
+}
+
+/// Headings.
+pub(crate) const BOLD: Style = Style::new().bold();
+/// What is said beside.
+pub(crate) const DIM: Style = Style::new().dimmed();
+/// What was searched for.
+pub(crate) const FOUND: Style = AnsiColor::Yellow.on_default().bold();
+
+/// Says something on standard error. Nobody can be told that this failed.
+pub(crate) fn say(message: &str) {
+    let _ = writeln!(anstream::stderr(), "{message}");
+}
+
+/// Says something worth knowing beside the result.
+pub(crate) fn note(message: &str) {
+    let style = AnsiColor::Yellow.on_default().bold();
+    say(&format!("{style}note:{style:#} {}", text::block(message)));
+}

@@ -1,0 +1,171 @@
+//! `annals projections`: where the read tables are, and what can be done for them.
+
+use std::time::Duration;
+
+use annals::{CloseError, ProjectionStatus, Reader};
+use anyhow::Context as _;
+use clap::Subcommand;
+
+use super::Verdict;
+use super::bar::Bar;
+use super::out::{self, Out, cell, maybe, number, word};
+use super::place::Place;
+
+/// How often a bar moves.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Look after the read tables: without a command, say where they are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say where the read tables are
+    Status,
+    /// Fill the read tables up to the end of the log
+    CatchUp,
+    /// Fill the tables of one anew, beside the live ones, which it then replaces
+    Rebuild {
+        /// Its name
+        name: String,
+    },
+    /// Let one that stopped try again
+    Retry {
+        /// Its name
+        name: String,
+    },
+    /// Let one that stopped go on without the event that stopped it; the log records that
+    Skip {
+        /// Its name
+        name: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// Who decided so
+        #[arg(long, env = "USER")]
+        actor: String,
+    },
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    match &args.command {
+        None | Some(Command::Status) => {}
+        Some(Command::CatchUp) => {
+            let log = place.append_existing()?;
+            let head = log.committed();
+            let reader = place.read()?;
+            follow("filling", &reader, |projection| (projection.position.get(), head.get()))?;
+            closed(log.close())?;
+        }
+        Some(Command::Rebuild { name }) => {
+            let log = place.append_existing()?;
+            log.rebuild(name)?;
+            let head = log.committed();
+            let reader = place.read()?;
+            follow("rebuilding", &reader, |projection| match &projection.rebuild {
+                Some(rebuild) if projection.name == name && rebuild.stopped.is_none() => {
+                    (rebuild.position.get(), head.get().max(rebuild.position.get() + 1))
+                }
+                _ => (head.get(), head.get()),
+            })?;
+            closed(log.close())?;
+        }
+        Some(Command::Retry { name }) => {
+            let log = place.append_existing()?;
+            log.retry(name)?;
+            closed(log.close())?;
+        }
+        Some(Command::Skip { name, reason, actor }) => {
+            let log = place.append_existing()?;
+            log.skip(name, actor, reason)?;
+            closed(log.close())?;
+        }
+    }
+    let reader = place.read()?;
+    let projections = reader.projections()?;
+    print(&projections, out)?;
+    let stopped = |projection: &ProjectionStatus| {
+        projection.stopped.is_some()
+            || projection.rebuild.as_ref().is_some_and(|rebuild| rebuild.stopped.is_some())
+    };
+    Ok(if projections.iter().any(stopped) { Verdict::FoundWrong } else { Verdict::Done })
+}
+
+/// What closing says about projections is said by their status.
+fn closed(result: Result<(), CloseError>) -> anyhow::Result<()> {
+    match result {
+        Ok(()) | Err(CloseError::CatchUp(_)) => Ok(()),
+        Err(error) => Err(error).context("the log did not close cleanly"),
+    }
+}
+
+/// Shows how far the projection is that is furthest behind, until none is, or it stopped.
+fn follow(
+    what: &'static str,
+    reader: &Reader,
+    done_of: impl Fn(&ProjectionStatus) -> (u64, u64),
+) -> anyhow::Result<()> {
+    let mut bar: Option<Bar> = None;
+    loop {
+        let projections = reader.projections()?;
+        let behind = projections
+            .iter()
+            .filter(|projection| projection.stopped.is_none())
+            .map(&done_of)
+            .filter(|(done, total)| done < total)
+            .min_by_key(|(done, _)| *done);
+        let Some((done, total)) = behind else { return Ok(()) };
+        bar.get_or_insert_with(|| Bar::new(what, Some(total))).set(done);
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// The state of a projection in a word.
+pub(super) fn state(projection: &ProjectionStatus) -> &'static str {
+    if projection.stopped.is_some() {
+        "stopped"
+    } else if projection.rebuild.is_some() {
+        "rebuilding"
+    } else if projection.version.is_none_or(|version| version < projection.known_version) {
+        "outdated"
+    } else if projection.lag > 0 {
+        "behind"
+    } else {
+        "current"
+    }
+}
+
+fn print(projections: &[ProjectionStatus], out: &mut Out) -> anyhow::Result<()> {
+    if out.is_json() {
+        out.json(projections)?;
+        return Ok(());
+    }
+    let mut table = out.table(&["NAME", "VERSION", "EVENT", "LAG", "STATE", "TABLES"]);
+    for projection in projections {
+        table.add_row(vec![
+            cell(projection.name),
+            number(projection.version),
+            number(Some(projection.position)),
+            number(Some(projection.lag)),
+            word(state(projection)),
+            maybe(Some(projection.tables.join(" "))),
+        ]);
+    }
+    out.print(&table)?;
+    out.flush()?;
+    for projection in projections {
+        let rebuild = projection.rebuild.as_ref().and_then(|rebuild| rebuild.stopped.as_ref());
+        for (what, stopped) in [("", &projection.stopped.as_ref()), ("the rebuild of ", &rebuild)] {
+            if let Some(stopped) = stopped {
+                out::note(&format!(
+                    "{what}`{}` stopped at event {}: {}\nhint: `annals projections retry {0}`, or `skip {0}` to go on without the event",
+                    projection.name, stopped.seq, stopped.reason
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! `annals record`: events as JSON, one object a line.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use annals::limits::PAYLOAD_BYTES_DEFAULT;
+use annals::{AppendError, Draft, JsonEventError, PrepareError, parse_draft};
+use anyhow::{Context as _, bail};
+use crossbeam_channel::select_biased;
+use serde::Serialize;
+
+use super::Verdict;
+use super::bar::Bar;
+use super::feed::{Feed, Refusal};
+use super::interrupt::Interrupt;
+use super::lines::{self, BadLine, Line};
+use super::out::Out;
+use super::place::Place;
+use super::text;
+
+/// Record events: JSON, one object a line.
+///
+/// A line is `{"type": "step.ended", "session": "s1", "step": "1", "status": "ok"}`, with `id` (a
+/// UUID: recording the same event again changes nothing) and `at` (its time) where you have them.
+/// Fields that the type does not know are kept under `attributes`.
+///
+/// A bad line stops it. What came before is recorded by then; fix the line and send all of it again
+/// if your events have ids, or the rest.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals record events.jsonl
+  my-pipeline | annals record
+  annals record --check events.jsonl    say what is wrong, record nothing")]
+pub(crate) struct Args {
+    /// The file; standard input where it is - or absent
+    file: Option<PathBuf>,
+
+    /// Say what is wrong with the lines and record nothing
+    #[arg(long, conflicts_with = "skip_bad")]
+    check: bool,
+
+    /// Leave bad lines out, and go on
+    #[arg(long)]
+    skip_bad: bool,
+}
+
+/// Why a line is not recorded.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Line(#[from] BadLine),
+    #[error(transparent)]
+    Event(#[from] JsonEventError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error("the payload has {0} bytes, more than the {PAYLOAD_BYTES_DEFAULT} that a log accepts")]
+    TooLarge(usize),
+}
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    events: u64,
+    bad: u64,
+}
+
+pub(crate) fn run(
+    args: &Args,
+    place: impl FnOnce() -> anyhow::Result<Place>,
+    out: &mut Out,
+) -> anyhow::Result<Verdict> {
+    let source = open(args.file.as_deref())?;
+    if args.check { check(source, out) } else { record(args, source, &place()?, out) }
+}
+
+fn open(file: Option<&Path>) -> anyhow::Result<Box<dyn Read + Send>> {
+    Ok(match file {
+        None => Box::new(io::stdin()),
+        Some(path) if path == Path::new("-") => Box::new(io::stdin()),
+        Some(path) => {
+            let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+            Box::new(file)
+        }
+    })
+}
+
+fn draft(line: &Line) -> Result<(usize, Draft), Trouble> {
+    let text = line.text.as_ref().map_err(Clone::clone)?;
+    Ok((text.len(), parse_draft(text)?))
+}
+
+fn say_bad(bar: &Bar, number: u64, trouble: &dyn fmt::Display) {
+    bar.say(&format!("line {number}: {}", text::block(&trouble.to_string())));
+}
+
+fn check(source: Box<dyn Read + Send>, out: &mut Out) -> anyhow::Result<Verdict> {
+    let mut checked = Checked { events: 0, bad: 0 };
+    let mut bar = Bar::new("checking", None);
+    for parcel in lines::read_in_background(source)? {
+        for line in parcel.context("the events cannot be read")? {
+            let fits = draft(&line).and_then(|(_, draft)| match draft.payload_bytes() {
+                Ok(bytes) if bytes > PAYLOAD_BYTES_DEFAULT => Err(Trouble::TooLarge(bytes)),
+                Ok(_) => Ok(()),
+                Err(error) => Err(AppendError::from(PrepareError::from(error)).into()),
+            });
+            match fits {
+                Ok(()) => checked.events += 1,
+                Err(trouble) => {
+                    checked.bad += 1;
+                    say_bad(&bar, line.number, &trouble);
+                }
+            }
+            bar.set(checked.events + checked.bad);
+        }
+    }
+    drop(bar);
+    if out.is_json() {
+        out.json(&checked)?;
+    } else {
+        out.line(&format!("{} good, {} bad; nothing was recorded", events(checked.events), checked.bad))?;
+    }
+    Ok(if checked.bad == 0 { Verdict::Done } else { Verdict::FoundWrong })
+}
+
+fn record(
+    args: &Args,
+    source: Box<dyn Read + Send>,
+    place: &Place,
+    out: &mut Out,
+) -> anyhow::Result<Verdict> {
+    let log = place.append()?;
+    let interrupt = Interrupt::listen()?;
+    let parcels = lines::read_in_background(source)?;
+    let mut run = Run {
+        feed: Feed::new(log),
+        bar: Bar::new("recording", None),
+        skip_bad: args.skip_bad,
+        stopped: None,
+    };
+    let mut ended: anyhow::Result<()> = Ok(());
+    while run.stopped.is_none() {
+        // Nothing to read yet: a good moment to hear what became of what was sent.
+        if parcels.is_empty() {
+            run.settle();
+            if run.stopped.is_some() {
+                break;
+            }
+        }
+        let parcel = select_biased! {
+            recv(interrupt.word) -> _ => {
+                ended = Err(anyhow::anyhow!("interrupted; what was read before is recorded"));
+                break;
+            }
+            recv(parcels) -> parcel => parcel,
+        };
+        match parcel {
+            Err(_) => break,
+            Ok(Err(error)) => {
+                ended = Err(error).context("the events cannot be read further");
+                break;
+            }
+            Ok(Ok(lines)) => run.take(&lines),
+        }
+    }
+    run.settle();
+    let Run { feed, bar, stopped, .. } = run;
+    let counts = feed.counts();
+    let closed = feed.close();
+    drop(bar);
+    if out.is_json() {
+        out.json(&counts)?;
+    } else {
+        out.line(&summary(&counts))?;
+    }
+    if let Some((number, reason)) = stopped {
+        bail!("line {number}: {reason}");
+    }
+    ended?;
+    closed?;
+    Ok(if counts.refused == 0 { Verdict::Done } else { Verdict::FoundWrong })
+}
+
+struct Run {
+    feed: Feed,
+    bar: Bar,
+    skip_bad: bool,
+    /// The line that ended it, and why.
+    stopped: Option<(u64, String)>,
+}
+
+impl Run {
+    fn take(&mut self, lines: &[Line]) {
+        for line in lines {
+            match draft(line) {
+                Ok((bytes, draft)) => {
+                    let mut refusals = Vec::new();
+                    self.feed.send(line.number, bytes, draft, &mut |refusal| refusals.push(refusal));
+                    self.refused(refusals);
+                }
+                Err(trouble) => {
+                    self.feed.count_refused();
+                    self.bad(line.number, &trouble, false);
+                }
+            }
+            if self.stopped.is_some() {
+                return;
+            }
+            self.bar.set(line.number);
+        }
+    }
+
+    fn settle(&mut self) {
+        let mut refusals = Vec::new();
+        self.feed.settle(&mut |refusal| refusals.push(refusal));
+        self.refused(refusals);
+    }
+
+    fn refused(&mut self, refusals: Vec<Refusal>) {
+        for refusal in refusals {
+            self.bad(refusal.place, &refusal.error, refusal.is_of_the_log());
+        }
+    }
+
+    fn bad(&mut self, number: u64, trouble: &dyn fmt::Display, end: bool) {
+        if self.skip_bad && !end {
+            say_bad(&self.bar, number, trouble);
+        } else if self.stopped.as_ref().is_none_or(|(first, _)| number < *first) {
+            self.stopped = Some((number, trouble.to_string()));
+        }
+    }
+}
+
+pub(super) fn events(number: u64) -> String {
+    if number == 1 { "1 event".to_owned() } else { format!("{number} events") }
+}
+
+pub(super) fn summary(counts: &super::feed::Counts) -> String {
+    let mut summary = format!("{} recorded", events(counts.appended));
+    if counts.already_recorded > 0 {
+        summary += &format!(", {} there already", counts.already_recorded);
+    }
+    if counts.refused > 0 {
+        summary += &format!(", {} refused", counts.refused);
+    }
+    summary
+}

@@ -1,0 +1,86 @@
+//! `annals redact`: erases what events say, for good.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use annals::{Content, Seq};
+use anyhow::{Context as _, bail};
+use serde_json::json;
+
+use super::Verdict;
+use super::out::{self, Out};
+use super::place::Place;
+use super::record::events;
+
+/// Erase what events say, for good.
+///
+/// What stays is that there was an event, when, in which session, and who erased it and why. The log
+/// can still be verified. Copies and exports that were made before still have what was erased.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:
+  annals redact 4711 4712 --reason 'request of the customer' --authority 'GDPR Art. 17'")]
+pub(crate) struct Args {
+    /// The events
+    #[arg(required = true, value_name = "SEQ")]
+    seqs: Vec<Seq>,
+
+    /// Why
+    #[arg(long)]
+    reason: String,
+
+    /// Who decided so
+    #[arg(long, env = "USER")]
+    actor: String,
+
+    /// What gives the right: a law, a policy, a request
+    #[arg(long)]
+    authority: Option<String>,
+
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    let mut seqs = args.seqs.clone();
+    seqs.sort_unstable();
+    seqs.dedup();
+    if !args.yes && !is_confirmed(&seqs, place)? {
+        bail!("nothing was erased");
+    }
+    let log = place.append_existing()?;
+    let redacted = log.redact(&seqs, &args.actor, &args.reason, args.authority.as_deref());
+    let closed = log.close();
+    let redacted = redacted?;
+    if out.is_json() {
+        out.json(&json!({ "seq": redacted.seq, "redacted": seqs }))?;
+    } else {
+        let number = u64::try_from(seqs.len()).unwrap_or(u64::MAX);
+        out.line(&format!("{} erased; event {} says so", events(number), redacted.seq))?;
+    }
+    closed?;
+    Ok(Verdict::Done)
+}
+
+fn is_confirmed(seqs: &[Seq], place: &Place) -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("what is erased does not come back; --yes says that you mean it");
+    }
+    let reader = place.read()?;
+    for seq in seqs {
+        match reader.event(*seq)? {
+            None => bail!("there is no event {seq}"),
+            Some(event) => {
+                let session =
+                    event.session.as_ref().map_or_else(String::new, |id| format!(" of session {id}"));
+                let gone = if event.content == Content::Redacted { " (erased already)" } else { "" };
+                out::say(&super::text::line(&format!("event {seq}, {}{session}{gone}", event.kind_name())));
+            }
+        }
+    }
+    let mut stderr = io::stderr();
+    write!(stderr, "Erase for good what they say? [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).context("the answer cannot be read")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,160 @@
+//! `annals replay`: a session's events as they happened, and its state as of any of them.
+
+use std::io::{self, BufRead as _, Write as _};
+use std::time::Duration;
+
+use annals::replay::Replay;
+use annals::{Recorded, Seq, SessionId, SessionRecord, Timestamp};
+use anyhow::Context as _;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::out::{BOLD, Out};
+use super::place::Place;
+use super::{Verdict, event_line, out, show, text, time};
+
+/// Follow a session event by event, and show its state after the last.
+///
+/// The state of an earlier moment is made from the events up to then by the same fold as the read
+/// tables. What was erased since is erased there too.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals replay 0198c5                  all at once, then the state
+  annals replay 0198c5 --speed 10       ten times as fast as it happened
+  annals replay 0198c5 --step           one event at a time, the state whenever you want
+  annals replay 0198c5 --until 4711     what was known when event 4711 was recorded")]
+pub(crate) struct Args {
+    /// The session's id, or its beginning
+    #[arg(value_name = "SESSION")]
+    reference: String,
+
+    /// Wait between events as long as it took then, divided by this
+    #[arg(long, value_name = "N", value_parser = speed)]
+    speed: Option<f64>,
+
+    /// Wait for Enter after each event
+    #[arg(long, conflicts_with = "speed")]
+    step: bool,
+
+    /// Stop after this event
+    #[arg(long, value_name = "SEQ")]
+    until: Option<Seq>,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(speed) if speed > 0.0 && f64::is_finite(speed) => Ok(speed),
+        _ => Err("a number above 0, such as 1 or 10".to_owned()),
+    }
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    session_id: &'a str,
+    events: Vec<Box<RawValue>>,
+    state: Option<SessionRecord>,
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    let id = SessionId::new(show::one_session(&place.read_tables()?, &args.reference)?)?;
+    let replay = Replay::open(place.path(), &id)?;
+    let seqs = replay.seqs(args.until)?;
+    if out.is_json() {
+        let events = seqs.iter().map(|seq| json(&replay, *seq)).collect::<anyhow::Result<_>>()?;
+        out.json(&Answer { session_id: id.as_str(), events, state: replay.state(args.until)? })?;
+        return Ok(Verdict::Done);
+    }
+    let mut pace = Pace::new(args);
+    let mut last = None;
+    for seq in seqs {
+        let event = event(&replay, seq)?;
+        let since_start = pace.wait(&event, out)?;
+        let line = event_line::line(&event, &since_start, None, out);
+        out.line(&line)?;
+        last = Some(seq);
+        if args.step && !step(&replay, seq, out)? {
+            break;
+        }
+    }
+    let Some(last) = last else {
+        let until = args.until.map(|until| format!(" up to event {until}")).unwrap_or_default();
+        out.line(&format!("no events{until}"))?;
+        return Ok(Verdict::Done);
+    };
+    if !args.step {
+        print_state(&replay, last, out)?;
+    }
+    Ok(Verdict::Done)
+}
+
+fn event(replay: &Replay, seq: Seq) -> anyhow::Result<Recorded> {
+    replay.event(seq)?.with_context(|| format!("event {seq} is gone; `annals verify` says more"))
+}
+
+fn json(replay: &Replay, seq: Seq) -> anyhow::Result<Box<RawValue>> {
+    Ok(RawValue::from_string(event(replay, seq)?.to_json())?)
+}
+
+fn print_state(replay: &Replay, until: Seq, out: &mut Out) -> anyhow::Result<()> {
+    out.line("")?;
+    let heading = out.paint(BOLD, &format!("state after event {until}"));
+    out.line(&heading)?;
+    if let Some(record) = replay.state(Some(until))? {
+        show::print_record(&record, out)?;
+    }
+    Ok(())
+}
+
+/// Asks whether to go on.
+fn step(replay: &Replay, seq: Seq, out: &mut Out) -> anyhow::Result<bool> {
+    out.flush()?;
+    loop {
+        let mut stderr = anstream::stderr();
+        write!(stderr, "Enter: next   s: state   q: quit > ")?;
+        stderr.flush()?;
+        let mut answer = String::new();
+        if io::stdin().lock().read_line(&mut answer)? == 0 {
+            out::say("");
+            return Ok(false);
+        }
+        match answer.trim() {
+            "" => return Ok(true),
+            "q" => return Ok(false),
+            "s" => {
+                print_state(replay, seq, out)?;
+                out.flush()?;
+            }
+            other => out::say(&format!("`{}` is none of these", text::line(other))),
+        }
+    }
+}
+
+/// Keeps the distance between events.
+struct Pace {
+    speed: Option<f64>,
+    first: Option<Timestamp>,
+    previous: Option<Timestamp>,
+}
+
+impl Pace {
+    fn new(args: &Args) -> Pace {
+        Pace { speed: args.speed, first: None, previous: None }
+    }
+
+    /// Waits for an event's moment, and says how long after the first that was.
+    fn wait(&mut self, event: &Recorded, out: &mut Out) -> io::Result<String> {
+        let at = event.occurred_at.unwrap_or(event.recorded_at);
+        let first = *self.first.get_or_insert(at);
+        let passed =
+            self.previous.replace(at).map_or(0, |previous| at.micros().saturating_sub(previous.micros()));
+        if let (Some(speed), Ok(passed)) = (self.speed, u64::try_from(passed)) {
+            out.flush()?;
+            // A distance that no Duration can hold is one that nobody waits for.
+            if let Ok(wait) = Duration::try_from_secs_f64(Duration::from_micros(passed).as_secs_f64() / speed)
+            {
+                std::thread::sleep(wait);
+            }
+        }
+        Ok(time::since(at.micros().saturating_sub(first.micros())))
+    }
+}

@@ -1,0 +1,159 @@
+//! Rows of any query, printed as a table, as JSON or as CSV.
+
+use std::io;
+
+use annals::{RowSink, SqlValue};
+use comfy_table::{Cell, CellAlignment, Table};
+
+use super::out::{self, Out};
+
+/// Characters of a cell that a terminal shows.
+const CELL_CHARS: usize = 2_000;
+
+/// The form of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Form {
+    /// A table for people.
+    Table,
+    /// One list of objects.
+    Json,
+    /// An object a line.
+    Jsonl,
+    /// Comma-separated, with the names of the columns.
+    Csv,
+}
+
+/// Prints rows as they come.
+pub(crate) struct Rows<'a> {
+    out: &'a mut Out,
+    form: Form,
+    names: Vec<String>,
+    count: u64,
+    table: Option<Table>,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(out: &'a mut Out, form: Form) -> Rows<'a> {
+        Rows { out, form, names: Vec::new(), count: 0, table: None }
+    }
+
+    /// Prints what is left, and says how many rows there were.
+    pub(crate) fn finish(mut self) -> io::Result<u64> {
+        match self.form {
+            Form::Json => self.out.line(if self.count == 0 { "[]" } else { "\n]" })?,
+            Form::Table => {
+                if let Some(table) = self.table.take() {
+                    self.out.print(&table)?;
+                }
+            }
+            Form::Jsonl | Form::Csv => {}
+        }
+        Ok(self.count)
+    }
+}
+
+impl RowSink for Rows<'_> {
+    fn columns(&mut self, names: &[String]) -> io::Result<()> {
+        self.names = names.to_vec();
+        match self.form {
+            Form::Table => {
+                let heads: Vec<String> = names.iter().map(|name| super::text::line(name)).collect();
+                let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+                self.table = Some(self.out.table(&heads));
+                Ok(())
+            }
+            Form::Csv => {
+                let line = csv_line(names.iter().map(String::as_bytes))?;
+                self.out.data(&line)
+            }
+            Form::Json | Form::Jsonl => Ok(()),
+        }
+    }
+
+    fn row(&mut self, values: &[SqlValue<'_>]) -> io::Result<()> {
+        self.count += 1;
+        match self.form {
+            Form::Table => {
+                if let Some(table) = &mut self.table {
+                    table.add_row(values.iter().map(cell).collect::<Vec<_>>());
+                }
+                Ok(())
+            }
+            Form::Jsonl => {
+                let line = object(&self.names, values)?;
+                self.out.json_line(&line)
+            }
+            Form::Json => {
+                let line = object(&self.names, values)?;
+                self.out.bytes(if self.count == 1 { b"[\n" } else { b",\n" })?;
+                self.out.bytes(super::text::json(&line).as_bytes())
+            }
+            Form::Csv => {
+                let cells: Vec<String> = values.iter().map(csv_cell).collect();
+                let line = csv_line(cells.iter().map(String::as_bytes))?;
+                self.out.data(&line)
+            }
+        }
+    }
+}
+
+fn cell(value: &SqlValue<'_>) -> Cell {
+    let right = |number: String| Cell::new(number).set_alignment(CellAlignment::Right);
+    match value {
+        SqlValue::Null => Cell::new(""),
+        SqlValue::Integer(number) => right(number.to_string()),
+        SqlValue::Real(number) => right(number.to_string()),
+        SqlValue::Text(text) => out::cell(&super::text::shortened(text, CELL_CHARS)),
+        SqlValue::Blob(bytes) => Cell::new(hex(bytes)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A row as a JSON object. A name that several columns have stands for the first of them.
+fn object(names: &[String], values: &[SqlValue<'_>]) -> io::Result<String> {
+    let mut object = String::from("{");
+    for (index, (name, value)) in names.iter().zip(values).enumerate() {
+        if names.iter().take(index).any(|earlier| earlier == name) {
+            continue;
+        }
+        if object.len() > 1 {
+            object.push(',');
+        }
+        object += &serde_json::to_string(name)?;
+        object.push(':');
+        object += &json(value)?;
+    }
+    object.push('}');
+    Ok(object)
+}
+
+fn json(value: &SqlValue<'_>) -> io::Result<String> {
+    Ok(match value {
+        SqlValue::Null => "null".to_owned(),
+        SqlValue::Integer(number) => number.to_string(),
+        // JSON has no infinity.
+        SqlValue::Real(number) => serde_json::to_string(number)?,
+        SqlValue::Text(text) => serde_json::to_string(text)?,
+        SqlValue::Blob(bytes) => serde_json::to_string(&hex(bytes))?,
+    })
+}
+
+fn csv_cell(value: &SqlValue<'_>) -> String {
+    match value {
+        SqlValue::Null => String::new(),
+        SqlValue::Integer(number) => number.to_string(),
+        SqlValue::Real(number) => number.to_string(),
+        SqlValue::Text(text) => (*text).to_owned(),
+        SqlValue::Blob(bytes) => hex(bytes),
+    }
+}
+
+fn csv_line<'c>(cells: impl Iterator<Item = &'c [u8]>) -> io::Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(cells)?;
+    let bytes = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
+    String::from_utf8(bytes).map_err(io::Error::other)
+}

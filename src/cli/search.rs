@@ -1,0 +1,91 @@
+//! `annals search`: the texts of all events.
+
+use annals::{Kind, SearchFilter, SearchOrder, Seq, Timestamp};
+use clap::builder::PossibleValuesParser;
+
+use super::Verdict;
+use super::out::{self, BOLD, DIM, FOUND, Out};
+use super::place::Place;
+use super::{show, text, time};
+
+/// Search the texts of all events.
+///
+/// An event is found if it has all of the words, in whatever order. Words in double quotes are a
+/// phrase; a star at its end makes a word the beginning of words.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals search refund policy
+  annals search '\"refund policy\" card*' --type decision.made
+  annals search timeout --by-rank --limit 5")]
+pub(crate) struct Args {
+    /// The words
+    #[arg(required = true, value_name = "TEXT")]
+    text: Vec<String>,
+
+    /// Best match first, instead of newest first
+    #[arg(long)]
+    by_rank: bool,
+
+    /// In this session
+    #[arg(long, value_name = "SESSION")]
+    session: Option<String>,
+
+    /// In events of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
+    kind: Option<String>,
+
+    /// Most hits
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+
+    /// The next page: events before this one
+    #[arg(long, value_name = "SEQ", conflicts_with = "by_rank")]
+    before: Option<Seq>,
+}
+
+fn kinds() -> PossibleValuesParser {
+    Kind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().into()
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    let reader = place.read_tables()?;
+    let mut filter = SearchFilter::new(args.text.join(" "));
+    filter.session =
+        args.session.as_deref().map(|session| show::one_session(&reader, session)).transpose()?;
+    filter.kind.clone_from(&args.kind);
+    filter.before = args.before;
+    filter.order = if args.by_rank { SearchOrder::Rank } else { SearchOrder::Newest };
+    filter.limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let hits = reader.search(&filter)?;
+    if out.is_json() {
+        out.json(&hits)?;
+        return Ok(Verdict::Done);
+    }
+    if hits.is_empty() {
+        out::say("nothing found");
+    }
+    for hit in &hits {
+        let mut head = out.paint(BOLD, &format!("{} {}", hit.seq, text::line(&hit.kind)));
+        if let Some(session) = &hit.session {
+            head += &format!("  session {}", text::line(session));
+        }
+        if let Some(subject) = &hit.subject {
+            head += &format!("  {}", text::line(subject));
+        }
+        if let Some(time) = hit.recorded_at.map(shown) {
+            head += &format!("  {}", out.paint(DIM, &time));
+        }
+        out.line(&head)?;
+        let mut snippet = String::new();
+        for fragment in &hit.snippet {
+            let shown = text::block(&fragment.text).replace(['\n', '\t'], " ");
+            snippet += &if fragment.matches { out.paint(FOUND, &shown) } else { shown };
+        }
+        out.line(&format!("    {}", snippet.trim()))?;
+    }
+    Ok(Verdict::Done)
+}
+
+fn shown(time: Timestamp) -> String {
+    format!("{} UTC", time::shown(time))
+}

@@ -1,0 +1,144 @@
+//! `annals sessions`: lists sessions, newest first.
+
+use annals::{Seq, SessionEnd, SessionFilter, SessionProgress, SessionSummary, Timestamp};
+use clap::builder::PossibleValuesParser;
+use comfy_table::{Cell, ColumnConstraint};
+
+use super::Verdict;
+use super::out::{self, Out, cell, maybe, number, one_line, word};
+use super::place::Place;
+use super::time;
+
+/// Width of a terminal from which on every column is shown.
+const WIDE: usize = 100;
+
+/// List sessions, newest first. Every filter that is given must fit.
+///
+/// A time with ~ is when the session was recorded: it says no time of its own.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals sessions --status failed --since 7d
+  annals sessions --max-confidence 0.7 --with-findings
+  annals sessions --text 'refund policy' --limit 5")]
+pub(crate) struct Args {
+    /// With this status
+    #[arg(long, value_parser = statuses())]
+    status: Option<String>,
+
+    /// Of this pipeline
+    #[arg(long)]
+    profile: Option<String>,
+
+    /// Of this conversation
+    #[arg(long, value_name = "ID")]
+    conversation: Option<String>,
+
+    /// Begun at this time or later: 2026-11-20, 2026-11-20T12:00:00Z, or how long ago: 24h, 7d
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    since: Option<Timestamp>,
+
+    /// Begun before this time
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    until: Option<Timestamp>,
+
+    /// With a step of this module
+    #[arg(long)]
+    module: Option<String>,
+
+    /// With a step that is at most this sure, 0 to 1
+    #[arg(long, value_name = "X")]
+    max_confidence: Option<f64>,
+
+    /// With findings
+    #[arg(long)]
+    with_findings: bool,
+
+    /// With these words in one event
+    #[arg(long, value_name = "WORDS")]
+    text: Option<String>,
+
+    /// Most sessions
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+
+    /// The next page: sessions that begin before this event
+    #[arg(long, value_name = "SEQ")]
+    before: Option<Seq>,
+}
+
+fn statuses() -> PossibleValuesParser {
+    let progress = SessionProgress::ALL.iter().map(|status| status.as_str());
+    progress.chain(SessionEnd::ALL.iter().map(|status| status.as_str())).collect::<Vec<_>>().into()
+}
+
+impl Args {
+    fn filter(&self) -> SessionFilter {
+        let mut filter = SessionFilter::default();
+        filter.status.clone_from(&self.status);
+        filter.profile.clone_from(&self.profile);
+        filter.conversation.clone_from(&self.conversation);
+        filter.since = self.since;
+        filter.until = self.until;
+        filter.module.clone_from(&self.module);
+        filter.max_confidence = self.max_confidence;
+        filter.with_findings = self.with_findings;
+        filter.text.clone_from(&self.text);
+        filter.before = self.before;
+        filter.limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        filter
+    }
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    let reader = place.read_tables()?;
+    let page = reader.sessions(&args.filter())?;
+    if out.is_json() {
+        out.json(&page)?;
+        return Ok(Verdict::Done);
+    }
+    if page.sessions.is_empty() {
+        out::say("no sessions");
+        return Ok(Verdict::Done);
+    }
+    let wide = out.width().is_none_or(|width| width >= WIDE);
+    let heads: &[&str] = if wide {
+        &["SESSION", "BEGUN (UTC)", "STATUS", "PROFILE", "TOOK", "STEPS", "FINDINGS", "CONFIDENCE", "INPUT"]
+    } else {
+        &["SESSION", "BEGUN (UTC)", "STATUS", "INPUT"]
+    };
+    let mut table = out.table(heads);
+    for session in &page.sessions {
+        table.add_row(one_line(cells(session, wide)));
+    }
+    let longest = page.sessions.iter().map(|session| session.id.len()).max().unwrap_or(0);
+    if out.width().is_some_and(|width| longest <= width / 2) {
+        // What one would copy is whole; the input takes what is left.
+        for column in table.column_iter_mut().take(3) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    out.print(&table)?;
+    if let Some(next) = page.next {
+        out.flush()?;
+        out::say(&format!("older ones: --before {next}"));
+    }
+    Ok(Verdict::Done)
+}
+
+fn cells(session: &SessionSummary, wide: bool) -> Vec<Cell> {
+    // A time that the session does not say itself is marked.
+    let begun = match session.started_at {
+        Some(begun) => time::shown(begun),
+        None => format!("~{}", time::shown(session.first_recorded_at)),
+    };
+    let mut cells = vec![cell(&session.id), Cell::new(begun), word(&session.status)];
+    if wide {
+        cells.push(maybe(session.profile.as_deref()));
+        cells.push(number(session.duration_us.map(time::duration)));
+        cells.push(number(Some(session.step_count)));
+        cells.push(number(Some(session.finding_count).filter(|count| *count > 0)));
+        cells.push(number(session.lowest_confidence));
+    }
+    cells.push(maybe(session.input_summary.as_deref()));
+    cells
+}

@@ -1,0 +1,333 @@
+//! A session for people: what it was, then its steps as a tree with what belongs to each.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+use annals::query::Step;
+use annals::{Artifact, Decision, Finding, FindingUpdate, Json, Note, Review, SessionRecord};
+
+use crate::cli::out::{BOLD, DIM, Out, style_of};
+use crate::cli::{text, time};
+
+/// Characters of a text where texts are shortened.
+const SHORT_CHARS: usize = 240;
+
+/// How much of long texts is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Texts {
+    Shortened,
+    Whole,
+}
+
+/// What belongs to a step, or to none.
+#[derive(Default)]
+struct Parts<'a> {
+    decisions: Vec<&'a Decision>,
+    findings: Vec<&'a Finding>,
+    notes: Vec<&'a Note>,
+    artifacts: Vec<&'a Artifact>,
+}
+
+pub(super) fn session(record: &SessionRecord, texts: Texts, out: &mut Out) -> io::Result<()> {
+    let mut page = Page { out, texts, record };
+    page.head()?;
+    let mut parts: HashMap<Option<&str>, Parts<'_>> = HashMap::new();
+    // What names a step that never came belongs to none.
+    let steps: HashSet<&str> = record.steps.iter().map(|step| step.id.as_str()).collect();
+    let key = |step: &'_ Option<String>| step.as_deref().and_then(|step| steps.get(step).copied());
+    for decision in &record.decisions {
+        parts.entry(key(&decision.step_id)).or_default().decisions.push(decision);
+    }
+    for finding in &record.findings {
+        parts.entry(key(&finding.step_id)).or_default().findings.push(finding);
+    }
+    for note in &record.notes {
+        parts.entry(key(&note.step_id)).or_default().notes.push(note);
+    }
+    for artifact in &record.artifacts {
+        parts.entry(key(&artifact.step_id)).or_default().artifacts.push(artifact);
+    }
+    for outlined in record.outline() {
+        page.step(outlined.step, outlined.depth)?;
+        if let Some(parts) = parts.get(&Some(outlined.step.id.as_str())) {
+            page.parts(parts, 2 * outlined.depth + 2)?;
+        }
+    }
+    if let Some(parts) = parts.get(&None) {
+        page.out.line("")?;
+        page.parts(parts, 0)?;
+    }
+    page.tail()
+}
+
+struct Page<'a> {
+    out: &'a mut Out,
+    texts: Texts,
+    record: &'a SessionRecord,
+}
+
+impl Page<'_> {
+    fn head(&mut self) -> io::Result<()> {
+        let session = &self.record.session;
+        let title = format!("session {}", text::line(&session.id));
+        let status = self.out.paint(style_of(&session.status), &text::line(&session.status));
+        let title = self.out.paint(BOLD, &title);
+        self.out.line(&format!("{title}  {status}"))?;
+        let begun = match (session.started_at, session.duration_us) {
+            (Some(begun), Some(took)) => format!("{} UTC, took {}", time::shown(begun), time::duration(took)),
+            (Some(begun), None) => format!("{} UTC", time::shown(begun)),
+            (None, _) => format!("{} UTC (recorded)", time::shown(session.first_recorded_at)),
+        };
+        self.field("begun", Some(&begun))?;
+        self.field("profile", session.profile.as_deref())?;
+        self.field("conversation", session.conversation_id.as_deref())?;
+        self.field("part of", session.parent_session_id.as_deref())?;
+        let agent = [session.agent.as_deref(), session.agent_version.as_deref(), session.model.as_deref()];
+        self.field("agent", joined(&agent, " ").as_deref())?;
+        self.field("source", session.source.as_deref())?;
+        self.field("tenant", session.tenant.as_deref())?;
+        let progress = session.progress.map(|progress| format!("{:.0} %", 100.0 * progress));
+        self.field("progress", joined(&[progress.as_deref(), session.message.as_deref()], " ").as_deref())?;
+        let usage = [
+            tokens(session.tokens_input, session.tokens_output),
+            session.cost_usd.map(|cost| format!("${cost}")),
+        ];
+        let usage: Vec<_> = usage.iter().map(Option::as_deref).collect();
+        self.field("used", joined(&usage, ", ").as_deref())?;
+        self.field("risk", session.risk_level.as_deref())?;
+        self.field("scores", session.scores.as_ref().map(Json::as_str))?;
+        self.field("labels", session.labels.as_ref().map(Json::as_str))?;
+        self.field("attributes", session.attributes.as_ref().map(Json::as_str))?;
+        if session.redacted_count > 0 {
+            self.field("redacted", Some(&format!("{} events were erased", session.redacted_count)))?;
+        }
+        self.text(2, "input", session.input.as_deref())?;
+        self.text(2, "summary", session.summary.as_deref())?;
+        self.text(2, "error", session.error.as_deref())?;
+        if !self.record.steps.is_empty() {
+            self.out.line("")?;
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, name: &str, value: Option<&str>) -> io::Result<()> {
+        let Some(value) = value else { return Ok(()) };
+        let name = self.out.paint(DIM, &format!("{name:<13}"));
+        let value = text::line(value);
+        let value = self.cut(&value).into_owned();
+        self.out.line(&format!("  {name}{value}"))
+    }
+
+    fn cut<'t>(&self, value: &'t str) -> std::borrow::Cow<'t, str> {
+        match self.texts {
+            Texts::Whole => value.into(),
+            Texts::Shortened => text::shortened(value, SHORT_CHARS),
+        }
+    }
+
+    /// A text under its name: whole with its line breaks, or shortened to some lines.
+    fn text(&mut self, indent: usize, name: &str, content: Option<&str>) -> io::Result<()> {
+        let Some(content) = content.filter(|content| !content.is_empty()) else { return Ok(()) };
+        let shown = match self.texts {
+            Texts::Whole => text::block(content).into_owned(),
+            // So much white space may stand before it that more must be looked at.
+            Texts::Shortened => {
+                let start: String = content.chars().take(4 * SHORT_CHARS).collect();
+                let line = text::line(&start);
+                let cut = text::shortened(&line, SHORT_CHARS);
+                if start.len() < content.len() && cut == line {
+                    format!("{line}…")
+                } else {
+                    cut.into_owned()
+                }
+            }
+        };
+        let margin = " ".repeat(indent);
+        let name = format!("{name:<9}");
+        let (first, next) = (format!("{margin}{name}"), " ".repeat(indent + name.len()));
+        let width = self.out.text_width().max(indent + name.len() + 20);
+        let options = textwrap::Options::new(width).initial_indent(&first).subsequent_indent(&next);
+        for (number, line) in textwrap::wrap(&shown, options).iter().enumerate() {
+            let line = match line.strip_prefix(&first) {
+                Some(rest) if number == 0 => format!("{margin}{}{rest}", self.out.paint(DIM, &name)),
+                _ => line.to_string(),
+            };
+            self.out.line(line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step, depth: usize) -> io::Result<()> {
+        let indent = 2 * depth;
+        let name = step.module.as_deref().unwrap_or(&step.id);
+        let mut head = format!("{}{} ", " ".repeat(indent), self.out.paint(DIM, "•"));
+        head += &self.out.paint(BOLD, &text::line(name));
+        head += &format!("  {}", self.out.paint(style_of(&step.status), &text::line(&step.status)));
+        let facts = [
+            step.kind.clone(),
+            step.model.clone(),
+            step.duration_us.map(time::duration),
+            step.confidence.map(|confidence| format!("confidence {confidence}")),
+            tokens(step.tokens_input, step.tokens_output),
+            step.cost_usd.map(|cost| format!("${cost}")),
+            step.module.as_ref().map(|_| step.id.clone()),
+        ];
+        for fact in facts.iter().flatten() {
+            head += &format!("  {}", self.out.paint(DIM, &text::line(fact)));
+        }
+        self.out.line(&head)?;
+        let (input, output) = match self.texts {
+            Texts::Whole => (step.input.as_ref(), step.output.as_ref()),
+            Texts::Shortened => (step.input_summary.as_ref(), step.output_summary.as_ref()),
+        };
+        self.text(indent + 4, "in", input.or(step.input.as_ref()).map(String::as_str))?;
+        self.text(indent + 4, "out", output.or(step.output.as_ref()).map(String::as_str))?;
+        self.text(indent + 4, "error", step.error.as_deref())?;
+        self.text(indent + 4, "more", step.attributes.as_ref().map(Json::as_str))?;
+        self.reviews("step", &step.id, indent + 4)
+    }
+
+    fn parts(&mut self, parts: &Parts<'_>, indent: usize) -> io::Result<()> {
+        parts.decisions.iter().try_for_each(|decision| self.decision(decision, indent))?;
+        parts.findings.iter().try_for_each(|finding| self.finding(finding, indent))?;
+        for note in &parts.notes {
+            self.text(indent + 2, note.level.as_deref().map_or("note", level), Some(&note.message))?;
+        }
+        for artifact in &parts.artifacts {
+            let size = artifact.size.and_then(|size| u64::try_from(size).ok()).map(time::size);
+            let facts = [
+                artifact.label.as_deref(),
+                artifact.media_type.as_deref(),
+                size.as_deref(),
+                Some(&artifact.id),
+            ];
+            self.text(indent + 2, "file", joined(&facts, "  ").as_deref())?;
+        }
+        Ok(())
+    }
+
+    fn decision(&mut self, decision: &Decision, indent: usize) -> io::Result<()> {
+        let what = decision.decision_type.as_deref().unwrap_or("decision");
+        let chosen = decision.chosen_option.as_deref().unwrap_or("nothing");
+        let mut head = format!("{}{} ", " ".repeat(indent), self.out.paint(DIM, "◆"));
+        head += &self.out.paint(BOLD, &text::line(what));
+        head += &format!("  {}", self.cut(&text::line(chosen)));
+        let facts = [
+            decision.confidence.map(|confidence| format!("confidence {confidence}")),
+            decision.actor.as_ref().map(|actor| format!("by {actor}")),
+        ];
+        for fact in facts.iter().flatten() {
+            head += &format!("  {}", self.out.paint(DIM, &text::line(fact)));
+        }
+        self.out.line(&head)?;
+        let options = decision.options_considered.as_ref().map(options);
+        self.text(indent + 2, "of", options.as_deref())?;
+        self.text(indent + 2, "because", decision.rationale.as_deref())?;
+        self.reviews("decision", &decision.id, indent + 2)
+    }
+
+    fn finding(&mut self, finding: &Finding, indent: usize) -> io::Result<()> {
+        let grave = finding.severity.as_deref().or(finding.outcome.as_deref()).unwrap_or("finding");
+        let style = style_of(grave);
+        let mut head = format!("{}{} ", " ".repeat(indent), self.out.paint(style, "▲"));
+        head += &self.out.paint(style, &text::line(grave));
+        let about = [finding.category.as_deref(), finding.pattern_type.as_deref(), finding.title.as_deref()];
+        head += &format!("  {}", self.cut(&text::line(&joined(&about, ": ").unwrap_or_default())));
+        head += &format!("  {}", self.out.paint(DIM, &text::line(&finding.status)));
+        self.out.line(&head)?;
+        let description = finding.description.as_deref().or(finding.plain_english.as_deref());
+        self.text(indent + 2, "", description)?;
+        self.text(indent + 2, "law", finding.legal_source.as_deref())?;
+        self.text(indent + 2, "do", finding.suggestion.as_deref())?;
+        let updates: Vec<&FindingUpdate> =
+            self.record.finding_updates.iter().filter(|update| update.finding_id == finding.id).collect();
+        for update in updates {
+            let by = update.actor.as_ref().map(|actor| format!("by {actor}"));
+            let said = [Some(update.status.as_str()), by.as_deref(), update.reason.as_deref()];
+            self.text(indent + 2, "then", joined(&said, ", ").as_deref())?;
+        }
+        self.reviews("finding", &finding.id, indent + 2)
+    }
+
+    fn reviews(&mut self, kind: &str, id: &str, indent: usize) -> io::Result<()> {
+        let reviews: Vec<&Review> = self
+            .record
+            .reviews
+            .iter()
+            .filter(|review| review.subject_kind == kind && review.subject_id.as_deref() == Some(id))
+            .collect();
+        for review in reviews {
+            let said = [Some(review.verdict.as_str()), Some("by"), Some(review.actor.as_str())];
+            let said = joined(&said, " ");
+            let said = joined(&[said.as_deref(), review.reason.as_deref()], ": ");
+            self.text(indent, "review", said.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// What is about the session as a whole.
+    fn tail(&mut self) -> io::Result<()> {
+        let id = self.record.session.id.clone();
+        self.reviews("session", &id, 2)?;
+        for action in &self.record.actions {
+            let entity = [action.entity_type.as_deref(), action.entity_id.as_deref()];
+            let entity = joined(&entity, " ");
+            let said = [
+                Some(action.actor_id.as_str()),
+                Some(action.action.as_str()),
+                entity.as_deref(),
+                action.outcome.as_deref(),
+                action.reason.as_deref(),
+            ];
+            self.text(2, "action", joined(&said, " ").as_deref())?;
+        }
+        for metric in &self.record.metrics {
+            let value = metric.value.to_string();
+            let said = [Some(metric.name.as_str()), Some(value.as_str()), metric.unit.as_deref()];
+            self.text(2, "metric", joined(&said, " ").as_deref())?;
+        }
+        Ok(())
+    }
+}
+
+/// Names of a note's level that fit the margin.
+fn level(level: &str) -> &str {
+    match level {
+        "debug" | "info" | "warning" | "error" => level,
+        _ => "note",
+    }
+}
+
+fn joined(parts: &[Option<&str>], between: &str) -> Option<String> {
+    let parts: Vec<&str> = parts.iter().flatten().copied().collect();
+    if parts.is_empty() { None } else { Some(parts.join(between)) }
+}
+
+fn tokens(read: Option<i64>, written: Option<i64>) -> Option<String> {
+    match (read, written) {
+        (None, None) => None,
+        (read, written) => {
+            let shown = |count: Option<i64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
+            Some(format!("{} → {} tokens", shown(read), shown(written)))
+        }
+    }
+}
+
+/// The options of a decision with their scores.
+fn options(json: &Json) -> String {
+    let Ok(serde_json::Value::Array(options)) = serde_json::from_str(json.as_str()) else {
+        return json.as_str().to_owned();
+    };
+    let shown: Vec<String> = options
+        .iter()
+        .map(|option| {
+            let name = option.get("option").and_then(serde_json::Value::as_str).map(str::to_owned);
+            let name = name.unwrap_or_else(|| option.to_string());
+            match option.get("score").and_then(serde_json::Value::as_f64) {
+                Some(score) => format!("{name} ({score})"),
+                None => name,
+            }
+        })
+        .collect();
+    shown.join(" | ")
+}

@@ -1,0 +1,53 @@
+//! `annals sql`: one query of the user's own, which can only read.
+
+use std::io::Read as _;
+
+use annals::SqlError;
+use anyhow::Context as _;
+
+use super::Verdict;
+use super::out::Out;
+use super::place::Place;
+use super::rows::{Form, Rows};
+
+/// Query the read tables with SQL.
+///
+/// Nothing can be changed by it, here or in another file. The tables are sessions, steps,
+/// decisions, findings, finding_updates, timeline, reviews, artifacts, metrics, notes, actions,
+/// custom_events, documents and search (full text).
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals sql \"SELECT id, started_at FROM sessions WHERE started_at > datetime('now', '-7 days')\"
+  annals sql --csv 'SELECT module, count(*), avg(confidence) FROM steps GROUP BY module'
+  annals sql - < query.sql")]
+pub(crate) struct Args {
+    /// The statement; standard input where it is -
+    #[arg(allow_hyphen_values = true)]
+    query: String,
+
+    /// Answer in CSV
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    let mut query = args.query.clone();
+    if query == "-" {
+        query.clear();
+        std::io::stdin().read_to_string(&mut query).context("the statement cannot be read")?;
+    }
+    let reader = place.read_tables()?;
+    let form = match (out.is_json(), args.csv) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Csv,
+        (false, false) => Form::Table,
+    };
+    let mut rows = Rows::new(out, form);
+    match reader.sql(&query, &mut rows) {
+        Ok(()) => rows.finish()?,
+        // The output is to blame, not the query.
+        Err(SqlError::Sink(error)) => return Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Verdict::Done)
+}

@@ -1,0 +1,86 @@
+//! `annals tail`: the last events, and those that come.
+
+use std::time::Duration;
+
+use annals::{EventFilter, Kind, Recorded, Seq};
+
+use super::out::Out;
+use super::place::Place;
+use super::{Verdict, event_line, text, time};
+
+/// How often the log is asked for more.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Events that are asked for at once.
+const EVENTS_AT_ONCE: usize = 500;
+
+/// Show the last events.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals tail -f
+  annals --json tail -n 100 --type finding.raised | jq .severity")]
+pub(crate) struct Args {
+    /// Go on with those that come
+    #[arg(long, short)]
+    follow: bool,
+
+    /// Of this session
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+
+    /// Of this type; may be given several times
+    #[arg(long = "type", value_name = "TYPE", value_parser = kind)]
+    kinds: Vec<u16>,
+
+    /// How many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    lines: u32,
+}
+
+fn kind(name: &str) -> Result<u16, String> {
+    let code = name.strip_prefix("kind-").and_then(|code| code.parse().ok());
+    Kind::from_name(name).map(Kind::code).or(code).ok_or_else(|| {
+        let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        format!("there are {}", names.join(", "))
+    })
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    let reader = place.read()?;
+    let filter = EventFilter { session: args.session.clone(), kinds: args.kinds.clone() };
+    // What is appended between the two looks comes with the next one.
+    let mut position = reader.head()?.seq;
+    let lines = usize::try_from(args.lines).unwrap_or(usize::MAX);
+    for event in reader.last_events(&filter, lines)? {
+        position = position.max(event.seq);
+        print(&event, out)?;
+    }
+    out.flush()?;
+    if !args.follow {
+        return Ok(Verdict::Done);
+    }
+    loop {
+        let head = reader.head()?.seq;
+        let events = reader.events(&filter, position, EVENTS_AT_ONCE)?;
+        for event in &events {
+            print(event, out)?;
+        }
+        out.flush()?;
+        position = match events.last() {
+            Some(last) if events.len() == EVENTS_AT_ONCE => last.seq,
+            last => last.map_or(Seq::ZERO, |last| last.seq).max(head).max(position),
+        };
+        if events.is_empty() {
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+}
+
+fn print(event: &Recorded, out: &mut Out) -> std::io::Result<()> {
+    if out.is_json() {
+        return out.line(&text::json(&event.to_json()));
+    }
+    let when = time::shown(event.occurred_at.unwrap_or(event.recorded_at));
+    let line = event_line::line(event, &when, event.session.as_ref().map(|session| session.as_str()), out);
+    out.line(&line)
+}

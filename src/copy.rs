@@ -1,0 +1,117 @@
+//! A consistent copy of a log, while others append to it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::event::EventId;
+use crate::log::create::{folder_of, sync_folder};
+use crate::log::open::side_file;
+use crate::log::rows;
+use crate::log::schema::APPLICATION_ID;
+use crate::log::{Head, OpenError};
+use crate::reader::Reader;
+
+/// Pages that are copied between two words about progress.
+const PAGES_A_STEP: i32 = 1_024;
+
+/// A log that was not copied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// There is something at the place of the copy.
+    #[error("{}: is there already; a copy never replaces a file", path.display())]
+    Exists {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The copy cannot be made.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// SQLite cannot copy.
+    #[error("{}: cannot be copied to: {source}", path.display())]
+    Sqlite {
+        /// The place.
+        path: PathBuf,
+        /// Why not.
+        source: rusqlite::Error,
+    },
+    /// What was written is not what was read.
+    #[error("{}: what was written there is not the log that was read; the disk may be failing", path.display())]
+    Differs {
+        /// The place.
+        path: PathBuf,
+    },
+}
+
+impl Reader {
+    /// Copies the log to a new file: every event up to one moment and the read tables of that
+    /// moment, in one file that needs no other beside it. Says what its head is.
+    ///
+    /// `progress` is told how many of how many pages are copied.
+    ///
+    /// # Errors
+    /// If there is a file at `target`, or it cannot be written; then there is no copy.
+    pub fn copy_to(&self, target: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Head, CopyError> {
+        let exists = || CopyError::Exists { path: target.to_owned() };
+        if target.symlink_metadata().is_ok() {
+            return Err(exists());
+        }
+        let temporary = side_file(target, &format!(".{}.new", EventId::generate()));
+        let copied =
+            self.copy_whole(&temporary, progress).and_then(|head| match fs::hard_link(&temporary, target) {
+                Ok(()) => Ok(head),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
+                Err(error) => Err(OpenError::io(target, "cannot be made", error).into()),
+            });
+        let removed = fs::remove_file(&temporary);
+        let head = copied?;
+        removed.map_err(|error| OpenError::io(&temporary, "cannot be removed", error))?;
+        sync_folder(&folder_of(target))?;
+        Ok(head)
+    }
+
+    fn copy_whole(&self, path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Head, CopyError> {
+        let io = |error| OpenError::io(path, "cannot be made", error);
+        let sqlite = |source| CopyError::Sqlite { path: path.to_owned(), source };
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut copy = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+        // It is flushed whole at the end.
+        copy.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
+        let head = self.at_one_moment(|source| {
+            // The transaction begins with this look. It keeps the copying at its moment: without it,
+            // SQLite would begin anew whenever somebody else appends.
+            let head = rows::head(source)?;
+            let backup = Backup::new(source, &mut copy)?;
+            loop {
+                let step = backup.step(PAGES_A_STEP)?;
+                let done = backup.progress();
+                let count = |pages: i32| u64::try_from(pages).unwrap_or(0);
+                progress(count(done.pagecount - done.remaining), count(done.pagecount));
+                match step {
+                    StepResult::Done => break Ok::<_, rusqlite::Error>(head),
+                    StepResult::Busy | StepResult::Locked => {
+                        std::thread::sleep(std::time::Duration::from_millis(10));
+                    }
+                    _ => {}
+                }
+            }
+        });
+        let head = head.map_err(sqlite)?;
+        // The copy stands alone: what its own write-ahead log would hold is in the file.
+        copy.query_row("PRAGMA journal_mode=DELETE", [], |_| Ok(())).map_err(sqlite)?;
+        let application_id: i32 =
+            copy.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(sqlite)?;
+        if application_id != APPLICATION_ID || rows::head(&copy).map_err(sqlite)? != head {
+            return Err(CopyError::Differs { path: path.to_owned() });
+        }
+        copy.close().map_err(|(_, source)| sqlite(source))?;
+        File::open(path).and_then(|file| file.sync_all()).map_err(io)?;
+        Ok(head)
+    }
+}

@@ -1,0 +1,189 @@
+//! The pipeline behind `annals demo`: the Game of 24, solved by a search over thoughts that is
+//! instrumented as any pipeline would be.
+//!
+//! It needs no network and no model. The same puzzles give the same decisions, whatever the number
+//! of threads; only times differ, and the order in which sessions lie in the log.
+//!
+//! Each run has session ids of its own, so that it can be repeated on the same log: it begins with
+//! an `action.recorded`, whose place in the log no other run can have. The first run of a fresh log
+//! is `game-of-24`, so that its sessions are `game-of-24/4-5-6-10` and so on; a later one is named
+//! after that place, as `game-of-24@1724`.
+
+mod calls;
+mod game24;
+mod pipeline;
+mod puzzles;
+
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use calls::Calls;
+
+use crate::event::{ActionRecorded, Actor, Draft, Seq, SessionId};
+use crate::writer::AppendError;
+use crate::{AuditLog, CatchUpError};
+use pipeline::Run;
+use puzzles::PUZZLES;
+
+/// Profile of the sessions, and the first part of their ids.
+const PROFILE: &str = "game-of-24";
+
+/// How the demonstration runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Puzzles that are solved at the same time.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { threads: NonZeroUsize::MIN.saturating_add(3) }
+    }
+}
+
+/// A demonstration that could not be carried through.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DemoError {
+    /// The log did not take an event.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The read tables are behind.
+    #[error(transparent)]
+    CatchUp(#[from] CatchUpError),
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+    /// A thread panicked.
+    #[error("a thread of the demonstration panicked")]
+    Panicked,
+}
+
+/// What a run did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Its name: the first part of the ids of its sessions.
+    pub run: String,
+    /// What came of each puzzle, in the order in which they are posed.
+    pub puzzles: Vec<PuzzleReport>,
+    /// Threads that solved them.
+    pub threads: usize,
+    /// Events that were recorded.
+    pub events: usize,
+    /// From the first event until the last one was on the disk.
+    pub elapsed: Duration,
+    /// What recording cost the threads that solved.
+    pub calls: Calls,
+    /// The end of the log after the run. The read tables hold everything up to it.
+    pub last: Seq,
+}
+
+/// What came of a puzzle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PuzzleReport {
+    /// Its session.
+    pub session: SessionId,
+    /// Its numbers, as in `4 5 6 10`.
+    pub puzzle: String,
+    /// How the search ended.
+    pub answer: Answer,
+}
+
+/// How a search ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// With this expression, which was checked.
+    Found(String),
+    /// With nothing, and there is nothing.
+    NoneExists,
+    /// With nothing, and this expression was missed.
+    Missed(String),
+    /// With this expression, which is wrong.
+    Wrong(String),
+}
+
+/// Solves all puzzles, each in a session of its own, and returns when all of it is on the disk and
+/// in the read tables.
+///
+/// ```
+/// use annals::{AuditLog, demo};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("audit.db");
+/// let log = AuditLog::open(path)?;
+/// let report = demo::run(&log, demo::Options::default())?;
+/// assert_eq!(report.puzzles[0].session.as_str(), "game-of-24/4-5-6-10");
+/// # log.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// If the log does not take an event, or its read tables do not follow.
+pub fn run(log: &AuditLog, options: Options) -> Result<Report, DemoError> {
+    let began = Instant::now();
+    let name = claim_name(log)?;
+    let run = Run { log, name: &name };
+    let threads = options.threads.get().min(PUZZLES.len());
+    let next = AtomicUsize::new(0);
+    let shares = thread::scope(|scope| {
+        let solvers = (0..threads).map(|number| {
+            let thread = thread::Builder::new().name(format!("demo-{number}"));
+            thread.spawn_scoped(scope, || solve_some(&run, &next))
+        });
+        let solvers = solvers.collect::<Result<Vec<_>, _>>()?;
+        solvers
+            .into_iter()
+            .map(|solver| Ok(solver.join().map_err(|_| DemoError::Panicked)??))
+            .collect::<Result<Vec<Share>, DemoError>>()
+    })?;
+    let last = log.flush()?;
+    let elapsed = began.elapsed();
+    log.caught_up(last)?;
+
+    let (mut puzzles, mut calls) = (Vec::new(), Calls::default());
+    for share in shares {
+        puzzles.extend(share.puzzles);
+        calls.add(share.calls);
+    }
+    puzzles.sort_by_key(|(place, _)| *place);
+    let puzzles = puzzles.into_iter().map(|(_, puzzle)| puzzle).collect();
+    let events = calls.count() + 1;
+    Ok(Report { run: name, puzzles, threads, events, elapsed, calls: calls.sorted(), last })
+}
+
+/// Records that a run begins. Its place in the log is what makes the run's name its own.
+fn claim_name(log: &AuditLog) -> Result<String, AppendError> {
+    let began = ActionRecorded {
+        actor: Actor { id: "annals demo".to_owned(), kind: Some("system".to_owned()) },
+        action: "demo.started".to_owned(),
+        entity_type: Some("pipeline".to_owned()),
+        entity_id: Some(PROFILE.to_owned()),
+        ..ActionRecorded::default()
+    };
+    let seq = log.append(Draft::new(began).at(log.now()))?.wait()?.seq;
+    Ok(if seq == Seq::FIRST.next() { PROFILE.to_owned() } else { format!("{PROFILE}@{seq}") })
+}
+
+/// What one thread did: puzzles with their place in the list, and its calls.
+struct Share {
+    puzzles: Vec<(usize, PuzzleReport)>,
+    calls: Calls,
+}
+
+/// Solves puzzles that no other thread has taken, until there are none.
+fn solve_some(run: &Run<'_>, next: &AtomicUsize) -> Result<Share, AppendError> {
+    let mut share = Share { puzzles: Vec::new(), calls: Calls::default() };
+    loop {
+        let place = next.fetch_add(1, Ordering::Relaxed);
+        let Some(numbers) = PUZZLES.get(place) else { return Ok(share) };
+        share.puzzles.push((place, run.solve(numbers, &mut share.calls)?));
+    }
+}

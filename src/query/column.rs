@@ -1,0 +1,120 @@
+//! Columns of read tables as the types that they stand for.
+
+use rusqlite::Row;
+use rusqlite::types::{FromSqlError, FromSqlResult, Type, ValueRef};
+
+use crate::event::{Json, Seq, Timestamp};
+use crate::log::rows::seq_from_sql;
+
+/// A type that a column is read as.
+pub(super) trait FromColumn: Sized {
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self>;
+}
+
+impl FromColumn for String {
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<String> {
+        value.as_str().map(str::to_owned)
+    }
+}
+
+impl FromColumn for i64 {
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<i64> {
+        value.as_i64()
+    }
+}
+
+impl FromColumn for f64 {
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<f64> {
+        value.as_f64()
+    }
+}
+
+impl FromColumn for Seq {
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Seq> {
+        value.as_i64().map(seq_from_sql)
+    }
+}
+
+impl FromColumn for Timestamp {
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Timestamp> {
+        let text = value.as_str()?;
+        Timestamp::from_sql(text)
+            .ok_or_else(|| FromSqlError::Other(format!("`{text}` is not a time of the read tables").into()))
+    }
+}
+
+impl FromColumn for Json {
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Json> {
+        value.as_str()?.parse().map_err(|error| FromSqlError::Other(Box::new(error)))
+    }
+}
+
+impl<T: FromColumn> FromColumn for Option<T> {
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Option<T>> {
+        match value {
+            ValueRef::Null => Ok(None),
+            value => T::from_column(value).map(Some),
+        }
+    }
+}
+
+/// Reads the next column of a row.
+pub(super) fn next_column<T: FromColumn>(row: &Row<'_>, next: &mut usize) -> rusqlite::Result<T> {
+    let column = *next;
+    *next += 1;
+    T::from_column(row.get_ref(column)?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
+
+/// A row of a read table.
+pub(super) trait Record: Sized {
+    /// The table, and what to select from it, in the order in which [`Record::read`] reads it.
+    const TABLE: &'static str;
+    const COLUMNS: &'static [&'static str];
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self>;
+
+    /// `SELECT … FROM …`, to which conditions and order are added.
+    fn select() -> String {
+        format!("SELECT {} FROM {}", Self::COLUMNS.join(", "), Self::TABLE)
+    }
+}
+
+/// Lists records: their table, and their fields, each a column or an expression over columns.
+macro_rules! records {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident from $table:literal {
+            $( $(#[$column_doc:meta])* $column:ident $(= $expression:literal)?: $type:ty, )*
+        }
+    )*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+        #[non_exhaustive]
+        pub struct $name {
+            $( $(#[$column_doc])* pub $column: $type, )*
+        }
+
+        impl $crate::query::column::Record for $name {
+            const TABLE: &'static str = $table;
+            const COLUMNS: &'static [&'static str] =
+                &[$( $crate::query::column::column!($column $(= $expression)?) ),*];
+
+            fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<$name> {
+                let mut next = 0;
+                Ok($name { $( $column: $crate::query::column::next_column(row, &mut next)?, )* })
+            }
+        }
+    )*};
+}
+
+macro_rules! column {
+    ($column:ident) => {
+        stringify!($column)
+    };
+    ($column:ident = $expression:literal) => {
+        $expression
+    };
+}
+
+pub(super) use {column, records};

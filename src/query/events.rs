@@ -1,0 +1,193 @@
+//! Events of the log, by session and kind.
+
+use std::collections::VecDeque;
+
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+
+use crate::event::{Recorded, Seq, kind_name};
+use crate::log::ReadError;
+use crate::log::rows::{self, seq_from_sql, seq_to_sql};
+
+/// Events that one step of a walk along the log reads at most.
+const WALK_EVENTS: usize = 512;
+
+/// Payload bytes that it reads at most.
+const WALK_BYTES: usize = 4 << 20;
+
+/// Which events to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Of this session.
+    pub session: Option<String>,
+    /// Of one of the kinds with these codes; of every kind where there is none.
+    pub kinds: Vec<u16>,
+}
+
+impl EventFilter {
+    /// Every event.
+    pub const ALL: EventFilter = EventFilter { session: None, kinds: Vec::new() };
+
+    fn fits(&self, event: &Recorded) -> bool {
+        let session = event.session.as_ref().map(|session| session.as_str());
+        self.session.as_deref().is_none_or(|wanted| session == Some(wanted))
+            && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+    }
+
+    fn is_all(&self) -> bool {
+        *self == EventFilter::ALL
+    }
+
+    /// The query of the timeline for the events that fit and stand in a range, from either end. Each
+    /// kind has its part of an index: the first few of every part are put in order.
+    fn query(&self, end: End, range: &str, limit: usize) -> (String, Vec<String>) {
+        let order = match end {
+            End::First => "ASC",
+            End::Last => "DESC",
+        };
+        let tail = format!("{range} ORDER BY seq {order} LIMIT {}", i64::try_from(limit).unwrap_or(i64::MAX));
+        let kinds: Vec<String> = self.kinds.iter().map(|code| kind_name(*code)).collect();
+        match &self.session {
+            Some(session) => {
+                // Of a session's events there are few: their kinds are looked at, not looked up.
+                let marks = vec!["?"; kinds.len()].join(", ");
+                let kind = if kinds.is_empty() { String::new() } else { format!("+kind IN ({marks}) AND ") };
+                let query = format!("SELECT seq FROM timeline WHERE session_id = ? AND {kind}{tail}");
+                (query, [vec![session.clone()], kinds].concat())
+            }
+            None => {
+                let part = format!("SELECT * FROM (SELECT seq FROM timeline WHERE kind = ? AND {tail})");
+                let parts = vec![part.as_str(); kinds.len()].join(" UNION ALL ");
+                (format!("SELECT seq FROM ({parts}) WHERE {tail}"), kinds)
+            }
+        }
+    }
+}
+
+/// An end of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    First,
+    Last,
+}
+
+fn seqs(connection: &Connection, query: &str, values: &[String]) -> rusqlite::Result<Vec<Seq>> {
+    connection
+        .prepare_cached(query)?
+        .query_map(params_from_iter(values), |row| row.get(0).map(seq_from_sql))?
+        .collect()
+}
+
+/// The event up to which the timeline knows the log. The rest is found by reading it.
+fn indexed(connection: &Connection) -> rusqlite::Result<Seq> {
+    let position: Option<i64> = connection
+        .prepare_cached("SELECT position FROM projections WHERE name = 'sessions' AND stage = 'live'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(position.map_or(Seq::ZERO, seq_from_sql))
+}
+
+/// Calls `each` with the events after `after` and up to `until` that fit, in order, until it says
+/// that it has enough.
+pub(crate) fn walk<E: From<ReadError>>(
+    connection: &Connection,
+    filter: &EventFilter,
+    after: Seq,
+    until: Seq,
+    mut each: impl FnMut(Seq, Result<Recorded, ReadError>) -> Result<Next, E>,
+) -> Result<(), E> {
+    let mut position = after;
+    if !filter.is_all() {
+        let known = indexed(connection).map_err(ReadError::from)?.min(until);
+        while position < known {
+            let page = indexed_after(connection, filter, position, known).map_err(ReadError::from)?;
+            for seq in &page {
+                let event = rows::read_at(connection, *seq);
+                if let Some(event) = event.transpose()
+                    && each(*seq, event)? == Next::Stop
+                {
+                    return Ok(());
+                }
+            }
+            position = if page.len() < WALK_EVENTS { known } else { page.last().copied().unwrap_or(known) };
+        }
+    }
+    loop {
+        let page = rows::read_after(connection, position, until, WALK_EVENTS, WALK_BYTES)
+            .map_err(ReadError::from)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        position = last.seq;
+        for row in page {
+            let fits = row.event.as_ref().map_or(filter.is_all(), |event| filter.fits(event));
+            if fits && each(row.seq, row.event)? == Next::Stop {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Whether a walk goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Continue,
+    Stop,
+}
+
+fn indexed_after(
+    connection: &Connection,
+    filter: &EventFilter,
+    after: Seq,
+    until: Seq,
+) -> rusqlite::Result<Vec<Seq>> {
+    let range = format!("seq > {} AND seq <= {}", seq_to_sql(after), seq_to_sql(until));
+    let (query, values) = filter.query(End::First, &range, WALK_EVENTS);
+    seqs(connection, &query, &values)
+}
+
+/// The events after `after` that fit, in order, at most `limit`.
+pub(crate) fn after(
+    connection: &Connection,
+    filter: &EventFilter,
+    after: Seq,
+    limit: usize,
+) -> Result<Vec<Recorded>, ReadError> {
+    let head = rows::head(connection)?.seq;
+    let mut events = Vec::new();
+    if limit == 0 {
+        return Ok(events);
+    }
+    walk(connection, filter, after, head, |_, event| {
+        events.push(event?);
+        Ok::<_, ReadError>(if events.len() < limit { Next::Continue } else { Next::Stop })
+    })?;
+    Ok(events)
+}
+
+/// The last events that fit, in order, at most `limit`.
+pub(crate) fn last(
+    connection: &Connection,
+    filter: &EventFilter,
+    limit: usize,
+) -> Result<Vec<Recorded>, ReadError> {
+    let head = rows::head(connection)?.seq;
+    if filter.is_all() {
+        let start = Seq::new(head.get().saturating_sub(limit as u64));
+        return after(connection, filter, start, limit);
+    }
+    let known = indexed(connection)?.min(head);
+    let (query, values) = filter.query(End::Last, &format!("seq <= {}", seq_to_sql(known)), limit);
+    let mut seqs = seqs(connection, &query, &values)?;
+    seqs.reverse();
+    let mut events = VecDeque::new();
+    for seq in seqs {
+        events.extend(rows::read_at(connection, seq)?);
+    }
+    // What the timeline does not know yet.
+    walk(connection, filter, known, head, |_, event| {
+        events.push_back(event?);
+        if events.len() > limit {
+            events.pop_front();
+        }
+        Ok::<_, ReadError>(Next::Continue)
+    })?;
+    Ok(events.into())
+}

@@ -1,0 +1,58 @@
+//! From what somebody typed to the session, or sessions, that they mean.
+
+use rusqlite::{Connection, OptionalExtension};
+
+/// Most candidates that are named where a beginning fits several.
+const CANDIDATES_MAX: usize = 10;
+
+/// What a reference to a session means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Found {
+    /// The session with this id.
+    Session(String),
+    /// The sessions of a conversation, oldest first.
+    Conversation(Vec<String>),
+    /// Several sessions' ids begin so; these are some of them.
+    Ambiguous(Vec<String>),
+    /// Nothing.
+    Nothing,
+}
+
+/// Looks for a session with this id, else a conversation with it, else for the one session whose
+/// id begins so.
+pub(crate) fn find(connection: &Connection, reference: &str) -> rusqlite::Result<Found> {
+    let exact: Option<String> = connection
+        .prepare_cached("SELECT id FROM sessions WHERE id = ?1")?
+        .query_row([reference], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = exact {
+        return Ok(Found::Session(id));
+    }
+    let conversation: Vec<String> = connection
+        .prepare_cached("SELECT id FROM sessions WHERE conversation_id = ?1 ORDER BY first_seq")?
+        .query_map([reference], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    if !conversation.is_empty() {
+        return Ok(Found::Conversation(conversation));
+    }
+    if reference.is_empty() {
+        return Ok(Found::Nothing);
+    }
+    // Ids that begin so stand together in the index, from the beginning itself on.
+    let mut statement = connection.prepare_cached("SELECT id FROM sessions WHERE id >= ?1 ORDER BY id")?;
+    let mut rows = statement.query([reference])?;
+    let mut candidates: Vec<String> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: String = row.get(0)?;
+        if !id.starts_with(reference) || candidates.len() == CANDIDATES_MAX {
+            break;
+        }
+        candidates.push(id);
+    }
+    Ok(match candidates.as_slice() {
+        [] => Found::Nothing,
+        [only] => Found::Session(only.clone()),
+        _ => Found::Ambiguous(candidates),
+    })
+}

@@ -1,0 +1,48 @@
+//! Questions to the read tables and to the log.
+//!
+//! Every function here takes a connection and runs on any database that has the tables it asks for:
+//! the log's own file, or a database in memory that was filled up to some earlier event. A page of
+//! results is found through an index, however long the log is. [`Reader`](crate::Reader) is how a
+//! program asks them.
+
+mod column;
+pub(crate) mod events;
+pub(crate) mod find;
+pub(crate) mod guard;
+pub(crate) mod info;
+pub(crate) mod projections;
+mod records;
+pub(crate) mod search;
+pub(crate) mod session;
+pub(crate) mod sessions;
+pub(crate) mod sql;
+mod words;
+
+pub use events::EventFilter;
+pub use find::Found;
+pub use info::Info;
+pub use projections::{ProjectionStatus, Rebuild, StoppedProjection};
+pub use records::{
+    Action, Artifact, Decision, Finding, FindingUpdate, Metric, Note, Review, Session, SessionSummary, Step,
+};
+pub use search::{Fragment, Hit, SearchFilter, SearchOrder};
+pub use session::{OutlinedStep, SessionRecord};
+pub use sessions::{SessionFilter, SessionPage};
+pub use sql::{RowSink, SqlError, SqlValue};
+
+use crate::log::ReadError;
+
+/// A question that could not be answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// An event of the log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// There is nothing to search for.
+    #[error("`{0}` has no words to search for")]
+    NoWords(String),
+    /// SQLite refused.
+    #[error("the read tables cannot be queried: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}

@@ -1,0 +1,90 @@
+//! Where the projections are.
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::event::Seq;
+use crate::log::rows;
+use crate::projection::tables::{self, PROJECTIONS, Stage, StoppedAt};
+
+/// Where a projection is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ProjectionStatus {
+    /// Its name.
+    pub name: &'static str,
+    /// The tables that it fills.
+    pub tables: &'static [&'static str],
+    /// Version of its tables in the file; None where the file has none yet.
+    pub version: Option<u32>,
+    /// The version that this version of Annals fills.
+    pub known_version: u32,
+    /// The last event that its tables hold.
+    pub position: Seq,
+    /// Events of the log that its tables do not hold yet.
+    pub lag: u64,
+    /// Why it does not go on.
+    pub stopped: Option<StoppedProjection>,
+    /// The rebuild that is under way.
+    pub rebuild: Option<Rebuild>,
+}
+
+/// Why a projection does not go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StoppedProjection {
+    /// The event that it cannot apply.
+    pub seq: Seq,
+    /// Why not.
+    pub reason: String,
+}
+
+/// A rebuild that is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Rebuild {
+    /// Version of the tables that it fills.
+    pub version: u32,
+    /// The last event that they hold.
+    pub position: Seq,
+    /// Why it does not go on.
+    pub stopped: Option<StoppedProjection>,
+}
+
+impl From<StoppedAt> for StoppedProjection {
+    fn from(stopped: StoppedAt) -> StoppedProjection {
+        StoppedProjection { seq: stopped.seq, reason: stopped.error }
+    }
+}
+
+/// Where every projection is, and the end of the log.
+pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Vec<ProjectionStatus>> {
+    let head = rows::head(connection)?.seq;
+    PROJECTIONS
+        .iter()
+        .map(|projection| {
+            let live = tables::cursor(connection, projection.name, Stage::Live)?;
+            let building = tables::cursor(connection, projection.name, Stage::Building)?;
+            let position = live.as_ref().map_or(Seq::ZERO, |cursor| cursor.position);
+            Ok(ProjectionStatus {
+                name: projection.name,
+                tables: projection.tables,
+                version: live.as_ref().map(|cursor| cursor.version),
+                known_version: projection.version,
+                position,
+                lag: head.get().saturating_sub(position.get()),
+                stopped: live.and_then(|cursor| cursor.stopped).map(StoppedProjection::from),
+                rebuild: building.map(|cursor| Rebuild {
+                    version: cursor.version,
+                    position: cursor.position,
+                    stopped: cursor.stopped.map(StoppedProjection::from),
+                }),
+            })
+        })
+        .collect()
+}
+
+/// Every read table, in the order in which they are defined.
+pub(crate) fn read_tables() -> impl Iterator<Item = &'static str> {
+    PROJECTIONS.iter().flat_map(|projection| projection.tables).copied()
+}

@@ -1,0 +1,230 @@
+//! Pages of sessions, newest first.
+//!
+//! A page is found in one of two ways. Where a filter fits few sessions, its own index names them,
+//! and they are sorted. Where it fits many, the sessions are walked from the newest back, and each
+//! is asked whether it fits: a page is soon full. Which it is, a bounded look at the index says.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use serde::Serialize;
+
+use super::column::Record;
+use super::records::SessionSummary;
+use super::{QueryError, words};
+use crate::event::{Seq, Timestamp};
+use crate::log::rows::seq_to_sql;
+
+/// Rows of an index that are few: naming and sorting their sessions takes some milliseconds.
+const FEW_ROWS: usize = 2_000;
+
+/// Events with the words searched for that are few where another filter is given too. Asking the
+/// sessions one by one for words is dear, and the other filter may make that long: naming their
+/// sessions takes some tenths of a second.
+const FEW_EVENTS_WITH_WORDS: usize = 100_000;
+
+/// Which sessions to list. Every filter that is set must fit.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SessionFilter {
+    /// With this status.
+    pub status: Option<String>,
+    /// Of this pipeline.
+    pub profile: Option<String>,
+    /// Of this conversation.
+    pub conversation: Option<String>,
+    /// Begun at this time or later. A session that says no time of its own is taken by when its
+    /// first event was recorded.
+    pub since: Option<Timestamp>,
+    /// Begun before this time.
+    pub until: Option<Timestamp>,
+    /// With a step of this module.
+    pub module: Option<String>,
+    /// With a step that is at most this sure.
+    pub max_confidence: Option<f64>,
+    /// With findings.
+    pub with_findings: bool,
+    /// With these words in the texts of one event.
+    pub text: Option<String>,
+    /// Whose first event is before this one: the next page begins at [`SessionPage::next`].
+    pub before: Option<Seq>,
+    /// Most sessions of a page.
+    pub limit: usize,
+}
+
+impl Default for SessionFilter {
+    fn default() -> SessionFilter {
+        SessionFilter {
+            status: None,
+            profile: None,
+            conversation: None,
+            since: None,
+            until: None,
+            module: None,
+            max_confidence: None,
+            with_findings: false,
+            text: None,
+            before: None,
+            limit: 50,
+        }
+    }
+}
+
+/// A page of sessions, newest first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<SessionSummary>,
+    /// Where older ones follow: what [`SessionFilter::before`] of the next page is.
+    pub next: Option<Seq>,
+}
+
+/// A condition on sessions, in the two ways of finding what it fits.
+struct Condition {
+    /// About the row of a session, with `?` for its values.
+    row: String,
+    /// A query that names the ids of the sessions that fit, from an index.
+    ids: Option<String>,
+    /// Rows of the index up to which that is done.
+    few: usize,
+    values: Vec<Value>,
+}
+
+impl Condition {
+    fn row(row: &str, value: impl Into<Value>) -> Condition {
+        Condition { row: row.to_owned(), ids: None, few: 0, values: vec![value.into()] }
+    }
+
+    /// Whether its index names few sessions.
+    fn is_narrow(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        let Some(ids) = &self.ids else { return Ok(false) };
+        let rows: i64 = connection
+            .prepare_cached(&format!("SELECT count(*) FROM ({ids} LIMIT {})", self.few.saturating_add(1)))?
+            .query_row(params_from_iter(&self.values), |row| row.get(0))?;
+        Ok(usize::try_from(rows).is_ok_and(|rows| rows <= self.few))
+    }
+}
+
+/// A page of the sessions that fit.
+pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<SessionPage, QueryError> {
+    let (mut wheres, mut values) = (Vec::new(), Vec::new());
+    let (mut narrow, mut wide) = (Vec::new(), Vec::new());
+    for condition in conditions(connection, filter)? {
+        if condition.is_narrow(connection)? { &mut narrow } else { &mut wide }.push(condition);
+    }
+    // A plus sign keeps SQLite from another index than the one that names few sessions.
+    let plus = if narrow.is_empty() { "" } else { "+" };
+    for condition in narrow {
+        wheres.push(format!("id IN ({})", condition.ids.unwrap_or_default()));
+        values.extend(condition.values);
+    }
+    for condition in wide {
+        wheres.push(format!("{plus}{}", condition.row));
+        values.extend(condition.values);
+    }
+    if let Some(before) = filter.before {
+        wheres.push(format!("{plus}first_seq < ?"));
+        values.push(seq_to_sql(before).into());
+    }
+    let wheres = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
+    let limit = filter.limit.max(1);
+    let sql = format!(
+        "{}{wheres} ORDER BY {plus}first_seq DESC LIMIT {}",
+        SessionSummary::select(),
+        limit.saturating_add(1)
+    );
+    let mut sessions: Vec<SessionSummary> = connection
+        .prepare_cached(&sql)?
+        .query_map(params_from_iter(values), SessionSummary::read)?
+        .collect::<rusqlite::Result<_>>()?;
+    let more = sessions.len() > limit;
+    sessions.truncate(limit);
+    let next = sessions.last().filter(|_| more).map(|session| session.first_seq);
+    Ok(SessionPage { sessions, next })
+}
+
+fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Condition>, QueryError> {
+    let mut conditions = Vec::new();
+    if let Some(status) = &filter.status {
+        conditions.push(Condition::row("status = ?", status.clone()));
+    }
+    if let Some(profile) = &filter.profile {
+        conditions.push(Condition::row("profile = ?", profile.clone()));
+    }
+    if let Some(conversation) = &filter.conversation {
+        conditions.push(Condition::row("conversation_id = ?", conversation.clone()));
+    }
+    conditions.extend(time_condition(connection, filter)?);
+    if let Some(module) = &filter.module {
+        conditions.push(Condition {
+            row: "EXISTS (SELECT 1 FROM steps WHERE steps.session_id = sessions.id AND +module = ?)"
+                .to_owned(),
+            ids: Some("SELECT session_id FROM steps WHERE module = ?".to_owned()),
+            few: FEW_ROWS,
+            values: vec![module.clone().into()],
+        });
+    }
+    if let Some(confidence) = filter.max_confidence {
+        conditions.push(Condition {
+            row: "EXISTS (SELECT 1 FROM steps WHERE steps.session_id = sessions.id AND +confidence <= ?)"
+                .to_owned(),
+            ids: Some("SELECT session_id FROM steps WHERE confidence <= ?".to_owned()),
+            few: FEW_ROWS,
+            values: vec![confidence.into()],
+        });
+    }
+    if filter.with_findings {
+        conditions.push(Condition {
+            row: "finding_count > 0".to_owned(),
+            ids: Some("SELECT session_id FROM findings".to_owned()),
+            few: FEW_ROWS,
+            values: Vec::new(),
+        });
+    }
+    if let Some(text) = &filter.text {
+        let query = words::to_fts(text).ok_or_else(|| QueryError::NoWords(text.clone()))?;
+        let newest: Option<i64> = connection
+            .prepare_cached("SELECT rowid FROM search WHERE search MATCH ?1 ORDER BY rowid DESC LIMIT 1")?
+            .query_row([&query], |row| row.get(0))
+            .optional()?;
+        let newest = newest.unwrap_or(0);
+        let few = if conditions.is_empty() { FEW_ROWS } else { FEW_EVENTS_WITH_WORDS };
+        conditions.push(Condition {
+            // The events of a session stand between its first and its last, and no session that
+            // began after the last event with the words has one.
+            row: format!(
+                "first_seq <= {newest} AND EXISTS (SELECT 1 FROM search CROSS JOIN documents ON documents.seq = search.rowid
+                  WHERE search MATCH ? AND search.rowid BETWEEN sessions.first_seq AND sessions.last_seq
+                  AND documents.session_id = sessions.id)"
+            ),
+            ids: Some(
+                "SELECT session_id FROM search CROSS JOIN documents ON documents.seq = search.rowid
+                 WHERE search MATCH ? AND session_id IS NOT NULL"
+                    .to_owned(),
+            ),
+            few,
+            values: vec![query.into()],
+        });
+    }
+    Ok(conditions)
+}
+
+fn time_condition(connection: &Connection, filter: &SessionFilter) -> rusqlite::Result<Option<Condition>> {
+    let bounds = [(">=", filter.since), ("<", filter.until)];
+    let (mut rows, mut ranges, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    for (comparison, time) in bounds {
+        let Some(time) = time else { continue };
+        rows.push(format!("coalesce(started_at, first_recorded_at) {comparison} ?"));
+        ranges.push(format!("started_at {comparison} ?"));
+        values.push(Value::from(time.to_sql()));
+    }
+    if values.is_empty() {
+        return Ok(None);
+    }
+    // The index knows only the sessions that say a time of their own.
+    let some_say_none: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM sessions WHERE started_at IS NULL)")?
+        .query_row([], |row| row.get(0))?;
+    let ids = (!some_say_none).then(|| format!("SELECT id FROM sessions WHERE {}", ranges.join(" AND ")));
+    Ok(Some(Condition { row: rows.join(" AND "), ids, few: FEW_ROWS, values }))
+}

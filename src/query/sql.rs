@@ -1,0 +1,116 @@
+//! SQL of the user's own.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode};
+
+/// A value of a result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SqlValue<'a> {
+    /// NULL.
+    Null,
+    /// A whole number.
+    Integer(i64),
+    /// A number.
+    Real(f64),
+    /// A text. Bytes that are no UTF-8 have been replaced.
+    Text(&'a str),
+    /// Bytes.
+    Blob(&'a [u8]),
+}
+
+/// Where the rows of a result go. An error of its own ends the query.
+pub trait RowSink {
+    /// Is told the names of the columns, once, before the first row, and also where no row comes.
+    ///
+    /// # Errors
+    /// If they cannot be taken.
+    fn columns(&mut self, names: &[String]) -> std::io::Result<()>;
+
+    /// Is told a row, its values in the order of the columns.
+    ///
+    /// # Errors
+    /// If it cannot be taken.
+    fn row(&mut self, values: &[SqlValue<'_>]) -> std::io::Result<()>;
+}
+
+/// A query that was not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SqlError {
+    /// It is none, or the connection cannot be opened for it.
+    #[error(transparent)]
+    Open(#[from] crate::log::OpenError),
+    /// It does something else than read.
+    #[error("only reading is allowed here: {0}")]
+    NotReading(String),
+    /// There is no statement in it, or none that has a result.
+    #[error("there is no statement in it that has a result")]
+    Empty,
+    /// There are several statements in it.
+    #[error("there are several statements in it; only one can be answered at a time")]
+    Several,
+    /// SQLite refused.
+    #[error("{0}")]
+    Sqlite(rusqlite::Error),
+    /// The rows could not be taken.
+    #[error("the result cannot be written: {0}")]
+    Sink(#[from] std::io::Error),
+}
+
+impl From<rusqlite::Error> for SqlError {
+    fn from(error: rusqlite::Error) -> SqlError {
+        match (error.sqlite_error_code(), &error) {
+            (_, rusqlite::Error::MultipleStatement) => SqlError::Several,
+            (Some(ErrorCode::AuthorizationForStatementDenied | ErrorCode::ReadOnly), _) => {
+                SqlError::NotReading(error.to_string())
+            }
+            _ => SqlError::Sqlite(error),
+        }
+    }
+}
+
+/// Runs one statement that reads, on a connection that [`super::guard`] watches or with a query of
+/// our own. `values` are those of its parameters.
+pub(crate) fn run(
+    connection: &Connection,
+    query: &str,
+    values: &[&str],
+    sink: &mut dyn RowSink,
+) -> Result<(), SqlError> {
+    let mut statement = connection.prepare(query)?;
+    if !statement.readonly() {
+        return Err(SqlError::NotReading("the statement writes".to_owned()));
+    }
+    if statement.column_count() == 0 {
+        return Err(SqlError::Empty);
+    }
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+    sink.columns(&names)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        let mut values = Vec::with_capacity(names.len());
+        for column in 0..names.len() {
+            values.push(row.get_ref(column)?);
+        }
+        let texts: Vec<_> = values
+            .iter()
+            .map(|value| match value {
+                ValueRef::Text(bytes) => Some(String::from_utf8_lossy(bytes)),
+                _ => None,
+            })
+            .collect();
+        let values: Vec<SqlValue<'_>> = values
+            .iter()
+            .zip(&texts)
+            .map(|(value, text)| match (value, text) {
+                (_, Some(text)) => SqlValue::Text(text),
+                (ValueRef::Integer(number), _) => SqlValue::Integer(*number),
+                (ValueRef::Real(number), _) => SqlValue::Real(*number),
+                (ValueRef::Blob(bytes), _) => SqlValue::Blob(bytes),
+                _ => SqlValue::Null,
+            })
+            .collect();
+        sink.row(&values)?;
+    }
+    Ok(())
+}

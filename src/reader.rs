@@ -1,0 +1,170 @@
+//! The read side: a connection that only reads, and the questions that can be asked through it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use crate::event::{Recorded, Seq};
+use crate::log::open::{self, OpenError};
+use crate::log::{Head, ReadError, rows};
+use crate::query::{
+    self, EventFilter, Found, Hit, Info, ProjectionStatus, QueryError, RowSink, SearchFilter, SessionFilter,
+    SessionPage, SessionRecord, SqlError,
+};
+
+/// A log that is open for reading. Nothing can be written through it, and while it answers, others
+/// go on appending.
+///
+/// Every answer is of one moment. The read tables may be behind the log by as much as
+/// [`Reader::lag`] says.
+///
+/// ```
+/// use annals::{AuditLog, Draft, NoteLogged, Reader, SearchFilter};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("audit.db");
+/// let log = AuditLog::open(&path)?;
+/// log.append(Draft::new(NoteLogged { message: "cache is cold".into(), ..Default::default() }))?;
+/// log.close()?;
+///
+/// let reader = Reader::open(&path)?;
+/// let hits = reader.search(&SearchFilter::new("cold"))?;
+/// assert_eq!(hits.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Reader {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Opens the log at `path`, which must be there.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or is not a log; the error says what to do.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Reader, OpenError> {
+        let path = path.into();
+        let connection = open::open_reader(&path)?;
+        Ok(Reader { path, connection })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Answers from one moment: what others commit meanwhile is not seen.
+    pub(crate) fn at_one_moment<T, E: From<rusqlite::Error>>(
+        &self,
+        answer: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let moment = self.connection.unchecked_transaction()?;
+        answer(&moment)
+    }
+
+    /// The end of the log.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn head(&self) -> Result<Head, QueryError> {
+        Ok(rows::head(&self.connection)?)
+    }
+
+    /// Events of the log that some read table does not hold yet.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn lag(&self) -> Result<u64, QueryError> {
+        Ok(self.projections()?.iter().map(|projection| projection.lag).max().unwrap_or(0))
+    }
+
+    /// A page of the sessions that fit, newest first.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the filter's text has no words.
+    pub fn sessions(&self, filter: &SessionFilter) -> Result<SessionPage, QueryError> {
+        self.at_one_moment(|connection| query::sessions::page(connection, filter))
+    }
+
+    /// The session that a reference means: a session's id, a conversation's, or the beginning of a
+    /// session's id.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn find(&self, reference: &str) -> Result<Found, QueryError> {
+        self.at_one_moment(|connection| Ok(query::find::find(connection, reference)?))
+    }
+
+    /// A session with everything that belongs to it, if there is one with this id.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn session(&self, id: &str) -> Result<Option<SessionRecord>, QueryError> {
+        self.at_one_moment(|connection| Ok(query::session::load(connection, id)?))
+    }
+
+    /// The events after `after` that fit, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// If the file, or one of the events, cannot be read.
+    pub fn events(&self, filter: &EventFilter, after: Seq, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        self.at_one_moment(|connection| query::events::after(connection, filter, after, limit))
+    }
+
+    /// The last events that fit, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// If the file, or one of the events, cannot be read.
+    pub fn last_events(&self, filter: &EventFilter, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        self.at_one_moment(|connection| query::events::last(connection, filter, limit))
+    }
+
+    /// The event at a place, if there is one.
+    ///
+    /// # Errors
+    /// If the file, or the event, cannot be read.
+    pub fn event(&self, seq: Seq) -> Result<Option<Recorded>, ReadError> {
+        rows::read_at(&self.connection, seq)
+    }
+
+    /// The events whose texts have what is searched for.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or there are no words in the text.
+    pub fn search(&self, filter: &SearchFilter) -> Result<Vec<Hit>, QueryError> {
+        self.at_one_moment(|connection| query::search::search(connection, filter))
+    }
+
+    /// Answers one SQL statement, on a connection of its own that can do nothing but read this file.
+    ///
+    /// # Errors
+    /// If the statement does anything else, SQLite refuses it, or the sink does.
+    pub fn sql(&self, statement: &str, sink: &mut dyn RowSink) -> Result<(), SqlError> {
+        let mut connection = open::open_reader(&self.path)?;
+        query::guard::only_reads(&mut connection)?;
+        query::sql::run(&connection, statement, &[], sink)
+    }
+
+    /// What the log is, at a glance.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn info(&self) -> Result<Info, QueryError> {
+        self.at_one_moment(|connection| query::info::info(connection, &self.path))
+    }
+
+    /// Where the projections are.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn projections(&self) -> Result<Vec<ProjectionStatus>, QueryError> {
+        self.at_one_moment(|connection| Ok(query::projections::status(connection)?))
+    }
+}

@@ -1,0 +1,158 @@
+//! Notes, metrics and artifacts.
+
+use serde::Serialize;
+
+use super::build::{attribute_setter, text_setters, value_setters};
+use super::{Recording, Session, Step};
+use crate::event::{ArtifactAttached, Digest, Json, MetricRecorded, NoteLogged};
+use crate::writer::AppendError;
+
+/// The digest and the length of some content.
+fn artifact(content: &[u8]) -> ArtifactAttached {
+    ArtifactAttached {
+        artifact: Digest::of(content),
+        size: u64::try_from(content.len()).ok(),
+        ..ArtifactAttached::default()
+    }
+}
+
+impl Session {
+    /// A line of a log.
+    pub fn note(&self, message: impl Into<String>) -> Recording<'_, NoteLogged> {
+        Recording::new(&self.scope, NoteLogged { message: message.into(), ..NoteLogged::default() })
+    }
+
+    /// A measurement. Metrics belong to a session, not to a step.
+    pub fn metric(&self, name: impl Into<String>, value: f64) -> Recording<'_, MetricRecorded> {
+        Recording::new(&self.scope, MetricRecorded { name: name.into(), value, ..MetricRecorded::default() })
+    }
+
+    /// A file that belongs to the session. Its digest and its length are recorded; the content is
+    /// kept by whom it belongs to.
+    pub fn artifact(&self, content: impl AsRef<[u8]>) -> Recording<'_, ArtifactAttached> {
+        Recording::new(&self.scope, artifact(content.as_ref()))
+    }
+
+    /// The same for content whose BLAKE3 is known.
+    pub fn artifact_with_digest(&self, digest: Digest) -> Recording<'_, ArtifactAttached> {
+        Recording::new(&self.scope, ArtifactAttached { artifact: digest, ..ArtifactAttached::default() })
+    }
+}
+
+impl Step {
+    /// A line of a log.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let log = annals::AuditLog::open(folder.path().join("audit.db"))?;
+    /// # let session = log.session("claims").start()?;
+    /// # let step = session.step("search").start()?;
+    /// step.note("no hit, asking again").level("warning").data(&["water", "damage"]).record()?;
+    /// # step.end().succeeded()?;
+    /// # session.end().completed()?.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn note(&self, message: impl Into<String>) -> Recording<'_, NoteLogged> {
+        let step = Some(self.id().clone());
+        self.recording(NoteLogged { message: message.into(), step, ..NoteLogged::default() })
+    }
+
+    /// A file that belongs to this step. Its digest and its length are recorded; the content is
+    /// kept by whom it belongs to.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let log = annals::AuditLog::open(folder.path().join("audit.db"))?;
+    /// # let session = log.session("claims").start()?;
+    /// # let step = session.step("read").start()?;
+    /// let photograph: &[u8] = b"\xff\xd8\xff";
+    /// let digest = step.artifact(photograph).label("photograph.jpg").media_type("image/jpeg").record()?;
+    /// assert_eq!(digest, annals::Digest::of(photograph));
+    /// # step.end().succeeded()?;
+    /// # session.end().completed()?.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn artifact(&self, content: impl AsRef<[u8]>) -> Recording<'_, ArtifactAttached> {
+        let step = Some(self.id().clone());
+        self.recording(ArtifactAttached { step, ..artifact(content.as_ref()) })
+    }
+
+    /// The same for content whose BLAKE3 is known.
+    pub fn artifact_with_digest(&self, digest: Digest) -> Recording<'_, ArtifactAttached> {
+        let step = Some(self.id().clone());
+        self.recording(ArtifactAttached { artifact: digest, step, ..ArtifactAttached::default() })
+    }
+}
+
+impl Recording<'_, NoteLogged> {
+    text_setters! {
+        /// How important it is: debug, info, warning, error …
+        level => level;
+    }
+
+    /// What goes with it: any value that has a JSON form.
+    pub fn data(mut self, data: &(impl Serialize + ?Sized)) -> Self {
+        self.payload.data = self.problem.keep("data", Json::of(data));
+        self
+    }
+
+    attribute_setter!();
+
+    /// Records it.
+    ///
+    /// # Errors
+    /// If a value cannot be recorded, or the log is closed.
+    pub fn record(self) -> Result<(), AppendError> {
+        self.append().map(drop)
+    }
+}
+
+impl Recording<'_, MetricRecorded> {
+    text_setters! {
+        /// Its unit.
+        unit => unit;
+    }
+
+    /// A label of the producer's own; the same name again replaces it.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.payload.labels.insert(name.into(), value.into());
+        self
+    }
+
+    attribute_setter!();
+
+    /// Records it.
+    ///
+    /// # Errors
+    /// If a value cannot be recorded, as a number that is not finite, or the log is closed.
+    pub fn record(self) -> Result<(), AppendError> {
+        self.append().map(drop)
+    }
+}
+
+impl Recording<'_, ArtifactAttached> {
+    text_setters! {
+        /// What it is called, or where it is.
+        label => label;
+        /// Its media type, as in HTTP.
+        media_type => media_type;
+    }
+
+    value_setters! {
+        /// Its place among several.
+        position: u64;
+        /// Its length in bytes; known by itself where the content was given.
+        size: u64;
+    }
+
+    attribute_setter!();
+
+    /// Records it, and returns the content's digest.
+    ///
+    /// # Errors
+    /// If a value cannot be recorded, or the log is closed.
+    pub fn record(self) -> Result<Digest, AppendError> {
+        let digest = self.payload.artifact;
+        self.append().map(|_receipt| digest)
+    }
+}

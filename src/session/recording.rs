@@ -1,0 +1,50 @@
+//! An event of a session that is being put together.
+
+use super::build::FirstProblem;
+use super::scope::Scope;
+use crate::event::{Event, Kind};
+use crate::writer::{AppendError, Appended, Receipt};
+
+/// Something that a session or a step is about to record: a decision, a finding, a note …
+///
+/// Its setters are those of its kind. [`Recording::commit`] records it and waits until it is on the
+/// disk; `record` records it and does not wait.
+#[derive(Debug)]
+#[must_use = "nothing is recorded before `record` or `commit`"]
+pub struct Recording<'s, E> {
+    scope: &'s Scope,
+    pub(super) payload: E,
+    pub(super) problem: FirstProblem,
+}
+
+impl<'s, E: Into<Event>> Recording<'s, E> {
+    pub(super) fn new(scope: &'s Scope, payload: E) -> Recording<'s, E> {
+        Recording { scope, payload, problem: FirstProblem::default() }
+    }
+
+    pub(super) fn append(self) -> Result<Receipt, AppendError> {
+        let event: Event = self.payload.into();
+        let kind: Kind = event.kind();
+        self.problem.check(kind)?;
+        self.scope.append(event)
+    }
+
+    /// Records it and blocks until it is committed: for what must be on record before the pipeline
+    /// acts on it.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let log = annals::AuditLog::open(folder.path().join("audit.db"))?;
+    /// # let session = log.session("payments").start()?;
+    /// session.decide("payment").chose("pay").because("Within the limit.").commit()?;
+    /// // Pay only now.
+    /// # session.end().completed()?.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If it cannot be recorded as it is, or was not written, or that is not known.
+    pub fn commit(self) -> Result<Appended, AppendError> {
+        self.append()?.wait()
+    }
+}

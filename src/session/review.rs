@@ -1,0 +1,83 @@
+//! Reviews: the human in the loop.
+
+use super::build::{attribute_setter, text_setters};
+use super::{Recording, Session};
+use crate::event::{DecisionId, FindingId, IdError, ReviewId, ReviewRecorded, StepId, SubjectKind, Verdict};
+use crate::writer::AppendError;
+
+impl Session {
+    /// What a person said of the session, or of something in it.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let log = annals::AuditLog::open(folder.path().join("audit.db"))?;
+    /// # let session = log.session("claims").start()?;
+    /// use annals::Verdict;
+    ///
+    /// let decision = session.decide("coverage").chose("covered").record()?;
+    /// session
+    ///     .review("m.ito", Verdict::Overridden)
+    ///     .of_decision(&decision)
+    ///     .reason("The policy had lapsed.")
+    ///     .commit()?;
+    /// # session.end().completed()?.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn review(&self, actor: impl Into<String>, verdict: Verdict) -> Recording<'_, ReviewRecorded> {
+        let payload = ReviewRecorded {
+            actor: actor.into(),
+            subject_kind: SubjectKind::Session,
+            verdict,
+            ..ReviewRecorded::default()
+        };
+        Recording::new(&self.scope, payload)
+    }
+}
+
+impl Recording<'_, ReviewRecorded> {
+    /// The review's id, 1 to 256 bytes without control characters; made by Annals where this is not
+    /// called.
+    pub fn id(mut self, id: impl TryInto<ReviewId, Error = impl Into<IdError>>) -> Self {
+        let id = self.problem.keep("review", id.try_into().map_err(Into::into));
+        self.payload.review = id.unwrap_or_default();
+        self
+    }
+
+    fn of(mut self, subject_kind: SubjectKind, id: impl Into<String>) -> Self {
+        self.payload.subject_kind = subject_kind;
+        self.payload.subject_id = Some(id.into());
+        self
+    }
+
+    /// What was reviewed is a step of the session.
+    pub fn of_step(self, step: &StepId) -> Self {
+        self.of(SubjectKind::Step, step.as_str())
+    }
+
+    /// What was reviewed is a decision of the session.
+    pub fn of_decision(self, decision: &DecisionId) -> Self {
+        self.of(SubjectKind::Decision, decision.as_str())
+    }
+
+    /// What was reviewed is a finding of the session.
+    pub fn of_finding(self, finding: &FindingId) -> Self {
+        self.of(SubjectKind::Finding, finding.as_str())
+    }
+
+    text_setters! {
+        /// Why.
+        reason => reason;
+    }
+
+    attribute_setter!();
+
+    /// Records it, and returns the review's id.
+    ///
+    /// # Errors
+    /// If a value cannot be recorded, or the log is closed.
+    pub fn record(self) -> Result<ReviewId, AppendError> {
+        let given = self.payload.review.clone();
+        let receipt = self.append()?;
+        Ok(if given.is_absent() { receipt.event_id().into() } else { given })
+    }
+}

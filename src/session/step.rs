@@ -1,0 +1,177 @@
+//! A step: from its start to its end.
+
+use std::sync::Arc;
+
+use super::build::{FirstProblem, attribute_setter, text_setters, usage_setters, value_setters};
+use super::scope::{Dropped, Scope};
+use super::{Recording, State};
+use crate::event::{Event, IdError, Kind, SessionId, StepEnd, StepEnded, StepId, StepKind, StepStarted};
+use crate::writer::AppendError;
+
+/// A step that is about to start. See [`Session::step`](crate::Session::step).
+#[derive(Debug)]
+#[must_use = "a step starts with `start`"]
+pub struct StepBuilder {
+    scope: Arc<Scope>,
+    id: Option<StepId>,
+    payload: StepStarted,
+    problem: FirstProblem,
+}
+
+impl StepBuilder {
+    pub(super) fn new(scope: Arc<Scope>, parent: Option<StepId>, module: String) -> StepBuilder {
+        let payload = StepStarted { parent_step: parent, module: Some(module), ..StepStarted::default() };
+        StepBuilder { scope, id: None, payload, problem: FirstProblem::default() }
+    }
+
+    /// The step's id, unique within its session, 1 to 256 bytes without control characters; a fresh
+    /// UUIDv7 where this is not called.
+    pub fn id(mut self, id: impl TryInto<StepId, Error = impl Into<IdError>>) -> Self {
+        self.id = self.problem.keep("step", id.try_into().map_err(Into::into));
+        self
+    }
+
+    value_setters! {
+        /// What kind of work it is.
+        kind: StepKind;
+    }
+
+    text_setters! {
+        /// Model it calls.
+        model => model;
+        /// What goes in, whole.
+        input => input;
+        /// The same in short; the first 200 characters of the input unless said otherwise.
+        input_summary => input_summary;
+    }
+
+    attribute_setter!();
+
+    /// Records `step.started`.
+    ///
+    /// # Errors
+    /// If a value cannot be recorded, or the log is closed.
+    pub fn start(self) -> Result<Step, AppendError> {
+        self.problem.check(Kind::StepStarted)?;
+        let id = self.id.unwrap_or_else(StepId::generate);
+        let _receipt = self.scope.append(StepStarted { step: id.clone(), ..self.payload })?;
+        Ok(Step { scope: self.scope, id, state: State::Open })
+    }
+}
+
+/// A step under way. It may go to another thread, and steps may run side by side.
+///
+/// Dropped without an end, as by an early return, it records `step.ended` with status `error` and
+/// the error `dropped without an end`, or `panicked` while its thread panics.
+#[derive(Debug)]
+#[must_use = "a step that is dropped is recorded as failed"]
+pub struct Step {
+    scope: Arc<Scope>,
+    id: StepId,
+    state: State,
+}
+
+impl Step {
+    /// Its id.
+    pub fn id(&self) -> &StepId {
+        &self.id
+    }
+
+    /// Id of its session.
+    pub fn session_id(&self) -> &SessionId {
+        self.scope.session()
+    }
+
+    /// Begins a step that is part of this one.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let log = annals::AuditLog::open(folder.path().join("audit.db"))?;
+    /// # let session = log.session("claims").start()?;
+    /// use annals::StepKind;
+    ///
+    /// let research = session.step("research").kind(StepKind::Agent).start()?;
+    /// let search = research.step("search").kind(StepKind::Retrieval).input("water damage").start()?;
+    /// search.end().output("3 documents").succeeded()?;
+    /// research.end().failed("no document answers the question")?;
+    /// # session.end().failed("nothing found")?.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn step(&self, module: impl Into<String>) -> StepBuilder {
+        StepBuilder::new(self.scope.clone(), Some(self.id.clone()), module.into())
+    }
+
+    /// Ends the step. The end is recorded by the last call: [`StepEnding::succeeded`] or
+    /// [`StepEnding::failed`].
+    pub fn end(self) -> StepEnding {
+        StepEnding { step: self, payload: StepEnded::default(), problem: FirstProblem::default() }
+    }
+
+    pub(super) fn recording<E: Into<Event>>(&self, payload: E) -> Recording<'_, E> {
+        Recording::new(&self.scope, payload)
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if self.state == State::Open {
+            self.scope
+                .append_from_drop(|| bare_end(self.id.clone(), StepEnd::Error, Dropped::here().error()));
+        }
+    }
+}
+
+fn bare_end(step: StepId, status: StepEnd, error: String) -> StepEnded {
+    StepEnded { step, status, error: Some(error), ..StepEnded::default() }
+}
+
+/// A step that is about to end. Dropped without its last call, it is a step dropped without an end.
+#[derive(Debug)]
+#[must_use = "a step ends with `succeeded` or `failed`"]
+pub struct StepEnding {
+    step: Step,
+    payload: StepEnded,
+    problem: FirstProblem,
+}
+
+impl StepEnding {
+    text_setters! {
+        /// What came out, whole.
+        output => output;
+        /// The same in short; the first 200 characters of the output unless said otherwise.
+        output_summary => output_summary;
+    }
+
+    value_setters! {
+        /// How sure the module is of it, 0 to 1.
+        confidence: f64;
+    }
+
+    usage_setters!();
+    attribute_setter!();
+
+    /// Records that the step did what it was to do.
+    ///
+    /// # Errors
+    /// If a value cannot be recorded, which is then said in a plainer end, or the log is closed.
+    pub fn succeeded(self) -> Result<(), AppendError> {
+        self.record(StepEnd::Ok, None)
+    }
+
+    /// Records that the step failed, and why.
+    ///
+    /// # Errors
+    /// As [`StepEnding::succeeded`].
+    pub fn failed(self, why: impl Into<String>) -> Result<(), AppendError> {
+        self.record(StepEnd::Error, Some(why.into()))
+    }
+
+    fn record(self, status: StepEnd, error: Option<String>) -> Result<(), AppendError> {
+        let StepEnding { mut step, payload, problem } = self;
+        step.state = State::Ended;
+        let end = StepEnded { step: step.id.clone(), status, error, ..payload };
+        let problem = problem.check(Kind::StepEnded);
+        let bare = |why| bare_end(step.id.clone(), status, why);
+        step.scope.append_end(problem.map(|()| end), bare).map(drop)
+    }
+}
