@@ -390,6 +390,8 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connec
         tx.commit().map_err(sqlite)?;
         require_own_tables(&connection, path)?;
     }
+    // A write-ahead log that was only just begun is made by the first look after that.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(sqlite)?;
     let files = LogFiles::of(identity, path)?;
     files.require_at(path)?;
     Ok((connection, files))
