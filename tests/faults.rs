@@ -1,6 +1,12 @@
 //! A file system that fails at any one call, or for a while, and then works again.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 #![allow(unsafe_code)]
 
 #[path = "support/fault_vfs.rs"]

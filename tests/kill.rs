@@ -1,6 +1,12 @@
 //! Processes that are killed: nothing that they acknowledged is lost, whatever they were doing.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
 mod support;
 
@@ -17,7 +23,7 @@ use support::{is_heavy, new_path, note, start_child, tell, told, verify_whole, w
 
 const LIMIT: Duration = Duration::from_secs(60);
 const THREADS: u32 = 8;
-const REBUILT: [&str; 1] = ["sessions"];
+const REBUILT: [&str; 3] = ["sessions", "activity", "search"];
 
 /// Not a test by itself: what the processes do that are killed.
 #[test]

@@ -1,6 +1,12 @@
 //! Several processes on one log.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
 #[allow(unused)]
 mod support;
@@ -114,23 +120,40 @@ fn four_processes_append_to_one_chain() {
 #[test]
 fn processes_that_create_one_log_at_once_agree_on_its_id() {
     for _ in 0..5 {
-        let (folder, path) = new_path();
-        let mut children: Vec<_> = (0..8).map(|_| start_child("create", &path)).collect();
-        let mut told: Vec<_> = children.iter_mut().map(|child| told(child.stdout.take().unwrap())).collect();
-        for told in &mut told {
-            assert_eq!(told.next().as_deref(), Some("ready"));
-        }
-        for child in &mut children {
-            child.stdin.take().unwrap().write_all(b"!").unwrap();
-        }
-        let ids: Vec<_> = told.iter_mut().map(|told| told.next().unwrap()).collect();
-        assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
-        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-        assert_eq!(verify_whole(&path).log.events, 1);
-        let left: Vec<_> =
-            folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".new")), "{left:?}");
+        open_at_once(|_| {});
     }
+}
+
+/// A copy has no write-ahead log until it is opened for appending: who opens it first changes that.
+#[test]
+fn processes_may_open_a_copy_at_once() {
+    for _ in 0..5 {
+        open_at_once(|path| {
+            AuditLog::open(path).unwrap().close().unwrap();
+            let copy = Connection::open(path).unwrap();
+            copy.pragma_update(None, "journal_mode", "DELETE").unwrap();
+            copy.close().unwrap();
+        });
+    }
+}
+
+fn open_at_once(make: impl FnOnce(&Path)) {
+    let (folder, path) = new_path();
+    make(&path);
+    let mut children: Vec<_> = (0..8).map(|_| start_child("create", &path)).collect();
+    let mut told: Vec<_> = children.iter_mut().map(|child| told(child.stdout.take().unwrap())).collect();
+    for told in &mut told {
+        assert_eq!(told.next().as_deref(), Some("ready"));
+    }
+    for child in &mut children {
+        child.stdin.take().unwrap().write_all(b"!").unwrap();
+    }
+    let ids: Vec<_> = told.iter_mut().map(|told| told.next().unwrap()).collect();
+    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(verify_whole(&path).log.events, 1);
+    let left: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".new")), "{left:?}");
 }
 
 fn last_event_that_another_process_sees(path: &Path) -> String {
