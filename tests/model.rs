@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use annals::entry::Entry;
+use annals::replay::Replay;
 use annals::{
     ActionOutcome, ActionRecorded, Actor, ArtifactAttached, Attributes, AuditLog, Changes, ConsideredOption,
     Correction, Custom, DecisionMade, Digest, Draft, Durability, Event, EventId, FindingRaised,
@@ -543,7 +544,7 @@ fn travel(path: &Path, until: i64) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if is_heavy() { 2_000 } else { 48 },
+        cases: if is_heavy() { 2_000 } else { 32 },
         max_shrink_iters: 300,
         failure_persistence: None,
         ..Default::default()
@@ -567,8 +568,18 @@ proptest! {
         let until = until.index(facts.len()) + 1;
         let then = folder.path().join("then.db");
         std::fs::copy(&path, &then).unwrap();
-        travel(&then, until.cast_signed() as i64);
+        travel(&then, i64::try_from(until).unwrap());
         assert_tables(&sqlite(&then), &facts[..until], &format!("as of event {until}"));
+
+        // The same for one session, in memory.
+        let last = &facts[until - 1];
+        if let Some(session) = &last.session {
+            let replay = Replay::open(&path, &session.as_str().try_into().unwrap()).unwrap();
+            let then = replay.tables_as_of(Some(Seq::new(last.seq.cast_unsigned()))).unwrap();
+            let own: Vec<Fact> =
+                facts[..until].iter().filter(|fact| fact.session.as_ref() == Some(session)).cloned().collect();
+            assert_tables(&then, &own, &format!("replayed until event {until}"));
+        }
     }
 }
 
