@@ -299,7 +299,7 @@ fn what_users_made_on_read_tables_survives_a_rebuild() {
             "CREATE TABLE heard (message TEXT);
              CREATE VIEW loud AS SELECT upper(notes.message) AS message FROM notes JOIN sessions;
              CREATE INDEX mine ON notes (level, message);
-             CREATE TRIGGER hear AFTER INSERT ON notes BEGIN INSERT INTO heard VALUES (NEW.message); END;",
+             CREATE TRIGGER hear AFTER INSERT ON Notes BEGIN INSERT INTO heard VALUES (NEW.message); END;",
         )
         .unwrap();
     for _ in 0..2 {

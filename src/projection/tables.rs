@@ -249,7 +249,9 @@ impl Projection {
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             let (name, table, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            if self.tables.contains(&table.as_str()) && !ours.iter().any(|object| object.name == name) {
+            // A trigger's table is spelled as its author spelled it.
+            let is_here = self.tables.iter().any(|own| own.eq_ignore_ascii_case(&table));
+            if is_here && !ours.iter().any(|object| object.name == name) {
                 found.push(sql);
             }
         }
