@@ -544,7 +544,7 @@ fn travel(path: &Path, until: i64) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if is_heavy() { 2_000 } else { 32 },
+        cases: if is_heavy() { 600 } else { 32 },
         max_shrink_iters: 300,
         failure_persistence: None,
         ..Default::default()

@@ -223,7 +223,7 @@ fn assert_flip_is_found(seq: i64, column: &str, place: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if is_heavy() { 3_000 } else { 60 }, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: if is_heavy() { 1_000 } else { 50 }, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn a_changed_bit_of_any_row_is_found_and_named(
@@ -810,7 +810,7 @@ fn assert_judged(bytes: Vec<u8>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if is_heavy() { 5_000 } else { 80 }, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: if is_heavy() { 2_000 } else { 60 }, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn a_damaged_file_gets_a_report_or_cannot_be_opened(
