@@ -5,7 +5,6 @@ use rusqlite::OptionalExtension;
 use crate::entry::Entry;
 use crate::event::{Event, Kind, ProjectionSkipped, Seq};
 use crate::log::open::{Durability, OpenError};
-use crate::log::rows::seq_to_sql;
 use crate::projection::tables;
 use crate::writer::{AppendError, Appended, Effect, OpenLog, begin};
 
@@ -99,7 +98,7 @@ impl AuditLog {
             }
             if let Some(seq) = stopped {
                 entry = connection
-                    .query_row("SELECT entry FROM log WHERE seq = ?1", [seq_to_sql(seq)], |row| row.get(0))
+                    .query_row("SELECT entry FROM log WHERE seq = ?1", [seq.to_sql()], |row| row.get(0))
                     .optional()?;
             }
             Ok(())

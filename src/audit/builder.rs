@@ -13,6 +13,7 @@ use crate::log::create;
 use crate::log::open::{Durability, OpenError};
 use crate::log::turns::Turns;
 use crate::progress::Progress;
+use crate::projection::tables;
 use crate::projection::worker::Worker;
 use crate::writer::{Clock, Config, OpenLog, Queue, Shared, Writer};
 
@@ -173,7 +174,7 @@ impl Builder {
     /// If the file cannot be opened or made, or is not a log; the error says what to do.
     pub fn open(self) -> Result<AuditLog, OpenError> {
         if !self.path.try_exists().map_err(|error| OpenError::io(&self.path, "cannot be looked at", error))? {
-            create::create(&self.path, self.origin.as_deref(), (self.clock)())?;
+            create::create(&self.path, self.origin.as_deref(), (self.clock)(), &tables::install)?;
         }
         self.open_existing()
     }
