@@ -158,15 +158,23 @@ fn the_last_events_are_lines_of_json() {
 }
 
 #[test]
-fn the_default_log_is_made_on_first_use() {
+fn the_default_log_is_made_by_the_first_command_that_appends() {
     use std::os::unix::fs::PermissionsExt;
     let home = tempfile::tempdir().unwrap();
-    bare().env("HOME", home.path()).arg("sessions").assert().success();
+    for args in [&["verify"][..], &["sessions"]] {
+        bare()
+            .env("HOME", home.path())
+            .args(args)
+            .assert()
+            .code(2)
+            .stderr(predicate::str::contains("annals record"));
+    }
+    bare().env("HOME", home.path()).arg("record").write_stdin("").assert().success();
     let folder = home.path().join(".annals");
     assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(folder.join("audit.db").metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let other = home.path().join("other.db");
-    bare().env("HOME", home.path()).env("ANNALS_DB", &other).arg("info").assert().success();
+    bare().env("HOME", home.path()).env("ANNALS_DB", &other).arg("record").write_stdin("").assert().success();
     assert!(other.exists());
 }
 

@@ -47,8 +47,8 @@ pub(crate) enum Verdict {
 /// An audit log for reasoning pipelines, in one SQLite file.
 ///
 /// Events go in, in order, and never change; the tables that you query are filled from them. The
-/// log is the file named by --db, else by $ANNALS_DB, else ~/.annals/audit.db, which is made on
-/// first use.
+/// log is the file named by --db, else by $ANNALS_DB, else ~/.annals/audit.db; the first command
+/// that appends makes it.
 #[derive(Debug, Parser)]
 #[command(
     name = "annals",
@@ -115,7 +115,10 @@ enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the manual page
-    Man,
+    Man {
+        /// Of this command
+        command: Option<String>,
+    },
 }
 
 /// Runs what was typed.
@@ -145,9 +148,18 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
             clap_complete::generate(*shell, &mut Args::command(), "annals", &mut script);
             out.bytes(&script).map(|()| Verdict::Done).map_err(Into::into)
         }
-        Command::Man => {
+        Command::Man { command } => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Args::command()).render(&mut page).context("the manual page")?;
+            let whole = Args::command();
+            let about = match command {
+                None => whole,
+                Some(name) => whole
+                    .find_subcommand(name)
+                    .with_context(|| format!("there is no command `{}`", text::line(name)))?
+                    .clone()
+                    .name(format!("annals-{name}")),
+            };
+            clap_mangen::Man::new(about).render(&mut page).context("the manual page")?;
             out.bytes(&page).map(|()| Verdict::Done).map_err(Into::into)
         }
     };

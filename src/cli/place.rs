@@ -12,16 +12,13 @@ use super::out;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     path: PathBuf,
-    /// Whether it was named with --db. The default file is made by whoever needs it first; a file
-    /// that was named and is not there is more likely a slip.
-    named: bool,
 }
 
 impl Place {
     /// The file named on the command line, else the default one.
     pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<Place> {
         if let Some(path) = named {
-            return Ok(Place { path: path.to_owned(), named: true });
+            return Ok(Place { path: path.to_owned() });
         }
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let path = set("ANNALS_DB")
@@ -29,7 +26,7 @@ impl Place {
                 env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".annals/audit.db"))
             })
             .context("there is no home folder to keep the log in; name a file with --db or $ANNALS_DB")?;
-        Ok(Place { path, named: false })
+        Ok(Place { path })
     }
 
     /// The file.
@@ -44,13 +41,12 @@ impl Place {
 
     /// Opens a log for appending which must be there: for what makes no sense in a new one.
     pub(crate) fn append_existing(&self) -> anyhow::Result<AuditLog> {
-        self.make_default()?;
         AuditLog::builder(&self.path).open_existing().map_err(with_hint)
     }
 
-    /// Opens the log for reading.
+    /// Opens the log for reading. It is never made for that: an empty log in the place of one that
+    /// is gone would pass every verification.
     pub(crate) fn read(&self) -> anyhow::Result<Reader> {
-        self.make_default()?;
         Reader::open(&self.path).map_err(with_hint)
     }
 
@@ -75,13 +71,6 @@ impl Place {
             }
         }
         Ok(reader)
-    }
-
-    fn make_default(&self) -> anyhow::Result<()> {
-        if !self.named && !self.path.try_exists().unwrap_or(true) {
-            self.append()?.close()?;
-        }
-        Ok(())
     }
 }
 

@@ -157,7 +157,8 @@ fn record(
         match parcel {
             Err(_) => break,
             Ok(Err(error)) => {
-                ended = Err(error).context("the events cannot be read further");
+                ended =
+                    Err(error).context("the events cannot be read further; what was read before is recorded");
                 break;
             }
             Ok(Ok(lines)) => run.take(&lines),
@@ -174,7 +175,9 @@ fn record(
         out.line(&summary(&counts))?;
     }
     if let Some((number, reason)) = stopped {
-        bail!("line {number}: {reason}");
+        bail!(
+            "line {number}: {reason}\nhint: what stands before it is recorded; --check looks without recording, --skip-bad goes on"
+        );
     }
     ended?;
     closed?;

@@ -24,11 +24,11 @@ pub(crate) struct Args {
     seqs: Vec<Seq>,
 
     /// Why
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     reason: String,
 
     /// Who decided so
-    #[arg(long, env = "USER")]
+    #[arg(long, env = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     actor: String,
 
     /// What gives the right: a law, a policy, a request
@@ -44,6 +44,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     let mut seqs = args.seqs.clone();
     seqs.sort_unstable();
     seqs.dedup();
+    require_payloads(&seqs, place)?;
     if !args.yes && !is_confirmed(&seqs, place)? {
         bail!("nothing was erased");
     }
@@ -59,6 +60,23 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     }
     closed?;
     Ok(Verdict::Done)
+}
+
+/// What is erased already is not erased again: the record of it would say what did not happen.
+fn require_payloads(seqs: &[Seq], place: &Place) -> anyhow::Result<()> {
+    let reader = place.read()?;
+    for seq in seqs {
+        match reader.event(*seq)? {
+            None => bail!("there is no event {seq}; nothing was erased"),
+            Some(event) if event.content == Content::Redacted => {
+                bail!(
+                    "event {seq} is erased already; `annals verify` lists who erased what. Nothing was erased now"
+                )
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn is_confirmed(seqs: &[Seq], place: &Place) -> anyhow::Result<bool> {

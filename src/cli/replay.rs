@@ -36,9 +36,13 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "speed")]
     step: bool,
 
-    /// Stop after this event
-    #[arg(long, value_name = "SEQ")]
+    /// Stop after this event, by its place in the log: the first column
+    #[arg(long, value_name = "SEQ", value_parser = seq)]
     until: Option<Seq>,
+}
+
+fn seq(text: &str) -> Result<Seq, String> {
+    text.parse().map_err(|_| "the number of an event, as the first column shows it".to_owned())
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -77,9 +81,10 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         }
     }
     let Some(last) = last else {
-        let until = args.until.map(|until| format!(" up to event {until}")).unwrap_or_default();
-        out.line(&format!("no events{until}"))?;
-        return Ok(Verdict::Done);
+        anyhow::bail!(
+            "the session has no event up to {}: SEQ is a place in the whole log, as the first column shows",
+            args.until.unwrap_or(Seq::ZERO)
+        );
     };
     if !args.step {
         print_state(&replay, last, out)?;

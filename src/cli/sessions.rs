@@ -14,7 +14,8 @@ const WIDE: usize = 100;
 
 /// List sessions, newest first. Every filter that is given must fit.
 ///
-/// A time with ~ is when the session was recorded: it says no time of its own.
+/// The newest is the one that was recorded last. A time with ~ is when the session was recorded: it
+/// says no time of its own. CONFIDENCE is the lowest of its steps.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals sessions --status failed --since 7d
@@ -46,7 +47,7 @@ pub(crate) struct Args {
     module: Option<String>,
 
     /// With a step that is at most this sure, 0 to 1
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = fraction)]
     max_confidence: Option<f64>,
 
     /// With findings
@@ -64,6 +65,13 @@ pub(crate) struct Args {
     /// The next page: sessions that begin before this event
     #[arg(long, value_name = "SEQ")]
     before: Option<Seq>,
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.0..=1.0).contains(&number) => Ok(number),
+        _ => Err("a number from 0 to 1, such as 0.7".to_owned()),
+    }
 }
 
 fn statuses() -> PossibleValuesParser {
@@ -110,12 +118,9 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     for session in &page.sessions {
         table.add_row(one_line(cells(session, wide)));
     }
-    let longest = page.sessions.iter().map(|session| session.id.len()).max().unwrap_or(0);
-    if out.width().is_some_and(|width| longest <= width / 2) {
-        // What one would copy is whole; the input takes what is left.
-        for column in table.column_iter_mut().take(3) {
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
+    // What one would copy is whole; the input takes what is left, and where nothing is, lines are long.
+    for column in table.column_iter_mut().take(3) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     out.print(&table)?;
     if let Some(next) = page.next {

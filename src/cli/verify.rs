@@ -62,7 +62,9 @@ pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Res
     if let Some(origin) = &facts.origin {
         beside(out, "origin", &text::line(origin))?;
     }
-    if let (Some(first), Some(last)) = (facts.first_recorded_at, facts.last_recorded_at) {
+    if report.self_consistent
+        && let (Some(first), Some(last)) = (facts.first_recorded_at, facts.last_recorded_at)
+    {
         beside(out, "recorded", &format!("{} to {} UTC", time::shown(first), time::shown(last)))?;
     }
     if let Some(head) = facts.head {
@@ -130,6 +132,9 @@ fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Resu
         out.line(&format!("  {heading}: {}", text::line(&failure.detail)))?;
         let affected = out.paint(DIM, &format!("affected: {}", text::line(&failure.affected)));
         out.line(&format!("    {affected}"))?;
+    }
+    if scope == Scope::Everything && report.tables.is_empty() {
+        out.line("  the read tables were not held against the log, because the log itself is not good")?;
     }
     Ok(())
 }

@@ -369,7 +369,7 @@ impl Merge {
         self.walk.failure = first_bad.map(|fault| Failure {
             check: fault.check,
             seq: Some(Seq::from_sql(fault.seq)),
-            affected: format!("event {} and every event after it", fault.seq),
+            affected: format!("event {}; the events after it were not judged", fault.seq),
             detail: fault.detail,
         });
         if self.walk.failure.is_none() {

@@ -215,11 +215,17 @@ fn shape(scratch: &Connection, table: &str) -> rusqlite::Result<Shape> {
 }
 
 fn failure(check: Check, table: &str, detail: String) -> Failure {
+    let projection = PROJECTIONS
+        .iter()
+        .find(|projection| projection.tables.contains(&table))
+        .map_or("", |projection| projection.name);
     Failure {
         check,
         seq: None,
         detail,
-        affected: format!("the read table `{table}`; `annals projections rebuild` makes it anew"),
+        affected: format!(
+            "the read table `{table}`; `annals projections rebuild {projection}` makes it anew"
+        ),
     }
 }
 

@@ -99,7 +99,7 @@ impl Page<'_> {
         self.field("labels", session.labels.as_ref().map(Json::as_str))?;
         self.field("attributes", session.attributes.as_ref().map(Json::as_str))?;
         if session.redacted_count > 0 {
-            self.field("redacted", Some(&format!("{} events were erased", session.redacted_count)))?;
+            self.field("erased", Some(&super::super::record::events(session.redacted_count.unsigned_abs())))?;
         }
         self.text(2, "input", session.input.as_deref())?;
         self.text(2, "summary", session.summary.as_deref())?;
@@ -223,6 +223,7 @@ impl Page<'_> {
         let options = decision.options_considered.as_ref().map(options);
         self.text(indent + 2, "of", options.as_deref())?;
         self.text(indent + 2, "because", decision.rationale.as_deref())?;
+        self.text(indent + 2, "more", decision.attributes.as_ref().map(Json::as_str))?;
         self.reviews("decision", &decision.id, indent + 2)
     }
 
@@ -239,6 +240,7 @@ impl Page<'_> {
         self.text(indent + 2, "", description)?;
         self.text(indent + 2, "law", finding.legal_source.as_deref())?;
         self.text(indent + 2, "do", finding.suggestion.as_deref())?;
+        self.text(indent + 2, "more", finding.attributes.as_ref().map(Json::as_str))?;
         let updates: Vec<&FindingUpdate> =
             self.record.finding_updates.iter().filter(|update| update.finding_id == finding.id).collect();
         for update in updates {
