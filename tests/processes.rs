@@ -36,6 +36,15 @@ fn child() {
             connection.close().unwrap();
             tell(last);
         }
+        "open and close" => {
+            tell("ready");
+            wait_for_go();
+            for _ in 0..20 {
+                let log = AuditLog::open(&path).unwrap();
+                drop(log.append(note("and again")).unwrap());
+                log.close().unwrap();
+            }
+        }
         role => panic!("unknown role {role}"),
     }
 }
@@ -105,6 +114,7 @@ fn four_processes_append_to_one_chain() {
     let report = verify_whole(&path);
     assert_eq!(report.log.events, (PROCESSES * EVENTS_EACH + 1) as u64);
     assert_eq!(report.completeness.events_lost, 0);
+    assert!(!support::beside(&path, "-wal").exists(), "the last to close left the write-ahead log");
     // Each process closed only when the read tables held what it had appended.
     assert_eq!(report.completeness.projections_behind, Vec::<String>::new());
 }
@@ -146,6 +156,25 @@ fn open_at_once(make: impl FnOnce(&Path)) {
     assert_eq!(verify_whole(&path).log.events, 1);
     let left: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".new")), "{left:?}");
+}
+
+/// One file is left, which can be copied and sent as it is.
+#[test]
+fn the_last_to_close_takes_the_write_ahead_log_away() {
+    for _ in 0..2 {
+        let (_folder, path) = new_path();
+        let mut children: Vec<_> = (0..3).map(|_| start_child("open and close", &path)).collect();
+        for child in &mut children {
+            child.stdin.take().unwrap().write_all(b"!").unwrap();
+        }
+        for child in &mut children {
+            // Read to the end: a pipe that nobody empties would block it.
+            assert_eq!(told(child.stdout.take().unwrap()).count(), 1);
+            assert!(child.wait().unwrap().success());
+        }
+        assert!(!support::beside(&path, "-wal").exists());
+        assert_eq!(verify_whole(&path).log.events, 61);
+    }
 }
 
 fn last_event_that_another_process_sees(path: &Path) -> String {

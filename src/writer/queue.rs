@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use tokio::sync::Notify;
 
 use super::receipt::{Ack, AppendError};
@@ -159,10 +159,7 @@ impl Queue {
     pub(super) fn take(&self, deadline: Option<Instant>) -> Option<Message> {
         match deadline {
             None => self.receiver.recv().ok(),
-            Some(deadline) => match self.receiver.recv_deadline(deadline) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            },
+            Some(deadline) => self.receiver.recv_deadline(deadline).ok(),
         }
     }
 
