@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::event::{Recorded, Seq, SessionId};
 use crate::log::open::{self, OpenError};
-use crate::log::rows::{self, ReadError, ReadRow, seq_from_sql, seq_to_sql};
+use crate::log::rows::{self, ReadError, ReadRow};
 use crate::projection::apply::{Applier, ApplyError};
 use crate::projection::tables::{self, PROJECTIONS, Stage};
 use crate::query::{SessionRecord, session};
@@ -89,18 +89,18 @@ impl Replay {
     /// # Errors
     /// If the log cannot be read.
     pub fn seqs(&self, until: Option<Seq>) -> Result<Vec<Seq>, ReplayError> {
-        let until = until.map_or(i64::MAX, seq_to_sql);
+        let until = until.map_or(i64::MAX, Seq::to_sql);
         let projected =
             tables::cursor(&self.log, "sessions", Stage::Live)?.map_or(Seq::ZERO, |cursor| cursor.position);
         let mut seqs: Vec<Seq> = self
             .log
             .prepare("SELECT seq FROM timeline WHERE session_id = ?1 AND seq <= ?2 ORDER BY seq")?
-            .query_map(params![self.session.as_str(), until], |row| row.get(0).map(seq_from_sql))?
+            .query_map(params![self.session.as_str(), until], |row| row.get(0).map(Seq::from_sql))?
             .collect::<rusqlite::Result<_>>()?;
         let mut statement = self
             .log
             .prepare("SELECT seq, entry, payload FROM log WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")?;
-        let mut rows = statement.query(params![seq_to_sql(projected), until])?;
+        let mut rows = statement.query(params![projected.to_sql(), until])?;
         while let Some(row) = rows.next()? {
             let row = rows::read_row(row)?;
             if row.event?.session.as_ref() == Some(&self.session) {
@@ -167,7 +167,7 @@ impl Replay {
     fn row(&self, seq: Seq) -> rusqlite::Result<Option<ReadRow>> {
         self.log
             .prepare_cached("SELECT seq, entry, payload FROM log WHERE seq = ?1")?
-            .query_row([seq_to_sql(seq)], rows::read_row)
+            .query_row([seq.to_sql()], rows::read_row)
             .optional()
     }
 }

@@ -1,5 +1,13 @@
 //! What leaves the log: exports, copies, and what is erased.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
 #[path = "support/program.rs"]
 mod support;
 

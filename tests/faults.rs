@@ -1,4 +1,12 @@
 //! A file system that fails at any one call, or for a while, and then works again.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 #![allow(unsafe_code)]
 
 #[path = "support/fault_vfs.rs"]
@@ -30,7 +38,7 @@ fn child() {
     install();
     let log = AuditLog::open(&path).unwrap();
     let certain = log.append(note("certain")).unwrap().wait().unwrap();
-    // Or the projections would write over what the failed commit leaves.
+    // A projection that commits after the failure would write over what took effect.
     log.caught_up(certain.seq).unwrap();
     let fault = Fault {
         operation: Operation::Sync,

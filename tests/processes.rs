@@ -1,5 +1,13 @@
 //! Several processes on one log.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
 #[allow(unused)]
 mod support;
 

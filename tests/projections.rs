@@ -154,7 +154,7 @@ fn a_skip_is_an_event_and_a_rebuild_honours_it() {
     let (kind, subject): (String, Option<String>) = sqlite(&path)
         .query_row(
             "SELECT kind, subject_id FROM timeline WHERE seq = ?1",
-            [skipped.seq.get() as i64],
+            [skipped.seq.get().cast_signed()],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .unwrap();

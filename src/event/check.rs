@@ -2,7 +2,7 @@
 
 use super::id::{IdError, Timestamp};
 use super::json_text::{Attributes, Json, JsonTextError};
-use super::payload::SubjectKind;
+use super::words::SubjectKind;
 use super::{Draft, Event, Kind};
 use crate::limits::ITEMS_MAX;
 

@@ -33,6 +33,17 @@ impl Seq {
         self.0
     }
 
+    /// As the database has it. Its integers end at 2^63 - 1, which no log comes near.
+    pub(crate) fn to_sql(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+
+    /// From a number of the database's. Negative ones are no position: they read as zero, which no
+    /// event has either.
+    pub(crate) fn from_sql(number: i64) -> Seq {
+        Seq(u64::try_from(number).unwrap_or(0))
+    }
+
     /// The position after this one.
     pub const fn next(self) -> Seq {
         Seq(self.0.saturating_add(1))

@@ -8,6 +8,7 @@ mod id;
 mod json;
 mod json_text;
 mod payload;
+mod words;
 
 pub use check::{InvalidField, Problem};
 pub use id::{DecisionId, Digest, EventId, FindingId, IdError, ReviewId, Seq, SessionId, StepId, Timestamp};
@@ -16,11 +17,14 @@ pub(crate) use json::write_event;
 pub use json::{JsonEventError, parse_draft};
 pub use json_text::{Attributes, Json, JsonTextError};
 pub use payload::{
-    ActionOutcome, ActionRecorded, Actor, ArtifactAttached, Changes, ConsideredOption, Continues, Correction,
-    Custom, DecisionMade, EventsLost, FindingRaised, FindingStatus, FindingUpdated, LogCreated,
-    MetricRecorded, NoteLogged, Outcome, PayloadRedacted, ProjectionSkipped, RequestContext, ReviewRecorded,
-    SessionEnd, SessionEnded, SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded,
-    StepKind, StepStarted, SubjectKind, Verdict,
+    ActionRecorded, Actor, ArtifactAttached, Changes, ConsideredOption, Continues, Correction, Custom,
+    DecisionMade, EventsLost, FindingRaised, FindingUpdated, LogCreated, MetricRecorded, NoteLogged,
+    PayloadRedacted, ProjectionSkipped, RequestContext, ReviewRecorded, SessionEnded, SessionStarted,
+    SessionUpdated, StepEnded, StepStarted,
+};
+pub use words::{
+    ActionOutcome, FindingStatus, Outcome, SessionEnd, SessionProgress, Severity, StepEnd, StepKind,
+    SubjectKind, Verdict,
 };
 
 use crate::encoding::{self, DecodeError};

@@ -13,7 +13,6 @@ use super::schema;
 use crate::event::{Digest, Event, EventId, LogCreated, Seq, Timestamp};
 use crate::limits::{ORIGIN_BYTES_MAX, SALT_BYTES};
 use crate::prepare::Parts;
-use crate::projection::tables;
 
 /// Name and version of this program, as logs record it.
 pub(crate) const SOFTWARE: &str = concat!("annals ", env!("CARGO_PKG_VERSION"));
@@ -27,8 +26,14 @@ fn is_origin(origin: &str) -> bool {
 /// Makes a log at `path`, unless there is something already.
 ///
 /// It is written in full to a file beside it and then linked into place, so that nobody ever sees
-/// half a log; who finds that another was faster opens that one.
-pub(crate) fn create(path: &Path, origin: Option<&str>, now: Timestamp) -> Result<(), OpenError> {
+/// half a log; who finds that another was faster opens that one. `install` makes the tables that the
+/// log's readers keep in it.
+pub(crate) fn create(
+    path: &Path,
+    origin: Option<&str>,
+    now: Timestamp,
+    install: &dyn Fn(&Connection) -> rusqlite::Result<()>,
+) -> Result<(), OpenError> {
     if let Some(origin) = origin.filter(|origin| !is_origin(origin)) {
         return Err(OpenError::Origin { origin: origin.to_owned() });
     }
@@ -41,13 +46,14 @@ pub(crate) fn create(path: &Path, origin: Option<&str>, now: Timestamp) -> Resul
         .map_err(|error| OpenError::io(&folder, "cannot be made", error))?;
     let log_id = EventId::generate();
     let temporary = side_file(path, &format!(".{log_id}.new"));
-    let made =
-        write_whole(&temporary, log_id, origin, now).and_then(|()| match fs::hard_link(&temporary, path) {
+    let made = write_whole(&temporary, log_id, origin, now, install).and_then(|()| {
+        match fs::hard_link(&temporary, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(OpenError::io(path, "cannot be made", error))
             }
             _ => Ok(()),
-        });
+        }
+    });
     let removed = fs::remove_file(&temporary);
     // SQLite leaves these only where something failed.
     for ending in ["-journal", "-wal", "-shm"] {
@@ -85,7 +91,13 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), OpenError> {
         .map_err(|error| OpenError::io(folder, "cannot be flushed", error))
 }
 
-fn write_whole(path: &Path, log_id: EventId, origin: Option<&str>, now: Timestamp) -> Result<(), OpenError> {
+fn write_whole(
+    path: &Path,
+    log_id: EventId,
+    origin: Option<&str>,
+    now: Timestamp,
+    install: &dyn Fn(&Connection) -> rusqlite::Result<()>,
+) -> Result<(), OpenError> {
     let io = |error| OpenError::io(path, "cannot be made", error);
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
     let sqlite = |source| OpenError::sqlite(path, "cannot be made", source);
@@ -96,7 +108,7 @@ fn write_whole(path: &Path, log_id: EventId, origin: Option<&str>, now: Timestam
     connection.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;
     let tx = connection.transaction().map_err(sqlite)?;
     schema::migrate(&tx, 0).map_err(sqlite)?;
-    tables::install(&tx).map_err(sqlite)?;
+    install(&tx).map_err(sqlite)?;
     append_first(&tx, log_id, origin, now).map_err(|error| OpenError::io(path, "cannot be made", error))?;
     tx.commit().map_err(sqlite)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;

@@ -390,7 +390,7 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connec
         tx.commit().map_err(sqlite)?;
         require_own_tables(&connection, path)?;
     }
-    // A write-ahead log that was only just begun is made by the first look after that.
+    // A file that was none before has a write-ahead log from the first look at it on.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(sqlite)?;
     let files = LogFiles::of(identity, path)?;
     files.require_at(path)?;

@@ -17,17 +17,6 @@ pub struct Head {
     pub hash: Digest,
 }
 
-/// A number of SQLite's as a place in the log. Negative ones are no place: they read as zero, which
-/// is none either.
-pub(crate) fn seq_from_sql(number: i64) -> Seq {
-    Seq::new(u64::try_from(number).unwrap_or(0))
-}
-
-/// A place in the log as a number of SQLite's.
-pub(crate) fn seq_to_sql(seq: Seq) -> i64 {
-    i64::try_from(seq.get()).unwrap_or(i64::MAX)
-}
-
 /// Appends a row.
 pub(crate) fn insert(
     connection: &Connection,
@@ -38,7 +27,7 @@ pub(crate) fn insert(
     connection
         .prepare_cached("INSERT INTO log (seq, event_id, entry, payload, hash) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![
-            seq_to_sql(seq),
+            seq.to_sql(),
             prepared.event_id.bytes(),
             sealed.entry,
             prepared.cell,
@@ -50,7 +39,7 @@ pub(crate) fn insert(
 /// The end of the log, within the caller's transaction. A log always has its first event.
 pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Head> {
     connection.prepare_cached("SELECT seq, hash FROM log ORDER BY seq DESC LIMIT 1")?.query_row([], |row| {
-        Ok(Head { seq: seq_from_sql(row.get(0)?), hash: Digest::from_bytes(row.get(1)?) })
+        Ok(Head { seq: Seq::from_sql(row.get(0)?), hash: Digest::from_bytes(row.get(1)?) })
     })
 }
 
@@ -58,7 +47,7 @@ pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Head> {
 pub(crate) fn link_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Digest>> {
     connection
         .prepare_cached("SELECT hash FROM log WHERE seq = ?1")?
-        .query_row([seq_to_sql(seq)], |row| row.get(0).map(Digest::from_bytes))
+        .query_row([seq.to_sql()], |row| row.get(0).map(Digest::from_bytes))
         .optional()
 }
 
@@ -177,7 +166,7 @@ pub(crate) fn read_after(
         "SELECT seq, entry, payload FROM log WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
     )?;
     let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![seq_to_sql(position), seq_to_sql(until), limit])?;
+    let mut rows = statement.query(params![position.to_sql(), until.to_sql(), limit])?;
     let (mut events, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let read = read_row(row)?;
@@ -194,14 +183,14 @@ pub(crate) fn read_after(
 pub(crate) fn read_at(connection: &Connection, seq: Seq) -> Result<Option<Recorded>, ReadError> {
     let row = connection
         .prepare_cached("SELECT seq, entry, payload FROM log WHERE seq = ?1")?
-        .query_row([seq_to_sql(seq)], read_row)
+        .query_row([seq.to_sql()], read_row)
         .optional()?;
     row.map(|row| row.event).transpose()
 }
 
 /// Reads a row with the columns seq, entry, payload.
 pub(crate) fn read_row(row: &Row<'_>) -> rusqlite::Result<ReadRow> {
-    let seq = seq_from_sql(row.get(0)?);
+    let seq = Seq::from_sql(row.get(0)?);
     let entry = row.get_ref(1)?.as_blob()?;
     let payload = row.get_ref(2)?.as_blob_or_null()?;
     Ok(ReadRow { seq, bytes: payload.map_or(0, <[u8]>::len), event: recorded(seq, entry, payload) })

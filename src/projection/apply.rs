@@ -11,7 +11,7 @@ use super::working_set::WorkingSet;
 use crate::event::{Content, Event, Recorded, Seq};
 use crate::limits::FOLD_EVENTS_MAX;
 use crate::log::ReadError;
-use crate::log::rows::{self, ReadRow, seq_from_sql, seq_to_sql};
+use crate::log::rows::{self, ReadRow};
 
 /// Events that could not be folded.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub(crate) fn skips(connection: &Connection, projection: &Projection) -> rusqlit
     connection
         .prepare_cached("SELECT seq FROM projection_skips WHERE projection = ?1 AND version = ?2")?
         .query_map(rusqlite::params![projection.name, projection.version], |row| {
-            row.get(0).map(seq_from_sql)
+            row.get(0).map(Seq::from_sql)
         })?
         .collect()
 }
@@ -124,7 +124,7 @@ impl<'c> Applier<'c> {
             let delete = format!("DELETE FROM {} WHERE seq = ?1", self.stage.table(table));
             let mut statement = self.tables.prepare_cached(&delete)?;
             for seq in seqs {
-                statement.execute([seq_to_sql(*seq)])?;
+                statement.execute([seq.to_sql()])?;
             }
         }
         Ok(())
@@ -136,7 +136,7 @@ impl<'c> Applier<'c> {
         let from_index = format!("INSERT INTO {search} ({search}, rowid, text) VALUES ('delete', ?1, ?2)");
         let from_documents = format!("DELETE FROM {documents} WHERE seq = ?1");
         for seq in seqs {
-            let seq = seq_to_sql(*seq);
+            let seq = seq.to_sql();
             let text: Option<String> =
                 self.tables.prepare_cached(&text_of)?.query_row([seq], |row| row.get(0)).optional()?;
             let Some(text) = text else { continue };
@@ -163,7 +163,7 @@ impl<'c> Applier<'c> {
                 .tables
                 .query_row(
                     &format!("SELECT session_id, redacted FROM {timeline} WHERE seq = ?1"),
-                    [seq_to_sql(*seq)],
+                    [seq.to_sql()],
                     |row| Ok((row.get(0)?, row.get(1)?)),
                 )
                 .optional()?;
@@ -174,7 +174,7 @@ impl<'c> Applier<'c> {
                 Some((None, false)) => {
                     self.tables.execute(
                         &format!("UPDATE {timeline} SET subject_id = NULL, redacted = 1 WHERE seq = ?1"),
-                        [seq_to_sql(*seq)],
+                        [seq.to_sql()],
                     )?;
                 }
                 _ => {}
@@ -199,7 +199,7 @@ impl<'c> Applier<'c> {
         for seqs in seqs.chunks(FOLD_EVENTS_MAX) {
             let mut rows = WorkingSet::default();
             for seq in seqs {
-                if let Some(event) = rows::read_at(self.log, seq_from_sql(*seq))? {
+                if let Some(event) = rows::read_at(self.log, Seq::from_sql(*seq))? {
                     self.fold(&mut rows, &event)?;
                 }
             }

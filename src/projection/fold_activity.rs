@@ -1,7 +1,6 @@
 //! The fold of the projection `activity`: what stands for itself, one row an event.
 
 use crate::event::{Content, Event, Recorded};
-use crate::log::rows::seq_to_sql;
 
 use super::cell::{TimeText, attributes_text, json_column, json_text};
 use super::rows::{ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, ReviewRow};
@@ -10,7 +9,7 @@ use super::working_set::WorkingSet;
 /// Folds one event.
 pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded) {
     let Content::Event(content) = &event.content else { return };
-    let seq = seq_to_sql(event.seq);
+    let seq = event.seq.to_sql();
     let session_id = event.session.as_ref().map(ToString::to_string);
     let at = event.occurred_at.map(TimeText::from);
     let recorded_at = TimeText::from(event.recorded_at);

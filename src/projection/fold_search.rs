@@ -1,7 +1,6 @@
 //! The fold of the projection `search`: the texts of each event that people would search.
 
 use crate::event::{Attributes, Content, Event, Json, Recorded};
-use crate::log::rows::seq_to_sql;
 
 use super::fold_sessions::subject;
 use super::rows::DocumentRow;
@@ -15,7 +14,7 @@ pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded) {
         return;
     }
     rows.documents.push(DocumentRow {
-        seq: seq_to_sql(event.seq),
+        seq: event.seq.to_sql(),
         session_id: event.session.as_ref().map(ToString::to_string),
         kind: event.kind_name(),
         subject_id: subject(content),

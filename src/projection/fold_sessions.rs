@@ -8,7 +8,6 @@ use crate::event::{
     SessionUpdated, StepEnded, StepStarted,
 };
 use crate::limits::SUMMARY_CHARS;
-use crate::log::rows::seq_to_sql;
 
 use super::cell::{TimeText, attributes_text, json_column, json_text, merge_attributes, text_hash};
 use super::rows::{DecisionRow, FindingRow, FindingUpdateRow, SessionRow, StepRow, TimelineRow};
@@ -51,7 +50,7 @@ pub(super) fn subject(event: &Event) -> Option<String> {
 /// Folds one event. Its session's row, and its child's, are known to the working set.
 pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded) {
     let at = At {
-        seq: seq_to_sql(event.seq),
+        seq: event.seq.to_sql(),
         occurred: event.occurred_at.map(TimeText::from),
         recorded: event.recorded_at.into(),
     };

@@ -7,7 +7,6 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::working_set::WorkingSet;
 use super::{fold_activity, fold_search, fold_sessions};
 use crate::event::{Recorded, Seq};
-use crate::log::rows::{seq_from_sql, seq_to_sql};
 use crate::log::schema::{self, Object};
 
 /// A fold and the tables that it fills.
@@ -116,9 +115,9 @@ pub(crate) fn cursor(connection: &Connection, name: &str, stage: Stage) -> rusql
             Ok(Cursor {
                 version: row.get(0)?,
                 generation: row.get(1)?,
-                position: seq_from_sql(row.get(2)?),
+                position: Seq::from_sql(row.get(2)?),
                 stopped: stopped_at
-                    .map(|seq| StoppedAt { seq: seq_from_sql(seq), error: error.unwrap_or_default() }),
+                    .map(|seq| StoppedAt { seq: Seq::from_sql(seq), error: error.unwrap_or_default() }),
             })
         })
         .optional()
@@ -138,12 +137,12 @@ pub(crate) fn advance(
              WHERE name = ?2 AND stage = ?3 AND version = ?4 AND generation = ?5 AND position = ?6",
         )?
         .execute(params![
-            seq_to_sql(to),
+            to.to_sql(),
             name,
             stage.as_str(),
             from.version,
             from.generation,
-            seq_to_sql(from.position)
+            from.position.to_sql()
         ])?;
     Ok(changed == 1)
 }
@@ -160,15 +159,7 @@ pub(crate) fn stop(
     connection.execute(
         "UPDATE projections SET stopped_at = ?1, error = ?2
          WHERE name = ?3 AND stage = ?4 AND version = ?5 AND generation = ?6 AND position = ?7",
-        params![
-            seq_to_sql(seq),
-            error,
-            name,
-            stage.as_str(),
-            at.version,
-            at.generation,
-            seq_to_sql(at.position)
-        ],
+        params![seq.to_sql(), error, name, stage.as_str(), at.version, at.generation, at.position.to_sql()],
     )?;
     Ok(())
 }

@@ -4,7 +4,6 @@ use rusqlite::Row;
 use rusqlite::types::{FromSqlError, FromSqlResult, Type, ValueRef};
 
 use crate::event::{Json, Seq, Timestamp};
-use crate::log::rows::seq_from_sql;
 
 /// A type that a column is read as.
 pub(super) trait FromColumn: Sized {
@@ -31,7 +30,7 @@ impl FromColumn for f64 {
 
 impl FromColumn for Seq {
     fn from_column(value: ValueRef<'_>) -> FromSqlResult<Seq> {
-        value.as_i64().map(seq_from_sql)
+        value.as_i64().map(Seq::from_sql)
     }
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::event::{Recorded, Seq, kind_name};
 use crate::log::ReadError;
-use crate::log::rows::{self, seq_from_sql, seq_to_sql};
+use crate::log::rows::{self};
 
 /// Events that one step of a walk along the log reads at most.
 const WALK_EVENTS: usize = 512;
@@ -73,7 +73,7 @@ enum End {
 fn seqs(connection: &Connection, query: &str, values: &[String]) -> rusqlite::Result<Vec<Seq>> {
     connection
         .prepare_cached(query)?
-        .query_map(params_from_iter(values), |row| row.get(0).map(seq_from_sql))?
+        .query_map(params_from_iter(values), |row| row.get(0).map(Seq::from_sql))?
         .collect()
 }
 
@@ -83,7 +83,7 @@ fn indexed(connection: &Connection) -> rusqlite::Result<Seq> {
         .prepare_cached("SELECT position FROM projections WHERE name = 'sessions' AND stage = 'live'")?
         .query_row([], |row| row.get(0))
         .optional()?;
-    Ok(position.map_or(Seq::ZERO, seq_from_sql))
+    Ok(position.map_or(Seq::ZERO, Seq::from_sql))
 }
 
 /// Calls `each` with the events after `after` and up to `until` that fit, in order, until it says
@@ -138,7 +138,7 @@ fn indexed_after(
     after: Seq,
     until: Seq,
 ) -> rusqlite::Result<Vec<Seq>> {
-    let range = format!("seq > {} AND seq <= {}", seq_to_sql(after), seq_to_sql(until));
+    let range = format!("seq > {} AND seq <= {}", after.to_sql(), until.to_sql());
     let (query, values) = filter.query(End::First, &range, WALK_EVENTS);
     seqs(connection, &query, &values)
 }
@@ -174,7 +174,7 @@ pub(crate) fn last(
         return after(connection, filter, start, limit);
     }
     let known = indexed(connection)?.min(head);
-    let (query, values) = filter.query(End::Last, &format!("seq <= {}", seq_to_sql(known)), limit);
+    let (query, values) = filter.query(End::Last, &format!("seq <= {}", known.to_sql()), limit);
     let mut seqs = seqs(connection, &query, &values)?;
     seqs.reverse();
     let mut events = VecDeque::new();

@@ -6,7 +6,6 @@ use serde::{Serialize, Serializer};
 
 use super::{QueryError, words};
 use crate::event::{Seq, Timestamp};
-use crate::log::rows::{seq_from_sql, seq_to_sql};
 
 /// Around a match in a snippet. Control characters: where a text has them itself, some of its
 /// characters look like a match, and nothing worse.
@@ -108,7 +107,7 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
         values.push(kind.clone().into());
     }
     if let Some(before) = filter.before {
-        wheres.push(format!("search.rowid < {}", seq_to_sql(before)));
+        wheres.push(format!("search.rowid < {}", before.to_sql()));
     }
     let order = match filter.order {
         SearchOrder::Newest => "search.rowid DESC",
@@ -131,7 +130,7 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
             let recorded_at: Option<String> = row.get(4)?;
             let snippet: String = row.get(5)?;
             Ok(Hit {
-                seq: seq_from_sql(row.get(0)?),
+                seq: Seq::from_sql(row.get(0)?),
                 session: row.get(1)?,
                 kind: row.get(2)?,
                 subject: row.get(3)?,

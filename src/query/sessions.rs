@@ -12,7 +12,6 @@ use super::column::Record;
 use super::records::SessionSummary;
 use super::{QueryError, words};
 use crate::event::{Seq, Timestamp};
-use crate::log::rows::seq_to_sql;
 
 /// Rows of an index that are few: naming and sorting their sessions takes some milliseconds.
 const FEW_ROWS: usize = 2_000;
@@ -124,7 +123,7 @@ pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<Se
     }
     if let Some(before) = filter.before {
         wheres.push(format!("{plus}first_seq < ?"));
-        values.push(seq_to_sql(before).into());
+        values.push(before.to_sql().into());
     }
     let wheres = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
     let limit = filter.limit.max(1);

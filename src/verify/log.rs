@@ -16,7 +16,6 @@ use super::row::{self, Before, Fault, RowRef};
 use super::{VerifyError, is_damage};
 use crate::entry::Entry;
 use crate::event::{Digest, Event, EventId, Seq, Timestamp, is_reserved};
-use crate::log::rows::seq_from_sql;
 
 /// Rows and bytes that are handed from thread to thread at once: enough that handing over costs
 /// nothing, little enough that memory stays flat.
@@ -156,7 +155,7 @@ impl Checked {
         }
         if self.last_recorded_at.is_some_and(|last| entry.recorded_at < last) {
             self.backward_steps.count += 1;
-            self.backward_steps.first.get_or_insert(seq_from_sql(row.seq));
+            self.backward_steps.first.get_or_insert(Seq::from_sql(row.seq));
         }
         self.last_recorded_at = Some(entry.recorded_at);
         self.first_recorded_at.get_or_insert(entry.recorded_at);
@@ -314,7 +313,7 @@ impl Merge {
         self.unlicensed.extend(checked.redacted);
         self.licences.extend(checked.licences);
         for (seq, event) in checked.own {
-            self.add_own(seq_from_sql(seq), event);
+            self.add_own(Seq::from_sql(seq), event);
         }
         self.first_bad = checked.first_bad;
     }
@@ -369,7 +368,7 @@ impl Merge {
         }
         self.walk.failure = first_bad.map(|fault| Failure {
             check: fault.check,
-            seq: Some(seq_from_sql(fault.seq)),
+            seq: Some(Seq::from_sql(fault.seq)),
             affected: format!("event {} and every event after it", fault.seq),
             detail: fault.detail,
         });
@@ -385,7 +384,7 @@ impl Merge {
                 ReadTo::End => None,
                 ReadTo::Damage { after, error } => Some(Failure {
                     check: Check::File,
-                    seq: Some(seq_from_sql(after).next()),
+                    seq: Some(Seq::from_sql(after).next()),
                     detail: format!("the file cannot be read on: {error}"),
                     affected: format!("every event after {after}"),
                 }),

@@ -24,7 +24,6 @@ pub use report::{
 
 use crate::event::Seq;
 use crate::log::open::{self, OpenError};
-use crate::log::rows::seq_from_sql;
 use crate::log::schema::{self, Object};
 use crate::projection::tables::{Cursor, PROJECTIONS, Stage, cursor};
 
@@ -232,7 +231,7 @@ fn check_redactions(
     }
     let table: BTreeSet<u64> = connection
         .prepare("SELECT seq FROM redactions")?
-        .query_map([], |row| row.get(0).map(seq_from_sql).map(Seq::get))?
+        .query_map([], |row| row.get(0).map(Seq::from_sql).map(Seq::get))?
         .collect::<rusqlite::Result<_>>()?;
     let licensed = walk.redactions.iter().flat_map(|redaction| redaction.seqs.iter().copied()).collect();
     if let Some(seq) = table.symmetric_difference(&licensed).next() {
@@ -261,7 +260,7 @@ fn check_skips(
     }
     let table: BTreeSet<(String, i64, u64)> = connection
         .prepare("SELECT projection, version, seq FROM projection_skips")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2).map(seq_from_sql)?.get())))?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2).map(Seq::from_sql)?.get())))?
         .collect::<rusqlite::Result<_>>()?;
     let recorded = walk
         .skips

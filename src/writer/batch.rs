@@ -8,7 +8,7 @@ use super::queue::{Effect, Item};
 use super::receipt::{AppendError, AppendOutcome, Appended, Outcome};
 use crate::entry::Entry;
 use crate::event::{Digest, EventId, Seq, Timestamp, is_reserved};
-use crate::log::rows::{self, Head, StoredRow, seq_to_sql};
+use crate::log::rows::{self, Head, StoredRow};
 use crate::prepare::Prepared;
 
 /// The injected clock.
@@ -103,7 +103,7 @@ impl<'c> Batch<'c> {
             let entry = self
                 .tx
                 .prepare_cached("SELECT entry FROM log WHERE seq = ?1")?
-                .query_map([seq_to_sql(seq)], |row| row.get::<_, Vec<u8>>(0))?
+                .query_map([seq.to_sql()], |row| row.get::<_, Vec<u8>>(0))?
                 .next()
                 .transpose()?;
             let reason = match entry.as_deref().map(Entry::decode) {
@@ -129,24 +129,24 @@ impl<'c> Batch<'c> {
                 for &seq in seqs {
                     self.tx
                         .prepare_cached("INSERT OR IGNORE INTO redactions (seq) VALUES (?1)")?
-                        .execute([seq_to_sql(seq)])?;
+                        .execute([seq.to_sql()])?;
                     self.tx
                         .prepare_cached(
                             "UPDATE log SET payload = NULL WHERE seq = ?1 AND payload IS NOT NULL",
                         )?
-                        .execute([seq_to_sql(seq)])?;
+                        .execute([seq.to_sql()])?;
                 }
                 Ok(())
             }
             Effect::Skip { projection, version, seq } => {
                 self.tx.execute(
                     "INSERT OR IGNORE INTO projection_skips (projection, version, seq) VALUES (?1, ?2, ?3)",
-                    params![projection, version, seq_to_sql(*seq)],
+                    params![projection, version, seq.to_sql()],
                 )?;
                 self.tx.execute(
                     "UPDATE projections SET stopped_at = NULL, error = NULL
                      WHERE name = ?1 AND version = ?2 AND stopped_at = ?3",
-                    params![projection, version, seq_to_sql(*seq)],
+                    params![projection, version, seq.to_sql()],
                 )?;
                 Ok(())
             }
@@ -161,7 +161,7 @@ impl<'c> Batch<'c> {
 
 /// Whether an event with the id of a recorded one is that event, sent again.
 fn same_event(row: &StoredRow, prepared: &Prepared) -> Outcome {
-    let seq = rows::seq_from_sql(row.seq);
+    let seq = Seq::from_sql(row.seq);
     let conflict = Err(AppendError::Conflict { event_id: prepared.event_id, seq });
     let (Ok(entry), Ok(hash)) = (Entry::decode(&row.entry), row.hash.as_slice().try_into()) else {
         return conflict;

@@ -1,0 +1,139 @@
+//! Looking after the projections of an open log.
+
+use rusqlite::OptionalExtension;
+
+use crate::entry::Entry;
+use crate::event::{Event, Kind, ProjectionSkipped, Seq};
+use crate::log::open::{Durability, OpenError};
+use crate::projection::tables;
+use crate::writer::{AppendError, Appended, Effect, OpenLog, begin};
+
+use super::AuditLog;
+
+/// A projection that cannot be administered as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProjectionError {
+    /// There is none with this name.
+    #[error("there is no projection `{name}`; there are {}", projection_names().join(", "))]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// It has not stopped, so there is nothing to retry or skip.
+    #[error("the projection `{name}` has not stopped")]
+    NotStopped {
+        /// The name.
+        name: &'static str,
+    },
+    /// It cannot go on without this event.
+    #[error("event {seq} cannot be skipped: {reason}; rebuild the projection")]
+    NotSkippable {
+        /// The event.
+        seq: Seq,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The file refused.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The skip could not be recorded.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// SQLite refused.
+    #[error("the projection cannot be changed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The lock file cannot be locked.
+    #[error("the lock file cannot be locked: {0}")]
+    Lock(#[from] std::io::Error),
+}
+
+fn projection_names() -> Vec<&'static str> {
+    tables::PROJECTIONS.iter().map(|projection| projection.name).collect()
+}
+
+impl AuditLog {
+    /// Fills a projection's tables anew, beside the live ones, which take over when they have caught
+    /// up: readers never see half of a table. This returns when it has begun.
+    ///
+    /// # Errors
+    /// If there is no such projection, or the file cannot be written.
+    pub fn rebuild(&self, projection: &str) -> Result<(), ProjectionError> {
+        let projection = find_projection(projection)?;
+        self.administer(|connection| projection.start_rebuild(connection))
+    }
+
+    /// Lets a stopped projection try again: after an upgrade, or when what was in its way is gone.
+    ///
+    /// # Errors
+    /// If there is no such projection, it has not stopped, or the file cannot be written.
+    pub fn retry(&self, projection: &str) -> Result<(), ProjectionError> {
+        let projection = find_projection(projection)?;
+        let mut changed = 0;
+        self.administer(|connection| {
+            changed = connection.execute(
+                "UPDATE projections SET stopped_at = NULL, error = NULL WHERE name = ?1 AND stopped_at IS NOT NULL",
+                [projection.name],
+            )?;
+            Ok(())
+        })?;
+        match changed {
+            0 => Err(ProjectionError::NotStopped { name: projection.name }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets a stopped projection go on without the event that it cannot apply. The log records who
+    /// decided so, and why; the read tables lack what that event says.
+    ///
+    /// # Errors
+    /// If there is no such projection, it has not stopped, or the log cannot be written.
+    pub fn skip(&self, projection: &str, actor: &str, reason: &str) -> Result<Appended, ProjectionError> {
+        let projection = find_projection(projection)?;
+        let (mut stopped, mut entry) = (None, None);
+        self.administer(|connection| {
+            for stage in [tables::Stage::Live, tables::Stage::Building] {
+                let cursor = tables::cursor(connection, projection.name, stage)?;
+                stopped = stopped.or(cursor.and_then(|cursor| cursor.stopped).map(|stopped| stopped.seq));
+            }
+            if let Some(seq) = stopped {
+                entry = connection
+                    .query_row("SELECT entry FROM log WHERE seq = ?1", [seq.to_sql()], |row| row.get(0))
+                    .optional()?;
+            }
+            Ok(())
+        })?;
+        let seq = stopped.ok_or(ProjectionError::NotStopped { name: projection.name })?;
+        let entry: Vec<u8> =
+            entry.ok_or(ProjectionError::NotSkippable { seq, reason: "the log does not have it" })?;
+        if Entry::decode(&entry).is_ok_and(|entry| entry.kind == Kind::PayloadRedacted.code()) {
+            let reason = "the tables would still say what it redacts";
+            return Err(ProjectionError::NotSkippable { seq, reason });
+        }
+        let event = ProjectionSkipped {
+            projection: projection.name.to_owned(),
+            version: projection.version,
+            seq: seq.get(),
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let effect = Effect::Skip { projection: projection.name, version: projection.version, seq };
+        Ok(self.append_own(Event::ProjectionSkipped(event), effect)?)
+    }
+
+    /// Changes what is kept about projections, in a transaction of its own.
+    fn administer(
+        &self,
+        change: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), ProjectionError> {
+        let log = OpenLog::open_again(&self.inner.path, Durability::Normal, self.inner.database)?;
+        let _turn = self.inner.turns.take(crate::log::turns::Who::Projection)?;
+        let tx = begin(&log.connection)?;
+        change(&tx)?;
+        Ok(tx.commit()?)
+    }
+}
+
+fn find_projection(name: &str) -> Result<&'static tables::Projection, ProjectionError> {
+    tables::find(name).ok_or_else(|| ProjectionError::Unknown { name: name.to_owned() })
+}

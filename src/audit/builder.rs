@@ -1,0 +1,238 @@
+//! How a log is opened.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::event::{Draft, EventId, Timestamp};
+use crate::limits::{
+    BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QUEUE_EVENTS_DEFAULT,
+};
+use crate::log::create;
+use crate::log::open::{Durability, OpenError};
+use crate::log::turns::Turns;
+use crate::progress::Progress;
+use crate::projection::tables;
+use crate::projection::worker::Worker;
+use crate::writer::{Clock, Config, OpenLog, Queue, Shared, Writer};
+
+use super::{AuditLog, Inner, ProjectionThread, Threads};
+
+pub(super) type Filter = Arc<dyn Fn(&mut Draft) -> Result<(), String> + Send + Sync>;
+
+/// Whether this process fills the read tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Projections {
+    /// A thread of this process does.
+    #[default]
+    On,
+    /// Another process does, or nobody does for now: they catch up later.
+    Off,
+}
+
+/// How a log is opened. Start with [`AuditLog::builder`].
+pub struct Builder {
+    path: PathBuf,
+    durability: Durability,
+    queue_events: usize,
+    batch_events: usize,
+    batch_bytes: usize,
+    linger: Duration,
+    payload_bytes_max: usize,
+    origin: Option<String>,
+    principal: Option<EventId>,
+    projections: Projections,
+    filter: Option<Filter>,
+    clock: Clock,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(super) fn new(path: PathBuf) -> Builder {
+        Builder {
+            path,
+            durability: Durability::Full,
+            queue_events: QUEUE_EVENTS_DEFAULT,
+            batch_events: BATCH_EVENTS_DEFAULT,
+            batch_bytes: BATCH_BYTES_DEFAULT,
+            linger: Duration::ZERO,
+            payload_bytes_max: PAYLOAD_BYTES_DEFAULT,
+            origin: None,
+            principal: None,
+            projections: Projections::On,
+            filter: None,
+            clock: Arc::new(Timestamp::now),
+        }
+    }
+
+    /// What an acknowledgement promises; [`Durability::Full`] unless said otherwise.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Builder {
+        self.durability = durability;
+        self
+    }
+
+    /// Events that may wait for the writer, at least 1. When so many do, `append` blocks.
+    #[must_use]
+    pub fn queue_events(mut self, events: usize) -> Builder {
+        self.queue_events = events.max(1);
+        self
+    }
+
+    /// Events that are committed together, at least 1.
+    #[must_use]
+    pub fn batch_events(mut self, events: usize) -> Builder {
+        self.batch_events = events.max(1);
+        self
+    }
+
+    /// Payload bytes after which a batch is closed.
+    #[must_use]
+    pub fn batch_bytes(mut self, bytes: usize) -> Builder {
+        self.batch_bytes = bytes.max(1);
+        self
+    }
+
+    /// How long the writer waits for more events before it commits a batch that is not full. None
+    /// unless said otherwise: while one batch is flushed to the disk, the next gathers by itself.
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Builder {
+        self.linger = linger;
+        self
+    }
+
+    /// Largest payload that is accepted, in bytes as encoded: 4 MiB unless said otherwise, 64 MiB at
+    /// most.
+    #[must_use]
+    pub fn payload_bytes_max(mut self, bytes: usize) -> Builder {
+        self.payload_bytes_max = bytes.min(PAYLOAD_BYTES_MAX);
+        self
+    }
+
+    /// The log's own name, for a log that is made by this opening: 1 to 255 bytes without spaces,
+    /// `+` and control characters, such as `example.com/audit/billing`.
+    #[must_use]
+    pub fn origin(mut self, origin: impl Into<String>) -> Builder {
+        self.origin = Some(origin.into());
+        self
+    }
+
+    /// The id of the key on whose behalf this handle appends; it is part of every entry.
+    #[must_use]
+    pub fn principal(mut self, principal: EventId) -> Builder {
+        self.principal = Some(principal);
+        self
+    }
+
+    /// Whether this process fills the read tables; it does unless said otherwise.
+    #[must_use]
+    pub fn projections(mut self, projections: Projections) -> Builder {
+        self.projections = projections;
+        self
+    }
+
+    /// A function that sees every draft before it is encoded, on the caller's own thread. It may
+    /// change the draft, or refuse it with a reason.
+    ///
+    /// ```
+    /// use annals::{AuditLog, Event};
+    ///
+    /// let builder = AuditLog::builder("audit.db").filter(|draft| {
+    ///     if let Event::StepStarted(step) = &mut draft.event {
+    ///         step.input = step.input.take().map(|input| input.replace("4111 1111 1111 1111", "[card]"));
+    ///     }
+    ///     Ok(())
+    /// });
+    /// # drop(builder);
+    /// ```
+    #[must_use]
+    pub fn filter(
+        mut self,
+        filter: impl Fn(&mut Draft) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Builder {
+        self.filter = Some(Arc::new(filter));
+        self
+    }
+
+    /// The clock that `recorded_at`, and the times of [`Session`](crate::Session) and
+    /// [`Step`](crate::Step) handles, are read from: the system's unless said otherwise.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Builder {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Opens the log, and makes it where there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or made, or is not a log; the error says what to do.
+    pub fn open(self) -> Result<AuditLog, OpenError> {
+        if !self.path.try_exists().map_err(|error| OpenError::io(&self.path, "cannot be looked at", error))? {
+            create::create(&self.path, self.origin.as_deref(), (self.clock)(), &tables::install)?;
+        }
+        self.open_existing()
+    }
+
+    /// Opens the log, which must be there.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or is not a log; the error says what to do.
+    pub fn open_existing(self) -> Result<AuditLog, OpenError> {
+        let (wake, woken) = crossbeam_channel::bounded(1);
+        let (order, orders) = crossbeam_channel::bounded(1);
+        let progress = Arc::new(Progress::default());
+        let queue = Arc::new(Queue::new(self.queue_events));
+        let config = Config {
+            path: self.path.clone(),
+            durability: self.durability,
+            batch_events: self.batch_events,
+            batch_bytes: self.batch_bytes,
+            linger: self.linger,
+            clock: self.clock.clone(),
+        };
+        let log = OpenLog::open(&self.path, self.durability)?;
+        // Only now that it is known to be a log are lock files made beside it.
+        let turns = Arc::new(Turns::open(&self.path)?);
+        let database = log.database();
+        let shared = Shared { progress: progress.clone(), turns: turns.clone(), queue: queue.clone(), wake };
+        let writer = Writer::new(log, config, shared)?;
+        let log_id = writer.log_id();
+        let spawn_error = |error| OpenError::io(&self.path, "its threads cannot be started", error);
+        let projections = match self.projections {
+            Projections::Off => None,
+            Projections::On => {
+                let worker = Worker::open(&self.path, progress.clone(), turns.clone())?;
+                let thread = std::thread::Builder::new()
+                    .name("annals-projections".to_owned())
+                    .spawn(move || worker.run(&woken, &orders))
+                    .map_err(spawn_error)?;
+                Some(ProjectionThread { order, thread })
+            }
+        };
+        let writer = std::thread::Builder::new()
+            .name("annals-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(spawn_error)?;
+        Ok(AuditLog {
+            inner: Arc::new(Inner {
+                path: self.path,
+                log_id,
+                database,
+                queue,
+                progress,
+                turns,
+                payload_bytes_max: self.payload_bytes_max,
+                principal: self.principal,
+                filter: self.filter,
+                clock: self.clock,
+                threads: Mutex::new(Some(Threads { writer, projections })),
+            }),
+        })
+    }
+}

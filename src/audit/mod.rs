@@ -1,0 +1,332 @@
+//! The handle: what a program opens, clones and appends through.
+
+mod administer;
+mod builder;
+
+pub use administer::ProjectionError;
+pub use builder::{Builder, Projections};
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use crate::event::{Draft, Event, EventId, PayloadRedacted, Seq, Timestamp};
+use crate::log::FileIdentity;
+use crate::log::open::OpenError;
+use crate::log::turns::Turns;
+use crate::prepare::prepare;
+use crate::progress::{CatchUpError, Progress};
+use crate::projection::worker::Order;
+use crate::writer::{
+    AppendError, Appended, Clock, Effect, Item, Message, NotSent, Queue, Receipt, TryAppendError,
+};
+use builder::Filter;
+
+struct ProjectionThread {
+    order: Sender<Order>,
+    thread: JoinHandle<()>,
+}
+
+struct Threads {
+    writer: JoinHandle<Result<(), Arc<str>>>,
+    projections: Option<ProjectionThread>,
+}
+
+struct Inner {
+    path: PathBuf,
+    log_id: EventId,
+    database: FileIdentity,
+    queue: Arc<Queue>,
+    progress: Arc<Progress>,
+    turns: Arc<Turns>,
+    payload_bytes_max: usize,
+    principal: Option<EventId>,
+    filter: Option<Filter>,
+    clock: Clock,
+    /// None once the log was closed.
+    threads: Mutex<Option<Threads>>,
+}
+
+/// A log that did not close cleanly. What was acknowledged is safe all the same.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The log could not be written at the end: events were refused, and their receipts said so.
+    #[error("the log could not be written at the end: {0}")]
+    Writer(Arc<str>),
+    /// A thread panicked.
+    #[error("the {0} thread panicked")]
+    Panicked(&'static str),
+    /// The read tables do not hold everything that was committed.
+    #[error(transparent)]
+    CatchUp(#[from] CatchUpError),
+}
+
+/// An open log: append to it from as many threads as you like.
+///
+/// It is cheap to clone, and every clone is the same log. The events go through a bounded queue to
+/// one writer thread, which commits them in groups; another thread fills the read tables.
+///
+/// Dropping the last clone closes the log: what was sent is still written. Call [`AuditLog::close`]
+/// to hear of errors.
+///
+/// ```
+/// use annals::{AuditLog, Draft, NoteLogged};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("audit.db");
+/// let log = AuditLog::builder(path).open()?;
+/// let note = NoteLogged { message: "cache is cold".into(), ..Default::default() };
+/// let receipt = log.append(Draft::new(note))?;
+/// let appended = receipt.wait()?; // on the disk now
+/// log.caught_up(appended.seq)?; // in the read tables now
+/// log.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct AuditLog {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditLog").field("path", &self.inner.path).finish_non_exhaustive()
+    }
+}
+
+impl AuditLog {
+    /// How to open the log at `path`.
+    pub fn builder(path: impl Into<PathBuf>) -> Builder {
+        Builder::new(path.into())
+    }
+
+    /// Opens the log at `path` with everything as it is by default, and makes it where there is none.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub fn open(path: impl Into<PathBuf>) -> Result<AuditLog, OpenError> {
+        AuditLog::builder(path).open()
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// The log's id: that of its first event.
+    pub fn log_id(&self) -> EventId {
+        self.inner.log_id
+    }
+
+    /// The last event that this process knows to be committed.
+    pub fn committed(&self) -> Seq {
+        self.inner.progress.committed()
+    }
+
+    /// Why nothing can be appended now, if that is so. The next append tries again.
+    pub fn trouble(&self) -> Option<Arc<str>> {
+        self.inner.progress.poisoned()
+    }
+
+    /// Now, by the log's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.inner.clock)()
+    }
+
+    /// Events that were not, or perhaps not, written, since the log was opened: those whose receipts
+    /// said so, and ends of dropped handles that the log did not take.
+    pub fn refused(&self) -> u64 {
+        self.inner.progress.refused()
+    }
+
+    /// Appends an event; blocks while the queue is full.
+    ///
+    /// The receipt says when it is committed. Without waiting for it an event may still be lost with
+    /// the process.
+    ///
+    /// # Errors
+    /// If the event cannot be recorded as it is, or the log is closed.
+    pub fn append(&self, draft: Draft) -> Result<Receipt, AppendError> {
+        let mut draft = draft;
+        let (message, receipt) = self.prepare(&mut draft)?;
+        self.inner.queue.send(message)?;
+        Ok(receipt)
+    }
+
+    /// Appends an event without ever blocking.
+    ///
+    /// # Errors
+    /// As [`AuditLog::append`]; and where the queue is full, the draft comes back.
+    pub fn try_append(&self, draft: Draft) -> Result<Receipt, TryAppendError> {
+        let mut draft = draft;
+        if self.inner.queue.is_full() {
+            // Without an encoding that would be in vain; the id is the same from now on.
+            draft.id.get_or_insert_with(EventId::generate);
+            return Err(TryAppendError::Full(Box::new(draft)));
+        }
+        let (message, receipt) = self.prepare(&mut draft)?;
+        match self.inner.queue.try_send(message) {
+            Ok(()) => Ok(receipt),
+            Err(NotSent::Full) => Err(TryAppendError::Full(Box::new(draft))),
+            Err(NotSent::Ended(error)) => Err(error.into()),
+        }
+    }
+
+    /// Appends what a handle says when it is dropped: nobody is there to hear of an error, so an
+    /// event that cannot be sent, or finds no room in the queue in time, is counted as refused.
+    pub(crate) fn append_or_count(&self, draft: impl FnOnce() -> Draft, patience: Duration) {
+        // The clock and the filter are the caller's code, and a panic that leaves a destructor while
+        // the thread unwinds already would abort the process.
+        let sent = catch_unwind(AssertUnwindSafe(|| {
+            let (message, receipt) = self.prepare(&mut draft()).ok()?;
+            // The writer counts what it refuses by itself.
+            drop(receipt);
+            self.inner.queue.send_within(message, patience).ok()
+        }));
+        if !matches!(sent, Ok(Some(()))) {
+            self.inner.progress.add_refused(1);
+        }
+    }
+
+    /// Appends an event; waits for room in the queue without blocking the executor. Any executor
+    /// will do.
+    ///
+    /// ```
+    /// # async fn example(log: annals::AuditLog) -> Result<(), annals::AppendError> {
+    /// use annals::{Draft, NoteLogged};
+    ///
+    /// let note = NoteLogged { message: "cache is warm".into(), ..Default::default() };
+    /// let receipt = log.append_async(Draft::new(note)).await?;
+    /// let appended = receipt.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AuditLog::append`].
+    pub async fn append_async(&self, draft: Draft) -> Result<Receipt, AppendError> {
+        let mut draft = draft;
+        let (message, receipt) = self.prepare(&mut draft)?;
+        self.inner.queue.send_async(message).await?;
+        Ok(receipt)
+    }
+
+    fn prepare(&self, draft: &mut Draft) -> Result<(Message, Receipt), AppendError> {
+        if let Some(filter) = &self.inner.filter {
+            filter(draft).map_err(AppendError::Refused)?;
+        }
+        let kind = draft.event.kind();
+        if kind.is_reserved() {
+            return Err(AppendError::Reserved(kind.name()));
+        }
+        self.prepare_own(draft, Effect::None)
+    }
+
+    fn prepare_own(&self, draft: &mut Draft, effect: Effect) -> Result<(Message, Receipt), AppendError> {
+        let prepared = prepare(draft, self.inner.principal, self.inner.payload_bytes_max)?;
+        let (ack, receipt) = Receipt::new(prepared.event_id);
+        Ok((Message::Append(Box::new(Item { prepared, effect, ack })), receipt))
+    }
+
+    fn append_own(&self, event: Event, effect: Effect) -> Result<Appended, AppendError> {
+        let mut draft = Draft::new(event);
+        let (message, receipt) = self.prepare_own(&mut draft, effect)?;
+        self.inner.queue.send(message)?;
+        receipt.wait()
+    }
+
+    /// Blocks until everything that was sent before is committed, and returns the end of the log.
+    ///
+    /// # Errors
+    /// If an event was refused that was sent since the last flush, through this clone or another; the
+    /// receipts say what became of each. If the log cannot be written, or is closed.
+    pub fn flush(&self) -> Result<Seq, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.queue.send(Message::Flush(answer))?;
+        // Without an answer the writer's thread panicked just now.
+        answered.recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Blocks until the read tables hold every event up to `seq`: to read one's own writes.
+    ///
+    /// # Errors
+    /// If a projection stopped before that, or nobody fills the read tables.
+    pub fn caught_up(&self, seq: Seq) -> Result<(), CatchUpError> {
+        self.inner.progress.wait_projected(seq, None)
+    }
+
+    /// As [`AuditLog::caught_up`], for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`AuditLog::caught_up`]; and when the time is over.
+    pub fn caught_up_within(&self, seq: Seq, timeout: Duration) -> Result<(), CatchUpError> {
+        self.inner.progress.wait_projected(seq, Instant::now().checked_add(timeout))
+    }
+
+    /// Erases the payloads of events, for good: what stays is that there was an event, when, in which
+    /// session, and this redaction. The chain can still be verified.
+    ///
+    /// Copies of the file, and exports, made before still have them.
+    ///
+    /// # Errors
+    /// If an event is not there or must stay, or the log cannot be written; then nothing is erased.
+    pub fn redact(
+        &self,
+        seqs: &[Seq],
+        actor: &str,
+        reason: &str,
+        authority: Option<&str>,
+    ) -> Result<Appended, AppendError> {
+        let mut seqs = seqs.to_vec();
+        seqs.sort_unstable();
+        seqs.dedup();
+        let event = PayloadRedacted {
+            seqs: seqs.iter().map(|seq| seq.get()).collect(),
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+            authority: authority.map(str::to_owned),
+        };
+        self.append_own(Event::PayloadRedacted(event), Effect::Redact(seqs))
+    }
+
+    /// Closes the log for every clone: what was sent before is committed, and in the read tables,
+    /// when this returns.
+    ///
+    /// # Errors
+    /// If the log could not be written at the end, a thread panicked, or the read tables are behind.
+    pub fn close(self) -> Result<(), CloseError> {
+        self.inner.close()
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), CloseError> {
+        // Held to the end: when a second one who closes gets it, the log is closed.
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Threads { writer, projections }) = threads.take() else { return Ok(()) };
+        // A writer that is gone already does not hear it.
+        let _ = self.queue.send(Message::Close);
+        let written = writer.join().map_err(|_| CloseError::Panicked("writer's"));
+        let mut projected = Ok(());
+        if let Some(ProjectionThread { order, thread }) = projections {
+            let _ = order.send(Order::Finish);
+            projected = thread.join().map_err(|_| CloseError::Panicked("projections'")).and_then(|()| {
+                Ok(self.progress.wait_projected(self.progress.committed(), Some(Instant::now()))?)
+            });
+        }
+        written?.map_err(CloseError::Writer)?;
+        projected
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Who wants to hear of errors calls `close`.
+        let _ = self.close();
+    }
+}

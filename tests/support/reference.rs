@@ -1,0 +1,728 @@
+//! What the read tables are to hold, said a second time: from the whole list of events at once, table
+//! by table and column by column, as schema/read describes them. Nothing here folds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use annals::{Attributes, Event, Json, Kind, SessionEnd, Timestamp};
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+/// An event as the log has it; None where its payload is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Fact {
+    pub(crate) seq: i64,
+    pub(crate) kind: Kind,
+    pub(crate) session: Option<String>,
+    pub(crate) at: Option<Timestamp>,
+    pub(crate) recorded_at: Timestamp,
+    pub(crate) event: Option<Event>,
+}
+
+pub(crate) type Row = BTreeMap<String, Value>;
+
+/// Rows by their key, by table.
+pub(crate) type Tables = BTreeMap<&'static str, BTreeMap<String, Row>>;
+
+/// The tables, with the columns of their key.
+pub(crate) const TABLES: [(&str, &[&str]); 12] = [
+    ("sessions", &["id"]),
+    ("steps", &["session_id", "id"]),
+    ("decisions", &["session_id", "id"]),
+    ("findings", &["session_id", "id"]),
+    ("finding_updates", &["seq"]),
+    ("timeline", &["seq"]),
+    ("reviews", &["seq"]),
+    ("artifacts", &["seq"]),
+    ("metrics", &["seq"]),
+    ("notes", &["seq"]),
+    ("actions", &["seq"]),
+    ("custom_events", &["seq"]),
+];
+
+/// A value of a column.
+trait Cell {
+    fn cell(self) -> Value;
+}
+
+impl Cell for Value {
+    fn cell(self) -> Value {
+        self
+    }
+}
+impl Cell for &str {
+    fn cell(self) -> Value {
+        Value::Text(self.to_owned())
+    }
+}
+impl Cell for String {
+    fn cell(self) -> Value {
+        Value::Text(self)
+    }
+}
+impl Cell for &String {
+    fn cell(self) -> Value {
+        Value::Text(self.clone())
+    }
+}
+impl Cell for i64 {
+    fn cell(self) -> Value {
+        Value::Integer(self)
+    }
+}
+impl Cell for usize {
+    fn cell(self) -> Value {
+        Value::Integer(self.try_into().unwrap())
+    }
+}
+impl Cell for u64 {
+    fn cell(self) -> Value {
+        Value::Integer(self.try_into().unwrap())
+    }
+}
+impl Cell for &u64 {
+    fn cell(self) -> Value {
+        (*self).cell()
+    }
+}
+impl Cell for f64 {
+    fn cell(self) -> Value {
+        Value::Real(self)
+    }
+}
+impl Cell for &f64 {
+    fn cell(self) -> Value {
+        Value::Real(*self)
+    }
+}
+impl Cell for &Json {
+    fn cell(self) -> Value {
+        Value::Text(self.as_str().to_owned())
+    }
+}
+impl Cell for Timestamp {
+    fn cell(self) -> Value {
+        Value::Text(sql_time(self))
+    }
+}
+impl<T: Cell> Cell for Option<T> {
+    fn cell(self) -> Value {
+        self.map_or(Value::Null, Cell::cell)
+    }
+}
+
+macro_rules! row {
+    ($($column:ident: $value:expr),* $(,)?) => {
+        Row::from([$((stringify!($column).to_owned(), Cell::cell($value))),*])
+    };
+}
+
+/// A time as SQLite itself writes it.
+fn sql_time(time: Timestamp) -> String {
+    thread_local!(static SQLITE: Connection = Connection::open_in_memory().unwrap());
+    let (seconds, micros) = (time.micros().div_euclid(1_000_000), time.micros().rem_euclid(1_000_000));
+    SQLITE.with(|sqlite| {
+        sqlite
+            .prepare_cached("SELECT datetime(?1, 'unixepoch') || printf('.%06d', ?2)")
+            .unwrap()
+            .query_row([seconds, micros], |row| row.get(0))
+            .unwrap()
+    })
+}
+
+fn hash(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn object<'a>(members: impl Iterator<Item = (&'a String, String)>) -> Option<String> {
+    let members: Vec<String> = members.map(|(name, value)| format!("{}:{value}", quoted(name))).collect();
+    (!members.is_empty()).then(|| format!("{{{}}}", members.join(",")))
+}
+
+fn attributes_object(attributes: &Attributes) -> Option<String> {
+    object(attributes.iter().map(|(name, value)| (name, value.to_string())))
+}
+
+fn texts_object(texts: &BTreeMap<String, String>) -> Option<String> {
+    object(texts.iter().map(|(name, value)| (name, quoted(value))))
+}
+
+fn numbers_object(numbers: &BTreeMap<String, f64>) -> Option<String> {
+    object(numbers.iter().map(|(name, value)| (name, serde_json::Value::from(*value).to_string())))
+}
+
+/// Later attributes take the place of earlier ones with their name.
+fn merged<'a>(all: impl Iterator<Item = &'a Attributes>) -> Option<String> {
+    attributes_object(
+        &all.flat_map(|attributes| attributes.iter().map(|(name, value)| (name.clone(), value.clone())))
+            .collect(),
+    )
+}
+
+/// The last that was said.
+fn last<'a, E: 'a, T>(
+    events: &[(&'a Fact, &'a E)],
+    said: impl Fn(&'a Fact, &'a E) -> Option<T>,
+) -> Option<T> {
+    events.iter().rev().find_map(|(fact, event)| said(fact, event))
+}
+
+/// The facts with an event of one kind, with its payload.
+macro_rules! of_kind {
+    ($facts:expr, $kind:ident) => {
+        $facts
+            .iter()
+            .copied()
+            .filter_map(|fact: &Fact| match &fact.event {
+                Some(Event::$kind(event)) => Some((fact, event)),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+}
+
+fn marks(facts: &[&Fact]) -> Row {
+    let (first, last) = (facts[0], facts[facts.len() - 1]);
+    row! {
+        first_recorded_at: first.recorded_at, last_recorded_at: last.recorded_at,
+        first_seq: first.seq, last_seq: last.seq,
+    }
+}
+
+fn step_of(fact: &Fact) -> Option<&str> {
+    match fact.event.as_ref()? {
+        Event::StepStarted(e) => Some(e.step.as_str()),
+        Event::StepEnded(e) => Some(e.step.as_str()),
+        _ => None,
+    }
+}
+
+fn decision_of(fact: &Fact) -> Option<&str> {
+    match fact.event.as_ref()? {
+        Event::DecisionMade(e) => Some(e.decision.as_str()),
+        _ => None,
+    }
+}
+
+fn finding_of(fact: &Fact) -> Option<&str> {
+    match fact.event.as_ref()? {
+        Event::FindingRaised(e) => Some(e.finding.as_str()),
+        Event::FindingUpdated(e) => Some(e.finding.as_str()),
+        _ => None,
+    }
+}
+
+/// The facts of a session by the thing that they are about.
+fn by<'a>(facts: &[&'a Fact], of: fn(&Fact) -> Option<&str>) -> BTreeMap<String, Vec<&'a Fact>> {
+    let mut things: BTreeMap<String, Vec<&Fact>> = BTreeMap::new();
+    for fact in facts {
+        if let Some(id) = of(fact) {
+            things.entry(id.to_owned()).or_default().push(fact);
+        }
+    }
+    things
+}
+
+/// What the read tables hold after these events.
+pub(crate) fn tables(facts: &[Fact]) -> Tables {
+    let mut tables: Tables = TABLES.iter().map(|(name, _)| (*name, BTreeMap::new())).collect();
+    let mut put = |table: &'static str, row: Row| {
+        let (_, key) = TABLES.iter().find(|(name, _)| *name == table).unwrap();
+        let before = tables.get_mut(table).unwrap().insert(key_of(&row, key), row);
+        assert!(before.is_none(), "two rows with one key in {table}");
+    };
+    let mut sessions: BTreeMap<&str, Vec<&Fact>> = BTreeMap::new();
+    for fact in facts {
+        if let Some(session) = &fact.session {
+            sessions.entry(session).or_default().push(fact);
+        }
+        put("timeline", timeline_row(fact));
+        if let Some(event) = &fact.event
+            && let Some((table, row)) = activity_row(fact, event)
+        {
+            put(table, row);
+        }
+    }
+    for (session, facts) in sessions {
+        put("sessions", session_row(session, &facts));
+        by(&facts, step_of).iter().for_each(|(id, facts)| put("steps", step_row(session, id, facts)));
+        by(&facts, decision_of)
+            .iter()
+            .for_each(|(id, facts)| put("decisions", decision_row(session, id, facts)));
+        for (id, facts) in by(&facts, finding_of) {
+            put("findings", finding_row(session, &id, &facts));
+            for place in 0..facts.len() {
+                if let Some(row) = finding_update_row(session, &id, &facts[..=place]) {
+                    put("finding_updates", row);
+                }
+            }
+        }
+    }
+    tables
+}
+
+/// A row's key, as one text.
+pub(crate) fn key_of(row: &Row, key: &[&str]) -> String {
+    key.iter().map(|column| format!("{:?} ", row[*column])).collect()
+}
+
+fn session_row(id: &str, facts: &[&Fact]) -> Row {
+    let started = of_kind!(facts, SessionStarted);
+    let updated = of_kind!(facts, SessionUpdated);
+    let ended = of_kind!(facts, SessionEnded);
+    let started_at = last(&started, |fact, _| fact.at);
+    let ended_at = last(&ended, |fact, _| fact.at);
+    let status = last(&ended, |_, e| Some(SessionEnd::as_str(e.status)))
+        .or_else(|| last(&updated, |_, e| Some(e.status?.as_str())))
+        .unwrap_or("running");
+    let steps = by(facts, step_of);
+    let step_rows: Vec<Row> = steps.iter().map(|(step, facts)| step_row(id, step, facts)).collect();
+    // A sum that had a part once is a number, also when that part is none any more.
+    let had_part = |column: &str| {
+        steps.iter().any(|(step, facts)| {
+            (1..=facts.len()).any(|count| {
+                let row = step_row(id, step, &facts[..count]);
+                row["kind"] == "llm".cell() && row[column] != Value::Null
+            })
+        })
+    };
+    let parts = |column: &str| {
+        step_rows
+            .iter()
+            .filter(|row| row["kind"] == "llm".cell())
+            .map(|row| row[column].clone())
+            .collect::<Vec<_>>()
+    };
+    let sum = |column: &str| {
+        had_part(column).then(|| {
+            parts(column)
+                .iter()
+                .map(|part| if let Value::Integer(part) = part { *part } else { 0 })
+                .sum::<i64>()
+        })
+    };
+    let cost = had_part("cost_usd").then(|| {
+        parts("cost_usd")
+            .iter()
+            .map(|part| if let Value::Real(part) = part { *part } else { 0.0 })
+            .sum::<f64>()
+    });
+    let stated_input = last(&ended, |_, e| e.tokens_input).map(|tokens| i64::try_from(tokens).unwrap());
+    let stated_output = last(&ended, |_, e| e.tokens_output).map(|tokens| i64::try_from(tokens).unwrap());
+    let stated_cost = last(&ended, |_, e| e.cost_usd);
+    let (input, output) = (stated_input.or(sum("tokens_input")), stated_output.or(sum("tokens_output")));
+    let mut attributes = Vec::new();
+    for fact in facts {
+        match &fact.event {
+            Some(Event::SessionStarted(e)) => attributes.push(&e.attributes),
+            Some(Event::SessionUpdated(e)) => attributes.push(&e.attributes),
+            Some(Event::SessionEnded(e)) => attributes.push(&e.attributes),
+            _ => {}
+        }
+    }
+    let mut row = row! {
+        id: id,
+        conversation_id: last(&started, |_, e| e.conversation.as_ref()),
+        profile: last(&started, |_, e| e.profile.as_ref()),
+        status: status,
+        started_at: started_at,
+        ended_at: ended_at,
+        duration_us: started_at.zip(ended_at).map(|(from, to)| to.micros() - from.micros()),
+        input: last(&started, |_, e| e.input.as_ref()),
+        input_hash: last(&started, |_, e| e.input_hash.clone().or_else(|| e.input.as_deref().map(hash))),
+        summary: last(&ended, |_, e| e.summary.as_ref()),
+        error: last(&ended, |_, e| e.error.as_ref()),
+        risk_level: last(&ended, |_, e| Some(e.risk_level?.as_str())),
+        scores: last(&ended, |_, e| numbers_object(&e.scores)),
+        agent: last(&started, |_, e| e.agent.as_ref()),
+        agent_version: last(&started, |_, e| e.agent_version.as_ref()),
+        model: last(&started, |_, e| e.model.as_ref()),
+        source: last(&started, |_, e| e.source.as_ref()),
+        tenant: last(&started, |_, e| e.tenant.as_ref()),
+        labels: last(&started, |_, e| texts_object(&e.labels)),
+        parent_session_id: last(&started, |_, e| e.parent_session.as_ref().map(|id| id.as_str())),
+        progress: last(&updated, |_, e| e.progress),
+        message: last(&updated, |_, e| e.message.as_ref()),
+        event_count: facts.len(),
+        step_count: steps.len(),
+        error_count: step_rows.iter().filter(|row| row["status"] == "error".cell()).count(),
+        decision_count: by(facts, decision_of).len(),
+        finding_count: by(facts, finding_of).len(),
+        redacted_count: facts.iter().filter(|fact| fact.event.is_none()).count(),
+        stated_tokens_input: stated_input,
+        stated_tokens_output: stated_output,
+        stated_cost_usd: stated_cost,
+        steps_tokens_input: sum("tokens_input"),
+        steps_tokens_output: sum("tokens_output"),
+        steps_cost_usd: cost,
+        tokens_input: input,
+        tokens_output: output,
+        tokens_used: total(input, output),
+        cost_usd: stated_cost.or(cost),
+        attributes: merged(attributes.into_iter()),
+    };
+    row.extend(marks(facts));
+    row
+}
+
+fn total(input: Option<i64>, output: Option<i64>) -> Option<i64> {
+    match (input, output) {
+        (Some(input), Some(output)) => Some(input + output),
+        (input, output) => input.or(output),
+    }
+}
+
+/// What was said in short, else the text's first 200 characters.
+fn short<'a>(stated: &'a Option<String>, text: &'a Option<String>) -> Option<String> {
+    stated.clone().or_else(|| Some(text.as_ref()?.chars().take(200).collect()))
+}
+
+fn step_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
+    let started = of_kind!(facts, StepStarted);
+    let ended = of_kind!(facts, StepEnded);
+    let started_at = last(&started, |fact, _| fact.at);
+    let ended_at = last(&ended, |fact, _| fact.at);
+    let input = last(&started, |_, e| e.input.as_ref());
+    let output = last(&ended, |_, e| e.output.as_ref());
+    let number = |tokens: u64| i64::try_from(tokens).unwrap();
+    let tokens_input = last(&ended, |_, e| e.tokens_input).map(number);
+    let tokens_output = last(&ended, |_, e| e.tokens_output).map(number);
+    let mut attributes = Vec::new();
+    for fact in facts {
+        match &fact.event {
+            Some(Event::StepStarted(e)) => attributes.push(&e.attributes),
+            Some(Event::StepEnded(e)) => attributes.push(&e.attributes),
+            _ => {}
+        }
+    }
+    let mut row = row! {
+        id: id,
+        session_id: session,
+        parent_step_id: last(&started, |_, e| e.parent_step.as_ref().map(|id| id.as_str())),
+        module: last(&started, |_, e| e.module.as_ref()),
+        kind: last(&started, |_, e| Some(e.kind?.as_str())),
+        model: last(&started, |_, e| e.model.as_ref()),
+        status: last(&ended, |_, e| Some(e.status.as_str())).unwrap_or("running"),
+        started_at: started_at,
+        ended_at: ended_at,
+        duration_us: started_at.zip(ended_at).map(|(from, to)| to.micros() - from.micros()),
+        input: input,
+        output: output,
+        input_hash: input.map(|text| hash(text)),
+        output_hash: output.map(|text| hash(text)),
+        input_summary: last(&started, |_, e| short(&e.input_summary, &e.input)),
+        output_summary: last(&ended, |_, e| short(&e.output_summary, &e.output)),
+        confidence: last(&ended, |_, e| e.confidence),
+        tokens_input: tokens_input,
+        tokens_output: tokens_output,
+        tokens_used: total(tokens_input, tokens_output),
+        cost_usd: last(&ended, |_, e| e.cost_usd),
+        error: last(&ended, |_, e| e.error.as_ref()),
+        attributes: merged(attributes.into_iter()),
+    };
+    row.extend(marks(facts));
+    row
+}
+
+fn decision_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
+    let made = of_kind!(facts, DecisionMade);
+    let list = |texts: &[String]| {
+        format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(","))
+    };
+    let chosen = last(&made, |_, e| {
+        let all: Vec<String> = e.chosen_option.iter().chain(&e.chosen_options).cloned().collect();
+        (!all.is_empty()).then_some(all)
+    });
+    let considered = last(&made, |_, e| {
+        let options: Vec<String> = e
+            .options_considered
+            .iter()
+            .map(|option| {
+                let mut members = vec![format!("\"option\":{}", quoted(&option.option))];
+                members.extend(
+                    option.score.map(|score| format!("\"score\":{}", serde_json::Value::from(score))),
+                );
+                members.extend(
+                    option.attributes.iter().map(|(name, value)| format!("{}:{value}", quoted(name))),
+                );
+                format!("{{{}}}", members.join(","))
+            })
+            .collect();
+        (!options.is_empty()).then(|| format!("[{}]", options.join(",")))
+    });
+    let mut row = row! {
+        id: id,
+        step_id: last(&made, |_, e| e.step.as_ref().map(|id| id.as_str())),
+        session_id: session,
+        decision_type: last(&made, |_, e| e.decision_type.as_ref()),
+        options_considered: considered,
+        chosen_option: chosen.as_ref().map(|all| &all[0]),
+        chosen_options: chosen.as_ref().map(|all| list(all)),
+        rationale: last(&made, |_, e| e.rationale.as_ref()),
+        confidence: last(&made, |_, e| e.confidence),
+        actor: last(&made, |_, e| e.actor.as_ref()),
+        decided_at: last(&made, |fact, _| fact.at),
+        attributes: merged(made.iter().map(|(_, e)| &e.attributes)),
+    };
+    row.extend(marks(facts));
+    row
+}
+
+fn finding_status(facts: &[&Fact]) -> &'static str {
+    last(&of_kind!(facts, FindingUpdated), |_, e| Some(e.status?.as_str())).unwrap_or("open")
+}
+
+fn finding_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
+    let raised = of_kind!(facts, FindingRaised);
+    let updated = of_kind!(facts, FindingUpdated);
+    let mut row = row! {
+        id: id,
+        session_id: session,
+        step_id: last(&raised, |_, e| e.step.as_ref().map(|id| id.as_str())),
+        category: last(&raised, |_, e| e.category.as_ref()),
+        pattern_type: last(&raised, |_, e| e.pattern_type.as_ref()),
+        severity: last(&raised, |_, e| Some(e.severity?.as_str())),
+        outcome: last(&raised, |_, e| Some(e.outcome?.as_str())),
+        status: finding_status(facts),
+        confidence: last(&raised, |_, e| e.confidence),
+        title: last(&raised, |_, e| e.title.as_ref()),
+        description: last(&raised, |_, e| e.description.as_ref()),
+        plain_english: last(&raised, |_, e| e.plain_english.as_ref()),
+        suggestion: last(&raised, |_, e| e.suggestion.as_ref()),
+        legal_source: last(&raised, |_, e| e.legal_source.as_ref()),
+        evidence: last(&raised, |_, e| e.evidence.as_ref()),
+        scope: last(&raised, |_, e| e.scope.as_ref()),
+        rule_version: last(&raised, |_, e| e.rule_version.as_ref()),
+        raised_at: last(&raised, |fact, _| fact.at),
+        updated_at: last(&updated, |fact, _| fact.at),
+        updated_by: last(&updated, |_, e| e.actor.as_ref()),
+        attributes: merged(raised.iter().map(|(_, e)| &e.attributes)),
+    };
+    row.extend(marks(facts));
+    row
+}
+
+/// The row of the last of a finding's facts, if that is an update.
+fn finding_update_row(session: &str, id: &str, facts: &[&Fact]) -> Option<Row> {
+    let (fact, before) = facts.split_last()?;
+    let Some(Event::FindingUpdated(e)) = &fact.event else { return None };
+    let correction = e.correction.clone().unwrap_or_default();
+    Some(row! {
+        seq: fact.seq,
+        session_id: session,
+        finding_id: id,
+        previous_status: (!before.is_empty()).then(|| finding_status(before)),
+        status: finding_status(facts),
+        actor: e.actor.as_ref(),
+        reason: e.reason.as_ref(),
+        original: correction.original,
+        corrected: correction.corrected,
+        strategy: correction.strategy,
+        updated_at: fact.at,
+        attributes: attributes_object(&e.attributes),
+        recorded_at: fact.recorded_at,
+    })
+}
+
+fn timeline_row(fact: &Fact) -> Row {
+    row! {
+        seq: fact.seq,
+        session_id: fact.session.as_ref(),
+        kind: fact.kind.name(),
+        subject_id: subject(fact),
+        occurred_at: fact.at,
+        recorded_at: fact.recorded_at,
+        redacted: i64::from(fact.event.is_none()),
+    }
+}
+
+/// What an event is about.
+pub(crate) fn subject(fact: &Fact) -> Option<String> {
+    match fact.event.as_ref()? {
+        Event::ReviewRecorded(e) => Some(e.review.to_string()),
+        Event::ArtifactAttached(e) => Some(e.artifact.to_string()),
+        Event::MetricRecorded(e) => Some(e.name.clone()),
+        Event::NoteLogged(e) => e.step.as_ref().map(ToString::to_string),
+        Event::ActionRecorded(e) => e.entity_id.clone(),
+        Event::Custom(e) => Some(e.name.clone()),
+        Event::ProjectionSkipped(e) => Some(e.projection.clone()),
+        _ => step_of(fact).or(decision_of(fact)).or(finding_of(fact)).map(str::to_owned),
+    }
+}
+
+fn activity_row(fact: &Fact, event: &Event) -> Option<(&'static str, Row)> {
+    let session = fact.session.as_ref();
+    Some(match event {
+        Event::ReviewRecorded(e) => (
+            "reviews",
+            row! {
+                seq: fact.seq, id: e.review.as_str(), session_id: session, actor: &e.actor,
+                subject_kind: e.subject_kind.as_str(), subject_id: e.subject_id.as_ref().or(session),
+                verdict: e.verdict.as_str(), reason: e.reason.as_ref(), reviewed_at: fact.at,
+                attributes: attributes_object(&e.attributes), recorded_at: fact.recorded_at,
+            },
+        ),
+        Event::ArtifactAttached(e) => (
+            "artifacts",
+            row! {
+                seq: fact.seq, id: e.artifact.to_string(), session_id: session,
+                step_id: e.step.as_ref().map(|id| id.as_str()), label: e.label.as_ref(), position: e.position,
+                media_type: e.media_type.as_ref(), size: e.size, attached_at: fact.at,
+                attributes: attributes_object(&e.attributes), recorded_at: fact.recorded_at,
+            },
+        ),
+        Event::MetricRecorded(e) => (
+            "metrics",
+            row! {
+                seq: fact.seq, session_id: session, name: &e.name, value: e.value, unit: e.unit.as_ref(),
+                labels: texts_object(&e.labels), measured_at: fact.at,
+                attributes: attributes_object(&e.attributes), recorded_at: fact.recorded_at,
+            },
+        ),
+        Event::NoteLogged(e) => (
+            "notes",
+            row! {
+                seq: fact.seq, session_id: session, step_id: e.step.as_ref().map(|id| id.as_str()),
+                level: e.level.as_ref(), message: &e.message, data: e.data.as_ref(), logged_at: fact.at,
+                attributes: attributes_object(&e.attributes), recorded_at: fact.recorded_at,
+            },
+        ),
+        Event::ActionRecorded(e) => {
+            let changes = e.changes.clone().unwrap_or_default();
+            let context = e.context.clone().unwrap_or_default();
+            (
+                "actions",
+                row! {
+                    seq: fact.seq, session_id: session, actor_id: &e.actor.id, actor_kind: e.actor.kind.as_ref(),
+                    action: &e.action, entity_type: e.entity_type.as_ref(), entity_id: e.entity_id.as_ref(),
+                    outcome: e.outcome.map(|outcome| outcome.as_str()), reason: e.reason.as_ref(),
+                    before: changes.before.as_ref(), after: changes.after.as_ref(), ip: context.ip,
+                    user_agent: context.user_agent, request_id: context.request_id, tenant: e.tenant.as_ref(),
+                    acted_at: fact.at, attributes: attributes_object(&e.attributes), recorded_at: fact.recorded_at,
+                },
+            )
+        }
+        Event::Custom(e) => (
+            "custom_events",
+            row! {
+                seq: fact.seq, session_id: session, name: &e.name, data: e.data.as_ref(), occurred_at: fact.at,
+                attributes: attributes_object(&e.attributes), recorded_at: fact.recorded_at,
+            },
+        ),
+        _ => return None,
+    })
+}
+
+/// The texts of an event that people would search.
+pub(crate) fn searched(event: &Event) -> Vec<String> {
+    let mut texts = Vec::new();
+    {
+        let mut some = |all: &[&Option<String>]| texts.extend(all.iter().filter_map(|text| (*text).clone()));
+        match event {
+            Event::SessionStarted(e) => some(&[&e.profile, &e.agent, &e.model, &e.source, &e.input]),
+            Event::SessionUpdated(e) => some(&[&e.message]),
+            Event::SessionEnded(e) => some(&[&e.summary, &e.error]),
+            Event::StepStarted(e) => some(&[&e.module, &e.model, &e.input_summary, &e.input]),
+            Event::StepEnded(e) => some(&[&e.output_summary, &e.output, &e.error]),
+            Event::DecisionMade(e) => some(&[&e.decision_type, &e.rationale, &e.chosen_option, &e.actor]),
+            Event::FindingRaised(e) => some(&[
+                &e.category,
+                &e.pattern_type,
+                &e.title,
+                &e.description,
+                &e.plain_english,
+                &e.suggestion,
+                &e.legal_source,
+                &e.scope,
+                &e.evidence.as_ref().map(ToString::to_string),
+            ]),
+            Event::FindingUpdated(e) => {
+                let correction = e.correction.clone().unwrap_or_default();
+                some(&[
+                    &e.actor,
+                    &e.reason,
+                    &correction.original,
+                    &correction.corrected,
+                    &correction.strategy,
+                ]);
+            }
+            Event::ReviewRecorded(e) => some(&[&Some(e.actor.clone()), &e.reason]),
+            Event::ArtifactAttached(e) => some(&[&e.label, &e.media_type]),
+            Event::MetricRecorded(e) => some(&[&Some(e.name.clone())]),
+            Event::NoteLogged(e) => {
+                some(&[&Some(e.message.clone()), &e.data.as_ref().map(ToString::to_string)])
+            }
+            Event::ActionRecorded(e) => {
+                let changes = e.changes.clone().unwrap_or_default();
+                some(&[
+                    &Some(e.actor.id.clone()),
+                    &Some(e.action.clone()),
+                    &e.entity_type,
+                    &e.entity_id,
+                    &e.reason,
+                    &changes.before.map(|json| json.to_string()),
+                    &changes.after.map(|json| json.to_string()),
+                ]);
+            }
+            Event::Custom(e) => some(&[&Some(e.name.clone()), &e.data.as_ref().map(ToString::to_string)]),
+            Event::LogCreated(e) => some(&[&Some(e.origin.clone())]),
+            Event::EventsLost(e) => some(&[&Some(e.reason.clone())]),
+            Event::PayloadRedacted(e) => {
+                some(&[&Some(e.actor.clone()), &Some(e.reason.clone()), &e.authority])
+            }
+            Event::ProjectionSkipped(e) => {
+                some(&[&Some(e.projection.clone()), &Some(e.actor.clone()), &Some(e.reason.clone())]);
+            }
+            _ => {}
+        }
+    }
+    let labels = match event {
+        Event::SessionStarted(e) => Some(&e.labels),
+        Event::MetricRecorded(e) => Some(&e.labels),
+        _ => None,
+    };
+    texts.extend(labels.into_iter().flatten().flat_map(|(name, value)| [name.clone(), value.clone()]));
+    if let Event::DecisionMade(e) = event {
+        texts.extend(e.chosen_options.iter().cloned());
+        for option in &e.options_considered {
+            texts.push(option.option.clone());
+            texts.extend(option.attributes.iter().map(|(name, value)| format!("{name} {value}")));
+        }
+    }
+    texts.extend(attributes_of(event).iter().map(|(name, value)| format!("{name} {value}")));
+    texts.retain(|text| !text.is_empty());
+    texts
+}
+
+fn attributes_of(event: &Event) -> Attributes {
+    match event {
+        Event::SessionStarted(e) => e.attributes.clone(),
+        Event::SessionUpdated(e) => e.attributes.clone(),
+        Event::SessionEnded(e) => e.attributes.clone(),
+        Event::StepStarted(e) => e.attributes.clone(),
+        Event::StepEnded(e) => e.attributes.clone(),
+        Event::DecisionMade(e) => e.attributes.clone(),
+        Event::FindingRaised(e) => e.attributes.clone(),
+        Event::FindingUpdated(e) => e.attributes.clone(),
+        Event::ReviewRecorded(e) => e.attributes.clone(),
+        Event::ArtifactAttached(e) => e.attributes.clone(),
+        Event::MetricRecorded(e) => e.attributes.clone(),
+        Event::NoteLogged(e) => e.attributes.clone(),
+        Event::ActionRecorded(e) => e.attributes.clone(),
+        Event::Custom(e) => e.attributes.clone(),
+        _ => Attributes::new(),
+    }
+}
+
+/// The events that a search for a word finds.
+pub(crate) fn found(facts: &[Fact], word: &str) -> BTreeSet<i64> {
+    let says = |event: &Event| {
+        searched(event)
+            .iter()
+            .any(|text| text.split(|c: char| !c.is_alphanumeric()).any(|said| said.to_lowercase() == word))
+    };
+    facts.iter().filter(|fact| fact.event.as_ref().is_some_and(says)).map(|fact| fact.seq).collect()
+}
