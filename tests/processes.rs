@@ -44,6 +44,15 @@ fn child() {
             connection.close().unwrap();
             tell(last);
         }
+        "open and close" => {
+            tell("ready");
+            wait_for_go();
+            for _ in 0..20 {
+                let log = AuditLog::open(&path).unwrap();
+                drop(log.append(note("and again")).unwrap());
+                log.close().unwrap();
+            }
+        }
         role => panic!("unknown role {role}"),
     }
 }
@@ -110,6 +119,7 @@ fn four_processes_append_to_one_chain() {
         "appended and closed after {times:.2?}: the slowest took {:.2} times as long as the fastest",
         slowest.as_secs_f64() / fastest.as_secs_f64()
     );
+    assert!(!support::beside(&path, "-wal").exists(), "the last to close left the write-ahead log");
     let report = verify_whole(&path);
     assert_eq!(report.log.events, (PROCESSES * EVENTS_EACH + 1) as u64);
     assert_eq!(report.completeness.events_lost, 0);
@@ -127,7 +137,7 @@ fn processes_that_create_one_log_at_once_agree_on_its_id() {
 /// A copy has no write-ahead log until it is opened for appending: who opens it first changes that.
 #[test]
 fn processes_may_open_a_copy_at_once() {
-    for _ in 0..5 {
+    for _ in 0..20 {
         open_at_once(|path| {
             AuditLog::open(path).unwrap().close().unwrap();
             let copy = Connection::open(path).unwrap();
@@ -154,6 +164,25 @@ fn open_at_once(make: impl FnOnce(&Path)) {
     assert_eq!(verify_whole(&path).log.events, 1);
     let left: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".new")), "{left:?}");
+}
+
+/// One file is left, which can be copied and sent as it is.
+#[test]
+fn the_last_to_close_takes_the_write_ahead_log_away() {
+    for _ in 0..2 {
+        let (_folder, path) = new_path();
+        let mut children: Vec<_> = (0..3).map(|_| start_child("open and close", &path)).collect();
+        for child in &mut children {
+            child.stdin.take().unwrap().write_all(b"!").unwrap();
+        }
+        for child in &mut children {
+            // Read to the end: a pipe that nobody empties would block it.
+            assert_eq!(told(child.stdout.take().unwrap()).count(), 1);
+            assert!(child.wait().unwrap().success());
+        }
+        assert!(!support::beside(&path, "-wal").exists());
+        assert_eq!(verify_whole(&path).log.events, 61);
+    }
 }
 
 fn last_event_that_another_process_sees(path: &Path) -> String {

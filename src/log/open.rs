@@ -3,13 +3,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::identity::{FileIdentity, LogFiles};
 use super::schema;
+use super::turns::{Turns, Who};
 use crate::limits::WAL_BYTES_KEEP;
 
 /// The first SQLite that cannot corrupt a WAL which two connections write to.
@@ -20,6 +21,9 @@ const PAGE_BYTES_LEAST: u64 = 512;
 
 /// How long SQLite itself waits for others before it says that the file is busy.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two attempts at what SQLite itself does not wait for.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// How durable an acknowledged event is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -365,10 +369,13 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connec
         require_own_tables(&connection, path)?;
     }
     let journal_mode: String =
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(sqlite)?;
-    if journal_mode != "wal" {
-        return Err(OpenError::NoWal { path: path.to_owned(), journal_mode });
-    }
+        connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(sqlite)?;
+    // A copy is one file until it is opened for appending. In a turn: nobody who has it open already
+    // closes it meanwhile.
+    let turns = (journal_mode != "wal").then(|| Turns::open(path)).transpose()?;
+    let turn = turns.as_ref().map(|turns| turns.take(Who::Writer)).transpose();
+    let _turn = turn.map_err(|error| OpenError::io(path, "its lock file cannot be locked", error))?;
+    begin_wal(&connection, path)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(sqlite)?;
     // Text that was overwritten, moved or deleted before it is redacted must not be left in pages that
     // are free, where no redaction would find it.
@@ -395,6 +402,27 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connec
     let files = LogFiles::of(identity, path)?;
     files.require_at(path)?;
     Ok((connection, files))
+}
+
+/// Begins the write-ahead log of a file that has none; SQLite itself does not wait for readers here.
+fn begin_wal(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    let journal_mode: String = loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)) {
+            Ok(journal_mode) => break journal_mode,
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            Err(error) => return Err(OpenError::sqlite(path, "its write-ahead log cannot be begun", error)),
+        }
+    };
+    if journal_mode != "wal" {
+        return Err(OpenError::NoWal { path: path.to_owned(), journal_mode });
+    }
+    Ok(())
 }
 
 /// Refuses to write to a file whose tables or guard rails were altered or removed.

@@ -114,6 +114,10 @@ impl Worker {
                 }
             }
         }
+        // In a turn, as the writer.
+        let turn = self.turns.take(Who::Projection);
+        drop(self.connection);
+        drop(turn);
         drop(guard);
         self.progress.set_worker_gone(Arc::from("it was closed"));
     }

@@ -377,7 +377,12 @@ impl Writer {
         if let Some(poison) = &self.poison {
             std::thread::sleep(poison.try_again.saturating_duration_since(Instant::now()));
         }
-        self.record_losses()
+        let result = self.record_losses();
+        // In a turn: of two that close at once each would take the other for a user of the file, and
+        // neither would take the write-ahead log away.
+        let _turn = self.shared.turns.take(Who::Writer);
+        self.log = None;
+        result
     }
 }
 
