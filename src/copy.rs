@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::event::EventId;
 use crate::log::create::{folder_of, sync_folder};
-use crate::log::open::side_file;
+use crate::log::open::{side_file, uri};
 use crate::log::rows;
 use crate::log::schema::APPLICATION_ID;
 use crate::log::{Head, OpenError};
@@ -80,7 +80,8 @@ impl Reader {
         let sqlite = |source| CopyError::Sqlite { path: path.to_owned(), source };
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut copy = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+        let mut copy =
+            Connection::open_with_flags(uri(path, ""), flags | OpenFlags::SQLITE_OPEN_URI).map_err(sqlite)?;
         // It is flushed whole at the end.
         copy.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
         let head = self.at_one_moment(|source| {

@@ -33,6 +33,10 @@ pub const LINE_BYTES_MAX: usize = 6 * PAYLOAD_BYTES_MAX + (1 << 20);
 /// Most items in one list or map of a payload. It bounds what a decoder reserves in advance.
 pub const ITEMS_MAX: usize = 65_536;
 
+/// Most tokens that one event may state: the read tables add up two such numbers, and SQLite's
+/// integers end at 2^63 - 1.
+pub const TOKENS_MAX: u64 = (1 << 62) - 1;
+
 /// What a decoder may claim for one value before it gives up, in bytes of memory. bincode counts
 /// the length of every container against it, so that a hostile length cannot exhaust the memory.
 pub const DECODE_BYTES_MAX: usize = 256 << 20;

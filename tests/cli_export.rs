@@ -194,3 +194,17 @@ fn a_copy_is_whole_while_others_append() {
         .code(2)
         .stderr(predicate::str::contains("is there already"));
 }
+
+#[test]
+fn an_export_never_takes_the_place_of_the_log() {
+    let log = Log::with(EVENTS);
+    std::os::unix::fs::symlink(log.path(), log.file("link")).unwrap();
+    for name in ["audit.db", "audit.db-wal", "audit.db-turn", "link"] {
+        let target = log.file(name);
+        log.annals(&["export", "--output", target.to_str().unwrap(), "--force"])
+            .assert()
+            .code(2)
+            .stderr(predicate::str::contains("belongs to it"));
+    }
+    log.annals(&["verify"]).assert().success();
+}

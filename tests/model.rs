@@ -610,7 +610,7 @@ proptest! {
                 let event: Event = if *starts {
                     StepStarted { step, kind: Some(StepKind::Llm), ..Default::default() }.into()
                 } else {
-                    StepEnded { step, cost_usd: Some(*cost), tokens_input: Some(u64::MAX >> 1), ..Default::default() }
+                    StepEnded { step, cost_usd: Some(*cost), tokens_input: Some(annals::limits::TOKENS_MAX), tokens_output: Some(annals::limits::TOKENS_MAX), ..Default::default() }
                         .into()
                 };
                 let receipt = log.append(Draft::new(event).in_session("s".try_into().unwrap())).unwrap();

@@ -10,7 +10,7 @@ use crate::limits::{
     BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QUEUE_EVENTS_DEFAULT,
 };
 use crate::log::create;
-use crate::log::open::{Durability, OpenError};
+use crate::log::open::{Durability, OpenError, resolved};
 use crate::log::turns::Turns;
 use crate::progress::Progress;
 use crate::projection::tables;
@@ -183,7 +183,8 @@ impl Builder {
     ///
     /// # Errors
     /// If the file cannot be opened, or is not a log; the error says what to do.
-    pub fn open_existing(self) -> Result<AuditLog, OpenError> {
+    pub fn open_existing(mut self) -> Result<AuditLog, OpenError> {
+        self.path = resolved(&self.path)?;
         let (wake, woken) = crossbeam_channel::bounded(1);
         let (order, orders) = crossbeam_channel::bounded(1);
         let progress = Arc::new(Progress::default());

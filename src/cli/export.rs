@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use annals::{EventId, Export, LeftOut, RowSink, SqlValue};
@@ -60,6 +60,9 @@ enum ExportForm {
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     if args.table.is_none() && args.format != ExportForm::Jsonl {
         bail!("events are exported as jsonl alone; name a table for csv and json: --table steps");
+    }
+    if let Some(output) = &args.output {
+        refuse_own_files(output, place.path())?;
     }
     let target = args.output.as_deref().map(|path| Target::new(path, args.force)).transpose()?;
     let Some(mut target) = target else { return write(args, place, out) };
@@ -148,6 +151,23 @@ struct Target {
     temporary: PathBuf,
     file: File,
     force: bool,
+}
+
+/// Refuses to put an export in the place of the log itself, or of a file that belongs to it.
+fn refuse_own_files(output: &Path, log: &Path) -> anyhow::Result<()> {
+    let same = |path: &Path| match (fs::metadata(path), fs::metadata(output)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => path == output,
+    };
+    let log = fs::canonicalize(log).unwrap_or_else(|_| log.to_owned());
+    for ending in ["", "-wal", "-shm", "-journal", "-turn", "-next"] {
+        let mut name = log.clone().into_os_string();
+        name.push(ending);
+        if same(Path::new(&name)) {
+            bail!("{}: is the log, or belongs to it; nothing was exported", output.display());
+        }
+    }
+    Ok(())
 }
 
 impl Target {

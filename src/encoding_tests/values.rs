@@ -104,7 +104,7 @@ plain! {
         0 => u64::from(source.byte()),
         1 => 251,
         2 => u64::from(u16::from_le_bytes(source.bytes())),
-        _ => u64::from_le_bytes(source.bytes()) & (u64::MAX >> 1),
+        _ => u64::from_le_bytes(source.bytes()) & crate::limits::TOKENS_MAX,
     };
     f64: source => match source.below(4) {
         0 => 0.0,

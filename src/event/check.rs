@@ -4,7 +4,7 @@ use super::id::{IdError, Timestamp};
 use super::json_text::{Attributes, Json, JsonTextError};
 use super::words::SubjectKind;
 use super::{Draft, Event, Kind};
-use crate::limits::ITEMS_MAX;
+use crate::limits::{ITEMS_MAX, TOKENS_MAX};
 
 /// A field with a value that cannot be recorded.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -37,9 +37,14 @@ pub enum Problem {
     /// It is infinite or not a number.
     #[error("is {0}, not a finite number")]
     NotFinite(f64),
-    /// SQLite's integers end at 2^63 - 1.
-    #[error("is {0}, more than 9223372036854775807")]
-    TooLarge(u64),
+    /// It is larger than the read tables can hold.
+    #[error("is {number}, more than {max}")]
+    TooLarge {
+        /// The number.
+        number: u64,
+        /// The largest allowed.
+        max: u64,
+    },
     /// It is outside the years that SQLite can read.
     #[error("is not between the years 1 and 9999")]
     TimeRange,
@@ -100,13 +105,19 @@ impl Checker {
         }
     }
 
-    fn count(&self, field: &str, number: Option<u64>) -> Checked {
+    fn at_most(&self, field: &str, number: Option<u64>, max: u64) -> Checked {
         match number {
-            Some(number) if i64::try_from(number).is_err() => {
-                Err(self.problem(field, Problem::TooLarge(number)))
-            }
+            Some(number) if number > max => Err(self.problem(field, Problem::TooLarge { number, max })),
             _ => Ok(()),
         }
+    }
+
+    fn tokens(&self, field: &str, number: Option<u64>) -> Checked {
+        self.at_most(field, number, TOKENS_MAX)
+    }
+
+    fn count(&self, field: &str, number: Option<u64>) -> Checked {
+        self.at_most(field, number, i64::MAX.unsigned_abs())
     }
 
     fn items(&self, field: &str, items: usize) -> Checked {
@@ -166,8 +177,8 @@ impl Event {
                 for (name, score) in &e.scores {
                     check.finite(&format!("scores.{name}"), Some(*score))?;
                 }
-                check.count("tokens_input", e.tokens_input)?;
-                check.count("tokens_output", e.tokens_output)?;
+                check.tokens("tokens_input", e.tokens_input)?;
+                check.tokens("tokens_output", e.tokens_output)?;
                 check.finite("cost_usd", e.cost_usd)?;
                 check.attributes("attributes", &e.attributes)
             }
@@ -181,8 +192,8 @@ impl Event {
             Event::StepEnded(e) => {
                 check.id("step", e.step.check())?;
                 check.fraction("confidence", e.confidence)?;
-                check.count("tokens_input", e.tokens_input)?;
-                check.count("tokens_output", e.tokens_output)?;
+                check.tokens("tokens_input", e.tokens_input)?;
+                check.tokens("tokens_output", e.tokens_output)?;
                 check.finite("cost_usd", e.cost_usd)?;
                 check.attributes("attributes", &e.attributes)
             }

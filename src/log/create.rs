@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::open::{OpenError, side_file};
+use super::open::{OpenError, side_file, uri};
 use super::rows;
 use super::schema;
 use crate::event::{Digest, Event, EventId, LogCreated, Seq, Timestamp};
@@ -102,7 +102,8 @@ fn write_whole(
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
     let sqlite = |source| OpenError::sqlite(path, "cannot be made", source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    let mut connection =
+        Connection::open_with_flags(uri(path, ""), flags | OpenFlags::SQLITE_OPEN_URI).map_err(sqlite)?;
     connection.pragma_update(None, "page_size", schema::PAGE_BYTES).map_err(sqlite)?;
     connection.pragma_update(None, "application_id", schema::APPLICATION_ID).map_err(sqlite)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;

@@ -42,20 +42,25 @@ impl FileIdentity {
 pub(crate) struct LogFiles {
     pub(crate) database: FileIdentity,
     write_ahead: FileIdentity,
+    /// The memory in which connections agree about the write-ahead log: with another one in its
+    /// place they would write over each other's commits.
+    shared_memory: FileIdentity,
 }
 
 impl LogFiles {
     /// Those of a database that a connection just opened.
     pub(crate) fn of(database: FileIdentity, path: &Path) -> Result<LogFiles, OpenError> {
-        let wal = side_file(path, "-wal");
-        let write_ahead = FileIdentity::at(&wal)
-            .map_err(|error| OpenError::io(&wal, "the write-ahead log cannot be looked at", error))?;
-        Ok(LogFiles { database, write_ahead })
+        let beside = |ending| {
+            let file = side_file(path, ending);
+            FileIdentity::at(&file).map_err(|error| OpenError::io(&file, "cannot be looked at", error))
+        };
+        Ok(LogFiles { database, write_ahead: beside("-wal")?, shared_memory: beside("-shm")? })
     }
 
     /// Makes sure that they are the files at the path.
     pub(crate) fn require_at(self, path: &Path) -> Result<(), OpenError> {
         self.database.require_at(path)?;
-        self.write_ahead.require_at(&side_file(path, "-wal"))
+        self.write_ahead.require_at(&side_file(path, "-wal"))?;
+        self.shared_memory.require_at(&side_file(path, "-shm"))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -140,6 +141,12 @@ pub enum OpenError {
         path: PathBuf,
         /// What SQLite says.
         journal_mode: String,
+    },
+    /// It has several names.
+    #[error("{}: has several names (hard links), and could be written through one without the others; leave it one", path.display())]
+    SeveralNames {
+        /// The path.
+        path: PathBuf,
     },
     /// The origin cannot be the first line of a checkpoint.
     #[error(
@@ -283,6 +290,7 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i32, OpenError>
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     require_sqlite()?;
     inspect(path)?;
+    let path = &resolved(path)?;
     let sqlite = |source| OpenError::sqlite(path, "cannot be opened for reading", source);
     refuse_foreign(path)?;
     let connection = connect(path, &uri(path, ""), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -322,10 +330,12 @@ fn begin_reading(connection: &Connection) -> rusqlite::Result<()> {
 
 /// A path as a URI for SQLite, with every character that a URI or SQLite would take for something
 /// else escaped.
-fn uri(path: &Path, query: &str) -> String {
+pub(crate) fn uri(path: &Path, query: &str) -> String {
     use std::fmt::Write as _;
-    // What follows two slashes would be a host.
-    let mut uri = String::from(if path.is_absolute() { "file://" } else { "file:" });
+    // What follows two slashes would be a host; and a relative name can mean something else to SQLite,
+    // such as a database in memory.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut uri = String::from("file://");
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
@@ -340,6 +350,30 @@ fn uri(path: &Path, query: &str) -> String {
     uri + query
 }
 
+/// The path of the file that symbolic links lead to: the files beside it are named after that.
+pub(crate) fn resolved(path: &Path) -> Result<PathBuf, OpenError> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(OpenError::Missing { path: path.to_owned() })
+        }
+        resolved => resolved.map_err(|error| OpenError::io(path, "cannot be looked at", error)),
+    }
+}
+
+/// Refuses a file with several names: SQLite would keep a write-ahead log for each of them. While a
+/// log is made it has two names for a moment.
+fn require_one_name(path: &Path) -> Result<(), OpenError> {
+    for _ in 0..50 {
+        let metadata =
+            fs::metadata(path).map_err(|error| OpenError::io(path, "cannot be looked at", error))?;
+        if metadata.nlink() <= 1 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(OpenError::SeveralNames { path: path.to_owned() })
+}
+
 /// The path of a file that lies beside the log and is named after it.
 pub(crate) fn side_file(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -351,6 +385,7 @@ pub(crate) fn side_file(path: &Path, ending: &str) -> PathBuf {
 pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connection, LogFiles), OpenError> {
     require_sqlite()?;
     let identity = inspect(path)?;
+    require_one_name(path)?;
     let sqlite = |source| OpenError::sqlite(path, "cannot be opened for writing", source);
     refuse_foreign(path)?;
     let mut connection = connect(path, &uri(path, ""), OpenFlags::SQLITE_OPEN_READ_WRITE)?;

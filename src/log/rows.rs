@@ -24,7 +24,7 @@ pub(crate) fn insert(
     prepared: &Prepared,
     sealed: &Sealed,
 ) -> rusqlite::Result<()> {
-    connection
+    let inserted = connection
         .prepare_cached("INSERT INTO log (seq, event_id, entry, payload, hash) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![
             seq.to_sql(),
@@ -33,7 +33,8 @@ pub(crate) fn insert(
             prepared.cell,
             sealed.hash.bytes(),
         ])?;
-    Ok(())
+    // A foreign trigger can make SQLite pass over a row without an error.
+    if inserted == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(inserted)) }
 }
 
 /// The end of the log, within the caller's transaction. A log always has its first event.

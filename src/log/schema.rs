@@ -33,10 +33,10 @@ pub(crate) struct Object {
     pub(crate) sql: String,
 }
 
-/// The objects of a schema, but for those that SQLite makes by itself.
+/// The objects of a schema, but for the indexes that SQLite makes by itself, which have no statement.
 pub(crate) fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
     connection
-        .prepare("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name, type")?
+        .prepare("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name, type")?
         .query_map([], |row| {
             let sql: String = row.get(2)?;
             Ok(Object { kind: row.get(0)?, name: row.get(1)?, sql: normal_sql(&sql) })
@@ -44,13 +44,27 @@ pub(crate) fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> 
         .collect()
 }
 
+/// The code of a line, without a comment at its end. Two dashes in a text begin none.
+fn code(line: &str) -> &str {
+    let mut in_text = false;
+    let mut previous = ' ';
+    for (place, c) in line.char_indices() {
+        match c {
+            '\'' => in_text = !in_text,
+            '-' if previous == '-' && !in_text => return line.get(..place - 1).unwrap_or(line),
+            _ => {}
+        }
+        previous = c;
+    }
+    line
+}
+
 /// A statement without comments and runs of white space, and without the quotes around the name of its
 /// table, which renaming puts there. No other quotes are taken away: in them a condition is a text.
 fn normal_sql(sql: &str) -> String {
     let mut normal: Vec<&str> = Vec::new();
     for line in sql.lines() {
-        let code = line.split("--").next().unwrap_or(line);
-        for word in code.split_whitespace() {
+        for word in code(line).split_ascii_whitespace() {
             match normal.last() {
                 Some(&"TABLE" | &"ON") => {
                     let (name, rest) = table_name(word);

@@ -7,7 +7,7 @@ use crate::event::{
     Content, DecisionMade, Event, FindingRaised, FindingUpdated, Recorded, SessionEnded, SessionStarted,
     SessionUpdated, StepEnded, StepStarted,
 };
-use crate::limits::SUMMARY_CHARS;
+use crate::limits::{SUMMARY_CHARS, TOKENS_MAX};
 
 use super::cell::{TimeText, attributes_text, json_column, json_text, merge_attributes, text_hash};
 use super::rows::{DecisionRow, FindingRow, FindingUpdateRow, SessionRow, StepRow, TimelineRow};
@@ -113,7 +113,7 @@ fn word<T: std::fmt::Display>(word: Option<T>) -> Option<String> {
 
 /// Numbers above SQLite's largest are refused when an event is appended.
 fn count(number: Option<u64>) -> Option<i64> {
-    number.map(|number| i64::try_from(number).unwrap_or(i64::MAX))
+    number.map(|number| number.min(TOKENS_MAX).cast_signed())
 }
 
 fn duration(from: Option<&TimeText>, to: Option<&TimeText>) -> Option<i64> {
@@ -247,7 +247,9 @@ fn moved(sum: Option<i64>, before: Option<i64>, after: Option<i64>) -> Option<i6
     if before.is_none() && after.is_none() {
         return sum;
     }
-    Some(sum.unwrap_or(0).saturating_sub(before.unwrap_or(0)).saturating_add(after.unwrap_or(0)))
+    let sum = sum.unwrap_or(0).saturating_sub(before.unwrap_or(0)).saturating_add(after.unwrap_or(0));
+    // The tables add what was read and what was written, and the sum must be an integer again.
+    Some(sum.clamp(-TOKENS_MAX.cast_signed(), TOKENS_MAX.cast_signed()))
 }
 
 /// What a step adds to its session.

@@ -85,7 +85,14 @@ pub fn verify(
     scope: Scope,
     progress: &mut dyn FnMut(Phase, u64),
 ) -> Result<Report, VerifyError> {
-    let connection = open::open_reader(path)?;
+    let connection = match open::open_reader(path) {
+        Err(OpenError::Sqlite { source, .. })
+            if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) =>
+        {
+            return Ok(Report::unreadable(path, &source));
+        }
+        opened => opened?,
+    };
     // Temporary tables are written, the file cannot be: it is opened for reading alone.
     connection.pragma_update(None, "query_only", false)?;
     connection.execute_batch("BEGIN")?;
@@ -125,10 +132,7 @@ pub fn verify(
         },
         self_consistent: failures.is_empty(),
         failures,
-        anchored: Anchor {
-            anchored_to: None,
-            note: "nothing outside the file was asked: a log cut off at its end, or rewritten whole, cannot be told from this one",
-        },
+        anchored: Anchor::nothing_asked(),
         completeness,
         tables,
         redactions: walk.redactions,

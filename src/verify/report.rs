@@ -1,6 +1,6 @@
 //! What a verification says.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -196,4 +196,44 @@ pub struct Report {
     pub backward_steps: BackwardSteps,
     /// Objects in the schema that are not ours: views, indexes and tables of the user's own.
     pub foreign_objects: Vec<String>,
+}
+
+impl Report {
+    /// Of a file that is damaged so that nothing in it can be read.
+    pub(super) fn unreadable(path: &Path, error: &rusqlite::Error) -> Report {
+        Report {
+            log: LogFacts {
+                path: path.to_owned(),
+                log_id: None,
+                origin: None,
+                events: 0,
+                head: None,
+                first_recorded_at: None,
+                last_recorded_at: None,
+            },
+            self_consistent: false,
+            failures: vec![Failure {
+                check: Check::File,
+                seq: Some(Seq::FIRST),
+                detail: format!("the file cannot be read: {error}"),
+                affected: "the whole log".to_owned(),
+            }],
+            anchored: Anchor::nothing_asked(),
+            completeness: Completeness::default(),
+            tables: Vec::new(),
+            redactions: Vec::new(),
+            backward_steps: BackwardSteps::default(),
+            foreign_objects: Vec::new(),
+        }
+    }
+}
+
+impl Anchor {
+    /// Nothing outside the file was asked.
+    pub(super) fn nothing_asked() -> Anchor {
+        Anchor {
+            anchored_to: None,
+            note: "nothing outside the file was asked: a log cut off at its end, or rewritten whole, cannot be told from this one",
+        }
+    }
 }

@@ -25,7 +25,7 @@ use crate::event::{Digest, EventId, Seq};
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
 use crate::log::turns::{Turns, Who};
-use crate::log::{FileIdentity, LogFiles, rows};
+use crate::log::{FileIdentity, Head, LogFiles, rows};
 use crate::progress::Progress;
 use batch::Batch;
 use lost::Losses;
@@ -251,6 +251,7 @@ impl Writer {
         let mut batch =
             Batch::begin(&log.connection, self.config.clock.clone()).map_err(|error| not_written(&error))?;
         log.files.require_at(&self.config.path).map_err(|error| not_written(&error))?;
+        self.require_acknowledged(batch.head(), &log.connection)?;
         let record = self.losses.append(&mut batch).map_err(|error| not_written(&error))?;
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
@@ -271,6 +272,26 @@ impl Writer {
         self.shared.progress.set_committed(head.seq);
         self.checkpoint_due = true;
         Ok(outcomes)
+    }
+
+    /// Makes sure that the log still has what was acknowledged last: the bytes of an older copy may
+    /// have been written over the file, which stays the same file.
+    fn require_acknowledged(&self, head: Head, connection: &Connection) -> Result<(), Failure> {
+        let (seq, acknowledged) = self.acknowledged;
+        let link = if head.seq == seq {
+            Some(head.hash)
+        } else {
+            rows::link_at(connection, seq).map_err(|error| Failure::NotWritten(error.to_string().into()))?
+        };
+        if link == Some(acknowledged) { Ok(()) } else { Err(Failure::NotWritten(self.cut_off(seq))) }
+    }
+
+    fn cut_off(&self, seq: Seq) -> Arc<str> {
+        format!(
+            "{}: no longer has event {seq}, which was acknowledged: it was cut off or replaced by an older copy",
+            self.config.path.display()
+        )
+        .into()
     }
 
     /// Answers what cannot be written, and counts it.
@@ -334,11 +355,7 @@ impl Writer {
         let (seq, acknowledged) = self.acknowledged;
         let link = rows::link_at(&log.connection, seq).map_err(|error| Arc::from(error.to_string()))?;
         if link != Some(acknowledged) {
-            return Err(format!(
-                "{}: no longer has event {seq}, which was acknowledged: it was cut off or replaced by an older copy",
-                self.config.path.display()
-            )
-            .into());
+            return Err(self.cut_off(seq));
         }
         Ok(log)
     }

@@ -1,0 +1,139 @@
+//! What somebody may do to a log in use, and what a producer may send: nothing acknowledged is lost in
+//! silence.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::path::Path;
+
+use annals::limits::TOKENS_MAX;
+use annals::verify::Check;
+use annals::{AppendError, AuditLog, OpenError};
+use support::{beside, json, new_path, note, sqlite, verify, verify_whole};
+
+fn append(log: &AuditLog, message: &str) -> Result<annals::Appended, AppendError> {
+    log.append(note(message)).unwrap().wait()
+}
+
+/// Tries until the writer has come to terms with what happened, or for ever has not.
+fn refused(log: &AuditLog) -> AppendError {
+    append(log, "into the void").unwrap_err()
+}
+
+#[test]
+fn memory_that_was_taken_away_from_under_a_writer_is_noticed() {
+    let (_folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    append(&log, "before").unwrap();
+    std::fs::remove_file(beside(&path, "-shm")).unwrap();
+    let error = refused(&log);
+    assert!(error.to_string().contains("-shm"), "{error}");
+}
+
+#[test]
+fn older_bytes_written_over_the_file_are_noticed() {
+    let (folder, path) = new_path();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    let older = folder.path().join("older");
+    std::fs::copy(&path, &older).unwrap();
+    // As a restored backup would be: the same file, with the bytes of an earlier day.
+    let log = AuditLog::open(&path).unwrap();
+    let last = append(&log, "acknowledged").unwrap();
+    log.caught_up(last.seq).unwrap();
+    let connection = sqlite(&path);
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    std::fs::write(&path, std::fs::read(&older).unwrap()).unwrap();
+    let error = refused(&log);
+    assert!(matches!(error, AppendError::NotWritten { .. }), "{error}");
+}
+
+#[test]
+fn a_log_with_two_names_is_not_appended_to() {
+    let (folder, path) = new_path();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    std::fs::hard_link(&path, folder.path().join("other.db")).unwrap();
+    let error = AuditLog::open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::SeveralNames { .. }), "{error}");
+}
+
+#[test]
+fn a_log_can_be_named_through_a_symbolic_link() {
+    let (folder, path) = new_path();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let log = AuditLog::open(&link).unwrap();
+    append(&log, "through the link").unwrap();
+    log.close().unwrap();
+    assert_eq!(verify_whole(&path).log.events, 2);
+    assert!(!beside(&link, "-turn").exists(), "what is beside the log is beside the log");
+}
+
+#[test]
+fn an_insert_that_a_foreign_trigger_swallows_is_not_acknowledged() {
+    let (_folder, path) = new_path();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    sqlite(&path)
+        .execute_batch("CREATE TRIGGER swallow BEFORE INSERT ON log BEGIN SELECT RAISE(IGNORE); END")
+        .unwrap();
+    let log = AuditLog::open(&path).unwrap();
+    assert!(matches!(refused(&log), AppendError::NotWritten { .. }));
+}
+
+#[test]
+fn the_largest_counts_stop_no_projection() {
+    let (_folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    for step in 0..3 {
+        for event in [
+            format!(r#"{{"type":"step.started","session":"s","step":"{step}","kind":"llm"}}"#),
+            format!(
+                r#"{{"type":"step.ended","session":"s","step":"{step}","status":"ok","tokens_input":{TOKENS_MAX},"tokens_output":{TOKENS_MAX}}}"#
+            ),
+        ] {
+            log.append(json(&event)).unwrap().wait().unwrap();
+        }
+    }
+    log.close().unwrap();
+    verify_whole(&path);
+    let more = format!(
+        r#"{{"type":"step.ended","session":"s","step":"1","status":"ok","tokens_input":{}}}"#,
+        TOKENS_MAX + 1
+    );
+    assert!(annals::parse_draft(&more).unwrap_err().to_string().contains("tokens_input"));
+}
+
+/// Changes the schema behind SQLite's back.
+fn forge_schema(path: &Path, change: &str) {
+    let connection = sqlite(path);
+    connection
+        .execute_batch(&format!("PRAGMA writable_schema = ON; {change}; PRAGMA writable_schema = RESET;"))
+        .unwrap();
+}
+
+#[test]
+fn a_guard_that_was_turned_into_a_text_is_an_altered_guard() {
+    let (_folder, path) = new_path();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    forge_schema(
+        &path,
+        "UPDATE sqlite_schema SET sql = replace(sql, '''the log is append-only: rows are never deleted'');',
+         '''the log --'') WHERE 0; SELECT ('''||char(10)||' is append-only: rows are never deleted'');')
+         WHERE name = 'log_rows_stay'",
+    );
+    let report = verify(&path);
+    assert_eq!(report.failures.first().map(|failure| failure.check), Some(Check::Schema), "{report:?}");
+}
+
+#[test]
+fn objects_that_hide_behind_the_names_of_sqlite_are_named() {
+    let (_folder, path) = new_path();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    forge_schema(
+        &path,
+        "INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql)
+         VALUES ('view', 'sqlite_v', 'sqlite_v', 0, 'CREATE VIEW sqlite_v AS SELECT 1')",
+    );
+    assert!(verify(&path).foreign_objects.iter().any(|object| object.contains("sqlite_v")));
+}
