@@ -137,3 +137,37 @@ fn objects_that_hide_behind_the_names_of_sqlite_are_named() {
     );
     assert!(verify(&path).foreign_objects.iter().any(|object| object.contains("sqlite_v")));
 }
+
+#[test]
+fn a_search_that_no_longer_finds_its_way_is_named() {
+    for change in [
+        "DELETE FROM search_idx",
+        "INSERT INTO search (search, rank) VALUES ('rank', 'bm25(0.0)')",
+        "UPDATE search_data SET block = x'00000000' WHERE id = 1",
+    ] {
+        let (_folder, path) = new_path();
+        let log = AuditLog::open(&path).unwrap();
+        for number in 0..2_000 {
+            drop(log.append(note(format!("word{number} and others"))).unwrap());
+        }
+        log.close().unwrap();
+        sqlite(&path).execute_batch(change).unwrap();
+        let report = verify(&path);
+        let checks: Vec<_> = report.failures.iter().map(|failure| failure.check).collect();
+        assert_eq!(checks, [Check::SearchIndex], "{change}");
+    }
+}
+
+#[test]
+fn a_cursor_that_no_annals_writes_is_named() {
+    for change in [
+        "UPDATE projections SET version = 0 WHERE name = 'sessions'",
+        "INSERT INTO projections (name, stage, version, generation, position) VALUES ('foo', 'live', 1, 1, 0)",
+    ] {
+        let (_folder, path) = new_path();
+        AuditLog::open(&path).unwrap().close().unwrap();
+        sqlite(&path).execute_batch(change).unwrap();
+        let report = verify(&path);
+        assert!(report.failures.iter().any(|failure| failure.check == Check::Schema), "{change}");
+    }
+}

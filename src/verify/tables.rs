@@ -2,7 +2,7 @@
 //! database, and the two are compared by key, as of each projection's cursor.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, Rows};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Rows};
 
 use super::log::Walk;
 use super::report::{Check, Failure, TablesChecked};
@@ -373,11 +373,50 @@ fn compare_index(log: &Connection, scratch: &Connection) -> rusqlite::Result<Opt
         };
         failure(Check::SearchIndex, "search", detail)
     });
-    match difference {
-        Some(difference) => Ok(Some(difference)),
-        None => Ok(compare_table(log, scratch, "search_docsize", &mut 0)?
-            .map(|failure| Failure { check: Check::SearchIndex, ..failure })),
+    if difference.is_some() {
+        return Ok(difference);
     }
+    for table in ["search_docsize", "search_config"] {
+        if let Some(failure) = compare_table(log, scratch, table, &mut 0)? {
+            return Ok(Some(Failure { check: Check::SearchIndex, ..failure }));
+        }
+    }
+    Ok(compare_averages(log, scratch)?.or(check_reach(log, scratch)?))
+}
+
+/// Compares what the index keeps to rank by: how many words there are in how many documents.
+fn compare_averages(log: &Connection, scratch: &Connection) -> rusqlite::Result<Option<Failure>> {
+    let averages = |connection: &Connection| {
+        connection
+            .query_row("SELECT block FROM main.search_data WHERE id = 1", [], |row| row.get::<_, Vec<u8>>(0))
+            .optional()
+    };
+    let detail = "the full-text index ranks by other numbers of words than there are";
+    Ok((averages(log)? != averages(scratch)?)
+        .then(|| failure(Check::SearchIndex, "search", detail.to_owned())))
+}
+
+/// Asks the index for words as a search would: the comparison above walks along its pages, and a
+/// search finds its way to them through a table of their first words.
+fn check_reach(log: &Connection, scratch: &Connection) -> rusqlite::Result<Option<Failure>> {
+    scratch.execute_batch(
+        "DROP TABLE IF EXISTS temp.annals_terms;
+         CREATE VIRTUAL TABLE temp.annals_terms USING fts5vocab('main', 'search', 'row');",
+    )?;
+    let mut terms = scratch.prepare("SELECT term, doc FROM temp.annals_terms")?;
+    let mut terms = terms.query([])?;
+    let mut search = log.prepare("SELECT count(*) FROM main.search WHERE search MATCH ?1")?;
+    while let Some(row) = terms.next()? {
+        let (term, expected): (String, i64) = (row.get(0)?, row.get(1)?);
+        let found: i64 =
+            search.query_row([format!("\"{}\"", term.replace('"', "\"\""))], |row| row.get(0))?;
+        if found != expected {
+            let detail =
+                format!("a search for {term:?} finds {found} documents, and {expected} have the word");
+            return Ok(Some(failure(Check::SearchIndex, "search", detail)));
+        }
+    }
+    Ok(None)
 }
 
 fn part(row: &[String], place: usize) -> &str {
