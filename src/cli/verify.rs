@@ -29,8 +29,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
-    // How long the bar is says nothing about the log.
-    let total = place.read().ok().and_then(|reader| reader.head().ok()).map_or(0, |head| head.seq.get());
+    let total = match place.read() {
+        Ok(reader) => reader.head().map_or(0, |head| head.seq.get()),
+        Err(error) if !place.path().exists() => return Err(error),
+        // What is wrong with the file is for the verification to say.
+        Err(_) => 0,
+    };
     let scope = if args.log_only { Scope::LogOnly } else { Scope::Everything };
     let mut phases = [(Phase::Chain, "chain", None), (Phase::Fold, "read tables", None)]
         .map(|(phase, what, bar): (Phase, &'static str, Option<Bar>)| (phase, what, bar, 0_u64));
