@@ -6,14 +6,15 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::event::{Recorded, Seq, SessionId};
 use crate::log::open::{self, OpenError};
 use crate::log::rows::{self, ReadError, ReadRow};
 use crate::projection::apply::{Applier, ApplyError};
-use crate::projection::tables::{self, PROJECTIONS, Stage};
-use crate::query::{SessionRecord, session};
+use crate::projection::tables::{PROJECTIONS, Stage};
+use crate::query::events::{self, Next};
+use crate::query::{EventFilter, SessionRecord, session};
 
 /// Events that are read at once.
 const EVENTS_AT_ONCE: usize = 256;
@@ -89,24 +90,14 @@ impl Replay {
     /// # Errors
     /// If the log cannot be read.
     pub fn seqs(&self, until: Option<Seq>) -> Result<Vec<Seq>, ReplayError> {
-        let until = until.map_or(i64::MAX, Seq::to_sql);
-        let projected =
-            tables::cursor(&self.log, "sessions", Stage::Live)?.map_or(Seq::ZERO, |cursor| cursor.position);
-        let mut seqs: Vec<Seq> = self
-            .log
-            .prepare("SELECT seq FROM timeline WHERE session_id = ?1 AND seq <= ?2 ORDER BY seq")?
-            .query_map(params![self.session.as_str(), until], |row| row.get(0).map(Seq::from_sql))?
-            .collect::<rusqlite::Result<_>>()?;
-        let mut statement = self
-            .log
-            .prepare("SELECT seq, entry, payload FROM log WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")?;
-        let mut rows = statement.query(params![projected.to_sql(), until])?;
-        while let Some(row) = rows.next()? {
-            let row = rows::read_row(row)?;
-            if row.event?.session.as_ref() == Some(&self.session) {
-                seqs.push(row.seq);
-            }
-        }
+        let filter = EventFilter { session: Some(self.session.to_string()), ..EventFilter::ALL };
+        let until = until.unwrap_or(rows::head(&self.log)?.seq);
+        let mut seqs = Vec::new();
+        events::walk(&self.log, &filter, Seq::ZERO, until, |seq, event| {
+            event?;
+            seqs.push(seq);
+            Ok::<_, ReplayError>(Next::Continue)
+        })?;
         Ok(seqs)
     }
 

@@ -15,7 +15,7 @@ use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
 use crate::log::rows::{self, ReadRow};
-use crate::log::turns::{Turns, Who};
+use crate::log::turns::{Turn, Turns, Who};
 use crate::progress::{Place, Progress};
 use crate::writer::begin;
 
@@ -86,14 +86,16 @@ impl Worker {
     pub(crate) fn run(self, wake: &Receiver<()>, orders: &Receiver<Order>) {
         let guard = PanicGuard { progress: self.progress.clone() };
         loop {
-            match self.round(EVERYTHING) {
-                Step::Worked => continue,
-                Step::Idle => {}
-                Step::Trouble => std::thread::sleep(LOOK_EVERY / 4),
-            }
+            let step = self.round(EVERYTHING);
+            // Also while there is work: with another process appending, there may always be some.
             match orders.try_recv() {
                 Ok(Order::Finish) | Err(crossbeam_channel::TryRecvError::Disconnected) => break,
                 Err(crossbeam_channel::TryRecvError::Empty) => {}
+            }
+            match step {
+                Step::Worked => continue,
+                Step::Idle => {}
+                Step::Trouble => std::thread::sleep(LOOK_EVERY / 4),
             }
             match wake.recv_timeout(LOOK_EVERY) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
@@ -166,7 +168,7 @@ impl Worker {
         }
         let head = rows::head(&self.connection)?.seq;
         if cursor.position > head {
-            let Ok(_turn) = self.turns.take(Who::Projection) else { return Ok(Step::Trouble) };
+            let _turn = self.take_turn()?;
             let tx = begin(&self.connection)?;
             stop_where_ahead(&tx)?;
             tx.commit()?;
@@ -219,7 +221,7 @@ impl Worker {
         cursor: &Cursor,
         events: &[ReadRow],
     ) -> Result<Folded, ApplyError> {
-        let _turn = self.turns.take(Who::Projection).map_err(turn_error)?;
+        let _turn = self.take_turn()?;
         let tx = begin(&self.connection)?;
         if tables::cursor(&tx, projection.name, stage)?.as_ref() != Some(cursor) {
             return Ok(Folded::SomebodyElseDid);
@@ -269,10 +271,18 @@ impl Worker {
         seq: Seq,
         error: &str,
     ) -> rusqlite::Result<()> {
-        let Ok(_turn) = self.turns.take(Who::Projection) else { return Ok(()) };
+        let _turn = self.take_turn()?;
         let tx = begin(&self.connection)?;
         tables::stop(&tx, projection.name, stage, cursor, seq, error)?;
         tx.commit()
+    }
+
+    /// A turn at writing. What keeps it from one is told like any error that does not depend on the
+    /// event: by the status, and tried again.
+    fn take_turn(&self) -> rusqlite::Result<Turn<'_>> {
+        self.turns
+            .take(Who::Projection)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     }
 
     /// Starts the rebuild to this version, unless one is under way.
@@ -284,7 +294,7 @@ impl Worker {
         if under_way(&self.connection)? {
             return Ok(Step::Idle);
         }
-        let Ok(_turn) = self.turns.take(Who::Projection) else { return Ok(Step::Trouble) };
+        let _turn = self.take_turn()?;
         let tx: Transaction<'_> = begin(&self.connection)?;
         if !under_way(&tx)? {
             projection.start_rebuild(&tx)?;
@@ -362,10 +372,6 @@ fn stop_where_ahead(tx: &Transaction<'_>) -> rusqlite::Result<()> {
 enum Folded {
     Committed,
     SomebodyElseDid,
-}
-
-fn turn_error(error: std::io::Error) -> ApplyError {
-    ApplyError::Sqlite(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 /// Whether trying again cannot help: the event, or the table that it goes to, is to blame. All other

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::event::{Recorded, Seq, kind_name};
 use crate::log::ReadError;
-use crate::log::rows::{self};
+use crate::log::rows;
 
 /// Events that one step of a walk along the log reads at most.
 const WALK_EVENTS: usize = 512;
@@ -77,10 +77,14 @@ fn seqs(connection: &Connection, query: &str, values: &[String]) -> rusqlite::Re
         .collect()
 }
 
-/// The event up to which the timeline knows the log. The rest is found by reading it.
+/// The event up to which the timeline knows the log. The rest is found by reading it; so is all of it
+/// where the timeline goes on without an event.
 fn indexed(connection: &Connection) -> rusqlite::Result<Seq> {
     let position: Option<i64> = connection
-        .prepare_cached("SELECT position FROM projections WHERE name = 'sessions' AND stage = 'live'")?
+        .prepare_cached(
+            "SELECT position FROM projections WHERE name = 'sessions' AND stage = 'live'
+             AND NOT EXISTS (SELECT 1 FROM projection_skips WHERE projection = 'sessions')",
+        )?
         .query_row([], |row| row.get(0))
         .optional()?;
     Ok(position.map_or(Seq::ZERO, Seq::from_sql))

@@ -25,7 +25,7 @@ pub use report::{
 use crate::event::Seq;
 use crate::log::open::{self, OpenError};
 use crate::log::schema::{self, Object};
-use crate::projection::tables::{Cursor, PROJECTIONS, Stage, cursor};
+use crate::projection::tables::{Cursor, PROJECTIONS, Projection, Stage, cursor};
 
 /// What is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,6 +119,7 @@ pub fn verify(
         }
         _ => Vec::new(),
     };
+    let tables = if tables.is_empty() { not_looked_at(&connection, &walk, scope) } else { tables };
     let completeness = completeness(&connection, &walk, &tables);
     Ok(Report {
         log: LogFacts {
@@ -310,6 +311,28 @@ fn check_skips(
         });
     }
     Ok(())
+}
+
+/// Read tables that nobody held against the log: that they are up to date cannot be said of them.
+fn not_looked_at(connection: &Connection, walk: &log::Walk, scope: Scope) -> Vec<TablesChecked> {
+    let why = match scope {
+        Scope::LogOnly => "only the log was asked for",
+        Scope::Everything => "the log itself, or the file, is damaged",
+    };
+    let report = |projection: &Projection| {
+        // A cursor that cannot be read has been named among the failures.
+        let cursor = cursor(connection, projection.name, Stage::Live).ok().flatten();
+        let position = cursor.map_or(Seq::ZERO, |cursor| cursor.position);
+        TablesChecked {
+            projection: projection.name.to_owned(),
+            position,
+            lag: walk.events.saturating_sub(position.get()),
+            not_checked: Some(why.to_owned()),
+            stopped: None,
+            rows: 0,
+        }
+    };
+    PROJECTIONS.iter().map(report).collect()
 }
 
 fn completeness(connection: &Connection, walk: &log::Walk, tables: &[TablesChecked]) -> Completeness {
