@@ -1,0 +1,1 @@
+//! Signed notes, checkpoints, cosignatures and policies, as C2SP specifies them.
