@@ -17,6 +17,17 @@ pub const ID_BYTES_MAX: usize = 256;
 /// Longest origin of a log, in bytes: the first line of a checkpoint.
 pub const ORIGIN_BYTES_MAX: usize = 255;
 
+/// Longest signed note that is read, in bytes: many times what [`NOTE_SIGNATURES_MAX`] of the longest
+/// known signatures (nearly 5,000 bytes, in base64) take up beside a checkpoint.
+pub const NOTE_BYTES_MAX: usize = 1 << 20;
+
+/// Most signatures on a signed note that is read. The specification asks for 16 at least; a log with
+/// two keys and 32 witnesses, which any policy may name, with two keys each make 66.
+pub const NOTE_SIGNATURES_MAX: usize = 66;
+
+/// Longest policy that is read, in bytes: thousands of logs and witnesses, where 32 must be enough.
+pub const POLICY_BYTES_MAX: usize = 4 << 20;
+
 /// Random bytes before each payload.
 pub const SALT_BYTES: usize = 16;
 
@@ -86,6 +97,8 @@ pub const WAL_BYTES_KEEP: u64 = 16 << 20;
 
 const _: () = {
     assert!(ENTRY_BYTES_MAX > 4 * SESSION_ID_BYTES_MAX + 256);
+    // A signature is a line of base64, four characters for three bytes, after a name.
+    assert!(NOTE_SIGNATURES_MAX * (5_000 * 4 / 3 + ORIGIN_BYTES_MAX + 16) < NOTE_BYTES_MAX);
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     // Every byte of a payload, and every item of a full list, may claim memory when decoded.
     assert!(PAYLOAD_BYTES_MAX + ITEMS_MAX * 1_024 <= DECODE_BYTES_MAX);
