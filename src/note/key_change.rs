@@ -7,6 +7,7 @@ use super::Root;
 use super::checkpoint::check_origin;
 use super::key::{KeyError, VerifierKey};
 use super::text::{base64_decode_32, base64_encode, decimal};
+use crate::event::KeyRole;
 
 /// The first line, which no checkpoint of a log has: its second line is no size.
 const HEAD: &str = "annals key change";
@@ -45,43 +46,6 @@ pub enum KeyChangeError {
         /// The line.
         line: String,
     },
-}
-
-/// What a key of a log is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum KeyRole {
-    /// It is kept until it is replaced.
-    Stable,
-    /// It is erased at the end of an epoch.
-    Epoch,
-}
-
-impl KeyRole {
-    /// Its word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            KeyRole::Stable => "stable",
-            KeyRole::Epoch => "epoch",
-        }
-    }
-}
-
-impl fmt::Display for KeyRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for KeyRole {
-    type Err = KeyChangeError;
-
-    fn from_str(text: &str) -> Result<KeyRole, KeyChangeError> {
-        match text {
-            "stable" => Ok(KeyRole::Stable),
-            "epoch" => Ok(KeyRole::Epoch),
-            _ => Err(KeyChangeError::Role { line: text.to_owned() }),
-        }
-    }
 }
 
 /// A change of a log's key: the text of a certificate, which the key before signs.
@@ -149,7 +113,8 @@ impl FromStr for KeyChange {
         let [origin, role, key, size, root] = lines.as_slice() else { return Err(KeyChangeError::Lines) };
         let size = decimal(size).ok_or_else(|| KeyChangeError::Size { line: (*size).to_owned() })?;
         let root = base64_decode_32(root).ok_or_else(|| KeyChangeError::Root { line: (*root).to_owned() })?;
-        KeyChange::new(*origin, role.parse()?, key.parse()?, size, root)
+        let role = role.parse().map_err(|_| KeyChangeError::Role { line: (*role).to_owned() })?;
+        KeyChange::new(*origin, role, key.parse()?, size, root)
     }
 }
 

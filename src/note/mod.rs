@@ -34,7 +34,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 pub use collection::{CheckpointFile, CheckpointFileError, RecoveredCheckpoints};
 pub use cosignature::Cosigner;
 pub use key::{Algorithm, KeyError, KeyId, SigningKey, VerifierKey};
-pub use key_change::{KeyChange, KeyChangeError, KeyRole};
+pub use key_change::{KeyChange, KeyChangeError};
 pub use policy::{Policy, PolicyError, PolicyFault, PolicyLog, PolicyWitness};
 pub use policy_verdict::{Cosigned, LogVerdict, Missing, PolicyVerdict};
 pub use signed::{NoteError, Signature, SignatureError, SignedBy, SignedNote};

@@ -177,7 +177,8 @@ pub struct SignedBy<'k> {
 /// note.sign(&key);
 ///
 /// let read: SignedNote = note.to_string().parse()?;
-/// let signers = read.verify(&[key.verifier().clone()])?;
+/// let trusted = [key.verifier().clone()];
+/// let signers = read.verify(&trusted)?;
 /// assert_eq!(signers[0].key, key.verifier());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -56,7 +56,8 @@ fn a_file_that_was_torn_anywhere_keeps_the_checkpoints_before() {
     let text = file().to_string();
     // A checkpoint with one whole signature is one.
     let first_lines = text.match_indices("\u{2014} example.com").map(|(at, _)| at);
-    let ends: Vec<usize> = first_lines.map(|at| at + text.get(at..).unwrap().find('\n').unwrap() + 1).collect();
+    let ends: Vec<usize> =
+        first_lines.map(|at| at + text.get(at..).unwrap().find('\n').unwrap() + 1).collect();
     for length in 0..=text.len() {
         let torn = &text.as_bytes()[..length];
         let found = CheckpointFile::recover(torn);

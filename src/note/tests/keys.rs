@@ -1,7 +1,6 @@
-use super::super::{
-    Algorithm, KeyChange, KeyChangeError, KeyError, KeyRole, NameError, SigningKey, VerifierKey,
-};
+use super::super::{Algorithm, KeyChange, KeyChangeError, KeyError, NameError, SigningKey, VerifierKey};
 use super::{ORIGIN, key, witness};
+use crate::event::KeyRole;
 
 #[test]
 fn a_key_is_printed_as_it_was_read() {
