@@ -54,6 +54,12 @@ impl Losses {
         self.open.count += 1;
     }
 
+    /// Counts ends of handles that were dropped, and that nobody sends again.
+    pub(super) fn add_given_up(&mut self, now: Timestamp, events: u64) {
+        self.open.is_first(now, &Arc::from("handles were dropped whose ends could not be sent"));
+        self.open.count += events;
+    }
+
     /// Keeps an event in mind that was perhaps not written.
     pub(super) fn add_unsure(&mut self, event_id: EventId, now: Timestamp, reason: &Arc<str>) {
         self.open.is_first(now, reason);

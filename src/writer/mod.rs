@@ -216,6 +216,7 @@ impl Writer {
             self.refuse(items, &Failure::NotWritten(reason));
             return;
         }
+        self.count_given_up();
         match self.try_commit(&items) {
             Ok(outcomes) => {
                 let _ = self.shared.wake.try_send(());
@@ -372,8 +373,16 @@ impl Writer {
         }
     }
 
+    fn count_given_up(&mut self) {
+        let events = self.shared.queue.take_given_up();
+        if events > 0 {
+            self.losses.add_given_up((self.config.clock)(), events);
+        }
+    }
+
     /// Records refused events when no batch comes to do it.
     fn record_losses(&mut self) -> Result<(), Arc<str>> {
+        self.count_given_up();
         if self.losses.is_empty() {
             return Ok(());
         }
