@@ -75,7 +75,9 @@ fn other_names_and_other_files_are_left_alone() {
     let (folder, path) = new_path();
     AuditLog::open(&path).unwrap().close().unwrap();
     let id = annals::EventId::generate();
-    for other in ["audit.db.new".to_owned(), "audit.db.not-an-id.new".to_owned(), format!("other.db.{id}.new")] {
+    for other in
+        ["audit.db.new".to_owned(), "audit.db.not-an-id.new".to_owned(), format!("other.db.{id}.new")]
+    {
         let other = folder.path().join(other);
         std::fs::hard_link(&path, &other).unwrap();
         let error = AuditLog::open(&path).unwrap_err();

@@ -10,8 +10,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::identity::{FileIdentity, LogFiles};
-use super::{create, schema};
 use super::turns::{Turns, Who};
+use super::{create, schema};
 use crate::limits::WAL_BYTES_KEEP;
 
 /// The first SQLite that cannot corrupt a WAL which two connections write to.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use rusqlite::Connection;
 
-pub(crate) use batch::{Clock, begin};
+pub(crate) use batch::Clock;
 pub(crate) use queue::{Effect, Item, Message, NotSent, Queue};
 pub use receipt::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
 
