@@ -18,13 +18,13 @@ pub use json::{JsonEventError, parse_draft};
 pub use json_text::{Attributes, Json, JsonTextError};
 pub use payload::{
     ActionRecorded, Actor, ArtifactAttached, Changes, ConsideredOption, Continues, Correction, Custom,
-    DecisionMade, EventsLost, FindingRaised, FindingUpdated, LogCreated, MetricRecorded, NoteLogged,
-    PayloadRedacted, ProjectionSkipped, RequestContext, ReviewRecorded, SessionEnded, SessionStarted,
-    SessionUpdated, StepEnded, StepStarted,
+    DecisionMade, EventsLost, FindingRaised, FindingUpdated, KeyChanged, LogCreated, MetricRecorded,
+    NoteLogged, PayloadRedacted, ProjectionSkipped, RequestContext, ReviewRecorded, SessionEnded,
+    SessionStarted, SessionUpdated, StepEnded, StepStarted,
 };
 pub use words::{
-    ActionOutcome, FindingStatus, Outcome, SessionEnd, SessionProgress, Severity, StepEnd, StepKind,
-    SubjectKind, Verdict,
+    ActionOutcome, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd, SessionProgress, Severity,
+    StepEnd, StepKind, SubjectKind, Verdict,
 };
 
 use crate::encoding::{self, DecodeError};
@@ -130,6 +130,7 @@ kinds! {
     EventsLost = 240, "events.lost";
     PayloadRedacted = 241, "payload.redacted";
     ProjectionSkipped = 242, "projection.skipped";
+    KeyChanged = 243, "key.changed";
 }
 
 impl Kind {

@@ -84,16 +84,6 @@ pub enum OpenError {
         /// Ours.
         known: i32,
     },
-    /// An older Annals made it, and this connection may not change it.
-    #[error("{}: has schema version {found}, older than {known}; open it for appending once, which upgrades it", path.display())]
-    OlderSchema {
-        /// The path.
-        path: PathBuf,
-        /// Its version.
-        found: i32,
-        /// Ours.
-        known: i32,
-    },
     /// The table of events is not what Annals made.
     #[error("{}: is damaged: {what}", path.display())]
     Damaged {
@@ -280,6 +270,10 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i32, OpenError>
     if found > known {
         return Err(OpenError::NewerSchema { path: path.to_owned(), found, known });
     }
+    if found < 1 {
+        let what = format!("its schema version is {found}, which no Annals writes");
+        return Err(OpenError::Damaged { path: path.to_owned(), what });
+    }
     Ok(found)
 }
 
@@ -307,11 +301,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
         }
         Err(error) => return Err(sqlite(error)),
     };
-    let found = check_version(&connection, path)?;
-    let known = schema::version();
-    if found < known {
-        return Err(OpenError::OlderSchema { path: path.to_owned(), found, known });
-    }
+    check_version(&connection, path)?;
     Ok(connection)
 }
 
@@ -485,7 +475,7 @@ fn begin_wal(connection: &Connection, path: &Path) -> Result<(), OpenError> {
 fn require_own_tables(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |source| OpenError::sqlite(path, "its schema cannot be read", source);
     let found = schema::objects(connection).map_err(sqlite)?;
-    for expected in schema::expected_objects().map_err(sqlite)? {
+    for expected in schema::expected_objects(schema::version()).map_err(sqlite)? {
         if !found.contains(&expected) {
             let what = match found.iter().any(|object| object.name == expected.name) {
                 true => format!("the {} `{}` was altered", expected.kind, expected.name),
