@@ -72,6 +72,11 @@ pub const QUEUE_EVENTS_DEFAULT: usize = 16_384;
 /// good.
 pub const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Events of failed commits that the writer remembers by their ids, to look up later whether they were
+/// written all the same: 1 MiB, and the batches of some seconds of a disk that fails every commit. Of
+/// what is more nobody looks it up; it counts as lost.
+pub const UNSURE_EVENTS_MAX: usize = 65_536;
+
 /// Events committed in one transaction, unless the builder says otherwise.
 pub const BATCH_EVENTS_DEFAULT: usize = 2_048;
 
@@ -103,5 +108,6 @@ const _: () = {
     // Every byte of a payload, and every item of a full list, may claim memory when decoded.
     assert!(PAYLOAD_BYTES_MAX + ITEMS_MAX * 1_024 <= DECODE_BYTES_MAX);
     assert!(BATCH_EVENTS_DEFAULT <= QUEUE_EVENTS_DEFAULT);
+    assert!(BATCH_EVENTS_DEFAULT <= UNSURE_EVENTS_MAX);
     assert!(WAL_BYTES_KEEP < WAL_BYTES_CHECKPOINT);
 };

@@ -5,8 +5,9 @@ use rusqlite::OptionalExtension;
 use crate::entry::Entry;
 use crate::event::{Event, Kind, ProjectionSkipped, Seq};
 use crate::log::open::{Durability, OpenError};
+use crate::log::turns::begin;
 use crate::projection::tables;
-use crate::writer::{AppendError, Appended, Effect, OpenLog, begin};
+use crate::writer::{AppendError, Appended, Effect, OpenLog};
 
 use super::AuditLog;
 

@@ -178,7 +178,8 @@ impl AuditLog {
     }
 
     /// Appends what a handle says when it is dropped: nobody is there to hear of an error, so an
-    /// event that cannot be sent, or finds no room in the queue in time, is counted as refused.
+    /// event that cannot be sent, or finds no room in the queue in time, is counted as refused. If
+    /// the log can still be told, the writer records it as lost.
     pub(crate) fn append_or_count(&self, draft: impl FnOnce() -> Draft, patience: Duration) {
         // The clock and the filter are the caller's code, and a panic that leaves a destructor while
         // the thread unwinds already would abort the process.
@@ -186,11 +187,15 @@ impl AuditLog {
             let (message, receipt) = self.prepare(&mut draft()).ok()?;
             // The writer counts what it refuses by itself.
             drop(receipt);
-            self.inner.queue.send_within(message, patience).ok()
+            Some(self.inner.queue.send_within(message, patience))
         }));
-        if !matches!(sent, Ok(Some(()))) {
-            self.inner.progress.add_refused(1);
+        match sent {
+            Ok(Some(Ok(()))) => return,
+            // The filter refused it, or the log is closed.
+            Ok(None | Some(Err(NotSent::Ended(_)))) => {}
+            Ok(Some(Err(NotSent::Full))) | Err(_) => self.inner.queue.give_up(),
         }
+        self.inner.progress.add_refused(1);
     }
 
     /// Appends an event; waits for room in the queue without blocking the executor. Any executor

@@ -226,7 +226,7 @@ impl Content {
         strictness: Strictness,
     ) -> Result<Content, PayloadError> {
         match Kind::from_code(code) {
-            Some(kind) if encoding == crate::entry::ENCODING_PLAIN => {
+            Some(kind) if encoding == encoding::ENCODING_PLAIN => {
                 Event::decode(kind, version, bytes, strictness).map(Content::Event)
             }
             _ => Ok(Content::Raw(bytes.to_vec())),

@@ -1,5 +1,6 @@
 //! Making a new log: whole, or not at all.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -16,6 +17,9 @@ use crate::prepare::Parts;
 
 /// Name and version of this program, as logs record it.
 pub(crate) const SOFTWARE: &str = concat!("annals ", env!("CARGO_PKG_VERSION"));
+
+/// What the name of a log that is being made ends in; before that stand the log's own name and its id.
+const IN_THE_MAKING: &str = ".new";
 
 /// Whether a text can be the first line of a checkpoint.
 fn is_origin(origin: &str) -> bool {
@@ -45,7 +49,7 @@ pub(crate) fn create(
         .create(&folder)
         .map_err(|error| OpenError::io(&folder, "cannot be made", error))?;
     let log_id = EventId::generate();
-    let temporary = side_file(path, &format!(".{log_id}.new"));
+    let temporary = side_file(path, &format!(".{log_id}{IN_THE_MAKING}"));
     let made = write_whole(&temporary, log_id, origin, now, install).and_then(|()| {
         match fs::hard_link(&temporary, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -54,14 +58,34 @@ pub(crate) fn create(
             _ => Ok(()),
         }
     });
-    let removed = fs::remove_file(&temporary);
+    let removed = remove_if_there(&temporary);
     // SQLite leaves these only where something failed.
     for ending in ["-journal", "-wal", "-shm"] {
         let _ = fs::remove_file(side_file(&temporary, ending));
     }
     made?;
-    removed.map_err(|error| OpenError::io(&temporary, "cannot be removed", error))?;
+    removed?;
     sync_folder(&folder)
+}
+
+/// Whether a file has the name under which the log named `own` is made.
+pub(super) fn is_name_in_the_making(own: &OsStr, name: &OsStr) -> bool {
+    let (own, name) = (own.as_encoded_bytes(), name.as_encoded_bytes());
+    name.strip_prefix(own)
+        .and_then(|rest| rest.strip_prefix(b"."))
+        .and_then(|rest| rest.strip_suffix(IN_THE_MAKING.as_bytes()))
+        .and_then(|id| str::from_utf8(id).ok())
+        .is_some_and(|id| id.parse::<EventId>().is_ok())
+}
+
+/// Removes a name that somebody else may remove too.
+pub(super) fn remove_if_there(path: &Path) -> Result<(), OpenError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(OpenError::io(path, "cannot be removed", error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A write-ahead log without its log: SQLite would apply it to whatever is made beside it.

@@ -10,8 +10,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::identity::{FileIdentity, LogFiles};
-use super::schema;
 use super::turns::{Turns, Who};
+use super::{create, schema};
 use crate::limits::WAL_BYTES_KEEP;
 
 /// The first SQLite that cannot corrupt a WAL which two connections write to.
@@ -350,18 +350,39 @@ pub(crate) fn resolved(path: &Path) -> Result<PathBuf, OpenError> {
     }
 }
 
-/// Refuses a file with several names: SQLite would keep a write-ahead log for each of them. While a
-/// log is made it has two names for a moment.
+/// Refuses a file with several names: SQLite would keep a write-ahead log for each of them.
 fn require_one_name(path: &Path) -> Result<(), OpenError> {
-    for _ in 0..50 {
-        let metadata =
-            fs::metadata(path).map_err(|error| OpenError::io(path, "cannot be looked at", error))?;
-        if metadata.nlink() <= 1 {
-            return Ok(());
+    let names = || {
+        let metadata = fs::metadata(path);
+        metadata.map(|found| found.nlink()).map_err(|error| OpenError::io(path, "cannot be looked at", error))
+    };
+    if names()? > 1 {
+        remove_left_name(path)?;
+        if names()? > 1 {
+            return Err(OpenError::SeveralNames { path: path.to_owned() });
         }
-        std::thread::sleep(Duration::from_millis(20));
     }
-    Err(OpenError::SeveralNames { path: path.to_owned() })
+    Ok(())
+}
+
+/// Takes away the name under which the log was made. Its maker does that, unless it is killed between
+/// giving the log its own name and then; and does not mind if somebody was faster.
+fn remove_left_name(path: &Path) -> Result<(), OpenError> {
+    let looked = |error| OpenError::io(path, "its other name cannot be looked for", error);
+    let Some(own) = path.file_name() else { return Ok(()) };
+    let database = FileIdentity::at(path).map_err(looked)?;
+    for entry in fs::read_dir(create::folder_of(path)).map_err(looked)? {
+        let entry = entry.map_err(looked)?;
+        if !create::is_name_in_the_making(own, &entry.file_name()) {
+            continue;
+        }
+        // One that is gone by now needs nothing more.
+        let is_this = entry.metadata().is_ok_and(|metadata| FileIdentity::of(&metadata) == database);
+        if is_this {
+            create::remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The path of a file that lies beside the log and is named after it.
