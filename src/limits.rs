@@ -100,6 +100,17 @@ pub const WAL_BYTES_RESTART: u64 = 4 * WAL_BYTES_CHECKPOINT;
 /// Size to which SQLite cuts the write-ahead log after a checkpoint, in bytes.
 pub const WAL_BYTES_KEEP: u64 = 16 << 20;
 
+/// Tiles that one transaction of the tree stores at most. The writer waits no longer than one such
+/// transaction for its turn, and a tile is 8 KiB.
+pub const TREE_TILES_MAX: u64 = 64;
+
+/// Events after which a checkpoint is signed, unless the log's owner says otherwise.
+pub const CHECKPOINT_EVENTS_DEFAULT: u64 = 65_536;
+
+/// Time after which a checkpoint is signed where something was appended, unless the log's owner says
+/// otherwise: how much of a log nobody outside vouches for yet, against one flush and some hundred bytes.
+pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+
 const _: () = {
     assert!(ENTRY_BYTES_MAX > 4 * SESSION_ID_BYTES_MAX + 256);
     // A signature is a line of base64, four characters for three bytes, after a name.
