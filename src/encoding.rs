@@ -8,6 +8,9 @@ use crate::limits::DECODE_BYTES_MAX;
 const CONFIG: Configuration<LittleEndian, Varint, Limit<DECODE_BYTES_MAX>> =
     bincode::config::standard().with_limit::<DECODE_BYTES_MAX>();
 
+/// Payload bytes that are bincode and nothing else.
+pub const ENCODING_PLAIN: u8 = 0;
+
 /// A value that cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot be encoded: {0}")]

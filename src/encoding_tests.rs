@@ -52,7 +52,8 @@ macro_rules! for_every_kind {
             Custom,
             EventsLost,
             PayloadRedacted,
-            ProjectionSkipped
+            ProjectionSkipped,
+            KeyChanged
         )
     };
 }

@@ -2,6 +2,7 @@
 
 use bincode::{Decode, Encode};
 
+pub use crate::encoding::ENCODING_PLAIN;
 use crate::encoding::{self, DecodeError, EncodeError};
 use crate::event::{Digest, EventId, Seq, SessionId, Timestamp};
 use crate::limits::ENTRY_BYTES_MAX;
@@ -9,9 +10,6 @@ use crate::limits::ENTRY_BYTES_MAX;
 /// Version of the log format that is written. It never decreases along a log, and alone selects
 /// the algorithms.
 pub const FORMAT: u8 = 1;
-
-/// Payload bytes that are bincode and nothing else.
-pub const ENCODING_PLAIN: u8 = 0;
 
 /// An entry of format 1. The order of the fields is the order on disk.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]

@@ -257,6 +257,8 @@ fn the_page_lists_every_kind_and_word() {
         SubjectKind = "subject_kind",
         Verdict = "verdict",
         ActionOutcome = "action_outcome",
+        KeyRole = "key_role",
+        KeyChangeCause = "key_change_cause",
     );
 }
 

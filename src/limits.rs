@@ -17,6 +17,17 @@ pub const ID_BYTES_MAX: usize = 256;
 /// Longest origin of a log, in bytes: the first line of a checkpoint.
 pub const ORIGIN_BYTES_MAX: usize = 255;
 
+/// Longest signed note that is read, in bytes: many times what [`NOTE_SIGNATURES_MAX`] of the longest
+/// known signatures (nearly 5,000 bytes, in base64) take up beside a checkpoint.
+pub const NOTE_BYTES_MAX: usize = 1 << 20;
+
+/// Most signatures on a signed note that is read. The specification asks for 16 at least; a log with
+/// two keys and 32 witnesses, which any policy may name, with two keys each make 66.
+pub const NOTE_SIGNATURES_MAX: usize = 66;
+
+/// Longest policy that is read, in bytes: thousands of logs and witnesses, where 32 must be enough.
+pub const POLICY_BYTES_MAX: usize = 4 << 20;
+
 /// Random bytes before each payload.
 pub const SALT_BYTES: usize = 16;
 
@@ -61,6 +72,11 @@ pub const QUEUE_EVENTS_DEFAULT: usize = 16_384;
 /// good.
 pub const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Events of failed commits that the writer remembers by their ids, to look up later whether they were
+/// written all the same: 1 MiB, and the batches of some seconds of a disk that fails every commit. Of
+/// what is more nobody looks it up; it counts as lost.
+pub const UNSURE_EVENTS_MAX: usize = 65_536;
+
 /// Events committed in one transaction, unless the builder says otherwise.
 pub const BATCH_EVENTS_DEFAULT: usize = 2_048;
 
@@ -84,11 +100,25 @@ pub const WAL_BYTES_RESTART: u64 = 4 * WAL_BYTES_CHECKPOINT;
 /// Size to which SQLite cuts the write-ahead log after a checkpoint, in bytes.
 pub const WAL_BYTES_KEEP: u64 = 16 << 20;
 
+/// Tiles that one transaction of the tree stores at most. The writer waits no longer than one such
+/// transaction for its turn, and a tile is 8 KiB.
+pub const TREE_TILES_MAX: u64 = 64;
+
+/// Events after which a checkpoint is signed, unless the log's owner says otherwise.
+pub const CHECKPOINT_EVENTS_DEFAULT: u64 = 65_536;
+
+/// Time after which a checkpoint is signed where something was appended, unless the log's owner says
+/// otherwise: how much of a log nobody outside vouches for yet, against one flush and some hundred bytes.
+pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+
 const _: () = {
     assert!(ENTRY_BYTES_MAX > 4 * SESSION_ID_BYTES_MAX + 256);
+    // A signature is a line of base64, four characters for three bytes, after a name.
+    assert!(NOTE_SIGNATURES_MAX * (5_000 * 4 / 3 + ORIGIN_BYTES_MAX + 16) < NOTE_BYTES_MAX);
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     // Every byte of a payload, and every item of a full list, may claim memory when decoded.
     assert!(PAYLOAD_BYTES_MAX + ITEMS_MAX * 1_024 <= DECODE_BYTES_MAX);
     assert!(BATCH_EVENTS_DEFAULT <= QUEUE_EVENTS_DEFAULT);
+    assert!(BATCH_EVENTS_DEFAULT <= UNSURE_EVENTS_MAX);
     assert!(WAL_BYTES_KEEP < WAL_BYTES_CHECKPOINT);
 };

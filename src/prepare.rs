@@ -76,6 +76,11 @@ pub(crate) fn prepare(
     Ok(prepared)
 }
 
+/// The bytes of a payload, without the salt before them.
+pub(crate) fn without_salt(cell: &[u8]) -> Option<&[u8]> {
+    cell.get(SALT_BYTES..)
+}
+
 /// What an event has apart from what it says.
 pub(crate) struct Parts {
     pub(crate) event_id: EventId,

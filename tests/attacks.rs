@@ -58,6 +58,40 @@ fn a_log_with_two_names_is_not_appended_to() {
 }
 
 #[test]
+fn the_name_under_which_a_log_was_made_is_taken_away_if_its_maker_could_not() {
+    let (_folder, path) = new_path();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    let left = beside(&path, &format!(".{}.new", annals::EventId::generate()));
+    std::fs::hard_link(&path, &left).unwrap();
+    let log = AuditLog::open(&path).unwrap();
+    append(&log, "after the crash").unwrap();
+    log.close().unwrap();
+    assert!(!left.exists());
+    assert_eq!(verify_whole(&path).log.events, 2);
+}
+
+#[test]
+fn other_names_and_other_files_are_left_alone() {
+    let (folder, path) = new_path();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    let id = annals::EventId::generate();
+    for other in
+        ["audit.db.new".to_owned(), "audit.db.not-an-id.new".to_owned(), format!("other.db.{id}.new")]
+    {
+        let other = folder.path().join(other);
+        std::fs::hard_link(&path, &other).unwrap();
+        let error = AuditLog::open(&path).unwrap_err();
+        assert!(matches!(error, OpenError::SeveralNames { .. }), "{error}");
+        std::fs::remove_file(&other).unwrap();
+    }
+    // A name like that of a log being made, of another file: somebody else makes that one just now.
+    let others = beside(&path, &format!(".{id}.new"));
+    std::fs::write(&others, b"another file").unwrap();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    assert!(others.exists());
+}
+
+#[test]
 fn a_log_can_be_named_through_a_symbolic_link() {
     let (folder, path) = new_path();
     AuditLog::open(&path).unwrap().close().unwrap();

@@ -250,3 +250,13 @@ fn usage_errors_are_2_and_a_reader_that_goes_away_is_none() {
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn a_log_is_verified_though_no_thread_can_be_started() {
+    let log = Log::with(EVENTS);
+    // No memory has room for such a stack.
+    let stack = (1_u64 << 46).to_string();
+    let verified = log.annals(&["verify"]).env("RUST_MIN_STACK", stack).assert().success();
+    let said = String::from_utf8(verified.get_output().stdout.clone()).unwrap();
+    assert!(said.contains("self-consistent   yes"), "{said}");
+}

@@ -74,7 +74,16 @@ fn it_lists_the_columns_of_the_read_tables() {
         let mut statement = connection.prepare(sql).unwrap();
         statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
-    let own = ["log", "redactions", "projections", "projection_skips"];
+    let own = [
+        "log",
+        "redactions",
+        "projections",
+        "projection_skips",
+        "tiles",
+        "checkpoints",
+        "anchors",
+        "anchor_receipts",
+    ];
     let tables = names(
         "SELECT name FROM sqlite_schema
          WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'search%' ORDER BY name",

@@ -405,6 +405,8 @@ fn events_of_a_commit_that_took_effect_are_not_counted_as_lost() {
         trap.store(true, Ordering::SeqCst);
         let outcome = send(&draft("second"));
         assert!(matches!(outcome, Err(AppendError::Ambiguous { .. })), "{outcome:?}");
+        let flushed = log.flush();
+        assert!(matches!(flushed, Err(AppendError::Ambiguous { .. })), "{flushed:?}");
         std::fs::rename(&elsewhere, &path).unwrap();
         let second = send_until_acknowledged(&draft("second"));
         assert_eq!(second.outcome, AppendOutcome::AlreadyRecorded);

@@ -193,3 +193,33 @@ fn its_events_become_the_rows_of_the_read_tables() {
         ]
     );
 }
+
+/// Everything that the schema of a file says, but for the read tables, which have versions of their own.
+fn schema(path: &Path) -> Vec<(String, String)> {
+    let connection = reader(path);
+    let mut statement = connection
+        .prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
+        .unwrap();
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn a_file_of_the_first_schema_is_verified_without_changing_it() {
+    let (_folder, path) = copy();
+    let before = fs::read(&path).unwrap();
+
+    let report = annals::verify::verify(&path, annals::verify::Scope::LogOnly, &mut |_, _| {}).unwrap();
+
+    assert!(report.self_consistent, "{:?}", report.failures);
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn opening_a_file_of_the_first_schema_makes_it_equal_to_a_fresh_one() {
+    let (folder, path) = copy();
+    AuditLog::builder(&path).open().unwrap().close().unwrap();
+    let fresh = folder.path().join("fresh.db");
+    AuditLog::builder(&fresh).open().unwrap().close().unwrap();
+
+    assert_eq!(schema(&path), schema(&fresh));
+}

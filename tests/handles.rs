@@ -266,6 +266,8 @@ fn a_drop_does_not_wait_for_ever_for_a_log_that_is_stuck() {
     assert_eq!(fixture.log.refused(), 1);
     other.execute_batch("ROLLBACK").unwrap();
     session.end().completed().unwrap().wait().unwrap();
+    let lost = fixture.rows("SELECT count(*) FROM timeline WHERE kind = 'events.lost'");
+    assert_eq!(lost, ["1"], "the log says that the step's end is missing");
 }
 
 #[test]

@@ -80,6 +80,9 @@ fn said(event: &Event) -> Option<String> {
         Event::Custom(e) => joined(&[Some(&e.name), e.data.as_ref().map(|data| data.as_str())]),
         Event::EventsLost(e) => Some(format!("{} events: {}", e.count, e.reason)),
         Event::PayloadRedacted(e) => Some(format!("{:?} by {}: {}", e.seqs, e.actor, e.reason)),
+        Event::KeyChanged(e) => {
+            joined(&[Some(e.role.as_str()), Some(e.cause.as_str()), Some(&e.vkey), e.reason.as_deref()])
+        }
         Event::ProjectionSkipped(e) => {
             Some(format!("{} goes on without event {}: {}", e.projection, e.seq, e.reason))
         }

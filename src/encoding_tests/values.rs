@@ -282,6 +282,8 @@ words! {
     SubjectKind { Session, Step, Decision, Finding, Action }
     Verdict { Approved, Rejected, Overridden, Escalated }
     ActionOutcome { Success, Denied, Failed }
+    KeyRole { Stable, Epoch }
+    KeyChangeCause { Generated, Rotated, Lost }
 }
 
 objects! {
@@ -475,6 +477,15 @@ objects! {
         seq: u64,
         actor: String,
         reason: String,
+    }
+    KeyChanged {
+        role: KeyRole,
+        vkey: String,
+        previous: Option<String>,
+        certificate: Option<String>,
+        cause: KeyChangeCause,
+        actor: String,
+        reason: Option<String>,
     }
 }
 

@@ -283,7 +283,10 @@ impl Event {
                 check.json("data", e.data.as_ref())?;
                 check.attributes("attributes", &e.attributes)
             }
-            Event::LogCreated(_) | Event::EventsLost(_) | Event::ProjectionSkipped(_) => Ok(()),
+            Event::LogCreated(_)
+            | Event::EventsLost(_)
+            | Event::ProjectionSkipped(_)
+            | Event::KeyChanged(_) => Ok(()),
             Event::PayloadRedacted(e) => check.items("seqs", e.seqs.len()),
         }
     }

@@ -169,7 +169,7 @@ fn parse_event(kind: Kind, fields: Fields<'_>) -> Result<Event, JsonEventError> 
             match kind {
                 $( Kind::$name => parse_payload::<$name>(kind, fields, $name::FIELDS, $name::NESTED)
                     .map(Event::$name), )*
-                Kind::LogCreated | Kind::EventsLost | Kind::PayloadRedacted | Kind::ProjectionSkipped => {
+                Kind::LogCreated | Kind::EventsLost | Kind::PayloadRedacted | Kind::ProjectionSkipped | Kind::KeyChanged => {
                     Err(JsonEventError::Reserved(kind.name()))
                 }
             }

@@ -18,13 +18,13 @@ pub use json::{JsonEventError, parse_draft};
 pub use json_text::{Attributes, Json, JsonTextError};
 pub use payload::{
     ActionRecorded, Actor, ArtifactAttached, Changes, ConsideredOption, Continues, Correction, Custom,
-    DecisionMade, EventsLost, FindingRaised, FindingUpdated, LogCreated, MetricRecorded, NoteLogged,
-    PayloadRedacted, ProjectionSkipped, RequestContext, ReviewRecorded, SessionEnded, SessionStarted,
-    SessionUpdated, StepEnded, StepStarted,
+    DecisionMade, EventsLost, FindingRaised, FindingUpdated, KeyChanged, LogCreated, MetricRecorded,
+    NoteLogged, PayloadRedacted, ProjectionSkipped, RequestContext, ReviewRecorded, SessionEnded,
+    SessionStarted, SessionUpdated, StepEnded, StepStarted,
 };
 pub use words::{
-    ActionOutcome, FindingStatus, Outcome, SessionEnd, SessionProgress, Severity, StepEnd, StepKind,
-    SubjectKind, Verdict,
+    ActionOutcome, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd, SessionProgress, Severity,
+    StepEnd, StepKind, SubjectKind, Verdict,
 };
 
 use crate::encoding::{self, DecodeError};
@@ -130,6 +130,7 @@ kinds! {
     EventsLost = 240, "events.lost";
     PayloadRedacted = 241, "payload.redacted";
     ProjectionSkipped = 242, "projection.skipped";
+    KeyChanged = 243, "key.changed";
 }
 
 impl Kind {
@@ -225,7 +226,7 @@ impl Content {
         strictness: Strictness,
     ) -> Result<Content, PayloadError> {
         match Kind::from_code(code) {
-            Some(kind) if encoding == crate::entry::ENCODING_PLAIN => {
+            Some(kind) if encoding == encoding::ENCODING_PLAIN => {
                 Event::decode(kind, version, bytes, strictness).map(Content::Event)
             }
             _ => Ok(Content::Raw(bytes.to_vec())),

@@ -16,8 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::id::{DecisionId, Digest, FindingId, ReviewId, Seq, SessionId, StepId};
 use super::json_text::{Attributes, Json};
 use super::words::{
-    ActionOutcome, FindingStatus, Outcome, SessionEnd, SessionProgress, Severity, StepEnd, StepKind,
-    SubjectKind, Verdict,
+    ActionOutcome, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd, SessionProgress, Severity,
+    StepEnd, StepKind, SubjectKind, Verdict,
 };
 
 /// Whether a field has nothing to say and is left out of the JSON form.
@@ -577,6 +577,29 @@ impl PayloadRedacted {
     pub fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
         self.seqs.iter().copied().map(Seq::new)
     }
+}
+
+/// `key.changed`: a key that signs the log's checkpoints from now on.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct KeyChanged {
+    /// Which of the log's keys.
+    pub role: KeyRole,
+    /// The new key, as a vkey.
+    pub vkey: String,
+    /// The key before it, as a vkey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// What the key before says of the new one: a signed note, as `docs/format.md` has it. Absent for
+    /// a first key, and where the key before was lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// Why there is a new key.
+    pub cause: KeyChangeCause,
+    /// Who made it.
+    pub actor: String,
+    /// What they said of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// `projection.skipped`: a projection goes on without an event that it cannot apply.

@@ -174,4 +174,22 @@ words! {
         /// It was tried and failed.
         Failed = "failed",
     }
+    /// Which of a log's keys.
+    KeyRole {
+        /// The key that witnesses and auditors know the log by.
+        #[default]
+        Stable = "stable",
+        /// The key of an epoch, erased at its end.
+        Epoch = "epoch",
+    }
+    /// Why a log has a new key.
+    KeyChangeCause {
+        /// It is the first of its role.
+        #[default]
+        Generated = "generated",
+        /// The key before it was replaced.
+        Rotated = "rotated",
+        /// The key before it was lost.
+        Lost = "lost",
+    }
 }

@@ -10,8 +10,8 @@ use crate::chain;
 use crate::encoding;
 use crate::entry::Entry;
 use crate::event::{
-    Continues, Digest, Draft, Event, EventId, EventsLost, LogCreated, PayloadRedacted, ProjectionSkipped,
-    Seq, StepEnd, Timestamp, parse_draft, write_event,
+    Continues, Digest, Draft, Event, EventId, EventsLost, KeyChangeCause, KeyChanged, KeyRole, LogCreated,
+    PayloadRedacted, ProjectionSkipped, Seq, StepEnd, Timestamp, parse_draft, write_event,
 };
 use crate::limits::SALT_BYTES;
 use crate::log::{rows, schema};
@@ -186,6 +186,23 @@ fn own_events() -> Vec<(&'static str, Event)> {
         actor: "ops".to_owned(),
         reason: "newer payload".to_owned(),
     };
+    let key = KeyChanged {
+        role: KeyRole::Stable,
+        vkey: "example.org/golden+2b3c4d5e+AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAh".to_owned(),
+        previous: Some("example.org/golden+1a2b3c4d+AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f".to_owned()),
+        certificate: Some("annals key change\n\n— example.org/golden GisM\n".to_owned()),
+        cause: KeyChangeCause::Rotated,
+        actor: "ops".to_owned(),
+        reason: Some("yearly".to_owned()),
+    };
+    let epoch = KeyChanged {
+        role: KeyRole::Epoch,
+        previous: None,
+        certificate: None,
+        cause: KeyChangeCause::Lost,
+        reason: None,
+        ..key.clone()
+    };
     vec![
         ("log.created, least", created.clone().into()),
         ("log.created, whole", LogCreated { continues: Some(continues), ..created }.into()),
@@ -193,6 +210,8 @@ fn own_events() -> Vec<(&'static str, Event)> {
         ("payload.redacted, whole", redacted.clone().into()),
         ("payload.redacted, least", PayloadRedacted { seqs: vec![], authority: None, ..redacted }.into()),
         ("projection.skipped, whole", skipped.into()),
+        ("key.changed, whole", key.into()),
+        ("key.changed, least", epoch.into()),
     ]
 }
 
@@ -328,7 +347,8 @@ pub(super) fn write_database(path: &Path) {
     connection.pragma_update(None, "page_size", 1_024).unwrap();
     connection.pragma_update(None, "application_id", schema::APPLICATION_ID).unwrap();
     let tx = connection.transaction().unwrap();
-    schema::migrate(&tx, 0).unwrap();
+    // A file of the first version stays one that every later Annals reads.
+    schema::migrate_to(&tx, 0, 1).unwrap();
     let lines = [
         r#"{"type":"session.started","session":"review-1","at":"2026-11-20T12:00:00Z","profile":"contracts","input":"Review the lease.","labels":{"env":"test"},"priority":2}"#,
         r#"{"type":"step.started","session":"review-1","at":"2026-11-20T12:00:00.1Z","step":"read","module":"reader","kind":"llm","input":"Lease, 12 pages"}"#,

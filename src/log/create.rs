@@ -1,5 +1,6 @@
 //! Making a new log: whole, or not at all.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -10,17 +11,27 @@ use rusqlite::{Connection, OpenFlags};
 use super::open::{OpenError, side_file, uri};
 use super::rows;
 use super::schema;
-use crate::event::{Digest, Event, EventId, LogCreated, Seq, Timestamp};
+use crate::event::{Continues, Digest, Event, EventId, LogCreated, Seq, Timestamp};
 use crate::limits::{ORIGIN_BYTES_MAX, SALT_BYTES};
 use crate::prepare::Parts;
 
 /// Name and version of this program, as logs record it.
 pub(crate) const SOFTWARE: &str = concat!("annals ", env!("CARGO_PKG_VERSION"));
 
+/// What the name of a log that is being made ends in; before that stand the log's own name and its id.
+const IN_THE_MAKING: &str = ".new";
+
 /// Whether a text can be the first line of a checkpoint.
 fn is_origin(origin: &str) -> bool {
     (1..=ORIGIN_BYTES_MAX).contains(&origin.len())
         && !origin.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
+}
+
+/// What the first event of a new log says, and when.
+pub(crate) struct First<'a> {
+    pub(crate) origin: Option<&'a str>,
+    pub(crate) continues: Option<Continues>,
+    pub(crate) now: Timestamp,
 }
 
 /// Makes a log at `path`, unless there is something already.
@@ -30,11 +41,10 @@ fn is_origin(origin: &str) -> bool {
 /// log's readers keep in it.
 pub(crate) fn create(
     path: &Path,
-    origin: Option<&str>,
-    now: Timestamp,
+    first: First<'_>,
     install: &dyn Fn(&Connection) -> rusqlite::Result<()>,
 ) -> Result<(), OpenError> {
-    if let Some(origin) = origin.filter(|origin| !is_origin(origin)) {
+    if let Some(origin) = first.origin.filter(|origin| !is_origin(origin)) {
         return Err(OpenError::Origin { origin: origin.to_owned() });
     }
     refuse_left_wal(path)?;
@@ -45,8 +55,8 @@ pub(crate) fn create(
         .create(&folder)
         .map_err(|error| OpenError::io(&folder, "cannot be made", error))?;
     let log_id = EventId::generate();
-    let temporary = side_file(path, &format!(".{log_id}.new"));
-    let made = write_whole(&temporary, log_id, origin, now, install).and_then(|()| {
+    let temporary = side_file(path, &format!(".{log_id}{IN_THE_MAKING}"));
+    let made = write_whole(&temporary, log_id, first, install).and_then(|()| {
         match fs::hard_link(&temporary, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(OpenError::io(path, "cannot be made", error))
@@ -54,14 +64,34 @@ pub(crate) fn create(
             _ => Ok(()),
         }
     });
-    let removed = fs::remove_file(&temporary);
+    let removed = remove_if_there(&temporary);
     // SQLite leaves these only where something failed.
     for ending in ["-journal", "-wal", "-shm"] {
         let _ = fs::remove_file(side_file(&temporary, ending));
     }
     made?;
-    removed.map_err(|error| OpenError::io(&temporary, "cannot be removed", error))?;
+    removed?;
     sync_folder(&folder)
+}
+
+/// Whether a file has the name under which the log named `own` is made.
+pub(super) fn is_name_in_the_making(own: &OsStr, name: &OsStr) -> bool {
+    let (own, name) = (own.as_encoded_bytes(), name.as_encoded_bytes());
+    name.strip_prefix(own)
+        .and_then(|rest| rest.strip_prefix(b"."))
+        .and_then(|rest| rest.strip_suffix(IN_THE_MAKING.as_bytes()))
+        .and_then(|id| str::from_utf8(id).ok())
+        .is_some_and(|id| id.parse::<EventId>().is_ok())
+}
+
+/// Removes a name that somebody else may remove too.
+pub(super) fn remove_if_there(path: &Path) -> Result<(), OpenError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(OpenError::io(path, "cannot be removed", error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A write-ahead log without its log: SQLite would apply it to whatever is made beside it.
@@ -94,8 +124,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), OpenError> {
 fn write_whole(
     path: &Path,
     log_id: EventId,
-    origin: Option<&str>,
-    now: Timestamp,
+    first: First<'_>,
     install: &dyn Fn(&Connection) -> rusqlite::Result<()>,
 ) -> Result<(), OpenError> {
     let io = |error| OpenError::io(path, "cannot be made", error);
@@ -110,23 +139,19 @@ fn write_whole(
     let tx = connection.transaction().map_err(sqlite)?;
     schema::migrate(&tx, 0).map_err(sqlite)?;
     install(&tx).map_err(sqlite)?;
-    append_first(&tx, log_id, origin, now).map_err(|error| OpenError::io(path, "cannot be made", error))?;
+    append_first(&tx, log_id, first).map_err(|error| OpenError::io(path, "cannot be made", error))?;
     tx.commit().map_err(sqlite)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
     connection.close().map_err(|(_, source)| sqlite(source))?;
     File::open(path).and_then(|file| file.sync_all()).map_err(io)
 }
 
-fn append_first(
-    connection: &Connection,
-    log_id: EventId,
-    origin: Option<&str>,
-    now: Timestamp,
-) -> io::Result<()> {
+fn append_first(connection: &Connection, log_id: EventId, first: First<'_>) -> io::Result<()> {
+    let First { origin, continues, now } = first;
     let created = Event::LogCreated(LogCreated {
         origin: origin.map_or_else(|| format!("annals.internal/{log_id}"), str::to_owned),
         software: SOFTWARE.to_owned(),
-        continues: None,
+        continues,
     });
     let mut salt = [0; SALT_BYTES];
     getrandom::fill(&mut salt).map_err(io::Error::other)?;

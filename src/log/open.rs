@@ -10,8 +10,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::identity::{FileIdentity, LogFiles};
-use super::schema;
 use super::turns::{Turns, Who};
+use super::{create, schema};
 use crate::limits::WAL_BYTES_KEEP;
 
 /// The first SQLite that cannot corrupt a WAL which two connections write to.
@@ -77,16 +77,6 @@ pub enum OpenError {
     /// A newer Annals made it.
     #[error("{}: has schema version {found}, this version of Annals knows {known}; use a newer one", path.display())]
     NewerSchema {
-        /// The path.
-        path: PathBuf,
-        /// Its version.
-        found: i32,
-        /// Ours.
-        known: i32,
-    },
-    /// An older Annals made it, and this connection may not change it.
-    #[error("{}: has schema version {found}, older than {known}; open it for appending once, which upgrades it", path.display())]
-    OlderSchema {
         /// The path.
         path: PathBuf,
         /// Its version.
@@ -280,6 +270,10 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i32, OpenError>
     if found > known {
         return Err(OpenError::NewerSchema { path: path.to_owned(), found, known });
     }
+    if found < 1 {
+        let what = format!("its schema version is {found}, which no Annals writes");
+        return Err(OpenError::Damaged { path: path.to_owned(), what });
+    }
     Ok(found)
 }
 
@@ -307,11 +301,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
         }
         Err(error) => return Err(sqlite(error)),
     };
-    let found = check_version(&connection, path)?;
-    let known = schema::version();
-    if found < known {
-        return Err(OpenError::OlderSchema { path: path.to_owned(), found, known });
-    }
+    check_version(&connection, path)?;
     Ok(connection)
 }
 
@@ -360,18 +350,39 @@ pub(crate) fn resolved(path: &Path) -> Result<PathBuf, OpenError> {
     }
 }
 
-/// Refuses a file with several names: SQLite would keep a write-ahead log for each of them. While a
-/// log is made it has two names for a moment.
+/// Refuses a file with several names: SQLite would keep a write-ahead log for each of them.
 fn require_one_name(path: &Path) -> Result<(), OpenError> {
-    for _ in 0..50 {
-        let metadata =
-            fs::metadata(path).map_err(|error| OpenError::io(path, "cannot be looked at", error))?;
-        if metadata.nlink() <= 1 {
-            return Ok(());
+    let names = || {
+        let metadata = fs::metadata(path);
+        metadata.map(|found| found.nlink()).map_err(|error| OpenError::io(path, "cannot be looked at", error))
+    };
+    if names()? > 1 {
+        remove_left_name(path)?;
+        if names()? > 1 {
+            return Err(OpenError::SeveralNames { path: path.to_owned() });
         }
-        std::thread::sleep(Duration::from_millis(20));
     }
-    Err(OpenError::SeveralNames { path: path.to_owned() })
+    Ok(())
+}
+
+/// Takes away the name under which the log was made. Its maker does that, unless it is killed between
+/// giving the log its own name and then; and does not mind if somebody was faster.
+fn remove_left_name(path: &Path) -> Result<(), OpenError> {
+    let looked = |error| OpenError::io(path, "its other name cannot be looked for", error);
+    let Some(own) = path.file_name() else { return Ok(()) };
+    let database = FileIdentity::at(path).map_err(looked)?;
+    for entry in fs::read_dir(create::folder_of(path)).map_err(looked)? {
+        let entry = entry.map_err(looked)?;
+        if !create::is_name_in_the_making(own, &entry.file_name()) {
+            continue;
+        }
+        // One that is gone by now needs nothing more.
+        let is_this = entry.metadata().is_ok_and(|metadata| FileIdentity::of(&metadata) == database);
+        if is_this {
+            create::remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The path of a file that lies beside the log and is named after it.
@@ -464,7 +475,7 @@ fn begin_wal(connection: &Connection, path: &Path) -> Result<(), OpenError> {
 fn require_own_tables(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |source| OpenError::sqlite(path, "its schema cannot be read", source);
     let found = schema::objects(connection).map_err(sqlite)?;
-    for expected in schema::expected_objects().map_err(sqlite)? {
+    for expected in schema::expected_objects(schema::version()).map_err(sqlite)? {
         if !found.contains(&expected) {
             let what = match found.iter().any(|object| object.name == expected.name) {
                 true => format!("the {} `{}` was altered", expected.kind, expected.name),

@@ -5,8 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::encoding::DecodeError;
 use crate::entry::Entry;
 use crate::event::{Content, Digest, EventId, PayloadError, Recorded, Seq, Strictness};
-use crate::limits::SALT_BYTES;
-use crate::prepare::{Prepared, Sealed};
+use crate::prepare::{Prepared, Sealed, without_salt};
 
 /// The end of the log: what the next event is chained to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,11 +115,6 @@ pub enum ReadError {
     /// SQLite cannot read it.
     #[error("the log cannot be read: {0}")]
     Sqlite(#[from] rusqlite::Error),
-}
-
-/// The bytes of a payload, without the salt before them.
-pub(crate) fn without_salt(cell: &[u8]) -> Option<&[u8]> {
-    cell.get(SALT_BYTES..)
 }
 
 /// Makes an event of an entry and a payload cell.

@@ -9,7 +9,8 @@ pub(crate) const APPLICATION_ID: i32 = 0x416E_6C73;
 pub(crate) const PAGE_BYTES: u32 = 8_192;
 
 /// Every migration, in order. Migration n brings `user_version` from n - 1 to n.
-const MIGRATIONS: &[&str] = &[include_str!("../../schema/0001_log.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../schema/0001_log.sql"), include_str!("../../schema/0002_evidence.sql")];
 
 /// The `user_version` that this version of Annals writes.
 pub(crate) fn version() -> i32 {
@@ -18,11 +19,21 @@ pub(crate) fn version() -> i32 {
 
 /// Applies the migrations that the file lacks, within the caller's transaction.
 pub(crate) fn migrate(tx: &Transaction<'_>, from: i32) -> rusqlite::Result<()> {
-    let done = usize::try_from(from).unwrap_or(0);
-    for migration in MIGRATIONS.iter().skip(done) {
+    migrate_to(tx, from, version())
+}
+
+/// Applies the migrations between two versions.
+pub(crate) fn migrate_to(tx: &Transaction<'_>, from: i32, to: i32) -> rusqlite::Result<()> {
+    let count = |version| usize::try_from(version).unwrap_or(0);
+    for migration in MIGRATIONS.iter().take(count(to)).skip(count(from)) {
         tx.execute_batch(migration)?;
     }
-    tx.pragma_update(None, "user_version", version())
+    tx.pragma_update(None, "user_version", to)
+}
+
+/// The `user_version` of a file.
+pub(crate) fn version_of(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// An object of the schema, its statement without differences of spelling that SQLite itself makes.
@@ -85,10 +96,10 @@ fn table_name(word: &str) -> (&str, &str) {
         .unwrap_or_else(|| word.split_at(word.find('(').unwrap_or(word.len())))
 }
 
-/// The objects that the migrations make.
-pub(crate) fn expected_objects() -> rusqlite::Result<Vec<Object>> {
+/// The objects that the migrations up to a version make.
+pub(crate) fn expected_objects(version: i32) -> rusqlite::Result<Vec<Object>> {
     let mut connection = Connection::open_in_memory()?;
     let tx = connection.transaction()?;
-    migrate(&tx, 0)?;
+    migrate_to(&tx, 0, version)?;
     objects(&tx)
 }

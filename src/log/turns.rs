@@ -9,6 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
 use super::open::{OpenError, side_file};
 
 /// Turns that the writer may take in a row while a projection waits. It keeps its priority, and a
@@ -114,6 +116,22 @@ fn lock(file: &File) -> io::Result<()> {
             result => return result,
         }
     }
+}
+
+/// Begins a transaction that may write. Another process that is writing is waited for, however
+/// long it takes: busy is never a failure.
+pub(crate) fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    loop {
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error) if is_busy(&error) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Whether somebody else is at work on the file, and waiting helps.
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 impl Queue {

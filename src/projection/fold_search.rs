@@ -135,5 +135,6 @@ fn text(event: &Event) -> String {
         Event::EventsLost(e) => text.add(&e.reason).0,
         Event::PayloadRedacted(e) => text.add(&e.actor).add(&e.reason).say(&e.authority).0,
         Event::ProjectionSkipped(e) => text.add(&e.projection).add(&e.actor).add(&e.reason).0,
+        Event::KeyChanged(e) => text.add(&e.vkey).add(&e.actor).say(&e.reason).0,
     }
 }

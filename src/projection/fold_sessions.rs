@@ -43,6 +43,7 @@ pub(super) fn subject(event: &Event) -> Option<String> {
         Event::ActionRecorded(e) => e.entity_id.clone(),
         Event::Custom(e) => Some(e.name.clone()),
         Event::ProjectionSkipped(e) => Some(e.projection.clone()),
+        Event::KeyChanged(e) => Some(e.vkey.clone()),
         event => child(event).map(|(_, id)| id.to_owned()),
     }
 }

@@ -15,9 +15,8 @@ use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
 use crate::log::rows::{self, ReadRow};
-use crate::log::turns::{Turn, Turns, Who};
+use crate::log::turns::{Turn, Turns, Who, begin};
 use crate::progress::{Place, Progress};
-use crate::writer::begin;
 
 /// How often the thread looks whether another process appended or changed something.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::thread::Scope;
 
 use crossbeam_channel::{Receiver, Sender};
 use rusqlite::types::ValueRef;
@@ -171,25 +172,61 @@ impl Checked {
     }
 }
 
-/// Walks the whole log, on as many threads as there are processors.
+/// Walks the whole log, on as many threads as there are processors, or as the system lets start.
 pub(super) fn walk(connection: &Connection, progress: &mut dyn FnMut(u64)) -> Result<Walk, VerifyError> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (chunks, work) = crossbeam_channel::bounded::<(usize, Chunk)>(2 * threads);
-    let (done, results) = crossbeam_channel::unbounded::<(usize, Checked)>();
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let (work, done) = (work.clone(), done.clone());
-            scope.spawn(move || check_all(&work, &done));
-        }
-        drop((work, done));
-        let mut merge = Merge::default();
-        let read = read_chunks(connection, &chunks, &results, &mut merge, progress);
-        drop(chunks);
-        for (place, checked) in &results {
-            merge.take(place, checked);
-        }
-        merge.finish(connection, read?)
+        let mut checkers = Checkers::start(scope);
+        let read = read_chunks(connection, &mut checkers, progress);
+        checkers.finish().finish(connection, read?)
     })
+}
+
+/// The threads that check, and the results, which are put together as they come.
+struct Checkers {
+    /// None if not one thread could be started: then the reading thread checks too.
+    chunks: Option<Sender<(usize, Chunk)>>,
+    results: Receiver<(usize, Checked)>,
+    /// The place of the next chunk.
+    next: usize,
+    merge: Merge,
+}
+
+impl Checkers {
+    fn start<'s>(scope: &'s Scope<'s, '_>) -> Checkers {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let (chunks, work) = crossbeam_channel::bounded::<(usize, Chunk)>(2 * threads);
+        let (done, results) = crossbeam_channel::unbounded::<(usize, Checked)>();
+        let is_started = |_: &usize| {
+            let (work, done) = (work.clone(), done.clone());
+            let thread = std::thread::Builder::new().name("annals-verify".to_owned());
+            thread.spawn_scoped(scope, move || check_all(&work, &done)).is_ok()
+        };
+        let started = (0..threads).take_while(is_started).count();
+        Checkers { chunks: (started > 0).then_some(chunks), results, next: 0, merge: Merge::default() }
+    }
+
+    fn take(&mut self, chunk: Chunk) -> Result<(), VerifyError> {
+        let place = self.next;
+        self.next += 1;
+        match &self.chunks {
+            None => self.merge.take(place, check(&chunk)),
+            Some(chunks) => chunks.send((place, chunk)).map_err(|_| VerifyError::ThreadGone)?,
+        }
+        while let Ok((place, checked)) = self.results.try_recv() {
+            self.merge.take(place, checked);
+        }
+        Ok(())
+    }
+
+    /// Waits for the last results.
+    fn finish(mut self) -> Merge {
+        // The threads end when no chunk can come any more.
+        self.chunks = None;
+        for (place, checked) in &self.results {
+            self.merge.take(place, checked);
+        }
+        self.merge
+    }
 }
 
 fn check_all(work: &Receiver<(usize, Chunk)>, done: &Sender<(usize, Checked)>) {
@@ -212,9 +249,7 @@ enum ReadTo {
 
 fn read_chunks(
     connection: &Connection,
-    chunks: &Sender<(usize, Chunk)>,
-    results: &Receiver<(usize, Checked)>,
-    merge: &mut Merge,
+    checkers: &mut Checkers,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ReadTo, VerifyError> {
     let damage = |chunk: &Chunk, error: rusqlite::Error| match is_damage(&error) {
@@ -225,7 +260,6 @@ fn read_chunks(
         false => Err(VerifyError::Sqlite(error)),
     };
     let mut chunk = Chunk { before_hash: Digest::ZERO.bytes().to_vec(), ..Chunk::default() };
-    let mut place = 0;
     let sql = "SELECT seq, event_id, entry, payload, hash FROM log ORDER BY seq";
     let mut statement = match connection.prepare(sql) {
         Ok(statement) => statement,
@@ -250,20 +284,12 @@ fn read_chunks(
         if chunk.is_full() {
             let next = chunk.next();
             progress(chunk.rows.len() as u64);
-            send(chunks, place, std::mem::replace(&mut chunk, next))?;
-            place += 1;
-            while let Ok((place, checked)) = results.try_recv() {
-                merge.take(place, checked);
-            }
+            checkers.take(std::mem::replace(&mut chunk, next))?;
         }
     }
     progress(chunk.rows.len() as u64);
-    send(chunks, place, chunk)?;
+    checkers.take(chunk)?;
     Ok(ended)
-}
-
-fn send(chunks: &Sender<(usize, Chunk)>, place: usize, chunk: Chunk) -> Result<(), VerifyError> {
-    chunks.send((place, chunk)).map_err(|_| VerifyError::ThreadGone)
 }
 
 /// Puts the results together in the order of the log.

@@ -188,7 +188,8 @@ fn or_damage<T: Default>(
 
 /// Holds the schema against what Annals makes, and names what is not ours.
 fn check_schema(connection: &Connection, failures: &mut Vec<Failure>) -> rusqlite::Result<Vec<String>> {
-    let mut expected: BTreeSet<Object> = schema::expected_objects()?.into_iter().collect();
+    let mut expected: BTreeSet<Object> =
+        schema::expected_objects(schema::version_of(connection)?)?.into_iter().collect();
     for projection in &PROJECTIONS {
         for stage in [Stage::Live, Stage::Building] {
             match cursor(connection, projection.name, stage) {

@@ -6,7 +6,7 @@ use crate::chain;
 use crate::encoding::DecodeError;
 use crate::entry::Entry;
 use crate::event::{Content, Digest, Event, Kind, PayloadError, Strictness, is_reserved};
-use crate::log::rows::without_salt;
+use crate::prepare::without_salt;
 
 use super::report::Check;
 

@@ -2,33 +2,18 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Transaction, params};
 
 use super::queue::{Effect, Item};
 use super::receipt::{AppendError, AppendOutcome, Appended, Outcome};
 use crate::entry::Entry;
 use crate::event::{Digest, EventId, Seq, Timestamp, is_reserved};
 use crate::log::rows::{self, Head, StoredRow};
-use crate::prepare::Prepared;
+use crate::log::turns::begin;
+use crate::prepare::{Prepared, without_salt};
 
 /// The injected clock.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// Begins a transaction that may write. Another process that is writing is waited for, however
-/// long it takes: busy is never a failure.
-pub(crate) fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
-    loop {
-        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
-            Err(error) if is_busy(&error) => {}
-            result => return result,
-        }
-    }
-}
-
-/// Whether somebody else is at work on the file, and waiting helps.
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-}
 
 /// A batch in its transaction.
 pub(crate) struct Batch<'c> {
@@ -174,7 +159,7 @@ fn same_event(row: &StoredRow, prepared: &Prepared) -> Outcome {
                 && entry.kind_version == prepared.kind_version
                 && entry.session == prepared.session
                 && entry.occurred_at == prepared.occurred_at
-                && rows::without_salt(cell) == rows::without_salt(&prepared.cell)
+                && without_salt(cell) == without_salt(&prepared.cell)
         }
     };
     if same_payload && entry.principal == prepared.principal {

@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use crate::event::{Event, EventId, EventsLost, Timestamp};
-use crate::limits::SALT_BYTES;
+use crate::limits::{SALT_BYTES, UNSURE_EVENTS_MAX};
 use crate::prepare::Parts;
 
 /// Refused events of which the log does not know yet.
 #[derive(Default)]
 struct Refused {
     count: u64,
-    /// Events of commits that may have taken effect: they are looked for before they are counted.
+    /// Events of commits that may have taken effect: they are looked for before they are counted. At
+    /// most [`UNSURE_EVENTS_MAX`].
     unsure: Vec<EventId>,
+    /// More such events. Nobody looks for them: they count as lost, and the record says so.
+    not_looked_for: u64,
     /// When the first was refused, and why.
     first: Option<(Timestamp, Arc<str>)>,
 }
@@ -29,8 +32,27 @@ impl Refused {
     /// Adds what was refused later.
     fn extend(&mut self, later: Refused) {
         self.count += later.count;
-        self.unsure.extend(later.unsure);
+        self.not_looked_for += later.not_looked_for;
+        later.unsure.into_iter().for_each(|event_id| self.add_unsure(event_id));
         self.first = self.first.take().or(later.first);
+    }
+
+    fn add_unsure(&mut self, event_id: EventId) {
+        if self.unsure.len() < UNSURE_EVENTS_MAX {
+            self.unsure.push(event_id);
+        } else {
+            self.not_looked_for += 1;
+        }
+    }
+
+    /// What the record says: when the first was refused, and why.
+    fn since(&self) -> Option<(Timestamp, String)> {
+        let (since, reason) = self.first.as_ref()?;
+        let reason = match self.not_looked_for {
+            0 => reason.to_string(),
+            events => format!("{reason} ({events} of these events may have been written all the same)"),
+        };
+        Some((*since, reason))
     }
 }
 
@@ -54,10 +76,16 @@ impl Losses {
         self.open.count += 1;
     }
 
+    /// Counts ends of handles that were dropped, and that nobody sends again.
+    pub(super) fn add_given_up(&mut self, now: Timestamp, events: u64) {
+        self.open.is_first(now, &Arc::from("handles were dropped whose ends could not be sent"));
+        self.open.count += events;
+    }
+
     /// Keeps an event in mind that was perhaps not written.
     pub(super) fn add_unsure(&mut self, event_id: EventId, now: Timestamp, reason: &Arc<str>) {
         self.open.is_first(now, reason);
-        self.open.unsure.push(event_id);
+        self.open.add_unsure(event_id);
     }
 
     /// Appends `events.lost`, unless it turns out that nothing was, and returns its id.
@@ -67,12 +95,12 @@ impl Losses {
             let later = std::mem::replace(&mut self.open, refused);
             self.open.extend(later);
         }
-        let mut count = self.open.count;
+        let mut count = self.open.count + self.open.not_looked_for;
         for event_id in &self.open.unsure {
             count += u64::from(!batch.has(*event_id)?);
         }
-        let Some((since, reason)) = self.open.first.as_ref().filter(|_| count > 0) else { return Ok(None) };
-        let event = Event::EventsLost(EventsLost { count, since: *since, reason: reason.to_string() });
+        let Some((since, reason)) = self.open.since().filter(|_| count > 0) else { return Ok(None) };
+        let event = Event::EventsLost(EventsLost { count, since, reason });
         let event_id = EventId::generate();
         let failed =
             |error: &dyn std::fmt::Display| rusqlite::Error::ToSqlConversionFailure(error.to_string().into());
@@ -95,5 +123,28 @@ impl Losses {
         if let Some(event_id) = event_id {
             self.tried = Some((event_id, std::mem::take(&mut self.open)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fails_for_hours_fills_no_memory() {
+        let more = 3;
+        let (now, reason) = (Timestamp::from_micros(1), Arc::from("the disk fails"));
+        let mut losses = Losses::default();
+        for _ in 0..UNSURE_EVENTS_MAX + more {
+            losses.add_unsure(EventId::from_bytes([7; 16]), now, &reason);
+        }
+        losses.perhaps_recorded(Some(EventId::generate()));
+        losses.add_unsure(EventId::from_bytes([8; 16]), now, &reason);
+        let (_, mut refused) = losses.tried.take().unwrap();
+        refused.extend(losses.open);
+        assert_eq!(refused.unsure.len(), UNSURE_EVENTS_MAX);
+        assert_eq!(refused.not_looked_for, more as u64 + 1);
+        let (_, said) = refused.since().unwrap();
+        assert_eq!(said, "the disk fails (4 of these events may have been written all the same)");
     }
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use rusqlite::Connection;
 
-pub(crate) use batch::{Clock, begin};
+pub(crate) use batch::Clock;
 pub(crate) use queue::{Effect, Item, Message, NotSent, Queue};
 pub use receipt::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
 
@@ -107,8 +107,8 @@ pub(crate) struct Writer {
     acknowledged: (Seq, Digest),
     poison: Option<Poison>,
     losses: Losses,
-    /// Why something was refused that nobody has heard of by a flush.
-    unflushed: Option<Arc<str>>,
+    /// What was refused and nobody has heard of by a flush; where one event was perhaps written, that.
+    unflushed: Option<AppendError>,
     checkpoints: Checkpoints,
     checkpoint_due: bool,
 }
@@ -216,6 +216,7 @@ impl Writer {
             self.refuse(items, &Failure::NotWritten(reason));
             return;
         }
+        self.count_given_up();
         match self.try_commit(&items) {
             Ok(outcomes) => {
                 let _ = self.shared.wake.try_send(());
@@ -297,29 +298,32 @@ impl Writer {
     /// Answers what cannot be written, and counts it.
     fn refuse(&mut self, items: VecDeque<Item>, failure: &Failure) {
         let now = (self.config.clock)();
-        let (Failure::NotWritten(reason) | Failure::Ambiguous(reason)) = failure;
-        self.unflushed = Some(reason.clone());
         self.shared.progress.add_refused(items.len() as u64);
+        let error = match failure {
+            Failure::NotWritten(reason) => AppendError::NotWritten { reason: reason.clone() },
+            Failure::Ambiguous(reason) => AppendError::Ambiguous { reason: reason.clone() },
+        };
+        if !matches!(self.unflushed, Some(AppendError::Ambiguous { .. })) {
+            self.unflushed = Some(error.clone());
+        }
         for item in items {
             match failure {
-                Failure::NotWritten(reason) => {
-                    self.losses.add(now, reason);
-                    item.ack.send(Err(AppendError::NotWritten { reason: reason.clone() }));
-                }
-                Failure::Ambiguous(reason) => {
-                    self.losses.add_unsure(item.prepared.event_id, now, reason);
-                    item.ack.send(Err(AppendError::Ambiguous { reason: reason.clone() }));
-                }
+                Failure::NotWritten(reason) => self.losses.add(now, reason),
+                Failure::Ambiguous(reason) => self.losses.add_unsure(item.prepared.event_id, now, reason),
             }
+            item.ack.send(Err(error.clone()));
         }
     }
 
     /// What a flush is answered: an error if anything was refused since the last one.
     fn flush(&mut self) -> Result<Seq, AppendError> {
-        if let Some(reason) = self.unflushed.take().or_else(|| self.shared.progress.poisoned()) {
-            return Err(AppendError::NotWritten { reason });
+        if let Some(error) = self.unflushed.take() {
+            return Err(error);
         }
-        Ok(self.shared.progress.committed())
+        match self.shared.progress.poisoned() {
+            Some(reason) => Err(AppendError::NotWritten { reason }),
+            None => Ok(self.shared.progress.committed()),
+        }
     }
 
     fn set_poison(&mut self, reason: Arc<str>) {
@@ -369,8 +373,16 @@ impl Writer {
         }
     }
 
+    fn count_given_up(&mut self) {
+        let events = self.shared.queue.take_given_up();
+        if events > 0 {
+            self.losses.add_given_up((self.config.clock)(), events);
+        }
+    }
+
     /// Records refused events when no batch comes to do it.
     fn record_losses(&mut self) -> Result<(), Arc<str>> {
+        self.count_given_up();
         if self.losses.is_empty() {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! What waits for the writer, and the bounded queue in which it waits.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
@@ -57,6 +57,9 @@ pub(crate) struct Queue {
     room: Notify,
     /// The writer was told to close: it takes what is there, and nothing new is put in.
     closing: AtomicBool,
+    /// Events that could not be put in and that nobody sends again. The writer records them with its
+    /// next batch, or at the end.
+    given_up: AtomicU64,
     /// The writer takes nothing any more, and this is what callers are told.
     ended: OnceLock<AppendError>,
 }
@@ -69,6 +72,7 @@ impl Queue {
             receiver,
             room: Notify::new(),
             closing: AtomicBool::new(false),
+            given_up: AtomicU64::new(0),
             ended: OnceLock::new(),
         }
     }
@@ -171,6 +175,16 @@ impl Queue {
     /// Says that messages were taken.
     pub(super) fn tell_of_room(&self) {
         self.room.notify_waiters();
+    }
+
+    /// Counts an event that is given up.
+    pub(crate) fn give_up(&self) {
+        self.given_up.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes the count of events that were given up.
+    pub(super) fn take_given_up(&self) -> u64 {
+        self.given_up.swap(0, Ordering::SeqCst)
     }
 
     /// Lets nothing new in.

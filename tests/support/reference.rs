@@ -549,6 +549,7 @@ pub(crate) fn subject(fact: &Fact) -> Option<String> {
         Event::ActionRecorded(e) => e.entity_id.clone(),
         Event::Custom(e) => Some(e.name.clone()),
         Event::ProjectionSkipped(e) => Some(e.projection.clone()),
+        Event::KeyChanged(e) => Some(e.vkey.clone()),
         _ => step_of(fact).or(decision_of(fact)).or(finding_of(fact)).map(str::to_owned),
     }
 }
@@ -673,6 +674,7 @@ pub(crate) fn searched(event: &Event) -> Vec<String> {
             Event::PayloadRedacted(e) => {
                 some(&[&Some(e.actor.clone()), &Some(e.reason.clone()), &e.authority])
             }
+            Event::KeyChanged(e) => some(&[&Some(e.vkey.clone()), &Some(e.actor.clone()), &e.reason]),
             Event::ProjectionSkipped(e) => {
                 some(&[&Some(e.projection.clone()), &Some(e.actor.clone()), &Some(e.reason.clone())]);
             }

@@ -1,0 +1,232 @@
+//! Checkpoints: what a log says of its tree, and that text as a signed note.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::key::{SigningKey, VerifierKey};
+use super::signed::{NoteError, Signature, SignatureError, SignedBy, SignedNote};
+use super::text::{base64_decode_32, base64_encode, decimal, is_note_text};
+use crate::limits::ORIGIN_BYTES_MAX;
+use crate::merkle::NodeHash;
+
+/// A text that is no checkpoint, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// It is no signed note.
+    #[error(transparent)]
+    Note(#[from] NoteError),
+    /// It has fewer than three lines, or does not end with one.
+    #[error("a checkpoint has three lines: origin, size and root")]
+    Lines,
+    /// Its first line names no log.
+    #[error("the first line of a checkpoint, its origin, is not empty and has no control characters")]
+    Origin,
+    /// Its first line is longer than the origin of a log may be.
+    #[error("an origin has at most {max} bytes, that of this checkpoint has {bytes}")]
+    OriginTooLong {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The longest allowed.
+        max: usize,
+    },
+    /// Its second line is no size.
+    #[error("the second line of a checkpoint is a number of leaves in decimal, not `{line}`")]
+    Size {
+        /// The line.
+        line: String,
+    },
+    /// Its third line is no root.
+    #[error("the third line of a checkpoint is a root, 32 bytes in base64, not `{line}`")]
+    Root {
+        /// The line.
+        line: String,
+    },
+    /// A line after the third is empty.
+    #[error("the lines after a checkpoint's third are not empty")]
+    Extension,
+}
+
+/// The tree of a log at one size.
+///
+/// ```
+/// use annals::note::Checkpoint;
+///
+/// let text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+/// let checkpoint: Checkpoint = text.parse()?;
+/// assert_eq!((checkpoint.origin(), checkpoint.size()), ("example.com/behind-the-sofa", 20_852_163));
+/// assert_eq!(checkpoint.to_string(), text);
+/// # Ok::<(), annals::note::CheckpointError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Checkpoint {
+    origin: String,
+    size: u64,
+    root: NodeHash,
+    extensions: Vec<String>,
+}
+
+impl Checkpoint {
+    /// A checkpoint without extension lines, as logs of Annals have them.
+    ///
+    /// # Errors
+    /// If the origin is empty, too long, or has control characters.
+    pub fn new(origin: impl Into<String>, size: u64, root: NodeHash) -> Result<Checkpoint, CheckpointError> {
+        let origin = origin.into();
+        check_origin(&origin)?;
+        Ok(Checkpoint { origin, size, root, extensions: Vec::new() })
+    }
+
+    /// The log's name for itself.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// How many leaves the tree has.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The root of the tree of that size.
+    pub fn root(&self) -> &NodeHash {
+        &self.root
+    }
+
+    /// Lines that another log added. Nobody but that log knows what they mean, and ML-DSA-44
+    /// cosignatures do not cover them.
+    pub fn extensions(&self) -> &[String] {
+        &self.extensions
+    }
+}
+
+pub(super) fn check_origin(origin: &str) -> Result<(), CheckpointError> {
+    if origin.len() > ORIGIN_BYTES_MAX {
+        return Err(CheckpointError::OriginTooLong { bytes: origin.len(), max: ORIGIN_BYTES_MAX });
+    }
+    if origin.is_empty() || origin.contains('\n') || !is_note_text(origin) {
+        return Err(CheckpointError::Origin);
+    }
+    Ok(())
+}
+
+/// Reads the text of a note, which ends in a newline.
+impl FromStr for Checkpoint {
+    type Err = CheckpointError;
+
+    fn from_str(text: &str) -> Result<Checkpoint, CheckpointError> {
+        let mut lines = text.strip_suffix('\n').ok_or(CheckpointError::Lines)?.split('\n');
+        let mut next = || lines.next().ok_or(CheckpointError::Lines);
+        let (origin, size, root) = (next()?, next()?, next()?);
+        check_origin(origin)?;
+        let size = decimal(size).ok_or_else(|| CheckpointError::Size { line: size.to_owned() })?;
+        let root = base64_decode_32(root)
+            .map(NodeHash::from_bytes)
+            .ok_or_else(|| CheckpointError::Root { line: root.to_owned() })?;
+        let extensions: Vec<String> = lines.map(str::to_owned).collect();
+        if extensions.iter().any(|line| line.is_empty() || !is_note_text(line)) {
+            return Err(CheckpointError::Extension);
+        }
+        Ok(Checkpoint { origin: origin.to_owned(), size, root, extensions })
+    }
+}
+
+/// The text of the note, with the newline at its end.
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n{}\n{}\n", self.origin, self.size, base64_encode(self.root.bytes()))?;
+        self.extensions.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+/// A checkpoint and the signatures on it: the log's, and those of witnesses. Its text form is exact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedCheckpoint {
+    note: SignedNote,
+    checkpoint: Checkpoint,
+}
+
+impl SignedCheckpoint {
+    /// A checkpoint that nobody signed yet.
+    pub fn unsigned(checkpoint: Checkpoint) -> SignedCheckpoint {
+        let note = SignedNote::of_text(checkpoint.to_string());
+        SignedCheckpoint { note, checkpoint }
+    }
+
+    /// The log's name for itself.
+    pub fn origin(&self) -> &str {
+        self.checkpoint.origin()
+    }
+
+    /// How many leaves the tree has.
+    pub fn size(&self) -> u64 {
+        self.checkpoint.size()
+    }
+
+    /// The root of the tree of that size.
+    pub fn root(&self) -> &NodeHash {
+        self.checkpoint.root()
+    }
+
+    /// What is signed.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The note.
+    pub fn note(&self) -> &SignedNote {
+        &self.note
+    }
+
+    /// The text of the note, with the newline at its end.
+    pub fn text(&self) -> &str {
+        self.note.text()
+    }
+
+    /// All signatures, of known and unknown keys, in the order of the lines.
+    pub fn signatures(&self) -> &[Signature] {
+        self.note.signatures()
+    }
+
+    /// Signs it; a signature by the same key makes place.
+    pub fn sign(&mut self, key: &SigningKey) {
+        self.note.sign(key);
+    }
+
+    /// Adds signatures at the end, such as a witness answered with; one by the same key makes place.
+    /// They are not verified here.
+    pub fn add_signatures(&mut self, signatures: impl IntoIterator<Item = Signature>) {
+        signatures.into_iter().for_each(|signature| self.note.add(signature));
+    }
+
+    /// Says which of the keys signed it, as [`SignedNote::verify`] does. That a key may sign for this
+    /// origin is for the caller to know.
+    ///
+    /// # Errors
+    /// If none of them did, or if a signature has name and id of one of them and is not good.
+    pub fn verify<'k>(&self, keys: &'k [VerifierKey]) -> Result<Vec<SignedBy<'k>>, SignatureError> {
+        self.note.verify(keys)
+    }
+}
+
+impl TryFrom<SignedNote> for SignedCheckpoint {
+    type Error = CheckpointError;
+
+    fn try_from(note: SignedNote) -> Result<SignedCheckpoint, CheckpointError> {
+        let checkpoint = note.text().parse()?;
+        Ok(SignedCheckpoint { note, checkpoint })
+    }
+}
+
+impl FromStr for SignedCheckpoint {
+    type Err = CheckpointError;
+
+    fn from_str(text: &str) -> Result<SignedCheckpoint, CheckpointError> {
+        text.parse::<SignedNote>()?.try_into()
+    }
+}
+
+impl fmt::Display for SignedCheckpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.note.fmt(f)
+    }
+}

@@ -1,0 +1,425 @@
+//! Keys, and the text forms in which they are handed on: vkeys (public) and skeys (private).
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::Signer as _;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::cosignature;
+use super::signed::Signature;
+use super::text::{NameError, base64_decode, base64_encode, check_key_name};
+
+/// Bytes of a public key of ML-DSA-44.
+const ML_DSA_44_BYTES: usize = 1_312;
+
+/// What every skey begins with.
+const PRIVATE: &str = "PRIVATE+KEY+";
+
+/// A key that cannot be used, and why. It never holds the text of a private key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// It is no public key.
+    #[error("this is not a public key like `<name>+<8 hexadecimal digits>+<base64>`")]
+    NotAVerifierKey,
+    /// It is a private key, where a public one was wanted.
+    #[error(
+        "this is a private key, which nobody but the signer may have; give the public one, which does not \
+         begin with `PRIVATE+KEY`"
+    )]
+    Private,
+    /// It is no private key.
+    #[error("this is not a private key like `PRIVATE+KEY+<name>+<8 hexadecimal digits>+<base64>`")]
+    NotASigningKey,
+    /// Its name cannot be one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Its algorithm is none that can be used for it.
+    #[error(
+        "the key's algorithm {0:#04x} is not known here; Ed25519 (0x01), and for witnesses Ed25519 with time \
+         (0x04) and ML-DSA-44 (0x06) are"
+    )]
+    Algorithm(u8),
+    /// It has not as many bytes as keys of its algorithm have.
+    #[error("a key of algorithm {algorithm} has {expected} bytes, this one has {bytes}")]
+    Length {
+        /// Its algorithm.
+        algorithm: Algorithm,
+        /// Its length in bytes.
+        bytes: usize,
+        /// The length of its algorithm's keys.
+        expected: usize,
+    },
+    /// Its bytes are no key, or one by which anybody can sign.
+    #[error("the bytes of this key are no point of Ed25519 that can be used")]
+    Point,
+    /// Its key id is not that of its name and bytes: a part of it was changed.
+    #[error("the key id is {found}, but that of this name and key is {expected}: a part of it was changed")]
+    Id {
+        /// The id that it states.
+        found: KeyId,
+        /// The id of its name and bytes.
+        expected: KeyId,
+    },
+    /// The system gives no random bytes.
+    #[error("no random bytes for a new key: {0}")]
+    Random(String),
+}
+
+/// The first four bytes of a hash over a key's name, algorithm and public key. An identifier, and no
+/// proof: whoever wants can find a key with a given id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; 4]);
+
+impl KeyId {
+    /// The id with these bytes.
+    pub const fn from_bytes(bytes: [u8; 4]) -> KeyId {
+        KeyId(bytes)
+    }
+
+    /// Its bytes, as before a signature.
+    pub const fn bytes(&self) -> &[u8; 4] {
+        &self.0
+    }
+
+    fn of(name: &str, algorithm: Algorithm, public: &[u8]) -> KeyId {
+        let mut hasher = Sha256::new();
+        hasher.update(name);
+        hasher.update(b"\n");
+        hasher.update([algorithm.byte()]);
+        hasher.update(public);
+        let [a, b, c, d, ..] = <[u8; 32]>::from(hasher.finalize());
+        KeyId([a, b, c, d])
+    }
+}
+
+/// Eight hexadecimal digits in lower case, as in keys.
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", u32::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// Reads what [`KeyId`] prints, and no other spelling.
+fn parse_id(text: &str) -> Option<KeyId> {
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if text.len() != 8 || !digits {
+        return None;
+    }
+    u32::from_str_radix(text, 16).ok().map(|id| KeyId(id.to_be_bytes()))
+}
+
+/// What a key signs, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// Ed25519 over the text of a note: what logs sign with.
+    Ed25519,
+    /// Ed25519 over a time and the text of a checkpoint: what most witnesses sign with.
+    CosignatureV1,
+    /// ML-DSA-44 over a time and what a checkpoint says; witnesses and logs sign with it.
+    MlDsa44,
+}
+
+impl Algorithm {
+    /// The byte that stands for it before a public key.
+    pub const fn byte(self) -> u8 {
+        match self {
+            Algorithm::Ed25519 => 0x01,
+            Algorithm::CosignatureV1 => 0x04,
+            Algorithm::MlDsa44 => 0x06,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#04x}", self.byte())
+    }
+}
+
+/// The bytes of a public key, and what is needed to verify by it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum PublicKey {
+    Ed25519(ed25519_dalek::VerifyingKey),
+    CosignatureV1(ed25519_dalek::VerifyingKey),
+    MlDsa44(Box<[u8; ML_DSA_44_BYTES]>),
+}
+
+impl PublicKey {
+    fn parse(algorithm: Algorithm, bytes: &[u8]) -> Result<PublicKey, KeyError> {
+        match algorithm {
+            Algorithm::Ed25519 => ed25519(algorithm, bytes).map(PublicKey::Ed25519),
+            Algorithm::CosignatureV1 => ed25519(algorithm, bytes).map(PublicKey::CosignatureV1),
+            // Any bytes of this length are a key.
+            Algorithm::MlDsa44 => sized(algorithm, bytes).map(Box::new).map(PublicKey::MlDsa44),
+        }
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        match self {
+            PublicKey::Ed25519(_) => Algorithm::Ed25519,
+            PublicKey::CosignatureV1(_) => Algorithm::CosignatureV1,
+            PublicKey::MlDsa44(_) => Algorithm::MlDsa44,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            PublicKey::Ed25519(key) | PublicKey::CosignatureV1(key) => key.as_bytes(),
+            PublicKey::MlDsa44(bytes) => bytes.as_slice(),
+        }
+    }
+}
+
+fn sized<const N: usize>(algorithm: Algorithm, bytes: &[u8]) -> Result<[u8; N], KeyError> {
+    bytes.try_into().map_err(|_| KeyError::Length { algorithm, bytes: bytes.len(), expected: N })
+}
+
+/// A point of small order verifies signatures that nobody made. One that is not written in its own
+/// form would be a second text, and a second id, for the same key.
+fn ed25519(algorithm: Algorithm, bytes: &[u8]) -> Result<ed25519_dalek::VerifyingKey, KeyError> {
+    let bytes = sized(algorithm, bytes)?;
+    let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Point)?;
+    if key.is_weak() || key.to_edwards().compress().to_bytes() != bytes {
+        return Err(KeyError::Point);
+    }
+    Ok(key)
+}
+
+/// A public key with a name: what a verifier trusts. Its text form is the *vkey*
+/// `<name>+<key id>+<base64(algorithm ‖ public key)>`.
+///
+/// ```
+/// use annals::note::{Algorithm, VerifierKey};
+///
+/// let vkey = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+/// let key: VerifierKey = vkey.parse()?;
+/// assert_eq!((key.name(), key.algorithm()), ("PeterNeumann", Algorithm::Ed25519));
+/// assert_eq!(key.to_string(), vkey);
+/// # Ok::<(), annals::note::KeyError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct VerifierKey {
+    name: String,
+    id: KeyId,
+    public: PublicKey,
+}
+
+impl VerifierKey {
+    /// The key with this name and these bytes.
+    ///
+    /// # Errors
+    /// If the name is none, or the bytes are no key of this algorithm.
+    pub fn new(name: &str, algorithm: Algorithm, public: &[u8]) -> Result<VerifierKey, KeyError> {
+        check_key_name(name)?;
+        let public = PublicKey::parse(algorithm, public)?;
+        let id = KeyId::of(name, algorithm, public.bytes());
+        Ok(VerifierKey { name: name.to_owned(), id, public })
+    }
+
+    /// Its name: of a log's key, the origin.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its id, which with the name says which signatures are its.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// What it signs, and how.
+    pub fn algorithm(&self) -> Algorithm {
+        self.public.algorithm()
+    }
+
+    /// The bytes of the public key, without name and algorithm.
+    pub fn public_bytes(&self) -> &[u8] {
+        self.public.bytes()
+    }
+
+    pub(super) fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Whether a signature says that it is by this key.
+    pub fn made(&self, signature: &Signature) -> bool {
+        self.name == signature.name() && self.id == signature.id()
+    }
+}
+
+impl FromStr for VerifierKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<VerifierKey, KeyError> {
+        if text.starts_with(PRIVATE) {
+            return Err(KeyError::Private);
+        }
+        let (name, id, bytes) = parts(text).ok_or(KeyError::NotAVerifierKey)?;
+        check_key_name(name)?;
+        let bytes = base64_decode(bytes).ok_or(KeyError::NotAVerifierKey)?;
+        let (&algorithm, public) = bytes.split_first().ok_or(KeyError::NotAVerifierKey)?;
+        let algorithm = match algorithm {
+            0x01 => Algorithm::Ed25519,
+            0x04 => Algorithm::CosignatureV1,
+            0x06 => Algorithm::MlDsa44,
+            other => return Err(KeyError::Algorithm(other)),
+        };
+        let key = VerifierKey::new(name, algorithm, public)?;
+        if key.id != id {
+            return Err(KeyError::Id { found: id, expected: key.id });
+        }
+        Ok(key)
+    }
+}
+
+/// Name, id and base64 of a key. Base64 has plus signs too, so that what follows the second one is
+/// one part.
+fn parts(text: &str) -> Option<(&str, KeyId, &str)> {
+    let (name, rest) = text.split_once('+')?;
+    let (id, bytes) = rest.split_once('+')?;
+    Some((name, parse_id(id)?, bytes))
+}
+
+/// The vkey.
+impl fmt::Display for VerifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = [&[self.algorithm().byte()], self.public.bytes()].concat();
+        write!(f, "{}+{}+{}", self.name, self.id, base64_encode(bytes))
+    }
+}
+
+impl fmt::Debug for VerifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifierKey({}+{})", self.name, self.id)
+    }
+}
+
+/// An Ed25519 key that signs notes. Its memory is overwritten when it is dropped, and it has no
+/// printed form but [`SigningKey::to_skey`].
+pub struct SigningKey {
+    key: ed25519_dalek::SigningKey,
+    verifier: VerifierKey,
+}
+
+impl SigningKey {
+    /// A new key of the system's random bytes.
+    ///
+    /// # Errors
+    /// If the name is none, or the system gives no random bytes.
+    pub fn generate(name: &str) -> Result<SigningKey, KeyError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut()).map_err(|error| KeyError::Random(error.to_string()))?;
+        SigningKey::from_seed(name, &seed)
+    }
+
+    /// The key of a seed, as in RFC 8032.
+    ///
+    /// # Errors
+    /// If the name is none.
+    pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<SigningKey, KeyError> {
+        let key = ed25519_dalek::SigningKey::from_bytes(seed);
+        let verifier = VerifierKey::new(name, Algorithm::Ed25519, key.verifying_key().as_bytes())?;
+        Ok(SigningKey { key, verifier })
+    }
+
+    /// Reads an skey: `PRIVATE+KEY+<name>+<key id>+<base64(0x01 ‖ seed)>`.
+    ///
+    /// # Errors
+    /// If it is none, or its id is not that of its name and public key.
+    pub fn from_skey(text: &str) -> Result<SigningKey, KeyError> {
+        let text = text.strip_prefix(PRIVATE).ok_or(KeyError::NotASigningKey)?;
+        let (name, id, bytes) = parts(text).ok_or(KeyError::NotASigningKey)?;
+        check_key_name(name)?;
+        let bytes = Zeroizing::new(base64_decode(bytes).ok_or(KeyError::NotASigningKey)?);
+        let (&algorithm, seed) = bytes.split_first().ok_or(KeyError::NotASigningKey)?;
+        if algorithm != Algorithm::Ed25519.byte() {
+            return Err(KeyError::Algorithm(algorithm));
+        }
+        let seed = Zeroizing::new(sized(Algorithm::Ed25519, seed)?);
+        let key = SigningKey::from_seed(name, &seed)?;
+        if key.verifier.id != id {
+            return Err(KeyError::Id { found: id, expected: key.verifier.id });
+        }
+        Ok(key)
+    }
+
+    /// The skey, which is what a file of the key holds. It is the private key: whoever has it signs.
+    pub fn to_skey(&self) -> Zeroizing<String> {
+        let mut bytes = Zeroizing::new([0; 33]);
+        if let Some((algorithm, seed)) = bytes.split_first_mut() {
+            *algorithm = Algorithm::Ed25519.byte();
+            seed.copy_from_slice(self.key.as_bytes());
+        }
+        let head = format!("{PRIVATE}{}+{}+", self.verifier.name, self.verifier.id);
+        // Room for all of it at once: a text that grows leaves its old bytes behind in memory.
+        let mut text = Zeroizing::new(String::with_capacity(head.len() + 64));
+        text.push_str(&head);
+        STANDARD.encode_string(bytes.as_slice(), &mut text);
+        text
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.verifier.name()
+    }
+
+    /// The public key, by which its signatures are verified.
+    pub fn verifier(&self) -> &VerifierKey {
+        &self.verifier
+    }
+
+    /// Its signature on the text of a note.
+    pub fn sign(&self, text: &str) -> Signature {
+        Signature::of(&self.verifier, self.key.sign(text.as_bytes()).to_bytes().to_vec())
+    }
+
+    pub(super) fn raw(&self) -> &ed25519_dalek::SigningKey {
+        &self.key
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({}+{}, private)", self.verifier.name, self.verifier.id)
+    }
+}
+
+/// A signature that is not by its key, or not on this text.
+#[derive(Debug)]
+pub(super) struct NotSigned;
+
+impl VerifierKey {
+    /// Verifies a signature that [`VerifierKey::made`], and says when it was made if it says so itself.
+    pub(super) fn verify(&self, text: &str, signature: &[u8]) -> Result<Option<u64>, NotSigned> {
+        match &self.public {
+            PublicKey::Ed25519(key) => {
+                verify_ed25519(key, text.as_bytes(), signature)?;
+                Ok(None)
+            }
+            PublicKey::CosignatureV1(_) | PublicKey::MlDsa44(_) => {
+                cosignature::verify(self, text, signature).map(Some)
+            }
+        }
+    }
+}
+
+/// Strictly: no key and no signature has a second form that verifies too.
+pub(super) fn verify_ed25519(
+    key: &ed25519_dalek::VerifyingKey,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), NotSigned> {
+    let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| NotSigned)?;
+    key.verify_strict(message, &signature).map_err(|_| NotSigned)
+}

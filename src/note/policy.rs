@@ -1,0 +1,383 @@
+//! Policies: which logs a verifier trusts, and which witnesses must have cosigned.
+//!
+//! The file is one of octets: names are compared byte by byte, and read as UTF-8 by nobody.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+
+use super::key::{Algorithm, KeyError, VerifierKey};
+use crate::limits::POLICY_BYTES_MAX;
+
+/// The name of the quorum that asks for nobody.
+const NONE: &[u8] = b"none";
+
+/// A policy that cannot be used, and the line because of which.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {fault}")]
+#[non_exhaustive]
+pub struct PolicyError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub fault: PolicyFault,
+}
+
+/// What is wrong with a line of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyFault {
+    /// The file is longer than policies are read.
+    #[error("a policy has at most {max} bytes")]
+    TooLong {
+        /// The longest that is read.
+        max: usize,
+    },
+    /// There is an octet that policies do not have.
+    #[error("the byte {0:#04x} cannot stand in a policy; the lines end in a newline alone")]
+    Octet(u8),
+    /// The line says something else.
+    #[error("`{0}` is none of `log`, `witness`, `group` and `quorum`")]
+    Word(String),
+    /// The line has too few or too many words.
+    #[error("this line is not like `{form}`")]
+    Form {
+        /// How it should be.
+        form: &'static str,
+    },
+    /// The key cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The key is of an algorithm that logs, or witnesses, do not sign with.
+    #[error("a key of algorithm {algorithm} is not for a {of}: {expected} are")]
+    Algorithm {
+        /// Its algorithm.
+        algorithm: Algorithm,
+        /// Whose key it should be.
+        of: &'static str,
+        /// What that signs with.
+        expected: &'static str,
+    },
+    /// Another log, or another witness, has this key.
+    #[error("the same key stands on line {line}; it counts once")]
+    DuplicateKey {
+        /// The line of the other.
+        line: usize,
+    },
+    /// The name stands for something already.
+    #[error("the name `{name}` is taken on line {line}")]
+    DuplicateName {
+        /// The name.
+        name: String,
+        /// The line of the other.
+        line: usize,
+    },
+    /// The name is the one that stands for nobody.
+    #[error("`none` is the name of the empty quorum, and no witness, group or member")]
+    None,
+    /// No line above defines this name.
+    #[error("no line above names a witness or group `{0}`")]
+    Unknown(String),
+    /// A group's threshold is none.
+    #[error("a group asks for `all`, `any` or a number of 1 to {members} of its members, not `{threshold}`")]
+    Threshold {
+        /// What the line says.
+        threshold: String,
+        /// How many members there are.
+        members: usize,
+    },
+    /// A name is a member of two groups, or twice of one.
+    #[error("`{name}` is a member on line {line} already; each counts in one place")]
+    DuplicateMember {
+        /// The name.
+        name: String,
+        /// The line of the other.
+        line: usize,
+    },
+    /// There are two quorums.
+    #[error("there is a quorum on line {line} already")]
+    SecondQuorum {
+        /// The line of the other.
+        line: usize,
+    },
+    /// There is no quorum.
+    #[error("the policy has no line `quorum <name>`; `quorum none` asks for no witness")]
+    NoQuorum,
+}
+
+/// A log that a policy trusts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PolicyLog {
+    /// Its key, whose name is its origin.
+    pub key: VerifierKey,
+    /// Where it can be reached.
+    pub url: Option<String>,
+}
+
+/// A witness that a policy knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PolicyWitness {
+    /// Its name within the policy. Octets that are no UTF-8 are replaced.
+    pub name: String,
+    /// Its key.
+    pub key: VerifierKey,
+    /// Where it can be reached: the prefix for submissions.
+    pub url: Option<String>,
+}
+
+/// A group, by places among what the policy defines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) name: String,
+    pub(super) threshold: usize,
+    pub(super) members: Vec<usize>,
+}
+
+/// What a name stands for. Members and quorum are places in the list of these, and a group's members
+/// stand before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Defined {
+    /// A place in the list of witnesses.
+    Witness(usize),
+    Group(Group),
+}
+
+/// Which logs a verifier trusts, and the quorum: who must have cosigned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    logs: Vec<PolicyLog>,
+    witnesses: Vec<PolicyWitness>,
+    pub(super) defined: Vec<Defined>,
+    pub(super) quorum: Option<usize>,
+}
+
+impl Policy {
+    /// Reads the file of a policy, as C2SP's tlog-policy has it.
+    ///
+    /// # Errors
+    /// If a line breaks one of its rules: the error names the first that does.
+    pub fn parse(file: &[u8]) -> Result<Policy, PolicyError> {
+        let mut parser = Parser::default();
+        let faulty = |line| move |fault| PolicyError { line, fault };
+        if file.len() > POLICY_BYTES_MAX {
+            return Err(faulty(1)(PolicyFault::TooLong { max: POLICY_BYTES_MAX }));
+        }
+        let mut last = 1;
+        for (line, number) in file.split(|byte| *byte == b'\n').zip(1..) {
+            parser.line(line, number).map_err(faulty(number))?;
+            last = number;
+        }
+        let Some((quorum, _)) = parser.quorum else { return Err(faulty(last)(PolicyFault::NoQuorum)) };
+        let Parser { logs, witnesses, defined, .. } = parser;
+        Ok(Policy { logs, witnesses, defined, quorum })
+    }
+
+    /// The logs, in the order of the lines. There may be none: then the verifier knows from elsewhere
+    /// which one it asks about.
+    pub fn logs(&self) -> &[PolicyLog] {
+        &self.logs
+    }
+
+    /// The witnesses, in the order of the lines, whether the quorum asks for them or not.
+    pub fn witnesses(&self) -> &[PolicyWitness] {
+        &self.witnesses
+    }
+
+    /// The name of what is defined at this place.
+    pub(super) fn name_of(&self, place: usize) -> &str {
+        match self.defined.get(place) {
+            Some(Defined::Witness(witness)) => {
+                self.witnesses.get(*witness).map_or("", |witness| &witness.name)
+            }
+            Some(Defined::Group(group)) => &group.name,
+            None => "",
+        }
+    }
+}
+
+impl FromStr for Policy {
+    type Err = PolicyError;
+
+    fn from_str(text: &str) -> Result<Policy, PolicyError> {
+        Policy::parse(text.as_bytes())
+    }
+}
+
+#[derive(Default)]
+struct Parser<'a> {
+    logs: Vec<PolicyLog>,
+    witnesses: Vec<PolicyWitness>,
+    defined: Vec<Defined>,
+    /// The place of each name, and its line.
+    names: HashMap<&'a [u8], (usize, usize)>,
+    /// The line on which each place is a member.
+    members: HashMap<usize, usize>,
+    /// The lines of public keys.
+    log_keys: HashMap<Vec<u8>, usize>,
+    witness_keys: HashMap<Vec<u8>, usize>,
+    /// What is asked for, and the line of it.
+    quorum: Option<(Option<usize>, usize)>,
+}
+
+impl<'a> Parser<'a> {
+    fn line(&mut self, line: &'a [u8], number: usize) -> Result<(), PolicyFault> {
+        if let Some(octet) = line.iter().find(|octet| !matches!(octet, b'\t' | 0x20..=0x7e | 0x80..)) {
+            return Err(PolicyFault::Octet(*octet));
+        }
+        let words: Vec<&[u8]> =
+            line.split(|octet| matches!(octet, b' ' | b'\t')).filter(|word| !word.is_empty()).collect();
+        match words.as_slice() {
+            [] => Ok(()),
+            [first, ..] if first.starts_with(b"#") => Ok(()),
+            [b"log", key] => self.log(key, None, number),
+            [b"log", key, url] => self.log(key, Some(url), number),
+            [b"log", ..] => Err(PolicyFault::Form { form: "log <vkey> [<url>]" }),
+            [b"witness", name, key] => self.witness(name, key, None, number),
+            [b"witness", name, key, url] => self.witness(name, key, Some(url), number),
+            [b"witness", ..] => Err(PolicyFault::Form { form: "witness <name> <vkey> [<url>]" }),
+            [b"group", name, threshold, members @ ..] if !members.is_empty() => {
+                self.group(name, threshold, members, number)
+            }
+            [b"group", ..] => {
+                Err(PolicyFault::Form { form: "group <name> <all, any or a number> <name>..." })
+            }
+            [b"quorum", name] => self.quorum(name, number),
+            [b"quorum", ..] => Err(PolicyFault::Form { form: "quorum <name>" }),
+            [word, ..] => Err(PolicyFault::Word(lossy(word))),
+        }
+    }
+
+    fn log(&mut self, key: &[u8], url: Option<&[u8]>, line: usize) -> Result<(), PolicyFault> {
+        let key = read_key(key)?;
+        if key.algorithm() == Algorithm::CosignatureV1 {
+            let expected = "Ed25519 (0x01) and ML-DSA-44 (0x06)";
+            return Err(PolicyFault::Algorithm { algorithm: key.algorithm(), of: "log", expected });
+        }
+        once(&mut self.log_keys, &key, line)?;
+        self.logs.push(PolicyLog { key, url: url.map(lossy) });
+        Ok(())
+    }
+
+    fn witness(
+        &mut self,
+        name: &'a [u8],
+        key: &[u8],
+        url: Option<&[u8]>,
+        line: usize,
+    ) -> Result<(), PolicyFault> {
+        let key = read_key(key)?;
+        if key.algorithm() == Algorithm::Ed25519 {
+            let expected = "Ed25519 with time (0x04) and ML-DSA-44 (0x06)";
+            return Err(PolicyFault::Algorithm { algorithm: key.algorithm(), of: "witness", expected });
+        }
+        once(&mut self.witness_keys, &key, line)?;
+        self.define(name, Defined::Witness(self.witnesses.len()), line)?;
+        self.witnesses.push(PolicyWitness { name: lossy(name), key, url: url.map(lossy) });
+        Ok(())
+    }
+
+    fn group(
+        &mut self,
+        name: &'a [u8],
+        threshold: &[u8],
+        members: &[&[u8]],
+        line: usize,
+    ) -> Result<(), PolicyFault> {
+        let places = members.iter().map(|member| self.member(member, line)).collect::<Result<Vec<_>, _>>()?;
+        let threshold = match threshold {
+            b"all" => Some(places.len()),
+            b"any" => Some(1),
+            number => std::str::from_utf8(number)
+                .ok()
+                .and_then(super::text::decimal)
+                .and_then(|number| usize::try_from(number).ok())
+                .filter(|number| (1..=places.len()).contains(number)),
+        }
+        .ok_or_else(|| PolicyFault::Threshold { threshold: lossy(threshold), members: places.len() })?;
+        self.define(name, Defined::Group(Group { name: lossy(name), threshold, members: places }), line)
+    }
+
+    fn member(&mut self, name: &[u8], line: usize) -> Result<usize, PolicyFault> {
+        if name == NONE {
+            return Err(PolicyFault::None);
+        }
+        let place = self.place(name)?;
+        match self.members.insert(place, line) {
+            Some(line) => Err(PolicyFault::DuplicateMember { name: lossy(name), line }),
+            None => Ok(place),
+        }
+    }
+
+    fn quorum(&mut self, name: &[u8], line: usize) -> Result<(), PolicyFault> {
+        if let Some((_, line)) = self.quorum {
+            return Err(PolicyFault::SecondQuorum { line });
+        }
+        let place = if name == NONE { None } else { Some(self.place(name)?) };
+        self.quorum = Some((place, line));
+        Ok(())
+    }
+
+    fn place(&self, name: &[u8]) -> Result<usize, PolicyFault> {
+        self.names.get(name).map(|(place, _)| *place).ok_or_else(|| PolicyFault::Unknown(lossy(name)))
+    }
+
+    fn define(&mut self, name: &'a [u8], defined: Defined, line: usize) -> Result<(), PolicyFault> {
+        if name == NONE {
+            return Err(PolicyFault::None);
+        }
+        if let Some((_, line)) = self.names.insert(name, (self.defined.len(), line)) {
+            return Err(PolicyFault::DuplicateName { name: lossy(name), line });
+        }
+        self.defined.push(defined);
+        Ok(())
+    }
+}
+
+/// Keys are the same if their bytes are, whatever their names and ids.
+fn once(lines: &mut HashMap<Vec<u8>, usize>, key: &VerifierKey, line: usize) -> Result<(), PolicyFault> {
+    match lines.insert(key.public_bytes().to_vec(), line) {
+        Some(line) => Err(PolicyFault::DuplicateKey { line }),
+        None => Ok(()),
+    }
+}
+
+fn read_key(word: &[u8]) -> Result<VerifierKey, PolicyFault> {
+    Ok(std::str::from_utf8(word).map_err(|_| KeyError::NotAVerifierKey)?.parse()?)
+}
+
+fn lossy(word: &[u8]) -> String {
+    String::from_utf8_lossy(word).into_owned()
+}
+
+/// The policy's file in its shortest form: without comments, witnesses before groups as they were.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn end(f: &mut fmt::Formatter<'_>, url: Option<&str>) -> fmt::Result {
+            match url {
+                Some(url) => writeln!(f, " {url}"),
+                None => writeln!(f),
+            }
+        }
+        for log in &self.logs {
+            write!(f, "log {}", log.key)?;
+            end(f, log.url.as_deref())?;
+        }
+        for defined in &self.defined {
+            match defined {
+                Defined::Witness(witness) => {
+                    let Some(witness) = self.witnesses.get(*witness) else { continue };
+                    write!(f, "witness {} {}", witness.name, witness.key)?;
+                    end(f, witness.url.as_deref())?;
+                }
+                Defined::Group(group) => {
+                    write!(f, "group {} {}", group.name, group.threshold)?;
+                    group.members.iter().try_for_each(|member| write!(f, " {}", self.name_of(*member)))?;
+                    writeln!(f)?;
+                }
+            }
+        }
+        writeln!(f, "quorum {}", self.quorum.map_or("none", |place| self.name_of(place)))
+    }
+}

@@ -1,0 +1,291 @@
+//! Signed notes: a text, and the signatures on it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::key::{KeyId, SigningKey, VerifierKey};
+use super::text::{NameError, base64_decode, base64_encode, check_characters, is_note_text};
+use crate::limits::{NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX};
+
+/// What every signature line begins with: an em dash and a space.
+const DASH: &str = "\u{2014} ";
+
+/// A text that is no signed note, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoteError {
+    /// It is longer than notes are read.
+    #[error("a signed note has at most {max} bytes, this one has {bytes}")]
+    TooLong {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The longest that is read.
+        max: usize,
+    },
+    /// It has a control character.
+    #[error("a signed note has no control characters but newlines")]
+    Control,
+    /// Its text does not end in a newline.
+    #[error("the text of a note ends in a newline")]
+    TextEnd,
+    /// There is no empty line before signatures.
+    #[error("a signed note has an empty line between its text and its signatures, and this one has none")]
+    NoSignatures,
+    /// Its last line does not end.
+    #[error("the last line of a signed note ends in a newline; this one may have been cut off")]
+    LastLine,
+    /// It has more signatures than are read.
+    #[error("a signed note has at most {max} signatures, this one has more")]
+    TooManySignatures {
+        /// The most that are read.
+        max: usize,
+    },
+    /// A line below the text is no signature.
+    #[error("signature {number} is not a line like `\u{2014} <name> <base64>`")]
+    SignatureLine {
+        /// Which one, from 1.
+        number: usize,
+    },
+    /// A signature's name can be no key's.
+    #[error("signature {number}: {source}")]
+    SignatureName {
+        /// Which one, from 1.
+        number: usize,
+        /// What is wrong with the name.
+        source: NameError,
+    },
+}
+
+/// A note that nobody stands for whom the verifier trusts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignatureError {
+    /// A signature with name and id of a known key is not by that key, or not on this text.
+    #[error("the signature that claims to be by {name}+{id} is not by that key, or not on this text")]
+    Bad {
+        /// The key's name.
+        name: String,
+        /// The key's id.
+        id: KeyId,
+    },
+    /// Two known keys have the same name and id.
+    #[error("two of the keys given are named {name}+{id}; leave one out")]
+    Ambiguous {
+        /// Their name.
+        name: String,
+        /// Their id.
+        id: KeyId,
+    },
+    /// No known key signed.
+    #[error("no key that was given signed this")]
+    NoneKnown,
+}
+
+/// A signature, and the name and id of the key that it claims to be by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Signature {
+    name: String,
+    id: KeyId,
+    bytes: Vec<u8>,
+}
+
+impl Signature {
+    pub(super) fn of(key: &VerifierKey, bytes: Vec<u8>) -> Signature {
+        Signature { name: key.name().to_owned(), id: key.id(), bytes }
+    }
+
+    /// The name of the key.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The id of the key.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The signature, as its algorithm has it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn is_by_same_key(&self, other: &Signature) -> bool {
+        self.name == other.name && self.id == other.id
+    }
+
+    /// Reads signature lines as a witness answers with: any number of them, each with its newline.
+    ///
+    /// # Errors
+    /// If a line is no signature, the last one does not end, or there are too many.
+    pub fn parse_lines(text: &str) -> Result<Vec<Signature>, NoteError> {
+        if text.len() > NOTE_BYTES_MAX {
+            return Err(NoteError::TooLong { bytes: text.len(), max: NOTE_BYTES_MAX });
+        }
+        if !text.is_empty() && !text.ends_with('\n') {
+            return Err(NoteError::LastLine);
+        }
+        let mut signatures = Vec::new();
+        for (line, number) in text.split_terminator('\n').zip(1..) {
+            if number > NOTE_SIGNATURES_MAX {
+                return Err(NoteError::TooManySignatures { max: NOTE_SIGNATURES_MAX });
+            }
+            signatures.push(parse_line(line, number)?);
+        }
+        Ok(signatures)
+    }
+}
+
+fn parse_line(line: &str, number: usize) -> Result<Signature, NoteError> {
+    let malformed = || NoteError::SignatureLine { number };
+    let (name, base64) =
+        line.strip_prefix(DASH).and_then(|rest| rest.split_once(' ')).ok_or_else(malformed)?;
+    check_characters(name).map_err(|source| NoteError::SignatureName { number, source })?;
+    let bytes = base64_decode(base64).ok_or_else(malformed)?;
+    match bytes.split_first_chunk() {
+        Some((id, bytes)) if !bytes.is_empty() => {
+            Ok(Signature { name: name.to_owned(), id: KeyId::from_bytes(*id), bytes: bytes.to_vec() })
+        }
+        _ => Err(malformed()),
+    }
+}
+
+/// The signature line, without its newline.
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = [self.id.bytes().as_slice(), &self.bytes].concat();
+        write!(f, "{DASH}{} {}", self.name, base64_encode(bytes))
+    }
+}
+
+/// A key that signed a note, and when it says that it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignedBy<'k> {
+    /// The key, one of those that were asked about.
+    pub key: &'k VerifierKey,
+    /// Of a cosignature: its time in seconds since 1970, by the witness's clock. ML-DSA-44 ones may
+    /// say 0, which is no time.
+    pub time: Option<u64>,
+}
+
+/// A text and signatures on it. Its text form is exact: what was parsed prints as it was.
+///
+/// ```
+/// use annals::note::{SignedNote, SigningKey};
+///
+/// let key = SigningKey::generate("example.com/notes")?;
+/// let mut note = SignedNote::unsigned("Nothing was left out.\n")?;
+/// note.sign(&key);
+///
+/// let read: SignedNote = note.to_string().parse()?;
+/// let trusted = [key.verifier().clone()];
+/// let signers = read.verify(&trusted)?;
+/// assert_eq!(signers[0].key, key.verifier());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedNote {
+    text: String,
+    signatures: Vec<Signature>,
+}
+
+impl SignedNote {
+    /// A text that nobody signed yet. A note is only whole with a signature.
+    ///
+    /// # Errors
+    /// If the text does not end in a newline, has other control characters, or is too long.
+    pub fn unsigned(text: impl Into<String>) -> Result<SignedNote, NoteError> {
+        let text = text.into();
+        check_text(&text)?;
+        Ok(SignedNote { text, signatures: Vec::new() })
+    }
+
+    /// The note of a text that is known to be well formed.
+    pub(super) fn of_text(text: String) -> SignedNote {
+        SignedNote { text, signatures: Vec::new() }
+    }
+
+    /// Its text, with the newline at its end.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// All signatures, of known and unknown keys, in the order of the lines.
+    pub fn signatures(&self) -> &[Signature] {
+        &self.signatures
+    }
+
+    /// Signs it; a signature by the same key makes place.
+    pub fn sign(&mut self, key: &SigningKey) {
+        self.add(key.sign(&self.text));
+    }
+
+    /// Adds a signature at the end; one by the same key makes place. It is not verified here.
+    pub fn add(&mut self, signature: Signature) {
+        self.signatures.retain(|other| !other.is_by_same_key(&signature));
+        self.signatures.push(signature);
+    }
+
+    /// Says which of the keys signed this text: each once, in the order of the lines. Signatures of
+    /// other keys count for nothing, and against nothing.
+    ///
+    /// # Errors
+    /// If none of them did, or if a signature has name and id of one of them and is not good.
+    pub fn verify<'k>(&self, keys: &'k [VerifierKey]) -> Result<Vec<SignedBy<'k>>, SignatureError> {
+        let mut signers: Vec<SignedBy<'k>> = Vec::new();
+        for signature in &self.signatures {
+            let named = || (signature.name.clone(), signature.id);
+            let mut claimed = keys.iter().filter(|key| key.made(signature));
+            let Some(key) = claimed.next() else { continue };
+            if claimed.any(|other| other != key) {
+                let (name, id) = named();
+                return Err(SignatureError::Ambiguous { name, id });
+            }
+            let time = key.verify(&self.text, &signature.bytes).map_err(|_| {
+                let (name, id) = named();
+                SignatureError::Bad { name, id }
+            })?;
+            if !signers.iter().any(|signer| signer.key == key) {
+                signers.push(SignedBy { key, time });
+            }
+        }
+        if signers.is_empty() { Err(SignatureError::NoneKnown) } else { Ok(signers) }
+    }
+}
+
+fn check_text(text: &str) -> Result<(), NoteError> {
+    if text.len() > NOTE_BYTES_MAX {
+        return Err(NoteError::TooLong { bytes: text.len(), max: NOTE_BYTES_MAX });
+    }
+    if !is_note_text(text) {
+        return Err(NoteError::Control);
+    }
+    if !text.ends_with('\n') {
+        return Err(NoteError::TextEnd);
+    }
+    Ok(())
+}
+
+impl FromStr for SignedNote {
+    type Err = NoteError;
+
+    fn from_str(note: &str) -> Result<SignedNote, NoteError> {
+        if note.len() > NOTE_BYTES_MAX {
+            return Err(NoteError::TooLong { bytes: note.len(), max: NOTE_BYTES_MAX });
+        }
+        // The text may have empty lines; the last one of all is where it ends.
+        let (text, lines) = note.rsplit_once("\n\n").ok_or(NoteError::NoSignatures)?;
+        let text = format!("{text}\n");
+        check_text(&text)?;
+        if lines.is_empty() {
+            return Err(NoteError::NoSignatures);
+        }
+        Ok(SignedNote { text, signatures: Signature::parse_lines(lines)? })
+    }
+}
+
+impl fmt::Display for SignedNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.text)?;
+        self.signatures.iter().try_for_each(|signature| writeln!(f, "{signature}"))
+    }
+}
