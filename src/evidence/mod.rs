@@ -24,11 +24,12 @@ use rusqlite::Connection;
 
 pub use anchor::{Anchor, AnchorError, CommandAnchor, Consistency, FileAnchor, SqliteAnchor, Taken};
 pub use home::{HOME_VARIABLE, Home};
-pub use keys::{Epochs, KeyFolder, KeyFolderError, PublicKeys};
+pub use keys::{Epochs, KeyFolder, KeyFolderError, PublicKeys, replace_file};
 pub use signer::{KeyChangeRequest, SignError};
 pub use status::{AnchorStatus, Status};
 pub use tree::TreeError;
 
+pub(crate) use anchor::newest;
 pub(crate) use status::status;
 pub(crate) use tree::{TreeReader, forget};
 pub(crate) use worker::{Order, Trouble, Worker};

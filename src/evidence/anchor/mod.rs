@@ -6,7 +6,7 @@ mod file;
 mod sqlite;
 
 pub use command::CommandAnchor;
-pub(crate) use deliver::Deliverer;
+pub(crate) use deliver::{Deliverer, newest};
 pub use file::FileAnchor;
 pub use sqlite::SqliteAnchor;
 
