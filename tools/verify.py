@@ -750,7 +750,11 @@ Row = Tuple[Any, Any, Any, Any, Any]  # seq, event_id, entry, payload, hash
 ROWS = "SELECT seq, event_id, entry, payload, hash FROM log NOT INDEXED ORDER BY seq"
 
 
-def unavailable(error: sqlite3.Error) -> bool:
+# What reading a file can raise. The messages of SQLite quote the file, and then need not be UTF-8.
+READ_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
+
+def unavailable(error: Exception) -> bool:
     """Whether an error of SQLite speaks of the surroundings and not of what the file holds."""
     return isinstance(error, sqlite3.OperationalError) and bool(
         re.search(r"locked|unable to open|readonly|read-only|attempt to write|out of memory", str(error))
@@ -807,7 +811,7 @@ def open_log(path: Path) -> Iterator[LogFile]:
     database = connect(path, immutable)
     try:
         yield LogFile(database, with_wal, schema_of(database, path))
-    except sqlite3.Error as error:
+    except READ_ERRORS as error:
         if not unavailable(error):
             raise
         raise CannotCheck(f"SQLite cannot read the file: {error}") from error
@@ -836,7 +840,7 @@ def connect(path: Path, immutable: bool) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         hint = "" if immutable else "; copy it together with its -wal file to a folder that can be written"
         raise CannotCheck(f"SQLite cannot open the file: {error}{hint}") from error
-    except sqlite3.DatabaseError as error:
+    except READ_ERRORS as error:
         if "not a database" in str(error):
             raise CannotCheck("the file is no SQLite database") from error
         raise Failure(None, "damage", f"SQLite cannot read the file: {error}") from error
@@ -917,7 +921,7 @@ class Chain:
                     except Failure as failure:
                         broken = failure
                 self.search(row)
-        except sqlite3.Error as error:
+        except READ_ERRORS as error:
             if unavailable(error):
                 raise
             damage = f"SQLite cannot read on: {error}; the last row that could be read is {shown_seq(self.last_read)}"
@@ -1224,7 +1228,7 @@ def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerd
                 verdict.failure = check_redactions_table(log.redactions(), chain.licensed)
             if chain.events > 0:
                 judge_signatures(log, verdict, given, trust)
-        except sqlite3.Error as error:
+        except READ_ERRORS as error:
             if unavailable(error):
                 raise
             damage = Failure(None, "damage", f"SQLite cannot read the file: {error}")
@@ -2002,7 +2006,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return could_not_check(options, str(error))
     except MemoryError:
         return could_not_check(options, "it takes more memory than there is")
-    except sqlite3.Error as error:
+    except READ_ERRORS as error:
         good, as_json, lines = report_log(LogVerdict(Chain(), False, Failure(None, "damage", str(error))))
     say(json.dumps(as_json, indent=2) if options.json else "\n".join(lines))
     return 0 if good else 1
