@@ -34,13 +34,13 @@ import argparse
 import base64
 import functools
 import hashlib
+import itertools
 import json
 import os
 import re
 import sqlite3
 import stat
 import sys
-from array import array
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -417,15 +417,6 @@ def check_payload(entry: Entry, cell: bytes) -> None:
             raise Failure(seq, "payload", f"the payload is not well formed as {layout}: {error}") from error
 
 
-def read_payload(entry: Entry, cell: bytes) -> Optional[Dict[str, Any]]:
-    """The fields of a payload that passed `check_payload`, or None if it is opaque."""
-    layout = layout_of(entry)
-    if layout is None:
-        return None
-    fields: Dict[str, Any] = decode_all(decoder(layout), cell, SALT)
-    return fields
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Sections 5 and 10: digest, leaf, link and tree
 # ---------------------------------------------------------------------------------------------------------------------
@@ -774,15 +765,16 @@ class LogFile:
 
     def entries(self, events: int) -> Iterator[bytes]:
         """The entries of the first events of the log."""
-        query = "SELECT entry FROM log NOT INDEXED WHERE seq BETWEEN 1 AND ? ORDER BY seq"
-        for (entry,) in self.database.execute(query, (events,)):
+        rows = self.database.execute("SELECT entry FROM log NOT INDEXED ORDER BY seq")
+        for (entry,) in itertools.islice(rows, events):
             yield entry
 
-    def row(self, seq: int) -> Tuple[bytes, bytes]:
-        """Entry and payload of an event that was judged."""
-        query = "SELECT entry, payload FROM log NOT INDEXED WHERE seq = ?"
-        entry, payload = self.database.execute(query, (seq,)).fetchone()
-        return entry, payload
+    def payload(self, seq: int, digest: bytes) -> bytes:
+        """The payload of an event that was judged, and had this digest."""
+        found = self.database.execute("SELECT payload FROM log NOT INDEXED WHERE seq = ?", (seq,)).fetchone()
+        if found is None or not isinstance(found[0], bytes) or payload_digest(found[0]) != digest:
+            raise sqlite3.DatabaseError(f"event {seq} is not found again as it was")
+        return found[0]
 
     def redactions(self) -> Iterator[Any]:
         for (seq,) in self.database.execute("SELECT seq FROM redactions NOT INDEXED ORDER BY seq"):
@@ -896,13 +888,14 @@ class Chain:
         self.head = NO_LINK  # the link of the last of them
         self.failure: Optional[Failure] = None
         self.last_read: Any = None  # seq of the last row that could be read
+        self.damage: Optional[str] = None  # what SQLite cannot read
         self.origin: Optional[str] = None
         self.log_id: Optional[bytes] = None
         self.nulls: Set[int] = set()  # events whose NULL payload came as far as the check `redaction`
         self.licensed: Set[int] = set()  # events that valid licences name
         self.reserved: Set[int] = set()  # events of reserved kinds
         self.licences: List[Licence] = []
-        self.key_changes = array("Q")
+        self.key_changes: Dict[int, bytes] = {}  # seqs of key.changed, and the digests of their payloads
         self.opaque = 0  # payloads that are there and that this verifier does not know
         self.clock_set_back = 0
         self.recorded_at: Optional[int] = None
@@ -910,7 +903,6 @@ class Chain:
     def read(self, rows: Iterator[Row]) -> None:
         """Judges all rows, and names the first failure in them."""
         broken: Optional[Failure] = None  # the failure at row m of section 8
-        damage: Optional[str] = None
         try:
             for row in rows:
                 self.last_read = row[0]
@@ -924,16 +916,18 @@ class Chain:
         except READ_ERRORS as error:
             if unavailable(error):
                 raise
-            damage = f"SQLite cannot read on: {error}; the last row that could be read is {shown_seq(self.last_read)}"
-        if broken is None and damage is None and self.events == 0:
+            self.damage = (
+                f"SQLite cannot read on: {error}; the last row that could be read is {shown_seq(self.last_read)}"
+            )
+        if broken is None and self.damage is None and self.events == 0:
             broken = Failure(1, "sequence", "the log has no events")
-        self.failure = self.first_failure(broken, damage)
+        self.failure = self.first_failure(broken)
 
-    def first_failure(self, broken: Optional[Failure], damage: Optional[str]) -> Optional[Failure]:
+    def first_failure(self, broken: Optional[Failure]) -> Optional[Failure]:
         """Which failure is the first, once licences that come later are known."""
-        if damage is not None:
+        if self.damage is not None:
             # Licences may be in what could not be read, so nothing is said of NULL payloads.
-            return broken or Failure(None, "damage", damage)
+            return broken or Failure(None, "damage", self.damage)
         unlicensed = min(self.nulls - self.licensed, default=None)
         if unlicensed is None:
             return broken
@@ -1007,7 +1001,7 @@ class Chain:
         if payload is not None and layout == "payload.redacted":
             self.license(entry, payload)
         elif layout == "key.changed":
-            self.key_changes.append(entry["seq"])
+            self.key_changes[entry["seq"]] = entry["payload_digest"]
         elif entry["kind"] == LOG_CREATED:
             self.log_id = entry["event_id"]
             if payload is not None and layout is not None:
@@ -1075,16 +1069,18 @@ def check_redactions_table(table: Iterator[Any], licensed: Set[int]) -> Optional
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def roots_at(log: LogFile, events: int, sizes: Set[int]) -> Dict[int, bytes]:
-    """The roots of the log's trees of these sizes, from the leaves. Only sizes up to `events` are found."""
+def roots_at(log: LogFile, chain: Chain, sizes: Set[int]) -> Dict[int, bytes]:
+    """The roots of the log's trees of these sizes, from its leaves, as far as the chain was found good."""
     tree, link = Tree(), NO_LINK
     roots = {0: tree.root()} if 0 in sizes else {}
-    for entry in log.entries(events):
+    for entry in log.entries(chain.events):
         leaf = link + entry
         link = link_of(leaf)
         tree.append(leaf_hash(leaf))
         if tree.size in sizes:
             roots[tree.size] = tree.root()
+    if link != chain.head:
+        raise sqlite3.DatabaseError("the entries are not found again as they were")
     return roots
 
 
@@ -1118,10 +1114,8 @@ class KeyChange:
     cause: str
 
     @classmethod
-    def read(cls, log: LogFile, seq: int) -> KeyChange:
-        entry, payload = log.row(seq)
-        fields = read_payload(read_entry(entry), payload)
-        assert fields is not None  # the chain notes only those that are known
+    def read(cls, seq: int, payload: bytes) -> KeyChange:
+        fields = decode_all(decoder("key.changed"), payload, SALT)
         return cls(seq, fields["role"], fields["vkey"], fields["previous"], fields["certificate"], fields["cause"])
 
     def note(self) -> Optional[Note]:
@@ -1131,13 +1125,13 @@ class KeyChange:
         except Malformed:
             return None
 
-    def size(self) -> Optional[int]:
+    def sizes(self) -> List[int]:
         """The size that the certificate names, if it names one."""
         note = self.note()
         try:
-            return None if note is None else Certificate.parse(note).size
+            return [] if note is None else [Certificate.parse(note).size]
         except Malformed:
-            return None
+            return []
 
     def hand_on(self, trust: Trust, origin: Optional[str], roots: Dict[int, bytes]) -> Optional[str]:
         """Hands trust on to the new key, or returns why it does not. Raises Failure for the check `key-change`."""
@@ -1223,6 +1217,8 @@ def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerd
         chain = Chain()
         chain.read(log.rows())
         verdict = LogVerdict(chain, log.with_wal, failure=chain.failure)
+        if chain.damage is not None and chain.failure is not None and chain.failure.check != "damage":
+            verdict.remark(chain.damage)
         try:
             if verdict.failure is None:
                 verdict.failure = check_redactions_table(log.redactions(), chain.licensed)
@@ -1239,16 +1235,17 @@ def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerd
 def judge_signatures(log: LogFile, verdict: LogVerdict, given: Sequence[Checkpoint], trust: Trust) -> None:
     """Section 11, for the events before the first failure. Without keys nothing in it says anything."""
     chain = verdict.chain
-    changes = chain.key_changes if trust.keys else array("Q")
+    changes = chain.key_changes if trust.keys else {}
     if chain.key_changes and not trust.keys:
         verdict.remark(f"the log changes keys {len(chain.key_changes)} times, which was not judged: no key was given")
     stored = read_stored(log, verdict) if trust.keys else []
     sizes = {chain.events} | {c.size for c in given} | {c.size for c in stored}
-    sizes.update(size for size in (KeyChange.read(log, seq).size() for seq in changes) if size is not None)
-    roots = roots_at(log, chain.events, sizes)
+    for seq, digest in changes.items():
+        sizes.update(KeyChange.read(seq, log.payload(seq, digest)).sizes())
+    roots = roots_at(log, chain, sizes)
     verdict.root = roots[chain.events]
-    for seq in changes:
-        change = KeyChange.read(log, seq)
+    for seq, digest in changes.items():
+        change = KeyChange.read(seq, log.payload(seq, digest))
         try:
             remark = change.hand_on(trust, chain.origin, roots)
         except Failure as failure:

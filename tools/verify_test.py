@@ -410,7 +410,7 @@ class Events(unittest.TestCase):
         layout = verify.layout_of(entry)
         assert layout is not None
         self.assertEqual(layout, event["name"].split(",")[0])
-        fields = verify.read_payload(entry, cell)
+        fields = verify.decode_all(verify.decoder(layout), cell, 16)
         self.assertEqual(encode(layout, fields), cell[16:])
         self.check_names(json.loads(event["json"]), fields)
 
@@ -1219,6 +1219,20 @@ class KeyChanges(InFolder):
             log.change_key(self.new, previous, log.certificate(self.old, self.new))
             self.log = log
             self.assert_fails(self.check(), 3, "key-change")
+
+    def test_any_damage_is_a_verdict(self) -> None:
+        self.log.rotate(self.old, self.new)
+        self.log.add()
+        self.log.redact(2)
+        self.log.checkpoints = [(3, self.log.checkpoint(self.new, size=3)), (5, self.log.checkpoint(self.new))]
+        path = self.log.write(self.folder / "log.db")
+        good, chosen = path.read_bytes(), random.Random(4)
+        for _ in range(300):
+            data = bytearray(good)
+            for _ in range(chosen.choice((1, 2, 30))):
+                data[chosen.randrange(len(data))] = chosen.randrange(256)
+            path.write_bytes(bytes(data))
+            self.run_main("log", str(path), "--key", self.old.vkey)
 
     def test_a_new_key_of_another_name(self) -> None:
         other = Signer(2, "example.org/other")
