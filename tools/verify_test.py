@@ -767,6 +767,27 @@ class Checks(InFolder):
         self.log.rows[2] = self.relink(3, recorded_at=5).rows[2]
         self.assert_log_fails(self.log, 4, "link")
 
+    def test_damage_within_the_rows(self) -> None:
+        for _ in range(300):
+            self.log.add()
+        for first_bad in (None, 4):
+            if first_bad is not None:
+                self.log.rows[first_bad - 1][4] = bytes(32)
+            path = self.log.write(self.folder / "log.db")
+            data = bytearray(path.read_bytes())
+            middle = len(data) // 2 // 4096 * 4096
+            data[middle : middle + 4096] = b"\xff" * 4096
+            path.write_bytes(bytes(data))
+            status, verdict = self.run_main("log", str(path))
+            self.assertEqual(status, 1)
+            if first_bad is None:
+                self.assert_fails(verdict, None, "damage")
+                self.assertIn(f"read is {verdict['events']}", verdict["failure"]["detail"])
+                self.assertGreater(verdict["events"], 50)
+            else:
+                self.assert_fails(verdict, first_bad, "link")
+                self.assertIn("SQLite cannot read on", verdict["remarks"][0])
+
     def test_a_clock_that_was_set_back_is_no_failure(self) -> None:
         verdict = self.judge(self.relink(3, recorded_at=-(2**63)))
         self.assertTrue(verdict["consistent"])
@@ -989,7 +1010,9 @@ class Notes(unittest.TestCase):
         for body in bodies:
             with self.assertRaises(verify.Malformed, msg=body):
                 verify.Checkpoint.parse(note_of(body, self.signer))
-        self.assertEqual(verify.Checkpoint.parse(note_of(self.body, self.signer)).size, 3)
+        for size in (0, 3, 2**64 - 1):
+            body = f"{ORIGIN}\n{size}\n{root}\n"
+            self.assertEqual(verify.Checkpoint.parse(note_of(body, self.signer)).size, size)
 
     def test_checkpoint_files(self) -> None:
         one = note_of(self.body, self.signer)
