@@ -860,6 +860,11 @@ def schema_of(database: sqlite3.Connection, path: Path) -> int:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+# A hostile file may have any number of long texts to say: what is kept of them to be shown has these bounds.
+MOST_REMARKS = 50
+LONGEST_SHOWN = 500
+
+
 def redacted_seqs(cell: bytes) -> Iterator[int]:
     """The seqs that the well-formed payload of a payload.redacted names, one by one."""
     count, at = decode_u64(cell, SALT)
@@ -1038,7 +1043,7 @@ class Chain:
         actor, at = decode_string(payload, at)
         reason, at = decode_string(payload, at)
         authority, at = decoder("option(string)")(payload, at)
-        cut = 500
+        cut = LONGEST_SHOWN
         self.licences.append(
             Licence(entry["seq"], names, first, actor[:cut], reason[:cut], authority and authority[:cut])
         )
@@ -1112,11 +1117,12 @@ class KeyChange:
     previous: Optional[str]
     certificate: Optional[str]
     cause: str
+    actor: str
+    reason: Optional[str]
 
     @classmethod
     def read(cls, seq: int, payload: bytes) -> KeyChange:
-        fields = decode_all(decoder("key.changed"), payload, SALT)
-        return cls(seq, fields["role"], fields["vkey"], fields["previous"], fields["certificate"], fields["cause"])
+        return cls(seq, **decode_all(decoder("key.changed"), payload, SALT))
 
     def note(self) -> Optional[Note]:
         """The note that the certificate is, if it is one."""
@@ -1136,26 +1142,24 @@ class KeyChange:
     def hand_on(self, trust: Trust, origin: Optional[str], roots: Dict[int, bytes]) -> Optional[str]:
         """Hands trust on to the new key, or returns why it does not. Raises Failure for the check `key-change`."""
         if self.certificate is None:
-            return f"the {self.role} key is new without a certificate ({self.cause}): nothing hands trust on to it"
+            return "there is no certificate"
         note = self.note()
         if note is None:
-            return f"the certificate of the {self.role} key is no signed note: nothing hands trust on to it"
+            return "the certificate is no signed note"
         # Each key hands on once: one that is retired cannot, even if it signs for sizes before that.
-        able = [t for t in trust.keys if t.until is None and t.key.type == ED25519]
+        able = [t for t in trust.keys if t.role == self.role and t.until is None and same_key(self.previous, t.key)]
+        if not able:
+            return f"the key before it is not one that is trusted as {self.role} key here"
         try:
             signers = trust.good_signers(note, able)
         except Malformed as error:
             raise self.failure(str(error)) from error
         if not signers:
-            return f"no trusted key signed the certificate of the {self.role} key: nothing hands trust on to it"
+            return "the key before it did not sign the certificate"
         new, size = self.fitting(note, origin, roots)
-        of_role = [t for t in signers if t.role == self.role and t.since <= size]
-        if not of_role:
-            return f"no trusted {self.role} key signed the certificate of the new one: nothing hands trust on to it"
-        before = [t for t in of_role if same_key(self.previous, t.key)]
-        if not before:
-            raise self.failure("the event does not name the key that signed the certificate as the one before")
-        for trusted in before:
+        if all(size < trusted.since for trusted in able):
+            raise self.failure(f"the certificate is for size {size}, for which its signer is not trusted yet")
+        for trusted in able:
             trusted.until = self.seq
         trust.keys.append(TrustedKey(new, self.role, since=size))
         return None
@@ -1188,7 +1192,36 @@ def same_key(vkey: Optional[str], key: Key) -> bool:
         return False
 
 
-MOST_REMARKS = 50
+@dataclass
+class JudgedChange:
+    """A change of keys, and whether trust was handed on to the new key."""
+
+    seq: int
+    role: str
+    vkey: str
+    previous: Optional[str]
+    cause: str
+    actor: str
+    reason: Optional[str]
+    certified: Optional[bool]  # None if it was not judged
+    why: Optional[str]  # it is not certified, or was not judged
+
+    @classmethod
+    def of(cls, change: KeyChange, certified: Optional[bool], why: Optional[str]) -> JudgedChange:
+        def cut(text: Optional[str]) -> Optional[str]:
+            return text and text[:LONGEST_SHOWN]
+
+        return cls(
+            change.seq,
+            change.role,
+            change.vkey[:LONGEST_SHOWN],
+            cut(change.previous),
+            change.cause,
+            change.actor[:LONGEST_SHOWN],
+            cut(change.reason),
+            certified,
+            why,
+        )
 
 
 @dataclass
@@ -1197,12 +1230,25 @@ class LogVerdict:
 
     chain: Chain
     with_wal: bool
-    failure: Optional[Failure] = None
+    failure: Optional[Failure] = None  # the first
+    further_failures: List[Failure] = field(default_factory=list)
     root: Optional[bytes] = None
-    anchored_to: Optional[int] = None
+    anchored_to: Optional[int] = None  # by checkpoints that were given
     anchored_by: Optional[Key] = None
+    signed_to: Optional[int] = None  # by checkpoints of the file's own
+    signed_by: Optional[Key] = None
+    key_changes: List[JudgedChange] = field(default_factory=list)
+    had_keys: bool = False
     remarks: List[str] = field(default_factory=list)
     more_remarks: int = 0  # that were not kept: a hostile file may give cause for any number
+
+    def fail(self, failure: Failure) -> None:
+        if self.failure is None:
+            self.failure = failure
+        elif len(self.further_failures) < MOST_REMARKS:
+            self.further_failures.append(failure)
+        else:
+            self.more_remarks += 1
 
     def remark(self, text: str) -> None:
         if len(self.remarks) < MOST_REMARKS:
@@ -1212,11 +1258,11 @@ class LogVerdict:
 
 
 def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerdict:
-    """Judges the log, then the changes of its keys, then checkpoints. The first failure among them is the verdict's."""
+    """Judges rows, the table `redactions`, changes of keys, given checkpoints, and stored ones, in this order."""
     with open_log(path) as log:
         chain = Chain()
         chain.read(log.rows())
-        verdict = LogVerdict(chain, log.with_wal, failure=chain.failure)
+        verdict = LogVerdict(chain, log.with_wal, failure=chain.failure, had_keys=bool(trust.keys))
         if chain.damage is not None and chain.failure is not None and chain.failure.check != "damage":
             verdict.remark(chain.damage)
         try:
@@ -1227,42 +1273,39 @@ def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerd
         except READ_ERRORS as error:
             if unavailable(error):
                 raise
-            damage = Failure(None, "damage", f"SQLite cannot read the file: {error}")
-            verdict.failure = verdict.failure or damage
+            verdict.fail(Failure(None, "damage", f"SQLite cannot read the file: {error}"))
     return verdict
 
 
 def judge_signatures(log: LogFile, verdict: LogVerdict, given: Sequence[Checkpoint], trust: Trust) -> None:
     """Section 11, for the events before the first failure. Without keys nothing in it says anything."""
     chain = verdict.chain
-    changes = chain.key_changes if trust.keys else {}
-    if chain.key_changes and not trust.keys:
-        verdict.remark(f"the log changes keys {len(chain.key_changes)} times, which was not judged: no key was given")
     stored = read_stored(log, verdict) if trust.keys else []
     sizes = {chain.events} | {c.size for c in given} | {c.size for c in stored}
-    for seq, digest in changes.items():
+    for seq, digest in chain.key_changes.items():
         sizes.update(KeyChange.read(seq, log.payload(seq, digest)).sizes())
     roots = roots_at(log, chain, sizes)
     verdict.root = roots[chain.events]
-    for seq, digest in changes.items():
-        change = KeyChange.read(seq, log.payload(seq, digest))
-        try:
-            remark = change.hand_on(trust, chain.origin, roots)
-        except Failure as failure:
-            if verdict.failure is None:
-                verdict.failure = failure
-            else:
-                verdict.remark(str(failure))
-            return  # who is trusted from here on cannot be said
-        if remark is not None:
-            verdict.remark(f"event {seq}: {remark}")
-        for trusted in trust.keys:
-            if change.role == EPOCH and trusted.role == STABLE and same_key(change.vkey, trusted.key):
-                verdict.remark(f"event {seq} names {trusted.key} as an epoch key: give it with --epoch-key")
+    for seq, digest in chain.key_changes.items():
+        judge_change(verdict, KeyChange.read(seq, log.payload(seq, digest)), trust, roots)
     for checkpoint in given:
         anchor(verdict, checkpoint, trust, roots)
     for checkpoint in stored:
-        anchor_stored(verdict, checkpoint, trust, roots)
+        judge_stored(verdict, checkpoint, trust, roots)
+
+
+def judge_change(verdict: LogVerdict, change: KeyChange, trust: Trust, roots: Dict[int, bytes]) -> None:
+    if not trust.keys:
+        verdict.key_changes.append(JudgedChange.of(change, None, "no key was given"))
+        return
+    try:
+        why = change.hand_on(trust, verdict.chain.origin, roots)
+    except Failure as failure:
+        why = failure.detail
+        verdict.fail(failure)
+    verdict.key_changes.append(JudgedChange.of(change, why is None, why))
+    if change.role == EPOCH and any(t.role == STABLE and same_key(change.vkey, t.key) for t in trust.keys):
+        verdict.remark(f"event {change.seq} names a key as epoch key that was given with --key: use --epoch-key")
 
 
 def read_stored(log: LogFile, verdict: LogVerdict) -> List[Checkpoint]:
@@ -1279,45 +1322,48 @@ def anchor(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, roots: Dic
     """The four checks of checkpoints, for one that the verifier was given."""
     try:
         key = trust.signer(checkpoint)
-        fits(verdict.chain, checkpoint, roots)
     except Failure as failure:
-        # Past a failure in the rows there is no tree, so nothing is said of a larger checkpoint.
-        if verdict.failure is None:
-            verdict.failure = failure
-        elif failure.check != "checkpoint-size" or verdict.chain.failure is None:
-            verdict.remark(str(failure))
+        verdict.fail(failure)
         return
-    if verdict.anchored_to is None or checkpoint.size > verdict.anchored_to:
+    if fits(verdict, checkpoint, roots) and (verdict.anchored_to is None or checkpoint.size > verdict.anchored_to):
         verdict.anchored_to, verdict.anchored_by = checkpoint.size, key
 
 
-def fits(chain: Chain, checkpoint: Checkpoint, roots: Dict[int, bytes]) -> None:
-    size = checkpoint.size
+def judge_stored(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, roots: Dict[int, bytes]) -> None:
+    """The same for one from the file: it says how far the log was signed.
+
+    Who can write the file can delete it, so it anchors nothing, and can put there what they like, so one that no
+    trusted key signed is only worth a remark. One that a trusted key did sign must fit.
+    """
+    try:
+        key = trust.signer(checkpoint)
+    except Failure as failure:
+        verdict.remark(f"not counted, in the table checkpoints: {failure.detail}")
+        return
+    if fits(verdict, checkpoint, roots) and (verdict.signed_to is None or checkpoint.size > verdict.signed_to):
+        verdict.signed_to, verdict.signed_by = checkpoint.size, key
+
+
+def fits(verdict: LogVerdict, checkpoint: Checkpoint, roots: Dict[int, bytes]) -> bool:
+    """Whether a checkpoint, whose signature is good, fits the log. If not, that is a failure."""
+    chain, size = verdict.chain, checkpoint.size
     if chain.origin is None:
         raise CannotCheck("event 1 is of a newer kind: its origin, and so the checkpoints, cannot be checked")
     if checkpoint.origin != chain.origin:
         detail = f"the checkpoint is of {shown(checkpoint.origin)}, the log is {shown(chain.origin)}"
-        raise Failure(None, "checkpoint-origin", detail)
-    if size > chain.events:
+        verdict.fail(Failure(None, "checkpoint-origin", detail))
+    elif size > chain.events and chain.failure is not None:
+        # Past a failure in the rows there is no tree.
+        verdict.remark(f"the checkpoint of size {size} was not judged: only {chain.events} events were found good")
+    elif size > chain.events:
         detail = f"the checkpoint covers {size} events, the log has {chain.events}: it was cut off or set back"
-        raise Failure(None, "checkpoint-size", detail)
-    if roots[size] != checkpoint.root:
-        detail = f"the first {size} events are not those that the checkpoint covers"
-        raise Failure(None, "checkpoint-root", detail)
-
-
-def anchor_stored(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, roots: Dict[int, bytes]) -> None:
-    """The same for a checkpoint from the file.
-
-    Who can write the file can put there what they like, and keys may be lost. So one that no trusted key signed is only
-    worth a remark. One that a trusted key did sign must fit.
-    """
-    try:
-        trust.signer(checkpoint)
-    except Failure as failure:
-        verdict.remark(f"not counted, in the table checkpoints: {failure.detail}")
-        return
-    anchor(verdict, checkpoint, trust, roots)
+        verdict.fail(Failure(None, "checkpoint-size", detail))
+    elif roots[size] != checkpoint.root:
+        detail = f"the first {size} events are not those that the checkpoint covers: the log was written anew"
+        verdict.fail(Failure(None, "checkpoint-root", detail))
+    else:
+        return True
+    return False
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1414,6 +1460,7 @@ class ProofVerdict:
     """What a proof file shows, or how it fails to."""
 
     kind: str
+    proved: str = ""  # in a sentence
     says: List[str] = field(default_factory=list)
     cannot_say: List[str] = field(default_factory=list)
     facts: Dict[str, Any] = field(default_factory=dict)
@@ -1458,7 +1505,8 @@ def check_event_proof(lines: Lines, verdict: ProofVerdict, trust: Trust) -> None
     describe_checkpoint(verdict, checkpoint, key)
     verdict.facts.update(event=describe_entry(entry, proof.payload))
     session = "no session" if entry["session"] is None else f"session {shown(entry['session'])}"
-    verdict.says.append(f"event {entry['seq']}, {kind_name(entry)}, {session}, is in this log")
+    log = shown(checkpoint.origin)
+    verdict.proved = f"event {entry['seq']}, {kind_name(entry)}, of {session} is in the log {log}"
     if proof.payload is None:
         verdict.cannot_say.append("what the event's payload says: it is not in the proof")
     elif layout_of(entry) is None:
@@ -1507,10 +1555,10 @@ def check_session_proof(lines: Lines, verdict: ProofVerdict, trust: Trust) -> No
     with_payload = sum(proof.payload is not None for proof in proofs)
     verdict.facts.update(session=session, complete=complete, events=len(proofs), first=first, last=last)
     verdict.facts.update(payloads=with_payload)
-    verdict.says.append(
-        f"{len(proofs)} events of session {shown(session)}, from event {first} to {last}, are in this log, "
-        f"{with_payload} of them with the payload that was recorded"
-    )
+    events, log = counted(len(proofs), "event"), shown(checkpoint.origin)
+    are = "are" if len(proofs) > 1 else "is"
+    verdict.proved = f"{events} of session {shown(session)}, from event {first} to {last}, {are} in the log {log}"
+    verdict.says.append(f"{with_payload} of them with the payload that was recorded")
     if complete:
         verdict.says.append("the session has no other events between the first and the last of them")
         verdict.cannot_say.append("whether the session has events before the first or after the last of them")
@@ -1571,7 +1619,8 @@ def check_consistency_proof(lines: Lines, verdict: ProofVerdict, trust: Trust, o
             raise Failure(None, "consistency", detail)
     describe_checkpoint(verdict, new, key)
     verdict.facts.update(old=size)
-    verdict.says.append(f"its first {size} events are those of the older checkpoint: nothing in them was changed")
+    log, events = shown(new.origin), counted(size, "event")
+    verdict.proved = f"the log {log} of size {new.size} begins with the {events} of the older checkpoint, unchanged"
     verdict.cannot_say.append("what the events say, and whether the log has more of them by now")
 
 
@@ -1790,19 +1839,19 @@ def failure_json(failure: Optional[Failure]) -> Optional[Dict[str, Any]]:
 def report_log(verdict: LogVerdict) -> Report:
     chain, failure = verdict.chain, verdict.failure
     lines = [log_headline(verdict)]
+    lines.extend(f"also failed: {further}" for further in verdict.further_failures)
     if chain.log_id is not None:
         origin = "unknown" if chain.origin is None else shown(chain.origin)
         lines.append(f"log {chain.log_id.hex()}, origin {origin}")
     if verdict.root is not None:
         lines.append(f"after event {chain.events}: link {chain.head.hex()}, root {verdict.root.hex()}")
-    if verdict.anchored_to is not None:
-        lines.append(f"anchored to {verdict.anchored_to} by key {verdict.anchored_by}")
-    if verdict.with_wal:
-        lines.append("read together with the -wal file beside it, which belongs to the log")
-    lines.extend(remark_lines(verdict))
+    lines.extend(signature_lines(verdict))
     lines.extend(redaction_lines(chain))
-    cannot_say = log_limits(verdict)
+    lines.extend(key_change_lines(verdict))
+    lines.extend(remark_lines(verdict))
+    cannot_say, not_looked_at = log_limits(verdict), log_not_looked_at(verdict)
     lines.extend(f"cannot be said: {limit}" for limit in cannot_say)
+    lines.extend(f"not looked at: {what}" for what in not_looked_at)
     return (
         failure is None,
         {
@@ -1810,47 +1859,99 @@ def report_log(verdict: LogVerdict) -> Report:
             "events": chain.events,
             "head": chain.head.hex(),
             "failure": failure_json(failure),
+            "further_failures": [further.as_json() for further in verdict.further_failures],
             "anchored_to": verdict.anchored_to,
             "anchored_by": None if verdict.anchored_by is None else str(verdict.anchored_by),
+            "signed_to": verdict.signed_to,
+            "signed_by": None if verdict.signed_by is None else str(verdict.signed_by),
             "origin": chain.origin,
             "log_id": None if chain.log_id is None else chain.log_id.hex(),
             "root": None if verdict.root is None else verdict.root.hex(),
             "redacted": sorted(chain.licensed),
             "licences": [vars(licence) for licence in chain.licences],
+            "key_changes": [vars(change) for change in verdict.key_changes],
             "opaque_payloads": chain.opaque,
             "clock_set_back": chain.clock_set_back,
             "with_wal": verdict.with_wal,
             "remarks": verdict.remarks,
             "more_remarks": verdict.more_remarks,
             "cannot_be_said": cannot_say,
+            "not_looked_at": not_looked_at,
         },
         lines,
     )
 
 
 def log_headline(verdict: LogVerdict) -> str:
-    failure, events = verdict.failure, verdict.chain.events
-    if failure is None:
-        return f"consistent: {events} events, each follows from the one before"
-    return f"NOT consistent: {failure}"
+    """The verdict in a sentence."""
+    failure, events, anchored = verdict.failure, counted(verdict.chain.events, "event"), verdict.anchored_to
+    if failure is not None:
+        return f"NOT INTACT: {failure}"
+    if not anchored:
+        return f"consistent, but not anchored: each of the {events} follows from the one before"
+    if anchored == verdict.chain.events:
+        return f"intact: the {events} are those that a checkpoint kept elsewhere covers"
+    return (
+        f"intact up to event {anchored}, as a checkpoint kept elsewhere shows; "
+        f"each of the {events} follows from the one before"
+    )
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def signature_lines(verdict: LogVerdict) -> List[str]:
+    anchored, signed, lines = verdict.anchored_to, verdict.signed_to, []
+    if anchored is not None:
+        lines.append(f"anchored to {anchored} by key {verdict.anchored_by}")
+    if signed is not None:
+        line = f"signed to {signed} by key {verdict.signed_by}"
+        if anchored is None or anchored < signed:
+            line += "; only a checkpoint kept elsewhere shows that nothing was cut off"
+        lines.append(line)
+    return lines
+
+
+def key_change_lines(verdict: LogVerdict) -> List[str]:
+    changes = verdict.key_changes
+    lines = [f"changes of keys: {len(changes)}"] if changes else []
+    for change in changes[:MOST_REMARKS]:
+        if change.certified:
+            trusted = "certified by the key before it"
+        elif change.certified is None:
+            trusted = f"not judged: {change.why}"
+        else:
+            trusted = f"NOT certified, and so not trusted: {change.why}"
+        lines.append(
+            f"  event {change.seq}: {change.role} key {shown(change.vkey)} ({change.cause}), {trusted}; "
+            f"actor {shown(change.actor)}" + ("" if change.reason is None else f", reason {shown(change.reason)}")
+        )
+    if len(changes) > MOST_REMARKS:
+        lines.append(f"  and {len(changes) - MOST_REMARKS} more, which --json lists")
+    return lines
 
 
 def remark_lines(verdict: LogVerdict) -> List[str]:
     chain, lines = verdict.chain, []
+    if verdict.with_wal:
+        lines.append("read together with the -wal file beside it, which belongs to the log")
     if chain.opaque:
-        lines.append(f"{chain.opaque} payloads are of kinds, versions or encodings that this verifier does not know")
+        payloads = counted(chain.opaque, "payload")
+        lines.append(f"{payloads} of kinds, versions or encodings that this verifier does not know")
     if chain.clock_set_back:
-        lines.append(f"the writer's clock went back {chain.clock_set_back} times")
+        lines.append(f"the writer's clock went back {counted(chain.clock_set_back, 'time')}")
     lines.extend(verdict.remarks)
     if verdict.more_remarks:
-        lines.append(f"and {verdict.more_remarks} more remarks")
+        lines.append(f"and {counted(verdict.more_remarks, 'more remark')}")
     return lines
 
 
 def redaction_lines(chain: Chain) -> List[str]:
     if not chain.licences:
         return ["no redactions"]
-    lines = [f"redactions: {len(chain.licences)} licences for {len(chain.licensed)} events"]
+    licences, events = counted(len(chain.licences), "licence"), counted(len(chain.licensed), "event")
+    lines = [f"redactions: {licences} for {events}"]
     for licence in chain.licences[:MOST_REMARKS]:
         which = "none" if licence.first is None else f"event {licence.first}"
         if licence.names > 1:
@@ -1868,26 +1969,32 @@ def redaction_lines(chain: Chain) -> List[str]:
 def log_limits(verdict: LogVerdict) -> List[str]:
     """What the verdict does not cover."""
     events, anchored = verdict.chain.events, verdict.anchored_to
-    limits = []
     if verdict.failure is not None:
-        if anchored is not None:
-            limits.append(f"whether events after {anchored} are as they were recorded; entries up to there are")
-        return limits
-    if anchored is None:
-        limits.append(
+        if not anchored:
+            return []
+        return [f"whether events after {anchored} are as they were recorded; entries up to there are"]
+    if not anchored:
+        return [
             "whether the log was written anew as a whole, or its end cut off: that takes a checkpoint and a key "
             "that were kept elsewhere"
-        )
-    elif anchored < events:
-        limits.append(f"whether events after {anchored} were written anew, or some at the end cut off")
-    else:
-        limits.append("whether there were events after the last, if no checkpoint that covers them was given")
-    return limits
+        ]
+    if anchored < events:
+        return [f"whether events after {anchored} were written anew, or some at the end cut off"]
+    return ["whether there were events after the last, if no checkpoint that covers them was given"]
+
+
+def log_not_looked_at(verdict: LogVerdict) -> List[str]:
+    """What belongs to the file, and was not judged."""
+    left = []
+    if not verdict.had_keys:
+        left.append("checkpoints and changes of keys: no key was given")
+    left.append("the read tables, and whatever else is not evidence: they can be made anew from the log")
+    return left
 
 
 def report_proof(verdict: ProofVerdict) -> Report:
     good = verdict.failure is None
-    lines = [f"proved: {verdict.kind}" if good else f"NOT proved: {verdict.failure}"]
+    lines = [f"proved: {verdict.proved}" if good else f"NOT PROVED: {verdict.failure}"]
     if good:
         lines += verdict.says + [f"cannot be said: {limit}" for limit in verdict.cannot_say]
     return (
@@ -1908,11 +2015,8 @@ def report_tiles(verdict: TilesVerdict) -> Report:
     checkpoint = verdict.checkpoint
     anchored = checkpoint.size if good and checkpoint is not None else None
     cannot_say = ["what the payloads say: tiles do not hold them"] if good else []
-    lines = [
-        f"consistent: {verdict.events} entries, each follows from the one before"
-        if good
-        else f"NOT consistent: {verdict.failure}"
-    ]
+    entries = "entry" if verdict.events == 1 else f"{verdict.events} entries"
+    lines = [f"intact: the {entries} are those that the checkpoint covers" if good else f"NOT INTACT: {verdict.failure}"]
     if good and checkpoint is not None:
         lines.append(f"origin {shown(checkpoint.origin)}, link {verdict.head.hex()}, root {checkpoint.root.hex()}")
         lines.append(f"anchored to {anchored} by key {verdict.key}")

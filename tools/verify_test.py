@@ -1105,15 +1105,70 @@ class Anchors(InFolder):
             (5, self.log.checkpoint(self.other, size=5)),
             (6, "no checkpoint"),
         ]
-        self.assertIsNone(self.judge(self.log)["anchored_to"])
+        verdict = self.judge(self.log)
+        self.assertIsNone(verdict["signed_to"])
+        self.assertIn("no key was given", verdict["not_looked_at"][0])
         verdict = self.judge(self.log, "--key", self.signer.vkey)
         self.assertIsNone(verdict["failure"])
-        self.assertEqual(verdict["anchored_to"], 4)
+        self.assertIsNone(verdict["anchored_to"])  # who can write the file could have deleted larger ones
+        self.assertEqual(verdict["signed_to"], 4)
         self.assertEqual(len(verdict["remarks"]), 2)
+        verdict = self.check(self.log.checkpoint(self.signer, size=3))
+        self.assertEqual((verdict["anchored_to"], verdict["signed_to"]), (3, 4))
+
+    def test_stored_checkpoints_that_do_not_fit(self) -> None:
         forked = Log()
         forked.add(session="other")
         self.log.checkpoints = [(2, forked.checkpoint(self.signer))]
         self.assert_log_fails(self.log, None, "checkpoint-root", "--key", self.signer.vkey)
+        self.log.checkpoints = [(7, self.log.checkpoint(self.signer))]
+        cut = self.log
+        del cut.rows[-1]
+        self.assert_log_fails(cut, None, "checkpoint-size", "--key", self.signer.vkey)
+        # Nor is one with a bad signature: nobody signed it.
+        note = self.log.note()
+        self.log.checkpoints = [(7, f"{note}\n{self.signer.line(note, good=False)}")]
+        verdict = self.judge(self.log, "--key", self.signer.vkey)
+        self.assertTrue(verdict["consistent"])
+        self.assertIsNone(verdict["signed_to"])
+
+    def test_given_checkpoints_come_before_stored_ones(self) -> None:
+        forked = Log()
+        forked.add(session="other")
+        self.log.checkpoints = [(2, forked.checkpoint(self.signer))]
+        verdict = self.check(self.log.checkpoint(self.other) + "\n" + self.log.checkpoint(self.signer))
+        self.assert_fails(verdict, None, "checkpoint-signature")
+        self.assertEqual([each["check"] for each in verdict["further_failures"]], ["checkpoint-root"])
+        self.assertEqual(verdict["anchored_to"], 7)
+
+    def test_what_is_said_first_and_last(self) -> None:
+        self.log.checkpoints = [(4, self.log.checkpoint(self.signer, size=4))]
+        path = str(self.log.write(self.folder / "log.db"))
+        keys = ("--key", self.signer.vkey)
+        key = f"{ORIGIN}+{self.signer.id.hex()}"
+
+        def said(*arguments: str) -> List[str]:
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                verify.main(["log", path, *arguments])
+            lines = out.getvalue().splitlines()
+            self.assertTrue(lines[-1].startswith("not looked at: the read tables"))
+            return lines
+
+        self.assertIn("consistent, but not anchored", said()[0])
+        lines = said(*keys)
+        self.assertIn("consistent, but not anchored", lines[0])
+        more = "only a checkpoint kept elsewhere shows that nothing was cut off"
+        self.assertIn(f"signed to 4 by key {key}; {more}", lines)
+        all_of_it = self.file("all", self.log.checkpoint(self.signer))
+        lines = said(*keys, "--checkpoint", all_of_it)
+        self.assertIn("intact: the 7 events", lines[0])
+        self.assertIn(f"signed to 4 by key {key}", lines)
+        part = self.file("part", self.log.checkpoint(self.signer, size=3))
+        self.assertIn("intact up to event 3", said(*keys, "--checkpoint", part)[0])
+        del self.log.rows[-1]
+        self.log.write(self.folder / "log.db")
+        self.assertTrue(said(*keys, "--checkpoint", all_of_it)[0].startswith("NOT INTACT: checkpoint-size: "))
 
     def test_a_log_whose_origin_is_not_known(self) -> None:
         log = Log(first=False)
@@ -1166,7 +1221,7 @@ class KeyChanges(InFolder):
         # Given the second key alone, the first change hands nothing on, and the second does.
         verdict = self.check(None, self.third, "--key", self.new.vkey)
         self.assertEqual(verdict["anchored_to"], 6)
-        self.assertEqual(len(verdict["remarks"]), 1)
+        self.assertEqual([(each["seq"], each["certified"]) for each in verdict["key_changes"]], [(3, False), (5, True)])
 
     def test_a_retired_key_hands_nothing_on(self) -> None:
         self.log.rotate(self.old, self.new)
@@ -1185,14 +1240,16 @@ class KeyChanges(InFolder):
         self.log.change_key(self.new, self.old, None, cause="lost")
         verdict = self.check()
         self.assert_fails(verdict, None, "checkpoint-signature")
-        self.assertIn("lost", verdict["remarks"][0])
+        self.assertEqual([(each["certified"], each["cause"]) for each in verdict["key_changes"]], [(False, "lost")])
+        # Nothing retired the key before: the log cannot say on its own that it was lost.
         self.assertEqual(self.check(None, self.old)["anchored_to"], 3)
 
     def test_without_a_key_the_change_is_not_judged(self) -> None:
         self.log.change_key(self.new, self.old, "no note")
         verdict = self.judge(self.log)
         self.assertTrue(verdict["consistent"])
-        self.assertEqual(len(verdict["remarks"]), 1)
+        (change,) = verdict["key_changes"]
+        self.assertEqual((change["seq"], change["vkey"], change["certified"]), (3, self.new.vkey, None))
 
     def test_by_a_key_that_is_not_trusted(self) -> None:
         self.log.change_key(self.new, self.third, self.log.certificate(self.third, self.new))
@@ -1235,13 +1292,62 @@ class KeyChanges(InFolder):
                 self.log = log
                 self.assert_fails(self.check(), 3, "key-change")
 
-    def test_previous_must_be_the_signer(self) -> None:
+    def test_a_change_hands_nothing_on_that_does_not_name_its_signer(self) -> None:
         for previous in (None, self.third):
             log = Log()
             log.add()
             log.change_key(self.new, previous, log.certificate(self.old, self.new))
             self.log = log
-            self.assert_fails(self.check(), 3, "key-change")
+            self.assert_fails(self.check(), None, "checkpoint-signature")
+            verdict = self.check(None, self.old)
+            self.assertEqual((verdict["anchored_to"], verdict["key_changes"][0]["certified"]), (3, False))
+
+    def test_a_key_hands_trust_on_from_where_it_is_trusted(self) -> None:
+        early = self.log.certificate(self.new, self.third, size=1)
+        self.log.rotate(self.old, self.new)
+        self.log.change_key(self.third, self.new, early)
+        self.assert_fails(self.check(None, self.third), 4, "key-change")
+        # Who was given the second key trusts it for all sizes.
+        verdict = self.check(None, self.third, "--key", self.new.vkey)
+        self.assertEqual(verdict["anchored_to"], 4)
+
+    def test_a_change_that_fails_retires_nothing(self) -> None:
+        self.log.change_key(self.new, self.old, note_of("annals key change\n", self.old))
+        self.log.rotate(self.old, self.third)
+        self.log.add()
+        verdict = self.check(None, self.third)
+        self.assert_fails(verdict, 3, "key-change")
+        self.assertEqual([each["certified"] for each in verdict["key_changes"]], [False, True])
+        self.assertEqual(verdict["anchored_to"], 5)
+
+    def test_a_key_that_comes_back(self) -> None:
+        self.log.rotate(self.old, self.new)
+        self.log.rotate(self.new, self.old)
+        self.log.rotate(self.old, self.third)
+        self.log.add()
+        verdict = self.check(None, self.third)
+        self.assertIsNone(verdict["failure"])
+        self.assertEqual(verdict["anchored_to"], 6)
+        self.assertEqual(self.check(4, self.old)["anchored_to"], 4)
+
+    def test_a_change_of_the_other_role(self) -> None:
+        self.log.change_key(self.new, self.old, self.log.certificate(self.old, self.new, "epoch"), "epoch")
+        verdict = self.check(None, self.old)
+        self.assertIsNone(verdict["failure"])
+        self.assertFalse(verdict["key_changes"][0]["certified"])
+
+    def test_changes_are_listed_in_words(self) -> None:
+        self.log.rotate(self.old, self.new)
+        self.log.change_key(self.third, None, None, cause="lost")
+        path = str(self.log.write(self.folder / "log.db"))
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            verify.main(["log", path, "--key", self.old.vkey])
+        said = out.getvalue()
+        self.assertIn("changes of keys: 2\n", said)
+        self.assertIn(f"event 3: stable key '{self.new.vkey}' (rotated), certified by the key before it", said)
+        self.assertIn("event 4: stable key", said)
+        self.assertIn("(lost), NOT certified, and so not trusted: there is no certificate", said)
 
     def test_any_damage_is_a_verdict(self) -> None:
         self.log.rotate(self.old, self.new)
@@ -1412,6 +1518,25 @@ class Proofs(InFolder):
         self.assert_cannot_check("proof", self.file("p", self.event(4)))
         self.assert_cannot_check("proof", self.file("p", "what is this\n"), "--key", self.signer.vkey)
         self.assert_cannot_check("proof", str(self.folder), "--key", self.signer.vkey)
+
+    def test_a_rotated_key_proves_what_it_signed(self) -> None:
+        new = Signer(2)
+        change = self.log.rotate(self.signer, new)
+        self.log.add(session="b")
+        self.checkpoint = self.log.checkpoint(new)
+        between = self.between([n for n in range(14, change + 1) if n not in (16, 19)])
+        complete = self.session([13, 16, 19, change + 1], "complete", between)
+        for proof in (self.event(4), self.event(change), complete):
+            file = self.file("p", proof)
+            self.assertEqual(self.run_main("proof", file, "--key", new.vkey)[0], 0)
+            # A proof does not show who took over from whom.
+            status, verdict = self.run_main("proof", file, "--key", self.signer.vkey)
+            self.assertEqual(status, 1)
+            self.assert_fails(verdict, None, "checkpoint-signature")
+        old = self.file("old", self.log.checkpoint(self.signer, size=7))
+        both = ("--key", self.signer.vkey, "--key", new.vkey)
+        proof = self.file("p", self.consistency(7, model_consistency(7, self.log.leaves)))
+        self.assertEqual(self.run_main("proof", proof, "--checkpoint", old, *both)[0], 0)
 
     def test_an_epoch_key_given_must_have_signed(self) -> None:
         self.assert_proof_fails(self.event(4), None, "checkpoint-signature", "--epoch-key", Signer(9).vkey)
