@@ -23,9 +23,9 @@ How the file of a log is opened. It is never written to. If a `-wal` file lies b
 there: SQLite reads both together, and needs a `-shm` file to do so, which it makes if the folder can be written. If it
 cannot be written, and there is no `-shm` yet, the log cannot be checked where it lies: copy the file together with its
 `-wal` elsewhere. A file whose `-wal` was taken away is only an older state of the log: that the rest is missing shows
-only a checkpoint that was kept elsewhere. If there is no `-wal`, then nobody has the log open, and it is read as an
-immutable file: nothing is made beside it, and the folder need not be writable. If it changes nevertheless while it is
-read, the verdict is that it could not be checked.
+only a checkpoint that was kept elsewhere. If there is no `-wal`, or nothing in it, then the file holds all of the log,
+and is read as an immutable one: nothing is made beside it, and the folder need not be writable. If it changes
+nevertheless while it is read, the verdict is that it could not be checked.
 """
 
 from __future__ import annotations
@@ -734,6 +734,7 @@ class Trust:
 
 APPLICATION_ID = 0x416E6C73
 KNOWN_SCHEMAS = (1, 2)
+SMALLEST_PAGE = 512  # of SQLite
 
 Row = Tuple[Any, Any, Any, Any, Any]  # seq, event_id, entry, payload, hash
 
@@ -743,6 +744,17 @@ ROWS = "SELECT seq, event_id, entry, payload, hash FROM log NOT INDEXED ORDER BY
 
 # What reading a file can raise. The messages of SQLite quote the file, and then need not be UTF-8.
 READ_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
+
+def said(error: Exception) -> str:
+    """What SQLite says, which may quote the file."""
+    if isinstance(error, UnicodeDecodeError):
+        return shown(error.object.decode("utf-8", "replace"), quotes=False)
+    return shown(str(error), quotes=False)
+
+
+def unreadable(error: Exception) -> Failure:
+    return Failure(None, "damage", f"SQLite cannot read the file: {said(error)}")
 
 
 def unavailable(error: Exception) -> bool:
@@ -797,26 +809,32 @@ def open_log(path: Path) -> Iterator[LogFile]:
         raise CannotCheck(f"{shown(str(path))} cannot be read: {reason_of(error)}") from error
     if not stat.S_ISREG(before.st_mode):
         raise CannotCheck(f"{shown(str(path))} is no file")
+    if before.st_size < SMALLEST_PAGE:
+        raise CannotCheck("the file is no SQLite database: it is shorter than a page of one")
     path = path.resolve()
-    with_wal = beside(path, "-wal")
-    immutable = not with_wal and not beside(path, "-journal")
+    with_wal = holds(path, "-wal")
+    immutable = not with_wal and not holds(path, "-journal")
     database = connect(path, immutable)
     try:
         yield LogFile(database, with_wal, schema_of(database, path))
     except READ_ERRORS as error:
         if not unavailable(error):
             raise
-        raise CannotCheck(f"SQLite cannot read the file: {error}") from error
+        raise CannotCheck(f"SQLite cannot read the file: {said(error)}") from error
     finally:
         database.close()
     after = os.stat(path)
     changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
-    if immutable and (changed or beside(path, "-wal")):
+    if immutable and (changed or holds(path, "-wal")):
         raise CannotCheck("the log changed while it was read; try again")
 
 
-def beside(path: Path, suffix: str) -> bool:
-    return os.path.exists(str(path) + suffix)
+def holds(path: Path, suffix: str) -> bool:
+    """Whether a file beside the log holds anything. Whoever opens the log to read it leaves an empty one there."""
+    try:
+        return os.stat(str(path) + suffix).st_size > 0
+    except OSError:
+        return False
 
 
 def connect(path: Path, immutable: bool) -> sqlite3.Connection:
@@ -828,14 +846,14 @@ def connect(path: Path, immutable: bool) -> sqlite3.Connection:
         # Nothing that a hostile schema holds is run on reading.
         database.execute("PRAGMA trusted_schema = OFF")
         database.execute("BEGIN")
-        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        database.execute("PRAGMA application_id").fetchone()  # the first look at the file, and at its header alone
     except sqlite3.OperationalError as error:
         hint = "" if immutable else "; copy it together with its -wal file to a folder that can be written"
-        raise CannotCheck(f"SQLite cannot open the file: {error}{hint}") from error
+        raise CannotCheck(f"SQLite cannot open the file: {said(error)}{hint}") from error
     except READ_ERRORS as error:
         if "not a database" in str(error):
             raise CannotCheck("the file is no SQLite database") from error
-        raise Failure(None, "damage", f"SQLite cannot read the file: {error}") from error
+        raise unreadable(error) from error
     return database
 
 
@@ -922,7 +940,7 @@ class Chain:
             if unavailable(error):
                 raise
             self.damage = (
-                f"SQLite cannot read on: {error}; the last row that could be read is {shown_seq(self.last_read)}"
+                f"SQLite cannot read on: {said(error)}; the last row that could be read is {shown_seq(self.last_read)}"
             )
         if broken is None and self.damage is None and self.events == 0:
             broken = Failure(1, "sequence", "the log has no events")
@@ -1273,7 +1291,7 @@ def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerd
         except READ_ERRORS as error:
             if unavailable(error):
                 raise
-            verdict.fail(Failure(None, "damage", f"SQLite cannot read the file: {error}"))
+            verdict.fail(unreadable(error))
     return verdict
 
 
@@ -2108,7 +2126,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except MemoryError:
         return could_not_check(options, "it takes more memory than there is")
     except READ_ERRORS as error:
-        good, as_json, lines = report_log(LogVerdict(Chain(), False, Failure(None, "damage", str(error))))
+        good, as_json, lines = report_log(LogVerdict(Chain(), False, unreadable(error)))
     say(json.dumps(as_json, indent=2) if options.json else "\n".join(lines))
     return 0 if good else 1
 

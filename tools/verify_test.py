@@ -602,6 +602,22 @@ class GoldenLog(InFolder):
             statuses.add(status)
         self.assertLessEqual(statuses, {0, 1, 2})
 
+    def test_what_sqlite_quotes_of_a_hostile_file_does_not_reach_the_terminal(self) -> None:
+        data = self.path.read_bytes()
+        for hostile in (b"(\x1b[2J\n seq", b"(\xff\x1b\xfd\x07\x07 seq"):
+            self.path.write_bytes(data.replace(b"CREATE TABLE log (\n  seq   ", b"CREATE TABLE log " + hostile))
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                self.assertEqual(verify.main(["log", str(self.path)]), 1)
+            self.assertIn("NOT INTACT: damage: SQLite cannot read the file: malformed", out.getvalue())
+            self.assertNotRegex(out.getvalue(), "[\x00-\x09\x0b-\x1f]")
+
+    def test_an_empty_wal_is_none(self) -> None:
+        """Whoever opens a log to read it leaves one there as long as they read."""
+        (self.folder / "golden.db-wal").write_bytes(b"")
+        status, verdict = self.run_main("log", str(self.path))
+        self.assertEqual((status, verdict["with_wal"]), (0, False))
+
     def test_a_wal_belongs_to_the_log(self) -> None:
         with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as writer:
             writer.execute("PRAGMA journal_mode = WAL")
