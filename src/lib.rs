@@ -24,6 +24,7 @@ mod encoding;
 mod encoding_tests;
 pub mod entry;
 mod event;
+pub mod evidence;
 mod export;
 #[cfg(test)]
 mod golden_tests;
