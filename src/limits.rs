@@ -32,6 +32,10 @@ pub const POLICY_BYTES_MAX: usize = 4 << 20;
 /// a note may have, or a token with the certificates of its authority, which take up some thousands.
 pub const ANCHOR_ANSWER_BYTES_MAX: u64 = NOTE_BYTES_MAX as u64;
 
+/// Longest time-stamp token that is read, in bytes. With a chain of certificates in it one has some
+/// thousands.
+pub const TOKEN_BYTES_MAX: usize = 128 << 10;
+
 /// How long a connection to a witness or a time-stamp authority may take.
 pub const ANCHOR_CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 

@@ -6,4 +6,5 @@
 
 pub mod http;
 pub mod timestamp;
+pub mod token;
 pub mod witness;
