@@ -37,11 +37,11 @@ pub const ANCHOR_ANSWER_BYTES_MAX: u64 = NOTE_BYTES_MAX as u64;
 pub const TOKEN_BYTES_MAX: usize = 128 << 10;
 
 /// How long a connection to a witness or a time-stamp authority may take.
-pub const ANCHOR_CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+pub const ANCHOR_CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a request to a witness or a time-stamp authority may take. Nothing in the process waits for
-/// it but its own thread.
-pub const ANCHOR_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a request to a witness or a time-stamp authority may take. Its own thread waits for it, and
+/// closing the log waits for that thread.
+pub const ANCHOR_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Random bytes before each payload.
 pub const SALT_BYTES: usize = 16;
@@ -114,6 +114,17 @@ pub const WAL_BYTES_RESTART: u64 = 4 * WAL_BYTES_CHECKPOINT;
 
 /// Size to which SQLite cuts the write-ahead log after a checkpoint, in bytes.
 pub const WAL_BYTES_KEEP: u64 = 16 << 20;
+
+/// Tiles that one transaction of the tree stores at most. The writer waits no longer than one such
+/// transaction for its turn, and a tile is 8 KiB.
+pub const TREE_TILES_MAX: u64 = 64;
+
+/// Events after which a checkpoint is signed, unless the log's owner says otherwise.
+pub const CHECKPOINT_EVENTS_DEFAULT: u64 = 65_536;
+
+/// Time after which a checkpoint is signed where something was appended, unless the log's owner says
+/// otherwise: how much of a log nobody outside vouches for yet, against one flush and some hundred bytes.
+pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 
 const _: () = {
     assert!(ENTRY_BYTES_MAX > 4 * SESSION_ID_BYTES_MAX + 256);

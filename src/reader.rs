@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::event::{Recorded, Seq};
+use crate::evidence;
 use crate::log::open::{self, OpenError};
 use crate::log::{Head, ReadError, rows};
 use crate::query::{
@@ -67,6 +68,14 @@ impl Reader {
     ) -> Result<T, E> {
         let moment = self.connection.unchecked_transaction()?;
         answer(&moment)
+    }
+
+    /// How far the tree, the checkpoints and their anchors are, as the file says.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn evidence(&self) -> Result<evidence::Status, QueryError> {
+        self.at_one_moment(|connection| Ok(evidence::status(connection)?))
     }
 
     /// The end of the log.

@@ -18,18 +18,26 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use annals::Timestamp;
-use annals::evidence::anchor::http::{HttpClient, HttpError, Patience, Roots};
-use annals::evidence::anchor::timestamp::{Stamped, TimestampAuthority, TimestampError};
-use annals::evidence::anchor::token::{AuthorityCertificates, CertificateError, TokenError, verify};
-use annals::note::{Checkpoint, SignedCheckpoint, SigningKey};
+use annals::evidence::http::{HttpClient, HttpError, Patience, Roots};
+use annals::evidence::timestamp::{Stamped, TimestampAuthority, TimestampError};
+use annals::evidence::token::{AuthorityCertificates, CertificateError, TokenError, stamped_text, verify};
+use annals::evidence::{Anchor as _, Taken};
+use annals::merkle::NodeHash;
+use annals::note::{Checkpoint, Cosigner, SignedCheckpoint, SigningKey};
 use authority::{Kind, Mode, RSA, TestAuthority, certify, has_openssl, openssl};
 use sha2::{Digest as _, Sha256};
 
+const ORIGIN: &str = "example.com/log";
+
+fn checkpoint() -> SignedCheckpoint {
+    let checkpoint = Checkpoint::new(ORIGIN, 7, NodeHash::from_bytes([7; 32])).unwrap();
+    let mut checkpoint = SignedCheckpoint::unsigned(checkpoint);
+    checkpoint.sign(&SigningKey::from_seed(ORIGIN, &[1; 32]).unwrap());
+    checkpoint
+}
+
 fn note() -> String {
-    let key = SigningKey::from_seed("example.com/log", &[1; 32]).unwrap();
-    let mut checkpoint = SignedCheckpoint::unsigned(Checkpoint::new("example.com/log", 7, [7; 32]).unwrap());
-    checkpoint.sign(&key);
-    checkpoint.to_string()
+    checkpoint().to_string()
 }
 
 fn client(roots: Roots<'_>) -> HttpClient {
@@ -96,6 +104,31 @@ fn a_token_is_about_one_text_only() {
         assert_eq!(verify(&stamped.token, &other, &certificates(&authority)), Err(TokenError::Imprint));
         assert!(!authority.openssl_verifies(&stamped.token, &other));
     }
+}
+
+#[test]
+fn a_stamp_is_on_the_logs_own_signatures_whatever_witnesses_add() {
+    if !has_openssl() {
+        return;
+    }
+    let authority = TestAuthority::start(RSA);
+    let mut anchor =
+        TimestampAuthority::new(&authority.url(), certificates(&authority), client(Roots::Web)).unwrap();
+    assert_eq!(anchor.name(), format!("timestamp {}", authority.url()));
+    let mut with_epoch = checkpoint();
+    with_epoch.sign(&SigningKey::from_seed(ORIGIN, &[2; 32]).unwrap());
+    let text = with_epoch.to_string();
+    let witness =
+        |number: u8| Cosigner::from_seed(&format!("witness.example/w{number}"), &[number; 32]).unwrap();
+    with_epoch.add_signatures([witness(3).cosign(&with_epoch, 1)]);
+    let Taken::Receipt(token) = anchor.take(&with_epoch, &mut |_, _| Ok(Vec::new())).unwrap() else {
+        panic!("an authority gives a token")
+    };
+    with_epoch.add_signatures([witness(4).cosign(&with_epoch, 2), witness(3).cosign(&with_epoch, 3)]);
+    assert_eq!(stamped_text(&with_epoch), text);
+    assert!(verify(&token, &stamped_text(&with_epoch), &certificates(&authority)).is_ok());
+    assert!(authority.openssl_verifies(&token, &text));
+    assert_eq!(verify(&token, &note(), &certificates(&authority)), Err(TokenError::Imprint));
 }
 
 #[test]

@@ -14,8 +14,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use annals::evidence::anchor::http::{HttpClient, HttpError, Patience, Roots};
-use annals::evidence::anchor::witness::{Cosignature, Witness, WitnessError, WitnessState};
+use annals::evidence::http::{HttpClient, HttpError, Patience, Roots};
+use annals::evidence::witness::{Cosignature, Witness, WitnessAnchor, WitnessError, WitnessState};
+use annals::evidence::{Anchor as _, AnchorError, Taken};
+use annals::merkle::NodeHash;
 use annals::note::{
     Algorithm, Checkpoint, NoteError, SignatureError, SignedCheckpoint, SigningKey, VerifierKey,
 };
@@ -61,7 +63,7 @@ impl Log {
     }
 
     fn checkpoint_by(&self, key: &SigningKey) -> SignedCheckpoint {
-        let root = tree_hash(self.leaves, self).unwrap().0;
+        let root = NodeHash::from_bytes(tree_hash(self.leaves, self).unwrap().0);
         let checkpoint = Checkpoint::new(key.name(), self.leaves, root).unwrap();
         let mut signed = SignedCheckpoint::unsigned(checkpoint);
         signed.sign(key);
@@ -122,7 +124,8 @@ fn send(
     checkpoint: &SignedCheckpoint,
 ) -> Result<Vec<Cosignature>, WitnessError> {
     witness.add_checkpoint(state, checkpoint, &mut |old, new| {
-        Ok(prove_tree(new, old, log)?.into_iter().map(|hash| hash.0).collect())
+        let proof = prove_tree(new, old, log).map_err(AnchorError::new)?;
+        Ok(proof.into_iter().map(|hash| NodeHash::from_bytes(hash.0)).collect())
     })
 }
 
@@ -409,14 +412,17 @@ fn what_keeps_a_proof_from_being_made_is_told() {
     let mut scene = Scene::new();
     scene.send(&Log::of(5)).unwrap();
     let checkpoint = Log::of(6).checkpoint();
-    let error =
-        scene.client().add_checkpoint(&mut scene.state, &checkpoint, &mut |_, _| Err("no disk".into()));
+    let error = scene
+        .client()
+        .add_checkpoint(&mut scene.state, &checkpoint, &mut |_, _| Err(AnchorError::new("no disk")));
     assert!(error.unwrap_err().to_string().contains("no disk"));
-    let many =
-        scene.client().add_checkpoint(&mut scene.state, &checkpoint, &mut |_, _| Ok(vec![[0; 32]; 64]));
+    let many = scene.client().add_checkpoint(&mut scene.state, &checkpoint, &mut |_, _| {
+        Ok(vec![NodeHash::from_bytes([0; 32]); 64])
+    });
     assert!(matches!(many.unwrap_err(), WitnessError::Proof { from: 5, .. }));
-    let wrong =
-        scene.client().add_checkpoint(&mut scene.state, &checkpoint, &mut |_, _| Ok(vec![[0; 32]; 3]));
+    let wrong = scene.client().add_checkpoint(&mut scene.state, &checkpoint, &mut |_, _| {
+        Ok(vec![NodeHash::from_bytes([0; 32]); 3])
+    });
     assert!(matches!(wrong.unwrap_err(), WitnessError::NotContinued { .. }));
 }
 
@@ -454,4 +460,29 @@ fn a_witness_may_cosign_with_ml_dsa_44() {
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+#[test]
+fn an_anchor_asks_once_what_was_cosigned_and_then_remembers_it() {
+    let mut scene = Scene::new();
+    scene.send(&Log::of(5)).unwrap();
+    let mut anchor = WitnessAnchor::new(scene.client());
+    assert_eq!(anchor.name(), format!("witness {}", scene.witness.url()));
+    for size in [6, 7, 7, 9] {
+        let log = Log::of(size);
+        let mut prove = |old, new| {
+            let proof = prove_tree(new, old, &log).map_err(AnchorError::new)?;
+            Ok(proof.into_iter().map(|hash| NodeHash::from_bytes(hash.0)).collect())
+        };
+        let Taken::Cosigned(signatures) = anchor.take(&log.checkpoint(), &mut prove).unwrap() else {
+            panic!("a witness cosigns")
+        };
+        let mut checkpoint = log.checkpoint();
+        checkpoint.add_signatures(signatures);
+        assert!(checkpoint.verify(&[scene.witness.key()]).is_ok());
+    }
+    // One for the 5, two for the 6, one for each of the others.
+    assert_eq!(scene.witness.requests().len(), 6);
+    let error = anchor.take(&Log::of(3).checkpoint(), &mut |_, _| Ok(Vec::new())).unwrap_err();
+    assert!(error.to_string().contains("has cosigned 9 events of this log, which has 3"), "{error}");
 }

@@ -75,6 +75,6 @@ pub(super) fn base64_decode_32(text: &str) -> Option<[u8; 32]> {
 }
 
 /// Bytes in base64.
-pub(crate) fn base64_encode(bytes: impl AsRef<[u8]>) -> String {
+pub(super) fn base64_encode(bytes: impl AsRef<[u8]>) -> String {
     STANDARD.encode(bytes)
 }

@@ -1,7 +1,7 @@
 //! Time-stamp authorities: they say that a checkpoint existed at a time, without knowing it.
 //!
-//! The protocol is RFC 3161 over HTTP. What is stamped is the note of the checkpoint as it is printed,
-//! with its signatures: whoever has note, token and the authority's certificate can verify it later.
+//! The protocol is RFC 3161 over HTTP. What is stamped is the note of the checkpoint with the log's own
+//! signatures: whoever has note, token and the authority's certificate can verify it later.
 
 use der::Encode as _;
 use der::asn1::{Int, OctetString};
@@ -9,8 +9,10 @@ use sha2::{Digest as _, Sha256};
 use x509_tsp::{MessageImprint, TimeStampReq, TspVersion};
 
 use super::http::{HttpClient, HttpError, check_url};
-use super::token::{self, AuthorityCertificates, Response, SHA_256, TokenError};
+use super::token::{self, AuthorityCertificates, Response, SHA_256, TokenError, stamped_text};
+use super::{Anchor, AnchorError, Consistency, Taken};
 use crate::event::Timestamp;
+use crate::note::SignedCheckpoint;
 
 /// The statuses with which a token comes: granted, and granted with changes.
 const GRANTED: [u8; 2] = [0, 1];
@@ -95,7 +97,7 @@ impl TimestampAuthority {
         &self.url
     }
 
-    /// Has a text stamped: the note of a checkpoint, as it is printed. Its digest is all that the
+    /// Has a text stamped, such as [`stamped_text`] has it for a checkpoint. Its digest is all that the
     /// authority sees. The token is verified.
     ///
     /// # Errors
@@ -145,4 +147,15 @@ fn request(text: &str, nonce: &[u8]) -> Result<Vec<u8>, der::Error> {
         extensions: None,
     };
     request.to_der()
+}
+
+impl Anchor for TimestampAuthority {
+    fn name(&self) -> String {
+        format!("timestamp {}", self.url)
+    }
+
+    fn take(&mut self, checkpoint: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
+        let stamped = self.stamp(&stamped_text(checkpoint)).map_err(AnchorError::new)?;
+        Ok(Taken::Receipt(stamped.token))
+    }
 }

@@ -16,6 +16,7 @@ use ureq::tls::{PemItem, parse_pem};
 
 use crate::event::Timestamp;
 use crate::limits::TOKEN_BYTES_MAX;
+use crate::note::SignedCheckpoint;
 
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const TST_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
@@ -151,10 +152,17 @@ fn is_for_timestamping(certificate: &Certificate) -> bool {
     matches!(usage, Ok(Some((_, usage))) if usage.0.contains(&TIME_STAMPING))
 }
 
-/// Verifies that a token is about this text, and says when the text was stamped.
-///
-/// The text is a note as it was printed when it was stamped: with its signatures, and without those
-/// that were added later.
+/// What is stamped of a checkpoint: the note as it is printed, with the signatures under the log's own
+/// name and without all others, which come later and in any order.
+pub fn stamped_text(checkpoint: &SignedCheckpoint) -> String {
+    let mut own = SignedCheckpoint::unsigned(checkpoint.checkpoint().clone());
+    let signatures = checkpoint.signatures().iter();
+    own.add_signatures(signatures.filter(|signature| signature.name() == checkpoint.origin()).cloned());
+    own.to_string()
+}
+
+/// Verifies that a token is about this text, and says when the text was stamped. The text of a
+/// checkpoint is [`stamped_text`].
 ///
 /// # Errors
 /// If the token proves nothing about this text by these certificates.

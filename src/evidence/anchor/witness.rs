@@ -3,12 +3,10 @@
 //! The protocol is C2SP's tlog-witness, `add-checkpoint`. A witness remembers the size that it
 //! cosigned last, and wants a proof from there; a client that does not know that size is told.
 
-use std::error::Error;
-
 use super::http::{Answer, HttpClient, HttpError, check_url};
-use crate::note::{
-    NoteError, Signature, SignatureError, SignedBy, SignedCheckpoint, VerifierKey, base64_encode, decimal,
-};
+use super::{Anchor, AnchorError, Consistency, Taken};
+use crate::merkle::NodeHash;
+use crate::note::{NoteError, Signature, SignatureError, SignedBy, SignedCheckpoint, VerifierKey, decimal};
 
 /// How often one checkpoint is sent: with the size that is remembered, with the size that the witness
 /// names, and once more, because another process may have sent a checkpoint in between.
@@ -153,7 +151,7 @@ pub enum WitnessError {
         /// The size to continue.
         from: u64,
         /// Why not.
-        source: Box<dyn Error + Send + Sync>,
+        source: AnchorError,
     },
 }
 
@@ -185,13 +183,6 @@ pub struct Cosignature {
     /// When it was made, in seconds since 1970, by the witness's clock. 0 if it does not say.
     pub time: u64,
 }
-
-/// What makes a proof that the tree of the first size is the beginning of the tree of the second:
-/// hashes as in RFC 6962, section 2.1.2.
-pub type Consistency<'a> = dyn FnMut(u64, u64) -> Result<Vec<Hash>, Box<dyn Error + Send + Sync>> + 'a;
-
-/// A hash of a node.
-type Hash = [u8; 32];
 
 /// A witness: where it is, and the keys by which it cosigns.
 #[derive(Debug)]
@@ -234,7 +225,7 @@ impl Witness {
         &self,
         state: &mut WitnessState,
         checkpoint: &SignedCheckpoint,
-        consistency: &mut Consistency<'_>,
+        consistency: Consistency<'_>,
     ) -> Result<Vec<Cosignature>, WitnessError> {
         // More than there is cannot be proved from, and whether the witness has it, it is asked.
         let mut old = state.old_size.min(checkpoint.size());
@@ -323,18 +314,49 @@ impl Witness {
 fn request(
     old: u64,
     checkpoint: &SignedCheckpoint,
-    consistency: &mut Consistency<'_>,
+    consistency: Consistency<'_>,
 ) -> Result<String, WitnessError> {
     // Every tree continues the empty one and itself, without proof.
-    let proof = if old == 0 || old == checkpoint.size() {
+    let proof: Vec<NodeHash> = if old == 0 || old == checkpoint.size() {
         Vec::new()
     } else {
         consistency(old, checkpoint.size()).map_err(|source| WitnessError::Proof { from: old, source })?
     };
     if proof.len() > PROOF_LINES_MAX {
-        let source = format!("{} hashes are more than a proof can have", proof.len()).into();
+        let source = AnchorError::new(format_args!("{} hashes are more than a proof can have", proof.len()));
         return Err(WitnessError::Proof { from: old, source });
     }
-    let lines: String = proof.iter().map(|hash| base64_encode(hash) + "\n").collect();
+    let lines: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
     Ok(format!("old {old}\n{lines}\n{checkpoint}"))
+}
+
+/// A witness as an anchor of a log. What it cosigned last is asked of it once, and remembered from then
+/// on.
+#[derive(Debug)]
+pub struct WitnessAnchor {
+    witness: Witness,
+    state: WitnessState,
+}
+
+impl WitnessAnchor {
+    /// Has each checkpoint cosigned by a witness.
+    pub fn new(witness: Witness) -> WitnessAnchor {
+        WitnessAnchor { witness, state: WitnessState::default() }
+    }
+}
+
+impl Anchor for WitnessAnchor {
+    fn name(&self) -> String {
+        format!("witness {}", self.witness.url)
+    }
+
+    fn take(
+        &mut self,
+        checkpoint: &SignedCheckpoint,
+        consistency: Consistency<'_>,
+    ) -> Result<Taken, AnchorError> {
+        let cosignatures = self.witness.add_checkpoint(&mut self.state, checkpoint, consistency);
+        let cosignatures = cosignatures.map_err(AnchorError::new)?;
+        Ok(Taken::Cosigned(cosignatures.into_iter().map(|cosignature| cosignature.signature).collect()))
+    }
 }
