@@ -168,6 +168,18 @@ impl KeyFolder {
         path.try_exists().map_err(|source| io_error(&path, "cannot be looked at", source))
     }
 
+    /// Makes the folder, where it is not there yet. Only its owner can look into it.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make(&self) -> Result<(), KeyFolderError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+            .map_err(|source| io_error(&self.path, "cannot be made", source))
+    }
+
     /// Makes the first key of a log, named after its origin, and says its public key; with
     /// [`Epochs::Kept`] also the first epoch's.
     ///
@@ -179,11 +191,7 @@ impl KeyFolder {
         epochs: Epochs,
         now: Timestamp,
     ) -> Result<PublicKeys, KeyFolderError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.path)
-            .map_err(|source| io_error(&self.path, "cannot be made", source))?;
+        self.make()?;
         let locked = self.lock()?;
         let path = self.key_file();
         if self.has_key()? {
@@ -336,7 +344,7 @@ impl LockedKeys<'_> {
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), KeyFolderError> {
-        replace(&self.folder.path.join(name), bytes)
+        replace_file(&self.folder.path.join(name), bytes)
     }
 }
 
@@ -347,8 +355,11 @@ impl Drop for LockedKeys<'_> {
     }
 }
 
-/// Puts a file in the place of another, as a whole, and durably.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), KeyFolderError> {
+/// Puts a file in the place of another, as a whole, and durably. Only its owner can read it.
+///
+/// # Errors
+/// If it cannot be written; then the old one is there.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), KeyFolderError> {
     let io = |what| move |source| io_error(path, what, source);
     let mut new = path.as_os_str().to_owned();
     new.push(".new");

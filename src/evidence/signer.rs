@@ -34,7 +34,7 @@ pub enum SignError {
     Turn(std::io::Error),
     /// Events that were signed for are gone.
     #[error(
-        "the log has {events} events, and a checkpoint of {signed} was signed: it was cut off or set back to an older copy; nothing more is signed for it, `annals continue` makes a new log that follows it"
+        "the log has {events} events, and a checkpoint of {signed} was signed: it was cut off or set back to an older copy; nothing more is signed for it, `annals init --continues` makes a new log that follows it"
     )]
     RolledBack {
         /// Events of the log.
@@ -44,7 +44,7 @@ pub enum SignError {
     },
     /// The log is not the one that was signed for.
     #[error(
-        "the first {signed} events are not those that a checkpoint was signed for: the log was rewritten, or is another one; nothing more is signed for it, `annals continue` makes a new log that follows it"
+        "the first {signed} events are not those that a checkpoint was signed for: the log was rewritten, or is another one; nothing more is signed for it, `annals init --continues` makes a new log that follows it"
     )]
     Contradicts {
         /// Events of the last checkpoint.

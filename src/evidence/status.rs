@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::signer::SIGNER;
-use super::tree::full_tiles;
+use super::tree::{full_tiles, has_table};
 use crate::event::Timestamp;
 use crate::log::rows;
 use crate::merkle::TILE_WIDTH;
@@ -45,15 +45,17 @@ pub struct AnchorStatus {
     pub error: Option<String>,
 }
 
+impl AnchorStatus {
+    /// Of an anchor that was given nothing yet.
+    pub fn unused(name: String) -> AnchorStatus {
+        AnchorStatus { name, size: None, anchored_at: None, failed_since: None, error: None }
+    }
+}
+
 /// Reads how far the evidence is. A file of the schema's first version has none.
 pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Status> {
     let events = rows::head(connection)?.seq.get();
-    let has_tables: bool = connection.query_row(
-        "SELECT count(*) = 3 FROM sqlite_schema WHERE type = 'table' AND name IN ('tiles', 'checkpoints', 'anchors')",
-        [],
-        |row| row.get(0),
-    )?;
-    if !has_tables {
+    if !has_table(connection, "anchors")? {
         return Ok(Status { unanchored_events: events, ..Status::default() });
     }
     let signed: Option<(i64, i64)> = connection

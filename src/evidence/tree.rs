@@ -61,11 +61,11 @@ pub(crate) fn full_tiles(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(last.map_or(0, |tile| u64::try_from(tile).unwrap_or(0).saturating_add(1)))
 }
 
-/// Whether a file has the tables for a tree: it had not always.
-fn has_tiles(connection: &Connection) -> rusqlite::Result<bool> {
+/// Whether a file has a table: those of evidence came with the schema's second version.
+pub(crate) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     connection.query_row(
-        "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = 'tiles'",
-        [],
+        "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+        [name],
         |row| row.get(0),
     )
 }
@@ -124,7 +124,7 @@ pub(crate) struct TreeReader<'c> {
 
 impl<'c> TreeReader<'c> {
     pub(crate) fn new(connection: &'c Connection) -> rusqlite::Result<TreeReader<'c>> {
-        Ok(TreeReader { connection, has_tiles: has_tiles(connection)? })
+        Ok(TreeReader { connection, has_tiles: has_table(connection, "tiles")? })
     }
 }
 

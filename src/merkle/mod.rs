@@ -19,6 +19,11 @@ mod proof;
 mod range;
 mod tile;
 
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod tests;
+
 pub use build::{BuildError, HashReader, compact_range_at, consistency_proof, inclusion_proof, root_at};
 pub use hash::{EMPTY_ROOT, HASH_BYTES, NodeHash, ParseHashError, leaf_hash, leaf_hash_of, node_hash};
 pub use proof::{ConsistencyError, InclusionError, root_of_inclusion, verify_consistency, verify_inclusion};

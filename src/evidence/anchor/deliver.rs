@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Anchor, AnchorError, Taken};
 use crate::evidence::signer::{self, SignError, Site};
-use crate::evidence::tree::TreeReader;
+use crate::evidence::tree::{TreeReader, has_table};
 use crate::log::open::{self, Durability, OpenError};
 use crate::log::turns::{Turns, Who, begin};
 use crate::merkle::consistency_proof;
@@ -142,8 +142,11 @@ impl Deliverer {
     }
 }
 
-/// The newest checkpoint that was signed.
+/// The newest checkpoint that was signed; a file of the schema's first version has none.
 pub(crate) fn newest(connection: &Connection) -> rusqlite::Result<Option<SignedCheckpoint>> {
+    if !has_table(connection, "checkpoints")? {
+        return Ok(None);
+    }
     let note: Option<String> = connection
         .prepare_cached("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")?
         .query_row([], |row| row.get(0))

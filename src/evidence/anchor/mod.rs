@@ -14,7 +14,7 @@ pub mod token;
 pub mod witness;
 
 pub use command::CommandAnchor;
-pub(crate) use deliver::Deliverer;
+pub(crate) use deliver::{Deliverer, newest};
 pub use file::FileAnchor;
 pub use sqlite::SqliteAnchor;
 
