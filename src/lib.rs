@@ -24,13 +24,7 @@ mod encoding;
 mod encoding_tests;
 pub mod entry;
 mod event;
-pub mod evidence {
-    //! Evidence that is kept outside the log.
-
-    mod home;
-
-    pub use home::{HOME_VARIABLE, Home};
-}
+pub mod evidence;
 mod export;
 #[cfg(test)]
 mod golden_tests;

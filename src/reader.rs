@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use crate::event::{Recorded, Seq};
+use crate::event::{Continues, Digest, Recorded, Seq};
+use crate::evidence::{self, TreeReader};
 use crate::log::open::{self, OpenError};
 use crate::log::{Head, ReadError, rows};
+use crate::merkle::root_at;
+use crate::note::SignedCheckpoint;
 use crate::query::{
     self, EventFilter, Found, Hit, Info, ProjectionStatus, QueryError, RowSink, SearchFilter, SessionFilter,
     SessionPage, SessionRecord, SqlError,
@@ -67,6 +70,43 @@ impl Reader {
     ) -> Result<T, E> {
         let moment = self.connection.unchecked_transaction()?;
         answer(&moment)
+    }
+
+    /// The log's own name: the first line of its checkpoints.
+    ///
+    /// # Errors
+    /// If the first event cannot be read.
+    pub fn origin(&self) -> Result<String, ReadError> {
+        Ok(evidence::origin_of(&self.connection)?)
+    }
+
+    /// The last checkpoint that was signed, with the cosignatures that witnesses gave to it. Verify it
+    /// before you believe it.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn last_checkpoint(&self) -> Result<Option<SignedCheckpoint>, QueryError> {
+        self.at_one_moment(|connection| Ok(evidence::newest(connection)?))
+    }
+
+    /// What a log says that follows this one: name, size and root.
+    ///
+    /// # Errors
+    /// If the log cannot be read, or an event does not follow from the one before.
+    pub fn as_continued(&self) -> Result<Continues, evidence::SignError> {
+        self.at_one_moment(|connection| {
+            let (origin, size) = (evidence::origin_of(connection)?, rows::head(connection)?.seq.get());
+            let root = root_at(&mut TreeReader::new(connection)?, size)?;
+            Ok(Continues { origin, size, root: Digest::from_bytes(*root.bytes()) })
+        })
+    }
+
+    /// How far the tree, the checkpoints and their anchors are, as the file says.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn evidence(&self) -> Result<evidence::Status, QueryError> {
+        self.at_one_moment(|connection| Ok(evidence::status(connection)?))
     }
 
     /// The end of the log.

@@ -309,8 +309,6 @@ fn a_certificate_of_a_trusted_key_that_does_not_fit_fails_where_it_stands() {
         let certificate = certificate(path, KeyRole::Epoch, &key(1), &key(2), 300);
         change(certificate)
     });
-    let other_before =
-        wrong_change(|path| key_changed(KeyRole::Stable, Some(&key(5)), &key(2), Some(good(path, 300))));
     let other_log = wrong_change(|path| {
         let (_folder, other) = log_of(300);
         let _ = path;
@@ -321,17 +319,29 @@ fn a_certificate_of_a_trusted_key_that_does_not_fit_fails_where_it_stands() {
         let forged = text.replace(&vkey(&key(2)).to_string(), &vkey(&key(3)).to_string());
         key_changed(KeyRole::Stable, Some(&key(1)), &key(3), Some(forged))
     });
-    for (what, report) in [
-        ("key", other_key),
-        ("role", other_role),
-        ("before", other_before),
-        ("log", other_log),
-        ("signature", bad_signature),
-    ] {
+    for (what, report) in
+        [("key", other_key), ("role", other_role), ("log", other_log), ("signature", bad_signature)]
+    {
         assert_eq!(found(&report), [(Check::KeyChange, Some(301))], "{what}: {:?}", report.anchored);
         assert!(!report.anchored.key_changes[0].is_trusted);
         assert!(report.self_consistent);
     }
+}
+
+#[test]
+fn a_change_that_the_key_before_did_not_certify_hands_nothing_on_and_is_no_failure() {
+    for previous in [Some(key(5)), None] {
+        let report = wrong_change(|path| {
+            let certificate = certificate(path, KeyRole::Stable, &key(1), &key(2), 300);
+            key_changed(KeyRole::Stable, previous.as_ref(), &key(2), Some(certificate))
+        });
+        assert!(report.is_good() && !report.anchored.key_changes[0].is_trusted, "{:?}", report.anchored);
+    }
+    let by_nobody = wrong_change(|path| {
+        let certificate = certificate(path, KeyRole::Stable, &key(5), &key(2), 300);
+        key_changed(KeyRole::Stable, Some(&key(1)), &key(2), Some(certificate))
+    });
+    assert!(by_nobody.is_good() && !by_nobody.anchored.key_changes[0].is_trusted);
 }
 
 #[test]
@@ -358,13 +368,10 @@ fn who_was_given_an_epoch_key_takes_no_checkpoint_without_one() {
     assert_found(&judge(&path, given(both(12, 4))), Check::CheckpointSignature);
     assert_found(&judge(&path, given(both(11, 10))), Check::CheckpointSignature);
     assert_found(&judge(&path, given(vec![checkpoint(&path, 4, &[&key(1)])])), Check::CheckpointSignature);
-    // A key that was given without its role is one of an epoch if the log calls it that.
-    let unnamed = options(&[&key(1), &key(11)], vec![checkpoint(&path, 4, &[&key(1)])]);
-    assert_found(&judge(&path, unnamed), Check::CheckpointSignature);
-}
-
-fn everything(path: &Path) -> Report {
-    support::verify(path)
+    // A key that was given in the wrong role hands nothing on, and the report says what to do.
+    let unnamed = judge(&path, options(&[&key(1), &key(11)], Vec::new()));
+    assert!(unnamed.is_good());
+    assert!(unnamed.anchored.key_changes[0].certified.contains("--epoch-key"));
 }
 
 #[test]
@@ -404,6 +411,24 @@ fn tiles_and_checkpoints_that_the_file_keeps_follow_from_the_log() {
         connection.execute("DELETE FROM checkpoints", []).unwrap();
         keep(590, &kept);
     }
+}
+
+#[test]
+fn checkpoints_that_the_file_keeps_say_how_far_it_was_signed_and_anchor_nothing() {
+    let (_folder, path) = log_of(20);
+    let connection = support::sqlite(&path);
+    let keep = |size: i64, note: &str| {
+        let sql = "INSERT OR REPLACE INTO checkpoints (size, note, made_at) VALUES (?1, ?2, 0)";
+        connection.execute(sql, (size, note)).unwrap();
+    };
+    keep(5, &checkpoint(&path, 5, &[&key(1)]).to_string());
+    keep(10, &checkpoint(&path, 10, &[&key(1)]).to_string());
+    keep(15, &sign(15, root(&path, 1), &[&key(9)]).to_string());
+    let report = judge(&path, options(&[&key(1)], Vec::new()));
+    assert!(report.is_good(), "by nobody whom this verification trusts: {:?}", report.anchored.failures);
+    assert_eq!((report.anchored.anchored_to, report.anchored.signed_to), (None, Some(10)));
+    keep(12, &sign(12, root(&path, 1), &[&key(1)]).to_string());
+    assert_found(&judge(&path, options(&[&key(1)], Vec::new())), Check::CheckpointRoot);
 }
 
 #[test]

@@ -83,6 +83,7 @@ fn another_log_in_the_place_of_the_old_one_is_noticed() {
     let (_folder, path) = log_of(5);
     verified(&path);
     std::fs::remove_file(&path).unwrap();
+    let _ = std::fs::remove_file(beside(&path, "-wal"));
     AuditLog::open(&path).unwrap().close().unwrap();
     assert_eq!(checks(&verified(&path)), [Check::RememberedLog]);
 }

@@ -43,7 +43,8 @@ fn it_reads_the_events_after_the_checkpoint_and_a_handful_more() {
         assert_eq!(report.log.events, 3_000);
         assert_eq!(report.anchored.anchored_to, Some(size));
         let read = report.since.as_ref().unwrap().rows_read;
-        assert!(read <= 3_000 - size + 2 * 256 + 5, "{read} rows were read after a checkpoint of {size}");
+        // The leaves of the tile that is not full.
+        assert!(read <= 3_000 - size + 256 + 5, "{read} rows were read after a checkpoint of {size}");
         assert!(report.log.first_recorded_at.is_some() && report.log.last_recorded_at.is_some());
         assert!(!report.completeness.complete, "what was not looked at cannot be called complete");
         let whole = support::verify(&path);

@@ -4,6 +4,7 @@ use rusqlite::OptionalExtension;
 
 use crate::entry::Entry;
 use crate::event::{Event, Kind, ProjectionSkipped, Seq};
+use crate::evidence;
 use crate::log::open::{Durability, OpenError};
 use crate::log::turns::begin;
 use crate::projection::tables;
@@ -49,17 +50,24 @@ pub enum ProjectionError {
     Lock(#[from] std::io::Error),
 }
 
+/// The name under which the stored tiles are made anew.
+const TREE: &str = "tree";
+
 fn projection_names() -> Vec<&'static str> {
     tables::PROJECTIONS.iter().map(|projection| projection.name).collect()
 }
 
 impl AuditLog {
     /// Fills a projection's tables anew, beside the live ones, which take over when they have caught
-    /// up: readers never see half of a table. This returns when it has begun.
+    /// up: readers never see half of a table. This returns when it has begun. `tree` forgets the stored
+    /// tiles of the Merkle tree, which are then made anew.
     ///
     /// # Errors
     /// If there is no such projection, or the file cannot be written.
     pub fn rebuild(&self, projection: &str) -> Result<(), ProjectionError> {
+        if projection == TREE {
+            return self.administer(evidence::forget);
+        }
         let projection = find_projection(projection)?;
         self.administer(|connection| projection.start_rebuild(connection))
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::event::{Draft, EventId, Timestamp};
+use crate::event::{Continues, Draft, EventId, Timestamp};
+use crate::evidence::{self, Evidence};
 use crate::limits::{
     BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QUEUE_EVENTS_DEFAULT,
 };
@@ -17,7 +18,7 @@ use crate::projection::tables;
 use crate::projection::worker::Worker;
 use crate::writer::{Clock, Config, OpenLog, Queue, Shared, Writer};
 
-use super::{AuditLog, Inner, ProjectionThread, Threads};
+use super::{AuditLog, EvidenceThread, Inner, ProjectionThread, Threads};
 
 pub(super) type Filter = Arc<dyn Fn(&mut Draft) -> Result<(), String> + Send + Sync>;
 
@@ -43,6 +44,8 @@ pub struct Builder {
     origin: Option<String>,
     principal: Option<EventId>,
     projections: Projections,
+    evidence: Evidence,
+    continues: Option<Continues>,
     filter: Option<Filter>,
     clock: Clock,
 }
@@ -66,6 +69,8 @@ impl Builder {
             origin: None,
             principal: None,
             projections: Projections::On,
+            evidence: Evidence::Tree,
+            continues: None,
             filter: None,
             clock: Arc::new(Timestamp::now),
         }
@@ -137,6 +142,21 @@ impl Builder {
         self
     }
 
+    /// What this process does for the log's evidence: it keeps the tree and signs nothing unless said
+    /// otherwise.
+    #[must_use]
+    pub fn evidence(mut self, evidence: Evidence) -> Builder {
+        self.evidence = evidence;
+        self
+    }
+
+    /// The log that this one follows, for a log that is made by this opening.
+    #[must_use]
+    pub fn continues(mut self, continues: Continues) -> Builder {
+        self.continues = Some(continues);
+        self
+    }
+
     /// A function that sees every draft before it is encoded, on the caller's own thread. It may
     /// change the draft, or refuse it with a reason.
     ///
@@ -174,7 +194,12 @@ impl Builder {
     /// If the file cannot be opened or made, or is not a log; the error says what to do.
     pub fn open(self) -> Result<AuditLog, OpenError> {
         if !self.path.try_exists().map_err(|error| OpenError::io(&self.path, "cannot be looked at", error))? {
-            create::create(&self.path, self.origin.as_deref(), (self.clock)(), &tables::install)?;
+            let first = create::First {
+                origin: self.origin.as_deref(),
+                continues: self.continues.clone(),
+                now: (self.clock)(),
+            };
+            create::create(&self.path, first, &tables::install)?;
         }
         self.open_existing()
     }
@@ -216,6 +241,27 @@ impl Builder {
                 Some(ProjectionThread { order, thread })
             }
         };
+        let trouble = evidence::Trouble::default();
+        let evidence = match self.evidence {
+            Evidence::Off => None,
+            wanted => {
+                let (order, orders) = crossbeam_channel::bounded(1);
+                let worker = evidence::Worker::open(
+                    &self.path,
+                    wanted,
+                    turns.clone(),
+                    self.clock.clone(),
+                    queue.clone(),
+                    trouble.clone(),
+                )?;
+                let thread = std::thread::Builder::new()
+                    .name("annals-evidence".to_owned())
+                    .spawn(move || worker.run(&orders))
+                    .map_err(spawn_error)?;
+                Some(EvidenceThread { order, thread })
+            }
+        };
+        let evidence_order = evidence.as_ref().map(|evidence| evidence.order.clone());
         let writer = std::thread::Builder::new()
             .name("annals-writer".to_owned())
             .spawn(move || writer.run())
@@ -232,7 +278,9 @@ impl Builder {
                 principal: self.principal,
                 filter: self.filter,
                 clock: self.clock,
-                threads: Mutex::new(Some(Threads { writer, projections })),
+                evidence: evidence_order,
+                evidence_trouble: trouble,
+                threads: Mutex::new(Some(Threads { writer, projections, evidence })),
             }),
         })
     }

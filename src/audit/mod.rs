@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::event::{Draft, Event, EventId, PayloadRedacted, Seq, Timestamp};
+use crate::evidence::{self, KeyChangeRequest, SignError};
 use crate::log::FileIdentity;
 use crate::log::open::OpenError;
 use crate::log::turns::Turns;
+use crate::note::SignedCheckpoint;
 use crate::prepare::prepare;
 use crate::progress::{CatchUpError, Progress};
 use crate::projection::worker::Order;
@@ -32,9 +34,15 @@ struct ProjectionThread {
     thread: JoinHandle<()>,
 }
 
+struct EvidenceThread {
+    order: Sender<evidence::Order>,
+    thread: JoinHandle<()>,
+}
+
 struct Threads {
     writer: JoinHandle<Result<(), Arc<str>>>,
     projections: Option<ProjectionThread>,
+    evidence: Option<EvidenceThread>,
 }
 
 struct Inner {
@@ -48,6 +56,8 @@ struct Inner {
     principal: Option<EventId>,
     filter: Option<Filter>,
     clock: Clock,
+    evidence: Option<Sender<evidence::Order>>,
+    evidence_trouble: evidence::Trouble,
     /// None once the log was closed.
     threads: Mutex<Option<Threads>>,
 }
@@ -62,6 +72,9 @@ pub enum CloseError {
     /// A thread panicked.
     #[error("the {0} thread panicked")]
     Panicked(&'static str),
+    /// The log's tree could not be kept, or no checkpoint signed.
+    #[error("everything is written, but no checkpoint vouches for all of it: {0}")]
+    Evidence(Arc<str>),
     /// The read tables do not hold everything that was committed.
     #[error(transparent)]
     CatchUp(#[from] CatchUpError),
@@ -299,6 +312,41 @@ impl AuditLog {
         self.append_own(Event::PayloadRedacted(event), Effect::Redact(seqs))
     }
 
+    /// Signs a checkpoint for everything that is committed now, and gives it to the anchors. Where nothing
+    /// was appended since the last one, it is that one.
+    ///
+    /// # Errors
+    /// If the log was opened without a key, or cannot be signed for; the error says what to do.
+    pub fn checkpoint(&self) -> Result<SignedCheckpoint, SignError> {
+        self.ask(evidence::Order::Checkpoint)
+    }
+
+    /// Replaces one of the log's keys, and says the checkpoint that both keys signed. The event
+    /// `key.changed` records it.
+    ///
+    /// # Errors
+    /// If the log was opened without a folder of keys, a file cannot be written, or the log cannot be
+    /// signed for. A change that a crash left under way is brought to its end by the next attempt, and by
+    /// the next opening.
+    pub fn change_key(&self, request: &KeyChangeRequest) -> Result<SignedCheckpoint, SignError> {
+        self.ask(|answer| evidence::Order::ChangeKey(request.clone(), answer))
+    }
+
+    /// Why the tree is not kept or no checkpoint signed now, if that is so. It is tried again.
+    pub fn evidence_trouble(&self) -> Option<Arc<str>> {
+        self.inner.evidence_trouble()
+    }
+
+    fn ask(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<SignedCheckpoint, SignError>>) -> evidence::Order,
+    ) -> Result<SignedCheckpoint, SignError> {
+        let (answer, answered) = oneshot::channel();
+        let thread = self.inner.evidence.as_ref().ok_or(SignError::NotSigned)?;
+        thread.send(order(answer)).map_err(|_| SignError::Closed)?;
+        answered.recv().unwrap_or(Err(SignError::Closed))
+    }
+
     /// Closes the log for every clone: what was sent before is committed, and in the read tables,
     /// when this returns.
     ///
@@ -310,10 +358,15 @@ impl AuditLog {
 }
 
 impl Inner {
+    fn evidence_trouble(&self) -> Option<Arc<str>> {
+        // It is assigned as a whole: a panic leaves nothing half done.
+        self.evidence_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn close(&self) -> Result<(), CloseError> {
         // Held to the end: when a second one who closes gets it, the log is closed.
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Threads { writer, projections }) = threads.take() else { return Ok(()) };
+        let Some(Threads { writer, projections, evidence }) = threads.take() else { return Ok(()) };
         // A writer that is gone already does not hear it.
         let _ = self.queue.send(Message::Close);
         let written = writer.join().map_err(|_| CloseError::Panicked("writer's"));
@@ -324,8 +377,16 @@ impl Inner {
                 Ok(self.progress.wait_projected(self.progress.committed(), Some(Instant::now()))?)
             });
         }
+        // After the writer: what it wrote last is signed for as well.
+        let mut vouched = Ok(());
+        if let Some(EvidenceThread { order, thread }) = evidence {
+            let _ = order.send(evidence::Order::Finish);
+            vouched = thread.join().map_err(|_| CloseError::Panicked("evidence's"));
+        }
         written?.map_err(CloseError::Writer)?;
-        projected
+        projected?;
+        vouched?;
+        self.evidence_trouble().map_or(Ok(()), |reason| Err(CloseError::Evidence(reason)))
     }
 }
 

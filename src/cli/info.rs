@@ -26,7 +26,45 @@ pub(crate) fn run(place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     for projection in &info.projections {
         out.line(&format!("  {:<10} {}", projection.name, state(projection)))?;
     }
+    out.line("")?;
+    let heading = out.paint(BOLD, "evidence");
+    out.line(&heading)?;
+    for line in evidence(&info) {
+        out.line(&format!("  {}", text::line(&line)))?;
+    }
     Ok(Verdict::Done)
+}
+
+/// What vouches for the log, and for how much of it.
+fn evidence(info: &Info) -> Vec<String> {
+    let shown = |time: Option<annals::Timestamp>| {
+        time.map_or_else(|| "at an unknown time".to_owned(), |time| format!("{} UTC", time::shown(time)))
+    };
+    let evidence = &info.evidence;
+    let mut lines = vec![match evidence.signed {
+        None => "no checkpoint was signed; `annals key generate` makes a key".to_owned(),
+        Some(size) => format!("signed to event {size}, {}", shown(evidence.signed_at)),
+    }];
+    if let Some(error) = &evidence.error {
+        lines.push(format!("signing fails: {error}"));
+    }
+    for anchor in &evidence.anchors {
+        let reached = match anchor.size {
+            None => "has nothing yet".to_owned(),
+            Some(size) => format!("has event {size}, {}", shown(anchor.anchored_at)),
+        };
+        let failure = anchor.error.as_ref().map_or_else(String::new, |error| {
+            format!("; fails since {}: {error}", shown(anchor.failed_since))
+        });
+        lines.push(format!("{} {reached}{failure}", anchor.name));
+    }
+    if evidence.signed.is_some() {
+        lines.push(match evidence.unanchored_events {
+            0 => "nothing is unanchored".to_owned(),
+            events => format!("{events} events are unanchored: no anchor has a checkpoint of them"),
+        });
+    }
+    lines
 }
 
 fn state(projection: &ProjectionStatus) -> String {

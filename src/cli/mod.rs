@@ -1,6 +1,8 @@
 //! The command line: what can be typed, and who does it.
 
+mod anchor;
 mod bar;
+mod checkpoint;
 mod copy;
 mod demo;
 mod event_line;
@@ -8,7 +10,9 @@ mod export;
 mod feed;
 mod import;
 mod info;
+mod init;
 mod interrupt;
+mod key;
 mod lines;
 mod out;
 mod place;
@@ -19,7 +23,9 @@ mod replay;
 mod rows;
 mod search;
 mod sessions;
+mod settings;
 mod show;
+mod signing;
 mod sql;
 mod tail;
 mod text;
@@ -81,6 +87,8 @@ pub(crate) struct Args {
 enum Command {
     /// Solve puzzles on record, and look at the record
     Demo(demo::Args),
+    /// Make a new log, with a name of its own
+    Init(init::Args),
     /// Record events: JSON, one object a line
     Record(record::Args),
     /// Import what other programs recorded
@@ -97,6 +105,12 @@ enum Command {
     Sql(sql::Args),
     /// Check that nothing was changed
     Verify(verify::Args),
+    /// Sign for the log as it is now
+    Checkpoint(checkpoint::Args),
+    /// Look after the keys that sign
+    Key(key::Args),
+    /// Say who keeps checkpoints outside the log
+    Anchor(anchor::Args),
     /// Show the last events, and those that come
     Tail(tail::Args),
     /// Export events, or a read table
@@ -129,6 +143,7 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
     let place = || Place::find(db);
     let verdict = match &args.command {
         Command::Demo(args) => demo::run(args, db, &mut out),
+        Command::Init(args) => init::run(args, &place()?, &mut out),
         Command::Record(args) => record::run(args, place, &mut out),
         Command::Import(args) => import::run(args, &place()?, &mut out),
         Command::Sessions(args) => sessions::run(args, &place()?, &mut out),
@@ -137,6 +152,9 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
         Command::Search(args) => search::run(args, &place()?, &mut out),
         Command::Sql(args) => sql::run(args, &place()?, &mut out),
         Command::Verify(args) => verify::run(args, &place()?, &mut out),
+        Command::Checkpoint(args) => checkpoint::run(args, &place()?, &mut out),
+        Command::Key(args) => key::run(args, place, &mut out),
+        Command::Anchor(args) => anchor::run(args, &place()?, &mut out),
         Command::Tail(args) => tail::run(args, &place()?, &mut out),
         Command::Export(args) => export::run(args, &place()?, &mut out),
         Command::Copy(args) => copy::run(args, &place()?, &mut out),

@@ -3,10 +3,11 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use annals::{AuditLog, OpenError, Reader};
+use annals::evidence::Evidence;
+use annals::{AuditLog, OpenError, Projections, Reader};
 use anyhow::{Context as _, anyhow};
 
-use super::out;
+use super::{out, signing};
 
 /// The log's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +37,18 @@ impl Place {
 
     /// Opens the log for appending, and makes it where there is none.
     pub(crate) fn append(&self) -> anyhow::Result<AuditLog> {
-        Ok(AuditLog::builder(&self.path).open()?)
+        if !self.path.try_exists()? {
+            // Only a log that is there has a name, by which its key is found.
+            let builder = AuditLog::builder(&self.path).projections(Projections::Off);
+            builder.evidence(Evidence::Off).open()?.close()?;
+        }
+        self.append_existing()
     }
 
     /// Opens a log for appending which must be there: for what makes no sense in a new one.
     pub(crate) fn append_existing(&self) -> anyhow::Result<AuditLog> {
-        AuditLog::builder(&self.path).open_existing().map_err(with_hint)
+        let evidence = signing::evidence(&self.read()?.origin()?)?;
+        AuditLog::builder(&self.path).evidence(evidence).open_existing().map_err(with_hint)
     }
 
     /// Opens the log for reading. It is never made for that: an empty log in the place of one that

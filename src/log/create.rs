@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::open::{OpenError, side_file, uri};
 use super::rows;
 use super::schema;
-use crate::event::{Digest, Event, EventId, LogCreated, Seq, Timestamp};
+use crate::event::{Continues, Digest, Event, EventId, LogCreated, Seq, Timestamp};
 use crate::limits::{ORIGIN_BYTES_MAX, SALT_BYTES};
 use crate::prepare::Parts;
 
@@ -27,6 +27,13 @@ fn is_origin(origin: &str) -> bool {
         && !origin.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
 }
 
+/// What the first event of a new log says, and when.
+pub(crate) struct First<'a> {
+    pub(crate) origin: Option<&'a str>,
+    pub(crate) continues: Option<Continues>,
+    pub(crate) now: Timestamp,
+}
+
 /// Makes a log at `path`, unless there is something already.
 ///
 /// It is written in full to a file beside it and then linked into place, so that nobody ever sees
@@ -34,11 +41,10 @@ fn is_origin(origin: &str) -> bool {
 /// log's readers keep in it.
 pub(crate) fn create(
     path: &Path,
-    origin: Option<&str>,
-    now: Timestamp,
+    first: First<'_>,
     install: &dyn Fn(&Connection) -> rusqlite::Result<()>,
 ) -> Result<(), OpenError> {
-    if let Some(origin) = origin.filter(|origin| !is_origin(origin)) {
+    if let Some(origin) = first.origin.filter(|origin| !is_origin(origin)) {
         return Err(OpenError::Origin { origin: origin.to_owned() });
     }
     refuse_left_wal(path)?;
@@ -50,7 +56,7 @@ pub(crate) fn create(
         .map_err(|error| OpenError::io(&folder, "cannot be made", error))?;
     let log_id = EventId::generate();
     let temporary = side_file(path, &format!(".{log_id}{IN_THE_MAKING}"));
-    let made = write_whole(&temporary, log_id, origin, now, install).and_then(|()| {
+    let made = write_whole(&temporary, log_id, first, install).and_then(|()| {
         match fs::hard_link(&temporary, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(OpenError::io(path, "cannot be made", error))
@@ -118,8 +124,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), OpenError> {
 fn write_whole(
     path: &Path,
     log_id: EventId,
-    origin: Option<&str>,
-    now: Timestamp,
+    first: First<'_>,
     install: &dyn Fn(&Connection) -> rusqlite::Result<()>,
 ) -> Result<(), OpenError> {
     let io = |error| OpenError::io(path, "cannot be made", error);
@@ -134,23 +139,19 @@ fn write_whole(
     let tx = connection.transaction().map_err(sqlite)?;
     schema::migrate(&tx, 0).map_err(sqlite)?;
     install(&tx).map_err(sqlite)?;
-    append_first(&tx, log_id, origin, now).map_err(|error| OpenError::io(path, "cannot be made", error))?;
+    append_first(&tx, log_id, first).map_err(|error| OpenError::io(path, "cannot be made", error))?;
     tx.commit().map_err(sqlite)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
     connection.close().map_err(|(_, source)| sqlite(source))?;
     File::open(path).and_then(|file| file.sync_all()).map_err(io)
 }
 
-fn append_first(
-    connection: &Connection,
-    log_id: EventId,
-    origin: Option<&str>,
-    now: Timestamp,
-) -> io::Result<()> {
+fn append_first(connection: &Connection, log_id: EventId, first: First<'_>) -> io::Result<()> {
+    let First { origin, continues, now } = first;
     let created = Event::LogCreated(LogCreated {
         origin: origin.map_or_else(|| format!("annals.internal/{log_id}"), str::to_owned),
         software: SOFTWARE.to_owned(),
-        continues: None,
+        continues,
     });
     let mut salt = [0; SALT_BYTES];
     getrandom::fill(&mut salt).map_err(io::Error::other)?;

@@ -1,1 +1,34 @@
-//! The Merkle tree of RFC 6962 over the leaves of a log.
+//! The Merkle tree of RFC 6962, section 2.1, with SHA-256: what signed checkpoints are over, and
+//! what proves an event to somebody who does not have the log.
+//!
+//! ```text
+//! leaves ─▶ leaf_hash ─▶ CompactRange ─▶ root            appending: the right edge is all it needs
+//!               │
+//!               ▼
+//!            tiles ─▶ HashReader ─▶ root_at, inclusion_proof, consistency_proof
+//!                                          │
+//!                                          ▼
+//!                              verify_inclusion, verify_consistency   no log, no tiles
+//! ```
+//!
+//! Leaves are counted from 0. All sizes and places are `u64`, and no input makes anything here panic.
+
+mod build;
+mod hash;
+mod proof;
+mod range;
+mod tile;
+
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod tests;
+
+pub use build::{BuildError, HashReader, compact_range_at, consistency_proof, inclusion_proof, root_at};
+pub use hash::{EMPTY_ROOT, HASH_BYTES, NodeHash, ParseHashError, leaf_hash, leaf_hash_of, node_hash};
+pub use proof::{ConsistencyError, InclusionError, root_of_inclusion, verify_consistency, verify_inclusion};
+pub use range::{CompactRange, RangeError, SIZE_MAX, root_of};
+pub use tile::{
+    TILE_HEIGHT, TILE_WIDTH, Tile, TilesOf, bundle_path, hashes_from_bytes, hashes_to_bytes, tiles_between,
+    tiles_of,
+};

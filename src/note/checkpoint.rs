@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Root;
 use super::key::{SigningKey, VerifierKey};
 use super::signed::{NoteError, Signature, SignatureError, SignedBy, SignedNote};
 use super::text::{base64_decode_32, base64_encode, decimal, is_note_text};
 use crate::limits::ORIGIN_BYTES_MAX;
+use crate::merkle::NodeHash;
 
 /// A text that is no checkpoint, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum CheckpointError {
 pub struct Checkpoint {
     origin: String,
     size: u64,
-    root: Root,
+    root: NodeHash,
     extensions: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the origin is empty, too long, or has control characters.
-    pub fn new(origin: impl Into<String>, size: u64, root: Root) -> Result<Checkpoint, CheckpointError> {
+    pub fn new(origin: impl Into<String>, size: u64, root: NodeHash) -> Result<Checkpoint, CheckpointError> {
         let origin = origin.into();
         check_origin(&origin)?;
         Ok(Checkpoint { origin, size, root, extensions: Vec::new() })
@@ -88,7 +88,7 @@ impl Checkpoint {
     }
 
     /// The root of the tree of that size.
-    pub fn root(&self) -> &Root {
+    pub fn root(&self) -> &NodeHash {
         &self.root
     }
 
@@ -119,7 +119,9 @@ impl FromStr for Checkpoint {
         let (origin, size, root) = (next()?, next()?, next()?);
         check_origin(origin)?;
         let size = decimal(size).ok_or_else(|| CheckpointError::Size { line: size.to_owned() })?;
-        let root = base64_decode_32(root).ok_or_else(|| CheckpointError::Root { line: root.to_owned() })?;
+        let root = base64_decode_32(root)
+            .map(NodeHash::from_bytes)
+            .ok_or_else(|| CheckpointError::Root { line: root.to_owned() })?;
         let extensions: Vec<String> = lines.map(str::to_owned).collect();
         if extensions.iter().any(|line| line.is_empty() || !is_note_text(line)) {
             return Err(CheckpointError::Extension);
@@ -131,7 +133,7 @@ impl FromStr for Checkpoint {
 /// The text of the note, with the newline at its end.
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{}\n{}\n", self.origin, self.size, base64_encode(self.root))?;
+        write!(f, "{}\n{}\n{}\n", self.origin, self.size, base64_encode(self.root.bytes()))?;
         self.extensions.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
 }
@@ -161,7 +163,7 @@ impl SignedCheckpoint {
     }
 
     /// The root of the tree of that size.
-    pub fn root(&self) -> &Root {
+    pub fn root(&self) -> &NodeHash {
         self.checkpoint.root()
     }
 

@@ -45,7 +45,7 @@ fn subtree_message(cosigner: &str, time: u64, checkpoint: &Checkpoint) -> Option
     push_short(&mut message, checkpoint.origin())?;
     message.extend(0_u64.to_be_bytes());
     message.extend(checkpoint.size().to_be_bytes());
-    message.extend(checkpoint.root());
+    message.extend(checkpoint.root().bytes());
     Some(message)
 }
 

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Root;
 use super::checkpoint::check_origin;
 use super::key::{KeyError, VerifierKey};
 use super::text::{base64_decode_32, base64_encode, decimal};
 use crate::event::KeyRole;
+use crate::merkle::NodeHash;
 
 /// The first line, which no checkpoint of a log has: its second line is no size.
 const HEAD: &str = "annals key change";
@@ -55,7 +55,7 @@ pub struct KeyChange {
     role: KeyRole,
     key: VerifierKey,
     size: u64,
-    root: Root,
+    root: NodeHash,
 }
 
 impl KeyChange {
@@ -68,7 +68,7 @@ impl KeyChange {
         role: KeyRole,
         key: VerifierKey,
         size: u64,
-        root: Root,
+        root: NodeHash,
     ) -> Result<KeyChange, KeyChangeError> {
         let origin = origin.into();
         check_origin(&origin).map_err(|_| KeyChangeError::Origin)?;
@@ -96,7 +96,7 @@ impl KeyChange {
     }
 
     /// The root of the tree of that size.
-    pub fn root(&self) -> &Root {
+    pub fn root(&self) -> &NodeHash {
         &self.root
     }
 }
@@ -112,7 +112,9 @@ impl FromStr for KeyChange {
         let lines: Vec<&str> = rest.split('\n').collect();
         let [origin, role, key, size, root] = lines.as_slice() else { return Err(KeyChangeError::Lines) };
         let size = decimal(size).ok_or_else(|| KeyChangeError::Size { line: (*size).to_owned() })?;
-        let root = base64_decode_32(root).ok_or_else(|| KeyChangeError::Root { line: (*root).to_owned() })?;
+        let root = base64_decode_32(root)
+            .map(NodeHash::from_bytes)
+            .ok_or_else(|| KeyChangeError::Root { line: (*root).to_owned() })?;
         let role = role.parse().map_err(|_| KeyChangeError::Role { line: (*role).to_owned() })?;
         KeyChange::new(*origin, role, key.parse()?, size, root)
     }
@@ -122,6 +124,6 @@ impl FromStr for KeyChange {
 impl fmt::Display for KeyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let KeyChange { origin, role, key, size, root } = self;
-        write!(f, "{HEAD}\n{origin}\n{role}\n{key}\n{size}\n{}\n", base64_encode(root))
+        write!(f, "{HEAD}\n{origin}\n{role}\n{key}\n{size}\n{}\n", base64_encode(root.bytes()))
     }
 }

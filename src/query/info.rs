@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::QueryError;
 use super::projections::{self, ProjectionStatus};
 use crate::event::{Content, Digest, Event, EventId, Seq, Timestamp};
+use crate::evidence;
 use crate::log::open::side_file;
 use crate::log::rows;
 
@@ -45,6 +46,8 @@ pub struct Info {
     pub page_bytes: i64,
     /// Where the projections are.
     pub projections: Vec<ProjectionStatus>,
+    /// How far the tree, the checkpoints and their anchors are.
+    pub evidence: evidence::Status,
     /// Rows of the main read tables.
     pub rows: BTreeMap<&'static str, u64>,
 }
@@ -88,6 +91,7 @@ pub(crate) fn info(connection: &Connection, path: &Path) -> Result<Info, QueryEr
         wal_bytes: bytes(&side_file(path, "-wal")),
         page_bytes: pragma("page_size")?,
         projections: projections::status(connection)?,
+        evidence: evidence::status(connection)?,
         rows: counts,
     })
 }

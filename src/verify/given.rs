@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::options::Given;
 use super::report::{Anchor, Check, Failure, SignerFound, SplitView, WitnessFound};
 use super::tree::Tree;
-use super::trust::{Trust, root_bytes};
+use super::trust::Trust;
 use crate::note::{Policy, SignedCheckpoint};
 
 /// The log that they are held against.
@@ -91,6 +91,18 @@ pub(super) fn judge(given: &[Given], trust: &Trust, policy: Option<&Policy>, log
     anchor
 }
 
+/// Says how far the log was signed, by the checkpoints that it keeps itself. They anchor nothing: who
+/// can write the file can delete them. What a trusted key signed must fit all the same.
+pub(super) fn judge_stored(stored: &[Given], trust: &Trust, log: &Walked<'_>, anchor: &mut Anchor) {
+    for stored in stored.iter().filter(|stored| trust.signers(&stored.checkpoint).is_ok()) {
+        match against(stored, log) {
+            Judged::Fits => anchor.signed_to = anchor.signed_to.max(Some(stored.checkpoint.size())),
+            Judged::Fails(failure) => anchor.failures.push(failure),
+            Judged::Unknown => {}
+        }
+    }
+}
+
 enum Unmet {
     Missing(String),
     Bad(String),
@@ -128,7 +140,7 @@ fn against(given: &Given, log: &Walked<'_>) -> Judged {
     }
     match log.tree.root_at(size) {
         None => Judged::Unknown,
-        Some(root) if root.bytes() == root_bytes(checkpoint.root()) => Judged::Fits,
+        Some(root) if root == *checkpoint.root() => Judged::Fits,
         Some(_) => {
             let detail = format!(
                 "the first {size} events are not those that it covers: the log was written anew, or another one put in its place"

@@ -22,6 +22,9 @@ enum Tiles<'t> {
 pub(super) struct Hashes<'c> {
     connection: &'c Connection,
     tiles: Tiles<'c>,
+    /// The leaves that were hashed last, and the number of the first: one question to the tree after the
+    /// other asks for those of the tile that is not full.
+    last_leaves: (u64, Vec<NodeHash>),
     /// Rows of `log` that were read.
     pub(super) rows_read: u64,
 }
@@ -29,13 +32,13 @@ pub(super) struct Hashes<'c> {
 impl<'c> Hashes<'c> {
     /// Hashes of a log that was walked from its first event on.
     pub(super) fn walked(connection: &'c Connection, tile_roots: &'c [NodeHash]) -> Hashes<'c> {
-        Hashes { connection, tiles: Tiles::Walked(tile_roots), rows_read: 0 }
+        Hashes { connection, tiles: Tiles::Walked(tile_roots), last_leaves: (0, Vec::new()), rows_read: 0 }
     }
 
     /// Hashes of a log that was not.
     pub(super) fn stored(connection: &'c Connection) -> rusqlite::Result<Hashes<'c>> {
         let tiles = if has_table(connection, "tiles")? { Tiles::Table } else { Tiles::None };
-        Ok(Hashes { connection, tiles, rows_read: 0 })
+        Ok(Hashes { connection, tiles, last_leaves: (0, Vec::new()), rows_read: 0 })
     }
 
     fn known(&self, level: u8, start: u64, count: u16) -> rusqlite::Result<Option<Vec<NodeHash>>> {
@@ -93,7 +96,10 @@ impl HashReader for Hashes<'_> {
             return Ok(hashes);
         }
         if level == 0 {
-            return self.leaves(start, count);
+            if self.last_leaves.0 != start || self.last_leaves.1.len() != usize::from(count) {
+                self.last_leaves = (start, self.leaves(start, count)?);
+            }
+            return Ok(self.last_leaves.1.clone());
         }
         let mut hashes = Vec::with_capacity(count.into());
         for number in start..start.saturating_add(count.into()) {

@@ -466,9 +466,9 @@ impl Merge {
                 }),
                 ReadTo::End => None,
                 ReadTo::Damage { after, error } => Some(Failure {
-                    check: Check::File,
-                    seq: Some(Seq::from_sql(after).next()),
-                    detail: format!("the file cannot be read on: {error}"),
+                    check: Check::Damage,
+                    seq: None,
+                    detail: format!("the file cannot be read on after event {after}: {error}"),
                     affected: format!("every event after {after}"),
                 }),
             };
@@ -499,8 +499,11 @@ fn licence_problem(
             return Ok(LicenceProblem::Invalid(problem));
         };
         let named = connection
-            .prepare_cached("SELECT entry, payload IS NOT NULL FROM log WHERE seq = ?1")?
-            .query_row([number], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))
+            .prepare_cached("SELECT event_id, entry, payload IS NOT NULL FROM log WHERE seq = ?1")?
+            .query_row([number], |row| {
+                let (event_id, entry): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+                Ok((row::own_entry(number, &event_id, &entry), row.get(2)?))
+            })
             .optional();
         match named {
             // A row that is missing, or cannot be read, has a failure of its own.
@@ -508,7 +511,7 @@ fn licence_problem(
             Err(error) if is_damage(&error) => {}
             Err(error) => return Err(error.into()),
             Ok(Some((entry, is_there))) => {
-                if row::well_formed(&entry).is_some_and(|entry| is_reserved(entry.kind)) {
+                if entry.is_some_and(|entry| is_reserved(entry.kind)) {
                     let problem = format!("it redacts event {seq}, which can never be redacted");
                     return Ok(LicenceProblem::Invalid(problem));
                 }

@@ -156,7 +156,7 @@ impl Verification<'_> {
         }
         self.failures.splice(0..0, walk.failure.clone());
         let tables = match &since {
-            None => self.check_tables(&walk, progress)?,
+            None => self.check_tables(&walk, &trust, progress)?,
             Some(_) => not_looked_at(connection, &walk, "only the events after a checkpoint were asked for"),
         };
         let log = LogFacts {
@@ -209,8 +209,8 @@ impl Verification<'_> {
         let options = self.options;
         let mut sizes: Vec<u64> = options.checkpoints.iter().map(|given| given.checkpoint.size()).collect();
         sizes.extend(seen.iter().flat_map(|seen| seen.sizes()));
-        let looks_at_tables = options.scope == Scope::Everything && options.since.is_none();
-        let has_tables = looks_at_tables && hashes::has_table(self.connection, "tiles")?;
+        let has_tables =
+            self.looks_at_tables() && options.since.is_none() && hashes::has_table(self.connection, "tiles")?;
         if has_tables {
             // A table that cannot be read is said to be so where it is checked.
             sizes.extend(stored::sizes(self.connection).unwrap_or_default());
@@ -223,10 +223,16 @@ impl Verification<'_> {
         Ok(is_needed.then(|| Wanted::new(sizes)))
     }
 
+    /// Whether the evidence tables say something that is asked for.
+    fn looks_at_tables(&self) -> bool {
+        self.options.scope == Scope::Everything || !self.options.keys.is_empty()
+    }
+
     /// Checks what is kept beside the log in the file.
     fn check_tables(
         &mut self,
         walk: &Walk,
+        trust: &Trust,
         progress: &mut dyn FnMut(Phase, u64),
     ) -> Result<Vec<TablesChecked>, VerifyError> {
         let Verification { connection, options, failures, .. } = self;
@@ -245,7 +251,7 @@ impl Verification<'_> {
             return Ok(not_looked_at(connection, walk, why));
         }
         if let Some(tree) = &walk.tree {
-            let found = stored::check(connection, walk.origin.as_deref(), tree);
+            let found = stored::check(connection, walk.origin.as_deref(), tree, trust);
             let found = or_damage(found, "the evidence tables", failures)?;
             failures.extend(found);
         }
@@ -281,7 +287,14 @@ impl Verification<'_> {
         let mut anchor = match &walk.tree {
             Some(tree) => {
                 let walked = Walked { origin: log.origin.as_deref(), events: log.events, tree };
-                given::judge(&self.options.checkpoints, trust, self.options.policy.as_ref(), &walked)
+                let (given, policy) = (&self.options.checkpoints, self.options.policy.as_ref());
+                let mut anchor = given::judge(given, trust, policy, &walked);
+                if !trust.is_empty() && self.options.since.is_none() {
+                    // What cannot be read says nothing; the table's own check says so.
+                    let stored = stored::checkpoints(self.connection).unwrap_or_default();
+                    given::judge_stored(&stored, trust, &walked, &mut anchor);
+                }
+                anchor
             }
             None => Anchor::nothing_asked(),
         };
@@ -296,7 +309,7 @@ impl Verification<'_> {
 
     /// A report of a log of which nothing was walked along.
     fn nowhere_to_begin(self, failure: Failure) -> Report {
-        let is_evidence = !matches!(failure.check, Check::File | Check::Link);
+        let is_evidence = !matches!(failure.check, Check::Damage | Check::Link);
         let mut report = Report::empty(self.path);
         let failures = if is_evidence { &mut report.anchored.failures } else { &mut report.failures };
         failures.push(failure);
@@ -373,7 +386,7 @@ fn or_damage<T: Default>(
             let is_missing = error.sqlite_error_code() == Some(ErrorCode::Unknown);
             if !(is_missing && failures.iter().any(|failure| failure.check == Check::Schema)) {
                 failures.push(Failure {
-                    check: Check::File,
+                    check: Check::Damage,
                     seq: None,
                     detail: format!("the file cannot be read: {error}"),
                     affected: affected.to_owned(),

@@ -15,7 +15,7 @@ use crate::event::{Digest, EventId, KeyRole, Seq, Timestamp};
 #[non_exhaustive]
 pub enum Check {
     /// The file can be read.
-    File,
+    Damage,
     /// The tables, indexes and triggers are those that Annals makes.
     Schema,
     /// Events follow each other without gaps.
@@ -68,7 +68,7 @@ impl Check {
     /// The check's name, as in docs/format.md.
     pub const fn name(self) -> &'static str {
         match self {
-            Check::File => "file",
+            Check::Damage => "damage",
             Check::Schema => "schema",
             Check::Sequence => "sequence",
             Check::Entry => "entry",
@@ -234,6 +234,9 @@ pub struct Anchor {
     pub anchored_to: Option<u64>,
     /// What that means.
     pub note: &'static str,
+    /// Events that the largest checkpoint covers that the file itself keeps, that a trusted key signed
+    /// and that fits. It shows that they were not changed, and not that the log's end is there.
+    pub signed_to: Option<u64>,
     /// What that checkpoint is called.
     pub checkpoint: Option<String>,
     /// The trusted keys that signed it.
@@ -302,8 +305,8 @@ impl Report {
     /// Of a file that is damaged so that nothing in it can be read.
     pub(super) fn unreadable(path: &Path, error: &rusqlite::Error) -> Report {
         let failure = Failure {
-            check: Check::File,
-            seq: Some(Seq::FIRST),
+            check: Check::Damage,
+            seq: None,
             detail: format!("the file cannot be read: {error}"),
             affected: "the whole log".to_owned(),
         };

@@ -10,12 +10,12 @@ use super::options::Given;
 use super::report::{Check, Failure};
 use super::row::{self, Before, RowRef};
 use super::tree::{Tree, Wanted};
-use super::trust::{Trust, root_bytes};
+use super::trust::Trust;
 use super::{VerifyError, is_damage};
 use crate::chain;
 use crate::event::{Digest, Event, EventId, Seq, Timestamp};
 use crate::log::rows::StoredRow;
-use crate::merkle::{NodeHash, compact_range_at, inclusion_proof, leaf_hash_of, verify_inclusion};
+use crate::merkle::{compact_range_at, inclusion_proof, leaf_hash_of, verify_inclusion};
 
 /// What a verification since a checkpoint rests on, and what it left out.
 #[derive(Clone, Debug, Serialize)]
@@ -86,7 +86,7 @@ pub(super) enum NoStart {
 impl From<rusqlite::Error> for NoStart {
     fn from(error: rusqlite::Error) -> NoStart {
         match is_damage(&error) {
-            true => NoStart::Failure(failure(Check::File, format!("the file cannot be read: {error}"))),
+            true => NoStart::Failure(failure(Check::Damage, format!("the file cannot be read: {error}"))),
             false => NoStart::Error(error.into()),
         }
     }
@@ -112,7 +112,7 @@ pub(super) fn begin(
     let fails = |check, detail: String| NoStart::Failure(failure(check, format!("{}: {detail}", given.name)));
     trust.signers(checkpoint).map_err(|why| fails(Check::CheckpointSignature, why))?;
     let size = checkpoint.size();
-    let root = NodeHash::from_bytes(*root_bytes(checkpoint.root()));
+    let root = *checkpoint.root();
     if size == 0 {
         return Err(fails(Check::CheckpointSize, "it covers no events; verify without it".to_owned()));
     }
@@ -168,7 +168,8 @@ pub(super) fn begin(
     // Besides the first and the last event there was the one before the last.
     let rows_read = hashes.rows_read + 3;
     let checkpoint = given.name.clone();
-    let last_recorded_at = row::well_formed(&last.entry).map(|entry| entry.recorded_at);
+    let last_recorded_at =
+        row::own_entry(last.seq, &last.event_id, &last.entry).map(|entry| entry.recorded_at);
     let known = Known { checkpoint, size, log_id, origin, first_recorded_at, last_recorded_at, rows_read };
     Ok(Begun { start: Start { events: size, hash, tree: Some(tree) }, known })
 }

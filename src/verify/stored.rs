@@ -4,9 +4,10 @@
 use rusqlite::Connection;
 
 use super::hashes::{has_table, to_sql};
+use super::options::Given;
 use super::report::{Check, Failure};
 use super::tree::Tree;
-use super::trust::root_bytes;
+use super::trust::Trust;
 use crate::merkle::{NodeHash, TILE_WIDTH, hashes_from_bytes, root_of};
 use crate::note::SignedCheckpoint;
 
@@ -23,11 +24,30 @@ pub(super) fn sizes(connection: &Connection) -> rusqlite::Result<Vec<u64>> {
         .collect()
 }
 
-/// Holds both tables against the tree. The first difference of each is a failure.
+/// The checkpoints that the file keeps, but for what is none.
+pub(super) fn checkpoints(connection: &Connection) -> rusqlite::Result<Vec<Given>> {
+    if !has_table(connection, "checkpoints")? {
+        return Ok(Vec::new());
+    }
+    let notes = connection
+        .prepare("SELECT note FROM checkpoints ORDER BY size")?
+        .query_map([], |row| row.get::<_, String>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let checkpoints = notes.iter().filter_map(|note| note.parse::<SignedCheckpoint>().ok());
+    let named = checkpoints.map(|checkpoint| Given {
+        name: format!("the checkpoint of {} events that the file keeps", checkpoint.size()),
+        checkpoint,
+    });
+    Ok(named.collect())
+}
+
+/// Holds the tiles against the tree, and the checkpoints if no key was given that tells which of them
+/// count. The first difference of each is a failure.
 pub(super) fn check(
     connection: &Connection,
     origin: Option<&str>,
     tree: &Tree,
+    trust: &Trust,
 ) -> rusqlite::Result<Vec<Failure>> {
     let mut failures = Vec::new();
     if let Some(tile_roots) = tree.tile_roots().filter(|_| has_table(connection, "tiles").unwrap_or(false)) {
@@ -38,7 +58,7 @@ pub(super) fn check(
             affected: "the evidence tables: proofs and checkpoints are made from the tiles".to_owned(),
         }));
     }
-    if has_table(connection, "checkpoints")? {
+    if trust.is_empty() && has_table(connection, "checkpoints")? {
         failures.extend(check_checkpoints(connection, origin, tree)?.map(|detail| Failure {
             check: Check::Checkpoints,
             seq: None,
@@ -116,7 +136,7 @@ fn check_checkpoints(
                 Some(format!("is one of the log `{}`", checkpoint.origin()))
             }
             Ok(checkpoint) => match tree.root_at(checkpoint.size()) {
-                Some(root) if root.bytes() == root_bytes(checkpoint.root()) => None,
+                Some(root) if root == *checkpoint.root() => None,
                 Some(_) => Some("has another root than the log".to_owned()),
                 None => Some(format!("covers more than the {} events of the log", tree.size())),
             },

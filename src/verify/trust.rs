@@ -88,11 +88,10 @@ impl Trust {
         event: KeyChanged,
         root_at: &mut dyn FnMut(u64) -> Result<Option<NodeHash>, E>,
     ) -> Result<(KeyChangeSeen, Option<Failure>), E> {
-        self.learn_role(&event);
         let certified = self.certified(origin, seq, &event, root_at)?;
         let (is_trusted, said, failure) = match certified {
             Certified::By { previous, new, from } => {
-                let said = format!("{}+{}", previous.name(), previous.id());
+                let said = shown(&previous);
                 self.hand_on(event.role, &previous, new, from, seq);
                 (true, said, None)
             }
@@ -103,21 +102,6 @@ impl Trust {
         let seen =
             KeyChangeSeen { seq, role, vkey, previous, cause, actor, reason, is_trusted, certified: said };
         Ok((seen, failure))
-    }
-
-    /// A vkey does not say which role it has, and the log does: a key that was given without its role,
-    /// and that the log calls one of an epoch, is asked for as such.
-    fn learn_role(&mut self, event: &KeyChanged) {
-        if event.role != KeyRole::Epoch {
-            return;
-        }
-        for trusted in self.keys.iter_mut().filter(|trusted| trusted.from == 0 && trusted.retired.is_none()) {
-            let vkey = trusted.key.to_string();
-            if vkey == event.vkey || Some(&vkey) == event.previous.as_ref() {
-                trusted.role = KeyRole::Epoch;
-                self.asks_for_epoch = true;
-            }
-        }
     }
 
     fn hand_on(&mut self, role: KeyRole, previous: &VerifierKey, new: VerifierKey, from: u64, seq: Seq) {
@@ -151,48 +135,66 @@ impl Trust {
         let Ok(note) = certificate.parse::<SignedNote>() else {
             return not_trusted("nobody: the certificate is no signed note");
         };
-        let keys: Vec<VerifierKey> = self.keys.iter().map(|trusted| trusted.key.clone()).collect();
-        let signers = match note.verify(&keys) {
-            Ok(signers) => signers,
+        let previous = event.previous.as_deref().and_then(|vkey| vkey.parse::<VerifierKey>().ok());
+        let is_previous = |trusted: &&Trusted| {
+            trusted.role == event.role && trusted.retired.is_none() && Some(&trusted.key) == previous.as_ref()
+        };
+        let Some(previous) = self.keys.iter().find(is_previous) else {
+            return not_trusted(self.why_not_handed_on(event, previous.as_ref()));
+        };
+        match note.verify(std::slice::from_ref(&previous.key)) {
+            Ok(_) => {}
             Err(SignatureError::NoneKnown) => {
-                return not_trusted("nobody whom this verification was told to trust");
+                return not_trusted("nobody: the key before did not sign the certificate");
             }
             Err(error) => return Ok(Certified::Wrong(format!("its certificate: {error}"))),
-        };
-        let is_active = |trusted: &&Trusted| {
-            trusted.role == event.role && trusted.retired.is_none() && trusted.from <= seq.get()
-        };
-        let active = self.keys.iter().filter(is_active);
-        let Some(signer) =
-            active.map(|trusted| &trusted.key).find(|key| signers.iter().any(|signer| signer.key == *key))
-        else {
-            return not_trusted("a key that was retired before, or is of the other role");
-        };
+        }
         let wrong = |what: String| {
-            let by = format!("{}+{}", signer.name(), signer.id());
+            let by = shown(&previous.key);
             Ok(Certified::Wrong(format!("its certificate is signed by the trusted key {by}, and {what}")))
         };
         let change: KeyChange = match note.text().parse() {
             Ok(change) => change,
             Err(error) => return wrong(format!("is none: {error}")),
         };
-        if Some(change.origin()) != origin {
-            return wrong(format!("is for the log `{}`", change.origin()));
+        if Some(change.origin()) != origin || change.key().name() != change.origin() {
+            return wrong(format!(
+                "is for the log `{}` and a key of `{}`",
+                change.origin(),
+                change.key().name()
+            ));
         }
         if change.role() != event.role || change.key().to_string() != event.vkey {
             return wrong("is for another key than the event names".to_owned());
         }
-        if event.previous.as_deref() != Some(signer.to_string().as_str()) {
-            return wrong("the event does not name that key as the one before".to_owned());
-        }
         if change.size() >= seq.get() {
             return wrong(format!("covers {} events, which are not all before it", change.size()));
         }
+        if change.size() < previous.from {
+            return wrong(format!(
+                "covers {} events, and that key is trusted from {} on",
+                change.size(),
+                previous.from
+            ));
+        }
         match root_at(change.size())? {
-            Some(root) if root.bytes() == root_bytes(change.root()) => {
-                Ok(Certified::By { previous: signer.clone(), new: change.key().clone(), from: change.size() })
+            Some(root) if root == *change.root() => {
+                let (new, from) = (change.key().clone(), change.size());
+                Ok(Certified::By { previous: previous.key.clone(), new, from })
             }
             _ => wrong(format!("the log's first {} events are not those that it covers", change.size())),
+        }
+    }
+
+    fn why_not_handed_on(&self, event: &KeyChanged, previous: Option<&VerifierKey>) -> &'static str {
+        let known = self.keys.iter().find(|trusted| Some(&trusted.key) == previous);
+        match known {
+            None => "nobody whom this verification was told to trust",
+            Some(known) if known.retired.is_some() => "a key that was retired before",
+            Some(_) if event.role == KeyRole::Epoch => {
+                "a key that was given as the log's stable one; give it with --epoch-key"
+            }
+            Some(_) => "a key that was given as one of an epoch; give it with --key",
         }
     }
 
@@ -242,7 +244,7 @@ impl Trust {
 }
 
 fn why_not(trusted: &Trusted, checkpoint: &SignedCheckpoint) -> String {
-    let name = format!("{}+{}", trusted.key.name(), trusted.key.id());
+    let name = shown(&trusted.key);
     if trusted.key.name() != checkpoint.origin() {
         return format!("{name} signed it, which is not named after its origin `{}`", checkpoint.origin());
     }
@@ -254,6 +256,11 @@ fn why_not(trusted: &Trusted, checkpoint: &SignedCheckpoint) -> String {
     }
 }
 
+/// A key, short.
+fn shown(key: &VerifierKey) -> String {
+    format!("{}+{}", key.name(), key.id())
+}
+
 fn key_change_failure(seq: Seq, detail: String) -> Failure {
     Failure {
         check: Check::KeyChange,
@@ -261,9 +268,4 @@ fn key_change_failure(seq: Seq, detail: String) -> Failure {
         detail,
         affected: "the trust in the key that it names, and in those after it".to_owned(),
     }
-}
-
-/// The bytes of a root.
-pub(super) fn root_bytes(root: &[u8; 32]) -> &[u8; 32] {
-    root
 }

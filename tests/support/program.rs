@@ -66,14 +66,25 @@ impl Log {
 /// The program, on the log at a path.
 pub(crate) fn annals(path: &Path) -> Command {
     let mut command = bare();
-    command.arg("--db").arg(path);
+    command.arg("--db").arg(path).env("ANNALS_HOME", home_of(path));
     command
+}
+
+/// The folder of the user's own Annals files, for the log at a path.
+pub(crate) fn home_of(path: &Path) -> PathBuf {
+    path.with_file_name("annals-home")
 }
 
 /// The program, with nothing of this environment.
 pub(crate) fn bare() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
-    command.env_remove("ANNALS_DB").env_remove("HOME").env("USER", "tester");
+    command
+        .env_remove("ANNALS_DB")
+        .env_remove("ANNALS_KEY")
+        .env_remove("HOME")
+        // Nothing of the user's own is read, and nothing is left there.
+        .env("ANNALS_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("USER", "tester");
     command
 }
 

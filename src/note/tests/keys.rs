@@ -2,6 +2,7 @@ use super::super::{Algorithm, KeyChange, KeyChangeError, KeyError, NameError, Si
 use super::{ORIGIN, key, witness};
 use crate::event::KeyRole;
 
+use crate::merkle::NodeHash;
 #[test]
 fn a_key_is_printed_as_it_was_read() {
     let signing = key(ORIGIN, 1);
@@ -90,7 +91,14 @@ fn a_point_by_which_anybody_can_sign_is_no_key() {
 }
 
 fn change() -> KeyChange {
-    KeyChange::new(ORIGIN, KeyRole::Epoch, key(ORIGIN, 2).verifier().clone(), 7, [9; 32]).unwrap()
+    KeyChange::new(
+        ORIGIN,
+        KeyRole::Epoch,
+        key(ORIGIN, 2).verifier().clone(),
+        7,
+        NodeHash::from_bytes([9; 32]),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -102,7 +110,10 @@ fn a_change_of_keys_is_six_lines() {
     assert_eq!(change().to_string(), text);
     let read: KeyChange = text.parse().unwrap();
     assert_eq!(read, change());
-    assert_eq!((read.origin(), read.role(), read.size(), read.root()), (ORIGIN, KeyRole::Epoch, 7, &[9; 32]));
+    assert_eq!(
+        (read.origin(), read.role(), read.size(), read.root()),
+        (ORIGIN, KeyRole::Epoch, 7, &NodeHash::from_bytes([9; 32]))
+    );
     assert_eq!(read.key(), key(ORIGIN, 2).verifier());
 }
 

@@ -22,7 +22,9 @@ pub(super) fn witness(number: u8) -> Cosigner {
 /// A checkpoint of [`ORIGIN`], signed by its key 1.
 pub(super) fn checkpoint(size: u64) -> SignedCheckpoint {
     let root = [u8::try_from(size % 251).unwrap(); 32];
-    let mut checkpoint = SignedCheckpoint::unsigned(Checkpoint::new(ORIGIN, size, root).unwrap());
+    let mut checkpoint = SignedCheckpoint::unsigned(
+        Checkpoint::new(ORIGIN, size, crate::merkle::NodeHash::from_bytes(root)).unwrap(),
+    );
     checkpoint.sign(&key(ORIGIN, 1));
     checkpoint
 }

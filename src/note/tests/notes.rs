@@ -6,6 +6,7 @@ use super::super::{
 };
 use super::{ORIGIN, checkpoint, key, witness};
 use crate::limits::{NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX};
+use crate::merkle::EMPTY_ROOT;
 
 fn note() -> SignedNote {
     let mut note = SignedNote::unsigned("one\n\ntwo\n").unwrap();
@@ -178,7 +179,7 @@ fn what_is_no_checkpoint_is_refused() {
     let long = "x".repeat(256);
     assert!(matches!(parse(&text.replace(ORIGIN, &long)), CheckpointError::OriginTooLong { bytes: 256, .. }));
     for origin in ["", "a\nb", "a\tb", &long] {
-        assert!(Checkpoint::new(origin, 1, [0; 32]).is_err(), "{origin:?}");
+        assert!(Checkpoint::new(origin, 1, EMPTY_ROOT).is_err(), "{origin:?}");
     }
     assert!(format!("one\n\n{}\n", checkpoint(1).signatures()[0]).parse::<SignedCheckpoint>().is_err());
 }
@@ -246,7 +247,7 @@ fn ml_dsa_44(name: &str, checkpoint: &Checkpoint, time: u64) -> (VerifierKey, Si
     message.extend(checkpoint.origin().as_bytes());
     message.extend([0; 8]);
     message.extend(checkpoint.size().to_be_bytes());
-    message.extend(checkpoint.root());
+    message.extend(checkpoint.root().bytes());
     let signature = key.expanded_key().sign_deterministic(&message, &[]).unwrap().encode();
     let signature = Signature::of(&verifier, [time.to_be_bytes().as_slice(), &signature].concat());
     (verifier, signature)
@@ -271,7 +272,7 @@ fn an_ml_dsa_44_cosignature_covers_name_time_origin_size_and_root() {
     assert!(!bad(same.clone(), bytes.clone()));
     assert!(bad(Checkpoint::new("example.com/other", 5, *same.root()).unwrap(), bytes.clone()));
     assert!(bad(Checkpoint::new(ORIGIN, 6, *same.root()).unwrap(), bytes.clone()));
-    assert!(bad(Checkpoint::new(ORIGIN, 5, [0; 32]).unwrap(), bytes.clone()));
+    assert!(bad(Checkpoint::new(ORIGIN, 5, EMPTY_ROOT).unwrap(), bytes.clone()));
     for place in [0, 7, 8, bytes.len() - 1] {
         let mut bytes = bytes.clone();
         bytes[place] ^= 1;

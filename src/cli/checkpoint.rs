@@ -1,0 +1,54 @@
+//! `annals checkpoint`: signs for the log as it is now.
+
+use annals::note::SignedCheckpoint;
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::Verdict;
+use super::out::Out;
+use super::place::Place;
+
+/// Sign for the log as it is now, and print the checkpoint.
+///
+/// A checkpoint is a few lines of text: the log's name, its number of events, the root of its Merkle tree,
+/// and signatures. Give it to others: `annals verify --checkpoint` holds the log against it, and so can
+/// every tool that knows C2SP checkpoints. Where nothing was appended since the last one, it is that one.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals checkpoint > handed-over.checkpoint
+  annals checkpoint --last    the last one that was signed, with the cosignatures of witnesses")]
+pub(crate) struct Args {
+    /// Sign nothing, and print the last one that was signed
+    #[arg(long)]
+    last: bool,
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    let checkpoint = if args.last {
+        place.read()?.last_checkpoint()?.context("no checkpoint was signed for this log yet")?
+    } else {
+        let log = place.append_existing()?;
+        let checkpoint = log.checkpoint();
+        let closed = log.close();
+        let checkpoint = checkpoint?;
+        closed?;
+        checkpoint
+    };
+    print(&checkpoint, out)?;
+    Ok(Verdict::Done)
+}
+
+/// Prints a checkpoint: as it is, or with its parts.
+pub(crate) fn print(checkpoint: &SignedCheckpoint, out: &mut Out) -> anyhow::Result<()> {
+    if out.is_json() {
+        out.json(&json!({
+            "origin": checkpoint.origin(),
+            "size": checkpoint.size(),
+            "root": checkpoint.root().to_string(),
+            "note": checkpoint.to_string(),
+        }))?;
+    } else {
+        out.data(&checkpoint.to_string())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! `annals init`: a new log, with a name of its own.
+
+use std::path::PathBuf;
+
+use annals::evidence::Evidence;
+use annals::{AuditLog, Projections, Reader};
+use anyhow::bail;
+use serde_json::json;
+
+use super::Verdict;
+use super::out::Out;
+use super::place::Place;
+
+/// Make a new log, with a name of its own.
+///
+/// Commands that append make a log where there is none; this one says how it is called. The name is the
+/// first line of every checkpoint, and cannot be changed later.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals init --origin example.com/audit/billing
+  annals --db new.db init --continues restored.db    after a backup had to be restored")]
+pub(crate) struct Args {
+    /// The log's name, such as example.com/audit/billing [default: annals.internal/<log id>]
+    #[arg(long, value_name = "NAME")]
+    origin: Option<String>,
+
+    /// The log that the new one follows: its name, size and root become part of the first event
+    #[arg(long, value_name = "FILE")]
+    continues: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    if place.path().exists() {
+        bail!("{} is there already; name another file with --db", place.path().display());
+    }
+    let mut builder = AuditLog::builder(place.path()).projections(Projections::Off).evidence(Evidence::Off);
+    if let Some(path) = &args.continues {
+        let before = Reader::open(path)?.as_continued()?;
+        if args.origin.as_ref() == Some(&before.origin) {
+            bail!(
+                "the log {} has this name; two logs of one name would contradict each other",
+                path.display()
+            );
+        }
+        builder = builder.continues(before);
+    }
+    if let Some(origin) = &args.origin {
+        builder = builder.origin(origin);
+    }
+    builder.open()?.close()?;
+    let origin = place.read()?.origin()?;
+    if out.is_json() {
+        out.json(&json!({ "path": place.path(), "origin": origin }))?;
+    } else {
+        out.line(&format!("{} is the log {origin}", place.path().display()))?;
+    }
+    Ok(Verdict::Done)
+}

@@ -1,0 +1,172 @@
+//! `annals key`: the keys that sign a log's checkpoints.
+
+use annals::evidence::{Epochs, Evidence, KeyChangeRequest, KeyFolder, PublicKeys};
+use annals::{AuditLog, KeyChangeCause, KeyRole, Timestamp};
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Verdict;
+use super::out::{self, Out};
+use super::place::Place;
+use super::settings::Settings;
+use super::signing;
+
+/// Look after the keys that sign a log's checkpoints.
+///
+/// A key is kept beside the user's other Annals files ($ANNALS_HOME, else annals in the data folder), never
+/// beside the log. From when there is one, every command that appends signs checkpoints. $ANNALS_KEY may hold
+/// a private key in place of the file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a log's first key, and print its public key
+    Generate {
+        /// For the log with this name, which need not be there yet [default: the log named by --db]
+        #[arg(long, value_name = "NAME")]
+        origin: Option<String>,
+        /// Keep epoch keys as well: each certifies the next and is erased, so that who takes the machine
+        /// cannot sign for the past
+        #[arg(long)]
+        epochs: bool,
+        /// Who makes it
+        #[arg(long, env = "USER", default_value = "unknown")]
+        actor: String,
+    },
+    /// Print the public key: what auditors need
+    Show {
+        /// That of the present epoch
+        #[arg(long)]
+        epoch: bool,
+    },
+    /// Replace the key: by its certificate, an event, and a checkpoint that both sign
+    Rotate {
+        /// The key is lost: the new one has no certificate, which every verification says
+        #[arg(long)]
+        lost: bool,
+        /// Replace the epoch key, now
+        #[arg(long, conflicts_with = "lost")]
+        epoch: bool,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+        /// Who replaces it
+        #[arg(long, env = "USER", default_value = "unknown")]
+        actor: String,
+    },
+}
+
+pub(crate) fn run(
+    args: &Args,
+    place: impl FnOnce() -> anyhow::Result<Place>,
+    out: &mut Out,
+) -> anyhow::Result<Verdict> {
+    match &args.command {
+        Command::Generate { origin: Some(origin), epochs, .. } => {
+            let keys = signing::keys(origin)?;
+            keys.generate(origin, kept(*epochs), Timestamp::now())?;
+            shown(&keys, origin, out)?;
+        }
+        Command::Generate { origin: None, epochs, actor } => {
+            let place = place()?;
+            let origin = place.read()?.origin()?;
+            let keys = signing::keys(&origin)?;
+            if keys.has_key()? {
+                bail!(
+                    "the log {origin} has a key already; `annals key show` prints it, `annals key rotate` replaces it"
+                );
+            }
+            if place.read()?.last_checkpoint()?.is_some() {
+                bail!(
+                    "checkpoints of this log were signed, and their key is not here: bring it to {}, or, if it is lost, use `annals key rotate --lost`",
+                    keys.path().display()
+                );
+            }
+            let request = KeyChangeRequest {
+                role: KeyRole::Stable,
+                cause: KeyChangeCause::Generated,
+                actor: actor.clone(),
+                reason: None,
+            };
+            keys.make()?;
+            change(&place, &keys, &request)?;
+            if *epochs {
+                change(&place, &keys, &KeyChangeRequest { role: KeyRole::Epoch, ..request })?;
+            }
+            shown(&keys, &origin, out)?;
+        }
+        Command::Show { epoch } => {
+            let origin = place()?.read()?.origin()?;
+            let mut keys = match signing::given(&origin)? {
+                Some(key) => PublicKeys { stable: key.verifier().clone(), epoch: None },
+                None => signing::keys(&origin)?.public()?,
+            };
+            if *epoch {
+                keys.stable = keys.epoch.take().context("the log has no epoch key")?;
+            }
+            print(&keys, out)?;
+        }
+        Command::Rotate { lost, epoch, reason, actor } => {
+            let place = place()?;
+            let origin = place.read()?.origin()?;
+            let keys = signing::keys(&origin)?;
+            if *lost {
+                keys.make()?;
+            }
+            let request = KeyChangeRequest {
+                role: if *epoch { KeyRole::Epoch } else { KeyRole::Stable },
+                cause: if *lost { KeyChangeCause::Lost } else { KeyChangeCause::Rotated },
+                actor: actor.clone(),
+                reason: reason.clone(),
+            };
+            change(&place, &keys, &request)?;
+            shown(&keys, &origin, out)?;
+            if *lost {
+                out::note("nobody certifies this key: give it to the auditors yourself");
+            }
+        }
+    }
+    Ok(Verdict::Done)
+}
+
+fn kept(epochs: bool) -> Epochs {
+    if epochs { Epochs::Kept } else { Epochs::None }
+}
+
+fn change(place: &Place, keys: &KeyFolder, request: &KeyChangeRequest) -> anyhow::Result<()> {
+    let signing = Settings::read(keys)?.signing(keys)?;
+    let log =
+        AuditLog::builder(place.path()).evidence(Evidence::Signed(Box::new(signing))).open_existing()?;
+    let changed = log.change_key(request);
+    let closed = log.close();
+    changed?;
+    closed.context("the key was changed, but the log did not close cleanly")
+}
+
+fn shown(keys: &KeyFolder, origin: &str, out: &mut Out) -> anyhow::Result<()> {
+    let public = keys.public()?;
+    print(&public, out)?;
+    out.flush()?;
+    if let Some(epoch) = &public.epoch {
+        out::note(&format!("the key of the present epoch is {epoch}"));
+    }
+    out::note(&format!(
+        "the private key of {origin} is in {}; keep a copy of it where only you can read it",
+        keys.key_file().display()
+    ));
+    Ok(())
+}
+
+fn print(keys: &PublicKeys, out: &mut Out) -> anyhow::Result<()> {
+    let epoch = keys.epoch.as_ref().map(ToString::to_string);
+    if out.is_json() {
+        out.json(&json!({ "stable": keys.stable.to_string(), "epoch": epoch }))?;
+        return Ok(());
+    }
+    Ok(out.line(&keys.stable.to_string())?)
+}

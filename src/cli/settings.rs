@@ -1,0 +1,150 @@
+//! How a log's checkpoints are signed and who gets them: a file beside its key, and never in the log, because
+//! whoever can write a log could then have its readers run commands.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use annals::evidence::{Anchor, CommandAnchor, FileAnchor, KeyFolder, Signing, SqliteAnchor};
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+
+/// How long a command, a witness or an authority may take, unless the settings say otherwise.
+const TIMEOUT_SECONDS: u64 = 30;
+
+/// The settings of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Events after which a checkpoint is signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every_events: Option<u64>,
+    /// Seconds after which a checkpoint is signed where something was appended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every_seconds: Option<u64>,
+    /// Hours of an epoch, where the log has an epoch key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch_hours: Option<u64>,
+    /// Who gets the checkpoints; absent: a file beside the key.
+    #[serde(rename = "anchor", skip_serializing_if = "Option::is_none")]
+    anchors: Option<Vec<AnchorSetting>>,
+}
+
+/// An anchor, as it is written in the settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub(crate) enum AnchorSetting {
+    /// A file that checkpoints are appended to.
+    File { path: PathBuf },
+    /// A SQLite file of its own.
+    Sqlite { path: PathBuf },
+    /// A program that gets each checkpoint.
+    Command {
+        command: Vec<String>,
+        #[serde(default = "timeout_seconds")]
+        timeout_seconds: u64,
+    },
+}
+
+fn timeout_seconds() -> u64 {
+    TIMEOUT_SECONDS
+}
+
+/// Hours of an epoch, unless the settings say otherwise.
+const EPOCH_HOURS: u64 = 24;
+
+impl Settings {
+    fn file(keys: &KeyFolder) -> PathBuf {
+        keys.path().join("settings.toml")
+    }
+
+    /// Reads the settings of a log; where there is no file, all is as it is by default.
+    pub(crate) fn read(keys: &KeyFolder) -> anyhow::Result<Settings> {
+        let path = Settings::file(keys);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                toml::from_str(&text).with_context(|| format!("{}: these are no settings", path.display()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Settings::default()),
+            Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        }
+    }
+
+    /// Writes the settings of a log.
+    pub(crate) fn write(&self, keys: &KeyFolder) -> anyhow::Result<()> {
+        let path = Settings::file(keys);
+        let text = toml::to_string(self).context("the settings")?;
+        annals::evidence::replace_file(&path, text.as_bytes())?;
+        Ok(())
+    }
+
+    /// The anchors: the file beside the key, unless others were named.
+    pub(crate) fn anchors(&self, keys: &KeyFolder) -> Vec<AnchorSetting> {
+        self.anchors.clone().unwrap_or_else(|| vec![AnchorSetting::File { path: keys.checkpoints_file() }])
+    }
+
+    /// Adds an anchor to those that there are.
+    pub(crate) fn add(&mut self, keys: &KeyFolder, anchor: AnchorSetting) -> anyhow::Result<()> {
+        let mut anchors = self.anchors(keys);
+        if anchors.contains(&anchor) {
+            bail!("there is such an anchor already");
+        }
+        anchors.push(anchor);
+        self.anchors = Some(anchors);
+        Ok(())
+    }
+
+    /// Takes an anchor away by its name.
+    pub(crate) fn remove(&mut self, keys: &KeyFolder, name: &str) -> anyhow::Result<()> {
+        let (mut left, mut found) = (Vec::new(), false);
+        for setting in self.anchors(keys) {
+            match setting.anchor()?.name() == name {
+                true => found = true,
+                false => left.push(setting),
+            }
+        }
+        if !found {
+            bail!("there is no anchor `{name}`; `annals anchor` lists them");
+        }
+        self.anchors = Some(left);
+        Ok(())
+    }
+
+    /// How a log is signed for with these settings.
+    pub(crate) fn signing(&self, keys: &KeyFolder) -> anyhow::Result<Signing> {
+        let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3_600));
+        let mut signing = Signing::new(keys.clone()).epoch(hours(self.epoch_hours.unwrap_or(EPOCH_HOURS)));
+        if let Some(events) = self.every_events {
+            signing = signing.every_events(events);
+        }
+        if let Some(seconds) = self.every_seconds {
+            signing = signing.every(Duration::from_secs(seconds));
+        }
+        for setting in self.anchors(keys) {
+            signing = signing.boxed_anchor(setting.anchor()?);
+        }
+        Ok(signing)
+    }
+}
+
+impl AnchorSetting {
+    /// The anchor that is meant.
+    pub(crate) fn anchor(&self) -> anyhow::Result<Box<dyn Anchor>> {
+        Ok(match self {
+            AnchorSetting::File { path } => Box::new(FileAnchor::new(path)),
+            AnchorSetting::Sqlite { path } => Box::new(SqliteAnchor::new(path)),
+            AnchorSetting::Command { command, timeout_seconds } => {
+                let (program, arguments) =
+                    command.split_first().context("a command anchor needs a program")?;
+                let timeout = Duration::from_secs(*timeout_seconds);
+                Box::new(CommandAnchor::new(program, arguments.iter().cloned(), timeout))
+            }
+        })
+    }
+}
+
+/// An absolute path: settings are read from other folders than they were written from.
+pub(crate) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("{}", path.display()))
+}

@@ -1,0 +1,165 @@
+//! The thread of an anchor: brings it the newest checkpoint, and tries again where that fails.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Anchor, AnchorError, Taken};
+use crate::evidence::signer::{self, SignError, Site};
+use crate::evidence::tree::{TreeReader, has_table};
+use crate::log::open::{self, Durability, OpenError};
+use crate::log::turns::{Turns, Who, begin};
+use crate::merkle::consistency_proof;
+use crate::note::SignedCheckpoint;
+use crate::writer::Clock;
+
+/// How often the thread looks whether another process made a checkpoint.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// First and longest time between attempts at an anchor that fails.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// An anchor's thread.
+pub(crate) struct Deliverer {
+    pub(crate) path: PathBuf,
+    pub(crate) anchor: Box<dyn Anchor>,
+    pub(crate) turns: Arc<Turns>,
+    pub(crate) clock: Clock,
+    /// Told of a new checkpoint; disconnected when the log is closed.
+    pub(crate) wake: Receiver<()>,
+}
+
+/// Why a delivery did not come about.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
+    #[error("the log cannot be opened: {0}")]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Log(#[from] SignError),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Failure {
+        Failure::Log(error.into())
+    }
+}
+
+impl Deliverer {
+    /// Works until the log is closed, and then brings the last checkpoint.
+    pub(crate) fn run(mut self) {
+        let mut connection = None;
+        let mut failing: Option<(Instant, Duration)> = None;
+        loop {
+            let wait =
+                failing.map_or(LOOK_EVERY, |(until, _)| until.saturating_duration_since(Instant::now()));
+            let woken = self.wake.recv_timeout(wait);
+            let is_closing = woken == Err(RecvTimeoutError::Disconnected);
+            // A new checkpoint is no reason to try a failing anchor sooner; the end of the log is.
+            let is_early = failing.is_some_and(|(until, _)| Instant::now() < until);
+            if is_closing || !is_early {
+                failing = match self.deliver(&mut connection) {
+                    Ok(()) => None,
+                    Err(_) => {
+                        let pause = failing.map_or(RETRY.0, |(_, pause)| (2 * pause).min(RETRY.1));
+                        Some((Instant::now() + pause, pause))
+                    }
+                };
+            }
+            if is_closing {
+                return;
+            }
+        }
+    }
+
+    /// Brings the newest checkpoint, unless the anchor has it, and records how that went.
+    fn deliver(&mut self, kept: &mut Option<Connection>) -> Result<(), Failure> {
+        let connection = match kept.take() {
+            Some(connection) => connection,
+            None => open::open_writer(&self.path, Durability::Normal)?.0,
+        };
+        let name = self.anchor.name();
+        let delivered = self.deliver_over(&connection, &name);
+        if let Err(error) = &delivered {
+            // What cannot be recorded either is tried again with the rest.
+            self.record_failure(&connection, &name, &error.to_string())?;
+        }
+        *kept = Some(connection);
+        delivered
+    }
+
+    fn deliver_over(&mut self, connection: &Connection, name: &str) -> Result<(), Failure> {
+        let Some(checkpoint) = newest(connection)? else { return Ok(()) };
+        if has(connection, name, checkpoint.size())? {
+            return Ok(());
+        }
+        let mut prove = |old, new| {
+            let prove = || -> Result<_, String> {
+                let moment = connection.unchecked_transaction().map_err(|error| error.to_string())?;
+                let mut tree = TreeReader::new(&moment).map_err(|error| error.to_string())?;
+                consistency_proof(&mut tree, old, new).map_err(|error| error.to_string())
+            };
+            prove().map_err(AnchorError::new)
+        };
+        let taken = self.anchor.take(&checkpoint, &mut prove)?;
+        self.record(connection, name, checkpoint, taken)
+    }
+
+    fn record(
+        &self,
+        connection: &Connection,
+        name: &str,
+        mut checkpoint: SignedCheckpoint,
+        taken: Taken,
+    ) -> Result<(), Failure> {
+        let size = checkpoint.size();
+        if let Taken::Cosigned(signatures) = &taken {
+            checkpoint.add_signatures(signatures.iter().cloned());
+            let site = Site { connection, turns: &self.turns, clock: &self.clock };
+            signer::record(&site, &checkpoint)?;
+        }
+        let _turn = self.turns.take(Who::Projection).map_err(SignError::Turn)?;
+        let tx = begin(connection)?;
+        if let Taken::Receipt(receipt) = taken {
+            tx.execute(
+                "INSERT OR REPLACE INTO anchor_receipts (name, size, receipt) VALUES (?1, ?2, ?3)",
+                params![name, i64::try_from(size).unwrap_or(i64::MAX), receipt],
+            )?;
+        }
+        signer::succeeded(&tx, name, size, (self.clock)())?;
+        Ok(tx.commit()?)
+    }
+
+    fn record_failure(&self, connection: &Connection, name: &str, error: &str) -> Result<(), Failure> {
+        let _turn = self.turns.take(Who::Projection).map_err(SignError::Turn)?;
+        let tx = begin(connection)?;
+        signer::failed(&tx, name, error, (self.clock)())?;
+        Ok(tx.commit()?)
+    }
+}
+
+/// The newest checkpoint that was signed; a file of the schema's first version has none.
+pub(crate) fn newest(connection: &Connection) -> rusqlite::Result<Option<SignedCheckpoint>> {
+    if !has_table(connection, "checkpoints")? {
+        return Ok(None);
+    }
+    let note: Option<String> = connection
+        .prepare_cached("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    // One that cannot be read was not written by Annals; verification names it.
+    Ok(note.and_then(|note| note.parse().ok()))
+}
+
+/// Whether an anchor has a checkpoint of a size, as far as is known here.
+fn has(connection: &Connection, name: &str, size: u64) -> rusqlite::Result<bool> {
+    let taken: Option<Option<i64>> = connection
+        .prepare_cached("SELECT size FROM anchors WHERE name = ?1 AND failed_since IS NULL")?
+        .query_row([name], |row| row.get(0))
+        .optional()?;
+    Ok(taken.flatten().is_some_and(|taken| u64::try_from(taken).is_ok_and(|taken| taken >= size)))
+}

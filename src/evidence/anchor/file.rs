@@ -1,0 +1,159 @@
+//! A file that checkpoints are appended to: the simplest anchor, and the default one.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Anchor, AnchorError, Consistency, Taken};
+use crate::limits::NOTE_BYTES_MAX;
+use crate::note::{CheckpointFile, SignedCheckpoint};
+
+/// How much of the file's end is read to find its last checkpoint; the second bound is enough for any.
+const TAIL_BYTES: [u64; 2] = [64 << 10, 2 * NOTE_BYTES_MAX as u64];
+
+/// Appends checkpoints to a file, flushed, each but the first after an empty line.
+///
+/// It protects as far as whoever can write the log cannot write the file: put it on another machine's disk,
+/// or where files can only be appended to. Several processes may share it.
+#[derive(Clone, Debug)]
+pub struct FileAnchor {
+    path: PathBuf,
+}
+
+impl FileAnchor {
+    /// Appends to the file at a path, which is made where there is none.
+    pub fn new(path: impl Into<PathBuf>) -> FileAnchor {
+        FileAnchor { path: path.into() }
+    }
+}
+
+impl Anchor for FileAnchor {
+    fn name(&self) -> String {
+        format!("file {}", self.path.display())
+    }
+
+    fn take(&mut self, checkpoint: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
+        append(&self.path, checkpoint)
+            .map_err(|error| AnchorError::new(format_args!("{}: {error}", self.path.display())))?;
+        Ok(Taken::Kept)
+    }
+}
+
+fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    // Other processes append to it too.
+    file.lock()?;
+    let bytes = file.metadata()?.len();
+    let end = end_of(&mut file, bytes, checkpoint.origin())?;
+    let found = CheckpointFile::recover(&end);
+    if found.checkpoints.last().is_some_and(|last| last.size() >= checkpoint.size()) {
+        return Ok(());
+    }
+    if !is_torn(found.rest, checkpoint.origin()) {
+        return Err(io::Error::other("ends in something that is no checkpoint of this log"));
+    }
+    // A note that a crash left half written makes place for a whole one.
+    let good = bytes - found.rest.len() as u64;
+    if !found.rest.is_empty() {
+        file.set_len(good)?;
+    }
+    file.seek(SeekFrom::Start(good))?;
+    let gap = if good == 0 { "" } else { "\n" };
+    file.write_all(format!("{gap}{checkpoint}").as_bytes())?;
+    file.sync_all()
+}
+
+/// Whether bytes at the end of the file can be what a crash left of a checkpoint of this log, with the empty
+/// line before it: anything else is somebody's, and stays.
+fn is_torn(rest: &[u8], origin: &str) -> bool {
+    let rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+    let first_line = format!("{origin}\n");
+    rest.starts_with(first_line.as_bytes()) || first_line.as_bytes().starts_with(rest)
+}
+
+/// The end of the file, from the beginning of a checkpoint of this log on; all of it where it is short.
+fn end_of(file: &mut File, bytes: u64, origin: &str) -> io::Result<Vec<u8>> {
+    let mut end = Vec::new();
+    for wanted in TAIL_BYTES {
+        let from = bytes.saturating_sub(wanted);
+        file.seek(SeekFrom::Start(from))?;
+        end.clear();
+        file.take(wanted).read_to_end(&mut end)?;
+        if from == 0 {
+            return Ok(end);
+        }
+        let border = format!("\n\n{origin}\n");
+        let found = end.windows(border.len()).position(|window| window == border.as_bytes());
+        if let Some(at) = found {
+            return Ok(end.split_off(at + 2));
+        }
+    }
+    Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merkle::EMPTY_ROOT;
+    use crate::note::{Checkpoint, SigningKey};
+
+    fn checkpoint(size: u64) -> SignedCheckpoint {
+        let key = SigningKey::from_seed("example.org/log", &[7; 32]).unwrap();
+        let mut checkpoint =
+            SignedCheckpoint::unsigned(Checkpoint::new("example.org/log", size, EMPTY_ROOT).unwrap());
+        checkpoint.sign(&key);
+        checkpoint
+    }
+
+    fn sizes(path: &Path) -> Vec<u64> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.parse::<CheckpointFile>().unwrap().checkpoints.iter().map(SignedCheckpoint::size).collect()
+    }
+
+    #[test]
+    fn each_checkpoint_is_appended_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoints");
+        for size in [1, 2, 2, 1, 900] {
+            append(&path, &checkpoint(size)).unwrap();
+        }
+        assert_eq!(sizes(&path), [1, 2, 900]);
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_torn_at_any_byte_makes_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoints");
+        append(&path, &checkpoint(1)).unwrap();
+        let one = std::fs::read(&path).unwrap();
+        append(&path, &checkpoint(2)).unwrap();
+        let two = std::fs::read(&path).unwrap();
+        for torn in one.len()..two.len() {
+            std::fs::write(&path, &two[..torn]).unwrap();
+            append(&path, &checkpoint(3)).unwrap();
+            assert_eq!(sizes(&path), [1, 3], "torn at {torn}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letters");
+        std::fs::write(&path, "Dear Ada,\n").unwrap();
+        append(&path, &checkpoint(1)).unwrap_err();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "Dear Ada,\n");
+    }
+
+    #[test]
+    fn a_long_file_is_appended_to_by_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoints");
+        for size in 1..=600 {
+            append(&path, &checkpoint(size)).unwrap();
+        }
+        assert!(std::fs::metadata(&path).unwrap().len() > TAIL_BYTES[0]);
+        assert_eq!(sizes(&path), (1..=600).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,395 @@
+//! Signing checkpoints: only of what is on the disk, and nothing that contradicts what was signed before.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::keys::{Change, KeyFolder, KeyFolderError, LockedKeys};
+use super::tree::{TreeError, TreeReader};
+use crate::event::{EventId, KeyChangeCause, KeyChanged, KeyRole, Seq, Timestamp};
+use crate::log::rows;
+use crate::log::turns::{Turns, Who, begin};
+use crate::merkle::{BuildError, NodeHash, root_at};
+use crate::note::{
+    Checkpoint, CheckpointError, KeyChange, KeyError, NoteError, SignedCheckpoint, SignedNote, SigningKey,
+};
+use crate::writer::{AppendError, Appended, Clock};
+
+/// The row of `anchors` in which the signer says how it fares.
+pub(crate) const SIGNER: &str = "signer";
+
+/// A checkpoint that cannot be signed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The keys cannot be read or kept.
+    #[error(transparent)]
+    Keys(#[from] KeyFolderError),
+    /// The tree cannot be made.
+    #[error("the log's tree cannot be made: {0}")]
+    Tree(#[from] BuildError<TreeError>),
+    /// The file cannot be written.
+    #[error("the file cannot be written: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The lock file cannot be locked.
+    #[error("the lock file cannot be locked: {0}")]
+    Turn(std::io::Error),
+    /// Events that were signed for are gone.
+    #[error(
+        "the log has {events} events, and a checkpoint of {signed} was signed: it was cut off or set back to an older copy; nothing more is signed for it, `annals init --continues` makes a new log that follows it"
+    )]
+    RolledBack {
+        /// Events of the log.
+        events: u64,
+        /// Events of the last checkpoint.
+        signed: u64,
+    },
+    /// The log is not the one that was signed for.
+    #[error(
+        "the first {signed} events are not those that a checkpoint was signed for: the log was rewritten, or is another one; nothing more is signed for it, `annals init --continues` makes a new log that follows it"
+    )]
+    Contradicts {
+        /// Events of the last checkpoint.
+        signed: u64,
+    },
+    /// The key is another log's.
+    #[error("the key signs for the log `{signed}`, and this is `{origin}`")]
+    OtherLog {
+        /// The key's log.
+        signed: String,
+        /// This log.
+        origin: String,
+    },
+    /// A note cannot be made.
+    #[error(transparent)]
+    Note(#[from] NoteError),
+    /// A key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A checkpoint cannot be made.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The event of a change of keys cannot be appended.
+    #[error("the change of keys cannot be recorded: {0}")]
+    Append(#[from] AppendError),
+    /// The key is not in the folder and cannot be replaced there.
+    #[error(
+        "the key was given in the environment; give the new one there, and record the change with `annals key rotate --lost` where it is kept in a file"
+    )]
+    GivenKey,
+    /// Nobody signs for the log in this process.
+    #[error("this log was opened without a key; `annals key generate` makes one")]
+    NotSigned,
+    /// The thread that signs is gone.
+    #[error("the log was closed")]
+    Closed,
+    /// The log has no epochs.
+    #[error("the log has no epoch key; `annals key generate --epochs` makes one with the first key")]
+    NoEpochs,
+}
+
+/// Where a log is, and what signing needs of it.
+pub(crate) struct Site<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) turns: &'a Turns,
+    pub(crate) clock: &'a Clock,
+}
+
+/// A checkpoint, and whether it was signed just now.
+#[derive(Clone, Debug)]
+pub(crate) enum Signed {
+    New(SignedCheckpoint),
+    Before(SignedCheckpoint),
+}
+
+impl Signed {
+    pub(crate) fn checkpoint(self) -> SignedCheckpoint {
+        match self {
+            Signed::New(checkpoint) | Signed::Before(checkpoint) => checkpoint,
+        }
+    }
+}
+
+/// A change of a key, as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChangeRequest {
+    /// Which key.
+    pub role: KeyRole,
+    /// Why.
+    pub cause: KeyChangeCause,
+    /// Who asks for it.
+    pub actor: String,
+    /// What they say of it.
+    pub reason: Option<String>,
+}
+
+/// Appends an event with this id, which makes a second attempt the same event.
+pub(crate) type Append<'a> = &'a dyn Fn(KeyChanged, EventId) -> Result<Appended, AppendError>;
+
+/// Signs for one log.
+pub(crate) struct Signer {
+    origin: String,
+    keys: KeyFolder,
+    /// A stable key that is not in the folder.
+    given: Option<SigningKey>,
+}
+
+impl Signer {
+    pub(crate) fn new(origin: String, keys: KeyFolder, given: Option<SigningKey>) -> Signer {
+        Signer { origin, keys, given }
+    }
+
+    pub(crate) fn keys(&self) -> &KeyFolder {
+        &self.keys
+    }
+
+    /// Signs for everything that is committed.
+    pub(crate) fn sign(&self, site: &Site<'_>) -> Result<Signed, SignError> {
+        let locked = self.keys.lock()?;
+        self.sign_locked(&locked, site)
+    }
+
+    fn sign_locked(&self, locked: &LockedKeys<'_>, site: &Site<'_>) -> Result<Signed, SignError> {
+        let change = locked.change()?;
+        let stable = match &self.given {
+            Some(_) => None,
+            None if change.as_ref().is_some_and(|change| change.role == KeyRole::Stable) => {
+                // A first key, or one for a key that was lost, has none before it.
+                Some(self.keys.stable())
+                    .filter(|key| !matches!(key, Err(KeyFolderError::None { .. })))
+                    .transpose()?
+            }
+            None => Some(self.keys.stable()?),
+        };
+        let epoch = self.keys.epoch()?.map(|epoch| epoch.key);
+        let keys: Vec<&SigningKey> =
+            [self.given.as_ref(), stable.as_ref(), epoch.as_ref(), change.as_ref().map(|change| &change.new)]
+                .into_iter()
+                .flatten()
+                .collect();
+        if let Some(key) = keys.iter().find(|key| key.name() != self.origin) {
+            return Err(SignError::OtherLog { signed: key.name().to_owned(), origin: self.origin.clone() });
+        }
+        let (size, root) = self.agreed_head(site)?;
+        if let Some(last) = self.keys.last_signed()?.filter(|last| last.size() == size)
+            && keys.iter().all(|key| is_signed_by(&last, key))
+        {
+            // A crash may have come between keeping it and recording it.
+            record(site, &last)?;
+            return Ok(Signed::Before(last));
+        }
+        let mut checkpoint = SignedCheckpoint::unsigned(Checkpoint::new(self.origin.as_str(), size, root)?);
+        for key in keys {
+            checkpoint.sign(key);
+        }
+        locked.put_signed(&checkpoint)?;
+        record(site, &checkpoint)?;
+        Ok(Signed::New(checkpoint))
+    }
+
+    /// Size and root of the log as it is on the disk, which begins with what was signed before.
+    fn agreed_head(&self, site: &Site<'_>) -> Result<(u64, NodeHash), SignError> {
+        let size = make_durable(site)?.get();
+        let moment = site.connection.unchecked_transaction()?;
+        let mut reader = TreeReader::new(&moment)?;
+        if let Some(last) = self.keys.last_signed()? {
+            let signed = last.size();
+            if last.origin() != self.origin {
+                return Err(SignError::OtherLog {
+                    signed: last.origin().to_owned(),
+                    origin: self.origin.clone(),
+                });
+            }
+            if signed > size {
+                return Err(SignError::RolledBack { events: size, signed });
+            }
+            if root_at(&mut reader, signed)? != *last.root() {
+                return Err(SignError::Contradicts { signed });
+            }
+        }
+        Ok((size, root_at(&mut reader, size)?))
+    }
+
+    /// Replaces a key: a certificate by the one before, an event, a checkpoint by both, and only then
+    /// the new key takes the old one's place. A change that was under way is brought to its end first.
+    pub(crate) fn change_key(
+        &self,
+        site: &Site<'_>,
+        request: &KeyChangeRequest,
+        append: Append<'_>,
+    ) -> Result<SignedCheckpoint, SignError> {
+        let locked = self.keys.lock()?;
+        if self.given.is_some() && request.role == KeyRole::Stable {
+            return Err(SignError::GivenKey);
+        }
+        let under_way = locked.change()?;
+        let same = under_way.as_ref().is_some_and(|change| {
+            (change.role, change.cause) == (request.role, request.cause) && change.actor == request.actor
+        });
+        if let Some(change) = under_way {
+            let checkpoint = self.complete(&locked, change, site, append)?;
+            if same {
+                return Ok(checkpoint);
+            }
+        }
+        let change = self.begin_change(site, request)?;
+        locked.put_change(&change)?;
+        self.complete(&locked, change, site, append)
+    }
+
+    /// Brings a change of keys to its end that a crash left under way.
+    pub(crate) fn resume_change(&self, site: &Site<'_>, append: Append<'_>) -> Result<(), SignError> {
+        let locked = self.keys.lock()?;
+        match locked.change()? {
+            Some(change) => self.complete(&locked, change, site, append).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn begin_change(&self, site: &Site<'_>, request: &KeyChangeRequest) -> Result<Change, SignError> {
+        let before = match (request.cause, request.role) {
+            (KeyChangeCause::Rotated, KeyRole::Stable) => Some(self.keys.stable()?),
+            (KeyChangeCause::Rotated, KeyRole::Epoch) => {
+                Some(self.keys.epoch()?.ok_or(SignError::NoEpochs)?.key)
+            }
+            (KeyChangeCause::Generated, KeyRole::Stable) if self.keys.has_key()? => {
+                return Err(KeyFolderError::Exists { path: self.keys.key_file() }.into());
+            }
+            (KeyChangeCause::Generated | KeyChangeCause::Lost, _) => None,
+        };
+        let (size, root) = self.agreed_head(site)?;
+        let new = SigningKey::generate(&self.origin)?;
+        let certificate = before
+            .as_ref()
+            .map(|before| -> Result<String, SignError> {
+                let text =
+                    KeyChange::new(self.origin.as_str(), request.role, new.verifier().clone(), size, root)
+                        .map_err(|error| KeyFolderError::Content {
+                            path: self.keys.path().to_owned(),
+                            what: error.to_string(),
+                        })?;
+                let mut note = SignedNote::unsigned(text.to_string())?;
+                note.sign(before);
+                Ok(note.to_string())
+            })
+            .transpose()?;
+        Ok(Change {
+            role: request.role,
+            new,
+            event_id: EventId::generate(),
+            previous: before.map(|before| before.verifier().to_string()),
+            certificate,
+            cause: request.cause,
+            actor: request.actor.clone(),
+            reason: request.reason.clone(),
+            begun_at: (site.clock)(),
+        })
+    }
+
+    fn complete(
+        &self,
+        locked: &LockedKeys<'_>,
+        change: Change,
+        site: &Site<'_>,
+        append: Append<'_>,
+    ) -> Result<SignedCheckpoint, SignError> {
+        let event = KeyChanged {
+            role: change.role,
+            vkey: change.new.verifier().to_string(),
+            previous: change.previous.clone(),
+            certificate: change.certificate.clone(),
+            cause: change.cause,
+            actor: change.actor.clone(),
+            reason: change.reason.clone(),
+        };
+        append(event, change.event_id)?;
+        let checkpoint = self.sign_locked(locked, site)?.checkpoint();
+        locked.finish_change(change)?;
+        Ok(checkpoint)
+    }
+}
+
+/// Whether a key's signature is on a checkpoint that we made ourselves.
+fn is_signed_by(checkpoint: &SignedCheckpoint, key: &SigningKey) -> bool {
+    checkpoint.verify(std::slice::from_ref(key.verifier())).is_ok()
+}
+
+/// Makes everything that is committed durable, whatever durability it was written with, and says how far
+/// that is. A commit that is flushed takes with it all that the write-ahead log has before it.
+fn make_durable(site: &Site<'_>) -> Result<Seq, SignError> {
+    let _turn = site.turns.take(Who::Projection).map_err(SignError::Turn)?;
+    site.connection.pragma_update(None, "synchronous", "FULL")?;
+    let flushed = flush(site);
+    site.connection.pragma_update(None, "synchronous", "NORMAL")?;
+    Ok(flushed?)
+}
+
+/// Commits a row, so that there is something to flush.
+fn flush(site: &Site<'_>) -> rusqlite::Result<Seq> {
+    let tx = begin(site.connection)?;
+    let head = rows::head(&tx)?.seq;
+    succeeded(&tx, SIGNER, head.get(), (site.clock)())?;
+    tx.commit()?;
+    Ok(head)
+}
+
+/// Records a checkpoint, or further signatures of one that is there.
+pub(crate) fn record(site: &Site<'_>, checkpoint: &SignedCheckpoint) -> Result<(), SignError> {
+    let _turn = site.turns.take(Who::Projection).map_err(SignError::Turn)?;
+    let tx = begin(site.connection)?;
+    let size = to_sql(checkpoint.size());
+    let before: Option<String> = tx
+        .prepare_cached("SELECT note FROM checkpoints WHERE size = ?1")?
+        .query_row([size], |row| row.get(0))
+        .optional()?;
+    let before = before.and_then(|note| note.parse::<SignedCheckpoint>().ok());
+    let merged = match before {
+        Some(mut before) if before.text() == checkpoint.text() => {
+            before.add_signatures(checkpoint.signatures().iter().cloned());
+            before
+        }
+        _ => checkpoint.clone(),
+    };
+    tx.prepare_cached(
+        "INSERT INTO checkpoints (size, note, made_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (size) DO UPDATE SET note = excluded.note",
+    )?
+    .execute(params![size, merged.to_string(), (site.clock)().micros()])?;
+    Ok(tx.commit()?)
+}
+
+/// Says of an anchor, within the caller's transaction, that it took a checkpoint.
+pub(crate) fn succeeded(
+    connection: &Connection,
+    anchor: &str,
+    size: u64,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO anchors (name, size, anchored_at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO UPDATE
+             SET size = excluded.size, anchored_at = excluded.anchored_at, failed_since = NULL, error = NULL",
+        )?
+        .execute(params![anchor, to_sql(size), now.micros()])
+        .map(drop)
+}
+
+/// Says of an anchor, within the caller's transaction, why it took none.
+pub(crate) fn failed(
+    connection: &Connection,
+    anchor: &str,
+    error: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO anchors (name, failed_since, error) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO UPDATE
+             SET failed_since = coalesce(failed_since, excluded.failed_since), error = excluded.error",
+        )?
+        .execute(params![anchor, now.micros(), error])
+        .map(drop)
+}
+
+fn to_sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

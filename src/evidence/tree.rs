@@ -1,0 +1,221 @@
+//! The Merkle tree of a log in SQLite: full tiles are stored, and the rest is hashed from the log when it
+//! is needed. So appending an event costs the tree nothing until 256 of them are there, and a tree that
+//! lags behind the log gives the same roots and proofs, only later.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::chain;
+use crate::event::{Digest, Seq};
+use crate::limits::TREE_TILES_MAX;
+use crate::log::rows;
+use crate::log::turns::{Turns, Who, begin};
+use crate::merkle::{
+    HASH_BYTES, HashReader, NodeHash, TILE_WIDTH, hashes_from_bytes, hashes_to_bytes, leaf_hash_of, root_of,
+};
+
+/// A tree that cannot be made from the log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TreeError {
+    /// The file cannot be read or written.
+    #[error("the file cannot be read or written: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The lock file cannot be locked.
+    #[error("the lock file cannot be locked: {0}")]
+    Turn(std::io::Error),
+    /// An event is not there.
+    #[error("event {seq} is missing; `annals verify` says more")]
+    Missing {
+        /// Its place.
+        seq: Seq,
+    },
+    /// An event does not follow from the one before. Nothing from here on can be vouched for.
+    #[error("event {seq} does not follow from the one before; `annals verify` says more")]
+    Broken {
+        /// Its place.
+        seq: Seq,
+    },
+    /// A stored tile has not the size that it must have.
+    #[error(
+        "tile {tile} of level {level} is damaged; `annals projections rebuild tree` makes the tiles anew"
+    )]
+    Tile {
+        /// Its level.
+        level: u8,
+        /// Its place in the level.
+        tile: u64,
+    },
+}
+
+const WIDTH: u64 = TILE_WIDTH as u64;
+const TILE_BYTES: usize = TILE_WIDTH as usize * HASH_BYTES;
+
+/// Full tiles of hashes of leaves that are stored.
+pub(crate) fn full_tiles(connection: &Connection) -> rusqlite::Result<u64> {
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT max(tile) FROM tiles WHERE level = 0")?
+        .query_row([], |row| row.get(0))?;
+    Ok(last.map_or(0, |tile| u64::try_from(tile).unwrap_or(0).saturating_add(1)))
+}
+
+/// Whether a file has a table: those of evidence came with the schema's second version.
+pub(crate) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+        [name],
+        |row| row.get(0),
+    )
+}
+
+fn stored(connection: &Connection, level: u8, tile: u64) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT hashes FROM tiles WHERE level = ?1 AND tile = ?2")?
+        .query_row(params![level, to_sql(tile)], |row| row.get(0))
+        .optional()
+}
+
+/// Places and sizes stay below 2^63: they count rows.
+fn to_sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Hashes `count` leaves from leaf `start` on, and checks that each event follows from the one before.
+fn hash_leaves(connection: &Connection, start: u64, count: u64) -> Result<Vec<NodeHash>, TreeError> {
+    // Leaf n is event n + 1, and its first half is the link of event n.
+    let mut statement = connection
+        .prepare_cached("SELECT seq, entry, hash FROM log WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq")?;
+    let mut rows = statement.query(params![to_sql(start), to_sql(start + count)])?;
+    let mut hashes = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+    let mut previous = None;
+    if start == 0 {
+        previous = Some(Digest::ZERO);
+    }
+    let mut expected = if start == 0 { 1 } else { start };
+    while let Some(row) = rows.next()? {
+        let missing = TreeError::Missing { seq: Seq::new(expected) };
+        if row.get::<_, i64>(0)? != to_sql(expected) {
+            return Err(missing);
+        }
+        let link = Digest::from_bytes(row.get(2)?);
+        if let Some(previous) = previous {
+            let entry = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            if chain::link(&previous, entry) != link {
+                return Err(TreeError::Broken { seq: Seq::new(expected) });
+            }
+            hashes.push(leaf_hash_of(&[previous.bytes(), entry]));
+        }
+        previous = Some(link);
+        expected += 1;
+    }
+    if expected != start + count + 1 {
+        return Err(TreeError::Missing { seq: Seq::new(expected) });
+    }
+    Ok(hashes)
+}
+
+/// Reads a log's tree, within the caller's transaction: one moment.
+pub(crate) struct TreeReader<'c> {
+    connection: &'c Connection,
+    has_tiles: bool,
+}
+
+impl<'c> TreeReader<'c> {
+    pub(crate) fn new(connection: &'c Connection) -> rusqlite::Result<TreeReader<'c>> {
+        Ok(TreeReader { connection, has_tiles: has_table(connection, "tiles")? })
+    }
+}
+
+impl HashReader for TreeReader<'_> {
+    type Error = TreeError;
+
+    fn read(&mut self, level: u8, start: u64, count: u16) -> Result<Vec<NodeHash>, TreeError> {
+        let tile = start / WIDTH;
+        if self.has_tiles
+            && let Some(bytes) = stored(self.connection, level, tile)?
+        {
+            let hashes = hashes_from_bytes(&bytes).ok_or(TreeError::Tile { level, tile })?;
+            let first = usize::try_from(start % WIDTH).unwrap_or(usize::MAX);
+            if let Some(wanted) = hashes.get(first..).and_then(|rest| rest.get(..count.into())) {
+                return Ok(wanted.to_vec());
+            }
+        }
+        if level == 0 {
+            return hash_leaves(self.connection, start, count.into());
+        }
+        // The worker has not come so far: the tiles below say the same.
+        (start..start + u64::from(count))
+            .map(|number| Ok(root_of(self.read(level - 1, number * WIDTH, TILE_WIDTH)?)))
+            .collect()
+    }
+}
+
+/// What an attempt to grow the tree came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Growth {
+    /// There is no full tile that is not stored.
+    UpToDate,
+    /// Tiles were stored; there may be more.
+    Grown,
+}
+
+/// Stores full tiles that are not stored yet, some at a time: hashed without a turn, written in one.
+pub(crate) fn grow(connection: &Connection, turns: &Turns) -> Result<Growth, TreeError> {
+    let first = full_tiles(connection)?;
+    let due = (rows::head(connection)?.seq.get() / WIDTH).saturating_sub(first).min(TREE_TILES_MAX);
+    if due == 0 {
+        return Ok(Growth::UpToDate);
+    }
+    let tiles: Vec<Vec<NodeHash>> = (first..first + due)
+        .map(|tile| hash_leaves(connection, tile * WIDTH, WIDTH))
+        .collect::<Result<_, _>>()?;
+    let _turn = turns.take(Who::Projection).map_err(TreeError::Turn)?;
+    let tx = begin(connection)?;
+    // Another process may have been faster.
+    if full_tiles(&tx)? == first {
+        store(&tx, first, &tiles)?;
+        tx.commit()?;
+    }
+    Ok(Growth::Grown)
+}
+
+/// Writes full tiles of leaves, and their roots into the levels above.
+fn store(connection: &Connection, first: u64, tiles: &[Vec<NodeHash>]) -> Result<(), TreeError> {
+    let mut changed: BTreeMap<(u8, u64), Vec<u8>> = BTreeMap::new();
+    for (tile, hashes) in (first..).zip(tiles) {
+        changed.insert((0, tile), hashes_to_bytes(hashes));
+        let (mut level, mut number) = (1_u8, tile);
+        let mut root = root_of(hashes.iter().copied());
+        loop {
+            let at = number / WIDTH;
+            let bytes = match changed.entry((level, at)) {
+                Entry::Occupied(tile) => tile.into_mut(),
+                Entry::Vacant(tile) => tile.insert(stored(connection, level, at)?.unwrap_or_default()),
+            };
+            if bytes.len() as u64 != (number % WIDTH) * HASH_BYTES as u64 {
+                return Err(TreeError::Tile { level, tile: at });
+            }
+            bytes.extend_from_slice(root.bytes());
+            if bytes.len() < TILE_BYTES {
+                break;
+            }
+            let full = hashes_from_bytes(bytes).ok_or(TreeError::Tile { level, tile: at })?;
+            root = root_of(full);
+            number = at;
+            level += 1;
+        }
+    }
+    let mut insert = connection
+        .prepare_cached("INSERT OR REPLACE INTO tiles (level, tile, hashes) VALUES (?1, ?2, ?3)")?;
+    for ((level, tile), bytes) in changed {
+        insert.execute(params![level, to_sql(tile), bytes])?;
+    }
+    Ok(())
+}
+
+/// Forgets the stored tiles: they are made anew from the log.
+pub(crate) fn forget(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM tiles", []).map(drop)
+}

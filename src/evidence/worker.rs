@@ -1,0 +1,317 @@
+//! The evidence's thread: keeps the tree, signs checkpoints when they are due, and wakes the anchors.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use rusqlite::Connection;
+
+use super::anchor::Deliverer;
+use super::signer::{KeyChangeRequest, SignError, Signed, Signer, Site, failed};
+use super::tree::{self, Growth, TreeError};
+use super::{Evidence, Signing, origin_of};
+use crate::event::{Draft, Event, EventId, KeyChangeCause, KeyChanged, KeyRole, Timestamp};
+use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::log::checkpoint::Checkpoints;
+use crate::log::open::{self, Durability, OpenError};
+use crate::log::rows;
+use crate::log::turns::{Turns, Who, begin};
+use crate::merkle::BuildError;
+use crate::note::SignedCheckpoint;
+use crate::prepare::prepare;
+use crate::writer::{AppendError, Appended, Clock, Effect, Item, Message, Queue, Receipt};
+
+/// How often the thread looks for new events. Proofs and checkpoints do not wait for it: what it has not
+/// hashed yet they hash themselves.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long it rests after an error.
+const REST: Duration = Duration::from_secs(5);
+
+/// Who begins epochs, as their events say.
+const ACTOR: &str = "annals";
+
+/// What the thread is told.
+pub(crate) enum Order {
+    /// Sign for what is committed now.
+    Checkpoint(oneshot::Sender<Result<SignedCheckpoint, SignError>>),
+    /// Change a key.
+    ChangeKey(KeyChangeRequest, oneshot::Sender<Result<SignedCheckpoint, SignError>>),
+    /// Sign for the end, and end.
+    Finish,
+}
+
+/// Why the thread does not get on now; None while it does.
+pub(crate) type Trouble = Arc<Mutex<Option<Arc<str>>>>;
+
+pub(crate) struct Worker {
+    path: PathBuf,
+    connection: Connection,
+    turns: Arc<Turns>,
+    clock: Clock,
+    queue: Arc<Queue>,
+    checkpoints: Checkpoints,
+    trouble: Trouble,
+    signing: Option<Schedule>,
+}
+
+/// When to sign, and whom to tell.
+struct Schedule {
+    signer: Signer,
+    every_events: u64,
+    every: Duration,
+    epoch: Option<Duration>,
+    /// Events of the last checkpoint, and when this thread heard of it.
+    last: (u64, Instant),
+    anchors: Vec<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl Worker {
+    /// Opens a connection of its own, and starts the anchors' threads.
+    pub(crate) fn open(
+        path: &Path,
+        evidence: Evidence,
+        turns: Arc<Turns>,
+        clock: Clock,
+        queue: Arc<Queue>,
+        trouble: Trouble,
+    ) -> Result<Worker, OpenError> {
+        let (connection, _) = open::open_writer(path, Durability::Normal)?;
+        let signing = match evidence {
+            Evidence::Off | Evidence::Tree => None,
+            Evidence::Signed(signing) => {
+                let sqlite = |source| OpenError::sqlite(path, "its origin cannot be read", source);
+                let origin = origin_of(&connection).map_err(sqlite)?;
+                Some(Schedule::start(path, origin, *signing, &turns, &clock)?)
+            }
+        };
+        let checkpoints = Checkpoints::new();
+        Ok(Worker { path: path.to_owned(), connection, turns, clock, queue, checkpoints, trouble, signing })
+    }
+
+    fn site(&self) -> Site<'_> {
+        Site { connection: &self.connection, turns: &self.turns, clock: &self.clock }
+    }
+
+    /// Works until it is told to finish.
+    pub(crate) fn run(mut self, orders: &Receiver<Order>) {
+        let resumed = self
+            .signing
+            .as_ref()
+            .map(|schedule| schedule.signer.resume_change(&self.site(), &|event, id| self.append(event, id)));
+        let mut rest = None;
+        self.note_trouble(resumed.and_then(Result::err), &mut rest);
+        loop {
+            let mut wait = LOOK_EVERY;
+            if rest.is_none_or(|until| Instant::now() >= until) {
+                match self.grow() {
+                    // Other orders are looked at in between: there may always be something to hash.
+                    Ok(Growth::Grown) => wait = Duration::ZERO,
+                    Ok(Growth::UpToDate) => {
+                        let done = self.sign_if_due();
+                        self.note_trouble(done.err(), &mut rest);
+                    }
+                    Err(error) => self.note_trouble(Some(error), &mut rest),
+                }
+            }
+            match orders.recv_timeout(wait) {
+                Ok(Order::Checkpoint(answer)) => {
+                    let checkpoint = self.sign();
+                    // Who asked may have gone.
+                    let _ = answer.send(checkpoint);
+                }
+                Ok(Order::ChangeKey(request, answer)) => {
+                    let checkpoint = self.change_key(&request);
+                    let _ = answer.send(checkpoint);
+                }
+                Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        self.finish();
+    }
+
+    /// Signs for the end of the log, where there is something to sign for, and lets the anchors take it.
+    fn finish(mut self) {
+        let mut rest = None;
+        let done = self.sign_what_is_new();
+        self.note_trouble(done.err(), &mut rest);
+        if let Some(schedule) = self.signing.take() {
+            for (wake, thread) in schedule.anchors {
+                // Without its sender the thread makes its last delivery and ends.
+                drop(wake);
+                if thread.join().is_err() {
+                    set(&self.trouble, Some(Arc::from("an anchor's thread panicked")));
+                }
+            }
+        }
+        // In a turn, as the writer.
+        let turn = self.turns.take(Who::Projection);
+        drop(self.connection);
+        drop(turn);
+    }
+
+    fn grow(&self) -> Result<Growth, SignError> {
+        let growth = tree::grow(&self.connection, &self.turns).map_err(|error| match error {
+            TreeError::Sqlite(error) => SignError::Sqlite(error),
+            error => SignError::Tree(BuildError::Read(error)),
+        })?;
+        if growth == Growth::Grown {
+            self.checkpoints.if_large(&self.connection, &self.path, &self.turns, Who::Projection);
+        }
+        Ok(growth)
+    }
+
+    fn sign_if_due(&mut self) -> Result<(), SignError> {
+        let now = (self.clock)();
+        let Some(schedule) = &mut self.signing else { return Ok(()) };
+        if schedule.epoch_is_over(now)? {
+            let request = KeyChangeRequest {
+                role: KeyRole::Epoch,
+                cause: KeyChangeCause::Rotated,
+                actor: ACTOR.to_owned(),
+                reason: None,
+            };
+            return self.change_key(&request).map(drop);
+        }
+        let events = rows::head(&self.connection)?.seq.get();
+        schedule.look(&self.connection)?;
+        if schedule.is_due(events) { self.sign().map(drop) } else { Ok(()) }
+    }
+
+    fn sign_what_is_new(&mut self) -> Result<(), SignError> {
+        let Some(schedule) = &mut self.signing else { return Ok(()) };
+        schedule.look(&self.connection)?;
+        if rows::head(&self.connection)?.seq.get() > schedule.last.0 { self.sign().map(drop) } else { Ok(()) }
+    }
+
+    fn sign(&mut self) -> Result<SignedCheckpoint, SignError> {
+        let Some(schedule) = &self.signing else { return Err(SignError::NotSigned) };
+        let signed = schedule.signer.sign(&self.site())?;
+        let checkpoint = match signed {
+            Signed::New(checkpoint) => checkpoint,
+            Signed::Before(checkpoint) => checkpoint,
+        };
+        self.tell(&checkpoint);
+        Ok(checkpoint)
+    }
+
+    fn change_key(&mut self, request: &KeyChangeRequest) -> Result<SignedCheckpoint, SignError> {
+        let Some(schedule) = &self.signing else { return Err(SignError::NotSigned) };
+        let append = |event, id| self.append(event, id);
+        let checkpoint = schedule.signer.change_key(&self.site(), request, &append)?;
+        self.tell(&checkpoint);
+        Ok(checkpoint)
+    }
+
+    /// Wakes the anchors for a checkpoint.
+    fn tell(&mut self, checkpoint: &SignedCheckpoint) {
+        if let Some(schedule) = &mut self.signing {
+            schedule.last = (checkpoint.size(), Instant::now());
+            for (wake, _) in &schedule.anchors {
+                // One that is at work finds the newest by itself.
+                let _ = wake.try_send(());
+            }
+        }
+    }
+
+    /// Appends an event of our own through the writer, as any other.
+    fn append(&self, event: KeyChanged, id: EventId) -> Result<Appended, AppendError> {
+        let mut draft = Draft::new(Event::KeyChanged(event));
+        draft.id = Some(id);
+        let prepared = prepare(&mut draft, None, PAYLOAD_BYTES_MAX)?;
+        let (ack, receipt) = Receipt::new(id);
+        self.queue.send(Message::Append(Box::new(Item { prepared, effect: Effect::None, ack })))?;
+        receipt.wait()
+    }
+
+    /// Keeps what went wrong where it is seen, in this process and in the file, and rests.
+    fn note_trouble(&self, error: Option<SignError>, rest: &mut Option<Instant>) {
+        let Some(error) = error else {
+            *rest = None;
+            set(&self.trouble, None);
+            return;
+        };
+        *rest = Some(Instant::now() + REST);
+        let text = error.to_string();
+        // Where the file cannot be written either, this process still says it.
+        let _ = self.record_trouble(&text);
+        set(&self.trouble, Some(Arc::from(text)));
+    }
+
+    fn record_trouble(&self, text: &str) -> Result<(), SignError> {
+        if self.signing.is_none() {
+            return Ok(());
+        }
+        let _turn = self.turns.take(Who::Projection).map_err(SignError::Turn)?;
+        let tx = begin(&self.connection)?;
+        failed(&tx, super::signer::SIGNER, text, (self.clock)())?;
+        Ok(tx.commit()?)
+    }
+}
+
+fn set(trouble: &Trouble, reason: Option<Arc<str>>) {
+    // It is one assignment: nothing is left half done by a panic.
+    *trouble.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+}
+
+impl Schedule {
+    fn start(
+        path: &Path,
+        origin: String,
+        signing: Signing,
+        turns: &Arc<Turns>,
+        clock: &Clock,
+    ) -> Result<Schedule, OpenError> {
+        let mut anchors = Vec::new();
+        for anchor in signing.anchors {
+            let (wake, woken) = crossbeam_channel::bounded(1);
+            let deliverer = Deliverer {
+                path: path.to_owned(),
+                anchor,
+                turns: turns.clone(),
+                clock: clock.clone(),
+                wake: woken,
+            };
+            let thread = std::thread::Builder::new()
+                .name("annals-anchor".to_owned())
+                .spawn(move || deliverer.run())
+                .map_err(|error| OpenError::io(path, "its anchors' threads cannot be started", error))?;
+            anchors.push((wake, thread));
+        }
+        Ok(Schedule {
+            signer: Signer::new(origin, signing.keys, signing.given),
+            every_events: signing.every_events,
+            every: signing.every,
+            epoch: signing.epoch,
+            last: (0, Instant::now()),
+            anchors,
+        })
+    }
+
+    /// Looks whether another process signed: then the time until the next one begins anew.
+    fn look(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let size: Option<i64> = connection
+            .prepare_cached("SELECT max(size) FROM checkpoints")?
+            .query_row([], |row| row.get(0))?;
+        let size = size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+        if size > self.last.0 {
+            self.last = (size, Instant::now());
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, events: u64) -> bool {
+        let (signed, at) = self.last;
+        events > signed && (events - signed >= self.every_events || at.elapsed() >= self.every)
+    }
+
+    fn epoch_is_over(&self, now: Timestamp) -> Result<bool, SignError> {
+        let Some(length) = self.epoch else { return Ok(false) };
+        let Some(epoch) = self.signer.keys().epoch()? else { return Ok(false) };
+        let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+        Ok(now.micros().saturating_sub(epoch.since.micros()) >= length)
+    }
+}

@@ -1,0 +1,138 @@
+//! Tiles: the hashes of a tree in pieces that are written once, as C2SP tlog-tiles specifies them.
+
+use std::fmt;
+
+use super::hash::{HASH_BYTES, NodeHash};
+
+/// Levels of the tree from one level of tiles to the next.
+pub const TILE_HEIGHT: u8 = 8;
+
+/// Hashes of a full tile.
+pub const TILE_WIDTH: u16 = 1 << TILE_HEIGHT;
+
+/// Levels of tiles that a tree with `u64` leaves can have.
+const TILE_LEVELS: u8 = 64 / TILE_HEIGHT;
+
+/// A tile: consecutive hashes of one level. Level 0 has the hashes of leaves, level *n* + 1 the roots
+/// of the full tiles of level *n*.
+///
+/// Its text is its path: `tile/<L>/<N>`, and `.p/<W>` if it is partial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tile {
+    /// Its level.
+    pub level: u8,
+    /// Its place within the level, from 0.
+    pub index: u64,
+    /// Its hashes: 1 to [`TILE_WIDTH`].
+    pub width: u16,
+}
+
+impl Tile {
+    /// Whether it will not change any more.
+    pub fn is_full(&self) -> bool {
+        self.width >= TILE_WIDTH
+    }
+
+    /// The number of its first hash within the level.
+    pub fn start(&self) -> u64 {
+        self.index.saturating_mul(TILE_WIDTH.into())
+    }
+}
+
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tile/{}/{}", self.level, Place { index: self.index, width: self.width })
+    }
+}
+
+/// The path of the bundle of the entries whose hashes are in tile `index` of level 0.
+pub fn bundle_path(index: u64, width: u16) -> String {
+    format!("tile/entries/{}", Place { index, width })
+}
+
+/// What ends a path: groups of three digits, all but the last behind an `x`; and the width of what is
+/// partial.
+struct Place {
+    index: u64,
+    width: u16,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut divisor = 1_u64;
+        while self.index / divisor >= 1_000 {
+            divisor *= 1_000;
+        }
+        while divisor > 1 {
+            write!(f, "x{:03}/", self.index / divisor % 1_000)?;
+            divisor /= 1_000;
+        }
+        write!(f, "{:03}", self.index % 1_000)?;
+        if self.width < TILE_WIDTH {
+            write!(f, ".p/{}", self.width)?;
+        }
+        Ok(())
+    }
+}
+
+/// The tiles of a tree of `size` leaves, level by level from 0 on.
+///
+/// ```
+/// use annals::merkle::tiles_of;
+///
+/// let paths: Vec<String> = tiles_of(258).map(|tile| tile.to_string()).collect();
+/// assert_eq!(paths, ["tile/0/000", "tile/0/001.p/2", "tile/1/000.p/1"]);
+/// ```
+pub fn tiles_of(size: u64) -> TilesOf {
+    tiles_between(0, size)
+}
+
+/// The tiles that a tree of `new` leaves has and the one of `old` leaves had not: new ones, and those
+/// that have become wider.
+pub fn tiles_between(old: u64, new: u64) -> TilesOf {
+    TilesOf { old, new, level: 0, index: old / u64::from(TILE_WIDTH) }
+}
+
+/// Iterates over tiles.
+#[derive(Clone, Debug)]
+pub struct TilesOf {
+    old: u64,
+    new: u64,
+    level: u8,
+    /// Of the tile that comes next on this level, if this level has one more.
+    index: u64,
+}
+
+impl Iterator for TilesOf {
+    type Item = Tile;
+
+    fn next(&mut self) -> Option<Tile> {
+        let full = u64::from(TILE_WIDTH);
+        // A level with nothing new has nothing new above it.
+        while self.level < TILE_LEVELS && self.old < self.new {
+            let left = self.new.saturating_sub(self.index.saturating_mul(full));
+            // All of a tile, or what there is of the last one.
+            if let Some(width) = u16::try_from(left.min(full)).ok().filter(|width| *width > 0) {
+                let tile = Tile { level: self.level, index: self.index, width };
+                self.index += 1;
+                return Some(tile);
+            }
+            self.level += 1;
+            self.old /= full;
+            self.new /= full;
+            self.index = self.old / full;
+        }
+        None
+    }
+}
+
+/// The bytes of a tile with these hashes.
+pub fn hashes_to_bytes(hashes: &[NodeHash]) -> Vec<u8> {
+    hashes.iter().flat_map(|hash| *hash.bytes()).collect()
+}
+
+/// The hashes of a tile with these bytes, if they are whole hashes.
+pub fn hashes_from_bytes(bytes: &[u8]) -> Option<Vec<NodeHash>> {
+    let (hashes, rest) = bytes.as_chunks::<HASH_BYTES>();
+    rest.is_empty().then(|| hashes.iter().copied().map(NodeHash::from_bytes).collect())
+}

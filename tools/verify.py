@@ -1,0 +1,2028 @@
+#!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.9"
+# dependencies = [
+#   "blake3>=1.0,<2",
+#   "cryptography>=42",
+# ]
+# ///
+"""Verifies logs of Annals, their proofs and their tiles, from the specification alone.
+
+    verify.py log AUDIT.DB [--checkpoint FILE] [--key VKEY] [--epoch-key VKEY] [--json]
+    verify.py proof FILE --key VKEY [--checkpoint OLD] [--json]
+    verify.py tiles DIR --key VKEY [--json]
+
+The exit status is 0 if all is good, 1 if there is tampering or damage, and 2 if it could not be checked. `--key`,
+`--epoch-key` and `--checkpoint` may each be given several times.
+
+The program is written to be read from top to bottom beside docs/format.md, and it follows that page's order: the
+encoding (section 2), the layouts (3, 4 and 6), hashes and the tree (5 and 10), signed notes and keys (11), the log
+(7, 8 and 11), proofs (12) and tiles (10). "Section" in a comment means a section of that page.
+
+How the file of a log is opened. It is never written to. If a `-wal` file lies beside it, then the latest rows may be in
+there: SQLite reads both together, and needs a `-shm` file to do so, which it makes if the folder can be written. If it
+cannot be written, and there is no `-shm` yet, the log cannot be checked where it lies: copy the file together with its
+`-wal` elsewhere. A file whose `-wal` was taken away is only an older state of the log: that the rest is missing shows
+only a checkpoint that was kept elsewhere. If there is no `-wal`, then nobody has the log open, and it is read as an
+immutable file: nothing is made beside it, and the folder need not be writable. If it changes nevertheless while it is
+read, the verdict is that it could not be checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import functools
+import hashlib
+import itertools
+import json
+import os
+import re
+import sqlite3
+import stat
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Set, Tuple
+
+from blake3 import blake3
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+
+class Malformed(Exception):
+    """Bytes or text that are not well formed as what they should be."""
+
+
+class CannotCheck(Exception):
+    """The check cannot be made. It says nothing for or against what was to be checked."""
+
+
+class Failure(Exception):
+    """A check that failed: its name, what is wrong, and the seq of the event if it concerns one."""
+
+    def __init__(self, seq: Optional[int], check: str, detail: str) -> None:
+        super().__init__(detail)
+        self.seq = seq
+        self.check = check
+        self.detail = detail
+
+    def as_json(self) -> Dict[str, Any]:
+        return {"seq": self.seq, "check": self.check, "detail": self.detail}
+
+    def __str__(self) -> str:
+        where = "" if self.seq is None else f" at event {self.seq}"
+        return f"{self.check}{where}: {self.detail}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Section 2: encoding of values
+#
+# A decoder takes bytes and a position and returns a value and the position after it. It raises Malformed, or IndexError
+# where a single byte is read past the end: `decode_all` makes a Malformed of that. The bytes are never cut and copied
+# but for the values themselves, so that decoding takes time in proportion to their number.
+# ---------------------------------------------------------------------------------------------------------------------
+
+Decoder = Callable[[bytes, int], Tuple[Any, int]]
+
+U16_MARKER, U32_MARKER, U64_MARKER = 0xFB, 0xFC, 0xFD
+
+
+def varint(widest: int) -> Decoder:
+    """A decoder of varints whose longest form has the marker `widest`."""
+
+    def decode(data: bytes, at: int) -> Tuple[int, int]:
+        first = data[at]
+        if first < U16_MARKER:
+            return first, at + 1
+        if first > widest:
+            raise Malformed(f"varint marker {first:#04x}")
+        width = 2 << (first - U16_MARKER)  # 2, 4 or 8 bytes
+        end = at + 1 + width
+        if end > len(data):
+            raise Malformed("a number is cut off")
+        value = int.from_bytes(data[at + 1 : end], "little")
+        # One value has one form: what fits a shorter form must have it.
+        if value < U16_MARKER or (width > 2 and value >> (width * 4) == 0):
+            raise Malformed("a varint is longer than its value needs")
+        return value, end
+
+    return decode
+
+
+decode_u16, decode_u32, decode_u64 = varint(U16_MARKER), varint(U32_MARKER), varint(U64_MARKER)
+
+
+def decode_u8(data: bytes, at: int) -> Tuple[int, int]:
+    return data[at], at + 1
+
+
+def decode_i64(data: bytes, at: int) -> Tuple[int, int]:
+    zigzag, at = decode_u64(data, at)
+    return (zigzag >> 1) ^ -(zigzag & 1), at
+
+
+def fixed(size: int) -> Decoder:
+    """A decoder of that many bytes, without a length."""
+
+    def decode(data: bytes, at: int) -> Tuple[bytes, int]:
+        end = at + size
+        if end > len(data):
+            raise Malformed("a value is cut off")
+        return data[at:end], end
+
+    return decode
+
+
+def decode_bytes(data: bytes, at: int) -> Tuple[bytes, int]:
+    """`bytes` of section 12: their number, then the bytes."""
+    length, at = decode_u64(data, at)
+    end = at + length
+    if end > len(data):
+        raise Malformed("a length beyond the end of the bytes")
+    return data[at:end], end
+
+
+def decode_string(data: bytes, at: int) -> Tuple[str, int]:
+    raw, at = decode_bytes(data, at)
+    try:
+        return raw.decode("utf-8"), at  # strict: neither surrogates nor overlong forms
+    except UnicodeDecodeError as error:
+        raise Malformed("text that is not UTF-8") from error
+
+
+def option(inner: Decoder) -> Decoder:
+    def decode(data: bytes, at: int) -> Tuple[Any, int]:
+        tag = data[at]
+        if tag == 0:
+            return None, at + 1
+        if tag == 1:
+            return inner(data, at + 1)
+        raise Malformed(f"option tag {tag}")
+
+    return decode
+
+
+def list_of(inner: Decoder, keep: bool) -> Decoder:
+    def decode(data: bytes, at: int) -> Tuple[Optional[List[Any]], int]:
+        count, at = decode_u64(data, at)
+        items: Optional[List[Any]] = [] if keep else None
+        # An item has at least one byte, so a count beyond the end of the bytes ends there.
+        for _ in range(count):
+            item, at = inner(data, at)
+            if items is not None:
+                items.append(item)
+        return items, at
+
+    return decode
+
+
+def map_of(inner: Decoder, keep: bool) -> Decoder:
+    def decode(data: bytes, at: int) -> Tuple[Optional[Dict[str, Any]], int]:
+        count, at = decode_u64(data, at)
+        pairs: Optional[Dict[str, Any]] = {} if keep else None
+        before: Optional[str] = None
+        for _ in range(count):
+            key, at = decode_string(data, at)
+            # Strings compare by code points, which is the order of their UTF-8 bytes.
+            if before is not None and key <= before:
+                raise Malformed("keys of a map are out of order or repeated")
+            before = key
+            value, at = inner(data, at)
+            if pairs is not None:
+                pairs[key] = value
+        return pairs, at
+
+    return decode
+
+
+def word_of(words: Sequence[str]) -> Decoder:
+    def decode(data: bytes, at: int) -> Tuple[str, int]:
+        number, at = decode_u32(data, at)
+        if number >= len(words):
+            raise Malformed(f"{number} is no word")
+        return words[number], at
+
+    return decode
+
+
+def object_of(fields: str, keep: bool) -> Decoder:
+    """A decoder of an object: `fields` holds "name type" for each field, separated by semicolons."""
+    parts = [text.split() for text in fields.split(";")]
+    decoders = [(name, decoder(kind, keep)) for name, kind in parts]
+
+    def decode(data: bytes, at: int) -> Tuple[Optional[Dict[str, Any]], int]:
+        values: Optional[Dict[str, Any]] = {} if keep else None
+        for name, decode_field in decoders:
+            value, at = decode_field(data, at)
+            if values is not None:
+                values[name] = value
+        return values, at
+
+    return decode
+
+
+SIMPLE_TYPES: Dict[str, Decoder] = {
+    "u8": decode_u8,
+    "u16": decode_u16,
+    "u32": decode_u32,
+    "u64": decode_u64,
+    "i64": decode_i64,
+    "time": decode_i64,
+    "f64": fixed(8),  # the bytes are the value: they are never taken through arithmetic
+    "bytes": decode_bytes,
+    "bytes16": fixed(16),
+    "bytes32": fixed(32),
+    "string": decode_string,
+    "json": decode_string,
+    "id": decode_string,
+}
+
+
+@functools.lru_cache(maxsize=None)
+def decoder(kind: str, keep: bool = True) -> Decoder:
+    """The decoder of a type, written as in the specification.
+
+    Without `keep` its bytes are checked, but lists, maps and objects are not put together: then a payload takes no more
+    memory than its bytes, however many items they hold.
+    """
+    if kind in SIMPLE_TYPES:
+        return SIMPLE_TYPES[kind]
+    if kind in WORDS:
+        return word_of(WORDS[kind].split())
+    if kind in OBJECTS:
+        return object_of(OBJECTS[kind], keep)
+    outer, inner = kind[:-1].split("(", 1)
+    if outer == "option":
+        return option(decoder(inner, keep))
+    return {"list": list_of, "map": map_of}[outer](decoder(inner, keep), keep)
+
+
+def decode_all(decode: Decoder, data: bytes, at: int = 0) -> Any:
+    """The value that `data` holds from `at` to its end, or Malformed."""
+    try:
+        value, end = decode(data, at)
+    except IndexError as error:
+        raise Malformed("the bytes end too early") from error
+    if end != len(data):
+        raise Malformed("bytes are left over")
+    return value
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sections 3, 4 and 6: entries, payloads and their layouts
+# ---------------------------------------------------------------------------------------------------------------------
+
+FORMAT = 1
+LONGEST_ENTRY = 65_503
+SALT = 16
+PLAIN = 0
+LOG_CREATED, PAYLOAD_REDACTED, KEY_CHANGED = 1, 241, 243
+
+WORDS = {
+    "session_progress": "queued running paused",
+    "session_end": "completed failed cancelled disconnected",
+    "step_end": "ok error",
+    "step_kind": "llm tool retrieval agent chain guardrail other",
+    "severity": "critical high medium low info",
+    "outcome": "pass fail warning skip error",
+    "finding_status": "open confirmed dismissed applied rejected reverted",
+    "subject_kind": "session step decision finding action",
+    "verdict": "approved rejected overridden escalated",
+    "action_outcome": "success denied failed",
+    "key_role": "stable epoch",
+    "key_change_cause": "generated rotated lost",
+}
+
+OBJECTS = {
+    "considered_option": "option string; score option(f64); attributes map(json)",
+    "correction": "original option(string); corrected option(string); strategy option(string)",
+    "actor": "id string; kind option(string)",
+    "changes": "before option(json); after option(json)",
+    "request_context": "ip option(string); user_agent option(string); request_id option(string)",
+    "continues": "origin string; size u64; root bytes32",
+    # Section 3.
+    "entry": """format u8; seq u64; event_id bytes16; kind u16; kind_version u8; session option(id);
+        occurred_at option(time); recorded_at time; principal option(bytes16); encoding u8; payload_digest bytes32""",
+    # Section 12: the `extra` line of a proof.
+    "extra": "version u8; leaf bytes; payload option(bytes)",
+    # Section 6, version 1 of each kind.
+    "log.created": "origin string; software string; continues option(continues)",
+    "session.started": """profile option(string); input option(string); input_hash option(string);
+        conversation option(string); parent_session option(id); agent option(string); agent_version option(string);
+        model option(string); source option(string); tenant option(string); labels map(string);
+        attributes map(json)""",
+    "session.updated": """status option(session_progress); progress option(f64); message option(string);
+        attributes map(json)""",
+    "session.ended": """status session_end; summary option(string); risk_level option(severity); scores map(f64);
+        tokens_input option(u64); tokens_output option(u64); cost_usd option(f64); error option(string);
+        attributes map(json)""",
+    "step.started": """step id; parent_step option(id); module option(string); kind option(step_kind);
+        model option(string); input option(string); input_summary option(string); attributes map(json)""",
+    "step.ended": """step id; status step_end; output option(string); output_summary option(string);
+        confidence option(f64); tokens_input option(u64); tokens_output option(u64); cost_usd option(f64);
+        error option(string); attributes map(json)""",
+    "decision.made": """decision id; step option(id); decision_type option(string);
+        options_considered list(considered_option); chosen_option option(string); chosen_options list(string);
+        rationale option(string); confidence option(f64); actor option(string); attributes map(json)""",
+    "finding.raised": """finding id; step option(id); category option(string); pattern_type option(string);
+        severity option(severity); outcome option(outcome); confidence option(f64); title option(string);
+        description option(string); plain_english option(string); suggestion option(string);
+        legal_source option(string); evidence option(json); scope option(string); rule_version option(string);
+        attributes map(json)""",
+    "finding.updated": """finding id; status option(finding_status); actor option(string); reason option(string);
+        correction option(correction); attributes map(json)""",
+    "review.recorded": """actor string; subject_kind subject_kind; verdict verdict; review id;
+        subject_id option(string); reason option(string); attributes map(json)""",
+    "artifact.attached": """artifact bytes32; step option(id); label option(string); position option(u64);
+        media_type option(string); size option(u64); attributes map(json)""",
+    "metric.recorded": "name string; value f64; unit option(string); labels map(string); attributes map(json)",
+    "note.logged": """message string; step option(id); level option(string); data option(json);
+        attributes map(json)""",
+    "action.recorded": """actor actor; action string; entity_type option(string); entity_id option(string);
+        outcome option(action_outcome); reason option(string); changes option(changes);
+        context option(request_context); tenant option(string); attributes map(json)""",
+    "custom": "name string; data option(json); attributes map(json)",
+    "events.lost": "count u64; since time; reason string",
+    "payload.redacted": "seqs list(u64); actor string; reason string; authority option(string)",
+    "projection.skipped": "projection string; version u32; seq u64; actor string; reason string",
+    "key.changed": """role key_role; vkey string; previous option(string); certificate option(string);
+        cause key_change_cause; actor string; reason option(string)""",
+}
+
+KINDS = {
+    LOG_CREATED: "log.created",
+    16: "session.started",
+    17: "session.updated",
+    18: "session.ended",
+    32: "step.started",
+    33: "step.ended",
+    48: "decision.made",
+    64: "finding.raised",
+    65: "finding.updated",
+    66: "review.recorded",
+    80: "artifact.attached",
+    96: "metric.recorded",
+    112: "note.logged",
+    128: "action.recorded",
+    200: "custom",
+    240: "events.lost",
+    PAYLOAD_REDACTED: "payload.redacted",
+    242: "projection.skipped",
+    KEY_CHANGED: "key.changed",
+}
+
+Entry = Dict[str, Any]
+
+
+def is_reserved(kind: int) -> bool:
+    """Whether Annals alone writes events of this kind. Their payloads are never redacted."""
+    return kind == LOG_CREATED or kind >= 240
+
+
+def read_entry(data: Any) -> Entry:
+    """The fields of a well-formed entry. Malformed otherwise, also if its format is not known."""
+    if not isinstance(data, bytes):
+        raise Malformed("the entry is no blob")
+    if not data:
+        raise Malformed("the entry is empty")
+    if data[0] != FORMAT:
+        raise Malformed(f"the entry has format {data[0]}: a newer verifier is needed")
+    if len(data) > LONGEST_ENTRY:
+        raise Malformed(f"the entry has {len(data)} bytes, more than {LONGEST_ENTRY}")
+    entry: Entry = decode_all(decoder("entry"), data)
+    return entry
+
+
+def layout_of(entry: Entry) -> Optional[str]:
+    """The layout of the entry's payload, or None if the payload is opaque to this verifier."""
+    if entry["encoding"] != PLAIN or entry["kind_version"] != 1:
+        return None
+    return KINDS.get(entry["kind"])
+
+
+def check_payload(entry: Entry, cell: bytes) -> None:
+    """The checks `payload-digest` and `payload` of section 8, for a payload cell that is there."""
+    seq = entry["seq"]
+    if payload_digest(cell) != entry["payload_digest"]:
+        raise Failure(seq, "payload-digest", "the payload is not the one that was recorded")
+    if len(cell) < SALT:
+        raise Failure(seq, "payload", "the payload is shorter than its salt")
+    layout = layout_of(entry)
+    if layout is not None:
+        try:
+            decode_all(decoder(layout, keep=False), cell, SALT)
+        except Malformed as error:
+            raise Failure(seq, "payload", f"the payload is not well formed as {layout}: {error}") from error
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sections 5 and 10: digest, leaf, link and tree
+# ---------------------------------------------------------------------------------------------------------------------
+
+NO_LINK = bytes(32)  # stands before event 1
+
+# A context is hashed once: copies of these start behind it.
+PAYLOAD_HASHER = blake3(derive_key_context="annals 2026-11-20 v1 payload")
+LINK_HASHER = blake3(derive_key_context="annals 2026-11-20 v1 link")
+
+
+def payload_digest(cell: bytes) -> bytes:
+    return PAYLOAD_HASHER.copy().update(cell).digest()
+
+
+def link_of(leaf: bytes) -> bytes:
+    return LINK_HASHER.copy().update(leaf).digest()
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    return hashlib.sha256(b"\x00" + leaf).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class Tree:
+    """A growing Merkle tree of RFC 6962, which keeps only the roots of its full subtrees.
+
+    The sizes of the subtrees are the powers of two of which the tree's size is the sum, largest first.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.subtrees: List[bytes] = []
+
+    def append(self, hash_of_leaf: bytes) -> None:
+        node, size = hash_of_leaf, self.size
+        while size & 1:
+            node = node_hash(self.subtrees.pop(), node)
+            size >>= 1
+        self.subtrees.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        if not self.subtrees:
+            return hashlib.sha256(b"").digest()
+        node = self.subtrees[-1]
+        for left in self.subtrees[-2::-1]:
+            node = node_hash(left, node)
+        return node
+
+
+def root_of(hashes: Iterable[bytes]) -> bytes:
+    tree = Tree()
+    for value in hashes:
+        tree.append(value)
+    return tree.root()
+
+
+def inclusion_holds(index: int, size: int, leaf: bytes, path: Sequence[bytes], root: bytes) -> bool:
+    """Whether the path leads from the hash of leaf `index` to the root of the tree of `size` leaves."""
+    if index >= size:
+        return False
+    place, last, node = index, size - 1, leaf  # places of the node and of the last one on its level
+    for sibling in path:
+        if last == 0:
+            return False
+        if place & 1 or place == last:
+            node = node_hash(sibling, node)
+            # A last node without a sibling stands for itself on the levels above.
+            while not place & 1 and place != 0:
+                place, last = place >> 1, last >> 1
+        else:
+            node = node_hash(node, sibling)
+        place, last = place >> 1, last >> 1
+    return last == 0 and node == root
+
+
+def consistency_holds(old: int, new: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> bool:
+    """Whether the path shows that the tree of `new` leaves begins with the one of `old` leaves."""
+    if old > new:
+        return False
+    if old == 0:
+        return not path and old_root == Tree().root()
+    if old == new:
+        return not path and old_root == new_root
+    # If the old tree is a full subtree of the new one, its root is not repeated in the path.
+    nodes = ([old_root] if old & (old - 1) == 0 else []) + list(path)
+    if not nodes:
+        return False
+    place, last = old - 1, new - 1
+    while place & 1:
+        place, last = place >> 1, last >> 1
+    in_old = in_new = nodes[0]
+    for sibling in nodes[1:]:
+        if last == 0:
+            return False
+        if place & 1 or place == last:
+            in_old, in_new = node_hash(sibling, in_old), node_hash(sibling, in_new)
+            while not place & 1 and place != 0:
+                place, last = place >> 1, last >> 1
+        else:
+            in_new = node_hash(in_new, sibling)
+        place, last = place >> 1, last >> 1
+    return last == 0 and in_old == old_root and in_new == new_root
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Section 11: signed notes, keys and checkpoints
+# ---------------------------------------------------------------------------------------------------------------------
+
+ED25519, COSIGNATURE = 0x01, 0x04  # types of signatures, of signed-note and tlog-cosignature
+SIGNATURE_START = "\u2014 "
+MOST_SIGNATURES = 100
+LARGEST_U64 = 2**64 - 1
+
+
+def decimal(text: str) -> int:
+    """A number in ASCII digits without leading zeros, as sizes and indexes are written."""
+    if not re.fullmatch(r"0|[1-9][0-9]{0,19}", text) or int(text) > LARGEST_U64:
+        raise Malformed(f"{shown(text)} is no size or index")
+    return int(text)
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes of standard base64 with padding. Each has one text only."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Malformed("not base64") from error
+    if base64.b64encode(data).decode("ascii") != text:
+        raise Malformed("not the base64 of its bytes")
+    return data
+
+
+def hash_from_base64(text: str) -> bytes:
+    data = from_base64(text)
+    if len(data) != 32:
+        raise Malformed(f"a hash of {len(data)} bytes")
+    return data
+
+
+def is_key_name(name: str) -> bool:
+    return bool(name) and "+" not in name and not any(c.isspace() or c < " " for c in name)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A public key that signs notes."""
+
+    name: str
+    id: bytes
+    type: int
+    public: bytes
+
+    @classmethod
+    def parse(cls, vkey: str) -> Key:
+        """A vkey: the name, the key id in hexadecimal, and type and public key in base64, with `+` between them."""
+        name, _, rest = vkey.partition("+")
+        key_id, _, material = rest.partition("+")
+        if not is_key_name(name) or not re.fullmatch(r"[0-9a-fA-F]{8}", key_id):
+            raise Malformed("it is not of the form name+id+key")
+        data = from_base64(material)
+        if len(data) != 33 or data[0] not in (ED25519, COSIGNATURE):
+            raise Malformed("it is no Ed25519 key")
+        if bytes.fromhex(key_id) != hashlib.sha256(name.encode("utf-8") + b"\n" + data).digest()[:4]:
+            raise Malformed("its id is not that of its key")
+        return cls(name, bytes.fromhex(key_id), data[0], data[1:])
+
+    def signed(self, text: str, signature: bytes) -> bool:
+        """Whether the signature, without the key id before it, is this key's for the text."""
+        message = text.encode("utf-8")
+        if self.type == COSIGNATURE:
+            # A witness signs the time with the text, and the time stands before the signature.
+            time = int.from_bytes(signature[:8], "big")
+            message = b"cosignature/v1\ntime %d\n" % time + message
+            signature = signature[8:]
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    def __str__(self) -> str:
+        return f"{shown(self.name, quotes=False)}+{self.id.hex()}"
+
+
+@dataclass(frozen=True)
+class Signature:
+    name: str
+    key_id: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class Note:
+    """A signed note. Nothing that its text says counts before a trusted key's signature was checked."""
+
+    text: str
+    signatures: Tuple[Signature, ...]
+
+    @classmethod
+    def parse(cls, note: str) -> Note:
+        if re.search(r"[\x00-\x09\x0b-\x1f]", note):
+            raise Malformed("a note holds control characters")
+        text, separator, lines = note.rpartition("\n\n")
+        if not separator or not lines.endswith("\n"):
+            raise Malformed("a note has no signatures after an empty line")
+        signature_lines = lines[:-1].split("\n")
+        if len(signature_lines) > MOST_SIGNATURES:
+            raise Malformed(f"a note has more than {MOST_SIGNATURES} signatures")
+        return cls(text + "\n", tuple(parse_signature(line) for line in signature_lines))
+
+
+def parse_signature(line: str) -> Signature:
+    parts = line.split(" ")
+    if len(parts) != 3 or not line.startswith(SIGNATURE_START) or not is_key_name(parts[1]):
+        raise Malformed("a signature line of a note is not of its form")
+    data = from_base64(parts[2])
+    if len(data) < 5:
+        raise Malformed("a signature of a note is too short")
+    return Signature(parts[1], data[:4], data[4:])
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    origin: str
+    size: int
+    root: bytes
+    note: Note
+
+    @classmethod
+    def parse(cls, text: str) -> Checkpoint:
+        note = Note.parse(text)
+        lines = note.text[:-1].split("\n")
+        if len(lines) != 3 or not lines[0]:
+            raise Malformed("a checkpoint's text is not three lines: origin, size and root")
+        return cls(lines[0], decimal(lines[1]), hash_from_base64(lines[2]), note)
+
+
+def parse_checkpoints(text: str) -> List[Checkpoint]:
+    """The checkpoints of a checkpoint file. Each has two runs of lines, its text and its signatures."""
+    runs = text.split("\n\n")
+    if len(runs) % 2:
+        raise Malformed("it is not checkpoints with an empty line between them")
+    last = len(runs) - 2
+    return [
+        Checkpoint.parse(f"{runs[i]}\n\n{runs[i + 1]}" + ("\n" if i < last else "")) for i in range(0, len(runs), 2)
+    ]
+
+
+STABLE, EPOCH = "stable", "epoch"
+
+
+@dataclass
+class TrustedKey:
+    """A key that is trusted in a role, for checkpoints of sizes from `since` to `until`."""
+
+    key: Key
+    role: str
+    since: int = 0
+    until: Optional[int] = None
+
+    def trusted_for(self, size: int) -> bool:
+        return self.since <= size and (self.until is None or size <= self.until)
+
+
+@dataclass
+class Trust:
+    """The keys that a verifier trusts: those that it was given, and those that trust was handed on to."""
+
+    keys: List[TrustedKey] = field(default_factory=list)
+
+    def needs_epoch(self) -> bool:
+        """Whether an epoch key was given. Then a checkpoint must have a signature in that role."""
+        return any(trusted.role == EPOCH for trusted in self.keys)
+
+    def good_signers(self, note: Note, keys: Sequence[TrustedKey]) -> List[TrustedKey]:
+        """Those of `keys` that signed the note. Malformed if a signature by the name and id of one is not good."""
+        signers: List[TrustedKey] = []
+        for signature in note.signatures:
+            named = [t for t in keys if (t.key.name, t.key.id) == (signature.name, signature.key_id)]
+            good = [t for t in named if t.key.signed(note.text, signature.signature)]
+            if named and not good:
+                raise Malformed(f"the signature by {named[0].key} is not good")
+            signers.extend(t for t in good if t not in signers)
+        return signers
+
+    def signer(self, checkpoint: Checkpoint) -> Key:
+        """The key for which the checkpoint is taken: the check `checkpoint-signature`."""
+        try:
+            signers = self.good_signers(checkpoint.note, self.keys)
+        except Malformed as error:
+            raise Failure(None, "checkpoint-signature", f"checkpoint of size {checkpoint.size}: {error}") from error
+        # The name of a log's key is the log's origin. A witness has a name of its own.
+        signers = [t for t in signers if t.key.type == COSIGNATURE or t.key.name == checkpoint.origin]
+        in_time = [t for t in signers if t.trusted_for(checkpoint.size)]
+        taken = [t for t in in_time if t.role == EPOCH] if self.needs_epoch() else in_time
+        if taken:
+            return taken[0].key
+        if in_time:
+            why = "no epoch key that is trusted for this size signed it"
+        elif signers:
+            why = f"{signers[0].key} signed it, but is not trusted for this size"
+        else:
+            why = "no trusted key signed it"
+        raise Failure(None, "checkpoint-signature", f"checkpoint of size {checkpoint.size}: {why}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Section 1: the file of a log
+# ---------------------------------------------------------------------------------------------------------------------
+
+APPLICATION_ID = 0x416E6C73
+KNOWN_SCHEMAS = (1, 2)
+
+Row = Tuple[Any, Any, Any, Any, Any]  # seq, event_id, entry, payload, hash
+
+# NOT INDEXED: the rows are read from the table itself, and never from an index that a file might bring along.
+ROWS = "SELECT seq, event_id, entry, payload, hash FROM log NOT INDEXED ORDER BY seq"
+
+
+# What reading a file can raise. The messages of SQLite quote the file, and then need not be UTF-8.
+READ_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
+
+def unavailable(error: Exception) -> bool:
+    """Whether an error of SQLite speaks of the surroundings and not of what the file holds."""
+    return isinstance(error, sqlite3.OperationalError) and bool(
+        re.search(r"locked|unable to open|readonly|read-only|attempt to write|out of memory", str(error))
+    )
+
+
+@dataclass
+class LogFile:
+    """A log that is open for reading, in one transaction: all reads see the same state."""
+
+    database: sqlite3.Connection
+    with_wal: bool
+    schema: int
+
+    def rows(self) -> Iterator[Row]:
+        return self.database.execute(ROWS)
+
+    def entries(self, events: int) -> Iterator[bytes]:
+        """The entries of the first events of the log."""
+        rows = self.database.execute("SELECT entry FROM log NOT INDEXED ORDER BY seq")
+        for (entry,) in itertools.islice(rows, events):
+            yield entry
+
+    def payload(self, seq: int, digest: bytes) -> bytes:
+        """The payload of an event that was judged, and had this digest."""
+        found = self.database.execute("SELECT payload FROM log NOT INDEXED WHERE seq = ?", (seq,)).fetchone()
+        if found is None or not isinstance(found[0], bytes) or payload_digest(found[0]) != digest:
+            raise sqlite3.DatabaseError(f"event {seq} is not found again as it was")
+        return found[0]
+
+    def redactions(self) -> Iterator[Any]:
+        for (seq,) in self.database.execute("SELECT seq FROM redactions NOT INDEXED ORDER BY seq"):
+            yield seq
+
+    def stored_checkpoints(self) -> Iterator[Any]:
+        """The notes of the table `checkpoints`. It is not evidence, so a file may come without it."""
+        has_table = "SELECT count(*) FROM sqlite_master WHERE name = 'checkpoints' AND type = 'table'"
+        if self.schema >= 2 and self.database.execute(has_table).fetchone()[0]:
+            for (note,) in self.database.execute("SELECT note FROM checkpoints ORDER BY size"):
+                yield note
+
+
+@contextmanager
+def open_log(path: Path) -> Iterator[LogFile]:
+    """Opens a log for reading. The beginning of this file says how, and what becomes of a `-wal` beside it."""
+    try:
+        before = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise CannotCheck(f"{shown(str(path))} cannot be read: {reason_of(error)}") from error
+    if not stat.S_ISREG(before.st_mode):
+        raise CannotCheck(f"{shown(str(path))} is no file")
+    path = path.resolve()
+    with_wal = beside(path, "-wal")
+    immutable = not with_wal and not beside(path, "-journal")
+    database = connect(path, immutable)
+    try:
+        yield LogFile(database, with_wal, schema_of(database, path))
+    except READ_ERRORS as error:
+        if not unavailable(error):
+            raise
+        raise CannotCheck(f"SQLite cannot read the file: {error}") from error
+    finally:
+        database.close()
+    after = os.stat(path)
+    changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+    if immutable and (changed or beside(path, "-wal")):
+        raise CannotCheck("the log changed while it was read; try again")
+
+
+def beside(path: Path, suffix: str) -> bool:
+    return os.path.exists(str(path) + suffix)
+
+
+def connect(path: Path, immutable: bool) -> sqlite3.Connection:
+    uri = path.as_uri() + ("?mode=ro&immutable=1" if immutable else "?mode=ro")
+    try:
+        database = sqlite3.connect(uri, uri=True, isolation_level=None)
+        # Text stays apart from blobs, and need not be UTF-8: a row that holds some where a blob belongs is judged.
+        database.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        # Nothing that a hostile schema holds is run on reading.
+        database.execute("PRAGMA trusted_schema = OFF")
+        database.execute("BEGIN")
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        hint = "" if immutable else "; copy it together with its -wal file to a folder that can be written"
+        raise CannotCheck(f"SQLite cannot open the file: {error}{hint}") from error
+    except READ_ERRORS as error:
+        if "not a database" in str(error):
+            raise CannotCheck("the file is no SQLite database") from error
+        raise Failure(None, "damage", f"SQLite cannot read the file: {error}") from error
+    return database
+
+
+def schema_of(database: sqlite3.Connection, path: Path) -> int:
+    """The version of the schema of a file that is a log."""
+    application = database.execute("PRAGMA application_id").fetchone()[0]
+    schema = database.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise CannotCheck(f"{shown(str(path))} is no log of Annals")
+    if schema > max(KNOWN_SCHEMAS):
+        raise CannotCheck(f"the log has schema {schema}: it was made by a newer Annals, and a newer verifier is needed")
+    if schema not in KNOWN_SCHEMAS:
+        raise CannotCheck(f"the log has schema {schema}, which no Annals writes")
+    kinds = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name IN ('log', 'redactions')"
+    if database.execute(kinds).fetchone()[0] != 2:
+        raise Failure(None, "damage", "the file does not have the ordinary tables log and redactions")
+    return int(schema)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sections 7 and 8: judging the rows of a log
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def redacted_seqs(cell: bytes) -> Iterator[int]:
+    """The seqs that the well-formed payload of a payload.redacted names, one by one."""
+    count, at = decode_u64(cell, SALT)
+    for _ in range(count):
+        seq, at = decode_u64(cell, at)
+        yield seq
+
+
+@dataclass
+class Licence:
+    """What a valid licence says, cut to what can be printed."""
+
+    seq: int
+    names: int
+    first: Optional[int]
+    actor: str
+    reason: str
+    authority: Optional[str]
+
+
+class Chain:
+    """The rows of a log, judged one by one in the order of seq."""
+
+    def __init__(self) -> None:
+        self.events = 0  # rows without a failure before the first with one
+        self.head = NO_LINK  # the link of the last of them
+        self.failure: Optional[Failure] = None
+        self.last_read: Any = None  # seq of the last row that could be read
+        self.damage: Optional[str] = None  # what SQLite cannot read
+        self.origin: Optional[str] = None
+        self.log_id: Optional[bytes] = None
+        self.nulls: Set[int] = set()  # events whose NULL payload came as far as the check `redaction`
+        self.licensed: Set[int] = set()  # events that valid licences name
+        self.reserved: Set[int] = set()  # events of reserved kinds
+        self.licences: List[Licence] = []
+        self.key_changes: Dict[int, bytes] = {}  # seqs of key.changed, and the digests of their payloads
+        self.opaque = 0  # payloads that are there and that this verifier does not know
+        self.clock_set_back = 0
+        self.recorded_at: Optional[int] = None
+
+    def read(self, rows: Iterator[Row]) -> None:
+        """Judges all rows, and names the first failure in them."""
+        broken: Optional[Failure] = None  # the failure at row m of section 8
+        try:
+            for row in rows:
+                self.last_read = row[0]
+                if broken is None:
+                    try:
+                        self.judge(row)
+                        continue
+                    except Failure as failure:
+                        broken = failure
+                self.search(row)
+        except READ_ERRORS as error:
+            if unavailable(error):
+                raise
+            self.damage = (
+                f"SQLite cannot read on: {error}; the last row that could be read is {shown_seq(self.last_read)}"
+            )
+        if broken is None and self.damage is None and self.events == 0:
+            broken = Failure(1, "sequence", "the log has no events")
+        self.failure = self.first_failure(broken)
+
+    def first_failure(self, broken: Optional[Failure]) -> Optional[Failure]:
+        """Which failure is the first, once licences that come later are known."""
+        if self.damage is not None:
+            # Licences may be in what could not be read, so nothing is said of NULL payloads.
+            return broken or Failure(None, "damage", self.damage)
+        unlicensed = min(self.nulls - self.licensed, default=None)
+        if unlicensed is None:
+            return broken
+        missing = Failure(unlicensed, "redaction", "the payload is gone, and no valid licence names the event")
+        if broken is None or broken.seq is None or unlicensed < broken.seq:
+            return missing
+        return missing if unlicensed == broken.seq and broken.check == "link" else broken
+
+    def judge(self, row: Row) -> None:
+        """The checks of section 8 in their order. Raises the first that fails."""
+        seq, event_id, data, payload, link = row
+        expected = self.events + 1
+
+        def fail(check: str, detail: str) -> NoReturn:
+            raise Failure(expected, check, detail)
+
+        if type(seq) is not int or seq != expected:
+            fail("sequence", f"the row found in its place has seq {shown_seq(seq)}")
+        if isinstance(data, bytes) and data and data[0] != FORMAT:
+            fail("format", f"the entry has format {data[0]}: a newer verifier is needed, if it was not tampered with")
+        try:
+            entry = read_entry(data)
+        except Malformed as error:
+            fail("entry", str(error))
+        if entry["seq"] != seq:
+            fail("identity", f"the entry says that it is event {entry['seq']}")
+        if not isinstance(event_id, bytes) or event_id != entry["event_id"]:
+            fail("identity", "the row's event id is not the entry's")
+        if (expected == 1) != (entry["kind"] == LOG_CREATED):
+            fail("first-event", f"the event is of kind {kind_name(entry)}")
+        if expected == 1 and entry["session"] is not None:
+            fail("first-event", "the event that creates the log has a session")
+        if payload is not None:
+            if not isinstance(payload, bytes):
+                fail("payload-digest", "the payload is no blob")
+            check_payload(entry, payload)
+        self.check_redaction(entry, payload)
+        leaf = self.head + data
+        if not isinstance(link, bytes) or link != link_of(leaf):
+            fail("link", "the link does not follow from the entry and the link before")
+        self.take(entry, payload, link)
+
+    def check_redaction(self, entry: Entry, payload: Optional[bytes]) -> None:
+        seq = entry["seq"]
+        if payload is None:
+            if is_reserved(entry["kind"]):
+                raise Failure(seq, "redaction", f"the payload of a {kind_name(entry)} is gone, which is never redacted")
+            self.nulls.add(seq)  # judged at the end of the log: its licence comes later
+        elif layout_of(entry) == "payload.redacted":
+            for named in redacted_seqs(payload):
+                if not self.may_name(seq, named):
+                    raise Failure(seq, "redaction", f"the licence names event {named}, which it cannot redact")
+                if named not in self.nulls:
+                    raise Failure(seq, "redaction", f"the licence names event {named}, whose payload is there")
+
+    def may_name(self, licence: int, named: int) -> bool:
+        return 1 <= named < licence and named not in self.reserved
+
+    def take(self, entry: Entry, payload: Optional[bytes], link: bytes) -> None:
+        """Keeps what is needed of a row that passed all checks."""
+        self.events, self.head = entry["seq"], link
+        if self.recorded_at is not None and entry["recorded_at"] < self.recorded_at:
+            self.clock_set_back += 1
+        self.recorded_at = entry["recorded_at"]
+        layout = layout_of(entry)
+        if payload is not None and layout is None:
+            self.opaque += 1
+        if not is_reserved(entry["kind"]):
+            return
+        self.reserved.add(entry["seq"])
+        if payload is not None and layout == "payload.redacted":
+            self.license(entry, payload)
+        elif layout == "key.changed":
+            self.key_changes[entry["seq"]] = entry["payload_digest"]
+        elif entry["kind"] == LOG_CREATED:
+            self.log_id = entry["event_id"]
+            if payload is not None and layout is not None:
+                self.origin = decode_string(payload, SALT)[0]
+
+    def search(self, row: Row) -> None:
+        """Reads a row from the first failure on, for valid licences alone."""
+        seq, event_id, data, payload, _ = row
+        try:
+            entry = read_entry(data)
+        except Malformed:
+            return
+        if type(seq) is not int or entry["seq"] != seq or event_id != entry["event_id"]:
+            return
+        if is_reserved(entry["kind"]):
+            self.reserved.add(seq)
+        if entry["kind"] != PAYLOAD_REDACTED or layout_of(entry) is None or not isinstance(payload, bytes):
+            return
+        try:
+            check_payload(entry, payload)
+        except Failure:
+            return
+        if all(self.may_name(seq, named) for named in redacted_seqs(payload)):
+            self.license(entry, payload)
+
+    def license(self, entry: Entry, payload: bytes) -> None:
+        names, first = 0, None
+        for seq in redacted_seqs(payload):
+            self.licensed.add(seq)
+            names += 1
+            first = seq if first is None else min(first, seq)
+        at = SALT
+        _, at = decoder("list(u64)", False)(payload, at)
+        actor, at = decode_string(payload, at)
+        reason, at = decode_string(payload, at)
+        authority, at = decoder("option(string)")(payload, at)
+        cut = 500
+        self.licences.append(
+            Licence(entry["seq"], names, first, actor[:cut], reason[:cut], authority and authority[:cut])
+        )
+
+
+def check_redactions_table(table: Iterator[Any], licensed: Set[int]) -> Optional[Failure]:
+    """Holds the table `redactions` against the licences. Both are gone through in order, up to the first difference."""
+    named = iter(sorted(licensed))
+    expected = next(named, None)
+    before: Any = None
+    for seq in table:
+        if type(seq) is not int:
+            return Failure(None, "redaction", f"the table redactions holds {shown(str(seq))}, which is no seq")
+        if seq == before:
+            continue
+        if expected is not None and seq > expected:
+            break
+        if seq != expected:
+            return Failure(seq, "redaction", "the table redactions holds an event that no licence names")
+        before, expected = seq, next(named, None)
+    if expected is not None:
+        return Failure(expected, "redaction", "a licence names the event, but the table redactions does not hold it")
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Section 11: changes of keys, and anchors
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def roots_at(log: LogFile, chain: Chain, sizes: Set[int]) -> Dict[int, bytes]:
+    """The roots of the log's trees of these sizes, from its leaves, as far as the chain was found good."""
+    tree, link = Tree(), NO_LINK
+    roots = {0: tree.root()} if 0 in sizes else {}
+    for entry in log.entries(chain.events):
+        leaf = link + entry
+        link = link_of(leaf)
+        tree.append(leaf_hash(leaf))
+        if tree.size in sizes:
+            roots[tree.size] = tree.root()
+    if link != chain.head:
+        raise sqlite3.DatabaseError("the entries are not found again as they were")
+    return roots
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The text of a certificate, taken apart."""
+
+    origin: str
+    role: str
+    vkey: str
+    size: int
+    root: bytes
+
+    @classmethod
+    def parse(cls, note: Note) -> Certificate:
+        lines = note.text[:-1].split("\n")
+        if len(lines) != 6 or lines[0] != "annals key change":
+            raise Malformed("its text is not that of a certificate")
+        return cls(lines[1], lines[2], lines[3], decimal(lines[4]), hash_from_base64(lines[5]))
+
+
+@dataclass(frozen=True)
+class KeyChange:
+    """An event that changes a key."""
+
+    seq: int
+    role: str
+    vkey: str
+    previous: Optional[str]
+    certificate: Optional[str]
+    cause: str
+
+    @classmethod
+    def read(cls, seq: int, payload: bytes) -> KeyChange:
+        fields = decode_all(decoder("key.changed"), payload, SALT)
+        return cls(seq, fields["role"], fields["vkey"], fields["previous"], fields["certificate"], fields["cause"])
+
+    def note(self) -> Optional[Note]:
+        """The note that the certificate is, if it is one."""
+        try:
+            return None if self.certificate is None else Note.parse(self.certificate)
+        except Malformed:
+            return None
+
+    def sizes(self) -> List[int]:
+        """The size that the certificate names, if it names one."""
+        note = self.note()
+        try:
+            return [] if note is None else [Certificate.parse(note).size]
+        except Malformed:
+            return []
+
+    def hand_on(self, trust: Trust, origin: Optional[str], roots: Dict[int, bytes]) -> Optional[str]:
+        """Hands trust on to the new key, or returns why it does not. Raises Failure for the check `key-change`."""
+        if self.certificate is None:
+            return f"the {self.role} key is new without a certificate ({self.cause}): nothing hands trust on to it"
+        note = self.note()
+        if note is None:
+            return f"the certificate of the {self.role} key is no signed note: nothing hands trust on to it"
+        # Each key hands on once: one that is retired cannot, even if it signs for sizes before that.
+        able = [t for t in trust.keys if t.until is None and t.key.type == ED25519]
+        try:
+            signers = trust.good_signers(note, able)
+        except Malformed as error:
+            raise self.failure(str(error)) from error
+        if not signers:
+            return f"no trusted key signed the certificate of the {self.role} key: nothing hands trust on to it"
+        new, size = self.fitting(note, origin, roots)
+        of_role = [t for t in signers if t.role == self.role and t.since <= size]
+        if not of_role:
+            return f"no trusted {self.role} key signed the certificate of the new one: nothing hands trust on to it"
+        before = [t for t in of_role if same_key(self.previous, t.key)]
+        if not before:
+            raise self.failure("the event does not name the key that signed the certificate as the one before")
+        for trusted in before:
+            trusted.until = self.seq
+        trust.keys.append(TrustedKey(new, self.role, since=size))
+        return None
+
+    def fitting(self, note: Note, origin: Optional[str], roots: Dict[int, bytes]) -> Tuple[Key, int]:
+        """The new key and the size of a certificate by a trusted key, which must fit the event and the log."""
+        try:
+            certificate = Certificate.parse(note)
+            new = Key.parse(self.vkey)
+        except Malformed as error:
+            raise self.failure(str(error)) from error
+        if certificate.origin != origin or new.name != origin or new.type != ED25519:
+            raise self.failure("the certificate or its new key is not of this log")
+        if (certificate.role, certificate.vkey) != (self.role, self.vkey):
+            raise self.failure("the certificate is for another key or role than the event")
+        if certificate.size >= self.seq:
+            raise self.failure("the certificate is for a size that the log did not have yet")
+        if roots[certificate.size] != certificate.root:
+            raise self.failure(f"the log's tree of size {certificate.size} has another root than the certificate says")
+        return new, certificate.size
+
+    def failure(self, detail: str) -> Failure:
+        return Failure(self.seq, "key-change", detail)
+
+
+def same_key(vkey: Optional[str], key: Key) -> bool:
+    try:
+        return vkey is not None and Key.parse(vkey) == key
+    except Malformed:
+        return False
+
+
+MOST_REMARKS = 50
+
+
+@dataclass
+class LogVerdict:
+    """All that is said of a log."""
+
+    chain: Chain
+    with_wal: bool
+    failure: Optional[Failure] = None
+    root: Optional[bytes] = None
+    anchored_to: Optional[int] = None
+    anchored_by: Optional[Key] = None
+    remarks: List[str] = field(default_factory=list)
+    more_remarks: int = 0  # that were not kept: a hostile file may give cause for any number
+
+    def remark(self, text: str) -> None:
+        if len(self.remarks) < MOST_REMARKS:
+            self.remarks.append(text)
+        else:
+            self.more_remarks += 1
+
+
+def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerdict:
+    """Judges the log, then the changes of its keys, then checkpoints. The first failure among them is the verdict's."""
+    with open_log(path) as log:
+        chain = Chain()
+        chain.read(log.rows())
+        verdict = LogVerdict(chain, log.with_wal, failure=chain.failure)
+        if chain.damage is not None and chain.failure is not None and chain.failure.check != "damage":
+            verdict.remark(chain.damage)
+        try:
+            if verdict.failure is None:
+                verdict.failure = check_redactions_table(log.redactions(), chain.licensed)
+            if chain.events > 0:
+                judge_signatures(log, verdict, given, trust)
+        except READ_ERRORS as error:
+            if unavailable(error):
+                raise
+            damage = Failure(None, "damage", f"SQLite cannot read the file: {error}")
+            verdict.failure = verdict.failure or damage
+    return verdict
+
+
+def judge_signatures(log: LogFile, verdict: LogVerdict, given: Sequence[Checkpoint], trust: Trust) -> None:
+    """Section 11, for the events before the first failure. Without keys nothing in it says anything."""
+    chain = verdict.chain
+    changes = chain.key_changes if trust.keys else {}
+    if chain.key_changes and not trust.keys:
+        verdict.remark(f"the log changes keys {len(chain.key_changes)} times, which was not judged: no key was given")
+    stored = read_stored(log, verdict) if trust.keys else []
+    sizes = {chain.events} | {c.size for c in given} | {c.size for c in stored}
+    for seq, digest in changes.items():
+        sizes.update(KeyChange.read(seq, log.payload(seq, digest)).sizes())
+    roots = roots_at(log, chain, sizes)
+    verdict.root = roots[chain.events]
+    for seq, digest in changes.items():
+        change = KeyChange.read(seq, log.payload(seq, digest))
+        try:
+            remark = change.hand_on(trust, chain.origin, roots)
+        except Failure as failure:
+            if verdict.failure is None:
+                verdict.failure = failure
+            else:
+                verdict.remark(str(failure))
+            return  # who is trusted from here on cannot be said
+        if remark is not None:
+            verdict.remark(f"event {seq}: {remark}")
+        for trusted in trust.keys:
+            if change.role == EPOCH and trusted.role == STABLE and same_key(change.vkey, trusted.key):
+                verdict.remark(f"event {seq} names {trusted.key} as an epoch key: give it with --epoch-key")
+    for checkpoint in given:
+        anchor(verdict, checkpoint, trust, roots)
+    for checkpoint in stored:
+        anchor_stored(verdict, checkpoint, trust, roots)
+
+
+def read_stored(log: LogFile, verdict: LogVerdict) -> List[Checkpoint]:
+    checkpoints = []
+    for note in log.stored_checkpoints():
+        try:
+            checkpoints.append(Checkpoint.parse(note if isinstance(note, str) else ""))
+        except Malformed as error:
+            verdict.remark(f"a checkpoint in the table checkpoints cannot be read: {error}")
+    return checkpoints
+
+
+def anchor(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, roots: Dict[int, bytes]) -> None:
+    """The four checks of checkpoints, for one that the verifier was given."""
+    try:
+        key = trust.signer(checkpoint)
+        fits(verdict.chain, checkpoint, roots)
+    except Failure as failure:
+        # Past a failure in the rows there is no tree, so nothing is said of a larger checkpoint.
+        if verdict.failure is None:
+            verdict.failure = failure
+        elif failure.check != "checkpoint-size" or verdict.chain.failure is None:
+            verdict.remark(str(failure))
+        return
+    if verdict.anchored_to is None or checkpoint.size > verdict.anchored_to:
+        verdict.anchored_to, verdict.anchored_by = checkpoint.size, key
+
+
+def fits(chain: Chain, checkpoint: Checkpoint, roots: Dict[int, bytes]) -> None:
+    size = checkpoint.size
+    if chain.origin is None:
+        raise CannotCheck("event 1 is of a newer kind: its origin, and so the checkpoints, cannot be checked")
+    if checkpoint.origin != chain.origin:
+        detail = f"the checkpoint is of {shown(checkpoint.origin)}, the log is {shown(chain.origin)}"
+        raise Failure(None, "checkpoint-origin", detail)
+    if size > chain.events:
+        detail = f"the checkpoint covers {size} events, the log has {chain.events}: it was cut off or set back"
+        raise Failure(None, "checkpoint-size", detail)
+    if roots[size] != checkpoint.root:
+        detail = f"the first {size} events are not those that the checkpoint covers"
+        raise Failure(None, "checkpoint-root", detail)
+
+
+def anchor_stored(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, roots: Dict[int, bytes]) -> None:
+    """The same for a checkpoint from the file.
+
+    Who can write the file can put there what they like, and keys may be lost. So one that no trusted key signed is only
+    worth a remark. One that a trusted key did sign must fit.
+    """
+    try:
+        trust.signer(checkpoint)
+    except Failure as failure:
+        verdict.remark(f"not counted, in the table checkpoints: {failure.detail}")
+        return
+    anchor(verdict, checkpoint, trust, roots)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Section 12: proof files
+# ---------------------------------------------------------------------------------------------------------------------
+
+PROOF_HEADER = "c2sp.org/tlog-proof@v1"
+SESSION_HEADER = "annals session-proof v1"
+
+
+class Lines:
+    """The lines of a proof file, taken one after the other."""
+
+    def __init__(self, text: str) -> None:
+        if not text.endswith("\n"):
+            raise Malformed("the last line does not end in a newline")
+        self.lines = text[:-1].split("\n")
+        self.at = 0
+
+    def peek(self) -> str:
+        if self.at == len(self.lines):
+            raise Malformed("the file ends too early")
+        return self.lines[self.at]
+
+    def take(self) -> str:
+        line = self.peek()
+        self.at += 1
+        return line
+
+    def take_after(self, word: str) -> str:
+        """The rest of a line that begins with the word and a space."""
+        line = self.take()
+        if not line.startswith(word + " "):
+            raise Malformed(f"line {self.at} should begin with {word}")
+        return line[len(word) + 1 :]
+
+    def take_exactly(self, *choices: str) -> str:
+        line = self.take()
+        if line not in choices:
+            raise Malformed(f"line {self.at} should be {' or '.join(map(shown, choices))}")
+        return line
+
+    def take_block(self) -> Iterator[str]:
+        """The lines up to an empty one, which is taken too."""
+        while True:
+            line = self.take()
+            if not line:
+                return
+            yield line
+
+    def take_checkpoint(self) -> Checkpoint:
+        """The checkpoint that the rest of the file is."""
+        rest = "\n".join(self.lines[self.at :]) + "\n"
+        self.at = len(self.lines)
+        return Checkpoint.parse(rest)
+
+
+@dataclass(frozen=True)
+class EventProof:
+    index: int
+    leaf: bytes
+    payload: Optional[bytes]
+    path: List[bytes]
+
+    @classmethod
+    def take(cls, lines: Lines) -> EventProof:
+        extra = from_base64(lines.take_after("extra"))
+        if extra and extra[0] != 1:
+            raise CannotCheck(f"the proof has version {extra[0]}: a newer verifier is needed")
+        fields = decode_all(decoder("extra"), extra)
+        index = decimal(lines.take_after("index"))
+        return cls(index, fields["leaf"], fields["payload"], [hash_from_base64(line) for line in lines.take_block()])
+
+    def check(self, checkpoint: Checkpoint) -> Entry:
+        """All that section 12 asks of an event but for the signature. Returns its entry."""
+        seq = self.index + 1
+        if not inclusion_holds(self.index, checkpoint.size, leaf_hash(self.leaf), self.path, checkpoint.root):
+            raise Failure(seq, "inclusion", "the leaf and the proof do not lead to the checkpoint's root")
+        try:
+            if len(self.leaf) < 32:
+                raise Malformed("the leaf is shorter than a link")
+            entry = read_entry(self.leaf[32:])
+        except Malformed as error:
+            raise Failure(seq, "entry", str(error)) from error
+        if entry["seq"] != seq:
+            raise Failure(seq, "sequence", f"the entry says that it is event {entry['seq']}")
+        if self.payload is not None:
+            check_payload(entry, self.payload)
+        return entry
+
+
+@dataclass
+class ProofVerdict:
+    """What a proof file shows, or how it fails to."""
+
+    kind: str
+    says: List[str] = field(default_factory=list)
+    cannot_say: List[str] = field(default_factory=list)
+    facts: Dict[str, Any] = field(default_factory=dict)
+    failure: Optional[Failure] = None
+
+
+def verify_proof(text: str, trust: Trust, old: Sequence[Checkpoint]) -> ProofVerdict:
+    """Judges a proof file of any of the three forms, which its first line tells."""
+    first = text.split("\n", 1)[0]
+    checks: Dict[str, Callable[[Lines, ProofVerdict], None]] = {
+        PROOF_HEADER: lambda lines, verdict: check_event_proof(lines, verdict, trust),
+        SESSION_HEADER: lambda lines, verdict: check_session_proof(lines, verdict, trust),
+        "old": lambda lines, verdict: check_consistency_proof(lines, verdict, trust, old),
+    }
+    kinds = {PROOF_HEADER: "event", SESSION_HEADER: "session", "old": "consistency"}
+    header = "old" if first.startswith("old ") else first
+    if header not in checks:
+        raise CannotCheck("the file is no proof of a form that this verifier knows")
+    verdict = ProofVerdict(kinds[header])
+    try:
+        checks[header](Lines(text), verdict)
+    except Failure as failure:
+        verdict.failure = failure
+    except Malformed as error:
+        verdict.failure = Failure(None, "proof-format", str(error))
+    return verdict
+
+
+def describe_checkpoint(verdict: ProofVerdict, checkpoint: Checkpoint, key: Key) -> None:
+    verdict.facts.update(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(), key=str(key))
+    verdict.says.append(
+        f"the checkpoint of {shown(checkpoint.origin)}, {checkpoint.size} events, is signed by key {key}"
+    )
+
+
+def check_event_proof(lines: Lines, verdict: ProofVerdict, trust: Trust) -> None:
+    lines.take_exactly(PROOF_HEADER)
+    proof = EventProof.take(lines)
+    checkpoint = lines.take_checkpoint()
+    key = trust.signer(checkpoint)
+    entry = proof.check(checkpoint)
+    describe_checkpoint(verdict, checkpoint, key)
+    verdict.facts.update(event=describe_entry(entry, proof.payload))
+    session = "no session" if entry["session"] is None else f"session {shown(entry['session'])}"
+    verdict.says.append(f"event {entry['seq']}, {kind_name(entry)}, {session}, is in this log")
+    if proof.payload is None:
+        verdict.cannot_say.append("what the event's payload says: it is not in the proof")
+    elif layout_of(entry) is None:
+        verdict.says.append("its payload is the one recorded; this verifier does not know what its bytes say")
+    else:
+        verdict.says.append("its payload is the one recorded, and is well formed")
+    verdict.cannot_say.append("anything of other events")
+
+
+def describe_entry(entry: Entry, payload: Optional[bytes]) -> Dict[str, Any]:
+    return {
+        "seq": entry["seq"],
+        "id": entry["event_id"].hex(),
+        "kind": kind_name(entry),
+        "session": entry["session"],
+        "recorded_at": entry["recorded_at"],
+        "payload": payload is not None,
+    }
+
+
+def check_session_proof(lines: Lines, verdict: ProofVerdict, trust: Trust) -> None:
+    lines.take_exactly(SESSION_HEADER)
+    session = json_string(lines.take_after("session"))
+    complete = lines.take_exactly("partial", "complete") == "complete"
+    lines.take_exactly("")
+    proofs = [EventProof.take(lines)]
+    while lines.peek().startswith("extra "):
+        proofs.append(EventProof.take(lines))
+    others: List[bytes] = []
+    if complete:
+        lines.take_exactly("between")
+        others = [from_base64(line) for line in lines.take_block()]
+    checkpoint = lines.take_checkpoint()
+    key = trust.signer(checkpoint)
+    before = -1
+    for proof in proofs:
+        if proof.index <= before:
+            raise Failure(proof.index + 1, "sequence", "the events are not in the order of seq")
+        before = proof.index
+        if proof.check(checkpoint)["session"] != session:
+            raise Failure(proof.index + 1, "session", f"the event is not of session {shown(session)}")
+    if complete:
+        check_complete(session, proofs, others)
+    describe_checkpoint(verdict, checkpoint, key)
+    first, last = proofs[0].index + 1, proofs[-1].index + 1
+    with_payload = sum(proof.payload is not None for proof in proofs)
+    verdict.facts.update(session=session, complete=complete, events=len(proofs), first=first, last=last)
+    verdict.facts.update(payloads=with_payload)
+    verdict.says.append(
+        f"{len(proofs)} events of session {shown(session)}, from event {first} to {last}, are in this log, "
+        f"{with_payload} of them with the payload that was recorded"
+    )
+    if complete:
+        verdict.says.append("the session has no other events between the first and the last of them")
+        verdict.cannot_say.append("whether the session has events before the first or after the last of them")
+    else:
+        verdict.cannot_say.append("whether the session has other events: the proof is partial")
+
+
+def json_string(text: str) -> str:
+    try:
+        value = json.loads(text) if text.startswith('"') else None
+    except ValueError:
+        value = None
+    if not isinstance(value, str):
+        raise Malformed("the session's id is no JSON string")
+    return value
+
+
+def check_complete(session: str, proofs: Sequence[EventProof], others: Sequence[bytes]) -> None:
+    """Follows the links from the first event to the last, over all entries between."""
+    rest = iter(others)
+    leaf = proofs[0].leaf
+    for before, proof in zip(proofs, proofs[1:]):
+        for seq in range(before.index + 2, proof.index + 1):
+            data = next(rest, None)
+            if data is None:
+                raise Failure(seq, "between", "the entry of this event is missing")
+            try:
+                entry = read_entry(data)
+            except Malformed as error:
+                raise Failure(seq, "entry", str(error)) from error
+            if entry["seq"] != seq:
+                raise Failure(seq, "sequence", f"the entry in its place says that it is event {entry['seq']}")
+            if entry["session"] == session:
+                raise Failure(seq, "session", "an event of the session has no proof")
+            leaf = link_of(leaf) + data
+        leaf = link_of(leaf) + proof.leaf[32:]
+        if leaf != proof.leaf:
+            raise Failure(proof.index + 1, "link", "the event does not follow from the ones before")
+    if next(rest, None) is not None:
+        raise Failure(None, "between", "there are more entries than events between the first and the last")
+
+
+def check_consistency_proof(lines: Lines, verdict: ProofVerdict, trust: Trust, old: Sequence[Checkpoint]) -> None:
+    size = decimal(lines.take_after("old"))
+    path = [hash_from_base64(line) for line in lines.take_block()]
+    new = lines.take_checkpoint()
+    key = trust.signer(new)
+    of_size = [checkpoint for checkpoint in old if checkpoint.size == size]
+    if not of_size and size > 0:
+        raise CannotCheck(f"the proof is about the checkpoint of size {size}: give it with --checkpoint")
+    for checkpoint in of_size:
+        trust.signer(checkpoint)
+        if checkpoint.origin != new.origin:
+            raise Failure(None, "checkpoint-origin", "the two checkpoints are of different logs")
+    for old_root in [checkpoint.root for checkpoint in of_size] or [Tree().root()]:
+        if not consistency_holds(size, new.size, old_root, new.root, path):
+            detail = f"the proof does not show that the log of {new.size} events begins with that of {size}"
+            raise Failure(None, "consistency", detail)
+    describe_checkpoint(verdict, new, key)
+    verdict.facts.update(old=size)
+    verdict.says.append(f"its first {size} events are those of the older checkpoint: nothing in them was changed")
+    verdict.cannot_say.append("what the events say, and whether the log has more of them by now")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Section 10: a directory of tiles
+# ---------------------------------------------------------------------------------------------------------------------
+
+TILE = 256  # hashes in a full tile
+LONGEST_LEAF = 65_535  # a bundle writes the length of a leaf in two bytes
+LONGEST_CHECKPOINT = 1 << 20
+
+
+def tile_path(index: int) -> str:
+    """The number of a tile as path elements of three digits: 1234067 is x001/x234/067."""
+    path = f"{index % 1000:03}"
+    while index >= 1000:
+        index //= 1000
+        path = f"x{index % 1000:03}/{path}"
+    return path
+
+
+@dataclass
+class TilesVerdict:
+    failure: Optional[Failure] = None
+    events: int = 0
+    head: bytes = NO_LINK
+    checkpoint: Optional[Checkpoint] = None
+    key: Optional[Key] = None
+
+
+class Tiles:
+    """A directory in the form of C2SP tlog-tiles, checked against its own checkpoint."""
+
+    def __init__(self, directory: Path, trust: Trust) -> None:
+        self.directory = directory
+        self.trust = trust
+        self.verdict = TilesVerdict()
+
+    def verify(self) -> TilesVerdict:
+        if not self.directory.is_dir():
+            raise CannotCheck(f"{shown(str(self.directory))} is no directory")
+        text = read_text(self.directory / "checkpoint", LONGEST_CHECKPOINT)
+        try:
+            try:
+                checkpoint = Checkpoint.parse(text)
+            except Malformed as error:
+                raise Failure(None, "checkpoint-signature", f"the checkpoint cannot be read: {error}") from error
+            self.verdict.key = self.trust.signer(checkpoint)
+            self.verdict.checkpoint = checkpoint
+            self.check_levels(checkpoint)
+        except Failure as failure:
+            self.verdict.failure = failure
+        return self.verdict
+
+    def check_levels(self, checkpoint: Checkpoint) -> None:
+        """Level 0 is hashed from the entries, each level above from the one below."""
+        tree = Tree()
+        above = self.check_entries(checkpoint.size, tree)
+        level = 1
+        while above:
+            next_above: List[bytes] = []
+            for tile in range(0, len(above), TILE):
+                hashes = above[tile : tile + TILE]
+                self.check_tile(level, tile // TILE, hashes)
+                if len(hashes) == TILE:
+                    next_above.append(root_of(hashes))
+            above, level = next_above, level + 1
+        if tree.root() != checkpoint.root:
+            raise Failure(None, "checkpoint-root", "the leaves are not those that the checkpoint covers")
+
+    def check_entries(self, size: int, tree: Tree) -> List[bytes]:
+        """Checks bundles and tiles of level 0, and returns the roots of the full ones."""
+        roots: List[bytes] = []
+        for start in range(0, size, TILE):
+            width = min(TILE, size - start)
+            hashes = []
+            for leaf in self.bundle(start // TILE, width):
+                self.check_leaf(leaf)
+                hashes.append(leaf_hash(leaf))
+                tree.append(hashes[-1])
+            self.check_tile(0, start // TILE, hashes)
+            if width == TILE:
+                roots.append(root_of(hashes))
+        return roots
+
+    def check_leaf(self, leaf: bytes) -> None:
+        """What of section 8 can be asked without payloads: the leaf is a link and the entry that comes next."""
+        seq = self.verdict.events + 1
+        if len(leaf) < 32 or leaf[:32] != self.verdict.head:
+            raise Failure(seq, "link", "the link in the leaf does not follow from the leaf before")
+        try:
+            entry = read_entry(leaf[32:])
+        except Malformed as error:
+            raise Failure(seq, "entry", str(error)) from error
+        if entry["seq"] != seq:
+            raise Failure(seq, "sequence", f"the entry says that it is event {entry['seq']}")
+        first = entry["kind"] == LOG_CREATED
+        if first != (seq == 1) or (first and entry["session"] is not None):
+            raise Failure(seq, "first-event", "event 1, and no other, creates the log, and is of no session")
+        self.verdict.events, self.verdict.head = seq, link_of(leaf)
+
+    def bundle(self, index: int, width: int) -> Iterator[bytes]:
+        """The first `width` leaves of a bundle."""
+        data, full = self.read("entries", index, width, TILE * (2 + LONGEST_LEAF))
+        at = 0
+        for i in range(width):
+            length = int.from_bytes(data[at : at + 2], "big")
+            end = at + 2 + length
+            if at + 2 > len(data) or end > len(data):
+                raise Failure(index * TILE + i + 1, "bundle", "the bundle of entries ends too early")
+            yield data[at + 2 : end]
+            at = end
+        if at != len(data) and (width == TILE or not full):
+            raise Failure(index * TILE + width, "bundle", "bytes are left over in the bundle of entries")
+
+    def check_tile(self, level: int, index: int, hashes: Sequence[bytes]) -> None:
+        data, full = self.read(str(level), index, len(hashes), TILE * 32)
+        expected = b"".join(hashes)
+        if full and len(data) != TILE * 32 or data[: len(expected)] != expected or not full and data != expected:
+            raise Failure(None, "tile", f"tile {index} of level {level} does not hold the hashes of the leaves")
+
+    def read(self, kind: str, index: int, width: int, most: int) -> Tuple[bytes, bool]:
+        """The bytes of a tile or bundle of that width, and whether it is a full one.
+
+        A partial one may have been deleted once there is the full one, which begins with the same.
+        """
+        path = f"tile/{kind}/{tile_path(index)}"
+        partial = self.directory / f"{path}.p/{width}"
+        if width < TILE and partial.exists():
+            return self.read_file(partial, most), False
+        return self.read_file(self.directory / path, most), True
+
+    def read_file(self, path: Path, most: int) -> bytes:
+        try:
+            return read_file(path, most)
+        except CannotCheck as error:
+            raise Failure(None, "tile", str(error)) from error
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading files, and showing what they hold
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def reason_of(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def read_file(path: Path, most: Optional[int] = None) -> bytes:
+    """The bytes of an ordinary file. What is larger than `most` bytes is not what it should be."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise CannotCheck(f"{shown(str(path))} is no file")
+        with open(path, "rb") as file:
+            data = file.read() if most is None else file.read(most + 1)
+    except (OSError, ValueError) as error:
+        raise CannotCheck(f"{shown(str(path))} cannot be read: {reason_of(error)}") from error
+    if most is not None and len(data) > most:
+        raise CannotCheck(f"{shown(str(path))} is larger than it can be")
+    return data
+
+
+def read_text(path: Path, most: Optional[int] = None) -> str:
+    try:
+        return read_file(path, most).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CannotCheck(f"{shown(str(path))} is not UTF-8") from error
+
+
+def read_checkpoints(paths: Sequence[str]) -> List[Checkpoint]:
+    checkpoints: List[Checkpoint] = []
+    for path in paths:
+        try:
+            checkpoints.extend(parse_checkpoints(read_text(Path(path))))
+        except Malformed as error:
+            raise CannotCheck(f"{shown(path)} is no checkpoint file: {error}") from error
+    return checkpoints
+
+
+def read_trust(keys: Sequence[str], epoch_keys: Sequence[str]) -> Trust:
+    trust = Trust()
+    for role, vkeys in ((STABLE, keys), (EPOCH, epoch_keys)):
+        for vkey in vkeys:
+            try:
+                trust.keys.append(TrustedKey(Key.parse(vkey.strip()), role))
+            except Malformed as error:
+                raise CannotCheck(f"{shown(vkey)} is no vkey: {error}") from error
+    return trust
+
+
+def shown(text: str, quotes: bool = True) -> str:
+    """Text from a file as it may go to a terminal: cut, and with nothing in it that a terminal would obey."""
+    safe = repr(text[:200] + ("…" if len(text) > 200 else ""))
+    return safe if quotes else safe[1:-1]
+
+
+def shown_seq(seq: Any) -> str:
+    return str(seq) if type(seq) is int else "none" if seq is None else f"{type(seq).__name__} {shown(str(seq)[:200])}"
+
+
+def kind_name(entry: Entry) -> str:
+    return KINDS.get(entry["kind"], f"kind {entry['kind']}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Verdicts
+# ---------------------------------------------------------------------------------------------------------------------
+
+Report = Tuple[bool, Dict[str, Any], List[str]]  # whether it is good, the verdict as JSON, and as lines of text
+
+
+def failure_json(failure: Optional[Failure]) -> Optional[Dict[str, Any]]:
+    return None if failure is None else failure.as_json()
+
+
+def report_log(verdict: LogVerdict) -> Report:
+    chain, failure = verdict.chain, verdict.failure
+    lines = [log_headline(verdict)]
+    if chain.log_id is not None:
+        origin = "unknown" if chain.origin is None else shown(chain.origin)
+        lines.append(f"log {chain.log_id.hex()}, origin {origin}")
+    if verdict.root is not None:
+        lines.append(f"after event {chain.events}: link {chain.head.hex()}, root {verdict.root.hex()}")
+    if verdict.anchored_to is not None:
+        lines.append(f"anchored to {verdict.anchored_to} by key {verdict.anchored_by}")
+    if verdict.with_wal:
+        lines.append("read together with the -wal file beside it, which belongs to the log")
+    lines.extend(remark_lines(verdict))
+    lines.extend(redaction_lines(chain))
+    cannot_say = log_limits(verdict)
+    lines.extend(f"cannot be said: {limit}" for limit in cannot_say)
+    return (
+        failure is None,
+        {
+            "consistent": failure is None,
+            "events": chain.events,
+            "head": chain.head.hex(),
+            "failure": failure_json(failure),
+            "anchored_to": verdict.anchored_to,
+            "anchored_by": None if verdict.anchored_by is None else str(verdict.anchored_by),
+            "origin": chain.origin,
+            "log_id": None if chain.log_id is None else chain.log_id.hex(),
+            "root": None if verdict.root is None else verdict.root.hex(),
+            "redacted": sorted(chain.licensed),
+            "licences": [vars(licence) for licence in chain.licences],
+            "opaque_payloads": chain.opaque,
+            "clock_set_back": chain.clock_set_back,
+            "with_wal": verdict.with_wal,
+            "remarks": verdict.remarks,
+            "more_remarks": verdict.more_remarks,
+            "cannot_be_said": cannot_say,
+        },
+        lines,
+    )
+
+
+def log_headline(verdict: LogVerdict) -> str:
+    failure, events = verdict.failure, verdict.chain.events
+    if failure is None:
+        return f"consistent: {events} events, each follows from the one before"
+    return f"NOT consistent: {failure}"
+
+
+def remark_lines(verdict: LogVerdict) -> List[str]:
+    chain, lines = verdict.chain, []
+    if chain.opaque:
+        lines.append(f"{chain.opaque} payloads are of kinds, versions or encodings that this verifier does not know")
+    if chain.clock_set_back:
+        lines.append(f"the writer's clock went back {chain.clock_set_back} times")
+    lines.extend(verdict.remarks)
+    if verdict.more_remarks:
+        lines.append(f"and {verdict.more_remarks} more remarks")
+    return lines
+
+
+def redaction_lines(chain: Chain) -> List[str]:
+    if not chain.licences:
+        return ["no redactions"]
+    lines = [f"redactions: {len(chain.licences)} licences for {len(chain.licensed)} events"]
+    for licence in chain.licences[:MOST_REMARKS]:
+        which = "none" if licence.first is None else f"event {licence.first}"
+        if licence.names > 1:
+            which += f" and {licence.names - 1} more"
+        authority = "" if licence.authority is None else f", authority {shown(licence.authority)}"
+        lines.append(
+            f"  event {licence.seq} redacts {which}: actor {shown(licence.actor)}, "
+            f"reason {shown(licence.reason)}{authority}"
+        )
+    if len(chain.licences) > MOST_REMARKS:
+        lines.append(f"  and {len(chain.licences) - MOST_REMARKS} more, which --json lists")
+    return lines
+
+
+def log_limits(verdict: LogVerdict) -> List[str]:
+    """What the verdict does not cover."""
+    events, anchored = verdict.chain.events, verdict.anchored_to
+    limits = []
+    if verdict.failure is not None:
+        if anchored is not None:
+            limits.append(f"whether events after {anchored} are as they were recorded; entries up to there are")
+        return limits
+    if anchored is None:
+        limits.append(
+            "whether the log was written anew as a whole, or its end cut off: that takes a checkpoint and a key "
+            "that were kept elsewhere"
+        )
+    elif anchored < events:
+        limits.append(f"whether events after {anchored} were written anew, or some at the end cut off")
+    else:
+        limits.append("whether there were events after the last, if no checkpoint that covers them was given")
+    return limits
+
+
+def report_proof(verdict: ProofVerdict) -> Report:
+    good = verdict.failure is None
+    lines = [f"proved: {verdict.kind}" if good else f"NOT proved: {verdict.failure}"]
+    if good:
+        lines += verdict.says + [f"cannot be said: {limit}" for limit in verdict.cannot_say]
+    return (
+        good,
+        {
+            "proved": good,
+            "kind": verdict.kind,
+            "failure": failure_json(verdict.failure),
+            **verdict.facts,
+            "cannot_be_said": verdict.cannot_say,
+        },
+        lines,
+    )
+
+
+def report_tiles(verdict: TilesVerdict) -> Report:
+    good = verdict.failure is None
+    checkpoint = verdict.checkpoint
+    anchored = checkpoint.size if good and checkpoint is not None else None
+    cannot_say = ["what the payloads say: tiles do not hold them"] if good else []
+    lines = [
+        f"consistent: {verdict.events} entries, each follows from the one before"
+        if good
+        else f"NOT consistent: {verdict.failure}"
+    ]
+    if good and checkpoint is not None:
+        lines.append(f"origin {shown(checkpoint.origin)}, link {verdict.head.hex()}, root {checkpoint.root.hex()}")
+        lines.append(f"anchored to {anchored} by key {verdict.key}")
+    lines.extend(f"cannot be said: {limit}" for limit in cannot_say)
+    return (
+        good,
+        {
+            "consistent": good,
+            "events": verdict.events,
+            "head": verdict.head.hex(),
+            "failure": failure_json(verdict.failure),
+            "anchored_to": anchored,
+            "anchored_by": str(verdict.key) if good else None,
+            "origin": None if checkpoint is None else checkpoint.origin,
+            "root": None if checkpoint is None else checkpoint.root.hex(),
+            "cannot_be_said": cannot_say,
+        },
+        lines,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The command line
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="verify.py",
+        description="Verifies logs of Annals, their proofs and their tiles.",
+        epilog="Exit status: 0 good, 1 tampering or damage, 2 could not check.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    log = commands.add_parser("log", help="verify a whole log")
+    log.add_argument("path", metavar="AUDIT.DB")
+    proof = commands.add_parser("proof", help="verify a proof of an event, a session, or of consistency")
+    proof.add_argument("path", metavar="FILE")
+    tiles = commands.add_parser("tiles", help="verify a directory of tiles")
+    tiles.add_argument("path", metavar="DIR")
+    for command in (log, proof, tiles):
+        command.add_argument(
+            "--key", action="append", default=[], metavar="VKEY", help="a key to trust; may be given several times"
+        )
+        command.add_argument(
+            "--epoch-key",
+            action="append",
+            default=[],
+            metavar="VKEY",
+            help="an epoch key to trust: a checkpoint then needs a signature in this role",
+        )
+        command.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    for command in (log, proof):
+        command.add_argument(
+            "--checkpoint",
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="checkpoints that were kept elsewhere; may be given several times",
+        )
+    return parser
+
+
+def run(options: argparse.Namespace) -> Report:
+    trust = read_trust(options.key, options.epoch_key)
+    checkpoints = read_checkpoints(getattr(options, "checkpoint", []))
+    if not trust.keys and (options.command != "log" or checkpoints):
+        raise CannotCheck("a signature is checked with --key or --epoch-key, and none was given")
+    path = Path(options.path)
+    if options.command == "tiles":
+        return report_tiles(Tiles(path, trust).verify())
+    if options.command == "proof":
+        return report_proof(verify_proof(read_text(path), trust, checkpoints))
+    try:
+        return report_log(verify_log(path, checkpoints, trust))
+    except Failure as failure:  # damage before the first row
+        return report_log(LogVerdict(Chain(), False, failure))
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Prints the verdict and returns the exit status. Whatever the input, there is a verdict."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    options = arguments().parse_args(argv)
+    try:
+        good, as_json, lines = run(options)
+    except CannotCheck as error:
+        return could_not_check(options, str(error))
+    except MemoryError:
+        return could_not_check(options, "it takes more memory than there is")
+    except READ_ERRORS as error:
+        good, as_json, lines = report_log(LogVerdict(Chain(), False, Failure(None, "damage", str(error))))
+    say(json.dumps(as_json, indent=2) if options.json else "\n".join(lines))
+    return 0 if good else 1
+
+
+def could_not_check(options: argparse.Namespace, reason: str) -> int:
+    if options.json:
+        say(json.dumps({"consistent": None, "error": reason}, indent=2))
+    else:
+        say(f"could not check: {reason}")
+    return 2
+
+
+def say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # nobody reads on: the exit status still tells the verdict
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
