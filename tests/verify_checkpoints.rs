@@ -252,7 +252,7 @@ fn a_key_hands_trust_on_to_the_next_and_is_retired() {
     assert!(report.is_good(), "{:?}", report.anchored.failures);
     assert_eq!(report.anchored.anchored_to, Some(20));
     let change = &report.anchored.key_changes[0];
-    assert!(change.is_trusted);
+    assert!(change.is_certified);
     assert_eq!((change.seq.get(), change.vkey.as_str()), (11, vkey(&key(2)).to_string().as_str()));
 
     assert_found(&judge(&path, options(&[&key(1)], vec![by(1, 12)])), Check::CheckpointSignature);
@@ -269,7 +269,7 @@ fn trust_goes_on_over_several_changes_and_a_retired_key_hands_on_nothing() {
     let size = rotate(&path, KeyRole::Stable, &key(1), &key(4));
     let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, size, &[&key(3)])]));
     assert!(report.is_good(), "{:?}", report.anchored.failures);
-    let trusted: Vec<bool> = report.anchored.key_changes.iter().map(|change| change.is_trusted).collect();
+    let trusted: Vec<bool> = report.anchored.key_changes.iter().map(|change| change.is_certified).collect();
     assert_eq!(trusted, [true, true, false]);
     let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, size, &[&key(4)])]));
     assert_found(&report, Check::CheckpointSignature);
@@ -282,7 +282,7 @@ fn a_new_key_for_a_lost_one_is_not_trusted_and_that_is_said() {
     let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, 4, &[&key(1)])]));
     assert!(report.is_good(), "{:?}", report.anchored.failures);
     let change = &report.anchored.key_changes[0];
-    assert!(!change.is_trusted && change.certified.contains("was lost"), "{}", change.certified);
+    assert!(!change.is_certified && change.certified.contains("was lost"), "{}", change.certified);
     let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, 4, &[&key(2)])]));
     assert_found(&report, Check::CheckpointSignature);
 }
@@ -301,7 +301,7 @@ fn a_certificate_of_a_trusted_key_that_does_not_fit_fails_where_it_stands() {
     let change = |certificate| key_changed(KeyRole::Stable, Some(&key(1)), &key(2), Some(certificate));
     // The root of an earlier size is not one that the walk was asked for.
     let fits = wrong_change(|path| change(good(path, 270)));
-    assert!(fits.is_good() && fits.anchored.key_changes[0].is_trusted, "{:?}", fits.anchored);
+    assert!(fits.is_good() && fits.anchored.key_changes[0].is_certified, "{:?}", fits.anchored);
 
     let other_key =
         wrong_change(|path| key_changed(KeyRole::Stable, Some(&key(1)), &key(3), Some(good(path, 300))));
@@ -323,7 +323,7 @@ fn a_certificate_of_a_trusted_key_that_does_not_fit_fails_where_it_stands() {
         [("key", other_key), ("role", other_role), ("log", other_log), ("signature", bad_signature)]
     {
         assert_eq!(found(&report), [(Check::KeyChange, Some(301))], "{what}: {:?}", report.anchored);
-        assert!(!report.anchored.key_changes[0].is_trusted);
+        assert!(!report.anchored.key_changes[0].is_certified);
         assert!(report.self_consistent);
     }
 }
@@ -335,13 +335,13 @@ fn a_change_that_the_key_before_did_not_certify_hands_nothing_on_and_is_no_failu
             let certificate = certificate(path, KeyRole::Stable, &key(1), &key(2), 300);
             key_changed(KeyRole::Stable, previous.as_ref(), &key(2), Some(certificate))
         });
-        assert!(report.is_good() && !report.anchored.key_changes[0].is_trusted, "{:?}", report.anchored);
+        assert!(report.is_good() && !report.anchored.key_changes[0].is_certified, "{:?}", report.anchored);
     }
     let by_nobody = wrong_change(|path| {
         let certificate = certificate(path, KeyRole::Stable, &key(5), &key(2), 300);
         key_changed(KeyRole::Stable, Some(&key(1)), &key(2), Some(certificate))
     });
-    assert!(by_nobody.is_good() && !by_nobody.anchored.key_changes[0].is_trusted);
+    assert!(by_nobody.is_good() && !by_nobody.anchored.key_changes[0].is_certified);
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn without_a_key_that_was_given_nothing_is_handed_on_and_nothing_fails() {
     rotate(&path, KeyRole::Stable, &key(1), &key(2));
     let report = judge(&path, options(&[&key(9)], Vec::new()));
     assert!(report.is_good());
-    assert!(!report.anchored.key_changes[0].is_trusted);
+    assert!(!report.anchored.key_changes[0].is_certified);
     let report = judge(&path, Scope::Everything.into());
     assert_eq!(report.anchored.key_changes.len(), 1);
 }

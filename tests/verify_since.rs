@@ -163,7 +163,7 @@ fn keys_are_handed_on_after_the_checkpoint() {
     forge::append(&other, annals::Kind::KeyChanged, &event);
     let report = since(&other, kept);
     assert_eq!(checks(&report), []);
-    assert!(report.anchored.key_changes[0].is_trusted);
+    assert!(report.anchored.key_changes[0].is_certified);
 }
 
 #[test]

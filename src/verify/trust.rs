@@ -44,7 +44,7 @@ pub struct KeyChangeSeen {
     /// What they said of it.
     pub reason: Option<String>,
     /// Whether a trusted key certified it, so that the new key is trusted too.
-    pub is_trusted: bool,
+    pub is_certified: bool,
     /// Who certified it, or why nobody did whom the verifier trusts.
     pub certified: String,
 }
@@ -52,7 +52,7 @@ pub struct KeyChangeSeen {
 /// What a change of keys comes to.
 enum Certified {
     /// A trusted key did: the new key is trusted from this size on.
-    By { previous: VerifierKey, new: VerifierKey, from: u64 },
+    By { previous: Box<VerifierKey>, new: Box<VerifierKey>, from: u64 },
     /// Nobody did who counts.
     NotTrusted(String),
     /// A trusted key did, and what it certified is not so.
@@ -89,10 +89,10 @@ impl Trust {
         root_at: &mut dyn FnMut(u64) -> Result<Option<NodeHash>, E>,
     ) -> Result<(KeyChangeSeen, Option<Failure>), E> {
         let certified = self.certified(origin, seq, &event, root_at)?;
-        let (is_trusted, said, failure) = match certified {
+        let (is_certified, said, failure) = match certified {
             Certified::By { previous, new, from } => {
                 let said = shown(&previous);
-                self.hand_on(event.role, &previous, new, from, seq);
+                self.hand_on(event.role, &previous, *new, from, seq);
                 (true, said, None)
             }
             Certified::NotTrusted(why) => (false, why, None),
@@ -100,7 +100,7 @@ impl Trust {
         };
         let KeyChanged { role, vkey, previous, certificate: _, cause, actor, reason } = event;
         let seen =
-            KeyChangeSeen { seq, role, vkey, previous, cause, actor, reason, is_trusted, certified: said };
+            KeyChangeSeen { seq, role, vkey, previous, cause, actor, reason, is_certified, certified: said };
         Ok((seen, failure))
     }
 
@@ -125,15 +125,15 @@ impl Trust {
         let not_trusted = |why: &str| Ok(Certified::NotTrusted(why.to_owned()));
         let Some(certificate) = &event.certificate else {
             return not_trusted(match event.cause {
-                KeyChangeCause::Generated => "nobody: it is the first key of its role",
+                KeyChangeCause::Generated => "it is the first key of its role",
                 KeyChangeCause::Lost => {
-                    "nobody: the key before was lost, so trust in the new one must come from elsewhere"
+                    "the key before was lost, so trust in this one must come from elsewhere"
                 }
-                KeyChangeCause::Rotated => "nobody, though the key before was not lost",
+                KeyChangeCause::Rotated => "it has no certificate",
             });
         };
         let Ok(note) = certificate.parse::<SignedNote>() else {
-            return not_trusted("nobody: the certificate is no signed note");
+            return not_trusted("the certificate is no signed note");
         };
         let previous = event.previous.as_deref().and_then(|vkey| vkey.parse::<VerifierKey>().ok());
         let is_previous = |trusted: &&Trusted| {
@@ -145,7 +145,7 @@ impl Trust {
         match note.verify(std::slice::from_ref(&previous.key)) {
             Ok(_) => {}
             Err(SignatureError::NoneKnown) => {
-                return not_trusted("nobody: the key before did not sign the certificate");
+                return not_trusted("the key before did not sign the certificate");
             }
             Err(error) => return Ok(Certified::Wrong(format!("its certificate: {error}"))),
         }
@@ -179,8 +179,8 @@ impl Trust {
         }
         match root_at(change.size())? {
             Some(root) if root == *change.root() => {
-                let (new, from) = (change.key().clone(), change.size());
-                Ok(Certified::By { previous: previous.key.clone(), new, from })
+                let (new, from) = (Box::new(change.key().clone()), change.size());
+                Ok(Certified::By { previous: Box::new(previous.key.clone()), new, from })
             }
             _ => wrong(format!("the log's first {} events are not those that it covers", change.size())),
         }
@@ -189,12 +189,12 @@ impl Trust {
     fn why_not_handed_on(&self, event: &KeyChanged, previous: Option<&VerifierKey>) -> &'static str {
         let known = self.keys.iter().find(|trusted| Some(&trusted.key) == previous);
         match known {
-            None => "nobody whom this verification was told to trust",
-            Some(known) if known.retired.is_some() => "a key that was retired before",
+            None => "the key before is none that this verification trusts",
+            Some(known) if known.retired.is_some() => "the key before was retired already",
             Some(_) if event.role == KeyRole::Epoch => {
-                "a key that was given as the log's stable one; give it with --epoch-key"
+                "the key before was given as a stable one; give it with --epoch-key"
             }
-            Some(_) => "a key that was given as one of an epoch; give it with --key",
+            Some(_) => "the key before was given as one of an epoch; give it with --key",
         }
     }
 

@@ -124,7 +124,14 @@ fn anchored(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     let anchor = &report.anchored;
     let Some(size) = anchor.anchored_to else {
         if anchor.failures.is_empty() {
-            return verdict(out, "warning", "anchored", "no", anchor.note);
+            let signed = anchor.signed_to.map(|size| {
+                format!(
+                    "; the checkpoints within the file show that its first {} were not changed, and not that its end is there",
+                    events(size)
+                )
+            });
+            let said = format!("{}{}", anchor.note, signed.unwrap_or_default());
+            return verdict(out, "warning", "anchored", "no", &said);
         }
         return failed(&anchor.failures, "anchored", out);
     };
@@ -199,20 +206,19 @@ fn remembered(report: &Report, out: &mut Out) -> anyhow::Result<()> {
 }
 
 fn key_change(change: &KeyChangeSeen) -> String {
-    let by = match (&change.previous, change.is_trusted) {
-        (_, true) => format!("certified by {}", change.certified),
-        (Some(previous), false) => {
-            format!("in the place of {}, not certified: {}", shortened(previous), change.certified)
-        }
-        (None, false) => format!("not certified: {}", change.certified),
+    let certified = match change.is_certified {
+        true => format!("certified by {}", change.certified),
+        false => format!("not certified: {}", change.certified),
     };
-    let reason = change.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let before = change.previous.as_deref().filter(|_| !change.is_certified);
+    let before = before.map(|vkey| format!(" after {}", shortened(vkey))).unwrap_or_default();
+    let reason = change.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     format!(
-        "event {}: {} has the new {} key {}, {by}{reason}",
+        "event {}: {} made {} the {} key{before}{reason}; {certified}",
         change.seq,
         change.actor,
-        change.role,
-        shortened(&change.vkey)
+        shortened(&change.vkey),
+        change.role
     )
 }
 
@@ -248,7 +254,18 @@ fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     );
     count(complete.sessions_open, "session has not ended", "sessions have not ended");
     count(complete.skips, "event was skipped by a projection", "events were skipped by projections");
-    for table in &report.tables {
+    // One reason for all is said once.
+    let reason = report.tables.first().and_then(|table| table.not_checked.as_ref());
+    let is_same =
+        report.tables.iter().all(|table| table.stopped.is_none() && table.not_checked.as_ref() == reason);
+    let each = match reason.filter(|_| is_same) {
+        Some(reason) => {
+            said.push(format!("the read tables are not checked: {reason}"));
+            &[][..]
+        }
+        None => &report.tables,
+    };
+    for table in each {
         let why = match (&table.stopped, &table.not_checked) {
             (Some(stopped), _) => format!("stopped {stopped}"),
             (None, Some(reason)) => format!("not checked: {reason}"),
