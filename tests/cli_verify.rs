@@ -39,9 +39,9 @@ fn a_log_is_held_against_a_checkpoint_and_the_window_after_it_is_named() {
     make(&path, 15, "later");
     let key = key(1).verifier().to_string();
     for key in [vkey.clone(), format!("@{vkey}"), key] {
-        verify(&path, &["--checkpoint", &kept, "--key", &key, "--require-anchor"])
-            .success()
-            .stdout(predicate::str::contains("anchored          yes").and(predicate::str::contains("3 events")));
+        verify(&path, &["--checkpoint", &kept, "--key", &key, "--require-anchor"]).success().stdout(
+            predicate::str::contains("anchored          yes").and(predicate::str::contains("3 events")),
+        );
     }
     verify(&path, &["--since", &kept, "--key", &vkey, "--require-anchor"])
         .success()

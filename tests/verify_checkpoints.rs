@@ -276,6 +276,18 @@ fn trust_goes_on_over_several_changes_and_a_retired_key_hands_on_nothing() {
 }
 
 #[test]
+fn a_key_that_comes_back_is_trusted_for_what_it_signs_then() {
+    let (_folder, path) = log_of(3);
+    rotate(&path, KeyRole::Stable, &key(1), &key(2));
+    make(&path, 10, "by the second key");
+    let back = rotate(&path, KeyRole::Stable, &key(2), &key(1));
+    let by_first = |size| options(&[&key(1)], vec![checkpoint(&path, size, &[&key(1)])]);
+    assert!(judge(&path, by_first(4)).is_good());
+    assert_found(&judge(&path, by_first(7)), Check::CheckpointSignature);
+    assert!(judge(&path, by_first(back)).is_good());
+}
+
+#[test]
 fn a_new_key_for_a_lost_one_is_not_trusted_and_that_is_said() {
     let (_folder, path) = log_of(3);
     append(&path, Kind::KeyChanged, &key_changed(KeyRole::Stable, Some(&key(1)), &key(2), None));

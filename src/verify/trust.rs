@@ -105,14 +105,23 @@ impl Trust {
     }
 
     fn hand_on(&mut self, role: KeyRole, previous: &VerifierKey, new: VerifierKey, from: u64, seq: Seq) {
-        for trusted in self.keys.iter_mut().filter(|trusted| trusted.key == *previous && trusted.role == role)
-        {
+        let is_active = |trusted: &Trusted, key: &VerifierKey| {
+            trusted.key == *key && trusted.role == role && trusted.retired.is_none()
+        };
+        for trusted in self.keys.iter_mut().filter(|trusted| is_active(trusted, previous)) {
             trusted.retired = Some(seq.get());
         }
-        let is_known = self.keys.iter().any(|trusted| trusted.key == new && trusted.role == role);
-        if !is_known {
+        // One that was given is trusted from further back.
+        if !self.keys.iter().any(|trusted| is_active(trusted, &new)) {
             self.keys.push(Trusted { role, key: new, from, retired: None });
         }
+    }
+
+    /// Whether the new key was given in the other role: nothing that it signs counts as it should.
+    fn is_given_as_other(&self, event: &KeyChanged) -> bool {
+        let Ok(key) = event.vkey.parse::<VerifierKey>() else { return false };
+        let mut given = self.keys.iter().filter(|trusted| trusted.key == key).peekable();
+        given.peek().is_some() && given.all(|trusted| trusted.role != event.role)
     }
 
     fn certified<E>(
@@ -124,6 +133,12 @@ impl Trust {
     ) -> Result<Certified, E> {
         let not_trusted = |why: &str| Ok(Certified::NotTrusted(why.to_owned()));
         let Some(certificate) = &event.certificate else {
+            if self.is_given_as_other(event) {
+                return not_trusted(match event.role {
+                    KeyRole::Epoch => "it was given as a stable key; give it with --epoch-key",
+                    KeyRole::Stable => "it was given as a key of an epoch; give it with --key",
+                });
+            }
             return not_trusted(match event.cause {
                 KeyChangeCause::Generated => "it is the first key of its role",
                 KeyChangeCause::Lost => {
