@@ -23,6 +23,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use anchor::{Anchor, AnchorError, CommandAnchor, Consistency, FileAnchor, SqliteAnchor, Taken};
+#[cfg(feature = "http")]
+pub use anchor::{http, timestamp, token, witness};
 pub use home::{HOME_VARIABLE, Home};
 pub use keys::{Epochs, KeyFolder, KeyFolderError, PublicKeys, replace_file};
 pub use signer::{KeyChangeRequest, SignError};
