@@ -28,6 +28,21 @@ pub const NOTE_SIGNATURES_MAX: usize = 66;
 /// Longest policy that is read, in bytes: thousands of logs and witnesses, where 32 must be enough.
 pub const POLICY_BYTES_MAX: usize = 4 << 20;
 
+/// Longest answer of a witness or a time-stamp authority that is read, in bytes: as many signatures as
+/// a note may have, or a token with the certificates of its authority, which take up some thousands.
+pub const ANCHOR_ANSWER_BYTES_MAX: u64 = NOTE_BYTES_MAX as u64;
+
+/// Longest time-stamp token that is read, in bytes. With a chain of certificates in it one has some
+/// thousands.
+pub const TOKEN_BYTES_MAX: usize = 128 << 10;
+
+/// How long a connection to a witness or a time-stamp authority may take.
+pub const ANCHOR_CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a request to a witness or a time-stamp authority may take. Its own thread waits for it, and
+/// closing the log waits for that thread.
+pub const ANCHOR_PATIENCE: Duration = Duration::from_secs(15);
+
 /// Random bytes before each payload.
 pub const SALT_BYTES: usize = 16;
 
@@ -111,10 +126,21 @@ pub const CHECKPOINT_EVENTS_DEFAULT: u64 = 65_536;
 /// otherwise: how much of a log nobody outside vouches for yet, against one flush and some hundred bytes.
 pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 
+/// Most hashes of a proof: the way to the root of the largest tree that SQLite can number, and what
+/// C2SP witnesses take.
+pub const PROOF_HASHES_MAX: usize = 63;
+
+/// Longest proof file, in bytes: it is read into memory as a whole, and what it holds beside it. It is
+/// enough for any one event with its payload; sessions with more than that are proved in parts, or
+/// without payloads.
+pub const PROOF_BYTES_MAX: usize = 256 << 20;
+
 const _: () = {
+    assert!((LEAF_BYTES_MAX + SALT_BYTES + PAYLOAD_BYTES_MAX) / 3 * 4 + 2 * NOTE_BYTES_MAX < PROOF_BYTES_MAX);
     assert!(ENTRY_BYTES_MAX > 4 * SESSION_ID_BYTES_MAX + 256);
     // A signature is a line of base64, four characters for three bytes, after a name.
     assert!(NOTE_SIGNATURES_MAX * (5_000 * 4 / 3 + ORIGIN_BYTES_MAX + 16) < NOTE_BYTES_MAX);
+    assert!(ANCHOR_CONNECT_PATIENCE.as_secs() < ANCHOR_PATIENCE.as_secs());
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     // Every byte of a payload, and every item of a full list, may claim memory when decoded.
     assert!(PAYLOAD_BYTES_MAX + ITEMS_MAX * 1_024 <= DECODE_BYTES_MAX);

@@ -23,14 +23,16 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use anchor::{Anchor, AnchorError, CommandAnchor, Consistency, FileAnchor, SqliteAnchor, Taken};
+#[cfg(feature = "http")]
+pub use anchor::{http, timestamp, token, witness};
 pub use home::{HOME_VARIABLE, Home};
 pub use keys::{Epochs, KeyFolder, KeyFolderError, PublicKeys, replace_file};
 pub use signer::{KeyChangeRequest, SignError};
-pub use status::{AnchorStatus, Status};
+pub use status::{AnchorReceipt, AnchorStatus, Status};
 pub use tree::TreeError;
 
 pub(crate) use anchor::newest;
-pub(crate) use status::status;
+pub(crate) use status::{receipts, status};
 pub(crate) use tree::{TreeReader, forget};
 pub(crate) use worker::{Order, Trouble, Worker};
 

@@ -38,4 +38,6 @@ pub use key_change::{KeyChange, KeyChangeError};
 pub use policy::{Policy, PolicyError, PolicyFault, PolicyLog, PolicyWitness};
 pub use policy_verdict::{Cosigned, LogVerdict, Missing, PolicyVerdict};
 pub use signed::{NoteError, Signature, SignatureError, SignedBy, SignedNote};
+#[cfg(feature = "http")]
+pub(crate) use text::decimal;
 pub use text::{NameError, check_key_name};

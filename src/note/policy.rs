@@ -3,7 +3,6 @@
 //! The file is one of octets: names are compared byte by byte, and read as UTF-8 by nobody.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::str::FromStr;
 
 use super::key::{Algorithm, KeyError, VerifierKey};
@@ -349,35 +348,4 @@ fn read_key(word: &[u8]) -> Result<VerifierKey, PolicyFault> {
 
 fn lossy(word: &[u8]) -> String {
     String::from_utf8_lossy(word).into_owned()
-}
-
-/// The policy's file in its shortest form: without comments, witnesses before groups as they were.
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn end(f: &mut fmt::Formatter<'_>, url: Option<&str>) -> fmt::Result {
-            match url {
-                Some(url) => writeln!(f, " {url}"),
-                None => writeln!(f),
-            }
-        }
-        for log in &self.logs {
-            write!(f, "log {}", log.key)?;
-            end(f, log.url.as_deref())?;
-        }
-        for defined in &self.defined {
-            match defined {
-                Defined::Witness(witness) => {
-                    let Some(witness) = self.witnesses.get(*witness) else { continue };
-                    write!(f, "witness {} {}", witness.name, witness.key)?;
-                    end(f, witness.url.as_deref())?;
-                }
-                Defined::Group(group) => {
-                    write!(f, "group {} {}", group.name, group.threshold)?;
-                    group.members.iter().try_for_each(|member| write!(f, " {}", self.name_of(*member)))?;
-                    writeln!(f)?;
-                }
-            }
-        }
-        writeln!(f, "quorum {}", self.quorum.map_or("none", |place| self.name_of(place)))
-    }
 }

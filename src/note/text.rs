@@ -58,7 +58,7 @@ pub(super) fn is_note_text(text: &str) -> bool {
 }
 
 /// A number in decimal, without sign and leading zeros.
-pub(super) fn decimal(text: &str) -> Option<u64> {
+pub(crate) fn decimal(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let leading_zero = text.len() > 1 && text.starts_with('0');
     if digits && !leading_zero { text.parse().ok() } else { None }

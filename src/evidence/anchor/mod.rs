@@ -3,7 +3,15 @@
 mod command;
 mod deliver;
 mod file;
+#[cfg(feature = "http")]
+pub mod http;
 mod sqlite;
+#[cfg(feature = "http")]
+pub mod timestamp;
+#[cfg(feature = "http")]
+pub mod token;
+#[cfg(feature = "http")]
+pub mod witness;
 
 pub use command::CommandAnchor;
 pub(crate) use deliver::{Deliverer, newest};

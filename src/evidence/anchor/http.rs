@@ -1,0 +1,167 @@
+//! Requests to others' servers, with an end to how long and how much they may answer.
+
+use std::time::Duration;
+
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::limits::{ANCHOR_ANSWER_BYTES_MAX, ANCHOR_CONNECT_PATIENCE, ANCHOR_PATIENCE};
+
+/// Characters of an answer that an error repeats.
+const EXCERPT_CHARS: usize = 200;
+
+/// How long a server is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Until there is a connection, with TLS where there is.
+    pub connect: Duration,
+    /// Until all of the answer is there.
+    pub whole: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { connect: ANCHOR_CONNECT_PATIENCE, whole: ANCHOR_PATIENCE }
+    }
+}
+
+/// Who must have certified a server that is reached by `https`.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Roots<'a> {
+    /// One of the authorities that browsers trust.
+    #[default]
+    Web,
+    /// One of the certificates of a PEM file, and nobody else.
+    Pem(&'a [u8]),
+}
+
+/// A request without an answer that can be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The address is none.
+    #[error("`{url}` is not an address that begins with `https://` or `http://`")]
+    Url {
+        /// The address.
+        url: String,
+    },
+    /// The certificates of authorities cannot be read.
+    #[error("there are no certificates that can be read in the file of authorities{0}")]
+    Roots(String),
+    /// The server did not answer in time.
+    #[error("{url} has not answered in time ({what}); it may be down or overloaded, try again later")]
+    Late {
+        /// The address.
+        url: String,
+        /// What was waited for.
+        what: String,
+    },
+    /// The answer is longer than any that makes sense.
+    #[error("{url} answered with more than {max} bytes; it is no server of this kind")]
+    TooLong {
+        /// The address.
+        url: String,
+        /// The longest answer that is read.
+        max: u64,
+    },
+    /// There is no connection, or it ended before its time.
+    #[error("{url} cannot be reached, or broke off: {source}")]
+    Transport {
+        /// The address.
+        url: String,
+        /// What the client says.
+        source: Box<ureq::Error>,
+    },
+}
+
+/// A client that follows no redirects: a request goes where it was meant to go, or nowhere.
+#[derive(Debug)]
+pub struct HttpClient {
+    agent: ureq::Agent,
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) content_type: String,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The beginning of the body on one line, to be repeated in an error.
+    pub(super) fn excerpt(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+        line.take(EXCERPT_CHARS).collect()
+    }
+}
+
+impl HttpClient {
+    /// A client with this much patience, and these authorities.
+    ///
+    /// # Errors
+    /// If the file of authorities has no certificates.
+    pub fn new(patience: Patience, roots: Roots<'_>) -> Result<HttpClient, HttpError> {
+        let roots = match roots {
+            Roots::Web => RootCerts::WebPki,
+            Roots::Pem(pem) => certificates(pem)?.into(),
+        };
+        let config = ureq::Agent::config_builder()
+            .timeout_connect(Some(patience.connect))
+            .timeout_global(Some(patience.whole))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("annals/", env!("CARGO_PKG_VERSION")))
+            .tls_config(TlsConfig::builder().root_certs(roots).build());
+        Ok(HttpClient { agent: config.build().new_agent() })
+    }
+
+    /// Posts a body, and reads whatever is answered, whatever its status.
+    pub(super) fn post(&self, url: &str, content_type: &str, body: &[u8]) -> Result<Answer, HttpError> {
+        let failed = |error| failure(url, error);
+        let request = self.agent.post(url).header("Content-Type", content_type);
+        let mut response = request.send(body).map_err(failed)?;
+        let content_type = response.body().mime_type().unwrap_or_default().to_owned();
+        let body = response.body_mut().with_config().limit(ANCHOR_ANSWER_BYTES_MAX).read_to_vec();
+        Ok(Answer { status: response.status().as_u16(), content_type, body: body.map_err(failed)? })
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, HttpError> {
+    let mut certificates = Vec::new();
+    for item in parse_pem(pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(HttpError::Roots(format!(": {error}"))),
+        }
+    }
+    if certificates.is_empty() { Err(HttpError::Roots(String::new())) } else { Ok(certificates) }
+}
+
+fn failure(url: &str, error: ureq::Error) -> HttpError {
+    let url = url.to_owned();
+    match error {
+        ureq::Error::Timeout(what) => HttpError::Late { url, what: what.to_string() },
+        ureq::Error::BodyExceedsLimit(max) => HttpError::TooLong { url, max },
+        // Reading stops with the error of the timeout within one of the system's.
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            HttpError::Late { url, what: error.to_string() }
+        }
+        source => HttpError::Transport { url, source: Box::new(source) },
+    }
+}
+
+/// An address without slashes at its end.
+///
+/// # Errors
+/// If it does not begin as those of web servers do.
+pub(super) fn check_url(url: &str) -> Result<String, HttpError> {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let plain = url.chars().all(|c| c.is_ascii_graphic());
+    match host {
+        Some(host) if plain && !host.trim_matches('/').is_empty() => Ok(url.trim_end_matches('/').to_owned()),
+        _ => Err(HttpError::Url { url: url.to_owned() }),
+    }
+}

@@ -1,0 +1,161 @@
+//! Time-stamp authorities: they say that a checkpoint existed at a time, without knowing it.
+//!
+//! The protocol is RFC 3161 over HTTP. What is stamped is the note of the checkpoint with the log's own
+//! signatures: whoever has note, token and the authority's certificate can verify it later.
+
+use der::Encode as _;
+use der::asn1::{Int, OctetString};
+use sha2::{Digest as _, Sha256};
+use x509_tsp::{MessageImprint, TimeStampReq, TspVersion};
+
+use super::http::{HttpClient, HttpError, check_url};
+use super::token::{self, AuthorityCertificates, Response, SHA_256, TokenError, stamped_text};
+use super::{Anchor, AnchorError, Consistency, Taken};
+use crate::event::Timestamp;
+use crate::note::SignedCheckpoint;
+
+/// The statuses with which a token comes: granted, and granted with changes.
+const GRANTED: [u8; 2] = [0, 1];
+
+/// A text that was not stamped, and why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TimestampError {
+    /// There is no answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The system gives no random bytes.
+    #[error("no random bytes for a request: {0}")]
+    Random(String),
+    /// The request cannot be written.
+    #[error("no request for a time stamp: {0}")]
+    Request(der::Error),
+    /// The authority answered with an error of its web server.
+    #[error("the time-stamp authority {url} answered with status {status}; try again later ({answer})")]
+    Status {
+        /// Its address.
+        url: String,
+        /// The status.
+        status: u16,
+        /// What it said.
+        answer: String,
+    },
+    /// The authority refuses.
+    #[error("the time-stamp authority {url} refuses, with status {status}: {reason}")]
+    Refused {
+        /// Its address.
+        url: String,
+        /// The status.
+        status: u8,
+        /// Why, as it says.
+        reason: String,
+    },
+    /// The answer is no token about this text, by the authority's certificate, for this request.
+    #[error("the answer of the time-stamp authority {url} cannot be kept: {source}")]
+    Token {
+        /// Its address.
+        url: String,
+        /// What is wrong with it.
+        source: TokenError,
+    },
+}
+
+/// A token that was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stamped {
+    /// The token in DER: what `openssl ts -verify -token_in` reads.
+    pub token: Vec<u8>,
+    /// When the text was stamped, by the authority's clock.
+    pub time: Timestamp,
+}
+
+/// A time-stamp authority: where it is, and the certificates by which it signs.
+#[derive(Debug)]
+pub struct TimestampAuthority {
+    url: String,
+    certificates: AuthorityCertificates,
+    client: HttpClient,
+}
+
+impl TimestampAuthority {
+    /// The authority at this address, with these certificates.
+    ///
+    /// # Errors
+    /// If the address is none.
+    pub fn new(
+        url: &str,
+        certificates: AuthorityCertificates,
+        client: HttpClient,
+    ) -> Result<TimestampAuthority, HttpError> {
+        check_url(url)?;
+        Ok(TimestampAuthority { url: url.to_owned(), certificates, client })
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Has a text stamped, such as [`stamped_text`] has it for a checkpoint. Its digest is all that the
+    /// authority sees. The token is verified.
+    ///
+    /// # Errors
+    /// If there is no token that proves anything.
+    pub fn stamp(&self, text: &str) -> Result<Stamped, TimestampError> {
+        let nonce = nonce()?;
+        let request = request(text, &nonce).map_err(TimestampError::Request)?;
+        let answer = self.client.post(&self.url, "application/timestamp-query", &request)?;
+        let url = || self.url.clone();
+        if answer.status != 200 {
+            let (status, answer) = (answer.status, answer.excerpt());
+            return Err(TimestampError::Status { url: url(), status, answer });
+        }
+        let bad = |source| TimestampError::Token { url: url(), source };
+        let response = Response::read(&answer.body).map_err(bad)?;
+        if !GRANTED.contains(&response.status) {
+            let (status, reason) = (response.status, response.reason);
+            return Err(TimestampError::Refused { url: url(), status, reason });
+        }
+        let token = response.token.ok_or(TokenError::Form("there is none")).map_err(bad)?;
+        let time = token::check(token, text, &self.certificates, Some(&nonce)).map_err(bad)?;
+        Ok(Stamped { token: token.to_vec(), time })
+    }
+}
+
+/// A random positive number that is as long as it can be: an INTEGER has no leading zeros.
+fn nonce() -> Result<[u8; 8], TimestampError> {
+    let mut nonce = [0; 8];
+    getrandom::fill(&mut nonce).map_err(|error| TimestampError::Random(error.to_string()))?;
+    let [first, ..] = &mut nonce;
+    *first = (*first & 0x7f) | 0x40;
+    Ok(nonce)
+}
+
+/// A `TimeStampReq`: the digest, the nonce, and that the certificate should come with the token, for
+/// whoever verifies with other tools.
+fn request(text: &str, nonce: &[u8]) -> Result<Vec<u8>, der::Error> {
+    let hash_algorithm =
+        cms::cert::x509::spki::AlgorithmIdentifier { oid: SHA_256, parameters: Some(der::Any::null()) };
+    let hashed_message = OctetString::new(Sha256::digest(text).to_vec())?;
+    let request = TimeStampReq {
+        version: TspVersion::V1,
+        message_imprint: MessageImprint { hash_algorithm, hashed_message },
+        req_policy: None,
+        nonce: Some(Int::new(nonce)?),
+        cert_req: true,
+        extensions: None,
+    };
+    request.to_der()
+}
+
+impl Anchor for TimestampAuthority {
+    fn name(&self) -> String {
+        format!("timestamp {}", self.url)
+    }
+
+    fn take(&mut self, checkpoint: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
+        let stamped = self.stamp(&stamped_text(checkpoint)).map_err(AnchorError::new)?;
+        Ok(Taken::Receipt(stamped.token))
+    }
+}

@@ -1,0 +1,362 @@
+//! Witnesses: they cosign a checkpoint if it continues the one that they cosigned before.
+//!
+//! The protocol is C2SP's tlog-witness, `add-checkpoint`. A witness remembers the size that it
+//! cosigned last, and wants a proof from there; a client that does not know that size is told.
+
+use super::http::{Answer, HttpClient, HttpError, check_url};
+use super::{Anchor, AnchorError, Consistency, Taken};
+use crate::merkle::NodeHash;
+use crate::note::{NoteError, Signature, SignatureError, SignedBy, SignedCheckpoint, VerifierKey, decimal};
+
+/// How often one checkpoint is sent: with the size that is remembered, with the size that the witness
+/// names, and once more, because another process may have sent a checkpoint in between.
+const ATTEMPTS: usize = 3;
+
+/// Most lines of proof that a witness takes.
+const PROOF_LINES_MAX: usize = 63;
+
+/// A checkpoint that a witness did not cosign, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WitnessError {
+    /// There is no answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The witness has no key by which its answers could be verified.
+    #[error("the witness {url} has no key; give the vkey that its operator publishes")]
+    NoKeys {
+        /// Its address.
+        url: String,
+    },
+    /// The witness has cosigned more of this log than there is.
+    #[error(
+        "the witness {url} has cosigned {witnessed} events of this log, which has {ours}: events were cut \
+         off, or this is an older copy, or another copy goes on elsewhere; do not append to it before you \
+         know which"
+    )]
+    Ahead {
+        /// Its address.
+        url: String,
+        /// The size that it cosigned last.
+        witnessed: u64,
+        /// The size of the checkpoint.
+        ours: u64,
+    },
+    /// The witness has cosigned another tree of this size.
+    #[error(
+        "the witness {url} has cosigned another log of {size} events under this origin: the log was written \
+         anew, or another copy goes on elsewhere"
+    )]
+    Fork {
+        /// Its address.
+        url: String,
+        /// The size of both.
+        size: u64,
+    },
+    /// The witness does not find that the checkpoint continues the one before.
+    #[error(
+        "the witness {url} finds that this log of {ours} events does not continue the one of {witnessed} that \
+         it has cosigned: the log was written anew, or another copy goes on elsewhere ({answer})"
+    )]
+    NotContinued {
+        /// Its address.
+        url: String,
+        /// The size that it cosigned last.
+        witnessed: u64,
+        /// The size of the checkpoint.
+        ours: u64,
+        /// What it said.
+        answer: String,
+    },
+    /// The witness knows the log, and trusts none of the keys that signed.
+    #[error(
+        "the witness {url} trusts no key that signed this checkpoint: give its operator the present vkey of \
+         the log ({answer})"
+    )]
+    KeyUnknown {
+        /// Its address.
+        url: String,
+        /// What it said.
+        answer: String,
+    },
+    /// The witness does not know the log.
+    #[error(
+        "the witness {url} does not know the log `{origin}`: give its operator the log's origin and vkey; or \
+         the address is not that of a witness ({answer})"
+    )]
+    OriginUnknown {
+        /// Its address.
+        url: String,
+        /// The log's origin.
+        origin: String,
+        /// What it said.
+        answer: String,
+    },
+    /// The witness does not understand the request.
+    #[error("the witness {url} calls the request malformed; it may speak another protocol ({answer})")]
+    Malformed {
+        /// Its address.
+        url: String,
+        /// What it said.
+        answer: String,
+    },
+    /// The witness answered something that the protocol does not have.
+    #[error("the witness {url} answered with status {status}; try again later ({answer})")]
+    Status {
+        /// Its address.
+        url: String,
+        /// The status.
+        status: u16,
+        /// What it said.
+        answer: String,
+    },
+    /// The witness names one size after the other, and takes no proof from any of them.
+    #[error(
+        "the witness {url} asks for a proof from {witnessed} events, and does not take it; another process may \
+         send it checkpoints of this log, or it does not work as it should"
+    )]
+    Unsettled {
+        /// Its address.
+        url: String,
+        /// The size that it named last.
+        witnessed: u64,
+    },
+    /// The answer is neither cosignatures nor a size.
+    #[error("the witness {url} answered something else than the protocol has: {what}")]
+    Answer {
+        /// Its address.
+        url: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The lines of the answer are no signatures.
+    #[error("the witness {url} answered with lines that are no signatures: {source}")]
+    Lines {
+        /// Its address.
+        url: String,
+        /// What is wrong with them.
+        source: NoteError,
+    },
+    /// The answer has a bad signature, or none of a key that was given for this witness.
+    #[error("the witness {url} answered, but not with its cosignature: {source}")]
+    Cosignature {
+        /// Its address.
+        url: String,
+        /// Why not.
+        source: SignatureError,
+    },
+    /// There is no proof of consistency to send.
+    #[error("no proof that the log continues its first {from} events: {source}")]
+    Proof {
+        /// The size to continue.
+        from: u64,
+        /// Why not.
+        source: AnchorError,
+    },
+}
+
+impl WitnessError {
+    /// Whether the witness has seen another history of this log. That is what witnesses are for: it
+    /// should be looked into, and trying again does not help.
+    pub fn is_other_history(&self) -> bool {
+        matches!(
+            self,
+            WitnessError::Ahead { .. } | WitnessError::Fork { .. } | WitnessError::NotContinued { .. }
+        )
+    }
+}
+
+/// What is remembered of a witness, from one checkpoint to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WitnessState {
+    /// The size of this log that it cosigned last, as far as is known; 0 at the beginning. A wrong one
+    /// costs a request and does no harm.
+    pub old_size: u64,
+}
+
+/// A cosignature that is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cosignature {
+    /// The signature, to be added to the checkpoint.
+    pub signature: Signature,
+    /// When it was made, in seconds since 1970, by the witness's clock. 0 if it does not say.
+    pub time: u64,
+}
+
+/// A witness: where it is, and the keys by which it cosigns.
+#[derive(Debug)]
+pub struct Witness {
+    url: String,
+    keys: Vec<VerifierKey>,
+    client: HttpClient,
+}
+
+impl Witness {
+    /// The witness with this submission prefix, to which `/add-checkpoint` is added, and these keys.
+    ///
+    /// # Errors
+    /// If the address is none, or there are no keys.
+    pub fn new(url: &str, keys: Vec<VerifierKey>, client: HttpClient) -> Result<Witness, WitnessError> {
+        let url = check_url(url)?;
+        if keys.is_empty() {
+            return Err(WitnessError::NoKeys { url });
+        }
+        Ok(Witness { url, keys, client })
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The keys by which its cosignatures are verified.
+    pub fn keys(&self) -> &[VerifierKey] {
+        &self.keys
+    }
+
+    /// Asks for cosignatures on a checkpoint. There is at least one; each is verified. `state` is what
+    /// is known of the witness, and is brought up to date.
+    ///
+    /// # Errors
+    /// If the witness does not cosign: [`WitnessError::is_other_history`] says whether the reason is
+    /// the log itself.
+    pub fn add_checkpoint(
+        &self,
+        state: &mut WitnessState,
+        checkpoint: &SignedCheckpoint,
+        consistency: Consistency<'_>,
+    ) -> Result<Vec<Cosignature>, WitnessError> {
+        // More than there is cannot be proved from, and whether the witness has it, it is asked.
+        let mut old = state.old_size.min(checkpoint.size());
+        for _ in 0..ATTEMPTS {
+            let body = request(old, checkpoint, consistency)?;
+            let url = format!("{}/add-checkpoint", self.url);
+            let answer = self.client.post(&url, "text/plain; charset=utf-8", body.as_bytes())?;
+            match answer.status {
+                200 => {
+                    let cosignatures = self.read_cosignatures(&answer, checkpoint)?;
+                    state.old_size = checkpoint.size();
+                    return Ok(cosignatures);
+                }
+                409 => old = self.read_conflict(&answer, old, state, checkpoint)?,
+                _ => return Err(self.refusal(&answer, old, checkpoint)),
+            }
+        }
+        Err(WitnessError::Unsettled { url: self.url.clone(), witnessed: old })
+    }
+
+    /// The size that the witness names instead of the one that was sent, if a proof can begin there.
+    fn read_conflict(
+        &self,
+        answer: &Answer,
+        sent: u64,
+        state: &mut WitnessState,
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<u64, WitnessError> {
+        let (url, ours) = (self.url.clone(), checkpoint.size());
+        let line = std::str::from_utf8(&answer.body).ok().and_then(|body| body.strip_suffix('\n'));
+        let named = line.and_then(decimal).filter(|_| answer.content_type == "text/x.tlog.size");
+        if let Some(size) = named {
+            state.old_size = size;
+        }
+        match named {
+            Some(witnessed) if witnessed > ours => Err(WitnessError::Ahead { url, witnessed, ours }),
+            Some(size) if size != sent => Ok(size),
+            // The size was right, so that it is the roots that differ.
+            _ if sent == ours => Err(WitnessError::Fork { url, size: ours }),
+            Some(witnessed) => Err(WitnessError::Unsettled { url, witnessed }),
+            None => {
+                let what = format!("a conflict, without the size that it has ({})", answer.excerpt());
+                Err(WitnessError::Answer { url, what })
+            }
+        }
+    }
+
+    fn read_cosignatures(
+        &self,
+        answer: &Answer,
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<Vec<Cosignature>, WitnessError> {
+        let url = || self.url.clone();
+        let lines = std::str::from_utf8(&answer.body)
+            .map_err(|_| WitnessError::Answer { url: url(), what: "bytes that are no text".to_owned() })?;
+        let signatures =
+            Signature::parse_lines(lines).map_err(|source| WitnessError::Lines { url: url(), source })?;
+        let mut cosigned = SignedCheckpoint::unsigned(checkpoint.checkpoint().clone());
+        cosigned.add_signatures(signatures);
+        let signers =
+            cosigned.verify(&self.keys).map_err(|source| WitnessError::Cosignature { url: url(), source })?;
+        let with_signature = |signer: &SignedBy<'_>| {
+            let signature = cosigned.signatures().iter().find(|signature| signer.key.made(signature))?;
+            Some(Cosignature { signature: signature.clone(), time: signer.time? })
+        };
+        let cosignatures: Vec<Cosignature> = signers.iter().filter_map(with_signature).collect();
+        if cosignatures.is_empty() {
+            return Err(WitnessError::Cosignature { url: url(), source: SignatureError::NoneKnown });
+        }
+        Ok(cosignatures)
+    }
+
+    fn refusal(&self, answer: &Answer, witnessed: u64, checkpoint: &SignedCheckpoint) -> WitnessError {
+        let (url, said) = (self.url.clone(), answer.excerpt());
+        match answer.status {
+            400 => WitnessError::Malformed { url, answer: said },
+            403 => WitnessError::KeyUnknown { url, answer: said },
+            404 => WitnessError::OriginUnknown { url, origin: checkpoint.origin().to_owned(), answer: said },
+            422 => WitnessError::NotContinued { url, witnessed, ours: checkpoint.size(), answer: said },
+            status => WitnessError::Status { url, status, answer: said },
+        }
+    }
+}
+
+/// The body of a request: the old size, a proof from there, an empty line, the checkpoint.
+fn request(
+    old: u64,
+    checkpoint: &SignedCheckpoint,
+    consistency: Consistency<'_>,
+) -> Result<String, WitnessError> {
+    // Every tree continues the empty one and itself, without proof.
+    let proof: Vec<NodeHash> = if old == 0 || old == checkpoint.size() {
+        Vec::new()
+    } else {
+        consistency(old, checkpoint.size()).map_err(|source| WitnessError::Proof { from: old, source })?
+    };
+    if proof.len() > PROOF_LINES_MAX {
+        let source = AnchorError::new(format_args!("{} hashes are more than a proof can have", proof.len()));
+        return Err(WitnessError::Proof { from: old, source });
+    }
+    let lines: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
+    Ok(format!("old {old}\n{lines}\n{checkpoint}"))
+}
+
+/// A witness as an anchor of a log. What it cosigned last is asked of it once, and remembered from then
+/// on.
+#[derive(Debug)]
+pub struct WitnessAnchor {
+    witness: Witness,
+    state: WitnessState,
+}
+
+impl WitnessAnchor {
+    /// Has each checkpoint cosigned by a witness.
+    pub fn new(witness: Witness) -> WitnessAnchor {
+        WitnessAnchor { witness, state: WitnessState::default() }
+    }
+}
+
+impl Anchor for WitnessAnchor {
+    fn name(&self) -> String {
+        format!("witness {}", self.witness.url)
+    }
+
+    fn take(
+        &mut self,
+        checkpoint: &SignedCheckpoint,
+        consistency: Consistency<'_>,
+    ) -> Result<Taken, AnchorError> {
+        let cosignatures = self.witness.add_checkpoint(&mut self.state, checkpoint, consistency);
+        let cosignatures = cosignatures.map_err(AnchorError::new)?;
+        Ok(Taken::Cosigned(cosignatures.into_iter().map(|cosignature| cosignature.signature).collect()))
+    }
+}
