@@ -126,7 +126,17 @@ pub const CHECKPOINT_EVENTS_DEFAULT: u64 = 65_536;
 /// otherwise: how much of a log nobody outside vouches for yet, against one flush and some hundred bytes.
 pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 
+/// Most hashes of a proof: the way to the root of the largest tree that SQLite can number, and what
+/// C2SP witnesses take.
+pub const PROOF_HASHES_MAX: usize = 63;
+
+/// Longest proof file, in bytes: it is read into memory as a whole, and what it holds beside it. It is
+/// enough for any one event with its payload; sessions with more than that are proved in parts, or
+/// without payloads.
+pub const PROOF_BYTES_MAX: usize = 256 << 20;
+
 const _: () = {
+    assert!((LEAF_BYTES_MAX + SALT_BYTES + PAYLOAD_BYTES_MAX) / 3 * 4 + 2 * NOTE_BYTES_MAX < PROOF_BYTES_MAX);
     assert!(ENTRY_BYTES_MAX > 4 * SESSION_ID_BYTES_MAX + 256);
     // A signature is a line of base64, four characters for three bytes, after a name.
     assert!(NOTE_SIGNATURES_MAX * (5_000 * 4 / 3 + ORIGIN_BYTES_MAX + 16) < NOTE_BYTES_MAX);

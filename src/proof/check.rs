@@ -1,0 +1,159 @@
+//! What a proof may fail to show.
+
+use crate::encoding::DecodeError;
+use crate::event::Seq;
+use crate::merkle::{ConsistencyError, InclusionError};
+
+/// A proof that does not show what it says.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProofError {
+    /// The leaf is not in the checkpoint's tree at its place.
+    #[error("event {seq} is not shown to be in the log: {source}")]
+    Inclusion {
+        /// The event.
+        seq: Seq,
+        /// Why not.
+        source: InclusionError,
+    },
+    /// The leaf is shorter than the link that it begins with.
+    #[error("event {seq}: its leaf is shorter than a link")]
+    ShortLeaf {
+        /// The event.
+        seq: Seq,
+    },
+    /// The entry is not one.
+    #[error("event {seq}: its entry {source}")]
+    Entry {
+        /// The event.
+        seq: Seq,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// The entry is that of another place.
+    #[error("event {seq}: the entry in its place says that it is event {found}")]
+    Sequence {
+        /// The place.
+        seq: Seq,
+        /// What the entry says.
+        found: Seq,
+    },
+    /// The payload is another one.
+    #[error("event {seq}: the payload is not the one that was recorded")]
+    PayloadDigest {
+        /// The event.
+        seq: Seq,
+    },
+    /// The payload is shorter than the salt that it begins with.
+    #[error("event {seq}: its payload is shorter than a salt")]
+    ShortPayload {
+        /// The event.
+        seq: Seq,
+    },
+    /// The payload is not what its kind's payloads are.
+    #[error("event {seq}: its payload {source}")]
+    Payload {
+        /// The event.
+        seq: Seq,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// Events are out of order, or one stands twice.
+    #[error("event {seq} does not come after the event that stands before it in the proof")]
+    Order {
+        /// The event.
+        seq: Seq,
+    },
+    /// An event is of another session.
+    #[error("event {seq} is not of session `{session}`")]
+    Session {
+        /// The event.
+        seq: Seq,
+        /// The session that the proof is of.
+        session: String,
+    },
+    /// An event that is of the session stands among those that are not.
+    #[error("event {seq} is of session `{session}` and has no proof: the proof is not complete")]
+    NotComplete {
+        /// The event.
+        seq: Seq,
+        /// The session.
+        session: String,
+    },
+    /// The entry of another session's event is missing.
+    #[error(
+        "the entry of event {seq} is missing, so that the session may have had it: the proof is not complete"
+    )]
+    BetweenMissing {
+        /// The event.
+        seq: Seq,
+    },
+    /// There are entries after that of the last event.
+    #[error("there are more entries than events between the first and the last of the session")]
+    BetweenLeft,
+    /// The entries between do not lead to the event.
+    #[error("event {seq} does not follow from the entries before it: they are not those of the log")]
+    Link {
+        /// The event.
+        seq: Seq,
+    },
+    /// The older checkpoint has another size than the proof is about.
+    #[error("the proof is about the older size {expected}, and not about {found}")]
+    OldSize {
+        /// What the proof is about.
+        expected: u64,
+        /// The size of the checkpoint.
+        found: u64,
+    },
+    /// The checkpoints are of different logs.
+    #[error("the older checkpoint is of the log `{old}`, and the proof of `{new}`")]
+    Origin {
+        /// Origin of the older one.
+        old: String,
+        /// Origin of the proof's.
+        new: String,
+    },
+    /// The newer tree is not shown to begin with the older one.
+    #[error("the log is not shown to begin with what it was: {0}")]
+    Consistency(ConsistencyError),
+}
+
+impl ProofError {
+    /// The name of the check that failed, as the format has it and other verifiers say it.
+    pub fn check(&self) -> &'static str {
+        match self {
+            ProofError::Inclusion { .. } => "inclusion",
+            ProofError::ShortLeaf { .. } | ProofError::Entry { .. } => "entry",
+            ProofError::Sequence { .. } | ProofError::Order { .. } => "sequence",
+            ProofError::PayloadDigest { .. } => "payload-digest",
+            ProofError::ShortPayload { .. } | ProofError::Payload { .. } => "payload",
+            ProofError::Session { .. } | ProofError::NotComplete { .. } => "session",
+            ProofError::BetweenMissing { .. } | ProofError::BetweenLeft => "between",
+            ProofError::Link { .. } => "link",
+            ProofError::Origin { .. } => "checkpoint-origin",
+            ProofError::OldSize { .. } | ProofError::Consistency(_) => "consistency",
+        }
+    }
+
+    /// The event that it is about.
+    pub fn seq(&self) -> Option<Seq> {
+        match self {
+            ProofError::Inclusion { seq, .. }
+            | ProofError::ShortLeaf { seq }
+            | ProofError::Entry { seq, .. }
+            | ProofError::Sequence { seq, .. }
+            | ProofError::PayloadDigest { seq }
+            | ProofError::ShortPayload { seq }
+            | ProofError::Payload { seq, .. }
+            | ProofError::Order { seq }
+            | ProofError::Session { seq, .. }
+            | ProofError::NotComplete { seq, .. }
+            | ProofError::BetweenMissing { seq }
+            | ProofError::Link { seq } => Some(*seq),
+            ProofError::BetweenLeft
+            | ProofError::OldSize { .. }
+            | ProofError::Origin { .. }
+            | ProofError::Consistency(_) => None,
+        }
+    }
+}

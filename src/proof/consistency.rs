@@ -1,0 +1,60 @@
+//! The proof that a log still begins with what it was: what C2SP tlog-witness sends to witnesses.
+
+use std::fmt;
+
+use super::check::ProofError;
+use super::lines::{Lines, ProofFileError};
+use crate::merkle::{NodeHash, verify_consistency};
+use crate::note::{Checkpoint, SignedCheckpoint};
+
+/// What the file begins with.
+pub(super) const WORD: &str = "old ";
+
+/// The proof that the log of a checkpoint begins with that of an older size. Its text form is exact:
+/// what was parsed prints as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsistencyProof {
+    /// The older size.
+    pub old: u64,
+    /// The hashes.
+    pub hashes: Vec<NodeHash>,
+    /// The newer checkpoint.
+    pub checkpoint: SignedCheckpoint,
+}
+
+impl ConsistencyProof {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it is no proof of consistency; the error names the line.
+    pub fn parse(file: &[u8]) -> Result<ConsistencyProof, ProofFileError> {
+        let mut lines = Lines::of(file)?;
+        let old = lines.take_number(WORD, "`old` and the older size")?;
+        Ok(ConsistencyProof { old, hashes: lines.take_hashes()?, checkpoint: lines.take_checkpoint()? })
+    }
+
+    /// Checks that the log of the newer checkpoint begins with that of the older one. Who signed them
+    /// is for the caller to know.
+    ///
+    /// # Errors
+    /// If the proof does not show it, or is about another log or size.
+    pub fn check(&self, old: &Checkpoint) -> Result<(), ProofError> {
+        let new = &self.checkpoint;
+        if old.origin() != new.origin() {
+            return Err(ProofError::Origin { old: old.origin().to_owned(), new: new.origin().to_owned() });
+        }
+        if old.size() != self.old {
+            return Err(ProofError::OldSize { expected: self.old, found: old.size() });
+        }
+        verify_consistency(self.old, new.size(), old.root(), new.root(), &self.hashes)
+            .map_err(ProofError::Consistency)
+    }
+}
+
+impl fmt::Display for ConsistencyProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{WORD}{}", self.old)?;
+        self.hashes.iter().try_for_each(|hash| writeln!(f, "{hash}"))?;
+        write!(f, "\n{}", self.checkpoint)
+    }
+}

@@ -1,0 +1,47 @@
+//! The proof that one event is in the log: a C2SP tlog-proof.
+
+use std::fmt;
+
+use super::check::ProofError;
+use super::leaf::{CheckedEvent, LeafProof};
+use super::lines::{Lines, ProofFileError};
+use crate::note::SignedCheckpoint;
+
+/// The first line of the file, as <https://c2sp.org/tlog-proof> has it.
+pub(super) const HEADER: &str = "c2sp.org/tlog-proof@v1";
+
+/// The proof that one event is in the log. Its text form is exact: what was parsed prints as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryProof {
+    /// The event, and the way from it to the checkpoint's root.
+    pub event: LeafProof,
+    /// What it leads to.
+    pub checkpoint: SignedCheckpoint,
+}
+
+impl EntryProof {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it is no proof of an event; the error names the line.
+    pub fn parse(file: &[u8]) -> Result<EntryProof, ProofFileError> {
+        let mut lines = Lines::of(file)?;
+        lines.take_one_of(&[HEADER], "`c2sp.org/tlog-proof@v1`")?;
+        let event = LeafProof::take(&mut lines)?;
+        Ok(EntryProof { event, checkpoint: lines.take_checkpoint()? })
+    }
+
+    /// Checks everything but who signed the checkpoint.
+    ///
+    /// # Errors
+    /// If the event is not shown to be in the log.
+    pub fn check(&self) -> Result<CheckedEvent, ProofError> {
+        self.event.check(&self.checkpoint)
+    }
+}
+
+impl fmt::Display for EntryProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{HEADER}\n{}{}", self.event, self.checkpoint)
+    }
+}

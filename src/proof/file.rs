@@ -1,0 +1,59 @@
+//! A proof file of any form: the first line tells which.
+
+use std::fmt;
+
+use super::consistency::{self, ConsistencyProof};
+use super::entry::{self, EntryProof};
+use super::lines::{Lines, ProofFileError, ProofFileFault};
+use super::session::{self, SessionProof};
+use crate::note::SignedCheckpoint;
+
+/// A proof of any form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProofFile {
+    /// Of an event.
+    Entry(EntryProof),
+    /// Of a session.
+    Session(SessionProof),
+    /// That a log still begins with what it was.
+    Consistency(ConsistencyProof),
+}
+
+impl ProofFile {
+    /// Reads a file of any form.
+    ///
+    /// # Errors
+    /// If it is no proof; the error names the line.
+    pub fn parse(file: &[u8]) -> Result<ProofFile, ProofFileError> {
+        let mut lines = Lines::of(file)?;
+        match lines.take()? {
+            entry::HEADER => EntryProof::parse(file).map(ProofFile::Entry),
+            session::HEADER => SessionProof::parse(file).map(ProofFile::Session),
+            line if line.starts_with(consistency::WORD) => {
+                ConsistencyProof::parse(file).map(ProofFile::Consistency)
+            }
+            _ => {
+                Err(lines.wrong(ProofFileFault::Expected { what: "the first line of a proof of some form" }))
+            }
+        }
+    }
+
+    /// The checkpoint that it leads to.
+    pub fn checkpoint(&self) -> &SignedCheckpoint {
+        match self {
+            ProofFile::Entry(proof) => &proof.checkpoint,
+            ProofFile::Session(proof) => &proof.checkpoint,
+            ProofFile::Consistency(proof) => &proof.checkpoint,
+        }
+    }
+}
+
+impl fmt::Display for ProofFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProofFile::Entry(proof) => proof.fmt(f),
+            ProofFile::Session(proof) => proof.fmt(f),
+            ProofFile::Consistency(proof) => proof.fmt(f),
+        }
+    }
+}

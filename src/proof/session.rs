@@ -1,0 +1,153 @@
+//! The proof of a session: its events, and, if it is complete, that there were no others between them.
+
+use std::fmt;
+
+use super::check::ProofError;
+use super::leaf::{CheckedEvent, LeafProof, check_entry};
+use super::lines::{Lines, ProofFileError, ProofFileFault, base64};
+use crate::chain;
+use crate::event::{Digest, Seq};
+use crate::note::SignedCheckpoint;
+
+/// The first line of the file.
+pub(super) const HEADER: &str = "annals session-proof v1";
+
+/// The proof that events of a session are in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionProof {
+    /// The session's id.
+    pub session: String,
+    /// Its events in their order, at least one.
+    pub events: Vec<LeafProof>,
+    /// Whether these are all between the first and the last of them.
+    pub extent: Extent,
+    /// What the events lead to.
+    pub checkpoint: SignedCheckpoint,
+}
+
+/// What a proof of a session says about the events that are not in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Nothing.
+    Partial,
+    /// That none of those between its first and its last event is of the session: their entries, in
+    /// the order of seq.
+    Complete(Vec<Vec<u8>>),
+}
+
+/// Events of a session that are in the log, if the checkpoint is the log's.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CheckedSession {
+    /// The events in their order.
+    pub events: Vec<CheckedEvent>,
+    /// Whether the session has no others between the first and the last of them.
+    pub is_complete: bool,
+}
+
+impl SessionProof {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it is no proof of a session; the error names the line.
+    pub fn parse(file: &[u8]) -> Result<SessionProof, ProofFileError> {
+        let mut lines = Lines::of(file)?;
+        lines.take_one_of(&[HEADER], "`annals session-proof v1`")?;
+        let session = lines.take_after("session ", "`session` and the session's id")?;
+        let session = serde_json::from_str(session).map_err(|_| lines.wrong(ProofFileFault::Session))?;
+        let extent = lines.take_one_of(&["partial", "complete"], "`partial` or `complete`")?;
+        lines.take_one_of(&[""], "empty")?;
+        let mut events = vec![LeafProof::take(&mut lines)?];
+        while lines.next_begins("extra ") {
+            events.push(LeafProof::take(&mut lines)?);
+        }
+        let extent = match extent {
+            "complete" => Extent::Complete(take_between(&mut lines)?),
+            _ => Extent::Partial,
+        };
+        Ok(SessionProof { session, events, extent, checkpoint: lines.take_checkpoint()? })
+    }
+
+    /// Checks everything but who signed the checkpoint.
+    ///
+    /// # Errors
+    /// If the events are not shown to be what the proof says.
+    pub fn check(&self) -> Result<CheckedSession, ProofError> {
+        let mut events: Vec<CheckedEvent> = Vec::with_capacity(self.events.len());
+        for proof in &self.events {
+            let event = proof.check(&self.checkpoint)?;
+            let seq = event.seq();
+            if events.last().is_some_and(|last| last.seq() >= seq) {
+                return Err(ProofError::Order { seq });
+            }
+            if event.entry.session.as_ref().map(|session| session.as_str()) != Some(&self.session) {
+                return Err(ProofError::Session { seq, session: self.session.clone() });
+            }
+            events.push(event);
+        }
+        if let Extent::Complete(between) = &self.extent {
+            self.check_between(between)?;
+        }
+        Ok(CheckedSession { events, is_complete: self.extent != Extent::Partial })
+    }
+
+    /// Follows the links from the first event to the last. The first one's leaf is in the tree, so the
+    /// link within each later one fixes every entry between.
+    fn check_between(&self, between: &[Vec<u8>]) -> Result<(), ProofError> {
+        let mut between = between.iter();
+        let mut before: Option<(Seq, Digest)> = None;
+        for event in &self.events {
+            let seq = event.seq();
+            let (link, entry) = event.parts().ok_or(ProofError::ShortLeaf { seq })?;
+            if let Some((last, mut expected)) = before {
+                let mut place = last.next();
+                while place < seq {
+                    let other = between.next().ok_or(ProofError::BetweenMissing { seq: place })?;
+                    self.check_other(place, other)?;
+                    expected = chain::link(&expected, other);
+                    place = place.next();
+                }
+                if expected != link {
+                    return Err(ProofError::Link { seq });
+                }
+            }
+            before = Some((seq, chain::link(&link, entry)));
+        }
+        if between.next().is_some() { Err(ProofError::BetweenLeft) } else { Ok(()) }
+    }
+
+    fn check_other(&self, seq: Seq, entry: &[u8]) -> Result<(), ProofError> {
+        match check_entry(seq, entry)?.session {
+            Some(session) if session.as_str() == self.session => {
+                Err(ProofError::NotComplete { seq, session: self.session.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn take_between(lines: &mut Lines<'_>) -> Result<Vec<Vec<u8>>, ProofFileError> {
+    lines.take_one_of(&["between"], "`extra` and the next event's leaf, or `between`")?;
+    let mut between = Vec::new();
+    loop {
+        match lines.take()? {
+            "" => return Ok(between),
+            line => between.push(lines.decode(line)?),
+        }
+    }
+}
+
+impl fmt::Display for SessionProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let session = serde_json::to_string(&self.session).map_err(|_| fmt::Error)?;
+        let extent = if self.extent == Extent::Partial { "partial" } else { "complete" };
+        writeln!(f, "{HEADER}\nsession {session}\n{extent}\n")?;
+        self.events.iter().try_for_each(|event| write!(f, "{event}"))?;
+        if let Extent::Complete(between) = &self.extent {
+            writeln!(f, "between")?;
+            between.iter().try_for_each(|entry| writeln!(f, "{}", base64(entry)))?;
+            writeln!(f)?;
+        }
+        write!(f, "{}", self.checkpoint)
+    }
+}
