@@ -37,6 +37,7 @@ const NEVER: Duration = Duration::from_secs(1_000_000);
 struct Fixture {
     file: Vec<u8>,
     rows: Rows,
+    kept: Given,
 }
 
 fn fixture() -> &'static Fixture {
@@ -44,7 +45,7 @@ fn fixture() -> &'static Fixture {
     FIXTURE.get_or_init(|| {
         let (folder, path) = new_path();
         let keys = KeyFolder::at(folder.path().join("keys"));
-        keys.generate(ORIGIN, Epochs::Kept, Timestamp::now()).unwrap();
+        let first = keys.generate(ORIGIN, Epochs::Kept, Timestamp::now()).unwrap();
         let signing = Signing::new(keys).every(NEVER).every_events(u64::MAX);
         let log = AuditLog::builder(&path)
             .origin(ORIGIN)
@@ -62,7 +63,7 @@ fn fixture() -> &'static Fixture {
         append(r#"{"type":"decision.made","session":"a","decision":"d","step":"1","options_considered":["x",{"option":"y","score":0.5}],"chosen_option":"x","confidence":0.75}"#);
         append(r#"{"type":"step.ended","session":"a","step":"1","status":"ok","tokens_input":300,"tokens_output":4,"cost_usd":0.25}"#);
         append(r#"{"type":"note.logged","session":"a","message":"to be erased"}"#);
-        log.checkpoint().unwrap();
+        let mut kept = log.checkpoint().unwrap().to_string();
         append(r#"{"type":"session.ended","session":"a","status":"completed","scores":{"s":0.5}}"#);
         change(KeyRole::Stable);
         append(r#"{"type":"note.logged","session":"b","message":"this one too"}"#);
@@ -70,10 +71,17 @@ fn fixture() -> &'static Fixture {
         change(KeyRole::Epoch);
         log.redact(&[Seq::new(9)], "bob", "asked for", None).unwrap();
         append(r#"{"type":"metric.recorded","name":"latency","value":1.5,"labels":{"host":"h"}}"#);
-        log.checkpoint().unwrap();
+        kept = format!("{kept}\n{}", log.checkpoint().unwrap());
         log.append(note("last words")).unwrap().wait().unwrap();
         log.close().unwrap();
-        Fixture { file: std::fs::read(&path).unwrap(), rows: Rows::read(&path) }
+        // An archived log. It is read faster, too.
+        sqlite(&path).pragma_update(None, "journal_mode", "delete").unwrap();
+        let keys = vec![
+            (KeyRole::Stable, first.stable.to_string()),
+            (KeyRole::Epoch, first.epoch.unwrap().to_string()),
+        ];
+        let kept = Given { keys, checkpoints: Some(kept) };
+        Fixture { file: std::fs::read(&path).unwrap(), rows: Rows::read(&path), kept }
     })
 }
 
@@ -89,10 +97,17 @@ fn copy() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// Both verdicts on the fixture's file with other rows. None if the table does not take them.
+/// What both say of the fixture's file with other rows to somebody who kept keys and checkpoints; and where only those
+/// told that something is wrong, what they say to somebody who kept nothing. None if the table does not take the rows.
 fn judge_rows(verifiers: &mut Verifiers, what: &str, rows: &Rows) -> Option<Verdict> {
     let (_folder, path) = copy();
-    rows.write(&path).then(|| verifiers.judge(what, &path, &Given::default()))
+    rows.write(&path).then(|| {
+        let verdict = verifiers.judge(&format!("{what}, with what was kept"), &path, &fixture().kept);
+        match verdict.check() {
+            Some(check) if !check.starts_with("checkpoint-") && check != "key-change" => verdict,
+            _ => verifiers.judge(what, &path, &Given::default()),
+        }
+    })
 }
 
 /// Both verdicts on the fixture after some SQL, with no trigger in the way.
@@ -123,6 +138,20 @@ fn of_sound_logs_they_say_the_same() {
         let verdict = verifiers.judge(what, path, &Given::default());
         assert_eq!(verdict.check(), None, "{verdict:?}");
     }
+    let verdict = verifiers.judge("kept", &made, &fixture().kept);
+    let Verdict::Judged {
+        failure: None,
+        anchored_to: Some(anchored),
+        signed_to: Some(signed),
+        key_changes,
+        ..
+    } = verdict
+    else {
+        panic!("{verdict:?}")
+    };
+    let events = fixture().rows.rows.len() as u64;
+    assert_eq!((anchored, signed), (events - 1, events));
+    assert!(key_changes.iter().all(|(_, is_certified)| *is_certified));
     verifiers.agree();
 }
 
@@ -229,14 +258,14 @@ fn values_that_are_not_in_their_only_form_are_the_same_failure_to_both() {
     let Some(mut verifiers) = Verifiers::start() else { return };
     let sound = &fixture().rows;
     for at in 0..sound.rows.len() {
-        for place in (0..sound.rows[at].entry.len()).filter(|place| place % 5 < 2 || *place < 3) {
+        for place in (0..sound.rows[at].entry.len()).filter(|place| place % 7 < 2) {
             let mut rows = sound.clone();
             lengthen(&mut rows.rows[at].entry, place);
             rows.link_again(at);
             judge_rows(&mut verifiers, &format!("entry of row {at}, longer at {place}"), &rows);
         }
         let payload = sound.rows[at].payload.as_ref().map_or(0, Vec::len);
-        for place in (16..payload).step_by(3) {
+        for place in (16..payload).step_by(5) {
             let mut rows = sound.clone();
             lengthen(rows.rows[at].payload.as_mut().unwrap(), place);
             rows.rows[at].digest_again();
@@ -313,7 +342,7 @@ fn licences_and_the_table_of_redactions_are_judged_alike() {
     ];
     for licence in licences {
         for spoiled in [None, Some(2), Some(4), Some(12)] {
-            for erased in [None, Some(2), Some(3), Some(8), Some(4)] {
+            for erased in [None, Some(2), Some(3), Some(8)] {
                 let mut rows = sound.clone();
                 rows.licence(licence);
                 if let Some(seq) = erased {

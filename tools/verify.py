@@ -714,7 +714,7 @@ class Trust:
         except Malformed as error:
             raise Failure(None, "checkpoint-signature", f"checkpoint of size {checkpoint.size}: {error}") from error
         # The name of a log's key is the log's origin. A witness has a name of its own.
-        signers = [t for t in signers if t.key.type == COSIGNATURE or t.key.name == checkpoint.origin]
+        signers = [t for t in signers if t.key.name == checkpoint.origin]
         in_time = [t for t in signers if t.trusted_for(checkpoint.size)]
         taken = [t for t in in_time if t.role == EPOCH] if self.needs_epoch() else in_time
         if taken:
@@ -959,6 +959,11 @@ class Chain:
             return missing
         return missing if unlicensed == broken.seq and broken.check == "link" else broken
 
+    def good_events(self) -> int:
+        """How many events are before the first bad one."""
+        bad = None if self.failure is None else self.failure.seq
+        return self.events if bad is None else min(self.events, bad - 1)
+
     def judge(self, row: Row) -> None:
         """The checks of section 8 in their order. Raises the first that fails."""
         seq, event_id, data, payload, link = row
@@ -1189,7 +1194,7 @@ class KeyChange:
             new = Key.parse(self.vkey)
         except Malformed as error:
             raise self.failure(str(error)) from error
-        if certificate.origin != origin or new.name != origin or new.type != ED25519:
+        if new.name != certificate.origin or origin not in (None, new.name) or new.type != ED25519:
             raise self.failure("the certificate or its new key is not of this log")
         if (certificate.role, certificate.vkey) != (self.role, self.vkey):
             raise self.failure("the certificate is for another key or role than the event")
@@ -1286,8 +1291,7 @@ def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerd
         try:
             if verdict.failure is None:
                 verdict.failure = check_redactions_table(log.redactions(), chain.licensed)
-            if chain.events > 0:
-                judge_signatures(log, verdict, given, trust)
+            judge_signatures(log, verdict, given, trust)
         except READ_ERRORS as error:
             if unavailable(error):
                 raise
@@ -1296,15 +1300,16 @@ def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerd
 
 
 def judge_signatures(log: LogFile, verdict: LogVerdict, given: Sequence[Checkpoint], trust: Trust) -> None:
-    """Section 11, for the events before the first failure. Without keys nothing in it says anything."""
+    """Section 11, for the events before the first bad one. Without keys nothing in it says anything."""
     chain = verdict.chain
+    changes = {seq: digest for seq, digest in chain.key_changes.items() if seq <= chain.good_events()}
     stored = read_stored(log, verdict) if trust.keys else []
     sizes = {chain.events} | {c.size for c in given} | {c.size for c in stored}
-    for seq, digest in chain.key_changes.items():
+    for seq, digest in changes.items():
         sizes.update(KeyChange.read(seq, log.payload(seq, digest)).sizes())
     roots = roots_at(log, chain, sizes)
     verdict.root = roots[chain.events]
-    for seq, digest in chain.key_changes.items():
+    for seq, digest in changes.items():
         judge_change(verdict, KeyChange.read(seq, log.payload(seq, digest)), trust, roots)
     for checkpoint in given:
         anchor(verdict, checkpoint, trust, roots)
@@ -1365,14 +1370,11 @@ def judge_stored(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, root
 def fits(verdict: LogVerdict, checkpoint: Checkpoint, roots: Dict[int, bytes]) -> bool:
     """Whether a checkpoint, whose signature is good, fits the log. If not, that is a failure."""
     chain, size = verdict.chain, checkpoint.size
-    if chain.origin is None:
-        raise CannotCheck("event 1 is of a newer kind: its origin, and so the checkpoints, cannot be checked")
-    if checkpoint.origin != chain.origin:
+    if chain.failure is not None and size > chain.good_events():
+        verdict.remark(f"the checkpoint of size {size} was not judged: it covers events from the first bad one on")
+    elif chain.origin is not None and checkpoint.origin != chain.origin:
         detail = f"the checkpoint is of {shown(checkpoint.origin)}, the log is {shown(chain.origin)}"
         verdict.fail(Failure(None, "checkpoint-origin", detail))
-    elif size > chain.events and chain.failure is not None:
-        # Past a failure in the rows there is no tree.
-        verdict.remark(f"the checkpoint of size {size} was not judged: only {chain.events} events were found good")
     elif size > chain.events:
         detail = f"the checkpoint covers {size} events, the log has {chain.events}: it was cut off or set back"
         verdict.fail(Failure(None, "checkpoint-size", detail))

@@ -1107,7 +1107,10 @@ class Anchors(InFolder):
 
     def test_a_witness(self) -> None:
         witness = Signer(4, "witness.example/w", kind=4)
-        self.assertEqual(self.check(self.log.checkpoint(self.signer, witness), witness)["anchored_to"], 7)
+        both = self.log.checkpoint(self.signer, witness)
+        self.assertEqual(self.check(both, self.signer, witness)["anchored_to"], 7)
+        # A witness saw the checkpoint. That the log's own key signed it, it does not say.
+        self.assert_fails(self.check(both, witness), None, "checkpoint-signature")
         body = self.log.note()
         bad = self.log.checkpoint(self.signer) + witness.line(body, good=False)
         self.assert_fails(self.check(bad, self.signer, witness), None, "checkpoint-signature")
@@ -1191,7 +1194,11 @@ class Anchors(InFolder):
         log.add(1, b"of a newer version", session=None, version=2)
         path = str(log.write(self.folder / "log.db"))
         file = self.file("checkpoint", log.checkpoint(self.signer))
-        self.assert_cannot_check("log", path, "--checkpoint", file, "--key", self.signer.vkey)
+        keys = ("--key", self.signer.vkey)
+        self.assertEqual(self.run_main("log", path, "--checkpoint", file, *keys)[1]["anchored_to"], 1)
+        # Nor can a log be passed off as another one by not saying its name.
+        other = self.file("other", self.log.checkpoint(self.signer, size=1))
+        self.assert_fails(self.run_main("log", path, "--checkpoint", other, *keys)[1], None, "checkpoint-root")
         self.assertEqual(self.run_main("log", path)[0], 0)
 
     def test_what_was_given_must_be_what_it_should(self) -> None:

@@ -13,6 +13,8 @@ pub(super) struct Walked<'w> {
     pub(super) origin: Option<&'w str>,
     /// Events that are there.
     pub(super) events: u64,
+    /// The first event that is not good.
+    pub(super) first_bad: Option<u64>,
     /// The tree of the events that are good.
     pub(super) tree: &'w Tree,
 }
@@ -125,8 +127,11 @@ fn witnesses(policy: Option<&Policy>, checkpoint: &SignedCheckpoint) -> Result<V
 fn against(given: &Given, log: &Walked<'_>) -> Judged {
     let checkpoint = &given.checkpoint;
     let size = checkpoint.size();
-    let Some(origin) = log.origin else { return Judged::Unknown };
-    if checkpoint.origin() != origin {
+    if log.first_bad.is_some_and(|first_bad| first_bad <= size) {
+        return Judged::Unknown;
+    }
+    // A newer version may say in another way what the log is called. Its root tells it from other logs too.
+    if let Some(origin) = log.origin.filter(|origin| *origin != checkpoint.origin()) {
         let detail =
             format!("it is a checkpoint of the log `{}`, and this is `{origin}`", checkpoint.origin());
         return Judged::Fails(failure(given, Check::CheckpointOrigin, detail));

@@ -449,6 +449,9 @@ impl Merge {
             let detail = "the payload is gone, and no redaction is recorded that allows it".to_owned();
             first_bad = Some(Fault { seq, check: Check::Redaction, detail });
         }
+        if let Some(fault) = &first_bad {
+            self.walk.key_changes.retain(|(seq, _)| seq.to_sql() < fault.seq);
+        }
         self.walk.failure = first_bad.map(|fault| Failure {
             check: fault.check,
             seq: Some(Seq::from_sql(fault.seq)),

@@ -209,11 +209,14 @@ impl Verification<'_> {
         let options = self.options;
         let mut sizes: Vec<u64> = options.checkpoints.iter().map(|given| given.checkpoint.size()).collect();
         sizes.extend(seen.iter().flat_map(|seen| seen.sizes()));
-        let has_tables =
-            self.looks_at_tables() && options.since.is_none() && hashes::has_table(self.connection, "tiles")?;
+        let looks_at_tables = self.looks_at_tables() && options.since.is_none();
+        let has_tables = looks_at_tables
+            && (hashes::has_table(self.connection, "tiles")?
+                || hashes::has_table(self.connection, "checkpoints")?);
         if has_tables {
             // A table that cannot be read is said to be so where it is checked.
-            sizes.extend(stored::sizes(self.connection).unwrap_or_default());
+            let stored = stored::checkpoints(self.connection).unwrap_or_default();
+            sizes.extend(stored.iter().map(|stored| stored.checkpoint.size()));
         }
         let is_needed = !options.checkpoints.is_empty()
             || !options.keys.is_empty()
@@ -286,7 +289,8 @@ impl Verification<'_> {
         }
         let mut anchor = match &walk.tree {
             Some(tree) => {
-                let walked = Walked { origin: log.origin.as_deref(), events: log.events, tree };
+                let first_bad = walk.failure.as_ref().and_then(|failure| failure.seq).map(Seq::get);
+                let walked = Walked { origin: log.origin.as_deref(), events: log.events, first_bad, tree };
                 let (given, policy) = (&self.options.checkpoints, self.options.policy.as_ref());
                 let mut anchor = given::judge(given, trust, policy, &walked);
                 if !trust.is_empty() && self.options.since.is_none() {
@@ -422,8 +426,9 @@ fn check_schema(connection: &Connection, failures: &mut Vec<Failure>) -> rusqlit
             Some(_) => "was altered",
             None => "is missing",
         };
+        let is_evidence = object.kind == "table" && matches!(object.name.as_str(), "log" | "redactions");
         failures.push(Failure {
-            check: Check::Schema,
+            check: if same_name.is_none() && is_evidence { Check::Damage } else { Check::Schema },
             seq: None,
             detail: format!("the {} `{}` {what}", object.kind, object.name),
             affected: "what it holds or guards".to_owned(),

@@ -13,28 +13,16 @@ use crate::note::SignedCheckpoint;
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// The sizes of the checkpoints that the file keeps.
-pub(super) fn sizes(connection: &Connection) -> rusqlite::Result<Vec<u64>> {
-    if !has_table(connection, "checkpoints")? {
-        return Ok(Vec::new());
-    }
-    connection
-        .prepare("SELECT size FROM checkpoints")?
-        .query_map([], |row| Ok(u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0)))?
-        .collect()
-}
-
 /// The checkpoints that the file keeps, but for what is none.
 pub(super) fn checkpoints(connection: &Connection) -> rusqlite::Result<Vec<Given>> {
     if !has_table(connection, "checkpoints")? {
         return Ok(Vec::new());
     }
-    let notes = connection
+    let checkpoints: Vec<Option<SignedCheckpoint>> = connection
         .prepare("SELECT note FROM checkpoints ORDER BY size")?
-        .query_map([], |row| row.get::<_, String>(0))?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let checkpoints = notes.iter().filter_map(|note| note.parse::<SignedCheckpoint>().ok());
-    let named = checkpoints.map(|checkpoint| Given {
+        .query_map([], |row| Ok(row.get_ref(0)?.as_str().ok().and_then(|note| note.parse().ok())))?
+        .collect::<rusqlite::Result<_>>()?;
+    let named = checkpoints.into_iter().flatten().map(|checkpoint| Given {
         name: format!("the checkpoint of {} events that the file keeps", checkpoint.size()),
         checkpoint,
     });

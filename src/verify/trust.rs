@@ -172,7 +172,8 @@ impl Trust {
             Ok(change) => change,
             Err(error) => return wrong(format!("is none: {error}")),
         };
-        if Some(change.origin()) != origin || change.key().name() != change.origin() {
+        let is_of_another = origin.is_some_and(|origin| origin != change.origin());
+        if is_of_another || change.key().name() != change.origin() {
             return wrong(format!(
                 "is for the log `{}` and a key of `{}`",
                 change.origin(),

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use annals::chain;
 use annals::entry::Entry;
+use annals::merkle::{CompactRange, NodeHash, leaf_hash};
 use annals::{Digest, EventId, Kind, PayloadRedacted, Timestamp};
 use rusqlite::params;
 
@@ -74,7 +75,7 @@ impl Rows {
     /// Puts them in the place of those in the file. False if the table takes no such rows.
     pub(crate) fn write(&self, path: &Path) -> bool {
         let connection = sqlite(path);
-        connection.pragma_update(None, "synchronous", "off").unwrap();
+        connection.execute_batch("PRAGMA synchronous = off; PRAGMA journal_mode = memory").unwrap();
         let triggers: Vec<(String, String)> = connection
             .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
             .unwrap()
@@ -104,6 +105,17 @@ impl Rows {
         }
         connection.execute_batch("COMMIT").unwrap();
         true
+    }
+
+    /// The root of the tree of the first rows.
+    pub(crate) fn root(&self, size: usize) -> NodeHash {
+        let mut range = CompactRange::new();
+        let mut before = [0; 32].to_vec();
+        for row in &self.rows[..size] {
+            range.append(leaf_hash(&[before.as_slice(), &row.entry].concat()));
+            before.clone_from(&row.hash);
+        }
+        range.root()
     }
 
     pub(crate) fn row(&mut self, seq: i64) -> &mut Row {

@@ -14,8 +14,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use annals::KeyRole;
-use annals::verify::{self, Check, Report, Scope};
+use annals::note::{CheckpointFile, VerifierKey};
+use annals::verify::{self, Check, Options, Report, Scope};
+use annals::{KeyRole, Seq};
 use serde_json::{Value, json};
 
 /// Runs tools/verify.py many times in one process: a line of JSON with the arguments comes in, and a line with
@@ -45,7 +46,11 @@ pub(crate) enum Verdict {
     CouldNotCheck,
     Judged {
         /// The first failure: its check, and the event.
-        failure: Option<(String, Option<u64>)>,
+        failure: Option<(String, Option<i64>)>,
+        anchored_to: Option<u64>,
+        signed_to: Option<u64>,
+        /// The events that change keys, and whether they are certified.
+        key_changes: Vec<(u64, bool)>,
         /// Of a log without a failure.
         facts: Option<Facts>,
     },
@@ -149,13 +154,16 @@ impl Verifiers {
             arguments.extend(["--checkpoint".to_owned(), file.to_str().unwrap().to_owned()]);
         }
         self.python.ask(&arguments);
-        let rust = verdict_of_rust(log);
+        let rust = verdict_of_rust(log, given);
         let (status, verdict) = self.python.answer();
         let python = verdict_of_python(status, &verdict);
         self.judged += 1;
         // Rust reads also what is not evidence.
-        let is_elsewhere = rust.check() == Some("damage") && matches!(python, Verdict::Judged { failure: None, .. });
-        if rust != python && !is_elsewhere {
+        let is_elsewhere =
+            rust.check() == Some("damage") && matches!(python, Verdict::Judged { failure: None, .. });
+        // Where there is damage it is left to them how far they read on.
+        let are_both_damaged = rust.check() == Some("damage") && python.check() == rust.check();
+        if rust != python && !is_elsewhere && !are_both_damaged {
             self.disagreements
                 .push(format!("{what}:\n  rust   {rust:?}\n  python {python:?} {}", verdict["failure"]));
         }
@@ -180,8 +188,16 @@ impl Verifiers {
     }
 }
 
-fn verdict_of_rust(log: &Path) -> Verdict {
-    match verify::verify(log, Scope::LogOnly, &mut |_, _| {}) {
+fn verdict_of_rust(log: &Path, given: &Given) -> Verdict {
+    let mut options = Options::new().scope(Scope::LogOnly);
+    for (role, key) in &given.keys {
+        let key: VerifierKey = key.parse().unwrap();
+        options = if *role == KeyRole::Epoch { options.epoch_key(key) } else { options.key(key) };
+    }
+    if let Some(checkpoints) = &given.checkpoints {
+        options = options.checkpoints("given", checkpoints.parse::<CheckpointFile>().unwrap());
+    }
+    match verify::verify(log, options, &mut |_, _| {}) {
         Ok(report) => judged(&report),
         Err(error) => {
             println!("{}: {error}", log.display());
@@ -195,11 +211,10 @@ fn judged(report: &Report) -> Verdict {
         // The others are about what the page says is not evidence.
         !matches!(check, Check::Schema | Check::Skips | Check::ReadTable | Check::SearchIndex)
     };
-    let failure = report.failures.iter().find(|failure| of_the_page(failure.check));
-    let failure = failure.map(|failure| match failure.check {
-        Check::File => ("damage".to_owned(), None),
-        check => (check.name().to_owned(), failure.seq.map(|seq| seq.get())),
-    });
+    let failures = report.failures.iter().chain(&report.anchored.failures);
+    let failure = failures.into_iter().find(|failure| of_the_page(failure.check));
+    let number = |seq: Seq| i64::try_from(seq.get()).unwrap_or(i64::MAX);
+    let failure = failure.map(|failure| (failure.check.name().to_owned(), failure.seq.map(number)));
     let facts = failure.is_none().then(|| Facts {
         origin: report.log.origin.clone(),
         log_id: report.log.log_id.map(|id| hex(id.bytes())),
@@ -214,7 +229,11 @@ fn judged(report: &Report) -> Verdict {
             })
             .collect(),
     });
-    Verdict::Judged { failure, facts }
+    let anchored = &report.anchored;
+    let key_changes =
+        anchored.key_changes.iter().map(|change| (change.seq.get(), change.is_certified)).collect();
+    let (anchored_to, signed_to) = (anchored.anchored_to, anchored.signed_to);
+    Verdict::Judged { failure, anchored_to, signed_to, key_changes, facts }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -228,7 +247,9 @@ fn verdict_of_python(status: u64, verdict: &Value) -> Verdict {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let failure = verdict["failure"].as_object();
     assert_eq!(status, u64::from(failure.is_some()), "{verdict}");
-    let failure = failure.map(|failure| (text(&failure["check"]).unwrap(), failure["seq"].as_u64()));
+    // Rust's numbers of events have no sign.
+    let number = |seq: &Value| seq.as_i64().map(|seq| seq.max(0));
+    let failure = failure.map(|failure| (text(&failure["check"]).unwrap(), number(&failure["seq"])));
     let facts = failure.is_none().then(|| Facts {
         origin: text(&verdict["origin"]),
         log_id: text(&verdict["log_id"]),
@@ -244,5 +265,15 @@ fn verdict_of_python(status: u64, verdict: &Value) -> Verdict {
             })
             .collect(),
     });
-    Verdict::Judged { failure, facts }
+    let key_changes = verdict["key_changes"].as_array().unwrap();
+    Verdict::Judged {
+        failure,
+        anchored_to: verdict["anchored_to"].as_u64(),
+        signed_to: verdict["signed_to"].as_u64(),
+        key_changes: key_changes
+            .iter()
+            .map(|change| (change["seq"].as_u64().unwrap(), change["certified"].as_bool() == Some(true)))
+            .collect(),
+        facts,
+    }
 }
