@@ -39,6 +39,7 @@ pub use since::Since;
 pub use trust::KeyChangeSeen;
 
 use crate::event::{Content, Event, Seq};
+use crate::evidence;
 use crate::log::open::{self, OpenError};
 use crate::log::rows;
 use crate::merkle;
@@ -188,6 +189,8 @@ impl Verification<'_> {
             self_consistent: self.failures.is_empty(),
             failures: self.failures,
             anchored,
+            // What is damaged is named above; here it is only repeated what the file says.
+            evidence: evidence::status(connection).unwrap_or_default(),
             completeness,
             tables,
             redactions: walk.redactions,
