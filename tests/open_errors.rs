@@ -204,6 +204,14 @@ fn a_write_ahead_log_whose_log_was_deleted_is_not_applied_to_a_new_one() {
 }
 
 #[test]
+fn an_empty_write_ahead_log_that_a_reader_left_is_in_nobodys_way() {
+    let (_folder, path) = new_path();
+    std::fs::write(support::beside(&path, "-wal"), b"").unwrap();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    support::verify_whole(&path);
+}
+
+#[test]
 fn paths_that_a_uri_would_read_differently() {
     for name in ["a b.db", "a?b.db", "a#b.db", "a%41.db", "ü.db", "-.db"] {
         let folder = tempfile::tempdir().unwrap();

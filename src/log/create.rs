@@ -97,10 +97,14 @@ pub(super) fn remove_if_there(path: &Path) -> Result<(), OpenError> {
 /// A write-ahead log without its log: SQLite would apply it to whatever is made beside it.
 fn refuse_left_wal(path: &Path) -> Result<(), OpenError> {
     let wal = side_file(path, "-wal");
-    let exists =
-        |path: &Path| path.try_exists().map_err(|error| OpenError::io(path, "cannot be looked at", error));
-    // In this order: who makes the log now makes it first.
-    if exists(&wal)? && !exists(path)? {
+    let bytes = |path: &Path| match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        metadata => metadata
+            .map(|metadata| Some(metadata.len()))
+            .map_err(|error| OpenError::io(path, "cannot be looked at", error)),
+    };
+    // In this order: who makes the log now makes it first. An empty one, as readers leave it, holds nothing.
+    if bytes(&wal)?.is_some_and(|bytes| bytes > 0) && bytes(path)?.is_none() {
         return Err(OpenError::LeftWal { wal });
     }
     Ok(())

@@ -8,6 +8,7 @@ use super::seen::Remembered;
 use super::since::Since;
 use super::trust::KeyChangeSeen;
 use crate::event::{Digest, EventId, KeyRole, Seq, Timestamp};
+use crate::evidence::Status;
 
 /// What a row, a table or the file is held against. docs/format.md has the checks of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -276,6 +277,9 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// Whether something outside the file vouches for it.
     pub anchored: Anchor,
+    /// What the file says of its own tree, checkpoints and anchors: how many events nobody outside vouches
+    /// for yet, by the operator's account. It is no evidence.
+    pub evidence: Status,
     /// Whether something is missing that nobody removed.
     pub completeness: Completeness,
     /// The read tables.
@@ -328,6 +332,7 @@ impl Report {
             self_consistent: false,
             failures: Vec::new(),
             anchored: Anchor::nothing_asked(),
+            evidence: Status::default(),
             completeness: Completeness::default(),
             tables: Vec::new(),
             redactions: Vec::new(),

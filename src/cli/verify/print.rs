@@ -29,6 +29,7 @@ pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Res
     anchored(report, out)?;
     remembered(report, out)?;
     complete(report, out)?;
+    own_account(report, out)?;
     if let Some(since) = &report.since {
         let said = format!(
             "{} covers {}; {} read. Not looked at: {}",
@@ -201,6 +202,37 @@ fn remembered(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     }
     if let Some(warning) = &remembered.warning {
         beside(out, "not remembered", &text::line(warning))?;
+    }
+    Ok(())
+}
+
+/// What the file says of its anchors: for operators, who see here what fails.
+fn own_account(report: &Report, out: &mut Out) -> anyhow::Result<()> {
+    let evidence = &report.evidence;
+    if evidence.signed.is_none() && evidence.anchors.is_empty() {
+        return Ok(());
+    }
+    let said = match (evidence.unanchored_events, evidence.anchored_at) {
+        (0, _) => "by the file's own account, which proves nothing, anchors have checkpoints of all events"
+            .to_owned(),
+        (count, Some(at)) => format!(
+            "by the file's own account no anchor has a checkpoint of the last {}, since {} UTC",
+            events(count),
+            time::shown(at)
+        ),
+        (count, None) => {
+            format!("by the file's own account no anchor has a checkpoint of any of the {}", events(count))
+        }
+    };
+    beside(out, "anchors", &text::line(&said))?;
+    if let Some(error) = &evidence.error {
+        beside(out, "signing", &text::line(&format!("fails: {error}")))?;
+    }
+    for anchor in &evidence.anchors {
+        if let (Some(error), Some(since)) = (&anchor.error, anchor.failed_since) {
+            let said = format!("{} fails since {} UTC: {error}", anchor.name, time::shown(since));
+            beside(out, "", &text::line(&said))?;
+        }
     }
     Ok(())
 }
