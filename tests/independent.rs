@@ -12,6 +12,8 @@
 #[path = "support/rows.rs"]
 mod rows;
 mod support;
+#[path = "support/trust.rs"]
+mod trust;
 #[path = "support/verifiers.rs"]
 mod verifiers;
 
@@ -610,4 +612,43 @@ fn damage_to_the_file_is_damage_to_both() {
         verifiers.judge(&format!("round {round}"), &path, &Given::default());
     }
     verifiers.agree();
+}
+
+#[test]
+fn whichever_keys_follow_each_other_they_trust_the_same() {
+    let Some(mut verifiers) = Verifiers::start() else { return };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let strategy = trust::story();
+    let mut beginning = fixture().rows.clone();
+    beginning.rows.truncate(4);
+    beginning.redactions.clear();
+    let (mut anchored, mut signed, mut certified) = (0, 0, 0);
+    for _ in 0..if is_heavy() { 20_000 } else { 1_000 } {
+        let story = strategy.new_tree(&mut runner).unwrap().current();
+        let mut rows = beginning.clone();
+        let (given, stored) = story.tell(ORIGIN, &mut rows);
+        let (_folder, path) = copy();
+        assert!(rows.write(&path));
+        let connection = sqlite(&path);
+        connection.execute_batch("PRAGMA synchronous = off; DELETE FROM checkpoints").unwrap();
+        for (size, note) in (0_i64..).zip(&stored) {
+            let sql = "INSERT INTO checkpoints (size, note, made_at) VALUES (?1, ?2, 0)";
+            connection.execute(sql, rusqlite::params![size, note]).unwrap();
+        }
+        drop(connection);
+        if let Verdict::Judged { anchored_to, signed_to, key_changes, .. } =
+            verifiers.judge(&format!("{story:?}"), &path, &given)
+        {
+            anchored += u32::from(anchored_to.is_some());
+            signed += u32::from(signed_to.is_some());
+            certified += u32::from(key_changes.iter().any(|(_, is_certified)| *is_certified));
+        }
+    }
+    verifiers.agree();
+    assert!(anchored > 50 && signed > 50 && certified > 50, "{anchored} {signed} {certified}");
+    for check in ["signature", "origin", "size", "root"] {
+        assert!(verifiers.seen.contains(&format!("checkpoint-{check}")), "{check}");
+    }
+    assert!(verifiers.seen.contains("key-change"));
 }

@@ -218,6 +218,35 @@ fn behind_damage_nothing_is_said_of_a_checkpoint_and_before_it_all_is() {
     assert_eq!((report.anchored.anchored_to, report.anchored.checkpoints_not_judged), (Some(10), 2));
 }
 
+#[test]
+fn behind_an_event_whose_payload_was_taken_away_nothing_is_said_either() {
+    let (_folder, path) = log_of(10);
+    let change = rotate(&path, KeyRole::Stable, &key(1), &key(2));
+    make(&path, 20, "later");
+    let kept = [10, 20].map(|size| checkpoint(&path, size, &[&key(1), &key(2)]));
+    tamper(&path, |connection| {
+        connection
+            .execute("UPDATE log SET payload = NULL WHERE seq = ?1", [i64::try_from(change).unwrap()])
+            .unwrap();
+    });
+    let report = judge(&path, options(&[&key(1)], kept.to_vec()));
+    assert_eq!(
+        (report.failures[0].check, report.failures[0].seq.map(Seq::get)),
+        (Check::Redaction, Some(change))
+    );
+    assert_eq!((report.anchored.anchored_to, report.anchored.checkpoints_not_judged), (Some(10), 1));
+}
+
+#[test]
+fn a_log_that_does_not_say_its_name_is_told_from_others_by_its_root() {
+    let (_folder, path) = log_of(20);
+    let kept = checkpoint(&path, 20, &[&key(1)]);
+    forge::as_a_newer_version(&path);
+    assert_found(&judge(&path, options(&[&key(1)], vec![kept])), Check::CheckpointRoot);
+    let of_this = checkpoint(&path, 20, &[&key(1)]);
+    assert_eq!(judge(&path, options(&[&key(1)], vec![of_this])).anchored.anchored_to, Some(20));
+}
+
 fn policy(witness: &Cosigner) -> Policy {
     format!("log {}\nwitness w {}\nquorum w\n", key(1).verifier(), witness.verifier()).parse().unwrap()
 }

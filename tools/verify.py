@@ -579,7 +579,7 @@ class Key:
         """A vkey: the name, the key id in hexadecimal, and type and public key in base64, with `+` between them."""
         name, _, rest = vkey.partition("+")
         key_id, _, material = rest.partition("+")
-        if not is_key_name(name) or not re.fullmatch(r"[0-9a-fA-F]{8}", key_id):
+        if not is_key_name(name) or not re.fullmatch(r"[0-9a-f]{8}", key_id):
             raise Malformed("it is not of the form name+id+key")
         data = from_base64(material)
         if len(data) != 33 or data[0] not in (ED25519, COSIGNATURE):
@@ -654,8 +654,9 @@ class Checkpoint:
     def parse(cls, text: str) -> Checkpoint:
         note = Note.parse(text)
         lines = note.text[:-1].split("\n")
-        if len(lines) != 3 or not lines[0]:
-            raise Malformed("a checkpoint's text is not three lines: origin, size and root")
+        if len(lines) < 3 or not all(lines):
+            raise Malformed("a checkpoint's text is not three lines or more: origin, size and root")
+        # More lines are signed too, and say nothing here.
         return cls(lines[0], decimal(lines[1]), hash_from_base64(lines[2]), note)
 
 
@@ -1348,7 +1349,8 @@ def anchor(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, roots: Dic
     except Failure as failure:
         verdict.fail(failure)
         return
-    if fits(verdict, checkpoint, roots) and (verdict.anchored_to is None or checkpoint.size > verdict.anchored_to):
+    # The log without events begins every log.
+    if fits(verdict, checkpoint, roots) and checkpoint.size > (verdict.anchored_to or 0):
         verdict.anchored_to, verdict.anchored_by = checkpoint.size, key
 
 
@@ -1363,7 +1365,7 @@ def judge_stored(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, root
     except Failure as failure:
         verdict.remark(f"not counted, in the table checkpoints: {failure.detail}")
         return
-    if fits(verdict, checkpoint, roots) and (verdict.signed_to is None or checkpoint.size > verdict.signed_to):
+    if fits(verdict, checkpoint, roots) and checkpoint.size > (verdict.signed_to or 0):
         verdict.signed_to, verdict.signed_by = checkpoint.size, key
 
 
@@ -1907,7 +1909,7 @@ def log_headline(verdict: LogVerdict) -> str:
     failure, events, anchored = verdict.failure, counted(verdict.chain.events, "event"), verdict.anchored_to
     if failure is not None:
         return f"NOT INTACT: {failure}"
-    if not anchored:
+    if anchored is None:
         return f"consistent, but not anchored: each of the {events} follows from the one before"
     if anchored == verdict.chain.events:
         return f"intact: the {events} are those that a checkpoint kept elsewhere covers"
@@ -1990,10 +1992,10 @@ def log_limits(verdict: LogVerdict) -> List[str]:
     """What the verdict does not cover."""
     events, anchored = verdict.chain.events, verdict.anchored_to
     if verdict.failure is not None:
-        if not anchored:
+        if anchored is None:
             return []
         return [f"whether events after {anchored} are as they were recorded; entries up to there are"]
-    if not anchored:
+    if anchored is None:
         return [
             "whether the log was written anew as a whole, or its end cut off: that takes a checkpoint and a key "
             "that were kept elsewhere"

@@ -102,6 +102,7 @@ pub(super) fn judge(given: &[Given], trust: &Trust, policy: Option<&Policy>, log
 pub(super) fn judge_stored(stored: &[Given], trust: &Trust, log: &Walked<'_>, anchor: &mut Anchor) {
     for stored in stored.iter().filter(|stored| trust.signers(&stored.checkpoint).is_ok()) {
         match against(stored, log) {
+            Judged::Fits if stored.checkpoint.size() == 0 => {}
             Judged::Fits => anchor.signed_to = anchor.signed_to.max(Some(stored.checkpoint.size())),
             Judged::Fails(failure) => anchor.failures.push(failure),
             Judged::Unknown => {}

@@ -117,6 +117,19 @@ pub(crate) fn rewrite(path: &Path, seq: i64) {
     });
 }
 
+/// Makes the first event one of a later version, which does not say to this one what the log is called, and
+/// links every event anew.
+pub(crate) fn as_a_newer_version(path: &Path) {
+    tamper(path, |connection| {
+        let mut entry = Entry::decode(&column::<Vec<u8>>(connection, "entry", 1)).unwrap();
+        entry.kind_version = 2;
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes).unwrap();
+        connection.execute("UPDATE log SET entry = ?1 WHERE seq = 1", [bytes]).unwrap();
+        link_again(connection);
+    });
+}
+
 /// The column of a row.
 pub(crate) fn column<T: rusqlite::types::FromSql>(connection: &Connection, name: &str, seq: i64) -> T {
     connection.query_row(&format!("SELECT {name} FROM log WHERE seq = ?1"), [seq], |row| row.get(0)).unwrap()

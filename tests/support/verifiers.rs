@@ -195,7 +195,10 @@ fn verdict_of_rust(log: &Path, given: &Given) -> Verdict {
         options = if *role == KeyRole::Epoch { options.epoch_key(key) } else { options.key(key) };
     }
     if let Some(checkpoints) = &given.checkpoints {
-        options = options.checkpoints("given", checkpoints.parse::<CheckpointFile>().unwrap());
+        match checkpoints.parse::<CheckpointFile>() {
+            Ok(checkpoints) => options = options.checkpoints("given", checkpoints),
+            Err(_) => return Verdict::CouldNotCheck,
+        }
     }
     match verify::verify(log, options, &mut |_, _| {}) {
         Ok(report) => judged(&report),
