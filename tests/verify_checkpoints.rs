@@ -65,6 +65,14 @@ fn a_checkpoint_that_fits_vouches_for_what_it_covers_and_not_for_the_rest() {
 }
 
 #[test]
+fn a_checkpoint_of_nothing_vouches_for_nothing() {
+    let (_folder, path) = log_of(3);
+    let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, 0, &[&key(1)])]));
+    assert!(report.is_good());
+    assert_eq!(report.anchored.anchored_to, None);
+}
+
+#[test]
 fn the_largest_of_thousands_of_checkpoints_counts() {
     let (_folder, path) = log_of(600);
     let kept = (1..=599).map(|size| checkpoint_of(&leaf_roots(&path), size)).collect();

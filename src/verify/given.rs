@@ -59,7 +59,11 @@ pub(super) fn judge(given: &[Given], trust: &Trust, policy: Option<&Policy>, log
             Judged::Fits => {
                 anchor.checkpoints_fitting += 1;
                 let size = checkpoint.size();
-                if is_enough && best.as_ref().is_none_or(|(best, ..)| best.checkpoint.size() < size) {
+                // The log without events begins every log.
+                if size > 0
+                    && is_enough
+                    && best.as_ref().is_none_or(|(best, ..)| best.checkpoint.size() < size)
+                {
                     let signers = signers
                         .into_iter()
                         .map(|(role, key)| SignerFound { role, vkey: key.to_string() })

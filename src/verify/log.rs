@@ -5,13 +5,12 @@
 //! is one line, so rows can be checked in any order and by several threads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::thread::Scope;
 
 use crossbeam_channel::{Receiver, Sender};
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
+use super::chunk::Chunk;
 use super::report::{BackwardSteps, Check, Failure, Redaction};
 use super::row::{self, Before, Fault, RowRef};
 use super::tree::{Piece, Tree, Wanted};
@@ -19,11 +18,6 @@ use super::{VerifyError, is_damage};
 use crate::entry::Entry;
 use crate::event::{Digest, Event, EventId, KeyChanged, Seq, Timestamp, is_reserved};
 use crate::merkle::{RangeError, leaf_hash_of};
-
-/// Rows and bytes that are handed from thread to thread at once: enough that handing over costs
-/// nothing, little enough that memory stays flat.
-const CHUNK_ROWS: usize = 1_024;
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// What the walk found.
 #[derive(Default)]
@@ -61,74 +55,6 @@ impl Start {
     /// At the first event.
     pub(super) fn first(wanted: Option<&Wanted>) -> Start {
         Start { events: 0, hash: Digest::ZERO, tree: wanted.map(|wanted| Tree::new(wanted.clone())) }
-    }
-}
-
-/// Rows in one piece of memory.
-#[derive(Default)]
-struct Chunk {
-    bytes: Vec<u8>,
-    rows: Vec<StoredAt>,
-    before_seq: i64,
-    before_hash: Vec<u8>,
-}
-
-struct StoredAt {
-    seq: i64,
-    event_id: Range<usize>,
-    entry: Range<usize>,
-    payload: Option<Range<usize>>,
-    hash: Range<usize>,
-}
-
-impl Chunk {
-    fn push(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
-        let seq = row.get(0)?;
-        let mut keep = |column: usize| -> rusqlite::Result<Option<Range<usize>>> {
-            let blob: &[u8] = match row.get_ref(column)? {
-                ValueRef::Null => return Ok(None),
-                ValueRef::Blob(blob) => blob,
-                // No value of another type is let pass by any check: it counts as empty.
-                _ => &[],
-            };
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(blob);
-            Ok(Some(start..self.bytes.len()))
-        };
-        let (event_id, entry, payload, hash) = (keep(1)?, keep(2)?, keep(3)?, keep(4)?);
-        // So does a NULL where none may be.
-        self.rows.push(StoredAt {
-            seq,
-            event_id: event_id.unwrap_or_default(),
-            entry: entry.unwrap_or_default(),
-            payload,
-            hash: hash.unwrap_or_default(),
-        });
-        Ok(())
-    }
-
-    fn is_full(&self) -> bool {
-        self.rows.len() >= CHUNK_ROWS || self.bytes.len() >= CHUNK_BYTES
-    }
-
-    fn row(&self, at: &StoredAt) -> RowRef<'_> {
-        let bytes = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
-        RowRef {
-            seq: at.seq,
-            event_id: bytes(&at.event_id),
-            entry: bytes(&at.entry),
-            payload: at.payload.as_ref().map(bytes),
-            hash: bytes(&at.hash),
-        }
-    }
-
-    /// The chunk that follows: it starts after this one's last row.
-    fn next(&self) -> Chunk {
-        let (before_seq, before_hash) = match self.rows.last() {
-            Some(last) => (last.seq, self.row(last).hash.to_vec()),
-            None => (self.before_seq, self.before_hash.clone()),
-        };
-        Chunk { before_seq, before_hash, ..Chunk::default() }
     }
 }
 
@@ -211,11 +137,7 @@ pub(super) fn walk(
     start: Start,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Walk, VerifyError> {
-    let first = Chunk {
-        before_seq: Seq::new(start.events).to_sql(),
-        before_hash: start.hash.bytes().to_vec(),
-        ..Chunk::default()
-    };
+    let first = Chunk::after(Seq::new(start.events), &start.hash);
     let wanted = start.tree.as_ref().map(Tree::wanted);
     let walk = Walk { events: start.events, tree: start.tree, ..Walk::default() };
     let merge = Merge { walk, ..Merge::default() };

@@ -1,17 +1,21 @@
 //! Verification: what the file itself can prove, and what it cannot.
 //!
-//! Three verdicts, never one. **Self-consistent**: every byte of every row of the log follows from
+//! Four verdicts, never one. **Self-consistent**: every byte of every row of the log follows from
 //! the one before, and the read tables equal the fold. **Anchored**: something kept outside the file
 //! vouches for it; without that, a log that was cut off at its end or rewritten whole cannot be told
-//! from a good one. **Complete**: nothing is known to be missing.
+//! from a good one. **Remembered**: what earlier verifications saw is still there. **Complete**:
+//! nothing is known to be missing.
 //!
 //! It reads one snapshot of the file and writes nothing to it.
 
+mod beside;
+mod chunk;
 mod given;
 mod hashes;
 mod log;
 mod options;
 mod pages;
+mod past;
 mod report;
 mod row;
 mod seen;
@@ -21,7 +25,6 @@ mod tables;
 mod tree;
 mod trust;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
@@ -39,15 +42,14 @@ use crate::event::{Content, Event, Seq};
 use crate::evidence;
 use crate::log::open::{self, OpenError};
 use crate::log::rows;
-use crate::log::schema::{self, Object};
-use crate::merkle::{self, NodeHash};
-use crate::projection::tables::{Cursor, PROJECTIONS, Projection, Stage, cursor};
+use crate::merkle;
+use crate::projection::tables::{PROJECTIONS, Projection, Stage, cursor};
 use given::Walked;
-use hashes::{Hashes, Readable as _};
 use log::{Start, Walk};
+use past::PastRoots;
 use seen::Seen;
 use since::NoStart;
-use tree::{Tree, Wanted};
+use tree::Wanted;
 use trust::Trust;
 
 /// What is verified.
@@ -138,7 +140,7 @@ struct Verification<'v> {
 impl Verification<'_> {
     fn run(mut self, progress: &mut dyn FnMut(Phase, u64)) -> Result<Report, VerifyError> {
         let Verification { path, connection, options, .. } = self;
-        let foreign_objects = check_schema(connection, &mut self.failures);
+        let foreign_objects = beside::check_schema(connection, &mut self.failures);
         let foreign_objects = or_damage(foreign_objects, "the schema", &mut self.failures)?;
         let seen = options.memory.as_ref().map(|memory| Seen::read(memory, path, self.origin().as_deref()));
         let wanted = self.wanted(seen.as_ref())?;
@@ -169,7 +171,7 @@ impl Verification<'_> {
             first_recorded_at: walk.first_recorded_at,
             last_recorded_at: walk.last_recorded_at,
         };
-        let mut past = PastRoots { connection, tree: walk.tree.as_ref(), rows_read: 0 };
+        let mut past = PastRoots::new(connection, walk.tree.as_ref());
         let anchored = self.anchor(&log, &walk, &mut trust, &mut past)?;
         let mut remembered =
             seen.map(|seen| seen.compare(&log, &mut |size| past.root_at(size))).transpose()?;
@@ -240,9 +242,9 @@ impl Verification<'_> {
     ) -> Result<Vec<TablesChecked>, VerifyError> {
         let Verification { connection, options, failures, .. } = self;
         let scope = options.scope;
-        let checked = check_redactions(connection, walk, failures);
+        let checked = beside::check_redactions(connection, walk, failures);
         or_damage(checked, "the guard against changes of the log", failures)?;
-        let checked = check_skips(connection, walk, failures);
+        let checked = beside::check_skips(connection, walk, failures);
         or_damage(checked, "the list of skipped events", failures)?;
         pages::check(connection, scope, failures)?;
         // The fold, or the tree, of a log that is not good says nothing about the tables.
@@ -322,41 +324,6 @@ impl Verification<'_> {
     }
 }
 
-/// Roots of the tree at sizes that became known only after the walk had passed them.
-struct PastRoots<'p> {
-    connection: &'p Connection,
-    tree: Option<&'p Tree>,
-    rows_read: u64,
-}
-
-impl PastRoots<'_> {
-    /// None if the walk did not come so far, or the file does not say.
-    fn root_at(&mut self, size: u64) -> Result<Option<NodeHash>, VerifyError> {
-        let Some(tree) = self.tree.filter(|tree| size <= tree.size()) else { return Ok(None) };
-        if let Some(root) = tree.root_at(size) {
-            return Ok(Some(root));
-        }
-        let mut hashes = match tree.tile_roots() {
-            Some(roots) => Hashes::walked(self.connection, roots),
-            None => Hashes::stored(self.connection)?,
-        };
-        let root = merkle::root_at(&mut hashes, size).readable()?;
-        let root = match (root, tree.tile_roots()) {
-            (Some(root), None) => {
-                // Nobody walked along here: the tree that was walked must begin with this one.
-                let proof = merkle::consistency_proof(&mut hashes, size, tree.size()).readable()?;
-                let is_consistent = proof.is_some_and(|proof| {
-                    merkle::verify_consistency(size, tree.size(), &root, &tree.root(), &proof).is_ok()
-                });
-                is_consistent.then_some(root)
-            }
-            (root, _) => root,
-        };
-        self.rows_read += hashes.rows_read;
-        Ok(root)
-    }
-}
-
 /// Whether an error says something about the file: anything but the system or another program that
 /// stood in the way.
 fn is_damage(error: &rusqlite::Error) -> bool {
@@ -399,130 +366,6 @@ fn or_damage<T: Default>(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Holds the schema against what Annals makes, and names what is not ours.
-fn check_schema(connection: &Connection, failures: &mut Vec<Failure>) -> rusqlite::Result<Vec<String>> {
-    let mut expected: BTreeSet<Object> =
-        schema::expected_objects(schema::version_of(connection)?)?.into_iter().collect();
-    for projection in &PROJECTIONS {
-        for stage in [Stage::Live, Stage::Building] {
-            match cursor(connection, projection.name, stage) {
-                Ok(Some(Cursor { version, generation, .. })) if version == projection.version => {
-                    expected.extend(projection.objects(stage, generation)?);
-                }
-                // Tables of another version are not known here; a table that is gone is named below.
-                Ok(_) | Err(_) => {}
-            }
-        }
-    }
-    let found = schema::objects(connection)?;
-    for object in &expected {
-        // A trigger may have the name of a table.
-        let same_name = found.iter().find(|other| other.kind == object.kind && other.name == object.name);
-        let what = match same_name {
-            Some(other) if other == object => continue,
-            Some(_) => "was altered",
-            None => "is missing",
-        };
-        failures.push(Failure {
-            check: Check::Schema,
-            seq: None,
-            detail: format!("the {} `{}` {what}", object.kind, object.name),
-            affected: "what it holds or guards".to_owned(),
-        });
-    }
-    failures.extend(foreign_cursors(connection)?);
-    let ours: BTreeSet<(&str, &str)> =
-        expected.iter().map(|object| (object.kind.as_str(), object.name.as_str())).collect();
-    Ok(found
-        .into_iter()
-        .filter(|object| !ours.contains(&(object.kind.as_str(), object.name.as_str())))
-        .map(|object| format!("{} {}", object.kind, object.name))
-        .collect())
-}
-
-/// Holds the table that the trigger reads against the licences.
-fn check_redactions(
-    connection: &Connection,
-    walk: &Walk,
-    failures: &mut Vec<Failure>,
-) -> rusqlite::Result<()> {
-    if walk.failure.is_some() {
-        return Ok(());
-    }
-    let table: BTreeSet<u64> = connection
-        .prepare("SELECT seq FROM redactions")?
-        .query_map([], |row| row.get(0).map(Seq::from_sql).map(Seq::get))?
-        .collect::<rusqlite::Result<_>>()?;
-    let licensed = walk.redactions.iter().flat_map(|redaction| redaction.seqs.iter().copied()).collect();
-    if let Some(seq) = table.symmetric_difference(&licensed).next() {
-        failures.push(Failure {
-            check: Check::Redaction,
-            seq: Some(Seq::new(*seq)),
-            detail: if table.contains(seq) {
-                format!("the table `redactions` names event {seq}, and no redaction of it is recorded")
-            } else {
-                format!("the table `redactions` does not name event {seq}, and a redaction of it is recorded")
-            },
-            affected: "the guard against changes of the log".to_owned(),
-        });
-    }
-    Ok(())
-}
-
-/// Rows of `projections` that no Annals writes: they would have the check of tables passed over.
-fn foreign_cursors(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
-    // A table that is not there has been named already.
-    let Ok(mut statement) = connection.prepare("SELECT name, stage, version, generation FROM projections")
-    else {
-        return Ok(Vec::new());
-    };
-    let mut rows = statement.query([])?;
-    let mut failures = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (name, stage): (String, String) = (row.get(0)?, row.get(1)?);
-        let (version, generation): (i64, i64) = (row.get(2)?, row.get(3)?);
-        let is_known = PROJECTIONS.iter().any(|projection| projection.name == name);
-        // Negative numbers cannot be read as a cursor, which has been said.
-        if is_known && version != 0 && generation != 0 {
-            continue;
-        }
-        failures.push(Failure {
-            check: Check::Schema,
-            seq: None,
-            detail: format!(
-                "`projections` has a row for `{name}` ({stage}) with version {version} and generation {generation}, which no Annals writes"
-            ),
-            affected: "the check of the read tables".to_owned(),
-        });
-    }
-    Ok(failures)
-}
-
-/// Holds the list of skipped events against the events that record the skips.
-fn check_skips(connection: &Connection, walk: &Walk, failures: &mut Vec<Failure>) -> rusqlite::Result<()> {
-    if walk.failure.is_some() {
-        return Ok(());
-    }
-    let table: BTreeSet<(String, i64, u64)> = connection
-        .prepare("SELECT projection, version, seq FROM projection_skips")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2).map(Seq::from_sql)?.get())))?
-        .collect::<rusqlite::Result<_>>()?;
-    let recorded = walk
-        .skips
-        .iter()
-        .map(|(projection, version, seq)| (projection.clone(), i64::from(*version), *seq))
-        .collect();
-    if let Some((projection, _, seq)) = table.symmetric_difference(&recorded).next() {
-        failures.push(Failure {
-            check: Check::Skips,
-            seq: Some(Seq::new(*seq)),
-            detail: format!("`projection_skips` and the log differ about `{projection}` and event {seq}"),
-            affected: format!("the read tables of `{projection}`"),
-        });
-    }
-    Ok(())
 }
 
 /// Read tables that nobody held against the log: that they are up to date cannot be said of them.
