@@ -1,0 +1,59 @@
+//! What proves something and comes from outside the log: keys and checkpoints.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use annals::limits::PROOF_BYTES_MAX;
+use annals::note::{CheckpointFile, KeyError, SignedCheckpoint, VerifierKey};
+use anyhow::{Context as _, anyhow};
+
+/// Keys: each a vkey, or a file with one on each line. `@` before a file says that it is one.
+pub(crate) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
+    let mut keys = Vec::new();
+    for named in named {
+        let file = match (named.strip_prefix('@'), named.parse::<VerifierKey>()) {
+            (Some(file), _) => file,
+            (None, Ok(key)) => {
+                keys.push(key);
+                continue;
+            }
+            (None, Err(_)) if Path::new(named).is_file() => named,
+            (None, Err(KeyError::NotAVerifierKey)) => {
+                return Err(anyhow!("`{named}` is neither a public key nor a file with one in it"));
+            }
+            (None, Err(error)) => return Err(anyhow!("--key: {error}")),
+        };
+        let text = fs::read_to_string(file).with_context(|| file.to_owned())?;
+        let lines = (1..).zip(text.lines().map(str::trim));
+        let before = keys.len();
+        for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+            keys.push(line.parse().map_err(|error| anyhow!("{file}: line {number}: {error}"))?);
+        }
+        if keys.len() == before {
+            return Err(anyhow!("{file}: has no key in it"));
+        }
+    }
+    Ok(keys)
+}
+
+/// The checkpoints of a file.
+pub(crate) fn checkpoints(file: &Path) -> anyhow::Result<Vec<SignedCheckpoint>> {
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let file: CheckpointFile = text.parse().map_err(|error| anyhow!("{}: {error}", file.display()))?;
+    Ok(file.checkpoints)
+}
+
+/// The bytes of a proof, from a file or, as `-`, from standard input. One that is too long is read as far
+/// as it takes to see that.
+pub(crate) fn proof(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let limit = PROOF_BYTES_MAX as u64 + 1;
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    read.with_context(|| file.display().to_string())?;
+    Ok(bytes)
+}
