@@ -89,6 +89,14 @@ impl Reader {
         self.at_one_moment(|connection| Ok(evidence::newest(connection)?))
     }
 
+    /// What anchors gave for checkpoints, such as time stamps, with the checkpoints as they are now.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn anchor_receipts(&self) -> Result<Vec<evidence::AnchorReceipt>, QueryError> {
+        self.at_one_moment(|connection| Ok(evidence::receipts(connection)?))
+    }
+
     /// What a log says that follows this one: name, size and root.
     ///
     /// # Errors

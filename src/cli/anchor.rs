@@ -1,8 +1,11 @@
 //! `annals anchor`: who keeps a log's checkpoints outside it.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use annals::evidence::token::stamped_text;
 use annals::evidence::{AnchorStatus, KeyFolder};
+use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 
@@ -30,6 +33,11 @@ enum Command {
     Add {
         #[command(subcommand)]
         anchor: Add,
+    },
+    /// Write the time stamps that authorities gave, each with the text that it is of
+    Stamps {
+        /// The folder, which is made where there is none
+        folder: PathBuf,
     },
     /// Give them to one no longer
     Remove {
@@ -59,6 +67,28 @@ enum Add {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    /// A witness that follows C2SP tlog-witness: it cosigns what continues what it saw before
+    Witness {
+        /// Its address, before /add-checkpoint
+        url: String,
+        /// A public key of it, as a vkey; several times where it has several
+        #[arg(long, required = true, value_name = "VKEY")]
+        key: Vec<String>,
+        /// A PEM file of the authorities that certify its server [default: those that browsers trust]
+        #[arg(long, value_name = "FILE")]
+        authorities: Option<PathBuf>,
+    },
+    /// A time-stamp authority (RFC 3161)
+    Timestamp {
+        /// Its address
+        url: String,
+        /// A PEM file of the certificates by which it signs
+        #[arg(long, value_name = "FILE")]
+        certificates: PathBuf,
+        /// A PEM file of the authorities that certify its server [default: those that browsers trust]
+        #[arg(long, value_name = "FILE")]
+        authorities: Option<PathBuf>,
+    },
 }
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
@@ -69,15 +99,41 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         None | Some(Command::List) => {}
         Some(Command::Add { anchor }) => {
             keys.make()?;
-            settings.add(&keys, setting(anchor)?)?;
+            let setting = setting(anchor)?;
+            // What cannot be used is not kept.
+            setting.anchor()?;
+            settings.add(&keys, setting)?;
             settings.write(&keys)?;
         }
+        Some(Command::Stamps { folder }) => return stamps(folder, place, out),
         Some(Command::Remove { name }) => {
             settings.remove(&keys, name)?;
             settings.write(&keys)?;
         }
     }
     list(&settings, &keys, place, out)?;
+    Ok(Verdict::Done)
+}
+
+/// Writes what `openssl ts -verify -token_in -in SIZE.token -data SIZE.checkpoint` asks for.
+fn stamps(folder: &Path, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    let receipts = place.read()?.anchor_receipts()?;
+    for receipt in &receipts {
+        let size = receipt.checkpoint.size();
+        for (ending, bytes) in [
+            ("token", receipt.receipt.as_slice()),
+            ("checkpoint", stamped_text(&receipt.checkpoint).as_bytes()),
+        ] {
+            let path = folder.join(format!("{size}.{ending}"));
+            fs::write(&path, bytes).with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+    }
+    if out.is_json() {
+        out.json(&json!({ "stamps": receipts.len() }))?;
+    } else {
+        out.line(&format!("{} time stamps written", receipts.len()))?;
+    }
     Ok(Verdict::Done)
 }
 
@@ -88,6 +144,16 @@ fn setting(anchor: &Add) -> anyhow::Result<AnchorSetting> {
         Add::Command { command, timeout_seconds } => {
             AnchorSetting::Command { command: command.clone(), timeout_seconds: *timeout_seconds }
         }
+        Add::Witness { url, key, authorities } => AnchorSetting::Witness {
+            url: url.clone(),
+            keys: key.clone(),
+            authorities: authorities.as_deref().map(absolute).transpose()?,
+        },
+        Add::Timestamp { url, certificates, authorities } => AnchorSetting::Timestamp {
+            url: url.clone(),
+            certificates: absolute(certificates)?,
+            authorities: authorities.as_deref().map(absolute).transpose()?,
+        },
     })
 }
 

@@ -6,11 +6,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use annals::evidence::http::{HttpClient, Patience, Roots};
+use annals::evidence::timestamp::TimestampAuthority;
+use annals::evidence::token::AuthorityCertificates;
+use annals::evidence::witness::{Witness, WitnessAnchor};
 use annals::evidence::{Anchor, CommandAnchor, FileAnchor, KeyFolder, Signing, SqliteAnchor};
+use annals::note::VerifierKey;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-/// How long a command, a witness or an authority may take, unless the settings say otherwise.
+/// How long a command may take, unless the settings say otherwise.
 const TIMEOUT_SECONDS: u64 = 30;
 
 /// The settings of a log.
@@ -44,6 +49,23 @@ pub(crate) enum AnchorSetting {
         command: Vec<String>,
         #[serde(default = "timeout_seconds")]
         timeout_seconds: u64,
+    },
+    /// A witness, which cosigns checkpoints.
+    Witness {
+        url: String,
+        /// Its public keys, as vkeys.
+        keys: Vec<String>,
+        /// A PEM file of the authorities that certify its server; absent: those that browsers trust.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        authorities: Option<PathBuf>,
+    },
+    /// A time-stamp authority.
+    Timestamp {
+        url: String,
+        /// A PEM file of the certificates by which it signs.
+        certificates: PathBuf,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        authorities: Option<PathBuf>,
     },
 }
 
@@ -140,8 +162,28 @@ impl AnchorSetting {
                 let timeout = Duration::from_secs(*timeout_seconds);
                 Box::new(CommandAnchor::new(program, arguments.iter().cloned(), timeout))
             }
+            AnchorSetting::Witness { url, keys, authorities } => {
+                let keys: Vec<VerifierKey> = keys
+                    .iter()
+                    .map(|key| key.parse().with_context(|| format!("`{key}`")))
+                    .collect::<anyhow::Result<_>>()?;
+                Box::new(WitnessAnchor::new(Witness::new(url, keys, client(authorities.as_deref())?)?))
+            }
+            AnchorSetting::Timestamp { url, certificates, authorities } => {
+                let pem = fs::read(certificates).with_context(|| format!("{}", certificates.display()))?;
+                let by = AuthorityCertificates::from_pem(&pem)
+                    .with_context(|| format!("{}", certificates.display()))?;
+                Box::new(TimestampAuthority::new(url, by, client(authorities.as_deref())?)?)
+            }
         })
     }
+}
+
+fn client(authorities: Option<&Path>) -> anyhow::Result<HttpClient> {
+    let pem =
+        authorities.map(|path| fs::read(path).with_context(|| format!("{}", path.display()))).transpose()?;
+    let roots = pem.as_deref().map_or(Roots::Web, Roots::Pem);
+    Ok(HttpClient::new(Patience::default(), roots)?)
 }
 
 /// An absolute path: settings are read from other folders than they were written from.

@@ -1,6 +1,5 @@
 //! Where a user's keys, settings and memory are kept: outside every log.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The variable that names another folder.
@@ -25,8 +24,13 @@ impl Home {
     /// user has none.
     #[cfg(feature = "cli")]
     pub fn of_user() -> Option<Home> {
-        let named = std::env::var_os(HOME_VARIABLE).filter(|path: &OsString| !path.is_empty());
-        named.map(PathBuf::from).or_else(|| Some(dirs::data_dir()?.join("annals"))).map(Home::at)
+        use etcetera::BaseStrategy as _;
+        let named = std::env::var_os(HOME_VARIABLE).filter(|path| !path.is_empty());
+        named
+            .map(PathBuf::from)
+            // The place of data by the conventions of the system.
+            .or_else(|| Some(etcetera::choose_base_strategy().ok()?.data_dir().join("annals")))
+            .map(Home::at)
     }
 
     /// The folder.

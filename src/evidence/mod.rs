@@ -28,11 +28,11 @@ pub use anchor::{http, timestamp, token, witness};
 pub use home::{HOME_VARIABLE, Home};
 pub use keys::{Epochs, KeyFolder, KeyFolderError, PublicKeys, replace_file};
 pub use signer::{KeyChangeRequest, SignError};
-pub use status::{AnchorStatus, Status};
+pub use status::{AnchorReceipt, AnchorStatus, Status};
 pub use tree::TreeError;
 
 pub(crate) use anchor::newest;
-pub(crate) use status::status;
+pub(crate) use status::{receipts, status};
 pub(crate) use tree::{TreeReader, forget, has_table};
 pub(crate) use worker::{Order, Trouble, Worker};
 

@@ -8,6 +8,7 @@ use super::tree::{full_tiles, has_table};
 use crate::event::Timestamp;
 use crate::log::rows;
 use crate::merkle::TILE_WIDTH;
+use crate::note::SignedCheckpoint;
 
 /// How far the evidence for a log is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -86,4 +87,36 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Status> {
         anchored_at: all.iter().filter_map(|anchor| anchor.anchored_at).max(),
         anchors: all,
     })
+}
+
+/// What an anchor gave for a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AnchorReceipt {
+    /// The anchor's name.
+    pub anchor: String,
+    /// The checkpoint.
+    pub checkpoint: SignedCheckpoint,
+    /// What it gave: of a time-stamp authority its token, in DER.
+    pub receipt: Vec<u8>,
+}
+
+/// Reads what anchors gave, in the order of the checkpoints' sizes.
+pub(crate) fn receipts(connection: &Connection) -> rusqlite::Result<Vec<AnchorReceipt>> {
+    if !has_table(connection, "anchor_receipts")? {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection.prepare(
+        "SELECT r.name, c.note, r.receipt FROM anchor_receipts r JOIN checkpoints c USING (size) ORDER BY size, r.name",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut receipts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let note: String = row.get(1)?;
+        // A checkpoint that cannot be read was not written by Annals; verification names it.
+        if let Ok(checkpoint) = note.parse() {
+            receipts.push(AnchorReceipt { anchor: row.get(0)?, checkpoint, receipt: row.get(2)? });
+        }
+    }
+    Ok(receipts)
 }

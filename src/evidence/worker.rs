@@ -12,7 +12,7 @@ use super::anchor::Deliverer;
 use super::signer::{KeyChangeRequest, SignError, Signed, Signer, Site, failed};
 use super::tree::{self, Growth, TreeError};
 use super::{Evidence, Signing, origin_of};
-use crate::event::{Draft, Event, EventId, KeyChangeCause, KeyChanged, KeyRole, Timestamp};
+use crate::event::{Draft, Event, EventId, KeyChangeCause, KeyChanged, KeyRole};
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
@@ -165,9 +165,8 @@ impl Worker {
     }
 
     fn sign_if_due(&mut self) -> Result<(), SignError> {
-        let now = (self.clock)();
         let Some(schedule) = &mut self.signing else { return Ok(()) };
-        if schedule.epoch_is_over(now)? {
+        if schedule.epoch_is_over(&self.clock)? {
             let request = KeyChangeRequest {
                 role: KeyRole::Epoch,
                 cause: KeyChangeCause::Rotated,
@@ -308,10 +307,10 @@ impl Schedule {
         events > signed && (events - signed >= self.every_events || at.elapsed() >= self.every)
     }
 
-    fn epoch_is_over(&self, now: Timestamp) -> Result<bool, SignError> {
+    fn epoch_is_over(&self, clock: &Clock) -> Result<bool, SignError> {
         let Some(length) = self.epoch else { return Ok(false) };
         let Some(epoch) = self.signer.keys().epoch()? else { return Ok(false) };
         let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
-        Ok(now.micros().saturating_sub(epoch.since.micros()) >= length)
+        Ok(clock().micros().saturating_sub(epoch.since.micros()) >= length)
     }
 }

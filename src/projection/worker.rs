@@ -12,6 +12,7 @@ use super::apply::{Applier, ApplyError};
 use super::tables::{self, Cursor, PROJECTIONS, Projection, Stage, StoppedAt};
 use crate::event::Seq;
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
+use crate::log::FileIdentity;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
 use crate::log::rows::{self, ReadRow};
@@ -38,6 +39,7 @@ pub(crate) enum Order {
 pub(crate) struct Worker {
     path: PathBuf,
     connection: Connection,
+    database: FileIdentity,
     progress: Arc<Progress>,
     turns: Arc<Turns>,
     checkpoints: Checkpoints,
@@ -61,9 +63,8 @@ impl Worker {
     pub(crate) fn open(path: &Path, progress: Arc<Progress>, turns: Arc<Turns>) -> Result<Worker, OpenError> {
         // Read tables can be made again, and a durable commit of the writer makes what was written
         // before it durable too.
-        let (connection, _) = open::open_writer(path, Durability::Normal)?;
+        let (connection, database) = connect(path)?;
         let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
-        connection.pragma_update(None, "legacy_alter_table", true).map_err(sqlite)?;
         {
             let _turn = turns
                 .take(Who::Projection)
@@ -73,8 +74,14 @@ impl Worker {
             stop_where_ahead(&tx).map_err(sqlite)?;
             tx.commit().map_err(sqlite)?;
         }
-        let worker =
-            Worker { path: path.to_owned(), connection, progress, turns, checkpoints: Checkpoints::new() };
+        let worker = Worker {
+            path: path.to_owned(),
+            connection,
+            database,
+            progress,
+            turns,
+            checkpoints: Checkpoints::new(),
+        };
         for projection in &PROJECTIONS {
             worker.publish(projection, None).map_err(sqlite)?;
         }
@@ -82,7 +89,7 @@ impl Worker {
     }
 
     /// Works until it is told to finish.
-    pub(crate) fn run(self, wake: &Receiver<()>, orders: &Receiver<Order>) {
+    pub(crate) fn run(mut self, wake: &Receiver<()>, orders: &Receiver<Order>) {
         let guard = PanicGuard { progress: self.progress.clone() };
         loop {
             let step = self.round(EVERYTHING);
@@ -94,7 +101,10 @@ impl Worker {
             match step {
                 Step::Worked => continue,
                 Step::Idle => {}
-                Step::Trouble => std::thread::sleep(LOOK_EVERY / 4),
+                Step::Trouble => {
+                    std::thread::sleep(LOOK_EVERY / 4);
+                    self.reconnect();
+                }
             }
             match wake.recv_timeout(LOOK_EVERY) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
@@ -112,6 +122,7 @@ impl Worker {
                 Step::Trouble => {
                     attempts += 1;
                     std::thread::sleep(LOOK_EVERY / 4);
+                    self.reconnect();
                 }
             }
         }
@@ -121,6 +132,20 @@ impl Worker {
         drop(turn);
         drop(guard);
         self.progress.set_worker_gone(Arc::from("it was closed"));
+    }
+
+    /// Opens the connection anew after an error: FTS5 keeps numbers in memory that a read which failed
+    /// leaves wrong, and would write them later. Where that fails too the old one is tried again.
+    fn reconnect(&mut self) {
+        // Another file in this one's place is not even looked at.
+        if self.database.require_at(&self.path).is_err() {
+            return;
+        }
+        if let Ok((connection, database)) = connect(&self.path)
+            && database == self.database
+        {
+            self.connection = connection;
+        }
     }
 
     /// One bounded transaction for each projection that does not hold the events up to `until`.
@@ -341,6 +366,14 @@ impl Worker {
         self.progress.set_place(projection.name, place);
         Ok(())
     }
+}
+
+fn connect(path: &Path) -> Result<(Connection, FileIdentity), OpenError> {
+    let (connection, files) = open::open_writer(path, Durability::Normal)?;
+    connection
+        .pragma_update(None, "legacy_alter_table", true)
+        .map_err(|source| OpenError::sqlite(path, "its read tables cannot be opened", source))?;
+    Ok((connection, files.database))
 }
 
 fn why_stopped(stopped: &StoppedAt) -> String {
