@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::event::{Digest, EventId, Seq};
 use crate::evidence::{self, TreeError, TreeReader};
-use crate::limits::PROOF_BYTES_MAX;
+use crate::limits::{NOTE_BYTES_MAX, PROOF_BYTES_MAX, SESSION_ID_BYTES_MAX};
 use crate::log::{ReadError, rows};
 use crate::merkle::{BuildError, HashReader, consistency_proof, inclusion_proof, root_at};
 use crate::note::SignedCheckpoint;
@@ -15,6 +15,14 @@ use crate::proof::{ConsistencyProof, EntryProof, Extent, LeafProof, ProofError, 
 use crate::query::EventFilter;
 use crate::query::events::{Next, walk};
 use crate::reader::Reader;
+
+/// What stands around an event in the file of a proof, apart from its leaf, payload and hashes: words,
+/// a number, lengths and ends of lines; and at the head of the file, where the session's id may be
+/// spelled with six characters for a byte.
+const AROUND_BYTES: usize = 128 + 6 * SESSION_ID_BYTES_MAX;
+
+/// A hash in base64, and the end of its line.
+const HASH_LINE_BYTES: usize = 45;
 
 /// A proof that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +196,7 @@ impl Reader {
             let (Some(first), Some(last)) = (covered.first(), covered.last()) else {
                 return Err(ProveError::NoSession { session: session.to_owned(), size });
             };
-            let mut room = Room(PROOF_BYTES_MAX);
+            let mut room = Room(PROOF_BYTES_MAX - NOTE_BYTES_MAX - AROUND_BYTES);
             let extent = match completeness {
                 Completeness::Partial => Extent::Partial,
                 Completeness::Complete => {
@@ -199,6 +207,7 @@ impl Reader {
             for seq in covered {
                 let event = leaf(connection, &mut tree, seq, size, payloads)?;
                 room.take(event.leaf.len() + event.payload.as_ref().map_or(0, Vec::len))?;
+                room.take_text(AROUND_BYTES + event.hashes.len() * HASH_LINE_BYTES)?;
                 events.push(event);
             }
             let proof = SessionProof { session: session.to_owned(), events, extent, checkpoint };
@@ -335,16 +344,17 @@ fn entries_between(
     Ok(entries)
 }
 
-/// Bytes that a proof may still have. Base64 makes four of three; what stands around them is a few
-/// kilobytes for each event at the most.
+/// Bytes that the file of a proof may still have.
 struct Room(usize);
 
 impl Room {
+    /// Takes a line of these bytes in base64, which makes four of three.
     fn take(&mut self, bytes: usize) -> Result<(), ProveError> {
-        /// An event's line of place, its hashes and its ends of lines.
-        const AROUND_BYTES: usize = 64 + 45 * crate::limits::PROOF_HASHES_MAX;
-        let needed = bytes.saturating_mul(4) / 3 + AROUND_BYTES;
-        self.0 = self.0.checked_sub(needed).ok_or(ProveError::TooLong)?;
+        self.take_text(bytes.div_ceil(3).saturating_mul(4) + 1)
+    }
+
+    fn take_text(&mut self, length: usize) -> Result<(), ProveError> {
+        self.0 = self.0.checked_sub(length).ok_or(ProveError::TooLong)?;
         Ok(())
     }
 }
