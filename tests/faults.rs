@@ -19,7 +19,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use annals::{AppendError, AppendOutcome, Appended, AuditLog, Draft, EventId, Projections, Timestamp};
+use annals::evidence::{Epochs, Evidence, KeyFolder, Signing};
+use annals::{
+    AppendError, AppendOutcome, Appended, AuditLog, Draft, Durability, EventId, Projections, Timestamp,
+};
 use fault_vfs::{Done, Fault, Operation, inject, install};
 use rusqlite::{Connection, ffi};
 use support::{is_heavy, new_path, note, start_child, tell, told, verify_whole, within};
@@ -429,4 +432,46 @@ fn an_event_of_a_commit_that_took_effect_before_the_process_died_is_already_reco
     assert_eq!(appended.outcome, AppendOutcome::AlreadyRecorded);
     log.close().unwrap();
     verify_whole(&path);
+}
+
+/// A log that signs when it is asked, and a fault that its evidence's thread meets.
+fn signing_with(fault: Fault) {
+    let (folder, template) = template();
+    let (_folder, path) = new_path();
+    std::fs::copy(&template, &path).unwrap();
+    let origin = annals::Reader::open(&path).unwrap().origin().unwrap();
+    let keys = KeyFolder::at(folder.path().join("keys"));
+    let public = keys.generate(&origin, Epochs::None, Timestamp::now()).unwrap();
+    let signing = Signing::new(keys.clone()).every(Duration::from_secs(1_000_000)).every_events(u64::MAX);
+    // Even where an acknowledgement does not mean flushed, a signature does.
+    let builder = AuditLog::builder(&path).durability(Durability::Normal).projections(Projections::Off);
+    let log = builder.evidence(Evidence::Signed(Box::new(signing))).open().unwrap();
+    let appended = log.append(note("not flushed yet")).unwrap().wait().unwrap();
+
+    let injected = inject(&path, fault);
+    let refused = log.checkpoint();
+    assert!(injected.fired(), "{fault:?}");
+    assert!(refused.is_err(), "{fault:?}: {refused:?}");
+    assert_eq!(keys.last_signed().unwrap(), None, "{fault:?}");
+    drop(injected);
+
+    let checkpoint = log.checkpoint().unwrap();
+    assert_eq!(checkpoint.size(), appended.seq.get());
+    checkpoint.verify(std::slice::from_ref(&public.stable)).unwrap();
+    let last = log.append(note("the last")).unwrap().wait().unwrap();
+    log.close().unwrap();
+    assert_eq!(keys.last_signed().unwrap().unwrap().size(), last.seq.get());
+    verify_whole(&path);
+}
+
+#[test]
+fn what_could_not_be_flushed_is_not_signed_for() {
+    within(LIMIT, || {
+        for (operation, code) in
+            [(Operation::Sync, ffi::SQLITE_IOERR_FSYNC), (Operation::Write, ffi::SQLITE_FULL)]
+        {
+            let thread = Some("annals-evidence");
+            signing_with(Fault { thread, ..for_a_while(operation, Done::Nothing, code) });
+        }
+    });
 }

@@ -737,7 +737,7 @@ fn what_is_missing_or_altered_in_the_schema_is_named() {
     let (_folder, path) = copy();
     sqlite(&path).execute_batch("DROP TABLE log").unwrap();
     let report = verify(&path);
-    assert_eq!((report.failures[0].check, report.failures[0].seq), (Check::File, Some(Seq::FIRST)));
+    assert_eq!((report.failures[0].check, report.failures[0].seq), (Check::Damage, None));
 }
 
 #[test]
@@ -856,6 +856,6 @@ fn an_index_that_has_lost_a_row_is_found() {
     // No free block, no cell, content from the page's end.
     bytes[start + 1..start + 8].copy_from_slice(&[0, 0, 0, 0, 0x20, 0, 0]);
     let report = judge(bytes).unwrap();
-    assert_found(&report, Check::File, None);
+    assert_found(&report, Check::Damage, None);
     assert!(only(&report).detail.contains("`timeline`"), "{report:?}");
 }

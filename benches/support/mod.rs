@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use annals::evidence::Evidence;
 use annals::{
     AuditLog, Builder, DecisionMade, Draft, NoteLogged, Projections, SessionEnded, SessionId, SessionStarted,
     StepEnded, StepId, StepKind, StepStarted, Timestamp,
@@ -27,9 +28,9 @@ impl Scratch {
     }
 }
 
-/// A log without projections.
+/// A log without projections and evidence.
 pub(crate) fn log_only(path: &Path) -> Builder {
-    AuditLog::builder(path).projections(Projections::Off)
+    AuditLog::builder(path).projections(Projections::Off).evidence(Evidence::Off)
 }
 
 /// An event with a payload of 256 bytes.

@@ -14,9 +14,11 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::report::{BackwardSteps, Check, Failure, Redaction};
 use super::row::{self, Before, Fault, RowRef};
+use super::tree::{Piece, Tree, Wanted};
 use super::{VerifyError, is_damage};
 use crate::entry::Entry;
-use crate::event::{Digest, Event, EventId, Seq, Timestamp, is_reserved};
+use crate::event::{Digest, Event, EventId, KeyChanged, Seq, Timestamp, is_reserved};
+use crate::merkle::{RangeError, leaf_hash_of};
 
 /// Rows and bytes that are handed from thread to thread at once: enough that handing over costs
 /// nothing, little enough that memory stays flat.
@@ -38,6 +40,28 @@ pub(super) struct Walk {
     pub(super) events_lost: u64,
     /// Projection, version and event.
     pub(super) skips: BTreeSet<(String, u32, u64)>,
+    pub(super) key_changes: Vec<(Seq, KeyChanged)>,
+    /// The tree of the events up to the first bad one, if it was asked for.
+    pub(super) tree: Option<Tree>,
+    /// Rows that were read.
+    pub(super) rows_read: u64,
+}
+
+/// Where a walk begins.
+pub(super) struct Start {
+    /// Events before it, which are not walked along.
+    pub(super) events: u64,
+    /// The link of the last of them.
+    pub(super) hash: Digest,
+    /// Their tree, if roots are wanted.
+    pub(super) tree: Option<Tree>,
+}
+
+impl Start {
+    /// At the first event.
+    pub(super) fn first(wanted: Option<&Wanted>) -> Start {
+        Start { events: 0, hash: Digest::ZERO, tree: wanted.map(|wanted| Tree::new(wanted.clone())) }
+    }
 }
 
 /// Rows in one piece of memory.
@@ -122,16 +146,24 @@ struct Checked {
     last_recorded_at: Option<Timestamp>,
     first_recorded_at: Option<Timestamp>,
     backward_steps: BackwardSteps,
+    /// The leaves up to the first bad row, if a tree is made of them.
+    leaves: Option<Piece>,
 }
 
-fn check(chunk: &Chunk) -> Checked {
+fn check(chunk: &Chunk, wanted: Option<&Wanted>) -> Checked {
     let mut checked = Checked { rows: chunk.rows.len() as u64, ..Checked::default() };
+    checked.leaves = wanted.map(|_| Piece::after(Seq::from_sql(chunk.before_seq).get()));
     let mut before = Before { seq: chunk.before_seq, hash: &chunk.before_hash };
     for at in &chunk.rows {
         let row = chunk.row(at);
         if checked.first_bad.is_none() {
             match row::check(before, row) {
-                Ok(good) => checked.add(row, good.entry, good.own),
+                Ok(good) => {
+                    if let (Some(leaves), Some(wanted)) = (&mut checked.leaves, wanted) {
+                        leaves.push(leaf_hash_of(&[before.hash, row.entry]), wanted);
+                    }
+                    checked.add(row, good.entry, good.own);
+                }
                 Err(fault) => {
                     if fault.check == Check::Link && row.payload.is_none() {
                         checked.redacted.push(row.seq);
@@ -172,12 +204,25 @@ impl Checked {
     }
 }
 
-/// Walks the whole log, on as many threads as there are processors, or as the system lets start.
-pub(super) fn walk(connection: &Connection, progress: &mut dyn FnMut(u64)) -> Result<Walk, VerifyError> {
+/// Walks along the log to its end, on as many threads as there are processors, or as the system lets
+/// start.
+pub(super) fn walk(
+    connection: &Connection,
+    start: Start,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Walk, VerifyError> {
+    let first = Chunk {
+        before_seq: Seq::new(start.events).to_sql(),
+        before_hash: start.hash.bytes().to_vec(),
+        ..Chunk::default()
+    };
+    let wanted = start.tree.as_ref().map(Tree::wanted);
+    let walk = Walk { events: start.events, tree: start.tree, ..Walk::default() };
+    let merge = Merge { walk, ..Merge::default() };
     std::thread::scope(|scope| {
-        let mut checkers = Checkers::start(scope);
-        let read = read_chunks(connection, &mut checkers, progress);
-        checkers.finish().finish(connection, read?)
+        let mut checkers = Checkers::start(scope, merge, wanted);
+        let read = read_chunks(connection, first, &mut checkers, progress);
+        checkers.finish()?.finish(connection, read?)
     })
 }
 
@@ -189,49 +234,51 @@ struct Checkers {
     /// The place of the next chunk.
     next: usize,
     merge: Merge,
+    /// The roots that are wanted, if a tree is made.
+    wanted: Option<Wanted>,
 }
 
 impl Checkers {
-    fn start<'s>(scope: &'s Scope<'s, '_>) -> Checkers {
+    fn start<'s>(scope: &'s Scope<'s, '_>, merge: Merge, wanted: Option<Wanted>) -> Checkers {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (chunks, work) = crossbeam_channel::bounded::<(usize, Chunk)>(2 * threads);
         let (done, results) = crossbeam_channel::unbounded::<(usize, Checked)>();
         let is_started = |_: &usize| {
-            let (work, done) = (work.clone(), done.clone());
+            let (work, done, wanted) = (work.clone(), done.clone(), wanted.clone());
             let thread = std::thread::Builder::new().name("annals-verify".to_owned());
-            thread.spawn_scoped(scope, move || check_all(&work, &done)).is_ok()
+            thread.spawn_scoped(scope, move || check_all(&work, &done, wanted.as_ref())).is_ok()
         };
         let started = (0..threads).take_while(is_started).count();
-        Checkers { chunks: (started > 0).then_some(chunks), results, next: 0, merge: Merge::default() }
+        Checkers { chunks: (started > 0).then_some(chunks), results, next: 0, merge, wanted }
     }
 
     fn take(&mut self, chunk: Chunk) -> Result<(), VerifyError> {
         let place = self.next;
         self.next += 1;
         match &self.chunks {
-            None => self.merge.take(place, check(&chunk)),
+            None => self.merge.take(place, check(&chunk, self.wanted.as_ref()))?,
             Some(chunks) => chunks.send((place, chunk)).map_err(|_| VerifyError::ThreadGone)?,
         }
         while let Ok((place, checked)) = self.results.try_recv() {
-            self.merge.take(place, checked);
+            self.merge.take(place, checked)?;
         }
         Ok(())
     }
 
     /// Waits for the last results.
-    fn finish(mut self) -> Merge {
+    fn finish(mut self) -> Result<Merge, VerifyError> {
         // The threads end when no chunk can come any more.
         self.chunks = None;
         for (place, checked) in &self.results {
-            self.merge.take(place, checked);
+            self.merge.take(place, checked)?;
         }
-        self.merge
+        Ok(self.merge)
     }
 }
 
-fn check_all(work: &Receiver<(usize, Chunk)>, done: &Sender<(usize, Checked)>) {
+fn check_all(work: &Receiver<(usize, Chunk)>, done: &Sender<(usize, Checked)>, wanted: Option<&Wanted>) {
     for (place, chunk) in work {
-        if done.send((place, check(&chunk))).is_err() {
+        if done.send((place, check(&chunk, wanted))).is_err() {
             return;
         }
     }
@@ -249,6 +296,7 @@ enum ReadTo {
 
 fn read_chunks(
     connection: &Connection,
+    first: Chunk,
     checkers: &mut Checkers,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ReadTo, VerifyError> {
@@ -259,13 +307,15 @@ fn read_chunks(
         }),
         false => Err(VerifyError::Sqlite(error)),
     };
-    let mut chunk = Chunk { before_hash: Digest::ZERO.bytes().to_vec(), ..Chunk::default() };
-    let sql = "SELECT seq, event_id, entry, payload, hash FROM log ORDER BY seq";
+    let mut chunk = first;
+    // No event is before the first, and if one is it must be seen.
+    let from = if chunk.before_seq == 0 { i64::MIN } else { chunk.before_seq.saturating_add(1) };
+    let sql = "SELECT seq, event_id, entry, payload, hash FROM log WHERE seq >= ?1 ORDER BY seq";
     let mut statement = match connection.prepare(sql) {
         Ok(statement) => statement,
         Err(error) => return damage(&chunk, error),
     };
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query([from])?;
     let mut ended = ReadTo::End;
     loop {
         match rows.next() {
@@ -307,20 +357,25 @@ struct Merge {
 }
 
 impl Merge {
-    fn take(&mut self, place: usize, checked: Checked) {
+    fn take(&mut self, place: usize, checked: Checked) -> Result<(), RangeError> {
         self.early.insert(place, checked);
         while let Some(checked) = self.early.remove(&self.next) {
             self.next += 1;
-            self.add(checked);
+            self.add(checked)?;
         }
+        Ok(())
     }
 
-    fn add(&mut self, checked: Checked) {
+    fn add(&mut self, checked: Checked) -> Result<(), RangeError> {
         self.walk.events += checked.rows;
+        self.walk.rows_read += checked.rows;
         self.last_hash = checked.bytes_of_last_hash;
         if self.first_bad.is_some() {
             self.licences.extend(checked.licences);
-            return;
+            return Ok(());
+        }
+        if let (Some(tree), Some(leaves)) = (&mut self.walk.tree, checked.leaves) {
+            tree.append(leaves)?;
         }
         if let (Some(last), Some(first)) = (self.walk.last_recorded_at, checked.first_recorded_at)
             && first < last
@@ -342,6 +397,7 @@ impl Merge {
             self.add_own(Seq::from_sql(seq), event);
         }
         self.first_bad = checked.first_bad;
+        Ok(())
     }
 
     fn add_own(&mut self, seq: Seq, event: Event) {
@@ -360,6 +416,7 @@ impl Merge {
                 authority: redacted.authority,
                 seqs: redacted.seqs,
             }),
+            Event::KeyChanged(changed) => self.walk.key_changes.push((seq, changed)),
             _ => {}
         }
     }
@@ -409,9 +466,9 @@ impl Merge {
                 }),
                 ReadTo::End => None,
                 ReadTo::Damage { after, error } => Some(Failure {
-                    check: Check::File,
-                    seq: Some(Seq::from_sql(after).next()),
-                    detail: format!("the file cannot be read on: {error}"),
+                    check: Check::Damage,
+                    seq: None,
+                    detail: format!("the file cannot be read on after event {after}: {error}"),
                     affected: format!("every event after {after}"),
                 }),
             };
@@ -442,8 +499,11 @@ fn licence_problem(
             return Ok(LicenceProblem::Invalid(problem));
         };
         let named = connection
-            .prepare_cached("SELECT entry, payload IS NOT NULL FROM log WHERE seq = ?1")?
-            .query_row([number], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))
+            .prepare_cached("SELECT event_id, entry, payload IS NOT NULL FROM log WHERE seq = ?1")?
+            .query_row([number], |row| {
+                let (event_id, entry): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+                Ok((row::own_entry(number, &event_id, &entry), row.get(2)?))
+            })
             .optional();
         match named {
             // A row that is missing, or cannot be read, has a failure of its own.
@@ -451,7 +511,7 @@ fn licence_problem(
             Err(error) if is_damage(&error) => {}
             Err(error) => return Err(error.into()),
             Ok(Some((entry, is_there))) => {
-                if row::well_formed(&entry).is_some_and(|entry| is_reserved(entry.kind)) {
+                if entry.is_some_and(|entry| is_reserved(entry.kind)) {
                     let problem = format!("it redacts event {seq}, which can never be redacted");
                     return Ok(LicenceProblem::Invalid(problem));
                 }

@@ -7,25 +7,47 @@
 //!
 //! It reads one snapshot of the file and writes nothing to it.
 
+mod given;
+mod hashes;
 mod log;
+mod options;
 mod pages;
 mod report;
 mod row;
+mod seen;
+mod since;
+mod stored;
 mod tables;
+mod tree;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
 
+pub use options::Options;
 pub use report::{
-    Anchor, BackwardSteps, Check, Completeness, Failure, LogFacts, Redaction, Report, TablesChecked,
+    Anchor, BackwardSteps, Check, Completeness, Failure, LogFacts, Redaction, Report, SignerFound, SplitView,
+    TablesChecked, WitnessFound,
 };
+pub use seen::{Memory, Record, Remembered};
+pub use since::Since;
+pub use trust::KeyChangeSeen;
 
-use crate::event::Seq;
+use crate::event::{Content, Event, Seq};
 use crate::log::open::{self, OpenError};
+use crate::log::rows;
 use crate::log::schema::{self, Object};
+use crate::merkle::{self, NodeHash};
 use crate::projection::tables::{Cursor, PROJECTIONS, Projection, Stage, cursor};
+use given::Walked;
+use hashes::{Hashes, Readable as _};
+use log::{Start, Walk};
+use seen::Seen;
+use since::NoStart;
+use tree::{Tree, Wanted};
+use trust::Trust;
 
 /// What is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,12 +81,16 @@ pub enum VerifyError {
     /// A checking thread ended early.
     #[error("a checking thread ended early")]
     ThreadGone,
+    /// The tree of the log cannot be made.
+    #[error("the tree of the log cannot be made: {0}")]
+    Tree(#[from] merkle::RangeError),
 }
 
 /// Verifies the log at `path`. `progress` is told of events done, phase by phase.
 ///
-/// Memory stays the same however long the log is, but for the erased payloads, of which a list is
-/// kept; the check of the read tables needs temporary disk space of about their size.
+/// Memory stays the same however long the log is, but for a list of the erased payloads and, where the
+/// tree is needed, 32 bytes for every 256 events; the check of the read tables needs temporary disk
+/// space of about their size.
 ///
 /// # Errors
 /// If the file cannot be opened or read; what is wrong with the log is in the report.
@@ -82,9 +108,10 @@ pub enum VerifyError {
 /// ```
 pub fn verify(
     path: &Path,
-    scope: Scope,
+    options: impl Into<Options>,
     progress: &mut dyn FnMut(Phase, u64),
 ) -> Result<Report, VerifyError> {
+    let options = options.into();
     let connection = match open::open_reader(path) {
         Err(OpenError::Sqlite { source, .. })
             if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) =>
@@ -96,50 +123,235 @@ pub fn verify(
     // Temporary tables are written, the file cannot be: it is opened for reading alone.
     connection.pragma_update(None, "query_only", false)?;
     connection.execute_batch("BEGIN")?;
-    let mut failures = Vec::new();
-    let foreign_objects = check_schema(&connection, &mut failures);
-    let foreign_objects = or_damage(foreign_objects, "the schema", &mut failures)?;
-    let walk = log::walk(&connection, &mut |events| progress(Phase::Chain, events))?;
-    failures.splice(0..0, walk.failure.clone());
-    let checked = check_redactions(&connection, &walk, &mut failures);
-    or_damage(checked, "the guard against changes of the log", &mut failures)?;
-    let checked = check_skips(&connection, &walk, &mut failures);
-    or_damage(checked, "the list of skipped events", &mut failures)?;
-    pages::check(&connection, scope, &mut failures)?;
-    // The fold of a log that is not good says nothing about the tables.
-    let tables = match scope {
-        Scope::Everything if walk.failure.is_none() => {
-            let mut progress = |events| progress(Phase::Fold, events);
-            match tables::check(&connection, &walk, &mut failures, &mut progress) {
-                Err(VerifyError::Sqlite(error)) => {
-                    or_damage(Err(error), "the read tables, which were not all checked", &mut failures)?
-                }
-                checked => checked?,
-            }
+    Verification { path, connection: &connection, options: &options, failures: Vec::new() }.run(progress)
+}
+
+/// A verification under way, in one transaction.
+struct Verification<'v> {
+    path: &'v Path,
+    connection: &'v Connection,
+    options: &'v Options,
+    failures: Vec<Failure>,
+}
+
+impl Verification<'_> {
+    fn run(mut self, progress: &mut dyn FnMut(Phase, u64)) -> Result<Report, VerifyError> {
+        let Verification { path, connection, options, .. } = self;
+        let foreign_objects = check_schema(connection, &mut self.failures);
+        let foreign_objects = or_damage(foreign_objects, "the schema", &mut self.failures)?;
+        let seen = options.memory.as_ref().map(|memory| Seen::read(memory, path, self.origin().as_deref()));
+        let wanted = self.wanted(seen.as_ref())?;
+        let mut trust = Trust::new(options.trusted());
+        let (start, since) = match &options.since {
+            None => (Start::first(wanted.as_ref()), None),
+            Some(given) => match since::begin(connection, given, &trust, &wanted.unwrap_or_default()) {
+                Ok(begun) => (begun.start, Some(begun.known)),
+                Err(NoStart::Error(error)) => return Err(error),
+                Err(NoStart::Failure(failure)) => return Ok(self.nowhere_to_begin(failure)),
+            },
+        };
+        let mut walk = log::walk(connection, start, &mut |events| progress(Phase::Chain, events))?;
+        if let Some(known) = &since {
+            known.complete(&mut walk);
         }
-        _ => Vec::new(),
-    };
-    let tables = if tables.is_empty() { not_looked_at(&connection, &walk, scope) } else { tables };
-    let completeness = completeness(&connection, &walk, &tables);
-    Ok(Report {
-        log: LogFacts {
+        self.failures.splice(0..0, walk.failure.clone());
+        let tables = match &since {
+            None => self.check_tables(&walk, &trust, progress)?,
+            Some(_) => not_looked_at(connection, &walk, "only the events after a checkpoint were asked for"),
+        };
+        let log = LogFacts {
             path: path.to_owned(),
             log_id: walk.log_id,
-            origin: walk.origin,
+            origin: walk.origin.clone(),
             events: walk.events,
             head: walk.head,
             first_recorded_at: walk.first_recorded_at,
             last_recorded_at: walk.last_recorded_at,
-        },
-        self_consistent: failures.is_empty(),
-        failures,
-        anchored: Anchor::nothing_asked(),
-        completeness,
-        tables,
-        redactions: walk.redactions,
-        backward_steps: walk.backward_steps,
-        foreign_objects,
-    })
+        };
+        let mut past = PastRoots { connection, tree: walk.tree.as_ref(), rows_read: 0 };
+        let anchored = self.anchor(&log, &walk, &mut trust, &mut past)?;
+        let mut remembered =
+            seen.map(|seen| seen.compare(&log, &mut |size| past.root_at(size))).transpose()?;
+        if let (Some(memory), Some(remembered), Some(tree), None) =
+            (&options.memory, &mut remembered, &walk.tree, &walk.failure)
+            && remembered.failures.is_empty()
+            && anchored.failures.is_empty()
+        {
+            seen::keep(memory, &log, tree, remembered);
+        }
+        let completeness = completeness(connection, &walk, &tables);
+        let rows_read = walk.rows_read + past.rows_read;
+        Ok(Report {
+            log,
+            self_consistent: self.failures.is_empty(),
+            failures: self.failures,
+            anchored,
+            completeness,
+            tables,
+            redactions: walk.redactions,
+            backward_steps: walk.backward_steps,
+            foreign_objects,
+            since: since.map(|known| known.report(rows_read)),
+            remembered,
+        })
+    }
+
+    /// The log's own name, nothing checked.
+    fn origin(&self) -> Option<String> {
+        match rows::read_at(self.connection, Seq::FIRST).ok()??.content {
+            Content::Event(Event::LogCreated(created)) => Some(created.origin),
+            _ => None,
+        }
+    }
+
+    /// The sizes at which the tree's root is wanted; None if no tree is needed.
+    fn wanted(&mut self, seen: Option<&Seen>) -> Result<Option<Wanted>, VerifyError> {
+        let options = self.options;
+        let mut sizes: Vec<u64> = options.checkpoints.iter().map(|given| given.checkpoint.size()).collect();
+        sizes.extend(seen.iter().flat_map(|seen| seen.sizes()));
+        let has_tables =
+            self.looks_at_tables() && options.since.is_none() && hashes::has_table(self.connection, "tiles")?;
+        if has_tables {
+            // A table that cannot be read is said to be so where it is checked.
+            sizes.extend(stored::sizes(self.connection).unwrap_or_default());
+        }
+        let is_needed = !options.checkpoints.is_empty()
+            || !options.keys.is_empty()
+            || options.since.is_some()
+            || options.memory.is_some()
+            || has_tables;
+        Ok(is_needed.then(|| Wanted::new(sizes)))
+    }
+
+    /// Whether the evidence tables say something that is asked for.
+    fn looks_at_tables(&self) -> bool {
+        self.options.scope == Scope::Everything || !self.options.keys.is_empty()
+    }
+
+    /// Checks what is kept beside the log in the file.
+    fn check_tables(
+        &mut self,
+        walk: &Walk,
+        trust: &Trust,
+        progress: &mut dyn FnMut(Phase, u64),
+    ) -> Result<Vec<TablesChecked>, VerifyError> {
+        let Verification { connection, options, failures, .. } = self;
+        let scope = options.scope;
+        let checked = check_redactions(connection, walk, failures);
+        or_damage(checked, "the guard against changes of the log", failures)?;
+        let checked = check_skips(connection, walk, failures);
+        or_damage(checked, "the list of skipped events", failures)?;
+        pages::check(connection, scope, failures)?;
+        // The fold, or the tree, of a log that is not good says nothing about the tables.
+        if scope == Scope::LogOnly || walk.failure.is_some() {
+            let why = match scope {
+                Scope::LogOnly => "only the log was asked for",
+                Scope::Everything => "the log itself, or the file, is damaged",
+            };
+            return Ok(not_looked_at(connection, walk, why));
+        }
+        if let Some(tree) = &walk.tree {
+            let found = stored::check(connection, walk.origin.as_deref(), tree, trust);
+            let found = or_damage(found, "the evidence tables", failures)?;
+            failures.extend(found);
+        }
+        let mut progress = |events| progress(Phase::Fold, events);
+        let tables = match tables::check(connection, walk, failures, &mut progress) {
+            Err(VerifyError::Sqlite(error)) => {
+                or_damage(Err(error), "the read tables, which were not all checked", failures)?
+            }
+            checked => checked?,
+        };
+        Ok(match tables.is_empty() {
+            true => not_looked_at(connection, walk, "the log itself, or the file, is damaged"),
+            false => tables,
+        })
+    }
+
+    /// Holds the log against what was given from outside the file.
+    fn anchor(
+        &self,
+        log: &LogFacts,
+        walk: &Walk,
+        trust: &mut Trust,
+        past: &mut PastRoots<'_>,
+    ) -> Result<Anchor, VerifyError> {
+        let mut key_changes = Vec::new();
+        let mut failures = Vec::new();
+        for (seq, event) in &walk.key_changes {
+            let mut root_at = |size| past.root_at(size);
+            let (seen, failure) = trust.change(log.origin.as_deref(), *seq, event.clone(), &mut root_at)?;
+            key_changes.push(seen);
+            failures.extend(failure);
+        }
+        let mut anchor = match &walk.tree {
+            Some(tree) => {
+                let walked = Walked { origin: log.origin.as_deref(), events: log.events, tree };
+                let (given, policy) = (&self.options.checkpoints, self.options.policy.as_ref());
+                let mut anchor = given::judge(given, trust, policy, &walked);
+                if !trust.is_empty() && self.options.since.is_none() {
+                    // What cannot be read says nothing; the table's own check says so.
+                    let stored = stored::checkpoints(self.connection).unwrap_or_default();
+                    given::judge_stored(&stored, trust, &walked, &mut anchor);
+                }
+                anchor
+            }
+            None => Anchor::nothing_asked(),
+        };
+        anchor.key_changes = key_changes;
+        anchor.failures.splice(0..0, failures);
+        let last_covered = anchor.anchored_to.and_then(|size| {
+            rows::read_at(self.connection, Seq::new(size)).ok()?.map(|event| event.recorded_at)
+        });
+        anchor.conclude(log.events, last_covered, log.last_recorded_at);
+        Ok(anchor)
+    }
+
+    /// A report of a log of which nothing was walked along.
+    fn nowhere_to_begin(self, failure: Failure) -> Report {
+        let is_evidence = !matches!(failure.check, Check::Damage | Check::Link);
+        let mut report = Report::empty(self.path);
+        let failures = if is_evidence { &mut report.anchored.failures } else { &mut report.failures };
+        failures.push(failure);
+        report.failures.extend(self.failures);
+        report.self_consistent = report.failures.is_empty();
+        report
+    }
+}
+
+/// Roots of the tree at sizes that became known only after the walk had passed them.
+struct PastRoots<'p> {
+    connection: &'p Connection,
+    tree: Option<&'p Tree>,
+    rows_read: u64,
+}
+
+impl PastRoots<'_> {
+    /// None if the walk did not come so far, or the file does not say.
+    fn root_at(&mut self, size: u64) -> Result<Option<NodeHash>, VerifyError> {
+        let Some(tree) = self.tree.filter(|tree| size <= tree.size()) else { return Ok(None) };
+        if let Some(root) = tree.root_at(size) {
+            return Ok(Some(root));
+        }
+        let mut hashes = match tree.tile_roots() {
+            Some(roots) => Hashes::walked(self.connection, roots),
+            None => Hashes::stored(self.connection)?,
+        };
+        let root = merkle::root_at(&mut hashes, size).readable()?;
+        let root = match (root, tree.tile_roots()) {
+            (Some(root), None) => {
+                // Nobody walked along here: the tree that was walked must begin with this one.
+                let proof = merkle::consistency_proof(&mut hashes, size, tree.size()).readable()?;
+                let is_consistent = proof.is_some_and(|proof| {
+                    merkle::verify_consistency(size, tree.size(), &root, &tree.root(), &proof).is_ok()
+                });
+                is_consistent.then_some(root)
+            }
+            (root, _) => root,
+        };
+        self.rows_read += hashes.rows_read;
+        Ok(root)
+    }
 }
 
 /// Whether an error says something about the file: anything but the system or another program that
@@ -174,7 +386,7 @@ fn or_damage<T: Default>(
             let is_missing = error.sqlite_error_code() == Some(ErrorCode::Unknown);
             if !(is_missing && failures.iter().any(|failure| failure.check == Check::Schema)) {
                 failures.push(Failure {
-                    check: Check::File,
+                    check: Check::Damage,
                     seq: None,
                     detail: format!("the file cannot be read: {error}"),
                     affected: affected.to_owned(),
@@ -230,7 +442,7 @@ fn check_schema(connection: &Connection, failures: &mut Vec<Failure>) -> rusqlit
 /// Holds the table that the trigger reads against the licences.
 fn check_redactions(
     connection: &Connection,
-    walk: &log::Walk,
+    walk: &Walk,
     failures: &mut Vec<Failure>,
 ) -> rusqlite::Result<()> {
     if walk.failure.is_some() {
@@ -286,11 +498,7 @@ fn foreign_cursors(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
 }
 
 /// Holds the list of skipped events against the events that record the skips.
-fn check_skips(
-    connection: &Connection,
-    walk: &log::Walk,
-    failures: &mut Vec<Failure>,
-) -> rusqlite::Result<()> {
+fn check_skips(connection: &Connection, walk: &Walk, failures: &mut Vec<Failure>) -> rusqlite::Result<()> {
     if walk.failure.is_some() {
         return Ok(());
     }
@@ -315,11 +523,7 @@ fn check_skips(
 }
 
 /// Read tables that nobody held against the log: that they are up to date cannot be said of them.
-fn not_looked_at(connection: &Connection, walk: &log::Walk, scope: Scope) -> Vec<TablesChecked> {
-    let why = match scope {
-        Scope::LogOnly => "only the log was asked for",
-        Scope::Everything => "the log itself, or the file, is damaged",
-    };
+fn not_looked_at(connection: &Connection, walk: &Walk, why: &str) -> Vec<TablesChecked> {
     let report = |projection: &Projection| {
         // A cursor that cannot be read has been named among the failures.
         let cursor = cursor(connection, projection.name, Stage::Live).ok().flatten();
@@ -336,7 +540,7 @@ fn not_looked_at(connection: &Connection, walk: &log::Walk, scope: Scope) -> Vec
     PROJECTIONS.iter().map(report).collect()
 }
 
-fn completeness(connection: &Connection, walk: &log::Walk, tables: &[TablesChecked]) -> Completeness {
+fn completeness(connection: &Connection, walk: &Walk, tables: &[TablesChecked]) -> Completeness {
     // A table that cannot be read has been named among the failures.
     let sessions_open = connection
         .query_row(

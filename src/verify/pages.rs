@@ -43,7 +43,7 @@ pub(super) fn check(
             Err(error) if is_damage(&error) => error.to_string(),
             Err(error) => return Err(error.into()),
         };
-        let check = if *table == "search" { Check::SearchIndex } else { Check::File };
+        let check = if *table == "search" { Check::SearchIndex } else { Check::Damage };
         failures.push(Failure {
             check,
             seq: None,

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::event::{Digest, EventId, Seq, Timestamp};
+use super::seen::Remembered;
+use super::since::Since;
+use super::trust::KeyChangeSeen;
+use crate::event::{Digest, EventId, KeyRole, Seq, Timestamp};
 
 /// What a row, a table or the file is held against. docs/format.md has the checks of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -12,7 +15,7 @@ use crate::event::{Digest, EventId, Seq, Timestamp};
 #[non_exhaustive]
 pub enum Check {
     /// The file can be read.
-    File,
+    Damage,
     /// The tables, indexes and triggers are those that Annals makes.
     Schema,
     /// Events follow each other without gaps.
@@ -39,13 +42,33 @@ pub enum Check {
     ReadTable,
     /// The full-text index holds the words of the documents.
     SearchIndex,
+    /// The hashes that the file keeps follow from the log.
+    Tiles,
+    /// The checkpoints that the file keeps fit the log.
+    Checkpoints,
+    /// A trusted key signed the checkpoint that was given.
+    CheckpointSignature,
+    /// It is one of this log.
+    CheckpointOrigin,
+    /// The log has all the events that it covers.
+    CheckpointSize,
+    /// They are the events that it covers.
+    CheckpointRoot,
+    /// What a trusted key certified when it was replaced is so.
+    KeyChange,
+    /// The log has all the events that were seen before.
+    RememberedSize,
+    /// They are the events that were seen before.
+    RememberedRoot,
+    /// It is the log that was seen before.
+    RememberedLog,
 }
 
 impl Check {
     /// The check's name, as in docs/format.md.
     pub const fn name(self) -> &'static str {
         match self {
-            Check::File => "file",
+            Check::Damage => "damage",
             Check::Schema => "schema",
             Check::Sequence => "sequence",
             Check::Entry => "entry",
@@ -59,6 +82,16 @@ impl Check {
             Check::Skips => "skips",
             Check::ReadTable => "read-table",
             Check::SearchIndex => "search-index",
+            Check::Tiles => "tiles",
+            Check::Checkpoints => "checkpoints",
+            Check::CheckpointSignature => "checkpoint-signature",
+            Check::CheckpointOrigin => "checkpoint-origin",
+            Check::CheckpointSize => "checkpoint-size",
+            Check::CheckpointRoot => "checkpoint-root",
+            Check::KeyChange => "key-change",
+            Check::RememberedSize => "remembered-size",
+            Check::RememberedRoot => "remembered-root",
+            Check::RememberedLog => "remembered-log",
         }
     }
 }
@@ -163,14 +196,71 @@ pub struct Completeness {
     pub projections_behind: Vec<String>,
 }
 
+/// A key that signed a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SignerFound {
+    /// What the key is for.
+    pub role: KeyRole,
+    /// The key, as a vkey.
+    pub vkey: String,
+}
+
+/// A witness that cosigned a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WitnessFound {
+    /// Its name within the policy.
+    pub name: String,
+    /// When, in seconds since 1970, by the witness's clock. 0 is no time.
+    pub cosigned_at: u64,
+}
+
+/// Two checkpoints of one size, both well signed, with different roots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SplitView {
+    /// The events that both cover.
+    pub size: u64,
+    /// What they are called.
+    pub checkpoints: [String; 2],
+}
+
 /// Whether the log was held against something outside the file.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Anchor {
-    /// Size of the log that a checkpoint vouches for.
+    /// Events that the largest checkpoint covers that fits the log and is signed as it should be.
     pub anchored_to: Option<u64>,
     /// What that means.
     pub note: &'static str,
+    /// Events that the largest checkpoint covers that the file itself keeps, that a trusted key signed
+    /// and that fits. It shows that they were not changed, and not that the log's end is there.
+    pub signed_to: Option<u64>,
+    /// What that checkpoint is called.
+    pub checkpoint: Option<String>,
+    /// The trusted keys that signed it.
+    pub keys: Vec<SignerFound>,
+    /// The witnesses of the policy that cosigned it.
+    pub witnesses: Vec<WitnessFound>,
+    /// When the last event that it covers was recorded.
+    pub anchored_recorded_at: Option<Timestamp>,
+    /// Events after it, for which nothing outside the file vouches.
+    pub events_since: Option<u64>,
+    /// From that event to the last one: how long nothing outside the file vouches for, in microseconds.
+    pub micros_since: Option<i64>,
+    /// Checkpoints that were given.
+    pub checkpoints_given: u64,
+    /// Those among them that are signed by a trusted key and fit the log.
+    pub checkpoints_fitting: u64,
+    /// Those that could not be judged, because the log is damaged before their end.
+    pub checkpoints_not_judged: u64,
+    /// Checkpoints that contradict each other.
+    pub split_views: Vec<SplitView>,
+    /// Changes of the log's keys.
+    pub key_changes: Vec<KeyChangeSeen>,
+    /// How the log contradicts what was given.
+    pub failures: Vec<Failure>,
 }
 
 /// The verdicts of a verification, and what they rest on.
@@ -196,11 +286,35 @@ pub struct Report {
     pub backward_steps: BackwardSteps,
     /// Objects in the schema that are not ours: views, indexes and tables of the user's own.
     pub foreign_objects: Vec<String>,
+    /// Where the verification began, if that was not the first event.
+    pub since: Option<Since>,
+    /// What earlier verifications saw, if they were asked.
+    pub remembered: Option<Remembered>,
 }
 
 impl Report {
+    /// Whether nothing is wrong: in the file itself, by what was kept outside it, or by what was seen
+    /// before.
+    pub fn is_good(&self) -> bool {
+        let remembered = self.remembered.as_ref();
+        self.self_consistent
+            && self.anchored.failures.is_empty()
+            && remembered.is_none_or(|remembered| remembered.failures.is_empty())
+    }
+
     /// Of a file that is damaged so that nothing in it can be read.
     pub(super) fn unreadable(path: &Path, error: &rusqlite::Error) -> Report {
+        let failure = Failure {
+            check: Check::Damage,
+            seq: None,
+            detail: format!("the file cannot be read: {error}"),
+            affected: "the whole log".to_owned(),
+        };
+        Report { failures: vec![failure], ..Report::empty(path) }
+    }
+
+    /// Of a log of which nothing is known.
+    pub(super) fn empty(path: &Path) -> Report {
         Report {
             log: LogFacts {
                 path: path.to_owned(),
@@ -212,18 +326,15 @@ impl Report {
                 last_recorded_at: None,
             },
             self_consistent: false,
-            failures: vec![Failure {
-                check: Check::File,
-                seq: Some(Seq::FIRST),
-                detail: format!("the file cannot be read: {error}"),
-                affected: "the whole log".to_owned(),
-            }],
+            failures: Vec::new(),
             anchored: Anchor::nothing_asked(),
             completeness: Completeness::default(),
             tables: Vec::new(),
             redactions: Vec::new(),
             backward_steps: BackwardSteps::default(),
             foreign_objects: Vec::new(),
+            since: None,
+            remembered: None,
         }
     }
 }
@@ -232,8 +343,23 @@ impl Anchor {
     /// Nothing outside the file was asked.
     pub(super) fn nothing_asked() -> Anchor {
         Anchor {
-            anchored_to: None,
             note: "nothing outside the file was asked: a log cut off at its end, or rewritten whole, cannot be told from this one",
+            ..Anchor::default()
         }
+    }
+
+    /// Says what the verdict means, now that all is known that leads to it.
+    pub(super) fn conclude(&mut self, events: u64, anchored: Option<Timestamp>, last: Option<Timestamp>) {
+        let Some(size) = self.anchored_to else {
+            if self.checkpoints_given > 0 {
+                self.note = "no checkpoint that was given vouches for this log";
+            }
+            return;
+        };
+        self.events_since = Some(events.saturating_sub(size));
+        self.anchored_recorded_at = anchored;
+        self.micros_since =
+            anchored.zip(last).map(|(anchored, last)| last.micros().saturating_sub(anchored.micros()).max(0));
+        self.note = "the events that the checkpoint covers are those that were signed for; of those after it only the chain says that they belong here";
     }
 }

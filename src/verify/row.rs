@@ -113,9 +113,8 @@ fn check_payload(entry: &Entry, cell: &[u8]) -> Result<Option<Event>, (Check, St
 /// The events that a row licenses to have no payload, judged from the row alone: also behind a row
 /// that failed, where the chain says nothing any more.
 pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
-    let entry = well_formed(row.entry)?;
-    let itself = i64::try_from(entry.seq) == Ok(row.seq) && entry.event_id.bytes().as_slice() == row.event_id;
-    if !itself || entry.kind != Kind::PayloadRedacted.code() {
+    let entry = own_entry(row.seq, row.event_id, row.entry)?;
+    if entry.kind != Kind::PayloadRedacted.code() {
         return None;
     }
     match check_payload(&entry, row.payload?).ok()?? {
@@ -124,7 +123,9 @@ pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
     }
 }
 
-/// An entry that is well formed, whatever row it stands in.
-pub(super) fn well_formed(entry: &[u8]) -> Option<Entry> {
-    Entry::decode_canonical(entry).ok()
+/// An entry that is well formed, and that of the row which it stands in.
+pub(super) fn own_entry(seq: i64, event_id: &[u8], entry: &[u8]) -> Option<Entry> {
+    let entry = Entry::decode_canonical(entry).ok()?;
+    let is_own = i64::try_from(entry.seq) == Ok(seq) && entry.event_id.bytes().as_slice() == event_id;
+    is_own.then_some(entry)
 }

@@ -190,7 +190,7 @@ fn compare(
             Err(error) if is_damage(&error) => {
                 let check = match error.sqlite_error_code() {
                     _ if *table == "search" => Check::SearchIndex,
-                    Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Check::File,
+                    Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Check::Damage,
                     _ => Check::ReadTable,
                 };
                 failures.push(failure(check, table, format!("`{table}` cannot be read: {error}")));

@@ -1,0 +1,56 @@
+//! What a verification is given from outside the log's file, read from the command line and from files.
+
+use std::fs;
+use std::path::Path;
+
+use annals::note::{CheckpointFile, KeyError, Policy, SignedCheckpoint, VerifierKey};
+use anyhow::{Context as _, anyhow};
+
+/// Keys: each a vkey, or a file with one on each line. `@` before a file says that it is one.
+pub(super) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
+    let mut keys = Vec::new();
+    for named in named {
+        let file = match (named.strip_prefix('@'), named.parse::<VerifierKey>()) {
+            (Some(file), _) => file,
+            (None, Ok(key)) => {
+                keys.push(key);
+                continue;
+            }
+            (None, Err(_)) if Path::new(named).is_file() => named,
+            (None, Err(KeyError::NotAVerifierKey)) => {
+                return Err(anyhow!("`{named}` is neither a public key nor a file with one in it"));
+            }
+            (None, Err(error)) => return Err(anyhow!("--key: {error}")),
+        };
+        let text = fs::read_to_string(file).with_context(|| file.to_owned())?;
+        let lines = (1..).zip(text.lines().map(str::trim));
+        let before = keys.len();
+        for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+            keys.push(line.parse().map_err(|error| anyhow!("{file}: line {number}: {error}"))?);
+        }
+        if keys.len() == before {
+            return Err(anyhow!("{file}: has no key in it"));
+        }
+    }
+    Ok(keys)
+}
+
+/// The checkpoints of a file.
+pub(super) fn checkpoints(file: &Path) -> anyhow::Result<CheckpointFile> {
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    text.parse().map_err(|error| anyhow!("{}: {error}", file.display()))
+}
+
+/// The checkpoint of a file that covers most.
+pub(super) fn newest(file: &Path) -> anyhow::Result<SignedCheckpoint> {
+    let checkpoints = checkpoints(file)?.checkpoints.into_iter();
+    checkpoints
+        .max_by_key(SignedCheckpoint::size)
+        .ok_or_else(|| anyhow!("{}: has no checkpoint in it", file.display()))
+}
+
+/// A policy.
+pub(super) fn policy(file: &Path) -> anyhow::Result<Policy> {
+    let bytes = fs::read(file).with_context(|| file.display().to_string())?;
+    Policy::parse(&bytes).map_err(|error| anyhow!("{}: {error}", file.display()))
+}

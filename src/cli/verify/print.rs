@@ -1,0 +1,295 @@
+//! What a verification found, for people.
+
+use annals::Timestamp;
+use annals::note::VerifierKey;
+use annals::verify::{Anchor, Failure, KeyChangeSeen, Report, Scope};
+
+use crate::cli::out::{BOLD, DIM, Out, style_of};
+use crate::cli::{text, time};
+
+/// Prints a report for people.
+pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Result<()> {
+    let facts = &report.log;
+    let path = text::line(&facts.path.display().to_string());
+    let heading = out.paint(BOLD, &path);
+    out.line(&format!("{heading}  {} events", facts.events))?;
+    if let Some(origin) = &facts.origin {
+        beside(out, "origin", &text::line(origin))?;
+    }
+    if report.self_consistent
+        && let (Some(first), Some(last)) = (facts.first_recorded_at, facts.last_recorded_at)
+    {
+        beside(out, "recorded", &format!("{} to {} UTC", time::shown(first), time::shown(last)))?;
+    }
+    if let Some(head) = facts.head {
+        beside(out, "head", &head.to_string())?;
+    }
+    out.line("")?;
+    self_consistent(report, scope, out)?;
+    anchored(report, out)?;
+    remembered(report, out)?;
+    complete(report, out)?;
+    if let Some(since) = &report.since {
+        let said = format!(
+            "{} covers {}; {} read. Not looked at: {}",
+            since.checkpoint,
+            events(since.size),
+            rows(since.rows_read),
+            since.not_looked_at.join("; ")
+        );
+        verdict(out, "warning", "whole", "no", &text::line(&said))?;
+    }
+    for change in &report.anchored.key_changes {
+        beside(out, "key", &text::line(&key_change(change)))?;
+    }
+    for redaction in &report.redactions {
+        let seqs: Vec<_> = redaction.seqs.iter().map(u64::to_string).collect();
+        let authority =
+            redaction.authority.as_ref().map(|authority| format!(" ({authority})")).unwrap_or_default();
+        let said = format!(
+            "event {} records that {} erased the payloads of events {}: {}{authority}",
+            redaction.licence,
+            redaction.actor,
+            seqs.join(", "),
+            redaction.reason
+        );
+        beside(out, "redacted", &text::line(&said))?;
+    }
+    if let Some(first) = report.backward_steps.first {
+        let times = if report.backward_steps.count == 1 { "once" } else { "several times" };
+        beside(out, "clock", &format!("ran backwards {times}, first at event {first}"))?;
+    }
+    if !report.foreign_objects.is_empty() {
+        beside(out, "not ours", &text::line(&report.foreign_objects.join(", ")))?;
+    }
+    Ok(())
+}
+
+fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Result<()> {
+    if report.self_consistent {
+        let compared: u64 = report.tables.iter().map(|table| table.rows).sum();
+        let unchecked: Vec<_> = report
+            .tables
+            .iter()
+            .filter(|table| table.not_checked.is_some())
+            .map(|table| table.projection.as_str())
+            .collect();
+        let said = match scope {
+            Scope::LogOnly if report.since.is_some() => {
+                "the log begins with what the checkpoint covers, and every event after it follows from the one before".to_owned()
+            }
+            Scope::LogOnly => {
+                "every event follows from the one before; the read tables were not checked".to_owned()
+            }
+            Scope::Everything if unchecked.is_empty() => {
+                format!(
+                    "every event follows from the one before, and {compared} rows of the read tables from the events"
+                )
+            }
+            Scope::Everything => format!(
+                "every event follows from the one before, and {compared} rows of the read tables from the events; not checked: {}",
+                unchecked.join(", ")
+            ),
+        };
+        return verdict(out, "ok", "self-consistent", "yes", &said);
+    }
+    failed(&report.failures, "self-consistent", out)?;
+    if report.since.is_none()
+        && scope == Scope::Everything
+        && report.tables.iter().all(|table| table.not_checked.is_some())
+    {
+        out.line("  the read tables were not held against the log, because the log itself is not good")?;
+    }
+    Ok(())
+}
+
+/// A verdict of NO, and why.
+fn failed(failures: &[Failure], name: &str, out: &mut Out) -> anyhow::Result<()> {
+    let said = match failures.len() {
+        1 => "1 check failed".to_owned(),
+        count => format!("{count} checks failed"),
+    };
+    verdict(out, "error", name, "NO", &said)?;
+    for failure in failures {
+        let place = failure.seq.map(|seq| format!(" at event {seq}")).unwrap_or_default();
+        let heading = out.paint(style_of("error"), &format!("{}{place}", failure.check));
+        out.line(&format!("  {heading}: {}", text::line(&failure.detail)))?;
+        let affected = out.paint(DIM, &format!("affected: {}", text::line(&failure.affected)));
+        out.line(&format!("    {affected}"))?;
+    }
+    Ok(())
+}
+
+fn anchored(report: &Report, out: &mut Out) -> anyhow::Result<()> {
+    let anchor = &report.anchored;
+    let Some(size) = anchor.anchored_to else {
+        if anchor.failures.is_empty() {
+            let signed = anchor.signed_to.map(|size| {
+                format!(
+                    "; the checkpoints within the file show that its first {} were not changed, and not that its end is there",
+                    events(size)
+                )
+            });
+            let said = format!("{}{}", anchor.note, signed.unwrap_or_default());
+            return verdict(out, "warning", "anchored", "no", &said);
+        }
+        return failed(&anchor.failures, "anchored", out);
+    };
+    let keys: Vec<String> = anchor.keys.iter().map(|key| shortened(&key.vkey)).collect();
+    let name = anchor.checkpoint.as_deref().unwrap_or("a checkpoint");
+    let mut said =
+        format!("the first {} are those that {name} covers, signed by {}", events(size), keys.join(" and "));
+    if !anchor.witnesses.is_empty() {
+        let witnesses: Vec<String> = anchor
+            .witnesses
+            .iter()
+            .map(|witness| match i64::try_from(witness.cosigned_at) {
+                Ok(seconds @ 1..) => {
+                    let at = Timestamp::from_micros(seconds.saturating_mul(1_000_000));
+                    format!("{} at {} UTC", witness.name, time::shown(at))
+                }
+                _ => witness.name.clone(),
+            })
+            .collect();
+        said += &format!(", cosigned by {}", witnesses.join(" and "));
+    }
+    said += &window(anchor);
+    if anchor.checkpoints_not_judged > 0 {
+        said += &format!(
+            "; {} of the {} checkpoints given cover more than could be judged",
+            anchor.checkpoints_not_judged, anchor.checkpoints_given
+        );
+    }
+    if anchor.failures.is_empty() {
+        return verdict(out, "ok", "anchored", "yes", &text::line(&said));
+    }
+    failed(&anchor.failures, "anchored", out)?;
+    out.line(&format!("  all the same, {}", text::line(&said)))?;
+    Ok(())
+}
+
+/// The events for which nothing outside the file vouches.
+fn window(anchor: &Anchor) -> String {
+    let duration = anchor.micros_since.map(time::duration);
+    match (anchor.events_since, duration) {
+        (Some(0), _) => "; nothing came after it".to_owned(),
+        (Some(count), Some(duration)) => format!(
+            "; for the {} after it, recorded within {duration}, nothing outside the file vouches",
+            events(count)
+        ),
+        (Some(count), None) => {
+            format!("; for the {} after it nothing outside the file vouches", events(count))
+        }
+        (None, _) => String::new(),
+    }
+}
+
+fn remembered(report: &Report, out: &mut Out) -> anyhow::Result<()> {
+    let Some(remembered) = &report.remembered else { return Ok(()) };
+    if !remembered.failures.is_empty() {
+        failed(&remembered.failures, "remembered", out)?;
+    } else if let Some(before) = &remembered.before {
+        let said = format!(
+            "the first {} are those that were verified at {}",
+            events(before.size),
+            before.verified_at.parse().map_or_else(|_| before.verified_at.clone(), time::shown) + " UTC"
+        );
+        verdict(out, "ok", "remembered", "yes", &text::line(&said))?;
+    } else if remembered.is_kept {
+        let said = "this log was not verified before, by this user; from now on a log that was set back or replaced is noticed";
+        verdict(out, "warning", "remembered", "no", said)?;
+    }
+    if let Some(warning) = &remembered.warning {
+        beside(out, "not remembered", &text::line(warning))?;
+    }
+    Ok(())
+}
+
+fn key_change(change: &KeyChangeSeen) -> String {
+    let certified = match change.is_certified {
+        true => format!("certified by {}", change.certified),
+        false => format!("not certified: {}", change.certified),
+    };
+    let before = change.previous.as_deref().filter(|_| !change.is_certified);
+    let before = before.map(|vkey| format!(" after {}", shortened(vkey))).unwrap_or_default();
+    let reason = change.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!(
+        "event {}: {} made {} the {} key{before}{reason}; {certified}",
+        change.seq,
+        change.actor,
+        shortened(&change.vkey),
+        change.role
+    )
+}
+
+/// Name and id of a vkey.
+fn shortened(vkey: &str) -> String {
+    vkey.parse::<VerifierKey>().map_or_else(|_| vkey.to_owned(), |key| format!("{}+{}", key.name(), key.id()))
+}
+
+fn events(count: u64) -> String {
+    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
+}
+
+fn rows(count: u64) -> String {
+    if count == 1 { "1 row was".to_owned() } else { format!("{count} rows were") }
+}
+
+fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
+    let complete = &report.completeness;
+    if complete.complete {
+        let said = "no events were lost, every session ended, and the read tables are up to date";
+        return verdict(out, "ok", "complete", "yes", said);
+    }
+    let mut said = Vec::new();
+    let mut count = |number: u64, one: &str, many: &str| match number {
+        0 => {}
+        1 => said.push(format!("1 {one}")),
+        number => said.push(format!("{number} {many}")),
+    };
+    count(
+        complete.events_lost,
+        "event was lost while the log could not be written",
+        "events were lost while the log could not be written",
+    );
+    count(complete.sessions_open, "session has not ended", "sessions have not ended");
+    count(complete.skips, "event was skipped by a projection", "events were skipped by projections");
+    // One reason for all is said once.
+    let reason = report.tables.first().and_then(|table| table.not_checked.as_ref());
+    let is_same =
+        report.tables.iter().all(|table| table.stopped.is_none() && table.not_checked.as_ref() == reason);
+    let each = match reason.filter(|_| is_same) {
+        Some(reason) => {
+            said.push(format!("the read tables are not checked: {reason}"));
+            &[][..]
+        }
+        None => &report.tables,
+    };
+    for table in each {
+        let why = match (&table.stopped, &table.not_checked) {
+            (Some(stopped), _) => format!("stopped {stopped}"),
+            (None, Some(reason)) => format!("not checked: {reason}"),
+            (None, None) if table.lag > 0 => format!("{} events behind", table.lag),
+            (None, None) => continue,
+        };
+        said.push(format!("the read tables of `{}` are {why}", table.projection));
+    }
+    verdict(out, "warning", "complete", "no", &text::line(&said.join("; ")))
+}
+
+fn verdict(out: &mut Out, tone: &str, name: &str, answer: &str, said: &str) -> anyhow::Result<()> {
+    let answer = out.paint(style_of(tone).bold(), &format!("{answer:<3}"));
+    let indent = " ".repeat(22);
+    let lines = textwrap::fill(
+        said,
+        textwrap::Options::new(out.text_width()).initial_indent(&indent).subsequent_indent(&indent),
+    );
+    out.line(&format!("{name:<16}  {answer} {}", lines.trim_start()))?;
+    Ok(())
+}
+
+fn beside(out: &mut Out, name: &str, said: &str) -> anyhow::Result<()> {
+    let name = out.paint(DIM, &format!("{name:<16}"));
+    out.line(&format!("{name}  {said}"))?;
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! The checkpoints that were given, held against the log: docs/format.md, section 11.
+
+use std::collections::BTreeMap;
+
+use super::options::Given;
+use super::report::{Anchor, Check, Failure, SignerFound, SplitView, WitnessFound};
+use super::tree::Tree;
+use super::trust::Trust;
+use crate::note::{Policy, SignedCheckpoint};
+
+/// The log that they are held against.
+pub(super) struct Walked<'w> {
+    pub(super) origin: Option<&'w str>,
+    /// Events that are there.
+    pub(super) events: u64,
+    /// The tree of the events that are good.
+    pub(super) tree: &'w Tree,
+}
+
+/// What a checkpoint says of the log.
+enum Judged {
+    Fits,
+    Fails(Failure),
+    /// The log has a failure before the checkpoint's end, which says why.
+    Unknown,
+}
+
+/// Judges every checkpoint.
+pub(super) fn judge(given: &[Given], trust: &Trust, policy: Option<&Policy>, log: &Walked<'_>) -> Anchor {
+    let mut anchor = Anchor { checkpoints_given: given.len() as u64, ..Anchor::nothing_asked() };
+    let mut signed: BTreeMap<(&str, u64), Vec<&Given>> = BTreeMap::new();
+    let mut best: Option<(&Given, Vec<SignerFound>, Vec<WitnessFound>)> = None;
+    let mut unmet = Vec::new();
+    for given in given {
+        let checkpoint = &given.checkpoint;
+        let signers = match trust.signers(checkpoint) {
+            Ok(signers) => signers,
+            Err(why) => {
+                anchor.failures.push(failure(given, Check::CheckpointSignature, why));
+                continue;
+            }
+        };
+        let witnesses = match witnesses(policy, checkpoint) {
+            Ok(witnesses) => witnesses,
+            Err(Unmet::Bad(why)) => {
+                anchor.failures.push(failure(given, Check::CheckpointSignature, why));
+                continue;
+            }
+            Err(Unmet::Missing(why)) => {
+                unmet.push((given, why));
+                Vec::new()
+            }
+        };
+        let is_enough = unmet.last().is_none_or(|(last, _)| !std::ptr::eq(*last, given));
+        signed.entry((checkpoint.origin(), checkpoint.size())).or_default().push(given);
+        match against(given, log) {
+            Judged::Fails(failure) => anchor.failures.push(failure),
+            Judged::Unknown => anchor.checkpoints_not_judged += 1,
+            Judged::Fits => {
+                anchor.checkpoints_fitting += 1;
+                let size = checkpoint.size();
+                if is_enough && best.as_ref().is_none_or(|(best, ..)| best.checkpoint.size() < size) {
+                    let signers = signers
+                        .into_iter()
+                        .map(|(role, key)| SignerFound { role, vkey: key.to_string() })
+                        .collect();
+                    best = Some((given, signers, witnesses));
+                }
+            }
+        }
+    }
+    for ((_, size), given) in signed {
+        split_view(size, &given, &mut anchor);
+    }
+    match best {
+        Some((given, signers, witnesses)) => {
+            anchor.anchored_to = Some(given.checkpoint.size());
+            anchor.checkpoint = Some(given.name.clone());
+            anchor.keys = signers;
+            anchor.witnesses = witnesses;
+        }
+        // A policy that no checkpoint meets is not met.
+        None if anchor.checkpoints_fitting > 0 => {
+            if let Some((given, why)) = unmet.iter().max_by_key(|(given, _)| given.checkpoint.size()) {
+                let why = format!("it does not meet the policy, and no other does: {why}");
+                anchor.failures.push(failure(given, Check::CheckpointSignature, why));
+            }
+        }
+        None => {}
+    }
+    anchor
+}
+
+/// Says how far the log was signed, by the checkpoints that it keeps itself. They anchor nothing: who
+/// can write the file can delete them. What a trusted key signed must fit all the same.
+pub(super) fn judge_stored(stored: &[Given], trust: &Trust, log: &Walked<'_>, anchor: &mut Anchor) {
+    for stored in stored.iter().filter(|stored| trust.signers(&stored.checkpoint).is_ok()) {
+        match against(stored, log) {
+            Judged::Fits => anchor.signed_to = anchor.signed_to.max(Some(stored.checkpoint.size())),
+            Judged::Fails(failure) => anchor.failures.push(failure),
+            Judged::Unknown => {}
+        }
+    }
+}
+
+enum Unmet {
+    Missing(String),
+    Bad(String),
+}
+
+fn witnesses(policy: Option<&Policy>, checkpoint: &SignedCheckpoint) -> Result<Vec<WitnessFound>, Unmet> {
+    let Some(policy) = policy else { return Ok(Vec::new()) };
+    let verdict = policy.evaluate(checkpoint);
+    let lines = |reasons: Vec<String>| reasons.join("; ");
+    if !verdict.bad.is_empty() {
+        return Err(Unmet::Bad(lines(verdict.bad.iter().map(ToString::to_string).collect())));
+    }
+    if !verdict.missing.is_empty() {
+        return Err(Unmet::Missing(lines(verdict.missing.iter().map(ToString::to_string).collect())));
+    }
+    let found = verdict.cosigned.into_iter();
+    Ok(found.map(|found| WitnessFound { name: found.witness, cosigned_at: found.time }).collect())
+}
+
+fn against(given: &Given, log: &Walked<'_>) -> Judged {
+    let checkpoint = &given.checkpoint;
+    let size = checkpoint.size();
+    let Some(origin) = log.origin else { return Judged::Unknown };
+    if checkpoint.origin() != origin {
+        let detail =
+            format!("it is a checkpoint of the log `{}`, and this is `{origin}`", checkpoint.origin());
+        return Judged::Fails(failure(given, Check::CheckpointOrigin, detail));
+    }
+    if size > log.events {
+        let detail = format!(
+            "it covers {size} events, and the log has {}: the log was cut off, or set back to an older copy",
+            log.events
+        );
+        return Judged::Fails(failure(given, Check::CheckpointSize, detail));
+    }
+    match log.tree.root_at(size) {
+        None => Judged::Unknown,
+        Some(root) if root == *checkpoint.root() => Judged::Fits,
+        Some(_) => {
+            let detail = format!(
+                "the first {size} events are not those that it covers: the log was written anew, or another one put in its place"
+            );
+            Judged::Fails(failure(given, Check::CheckpointRoot, detail))
+        }
+    }
+}
+
+/// Two roots for one size, both signed: whoever signs showed different logs to different people.
+fn split_view(size: u64, given: &[&Given], anchor: &mut Anchor) {
+    let Some((first, others)) = given.split_first() else { return };
+    let other = others.iter().find(|other| other.checkpoint.root() != first.checkpoint.root());
+    let Some(other) = other else { return };
+    let detail = format!(
+        "split view: {} and {} are both well signed, cover the same {size} events, and have different roots; whoever has the key signed for two different logs",
+        first.name, other.name
+    );
+    anchor.failures.push(failure(other, Check::CheckpointRoot, detail));
+    anchor.split_views.push(SplitView { size, checkpoints: [first.name.clone(), other.name.clone()] });
+}
+
+fn failure(given: &Given, check: Check, detail: String) -> Failure {
+    let affected = match check {
+        Check::CheckpointSignature => "what it would vouch for".to_owned(),
+        _ => "every event of the log".to_owned(),
+    };
+    Failure { check, seq: None, detail: format!("{}: {detail}", given.name), affected }
+}

@@ -1,0 +1,144 @@
+//! Hashes of the tree, read from the file: what the walk does not come by, or came by before it was
+//! known that they would be needed. Nothing here is taken for true; who asks compares.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::is_damage;
+use crate::merkle::{BuildError, HashReader, NodeHash, TILE_WIDTH, hashes_from_bytes, leaf_hash_of, root_of};
+
+const WIDTH: u64 = TILE_WIDTH as u64;
+
+/// Where the roots of full tiles come from.
+enum Tiles<'t> {
+    /// The walk.
+    Walked(&'t [NodeHash]),
+    /// The table `tiles`.
+    Table,
+    /// Nowhere: the file has no such table.
+    None,
+}
+
+/// Reads hashes; fewer than it is asked for where rows are missing.
+pub(super) struct Hashes<'c> {
+    connection: &'c Connection,
+    tiles: Tiles<'c>,
+    /// The leaves that were hashed last, and the number of the first: one question to the tree after the
+    /// other asks for those of the tile that is not full.
+    last_leaves: (u64, Vec<NodeHash>),
+    /// Rows of `log` that were read.
+    pub(super) rows_read: u64,
+}
+
+impl<'c> Hashes<'c> {
+    /// Hashes of a log that was walked from its first event on.
+    pub(super) fn walked(connection: &'c Connection, tile_roots: &'c [NodeHash]) -> Hashes<'c> {
+        Hashes { connection, tiles: Tiles::Walked(tile_roots), last_leaves: (0, Vec::new()), rows_read: 0 }
+    }
+
+    /// Hashes of a log that was not.
+    pub(super) fn stored(connection: &'c Connection) -> rusqlite::Result<Hashes<'c>> {
+        let tiles = if has_table(connection, "tiles")? { Tiles::Table } else { Tiles::None };
+        Ok(Hashes { connection, tiles, last_leaves: (0, Vec::new()), rows_read: 0 })
+    }
+
+    fn known(&self, level: u8, start: u64, count: u16) -> rusqlite::Result<Option<Vec<NodeHash>>> {
+        let part = |hashes: &[NodeHash], start: u64| {
+            let start = usize::try_from(start).ok()?;
+            Some(hashes.get(start..)?.get(..usize::from(count))?.to_vec())
+        };
+        match self.tiles {
+            Tiles::Walked(roots) if level == 1 => Ok(part(roots, start)),
+            Tiles::Walked(_) | Tiles::None => Ok(None),
+            Tiles::Table => {
+                let stored: Option<Vec<u8>> = self
+                    .connection
+                    .prepare_cached("SELECT hashes FROM tiles WHERE level = ?1 AND tile = ?2")?
+                    .query_row(params![level, to_sql(start / WIDTH)], |row| row.get(0))
+                    .optional()?;
+                let hashes = stored.and_then(|bytes| hashes_from_bytes(&bytes));
+                Ok(hashes.and_then(|hashes| part(&hashes, start % WIDTH)))
+            }
+        }
+    }
+
+    fn leaves(&mut self, start: u64, count: u16) -> rusqlite::Result<Vec<NodeHash>> {
+        // Leaf n is the link of event n, then the entry of event n + 1.
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT seq, entry, hash FROM log WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq")?;
+        let end = start.saturating_add(count.into());
+        let mut rows = statement.query(params![to_sql(start), to_sql(end)])?;
+        let mut before = (start == 0).then(|| vec![0; 32]);
+        let mut hashes = Vec::with_capacity(count.into());
+        while let Some(row) = rows.next()? {
+            self.rows_read += 1;
+            let (seq, entry, hash): (i64, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            // A row that is missing shifts no other into its place.
+            let expected =
+                start.saturating_add(hashes.len() as u64).saturating_add(u64::from(before.is_some()));
+            if seq != to_sql(expected) {
+                break;
+            }
+            if let Some(before) = before {
+                hashes.push(leaf_hash_of(&[&before, &entry]));
+            }
+            before = Some(hash);
+        }
+        Ok(hashes)
+    }
+}
+
+impl HashReader for Hashes<'_> {
+    type Error = rusqlite::Error;
+
+    fn read(&mut self, level: u8, start: u64, count: u16) -> rusqlite::Result<Vec<NodeHash>> {
+        if let Some(hashes) = self.known(level, start, count)? {
+            return Ok(hashes);
+        }
+        if level == 0 {
+            if self.last_leaves.0 != start || self.last_leaves.1.len() != usize::from(count) {
+                self.last_leaves = (start, self.leaves(start, count)?);
+            }
+            return Ok(self.last_leaves.1.clone());
+        }
+        let mut hashes = Vec::with_capacity(count.into());
+        for number in start..start.saturating_add(count.into()) {
+            let below = self.read(level - 1, number.saturating_mul(WIDTH), TILE_WIDTH)?;
+            if below.len() < usize::from(TILE_WIDTH) {
+                break;
+            }
+            hashes.push(root_of(below));
+        }
+        Ok(hashes)
+    }
+}
+
+/// Whether the file has a table: it had not always all of them.
+pub(super) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    connection.query_row(sql, [name], |row| row.get(0))
+}
+
+/// Places and sizes stay below 2^63: they count rows.
+pub(super) fn to_sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Tells what cannot be read now from what the file does not say.
+pub(super) trait Readable<T> {
+    /// None where the file is damaged, or rows are missing.
+    ///
+    /// # Errors
+    /// If the system or another program stood in the way.
+    fn readable(self) -> rusqlite::Result<Option<T>>;
+}
+
+impl<T> Readable<T> for Result<T, BuildError<rusqlite::Error>> {
+    fn readable(self) -> rusqlite::Result<Option<T>> {
+        match self {
+            Ok(value) => Ok(Some(value)),
+            Err(BuildError::Read(error)) if !is_damage(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What verifications saw, kept outside the file: so that a log which was set back to an older copy,
+//! written anew or replaced is noticed at the next verification, without any key.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::report::{Check, Failure, LogFacts};
+use super::tree::Tree;
+use crate::event::Timestamp;
+use crate::merkle::NodeHash;
+
+/// Longest file that is read as a record. A record has some hundred bytes, and the longest path.
+const RECORD_BYTES_MAX: u64 = 64 << 10;
+
+/// A folder in which verifications leave what they saw.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    folder: PathBuf,
+    forgets: bool,
+}
+
+impl Memory {
+    /// The memory in a folder, which is made when something is remembered.
+    pub fn at(folder: impl Into<PathBuf>) -> Memory {
+        Memory { folder: folder.into(), forgets: false }
+    }
+
+    /// Takes what it has of the log for outdated: nothing is compared with it, and what the
+    /// verification sees takes its place.
+    #[must_use]
+    pub fn forget(mut self) -> Memory {
+        self.forgets = true;
+        self
+    }
+
+    /// The file of what was seen at a path, and of what was seen of an origin.
+    fn file(&self, kind: &str, of: &[u8]) -> PathBuf {
+        self.folder.join(kind).join(format!("{}.json", blake3::hash(of).to_hex()))
+    }
+
+    fn by_path(&self, path: &Path) -> PathBuf {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        self.file("paths", path.as_os_str().as_encoded_bytes())
+    }
+
+    fn by_origin(&self, origin: &str) -> PathBuf {
+        self.file("logs", origin.as_bytes())
+    }
+}
+
+/// What a verification saw of a log that it found good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// 1.
+    pub version: u8,
+    /// Where the log was.
+    pub path: String,
+    /// Its own name.
+    pub origin: String,
+    /// Its id.
+    pub log_id: String,
+    /// Its events.
+    pub size: u64,
+    /// The root of their tree, in base64.
+    pub root: String,
+    /// When it was verified.
+    pub verified_at: String,
+}
+
+/// What was remembered, and what came of it.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Remembered {
+    /// What an earlier verification saw.
+    pub before: Option<Record>,
+    /// How the log contradicts that.
+    pub failures: Vec<Failure>,
+    /// Whether what this verification saw is remembered now.
+    pub is_kept: bool,
+    /// What cannot be read or written, so that nothing, or not everything, is remembered.
+    pub warning: Option<String>,
+}
+
+/// What is remembered of one log.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    at_path: Option<Record>,
+    of_origin: Option<Record>,
+    warning: Option<String>,
+}
+
+impl Seen {
+    /// Reads what is remembered of a path and of an origin.
+    pub(super) fn read(memory: &Memory, path: &Path, origin: Option<&str>) -> Seen {
+        let mut seen = Seen::default();
+        if memory.forgets {
+            return seen;
+        }
+        seen.at_path = seen.record(&memory.by_path(path));
+        seen.of_origin = origin.and_then(|origin| seen.record(&memory.by_origin(origin)));
+        seen
+    }
+
+    fn record(&mut self, file: &Path) -> Option<Record> {
+        match read_record(file) {
+            Ok(record) => record,
+            Err(error) => {
+                self.warning = Some(format!(
+                    "{}: cannot be read, so nothing was compared with it: {error}; --forget replaces it",
+                    file.display()
+                ));
+                None
+            }
+        }
+    }
+
+    fn records(&self) -> impl Iterator<Item = &Record> {
+        self.at_path
+            .iter()
+            .chain(self.of_origin.iter().filter(|record| Some(*record) != self.at_path.as_ref()))
+    }
+
+    /// The sizes whose roots are remembered.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
+        self.records().map(|record| record.size)
+    }
+
+    /// Holds the log against what is remembered. `root_at` says what root its tree has at a size.
+    pub(super) fn compare<E>(
+        self,
+        log: &LogFacts,
+        root_at: &mut dyn FnMut(u64) -> Result<Option<NodeHash>, E>,
+    ) -> Result<Remembered, E> {
+        let mut failures = Vec::new();
+        for record in self.records() {
+            failures.extend(contradiction(record, log, root_at)?);
+        }
+        let before = self.of_origin.or(self.at_path);
+        Ok(Remembered { before, failures, is_kept: false, warning: self.warning })
+    }
+}
+
+const WAY_OUT: &str = "if this is meant, --forget takes what is there now for right";
+
+fn contradiction<E>(
+    record: &Record,
+    log: &LogFacts,
+    root_at: &mut dyn FnMut(u64) -> Result<Option<NodeHash>, E>,
+) -> Result<Option<Failure>, E> {
+    // A log whose first event cannot be read has a failure that says so.
+    let (Some(log_id), Some(origin)) = (log.log_id, &log.origin) else { return Ok(None) };
+    let Record { origin: was, size, verified_at, .. } = record;
+    let (check, what) = if record.log_id != log_id.to_string() || was != origin {
+        let what = format!(
+            "the log `{was}` with the id {} and {size} events was verified here, or under this name, at {verified_at}; this is `{origin}` with the id {log_id}: another log took its place",
+            record.log_id
+        );
+        (Check::RememberedLog, what)
+    } else if log.events < *size {
+        let what = format!(
+            "the log had {size} events when it was verified at {verified_at}, and has {} now: it was cut off, or set back to an older copy",
+            log.events
+        );
+        (Check::RememberedSize, what)
+    } else {
+        match root_at(*size)? {
+            None => return Ok(None),
+            Some(root) if root.to_string() == record.root => return Ok(None),
+            Some(_) => {
+                let what = format!(
+                    "the first {size} events are not those that were verified at {verified_at}: the log was written anew"
+                );
+                (Check::RememberedRoot, what)
+            }
+        }
+    };
+    let affected = "every event of the log".to_owned();
+    Ok(Some(Failure { check, seq: None, detail: format!("{what}; {WAY_OUT}"), affected }))
+}
+
+/// Remembers a log that was found good.
+pub(super) fn keep(memory: &Memory, log: &LogFacts, tree: &Tree, remembered: &mut Remembered) {
+    let (Some(log_id), Some(origin)) = (log.log_id, &log.origin) else { return };
+    let path = fs::canonicalize(&log.path).unwrap_or_else(|_| log.path.clone());
+    let record = Record {
+        version: 1,
+        path: path.display().to_string(),
+        origin: origin.clone(),
+        log_id: log_id.to_string(),
+        size: tree.size(),
+        root: tree.root().to_string(),
+        verified_at: Timestamp::now().to_string(),
+    };
+    for file in [memory.by_path(&log.path), memory.by_origin(origin)] {
+        if let Err(error) = write_record(&file, &record) {
+            remembered.warning = Some(format!(
+                "{}: cannot be written, so the next verification has nothing to compare with: {error}",
+                file.display()
+            ));
+            return;
+        }
+    }
+    remembered.is_kept = true;
+}
+
+fn read_record(file: &Path) -> io::Result<Option<Record>> {
+    let text = match fs::metadata(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+        Ok(metadata) if metadata.len() > RECORD_BYTES_MAX => {
+            return Err(io::Error::other("it is no record of a verification"));
+        }
+        Ok(_) => fs::read(file)?,
+    };
+    let record: Record = serde_json::from_slice(&text).map_err(io::Error::other)?;
+    if record.version == 1 { Ok(Some(record)) } else { Err(io::Error::other("a newer version wrote it")) }
+}
+
+/// Writes whole or not at all: beside its place first, and then into it.
+fn write_record(file: &Path, record: &Record) -> io::Result<()> {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let temporary = file.with_extension(format!("{}.new", uuid::Uuid::now_v7()));
+    let write = || {
+        let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        serde_json::to_writer(&mut open, record)?;
+        open.write_all(b"\n")?;
+        open.sync_all()?;
+        fs::rename(&temporary, file)
+    };
+    write().inspect_err(|_| {
+        // Perhaps it was not even made.
+        let _ = fs::remove_file(&temporary);
+    })
+}

@@ -1,0 +1,200 @@
+//! Where a walk begins that takes what a checkpoint covers for verified: at the event after it, if the
+//! file's tree leads to the checkpoint's root and the last event that it covers stands in that tree.
+
+use rusqlite::{Connection, OptionalExtension};
+use serde::Serialize;
+
+use super::hashes::{Hashes, Readable as _};
+use super::log::{Start, Walk};
+use super::options::Given;
+use super::report::{Check, Failure};
+use super::row::{self, Before, RowRef};
+use super::tree::{Tree, Wanted};
+use super::trust::Trust;
+use super::{VerifyError, is_damage};
+use crate::chain;
+use crate::event::{Digest, Event, EventId, Seq, Timestamp};
+use crate::log::rows::StoredRow;
+use crate::merkle::{compact_range_at, inclusion_proof, leaf_hash_of, verify_inclusion};
+
+/// What a verification since a checkpoint rests on, and what it left out.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Since {
+    /// What the checkpoint is called.
+    pub checkpoint: String,
+    /// Events that it covers, and that were not walked along.
+    pub size: u64,
+    /// Rows of the log that were read all the same.
+    pub rows_read: u64,
+    /// What was not looked at.
+    pub not_looked_at: Vec<&'static str>,
+}
+
+/// What no verification since a checkpoint looks at.
+const NOT_LOOKED_AT: [&str; 4] = [
+    "the events that the checkpoint covers, and their payloads: whether they are still there, or were erased without leave, is not known",
+    "changes of keys before the checkpoint",
+    "the read tables and the evidence tables",
+    "the tables `redactions` and `projection_skips`, and the structure of the file",
+];
+
+/// Where the walk begins, and what is known of the log without it.
+pub(super) struct Begun {
+    pub(super) start: Start,
+    pub(super) known: Known,
+}
+
+/// What is known of the events before.
+pub(super) struct Known {
+    checkpoint: String,
+    size: u64,
+    log_id: EventId,
+    origin: String,
+    first_recorded_at: Timestamp,
+    last_recorded_at: Option<Timestamp>,
+    rows_read: u64,
+}
+
+impl Known {
+    /// Adds it to what the walk found.
+    pub(super) fn complete(&self, walk: &mut Walk) {
+        walk.log_id = Some(self.log_id);
+        walk.origin = Some(self.origin.clone());
+        walk.first_recorded_at = Some(self.first_recorded_at);
+        walk.last_recorded_at = walk.last_recorded_at.or(self.last_recorded_at);
+    }
+
+    /// What the verification rests on, and the rows that it read in all.
+    pub(super) fn report(self, rows_walked: u64) -> Since {
+        Since {
+            checkpoint: self.checkpoint,
+            size: self.size,
+            rows_read: self.rows_read + rows_walked,
+            not_looked_at: NOT_LOOKED_AT.to_vec(),
+        }
+    }
+}
+
+/// Why the walk cannot begin there.
+pub(super) enum NoStart {
+    /// The checkpoint says something else than the file, or nobody trusted says it.
+    Failure(Failure),
+    Error(VerifyError),
+}
+
+impl From<rusqlite::Error> for NoStart {
+    fn from(error: rusqlite::Error) -> NoStart {
+        match is_damage(&error) {
+            true => NoStart::Failure(failure(Check::Damage, format!("the file cannot be read: {error}"))),
+            false => NoStart::Error(error.into()),
+        }
+    }
+}
+
+fn failure(check: Check, detail: String) -> Failure {
+    Failure {
+        check,
+        seq: None,
+        detail,
+        affected: "everything: the verification had nowhere to begin".to_owned(),
+    }
+}
+
+/// Finds the place after a checkpoint.
+pub(super) fn begin(
+    connection: &Connection,
+    given: &Given,
+    trust: &Trust,
+    wanted: &Wanted,
+) -> Result<Begun, NoStart> {
+    let checkpoint = &given.checkpoint;
+    let fails = |check, detail: String| NoStart::Failure(failure(check, format!("{}: {detail}", given.name)));
+    trust.signers(checkpoint).map_err(|why| fails(Check::CheckpointSignature, why))?;
+    let size = checkpoint.size();
+    let root = *checkpoint.root();
+    if size == 0 {
+        return Err(fails(Check::CheckpointSize, "it covers no events; verify without it".to_owned()));
+    }
+    let mut hashes = Hashes::stored(connection)?;
+    let read = |seq| -> Result<StoredRow, NoStart> {
+        row_at(connection, seq)?.ok_or_else(|| {
+            let detail = format!(
+                "it covers {size} events, and event {seq} is not there: the log was cut off, or set back to an older copy"
+            );
+            fails(Check::CheckpointSize, detail)
+        })
+    };
+    let (first, last) = (read(1)?, read(size)?);
+    let range = compact_range_at(&mut hashes, size).readable()?;
+    if range.as_ref().is_none_or(|range| range.root() != root) {
+        let detail = format!(
+            "the file's tree of {size} events has another root: the log was written anew, another one was put in its place, or the tiles are damaged; verify without --since to see which"
+        );
+        return Err(fails(Check::CheckpointRoot, detail));
+    }
+    // From here on hashes that lead to the root are those of the log that was signed for.
+    let before_last = match size {
+        1 => Digest::ZERO.bytes().to_vec(),
+        _ => read(size - 1)?.hash,
+    };
+    for (seq, row, before) in [(1, &first, Digest::ZERO.bytes().as_slice()), (size, &last, &before_last)] {
+        let leaf = leaf_hash_of(&[before, &row.entry]);
+        let proof = inclusion_proof(&mut hashes, seq - 1, size).readable()?;
+        if proof.is_none_or(|proof| verify_inclusion(seq - 1, size, &leaf, &proof, &root).is_err()) {
+            let detail = format!("event {seq} is not the one that it covers");
+            return Err(fails(Check::CheckpointRoot, detail));
+        }
+    }
+    let link = <[u8; 32]>::try_from(before_last.as_slice())
+        .map(|before| chain::link(&Digest::from_bytes(before), &last.entry));
+    let Some(hash) = link.ok().filter(|link| link.bytes().as_slice() == last.hash) else {
+        return Err(NoStart::Failure(Failure {
+            seq: Some(Seq::new(size)),
+            ..failure(
+                Check::Link,
+                "the link does not follow from the link before it and the entry".to_owned(),
+            )
+        }));
+    };
+    let (log_id, origin, first_recorded_at) = first_event(&first).map_err(NoStart::Failure)?;
+    if origin != checkpoint.origin() {
+        let detail =
+            format!("it is a checkpoint of the log `{}`, and this is `{origin}`", checkpoint.origin());
+        return Err(fails(Check::CheckpointOrigin, detail));
+    }
+    let range = range.unwrap_or_default();
+    let tree = Tree::after(&range, wanted.clone()).map_err(|error| NoStart::Error(error.into()))?;
+    // Besides the first and the last event there was the one before the last.
+    let rows_read = hashes.rows_read + 3;
+    let checkpoint = given.name.clone();
+    let last_recorded_at =
+        row::own_entry(last.seq, &last.event_id, &last.entry).map(|entry| entry.recorded_at);
+    let known = Known { checkpoint, size, log_id, origin, first_recorded_at, last_recorded_at, rows_read };
+    Ok(Begun { start: Start { events: size, hash, tree: Some(tree) }, known })
+}
+
+/// What the first event says, which is held against all that can be asked of it alone.
+fn first_event(row: &StoredRow) -> Result<(EventId, String, Timestamp), Failure> {
+    let fields = RowRef {
+        seq: row.seq,
+        event_id: &row.event_id,
+        entry: &row.entry,
+        payload: row.payload.as_deref(),
+        hash: &row.hash,
+    };
+    let before = Before { seq: 0, hash: Digest::ZERO.bytes() };
+    let bad = |check, detail| Failure { seq: Some(Seq::FIRST), ..failure(check, detail) };
+    let good = row::check(before, fields).map_err(|fault| bad(fault.check, fault.detail))?;
+    match good.own {
+        Some(Event::LogCreated(created)) => Ok((good.entry.event_id, created.origin, good.entry.recorded_at)),
+        _ => Err(bad(Check::Redaction, "the payload of the first event is gone".to_owned())),
+    }
+}
+
+fn row_at(connection: &Connection, seq: u64) -> rusqlite::Result<Option<StoredRow>> {
+    connection
+        .prepare_cached("SELECT seq, event_id, entry, payload, hash FROM log WHERE seq = ?1")?
+        .query_row([Seq::new(seq).to_sql()], StoredRow::read)
+        .optional()
+}

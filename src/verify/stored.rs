@@ -1,0 +1,221 @@
+//! The evidence tables, held against the tree of the log that was walked. They are made from the log,
+//! so what is wrong in them is no evidence against it; but proofs are made from them.
+
+use rusqlite::Connection;
+
+use super::hashes::{has_table, to_sql};
+use super::options::Given;
+use super::report::{Check, Failure};
+use super::tree::Tree;
+use super::trust::Trust;
+use crate::merkle::{NodeHash, TILE_WIDTH, hashes_from_bytes, root_of};
+use crate::note::SignedCheckpoint;
+
+const WIDTH: u64 = TILE_WIDTH as u64;
+
+/// The sizes of the checkpoints that the file keeps.
+pub(super) fn sizes(connection: &Connection) -> rusqlite::Result<Vec<u64>> {
+    if !has_table(connection, "checkpoints")? {
+        return Ok(Vec::new());
+    }
+    connection
+        .prepare("SELECT size FROM checkpoints")?
+        .query_map([], |row| Ok(u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0)))?
+        .collect()
+}
+
+/// The checkpoints that the file keeps, but for what is none.
+pub(super) fn checkpoints(connection: &Connection) -> rusqlite::Result<Vec<Given>> {
+    if !has_table(connection, "checkpoints")? {
+        return Ok(Vec::new());
+    }
+    let notes = connection
+        .prepare("SELECT note FROM checkpoints ORDER BY size")?
+        .query_map([], |row| row.get::<_, String>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let checkpoints = notes.iter().filter_map(|note| note.parse::<SignedCheckpoint>().ok());
+    let named = checkpoints.map(|checkpoint| Given {
+        name: format!("the checkpoint of {} events that the file keeps", checkpoint.size()),
+        checkpoint,
+    });
+    Ok(named.collect())
+}
+
+/// Holds the tiles against the tree, and the checkpoints if no key was given that tells which of them
+/// count. The first difference of each is a failure.
+pub(super) fn check(
+    connection: &Connection,
+    origin: Option<&str>,
+    tree: &Tree,
+    trust: &Trust,
+) -> rusqlite::Result<Vec<Failure>> {
+    let mut failures = Vec::new();
+    if let Some(tile_roots) = tree.tile_roots().filter(|_| has_table(connection, "tiles").unwrap_or(false)) {
+        failures.extend(check_tiles(connection, tile_roots)?.map(|detail| Failure {
+            check: Check::Tiles,
+            seq: None,
+            detail,
+            affected: "the evidence tables: proofs and checkpoints are made from the tiles".to_owned(),
+        }));
+    }
+    if trust.is_empty() && has_table(connection, "checkpoints")? {
+        failures.extend(check_checkpoints(connection, origin, tree)?.map(|detail| Failure {
+            check: Check::Checkpoints,
+            seq: None,
+            detail,
+            affected: "the evidence tables: the checkpoints that the file keeps".to_owned(),
+        }));
+    }
+    Ok(failures)
+}
+
+/// Each level has the roots of the full tiles below it, and the lowest has full tiles alone.
+fn check_tiles(connection: &Connection, walked: &[NodeHash]) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare("SELECT level, tile, hashes FROM tiles ORDER BY level, tile")?;
+    let mut rows = statement.query([])?;
+    let (mut level, mut next) = (0_i64, 0_u64);
+    // The hashes that the table must have on this level, and on the next one.
+    let (mut expected, mut above): (Vec<NodeHash>, Vec<NodeHash>) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let (row_level, tile): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let named = || format!("tile {tile} of level {row_level}");
+        if row_level != level {
+            if let Some(detail) = is_short(level, next, &expected) {
+                return Ok(Some(detail));
+            }
+            level = level.saturating_add(1);
+            next = 0;
+            expected = std::mem::take(&mut above);
+        }
+        if row_level != level || tile != to_sql(next) {
+            return Ok(Some(format!("{} is not where the next tile must be", named())));
+        }
+        let Some(hashes) = hashes_from_bytes(row.get_ref(2)?.as_blob().unwrap_or_default()) else {
+            return Ok(Some(format!("{} has no whole number of hashes", named())));
+        };
+        let place = usize::try_from(next).unwrap_or(usize::MAX);
+        let root = (hashes.len() as u64 == WIDTH).then(|| root_of(hashes.iter().copied()));
+        let is_right = match level {
+            0 => root.is_some() && walked.get(place).copied() == root,
+            _ => expected.chunks(usize::from(TILE_WIDTH)).nth(place) == Some(hashes.as_slice()),
+        };
+        if !is_right {
+            return Ok(Some(format!("{} does not follow from the log", named())));
+        }
+        above.extend(root);
+        next += 1;
+    }
+    // Above the last level nothing may be left out.
+    let left_out = is_short(level, next, &expected)
+        .or_else(|| (!above.is_empty()).then(|| format!("level {} is missing", level.saturating_add(1))));
+    Ok(left_out)
+}
+
+/// Whether a level above the lowest has fewer tiles than follow from the one below. The lowest may lag
+/// behind the log.
+fn is_short(level: i64, tiles: u64, expected: &[NodeHash]) -> Option<String> {
+    let needed = (expected.len() as u64).div_ceil(WIDTH);
+    (level > 0 && tiles < needed).then(|| format!("tile {tiles} of level {level} is missing"))
+}
+
+fn check_checkpoints(
+    connection: &Connection,
+    origin: Option<&str>,
+    tree: &Tree,
+) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare("SELECT size, note FROM checkpoints ORDER BY size")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (size, note): (i64, String) = (row.get(0)?, row.get(1)?);
+        let problem = match note.parse::<SignedCheckpoint>() {
+            Err(error) => Some(format!("cannot be read: {error}")),
+            Ok(checkpoint) if to_sql(checkpoint.size()) != size => {
+                Some(format!("covers {} events", checkpoint.size()))
+            }
+            Ok(checkpoint) if Some(checkpoint.origin()) != origin => {
+                Some(format!("is one of the log `{}`", checkpoint.origin()))
+            }
+            Ok(checkpoint) => match tree.root_at(checkpoint.size()) {
+                Some(root) if root == *checkpoint.root() => None,
+                Some(_) => Some("has another root than the log".to_owned()),
+                None => Some(format!("covers more than the {} events of the log", tree.size())),
+            },
+        };
+        if let Some(problem) = problem {
+            return Ok(Some(format!("the checkpoint kept for size {size} {problem}")));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merkle::{hashes_to_bytes, leaf_hash};
+
+    /// More than a level of tiles needs.
+    const LEAVES: u64 = 65_536 + 600;
+
+    /// A table of tiles, and the roots of the full ones of the lowest level.
+    fn stored() -> (Connection, Vec<NodeHash>) {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("../../schema/0002_evidence.sql")).unwrap();
+        let mut level: Vec<NodeHash> = (0..LEAVES).map(|leaf| leaf_hash(&leaf.to_be_bytes())).collect();
+        level.truncate(level.len() - level.len() % 256);
+        let roots = |level: &[NodeHash]| -> Vec<NodeHash> {
+            level.chunks_exact(256).map(|tile| root_of(tile.iter().copied())).collect()
+        };
+        let walked = roots(&level);
+        for number in 0.. {
+            for (tile, hashes) in (0_i64..).zip(level.chunks(256)) {
+                let row = (number, tile, hashes_to_bytes(hashes));
+                connection
+                    .execute("INSERT INTO tiles (level, tile, hashes) VALUES (?1, ?2, ?3)", row)
+                    .unwrap();
+            }
+            level = roots(&level);
+            if level.is_empty() {
+                break;
+            }
+        }
+        (connection, walked)
+    }
+
+    #[test]
+    fn tiles_that_follow_from_the_log_are_good_and_may_lag_behind_it() {
+        let (connection, walked) = stored();
+        let count: i64 = connection.query_row("SELECT max(level) FROM tiles", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 2);
+        assert_eq!(check_tiles(&connection, &walked).unwrap(), None);
+        let longer: Vec<NodeHash> = walked.iter().copied().chain([leaf_hash(b"one more")]).collect();
+        assert_eq!(check_tiles(&connection, &longer).unwrap(), None);
+        connection.execute_batch("DELETE FROM tiles").unwrap();
+        assert_eq!(check_tiles(&connection, &walked).unwrap(), None);
+    }
+
+    #[test]
+    fn a_tile_that_is_wrong_missing_or_too_many_is_named() {
+        let (connection, walked) = stored();
+        for wrong in [
+            "UPDATE tiles SET hashes = zeroblob(8192) WHERE level = 0 AND tile = 100",
+            "UPDATE tiles SET hashes = zeroblob(8191) WHERE level = 0 AND tile = 100",
+            "UPDATE tiles SET hashes = substr(hashes, 1, 32) WHERE level = 0 AND tile = 257",
+            "DELETE FROM tiles WHERE level = 0 AND tile = 3",
+            "UPDATE tiles SET hashes = zeroblob(64) WHERE level = 1 AND tile = 1",
+            "UPDATE tiles SET hashes = substr(hashes, 1, 32) WHERE level = 1 AND tile = 1",
+            "DELETE FROM tiles WHERE level = 1 AND tile = 1",
+            "DELETE FROM tiles WHERE level = 2",
+            "DELETE FROM tiles WHERE level = 1",
+            "DELETE FROM tiles WHERE level = 0",
+            "INSERT INTO tiles VALUES (3, 0, zeroblob(32))",
+            "INSERT INTO tiles VALUES (2, 1, zeroblob(32))",
+            "INSERT INTO tiles VALUES (-1, 0, zeroblob(32))",
+            "INSERT INTO tiles VALUES (0, 258, zeroblob(8192))",
+            "INSERT INTO tiles SELECT 0, 258, hashes FROM tiles WHERE level = 0 AND tile = 0",
+        ] {
+            connection.execute_batch(&format!("BEGIN; {wrong}")).unwrap();
+            assert_ne!(check_tiles(&connection, &walked).unwrap(), None, "{wrong}");
+            connection.execute_batch("ROLLBACK").unwrap();
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! What checkpoints that were kept elsewhere show of a log: that it was cut off, set back, written
+//! anew or replaced, and by whose key that is known.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "support/forge.rs"]
+mod forge;
+mod support;
+
+use std::path::Path;
+
+use annals::merkle::NodeHash;
+use annals::note::{CheckpointFile, Cosigner, Policy, SignedCheckpoint, SigningKey, VerifierKey};
+use annals::verify::{self, Check, Options, Report, Scope};
+use annals::{KeyRole, Kind, Seq};
+use forge::{
+    ORIGIN, append, certificate, checkpoint, key, key_changed, log_of, make, rewrite, root, rotate, sign,
+    store_tiles, tamper,
+};
+use support::verify_whole;
+
+fn vkey(key: &SigningKey) -> VerifierKey {
+    key.verifier().clone()
+}
+
+fn options(keys: &[&SigningKey], checkpoints: Vec<SignedCheckpoint>) -> Options {
+    let options = keys.iter().fold(Options::new(), |options, key| options.key(vkey(key)));
+    options.scope(Scope::LogOnly).checkpoints("kept", CheckpointFile { checkpoints })
+}
+
+fn judge(path: &Path, options: Options) -> Report {
+    verify::verify(path, options, &mut |_, _| {}).unwrap()
+}
+
+fn found(report: &Report) -> Vec<(Check, Option<u64>)> {
+    report.anchored.failures.iter().map(|failure| (failure.check, failure.seq.map(Seq::get))).collect()
+}
+
+/// That the log is sound in itself, and this alone is wrong by what was given.
+#[track_caller]
+fn assert_found(report: &Report, check: Check) {
+    assert!(report.self_consistent, "{:?}", report.failures);
+    assert_eq!(found(report), [(check, None)], "{:?}", report.anchored.failures);
+    assert_eq!(report.anchored.anchored_to, None);
+    assert!(!report.is_good());
+}
+
+#[test]
+fn a_checkpoint_that_fits_vouches_for_what_it_covers_and_not_for_the_rest() {
+    let (_folder, path) = log_of(700);
+    for size in [1, 2, 255, 256, 257, 512, 699, 700] {
+        let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, size, &[&key(1)])]));
+        assert!(report.is_good(), "{:?}", report.anchored.failures);
+        assert_eq!(report.anchored.anchored_to, Some(size));
+        assert_eq!(report.anchored.events_since, Some(700 - size));
+        assert_eq!(report.anchored.keys[0].vkey, vkey(&key(1)).to_string());
+        assert!(report.anchored.micros_since.unwrap() >= 0);
+        assert!(report.anchored.anchored_recorded_at.is_some());
+    }
+}
+
+#[test]
+fn the_largest_of_thousands_of_checkpoints_counts() {
+    let (_folder, path) = log_of(600);
+    let kept = (1..=599).map(|size| checkpoint_of(&leaf_roots(&path), size)).collect();
+    let report = judge(&path, options(&[&key(1)], kept));
+    assert!(report.is_good());
+    assert_eq!((report.anchored.anchored_to, report.anchored.checkpoints_fitting), (Some(599), 599));
+}
+
+/// The root at every size.
+fn leaf_roots(path: &Path) -> Vec<NodeHash> {
+    use std::sync::Mutex;
+    static KNOWN: Mutex<Vec<(std::path::PathBuf, Vec<NodeHash>)>> = Mutex::new(Vec::new());
+    let mut known = KNOWN.lock().unwrap();
+    if let Some((_, roots)) = known.iter().find(|(of, _)| of == path) {
+        return roots.clone();
+    }
+    let mut range = annals::merkle::CompactRange::new();
+    let mut roots = vec![range.root()];
+    for leaf in forge::leaves(path) {
+        range.append(leaf);
+        roots.push(range.root());
+    }
+    known.push((path.to_owned(), roots.clone()));
+    roots
+}
+
+fn checkpoint_of(roots: &[NodeHash], size: u64) -> SignedCheckpoint {
+    sign(size, roots[usize::try_from(size).unwrap()], &[&key(1)])
+}
+
+#[test]
+fn a_log_that_was_cut_off_has_too_few_events() {
+    let (_folder, path) = log_of(20);
+    let kept = checkpoint(&path, 20, &[&key(1)]);
+    tamper(&path, |connection| connection.execute_batch("DELETE FROM log WHERE seq > 15").unwrap());
+    assert_found(&judge(&path, options(&[&key(1)], vec![kept])), Check::CheckpointSize);
+}
+
+#[test]
+fn an_older_copy_in_the_place_of_the_log_has_too_few_events() {
+    let (folder, path) = log_of(20);
+    let older = folder.path().join("older");
+    std::fs::copy(&path, &older).unwrap();
+    make(&path, 25, "event");
+    let kept = checkpoint(&path, 25, &[&key(1)]);
+    std::fs::copy(&older, &path).unwrap();
+    assert_found(&judge(&path, options(&[&key(1)], vec![kept])), Check::CheckpointSize);
+}
+
+#[test]
+fn a_log_that_was_written_anew_has_another_root() {
+    let (_folder, path) = log_of(300);
+    let kept = checkpoint(&path, 290, &[&key(1)]);
+    let before = checkpoint(&path, 6, &[&key(1)]);
+    rewrite(&path, 7);
+    assert_found(&judge(&path, options(&[&key(1)], vec![kept.clone()])), Check::CheckpointRoot);
+    let report = judge(&path, options(&[&key(1)], vec![kept, before]));
+    assert_eq!(found(&report), [(Check::CheckpointRoot, None)]);
+    assert_eq!(report.anchored.anchored_to, Some(6), "what comes before the forgery is vouched for");
+}
+
+#[test]
+fn a_fresh_log_in_the_place_of_the_old_one_has_another_root_or_too_few_events() {
+    let (_folder, path) = log_of(20);
+    let kept = checkpoint(&path, 20, &[&key(1)]);
+    let (_other_folder, other) = log_of(20);
+    assert_found(&judge(&other, options(&[&key(1)], vec![kept.clone()])), Check::CheckpointRoot);
+    let (_other_folder, other) = log_of(19);
+    assert_found(&judge(&other, options(&[&key(1)], vec![kept])), Check::CheckpointSize);
+}
+
+#[test]
+fn a_checkpoint_of_another_log_is_none_of_this_one() {
+    let (_folder, path) = log_of(5);
+    let other = SigningKey::from_seed("example.org/other", &[9; 32]).unwrap();
+    let text = format!("example.org/other\n5\n{}\n", root(&path, 5));
+    let mut kept = SignedCheckpoint::unsigned(text.parse().unwrap());
+    kept.sign(&other);
+    assert_found(&judge(&path, options(&[&other], vec![kept])), Check::CheckpointOrigin);
+}
+
+#[test]
+fn a_checkpoint_counts_only_with_a_good_signature_of_a_trusted_key() {
+    let (_folder, path) = log_of(5);
+    let kept = checkpoint(&path, 5, &[&key(1)]);
+    let report = judge(&path, options(&[&key(2)], vec![kept.clone()]));
+    assert_found(&report, Check::CheckpointSignature);
+    let nobody: [&SigningKey; 0] = [];
+    assert_found(&judge(&path, options(&nobody, vec![kept.clone()])), Check::CheckpointSignature);
+
+    // Another size with the same signature: of a checkpoint that nobody signed nothing more is asked.
+    let forged = kept.to_string().replace("\n5\n", "\n9\n").parse().unwrap();
+    assert_found(&judge(&path, options(&[&key(1)], vec![forged])), Check::CheckpointSignature);
+
+    // A good signature does not make up for a bad one.
+    let mut both = checkpoint(&path, 5, &[&key(1)]);
+    let bad = checkpoint(&path, 4, &[&key(2)]);
+    both.add_signatures(bad.signatures().to_vec());
+    assert!(
+        judge(&path, options(&[&key(1)], vec![both.clone()])).is_good(),
+        "of an unknown key it counts for nothing"
+    );
+    assert_found(&judge(&path, options(&[&key(1), &key(2)], vec![both])), Check::CheckpointSignature);
+}
+
+#[test]
+fn a_key_that_is_not_named_after_the_log_does_not_sign_for_it() {
+    let (_folder, path) = log_of(5);
+    let other = SigningKey::from_seed("example.org/other", &[9; 32]).unwrap();
+    let kept = checkpoint(&path, 5, &[&other]);
+    assert_found(&judge(&path, options(&[&other], vec![kept])), Check::CheckpointSignature);
+}
+
+#[test]
+fn two_roots_for_one_size_are_a_split_view_that_names_both() {
+    let (_folder, path) = log_of(9);
+    let (one, other) = (checkpoint(&path, 9, &[&key(1)]), sign(9, root(&path, 8), &[&key(1)]));
+    let report = judge(&path, options(&[&key(1)], vec![one, other]));
+    assert_eq!(found(&report), [(Check::CheckpointRoot, None), (Check::CheckpointRoot, None)]);
+    let view = &report.anchored.split_views[0];
+    assert_eq!(
+        (view.size, view.checkpoints.each_ref().map(String::as_str)),
+        (9, ["kept, checkpoint 1", "kept, checkpoint 2"])
+    );
+    // Also beyond the end of the log, where neither can be held against it.
+    let report = judge(
+        &path,
+        options(&[&key(1)], vec![sign(99, root(&path, 1), &[&key(1)]), sign(99, root(&path, 2), &[&key(1)])]),
+    );
+    assert_eq!(report.anchored.split_views.len(), 1);
+}
+
+#[test]
+fn behind_damage_nothing_is_said_of_a_checkpoint_and_before_it_all_is() {
+    let (_folder, path) = log_of(30);
+    let kept = [10, 20, 30].map(|size| checkpoint(&path, size, &[&key(1)]));
+    tamper(&path, |connection| {
+        connection.execute_batch("UPDATE log SET hash = zeroblob(32) WHERE seq = 15").unwrap()
+    });
+    let report = judge(&path, options(&[&key(1)], kept.to_vec()));
+    assert_eq!(report.failures[0].check, Check::Link);
+    assert_eq!(found(&report), []);
+    assert_eq!((report.anchored.anchored_to, report.anchored.checkpoints_not_judged), (Some(10), 2));
+}
+
+fn policy(witness: &Cosigner) -> Policy {
+    format!("log {}\nwitness w {}\nquorum w\n", key(1).verifier(), witness.verifier()).parse().unwrap()
+}
+
+#[test]
+fn a_policy_asks_for_the_cosignatures_of_its_witnesses() {
+    let (_folder, path) = log_of(9);
+    let witness = Cosigner::from_seed("example.net/witness", &[3; 32]).unwrap();
+    let mut cosigned = checkpoint(&path, 4, &[&key(1)]);
+    let signature = witness.cosign(&cosigned, 1_795_176_000);
+    cosigned.add_signatures([signature.clone()]);
+    let plain = checkpoint(&path, 9, &[&key(1)]);
+
+    let nobody: [&SigningKey; 0] = [];
+    let report =
+        judge(&path, options(&nobody, vec![cosigned.clone(), plain.clone()]).policy(policy(&witness)));
+    assert!(report.is_good(), "{:?}", report.anchored.failures);
+    assert_eq!(report.anchored.anchored_to, Some(4), "the larger one lacks the witness");
+    assert_eq!(
+        (report.anchored.witnesses[0].name.as_str(), report.anchored.witnesses[0].cosigned_at),
+        ("w", 1_795_176_000)
+    );
+
+    let report = judge(&path, options(&nobody, vec![plain.clone()]).policy(policy(&witness)));
+    assert_found(&report, Check::CheckpointSignature);
+    let mut forged = plain;
+    forged.add_signatures([signature]);
+    let report = judge(&path, options(&nobody, vec![forged]).policy(policy(&witness)));
+    assert_found(&report, Check::CheckpointSignature);
+}
+
+#[test]
+fn a_key_hands_trust_on_to_the_next_and_is_retired() {
+    let (_folder, path) = log_of(10);
+    let event = rotate(&path, KeyRole::Stable, &key(1), &key(2));
+    assert_eq!(event, 11);
+    make(&path, 20, "later");
+    let by = |number, size| checkpoint(&path, size, &[&key(number)]);
+    let report = judge(&path, options(&[&key(1)], vec![by(1, 10), by(1, 11), by(2, 11), by(2, 20)]));
+    assert!(report.is_good(), "{:?}", report.anchored.failures);
+    assert_eq!(report.anchored.anchored_to, Some(20));
+    let change = &report.anchored.key_changes[0];
+    assert!(change.is_certified);
+    assert_eq!((change.seq.get(), change.vkey.as_str()), (11, vkey(&key(2)).to_string().as_str()));
+
+    assert_found(&judge(&path, options(&[&key(1)], vec![by(1, 12)])), Check::CheckpointSignature);
+    assert_found(&judge(&path, options(&[&key(1)], vec![by(2, 9)])), Check::CheckpointSignature);
+    // Given itself, a key is trusted for everything.
+    assert!(judge(&path, options(&[&key(2)], vec![by(2, 9)])).is_good());
+}
+
+#[test]
+fn trust_goes_on_over_several_changes_and_a_retired_key_hands_on_nothing() {
+    let (_folder, path) = log_of(3);
+    rotate(&path, KeyRole::Stable, &key(1), &key(2));
+    rotate(&path, KeyRole::Stable, &key(2), &key(3));
+    let size = rotate(&path, KeyRole::Stable, &key(1), &key(4));
+    let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, size, &[&key(3)])]));
+    assert!(report.is_good(), "{:?}", report.anchored.failures);
+    let trusted: Vec<bool> = report.anchored.key_changes.iter().map(|change| change.is_certified).collect();
+    assert_eq!(trusted, [true, true, false]);
+    let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, size, &[&key(4)])]));
+    assert_found(&report, Check::CheckpointSignature);
+}
+
+#[test]
+fn a_key_that_comes_back_is_trusted_for_what_it_signs_then() {
+    let (_folder, path) = log_of(3);
+    rotate(&path, KeyRole::Stable, &key(1), &key(2));
+    make(&path, 10, "by the second key");
+    let back = rotate(&path, KeyRole::Stable, &key(2), &key(1));
+    let by_first = |size| options(&[&key(1)], vec![checkpoint(&path, size, &[&key(1)])]);
+    assert!(judge(&path, by_first(4)).is_good());
+    assert_found(&judge(&path, by_first(7)), Check::CheckpointSignature);
+    assert!(judge(&path, by_first(back)).is_good());
+}
+
+#[test]
+fn a_new_key_for_a_lost_one_is_not_trusted_and_that_is_said() {
+    let (_folder, path) = log_of(3);
+    append(&path, Kind::KeyChanged, &key_changed(KeyRole::Stable, Some(&key(1)), &key(2), None));
+    let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, 4, &[&key(1)])]));
+    assert!(report.is_good(), "{:?}", report.anchored.failures);
+    let change = &report.anchored.key_changes[0];
+    assert!(!change.is_certified && change.certified.contains("was lost"), "{}", change.certified);
+    let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, 4, &[&key(2)])]));
+    assert_found(&report, Check::CheckpointSignature);
+}
+
+/// What a change of keys is judged as that says something else than its certificate.
+fn wrong_change(forge: impl FnOnce(&Path) -> annals::KeyChanged) -> Report {
+    let (_folder, path) = log_of(300);
+    let event = forge(&path);
+    append(&path, Kind::KeyChanged, &event);
+    judge(&path, options(&[&key(1)], Vec::new()))
+}
+
+#[test]
+fn a_certificate_of_a_trusted_key_that_does_not_fit_fails_where_it_stands() {
+    let good = |path: &Path, size| certificate(path, KeyRole::Stable, &key(1), &key(2), size);
+    let change = |certificate| key_changed(KeyRole::Stable, Some(&key(1)), &key(2), Some(certificate));
+    // The root of an earlier size is not one that the walk was asked for.
+    let fits = wrong_change(|path| change(good(path, 270)));
+    assert!(fits.is_good() && fits.anchored.key_changes[0].is_certified, "{:?}", fits.anchored);
+
+    let other_key =
+        wrong_change(|path| key_changed(KeyRole::Stable, Some(&key(1)), &key(3), Some(good(path, 300))));
+    let other_role = wrong_change(|path| {
+        let certificate = certificate(path, KeyRole::Epoch, &key(1), &key(2), 300);
+        change(certificate)
+    });
+    let other_log = wrong_change(|path| {
+        let (_folder, other) = log_of(300);
+        let _ = path;
+        change(good(&other, 300))
+    });
+    let bad_signature = wrong_change(|path| {
+        let text = good(path, 300);
+        let forged = text.replace(&vkey(&key(2)).to_string(), &vkey(&key(3)).to_string());
+        key_changed(KeyRole::Stable, Some(&key(1)), &key(3), Some(forged))
+    });
+    for (what, report) in
+        [("key", other_key), ("role", other_role), ("log", other_log), ("signature", bad_signature)]
+    {
+        assert_eq!(found(&report), [(Check::KeyChange, Some(301))], "{what}: {:?}", report.anchored);
+        assert!(!report.anchored.key_changes[0].is_certified);
+        assert!(report.self_consistent);
+    }
+}
+
+#[test]
+fn a_change_that_the_key_before_did_not_certify_hands_nothing_on_and_is_no_failure() {
+    for previous in [Some(key(5)), None] {
+        let report = wrong_change(|path| {
+            let certificate = certificate(path, KeyRole::Stable, &key(1), &key(2), 300);
+            key_changed(KeyRole::Stable, previous.as_ref(), &key(2), Some(certificate))
+        });
+        assert!(report.is_good() && !report.anchored.key_changes[0].is_certified, "{:?}", report.anchored);
+    }
+    let by_nobody = wrong_change(|path| {
+        let certificate = certificate(path, KeyRole::Stable, &key(5), &key(2), 300);
+        key_changed(KeyRole::Stable, Some(&key(1)), &key(2), Some(certificate))
+    });
+    assert!(by_nobody.is_good() && !by_nobody.anchored.key_changes[0].is_certified);
+}
+
+#[test]
+fn without_a_key_that_was_given_nothing_is_handed_on_and_nothing_fails() {
+    let (_folder, path) = log_of(3);
+    rotate(&path, KeyRole::Stable, &key(1), &key(2));
+    let report = judge(&path, options(&[&key(9)], Vec::new()));
+    assert!(report.is_good());
+    assert!(!report.anchored.key_changes[0].is_certified);
+    let report = judge(&path, Scope::Everything.into());
+    assert_eq!(report.anchored.key_changes.len(), 1);
+}
+
+#[test]
+fn who_was_given_an_epoch_key_takes_no_checkpoint_without_one() {
+    let (_folder, path) = log_of(5);
+    rotate(&path, KeyRole::Epoch, &key(11), &key(12));
+    make(&path, 10, "next epoch");
+    let both = |epoch, size| vec![checkpoint(&path, size, &[&key(1), &key(epoch)])];
+    let given = |checkpoints| options(&[&key(1)], checkpoints).epoch_key(vkey(&key(11)));
+    assert!(judge(&path, given(both(11, 5))).is_good());
+    assert!(judge(&path, given(both(12, 10))).is_good());
+    // The thief has the stable key and the present epoch's.
+    assert_found(&judge(&path, given(both(12, 4))), Check::CheckpointSignature);
+    assert_found(&judge(&path, given(both(11, 10))), Check::CheckpointSignature);
+    assert_found(&judge(&path, given(vec![checkpoint(&path, 4, &[&key(1)])])), Check::CheckpointSignature);
+    // A key that was given in the wrong role hands nothing on, and the report says what to do.
+    let unnamed = judge(&path, options(&[&key(1), &key(11)], Vec::new()));
+    assert!(unnamed.is_good());
+    assert!(unnamed.anchored.key_changes[0].certified.contains("--epoch-key"));
+}
+
+#[test]
+fn tiles_and_checkpoints_that_the_file_keeps_follow_from_the_log() {
+    let (_folder, path) = log_of(600);
+    let connection = support::sqlite(&path);
+    let keep = |size: i64, note: &str| {
+        let sql = "INSERT OR REPLACE INTO checkpoints (size, note, made_at) VALUES (?1, ?2, 0)";
+        connection.execute(sql, (size, note)).unwrap();
+    };
+    let checks =
+        || -> Vec<Check> { support::verify(&path).failures.iter().map(|failure| failure.check).collect() };
+    store_tiles(&path);
+    let kept = checkpoint(&path, 590, &[&key(1)]).to_string();
+    keep(590, &kept);
+    verify_whole(&path);
+    for wrong in [
+        "UPDATE tiles SET hashes = zeroblob(8192) WHERE level = 0 AND tile = 1",
+        "UPDATE tiles SET hashes = zeroblob(32) WHERE level = 1",
+        "DELETE FROM tiles WHERE level = 0 AND tile = 0",
+    ] {
+        connection.execute_batch(wrong).unwrap();
+        assert_eq!(checks(), [Check::Tiles], "{wrong}");
+        store_tiles(&path);
+    }
+    connection.execute_batch("DELETE FROM tiles").unwrap();
+    assert_eq!(checks(), [], "tiles may lag behind the log");
+
+    for (size, wrong) in [
+        (590, sign(590, root(&path, 1), &[&key(1)]).to_string()),
+        (590, checkpoint(&path, 1, &[&key(1)]).to_string()),
+        (601, sign(601, root(&path, 1), &[&key(1)]).to_string()),
+        (3, "no checkpoint".to_owned()),
+    ] {
+        keep(size, &wrong);
+        assert_eq!(checks(), [Check::Checkpoints], "{wrong}");
+        connection.execute("DELETE FROM checkpoints", []).unwrap();
+        keep(590, &kept);
+    }
+}
+
+#[test]
+fn checkpoints_that_the_file_keeps_say_how_far_it_was_signed_and_anchor_nothing() {
+    let (_folder, path) = log_of(20);
+    let connection = support::sqlite(&path);
+    let keep = |size: i64, note: &str| {
+        let sql = "INSERT OR REPLACE INTO checkpoints (size, note, made_at) VALUES (?1, ?2, 0)";
+        connection.execute(sql, (size, note)).unwrap();
+    };
+    keep(5, &checkpoint(&path, 5, &[&key(1)]).to_string());
+    keep(10, &checkpoint(&path, 10, &[&key(1)]).to_string());
+    keep(15, &sign(15, root(&path, 1), &[&key(9)]).to_string());
+    let report = judge(&path, options(&[&key(1)], Vec::new()));
+    assert!(report.is_good(), "by nobody whom this verification trusts: {:?}", report.anchored.failures);
+    assert_eq!((report.anchored.anchored_to, report.anchored.signed_to), (None, Some(10)));
+    keep(12, &sign(12, root(&path, 1), &[&key(1)]).to_string());
+    assert_found(&judge(&path, options(&[&key(1)], Vec::new())), Check::CheckpointRoot);
+}
+
+#[test]
+fn the_name_of_the_log_is_the_first_line_of_its_checkpoints() {
+    let (_folder, path) = log_of(1);
+    assert_eq!(verify_whole(&path).log.origin.as_deref(), Some(ORIGIN));
+}
