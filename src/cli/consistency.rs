@@ -53,10 +53,8 @@ impl Old {
         if let Ok(size) = named.parse() {
             return Ok(Old::Size(size));
         }
-        let checkpoints = given::checkpoints(Path::new(named))
+        let last = given::newest(Path::new(named))
             .with_context(|| format!("`{named}` is no number of events, and no file with a checkpoint"))?;
-        let last = checkpoints.iter().max_by_key(|checkpoint| checkpoint.size());
-        let last = last.ok_or_else(|| anyhow!("{named}: has no checkpoint in it"))?;
         Ok(Old::Checkpoint(last.checkpoint().clone()))
     }
 

@@ -1,11 +1,12 @@
-//! What proves something and comes from outside the log: keys and checkpoints.
+//! What a verification is given from outside the log's file, read from the command line and from files:
+//! keys, checkpoints, policies, proofs.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use annals::limits::PROOF_BYTES_MAX;
-use annals::note::{CheckpointFile, KeyError, SignedCheckpoint, VerifierKey};
+use annals::note::{CheckpointFile, KeyError, Policy, SignedCheckpoint, VerifierKey};
 use anyhow::{Context as _, anyhow};
 
 /// Keys: each a vkey, or a file with one on each line. `@` before a file says that it is one.
@@ -38,10 +39,23 @@ pub(crate) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
 }
 
 /// The checkpoints of a file.
-pub(crate) fn checkpoints(file: &Path) -> anyhow::Result<Vec<SignedCheckpoint>> {
+pub(crate) fn checkpoints(file: &Path) -> anyhow::Result<CheckpointFile> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let file: CheckpointFile = text.parse().map_err(|error| anyhow!("{}: {error}", file.display()))?;
-    Ok(file.checkpoints)
+    text.parse().map_err(|error| anyhow!("{}: {error}", file.display()))
+}
+
+/// The checkpoint of a file that covers most.
+pub(crate) fn newest(file: &Path) -> anyhow::Result<SignedCheckpoint> {
+    let checkpoints = checkpoints(file)?.checkpoints.into_iter();
+    checkpoints
+        .max_by_key(SignedCheckpoint::size)
+        .ok_or_else(|| anyhow!("{}: has no checkpoint in it", file.display()))
+}
+
+/// A policy.
+pub(crate) fn policy(file: &Path) -> anyhow::Result<Policy> {
+    let bytes = fs::read(file).with_context(|| file.display().to_string())?;
+    Policy::parse(&bytes).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
 /// The bytes of a proof, from a file or, as `-`, from standard input. One that is too long is read as far

@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
     let trust = Trust { keys: given::keys(&args.key)?, epoch_keys: given::keys(&args.epoch_key)? };
     let mut old = Vec::new();
     for file in &args.checkpoint {
-        old.extend(given::checkpoints(file)?);
+        old.extend(given::checkpoints(file)?.checkpoints);
     }
     let bytes = given::proof(&args.file)?;
     let mut answer = Answer::default();
