@@ -37,6 +37,8 @@ mod prepare;
 mod progress;
 mod projection;
 pub mod proof;
+mod prove;
+mod publish;
 pub mod query;
 mod reader;
 pub mod replay;
@@ -52,6 +54,8 @@ pub use export::{Export, ExportError, Exported, LeftOut};
 pub use log::{Durability, Head, OpenError, ReadError};
 pub use prepare::PrepareError;
 pub use progress::CatchUpError;
+pub use prove::{Completeness, Payloads, ProveError, ProvedSession};
+pub use publish::{PublishError, Published};
 pub use query::{
     Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info, Metric,
     Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink, SearchFilter, SearchOrder,

@@ -1,11 +1,9 @@
 //! `annals export`: events to record elsewhere, or a read table.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
 
-use annals::{EventId, Export, LeftOut, RowSink, SqlValue};
+use annals::{Export, LeftOut, RowSink, SqlValue};
 use anyhow::{Context as _, bail};
 
 use super::Verdict;
@@ -14,6 +12,7 @@ use super::out::{self, Out};
 use super::place::Place;
 use super::record::events;
 use super::rows::{Form, Rows};
+use super::target::{Target, refuse_own_files};
 use super::{show, text};
 
 /// Export events, as `annals record` reads them, or a read table.
@@ -68,7 +67,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     let Some(mut target) = target else { return write(args, place, out) };
     let verdict = {
         let mut file =
-            Out::to(BufWriter::new(target.file.try_clone().context("the file cannot be written")?));
+            Out::to(BufWriter::new(target.file().try_clone().context("the file cannot be written")?));
         let verdict = write(args, place, &mut file)?;
         file.flush()?;
         verdict
@@ -142,69 +141,5 @@ impl RowSink for Counted<'_> {
         self.count += 1;
         self.bar.set(self.count);
         self.rows.row(values)
-    }
-}
-
-/// A file that appears when it is whole.
-struct Target {
-    path: PathBuf,
-    temporary: PathBuf,
-    file: File,
-    force: bool,
-}
-
-/// Refuses to put an export in the place of the log itself, or of a file that belongs to it.
-fn refuse_own_files(output: &Path, log: &Path) -> anyhow::Result<()> {
-    let same = |path: &Path| match (fs::metadata(path), fs::metadata(output)) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        _ => path == output,
-    };
-    let log = fs::canonicalize(log).unwrap_or_else(|_| log.to_owned());
-    for ending in ["", "-wal", "-shm", "-journal", "-turn", "-next"] {
-        let mut name = log.clone().into_os_string();
-        name.push(ending);
-        if same(Path::new(&name)) {
-            bail!("{}: is the log, or belongs to it; nothing was exported", output.display());
-        }
-    }
-    Ok(())
-}
-
-impl Target {
-    fn new(path: &Path, force: bool) -> anyhow::Result<Target> {
-        if !force && path.symlink_metadata().is_ok() {
-            bail!("{}: is there already; --force replaces it", path.display());
-        }
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{}.new", EventId::generate()));
-        let temporary = PathBuf::from(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)
-            .with_context(|| format!("{} cannot be made", path.display()))?;
-        Ok(Target { path: path.to_owned(), temporary, file, force })
-    }
-
-    fn finish(&mut self) -> anyhow::Result<()> {
-        let context = || format!("{} cannot be made", self.path.display());
-        self.file.flush().and_then(|()| self.file.sync_all()).with_context(context)?;
-        if self.force {
-            return fs::rename(&self.temporary, &self.path).with_context(context);
-        }
-        match fs::hard_link(&self.temporary, &self.path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                bail!("{}: is there already; --force replaces it", self.path.display())
-            }
-            linked => linked.with_context(context),
-        }
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        // Where it was renamed there is nothing left to remove.
-        let _ = fs::remove_file(&self.temporary);
     }
 }

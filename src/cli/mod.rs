@@ -3,11 +3,13 @@
 mod anchor;
 mod bar;
 mod checkpoint;
+mod consistency;
 mod copy;
 mod demo;
 mod event_line;
 mod export;
 mod feed;
+mod given;
 mod import;
 mod info;
 mod init;
@@ -17,6 +19,7 @@ mod lines;
 mod out;
 mod place;
 mod projections;
+mod prove;
 mod record;
 mod redact;
 mod replay;
@@ -28,9 +31,12 @@ mod show;
 mod signing;
 mod sql;
 mod tail;
+mod target;
 mod text;
+mod tiles;
 mod time;
 mod verify;
+mod verify_proof;
 
 use std::io;
 use std::path::PathBuf;
@@ -111,6 +117,14 @@ enum Command {
     Key(key::Args),
     /// Say who keeps checkpoints outside the log
     Anchor(anchor::Args),
+    /// Prove an event or a session to somebody without the log
+    Prove(prove::Args),
+    /// Check a proof, without the log
+    VerifyProof(verify_proof::Args),
+    /// Prove that the log still begins with what it was
+    Consistency(consistency::Args),
+    /// Write the log as static files for others to check
+    Tiles(tiles::Args),
     /// Show the last events, and those that come
     Tail(tail::Args),
     /// Export events, or a read table
@@ -155,6 +169,10 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
         Command::Checkpoint(args) => checkpoint::run(args, &place()?, &mut out),
         Command::Key(args) => key::run(args, place, &mut out),
         Command::Anchor(args) => anchor::run(args, &place()?, &mut out),
+        Command::Prove(args) => prove::run(args, &place()?, &mut out),
+        Command::VerifyProof(args) => verify_proof::run(args, &mut out),
+        Command::Consistency(args) => consistency::run(args, &place()?, &mut out),
+        Command::Tiles(args) => tiles::run(args, &place()?, &mut out),
         Command::Tail(args) => tail::run(args, &place()?, &mut out),
         Command::Export(args) => export::run(args, &place()?, &mut out),
         Command::Copy(args) => copy::run(args, &place()?, &mut out),

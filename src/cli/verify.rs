@@ -1,6 +1,5 @@
 //! `annals verify`: the verdicts, and what they rest on.
 
-mod given;
 mod print;
 
 use std::path::PathBuf;
@@ -11,10 +10,10 @@ use anyhow::bail;
 
 pub(crate) use print::print;
 
-use super::Verdict;
 use super::bar::Bar;
 use super::out::{self, Out};
 use super::place::Place;
+use super::{Verdict, given};
 
 /// Check that nothing in the log was changed, and that the read tables say what it says.
 ///

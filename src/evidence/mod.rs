@@ -33,7 +33,7 @@ pub use tree::TreeError;
 
 pub(crate) use anchor::newest;
 pub(crate) use status::{receipts, status};
-pub(crate) use tree::{TreeReader, forget};
+pub(crate) use tree::{TreeReader, forget, has_table};
 pub(crate) use worker::{Order, Trouble, Worker};
 
 use crate::event::{Content, Event, Seq};

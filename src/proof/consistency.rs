@@ -46,7 +46,16 @@ impl ConsistencyProof {
         if old.size() != self.old {
             return Err(ProofError::OldSize { expected: self.old, found: old.size() });
         }
-        verify_consistency(self.old, new.size(), old.root(), new.root(), &self.hashes)
+        self.check_root(old.root())
+    }
+
+    /// The same of an older root that is known to be this log's, of the older size.
+    ///
+    /// # Errors
+    /// If the proof does not show it.
+    pub fn check_root(&self, old_root: &NodeHash) -> Result<(), ProofError> {
+        let new = &self.checkpoint;
+        verify_consistency(self.old, new.size(), old_root, new.root(), &self.hashes)
             .map_err(ProofError::Consistency)
     }
 }

@@ -1,13 +1,16 @@
-//! What a verification is given from outside the log's file, read from the command line and from files.
+//! What a verification is given from outside the log's file, read from the command line and from files:
+//! keys, checkpoints, policies, proofs.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::Path;
 
+use annals::limits::PROOF_BYTES_MAX;
 use annals::note::{CheckpointFile, KeyError, Policy, SignedCheckpoint, VerifierKey};
 use anyhow::{Context as _, anyhow};
 
 /// Keys: each a vkey, or a file with one on each line. `@` before a file says that it is one.
-pub(super) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
+pub(crate) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
     let mut keys = Vec::new();
     for named in named {
         let file = match (named.strip_prefix('@'), named.parse::<VerifierKey>()) {
@@ -36,13 +39,13 @@ pub(super) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
 }
 
 /// The checkpoints of a file.
-pub(super) fn checkpoints(file: &Path) -> anyhow::Result<CheckpointFile> {
+pub(crate) fn checkpoints(file: &Path) -> anyhow::Result<CheckpointFile> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     text.parse().map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
 /// The checkpoint of a file that covers most.
-pub(super) fn newest(file: &Path) -> anyhow::Result<SignedCheckpoint> {
+pub(crate) fn newest(file: &Path) -> anyhow::Result<SignedCheckpoint> {
     let checkpoints = checkpoints(file)?.checkpoints.into_iter();
     checkpoints
         .max_by_key(SignedCheckpoint::size)
@@ -50,7 +53,21 @@ pub(super) fn newest(file: &Path) -> anyhow::Result<SignedCheckpoint> {
 }
 
 /// A policy.
-pub(super) fn policy(file: &Path) -> anyhow::Result<Policy> {
+pub(crate) fn policy(file: &Path) -> anyhow::Result<Policy> {
     let bytes = fs::read(file).with_context(|| file.display().to_string())?;
     Policy::parse(&bytes).map_err(|error| anyhow!("{}: {error}", file.display()))
+}
+
+/// The bytes of a proof, from a file or, as `-`, from standard input. One that is too long is read as far
+/// as it takes to see that.
+pub(crate) fn proof(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let limit = PROOF_BYTES_MAX as u64 + 1;
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    read.with_context(|| file.display().to_string())?;
+    Ok(bytes)
 }

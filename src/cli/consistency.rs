@@ -1,0 +1,89 @@
+//! `annals consistency`: the proof that the log still begins with what it was.
+
+use std::path::{Path, PathBuf};
+
+use annals::note::Checkpoint;
+use annals::proof::ProofError;
+use anyhow::{Context as _, anyhow};
+
+use super::out::Out;
+use super::place::Place;
+use super::prove::{Proof, found_wrong};
+use super::record::events;
+use super::{Verdict, given, say_error};
+
+/// Prove that the log still begins with what it was when it had OLD events.
+///
+/// The proof is for whoever kept the checkpoint of that size: `annals verify-proof --checkpoint` and
+/// witnesses check it. Where OLD is a file with that checkpoint, the log is held against it at once.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Exit status: 1 if the log does not begin with what the file OLD covers, or was damaged.
+
+Examples:
+  annals consistency 4000               from 4000 events to the last checkpoint
+  annals consistency kept.checkpoint 5000 -o since.proof"
+)]
+pub(crate) struct Args {
+    /// The older size: a number of events, or a file whose last checkpoint has it
+    #[arg(value_name = "OLD")]
+    old: String,
+
+    /// The newer size, of which a checkpoint was signed [default: the last one]
+    #[arg(value_name = "NEW")]
+    new: Option<u64>,
+
+    /// To this file, which takes its place when it is whole
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Replace the file if it is there
+    #[arg(long, requires = "output")]
+    force: bool,
+}
+
+/// What the log was, as far as it is known.
+enum Old {
+    Size(u64),
+    Checkpoint(Checkpoint),
+}
+
+impl Old {
+    fn find(named: &str) -> anyhow::Result<Old> {
+        if let Ok(size) = named.parse() {
+            return Ok(Old::Size(size));
+        }
+        let last = given::newest(Path::new(named))
+            .with_context(|| format!("`{named}` is no number of events, and no file with a checkpoint"))?;
+        Ok(Old::Checkpoint(last.checkpoint().clone()))
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Old::Size(size) => *size,
+            Old::Checkpoint(checkpoint) => checkpoint.size(),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    let old = Old::find(&args.old)?;
+    let reader = place.read()?;
+    let proof = match reader.prove_consistency(old.size(), args.new) {
+        Ok(proof) => proof,
+        Err(error) => return found_wrong(error.into()),
+    };
+    if let Old::Checkpoint(checkpoint) = &old {
+        match proof.check(checkpoint) {
+            Ok(()) => {}
+            Err(error @ ProofError::Origin { .. }) => return Err(error.into()),
+            Err(error) => {
+                say_error(&anyhow!("{}: {error}", args.old));
+                return Ok(Verdict::FoundWrong);
+            }
+        }
+    }
+    let (text, checkpoint) = (proof.to_string(), proof.checkpoint);
+    let said = format!("consistency with the first {}", events(old.size()));
+    Proof { text, said, checkpoint }.hand_out(args.output.as_deref(), args.force, place, out)
+}

@@ -1,0 +1,161 @@
+//! `annals prove`: the proof of an event, or of a session, for somebody who does not have the log.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use annals::note::SignedCheckpoint;
+use annals::proof::Extent;
+use annals::{Completeness, EventId, Payloads, ProveError, Reader, Seq};
+use anyhow::{Context as _, bail};
+use serde_json::json;
+
+use super::out::Out;
+use super::place::Place;
+use super::record::events;
+use super::target::{Target, refuse_own_files};
+use super::{Verdict, out, say_error, show};
+
+/// Prove that an event, or the events of a session, are in the log.
+///
+/// The proof is a file of its own: with it and the log's public key, `annals verify-proof` and other
+/// programs can tell that the event was recorded, without the log. It leads to the last checkpoint, which
+/// must cover the event. It tells that the event was recorded, when, of which kind and session; what the
+/// event says only with --payload.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Exit status: 1 if what the log holds proves nothing, because it was damaged or tampered with.
+
+Examples:
+  annals prove 4711 --payload -o approval.tlog-proof
+  annals prove 0198c5a1-7b2e-7d01-8f00-1d2c3b4a5f60
+  annals prove --session 0198c5 --complete -o session.proof
+  annals verify-proof approval.tlog-proof --key log.vkey"
+)]
+pub(crate) struct Args {
+    /// The event, by its seq or its id
+    #[arg(value_name = "SEQ|EVENT_ID", required_unless_present = "session", conflicts_with = "session")]
+    event: Option<String>,
+
+    /// All events of this session that the last checkpoint covers
+    #[arg(long, value_name = "SESSION")]
+    session: Option<String>,
+
+    /// Let the proof tell what the events say
+    #[arg(long)]
+    payload: bool,
+
+    /// Prove also that the session has no other events between its first and its last one. The proof then
+    /// tells when the events of others between them were recorded, of which kind and session they are
+    #[arg(long, requires = "session", conflicts_with = "event")]
+    complete: bool,
+
+    /// To this file, which takes its place when it is whole
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Replace the file if it is there
+    #[arg(long, requires = "output")]
+    force: bool,
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    match prove(args, place) {
+        Ok(proof) => proof.hand_out(args.output.as_deref(), args.force, place, out),
+        Err(error) => found_wrong(error),
+    }
+}
+
+/// Tells a log that is not what it should be from what could not be done.
+pub(super) fn found_wrong(error: anyhow::Error) -> anyhow::Result<Verdict> {
+    if !error.downcast_ref().is_some_and(ProveError::is_damage) {
+        return Err(error);
+    }
+    say_error(&error);
+    Ok(Verdict::FoundWrong)
+}
+
+fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
+    let payloads = if args.payload { Payloads::Included } else { Payloads::LeftOut };
+    match (&args.session, &args.event) {
+        (Some(session), _) => {
+            let reader = place.read_tables()?;
+            let session = show::one_session(&reader, session)?;
+            let wanted = if args.complete { Completeness::Complete } else { Completeness::Partial };
+            let proved = reader.prove_session(&session, wanted, payloads)?;
+            if proved.not_covered > 0 {
+                out::note(&format!(
+                    "{} of the session came after the checkpoint of size {} and are not in the proof; `annals checkpoint` signs another",
+                    events(proved.not_covered),
+                    proved.proof.checkpoint.size(),
+                ));
+            }
+            let proof = proved.proof;
+            let others = match &proof.extent {
+                Extent::Partial => String::new(),
+                Extent::Complete(between) => format!(", with the entries of {} between", between.len()),
+            };
+            let said = format!("{} of session `{session}`{others}", events(proof.events.len() as u64));
+            Ok(Proof { text: proof.to_string(), said, checkpoint: proof.checkpoint })
+        }
+        (None, Some(event)) => {
+            let reader = place.read()?;
+            let seq = find(&reader, event)?;
+            let proof = reader.prove_event(seq, payloads)?;
+            let said = format!("event {seq}");
+            Ok(Proof { text: proof.to_string(), said, checkpoint: proof.checkpoint })
+        }
+        (None, None) => bail!("name an event, or a session with --session"),
+    }
+}
+
+/// The event that a reference means.
+fn find(reader: &Reader, reference: &str) -> anyhow::Result<Seq> {
+    if let Ok(seq) = reference.parse() {
+        return Ok(seq);
+    }
+    let id: EventId = reference
+        .parse()
+        .map_err(|_| anyhow::anyhow!("`{reference}` is neither the seq of an event nor its id"))?;
+    reader.seq_of(id)?.with_context(|| format!("there is no event with the id {id}"))
+}
+
+/// A proof, ready to be given away.
+pub(super) struct Proof {
+    pub(super) text: String,
+    /// What it proves.
+    pub(super) said: String,
+    pub(super) checkpoint: SignedCheckpoint,
+}
+
+impl Proof {
+    /// Prints it, or writes it to a file and says what it is.
+    pub(super) fn hand_out(
+        &self,
+        output: Option<&Path>,
+        force: bool,
+        place: &Place,
+        out: &mut Out,
+    ) -> anyhow::Result<Verdict> {
+        if let Some(output) = output {
+            refuse_own_files(output, place.path())?;
+            let mut target = Target::new(output, force)?;
+            target.file().write_all(self.text.as_bytes()).context("the file cannot be written")?;
+            target.finish()?;
+        }
+        if out.is_json() {
+            out.json(&json!({
+                "proves": self.said,
+                "origin": self.checkpoint.origin(),
+                "size": self.checkpoint.size(),
+                "root": self.checkpoint.root().to_string(),
+                "proof": self.text,
+            }))?;
+        } else if output.is_none() {
+            out.data(&self.text)?;
+        } else {
+            let size = self.checkpoint.size();
+            out::say(&format!("proof of {}, by the checkpoint of {}", self.said, events(size)));
+        }
+        Ok(Verdict::Done)
+    }
+}

@@ -1,0 +1,338 @@
+//! `annals verify-proof`: what a proof shows to somebody who trusts the log's key.
+
+use std::path::PathBuf;
+
+use annals::note::{Algorithm, Checkpoint, SignatureError, SignedCheckpoint, VerifierKey};
+use annals::proof::{CheckedEvent, ProofFile, ProofFileFault, SessionProof};
+use annals::{kind_name, merkle};
+use anyhow::{anyhow, bail};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::out::{BOLD, Out, style_of};
+use super::record::events;
+use super::{Verdict, event_line, given, text, time};
+
+/// Check a proof, without the log.
+///
+/// The proof may be one of an event, of a session, or that a log still begins with what it was; it is
+/// worth what the key is worth that signed the checkpoint in it. So name the log's public key, from who
+/// runs the log and not from where the proof is.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Exit status: 0 the proof holds, 1 it does not, 2 it could not be checked.
+
+Examples:
+  annals verify-proof approval.tlog-proof --key log.vkey
+  annals verify-proof since.proof --key log.vkey --checkpoint kept.checkpoint
+  annals --json verify-proof session.proof --key log.vkey | jq .events")]
+pub(crate) struct Args {
+    /// The proof; - is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Trust this key of the log: a vkey, or a file of vkeys
+    #[arg(long, value_name = "VKEY", required_unless_present = "epoch_key")]
+    key: Vec<String>,
+
+    /// Trust this key of the log's epoch, and take no checkpoint without the signature of one
+    #[arg(long, value_name = "VKEY")]
+    epoch_key: Vec<String>,
+
+    /// Where the proof is of consistency: a file with the older checkpoint, which was kept elsewhere
+    #[arg(long, value_name = "OLD")]
+    checkpoint: Vec<PathBuf>,
+}
+
+/// What came of a proof.
+#[derive(Debug, Default, Serialize)]
+struct Answer {
+    /// Whether everything holds that the proof says.
+    holds: bool,
+    form: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
+    /// The keys that are trusted and signed the checkpoint.
+    signed_by: Vec<String>,
+    shows: Vec<String>,
+    does_not_show: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    events: Vec<ShownEvent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<Failure>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownEvent {
+    seq: u64,
+    event_id: String,
+    kind: String,
+    session: Option<String>,
+    occurred_at: Option<String>,
+    recorded_at: String,
+    /// The event in the form in which events are shown elsewhere, if the proof tells what it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<Box<RawValue>>,
+    /// For people.
+    #[serde(skip)]
+    line: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Failure {
+    check: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    detail: String,
+}
+
+impl Failure {
+    fn new(check: &'static str, detail: impl ToString) -> Failure {
+        Failure { check, seq: None, detail: detail.to_string() }
+    }
+}
+
+impl From<annals::proof::ProofError> for Failure {
+    fn from(error: annals::proof::ProofError) -> Failure {
+        let seq = error.seq().map(annals::Seq::get);
+        Failure { seq, ..Failure::new(error.check(), error) }
+    }
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
+    let trust = Trust { keys: given::keys(&args.key)?, epoch_keys: given::keys(&args.epoch_key)? };
+    let mut old = Vec::new();
+    for file in &args.checkpoint {
+        old.extend(given::checkpoints(file)?.checkpoints);
+    }
+    let bytes = given::proof(&args.file)?;
+    let mut answer = Answer::default();
+    match ProofFile::parse(&bytes) {
+        Ok(proof) => {
+            let judged = judge(&proof, &trust, &old, &mut answer, out)?;
+            answer.holds = judged.is_ok();
+            answer.failure = judged.err();
+        }
+        // What a newer version wrote is not wrong for that.
+        Err(error) if matches!(error.fault, ProofFileFault::UnknownVersion { .. }) => {
+            bail!("{}: {error}", args.file.display());
+        }
+        Err(error) => answer.failure = Some(Failure::new("proof-format", error)),
+    }
+    if answer.failure.is_some() {
+        answer.shows.clear();
+        answer.does_not_show.clear();
+        answer.events.clear();
+    }
+    if out.is_json() {
+        out.json(&answer)?;
+    } else {
+        print(&answer, out)?;
+    }
+    Ok(if answer.holds { Verdict::Done } else { Verdict::FoundWrong })
+}
+
+/// The keys that were given.
+struct Trust {
+    keys: Vec<VerifierKey>,
+    epoch_keys: Vec<VerifierKey>,
+}
+
+impl Trust {
+    /// The keys that signed a checkpoint. A log's own key bears the log's name.
+    fn signers(&self, checkpoint: &SignedCheckpoint) -> Result<Vec<String>, Failure> {
+        let all = [self.keys.as_slice(), &self.epoch_keys].concat();
+        let failure = |why: String| {
+            Failure::new("checkpoint-signature", format!("checkpoint of size {}: {why}", checkpoint.size()))
+        };
+        let signers = checkpoint.verify(&all).map_err(|error| {
+            failure(match error {
+                SignatureError::NoneKnown => "none of the keys given signed it".to_owned(),
+                error => error.to_string(),
+            })
+        })?;
+        let is_own =
+            |key: &VerifierKey| key.algorithm() != Algorithm::Ed25519 || key.name() == checkpoint.origin();
+        let signers: Vec<&VerifierKey> = signers.iter().map(|by| by.key).filter(|key| is_own(key)).collect();
+        if signers.is_empty() {
+            let origin = checkpoint.origin();
+            return Err(failure(format!(
+                "it is of the log `{origin}`, and the key that signed it is another's"
+            )));
+        }
+        if !self.epoch_keys.is_empty() && !signers.iter().any(|key| self.epoch_keys.contains(key)) {
+            return Err(failure("no epoch key that was given signed it".to_owned()));
+        }
+        Ok(signers.iter().map(|key| format!("{}+{}", key.name(), key.id())).collect())
+    }
+}
+
+/// Judges a proof. What it shows is only valid where there is no failure.
+fn judge(
+    proof: &ProofFile,
+    trust: &Trust,
+    old: &[SignedCheckpoint],
+    answer: &mut Answer,
+    out: &Out,
+) -> anyhow::Result<Result<(), Failure>> {
+    let checkpoint = proof.checkpoint();
+    answer.form = Some(match proof {
+        ProofFile::Entry(_) => "event",
+        ProofFile::Session(_) => "session",
+        ProofFile::Consistency(_) => "consistency",
+    });
+    answer.origin = Some(checkpoint.origin().to_owned());
+    answer.size = Some(checkpoint.size());
+    answer.root = Some(checkpoint.root().to_string());
+    let older = match proof {
+        ProofFile::Consistency(proof) => Some(older(proof.old, checkpoint.origin(), old)?),
+        _ => None,
+    };
+    let judged = trust.signers(checkpoint).and_then(|signers| {
+        answer.signed_by = signers;
+        match (proof, older) {
+            (ProofFile::Consistency(proof), Some(older)) => {
+                for older in &older {
+                    // Without a signature its root is worth nothing.
+                    if older.size() > 0 || !older.signatures().is_empty() {
+                        trust.signers(older)?;
+                    }
+                    proof.check(older.checkpoint())?;
+                }
+                show_consistency(proof.old, checkpoint.size(), answer);
+            }
+            (ProofFile::Session(proof), _) => show_session(proof, answer, out)?,
+            (ProofFile::Entry(proof), _) => {
+                let event = proof.check()?;
+                answer.does_not_show.extend(without_payload(std::slice::from_ref(&event)));
+                answer.does_not_show.push("anything of other events".to_owned());
+                answer.shows.push(format!("event {} is in the log", event.seq()));
+                answer.events.push(shown(&event, out));
+            }
+            (ProofFile::Consistency(_), None) => {}
+        }
+        Ok(())
+    });
+    Ok(judged)
+}
+
+/// The older checkpoints that a proof of consistency is about; for no events that is known to all.
+fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<Vec<SignedCheckpoint>> {
+    let older: Vec<SignedCheckpoint> =
+        given.iter().filter(|checkpoint| checkpoint.size() == size).cloned().collect();
+    if !older.is_empty() {
+        return Ok(older);
+    }
+    if size > 0 {
+        bail!(
+            "the proof is about the checkpoint of {}; name a file with it: --checkpoint FILE",
+            events(size)
+        );
+    }
+    let empty = Checkpoint::new(origin, 0, merkle::EMPTY_ROOT).map_err(|error| anyhow!(error))?;
+    Ok(vec![SignedCheckpoint::unsigned(empty)])
+}
+
+fn show_consistency(old: u64, new: u64, answer: &mut Answer) {
+    let of_old = if old == 1 { "is that" } else { "are those" };
+    answer.shows.push(format!(
+        "the first {} of the log of {} {of_old} of the older checkpoint: nothing in them was changed",
+        events(old),
+        events(new)
+    ));
+    answer.does_not_show.push("what the events say, and whether the log has more of them by now".to_owned());
+}
+
+fn show_session(proof: &SessionProof, answer: &mut Answer, out: &Out) -> Result<(), Failure> {
+    let checked = proof.check()?;
+    let first = checked.events.first().map(CheckedEvent::seq);
+    let last = checked.events.last().map(CheckedEvent::seq);
+    let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
+    let count = events(checked.events.len() as u64);
+    let session = &proof.session;
+    let are = if checked.events.len() == 1 { "is" } else { "are" };
+    let shows = format!("{count} of session `{session}`, from event {first} to {last}, {are} in the log");
+    answer.shows.push(shows);
+    if checked.is_complete {
+        answer.shows.push("the session has no other events between them".to_owned());
+        answer.does_not_show.push("whether it has events before the first or after the last".to_owned());
+    } else {
+        answer.does_not_show.push("whether the session has other events: the proof is partial".to_owned());
+    }
+    answer.does_not_show.extend(without_payload(&checked.events));
+    answer.events = checked.events.iter().map(|event| shown(event, out)).collect();
+    Ok(())
+}
+
+/// What stays open where the proof does not tell what events say.
+fn without_payload(checked: &[CheckedEvent]) -> Option<String> {
+    match checked.iter().filter(|event| event.payload.is_none()).count() {
+        0 => None,
+        _ if checked.len() == 1 => Some("what the event says: that is not in the proof".to_owned()),
+        count => Some(format!("what {} say: that is not in the proof", events(count as u64))),
+    }
+}
+
+fn shown(checked: &CheckedEvent, out: &Out) -> ShownEvent {
+    let entry = &checked.entry;
+    let recorded = checked.recorded();
+    let session = entry.session.as_ref().map(ToString::to_string);
+    let when = time::shown(entry.recorded_at);
+    let line = match &recorded {
+        Some(recorded) => event_line::line(recorded, &when, session.as_deref(), out),
+        None => {
+            let session = session.as_deref().map(text::line).unwrap_or_default();
+            format!(
+                "{} {when}  {}  {session}",
+                entry.seq,
+                out.paint(BOLD, &text::line(&kind_name(entry.kind)))
+            )
+        }
+    };
+    ShownEvent {
+        seq: entry.seq,
+        event_id: entry.event_id.to_string(),
+        kind: kind_name(entry.kind),
+        session,
+        occurred_at: entry.occurred_at.map(|time| time.to_string()),
+        recorded_at: entry.recorded_at.to_string(),
+        event: recorded.and_then(|recorded| RawValue::from_string(recorded.to_json()).ok()),
+        line: line.trim_end().to_owned(),
+    }
+}
+
+fn print(answer: &Answer, out: &mut Out) -> anyhow::Result<()> {
+    let (tone, word) = if answer.holds { ("ok", "holds") } else { ("error", "DOES NOT HOLD") };
+    let word = out.paint(style_of(tone).bold(), word);
+    let form = match answer.form {
+        Some("event") => "the proof of an event",
+        Some("session") => "the proof of a session",
+        Some(_) => "the proof of consistency",
+        None => "the proof",
+    };
+    out.line(&format!("{form} {word}"))?;
+    if let Some(failure) = &answer.failure {
+        let place = failure.seq.map(|seq| format!(" at event {seq}")).unwrap_or_default();
+        let heading = out.paint(style_of("error"), &format!("{}{place}", failure.check));
+        out.line(&format!("  {heading}: {}", text::line(&failure.detail)))?;
+        return Ok(());
+    }
+    if let (Some(origin), Some(size)) = (&answer.origin, answer.size) {
+        let keys = answer.signed_by.join(" and ");
+        let said = format!("the checkpoint of {origin}, {}, is signed by {keys}", events(size));
+        out.line(&format!("  shows      {}", text::line(&said)))?;
+    }
+    for shown in &answer.shows {
+        out.line(&format!("             {}", text::line(shown)))?;
+    }
+    for not_shown in &answer.does_not_show {
+        out.line(&format!("  not shown  {}", text::line(not_shown)))?;
+    }
+    for event in &answer.events {
+        out.line(&event.line)?;
+    }
+    Ok(())
+}

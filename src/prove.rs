@@ -1,0 +1,360 @@
+//! Proofs made from a log: what [`crate::proof`] reads and checks.
+//!
+//! The stored tiles and checkpoints are not evidence, so every proof is checked before it is handed out:
+//! one that others would refuse is an error here, and says that the log wants a verification.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::event::{Digest, EventId, Seq};
+use crate::evidence::{self, TreeError, TreeReader};
+use crate::limits::{NOTE_BYTES_MAX, PROOF_BYTES_MAX, SESSION_ID_BYTES_MAX};
+use crate::log::{ReadError, rows};
+use crate::merkle::{BuildError, HashReader, consistency_proof, inclusion_proof, root_at};
+use crate::note::SignedCheckpoint;
+use crate::proof::{ConsistencyProof, EntryProof, Extent, LeafProof, ProofError, SessionProof};
+use crate::query::EventFilter;
+use crate::query::events::{Next, walk};
+use crate::reader::Reader;
+
+/// What stands around an event in the file of a proof, apart from its leaf, payload and hashes: words,
+/// a number, lengths and ends of lines; and at the head of the file, where the session's id may be
+/// spelled with six characters for a byte.
+const AROUND_BYTES: usize = 128 + 6 * SESSION_ID_BYTES_MAX;
+
+/// A hash in base64, and the end of its line.
+const HASH_LINE_BYTES: usize = 45;
+
+/// A proof that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProveError {
+    /// Nobody signed for the log yet.
+    #[error(
+        "no checkpoint was signed for this log yet, and a proof leads to one; `annals checkpoint` signs one"
+    )]
+    NoCheckpoint,
+    /// Nobody signed for the log at this size, or the checkpoint is gone.
+    #[error("the log has no checkpoint of size {size}")]
+    NoCheckpointOf {
+        /// The size.
+        size: u64,
+    },
+    /// The stored checkpoint is not this log's as it is now.
+    #[error(
+        "the checkpoint of size {size} that is stored with the log does not fit it; `annals verify` says more"
+    )]
+    Unfit {
+        /// Its size.
+        size: u64,
+    },
+    /// There is no such event.
+    #[error("there is no event {seq}; the log has {events}")]
+    NoEvent {
+        /// What was asked for.
+        seq: Seq,
+        /// Events of the log.
+        events: u64,
+    },
+    /// The event came after the last checkpoint.
+    #[error(
+        "event {seq} came after the last checkpoint, which covers {size} events; `annals checkpoint` signs another"
+    )]
+    NotCovered {
+        /// The event.
+        seq: Seq,
+        /// Events that the checkpoint covers.
+        size: u64,
+    },
+    /// No event of the session is covered by a checkpoint.
+    #[error("the session `{session}` has no events among the {size} that the last checkpoint covers")]
+    NoSession {
+        /// The session.
+        session: String,
+        /// Events that the checkpoint covers.
+        size: u64,
+    },
+    /// The older size is larger.
+    #[error("the older size {old} is larger than the newer one, {new}")]
+    SizesReversed {
+        /// The older size.
+        old: u64,
+        /// The newer size.
+        new: u64,
+    },
+    /// The proof would be longer than proofs are read.
+    #[error(
+        "the proof would have more than {PROOF_BYTES_MAX} bytes; leave out payloads, or prove events one by one"
+    )]
+    TooLong,
+    /// The tree cannot be made.
+    #[error("the log's tree cannot be made: {0}")]
+    Tree(#[from] BuildError<TreeError>),
+    /// An event cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The file cannot be read.
+    #[error("the log cannot be read: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The proof does not show what it should.
+    #[error("what the log holds proves nothing: {0}; `annals verify` says more")]
+    Refused(#[from] ProofError),
+}
+
+impl ProveError {
+    /// Whether the log is not what it should be, and it is not only that something could not be done.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            ProveError::Unfit { .. } | ProveError::Refused(_) => true,
+            ProveError::Tree(error) => is_damage(error),
+            _ => false,
+        }
+    }
+}
+
+/// Whether a tree cannot be made because the log is not what it should be.
+pub(crate) fn is_damage(error: &BuildError<TreeError>) -> bool {
+    use TreeError::{Broken, Missing, Tile};
+    matches!(error, BuildError::Read(Missing { .. } | Broken { .. } | Tile { .. }) | BuildError::Count { .. })
+}
+
+/// Whether a proof tells what events say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Payloads {
+    /// It tells that they were recorded, when, of which kind and session.
+    #[default]
+    LeftOut,
+    /// It tells what they say as well, where that was not erased.
+    Included,
+}
+
+/// Whether a proof of a session shows that nothing was left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Completeness {
+    /// It does not.
+    #[default]
+    Partial,
+    /// It has the entries of all other events between the first and the last one, which tell those who
+    /// get it when they were recorded, of which kind and session they are.
+    Complete,
+}
+
+/// The proof of a session, and what came too late for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvedSession {
+    /// The proof.
+    pub proof: SessionProof,
+    /// Events of the session that came after the checkpoint, and are not in the proof.
+    pub not_covered: u64,
+}
+
+impl Reader {
+    /// The place of the event with this id, if there is one.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn seq_of(&self, id: EventId) -> Result<Option<Seq>, ReadError> {
+        self.at_one_moment(|connection| {
+            let query = "SELECT seq FROM log WHERE event_id = ?1";
+            let seq =
+                connection.prepare_cached(query)?.query_row([id.bytes()], |row| row.get(0)).optional()?;
+            Ok(seq.map(Seq::from_sql))
+        })
+    }
+
+    /// Proves that an event is in the log that the last checkpoint covers.
+    ///
+    /// # Errors
+    /// If no checkpoint covers it, or what the log holds does not prove it.
+    pub fn prove_event(&self, seq: Seq, payloads: Payloads) -> Result<EntryProof, ProveError> {
+        self.at_one_moment(|connection| {
+            let (checkpoint, mut tree) = last_checkpoint(connection)?;
+            let events = rows::head(connection)?.seq.get();
+            if seq == Seq::ZERO || seq.get() > events {
+                return Err(ProveError::NoEvent { seq, events });
+            }
+            let event = leaf(connection, &mut tree, seq, checkpoint.size(), payloads)?;
+            let proof = EntryProof { event, checkpoint };
+            proof.check()?;
+            Ok(proof)
+        })
+    }
+
+    /// Proves the events of a session that the last checkpoint covers.
+    ///
+    /// # Errors
+    /// If there are none, or what the log holds does not prove them.
+    pub fn prove_session(
+        &self,
+        session: &str,
+        completeness: Completeness,
+        payloads: Payloads,
+    ) -> Result<ProvedSession, ProveError> {
+        self.at_one_moment(|connection| {
+            let (checkpoint, mut tree) = last_checkpoint(connection)?;
+            let size = checkpoint.size();
+            let (covered, not_covered) = places(connection, session, Seq::new(size))?;
+            let (Some(first), Some(last)) = (covered.first(), covered.last()) else {
+                return Err(ProveError::NoSession { session: session.to_owned(), size });
+            };
+            let mut room = Room(PROOF_BYTES_MAX - NOTE_BYTES_MAX - AROUND_BYTES);
+            let extent = match completeness {
+                Completeness::Partial => Extent::Partial,
+                Completeness::Complete => {
+                    Extent::Complete(entries_between(connection, *first, *last, &covered, &mut room)?)
+                }
+            };
+            let mut events = Vec::with_capacity(covered.len());
+            for seq in covered {
+                let event = leaf(connection, &mut tree, seq, size, payloads)?;
+                room.take(event.leaf.len() + event.payload.as_ref().map_or(0, Vec::len))?;
+                room.take_text(AROUND_BYTES + event.hashes.len() * HASH_LINE_BYTES)?;
+                events.push(event);
+            }
+            let proof = SessionProof { session: session.to_owned(), events, extent, checkpoint };
+            proof.check()?;
+            Ok(ProvedSession { proof, not_covered })
+        })
+    }
+
+    /// Proves that the log of a checkpoint of size `new`, or of the last one, begins with what it was
+    /// when it had `old` events.
+    ///
+    /// # Errors
+    /// If there is no such checkpoint, or the sizes are the wrong way round.
+    pub fn prove_consistency(&self, old: u64, new: Option<u64>) -> Result<ConsistencyProof, ProveError> {
+        self.at_one_moment(|connection| {
+            let (checkpoint, mut tree) = match new {
+                None => last_checkpoint(connection)?,
+                Some(size) => fitting(connection, checkpoint_of(connection, size)?)?,
+            };
+            let new = checkpoint.size();
+            if old > new {
+                return Err(ProveError::SizesReversed { old, new });
+            }
+            let hashes = consistency_proof(&mut tree, old, new)?;
+            let root = root_at(&mut tree, old)?;
+            let proof = ConsistencyProof { old, hashes, checkpoint };
+            proof.check_root(&root)?;
+            Ok(proof)
+        })
+    }
+}
+
+/// The last checkpoint that was signed, and the tree that it fits.
+pub(crate) fn last_checkpoint(
+    connection: &Connection,
+) -> Result<(SignedCheckpoint, TreeReader<'_>), ProveError> {
+    fitting(connection, evidence::newest(connection)?.ok_or(ProveError::NoCheckpoint)?)
+}
+
+/// The checkpoint that was signed when the log had so many events.
+fn checkpoint_of(connection: &Connection, size: u64) -> Result<SignedCheckpoint, ProveError> {
+    let missing = || ProveError::NoCheckpointOf { size };
+    if !evidence::has_table(connection, "checkpoints")? {
+        return Err(missing());
+    }
+    let note: Option<String> = connection
+        .prepare_cached("SELECT note FROM checkpoints WHERE size = ?1")?
+        .query_row([Seq::new(size).to_sql()], |row| row.get(0))
+        .optional()?;
+    note.ok_or_else(missing)?.parse().map_err(|_| ProveError::Unfit { size })
+}
+
+/// A checkpoint that is this log's, with the log's tree. A proof that leads to another is worth nothing.
+fn fitting(
+    connection: &Connection,
+    checkpoint: SignedCheckpoint,
+) -> Result<(SignedCheckpoint, TreeReader<'_>), ProveError> {
+    let size = checkpoint.size();
+    let mut tree = TreeReader::new(connection)?;
+    let fits = size <= rows::head(connection)?.seq.get()
+        && checkpoint.origin() == evidence::origin_of(connection)?
+        && root_at(&mut tree, size)? == *checkpoint.root();
+    if fits { Ok((checkpoint, tree)) } else { Err(ProveError::Unfit { size }) }
+}
+
+/// An event's leaf and the way from it to the root of the tree of `size`.
+fn leaf(
+    connection: &Connection,
+    tree: &mut impl HashReader<Error = TreeError>,
+    seq: Seq,
+    size: u64,
+    payloads: Payloads,
+) -> Result<LeafProof, ProveError> {
+    if seq.get() > size {
+        return Err(ProveError::NotCovered { seq, size });
+    }
+    let index = seq.get().saturating_sub(1);
+    let link = match index {
+        0 => Digest::ZERO,
+        before => rows::link_at(connection, Seq::new(before))?.ok_or_else(|| missing(Seq::new(before)))?,
+    };
+    let query = match payloads {
+        Payloads::LeftOut => "SELECT entry, NULL FROM log WHERE seq = ?1",
+        Payloads::Included => "SELECT entry, payload FROM log WHERE seq = ?1",
+    };
+    let (entry, payload): (Vec<u8>, Option<Vec<u8>>) = connection
+        .prepare_cached(query)?
+        .query_row([seq.to_sql()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .ok_or_else(|| missing(seq))?;
+    let hashes = inclusion_proof(tree, index, size)?;
+    Ok(LeafProof { leaf: [link.bytes().as_slice(), &entry].concat(), payload, index, hashes })
+}
+
+fn missing(seq: Seq) -> ProveError {
+    ProveError::Tree(BuildError::Read(TreeError::Missing { seq }))
+}
+
+/// The places of a session's events that are covered, and how many are not.
+fn places(connection: &Connection, session: &str, size: Seq) -> Result<(Vec<Seq>, u64), ProveError> {
+    let filter = EventFilter { session: Some(session.to_owned()), ..EventFilter::ALL };
+    let head = rows::head(connection)?.seq;
+    let (mut covered, mut not_covered) = (Vec::new(), 0);
+    walk(connection, &filter, Seq::ZERO, head, |seq, _| {
+        if seq <= size {
+            covered.push(seq);
+        } else {
+            not_covered += 1;
+        }
+        Ok::<_, ProveError>(Next::Continue)
+    })?;
+    Ok((covered, not_covered))
+}
+
+/// The entries between two events, but for those of the session's own.
+fn entries_between(
+    connection: &Connection,
+    first: Seq,
+    last: Seq,
+    own: &[Seq],
+    room: &mut Room,
+) -> Result<Vec<Vec<u8>>, ProveError> {
+    let mut statement =
+        connection.prepare_cached("SELECT seq, entry FROM log WHERE seq > ?1 AND seq < ?2 ORDER BY seq")?;
+    let mut rows = statement.query([first.to_sql(), last.to_sql()])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        if own.binary_search(&Seq::from_sql(row.get(0)?)).is_err() {
+            let entry: Vec<u8> = row.get(1)?;
+            room.take(entry.len())?;
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+/// Bytes that the file of a proof may still have.
+struct Room(usize);
+
+impl Room {
+    /// Takes a line of these bytes in base64, which makes four of three.
+    fn take(&mut self, bytes: usize) -> Result<(), ProveError> {
+        self.take_text(bytes.div_ceil(3).saturating_mul(4) + 1)
+    }
+
+    fn take_text(&mut self, length: usize) -> Result<(), ProveError> {
+        self.0 = self.0.checked_sub(length).ok_or(ProveError::TooLong)?;
+        Ok(())
+    }
+}
