@@ -260,14 +260,14 @@ fn values_that_are_not_in_their_only_form_are_the_same_failure_to_both() {
     let Some(mut verifiers) = Verifiers::start() else { return };
     let sound = &fixture().rows;
     for at in 0..sound.rows.len() {
-        for place in (0..sound.rows[at].entry.len()).filter(|place| place % 7 < 2) {
+        for place in (0..sound.rows[at].entry.len()).filter(|place| place % 11 < 2) {
             let mut rows = sound.clone();
             lengthen(&mut rows.rows[at].entry, place);
             rows.link_again(at);
             judge_rows(&mut verifiers, &format!("entry of row {at}, longer at {place}"), &rows);
         }
         let payload = sound.rows[at].payload.as_ref().map_or(0, Vec::len);
-        for place in (16..payload).step_by(5) {
+        for place in (16..payload).step_by(7) {
             let mut rows = sound.clone();
             lengthen(rows.rows[at].payload.as_mut().unwrap(), place);
             rows.rows[at].digest_again();
@@ -501,7 +501,7 @@ fn whatever_is_done_to_the_rows_they_say_the_same() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[5; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let strategy = (prop::collection::vec(tampering(), 1..6), any::<bool>());
-    for _ in 0..if is_heavy() { 10_000 } else { 600 } {
+    for _ in 0..if is_heavy() { 10_000 } else { 400 } {
         let (changes, is_chained) = strategy.new_tree(&mut runner).unwrap().current();
         let mut rows = fixture().rows.clone();
         changes.iter().for_each(|change| change.change(&mut rows));
@@ -624,7 +624,7 @@ fn whichever_keys_follow_each_other_they_trust_the_same() {
     beginning.rows.truncate(4);
     beginning.redactions.clear();
     let (mut anchored, mut signed, mut certified) = (0, 0, 0);
-    for _ in 0..if is_heavy() { 20_000 } else { 1_000 } {
+    for _ in 0..if is_heavy() { 20_000 } else { 500 } {
         let story = strategy.new_tree(&mut runner).unwrap().current();
         let mut rows = beginning.clone();
         let (given, stored) = story.tell(ORIGIN, &mut rows);
@@ -646,7 +646,7 @@ fn whichever_keys_follow_each_other_they_trust_the_same() {
         }
     }
     verifiers.agree();
-    assert!(anchored > 50 && signed > 50 && certified > 50, "{anchored} {signed} {certified}");
+    assert!(anchored > 30 && signed > 30 && certified > 30, "{anchored} {signed} {certified}");
     for check in ["signature", "origin", "size", "root"] {
         assert!(verifiers.seen.contains(&format!("checkpoint-{check}")), "{check}");
     }
