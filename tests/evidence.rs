@@ -252,6 +252,126 @@ fn a_broken_chain_is_not_signed_for() {
 }
 
 #[test]
+fn a_checkpoint_that_somebody_wrote_into_the_file_is_neither_believed_nor_given_to_anchors() {
+    let (folder, path) = new_path();
+    let (keys, public) = new_keys(folder.path());
+    let outside = folder.path().join("outside");
+    let log = signed(&path, &keys).open().unwrap();
+    append(&log, 3);
+    log.close().unwrap();
+    let forged = good_checkpoints(&path, &public)[0].to_string().replacen("\n4\n", "\n999999\n", 1);
+    sqlite(&path)
+        .execute("INSERT INTO checkpoints (size, note, made_at) VALUES (999999, ?1, 0)", [&forged])
+        .unwrap();
+    sqlite(&path)
+        .execute(
+            "INSERT INTO anchors (name, size) VALUES (?1, 999999)",
+            [format!("file {}", outside.display())],
+        )
+        .unwrap();
+
+    let signing = Signing::new(keys.clone()).every(NEVER).anchor(FileAnchor::new(&outside));
+    let log = with(&path, signing).open().unwrap();
+    append(&log, 3);
+    log.close().unwrap();
+    assert_eq!(keys.last_signed().unwrap().unwrap().size(), 7);
+    let kept: CheckpointFile = fs::read_to_string(outside).unwrap().parse().unwrap();
+    assert_eq!(kept.checkpoints, [keys.last_signed().unwrap().unwrap()]);
+}
+
+#[test]
+fn a_damaged_tile_is_not_signed_for() {
+    let (folder, path) = new_path();
+    let (keys, public) = new_keys(folder.path());
+    let log = signed(&path, &keys).open().unwrap();
+    append(&log, 600);
+    let stored = || -> u32 {
+        sqlite(&path).query_row("SELECT count(*) FROM tiles WHERE level = 0", [], |row| row.get(0)).unwrap()
+    };
+    eventually("two full tiles", || stored() == 2);
+    sqlite(&path)
+        .execute("UPDATE tiles SET hashes = zeroblob(8192) WHERE level = 0 AND tile = 1", [])
+        .unwrap();
+    let checkpoint = log.checkpoint().unwrap();
+    assert_good(&path, &checkpoint, &public);
+    drop(log);
+}
+
+#[test]
+fn a_copy_is_not_signed_for_while_the_log_is_there_and_a_log_that_was_moved_is() {
+    let (folder, path) = new_path();
+    let (keys, public) = new_keys(folder.path());
+    let log = signed(&path, &keys).open().unwrap();
+    append(&log, 5);
+    log.close().unwrap();
+    let copy = folder.path().join("copy.db");
+    fs::copy(&path, &copy).unwrap();
+
+    let other = signed(&copy, &keys).open().unwrap();
+    append(&other, 1);
+    let error = other.checkpoint().unwrap_err();
+    assert!(matches!(error, SignError::Copy { .. }), "{error}");
+    drop(other);
+    let log = signed(&path, &keys).open().unwrap();
+    append(&log, 2);
+    assert_good(&path, &log.checkpoint().unwrap(), &public);
+    log.close().unwrap();
+
+    let moved = folder.path().join("moved.db");
+    fs::rename(&path, &moved).unwrap();
+    let log = signed(&moved, &keys).open().unwrap();
+    append(&log, 2);
+    assert_good(&moved, &log.checkpoint().unwrap(), &public);
+    log.close().unwrap();
+}
+
+#[test]
+fn where_the_last_signature_is_forgotten_the_files_own_checkpoints_remind_of_it() {
+    let (folder, path) = new_path();
+    let (keys, _) = new_keys(folder.path());
+    let log = signed(&path, &keys).open().unwrap();
+    append(&log, 9);
+    log.close().unwrap();
+    fs::remove_file(keys.path().join("signed")).unwrap();
+    sqlite(&path).execute_batch("DROP TRIGGER log_rows_stay; DELETE FROM log WHERE seq > 5;").unwrap();
+    let trigger = include_str!("../schema/0001_log.sql");
+    let from = trigger.find("CREATE TRIGGER log_rows_stay").unwrap();
+    let length = trigger[from..].find("END;").unwrap() + 4;
+    sqlite(&path).execute_batch(&trigger[from..from + length]).unwrap();
+
+    let log = signed(&path, &keys).open().unwrap();
+    let error = log.checkpoint().unwrap_err();
+    assert!(matches!(error, SignError::RolledBack { events: 5, signed: 10 }), "{error}");
+    drop(log);
+}
+
+/// An anchor that panics.
+#[derive(Debug)]
+struct Broken;
+
+impl Anchor for Broken {
+    fn name(&self) -> String {
+        "broken".to_owned()
+    }
+
+    fn take(&mut self, _: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
+        panic!("an anchor of somebody's own");
+    }
+}
+
+#[test]
+fn an_anchor_that_panics_is_told_of_before_the_log_is_closed() {
+    let (folder, path) = new_path();
+    let (keys, _) = new_keys(folder.path());
+    let log = with(&path, Signing::new(keys).every(NEVER).anchor(Broken)).open().unwrap();
+    append(&log, 1);
+    log.checkpoint().unwrap();
+    eventually("it is told of", || log.evidence_trouble().is_some_and(|why| why.contains("panicked")));
+    append(&log, 1);
+    assert!(log.close().unwrap_err().to_string().contains("panicked"));
+}
+
+#[test]
 fn a_key_that_others_can_read_is_refused() {
     let (folder, path) = new_path();
     let (keys, _) = new_keys(folder.path());
@@ -346,7 +466,9 @@ fn an_epoch_key_is_replaced_at_the_end_of_its_epoch_and_gone() {
     let log = with(&path, signing()).clock(clock.clone()).open().unwrap();
     append(&log, 5);
     let before = log.checkpoint().unwrap();
-    let text = fs::read_to_string(keys.path().join("epoch")).unwrap();
+    let epoch: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(keys.path().join("epoch")).unwrap()).unwrap();
+    let erased = epoch["skey"].as_str().unwrap().to_owned();
     now.fetch_add(i64::try_from(day.as_micros()).unwrap(), Ordering::Relaxed);
     eventually("a new epoch", || keys.public().unwrap().epoch != first.epoch);
     log.close().unwrap();
@@ -359,7 +481,7 @@ fn an_epoch_key_is_replaced_at_the_end_of_its_epoch_and_gone() {
     assert_eq!(last.verify(&both).unwrap().len(), 2);
     for file in fs::read_dir(keys.path()).unwrap() {
         let file = file.unwrap();
-        assert!(!fs::read_to_string(file.path()).unwrap().contains(&text), "{:?}", file.path());
+        assert!(!fs::read_to_string(file.path()).unwrap().contains(&erased), "{:?}", file.path());
     }
 }
 

@@ -428,6 +428,20 @@ fn another_format_breaks_the_chain_even_where_it_is_linked_anew() {
 }
 
 #[test]
+fn what_the_file_says_of_itself_anchors_nothing() {
+    let scene = Scene::new();
+    let stranger = SigningKey::from_seed(ORIGIN, &[5; 32]).unwrap();
+    let mut forged = SignedCheckpoint::unsigned(scene.kept.checkpoint().clone());
+    forged.sign(&stranger);
+    sqlite(&scene.path)
+        .execute("UPDATE checkpoints SET note = ?1 WHERE size = 21", [forged.to_string()])
+        .unwrap();
+    let options = Options::new().scope(Scope::LogOnly).key(scene.public.stable.clone());
+    let report = verify::verify(&scene.path, options, &mut |_, _| {}).unwrap();
+    assert_eq!(report.anchored.anchored_to, None);
+}
+
+#[test]
 fn an_erasure_nobody_asked_for_is_listed_with_who_did_it() {
     let scene = Scene::new();
     let log = signed(&scene.path, &scene.keys).open().unwrap();

@@ -130,6 +130,19 @@ impl AuditLog {
         Ok(self.append_own(Event::ProjectionSkipped(event), effect)?)
     }
 
+    /// Forgets what the file says of an anchor that is used no longer.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn forget_anchor(&self, name: &str) -> Result<bool, ProjectionError> {
+        let mut forgotten = 0;
+        self.administer(|connection| {
+            forgotten = connection.execute("DELETE FROM anchors WHERE name = ?1", [name])?;
+            Ok(())
+        })?;
+        Ok(forgotten > 0)
+    }
+
     /// Changes what is kept about projections, in a transaction of its own.
     fn administer(
         &self,

@@ -359,8 +359,7 @@ impl AuditLog {
 
 impl Inner {
     fn evidence_trouble(&self) -> Option<Arc<str>> {
-        // It is assigned as a whole: a panic leaves nothing half done.
-        self.evidence_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        evidence::why(&self.evidence_trouble)
     }
 
     fn close(&self) -> Result<(), CloseError> {

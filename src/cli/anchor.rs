@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use annals::AuditLog;
 use annals::evidence::token::stamped_text;
-use annals::evidence::{AnchorStatus, KeyFolder};
-use anyhow::Context as _;
+use annals::evidence::{AnchorStatus, Evidence, KeyFolder};
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -59,6 +60,8 @@ enum Add {
         path: PathBuf,
     },
     /// A program that gets each checkpoint on its standard input
+    ///
+    /// It is started directly; `annals anchor add command sh -c 'cat >> /mnt/elsewhere/notes'` asks a shell.
     Command {
         /// Seconds after which it is stopped
         #[arg(long, default_value_t = 30)]
@@ -102,32 +105,47 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             let setting = setting(anchor)?;
             // What cannot be used is not kept.
             setting.anchor()?;
+            let _locked = keys.lock()?;
+            settings = Settings::read(&keys)?;
             settings.add(&keys, setting)?;
             settings.write(&keys)?;
         }
         Some(Command::Stamps { folder }) => return stamps(folder, place, out),
         Some(Command::Remove { name }) => {
-            settings.remove(&keys, name)?;
-            settings.write(&keys)?;
+            keys.make()?;
+            let locked = keys.lock()?;
+            settings = Settings::read(&keys)?;
+            let was_set = settings.remove(&keys, name);
+            if was_set {
+                settings.write(&keys)?;
+            }
+            drop(locked);
+            // What the file says of it goes too, or it would be reported for ever.
+            let log = AuditLog::builder(place.path()).evidence(Evidence::Off).open_existing()?;
+            let was_known = log.forget_anchor(name)?;
+            log.close()?;
+            if !was_set && !was_known {
+                bail!("there is no anchor `{name}`; `annals anchor` lists them");
+            }
         }
     }
     list(&settings, &keys, place, out)?;
     Ok(Verdict::Done)
 }
 
-/// Writes what `openssl ts -verify -token_in -in SIZE.token -data SIZE.checkpoint` asks for.
+/// Writes what `openssl ts -verify -token_in -in SIZE.1.token -data SIZE.checkpoint` asks for.
 fn stamps(folder: &Path, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let receipts = place.read()?.anchor_receipts()?;
+    let mut authorities: Vec<&str> = receipts.iter().map(|receipt| receipt.anchor.as_str()).collect();
+    authorities.sort_unstable();
+    authorities.dedup();
     for receipt in &receipts {
         let size = receipt.checkpoint.size();
-        for (ending, bytes) in [
-            ("token", receipt.receipt.as_slice()),
-            ("checkpoint", stamped_text(&receipt.checkpoint).as_bytes()),
-        ] {
-            let path = folder.join(format!("{size}.{ending}"));
-            fs::write(&path, bytes).with_context(|| format!("{} cannot be written", path.display()))?;
-        }
+        // Several authorities may have stamped one checkpoint.
+        let number = authorities.iter().position(|name| *name == receipt.anchor).unwrap_or(0) + 1;
+        write(&folder.join(format!("{size}.{number}.token")), &receipt.receipt)?;
+        write(&folder.join(format!("{size}.checkpoint")), stamped_text(&receipt.checkpoint).as_bytes())?;
     }
     if out.is_json() {
         out.json(&json!({ "stamps": receipts.len() }))?;
@@ -137,10 +155,29 @@ fn stamps(folder: &Path, place: &Place, out: &mut Out) -> anyhow::Result<Verdict
     Ok(Verdict::Done)
 }
 
+/// Writes a file that may be there with the same bytes, and with no others.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    match fs::read(path) {
+        Ok(there) if there == bytes => return Ok(()),
+        Ok(_) => bail!("{} is there already, and says something else", path.display()),
+        Err(_) => {}
+    }
+    fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// The path of a file that can be made.
+fn in_a_folder(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = absolute(path)?;
+    match path.parent() {
+        Some(folder) if !folder.is_dir() => bail!("{} is no folder", folder.display()),
+        _ => Ok(path),
+    }
+}
+
 fn setting(anchor: &Add) -> anyhow::Result<AnchorSetting> {
     Ok(match anchor {
-        Add::File { path } => AnchorSetting::File { path: absolute(path)? },
-        Add::Sqlite { path } => AnchorSetting::Sqlite { path: absolute(path)? },
+        Add::File { path } => AnchorSetting::File { path: in_a_folder(path)? },
+        Add::Sqlite { path } => AnchorSetting::Sqlite { path: in_a_folder(path)? },
         Add::Command { command, timeout_seconds } => {
             AnchorSetting::Command { command: command.clone(), timeout_seconds: *timeout_seconds }
         }
@@ -162,7 +199,7 @@ fn list(settings: &Settings, keys: &KeyFolder, place: &Place, out: &mut Out) -> 
     let mut known = place.read()?.evidence()?.anchors;
     let mut rows: Vec<(AnchorStatus, &'static str)> = Vec::new();
     for setting in settings.anchors(keys) {
-        let name = setting.anchor()?.name();
+        let name = setting.name();
         let status = match known.iter().position(|status| status.name == name) {
             Some(place) => known.remove(place),
             None => AnchorStatus::unused(name),

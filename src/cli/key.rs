@@ -1,6 +1,6 @@
 //! `annals key`: the keys that sign a log's checkpoints.
 
-use annals::evidence::{Epochs, Evidence, KeyChangeRequest, KeyFolder, PublicKeys};
+use annals::evidence::{Epochs, KeyChangeRequest, KeyFolder, PublicKeys};
 use annals::{AuditLog, KeyChangeCause, KeyRole, Timestamp};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
@@ -9,7 +9,6 @@ use serde_json::json;
 use super::Verdict;
 use super::out::{self, Out};
 use super::place::Place;
-use super::settings::Settings;
 use super::signing;
 
 /// Look after the keys that sign a log's checkpoints.
@@ -76,6 +75,11 @@ pub(crate) fn run(
             let place = place()?;
             let origin = place.read()?.origin()?;
             let keys = signing::keys(&origin)?;
+            if *epochs && keys.has_key()? && keys.public()?.epoch.is_none() {
+                // A log that has a stable key already gets its first epoch key.
+                change(&place, &origin, &request(KeyRole::Epoch, KeyChangeCause::Generated, actor, None))?;
+                return shown(&keys, &origin, out).map(|()| Verdict::Done);
+            }
             if keys.has_key()? {
                 bail!(
                     "the log {origin} has a key already; `annals key show` prints it, `annals key rotate` replaces it"
@@ -87,16 +91,9 @@ pub(crate) fn run(
                     keys.path().display()
                 );
             }
-            let request = KeyChangeRequest {
-                role: KeyRole::Stable,
-                cause: KeyChangeCause::Generated,
-                actor: actor.clone(),
-                reason: None,
-            };
-            keys.make()?;
-            change(&place, &keys, &request)?;
+            change(&place, &origin, &request(KeyRole::Stable, KeyChangeCause::Generated, actor, None))?;
             if *epochs {
-                change(&place, &keys, &KeyChangeRequest { role: KeyRole::Epoch, ..request })?;
+                change(&place, &origin, &request(KeyRole::Epoch, KeyChangeCause::Generated, actor, None))?;
             }
             shown(&keys, &origin, out)?;
         }
@@ -115,16 +112,15 @@ pub(crate) fn run(
             let place = place()?;
             let origin = place.read()?.origin()?;
             let keys = signing::keys(&origin)?;
-            if *lost {
-                keys.make()?;
+            let role = if *epoch { KeyRole::Epoch } else { KeyRole::Stable };
+            let cause = if *lost { KeyChangeCause::Lost } else { KeyChangeCause::Rotated };
+            change(&place, &origin, &request(role, cause, actor, reason.as_deref()))?;
+            if *epoch {
+                let mut public = keys.public()?;
+                public.stable = public.epoch.take().context("the log has no epoch key")?;
+                print(&public, out)?;
+                return Ok(Verdict::Done);
             }
-            let request = KeyChangeRequest {
-                role: if *epoch { KeyRole::Epoch } else { KeyRole::Stable },
-                cause: if *lost { KeyChangeCause::Lost } else { KeyChangeCause::Rotated },
-                actor: actor.clone(),
-                reason: reason.clone(),
-            };
-            change(&place, &keys, &request)?;
             shown(&keys, &origin, out)?;
             if *lost {
                 out::note("nobody certifies this key: give it to the auditors yourself");
@@ -138,10 +134,12 @@ fn kept(epochs: bool) -> Epochs {
     if epochs { Epochs::Kept } else { Epochs::None }
 }
 
-fn change(place: &Place, keys: &KeyFolder, request: &KeyChangeRequest) -> anyhow::Result<()> {
-    let signing = Settings::read(keys)?.signing(keys)?;
-    let log =
-        AuditLog::builder(place.path()).evidence(Evidence::Signed(Box::new(signing))).open_existing()?;
+fn request(role: KeyRole, cause: KeyChangeCause, actor: &str, reason: Option<&str>) -> KeyChangeRequest {
+    KeyChangeRequest { role, cause, actor: actor.to_owned(), reason: reason.map(str::to_owned) }
+}
+
+fn change(place: &Place, origin: &str, request: &KeyChangeRequest) -> anyhow::Result<()> {
+    let log = AuditLog::builder(place.path()).evidence(signing::signed(origin)?).open_existing()?;
     let changed = log.change_key(request);
     let closed = log.close();
     changed?;

@@ -47,7 +47,14 @@ impl Place {
 
     /// Opens a log for appending which must be there: for what makes no sense in a new one.
     pub(crate) fn append_existing(&self) -> anyhow::Result<AuditLog> {
-        let evidence = signing::evidence(&self.read()?.origin()?)?;
+        let reader = self.read()?;
+        let evidence = signing::evidence(&reader.origin()?)?;
+        if matches!(evidence, Evidence::Tree) && reader.last_checkpoint()?.is_some() {
+            out::note(
+                "checkpoints of this log were signed, and their key is not here: nothing is signed for what is appended now",
+            );
+        }
+        drop(reader);
         AuditLog::builder(&self.path).evidence(evidence).open_existing().map_err(with_hint)
     }
 
@@ -84,7 +91,9 @@ impl Place {
 fn with_hint(error: OpenError) -> anyhow::Error {
     match error {
         OpenError::Missing { .. } => {
-            anyhow!("{error}\nhint: `annals record` makes a log where there is none")
+            anyhow!(
+                "{error}\nhint: `annals init` makes a log and names it; `annals record` makes one without a name of its own"
+            )
         }
         error => error.into(),
     }

@@ -10,8 +10,10 @@ use annals::evidence::http::{HttpClient, Patience, Roots};
 use annals::evidence::timestamp::TimestampAuthority;
 use annals::evidence::token::AuthorityCertificates;
 use annals::evidence::witness::{Witness, WitnessAnchor};
-use annals::evidence::{Anchor, CommandAnchor, FileAnchor, KeyFolder, Signing, SqliteAnchor};
-use annals::note::VerifierKey;
+use annals::evidence::{
+    Anchor, AnchorError, CommandAnchor, Consistency, FileAnchor, KeyFolder, Signing, SqliteAnchor, Taken,
+};
+use annals::note::{SignedCheckpoint, VerifierKey};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
@@ -117,26 +119,26 @@ impl Settings {
         Ok(())
     }
 
-    /// Takes an anchor away by its name.
-    pub(crate) fn remove(&mut self, keys: &KeyFolder, name: &str) -> anyhow::Result<()> {
+    /// Takes an anchor away by its name, if there is one.
+    pub(crate) fn remove(&mut self, keys: &KeyFolder, name: &str) -> bool {
         let (mut left, mut found) = (Vec::new(), false);
         for setting in self.anchors(keys) {
-            match setting.anchor()?.name() == name {
+            match setting.name() == name {
                 true => found = true,
                 false => left.push(setting),
             }
         }
-        if !found {
-            bail!("there is no anchor `{name}`; `annals anchor` lists them");
+        if found {
+            self.anchors = Some(left);
         }
-        self.anchors = Some(left);
-        Ok(())
+        found
     }
 
     /// How a log is signed for with these settings.
-    pub(crate) fn signing(&self, keys: &KeyFolder) -> anyhow::Result<Signing> {
+    pub(crate) fn signing(&self, keys: &KeyFolder) -> Signing {
         let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3_600));
-        let mut signing = Signing::new(keys.clone()).epoch(hours(self.epoch_hours.unwrap_or(EPOCH_HOURS)));
+        let mut signing =
+            Signing::new(keys.clone()).epoch(hours(self.epoch_hours.unwrap_or(EPOCH_HOURS).max(1)));
         if let Some(events) = self.every_events {
             signing = signing.every_events(events);
         }
@@ -144,13 +146,44 @@ impl Settings {
             signing = signing.every(Duration::from_secs(seconds));
         }
         for setting in self.anchors(keys) {
-            signing = signing.boxed_anchor(setting.anchor()?);
+            signing = signing.boxed_anchor(setting.anchor().unwrap_or_else(|error| {
+                // Nothing that is wrong with an anchor keeps events from being recorded.
+                Box::new(Unusable { name: setting.name(), why: format!("{error:#}") })
+            }));
         }
-        Ok(signing)
+        signing
+    }
+}
+
+/// An anchor that cannot be used as it is set: its status says why.
+#[derive(Debug)]
+struct Unusable {
+    name: String,
+    why: String,
+}
+
+impl Anchor for Unusable {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn take(&mut self, _: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
+        Err(AnchorError::new(&self.why))
     }
 }
 
 impl AnchorSetting {
+    /// What it is called, also where it cannot be used.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            AnchorSetting::File { path } => format!("file {}", path.display()),
+            AnchorSetting::Sqlite { path } => format!("sqlite {}", path.display()),
+            AnchorSetting::Command { command, .. } => format!("command {}", command.join(" ")),
+            AnchorSetting::Witness { url, .. } => format!("witness {}", url.trim_end_matches('/')),
+            AnchorSetting::Timestamp { url, .. } => format!("timestamp {url}"),
+        }
+    }
+
     /// The anchor that is meant.
     pub(crate) fn anchor(&self) -> anyhow::Result<Box<dyn Anchor>> {
         Ok(match self {

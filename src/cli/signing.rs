@@ -2,10 +2,11 @@
 
 use std::env;
 
-use annals::evidence::{Evidence, Home, KeyFolder};
+use annals::evidence::{Evidence, Home, KeyFolder, Signing};
 use annals::note::SigningKey;
 use anyhow::{Context as _, bail};
 
+use super::out;
 use super::settings::Settings;
 
 /// The variable that holds a private key in place of a file.
@@ -42,9 +43,27 @@ pub(crate) fn evidence(origin: &str) -> anyhow::Result<Evidence> {
     if given.is_none() && !keys.has_key()? && !keys.path().join("change").exists() {
         return Ok(Evidence::Tree);
     }
-    let mut signing = Settings::read(&keys)?.signing(&keys)?;
-    if let Some(key) = given {
-        signing = signing.key(key);
-    }
-    Ok(Evidence::Signed(Box::new(signing)))
+    keys.make()?;
+    Ok(Evidence::Signed(Box::new(signing(&keys, given)?)))
+}
+
+/// How the log with these keys is signed for. Settings that cannot be read are no reason to record nothing: then
+/// all is as it is by default, and the user is told.
+fn signing(keys: &KeyFolder, given: Option<SigningKey>) -> anyhow::Result<Signing> {
+    let settings = Settings::read(keys).unwrap_or_else(|error| {
+        out::note(&format!("{error:#}\nno settings are used, and no anchors but the default one"));
+        Settings::default()
+    });
+    let signing = settings.signing(keys);
+    Ok(match given {
+        Some(key) => signing.key(key),
+        None => signing,
+    })
+}
+
+/// How a command that changes the keys of the log with this origin signs for it.
+pub(crate) fn signed(origin: &str) -> anyhow::Result<Evidence> {
+    let keys = keys(origin)?;
+    keys.make()?;
+    Ok(Evidence::Signed(Box::new(signing(&keys, given(origin)?)?)))
 }

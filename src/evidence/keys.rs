@@ -3,7 +3,7 @@
 //! ```text
 //! key      the stable key, an skey                        epoch    the key of the present epoch, if there are epochs
 //! change   a change of either key that is under way       signed   the last checkpoint that was signed
-//! lock     held while something is signed
+//! lock     held while something is signed                 log      where the log lies that it was signed for
 //! ```
 //!
 //! Files are replaced as a whole and flushed, so that a crash leaves the old one or the new one.
@@ -132,8 +132,9 @@ struct EpochFile {
     since: i64,
 }
 
-/// The folder, locked: nobody else signs meanwhile, in this process or another.
-pub(crate) struct LockedKeys<'f> {
+/// The folder, locked: nobody else signs, or changes keys or settings, meanwhile, in this process or another.
+#[derive(Debug)]
+pub struct LockedKeys<'f> {
     folder: &'f KeyFolder,
     lock: File,
 }
@@ -214,8 +215,11 @@ impl KeyFolder {
         Ok(PublicKeys { stable, epoch })
     }
 
-    /// Waits until nobody else signs.
-    pub(crate) fn lock(&self) -> Result<LockedKeys<'_>, KeyFolderError> {
+    /// Waits until nobody else signs, or changes something in the folder.
+    ///
+    /// # Errors
+    /// If the folder is not there, or its lock cannot be had.
+    pub fn lock(&self) -> Result<LockedKeys<'_>, KeyFolderError> {
         let path = self.path.join("lock");
         let lock = OpenOptions::new()
             .read(true)
@@ -238,6 +242,11 @@ impl KeyFolder {
                 }
             }
         }
+    }
+
+    /// Whether a change of keys is under way.
+    pub(crate) fn has_change(&self) -> bool {
+        self.path.join("change").exists()
     }
 
     pub(crate) fn stable(&self) -> Result<SigningKey, KeyFolderError> {
@@ -291,6 +300,17 @@ impl LockedKeys<'_> {
         self.replace("signed", checkpoint.to_string().as_bytes())
     }
 
+    /// Where the log lies that was signed for last.
+    pub(crate) fn log(&self) -> Result<Option<PathBuf>, KeyFolderError> {
+        let text = read_private(&self.folder.path.join("log"))?;
+        Ok(text.map(|path| PathBuf::from(path.trim_end_matches('\n'))))
+    }
+
+    /// Keeps where the log lies that is signed for.
+    pub(crate) fn put_log(&self, path: &Path) -> Result<(), KeyFolderError> {
+        self.replace("log", format!("{}\n", path.display()).as_bytes())
+    }
+
     pub(crate) fn change(&self) -> Result<Option<Change>, KeyFolderError> {
         let path = self.folder.path.join("change");
         let Some(text) = read_private(&path)? else { return Ok(None) };
@@ -331,20 +351,16 @@ impl LockedKeys<'_> {
             KeyRole::Stable => self.folder.key_file(),
             KeyRole::Epoch => self.folder.path.join("epoch"),
         };
-        let kept = File::options().write(true).open(&old);
+        // The file that is replaced loses its name; through this handle its bytes go as well.
+        let kept = File::options().write(true).open(&old).ok();
         match change.role {
             KeyRole::Stable => self.put_stable(&change.new)?,
             KeyRole::Epoch => self.put_epoch(&EpochKey { key: change.new, since: change.begun_at })?,
         }
-        // The file that was replaced has no name any more. Where the disk writes in place, its bytes
-        // go with it; elsewhere that is the file system's to do.
-        if let Ok(mut kept) = kept {
-            let bytes = usize::try_from(kept.metadata().map_or(0, |metadata| metadata.len())).unwrap_or(0);
-            let erased = kept.write_all(&vec![0; bytes.min(4_096)]).and_then(|()| kept.sync_all());
-            erased.map_err(|source| io_error(&old, "the old key cannot be erased", source))?;
+        if let Some(kept) = kept {
+            overwrite(kept).map_err(|source| io_error(&old, "the old key cannot be erased", source))?;
         }
-        let path = self.folder.path.join("change");
-        fs::remove_file(&path).map_err(|source| io_error(&path, "cannot be removed", source))
+        erase_file(&self.folder.path.join("change"))
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), KeyFolderError> {
@@ -357,6 +373,25 @@ impl Drop for LockedKeys<'_> {
         // Closing the file unlocks it as well.
         let _ = self.lock.unlock();
     }
+}
+
+/// Takes a file away with its bytes. A crash leaves it whole or without a name, never half erased.
+fn erase_file(path: &Path) -> Result<(), KeyFolderError> {
+    let erase = || {
+        let file = File::options().write(true).open(path)?;
+        fs::remove_file(path)?;
+        overwrite(file)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    erase().map_err(|source| io_error(path, "cannot be erased", source))
+}
+
+/// Overwrites what a file holds. Where the disk writes in place that is the end of it; elsewhere the rest
+/// is the file system's to do.
+fn overwrite(mut file: File) -> io::Result<()> {
+    let bytes = file.metadata()?.len().min(FILE_BYTES_MAX);
+    file.write_all(&vec![0; usize::try_from(bytes).unwrap_or(0)])?;
+    file.sync_all()
 }
 
 /// Puts a file in the place of another, as a whole, and durably. Only its owner can read it.
@@ -399,7 +434,10 @@ fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, KeyFolderError
 }
 
 fn to_json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, KeyFolderError> {
-    serde_json::to_vec(value).map(Zeroizing::new).map_err(|error| content(Path::new("change"), &error))
+    // Room for all of it at once: a buffer that grows leaves the key behind in memory.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(16 << 10));
+    serde_json::to_writer(&mut *bytes, value).map_err(|error| content(Path::new("change"), &error))?;
+    Ok(bytes)
 }
 
 fn io_error(path: &Path, what: &'static str, source: io::Error) -> KeyFolderError {

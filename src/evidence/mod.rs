@@ -26,7 +26,7 @@ pub use anchor::{Anchor, AnchorError, CommandAnchor, Consistency, FileAnchor, Sq
 #[cfg(feature = "http")]
 pub use anchor::{http, timestamp, token, witness};
 pub use home::{HOME_VARIABLE, Home};
-pub use keys::{Epochs, KeyFolder, KeyFolderError, PublicKeys, replace_file};
+pub use keys::{Epochs, KeyFolder, KeyFolderError, LockedKeys, PublicKeys, replace_file};
 pub use signer::{KeyChangeRequest, SignError};
 pub use status::{AnchorReceipt, AnchorStatus, Status};
 pub use tree::TreeError;
@@ -34,7 +34,7 @@ pub use tree::TreeError;
 pub(crate) use anchor::newest;
 pub(crate) use status::{receipts, status};
 pub(crate) use tree::{TreeReader, forget, has_table};
-pub(crate) use worker::{Order, Trouble, Worker};
+pub(crate) use worker::{Order, Trouble, Worker, why};
 
 use crate::event::{Content, Event, Seq};
 use crate::limits::{CHECKPOINT_EVENTS_DEFAULT, CHECKPOINT_INTERVAL_DEFAULT};

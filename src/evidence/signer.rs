@@ -1,13 +1,19 @@
 //! Signing checkpoints: only of what is on the disk, and nothing that contradicts what was signed before.
 
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::anchor::newest;
 use super::keys::{Change, KeyFolder, KeyFolderError, LockedKeys};
-use super::tree::{TreeError, TreeReader};
+use super::tree::{TreeError, TreeReader, hash_on};
 use crate::event::{EventId, KeyChangeCause, KeyChanged, KeyRole, Seq, Timestamp};
-use crate::log::rows;
 use crate::log::turns::{Turns, Who, begin};
-use crate::merkle::{BuildError, NodeHash, root_at};
+use crate::log::{open, rows};
+use crate::merkle::{
+    BuildError, CompactRange, NodeHash, compact_range_at, inclusion_proof, verify_inclusion,
+};
 use crate::note::{
     Checkpoint, CheckpointError, KeyChange, KeyError, NoteError, SignedCheckpoint, SignedNote, SigningKey,
 };
@@ -15,6 +21,9 @@ use crate::writer::{AppendError, Appended, Clock};
 
 /// The row of `anchors` in which the signer says how it fares.
 pub(crate) const SIGNER: &str = "signer";
+
+/// Who begins epochs, as their events say.
+const ACTOR: &str = "annals";
 
 /// A checkpoint that cannot be signed.
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +53,21 @@ pub enum SignError {
     },
     /// The log is not the one that was signed for.
     #[error(
-        "the first {signed} events are not those that a checkpoint was signed for: the log was rewritten, or is another one; nothing more is signed for it, `annals init --continues` makes a new log that follows it"
+        "the first {signed} events are not those that a checkpoint was signed for: the log was rewritten, is another one, or a copy of it was appended to and signed for; nothing more is signed for it, `annals init --continues` makes a new log that follows it"
     )]
     Contradicts {
         /// Events of the last checkpoint.
         signed: u64,
     },
+    /// The log is a copy of the one that is signed for.
+    #[error("this is a copy of {}, for which the key signs; nothing is signed for the copy, or the two would contradict each other. If this one is to go on in its place, move the other one away", original.display())]
+    Copy {
+        /// Where the other one is.
+        original: PathBuf,
+    },
+    /// The key is there.
+    #[error("the key is here and not lost; leave --lost out, and the new key is certified by it")]
+    NotLost,
     /// The key is another log's.
     #[error("the key signs for the log `{signed}`, and this is `{origin}`")]
     OtherLog {
@@ -88,6 +106,7 @@ pub enum SignError {
 
 /// Where a log is, and what signing needs of it.
 pub(crate) struct Site<'a> {
+    pub(crate) path: &'a Path,
     pub(crate) connection: &'a Connection,
     pub(crate) turns: &'a Turns,
     pub(crate) clock: &'a Clock,
@@ -168,12 +187,14 @@ impl Signer {
         if let Some(key) = keys.iter().find(|key| key.name() != self.origin) {
             return Err(SignError::OtherLog { signed: key.name().to_owned(), origin: self.origin.clone() });
         }
-        let (size, root) = self.agreed_head(site)?;
+        self.require_original(locked, site)?;
+        let (size, root) = self.agreed_head(site, &keys)?;
         if let Some(last) = self.keys.last_signed()?.filter(|last| last.size() == size)
             && keys.iter().all(|key| is_signed_by(&last, key))
         {
             // A crash may have come between keeping it and recording it.
             record(site, &last)?;
+            well(site)?;
             return Ok(Signed::Before(last));
         }
         let mut checkpoint = SignedCheckpoint::unsigned(Checkpoint::new(self.origin.as_str(), size, root)?);
@@ -182,30 +203,59 @@ impl Signer {
         }
         locked.put_signed(&checkpoint)?;
         record(site, &checkpoint)?;
+        well(site)?;
         Ok(Signed::New(checkpoint))
     }
 
     /// Size and root of the log as it is on the disk, which begins with what was signed before.
-    fn agreed_head(&self, site: &Site<'_>) -> Result<(u64, NodeHash), SignError> {
+    ///
+    /// Stored tiles are believed as far as they lead to what was signed; all after that is hashed from the
+    /// events. Where what was signed is not known any more, the file's own checkpoints say it, as far as
+    /// these keys signed them.
+    fn agreed_head(&self, site: &Site<'_>, keys: &[&SigningKey]) -> Result<(u64, NodeHash), SignError> {
         let size = make_durable(site)?.get();
         let moment = site.connection.unchecked_transaction()?;
         let mut reader = TreeReader::new(&moment)?;
-        if let Some(last) = self.keys.last_signed()? {
-            let signed = last.size();
-            if last.origin() != self.origin {
+        let stored = newest(&moment)?.filter(|stored| keys.iter().any(|key| is_signed_by(stored, key)));
+        let last = self.keys.last_signed()?;
+        let mut range = CompactRange::new();
+        for before in last.iter().chain(&stored) {
+            let signed = before.size();
+            if before.origin() != self.origin {
                 return Err(SignError::OtherLog {
-                    signed: last.origin().to_owned(),
+                    signed: before.origin().to_owned(),
                     origin: self.origin.clone(),
                 });
             }
             if signed > size {
                 return Err(SignError::RolledBack { events: size, signed });
             }
-            if root_at(&mut reader, signed)? != *last.root() {
+            let begins = compact_range_at(&mut reader, signed)?;
+            if begins.root() != *before.root() || !ends_in_its_last_leaf(&mut reader, before)? {
                 return Err(SignError::Contradicts { signed });
             }
+            if range.size() < signed {
+                range = begins;
+            }
         }
-        Ok((size, root_at(&mut reader, size)?))
+        hash_on(&moment, &mut range, size).map_err(BuildError::Read)?;
+        Ok((size, range.root()))
+    }
+
+    /// Makes sure that this is not a copy of the log that is signed for. One that was moved is.
+    fn require_original(&self, locked: &LockedKeys<'_>, site: &Site<'_>) -> Result<(), SignError> {
+        let here = std::fs::canonicalize(site.path).unwrap_or_else(|_| site.path.to_owned());
+        let known = locked.log()?;
+        if known.as_ref() == Some(&here) {
+            return Ok(());
+        }
+        if let Some(original) = known
+            && let Ok(other) = open::open_reader(&original)
+            && rows::log_id(&other).is_ok_and(|id| rows::log_id(site.connection).is_ok_and(|own| own == id))
+        {
+            return Err(SignError::Copy { original });
+        }
+        Ok(locked.put_log(&here)?)
     }
 
     /// Replaces a key: a certificate by the one before, an event, a checkpoint by both, and only then
@@ -220,19 +270,52 @@ impl Signer {
         if self.given.is_some() && request.role == KeyRole::Stable {
             return Err(SignError::GivenKey);
         }
+        self.change_locked(&locked, site, request, append)
+    }
+
+    /// Begins the next epoch, if the present one is over: another process may have begun it.
+    pub(crate) fn next_epoch(
+        &self,
+        site: &Site<'_>,
+        length: Duration,
+        append: Append<'_>,
+    ) -> Result<Option<SignedCheckpoint>, SignError> {
+        let locked = self.keys.lock()?;
+        let Some(epoch) = self.keys.epoch()? else { return Ok(None) };
+        let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+        if (site.clock)().micros().saturating_sub(epoch.since.micros()) < length {
+            return Ok(None);
+        }
+        let request = KeyChangeRequest {
+            role: KeyRole::Epoch,
+            cause: KeyChangeCause::Rotated,
+            actor: ACTOR.to_owned(),
+            reason: None,
+        };
+        self.change_locked(&locked, site, &request, append).map(Some)
+    }
+
+    fn change_locked(
+        &self,
+        locked: &LockedKeys<'_>,
+        site: &Site<'_>,
+        request: &KeyChangeRequest,
+        append: Append<'_>,
+    ) -> Result<SignedCheckpoint, SignError> {
         let under_way = locked.change()?;
         let same = under_way.as_ref().is_some_and(|change| {
             (change.role, change.cause) == (request.role, request.cause) && change.actor == request.actor
         });
         if let Some(change) = under_way {
-            let checkpoint = self.complete(&locked, change, site, append)?;
+            let checkpoint = self.complete(locked, change, site, append)?;
             if same {
                 return Ok(checkpoint);
             }
         }
+        self.require_original(locked, site)?;
         let change = self.begin_change(site, request)?;
         locked.put_change(&change)?;
-        self.complete(&locked, change, site, append)
+        self.complete(locked, change, site, append)
     }
 
     /// Brings a change of keys to its end that a crash left under way.
@@ -253,9 +336,19 @@ impl Signer {
             (KeyChangeCause::Generated, KeyRole::Stable) if self.keys.has_key()? => {
                 return Err(KeyFolderError::Exists { path: self.keys.key_file() }.into());
             }
+            (KeyChangeCause::Generated, KeyRole::Epoch) if self.keys.epoch()?.is_some() => {
+                return Err(KeyFolderError::Exists { path: self.keys.path().join("epoch") }.into());
+            }
+            (KeyChangeCause::Lost, KeyRole::Stable) if self.keys.has_key()? => {
+                return Err(SignError::NotLost);
+            }
             (KeyChangeCause::Generated | KeyChangeCause::Lost, _) => None,
         };
-        let (size, root) = self.agreed_head(site)?;
+        let own: Vec<SigningKey> = [self.keys.stable().ok(), self.keys.epoch()?.map(|epoch| epoch.key)]
+            .into_iter()
+            .flatten()
+            .collect();
+        let (size, root) = self.agreed_head(site, &own.iter().collect::<Vec<_>>())?;
         let new = SigningKey::generate(&self.origin)?;
         let certificate = before
             .as_ref()
@@ -307,6 +400,33 @@ impl Signer {
     }
 }
 
+/// Whether the event that a checkpoint ends with is the one that is there now: what follows it begins with
+/// its link.
+fn ends_in_its_last_leaf(
+    reader: &mut TreeReader<'_>,
+    checkpoint: &SignedCheckpoint,
+) -> Result<bool, BuildError<TreeError>> {
+    let Some(last) = checkpoint.size().checked_sub(1) else { return Ok(true) };
+    let leaf = reader.hash_of_event(last).map_err(BuildError::Read)?;
+    let proof = inclusion_proof(reader, last, checkpoint.size())?;
+    Ok(verify_inclusion(last, checkpoint.size(), &leaf, &proof, checkpoint.root()).is_ok())
+}
+
+/// Says that signing works again, where it did not.
+fn well(site: &Site<'_>) -> Result<(), SignError> {
+    let failed: bool = site
+        .connection
+        .prepare_cached("SELECT count(*) > 0 FROM anchors WHERE name = ?1 AND error IS NOT NULL")?
+        .query_row([SIGNER], |row| row.get(0))?;
+    if failed {
+        let _turn = site.turns.take(Who::Projection).map_err(SignError::Turn)?;
+        let tx = begin(site.connection)?;
+        tx.execute("UPDATE anchors SET failed_since = NULL, error = NULL WHERE name = ?1", [SIGNER])?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
 /// Whether a key's signature is on a checkpoint that we made ourselves.
 fn is_signed_by(checkpoint: &SignedCheckpoint, key: &SigningKey) -> bool {
     checkpoint.verify(std::slice::from_ref(key.verifier())).is_ok()
@@ -326,7 +446,11 @@ fn make_durable(site: &Site<'_>) -> Result<Seq, SignError> {
 fn flush(site: &Site<'_>) -> rusqlite::Result<Seq> {
     let tx = begin(site.connection)?;
     let head = rows::head(&tx)?.seq;
-    succeeded(&tx, SIGNER, head.get(), (site.clock)())?;
+    tx.execute(
+        "INSERT INTO anchors (name, size, anchored_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (name) DO UPDATE SET size = excluded.size, anchored_at = excluded.anchored_at",
+        params![SIGNER, to_sql(head.get()), (site.clock)().micros()],
+    )?;
     tx.commit()?;
     Ok(head)
 }

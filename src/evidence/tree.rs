@@ -13,7 +13,8 @@ use crate::limits::TREE_TILES_MAX;
 use crate::log::rows;
 use crate::log::turns::{Turns, Who, begin};
 use crate::merkle::{
-    HASH_BYTES, HashReader, NodeHash, TILE_WIDTH, hashes_from_bytes, hashes_to_bytes, leaf_hash_of, root_of,
+    CompactRange, HASH_BYTES, HashReader, NodeHash, TILE_WIDTH, hashes_from_bytes, hashes_to_bytes,
+    leaf_hash_of, root_of,
 };
 
 /// A tree that cannot be made from the log.
@@ -116,6 +117,20 @@ fn hash_leaves(connection: &Connection, start: u64, count: u64) -> Result<Vec<No
     Ok(hashes)
 }
 
+/// Leaves that are hashed at a time.
+const STRETCH: u64 = 4_096;
+
+/// Appends the leaves of a log to a range of its tree, up to a size, hashed from the events.
+pub(crate) fn hash_on(connection: &Connection, range: &mut CompactRange, size: u64) -> Result<(), TreeError> {
+    while range.size() < size {
+        let count = (size - range.size()).min(STRETCH);
+        for hash in hash_leaves(connection, range.size(), count)? {
+            range.append(hash);
+        }
+    }
+    Ok(())
+}
+
 /// Reads a log's tree, within the caller's transaction: one moment.
 pub(crate) struct TreeReader<'c> {
     connection: &'c Connection,
@@ -125,6 +140,12 @@ pub(crate) struct TreeReader<'c> {
 impl<'c> TreeReader<'c> {
     pub(crate) fn new(connection: &'c Connection) -> rusqlite::Result<TreeReader<'c>> {
         Ok(TreeReader { connection, has_tiles: has_table(connection, "tiles")? })
+    }
+
+    /// The hash of a leaf, from the event itself and not from a tile.
+    pub(crate) fn hash_of_event(&self, leaf: u64) -> Result<NodeHash, TreeError> {
+        let hash = hash_leaves(self.connection, leaf, 1)?.pop();
+        hash.ok_or(TreeError::Missing { seq: Seq::new(leaf.saturating_add(1)) })
     }
 }
 

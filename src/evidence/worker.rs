@@ -1,7 +1,7 @@
 //! The evidence's thread: keeps the tree, signs checkpoints when they are due, and wakes the anchors.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::Connection;
 
 use super::anchor::Deliverer;
-use super::signer::{KeyChangeRequest, SignError, Signed, Signer, Site, failed};
+use super::signer::{KeyChangeRequest, SignError, Signer, Site, failed};
 use super::tree::{self, Growth, TreeError};
 use super::{Evidence, Signing, origin_of};
-use crate::event::{Draft, Event, EventId, KeyChangeCause, KeyChanged, KeyRole};
+use crate::event::{Draft, Event, EventId, KeyChanged};
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
@@ -30,9 +30,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long it rests after an error.
 const REST: Duration = Duration::from_secs(5);
 
-/// Who begins epochs, as their events say.
-const ACTOR: &str = "annals";
-
 /// What the thread is told.
 pub(crate) enum Order {
     /// Sign for what is committed now.
@@ -43,8 +40,28 @@ pub(crate) enum Order {
     Finish,
 }
 
-/// Why the thread does not get on now; None while it does.
-pub(crate) type Trouble = Arc<Mutex<Option<Arc<str>>>>;
+/// Why the thread does not get on.
+#[derive(Default)]
+pub(crate) struct State {
+    /// It is tried again.
+    now: Option<Arc<str>>,
+    /// A thread is gone.
+    panicked: Option<Arc<str>>,
+}
+
+/// Shared by the handle and the threads.
+pub(crate) type Trouble = Arc<Mutex<State>>;
+
+/// Why the threads of `trouble` do not get on now, if that is so.
+pub(crate) fn why(trouble: &Trouble) -> Option<Arc<str>> {
+    let state = lock(trouble);
+    state.panicked.clone().or_else(|| state.now.clone())
+}
+
+fn lock(trouble: &Trouble) -> MutexGuard<'_, State> {
+    // Each change is one assignment: nothing is left half done by a panic.
+    trouble.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 pub(crate) struct Worker {
     path: PathBuf,
@@ -84,7 +101,7 @@ impl Worker {
             Evidence::Signed(signing) => {
                 let sqlite = |source| OpenError::sqlite(path, "its origin cannot be read", source);
                 let origin = origin_of(&connection).map_err(sqlite)?;
-                Some(Schedule::start(path, origin, *signing, &turns, &clock)?)
+                Some(Schedule::start(path, origin, *signing, &turns, &clock, &trouble)?)
             }
         };
         let checkpoints = Checkpoints::new();
@@ -92,11 +109,12 @@ impl Worker {
     }
 
     fn site(&self) -> Site<'_> {
-        Site { connection: &self.connection, turns: &self.turns, clock: &self.clock }
+        Site { path: &self.path, connection: &self.connection, turns: &self.turns, clock: &self.clock }
     }
 
     /// Works until it is told to finish.
     pub(crate) fn run(mut self, orders: &Receiver<Order>) {
+        let _guard = PanicGuard { trouble: self.trouble.clone(), what: "the evidence's thread" };
         let resumed = self
             .signing
             .as_ref()
@@ -142,9 +160,8 @@ impl Worker {
             for (wake, thread) in schedule.anchors {
                 // Without its sender the thread makes its last delivery and ends.
                 drop(wake);
-                if thread.join().is_err() {
-                    set(&self.trouble, Some(Arc::from("an anchor's thread panicked")));
-                }
+                // One that panicked has said so by its guard.
+                let _ = thread.join();
             }
         }
         // In a turn, as the writer.
@@ -165,34 +182,37 @@ impl Worker {
     }
 
     fn sign_if_due(&mut self) -> Result<(), SignError> {
-        let Some(schedule) = &mut self.signing else { return Ok(()) };
-        if schedule.epoch_is_over(&self.clock)? {
-            let request = KeyChangeRequest {
-                role: KeyRole::Epoch,
-                cause: KeyChangeCause::Rotated,
-                actor: ACTOR.to_owned(),
-                reason: None,
-            };
-            return self.change_key(&request).map(drop);
+        let Some(schedule) = &self.signing else { return Ok(()) };
+        let append = |event, id| self.append(event, id);
+        if schedule.signer.keys().has_change() {
+            schedule.signer.resume_change(&self.site(), &append)?;
         }
+        if let Some(length) = schedule.epoch
+            && schedule.epoch_may_be_over(length, &self.clock)?
+            && let Some(checkpoint) = schedule.signer.next_epoch(&self.site(), length, &append)?
+        {
+            self.tell(&checkpoint);
+        }
+        let Some(schedule) = &mut self.signing else { return Ok(()) };
         let events = rows::head(&self.connection)?.seq.get();
-        schedule.look(&self.connection)?;
+        schedule.look()?;
         if schedule.is_due(events) { self.sign().map(drop) } else { Ok(()) }
     }
 
     fn sign_what_is_new(&mut self) -> Result<(), SignError> {
         let Some(schedule) = &mut self.signing else { return Ok(()) };
-        schedule.look(&self.connection)?;
-        if rows::head(&self.connection)?.seq.get() > schedule.last.0 { self.sign().map(drop) } else { Ok(()) }
+        schedule.look()?;
+        if rows::head(&self.connection)?.seq.get() != schedule.last.0 {
+            self.sign().map(drop)
+        } else {
+            Ok(())
+        }
     }
 
     fn sign(&mut self) -> Result<SignedCheckpoint, SignError> {
         let Some(schedule) = &self.signing else { return Err(SignError::NotSigned) };
         let signed = schedule.signer.sign(&self.site())?;
-        let checkpoint = match signed {
-            Signed::New(checkpoint) => checkpoint,
-            Signed::Before(checkpoint) => checkpoint,
-        };
+        let checkpoint = signed.checkpoint();
         self.tell(&checkpoint);
         Ok(checkpoint)
     }
@@ -210,7 +230,7 @@ impl Worker {
         if let Some(schedule) = &mut self.signing {
             schedule.last = (checkpoint.size(), Instant::now());
             for (wake, _) in &schedule.anchors {
-                // One that is at work finds the newest by itself.
+                // One that is at work finds the newest by itself. One that is gone says so by its guard.
                 let _ = wake.try_send(());
             }
         }
@@ -230,14 +250,14 @@ impl Worker {
     fn note_trouble(&self, error: Option<SignError>, rest: &mut Option<Instant>) {
         let Some(error) = error else {
             *rest = None;
-            set(&self.trouble, None);
+            lock(&self.trouble).now = None;
             return;
         };
         *rest = Some(Instant::now() + REST);
         let text = error.to_string();
         // Where the file cannot be written either, this process still says it.
         let _ = self.record_trouble(&text);
-        set(&self.trouble, Some(Arc::from(text)));
+        lock(&self.trouble).now = Some(Arc::from(text));
     }
 
     fn record_trouble(&self, text: &str) -> Result<(), SignError> {
@@ -251,9 +271,19 @@ impl Worker {
     }
 }
 
-fn set(trouble: &Trouble, reason: Option<Arc<str>>) {
-    // It is one assignment: nothing is left half done by a panic.
-    *trouble.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+/// Says of a thread that panicked what became of it: nobody else would notice before the log is closed.
+struct PanicGuard {
+    trouble: Trouble,
+    what: &'static str,
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lock(&self.trouble).panicked =
+                Some(Arc::from(format!("{} panicked; open the log again", self.what)));
+        }
+    }
 }
 
 impl Schedule {
@@ -263,6 +293,7 @@ impl Schedule {
         signing: Signing,
         turns: &Arc<Turns>,
         clock: &Clock,
+        trouble: &Trouble,
     ) -> Result<Schedule, OpenError> {
         let mut anchors = Vec::new();
         for anchor in signing.anchors {
@@ -270,13 +301,18 @@ impl Schedule {
             let deliverer = Deliverer {
                 path: path.to_owned(),
                 anchor,
+                keys: signing.keys.clone(),
                 turns: turns.clone(),
                 clock: clock.clone(),
                 wake: woken,
             };
+            let guard = PanicGuard { trouble: trouble.clone(), what: "an anchor's thread" };
             let thread = std::thread::Builder::new()
                 .name("annals-anchor".to_owned())
-                .spawn(move || deliverer.run())
+                .spawn(move || {
+                    let _guard = guard;
+                    deliverer.run();
+                })
                 .map_err(|error| OpenError::io(path, "its anchors' threads cannot be started", error))?;
             anchors.push((wake, thread));
         }
@@ -290,12 +326,10 @@ impl Schedule {
         })
     }
 
-    /// Looks whether another process signed: then the time until the next one begins anew.
-    fn look(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let size: Option<i64> = connection
-            .prepare_cached("SELECT max(size) FROM checkpoints")?
-            .query_row([], |row| row.get(0))?;
-        let size = size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+    /// Looks whether another process signed: then the time until the next one begins anew. What is kept beside
+    /// the key says so; anybody could have written into the file.
+    fn look(&mut self) -> Result<(), SignError> {
+        let size = self.signer.keys().last_signed()?.map_or(0, |last| last.size());
         if size > self.last.0 {
             self.last = (size, Instant::now());
         }
@@ -304,11 +338,13 @@ impl Schedule {
 
     fn is_due(&self, events: u64) -> bool {
         let (signed, at) = self.last;
-        events > signed && (events - signed >= self.every_events || at.elapsed() >= self.every)
+        // A log that lost events is not signed for, and the attempt says why.
+        events < signed
+            || events > signed && (events - signed >= self.every_events || at.elapsed() >= self.every)
     }
 
-    fn epoch_is_over(&self, clock: &Clock) -> Result<bool, SignError> {
-        let Some(length) = self.epoch else { return Ok(false) };
+    /// Whether an epoch seems to be over; under the lock that is asked again.
+    fn epoch_may_be_over(&self, length: Duration, clock: &Clock) -> Result<bool, SignError> {
         let Some(epoch) = self.signer.keys().epoch()? else { return Ok(false) };
         let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
         Ok(clock().micros().saturating_sub(epoch.since.micros()) >= length)

@@ -42,6 +42,8 @@ impl CommandAnchor {
         let mut said = tempfile::tempfile()?;
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
+            // The log's private key is none of its business.
+            .env_remove("ANNALS_KEY")
             .env("ANNALS_ORIGIN", checkpoint.origin())
             .env("ANNALS_SIZE", checkpoint.size().to_string())
             .stdin(Stdio::from(note))

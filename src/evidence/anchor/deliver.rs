@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Anchor, AnchorError, Taken};
+use crate::evidence::keys::KeyFolder;
 use crate::evidence::signer::{self, SignError, Site};
 use crate::evidence::tree::{TreeReader, has_table};
 use crate::log::open::{self, Durability, OpenError};
@@ -26,6 +27,7 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 pub(crate) struct Deliverer {
     pub(crate) path: PathBuf,
     pub(crate) anchor: Box<dyn Anchor>,
+    pub(crate) keys: KeyFolder,
     pub(crate) turns: Arc<Turns>,
     pub(crate) clock: Clock,
     /// Told of a new checkpoint; disconnected when the log is closed.
@@ -93,7 +95,14 @@ impl Deliverer {
     }
 
     fn deliver_over(&mut self, connection: &Connection, name: &str) -> Result<(), Failure> {
-        let Some(checkpoint) = newest(connection)? else { return Ok(()) };
+        // What was signed is known from beside the key. The table may hold what somebody wrote there, and
+        // adds cosignatures alone.
+        let Some(mut checkpoint) = self.keys.last_signed().map_err(SignError::from)? else { return Ok(()) };
+        if let Some(stored) = stored(connection, checkpoint.size())?
+            && stored.text() == checkpoint.text()
+        {
+            checkpoint.add_signatures(stored.signatures().iter().cloned());
+        }
         if has(connection, name, checkpoint.size())? {
             return Ok(());
         }
@@ -119,7 +128,7 @@ impl Deliverer {
         let size = checkpoint.size();
         if let Taken::Cosigned(signatures) = &taken {
             checkpoint.add_signatures(signatures.iter().cloned());
-            let site = Site { connection, turns: &self.turns, clock: &self.clock };
+            let site = Site { path: &self.path, connection, turns: &self.turns, clock: &self.clock };
             signer::record(&site, &checkpoint)?;
         }
         let _turn = self.turns.take(Who::Projection).map_err(SignError::Turn)?;
@@ -142,7 +151,16 @@ impl Deliverer {
     }
 }
 
-/// The newest checkpoint that was signed; a file of the schema's first version has none.
+/// The checkpoint of a size that the file keeps.
+fn stored(connection: &Connection, size: u64) -> rusqlite::Result<Option<SignedCheckpoint>> {
+    let note: Option<String> = connection
+        .prepare_cached("SELECT note FROM checkpoints WHERE size = ?1")?
+        .query_row([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get(0))
+        .optional()?;
+    Ok(note.and_then(|note| note.parse().ok()))
+}
+
+/// The newest checkpoint that the file keeps; a file of the schema's first version has none.
 pub(crate) fn newest(connection: &Connection) -> rusqlite::Result<Option<SignedCheckpoint>> {
     if !has_table(connection, "checkpoints")? {
         return Ok(None);
@@ -155,11 +173,11 @@ pub(crate) fn newest(connection: &Connection) -> rusqlite::Result<Option<SignedC
     Ok(note.and_then(|note| note.parse().ok()))
 }
 
-/// Whether an anchor has a checkpoint of a size, as far as is known here.
+/// Whether an anchor has the checkpoint of this very size, as far as is known here.
 fn has(connection: &Connection, name: &str, size: u64) -> rusqlite::Result<bool> {
     let taken: Option<Option<i64>> = connection
         .prepare_cached("SELECT size FROM anchors WHERE name = ?1 AND failed_since IS NULL")?
         .query_row([name], |row| row.get(0))
         .optional()?;
-    Ok(taken.flatten().is_some_and(|taken| u64::try_from(taken).is_ok_and(|taken| taken >= size)))
+    Ok(taken.flatten() == i64::try_from(size).ok())
 }

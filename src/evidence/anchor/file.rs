@@ -1,9 +1,10 @@
 //! A file that checkpoints are appended to: the simplest anchor, and the default one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{Anchor, AnchorError, Consistency, Taken};
 use crate::limits::NOTE_BYTES_MAX;
@@ -11,6 +12,10 @@ use crate::note::{CheckpointFile, SignedCheckpoint};
 
 /// How much of the file's end is read to find its last checkpoint; the second bound is enough for any.
 const TAIL_BYTES: [u64; 2] = [64 << 10, 2 * NOTE_BYTES_MAX as u64];
+
+/// How long another program that has the file locked is waited for, and how often it is asked.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Appends checkpoints to a file, flushed, each but the first after an empty line.
 ///
@@ -43,34 +48,81 @@ impl Anchor for FileAnchor {
 fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    // Other processes append to it too.
-    file.lock()?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("is no ordinary file"));
+    }
+    lock(&file)?;
     let bytes = file.metadata()?.len();
     let end = end_of(&mut file, bytes, checkpoint.origin())?;
     let found = CheckpointFile::recover(&end);
-    if found.checkpoints.last().is_some_and(|last| last.size() >= checkpoint.size()) {
-        return Ok(());
+    let last = found.checkpoints.last();
+    if let Some(last) = last {
+        if last.origin() != checkpoint.origin() {
+            return Err(io::Error::other(format!("holds checkpoints of another log, {}", last.origin())));
+        }
+        if last.size() == checkpoint.size() && last.text() != checkpoint.text() {
+            return Err(io::Error::other(format!(
+                "has another checkpoint of this log with {} events: two logs have one origin, or history was rewritten",
+                last.size()
+            )));
+        }
+        let is_whole = checkpoint.signatures().iter().all(|own| last.signatures().contains(own));
+        if found.rest.is_empty()
+            && (last.size() > checkpoint.size() || is_whole && last.size() == checkpoint.size())
+        {
+            return Ok(());
+        }
     }
-    if !is_torn(found.rest, checkpoint.origin()) {
-        return Err(io::Error::other("ends in something that is no checkpoint of this log"));
-    }
-    // A note that a crash left half written makes place for a whole one.
+    // Where the checkpoint goes: after the last good one, or in the place of one that lacks signatures.
     let good = bytes - found.rest.len() as u64;
-    if !found.rest.is_empty() {
-        file.set_len(good)?;
+    let from = match last {
+        Some(last) if last.size() == checkpoint.size() || is_signature(found.rest) => {
+            good - last.to_string().len() as u64
+        }
+        _ if is_beginning(found.rest, checkpoint.origin()) => good,
+        _ => return Err(io::Error::other("ends in something that is no checkpoint of this log")),
+    };
+    if from < bytes {
+        file.set_len(from)?;
     }
-    file.seek(SeekFrom::Start(good))?;
-    let gap = if good == 0 { "" } else { "\n" };
+    file.seek(SeekFrom::Start(from))?;
+    let gap = if from == good && good > 0 { "\n" } else { "" };
     file.write_all(format!("{gap}{checkpoint}").as_bytes())?;
-    file.sync_all()
+    file.sync_all()?;
+    if bytes == 0 {
+        // The file may be new: its name must outlive a power cut as well.
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Locks the file, because other processes append to it too, but does not wait for ever.
+fn lock(file: &File) -> io::Result<()> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(io::Error::other("is locked by another program")),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 /// Whether bytes at the end of the file can be what a crash left of a checkpoint of this log, with the empty
 /// line before it: anything else is somebody's, and stays.
-fn is_torn(rest: &[u8], origin: &str) -> bool {
+fn is_beginning(rest: &[u8], origin: &str) -> bool {
     let rest = rest.strip_prefix(b"\n").unwrap_or(rest);
     let first_line = format!("{origin}\n");
     rest.starts_with(first_line.as_bytes()) || first_line.as_bytes().starts_with(rest)
+}
+
+/// Whether bytes after a checkpoint can be what a crash left of a further signature on it.
+fn is_signature(rest: &[u8]) -> bool {
+    let dash = "\u{2014} ".as_bytes();
+    !rest.is_empty() && (rest.starts_with(dash) || dash.starts_with(rest)) && !rest.contains(&b'\n')
 }
 
 /// The end of the file, from the beginning of a checkpoint of this log on; all of it where it is short.
@@ -96,14 +148,19 @@ fn end_of(file: &mut File, bytes: u64, origin: &str) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merkle::EMPTY_ROOT;
+    use crate::merkle::{EMPTY_ROOT, NodeHash};
     use crate::note::{Checkpoint, SigningKey};
 
     fn checkpoint(size: u64) -> SignedCheckpoint {
-        let key = SigningKey::from_seed("example.org/log", &[7; 32]).unwrap();
-        let mut checkpoint =
-            SignedCheckpoint::unsigned(Checkpoint::new("example.org/log", size, EMPTY_ROOT).unwrap());
-        checkpoint.sign(&key);
+        of("example.org/log", size, EMPTY_ROOT)
+    }
+
+    /// Signed by two keys, as while a key is changed.
+    fn of(origin: &str, size: u64, root: NodeHash) -> SignedCheckpoint {
+        let mut checkpoint = SignedCheckpoint::unsigned(Checkpoint::new(origin, size, root).unwrap());
+        for seed in [7, 8] {
+            checkpoint.sign(&SigningKey::from_seed(origin, &[seed; 32]).unwrap());
+        }
         checkpoint
     }
 
@@ -132,8 +189,12 @@ mod tests {
         let two = std::fs::read(&path).unwrap();
         for torn in one.len()..two.len() {
             std::fs::write(&path, &two[..torn]).unwrap();
+            append(&path, &checkpoint(2)).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), two, "torn at {torn}");
+
+            std::fs::write(&path, &two[..torn]).unwrap();
             append(&path, &checkpoint(3)).unwrap();
-            assert_eq!(sizes(&path), [1, 3], "torn at {torn}");
+            assert_eq!(sizes(&path).last(), Some(&3), "torn at {torn}");
         }
     }
 
@@ -144,6 +205,20 @@ mod tests {
         std::fs::write(&path, "Dear Ada,\n").unwrap();
         append(&path, &checkpoint(1)).unwrap_err();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "Dear Ada,\n");
+    }
+
+    #[test]
+    fn checkpoints_of_another_log_or_another_history_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoints");
+        append(&path, &checkpoint(9)).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let other = append(&path, &of("example.org/other", 3, EMPTY_ROOT)).unwrap_err();
+        assert!(other.to_string().contains("another log"), "{other}");
+        let fork = append(&path, &of("example.org/log", 9, NodeHash::from_bytes([1; 32]))).unwrap_err();
+        assert!(fork.to_string().contains("rewritten"), "{fork}");
+        append(folder.path(), &checkpoint(9)).unwrap_err();
+        assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 
     #[test]
