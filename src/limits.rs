@@ -28,6 +28,13 @@ pub const NOTE_SIGNATURES_MAX: usize = 66;
 /// Longest policy that is read, in bytes: thousands of logs and witnesses, where 32 must be enough.
 pub const POLICY_BYTES_MAX: usize = 4 << 20;
 
+/// Longest file of public keys that is read, in bytes: thousands of keys.
+pub const KEY_FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Longest file of checkpoints that is read, in bytes: it is read into memory as a whole, and has some
+/// hundred bytes for each checkpoint, so that one for every minute of a year is let in.
+pub const CHECKPOINT_FILE_BYTES_MAX: usize = 256 << 20;
+
 /// Longest answer of a witness or a time-stamp authority that is read, in bytes: as many signatures as
 /// a note may have, or a token with the certificates of its authority, which take up some thousands.
 pub const ANCHOR_ANSWER_BYTES_MAX: u64 = NOTE_BYTES_MAX as u64;

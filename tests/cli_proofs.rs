@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use annals::merkle::{NodeHash, hashes_from_bytes, leaf_hash, root_of, tiles_of};
-use annals::note::SignedCheckpoint;
+use annals::note::{Cosigner, SignedCheckpoint};
 use annals::proof::{ConsistencyProof, EntryProof, Extent, ProofFile, SessionProof};
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -267,6 +267,30 @@ fn what_cannot_be_checked_is_no_verdict() {
     fails(&["verify-proof".into(), text(&proof), "--key".into(), "nonsense".into()], "neither a public key");
     fs::write(&proof, log.out(&["consistency", "3"])).unwrap();
     fails(&Verification::of(&log, &proof).args, "the checkpoint of 3 events");
+    fs::write(log.file("kept"), log.out(&["checkpoint", "--last"])).unwrap();
+    let with_another = Verification::of(&log, &proof).with(&["--checkpoint", &text(&log.file("kept"))]);
+    fails(&with_another.args, "what --checkpoint names covers");
+    for no_proof in ["no proof at all\n", "", "annals session-proof v9\n", "\0"] {
+        fs::write(&proof, no_proof).unwrap();
+        fails(&Verification::of(&log, &proof).args, "line 1");
+    }
+}
+
+#[test]
+fn the_signature_of_a_witness_is_not_the_signature_of_the_log() {
+    let log = signed(EVENTS);
+    let file = log.file("proof");
+    let mut proof = EntryProof::parse(log.out(&["prove", "2"]).as_bytes()).unwrap();
+    let origin = proof.checkpoint.origin().to_owned();
+    for name in ["witness.example", &origin] {
+        let witness = Cosigner::from_seed(name, &[3; 32]).unwrap();
+        proof.checkpoint.add_signatures([witness.cosign(&proof.checkpoint, 1)]);
+        fs::write(&file, proof.to_string()).unwrap();
+        Verification::of(&log, &file).holds();
+        let args = ["verify-proof", &text(&file), "--key", &witness.verifier().to_string()];
+        let by_witness = Verification { args: args.map(str::to_owned).to_vec() };
+        assert_eq!(by_witness.fails(), "checkpoint-signature", "{name}");
+    }
 }
 
 #[test]

@@ -109,6 +109,9 @@ fn what_is_given_wrongly_is_an_error_that_says_what_to_do() {
         (&["--key", &vkey, "--checkpoint", &vkey], "log.vkey: line 1"),
         (&["--key", &vkey, "--policy", &kept], "kept.txt: line 1"),
         (&["--no-remember", "--forget"], "cannot be used with"),
+        (&["--key", "@/dev/zero"], "has more than"),
+        (&["--key", &vkey, "--policy", "/dev/zero"], "has more than"),
+        (&["--key", &vkey, "--checkpoint", "/dev/zero"], "has more than"),
     ] {
         verify(&path, args).code(2).stderr(predicate::str::contains(said));
     }

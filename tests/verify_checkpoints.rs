@@ -485,3 +485,63 @@ fn the_name_of_the_log_is_the_first_line_of_its_checkpoints() {
     let (_folder, path) = log_of(1);
     assert_eq!(verify_whole(&path).log.origin.as_deref(), Some(ORIGIN));
 }
+
+#[test]
+fn trust_is_not_handed_on_to_a_key_that_cannot_sign_for_the_log() {
+    let witness = Cosigner::from_seed(ORIGIN, &[7; 32]).unwrap();
+    let report = wrong_change(|path| {
+        let text = certificate(path, KeyRole::Stable, &key(1), &key(2), 300);
+        let body = text.split("\n\n").next().unwrap();
+        let body = body.replace(&vkey(&key(2)).to_string(), &witness.verifier().to_string()) + "\n";
+        let mut note = annals::note::SignedNote::unsigned(body).unwrap();
+        note.sign(&key(1));
+        let event = key_changed(KeyRole::Stable, Some(&key(1)), &key(2), Some(note.to_string()));
+        annals::KeyChanged { vkey: witness.verifier().to_string(), ..event }
+    });
+    assert_eq!(found(&report), [(Check::KeyChange, Some(301))], "{:?}", report.anchored);
+    assert!(!report.anchored.key_changes[0].is_certified);
+}
+
+#[test]
+fn a_cosignature_under_the_name_of_the_log_is_no_signature_of_the_log() {
+    let (_folder, path) = log_of(5);
+    let witness = Cosigner::from_seed(ORIGIN, &[7; 32]).unwrap();
+    let mut kept = checkpoint(&path, 5, &[]);
+    kept.add_signatures([witness.cosign(&kept, 1)]);
+    let given = Options::new().scope(Scope::LogOnly).key(witness.verifier().clone());
+    let report = judge(&path, given.checkpoints("kept", CheckpointFile { checkpoints: vec![kept] }));
+    assert_found(&report, Check::CheckpointSignature);
+}
+
+#[test]
+fn a_key_of_another_log_is_not_taken_for_tampering() {
+    let (_folder, path) = log_of(5);
+    let other = SigningKey::from_seed("example.org/other", &[1; 32]).unwrap();
+    let report = judge(&path, options(&[&other], vec![checkpoint(&path, 5, &[&key(1)])]));
+    assert_found(&report, Check::CheckpointSignature);
+    let said = &report.anchored.failures[0].detail;
+    assert!(said.contains("example.org/other") && said.contains("another log's key"), "{said}");
+}
+
+#[test]
+fn a_stored_checkpoint_that_is_too_long_for_one_is_not_read_and_the_others_are_judged() {
+    let (_folder, path) = log_of(20);
+    let connection = support::sqlite(&path);
+    let keep = |size: i64, note: &str| {
+        let sql = "INSERT INTO checkpoints (size, note, made_at) VALUES (?1, ?2, 0)";
+        connection.execute(sql, (size, note)).unwrap();
+    };
+    for size in [5, 10, 15] {
+        keep(i64::try_from(size).unwrap(), &checkpoint(&path, size, &[&key(1)]).to_string());
+    }
+    let long = checkpoint(&path, 18, &[&key(1)]).to_string();
+    keep(18, &(long + &"x".repeat(annals::limits::NOTE_BYTES_MAX)));
+    // Under another size than its own it says what it says.
+    keep(3, &checkpoint(&path, 16, &[&key(1)]).to_string());
+    let report = judge(&path, options(&[&key(1)], Vec::new()));
+    assert_eq!(report.anchored.signed_to, Some(16));
+    assert!(report.is_good(), "{:?}", report.anchored.failures);
+    let whole = support::verify(&path);
+    assert_eq!(whole.failures.len(), 1, "{:?}", whole.failures);
+    assert_eq!(whole.failures[0].check, Check::Checkpoints);
+}

@@ -158,7 +158,7 @@ fn the_memory_is_for_its_owner_alone() {
             if entry.is_dir() { folders.push(entry) } else { files.push(entry) }
         }
     }
-    assert_eq!(files.len(), 2, "one by the path, one by the name: {files:?}");
+    assert_eq!(files.len(), 3, "one by the path, one by the name, and the lock: {files:?}");
     for file in files {
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -182,4 +182,22 @@ fn a_memory_that_cannot_be_written_or_read_is_a_warning() {
     let remembered = verified(&path);
     assert_eq!(checks(&remembered), []);
     assert!(remembered.warning.unwrap().contains("--forget"));
+}
+
+#[test]
+fn a_slow_verification_does_not_forget_what_a_later_one_saw() {
+    let (_folder, path) = log_of(300);
+    let outer = |memory: Memory| {
+        let mut is_first = true;
+        let options = Options::new().scope(Scope::LogOnly).memory(memory);
+        let mut grow = |_, _| {
+            if std::mem::take(&mut is_first) {
+                make(&path, 400, "while the other verifies");
+                assert!(verified(&path).is_kept);
+            }
+        };
+        verify::verify(&path, options, &mut grow).unwrap().log.events
+    };
+    assert_eq!(outer(memory(&path)), 300, "it looks at one moment");
+    assert_eq!(verified(&path).before.unwrap().size, 400);
 }

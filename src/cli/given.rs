@@ -1,11 +1,11 @@
 //! What a verification is given from outside the log's file, read from the command line and from files:
 //! keys, checkpoints, policies, proofs.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use annals::limits::PROOF_BYTES_MAX;
+use annals::limits::{CHECKPOINT_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, POLICY_BYTES_MAX, PROOF_BYTES_MAX};
 use annals::note::{CheckpointFile, KeyError, Policy, SignedCheckpoint, VerifierKey};
 use anyhow::{Context as _, anyhow};
 
@@ -25,7 +25,7 @@ pub(crate) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
             }
             (None, Err(error)) => return Err(anyhow!("--key: {error}")),
         };
-        let text = fs::read_to_string(file).with_context(|| file.to_owned())?;
+        let text = text(Path::new(file), KEY_FILE_BYTES_MAX)?;
         let lines = (1..).zip(text.lines().map(str::trim));
         let before = keys.len();
         for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
@@ -38,9 +38,26 @@ pub(crate) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
     Ok(keys)
 }
 
+/// The bytes of a file that must not have more than a limit.
+fn bytes(file: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let name = || file.display().to_string();
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes))
+        .with_context(name)?;
+    if bytes.len() > limit {
+        return Err(anyhow!("{}: has more than {limit} bytes", name()));
+    }
+    Ok(bytes)
+}
+
+fn text(file: &Path, limit: usize) -> anyhow::Result<String> {
+    String::from_utf8(bytes(file, limit)?).map_err(|_| anyhow!("{}: is not text in UTF-8", file.display()))
+}
+
 /// The checkpoints of a file.
 pub(crate) fn checkpoints(file: &Path) -> anyhow::Result<CheckpointFile> {
-    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let text = text(file, CHECKPOINT_FILE_BYTES_MAX)?;
     text.parse().map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
@@ -54,7 +71,7 @@ pub(crate) fn newest(file: &Path) -> anyhow::Result<SignedCheckpoint> {
 
 /// A policy.
 pub(crate) fn policy(file: &Path) -> anyhow::Result<Policy> {
-    let bytes = fs::read(file).with_context(|| file.display().to_string())?;
+    let bytes = bytes(file, POLICY_BYTES_MAX)?;
     Policy::parse(&bytes).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 

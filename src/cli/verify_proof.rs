@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use annals::note::{Algorithm, Checkpoint, SignatureError, SignedCheckpoint, VerifierKey};
+use annals::note::{Checkpoint, SignedCheckpoint, VerifierKey};
 use annals::proof::{CheckedEvent, ProofFile, ProofFileFault, SessionProof};
-use annals::{kind_name, merkle};
+use annals::{KeyRole, kind_name, merkle, verify};
 use anyhow::{anyhow, bail};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -116,8 +116,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
             answer.holds = judged.is_ok();
             answer.failure = judged.err();
         }
-        // What a newer version wrote is not wrong for that.
-        Err(error) if matches!(error.fault, ProofFileFault::UnknownVersion { .. }) => {
+        // What a newer version wrote is not wrong for that, and what is no proof says nothing.
+        Err(error) if error.line == 1 || matches!(error.fault, ProofFileFault::UnknownVersion { .. }) => {
             bail!("{}: {error}", args.file.display());
         }
         Err(error) => answer.failure = Some(Failure::new("proof-format", error)),
@@ -142,31 +142,21 @@ struct Trust {
 }
 
 impl Trust {
-    /// The keys that signed a checkpoint. A log's own key bears the log's name.
+    /// The keys that signed a checkpoint as its log's.
     fn signers(&self, checkpoint: &SignedCheckpoint) -> Result<Vec<String>, Failure> {
-        let all = [self.keys.as_slice(), &self.epoch_keys].concat();
-        let failure = |why: String| {
+        let stable = self.keys.iter().map(|key| (KeyRole::Stable, key.clone()));
+        let given = stable.chain(self.epoch_keys.iter().map(|key| (KeyRole::Epoch, key.clone()))).collect();
+        let signers = verify::signers(given, checkpoint).map_err(|why| {
             Failure::new("checkpoint-signature", format!("checkpoint of size {}: {why}", checkpoint.size()))
-        };
-        let signers = checkpoint.verify(&all).map_err(|error| {
-            failure(match error {
-                SignatureError::NoneKnown => "none of the keys given signed it".to_owned(),
-                error => error.to_string(),
-            })
         })?;
-        let is_own =
-            |key: &VerifierKey| key.algorithm() != Algorithm::Ed25519 || key.name() == checkpoint.origin();
-        let signers: Vec<&VerifierKey> = signers.iter().map(|by| by.key).filter(|key| is_own(key)).collect();
-        if signers.is_empty() {
-            let origin = checkpoint.origin();
-            return Err(failure(format!(
-                "it is of the log `{origin}`, and the key that signed it is another's"
-            )));
+        let mut names: Vec<String> = Vec::new();
+        for (_, key) in signers {
+            let name = format!("{}+{}", key.name(), key.id());
+            if !names.contains(&name) {
+                names.push(name);
+            }
         }
-        if !self.epoch_keys.is_empty() && !signers.iter().any(|key| self.epoch_keys.contains(key)) {
-            return Err(failure("no epoch key that was given signed it".to_owned()));
-        }
-        Ok(signers.iter().map(|key| format!("{}+{}", key.name(), key.id())).collect())
+        Ok(names)
     }
 }
 
@@ -227,10 +217,15 @@ fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<
         return Ok(older);
     }
     if size > 0 {
-        bail!(
-            "the proof is about the checkpoint of {}; name a file with it: --checkpoint FILE",
-            events(size)
-        );
+        let named: Vec<String> = given
+            .iter()
+            .map(|checkpoint| format!("{} of `{}`", events(checkpoint.size()), checkpoint.origin()))
+            .collect();
+        let wanted = format!("the proof is about the checkpoint of {} of the log `{origin}`", events(size));
+        if named.is_empty() {
+            bail!("{wanted}; name a file with it: --checkpoint FILE");
+        }
+        bail!("{wanted}, and what --checkpoint names covers {}", named.join(", "));
     }
     let empty = Checkpoint::new(origin, 0, merkle::EMPTY_ROOT).map_err(|error| anyhow!(error))?;
     Ok(vec![SignedCheckpoint::unsigned(empty)])

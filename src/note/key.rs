@@ -252,6 +252,12 @@ impl VerifierKey {
         &self.public
     }
 
+    /// Whether it can be a key of the log of this origin: it has the log's name and signs as logs do.
+    /// Signatures by other keys on its checkpoints count as witnesses' alone.
+    pub fn signs_for(&self, origin: &str) -> bool {
+        self.name == origin && self.algorithm() == Algorithm::Ed25519
+    }
+
     /// Whether a signature says that it is by this key.
     pub fn made(&self, signature: &Signature) -> bool {
         self.name == signature.name() && self.id == signature.id()

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::Connection;
+
 use super::options::Given;
 use super::report::{Anchor, Check, Failure, SignerFound, SplitView, WitnessFound};
+use super::stored;
 use super::tree::Tree;
 use super::trust::Trust;
 use crate::note::{Policy, SignedCheckpoint};
@@ -98,16 +101,32 @@ pub(super) fn judge(given: &[Given], trust: &Trust, policy: Option<&Policy>, log
 }
 
 /// Says how far the log was signed, by the checkpoints that it keeps itself. They anchor nothing: who
-/// can write the file can delete them. What a trusted key signed must fit all the same.
-pub(super) fn judge_stored(stored: &[Given], trust: &Trust, log: &Walked<'_>, anchor: &mut Anchor) {
-    for stored in stored.iter().filter(|stored| trust.signers(&stored.checkpoint).is_ok()) {
-        match against(stored, log) {
-            Judged::Fits if stored.checkpoint.size() == 0 => {}
-            Judged::Fits => anchor.signed_to = anchor.signed_to.max(Some(stored.checkpoint.size())),
-            Judged::Fails(failure) => anchor.failures.push(failure),
+/// can write the file can delete them. What a trusted key signed must fit all the same. They are judged one
+/// by one, and the signature of one that fits matters only if none that is larger was signed.
+pub(super) fn judge_stored(
+    connection: &Connection,
+    trust: &Trust,
+    log: &Walked<'_>,
+    anchor: &mut Anchor,
+) -> rusqlite::Result<()> {
+    let mut failures = Vec::new();
+    let judged = stored::each_checkpoint(connection, |checkpoint| {
+        let size = checkpoint.size();
+        let name = format!("the checkpoint of {size} events that the file keeps");
+        let stored = Given { name, checkpoint };
+        let is_signed = || trust.signers(&stored.checkpoint).is_ok();
+        match against(&stored, log) {
             Judged::Unknown => {}
+            Judged::Fails(found) => failures.extend(is_signed().then_some(found)),
+            Judged::Fits if size > anchor.signed_to.unwrap_or(0) && is_signed() => {
+                anchor.signed_to = Some(size);
+            }
+            Judged::Fits => {}
         }
-    }
+    });
+    failures.reverse();
+    anchor.failures.extend(failures);
+    judged
 }
 
 enum Unmet {

@@ -36,7 +36,7 @@ pub use report::{
 };
 pub use seen::{Memory, Record, Remembered};
 pub use since::Since;
-pub use trust::KeyChangeSeen;
+pub use trust::{KeyChangeSeen, NotSigned, signers};
 
 use crate::event::{Content, Event, Seq};
 use crate::evidence;
@@ -92,7 +92,7 @@ pub enum VerifyError {
 /// Verifies the log at `path`. `progress` is told of events done, phase by phase.
 ///
 /// Memory stays the same however long the log is, but for a list of the erased payloads and, where the
-/// tree is needed, 32 bytes for every 256 events; the check of the read tables needs temporary disk
+/// tree is needed, 32 bytes for every 256 events and some 50 for every checkpoint; the check of the read tables needs temporary disk
 /// space of about their size.
 ///
 /// # Errors
@@ -209,7 +209,8 @@ impl Verification<'_> {
         }
     }
 
-    /// The sizes at which the tree's root is wanted; None if no tree is needed.
+    /// The sizes at which the tree's root is wanted; None if no tree is needed. Each checkpoint that the file
+    /// keeps takes up some 50 bytes until the end, for its size and root.
     fn wanted(&mut self, seen: Option<&Seen>) -> Result<Option<Wanted>, VerifyError> {
         let options = self.options;
         let mut sizes: Vec<u64> = options.checkpoints.iter().map(|given| given.checkpoint.size()).collect();
@@ -220,8 +221,7 @@ impl Verification<'_> {
                 || hashes::has_table(self.connection, "checkpoints")?);
         if has_tables {
             // A table that cannot be read is said to be so where it is checked.
-            let stored = stored::checkpoints(self.connection).unwrap_or_default();
-            sizes.extend(stored.iter().map(|stored| stored.checkpoint.size()));
+            let _ = stored::each_checkpoint(self.connection, |stored| sizes.push(stored.size()));
         }
         let is_needed = !options.checkpoints.is_empty()
             || !options.keys.is_empty()
@@ -294,14 +294,15 @@ impl Verification<'_> {
         }
         let mut anchor = match &walk.tree {
             Some(tree) => {
-                let first_bad = walk.failure.as_ref().and_then(|failure| failure.seq).map(Seq::get);
+                // Damage has no seq: what comes after the last event that was read is not known.
+                let after_last = log.events.saturating_add(1);
+                let first_bad = walk.failure.as_ref().map(|failure| failure.seq.map_or(after_last, Seq::get));
                 let walked = Walked { origin: log.origin.as_deref(), events: log.events, first_bad, tree };
                 let (given, policy) = (&self.options.checkpoints, self.options.policy.as_ref());
                 let mut anchor = given::judge(given, trust, policy, &walked);
                 if !trust.is_empty() && self.options.since.is_none() {
                     // What cannot be read says nothing; the table's own check says so.
-                    let stored = stored::checkpoints(self.connection).unwrap_or_default();
-                    given::judge_stored(&stored, trust, &walked, &mut anchor);
+                    let _ = given::judge_stored(self.connection, trust, &walked, &mut anchor);
                 }
                 anchor
             }

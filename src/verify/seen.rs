@@ -1,7 +1,7 @@
 //! What verifications saw, kept outside the file: so that a log which was set back to an older copy,
 //! written anew or replaced is noticed at the next verification, without any key.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -196,16 +196,48 @@ pub(super) fn keep(memory: &Memory, log: &LogFacts, tree: &Tree, remembered: &mu
         root: tree.root().to_string(),
         verified_at: Timestamp::now().to_string(),
     };
+    let cannot = |file: &Path, error: io::Error| {
+        format!(
+            "{}: cannot be written, so the next verification has nothing to compare with: {error}",
+            file.display()
+        )
+    };
+    let lock_file = memory.folder.join("lock");
+    // Held until both records are there: another verification may end at the same time.
+    let _lock = match lock(&lock_file) {
+        Ok(lock) => lock,
+        Err(error) => {
+            remembered.warning = Some(cannot(&lock_file, error));
+            return;
+        }
+    };
     for file in [memory.by_path(&log.path), memory.by_origin(origin)] {
+        // One that saw more of the log than this one is left: it began later and ended earlier.
+        let before = if memory.forgets { None } else { read_record(&file).ok().flatten() };
+        let is_outdone = |before: &Record| before.log_id == record.log_id && before.size > record.size;
+        if before.as_ref().is_some_and(is_outdone) {
+            continue;
+        }
         if let Err(error) = write_record(&file, &record) {
-            remembered.warning = Some(format!(
-                "{}: cannot be written, so the next verification has nothing to compare with: {error}",
-                file.display()
-            ));
+            remembered.warning = Some(cannot(&file, error));
             return;
         }
     }
     remembered.is_kept = true;
+}
+
+/// Locks the memory until the file is dropped. The lock goes with the process.
+fn lock(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    loop {
+        match file.lock() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map(|()| file),
+        }
+    }
 }
 
 fn read_record(file: &Path) -> io::Result<Option<Record>> {
@@ -231,7 +263,8 @@ fn write_record(file: &Path, record: &Record) -> io::Result<()> {
         serde_json::to_writer(&mut open, record)?;
         open.write_all(b"\n")?;
         open.sync_all()?;
-        fs::rename(&temporary, file)
+        fs::rename(&temporary, file)?;
+        File::open(folder)?.sync_all()
     };
     write().inspect_err(|_| {
         // Perhaps it was not even made.

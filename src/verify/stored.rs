@@ -4,29 +4,34 @@
 use rusqlite::Connection;
 
 use super::hashes::{has_table, to_sql};
-use super::options::Given;
 use super::report::{Check, Failure};
 use super::tree::Tree;
 use super::trust::Trust;
+use crate::limits::NOTE_BYTES_MAX;
 use crate::merkle::{NodeHash, TILE_WIDTH, hashes_from_bytes, root_of};
 use crate::note::SignedCheckpoint;
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// The checkpoints that the file keeps, but for what is none.
-pub(super) fn checkpoints(connection: &Connection) -> rusqlite::Result<Vec<Given>> {
+/// A note that is too long to be one is not read into memory.
+const NOTES: &str = "SELECT size, CASE WHEN octet_length(note) <= ?1 THEN note END FROM checkpoints";
+
+/// Hands on the checkpoints that the file keeps, the largest first, but for what is none.
+pub(super) fn each_checkpoint(
+    connection: &Connection,
+    mut take: impl FnMut(SignedCheckpoint),
+) -> rusqlite::Result<()> {
     if !has_table(connection, "checkpoints")? {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let checkpoints: Vec<Option<SignedCheckpoint>> = connection
-        .prepare("SELECT note FROM checkpoints ORDER BY size")?
-        .query_map([], |row| Ok(row.get_ref(0)?.as_str().ok().and_then(|note| note.parse().ok())))?
-        .collect::<rusqlite::Result<_>>()?;
-    let named = checkpoints.into_iter().flatten().map(|checkpoint| Given {
-        name: format!("the checkpoint of {} events that the file keeps", checkpoint.size()),
-        checkpoint,
-    });
-    Ok(named.collect())
+    let mut statement = connection.prepare(&format!("{NOTES} ORDER BY size DESC"))?;
+    let mut rows = statement.query([to_sql(NOTE_BYTES_MAX as u64)])?;
+    while let Some(row) = rows.next()? {
+        if let Some(checkpoint) = row.get_ref(1)?.as_str().ok().and_then(|note| note.parse().ok()) {
+            take(checkpoint);
+        }
+    }
+    Ok(())
 }
 
 /// Holds the tiles against the tree, and the checkpoints if no key was given that tells which of them
@@ -111,11 +116,12 @@ fn check_checkpoints(
     origin: Option<&str>,
     tree: &Tree,
 ) -> rusqlite::Result<Option<String>> {
-    let mut statement = connection.prepare("SELECT size, note FROM checkpoints ORDER BY size")?;
-    let mut rows = statement.query([])?;
+    let mut statement = connection.prepare(&format!("{NOTES} ORDER BY size"))?;
+    let mut rows = statement.query([to_sql(NOTE_BYTES_MAX as u64)])?;
     while let Some(row) = rows.next()? {
-        let (size, note): (i64, String) = (row.get(0)?, row.get(1)?);
-        let problem = match note.parse::<SignedCheckpoint>() {
+        let (size, note): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
+        // Nothing is as little a note as what is too long for one.
+        let problem = match note.unwrap_or_default().parse::<SignedCheckpoint>() {
             Err(error) => Some(format!("cannot be read: {error}")),
             Ok(checkpoint) if to_sql(checkpoint.size()) != size => {
                 Some(format!("covers {} events", checkpoint.size()))

@@ -140,7 +140,7 @@ impl Trust {
                 });
             }
             return not_trusted(match event.cause {
-                KeyChangeCause::Generated => "it is the first key of its role",
+                KeyChangeCause::Generated => "by its own account the first key of its role",
                 KeyChangeCause::Lost => {
                     "the key before was lost, so trust in this one must come from elsewhere"
                 }
@@ -173,11 +173,11 @@ impl Trust {
             Err(error) => return wrong(format!("is none: {error}")),
         };
         let is_of_another = origin.is_some_and(|origin| origin != change.origin());
-        if is_of_another || change.key().name() != change.origin() {
+        if is_of_another || !change.key().signs_for(change.origin()) {
             return wrong(format!(
-                "is for the log `{}` and a key of `{}`",
+                "is for the log `{}` and the key {}, which cannot sign for it",
                 change.origin(),
-                change.key().name()
+                shown(change.key())
             ));
         }
         if change.role() != event.role || change.key().to_string() != event.vkey {
@@ -234,7 +234,7 @@ impl Trust {
         let good: Vec<&Trusted> = signers
             .iter()
             .copied()
-            .filter(|trusted| trusted.is_for(size) && trusted.key.name() == checkpoint.origin())
+            .filter(|trusted| trusted.is_for(size) && trusted.key.signs_for(checkpoint.origin()))
             .collect();
         if good.is_empty() {
             let why: Vec<String> = signers.iter().map(|trusted| why_not(trusted, checkpoint)).collect();
@@ -255,14 +255,26 @@ impl Trust {
         if self.is_empty() {
             return "no key was given to check its signature with".to_owned();
         }
-        format!("none of the trusted keys signed it; it is signed by {}", names.join(", "))
+        let trusted: Vec<String> = self.keys.iter().map(|trusted| shown(&trusted.key)).collect();
+        let (names, trusted, origin) = (names.join(", "), trusted.join(", "), checkpoint.origin());
+        if self.keys.iter().all(|trusted| trusted.key.name() != origin) {
+            return format!(
+                "it is a checkpoint of the log `{origin}`, signed by {names}, and none of the trusted keys is that log's: {trusted}; perhaps another log's key, or file, was named"
+            );
+        }
+        format!(
+            "none of the trusted keys signed it, which are {trusted}; it is signed by {names}; perhaps another key was named than the log's"
+        )
     }
 }
 
 fn why_not(trusted: &Trusted, checkpoint: &SignedCheckpoint) -> String {
     let name = shown(&trusted.key);
-    if trusted.key.name() != checkpoint.origin() {
-        return format!("{name} signed it, which is not named after its origin `{}`", checkpoint.origin());
+    if !trusted.key.signs_for(checkpoint.origin()) {
+        return format!(
+            "{name} signed it, which is no key of its log `{}`, so it counts as a witness's alone",
+            checkpoint.origin()
+        );
     }
     match trusted.retired {
         Some(event) if checkpoint.size() > event => {
@@ -270,6 +282,36 @@ fn why_not(trusted: &Trusted, checkpoint: &SignedCheckpoint) -> String {
         }
         _ => format!("{name} signed it, which is trusted from size {} on", trusted.from),
     }
+}
+
+/// No key that was given signed a checkpoint as its log's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotSigned(String);
+
+/// The keys that signed a checkpoint for its log, among those that were given and are trusted for every
+/// size: docs/format.md, section 11. A key that was given in both roles is there twice.
+///
+/// # Errors
+/// If none of them did, or no epoch key where one was given; the error says who signed.
+///
+/// ```
+/// # let key = annals::note::SigningKey::generate("example.org/log")?;
+/// # let text = "example.org/log\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n";
+/// # let mut checkpoint = annals::note::SignedCheckpoint::unsigned(text.parse()?);
+/// # checkpoint.sign(&key);
+/// # let vkey = key.verifier().clone();
+/// let signers = annals::verify::signers(vec![(annals::KeyRole::Stable, vkey)], &checkpoint)?;
+/// assert_eq!(signers.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn signers(
+    given: Vec<(KeyRole, VerifierKey)>,
+    checkpoint: &SignedCheckpoint,
+) -> Result<Vec<(KeyRole, VerifierKey)>, NotSigned> {
+    let trust = Trust::new(given);
+    let signers = trust.signers(checkpoint).map_err(NotSigned)?;
+    Ok(signers.into_iter().map(|(role, key)| (role, key.clone())).collect())
 }
 
 /// A key, short.
