@@ -216,5 +216,16 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Says on standard error why something could not be done.
 pub(crate) fn say_error(error: &anyhow::Error) {
     let style = anstyle::AnsiColor::Red.on_default().bold();
-    out::say(&format!("{style}error:{style:#} {}", text::block(&format!("{error:#}"))));
+    out::say(&format!("{style}error:{style:#} {}", text::block(&with_causes(error))));
+}
+
+/// An error with its causes, each said once: some say their own cause already.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }

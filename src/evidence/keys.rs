@@ -224,7 +224,11 @@ impl KeyFolder {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(|source| io_error(&path, "cannot be opened", source))?;
+            .map_err(|source| match source.kind() {
+                // Without its folder there is no key either.
+                io::ErrorKind::NotFound => KeyFolderError::None { path: self.key_file() },
+                _ => io_error(&path, "cannot be opened", source),
+            })?;
         loop {
             match lock.lock() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

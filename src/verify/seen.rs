@@ -145,7 +145,7 @@ impl Seen {
     }
 }
 
-const WAY_OUT: &str = "if this is meant, --forget takes what is there now for right";
+const WAY_OUT: &str = "--no-remember looks at this file alone, as an older copy asks for; --forget takes what is there now for right";
 
 fn contradiction<E>(
     record: &Record,
