@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use annals::note::{Algorithm, Checkpoint, SignatureError, SignedCheckpoint, VerifierKey};
+use annals::note::{Checkpoint, SignatureError, SignedCheckpoint, VerifierKey};
 use annals::proof::{CheckedEvent, ProofFile, ProofFileFault, SessionProof};
 use annals::{kind_name, merkle};
 use anyhow::{anyhow, bail};
@@ -154,8 +154,7 @@ impl Trust {
                 error => error.to_string(),
             })
         })?;
-        let is_own =
-            |key: &VerifierKey| key.algorithm() != Algorithm::Ed25519 || key.name() == checkpoint.origin();
+        let is_own = |key: &VerifierKey| key.name() == checkpoint.origin();
         let signers: Vec<&VerifierKey> = signers.iter().map(|by| by.key).filter(|key| is_own(key)).collect();
         if signers.is_empty() {
             let origin = checkpoint.origin();

@@ -112,12 +112,12 @@ impl Python {
         Some(Python { child, arguments, verdicts: BufReader::new(verdicts) })
     }
 
-    fn ask(&mut self, arguments: &[String]) {
+    pub(crate) fn ask(&mut self, arguments: &[String]) {
         writeln!(self.arguments, "{}", json!(arguments)).unwrap();
     }
 
     /// The exit status and the verdict.
-    fn answer(&mut self) -> (u64, Value) {
+    pub(crate) fn answer(&mut self) -> (u64, Value) {
         let mut line = String::new();
         self.verdicts.read_line(&mut line).unwrap();
         let mut answer: Value = serde_json::from_str(&line).expect("tools/verify.py gave up");
