@@ -762,7 +762,10 @@ def unreadable(error: Exception) -> Failure:
 def unavailable(error: Exception) -> bool:
     """Whether an error of SQLite speaks of the surroundings and not of what the file holds."""
     return isinstance(error, sqlite3.OperationalError) and bool(
-        re.search(r"locked|unable to open|readonly|read-only|attempt to write|out of memory", str(error))
+        re.search(
+            r"locked|unable to open|readonly|read-only|attempt to write|out of memory|unsupported file format",
+            str(error),
+        )
     )
 
 
@@ -847,6 +850,8 @@ def connect(path: Path, immutable: bool) -> sqlite3.Connection:
         database.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         # Nothing that a hostile schema holds is run on reading.
         database.execute("PRAGMA trusted_schema = OFF")
+        # Pages are checked as they are read: what is damaged is said to be so, and not read as other rows.
+        database.execute("PRAGMA cell_size_check = ON")
         database.execute("BEGIN")
         database.execute("PRAGMA application_id").fetchone()  # the first look at the file, and at its header alone
     except sqlite3.OperationalError as error:
@@ -2056,7 +2061,9 @@ def report_tiles(verdict: TilesVerdict) -> Report:
     anchored = checkpoint.size if good and checkpoint is not None else None
     cannot_say = ["what the payloads say: tiles do not hold them"] if good else []
     entries = "entry" if verdict.events == 1 else f"{verdict.events} entries"
-    lines = [f"intact: the {entries} are those that the checkpoint covers" if good else f"NOT INTACT: {verdict.failure}"]
+    covered = "is that" if verdict.events == 1 else "are those"
+    intact = f"intact: the {entries} {covered} that the checkpoint covers"
+    lines = [intact if good else f"NOT INTACT: {verdict.failure}"]
     if good and checkpoint is not None:
         lines.append(f"origin {shown(checkpoint.origin)}, link {verdict.head.hex()}, root {checkpoint.root.hex()}")
         lines.append(f"anchored to {anchored} by key {verdict.key}")
