@@ -333,12 +333,13 @@ fn where_the_last_signature_is_forgotten_the_files_own_checkpoints_remind_of_it(
     append(&log, 9);
     log.close().unwrap();
     fs::remove_file(keys.path().join("signed")).unwrap();
-    sqlite(&path).execute_batch("DROP TRIGGER log_rows_stay; DELETE FROM log WHERE seq > 5;").unwrap();
-    let trigger = include_str!("../schema/0001_log.sql");
-    let from = trigger.find("CREATE TRIGGER log_rows_stay").unwrap();
-    let length = trigger[from..].find("END;").unwrap() + 4;
-    sqlite(&path).execute_batch(&trigger[from..from + length]).unwrap();
-
+    let connection = sqlite(&path);
+    let guard: String = connection
+        .query_row("SELECT sql FROM sqlite_schema WHERE name = 'log_rows_stay'", [], |row| row.get(0))
+        .unwrap();
+    connection.execute_batch("DROP TRIGGER log_rows_stay; DELETE FROM log WHERE seq > 5;").unwrap();
+    connection.execute_batch(&guard).unwrap();
+    drop(connection);
     let log = signed(&path, &keys).open().unwrap();
     let error = log.checkpoint().unwrap_err();
     assert!(matches!(error, SignError::RolledBack { events: 5, signed: 10 }), "{error}");

@@ -41,6 +41,7 @@ import re
 import sqlite3
 import stat
 import sys
+import unicodedata
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -562,7 +563,7 @@ def hash_from_base64(text: str) -> bytes:
 
 
 def is_key_name(name: str) -> bool:
-    return bool(name) and "+" not in name and not any(c.isspace() or c < " " for c in name)
+    return bool(name) and not any(c == "+" or c.isspace() or unicodedata.category(c) == "Cc" for c in name)
 
 
 @dataclass(frozen=True)
@@ -761,7 +762,10 @@ def unreadable(error: Exception) -> Failure:
 def unavailable(error: Exception) -> bool:
     """Whether an error of SQLite speaks of the surroundings and not of what the file holds."""
     return isinstance(error, sqlite3.OperationalError) and bool(
-        re.search(r"locked|unable to open|readonly|read-only|attempt to write|out of memory", str(error))
+        re.search(
+            r"locked|unable to open|readonly|read-only|attempt to write|out of memory|unsupported file format",
+            str(error),
+        )
     )
 
 
@@ -846,6 +850,8 @@ def connect(path: Path, immutable: bool) -> sqlite3.Connection:
         database.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         # Nothing that a hostile schema holds is run on reading.
         database.execute("PRAGMA trusted_schema = OFF")
+        # Pages are checked as they are read: what is damaged is said to be so, and not read as other rows.
+        database.execute("PRAGMA cell_size_check = ON")
         database.execute("BEGIN")
         database.execute("PRAGMA application_id").fetchone()  # the first look at the file, and at its header alone
     except sqlite3.OperationalError as error:
@@ -1394,6 +1400,7 @@ def fits(verdict: LogVerdict, checkpoint: Checkpoint, roots: Dict[int, bytes]) -
 
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 SESSION_HEADER = "annals session-proof v1"
+MOST_HASHES = 63  # of a proof, as witnesses take
 
 
 class Lines:
@@ -1436,6 +1443,15 @@ class Lines:
                 return
             yield line
 
+    def take_hashes(self) -> List[bytes]:
+        """Hashes up to an empty line. The largest tree needs no more than these."""
+        hashes = []
+        for line in self.take_block():
+            if len(hashes) == MOST_HASHES:
+                raise Malformed(f"there are more than {MOST_HASHES} hashes")
+            hashes.append(hash_from_base64(line))
+        return hashes
+
     def take_checkpoint(self) -> Checkpoint:
         """The checkpoint that the rest of the file is."""
         rest = "\n".join(self.lines[self.at :]) + "\n"
@@ -1457,7 +1473,7 @@ class EventProof:
             raise CannotCheck(f"the proof has version {extra[0]}: a newer verifier is needed")
         fields = decode_all(decoder("extra"), extra)
         index = decimal(lines.take_after("index"))
-        return cls(index, fields["leaf"], fields["payload"], [hash_from_base64(line) for line in lines.take_block()])
+        return cls(index, fields["leaf"], fields["payload"], lines.take_hashes())
 
     def check(self, checkpoint: Checkpoint) -> Entry:
         """All that section 12 asks of an event but for the signature. Returns its entry."""
@@ -1489,8 +1505,12 @@ class ProofVerdict:
     failure: Optional[Failure] = None
 
 
-def verify_proof(text: str, trust: Trust, old: Sequence[Checkpoint]) -> ProofVerdict:
+def verify_proof(data: bytes, trust: Trust, old: Sequence[Checkpoint]) -> ProofVerdict:
     """Judges a proof file of any of the three forms, which its first line tells."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return ProofVerdict("unknown", failure=Failure(None, "proof-format", "the file is not UTF-8"))
     first = text.split("\n", 1)[0]
     checks: Dict[str, Callable[[Lines, ProofVerdict], None]] = {
         PROOF_HEADER: lambda lines, verdict: check_event_proof(lines, verdict, trust),
@@ -1499,10 +1519,10 @@ def verify_proof(text: str, trust: Trust, old: Sequence[Checkpoint]) -> ProofVer
     }
     kinds = {PROOF_HEADER: "event", SESSION_HEADER: "session", "old": "consistency"}
     header = "old" if first.startswith("old ") else first
-    if header not in checks:
-        raise CannotCheck("the file is no proof of a form that this verifier knows")
-    verdict = ProofVerdict(kinds[header])
+    verdict = ProofVerdict(kinds.get(header, "unknown"))
     try:
+        if header not in checks:
+            raise Malformed("the file is no proof of a form that this verifier knows")
         checks[header](Lines(text), verdict)
     except Failure as failure:
         verdict.failure = failure
@@ -1565,10 +1585,11 @@ def check_session_proof(lines: Lines, verdict: ProofVerdict, trust: Trust) -> No
     key = trust.signer(checkpoint)
     before = -1
     for proof in proofs:
+        entry = proof.check(checkpoint)
         if proof.index <= before:
             raise Failure(proof.index + 1, "sequence", "the events are not in the order of seq")
         before = proof.index
-        if proof.check(checkpoint)["session"] != session:
+        if entry["session"] != session:
             raise Failure(proof.index + 1, "session", f"the event is not of session {shown(session)}")
     if complete:
         check_complete(session, proofs, others)
@@ -1590,7 +1611,9 @@ def check_session_proof(lines: Lines, verdict: ProofVerdict, trust: Trust) -> No
 
 def json_string(text: str) -> str:
     try:
-        value = json.loads(text) if text.startswith('"') else None
+        value = json.loads(text) if text.startswith('"') and text.endswith('"') else None
+        if isinstance(value, str):
+            value.encode("utf-8")  # half a surrogate pair is no text
     except ValueError:
         value = None
     if not isinstance(value, str):
@@ -1625,12 +1648,12 @@ def check_complete(session: str, proofs: Sequence[EventProof], others: Sequence[
 
 def check_consistency_proof(lines: Lines, verdict: ProofVerdict, trust: Trust, old: Sequence[Checkpoint]) -> None:
     size = decimal(lines.take_after("old"))
-    path = [hash_from_base64(line) for line in lines.take_block()]
+    path = lines.take_hashes()
     new = lines.take_checkpoint()
-    key = trust.signer(new)
     of_size = [checkpoint for checkpoint in old if checkpoint.size == size]
     if not of_size and size > 0:
         raise CannotCheck(f"the proof is about the checkpoint of size {size}: give it with --checkpoint")
+    key = trust.signer(new)
     for checkpoint in of_size:
         trust.signer(checkpoint)
         if checkpoint.origin != new.origin:
@@ -1684,11 +1707,11 @@ class Tiles:
     def verify(self) -> TilesVerdict:
         if not self.directory.is_dir():
             raise CannotCheck(f"{shown(str(self.directory))} is no directory")
-        text = read_text(self.directory / "checkpoint", LONGEST_CHECKPOINT)
+        data = read_file(self.directory / "checkpoint", LONGEST_CHECKPOINT)
         try:
             try:
-                checkpoint = Checkpoint.parse(text)
-            except Malformed as error:
+                checkpoint = Checkpoint.parse(data.decode("utf-8"))
+            except (Malformed, UnicodeDecodeError) as error:
                 raise Failure(None, "checkpoint-signature", f"the checkpoint cannot be read: {error}") from error
             self.verdict.key = self.trust.signer(checkpoint)
             self.verdict.checkpoint = checkpoint
@@ -2038,7 +2061,9 @@ def report_tiles(verdict: TilesVerdict) -> Report:
     anchored = checkpoint.size if good and checkpoint is not None else None
     cannot_say = ["what the payloads say: tiles do not hold them"] if good else []
     entries = "entry" if verdict.events == 1 else f"{verdict.events} entries"
-    lines = [f"intact: the {entries} are those that the checkpoint covers" if good else f"NOT INTACT: {verdict.failure}"]
+    covered = "is that" if verdict.events == 1 else "are those"
+    intact = f"intact: the {entries} {covered} that the checkpoint covers"
+    lines = [intact if good else f"NOT INTACT: {verdict.failure}"]
     if good and checkpoint is not None:
         lines.append(f"origin {shown(checkpoint.origin)}, link {verdict.head.hex()}, root {checkpoint.root.hex()}")
         lines.append(f"anchored to {anchored} by key {verdict.key}")
@@ -2110,7 +2135,7 @@ def run(options: argparse.Namespace) -> Report:
     if options.command == "tiles":
         return report_tiles(Tiles(path, trust).verify())
     if options.command == "proof":
-        return report_proof(verify_proof(read_text(path), trust, checkpoints))
+        return report_proof(verify_proof(read_file(path), trust, checkpoints))
     try:
         return report_log(verify_log(path, checkpoints, trust))
     except Failure as failure:  # damage before the first row

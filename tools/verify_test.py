@@ -1534,13 +1534,15 @@ class Proofs(InFolder):
             self.event(4, extra=b""),
             self.event(4, extra=b"\x01"),
             self.event(4, extra=b"\x01\xfd" + b"\xff" * 8),
+            good.replace("\n\n", "\n" + f"{b64(bytes(32))}\n" * 64 + "\n", 1),
+            "what is this\n",
+            "",
         ):
             self.assert_proof_fails(wrong, None, "proof-format")
         self.assert_cannot_check("proof", self.file("p", self.event(4, extra=b"\x02")), "--key", self.signer.vkey)
 
     def test_a_key_is_needed(self) -> None:
         self.assert_cannot_check("proof", self.file("p", self.event(4)))
-        self.assert_cannot_check("proof", self.file("p", "what is this\n"), "--key", self.signer.vkey)
         self.assert_cannot_check("proof", str(self.folder), "--key", self.signer.vkey)
 
     def test_a_rotated_key_proves_what_it_signed(self) -> None:
@@ -1564,6 +1566,26 @@ class Proofs(InFolder):
 
     def test_an_epoch_key_given_must_have_signed(self) -> None:
         self.assert_proof_fails(self.event(4), None, "checkpoint-signature", "--epoch-key", Signer(9).vkey)
+
+    def test_a_file_that_is_no_text(self) -> None:
+        path = self.folder / "p"
+        path.write_bytes(b"\xff\xfe")
+        status, verdict = self.run_main("proof", str(path), "--key", self.signer.vkey)
+        self.assertEqual(status, 1)
+        self.assert_fails(verdict, None, "proof-format")
+
+    def test_golden_proofs(self) -> None:
+        golden = GOLDEN / "proofs"
+        keys = ("--key", (golden / "vkey").read_text("utf-8"))
+        for name, kind in (
+            ("event.tlog-proof", "event"),
+            ("session-complete.proof", "session"),
+            ("session-partial.proof", "session"),
+            ("consistency.proof", "consistency"),
+        ):
+            old = ("--checkpoint", str(golden / "checkpoint-5"))
+            status, verdict = self.run_main("proof", str(golden / name), *keys, *old)
+            self.assertEqual((status, verdict["kind"]), (0, kind), verdict)
 
     def test_a_partial_session(self) -> None:
         verdict = self.check(self.session([4, 10]))
@@ -1605,6 +1627,9 @@ class Proofs(InFolder):
         for wrong in (
             self.session([4], name="b"),
             self.session([4], name='"b'),
+            self.session([4], name='"b" '),
+            self.session([4], name=' "b"'),
+            self.session([4], name='"\\ud800"'),
             self.session([4], name="1"),
             self.session([4], name="[" * 100_000),
             self.session([4], "whole"),

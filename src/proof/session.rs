@@ -54,7 +54,9 @@ impl SessionProof {
         let mut lines = Lines::of(file)?;
         lines.take_one_of(&[HEADER], "`annals session-proof v1`")?;
         let session = lines.take_after("session ", "`session` and the session's id")?;
-        let session = serde_json::from_str(session).map_err(|_| lines.wrong(ProofFileFault::Session))?;
+        let is_bare = session.starts_with('"') && session.ends_with('"');
+        let session = serde_json::from_str(session).ok().filter(|_| is_bare);
+        let session = session.ok_or_else(|| lines.wrong(ProofFileFault::Session))?;
         let extent = lines.take_one_of(&["partial", "complete"], "`partial` or `complete`")?;
         lines.take_one_of(&[""], "empty")?;
         let mut events = vec![LeafProof::take(&mut lines)?];
