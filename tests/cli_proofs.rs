@@ -183,8 +183,8 @@ fn what_cannot_be_proved_is_refused_with_the_reason() {
         (vec!["prove", "0198c5a1-7b2e-7d01-8f00-1d2c3b4a5f60"], "there is no event with the id"),
         (vec!["prove", "--session", "nobody"], "there is no session"),
         (vec!["prove"], "required"),
-        (vec!["prove", "2", "--complete"], "cannot be used with"),
-        (vec!["consistency", "99"], "larger than the newer one"),
+        (vec!["consistency", "99"], "`annals checkpoint` signs another"),
+        (vec!["prove", "2", "--complete"], "needs --session"),
         (vec!["consistency", "2", "3"], "the log has no checkpoint of size 3"),
         (vec!["consistency", "nothing"], "is no number of events"),
     ] {

@@ -116,3 +116,25 @@ fn what_is_given_wrongly_is_an_error_that_says_what_to_do() {
         verify(&path, args).code(2).stderr(predicate::str::contains(said));
     }
 }
+
+#[test]
+fn a_status_of_1_for_what_was_required_says_what_is_missing() {
+    let (_folder, path) = log_of(3);
+    verify(&path, &["--require-anchor"])
+        .code(1)
+        .stdout(predicate::str::contains("exit status 1: --require-anchor"));
+    verify(&path, &["--help"]).success().stdout(predicate::str::contains("Exit status: 0"));
+}
+
+#[test]
+fn what_could_not_be_read_is_not_said_to_have_been_left_out() {
+    let (_folder, path, kept, vkey) = signed();
+    let mut file = std::fs::read(&path).unwrap();
+    file[100..].fill(0xff);
+    std::fs::write(&path, file).unwrap();
+    verify(&path, &["--checkpoint", &kept, "--key", &vkey]).code(1).stdout(
+        predicate::str::contains("nothing outside the file was asked")
+            .not()
+            .and(predicate::str::contains("not known")),
+    );
+}

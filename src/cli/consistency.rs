@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use annals::ProveError;
 use annals::note::Checkpoint;
 use annals::proof::ProofError;
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 
 use super::out::Out;
 use super::place::Place;
@@ -71,6 +72,12 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     let reader = place.read()?;
     let proof = match reader.prove_consistency(old.size(), args.new) {
         Ok(proof) => proof,
+        Err(ProveError::SizesReversed { old, new }) if args.new.is_none() => {
+            bail!(
+                "the last checkpoint covers {}, fewer than {old}; `annals checkpoint` signs another, of all that the log has",
+                events(new)
+            );
+        }
         Err(error) => return found_wrong(error.into()),
     };
     if let Old::Checkpoint(checkpoint) = &old {

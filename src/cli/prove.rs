@@ -46,7 +46,7 @@ pub(crate) struct Args {
 
     /// Prove also that the session has no other events between its first and its last one. The proof then
     /// tells when the events of others between them were recorded, of which kind and session they are
-    #[arg(long, requires = "session", conflicts_with = "event")]
+    #[arg(long)]
     complete: bool,
 
     /// To this file, which takes its place when it is whole
@@ -75,6 +75,9 @@ pub(super) fn found_wrong(error: anyhow::Error) -> anyhow::Result<Verdict> {
 }
 
 fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
+    if args.complete && args.session.is_none() {
+        bail!("--complete needs --session: it says that a session has no other events");
+    }
     let payloads = if args.payload { Payloads::Included } else { Payloads::LeftOut };
     match (&args.session, &args.event) {
         (Some(session), _) => {
@@ -90,6 +93,13 @@ fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
                 ));
             }
             let proof = proved.proof;
+            let erased = proof.events.iter().filter(|event| event.payload.is_none()).count();
+            if args.payload && erased > 0 {
+                out::note(&format!(
+                    "the payloads of {} were erased and are not in the proof",
+                    events(erased as u64)
+                ));
+            }
             let others = match &proof.extent {
                 Extent::Partial => String::new(),
                 Extent::Complete(between) => format!(", with the entries of {} between", between.len()),
@@ -101,6 +111,9 @@ fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
             let reader = place.read()?;
             let seq = find(&reader, event)?;
             let proof = reader.prove_event(seq, payloads)?;
+            if args.payload && proof.event.payload.is_none() {
+                out::note(&format!("the payload of event {seq} was erased and is not in the proof"));
+            }
             let said = format!("event {seq}");
             Ok(Proof { text: proof.to_string(), said, checkpoint: proof.checkpoint })
         }

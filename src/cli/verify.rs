@@ -19,12 +19,13 @@ use super::{Verdict, given};
 ///
 /// The file alone cannot show that its end was not cut off, nor that it was not written anew as a
 /// whole. So the log is also held against what earlier verifications by this user saw of it, and
-/// against the checkpoints given, which must be signed by a key given.
-///
-/// The exit status is 0 when the log is intact, 1 when damage or tampering was found, and 2 when the
-/// verification could not be carried out. Nothing is written to the log.
+/// against the checkpoints given, which must be signed by a key given. Nothing is written to the log.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:
+#[command(
+    after_long_help = "Exit status: 0 the log is intact, 1 damage or tampering was found, or something is missing that was
+required, 2 the verification could not be carried out.
+
+Examples:
   annals verify
   annals verify --log-only              the chain alone, without the read tables
   annals verify --require-complete      exit 1 also when something is known to be missing
@@ -32,7 +33,8 @@ use super::{Verdict, given};
                                         hold it against checkpoints that were kept elsewhere
   annals verify --key log.vkey --since kept.txt
                                         only what came after the checkpoint
-  annals --json verify | jq .log.head   what to write down elsewhere")]
+  annals --json verify | jq .log.head   what to write down elsewhere"
+)]
 pub(crate) struct Args {
     /// Check the chain alone, not the read tables
     #[arg(long)]
@@ -146,12 +148,26 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         out.json(&report)?;
     } else {
         print(&report, args.scope(), out)?;
+        for why in missing(args, &report) {
+            out.line(&format!("exit status 1: {why}"))?;
+        }
     }
     Ok(if is_wrong(args, &report) { Verdict::FoundWrong } else { Verdict::Done })
 }
 
 fn is_wrong(args: &Args, report: &Report) -> bool {
-    !report.is_good()
-        || (args.require_complete && !report.completeness.complete)
-        || (args.require_anchor && report.anchored.anchored_to.is_none())
+    !report.is_good() || !missing(args, report).is_empty()
+}
+
+/// What was required and is not there.
+fn missing(args: &Args, report: &Report) -> Vec<&'static str> {
+    let anchor = args.require_anchor && report.anchored.anchored_to.is_none();
+    let whole = args.require_complete && !report.completeness.complete;
+    [
+        (anchor, "--require-anchor asks for a checkpoint that vouches for the log, and there is none"),
+        (whole, "--require-complete asks for a complete log, and this is not known to be one"),
+    ]
+    .into_iter()
+    .filter_map(|(is_missing, why)| is_missing.then_some(why))
+    .collect()
 }

@@ -119,7 +119,7 @@ pub fn verify(
         Err(OpenError::Sqlite { source, .. })
             if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) =>
         {
-            return Ok(Report::unreadable(path, &source));
+            return Ok(Report::unreadable(path, options.checkpoints.len() as u64, &source));
         }
         opened => opened?,
     };
@@ -321,6 +321,7 @@ impl Verification<'_> {
     fn nowhere_to_begin(self, failure: Failure) -> Report {
         let is_evidence = !matches!(failure.check, Check::Damage | Check::Link);
         let mut report = Report::empty(self.path);
+        report.anchored = Anchor::not_judged(self.options.checkpoints.len() as u64);
         let failures = if is_evidence { &mut report.anchored.failures } else { &mut report.failures };
         failures.push(failure);
         report.failures.extend(self.failures);

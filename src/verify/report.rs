@@ -307,14 +307,15 @@ impl Report {
     }
 
     /// Of a file that is damaged so that nothing in it can be read.
-    pub(super) fn unreadable(path: &Path, error: &rusqlite::Error) -> Report {
+    pub(super) fn unreadable(path: &Path, checkpoints: u64, error: &rusqlite::Error) -> Report {
         let failure = Failure {
             check: Check::Damage,
             seq: None,
             detail: format!("the file cannot be read: {error}"),
             affected: "the whole log".to_owned(),
         };
-        Report { failures: vec![failure], ..Report::empty(path) }
+        let anchored = Anchor::not_judged(checkpoints);
+        Report { failures: vec![failure], anchored, ..Report::empty(path) }
     }
 
     /// Of a log of which nothing is known.
@@ -353,11 +354,24 @@ impl Anchor {
         }
     }
 
+    /// Nothing of the log could be held against what was given.
+    pub(super) fn not_judged(checkpoints: u64) -> Anchor {
+        let nothing = Anchor::nothing_asked();
+        let note = match checkpoints {
+            0 => nothing.note,
+            _ => "the log could not be read, so that the checkpoints given say nothing of it",
+        };
+        Anchor { checkpoints_given: checkpoints, checkpoints_not_judged: checkpoints, note, ..nothing }
+    }
+
     /// Says what the verdict means, now that all is known that leads to it.
     pub(super) fn conclude(&mut self, events: u64, anchored: Option<Timestamp>, last: Option<Timestamp>) {
         let Some(size) = self.anchored_to else {
             if self.checkpoints_given > 0 {
-                self.note = "no checkpoint that was given vouches for this log";
+                self.note = match self.checkpoints_not_judged == self.checkpoints_given {
+                    true => "the log could not be read as far as the checkpoints given cover it",
+                    false => "no checkpoint that was given vouches for this log",
+                };
             }
             return;
         };

@@ -43,6 +43,8 @@ pub struct KeyChangeSeen {
     pub actor: String,
     /// What they said of it.
     pub reason: Option<String>,
+    /// Whether it is the first of its role that the verification came by, and says so. Nobody certifies one.
+    pub is_first: bool,
     /// Whether a trusted key certified it, so that the new key is trusted too.
     pub is_certified: bool,
     /// Who certified it, or why nobody did whom the verifier trusts.
@@ -63,6 +65,8 @@ enum Certified {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trust {
     keys: Vec<Trusted>,
+    /// The roles of which a change was seen.
+    changed: Vec<KeyRole>,
     /// A key of an epoch was given: without one no checkpoint is taken.
     asks_for_epoch: bool,
 }
@@ -72,7 +76,7 @@ impl Trust {
     pub(super) fn new(given: Vec<(KeyRole, VerifierKey)>) -> Trust {
         let asks_for_epoch = given.iter().any(|(role, _)| *role == KeyRole::Epoch);
         let keys = given.into_iter().map(|(role, key)| Trusted { role, key, from: 0, retired: None });
-        Trust { keys: keys.collect(), asks_for_epoch }
+        Trust { keys: keys.collect(), changed: Vec::new(), asks_for_epoch }
     }
 
     /// Whether no key was given.
@@ -89,6 +93,8 @@ impl Trust {
         root_at: &mut dyn FnMut(u64) -> Result<Option<NodeHash>, E>,
     ) -> Result<(KeyChangeSeen, Option<Failure>), E> {
         let certified = self.certified(origin, seq, &event, root_at)?;
+        let is_first = event.cause == KeyChangeCause::Generated && !self.changed.contains(&event.role);
+        self.changed.push(event.role);
         let (is_certified, said, failure) = match certified {
             Certified::By { previous, new, from } => {
                 let said = shown(&previous);
@@ -99,8 +105,18 @@ impl Trust {
             Certified::Wrong(detail) => (false, detail.clone(), Some(key_change_failure(seq, detail))),
         };
         let KeyChanged { role, vkey, previous, certificate: _, cause, actor, reason } = event;
-        let seen =
-            KeyChangeSeen { seq, role, vkey, previous, cause, actor, reason, is_certified, certified: said };
+        let seen = KeyChangeSeen {
+            is_first,
+            seq,
+            role,
+            vkey,
+            previous,
+            cause,
+            actor,
+            reason,
+            is_certified,
+            certified: said,
+        };
         Ok((seen, failure))
     }
 
@@ -140,7 +156,10 @@ impl Trust {
                 });
             }
             return not_trusted(match event.cause {
-                KeyChangeCause::Generated => "by its own account the first key of its role",
+                KeyChangeCause::Generated if self.changed.contains(&event.role) => {
+                    "it says that it is the first key of its role, and there was one before"
+                }
+                KeyChangeCause::Generated => "the first key of its role",
                 KeyChangeCause::Lost => {
                     "the key before was lost, so trust in this one must come from elsewhere"
                 }

@@ -114,9 +114,12 @@ fn failed(failures: &[Failure], name: &str, out: &mut Out) -> anyhow::Result<()>
     for failure in failures {
         let place = failure.seq.map(|seq| format!(" at event {seq}")).unwrap_or_default();
         let heading = out.paint(style_of("error"), &format!("{}{place}", failure.check));
-        out.line(&format!("  {heading}: {}", text::line(&failure.detail)))?;
-        let affected = out.paint(DIM, &format!("affected: {}", text::line(&failure.affected)));
-        out.line(&format!("    {affected}"))?;
+        let said = wrapped(&format!("{heading}: {}", text::line(&failure.detail)), 2, 4, out);
+        out.line(&said)?;
+        for line in wrapped(&format!("affected: {}", text::line(&failure.affected)), 4, 4, out).lines() {
+            let line = out.paint(DIM, line);
+            out.line(&line)?;
+        }
     }
     Ok(())
 }
@@ -212,7 +215,13 @@ fn own_account(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     if evidence.signed.is_none() && evidence.anchors.is_empty() {
         return Ok(());
     }
+    let sizes = evidence.anchors.iter().filter_map(|anchor| anchor.size).chain(evidence.signed);
     let said = match (evidence.unanchored_events, evidence.anchored_at) {
+        _ if sizes.clone().any(|size| size > report.log.events) => format!(
+            "the file contradicts itself: by its own account a checkpoint of {} was made, and the log has {}; it was cut off",
+            events(sizes.max().unwrap_or_default()),
+            events(report.log.events)
+        ),
         (0, _) => "by the file's own account, which proves nothing, anchors have checkpoints of all events"
             .to_owned(),
         (count, Some(at)) => format!(
@@ -240,6 +249,7 @@ fn own_account(report: &Report, out: &mut Out) -> anyhow::Result<()> {
 fn key_change(change: &KeyChangeSeen) -> String {
     let certified = match change.is_certified {
         true => format!("certified by {}", change.certified),
+        false if change.is_first => change.certified.clone(),
         false => format!("not certified: {}", change.certified),
     };
     let before = change.previous.as_deref().filter(|_| !change.is_certified);
@@ -306,6 +316,9 @@ fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
         };
         said.push(format!("the read tables of `{}` are {why}", table.projection));
     }
+    if said.is_empty() {
+        said.push("that is not known: the log was not read".to_owned());
+    }
     verdict(out, "warning", "complete", "no", &text::line(&said.join("; ")))
 }
 
@@ -320,8 +333,16 @@ fn verdict(out: &mut Out, tone: &str, name: &str, answer: &str, said: &str) -> a
     Ok(())
 }
 
+/// Running text in the width that there is. A word that is too long, such as a key, stays whole.
+fn wrapped(said: &str, first: usize, others: usize, out: &Out) -> String {
+    let (first, others) = (" ".repeat(first), " ".repeat(others));
+    let options = textwrap::Options::new(out.text_width()).initial_indent(&first).subsequent_indent(&others);
+    textwrap::fill(said, options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation))
+}
+
 fn beside(out: &mut Out, name: &str, said: &str) -> anyhow::Result<()> {
     let name = out.paint(DIM, &format!("{name:<16}"));
-    out.line(&format!("{name}  {said}"))?;
+    let said = wrapped(said, 18, 18, out);
+    out.line(&format!("{name}  {}", said.trim_start()))?;
     Ok(())
 }
