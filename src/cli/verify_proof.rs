@@ -116,8 +116,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
             answer.holds = judged.is_ok();
             answer.failure = judged.err();
         }
-        // What a newer version wrote is not wrong for that, and what is no proof says nothing.
-        Err(error) if error.line == 1 || matches!(error.fault, ProofFileFault::UnknownVersion { .. }) => {
+        // What a newer version wrote is not wrong for that.
+        Err(error) if matches!(error.fault, ProofFileFault::UnknownVersion { .. }) => {
             bail!("{}: {error}", args.file.display());
         }
         Err(error) => answer.failure = Some(Failure::new("proof-format", error)),
