@@ -715,8 +715,8 @@ class Trust:
             signers = self.good_signers(checkpoint.note, self.keys)
         except Malformed as error:
             raise Failure(None, "checkpoint-signature", f"checkpoint of size {checkpoint.size}: {error}") from error
-        # The name of a log's key is the log's origin. A witness has a name of its own.
-        signers = [t for t in signers if t.key.name == checkpoint.origin]
+        # A key of the log is an Ed25519 key with the origin as its name. All others are those of witnesses.
+        signers = [t for t in signers if t.key.name == checkpoint.origin and t.key.type == ED25519]
         in_time = [t for t in signers if t.trusted_for(checkpoint.size)]
         taken = [t for t in in_time if t.role == EPOCH] if self.needs_epoch() else in_time
         if taken:

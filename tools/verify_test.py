@@ -1112,6 +1112,8 @@ class Anchors(InFolder):
         self.assertEqual(self.check(both, self.signer, witness)["anchored_to"], 7)
         # A witness saw the checkpoint. That the log's own key signed it, it does not say.
         self.assert_fails(self.check(both, witness), None, "checkpoint-signature")
+        namesake = Signer(5, self.signer.name, kind=4)
+        self.assert_fails(self.check(self.log.checkpoint(namesake), namesake), None, "checkpoint-signature")
         body = self.log.note()
         bad = self.log.checkpoint(self.signer) + witness.line(body, good=False)
         self.assert_fails(self.check(bad, self.signer, witness), None, "checkpoint-signature")
