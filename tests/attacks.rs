@@ -205,3 +205,22 @@ fn a_cursor_that_no_annals_writes_is_named() {
         assert!(report.failures.iter().any(|failure| failure.check == Check::Schema), "{change}");
     }
 }
+
+#[test]
+fn a_view_without_end_in_the_place_of_a_table_holds_nobody_up() {
+    let (_folder, path) = new_path();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    sqlite(&path)
+        .execute_batch(
+            "DROP TABLE checkpoints;
+             CREATE VIEW checkpoints AS
+             WITH RECURSIVE n(size, note, made_at) AS (SELECT 1, '', 0 UNION ALL SELECT size + 1, '', 0 FROM n)
+             SELECT * FROM n;",
+        )
+        .unwrap();
+    let report = support::within(std::time::Duration::from_secs(60), move || {
+        annals::Reader::open(&path).unwrap().info().unwrap();
+        verify(&path)
+    });
+    assert!(report.failures.iter().any(|failure| failure.check == Check::Schema), "{:?}", report.failures);
+}

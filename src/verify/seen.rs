@@ -213,7 +213,12 @@ pub(super) fn keep(memory: &Memory, log: &LogFacts, tree: &Tree, remembered: &mu
     };
     for file in [memory.by_path(&log.path), memory.by_origin(origin)] {
         // One that saw more of the log than this one is left: it began later and ended earlier.
-        let before = if memory.forgets { None } else { read_record(&file).ok().flatten() };
+        let before = match read_record(&file) {
+            _ if memory.forgets => None,
+            Ok(before) => before,
+            // What cannot be read may say what is no longer so: it stays, and has been warned of.
+            Err(_) => continue,
+        };
         let is_outdone = |before: &Record| before.log_id == record.log_id && before.size > record.size;
         if before.as_ref().is_some_and(is_outdone) {
             continue;
@@ -244,7 +249,8 @@ fn read_record(file: &Path) -> io::Result<Option<Record>> {
     let text = match fs::metadata(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
-        Ok(metadata) if metadata.len() > RECORD_BYTES_MAX => {
+        // Another kind of file might never end.
+        Ok(metadata) if !metadata.is_file() || metadata.len() > RECORD_BYTES_MAX => {
             return Err(io::Error::other("it is no record of a verification"));
         }
         Ok(_) => fs::read(file)?,

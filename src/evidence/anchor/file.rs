@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Anchor, AnchorError, Consistency, Taken};
 use crate::limits::NOTE_BYTES_MAX;
+use crate::merkle::{EMPTY_ROOT, NodeHash};
 use crate::note::{CheckpointFile, SignedCheckpoint};
 
 /// How much of the file's end is read to find its last checkpoint; the second bound is enough for any.
@@ -115,13 +116,43 @@ fn lock(file: &File) -> io::Result<()> {
 /// line before it: anything else is somebody's, and stays.
 fn is_beginning(rest: &[u8], origin: &str) -> bool {
     let rest = rest.strip_prefix(b"\n").unwrap_or(rest);
-    let first_line = format!("{origin}\n");
-    rest.starts_with(first_line.as_bytes()) || first_line.as_bytes().starts_with(rest)
+    // A tear within a character ends the text before it.
+    let valid = std::str::from_utf8(rest).map_or_else(|error| error.valid_up_to(), str::len);
+    let text = rest.get(..valid).and_then(|valid| std::str::from_utf8(valid).ok()).unwrap_or("");
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    let Some(torn) = lines.pop() else { return false };
+    let at = lines.len();
+    lines.into_iter().enumerate().all(|(at, line)| is_line(at, line, origin)) && may_become(at, torn, origin)
 }
+
+/// Whether a line can stand at its place in a checkpoint of this log.
+fn is_line(at: usize, line: &str, origin: &str) -> bool {
+    match at {
+        0 => line == origin,
+        1 => !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()),
+        2 => line.parse::<NodeHash>().is_ok(),
+        3 => line.is_empty(),
+        _ => line.starts_with(DASH),
+    }
+}
+
+/// Whether what is left of a line can be the beginning of one at its place.
+fn may_become(at: usize, torn: &str, origin: &str) -> bool {
+    match at {
+        0 => origin.starts_with(torn),
+        1 => torn.bytes().all(|byte| byte.is_ascii_digit()),
+        2 => torn.len() <= EMPTY_ROOT.to_string().len(),
+        3 => torn.is_empty(),
+        _ => torn.starts_with(DASH) || DASH.starts_with(torn),
+    }
+}
+
+/// How a line with a signature begins.
+const DASH: &str = "\u{2014} ";
 
 /// Whether bytes after a checkpoint can be what a crash left of a further signature on it.
 fn is_signature(rest: &[u8]) -> bool {
-    let dash = "\u{2014} ".as_bytes();
+    let dash = DASH.as_bytes();
     !rest.is_empty() && (rest.starts_with(dash) || dash.starts_with(rest)) && !rest.contains(&b'\n')
 }
 
@@ -148,7 +179,6 @@ fn end_of(file: &mut File, bytes: u64, origin: &str) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merkle::{EMPTY_ROOT, NodeHash};
     use crate::note::{Checkpoint, SigningKey};
 
     fn checkpoint(size: u64) -> SignedCheckpoint {
@@ -219,6 +249,26 @@ mod tests {
         assert!(fork.to_string().contains("rewritten"), "{fork}");
         append(folder.path(), &checkpoint(9)).unwrap_err();
         assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn good_checkpoints_after_a_damaged_one_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoints");
+        for size in [1, 2, 3] {
+            append(&path, &checkpoint(size)).unwrap();
+        }
+        let whole = std::fs::read_to_string(&path).unwrap();
+        for damaged in [
+            whole.replacen("47DE", "", 1),
+            whole.replacen("example.org/log\n1\n", "example.org/log\nmy precious notes\n", 1),
+            whole.replacen("\n\n\u{2014}", "\n\n-", 1),
+        ] {
+            assert_ne!(damaged, whole);
+            std::fs::write(&path, &damaged).unwrap();
+            append(&path, &checkpoint(4)).unwrap_err();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
+        }
     }
 
     #[test]
