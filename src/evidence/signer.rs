@@ -9,6 +9,7 @@ use super::anchor::newest;
 use super::keys::{Change, KeyFolder, KeyFolderError, LockedKeys};
 use super::tree::{TreeError, TreeReader, hash_on};
 use crate::event::{EventId, KeyChangeCause, KeyChanged, KeyRole, Seq, Timestamp};
+use crate::log::rows::to_sql;
 use crate::log::turns::{Turns, Who, begin};
 use crate::log::{open, rows};
 use crate::merkle::{
@@ -512,8 +513,4 @@ pub(crate) fn failed(
         )?
         .execute(params![anchor, now.micros(), error])
         .map(drop)
-}
-
-fn to_sql(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

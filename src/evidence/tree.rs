@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::chain;
 use crate::event::{Digest, Seq};
 use crate::limits::TREE_TILES_MAX;
-use crate::log::rows;
+use crate::log::rows::{self, to_sql};
 use crate::log::turns::{Turns, Who, begin};
 use crate::merkle::{
     CompactRange, HASH_BYTES, HashReader, NodeHash, TILE_WIDTH, hashes_from_bytes, hashes_to_bytes,
@@ -76,11 +76,6 @@ fn stored(connection: &Connection, level: u8, tile: u64) -> rusqlite::Result<Opt
         .prepare_cached("SELECT hashes FROM tiles WHERE level = ?1 AND tile = ?2")?
         .query_row(params![level, to_sql(tile)], |row| row.get(0))
         .optional()
-}
-
-/// Places and sizes stay below 2^63: they count rows.
-fn to_sql(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Hashes `count` leaves from leaf `start` on, and checks that each event follows from the one before.

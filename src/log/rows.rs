@@ -7,6 +7,11 @@ use crate::entry::Entry;
 use crate::event::{Content, Digest, EventId, PayloadError, Recorded, Seq, Strictness};
 use crate::prepare::{Prepared, Sealed, without_salt};
 
+/// A place or a size as SQLite has it. They stay below 2^63: they count rows.
+pub(crate) fn to_sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// The end of the log: what the next event is chained to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {

@@ -4,6 +4,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::is_damage;
+use crate::evidence::has_table;
+use crate::log::rows::to_sql;
 use crate::merkle::{BuildError, HashReader, NodeHash, TILE_WIDTH, hashes_from_bytes, leaf_hash_of, root_of};
 
 const WIDTH: u64 = TILE_WIDTH as u64;
@@ -111,17 +113,6 @@ impl HashReader for Hashes<'_> {
         }
         Ok(hashes)
     }
-}
-
-/// Whether the file has a table: it had not always all of them.
-pub(super) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
-    let sql = "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
-    connection.query_row(sql, [name], |row| row.get(0))
-}
-
-/// Places and sizes stay below 2^63: they count rows.
-pub(super) fn to_sql(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Tells what cannot be read now from what the file does not say.

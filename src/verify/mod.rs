@@ -217,8 +217,8 @@ impl Verification<'_> {
         sizes.extend(seen.iter().flat_map(|seen| seen.sizes()));
         let looks_at_tables = self.looks_at_tables() && options.since.is_none();
         let has_tables = looks_at_tables
-            && (hashes::has_table(self.connection, "tiles")?
-                || hashes::has_table(self.connection, "checkpoints")?);
+            && (evidence::has_table(self.connection, "tiles")?
+                || evidence::has_table(self.connection, "checkpoints")?);
         if has_tables {
             // A table that cannot be read is said to be so where it is checked.
             let _ = stored::each_checkpoint(self.connection, |stored| sizes.push(stored.size()));

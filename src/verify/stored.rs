@@ -3,11 +3,12 @@
 
 use rusqlite::Connection;
 
-use super::hashes::{has_table, to_sql};
 use super::report::{Check, Failure};
 use super::tree::Tree;
 use super::trust::Trust;
+use crate::evidence::has_table;
 use crate::limits::NOTE_BYTES_MAX;
+use crate::log::rows::to_sql;
 use crate::merkle::{NodeHash, TILE_WIDTH, hashes_from_bytes, root_of};
 use crate::note::SignedCheckpoint;
 
