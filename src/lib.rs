@@ -63,7 +63,9 @@ pub use query::{
 };
 pub use reader::Reader;
 pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
-pub use writer::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
+pub use writer::{
+    AppendError, AppendOutcome, Appended, BatchReceipt, Receipt, ReceiptFuture, TryAppendError,
+};
 
 /// The README's examples, compiled.
 #[cfg(doctest)]
