@@ -141,6 +141,7 @@ impl<S: Needed> FromRequestParts<App> for Allowed<S> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Allowed<S>, Problem> {
         let peer = parts.extensions.get::<Peer>().cloned().unwrap_or(Peer::Unknown);
         let caller = authenticate(app, &parts.headers, &peer, S::SCOPE)?;
+        app.rates.request(caller.principal, &peer)?;
         Ok(Allowed { caller, scope: PhantomData })
     }
 }

@@ -29,6 +29,7 @@ mod listen;
 mod observe;
 mod openapi;
 pub(crate) mod problem;
+mod rates;
 mod router;
 pub(crate) mod state;
 mod tls;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::Keys;
 use super::body::Memory;
 use super::limits::Limits;
+use super::rates::Rates;
 use crate::audit::AuditLog;
 
 /// Shared by all requests; cheap to clone.
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     /// Room for bodies that are being handled.
     pub(crate) memory: Memory,
+    pub(crate) rates: Rates,
     /// Long work on processors: as many at a time as there are.
     processors: Arc<Semaphore>,
     /// The wish to stop: what has no end by itself ends then.
@@ -33,6 +35,7 @@ impl App {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         App(Arc::new(Shared {
             memory: Memory::new(limits.memory_bytes),
+            rates: Rates::new(limits.requests_per_second, limits.wrong_keys_per_minute),
             log,
             limits,
             keys,
