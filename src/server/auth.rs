@@ -111,29 +111,45 @@ pub(crate) struct Allowed<S> {
 /// A scope, as a type.
 pub(crate) trait Needed {
     const SCOPE: Scope;
+    /// Whether it shows what events say, which is itself recorded where that is wanted.
+    const SHOWS_CONTENT: bool = false;
 }
 
-macro_rules! needed {
-    ($( $(#[$doc:meta])* $name:ident ),*) => { $(
-        $(#[$doc])*
-        pub(crate) struct $name;
+/// Recording events.
+pub(crate) struct Emit;
 
-        impl Needed for $name {
-            const SCOPE: Scope = Scope::$name;
-        }
-    )* };
+impl Needed for Emit {
+    const SCOPE: Scope = Scope::Emit;
 }
 
-needed!(
-    /// Recording events.
-    Emit,
-    /// Reading them.
-    Read,
-    /// Verifying, and reading evidence.
-    Verify,
-    /// Everything that changes more than the end of the log.
-    Admin
-);
+/// Reading about them.
+pub(crate) struct Read;
+
+impl Needed for Read {
+    const SCOPE: Scope = Scope::Read;
+}
+
+/// Reading what they say.
+pub(crate) struct ReadContent;
+
+impl Needed for ReadContent {
+    const SCOPE: Scope = Scope::Read;
+    const SHOWS_CONTENT: bool = true;
+}
+
+/// Verifying, and reading evidence.
+pub(crate) struct Verify;
+
+impl Needed for Verify {
+    const SCOPE: Scope = Scope::Verify;
+}
+
+/// Everything that changes more than the end of the log.
+pub(crate) struct Admin;
+
+impl Needed for Admin {
+    const SCOPE: Scope = Scope::Admin;
+}
 
 impl<S: Needed> FromRequestParts<App> for Allowed<S> {
     type Rejection = Problem;

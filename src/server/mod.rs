@@ -30,8 +30,12 @@ mod observe;
 mod openapi;
 pub(crate) mod problem;
 mod rates;
+mod readers;
+mod reads;
 mod router;
+mod schema;
 pub(crate) mod state;
+mod tail;
 mod tls;
 mod unix;
 
@@ -198,6 +202,7 @@ impl Server {
                 listeners.spawn(accepting);
             }
         }
+        listeners.spawn(tail::watch(app.clone()));
         stop.await;
         app.stopping.cancel();
         listeners.close();

@@ -10,6 +10,8 @@ use super::auth::Keys;
 use super::body::Memory;
 use super::limits::Limits;
 use super::rates::Rates;
+use super::readers::Readers;
+use super::tail::Tails;
 use crate::audit::AuditLog;
 
 /// Shared by all requests; cheap to clone.
@@ -24,6 +26,8 @@ pub(crate) struct Shared {
     /// Room for bodies that are being handled.
     pub(crate) memory: Memory,
     pub(crate) rates: Rates,
+    pub(crate) readers: Readers,
+    pub(crate) tails: Tails,
     /// Long work on processors: as many at a time as there are.
     processors: Arc<Semaphore>,
     /// The wish to stop: what has no end by itself ends then.
@@ -36,6 +40,8 @@ impl App {
         App(Arc::new(Shared {
             memory: Memory::new(limits.memory_bytes),
             rates: Rates::new(limits.requests_per_second, limits.wrong_keys_per_minute),
+            tails: Tails::new(),
+            readers: Readers::new(log.path().to_owned()),
             log,
             limits,
             keys,
