@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::string_slice,
     clippy::unwrap_used,
     reason = "a test that cannot go on fails"
 )]
@@ -359,6 +360,39 @@ fn the_list_that_servers_go_by_is_guarded_and_held_against_the_log() {
     assert_eq!(found_after("SELECT 1"), []);
     assert_eq!(found_after("DELETE FROM api_key_events WHERE seq = 4"), [(Check::ApiKeys, Some(4))]);
     assert_eq!(found_after("INSERT INTO api_key_events VALUES (4), (3)"), [(Check::ApiKeys, Some(3))]);
+}
+
+#[test]
+fn every_column_of_the_read_table_is_held_against_the_log() {
+    let (_folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    let expires_at = Some(Timestamp::from_micros(now().micros() + 3_600_000_000));
+    let (key, _) = log
+        .create_api_key(&ApiKeyRequest { expires_at, ..request("pipeline", &[ApiKeyScope::Emit]) })
+        .unwrap();
+    log.revoke_api_key(key.id(), "ops", None).unwrap();
+    create(&log, "other");
+    log.close().unwrap();
+    verify_whole(&path);
+    let columns: Vec<(String, String)> = sqlite(&path)
+        .prepare("SELECT name, type FROM pragma_table_info('api_keys')")
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(columns.len(), 13);
+    for (column, kind) in columns {
+        let changed = if kind == "INTEGER" { "9" } else { "'changed'" };
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("audit.db");
+        std::fs::copy(&path, &copy).unwrap();
+        sqlite(&copy)
+            .execute_batch(&format!("UPDATE api_keys SET {column} = {changed} WHERE first_seq = 2"))
+            .unwrap();
+        let failures = verify(&copy).failures;
+        assert_eq!(failures.first().map(|failure| failure.check), Some(Check::ReadTable), "{column}");
+    }
 }
 
 /// What happens to keys.
