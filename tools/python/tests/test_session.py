@@ -203,13 +203,12 @@ def test_what_is_recorded_in_a_session_belongs_to_the_step_that_is_open(log: ann
                 session.note("in 1 still")
             with log.step("b", id="2") as step:
                 session.note("in 2")
-                assert log.current_step is step
+                assert [log.current_step] == [step]
             session.find(title="in 1")
         session.note("after")
-        assert log.current_session == "s"
-        after: object = log.current_step
-        assert after is None
+        assert [log.current_session] == ["s"]
     assert log.current_session is None
+    assert log.current_step is None
     said = {
         event.get("message") or event.get("title"): (event["session"], event.get("step"))
         for event in recorded(log, server)

@@ -12,7 +12,7 @@ import httpx
 from ._pace import retry_after
 from .errors import ApiError, Forbidden, NotFound, Problem, ServerUnavailable, Unauthorized
 
-_OWN: Final = "urn:annals:problem:"
+_OF_THE_BODY: Final = frozenset({"urn:annals:problem:not-json", "urn:annals:problem:too-large"})
 _AGAIN: Final = frozenset({408, 425, 429})
 
 
@@ -67,7 +67,7 @@ def outcome(response: httpx.Response, sent: int) -> Outcome:
         if refused is not None:
             return Settled(refused)
     # Only Annals can say that an event is no good: a proxy that refuses everything must not empty the queue.
-    if status in (400, 413, 422) and (said.type.startswith(_OWN) or (status == 413 and sent > 1)):
+    if status in (400, 413) and (said.type in _OF_THE_BODY or (status == 413 and sent > 1)):
         return Indigestible(said)
     return Held(f"{status}: {said}")
 

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -212,7 +212,7 @@ class AsyncClient:
 
     async def tail(
         self, after: int | None = None, *, session: str | None = None, kind: str | None = None
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncGenerator[Json, None]:
         """Events as they are committed, without end, each with its `seq`; those after a `seq` first.
 
         A connection that breaks is made again, and goes on where it was. Raises ServerUnavailable only where the first

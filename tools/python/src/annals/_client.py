@@ -7,7 +7,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from types import TracebackType
@@ -221,7 +221,9 @@ class Client:
         """Events in which the words stand, best first. Filters: session, kind, order."""
         return self._list("/v1/search", "results", limit, {"q": q, **filters})
 
-    def tail(self, after: int | None = None, *, session: str | None = None, kind: str | None = None) -> Iterator[Json]:
+    def tail(
+        self, after: int | None = None, *, session: str | None = None, kind: str | None = None
+    ) -> Generator[Json, None, None]:
         """Events as they are committed, without end, each with its `seq`; those after a `seq` first.
 
         A connection that breaks is made again, and goes on where it was. Raises ServerUnavailable only where the first
