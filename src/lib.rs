@@ -42,6 +42,8 @@ mod publish;
 pub mod query;
 mod reader;
 pub mod replay;
+#[cfg(feature = "server")]
+pub mod server;
 mod session;
 pub mod verify;
 mod writer;
@@ -63,7 +65,9 @@ pub use query::{
 };
 pub use reader::Reader;
 pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
-pub use writer::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
+pub use writer::{
+    AppendError, AppendOutcome, Appended, BatchReceipt, Receipt, ReceiptFuture, TryAppendError,
+};
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use tokio::sync::Notify;
 
-use super::receipt::{Ack, AppendError};
+use super::receipt::{Ack, AppendError, BatchAck, Outcome};
 use crate::event::Seq;
 use crate::prepare::Prepared;
 
@@ -22,17 +22,54 @@ pub(crate) enum Effect {
     Skip { projection: &'static str, version: u32, seq: Seq },
 }
 
-/// An event and the caller's wish to know.
-pub(crate) struct Item {
-    pub(crate) prepared: Prepared,
-    pub(crate) effect: Effect,
-    pub(crate) ack: Ack,
+/// What goes into one transaction, and the caller's wish to know.
+pub(crate) enum Item {
+    /// An event.
+    One { prepared: Box<Prepared>, effect: Effect, ack: Ack },
+    /// Events that were sent together.
+    Many { prepared: Vec<Prepared>, ack: BatchAck },
+}
+
+impl Item {
+    /// The events, in order.
+    pub(crate) fn events(&self) -> &[Prepared] {
+        match self {
+            Item::One { prepared, .. } => std::slice::from_ref(prepared),
+            Item::Many { prepared, .. } => prepared,
+        }
+    }
+
+    /// What goes with them.
+    pub(crate) fn effect(&self) -> &Effect {
+        match self {
+            Item::One { effect, .. } => effect,
+            Item::Many { .. } => &Effect::None,
+        }
+    }
+
+    /// Tells the caller what became of the events: as many outcomes as there are events.
+    pub(crate) fn answer(self, outcomes: impl Iterator<Item = Outcome>) {
+        match self {
+            Item::One { ack, .. } => {
+                // An ack that is dropped says that it is not known.
+                if let Some(outcome) = outcomes.into_iter().next() {
+                    ack.send(outcome);
+                }
+            }
+            Item::Many { prepared, ack } => ack.send(outcomes.take(prepared.len()).collect()),
+        }
+    }
+
+    /// Tells the caller that none of the events is in the log, or that this is not known.
+    pub(crate) fn refuse(self, error: &AppendError) {
+        self.answer(std::iter::repeat_with(|| Err(error.clone())));
+    }
 }
 
 /// What the writer is sent.
 pub(crate) enum Message {
-    /// An event.
-    Append(Box<Item>),
+    /// Events to append.
+    Append(Item),
     /// Answer when everything sent before is committed, or is known not to be.
     Flush(oneshot::Sender<Result<Seq, AppendError>>),
     /// Commit what was sent before, and end.
@@ -151,7 +188,7 @@ impl Queue {
     fn answer_all(&self, error: &AppendError) {
         for message in self.receiver.try_iter() {
             match message {
-                Message::Append(item) => item.ack.send(Err(error.clone())),
+                Message::Append(item) => item.refuse(error),
                 // Who does not wait any longer does not want to know.
                 Message::Flush(answer) => drop(answer.send(Err(error.clone()))),
                 Message::Close => {}
