@@ -18,6 +18,7 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use annals::{EventFilter, Reader, Seq};
 use otlp::{Client, folder};
 use server::Served;
 use support::{new_path, verify_whole};
@@ -92,7 +93,15 @@ fn assert_recorded(client: &Client, transport: &str, further: &[(&str, &str)]) {
     assert!(output.status.success(), "{}", said(&output));
     served.stop();
     client.assert_recorded(&log);
+    assert_eq!(nameless(&log), 0, "events that do not say whose key they were sent with");
     verify_whole(&log);
+}
+
+/// How many spans and log records do not say whose key they were sent with.
+fn nameless(log: &Path) -> usize {
+    let events = Reader::open(log).unwrap().events(&EventFilter::ALL, Seq::ZERO, 1000).unwrap();
+    let sent = events.iter().filter(|event| event.kind_name().starts_with("otel."));
+    sent.filter(|event| event.principal.is_none()).count()
 }
 
 #[test]

@@ -45,7 +45,8 @@ fn send(served: &Served, request: &Request) -> Answer {
 /// Sends a body whose length nobody says, in pieces of a size.
 fn send_in_chunks(served: &Served, request: &Request, size: usize) -> Answer {
     let mut stream = served.connect();
-    write!(stream, "POST {} HTTP/1.1\r\nhost: annals\r\ntransfer-encoding: chunked\r\n", request.path).unwrap();
+    write!(stream, "POST {} HTTP/1.1\r\nhost: annals\r\ntransfer-encoding: chunked\r\n", request.path)
+        .unwrap();
     for (name, value) in headers(request) {
         write!(stream, "{name}: {value}\r\n").unwrap();
     }
@@ -146,9 +147,7 @@ fn received(request: &Request) -> Vec<Leaves> {
     };
     let json: Value = match (request.is_json(), name) {
         (true, _) => serde_json::from_slice(&body).unwrap(),
-        (false, "span") => {
-            serde_json::to_value(ExportTraceServiceRequest::decode(&*body).unwrap()).unwrap()
-        }
+        (false, "span") => serde_json::to_value(ExportTraceServiceRequest::decode(&*body).unwrap()).unwrap(),
         (false, _) => serde_json::to_value(ExportLogsServiceRequest::decode(&*body).unwrap()).unwrap(),
     };
     let mut received = Vec::new();
@@ -188,8 +187,11 @@ fn every_attribute_event_link_resource_and_scope_is_in_the_log_as_it_was_receive
         let requests = client.requests();
         let mut received: Vec<Leaves> = requests.iter().flat_map(received).collect();
         recorded(&requests, |log| {
-            let mut kept: Vec<Leaves> =
-                ["otel.span", "otel.log"].iter().flat_map(|kind| events(log, kind)).map(|event| kept(&event)).collect();
+            let mut kept: Vec<Leaves> = ["otel.span", "otel.log"]
+                .iter()
+                .flat_map(|kind| events(log, kind))
+                .map(|event| kept(&event))
+                .collect();
             received.sort();
             kept.sort();
             assert_eq!(kept, received, "{}", client.name);

@@ -129,11 +129,8 @@ pub(crate) static NODE_OPENAI_OPENINFERENCE: Client = Client {
     expected: include_str!("../clients/expected/node-openai-openinference.txt"),
 };
 
-pub(crate) static NODE_OPENAI_OPENINFERENCE_JSON: Client = Client {
-    name: "node-openai-openinference-json",
-    environment: GZIPPED_JSON,
-    ..NODE_OPENAI_OPENINFERENCE
-};
+pub(crate) static NODE_OPENAI_OPENINFERENCE_JSON: Client =
+    Client { name: "node-openai-openinference-json", environment: GZIPPED_JSON, ..NODE_OPENAI_OPENINFERENCE };
 
 pub(crate) static CLIENTS: &[&Client] = &[
     &LANGCHAIN_OPENINFERENCE,
