@@ -235,8 +235,9 @@ pub(crate) fn outline(log: &Path) -> String {
     let mut text = String::new();
     let sessions = rows(
         &connection,
-        "SELECT id, concat_ws('  ', 'session', status, 'agent ' || agent, 'conversation ' || conversation_id,
-                tokens_input || ' in', tokens_output || ' out', 'error: ' || error, 'input: ' || substr(input, 1, 60))
+        "SELECT id, concat_ws('  ', 'session', status, 'agent ' || agent, 'model ' || model,
+                'conversation ' || conversation_id, tokens_input || ' in', tokens_output || ' out',
+                'error: ' || error, 'input: ' || replace(input, char(10), ' '))
          FROM sessions WHERE ?1 = ?1 ORDER BY started_at, first_seq",
         "",
     );
