@@ -125,6 +125,11 @@ fn pydantic_ai_with_its_oldest_names() {
 }
 
 #[test]
+fn two_runs_of_an_agent_whose_calls_have_the_same_id() {
+    assert_recorded(&otlp::PYDANTIC_AI_TWICE, "http", &[]);
+}
+
+#[test]
 fn the_openai_client_under_openinference() {
     assert_recorded(&otlp::OPENAI_OPENINFERENCE, "http", &[]);
 }

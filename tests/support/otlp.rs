@@ -72,6 +72,15 @@ pub(crate) static PYDANTIC_AI_V2: Client = Client {
     expected: include_str!("../clients/expected/pydantic-ai-v2.txt"),
 };
 
+pub(crate) static PYDANTIC_AI_TWICE: Client = Client {
+    name: "pydantic-ai-twice",
+    program: &["python/pydantic_agent.py", "twice"],
+    environment: GZIP,
+    spans: 9,
+    log_records: 0,
+    expected: include_str!("../clients/expected/pydantic-ai-twice.txt"),
+};
+
 pub(crate) static OPENAI_OPENINFERENCE: Client = Client {
     name: "openai-openinference",
     program: &["python/openai_openinference.py"],
@@ -137,6 +146,7 @@ pub(crate) static CLIENTS: &[&Client] = &[
     &LANGCHAIN_TRACELOOP,
     &PYDANTIC_AI,
     &PYDANTIC_AI_V2,
+    &PYDANTIC_AI_TWICE,
     &OPENAI_OPENINFERENCE,
     &EVALUATIONS,
     &GENAI_EVENTS,
