@@ -119,6 +119,7 @@ pub(crate) async fn authenticate(
 
 async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) -> Result<EventId, Problem> {
     let Some(token) = bearer(headers).map(str::to_owned) else {
+        app.metrics.denied("no_key");
         return Err(Problem::new(
             Kind::Unauthorized,
             format!("send `Authorization: Bearer annals_…` with a key of the scope `{}`", scope.as_str()),
@@ -134,6 +135,11 @@ async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) ->
             return Err(Problem::new(Kind::Unavailable, denied.to_string()));
         }
         Err(denied) => {
+            app.metrics.denied(match denied {
+                Denied::Expired { .. } => "expired",
+                Denied::Revoked { .. } => "revoked",
+                _ => "wrong_key",
+            });
             app.rates.wrong_key(peer)?;
             let detail = match denied {
                 Denied::Expired { .. } | Denied::Revoked { .. } => denied.to_string(),
@@ -144,6 +150,7 @@ async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) ->
         }
     };
     if !allowed.may(scope) {
+        app.metrics.denied("scope");
         return Err(Problem::new(Kind::Forbidden, format!("the key has not the scope `{}`", scope.as_str())));
     }
     Ok(allowed.id)

@@ -54,6 +54,11 @@ pub(crate) struct Tails {
 }
 
 impl Tails {
+    /// Those who follow it now.
+    pub(super) fn clients(&self) -> usize {
+        CLIENTS_MAX.saturating_sub(self.room.available_permits())
+    }
+
     pub(super) fn new() -> Tails {
         Tails { head: watch::Sender::new(Seq::ZERO), room: Arc::new(Semaphore::new(CLIENTS_MAX)) }
     }

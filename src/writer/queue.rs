@@ -116,6 +116,12 @@ impl Queue {
         }
     }
 
+    /// Messages that are waiting.
+    #[cfg(feature = "server")]
+    pub(crate) fn len(&self) -> usize {
+        self.sender.len()
+    }
+
     /// Whether there is no room now.
     pub(crate) fn is_full(&self) -> bool {
         self.sender.is_full()
