@@ -16,9 +16,12 @@
 
 mod audit;
 pub mod chain;
+#[cfg(feature = "client")]
+pub mod client;
 mod copy;
 #[cfg(feature = "cli")]
 pub mod demo;
+mod destination;
 mod encoding;
 #[cfg(test)]
 mod encoding_tests;
@@ -43,11 +46,14 @@ pub mod query;
 mod reader;
 pub mod replay;
 mod session;
+#[cfg(any(feature = "http", feature = "client"))]
+mod tls_roots;
 pub mod verify;
 mod writer;
 
 pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections};
 pub use copy::CopyError;
+pub use destination::Destination;
 pub use encoding::{DecodeError, EncodeError};
 pub use event::*;
 pub use export::{Export, ExportError, Exported, LeftOut};
@@ -63,6 +69,8 @@ pub use query::{
 };
 pub use reader::Reader;
 pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
+#[cfg(feature = "client")]
+pub use writer::Delivery;
 pub use writer::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
 
 /// The README's examples, compiled.

@@ -18,7 +18,13 @@ use crossbeam_channel::Sender;
 use rusqlite::Connection;
 
 pub(crate) use batch::Clock;
+#[cfg(feature = "client")]
+pub(crate) use queue::Waiting;
 pub(crate) use queue::{Effect, Item, Message, NotSent, Queue};
+#[cfg(feature = "client")]
+pub(crate) use receipt::Ack;
+#[cfg(feature = "client")]
+pub use receipt::Delivery;
 pub use receipt::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
 
 use crate::event::{Digest, EventId, Seq};
