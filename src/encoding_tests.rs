@@ -49,11 +49,15 @@ macro_rules! for_every_kind {
             MetricRecorded,
             NoteLogged,
             ActionRecorded,
+            OtelSpan,
+            OtelLog,
             Custom,
             EventsLost,
             PayloadRedacted,
             ProjectionSkipped,
-            KeyChanged
+            KeyChanged,
+            ApiKeyCreated,
+            ApiKeyRevoked
         )
     };
 }
@@ -92,7 +96,17 @@ fn tame(event: &mut Event) {
     fn filled(text: &mut String) {
         text.push('x');
     }
+    fn object(json: &mut event::Json) {
+        *json = format!(r#"{{"x":{json}}}"#).parse().unwrap();
+    }
     match event {
+        Event::OtelSpan(e) => {
+            [Some(&mut e.span), e.resource.as_mut(), e.scope.as_mut()].into_iter().flatten().for_each(object);
+        }
+        Event::OtelLog(e) => {
+            let objects = [Some(&mut e.log_record), e.resource.as_mut(), e.scope.as_mut()];
+            objects.into_iter().flatten().for_each(object);
+        }
         Event::SessionUpdated(e) => fraction(&mut e.progress),
         Event::StepEnded(e) => fraction(&mut e.confidence),
         Event::FindingRaised(e) => fraction(&mut e.confidence),

@@ -259,6 +259,7 @@ fn the_page_lists_every_kind_and_word() {
         ActionOutcome = "action_outcome",
         KeyRole = "key_role",
         KeyChangeCause = "key_change_cause",
+        ApiKeyScope = "api_key_scope",
     );
 }
 

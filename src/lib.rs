@@ -71,7 +71,9 @@ pub use reader::Reader;
 pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
 #[cfg(feature = "client")]
 pub use writer::Delivery;
-pub use writer::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
+pub use writer::{
+    AppendError, AppendOutcome, Appended, BatchReceipt, Receipt, ReceiptFuture, TryAppendError,
+};
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

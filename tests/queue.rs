@@ -585,3 +585,61 @@ fn an_invalid_draft_is_refused_before_it_is_queued() {
     assert!(matches!(log.append(session), Err(AppendError::Unfit(PrepareError::Invalid(_)))));
     assert_eq!(log.flush().unwrap(), Seq::new(1));
 }
+
+#[test]
+fn events_sent_together_stand_together_and_a_bad_one_keeps_no_other_out() {
+    let (_folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    let (known, conflicting) = (EventId::generate(), EventId::generate());
+    let first = log.append(sample(known)).unwrap().wait().unwrap();
+    log.append(note("another").with_id(conflicting)).unwrap().wait().unwrap();
+    let without_session = Draft::new(annals::SessionStarted::default());
+    let drafts =
+        vec![note("a"), without_session, sample(known), note("other").with_id(conflicting), note("b")];
+    let answers = log.append_batch(drafts).unwrap().wait();
+    let [Ok(a), Err(AppendError::Unfit(_)), Ok(again), Err(AppendError::Conflict { .. }), Ok(b)] =
+        &answers[..]
+    else {
+        panic!("{answers:?}");
+    };
+    assert_eq!((again.seq, again.outcome), (first.seq, AppendOutcome::AlreadyRecorded));
+    assert_eq!((a.outcome, b.outcome), (AppendOutcome::New, AppendOutcome::New));
+    assert_eq!(b.seq, a.seq.next());
+    assert!(log.append_batch(Vec::new()).unwrap().wait().is_empty());
+    log.close().unwrap();
+    assert_eq!(verify_whole(&path).log.events, 5);
+}
+
+#[test]
+fn a_batch_takes_one_place_in_the_queue_and_leaves_the_executor_alone_while_it_waits_for_one() {
+    within(LIMIT, || {
+        let full = FullQueue::new(2);
+        let drafts = || (0..100).map(|number| note(number.to_string())).collect::<Vec<_>>();
+        let dropped = full.log.append_batch_async(drafts());
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        assert!(pin!(dropped).as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let mut waiting = Box::pin(full.log.append_batch_async(drafts()));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        full.gate.open();
+        let answers = block_on(async { waiting.await.unwrap().answer().await });
+        assert!(answers.len() == 100 && answers.iter().all(Result::is_ok), "{answers:?}");
+        let before = i64::try_from(full.receipts.len()).unwrap();
+        full.log.close().unwrap();
+        assert_eq!(events(&full.path), 1 + before + 100, "what was dropped while it waited was not sent");
+    });
+}
+
+#[test]
+fn events_of_another_principal_carry_its_id_and_are_other_events() {
+    let (_folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    let (id, key) = (EventId::generate(), EventId::generate());
+    let of_key = log.with_principal(Some(key));
+    let appended = of_key.append(sample(id)).unwrap().wait().unwrap();
+    assert!(matches!(log.append(sample(id)).unwrap().wait(), Err(AppendError::Conflict { .. })));
+    let again = of_key.append_batch(vec![sample(id)]).unwrap().wait();
+    assert_eq!(again[0].as_ref().unwrap().outcome, AppendOutcome::AlreadyRecorded);
+    log.close().unwrap();
+    let event = annals::Reader::open(&path).unwrap().event(appended.seq).unwrap().unwrap();
+    assert_eq!(event.principal, Some(key));
+}

@@ -298,6 +298,7 @@ WORDS = {
     "action_outcome": "success denied failed",
     "key_role": "stable epoch",
     "key_change_cause": "generated rotated lost",
+    "api_key_scope": "emit read verify admin",
 }
 
 OBJECTS = {
@@ -348,12 +349,19 @@ OBJECTS = {
     "action.recorded": """actor actor; action string; entity_type option(string); entity_id option(string);
         outcome option(action_outcome); reason option(string); changes option(changes);
         context option(request_context); tenant option(string); attributes map(json)""",
+    "otel.span": """span json; resource option(json); resource_schema_url option(string); scope option(json);
+        scope_schema_url option(string); attributes map(json)""",
+    "otel.log": """log_record json; resource option(json); resource_schema_url option(string); scope option(json);
+        scope_schema_url option(string); attributes map(json)""",
     "custom": "name string; data option(json); attributes map(json)",
     "events.lost": "count u64; since time; reason string",
     "payload.redacted": "seqs list(u64); actor string; reason string; authority option(string)",
     "projection.skipped": "projection string; version u32; seq u64; actor string; reason string",
     "key.changed": """role key_role; vkey string; previous option(string); certificate option(string);
         cause key_change_cause; actor string; reason option(string)""",
+    "apikey.created": """name string; scopes list(api_key_scope); secret_hash bytes32; expires_at option(time);
+        actor string; reason option(string)""",
+    "apikey.revoked": "key bytes16; actor string; reason option(string)",
 }
 
 KINDS = {
@@ -371,11 +379,15 @@ KINDS = {
     96: "metric.recorded",
     112: "note.logged",
     128: "action.recorded",
+    144: "otel.span",
+    145: "otel.log",
     200: "custom",
     240: "events.lost",
     PAYLOAD_REDACTED: "payload.redacted",
     242: "projection.skipped",
     KEY_CHANGED: "key.changed",
+    244: "apikey.created",
+    245: "apikey.revoked",
 }
 
 Entry = Dict[str, Any]

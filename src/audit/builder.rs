@@ -267,6 +267,7 @@ impl Builder {
             .spawn(move || writer.run())
             .map_err(spawn_error)?;
         Ok(AuditLog {
+            principal: self.principal,
             inner: Arc::new(Inner {
                 path: self.path,
                 log_id,
@@ -275,7 +276,6 @@ impl Builder {
                 progress,
                 turns,
                 payload_bytes_max: self.payload_bytes_max,
-                principal: self.principal,
                 filter: self.filter,
                 clock: self.clock,
                 evidence: evidence_order,

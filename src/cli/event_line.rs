@@ -83,6 +83,11 @@ fn said(event: &Event) -> Option<String> {
         Event::KeyChanged(e) => {
             joined(&[Some(e.role.as_str()), Some(e.cause.as_str()), Some(&e.vkey), e.reason.as_deref()])
         }
+        Event::ApiKeyCreated(e) => {
+            let scopes: Vec<&str> = e.scopes.iter().map(|scope| scope.as_str()).collect();
+            joined(&[Some(&e.name), Some(&scopes.join(",")), Some(&e.actor), e.reason.as_deref()])
+        }
+        Event::ApiKeyRevoked(e) => joined(&[Some(&e.key.to_string()), Some(&e.actor), e.reason.as_deref()]),
         Event::ProjectionSkipped(e) => {
             Some(format!("{} goes on without event {}: {}", e.projection, e.seq, e.reason))
         }

@@ -185,7 +185,7 @@ impl Courier {
             Message::Append(item) => {
                 self.entered += 1;
                 self.memory_bytes += item.line.len();
-                self.memory.push_back(Held { item: *item, since: Instant::now() });
+                self.memory.push_back(Held { item, since: Instant::now() });
             }
             Message::Flush(flush) => self.flushes.push_back((self.entered, flush)),
             Message::Close => self.begin_to_close(),

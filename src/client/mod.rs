@@ -177,7 +177,7 @@ impl RemoteLog {
             filter(draft).map_err(AppendError::Refused)?;
         }
         let (item, receipt) = item::item(draft)?;
-        Ok((Message::Append(Box::new(item)), receipt))
+        Ok((Message::Append(item), receipt))
     }
 
     /// Blocks until everything that was appended before is safe: committed, or in the spool; and says

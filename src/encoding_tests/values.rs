@@ -284,6 +284,7 @@ words! {
     ActionOutcome { Success, Denied, Failed }
     KeyRole { Stable, Epoch }
     KeyChangeCause { Generated, Rotated, Lost }
+    ApiKeyScope { Emit, Read, Verify, Admin }
 }
 
 objects! {
@@ -455,6 +456,22 @@ objects! {
         tenant: Option<String>,
         attributes: BTreeMap<String, String>,
     }
+    OtelSpan {
+        span: String,
+        resource: Option<String>,
+        resource_schema_url: Option<String>,
+        scope: Option<String>,
+        scope_schema_url: Option<String>,
+        attributes: BTreeMap<String, String>,
+    }
+    OtelLog {
+        log_record: String,
+        resource: Option<String>,
+        resource_schema_url: Option<String>,
+        scope: Option<String>,
+        scope_schema_url: Option<String>,
+        attributes: BTreeMap<String, String>,
+    }
     Custom {
         name: String,
         data: Option<String>,
@@ -484,6 +501,19 @@ objects! {
         previous: Option<String>,
         certificate: Option<String>,
         cause: KeyChangeCause,
+        actor: String,
+        reason: Option<String>,
+    }
+    ApiKeyCreated {
+        name: String,
+        scopes: Vec<ApiKeyScope>,
+        secret_hash: [u8; 32],
+        expires_at: Option<i64>,
+        actor: String,
+        reason: Option<String>,
+    }
+    ApiKeyRevoked {
+        key: [u8; 16],
         actor: String,
         reason: Option<String>,
     }

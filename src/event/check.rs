@@ -60,6 +60,9 @@ pub enum Problem {
     /// It is an attribute with the name of a field beside it.
     #[error("is a field of its own, and cannot be an attribute")]
     OwnField,
+    /// It is JSON, and not an object.
+    #[error("is not a JSON object")]
+    NotAnObject,
     /// Two fields say the same thing.
     #[error("excludes `{0}`: give one of them")]
     Excludes(&'static str),
@@ -129,6 +132,15 @@ impl Checker {
             Some(Err(error)) => Err(self.problem(field, error)),
             _ => Ok(()),
         }
+    }
+
+    fn object(&self, field: &str, json: &Json) -> Checked {
+        self.json(field, Some(json))?;
+        if json.is_object() { Ok(()) } else { Err(self.problem(field, Problem::NotAnObject)) }
+    }
+
+    fn objects(&self, objects: [(&str, Option<&Json>); 2]) -> Checked {
+        objects.into_iter().try_for_each(|(field, json)| json.map_or(Ok(()), |json| self.object(field, json)))
     }
 
     fn attributes(&self, field: &str, attributes: &Attributes) -> Checked {
@@ -278,6 +290,16 @@ impl Event {
                 }
                 check.attributes("attributes", &e.attributes)
             }
+            Event::OtelSpan(e) => {
+                check.object("span", &e.span)?;
+                check.objects([("resource", e.resource.as_ref()), ("scope", e.scope.as_ref())])?;
+                check.attributes("attributes", &e.attributes)
+            }
+            Event::OtelLog(e) => {
+                check.object("log_record", &e.log_record)?;
+                check.objects([("resource", e.resource.as_ref()), ("scope", e.scope.as_ref())])?;
+                check.attributes("attributes", &e.attributes)
+            }
             Event::Custom(e) => {
                 check.filled("name", &e.name)?;
                 check.json("data", e.data.as_ref())?;
@@ -286,7 +308,9 @@ impl Event {
             Event::LogCreated(_)
             | Event::EventsLost(_)
             | Event::ProjectionSkipped(_)
-            | Event::KeyChanged(_) => Ok(()),
+            | Event::KeyChanged(_)
+            | Event::ApiKeyRevoked(_) => Ok(()),
+            Event::ApiKeyCreated(e) => check.items("scopes", e.scopes.len()),
             Event::PayloadRedacted(e) => check.items("seqs", e.seqs.len()),
         }
     }

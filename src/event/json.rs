@@ -13,7 +13,8 @@ use super::id::{EventId, SessionId, Timestamp};
 use super::json_text::{Json, JsonTextError, check_depth};
 use super::payload::{
     ActionRecorded, ArtifactAttached, Custom, DecisionMade, FindingRaised, FindingUpdated, MetricRecorded,
-    NoteLogged, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded, StepStarted,
+    NoteLogged, OtelLog, OtelSpan, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded,
+    StepStarted,
 };
 use super::{Content, Draft, Event, Kind, Recorded};
 use crate::limits::JSON_EVENT_DEPTH_MAX;
@@ -169,7 +170,13 @@ fn parse_event(kind: Kind, fields: Fields<'_>) -> Result<Event, JsonEventError> 
             match kind {
                 $( Kind::$name => parse_payload::<$name>(kind, fields, $name::FIELDS, $name::NESTED)
                     .map(Event::$name), )*
-                Kind::LogCreated | Kind::EventsLost | Kind::PayloadRedacted | Kind::ProjectionSkipped | Kind::KeyChanged => {
+                Kind::LogCreated
+                | Kind::EventsLost
+                | Kind::PayloadRedacted
+                | Kind::ProjectionSkipped
+                | Kind::KeyChanged
+                | Kind::ApiKeyCreated
+                | Kind::ApiKeyRevoked => {
                     Err(JsonEventError::Reserved(kind.name()))
                 }
             }
@@ -189,6 +196,8 @@ fn parse_event(kind: Kind, fields: Fields<'_>) -> Result<Event, JsonEventError> 
         MetricRecorded,
         NoteLogged,
         ActionRecorded,
+        OtelSpan,
+        OtelLog,
         Custom
     )
 }

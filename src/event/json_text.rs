@@ -43,6 +43,13 @@ pub enum JsonTextError {
     },
 }
 
+/// `null`.
+impl Default for Json {
+    fn default() -> Json {
+        Json("null".into())
+    }
+}
+
 impl Json {
     /// The JSON text of a value.
     ///
@@ -62,6 +69,11 @@ impl Json {
     /// Whether it is `null`, which says no more than a field that is absent.
     pub fn is_null(&self) -> bool {
         self.0 == "null"
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(&self) -> bool {
+        self.0.starts_with('{')
     }
 
     /// Its text.

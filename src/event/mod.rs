@@ -17,14 +17,14 @@ pub(crate) use json::write_event;
 pub use json::{JsonEventError, parse_draft};
 pub use json_text::{Attributes, Json, JsonTextError};
 pub use payload::{
-    ActionRecorded, Actor, ArtifactAttached, Changes, ConsideredOption, Continues, Correction, Custom,
-    DecisionMade, EventsLost, FindingRaised, FindingUpdated, KeyChanged, LogCreated, MetricRecorded,
-    NoteLogged, PayloadRedacted, ProjectionSkipped, RequestContext, ReviewRecorded, SessionEnded,
-    SessionStarted, SessionUpdated, StepEnded, StepStarted,
+    ActionRecorded, Actor, ApiKeyCreated, ApiKeyRevoked, ArtifactAttached, Changes, ConsideredOption,
+    Continues, Correction, Custom, DecisionMade, EventsLost, FindingRaised, FindingUpdated, KeyChanged,
+    LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, PayloadRedacted, ProjectionSkipped,
+    RequestContext, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded, StepStarted,
 };
 pub use words::{
-    ActionOutcome, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd, SessionProgress, Severity,
-    StepEnd, StepKind, SubjectKind, Verdict,
+    ActionOutcome, ApiKeyScope, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd, SessionProgress,
+    Severity, StepEnd, StepKind, SubjectKind, Verdict,
 };
 
 use crate::encoding::{self, DecodeError};
@@ -126,11 +126,15 @@ kinds! {
     MetricRecorded = 96, "metric.recorded";
     NoteLogged = 112, "note.logged";
     ActionRecorded = 128, "action.recorded";
+    OtelSpan = 144, "otel.span";
+    OtelLog = 145, "otel.log";
     Custom = 200, "custom";
     EventsLost = 240, "events.lost";
     PayloadRedacted = 241, "payload.redacted";
     ProjectionSkipped = 242, "projection.skipped";
     KeyChanged = 243, "key.changed";
+    ApiKeyCreated = 244, "apikey.created";
+    ApiKeyRevoked = 245, "apikey.revoked";
 }
 
 impl Kind {
@@ -156,7 +160,7 @@ impl Kind {
 
     /// Whether an event of this kind belongs to a session, always.
     pub const fn needs_session(self) -> bool {
-        matches!(self.code(), 16..=18 | 32..=33 | 48 | 64..=65)
+        matches!(self.code(), 16..=18 | 32..=33 | 48 | 64..=65 | 144)
     }
 }
 
@@ -312,6 +316,11 @@ impl Draft {
         match &mut self.event {
             Event::FindingRaised(raised) => drop_null(&mut raised.evidence),
             Event::NoteLogged(note) => drop_null(&mut note.data),
+            Event::OtelSpan(OtelSpan { resource, scope, .. })
+            | Event::OtelLog(OtelLog { resource, scope, .. }) => {
+                drop_null(resource);
+                drop_null(scope);
+            }
             Event::Custom(custom) => drop_null(&mut custom.data),
             Event::ActionRecorded(ActionRecorded { changes: Some(changes), .. }) => {
                 drop_null(&mut changes.before);

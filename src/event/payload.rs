@@ -13,11 +13,11 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::id::{DecisionId, Digest, FindingId, ReviewId, Seq, SessionId, StepId};
+use super::id::{DecisionId, Digest, EventId, FindingId, ReviewId, Seq, SessionId, StepId};
 use super::json_text::{Attributes, Json};
 use super::words::{
-    ActionOutcome, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd, SessionProgress, Severity,
-    StepEnd, StepKind, SubjectKind, Verdict,
+    ActionOutcome, ApiKeyScope, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd, SessionProgress,
+    Severity, StepEnd, StepKind, SubjectKind, Verdict,
 };
 
 /// Whether a field has nothing to say and is left out of the JSON form.
@@ -511,6 +511,41 @@ payloads! {
         }
         nested { actor: Actor, changes: Changes, context: RequestContext, }
     }
+    /// `otel.span`: a span of OpenTelemetry, as it was received. Its session is its trace.
+    OtelSpan {
+        required {
+            /// The span, as OTLP's JSON has it: an object.
+            span: Json,
+        }
+        optional {
+            /// What sent it: an object.
+            resource: Option<Json>,
+            /// The schema that the resource's attributes follow.
+            resource_schema_url: Option<String>,
+            /// The instrumentation that made it: an object.
+            scope: Option<Json>,
+            /// The schema that the attributes of scope and span follow.
+            scope_schema_url: Option<String>,
+        }
+    }
+    /// `otel.log`: a log record of OpenTelemetry, as it was received. Its session is its trace, if it
+    /// belongs to one.
+    OtelLog {
+        required {
+            /// The log record, as OTLP's JSON has it: an object.
+            log_record: Json,
+        }
+        optional {
+            /// What sent it: an object.
+            resource: Option<Json>,
+            /// The schema that the resource's attributes follow.
+            resource_schema_url: Option<String>,
+            /// The instrumentation that made it: an object.
+            scope: Option<Json>,
+            /// The schema that the attributes of scope and log record follow.
+            scope_schema_url: Option<String>,
+        }
+    }
     /// `custom`: anything else, for views of the user's own.
     Custom {
         required {
@@ -598,6 +633,38 @@ pub struct KeyChanged {
     /// Who made it.
     pub actor: String,
     /// What they said of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `apikey.created`: whoever shows this key may do what its scopes say. The event's id is the key's id,
+/// and the principal of what it submits.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct ApiKeyCreated {
+    /// Its name, for people.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<ApiKeyScope>,
+    /// BLAKE3 of its secret, as `docs/format.md` has it: what says that a key is this one.
+    pub secret_hash: Digest,
+    /// When it stops being good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<super::id::Timestamp>,
+    /// Who made it.
+    pub actor: String,
+    /// What for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `apikey.revoked`: a key is good for nothing any more.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct ApiKeyRevoked {
+    /// The key: the id of the event that created it.
+    pub key: EventId,
+    /// Who revoked it.
+    pub actor: String,
+    /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

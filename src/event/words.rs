@@ -182,6 +182,18 @@ words! {
         /// The key of an epoch, erased at its end.
         Epoch = "epoch",
     }
+    /// What an API key may do.
+    ApiKeyScope {
+        /// Append events.
+        #[default]
+        Emit = "emit",
+        /// Read what is recorded.
+        Read = "read",
+        /// Verify the log, and get checkpoints and proofs.
+        Verify = "verify",
+        /// Administer the log: redact, look after the read tables, sign.
+        Admin = "admin",
+    }
     /// Why a log has a new key.
     KeyChangeCause {
         /// It is the first of its role.

@@ -242,7 +242,11 @@ impl Worker {
         draft.id = Some(id);
         let prepared = prepare(&mut draft, None, PAYLOAD_BYTES_MAX)?;
         let (ack, receipt) = Receipt::new(id);
-        self.queue.send(Message::Append(Box::new(Item { prepared, effect: Effect::None, ack })))?;
+        self.queue.send(Message::Append(Item::One {
+            prepared: Box::new(prepared),
+            effect: Effect::None,
+            ack,
+        }))?;
         receipt.wait()
     }
 

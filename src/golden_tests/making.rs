@@ -10,8 +10,9 @@ use crate::chain;
 use crate::encoding;
 use crate::entry::Entry;
 use crate::event::{
-    Continues, Digest, Draft, Event, EventId, EventsLost, KeyChangeCause, KeyChanged, KeyRole, LogCreated,
-    PayloadRedacted, ProjectionSkipped, Seq, StepEnd, Timestamp, parse_draft, write_event,
+    ApiKeyCreated, ApiKeyRevoked, ApiKeyScope, Continues, Digest, Draft, Event, EventId, EventsLost,
+    KeyChangeCause, KeyChanged, KeyRole, LogCreated, PayloadRedacted, ProjectionSkipped, Seq, StepEnd,
+    Timestamp, parse_draft, write_event,
 };
 use crate::limits::SALT_BYTES;
 use crate::log::{rows, schema};
@@ -152,6 +153,16 @@ const DRAFTS: &[(&str, &str)] = &[
     ),
     ("action.recorded, least", r#"{"type":"action.recorded","actor":{"id":"u-1"},"action":"read"}"#),
     (
+        "otel.span, whole",
+        r#"{"type":"otel.span","session":"5b8efff798038103d269b633813fc60c","at":"2026-11-20T12:00:11.5Z","span":{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"chat","startTimeUnixNano":"1763640011000000000","endTimeUnixNano":1763640011500000000,"attributes":[{"key":"gen_ai.usage.input_tokens","value":{"intValue":"7"}}]},"resource":{"attributes":[]},"resource_schema_url":"https://example.org/r","scope":{"name":"tests"},"scope_schema_url":"https://example.org/s","attributes":{"x":1}}"#,
+    ),
+    ("otel.span, least", r#"{"type":"otel.span","session":"5b8efff798038103d269b633813fc60c","span":{}}"#),
+    (
+        "otel.log, whole",
+        r#"{"type":"otel.log","session":"5b8efff798038103d269b633813fc60c","at":"2026-11-20T12:00:11.25Z","log_record":{"traceId":"5b8efff798038103d269b633813fc60c","body":{"stringValue":"hello"}},"resource":{"attributes":[]},"resource_schema_url":"https://example.org/r","scope":{"name":"tests"},"scope_schema_url":"https://example.org/s","attributes":{"x":1}}"#,
+    ),
+    ("otel.log, least", r#"{"type":"otel.log","log_record":{}}"#),
+    (
         "custom, whole",
         r#"{"type":"custom","session":"s-1","at":"9999-12-31T23:59:59.999999Z","name":"tick","data":"text","attributes":{"x":{}}}"#,
     ),
@@ -203,6 +214,21 @@ fn own_events() -> Vec<(&'static str, Event)> {
         reason: None,
         ..key.clone()
     };
+    let api_key = ApiKeyCreated {
+        name: "nightly evaluation".to_owned(),
+        scopes: vec![ApiKeyScope::Emit, ApiKeyScope::Read, ApiKeyScope::Verify, ApiKeyScope::Admin],
+        secret_hash: Digest::of("secret"),
+        expires_at: Some(NOON),
+        actor: "ops".to_owned(),
+        reason: Some("ticket 9".to_owned()),
+    };
+    let plain_key =
+        ApiKeyCreated { scopes: vec![ApiKeyScope::Emit], expires_at: None, reason: None, ..api_key.clone() };
+    let revoked = ApiKeyRevoked {
+        key: EventId::from_bytes([7; 16]),
+        actor: "ops".to_owned(),
+        reason: Some("it leaked".to_owned()),
+    };
     vec![
         ("log.created, least", created.clone().into()),
         ("log.created, whole", LogCreated { continues: Some(continues), ..created }.into()),
@@ -212,6 +238,10 @@ fn own_events() -> Vec<(&'static str, Event)> {
         ("projection.skipped, whole", skipped.into()),
         ("key.changed, whole", key.into()),
         ("key.changed, least", epoch.into()),
+        ("apikey.created, whole", api_key.into()),
+        ("apikey.created, least", plain_key.into()),
+        ("apikey.revoked, whole", revoked.clone().into()),
+        ("apikey.revoked, least", ApiKeyRevoked { reason: None, ..revoked }.into()),
     ]
 }
 

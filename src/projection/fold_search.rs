@@ -130,11 +130,15 @@ fn text(event: &Event) -> String {
                 .json(&changes.after)
                 .attributes(&e.attributes)
         }
+        Event::OtelSpan(e) => text.add(e.span.as_str()).attributes(&e.attributes),
+        Event::OtelLog(e) => text.add(e.log_record.as_str()).attributes(&e.attributes),
         Event::Custom(e) => text.add(&e.name).json(&e.data).attributes(&e.attributes),
         Event::LogCreated(e) => text.add(&e.origin).0,
         Event::EventsLost(e) => text.add(&e.reason).0,
         Event::PayloadRedacted(e) => text.add(&e.actor).add(&e.reason).say(&e.authority).0,
         Event::ProjectionSkipped(e) => text.add(&e.projection).add(&e.actor).add(&e.reason).0,
         Event::KeyChanged(e) => text.add(&e.vkey).add(&e.actor).say(&e.reason).0,
+        Event::ApiKeyCreated(e) => text.add(&e.name).add(&e.actor).say(&e.reason).0,
+        Event::ApiKeyRevoked(e) => text.add(&e.key.to_string()).add(&e.actor).say(&e.reason).0,
     }
 }

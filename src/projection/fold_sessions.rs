@@ -44,6 +44,8 @@ pub(super) fn subject(event: &Event) -> Option<String> {
         Event::Custom(e) => Some(e.name.clone()),
         Event::ProjectionSkipped(e) => Some(e.projection.clone()),
         Event::KeyChanged(e) => Some(e.vkey.clone()),
+        Event::ApiKeyCreated(e) => Some(e.name.clone()),
+        Event::ApiKeyRevoked(e) => Some(e.key.to_string()),
         event => child(event).map(|(_, id)| id.to_owned()),
     }
 }

@@ -35,18 +35,25 @@ impl<'c> Batch<'c> {
         self.head
     }
 
-    /// Appends one event. An answer about this event alone is in the inner result; the outer error
-    /// is the end of the batch.
-    pub(crate) fn append(&mut self, item: &Item) -> rusqlite::Result<Outcome> {
+    /// Appends an item's events. An answer about one event alone is in its outcome; the error is the
+    /// end of the batch.
+    pub(crate) fn append(&mut self, item: &Item, outcomes: &mut Vec<Outcome>) -> rusqlite::Result<()> {
+        for prepared in item.events() {
+            outcomes.push(self.append_with(prepared, item.effect())?);
+        }
+        Ok(())
+    }
+
+    fn append_with(&mut self, prepared: &Prepared, effect: &Effect) -> rusqlite::Result<Outcome> {
         let seq = self.head.seq.next();
-        if let Effect::Redact(seqs) = &item.effect
+        if let Effect::Redact(seqs) = effect
             && let Some(error) = self.not_redactable(seqs, seq)?
         {
             return Ok(Err(error));
         }
-        let outcome = self.append_event(&item.prepared)?;
+        let outcome = self.append_event(prepared)?;
         if let Ok(Appended { outcome: AppendOutcome::New, .. }) = outcome {
-            self.apply(&item.effect)?;
+            self.apply(effect)?;
         }
         Ok(outcome)
     }

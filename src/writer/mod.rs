@@ -9,7 +9,6 @@ mod lost;
 mod queue;
 mod receipt;
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,14 +17,14 @@ use crossbeam_channel::Sender;
 use rusqlite::Connection;
 
 pub(crate) use batch::Clock;
-#[cfg(feature = "client")]
-pub(crate) use queue::Waiting;
-pub(crate) use queue::{Effect, Item, Message, NotSent, Queue};
+pub(crate) use queue::{Effect, Item, Message, NotSent, Queue, Waiting};
 #[cfg(feature = "client")]
 pub(crate) use receipt::Ack;
 #[cfg(feature = "client")]
 pub use receipt::Delivery;
-pub use receipt::{AppendError, AppendOutcome, Appended, Receipt, ReceiptFuture, TryAppendError};
+pub use receipt::{
+    AppendError, AppendOutcome, Appended, BatchReceipt, Receipt, ReceiptFuture, TryAppendError,
+};
 
 use crate::event::{Digest, EventId, Seq};
 use crate::log::checkpoint::Checkpoints;
@@ -184,22 +183,23 @@ impl Writer {
     }
 
     /// Takes what is waiting, up to the limits of a batch, and lingers for more if so configured.
-    fn gather(&self, first: Message) -> (VecDeque<Item>, End) {
+    fn gather(&self, first: Message) -> (Vec<Item>, End) {
         let queue = &self.shared.queue;
-        let mut items = VecDeque::new();
-        let (mut bytes, mut next) = (0, Some(first));
+        let mut items = Vec::new();
+        let (mut events, mut bytes, mut next) = (0, 0, Some(first));
         let deadline = (!self.config.linger.is_zero()).then(|| Instant::now() + self.config.linger);
         let end = loop {
             match next.take() {
                 Some(Message::Append(item)) => {
-                    bytes += item.prepared.cell.len();
-                    items.push_back(*item);
+                    events += item.events().len();
+                    bytes += item.events().iter().map(|prepared| prepared.cell.len()).sum::<usize>();
+                    items.push(item);
                 }
                 Some(Message::Flush(answer)) => break End::Flush(Some(answer)),
                 Some(Message::Close) => break End::Close,
                 None => break End::Batch,
             }
-            if items.len() >= self.config.batch_events || bytes >= self.config.batch_bytes {
+            if events >= self.config.batch_events || bytes >= self.config.batch_bytes {
                 break End::Batch;
             }
             next = queue.try_take().or_else(|| {
@@ -214,7 +214,7 @@ impl Writer {
     }
 
     /// Commits a batch, or refuses it, and answers every receipt.
-    fn commit(&mut self, items: VecDeque<Item>) {
+    fn commit(&mut self, items: Vec<Item>) {
         if items.is_empty() {
             return;
         }
@@ -226,8 +226,9 @@ impl Writer {
         match self.try_commit(&items) {
             Ok(outcomes) => {
                 let _ = self.shared.wake.try_send(());
-                for (item, outcome) in items.into_iter().zip(outcomes) {
-                    item.ack.send(outcome);
+                let mut outcomes = outcomes.into_iter();
+                for item in items {
+                    item.answer(&mut outcomes);
                 }
                 if let Some(log) = &self.log {
                     self.checkpoints.if_large(
@@ -246,7 +247,7 @@ impl Writer {
         }
     }
 
-    fn try_commit(&mut self, items: &VecDeque<Item>) -> Result<Vec<Outcome>, Failure> {
+    fn try_commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>, Failure> {
         let not_written = |error: &dyn std::fmt::Display| Failure::NotWritten(error.to_string().into());
         let ambiguous = |error: &dyn std::fmt::Display| Failure::Ambiguous(error.to_string().into());
         let Some(log) = &self.log else { return Err(not_written(&"the log is not open")) };
@@ -262,7 +263,7 @@ impl Writer {
         let record = self.losses.append(&mut batch).map_err(|error| not_written(&error))?;
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
-            outcomes.push(batch.append(item).map_err(|error| not_written(&error))?);
+            batch.append(item, &mut outcomes).map_err(|error| not_written(&error))?;
         }
         let head = batch.head();
         // Files that took the place of these do not have what was committed to the old ones.
@@ -302,9 +303,10 @@ impl Writer {
     }
 
     /// Answers what cannot be written, and counts it.
-    fn refuse(&mut self, items: VecDeque<Item>, failure: &Failure) {
+    fn refuse(&mut self, items: Vec<Item>, failure: &Failure) {
         let now = (self.config.clock)();
-        self.shared.progress.add_refused(items.len() as u64);
+        let events: usize = items.iter().map(|item| item.events().len()).sum();
+        self.shared.progress.add_refused(events as u64);
         let error = match failure {
             Failure::NotWritten(reason) => AppendError::NotWritten { reason: reason.clone() },
             Failure::Ambiguous(reason) => AppendError::Ambiguous { reason: reason.clone() },
@@ -313,11 +315,13 @@ impl Writer {
             self.unflushed = Some(error.clone());
         }
         for item in items {
-            match failure {
-                Failure::NotWritten(reason) => self.losses.add(now, reason),
-                Failure::Ambiguous(reason) => self.losses.add_unsure(item.prepared.event_id, now, reason),
+            for prepared in item.events() {
+                match failure {
+                    Failure::NotWritten(reason) => self.losses.add(now, reason),
+                    Failure::Ambiguous(reason) => self.losses.add_unsure(prepared.event_id, now, reason),
+                }
             }
-            item.ack.send(Err(error.clone()));
+            item.refuse(&error);
         }
     }
 
@@ -393,7 +397,7 @@ impl Writer {
             return Ok(());
         }
         self.ensure_open()?;
-        self.try_commit(&VecDeque::new()).map_err(|failure| {
+        self.try_commit(&[]).map_err(|failure| {
             let (Failure::NotWritten(reason) | Failure::Ambiguous(reason)) = failure;
             self.set_poison(reason.clone());
             reason

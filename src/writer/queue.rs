@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use tokio::sync::Notify;
 
-use super::receipt::{Ack, AppendError};
+use super::receipt::{Ack, AppendError, BatchAck, Outcome};
 use crate::event::Seq;
 use crate::prepare::Prepared;
 
@@ -22,11 +22,43 @@ pub(crate) enum Effect {
     Skip { projection: &'static str, version: u32, seq: Seq },
 }
 
-/// An event and the caller's wish to know.
-pub(crate) struct Item {
-    pub(crate) prepared: Prepared,
-    pub(crate) effect: Effect,
-    pub(crate) ack: Ack,
+/// What goes into one transaction, and the caller's wish to know.
+pub(crate) enum Item {
+    /// An event.
+    One { prepared: Box<Prepared>, effect: Effect, ack: Ack },
+    /// Events that were sent together.
+    Many { prepared: Vec<Prepared>, ack: BatchAck },
+}
+
+impl Item {
+    /// The events, in order.
+    pub(crate) fn events(&self) -> &[Prepared] {
+        match self {
+            Item::One { prepared, .. } => std::slice::from_ref(prepared),
+            Item::Many { prepared, .. } => prepared,
+        }
+    }
+
+    /// What goes with them.
+    pub(crate) fn effect(&self) -> &Effect {
+        match self {
+            Item::One { effect, .. } => effect,
+            Item::Many { .. } => &Effect::None,
+        }
+    }
+
+    /// Tells the caller what became of the events: as many outcomes as there are events.
+    pub(crate) fn answer(self, outcomes: impl Iterator<Item = Outcome>) {
+        match self {
+            Item::One { ack, .. } => {
+                // An ack that is dropped says that it is not known.
+                if let Some(outcome) = outcomes.into_iter().next() {
+                    ack.send(outcome);
+                }
+            }
+            Item::Many { prepared, ack } => ack.send(outcomes.take(prepared.len()).collect()),
+        }
+    }
 }
 
 /// Who waits for the answer to a flush of the writer's.
@@ -38,8 +70,9 @@ pub(crate) trait Waiting {
 }
 
 impl Waiting for Item {
+    /// Tells the caller that none of the events is in the log, or that this is not known.
     fn refuse(self, error: &AppendError) {
-        self.ack.send(Err(error.clone()));
+        self.answer(std::iter::repeat_with(|| Err(error.clone())));
     }
 }
 
@@ -52,8 +85,8 @@ impl Waiting for FlushAnswer {
 
 /// What the writer, or another thread that takes events, is sent.
 pub(crate) enum Message<T = Item, F = FlushAnswer> {
-    /// An event.
-    Append(Box<T>),
+    /// Events to append.
+    Append(T),
     /// Answer when everything sent before is committed, or is known not to be.
     Flush(F),
     /// Commit what was sent before, and end.

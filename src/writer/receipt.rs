@@ -223,6 +223,54 @@ impl Receipt {
     }
 }
 
+/// The writer's end of a [`BatchReceipt`].
+pub(crate) struct BatchAck(oneshot::Sender<Vec<Outcome>>);
+
+impl BatchAck {
+    pub(crate) fn send(self, outcomes: Vec<Outcome>) {
+        // As with a single one.
+        let _ = self.0.send(outcomes);
+    }
+}
+
+/// The promise of an answer about events that were sent together: wait for it, await it with
+/// [`BatchReceipt::answer`], or drop it. The events are appended in any case.
+#[derive(Debug)]
+#[must_use = "a receipt says whether the events were committed; wait for it, or drop it on purpose"]
+pub struct BatchReceipt {
+    /// For each draft whether it was sent, or why not.
+    sent: Vec<Result<(), AppendError>>,
+    receiver: oneshot::Receiver<Vec<Outcome>>,
+}
+
+impl BatchReceipt {
+    pub(crate) fn new(sent: Vec<Result<(), AppendError>>) -> (BatchAck, BatchReceipt) {
+        let (sender, receiver) = oneshot::channel();
+        (BatchAck(sender), BatchReceipt { sent, receiver })
+    }
+
+    /// Blocks until every event is committed, or is known not to be. One answer for each draft, in
+    /// their order: where it is in the log, why not, or that this is not known.
+    pub fn wait(self) -> Vec<Result<Appended, AppendError>> {
+        let outcomes = self.receiver.recv().unwrap_or_default();
+        answers(self.sent, outcomes)
+    }
+
+    /// As [`BatchReceipt::wait`], on any executor.
+    pub async fn answer(self) -> Vec<Result<Appended, AppendError>> {
+        let outcomes = self.receiver.await.unwrap_or_default();
+        answers(self.sent, outcomes)
+    }
+}
+
+/// Puts the writer's answers in the places of the events that were sent.
+fn answers(sent: Vec<Result<(), AppendError>>, outcomes: Vec<Outcome>) -> Vec<Outcome> {
+    let mut outcomes = outcomes.into_iter();
+    sent.into_iter()
+        .map(|sent| sent.and_then(|()| outcomes.next().unwrap_or_else(|| Err(writer_is_gone()))))
+        .collect()
+}
+
 fn writer_is_gone() -> AppendError {
     AppendError::Ambiguous { reason: Arc::from("the writer ended before it answered") }
 }

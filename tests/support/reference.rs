@@ -550,6 +550,8 @@ pub(crate) fn subject(fact: &Fact) -> Option<String> {
         Event::Custom(e) => Some(e.name.clone()),
         Event::ProjectionSkipped(e) => Some(e.projection.clone()),
         Event::KeyChanged(e) => Some(e.vkey.clone()),
+        Event::ApiKeyCreated(e) => Some(e.name.clone()),
+        Event::ApiKeyRevoked(e) => Some(e.key.to_string()),
         _ => step_of(fact).or(decision_of(fact)).or(finding_of(fact)).map(str::to_owned),
     }
 }
@@ -668,6 +670,8 @@ pub(crate) fn searched(event: &Event) -> Vec<String> {
                     &changes.after.map(|json| json.to_string()),
                 ]);
             }
+            Event::OtelSpan(e) => some(&[&Some(e.span.to_string())]),
+            Event::OtelLog(e) => some(&[&Some(e.log_record.to_string())]),
             Event::Custom(e) => some(&[&Some(e.name.clone()), &e.data.as_ref().map(ToString::to_string)]),
             Event::LogCreated(e) => some(&[&Some(e.origin.clone())]),
             Event::EventsLost(e) => some(&[&Some(e.reason.clone())]),
@@ -675,6 +679,8 @@ pub(crate) fn searched(event: &Event) -> Vec<String> {
                 some(&[&Some(e.actor.clone()), &Some(e.reason.clone()), &e.authority])
             }
             Event::KeyChanged(e) => some(&[&Some(e.vkey.clone()), &Some(e.actor.clone()), &e.reason]),
+            Event::ApiKeyCreated(e) => some(&[&Some(e.name.clone()), &Some(e.actor.clone()), &e.reason]),
+            Event::ApiKeyRevoked(e) => some(&[&Some(e.key.to_string()), &Some(e.actor.clone()), &e.reason]),
             Event::ProjectionSkipped(e) => {
                 some(&[&Some(e.projection.clone()), &Some(e.actor.clone()), &Some(e.reason.clone())]);
             }
@@ -714,6 +720,8 @@ fn attributes_of(event: &Event) -> Attributes {
         Event::MetricRecorded(e) => e.attributes.clone(),
         Event::NoteLogged(e) => e.attributes.clone(),
         Event::ActionRecorded(e) => e.attributes.clone(),
+        Event::OtelSpan(e) => e.attributes.clone(),
+        Event::OtelLog(e) => e.attributes.clone(),
         Event::Custom(e) => e.attributes.clone(),
         _ => Attributes::new(),
     }
