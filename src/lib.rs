@@ -48,6 +48,8 @@ pub mod replay;
 mod session;
 #[cfg(any(feature = "http", feature = "client"))]
 mod tls_roots;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 pub mod verify;
 mod writer;
 
