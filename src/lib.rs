@@ -45,6 +45,8 @@ mod publish;
 pub mod query;
 mod reader;
 pub mod replay;
+#[cfg(feature = "server")]
+pub mod server;
 mod session;
 #[cfg(any(feature = "http", feature = "client"))]
 mod tls_roots;
@@ -81,3 +83,8 @@ pub use writer::{
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples for Rust programs, compiled.
+#[cfg(all(doctest, feature = "client", feature = "tracing"))]
+#[doc = include_str!("../docs/instrumenting.md")]
+struct Instrumenting;

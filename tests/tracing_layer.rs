@@ -434,6 +434,27 @@ fn a_session_within_a_session_has_it_as_parent_and_a_span_may_be_passed_over() {
 }
 
 #[test]
+fn a_session_ends_after_its_last_step_and_goes_on_under_its_id() {
+    let fixture = Fixture::new();
+    fixture.run(|| {
+        let session = info_span!("first", annals.session = "s-1");
+        let step = info_span!(parent: &session, "late");
+        drop(session);
+        let dispatch = fixture.dispatch.clone();
+        let other_thread = thread::spawn(move || {
+            tracing::dispatcher::with_default(&dispatch, move || step.in_scope(|| info!("still here")));
+        });
+        other_thread.join().unwrap();
+        info_span!("second", annals.session = "s-1").in_scope(|| drop(info_span!("again")));
+    });
+    assert_eq!(
+        fixture.rows("SELECT kind FROM timeline WHERE seq > 1 ORDER BY seq LIMIT 5"),
+        ["session.started", "step.started", "note.logged", "step.ended", "session.ended"]
+    );
+    assert_eq!(fixture.rows("SELECT id, status, step_count FROM sessions"), ["s-1 | completed | 2"]);
+}
+
+#[test]
 fn sessions_can_be_only_those_that_are_marked() {
     let fixture = Fixture::with(|builder| builder, |layer| layer.sessions(Sessions::Marked));
     fixture.run(|| {

@@ -80,6 +80,8 @@
 //! cannot write it counts itself. The layer writes nothing to standard error, and logs nothing.
 //!
 //! A span that never closes never ends: a program that exits while a span is open leaves its session running.
+//! A parent closes after its last child, through the subscriber of the thread that drops that; where threads
+//! have none, as with one that was set for a thread or a scope alone, the parent stays open.
 
 mod fields;
 mod layer;
