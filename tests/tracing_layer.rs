@@ -352,7 +352,7 @@ fn tasks_and_threads_record_in_the_session_whose_span_they_carry() {
         }
         let check = answer.clone();
         let dispatch = tracing::dispatcher::get_default(Dispatch::clone);
-        let thread = thread::spawn(move || {
+        let thread = thread::Builder::new().spawn(move || {
             let _default = tracing::dispatcher::set_default(&dispatch);
             let _check = info_span!(parent: &check, "check", kind = "guardrail").entered();
             if number % 2 == 1 {
@@ -360,7 +360,7 @@ fn tasks_and_threads_record_in_the_session_whose_span_they_carry() {
                 error!(error = "odd numbers are not supported", "check failed");
             }
         });
-        thread.join().unwrap();
+        thread.unwrap().join().unwrap();
         answer.record("tokens_output", 10);
     }
 
@@ -441,10 +441,10 @@ fn a_session_ends_after_its_last_step_and_goes_on_under_its_id() {
         let step = info_span!(parent: &session, "late");
         drop(session);
         let dispatch = fixture.dispatch.clone();
-        let other_thread = thread::spawn(move || {
+        let other_thread = thread::Builder::new().spawn(move || {
             tracing::dispatcher::with_default(&dispatch, move || step.in_scope(|| info!("still here")));
         });
-        other_thread.join().unwrap();
+        other_thread.unwrap().join().unwrap();
         info_span!("second", annals.session = "s-1").in_scope(|| drop(info_span!("again")));
     });
     assert_eq!(

@@ -191,17 +191,12 @@ impl Receipt {
     /// # Errors
     /// Says why it was not, or that this is not known.
     pub fn wait(self) -> Result<Appended, AppendError> {
-        #[cfg(feature = "client")]
-        let mut receiver = self.receiver;
-        #[cfg(not(feature = "client"))]
-        let receiver = self.receiver;
-        loop {
-            match receiver.recv() {
-                Ok(Word::Last(outcome)) => return outcome,
-                #[cfg(feature = "client")]
-                Ok(Word::Spooled(next)) => receiver = next,
-                Err(_) => return Err(writer_is_gone()),
-            }
+        match self.receiver.recv() {
+            Ok(Word::Last(outcome)) => outcome,
+            // The word after it is the last.
+            #[cfg(feature = "client")]
+            Ok(Word::Spooled(receiver)) => Receipt { event_id: self.event_id, receiver }.wait(),
+            Err(_) => Err(writer_is_gone()),
         }
     }
 
@@ -298,17 +293,16 @@ impl Future for ReceiptFuture {
     type Output = Result<Appended, AppendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            return match Pin::new(&mut self.0).poll(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Ok(Word::Last(outcome))) => Poll::Ready(outcome),
-                #[cfg(feature = "client")]
-                Poll::Ready(Ok(Word::Spooled(next))) => {
-                    self.0 = next.into_future();
-                    continue;
-                }
-                Poll::Ready(Err(_)) => Poll::Ready(Err(writer_is_gone())),
-            };
+        match Pin::new(&mut self.0).poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Word::Last(outcome))) => Poll::Ready(outcome),
+            // The word after it is the last.
+            #[cfg(feature = "client")]
+            Poll::Ready(Ok(Word::Spooled(next))) => {
+                self.0 = next.into_future();
+                self.poll(context)
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(writer_is_gone())),
         }
     }
 }
