@@ -39,6 +39,8 @@ FULL_WARNING_S: Final = 10.0
 """How often a caller that waits for room says so."""
 SYNC_S: Final = 1.0
 """How often the spool is flushed to the disk while the server is away."""
+CLOSING_S: Final = 1.0
+"""How long a closing client waits at most between two attempts: there is not much time left."""
 JOIN_S: Final = 0.5
 """How long `close` waits for the thread beyond its own time: a request may be under way."""
 
@@ -79,6 +81,7 @@ class Delivery:
         self._nudge = threading.Event()
         self._failed_closing = False
         self._hurry = False
+        self._idle = False
         self._finished = False
         self._left = 0
         self._broken: BaseException | None = None
@@ -131,8 +134,8 @@ class Delivery:
             return False
         self._queue.append(line)
         self._accepted += 1
-        # The thread waits for the first event, and then for a full batch; waking it for each slows the callers down.
-        if len(self._queue) in (1, self._batch_events):
+        # Waking the thread for every event while it gathers a batch slows the callers down.
+        if self._idle or len(self._queue) == self._batch_events:
             self._changed.notify_all()
         return True
 
@@ -180,7 +183,9 @@ class Delivery:
 
     def _is_vain(self) -> bool:
         """Whether who waits had better stop: somebody has to do something, or the events are safe where they are."""
-        return self._held or (self._failed_closing and self._queue.durable)
+        if self._closing:
+            return self._failed_closing and self._queue.durable
+        return self._held
 
     def not_delivered(self) -> NotDelivered:
         """What to raise where time is up."""
@@ -270,7 +275,9 @@ class Delivery:
                 self._settle_flushes()
                 if self._stop.is_set():
                     return None
+                self._idle = True
                 self._changed.wait()
+            self._idle = False
             if self._stop.is_set():
                 return None
             # A little patience makes batches of what comes one by one.
@@ -372,6 +379,8 @@ class Delivery:
 
     def _pause(self, seconds: float, *, asked: bool = False) -> None:
         """Waits, while the spool is flushed to the disk now and then. What the server asked for is waited for whole."""
+        if self._closing and not asked:
+            seconds = min(seconds, CLOSING_S)
         until = time.monotonic() + seconds
         while (rest := until - time.monotonic()) > 0 and not self._stop.is_set():
             try:

@@ -52,6 +52,9 @@ def settings(address: Address, api_key: str | None, timeout: float, verify: ssl.
     """What both kinds of client of httpx are made with."""
     headers = {"accept": "application/json", "user-agent": "annals-python"}
     if api_key:
+        api_key = api_key.strip()
+        if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+            raise ValueError("the API key has characters that no key has")
         headers["authorization"] = f"Bearer {api_key}"
     return {
         "base_url": address.url,
