@@ -77,7 +77,7 @@ class Delivery:
         self._room: list[Future[None]] = []
         self._closing = False
         self._stop = threading.Event()
-        # Ends the wait between two attempts: at the end there is one more.
+        # Ends the wait between two attempts.
         self._nudge = threading.Event()
         self._failed_closing = False
         self._hurry = False
@@ -91,6 +91,7 @@ class Delivery:
         self.refused: deque[Refused] = deque(maxlen=REFUSED_KEPT)
         self.refused_count = 0
         self._refused_reported = 0
+        self.last_seq = 0
         self._backoff = Backoff(options.first_delay, options.longest_delay)
         if self._accepted:
             logger.info("%d events are left %s; they are sent first", self._accepted, queue.describe())
@@ -173,11 +174,14 @@ class Delivery:
         with self._changed:
             if not self.pending:
                 _resolve(future)
-            elif self._finished or self._is_vain():
+            elif self._finished or (self._closing and self._is_vain()):
                 _resolve(future, self.not_delivered())
             else:
                 self._flushes.append((self._accepted, future))
                 self._hurry = True
+                if self._held:
+                    # Somebody may have done something about it: one more attempt tells.
+                    self._nudge.set()
                 self._changed.notify_all()
         return future
 
@@ -305,7 +309,8 @@ class Delivery:
 
     def _settle(self, batch: list[bytes], answer: Outcome) -> None:
         match answer:
-            case Settled(refused):
+            case Settled(refused, last_seq):
+                self.last_seq = max(self.last_seq, last_seq)
                 self._done(batch, [(batch[place], problem) for place, problem in refused])
             case Indigestible(problem) if len(batch) == 1:
                 self._done(batch, [(batch[0], problem)])
