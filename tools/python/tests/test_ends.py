@@ -61,6 +61,25 @@ def test_a_fork_neither_closes_nor_keeps_its_parents_spool(tmp_path: Path, serve
     assert numbers(server.log) == [1]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_after_the_end_of_a_client_closes_nothing_of_others(tmp_path: Path, server: Server) -> None:
+    log = client(server.url, spool=tmp_path / "spool")
+    log.emit(note(1))
+    log.close()
+    files = [(tmp_path / str(number)).open("w") for number in range(8)]
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        try:
+            for file in files:
+                os.fstat(file.fileno())
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    for file in files:
+        file.close()
+
+
 def test_a_closing_client_without_a_spool_tries_until_its_time_is_up(server: Server) -> None:
     server.plan.extend([problem(401, "unauthorized")] * 3)
     log = client(server.url)

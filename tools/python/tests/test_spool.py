@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def spool(folder: Path, *, bytes_max: int = 1 << 30, segment_bytes: int = 1 << 20) -> Spool:
-    return Spool(folder, bytes_max=bytes_max, fsync="away", segment_bytes=segment_bytes)
+    return Spool(folder, bytes_max=bytes_max, fsync="second", segment_bytes=segment_bytes)
 
 
 def lines(count: int, start: int = 0) -> list[bytes]:
@@ -264,6 +264,26 @@ def test_events_are_on_the_disk_when_emit_returns(tmp_path: Path) -> None:
     log.close()
 
 
+def test_what_is_not_committed_is_flushed_to_the_disk_even_while_an_answer_is_waited_for(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.plan.append(Reaction(503, delay=3.0))
+    flushed: list[int] = []
+    fsync = os.fsync
+
+    def seen(descriptor: int) -> None:
+        flushed.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    with client(server.url, spool=tmp_path) as log:
+        log.emit(note(1))
+        wait_until(lambda: len(flushed) >= 2, seconds=2.5)
+        time.sleep(1.2)
+        # Segment and folder, and not again as long as nothing is added.
+        assert len(flushed) == 2
+
+
 def test_a_spool_is_bounded(tmp_path: Path) -> None:
     log = client(f"http://127.0.0.1:{free_port()}", spool=tmp_path, spool_bytes=2_000, when_full="raise")
     taken = 0
@@ -377,7 +397,7 @@ def test_interrupted_anywhere_the_spool_stays_in_order(tmp_path: Path) -> None:
     done = False
     while not done:
         folder = tmp_path / str(place)
-        queue = Interrupted(folder, bytes_max=1 << 30, fsync="away", segment_bytes=300)
+        queue = Interrupted(folder, bytes_max=1 << 30, fsync="second", segment_bytes=300)
         written = lines(8)
         expected: list[bytes] = []
         for number, line in enumerate(written):
@@ -393,7 +413,7 @@ def test_interrupted_anywhere_the_spool_stays_in_order(tmp_path: Path) -> None:
         assert len(queue) == len(expected)
         if place % 2:
             die(queue)
-            queue = Interrupted(folder, bytes_max=1 << 30, fsync="away", segment_bytes=300)
+            queue = Interrupted(folder, bytes_max=1 << 30, fsync="second", segment_bytes=300)
         assert drain(queue) == expected, place
         queue.close()
         assert not (folder / "damaged.jsonl").exists()

@@ -49,7 +49,7 @@ class AsyncClient:
         spool: str | os.PathLike[str] | None = None,
         *,
         spool_bytes: int = 1 << 30,
-        fsync: Fsync = "away",
+        fsync: Fsync = "second",
         queue_events: int = 10_000,
         queue_bytes: int = 64 << 20,
         when_full: WhenFull = "block",

@@ -44,9 +44,9 @@ class Client:
     api_key: else ANNALS_API_KEY, else none.
     spool: a folder that keeps events until they are committed; else ANNALS_SPOOL, else events are kept in memory.
     spool_bytes: what the spool may hold.
-    fsync: when the spool is flushed to the disk. "away", the default: at most a second after an event, while the server
-        is away. A process that dies loses nothing; a machine that does, the last second. "always": before `emit`
-        returns. "never": when the system pleases.
+    fsync: when the spool is flushed to the disk. "second", the default: every second, while events are in it. A process
+        that dies loses nothing; a machine that does, at most the last second. "always": before `emit` returns.
+        "never": when the system pleases.
     queue_events, queue_bytes: what may wait in memory where there is no spool.
     when_full: "block", the default: who emits waits for room, for as long as it takes. "raise": QueueFull.
     batch_events, batch_bytes: the most that is sent at once; an event larger than that goes alone.
@@ -67,7 +67,7 @@ class Client:
         spool: str | os.PathLike[str] | None = None,
         *,
         spool_bytes: int = 1 << 30,
-        fsync: Fsync = "away",
+        fsync: Fsync = "second",
         queue_events: int = 10_000,
         queue_bytes: int = 64 << 20,
         when_full: WhenFull = "block",

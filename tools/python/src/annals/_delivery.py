@@ -17,7 +17,7 @@ import httpx
 
 from ._answers import Held, Indigestible, Later, Outcome, Settled, outcome
 from ._pace import Backoff
-from ._queue import EventQueue, parse
+from ._queue import EventQueue, Fsync, parse
 from .errors import (
     AnnalsError,
     Closed,
@@ -38,7 +38,7 @@ REFUSED_KEPT: Final = 1_000
 FULL_WARNING_S: Final = 10.0
 """How often a caller that waits for room says so."""
 SYNC_S: Final = 1.0
-"""How often the spool is flushed to the disk while the server is away."""
+"""How often the spool is flushed to the disk, unless it is for every event."""
 CLOSING_S: Final = 1.0
 """How long a closing client waits at most between two attempts: there is not much time left."""
 JOIN_S: Final = 0.5
@@ -54,7 +54,7 @@ class Options:
     linger: float
     when_full: WhenFull
     gzip: bool
-    fsync_always: bool
+    fsync: Fsync
     first_delay: float
     longest_delay: float
 
@@ -97,6 +97,9 @@ class Delivery:
             logger.info("%d events are left %s; they are sent first", self._accepted, queue.describe())
         self._thread = threading.Thread(target=self._run, name="annals-delivery", daemon=True)
         self._thread.start()
+        if options.fsync == "second":
+            # A thread of its own: the other one may wait for an answer for long.
+            threading.Thread(target=self._sync_every_second, name="annals-spool", daemon=True).start()
 
     # What callers do.
 
@@ -110,7 +113,7 @@ class Delivery:
                 if time.monotonic() - warned >= FULL_WARNING_S:
                     warned = time.monotonic()
                     logger.warning("the queue is full (%s); a caller waits for room", self._trouble or "busy")
-        if self._options.fsync_always:
+        if self.fsync_always:
             self._queue.sync()
 
     def try_put(self, line: bytes) -> Future[None] | None:
@@ -143,7 +146,7 @@ class Delivery:
     @property
     def fsync_always(self) -> bool:
         """Whether an event counts as taken only when it is on the disk."""
-        return self._options.fsync_always
+        return self._options.fsync == "always"
 
     def sync(self) -> None:
         """Flushes the queue to the disk."""
@@ -383,16 +386,12 @@ class Delivery:
         self._hurry = False
 
     def _pause(self, seconds: float, *, asked: bool = False) -> None:
-        """Waits, while the spool is flushed to the disk now and then. What the server asked for is waited for whole."""
+        """Waits before the next attempt. What the server asked for is waited for whole."""
         if self._closing and not asked:
             seconds = min(seconds, CLOSING_S)
         until = time.monotonic() + seconds
         while (rest := until - time.monotonic()) > 0 and not self._stop.is_set():
-            try:
-                self._queue.sync()
-            except SpoolError as error:
-                logger.error("%s", error)
-            if self._nudge.wait(min(rest, SYNC_S)):
+            if self._nudge.wait(rest):
                 self._nudge.clear()
                 if not asked:
                     return
@@ -400,6 +399,14 @@ class Delivery:
                     self._failed_closing = self._closing
                     if self._is_vain():
                         self._fail_flushes()
+
+    def _sync_every_second(self) -> None:
+        while not self._stop.wait(SYNC_S) and not self._finished:
+            try:
+                if len(self._queue):
+                    self._queue.sync()
+            except SpoolError as error:
+                logger.error("%s", error)
 
     def abandon(self) -> None:
         """Lets go of the spool in a forked process."""

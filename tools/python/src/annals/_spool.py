@@ -88,6 +88,9 @@ class Spool:
         self._settled = _Total()
         self._next_number = 1
         self._out: int | None = None
+        # Set while a line is written: where it is found set, the segment may end in half a line.
+        self._writing = False
+        self._closed = False
         self._in: tuple[int, int] | None = None
         self._peeked: list[int] = []
         # What is not flushed to the disk yet. Its own lock, because flushing must not hold up who appends.
@@ -123,21 +126,21 @@ class Spool:
 
     def _append(self, line: bytes) -> None:
         last = self._segments[-1] if self._segments else None
-        if self._out is None or last is None or self._size(last) >= self._segment_bytes:
+        if self._writing or self._out is None or last is None or self._size(last) >= self._segment_bytes:
             last = self._begin_segment()
         out = self._out
         if out is None:
             raise OSError("no segment")  # pragma: no cover
+        self._writing = True
         try:
             written = os.write(out, line)
             while written < len(line):
                 written += os.write(out, line[written:])
             self._appended = self._appended.plus(len(line), 1)
         except BaseException:
-            # A segment with half a line in it is not appended to, whether it could be cut off or not.
-            self._out = None
             os.ftruncate(out, self._size(last))
             raise
+        self._writing = False
 
     def _begin_segment(self) -> _Segment:
         self._out = None
@@ -153,8 +156,10 @@ class Spool:
                 self._close_unsynced()
             self._unsynced[number] = descriptor
             self._folder_unsynced = True
-        self._segments.append(segment)
-        self._out = descriptor
+            self._segments.append(segment)
+            # Under the lock, because `sync` closes what is not written to any more.
+            self._out = descriptor
+        self._writing = False
         return segment
 
     def sync(self) -> None:
@@ -274,10 +279,14 @@ class Spool:
             for segment in self._segments:
                 segment.path.unlink(missing_ok=True)
             (self.folder / "acknowledged").unlink(missing_ok=True)
+        self._closed = True
         os.close(self._lock)
 
     def abandon(self) -> None:
         """Closes the descriptors in a forked process, which must not touch what is its parent's."""
+        if self._closed:
+            return
+        self._closed = True
         descriptors = [self._lock, *self._unsynced.values(), *([self._in[1]] if self._in else [])]
         for descriptor in descriptors:
             os.close(descriptor)
