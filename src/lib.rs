@@ -64,6 +64,7 @@ pub use query::{
     Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info, Metric,
     Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink, SearchFilter, SearchOrder,
     SessionFilter, SessionPage, SessionRecord, SessionSummary, SqlError, SqlValue, StoppedProjection,
+    TimelineEntry,
 };
 pub use reader::Reader;
 pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
