@@ -91,6 +91,9 @@ impl Kind {
             | AppendError::NotWritten { .. }
             | AppendError::Ambiguous { .. }
             | AppendError::Closed => Kind::NotWritten,
+            // A log that is open here has no server behind it.
+            #[cfg(feature = "client")]
+            AppendError::Rejected { .. } | AppendError::Spooled | AppendError::NoRoom { .. } => Kind::NotWritten,
         }
     }
 }
