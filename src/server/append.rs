@@ -93,7 +93,9 @@ impl Kind {
             | AppendError::Closed => Kind::NotWritten,
             // A log that is open here has no server behind it.
             #[cfg(feature = "client")]
-            AppendError::Rejected { .. } | AppendError::Spooled | AppendError::NoRoom { .. } => Kind::NotWritten,
+            AppendError::Rejected { .. } | AppendError::Spooled | AppendError::NoRoom { .. } => {
+                Kind::NotWritten
+            }
         }
     }
 }
