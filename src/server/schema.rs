@@ -39,7 +39,13 @@ impl PartialSchema for Digest {
 
 impl PartialSchema for Json {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(SchemaType::AnyValue).description(Some("Any JSON")).build().into()
+        // Null is what is absent.
+        let types = [Type::Object, Type::Array, Type::String, Type::Number, Type::Boolean];
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter(types))
+            .description(Some("Any JSON"))
+            .build()
+            .into()
     }
 }
 

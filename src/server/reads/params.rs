@@ -44,6 +44,25 @@ impl PartialSchema for Limit {
 
 impl ToSchema for Limit {}
 
+/// How sure something is, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Fraction(pub(crate) f64);
+
+impl<'de> Deserialize<'de> for Fraction {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fraction, D::Error> {
+        let number = f64::deserialize(deserializer).ok().filter(|number| (0.0..=1.0).contains(number));
+        number.map(Fraction).ok_or_else(|| D::Error::custom("a number from 0 to 1 is needed"))
+    }
+}
+
+impl PartialSchema for Fraction {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).maximum(Some(1)).build().into()
+    }
+}
+
+impl ToSchema for Fraction {}
+
 /// Where a page begins, as the one before said.
 pub(super) fn cursor(text: Option<&str>) -> Result<Option<Cursor>, Problem> {
     text.map(str::parse)
