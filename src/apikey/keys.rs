@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::ApiKeyError;
 use super::key::{ApiKey, ApiKeyHash};
-use super::known::{KeysError, Known};
+use super::known::{ApiKeyStatus, KeysError, Known};
 use crate::audit::AuditLog;
 use crate::event::{ApiKeyScope, EventId, Timestamp};
 use crate::log::open;
@@ -185,6 +185,14 @@ impl Keys {
         };
         self.uses().entry(allowed.id).or_insert(Use { last: now, kept: None }).last = now;
         Ok(allowed)
+    }
+
+    /// Whether a key that was shown and good before is good still. Not, if that cannot be read.
+    pub fn is_good(&self, id: EventId, now: Timestamp) -> bool {
+        let is_active = |known: &Known| {
+            known.keys.get(&id).is_some_and(|record| record.status(now) == ApiKeyStatus::Active)
+        };
+        self.catch_up(BELIEVED_FOR).is_ok() && self.with_known(is_active)
     }
 
     /// Writes to the log's file when keys were last used. A server calls this now and then, and when it
