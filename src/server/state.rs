@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::Keys;
+use super::auth::Gate;
 use super::body::Memory;
 use super::limits::Limits;
 use super::rates::Rates;
@@ -22,7 +22,7 @@ pub(crate) struct Shared {
     /// The log, without a principal: what a caller appends goes through [`Caller::log`](super::auth::Caller::log).
     pub(crate) log: AuditLog,
     pub(crate) limits: Limits,
-    pub(crate) keys: Keys,
+    pub(crate) gate: Gate,
     /// Room for bodies that are being handled.
     pub(crate) memory: Memory,
     pub(crate) rates: Rates,
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
 }
 
 impl App {
-    pub(super) fn new(log: AuditLog, limits: Limits, keys: Keys) -> App {
+    pub(super) fn new(log: AuditLog, limits: Limits, gate: Gate) -> App {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         App(Arc::new(Shared {
             memory: Memory::new(limits.memory_bytes),
@@ -44,7 +44,7 @@ impl App {
             readers: Readers::new(log.path().to_owned()),
             log,
             limits,
-            keys,
+            gate,
             processors: Arc::new(Semaphore::new(processors)),
             stopping: CancellationToken::new(),
         }))
