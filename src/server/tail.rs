@@ -182,7 +182,7 @@ impl Tail {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             // A key that is revoked meanwhile is good for nothing more.
-            if self.app.stopping.is_cancelled() || !self.caller.is_still_allowed(&self.app) {
+            if self.app.stopping.is_cancelled() || !self.caller.is_still_allowed(&self.app).await {
                 return None;
             }
             if self.more || *self.head.borrow_and_update() > self.position {

@@ -3,32 +3,32 @@
 use axum::http::request::Parts;
 
 use super::Caller;
-use crate::event::{ActionRecorded, Actor, Draft, RequestContext};
+use crate::event::{ActionRecorded, Actor, ApiKeyScope, Draft, RequestContext};
 use crate::server::observe::RequestId;
 use crate::server::problem::{Kind, Problem};
 use crate::server::state::App;
-
-/// What the actions are called.
-pub(super) const ADMINISTRATION: &str = "annals.administration";
-pub(super) const READ: &str = "annals.read";
 
 /// Records a request before it is carried out. What came of it is not known then: the event says what was
 /// asked for.
 ///
 /// # Errors
 /// If it is not known to be recorded; then nothing may be done.
-pub(super) async fn record(app: &App, caller: &Caller, action: &str, parts: &Parts) -> Result<(), Problem> {
+pub(super) async fn record(
+    app: &App,
+    caller: &Caller,
+    scope: ApiKeyScope,
+    parts: &Parts,
+) -> Result<(), Problem> {
     let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let request_id = parts.extensions.get::<RequestId>();
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let event = ActionRecorded {
         actor: Actor {
             id: caller.to_string(),
-            kind: Some(if caller.principal.is_some() { "api_key" } else { "address" }.to_owned()),
+            kind: Some(if caller.principal.is_some() { "apikey" } else { "address" }.to_owned()),
         },
-        action: action.to_owned(),
-        entity_type: Some("request".to_owned()),
-        entity_id: Some(format!("{} {target}", parts.method)),
+        action: format!("http.{scope}"),
+        entity_type: Some(parts.method.to_string()),
+        entity_id: parts.uri.path_and_query().map(|target| target.as_str().to_owned()),
         context: Some(RequestContext {
             ip: caller.peer.ip().map(|ip| ip.to_string()),
             user_agent: header("user-agent"),
@@ -71,7 +71,7 @@ mod tests {
     use crate::query::EventFilter;
     use crate::reader::Reader;
     use crate::server::Limits;
-    use crate::server::auth::{Admin, Allowed, Authentication, Keys, Reads};
+    use crate::server::auth::{Admin, Allowed, Authentication, Gate};
     use crate::server::state::App;
 
     fn last(path: &std::path::Path) -> Recorded {
@@ -105,8 +105,8 @@ mod tests {
             };
             let admin = key(&[ApiKeyScope::Admin]);
             let auditor = key(&[ApiKeyScope::Read, ApiKeyScope::Verify]);
-            let keys = Keys::open(&path, Authentication::WhereThereAreKeys, Reads::NotRecorded).unwrap();
-            let app = App::new(log, Limits::default(), keys);
+            let gate = Gate::open(&path, Authentication::WhereThereAreKeys, false).unwrap();
+            let app = App::new(log, Limits::default(), gate);
             let carried_out = Arc::new(AtomicU32::new(0));
             let counter = carried_out.clone();
             let handler = move |_: Allowed<Admin>| async move {
@@ -132,15 +132,15 @@ mod tests {
         let before = last(&path).seq;
         assert_eq!(scene.ask(&scene.auditor).await, StatusCode::FORBIDDEN);
         assert_eq!((last(&path).seq, scene.carried_out.load(Ordering::Relaxed)), (before, 0));
-        assert_eq!(scene.app.keys.turned_away.counts()[4], ("scope", 1));
+        assert_eq!(scene.app.gate.turned_away.counts()[4], ("scope", 1));
 
         assert_eq!(scene.ask(&scene.admin).await, StatusCode::OK);
         let event = last(&path);
         assert_eq!(event.principal, Some(scene.admin.id()));
         let Content::Event(Event::ActionRecorded(action)) = event.content else { panic!("{event:?}") };
         assert_eq!(action.actor.id, scene.admin.id().to_string());
-        assert_eq!(action.action, super::ADMINISTRATION);
-        assert_eq!(action.entity_id.as_deref(), Some("POST /v1/redactions?x=1"));
+        assert_eq!(action.action, "http.admin");
+        assert_eq!(action.entity_id.as_deref(), Some("/v1/redactions?x=1"));
         assert_eq!(scene.carried_out.load(Ordering::Relaxed), 1);
     }
 
