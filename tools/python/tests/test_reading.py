@@ -193,6 +193,13 @@ def test_a_tail_goes_on_by_await_too() -> None:
         assert asyncio.run(main(url)) == [4, 5, 6, 7, 8]
 
 
+def test_a_tail_goes_on_after_what_the_server_has_looked_through_without_a_message() -> None:
+    pieces: list[bytes | int] = [b": following\nid: 9\n\n", stream(12)]
+    with tailing(pieces) as (url, asked), annals.Client(url) as client:
+        assert next(client.tail(3, kind=["custom", "note.logged"]))["seq"] == 12
+    assert asked == [f"/v1/tail?after={after}&kind=custom&kind=note.logged" for after in (3, 9)]
+
+
 def test_a_tail_that_is_refused_says_why() -> None:
     with tailing([stream(4), 403]) as (url, _), annals.Client(url) as client:
         events = client.tail(3)
