@@ -124,6 +124,9 @@ pub(crate) async fn redact(
     body: Received,
 ) -> Result<Json<Done>, Problem> {
     let redaction: Redaction = object(&body)?;
+    if redaction.seqs.is_empty() {
+        return Err(Problem::new(Kind::BadRequest, "the body: `seqs` names no event"));
+    }
     let actor = actor(redaction.actor, &caller)?;
     let largest = i64::MAX as u64;
     let seqs: Vec<Seq> = redaction.seqs.iter().map(|seq| Seq::new((*seq).min(largest))).collect();

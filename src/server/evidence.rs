@@ -14,6 +14,7 @@ use super::body::Received;
 use super::extract::{Path, Query};
 use super::openapi::ProblemDetails;
 use super::problem::{Kind, Problem};
+use super::reads::params::Place;
 use super::state::App;
 use crate::event::Seq;
 use crate::note::{CheckpointFile, SignedCheckpoint, VerifierKey};
@@ -269,11 +270,11 @@ pub(crate) async fn session_proof(
 #[into_params(parameter_in = Query)]
 pub(crate) struct ConsistencyQuery {
     /// The size of the older log.
-    #[param(minimum = 0)]
-    from: u64,
+    #[param(inline)]
+    from: Place,
     /// The size of the checkpoint that continues it; the last one where absent.
-    #[param(minimum = 0)]
-    to: Option<u64>,
+    #[param(inline)]
+    to: Option<Place>,
 }
 
 /// Proves that the log of one checkpoint begins with what it was.
@@ -291,7 +292,8 @@ pub(crate) async fn consistency_proof(
     _: Allowed<Verify>,
     Query(query): Query<ConsistencyQuery>,
 ) -> Result<Response, Problem> {
+    let to = query.to.map(|to| to.0.get());
     let proof =
-        app.readers.ask(move |reader| Ok(reader.prove_consistency(query.from, query.to)?.to_string()));
+        app.readers.ask(move |reader| Ok(reader.prove_consistency(query.from.0.get(), to)?.to_string()));
     proof.await.map(text)
 }

@@ -59,7 +59,6 @@ pub(crate) struct Metrics {
     request_seconds: Family<Route, Histogram, fn() -> Histogram>,
     events: Family<Outcome, Counter>,
     rejected: Family<Reason, Counter>,
-    denied: Family<Reason, Counter>,
     lag: Family<Projection, Gauge<u64, AtomicU64>>,
     stopped: Family<Projection, Gauge>,
 }
@@ -73,7 +72,6 @@ impl Metrics {
             request_seconds: Family::new_with_constructor(seconds),
             events: Family::default(),
             rejected: Family::default(),
-            denied: Family::default(),
             lag: Family::default(),
             stopped: Family::default(),
             registry: Registry::default(),
@@ -90,7 +88,6 @@ impl Metrics {
             metrics.events.clone(),
         );
         registry.register("events_rejected", "Events that were refused", metrics.rejected.clone());
-        registry.register("auth_failures", "Requests without a key that allows them", metrics.denied.clone());
         registry.register(
             "projection_lag_events",
             "Events of the log that the projection does not hold yet",
@@ -127,10 +124,6 @@ impl Metrics {
 
     pub(crate) fn rejected(&self, reason: &'static str, events: u64) {
         self.rejected.get_or_create(&Reason { reason }).inc_by(events);
-    }
-
-    pub(super) fn denied(&self, reason: &'static str) {
-        self.denied.get_or_create(&Reason { reason }).inc();
     }
 }
 
@@ -174,6 +167,11 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
     gauge("body_memory_bytes", "Bytes of bodies that are being handled", app.memory.used_bytes());
     gauge("tail_clients", "Clients that follow the log", app.tails.clients());
     gauge("log_writable", "0 where nothing can be appended now", usize::from(app.log.trouble().is_none()));
+    let turned_away = Family::<Reason, Counter>::default();
+    for (reason, requests) in app.gate.turned_away.counts() {
+        turned_away.get_or_create(&Reason { reason }).inc_by(requests);
+    }
+    now.register("auth_failures", "Requests without a key that allows them", turned_away);
     now.register("log_events", "The last event that is committed", ConstGauge::new(committed));
     now.register(
         "events_lost",

@@ -15,7 +15,13 @@ fn text(format: Option<SchemaFormat>) -> RefOr<Schema> {
 impl PartialSchema for Seq {
     fn schema() -> RefOr<Schema> {
         let format = SchemaFormat::KnownFormat(KnownFormat::Int64);
-        ObjectBuilder::new().schema_type(Type::Integer).format(Some(format)).minimum(Some(0)).build().into()
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(format))
+            .minimum(Some(0))
+            .maximum(Some(i64::MAX))
+            .build()
+            .into()
     }
 }
 

@@ -21,11 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::auth::{Allowed, ReadContent};
+use super::auth::{Allowed, Caller, ReadContent};
 use super::extract::Query;
 use super::openapi::ProblemDetails;
 use super::problem::{Kind, Problem};
-use super::reads::params::KindWord;
+use super::reads::params::{KindWord, Place};
 use super::state::App;
 use crate::event::Seq;
 use crate::query::EventFilter;
@@ -93,8 +93,8 @@ pub(super) async fn watch(app: App) {
 pub(crate) struct TailQuery {
     /// After this place in the log; where absent, only what comes from now on. The header Last-Event-ID goes
     /// before it.
-    #[param(minimum = 0, maximum = 9223372036854775807i64)]
-    after: Option<u64>,
+    #[param(inline)]
+    after: Option<Place>,
     /// Of this session.
     session: Option<String>,
     /// Of this type; may be given several times.
@@ -103,9 +103,13 @@ pub(crate) struct TailQuery {
     kind: Vec<KindWord>,
 }
 
+/// How often it is looked whether a client that waits is still allowed to.
+const KEYS_EVERY: Duration = Duration::from_millis(250);
+
 /// One client's place.
 struct Tail {
     app: App,
+    caller: Caller,
     filter: EventFilter,
     position: Seq,
     head: watch::Receiver<Seq>,
@@ -129,7 +133,7 @@ struct Tail {
 )]
 pub(crate) async fn tail(
     State(app): State<App>,
-    _: Allowed<ReadContent>,
+    Allowed { caller, .. }: Allowed<ReadContent>,
     Query(query): Query<TailQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -137,8 +141,8 @@ pub(crate) async fn tail(
         Problem::new(Kind::Overloaded, "too many clients follow the log already").retry_after(5)
     })?;
     let head = app.tails.head.subscribe();
-    let position = match last_event_id(&headers)?.or(query.after) {
-        Some(after) => Seq::new(after.min(i64::MAX as u64)),
+    let position = match last_event_id(&headers)?.or(query.after.map(|after| after.0)) {
+        Some(after) => after,
         None => app.readers.ask(|reader| Ok(reader.head()?.seq)).await?,
     };
     let tail = Tail {
@@ -147,6 +151,7 @@ pub(crate) async fn tail(
         head,
         more: true,
         heartbeat: Instant::now() + HEARTBEAT,
+        caller,
         app,
         _room: room,
     };
@@ -159,10 +164,10 @@ pub(crate) async fn tail(
     Ok((headers, Body::from_stream(tail.stream())).into_response())
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
     let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) else { return Ok(None) };
     let id = id.to_str().ok().and_then(|id| id.trim().parse().ok());
-    id.map(Some).ok_or_else(|| {
+    id.filter(|id: &Seq| i64::try_from(id.get()).is_ok()).map(Some).ok_or_else(|| {
         Problem::new(Kind::BadRequest, "the header Last-Event-ID is the id of an event that was sent here")
     })
 }
@@ -181,7 +186,8 @@ impl Tail {
     /// What is to be sent next; nothing where it is over.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if self.app.stopping.is_cancelled() {
+            // A key that is revoked meanwhile is good for nothing more.
+            if self.app.stopping.is_cancelled() || !self.caller.is_still_allowed(&self.app).await {
                 return None;
             }
             if self.more || *self.head.borrow_and_update() > self.position {
@@ -204,6 +210,7 @@ impl Tail {
             tokio::select! {
                 () = self.app.stopping.cancelled() => return None,
                 changed = self.head.changed() => changed.ok()?,
+                () = tokio::time::sleep(KEYS_EVERY) => {}
                 () = tokio::time::sleep_until(self.heartbeat) => {
                     self.heartbeat = Instant::now() + HEARTBEAT;
                     return Some(Bytes::from_static(b":\n\n"));
