@@ -30,7 +30,7 @@ fn signing(path: &Path, home: &Path) -> (Served, String) {
     annals(&["init", "--origin", "example.com/audit/served"]);
     annals(&["key", "generate"]);
     let vkey = annals(&["key", "show"]).lines().find(|line| line.contains("+")).unwrap().trim().to_owned();
-    let served = Served::start_in(path, &[], home);
+    let served = Served::start_in(path, &[], &[("ANNALS_HOME", home.to_str().unwrap())]);
     let events = vec![json!({"type": "note.logged", "session": "s", "message": "m"}); 300];
     served.post_json("/v1/events?wait=visible", json!(events).to_string()).expect(200);
     (served, vkey)

@@ -36,23 +36,13 @@ impl Served {
     /// Starts a server with these variables set.
     pub(crate) fn start_in(path: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Served {
         let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().join("home");
-        Served::start_at(path, arguments, &home, folder)
-    }
-
-    /// Starts one that has the user's own Annals files in `home`.
-    pub(crate) fn start_in(path: &Path, arguments: &[&str], home: &Path) -> Served {
-        Served::start_at(path, arguments, home, tempfile::tempdir().unwrap())
-    }
-
-    fn start_at(path: &Path, arguments: &[&str], home: &Path, folder: tempfile::TempDir) -> Served {
         let errors = folder.path().join("stderr");
         let mut child = Command::new(env!("CARGO_BIN_EXE_annals"))
             .args(["--json", "--db"])
             .arg(path)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
-            .env("ANNALS_HOME", home)
+            .env("ANNALS_HOME", folder.path().join("home"))
             .env_remove("ANNALS_LOG")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
