@@ -68,7 +68,7 @@ fn checkpoints_and_proofs_are_those_that_the_command_checks() {
     let (served, vkey) = signing(&path, &folder.path().join("home"));
     let signed = served.request("POST", "/v1/checkpoint", &[], b"");
     assert_eq!(signed.status, 200, "{}", signed.text());
-    assert!(signed.text().starts_with("example.com/audit/served\n302\n"), "{}", signed.text());
+    assert!(signed.text().starts_with("example.com/audit/served\n303\n"), "{}", signed.text());
     assert_eq!(served.get("/v1/checkpoint").text(), signed.text());
     assert_eq!(served.get("/checkpoint").text(), signed.text());
     for target in ["/v1/proofs/events/7", "/v1/proofs/sessions/s", "/v1/proofs/sessions/s?complete=true"] {
@@ -79,13 +79,13 @@ fn checkpoints_and_proofs_are_those_that_the_command_checks() {
     let old = signed.text().to_owned();
     served.post_json("/v1/events", r#"{"type":"note.logged","message":"m"}"#).expect(200);
     served.request("POST", "/v1/checkpoint", &[], b"");
-    let proof = served.get("/v1/proofs/consistency?from=302");
+    let proof = served.get("/v1/proofs/consistency?from=303");
     assert_eq!(proof.status, 200, "{}", proof.text());
     assert_eq!(served.get("/v1/proofs/consistency?from=400").problem(400), "bad-request");
     assert_eq!(served.get("/v1/proofs/events/400").problem(404), "not-found");
     let body = json!({"keys": [vkey], "checkpoints": [old]}).to_string();
     let report = served.post_json("/v1/verification", body).expect(200);
-    assert_eq!(report["anchored"]["anchored_to"], 302, "{report}");
+    assert_eq!(report["anchored"]["anchored_to"], 303, "{report}");
 }
 
 #[test]
@@ -99,10 +99,10 @@ fn the_tree_is_served_as_the_files_that_are_published() {
     for name in [
         "checkpoint",
         "tile/0/000",
-        "tile/0/001.p/46",
+        "tile/0/001.p/47",
         "tile/1/000.p/1",
         "tile/entries/000",
-        "tile/entries/001.p/46",
+        "tile/entries/001.p/47",
     ] {
         let answer = served.get(&format!("/{name}"));
         assert_eq!(answer.status, 200, "{name}");
@@ -111,7 +111,7 @@ fn the_tree_is_served_as_the_files_that_are_published() {
     assert!(served.get("/tile/0/000").header("cache-control").unwrap().contains("immutable"));
     for name in [
         "0/001",
-        "0/001.p/47",
+        "0/001.p/48",
         "0/1",
         "0/000.p/0",
         "0/000.p/256",
@@ -132,9 +132,9 @@ fn what_is_erased_by_a_request_is_gone_and_on_record() {
     served.post_json("/v1/events?wait=visible", r#"{"type":"note.logged","message":"a secret"}"#).expect(200);
     let body = r#"{"seqs":[2],"reason":"asked for","actor":"officer"}"#;
     let done = served.post_json("/v1/redactions", body).expect(200);
-    assert_eq!(done["seq"], 3);
+    assert_eq!(done["seq"], 4);
     assert_eq!(served.get("/v1/events/2").expect(200)["redacted"], true);
-    assert_eq!(served.get("/v1/events/3").expect(200)["actor"], "officer");
+    assert_eq!(served.get("/v1/events/4").expect(200)["actor"], "officer");
     assert_eq!(
         served.post_json("/v1/redactions", r#"{"seqs":[2],"reason":"r"}"#).problem(400),
         "bad-request"
