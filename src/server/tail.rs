@@ -67,11 +67,12 @@ impl Tails {
 /// Looks for the end of the log while somebody follows it, until the server stops.
 pub(super) async fn watch(app: App) {
     loop {
-        let committed = app.log.committed();
+        let told = *app.tails.head.borrow();
         tokio::select! {
             () = app.stopping.cancelled() => return,
-            () = app.log.progress().find(|progress| (progress.committed() > committed).then_some(())) => {}
-            () = tokio::time::sleep(LOOK_EVERY), if app.tails.head.receiver_count() > 0 => {}
+            () = app.log.progress().find(|progress| (progress.committed() > told).then_some(())) => {}
+            // Also while nobody follows: who begins to must not have to wait for a commit here.
+            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         let mut head = app.log.committed();
         if app.tails.head.receiver_count() > 0
