@@ -1,24 +1,30 @@
 //! Who asks, and whether they may.
+//!
+//! A key is shown as `Authorization: Bearer annals_…`. Whether it is good is known to
+//! [`Keys`](crate::apikey::Keys); here it is counted who is turned away, and recorded what is done with
+//! some keys that are good.
 
+mod recorded;
+
+use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use zeroize::Zeroizing;
 
 use super::connection::Peer;
-use super::observe::RequestId;
 use super::problem::{Kind, Problem};
 use super::state::App;
-use crate::apikey::{Denied, Keys, KeysError, Uses};
+use crate::apikey::{self, Denied, Keys, KeysError, Uses};
 use crate::audit::AuditLog;
-use crate::event::{ActionRecorded, Actor, ApiKeyScope, Draft, EventId, RequestContext};
-use crate::writer::AppendError;
+use crate::event::{ApiKeyScope, EventId};
 
 /// How often it is looked whether there are keys.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -33,6 +39,34 @@ pub enum Authentication {
     Never,
 }
 
+/// Requests that were turned away since the server began, by why.
+#[derive(Debug, Default)]
+pub(crate) struct TurnedAway {
+    /// No key was shown.
+    missing: AtomicU64,
+    /// What was shown is no key of this log.
+    wrong: AtomicU64,
+    /// The key was good once.
+    expired: AtomicU64,
+    revoked: AtomicU64,
+    /// The key is good, and not for this.
+    scope: AtomicU64,
+}
+
+impl TurnedAway {
+    /// Each reason, and how often it was one.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 5] {
+        [
+            ("missing", &self.missing),
+            ("wrong", &self.wrong),
+            ("expired", &self.expired),
+            ("revoked", &self.revoked),
+            ("scope", &self.scope),
+        ]
+        .map(|(why, count)| (why, count.load(Ordering::Relaxed)))
+    }
+}
+
 /// The keys of the log, and whether one is needed.
 pub(crate) struct Gate {
     authentication: Authentication,
@@ -41,6 +75,7 @@ pub(crate) struct Gate {
     any: AtomicBool,
     /// Whether it is recorded who reads what.
     record_reads: bool,
+    pub(crate) turned_away: TurnedAway,
 }
 
 impl Gate {
@@ -52,7 +87,7 @@ impl Gate {
     ) -> Result<Gate, KeysError> {
         let keys = Arc::new(Keys::open(path)?);
         let any = AtomicBool::new(keys.any_ever());
-        Ok(Gate { authentication, keys, any, record_reads })
+        Ok(Gate { authentication, keys, any, record_reads, turned_away: TurnedAway::default() })
     }
 
     /// Whether a key is needed now.
@@ -95,10 +130,31 @@ pub(crate) struct Caller {
     pub(crate) peer: Peer,
 }
 
+/// The key, or where there is none, the address.
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.principal {
+            Some(key) => key.fmt(f),
+            None => self.peer.fmt(f),
+        }
+    }
+}
+
 impl Caller {
     /// The log as this caller appends to it: its events carry the key's id.
     pub(crate) fn log(&self, app: &App) -> AuditLog {
         app.log.with_principal(self.principal)
+    }
+
+    /// Whether what was allowed when a long answer began is allowed still: keys expire and are revoked, and
+    /// may be needed where none was.
+    pub(crate) async fn is_still_allowed(&self, app: &App) -> bool {
+        let Some(key) = self.principal else { return !app.gate.is_closed() };
+        let (keys, now) = (app.gate.keys.clone(), app.log.now());
+        match keys.recall_good(key, now) {
+            Some(is_good) => is_good,
+            None => tokio::task::spawn_blocking(move || keys.is_good(key, now)).await.unwrap_or(false),
+        }
     }
 }
 
@@ -118,40 +174,60 @@ pub(crate) async fn authenticate(
 }
 
 async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) -> Result<EventId, Problem> {
-    let Some(token) = bearer(headers).map(str::to_owned) else {
+    let turned_away = &app.gate.turned_away;
+    let count = |reason: &AtomicU64| reason.fetch_add(1, Ordering::Relaxed);
+    let Some(token) = bearer(headers) else {
+        count(&turned_away.missing);
         return Err(Problem::new(
             Kind::Unauthorized,
-            format!("send `Authorization: Bearer annals_…` with a key of the scope `{}`", scope.as_str()),
+            format!("send `Authorization: Bearer annals_…` with a key of the scope `{scope}`"),
         ));
     };
-    let (keys, now) = (app.gate.keys.clone(), app.log.now());
-    // It may have to look into the log.
-    let checked = tokio::task::spawn_blocking(move || keys.check(&token, now)).await;
-    let checked = checked.map_err(|_| Problem::new(Kind::Internal, "the key could not be checked"))?;
-    let allowed = match checked {
-        Ok(allowed) => allowed,
-        Err(denied @ Denied::Unreadable { .. }) => {
+    let denied = match checked(app, token).await? {
+        Ok(allowed) if allowed.may(scope) => return Ok(allowed.id),
+        Ok(allowed) => {
+            count(&turned_away.scope);
+            let has: Vec<&str> = allowed.scopes.iter().map(|scope| scope.as_str()).collect();
+            let detail = format!("this needs a key of the scope `{scope}`; this one has {}", has.join(", "));
+            return Err(Problem::new(Kind::Forbidden, detail));
+        }
+        Err(denied) => denied,
+    };
+    count(match &denied {
+        // Nobody is turned away for what they showed.
+        Denied::Unreadable { reason } => {
+            tracing::error!(%reason, "the API keys cannot be read: nobody is let in");
             return Err(Problem::new(Kind::Unavailable, denied.to_string()));
         }
-        Err(denied) => {
-            app.rates.wrong_key(peer)?;
-            let detail = match denied {
-                Denied::Expired { .. } | Denied::Revoked { .. } => denied.to_string(),
-                // Nobody hears which ids there are.
-                _ => "the log has no such key".to_owned(),
-            };
-            return Err(Problem::new(Kind::Unauthorized, detail));
-        }
+        Denied::Expired { .. } => &turned_away.expired,
+        Denied::Revoked { .. } => &turned_away.revoked,
+        Denied::Malformed | Denied::Unknown | Denied::WrongSecret => &turned_away.wrong,
+    });
+    tracing::debug!(%peer, %denied, "a key was refused");
+    app.rates.wrong_key(peer)?;
+    let detail = match denied {
+        Denied::Expired { .. } | Denied::Revoked { .. } => denied.to_string(),
+        // Which ids there are is nobody's business who has none of the secrets.
+        _ => "the log has no such key".to_owned(),
     };
-    if !allowed.may(scope) {
-        return Err(Problem::new(Kind::Forbidden, format!("the key has not the scope `{}`", scope.as_str())));
-    }
-    Ok(allowed.id)
+    Err(Problem::new(Kind::Unauthorized, detail))
 }
 
-/// The token of a header `Authorization: Bearer …`.
+/// Whether a key is good: mostly from memory, and else from the log, which may take a moment.
+async fn checked(app: &App, token: &str) -> Result<Result<apikey::Allowed, Denied>, Problem> {
+    let (keys, now) = (&app.gate.keys, app.log.now());
+    if let Some(allowed) = keys.recall(token, now) {
+        return Ok(Ok(allowed));
+    }
+    let (keys, token) = (keys.clone(), Zeroizing::new(token.to_owned()));
+    tokio::task::spawn_blocking(move || keys.check(&token, now))
+        .await
+        .map_err(|_| Problem::new(Kind::Internal, "the key could not be checked"))
+}
+
+/// The token of a header `Authorization: Bearer …`. One that is no text is one that is wrong.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().unwrap_or("bearer ?").split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
@@ -224,41 +300,9 @@ impl<S: Needed> FromRequestParts<App> for Allowed<S> {
             OnRecord::IfWanted => app.gate.record_reads,
             OnRecord::Always => true,
         };
-        if on_record && let Some(key) = caller.principal {
-            record(app, &caller, key, S::SCOPE, parts).await?;
+        if on_record {
+            recorded::record(app, &caller, S::SCOPE, parts).await?;
         }
         Ok(Allowed { caller, scope: PhantomData })
     }
-}
-
-/// Records that a key is used, before it is: what cannot be recorded is not done.
-async fn record(
-    app: &App,
-    caller: &Caller,
-    key: EventId,
-    scope: ApiKeyScope,
-    parts: &Parts,
-) -> Result<(), Problem> {
-    let header = |name: &str| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
-    let request_id = parts.extensions.get::<RequestId>().and_then(|id| id.0.to_str().ok());
-    let used = ActionRecorded {
-        actor: Actor { id: key.to_string(), kind: Some("apikey".to_owned()) },
-        action: format!("http.{}", scope.as_str()),
-        entity_type: Some(parts.method.to_string()),
-        entity_id: parts.uri.path_and_query().map(|target| target.as_str().to_owned()),
-        context: Some(RequestContext {
-            ip: caller.peer.ip().map(|ip| ip.to_string()),
-            user_agent: header("user-agent"),
-            request_id: request_id.map(str::to_owned),
-        }),
-        ..ActionRecorded::default()
-    };
-    let not = |error: AppendError| {
-        Problem::new(
-            Kind::Unavailable,
-            format!("the request cannot be recorded, so it is not answered: {error}"),
-        )
-    };
-    let receipt = caller.log(app).append_async(Draft::new(used)).await.map_err(not)?;
-    receipt.await.map(drop).map_err(not)
 }

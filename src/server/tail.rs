@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::auth::{Allowed, ReadContent};
+use super::auth::{Allowed, Caller, ReadContent};
 use super::extract::Query;
 use super::openapi::ProblemDetails;
 use super::problem::{Kind, Problem};
@@ -98,9 +98,13 @@ pub(crate) struct TailQuery {
     kind: Vec<KindWord>,
 }
 
+/// How often it is looked whether a client that waits is still allowed to.
+const KEYS_EVERY: Duration = Duration::from_millis(250);
+
 /// One client's place.
 struct Tail {
     app: App,
+    caller: Caller,
     filter: EventFilter,
     position: Seq,
     head: watch::Receiver<Seq>,
@@ -124,7 +128,7 @@ struct Tail {
 )]
 pub(crate) async fn tail(
     State(app): State<App>,
-    _: Allowed<ReadContent>,
+    Allowed { caller, .. }: Allowed<ReadContent>,
     Query(query): Query<TailQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -142,6 +146,7 @@ pub(crate) async fn tail(
         head,
         more: true,
         heartbeat: Instant::now() + HEARTBEAT,
+        caller,
         app,
         _room: room,
     };
@@ -176,7 +181,8 @@ impl Tail {
     /// What is to be sent next; nothing where it is over.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if self.app.stopping.is_cancelled() {
+            // A key that is revoked meanwhile is good for nothing more.
+            if self.app.stopping.is_cancelled() || !self.caller.is_still_allowed(&self.app).await {
                 return None;
             }
             if self.more || *self.head.borrow_and_update() > self.position {
@@ -199,6 +205,7 @@ impl Tail {
             tokio::select! {
                 () = self.app.stopping.cancelled() => return None,
                 changed = self.head.changed() => changed.ok()?,
+                () = tokio::time::sleep(KEYS_EVERY) => {}
                 () = tokio::time::sleep_until(self.heartbeat) => {
                     self.heartbeat = Instant::now() + HEARTBEAT;
                     return Some(Bytes::from_static(b":\n\n"));
