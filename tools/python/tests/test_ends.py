@@ -14,7 +14,7 @@ import pytest
 
 import annals
 
-from .support import Reaction, Server, client, free_port, note, numbers, problem
+from .support import Reaction, Server, client, free_port, note, numbers, problem, wait_until
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
@@ -147,7 +147,8 @@ def test_whatever_the_server_does_each_event_is_there_once_and_in_order(
         assert not thread.is_alive()
     over.set()
     changing.join()
-    log.flush()
+    # An answer of the last mood may be under way still.
+    wait_until(lambda: log.pending == 0)
     log.close()
     assert log.refused_count == 0
     for number in range(4):

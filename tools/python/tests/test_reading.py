@@ -123,6 +123,15 @@ def test_a_server_that_is_away_is_said_to_readers() -> None:
             next(client.tail())
 
 
+def test_a_closed_client_reads_nothing() -> None:
+    client = annals.Client(f"http://127.0.0.1:{free_port()}")
+    client.close()
+    with pytest.raises(annals.Closed):
+        list(client.sessions())
+    with pytest.raises(annals.Closed):
+        next(client.tail(0))
+
+
 @contextmanager
 def tailing(connections: list[bytes | int]) -> Iterator[tuple[str, list[str]]]:
     """Answers each request with a piece of a stream and cuts it, or with a status; and says what was asked for."""

@@ -64,7 +64,7 @@ def test_what_is_appended_is_read_in_order_and_then_gone(tmp_path: Path) -> None
     assert drain(queue) == written
     assert len(queue) == 0
     queue.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["acknowledged", "lock"]
 
 
 def test_what_was_not_settled_is_there_for_the_next_process(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_against_a_list_any_order_of_calls_gives_the_same(tmp_path: Path) -> Non
             assert len(queue) == len(model)
         assert drain(queue) == model
         queue.close()
-        assert [path.name for path in folder.iterdir()] == ["lock"]
+        assert {path.name for path in folder.iterdir()} <= {"acknowledged", "lock"}
 
 
 def test_a_line_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,8 +275,8 @@ def test_what_is_not_committed_is_flushed_to_the_disk_even_while_an_answer_is_wa
         flushed.append(descriptor)
         fsync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", seen)
     with client(server.url, spool=tmp_path) as log:
+        monkeypatch.setattr(os, "fsync", seen)
         log.emit(note(1))
         wait_until(lambda: len(flushed) >= 2, seconds=2.5)
         time.sleep(1.2)

@@ -25,7 +25,7 @@ from ._pace import Backoff
 from ._queue import Fsync
 from ._reading import LOOK_FIRST_S, LOOK_LONGEST_S, TAIL_IDLE_S, Json, MessageParser, Page, body_of, head_of, is_visible
 from ._session import Session, Step
-from .errors import EventsRefused, NotDelivered, Refused, ServerUnavailable
+from .errors import Closed, EventsRefused, NotDelivered, Refused, ServerUnavailable
 from .fields import SessionFields, StepFields
 
 if TYPE_CHECKING:
@@ -194,7 +194,8 @@ class Client:
         """Takes no more events, and waits up to `timeout` seconds until the others are committed. Twice is as once.
 
         What is left then stays in the spool, for the next client that opens it; where the server is away, that is not
-        waited for. Without a spool NotDelivered says how many events are lost. EventsRefused as from `flush`.
+        waited for. Without a spool NotDelivered says how many events are lost. EventsRefused as from `flush`. A request
+        that is under way then is not cut off; until it ends, this process cannot open the same spool again.
         """
         if not self._delivery.begin_close():
             return
@@ -251,6 +252,8 @@ class Client:
         backoff = Backoff()
         connected = False
         while True:
+            if self._http.is_closed:
+                raise Closed("the client is closed")
             parser = MessageParser()
             try:
                 with self._http.stream(
@@ -284,6 +287,8 @@ class Client:
             yield from page.items(body_of(self._get(path, {**filters, **page.parameters()})))
 
     def _get(self, path: str, parameters: Mapping[str, object]) -> httpx.Response:
+        if self._http.is_closed:
+            raise Closed("the client is closed")
         try:
             response = self._http.get(path, params=query(**parameters))
         except httpx.TransportError as error:

@@ -5,7 +5,7 @@ A spool is a folder:
     lock              held with flock by the client that has the spool open; its process id
     <20 digits>.jsonl segments: events in order, one a line. A client begins a segment of its own and never
                       appends to those it finds
-    acknowledged      how far the first segment is settled: {"segment": 3, "offset": 8192}
+    acknowledged      how far the first segment is settled: {"segment": 3, "offset": 8192}. Those before it are done
     refused.jsonl     {"at", "event", "problem"} for each event that the server refused for good
     damaged.jsonl     {"at", "segment", "offset", "bytes"} for what stood in a segment and is no event
 
@@ -42,7 +42,8 @@ SEGMENT_BYTES: Final = 8 << 20
 """A segment that has so many bytes is followed by another: what is settled is given back to the disk in such pieces."""
 
 _SEGMENT_NAME = re.compile(r"[0-9]{20}\.jsonl")
-_PEEK_BYTES_MIN: Final = 64 << 10
+_READ_BYTES: Final = 128 << 10
+"""What is read at once, and so sent at once, of shorter lines."""
 
 
 @dataclass
@@ -105,7 +106,7 @@ class Spool:
             raise SpoolError(f"the spool {folder} cannot be opened: {error}") from error
         try:
             self._recover()
-        except OSError as error:
+        except (OSError, SpoolError) as error:
             os.close(self._lock)
             raise SpoolError(f"the spool {folder} cannot be read: {error}") from error
 
@@ -177,7 +178,7 @@ class Spool:
                     if descriptor != self._out:
                         os.close(self._unsynced.pop(number))
                 if self._folder_unsynced:
-                    _sync_folder(self.folder)
+                    _sync(self.folder, os.O_RDONLY | os.O_DIRECTORY)
                     self._folder_unsynced = False
                 self._synced_bytes = appended
         except OSError as error:
@@ -204,7 +205,7 @@ class Spool:
             self._close_in()
             self._in = (segment.number, os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC))
         size = self._size(segment)
-        wanted = max(bytes_max, _PEEK_BYTES_MIN)
+        wanted = min(bytes_max, _READ_BYTES)
         while True:
             wanted = min(wanted, size - self._offset)
             content = os.pread(self._in[1], wanted, self._offset)
@@ -275,10 +276,9 @@ class Spool:
             self._close_unsynced()
         self._out = None
         if not len(self):
-            # Segments first: a place in a segment that is gone says nothing of those that come.
+            # `acknowledged` stays, so that no segment ever gets a number again.
             for segment in self._segments:
                 segment.path.unlink(missing_ok=True)
-            (self.folder / "acknowledged").unlink(missing_ok=True)
         self._closed = True
         os.close(self._lock)
 
@@ -320,6 +320,12 @@ class Spool:
             self._appended = self._appended.plus(size - start, count)
         self._next_number = max(self._next_number, number + 1)
         self._synced_bytes = self._appended.bytes
+        if self._fsync != "never":
+            # A process that was killed may have left it all in the page cache.
+            for segment in self._segments:
+                _sync(segment.path, os.O_RDONLY)
+            _sync(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            _sync(self.folder.parent, os.O_RDONLY | os.O_DIRECTORY)
 
     def _acknowledged(self) -> tuple[int, int]:
         try:
@@ -397,8 +403,8 @@ def _lock(folder: Path) -> int:
     return descriptor
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
