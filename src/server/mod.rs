@@ -28,6 +28,7 @@ mod limits;
 mod listen;
 mod observe;
 mod openapi;
+mod otlp;
 pub(crate) mod problem;
 mod rates;
 mod readers;
