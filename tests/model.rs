@@ -14,19 +14,20 @@ use std::time::Duration;
 use annals::entry::Entry;
 use annals::replay::Replay;
 use annals::{
-    ActionOutcome, ActionRecorded, Actor, ArtifactAttached, Attributes, AuditLog, Changes, ConsideredOption,
-    Correction, Custom, DecisionMade, Digest, Draft, Durability, Event, EventId, FindingRaised,
-    FindingStatus, FindingUpdated, Json, Kind, LogCreated, MetricRecorded, NoteLogged, Outcome,
-    PayloadRedacted, RequestContext, ReviewRecorded, Seq, SessionEnd, SessionEnded, SessionId,
-    SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded, StepKind, StepStarted,
-    SubjectKind, Timestamp, Verdict,
+    ActionOutcome, ActionRecorded, Actor, ApiKeyCreated, ApiKeyRequest, ApiKeyRevoked, ApiKeyScope,
+    ArtifactAttached, Attributes, AuditLog, Changes, ConsideredOption, Correction, Custom, DecisionMade,
+    Digest, Draft, Durability, Event, EventId, FindingRaised, FindingStatus, FindingUpdated, Json, Kind,
+    LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, PayloadRedacted, RequestContext,
+    ReviewRecorded, Seq, SessionEnd, SessionEnded, SessionId, SessionProgress, SessionStarted,
+    SessionUpdated, Severity, StepEnd, StepEnded, StepKind, StepStarted, SubjectKind, Timestamp, Verdict,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::{Index, select, subsequence};
 use reference::{Fact, Row, TABLES, Tables};
 use rusqlite::Connection;
+use serde_json::json;
 use support::{is_heavy, new_path, sqlite, verify_whole};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,6 +39,9 @@ enum Op {
     Append(Box<Draft>),
     /// Of events that were appended before.
     Redact(Vec<Index>),
+    CreateKey(ApiKeyRequest),
+    /// One that was created before.
+    RevokeKey(Index, Option<String>),
     /// Lets the projections catch up, so that what follows is folded in another transaction.
     CatchUp,
 }
@@ -75,7 +79,7 @@ fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 fn step() -> impl Strategy<Value = annals::StepId> {
-    select(vec!["1", "2"]).prop_map(|id| id.try_into().unwrap())
+    select(vec!["1", "2", "00000000000000a1"]).prop_map(|id| id.try_into().unwrap())
 }
 
 fn tokens() -> impl Strategy<Value = u64> {
@@ -353,6 +357,97 @@ fn event_of_its_own() -> BoxedStrategy<Event> {
     .boxed()
 }
 
+/// Attributes of a span or log record that mean something, and some that do not.
+fn otel_attributes() -> impl Strategy<Value = Vec<serde_json::Value>> {
+    let text =
+        |key: &'static str| text().prop_map(move |text| json!({"key": key, "value": {"stringValue": text}}));
+    let word = |key: &'static str, words: &[&'static str]| {
+        select(words.to_vec()).prop_map(move |word| json!({"key": key, "value": {"stringValue": word}}))
+    };
+    let tokens = |key: &'static str| {
+        tokens().prop_map(move |n| json!({"key": key, "value": {"intValue": n.to_string()}}))
+    };
+    let calls = r#"[{"role":"assistant","parts":[{"type":"text","content":"one"},{"type":"tool_call","id":"d","name":"w","arguments":{"a":1}},{"type":"tool_call","name":"kilo"}]}]"#;
+    vec(
+        prop_oneof![
+            3 => word("gen_ai.operation.name", &["chat", "execute_tool", "invoke_agent", "plan", "alpha"]),
+            2 => word("openinference.span.kind", &["LLM", "AGENT", "CHAIN", "GUARDRAIL", "EVALUATOR"]),
+            2 => word("gen_ai.output.messages", &[calls, "[]", "gamma"]),
+            1 => word("error.type", &["Alpha", "Beta"]),
+            1 => word("gen_ai.conversation.id", &["one", "two"]),
+            1 => word("user.id", &["one", "two"]),
+            1 => word("gen_ai.tool.name", &["w", "f"]),
+            1 => word("gen_ai.evaluation.name", &["f", "g"]),
+            1 => word("annotations.0.annotation.name", &["f", "g"]),
+            2 => tokens("gen_ai.usage.input_tokens"),
+            2 => tokens("llm.token_count.completion"),
+            1 => text("gen_ai.response.model"),
+            2 => text("input.value"),
+            2 => text("output.value"),
+            1 => text("gen_ai.evaluation.score.label"),
+            1 => text("annotations.0.annotation.explanation"),
+            1 => text("kilo"),
+        ],
+        0..6,
+    )
+}
+
+/// A span of few that there are, so that they meet.
+fn otel_event() -> BoxedStrategy<Event> {
+    let id = || select(vec!["00000000000000a1", "00000000000000A2", "00000000000000a3"]);
+    let nanos = || select(vec!["0", "1795176000000000000", "1795176000500000000"]);
+    let names = vec!["exception", "gen_ai.evaluation.result", "gen_ai.user.message", "gen_ai.choice", "kilo"];
+    let happened =
+        (select(names.clone()), nanos(), otel_attributes()).prop_map(|(name, at, mut attributes)| {
+            attributes.push(json!({"key": "exception.message", "value": {"stringValue": "kilo"}}));
+            json!({"name": name, "timeUnixNano": at, "attributes": attributes})
+        });
+    let resource = || {
+        of(select(vec![
+            r#"{"attributes":[{"key":"service.name","value":{"stringValue":"beta"}}]}"#,
+            "{}",
+            "[]",
+        ]))
+        .prop_map(|json| json.map(|json| json.parse().unwrap()))
+        .prop_filter("an object", |json: &Option<Json>| json.as_ref().is_none_or(Json::is_object))
+    };
+    let span = (
+        (id(), of(id()), select(vec![0, 256, 768]), select(vec!["alpha", "", "w"]), nanos(), nanos()),
+        (0..3_u8, otel_attributes(), vec(happened, 0..3), resource(), attributes()),
+    )
+        .prop_map(
+            |((id, parent, flags, name, start, end), (status, attributes, events, resource, own))| {
+                let span = json!({
+                    "spanId": id, "parentSpanId": parent, "flags": flags, "name": name,
+                    "startTimeUnixNano": start, "endTimeUnixNano": end,
+                    "status": {"code": status}, "attributes": attributes, "events": events,
+                });
+                Event::from(OtelSpan {
+                    span: span.to_string().parse().unwrap(),
+                    resource,
+                    attributes: own,
+                    ..Default::default()
+                })
+            },
+        );
+    let log = (
+        of(id()),
+        of(select([names, vec!["gen_ai.client.inference.operation.details"]].concat())),
+        (nanos(), 0..25_u8, otel_attributes(), text()),
+    )
+        .prop_map(|(id, name, (at, severity, attributes, body))| {
+            let body =
+                json!({"kvlistValue": {"values": [{"key": "content", "value": {"stringValue": body}}]}});
+            let record = json!({
+                "spanId": id, "eventName": name, "timeUnixNano": at, "severityNumber": severity,
+                "attributes": attributes, "body": body,
+            });
+            OtelLog { log_record: record.to_string().parse().unwrap(), ..Default::default() }.into()
+        });
+    let neither = Just(OtelSpan { span: r#"{"alpha":1}"#.parse().unwrap(), ..Default::default() }.into());
+    prop_oneof![8 => span, 4 => log, 1 => neither].boxed()
+}
+
 fn draft() -> impl Strategy<Value = Draft> {
     let in_session = (session(), of(at()), session_event()).prop_map(|(session, at, event)| Draft {
         id: None,
@@ -366,7 +461,20 @@ fn draft() -> impl Strategy<Value = Draft> {
         at,
         event,
     });
-    prop_oneof![3 => in_session, 1 => anywhere]
+    let otel = (session(), of(at()), otel_event()).prop_map(|(session, at, event)| Draft {
+        id: None,
+        session: Some(session),
+        at,
+        event,
+    });
+    prop_oneof![3 => in_session, 1 => anywhere, 2 => otel]
+}
+
+fn api_key() -> impl Strategy<Value = ApiKeyRequest> {
+    let expires_at = of(Just(Timestamp::from_micros(253_402_300_799_999_999)));
+    (filled(), subsequence(ApiKeyScope::ALL, 1..=4), expires_at, text(), of(text())).prop_map(
+        |(name, scopes, expires_at, actor, reason)| ApiKeyRequest { name, scopes, expires_at, actor, reason },
+    )
 }
 
 fn op() -> BoxedStrategy<Op> {
@@ -374,6 +482,8 @@ fn op() -> BoxedStrategy<Op> {
         16 => draft().prop_map(|draft| Op::Append(Box::new(draft))),
         1 => vec(any::<Index>(), 1..4).prop_map(Op::Redact),
         2 => Just(Op::CatchUp),
+        1 => api_key().prop_map(Op::CreateKey),
+        1 => (any::<Index>(), of(text())).prop_map(|(which, reason)| Op::RevokeKey(which, reason)),
     ]
     .boxed()
 }
@@ -388,6 +498,7 @@ fn run(path: &Path, ops: &[Op], batch_events: usize) -> BTreeMap<i64, Event> {
         .unwrap();
     let mut events = BTreeMap::new();
     let mut redactable: Vec<Seq> = Vec::new();
+    let mut keys: Vec<EventId> = Vec::new();
     for op in ops {
         match op {
             Op::Append(draft) => {
@@ -397,6 +508,21 @@ fn run(path: &Path, ops: &[Op], batch_events: usize) -> BTreeMap<i64, Event> {
                     with_ids(draft.event.clone(), appended.event_id),
                 );
                 redactable.push(appended.seq);
+            }
+            Op::CreateKey(request) => {
+                let (key, appended) = log.create_api_key(request).unwrap();
+                let ApiKeyRequest { name, scopes, expires_at, actor, reason } = request.clone();
+                let secret_hash = key.hash().into();
+                let event = ApiKeyCreated { name, scopes, secret_hash, expires_at, actor, reason };
+                events.insert(appended.seq.get().cast_signed(), event.into());
+                keys.push(key.id());
+            }
+            Op::RevokeKey(..) if keys.is_empty() => {}
+            Op::RevokeKey(which, reason) => {
+                let key = keys.swap_remove(which.index(keys.len()));
+                let appended = log.revoke_api_key(key, "kilo", reason.as_deref()).unwrap();
+                let event = ApiKeyRevoked { key, actor: "kilo".into(), reason: reason.clone() };
+                events.insert(appended.seq.get().cast_signed(), event.into());
             }
             Op::Redact(_) if redactable.is_empty() => {}
             Op::Redact(which) => {
@@ -446,11 +572,13 @@ fn facts(path: &Path, events: &BTreeMap<i64, Event>) -> Vec<Fact> {
             let is_redacted: bool = row.get(2)?;
             Ok(Fact {
                 seq,
+                event_id: entry.event_id,
                 kind: Kind::from_code(entry.kind).unwrap(),
                 session: entry.session.map(|session| session.to_string()),
                 at: entry.occurred_at,
                 recorded_at: entry.recorded_at,
                 event: (!is_redacted).then_some(event),
+                claim: None,
             })
         })
         .unwrap()
@@ -461,9 +589,12 @@ fn facts(path: &Path, events: &BTreeMap<i64, Event>) -> Vec<Fact> {
 fn read_rows(connection: &Connection, table: &str) -> Vec<Row> {
     let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
+    // What the fold notes down for itself: the reference has all events to look at.
+    let shown = |name: &str| name != "claims";
     statement
         .query_map([], |row| {
-            columns.iter().enumerate().map(|(place, name)| Ok((name.clone(), row.get(place)?))).collect()
+            let columns = columns.iter().enumerate().filter(|(_, name)| shown(name));
+            columns.map(|(place, name)| Ok((name.clone(), row.get(place)?))).collect()
         })
         .unwrap()
         .collect::<Result<_, _>>()
@@ -504,7 +635,7 @@ fn assert_tables(connection: &Connection, facts: &[Fact], when: &str) {
         .unwrap();
     let expected = facts
         .iter()
-        .filter(|fact| fact.event.as_ref().is_some_and(|event| !reference::searched(event).is_empty()))
+        .filter(|fact| !reference::searched(fact).is_empty())
         .map(|fact| (fact.seq, (fact.session.clone(), fact.kind.name().to_owned(), reference::subject(fact))))
         .collect();
     assert_eq!(documents, expected, "{when}: documents");

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::problem::{Kind, Problem};
 use super::state::App;
-use super::{admin, events, evidence, health, metrics, observe, openapi, reads, tail};
+use super::{admin, events, evidence, health, metrics, observe, openapi, otlp, reads, tail};
 
 /// Every route, with its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -45,6 +45,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(admin::retry))
         .routes(routes!(admin::skip))
         .routes(routes!(metrics::metrics))
+        .routes(routes!(otlp::traces))
+        .routes(routes!(otlp::logs))
+        .routes(routes!(otlp::metrics))
         .routes(routes!(openapi::document))
 }
 
