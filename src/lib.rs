@@ -42,6 +42,8 @@ mod publish;
 pub mod query;
 mod reader;
 pub mod replay;
+#[cfg(feature = "server")]
+pub mod server;
 mod session;
 pub mod verify;
 mod writer;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use crate::event::Seq;
 
 /// Where a projection of this process is.
@@ -33,6 +35,8 @@ struct State {
 pub(crate) struct Progress {
     state: Mutex<State>,
     changed: Condvar,
+    /// As `changed`, for those who wait without blocking a thread.
+    told: Notify,
 }
 
 /// Read tables that do not hold what was waited for.
@@ -78,6 +82,21 @@ impl Progress {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state());
         self.changed.notify_all();
+        self.told.notify_waiters();
+    }
+
+    /// Waits until `find` finds what it looks for; it looks again whenever something has changed.
+    #[cfg(feature = "server")]
+    pub(crate) async fn find<T>(&self, mut find: impl FnMut(&Progress) -> Option<T>) -> T {
+        loop {
+            let mut told = std::pin::pin!(self.told.notified());
+            // From here on no change is missed.
+            told.as_mut().enable();
+            if let Some(found) = find(self) {
+                return found;
+            }
+            told.await;
+        }
     }
 
     pub(crate) fn committed(&self) -> Seq {
@@ -110,8 +129,27 @@ impl Progress {
         });
     }
 
+    /// Where every projection of this process is.
+    #[cfg(feature = "server")]
+    pub(crate) fn places(&self) -> Vec<(&'static str, Place)> {
+        self.state().projections.iter().map(|(name, place)| (*name, place.clone())).collect()
+    }
+
+    /// Why the projections' thread is gone, if it is.
+    #[cfg(feature = "server")]
+    pub(crate) fn worker_gone(&self) -> Option<Arc<str>> {
+        self.state().worker_gone.clone()
+    }
+
     pub(crate) fn set_worker_gone(&self, reason: Arc<str>) {
         self.change(|state| state.worker_gone = Some(reason));
+    }
+
+    /// Whether every projection holds the events up to `seq` now; where they do not yet, the error is that
+    /// the time is over.
+    #[cfg(feature = "server")]
+    pub(crate) fn look_projected(&self, seq: Seq) -> Result<(), CatchUpError> {
+        self.wait_projected(seq, Some(Instant::now()))
     }
 
     /// Waits until every projection holds the events up to `seq`.

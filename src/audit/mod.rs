@@ -307,8 +307,9 @@ impl AuditLog {
         Ok(receipt)
     }
 
-    /// There is no message where there is nothing to send.
-    fn prepare_batch(&self, drafts: Vec<Draft>) -> (Option<Message>, BatchReceipt) {
+    /// Makes events ready on the caller's own thread, for [`AuditLog::send`] on another one. There is no
+    /// message where there is nothing to send.
+    pub(crate) fn prepare_batch(&self, drafts: Vec<Draft>) -> (Option<Message>, BatchReceipt) {
         let mut prepared = Vec::with_capacity(drafts.len());
         let sent = drafts
             .into_iter()
@@ -320,6 +321,19 @@ impl AuditLog {
         let (ack, receipt) = BatchReceipt::new(sent);
         let message = (!prepared.is_empty()).then_some(Message::Append(Item::Many { prepared, ack }));
         (message, receipt)
+    }
+
+    /// Sends what was made ready; waits for room in the queue without blocking the executor. Where this is
+    /// dropped while it waits, nothing was sent.
+    #[cfg(feature = "server")]
+    pub(crate) async fn send(&self, message: Message) -> Result<(), AppendError> {
+        self.inner.queue.send_async(message).await
+    }
+
+    /// How far the log and its read tables are.
+    #[cfg(feature = "server")]
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.inner.progress
     }
 
     fn append_own(&self, event: Event, effect: Effect) -> Result<Appended, AppendError> {

@@ -25,6 +25,7 @@ mod redact;
 mod replay;
 mod rows;
 mod search;
+mod serve;
 mod sessions;
 mod settings;
 mod show;
@@ -99,6 +100,8 @@ enum Command {
     Record(record::Args),
     /// Import what other programs recorded
     Import(import::Args),
+    /// Let others record and read over HTTP and OpenTelemetry
+    Serve(serve::Args),
     /// List sessions, newest first
     Sessions(sessions::Args),
     /// Show a session with its steps, decisions and findings
@@ -160,6 +163,7 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
         Command::Init(args) => init::run(args, &place()?, &mut out),
         Command::Record(args) => record::run(args, place, &mut out),
         Command::Import(args) => import::run(args, &place()?, &mut out),
+        Command::Serve(args) => serve::run(args, &place()?, &mut out),
         Command::Sessions(args) => sessions::run(args, &place()?, &mut out),
         Command::Show(args) => show::run(args, &place()?, &mut out),
         Command::Replay(args) => replay::run(args, &place()?, &mut out),

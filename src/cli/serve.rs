@@ -1,0 +1,296 @@
+//! `annals serve`: the log over HTTP.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use annals::server::{Addresses, Authentication, Config, Limits, Server, TlsFiles};
+use anyhow::Context as _;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::out::{self, Out};
+use super::place::Place;
+use super::{Verdict, text};
+
+/// Where HTTP and gRPC are where nobody says it: the ports that OpenTelemetry's exporters look for.
+const HTTP_PORT: u16 = 4318;
+const GRPC_PORT: u16 = 4317;
+
+/// The variable that says what the server tells of itself.
+const LOG_VARIABLE: &str = "ANNALS_LOG";
+
+/// How long what is blocked at the end is waited for.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Let others record and read over HTTP and OpenTelemetry.
+///
+/// Without an address it listens on 127.0.0.1:4318 for HTTP and 127.0.0.1:4317 for OTLP over gRPC; with any
+/// of --listen, --grpc and --unix, only there. An answer of 200 means that the events are committed.
+///
+/// While the log has no API key, whoever reaches the server may do everything, so that it listens on
+/// loopback addresses and unix sockets only.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals serve
+  annals serve --unix /run/user/1000/annals.sock
+  annals serve --listen 0.0.0.0:4318 --tls-cert cert.pem --tls-key key.pem
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 my-agent
+
+$ANNALS_LOG says what it tells on standard error: warn, info (the default), or debug for every request.")]
+pub(crate) struct Args {
+    /// Listen here for HTTP; may be given several times. Port 0 is any that is free
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    listen: Vec<SocketAddr>,
+
+    /// Listen here for OTLP over gRPC; may be given several times
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    grpc: Vec<SocketAddr>,
+
+    /// Listen on this unix socket for HTTP; may be given several times
+    #[arg(long, value_name = "PATH")]
+    unix: Vec<PathBuf>,
+
+    /// Certificate in PEM: TLS at all addresses
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// Its private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Ask nobody for a key: whoever reaches the server may read and append
+    #[arg(long)]
+    no_auth: bool,
+
+    /// How lines on standard error look
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+
+    #[command(flatten, next_help_heading = "Limits")]
+    limits: LimitArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct LimitArgs {
+    /// Largest body, also after decompression, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().body_bytes), value_parser = positive)]
+    max_body: usize,
+
+    /// Bodies that are handled at a time, all together, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().memory_bytes), value_parser = positive)]
+    max_memory: usize,
+
+    /// Connections at a time
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = positive)]
+    max_connections: usize,
+
+    /// Requests a second of one key, or of one address where there are no keys; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = Limits::default().requests_per_second)]
+    rate: u32,
+
+    /// Seconds that the headers of a connection's first request may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    header_timeout: Duration,
+
+    /// Seconds that a body may take
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    body_timeout: Duration,
+
+    /// Seconds that a connection may rest
+    #[arg(long, value_name = "SECONDS", default_value = "75", value_parser = seconds)]
+    idle_timeout: Duration,
+
+    /// Seconds that a client may leave an answer unread
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    write_timeout: Duration,
+
+    /// Seconds that requests have to end when the server is stopped
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    grace: Duration,
+}
+
+fn mib(bytes: usize) -> usize {
+    bytes >> 20
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a whole number from 1 on is needed".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "a number of seconds is needed".to_owned())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.replace("localhost:", "127.0.0.1:");
+    text.parse().map_err(|_| {
+        "an address and a port are needed, such as 127.0.0.1:4318, [::1]:4318 or 0.0.0.0:4318".to_owned()
+    })
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Args {
+    fn config(&self) -> Config {
+        let LimitArgs {
+            max_body,
+            max_memory,
+            max_connections,
+            rate,
+            header_timeout,
+            body_timeout,
+            idle_timeout,
+            write_timeout,
+            grace,
+        } = self.limits;
+        let mut limits = Limits::default();
+        limits.body_bytes = max_body.saturating_mul(1 << 20);
+        limits.memory_bytes = max_memory.saturating_mul(1 << 20);
+        limits.connections = max_connections;
+        limits.requests_per_second = rate;
+        limits.header = header_timeout;
+        limits.body = body_timeout;
+        limits.idle = idle_timeout;
+        limits.write = write_timeout;
+        limits.grace = grace;
+        let mut config = Config {
+            http: self.listen.clone(),
+            grpc: self.grpc.clone(),
+            unix: self.unix.clone(),
+            tls: self
+                .tls_cert
+                .clone()
+                .zip(self.tls_key.clone())
+                .map(|(certificate, key)| TlsFiles { certificate, key }),
+            authentication: if self.no_auth {
+                Authentication::Never
+            } else {
+                Authentication::WhereThereAreKeys
+            },
+            limits,
+        };
+        if config.http.is_empty() && config.grpc.is_empty() && config.unix.is_empty() {
+            let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+            config.http.push(loopback(HTTP_PORT));
+            config.grpc.push(loopback(GRPC_PORT));
+        }
+        config
+    }
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    tell(args.log_format)?;
+    let config = args.config();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("annals-serve")
+        .enable_all()
+        .build()
+        .context("the server's threads cannot be started")?;
+    let served = runtime.block_on(async {
+        // Heard from the beginning: a wish to stop that comes before the first request is one, too.
+        let stop = Stop::listen()?;
+        let log = place.append()?;
+        let server = match Server::bind(log.clone(), &config) {
+            Ok(server) => server,
+            Err(error) => {
+                log.close()?;
+                return Err(error.into());
+            }
+        };
+        announce(server.addresses(), config.tls.is_some(), out)?;
+        server.run(stop.wished()).await?;
+        anyhow::Ok(())
+    });
+    runtime.shutdown_timeout(END_PATIENCE);
+    served.map(|()| Verdict::Done)
+}
+
+/// Sends what the server tells of itself to standard error.
+fn tell(format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).or_else(|error| {
+        if std::env::var_os(LOG_VARIABLE).is_none_or(|value| value.is_empty()) {
+            Ok(EnvFilter::new("info"))
+        } else {
+            Err(error)
+        }
+    });
+    let filter = filter.with_context(|| format!("${LOG_VARIABLE} cannot be understood"))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match format {
+        LogFormat::Text => lines.with_ansi(false).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    set.map_err(|error| anyhow::anyhow!("what the server tells cannot be written: {error}"))
+}
+
+#[derive(Serialize)]
+struct Announced {
+    http: Vec<String>,
+    grpc: Vec<String>,
+    unix: Vec<PathBuf>,
+    pid: u32,
+}
+
+/// Says where it listens: connections are taken from now on.
+fn announce(addresses: &Addresses, tls: bool, out: &mut Out) -> anyhow::Result<()> {
+    let scheme = if tls { "https" } else { "http" };
+    let urls = |addresses: &[SocketAddr]| -> Vec<String> {
+        addresses.iter().map(|address| format!("{scheme}://{address}")).collect()
+    };
+    let (http, grpc) = (urls(&addresses.http), urls(&addresses.grpc));
+    for url in &http {
+        out::say(&format!("listening on {url}"));
+    }
+    for url in &grpc {
+        out::say(&format!("listening on {url} (gRPC)"));
+    }
+    for path in &addresses.unix {
+        out::say(&format!("listening on unix:{}", text::line(&path.display().to_string())));
+    }
+    if out.is_json() {
+        let announced = Announced { http, grpc, unix: addresses.unix.clone(), pid: std::process::id() };
+        out.json(&announced)?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// The wish to stop, as a signal.
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Stop> {
+        let hear = |kind| signal(kind).context("signals cannot be heard");
+        Ok(Stop { interrupt: hear(SignalKind::interrupt())?, terminate: hear(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+        }
+    }
+
+    /// Ready at the first signal. A second one ends the program at once.
+    async fn wished(mut self) {
+        self.next().await;
+        out::say("stopping: what was accepted is committed first; once more ends at once");
+        tokio::spawn(async move {
+            let signal = self.next().await;
+            std::process::exit(128 + signal);
+        });
+    }
+}

@@ -1,0 +1,64 @@
+//! From a body to what became of its events: the way that every kind of body takes.
+
+use super::auth::Caller;
+use super::body::Received;
+use super::problem::{Kind, Problem};
+use super::state::App;
+use crate::event::{Draft, EventId};
+use crate::writer::{AppendError, Appended};
+
+/// An event that was sent to the log, and what became of it.
+pub(crate) struct Sent {
+    /// Its id; where it was refused before it had one, none.
+    pub(crate) id: Option<EventId>,
+    pub(crate) outcome: Result<Appended, AppendError>,
+}
+
+/// Reads events out of a body and appends them together under the caller's key. What `read` gives beside
+/// the drafts comes back with what became of each of them, in their order.
+///
+/// # Errors
+/// If the body cannot be read, or the log took nothing of it.
+pub(crate) async fn append<T: Send + 'static>(
+    app: &App,
+    caller: &Caller,
+    received: Received,
+    read: impl FnOnce(&[u8]) -> Result<(T, Vec<Draft>), Problem> + Send + 'static,
+) -> Result<(T, Vec<Sent>), Problem> {
+    let log = caller.log(app);
+    // The body's memory counts until all of it is answered: what was made of it has about its size.
+    let (bytes, _held) = received.split();
+    let length = bytes.len();
+    let prepare = {
+        let log = log.clone();
+        move || -> Result<_, Problem> {
+            let (beside, drafts) = read(&bytes)?;
+            let ids: Vec<_> = drafts.iter().map(|draft| draft.id).collect();
+            let (message, receipt) = log.prepare_batch(drafts);
+            Ok((beside, ids, message, receipt))
+        }
+    };
+    let (beside, ids, message, receipt) = app
+        .work(length, prepare)
+        .await
+        .map_err(|_| Problem::new(Kind::Internal, "the body could not be handled; nothing was recorded"))??;
+    if let Some(message) = message {
+        tokio::time::timeout(app.limits.queue, log.send(message))
+            .await
+            .map_err(|_| {
+                Problem::new(
+                    Kind::Overloaded,
+                    "the log's queue is full; nothing of this request was recorded",
+                )
+            })?
+            .map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
+    }
+    let outcomes = tokio::time::timeout(app.limits.commit, receipt.answer()).await.map_err(|_| {
+        Problem::new(
+            Kind::NotWritten,
+            "the commit takes too long; send all of it again with the same ids, which changes nothing if it was written",
+        )
+    })?;
+    let sent = ids.into_iter().zip(outcomes).map(|(id, outcome)| Sent { id, outcome }).collect();
+    Ok((beside, sent))
+}

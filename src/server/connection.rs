@@ -1,0 +1,208 @@
+//! One connection: its requests, and the times after which it is given up.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::limits::Limits;
+
+/// Where a request comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Tcp(SocketAddr),
+    /// A unix socket: whoever may open it, which is the user that the server runs as.
+    Unix,
+    Unknown,
+}
+
+impl Peer {
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Tcp(address) => Some(address.ip()),
+            Peer::Unix | Peer::Unknown => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Peer::Tcp(address) => address.fmt(f),
+            Peer::Unix => f.write_str("unix"),
+            Peer::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+/// Bytes that one connection reads ahead, and that one stream of HTTP/2 may send unasked.
+const WINDOW_BYTES: u32 = 256 << 10;
+
+/// Requests at a time on one connection of HTTP/2.
+const STREAMS_MAX: u32 = 100;
+
+/// Bytes of the headers of a request of HTTP/2.
+const HEADER_BYTES_MAX: u32 = 32 << 10;
+
+/// What serves connections of HTTP/1 and HTTP/2.
+pub(super) fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // How long a connection may take over headers or rest is watched below, for both protocols alike.
+    builder.http1().header_read_timeout(None).max_buf_size(WINDOW_BYTES as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(4 * WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_send_buf_size(WINDOW_BYTES as usize)
+        .keep_alive_interval(limits.idle / 2)
+        .keep_alive_timeout(limits.write);
+    builder
+}
+
+/// How a connection is told to end.
+#[derive(Clone)]
+pub(super) struct Ends {
+    /// After the requests that run.
+    pub(super) gently: CancellationToken,
+    /// At once.
+    pub(super) now: CancellationToken,
+}
+
+/// Serves a connection until it ends, rests too long, or is told to end.
+pub(super) async fn serve<I>(
+    io: I,
+    peer: Peer,
+    protocol: Arc<auto::Builder<TokioExecutor>>,
+    router: Router,
+    limits: &Limits,
+    ends: Ends,
+) where
+    I: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let activity = Arc::new(Activity::default());
+    let seen = activity.clone();
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let running = seen.begin();
+        let mut request: Request = request.map(Body::new);
+        request.extensions_mut().insert(peer.clone());
+        let answer = router.clone().oneshot(request);
+        async move {
+            let response: Response = answer.await?;
+            Ok::<_, std::convert::Infallible>(response.map(|body| Running { body, _running: running }))
+        }
+    });
+    let mut io = TimeoutStream::new(io);
+    io.set_write_timeout(Some(limits.write));
+    let mut connection = std::pin::pin!(protocol.serve_connection(TokioIo::new(Box::pin(io)), service));
+    let mut rested = std::pin::pin!(activity.rested(limits));
+    let mut told = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(error = %error, "a connection broke off");
+                }
+                return;
+            }
+            () = &mut rested => return,
+            () = ends.now.cancelled() => return,
+            () = ends.gently.cancelled(), if !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// Whether a connection has requests.
+#[derive(Default)]
+struct Activity {
+    running: AtomicUsize,
+    /// It had one.
+    used: AtomicBool,
+    /// A request began or ended since this was last looked at.
+    moved: AtomicBool,
+}
+
+impl Activity {
+    fn begin(self: &Arc<Self>) -> RunningGuard {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        self.used.store(true, Ordering::Release);
+        self.moved.store(true, Ordering::Release);
+        RunningGuard(self.clone())
+    }
+
+    /// Waits until there was no request for too long. It looks a few times in that time, and not at every
+    /// request: a connection may have thousands a second.
+    async fn rested(&self, limits: &Limits) {
+        let mut since = Instant::now();
+        loop {
+            let used = self.used.load(Ordering::Acquire);
+            let limit = if used { limits.idle } else { limits.header };
+            tokio::time::sleep((limit / 4).max(Duration::from_millis(10))).await;
+            if self.moved.swap(false, Ordering::AcqRel) || self.running.load(Ordering::Acquire) > 0 {
+                since = Instant::now();
+            }
+            if since.elapsed() >= limit {
+                return;
+            }
+        }
+    }
+}
+
+/// A request that runs, until its answer is sent or given up.
+struct RunningGuard(Arc<Activity>);
+
+impl Drop for RunningGuard {
+    fn drop(&mut self) {
+        self.0.moved.store(true, Ordering::Release);
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The body of an answer, whose request runs until it is dropped.
+struct Running {
+    body: Body,
+    _running: RunningGuard,
+}
+
+impl hyper::body::Body for Running {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        std::pin::pin!(self.body.frame()).poll(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

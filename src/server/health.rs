@@ -1,0 +1,60 @@
+//! Whether the server lives, and whether it can do its work.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem::{Kind, Problem};
+use super::state::App;
+
+/// That all is well.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+const OK: Json<Health> = Json(Health { status: "ok" });
+
+/// The server lives.
+#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, description = "It does", body = Health)))]
+pub(crate) async fn alive() -> Json<Health> {
+    OK
+}
+
+/// The log can be appended to, and its read tables are filled.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    security(()),
+    responses(
+        (status = 200, description = "It does", body = Health),
+        (status = 503, description = "Something is in the way", body = super::openapi::ProblemDetails,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Problem> {
+    let not = |detail: String| Err(Problem::new(Kind::Unavailable, detail));
+    if app.stopping.is_cancelled() {
+        return not("the server is about to stop".to_owned());
+    }
+    if let Some(reason) = app.log.trouble() {
+        return not(format!("nothing can be appended: {reason}"));
+    }
+    let progress = app.log.progress();
+    if let Some(reason) = progress.worker_gone() {
+        return not(format!("the read tables are not filled: {reason}"));
+    }
+    for (name, place) in progress.places() {
+        if let Some(reason) = place.stopped {
+            return not(format!(
+                "the projection `{name}` stopped after event {}: {reason}; `annals projections` says what to do",
+                place.position
+            ));
+        }
+    }
+    Ok(OK)
+}

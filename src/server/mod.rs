@@ -1,0 +1,214 @@
+//! `annals serve`: HTTP over one log, for those who append to it from elsewhere and those who read it.
+//!
+//! ```text
+//! listen ─▶ connection ─▶ router ─▶ observe ─▶ auth ─▶ body ─▶ handler ─▶ AuditLog
+//!  TCP,      HTTP/1 and    which     request    who,    bytes,  thin: parse,
+//!  TLS,      HTTP/2,       handler   id, log    whether time,   append, answer
+//!  unix      idle times              panics             memory
+//! ```
+//!
+//! An event that was answered 200 is committed. Whatever is not known to be committed gets another
+//! answer, which says to send it again.
+//!
+//! What is bounded is in [`Limits`]; every error is a problem detail of `problem`. A route is a function
+//! that takes [`App`](state::App), what its scope demands ([`auth::Allowed`]) and, last, its body
+//! ([`body::Received`]).
+
+#![allow(dead_code, reason = "what the routes to come stand on")]
+
+mod append;
+pub(crate) mod auth;
+pub(crate) mod body;
+mod connection;
+mod events;
+mod extract;
+mod grpc;
+mod health;
+mod limits;
+mod listen;
+mod observe;
+mod openapi;
+pub(crate) mod problem;
+mod router;
+pub(crate) mod state;
+mod tls;
+mod unix;
+
+pub use auth::Authentication;
+pub use limits::Limits;
+pub use tls::{TlsError, TlsFiles};
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::audit::{AuditLog, CloseError};
+use connection::Ends;
+use listen::{Acceptance, Socket};
+use state::App;
+
+/// How a log is served.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Where to listen for HTTP. Port 0 stands for any that is free.
+    pub http: Vec<SocketAddr>,
+    /// Where to listen for OTLP over gRPC.
+    pub grpc: Vec<SocketAddr>,
+    /// Unix sockets to listen on for HTTP. Only the server's own user can open them.
+    pub unix: Vec<PathBuf>,
+    /// The certificate, for TLS at all addresses.
+    pub tls: Option<TlsFiles>,
+    /// Whether keys are asked for.
+    pub authentication: Authentication,
+    /// The server's bounds.
+    pub limits: Limits,
+}
+
+/// A server that cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// A socket cannot be bound.
+    #[error("cannot listen on {place}: {source}")]
+    Bind {
+        /// Where.
+        place: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others could reach it, and there are no keys.
+    #[error(
+        "{address} can be reached from other machines, and the log has no API key: whoever reaches it could read and append; create a key with `annals apikey create`, listen on 127.0.0.1, or say --no-auth if something else protects it"
+    )]
+    Open {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Nobody said where.
+    #[error("there is nothing to listen on; name an address or a unix socket")]
+    Nowhere,
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Addresses {
+    /// HTTP.
+    pub http: Vec<SocketAddr>,
+    /// OTLP over gRPC.
+    pub grpc: Vec<SocketAddr>,
+    /// HTTP on unix sockets.
+    pub unix: Vec<PathBuf>,
+}
+
+/// A server whose sockets are bound: clients may connect, and are answered once it runs.
+pub struct Server {
+    app: App,
+    http: Vec<Socket>,
+    grpc: Vec<Socket>,
+    addresses: Addresses,
+    tls: Option<TlsAcceptor>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Binds every socket. It must be called within a Tokio runtime with all its drivers.
+    ///
+    /// # Errors
+    /// If a socket cannot be bound, the certificate cannot be used, or others could reach a log without
+    /// keys.
+    pub fn bind(log: AuditLog, config: &Config) -> Result<Server, ListenError> {
+        let keys = auth::Keys::new(config.authentication);
+        if config.authentication != Authentication::Never && !keys.are_needed() {
+            let open = config.http.iter().chain(&config.grpc).find(|address| !address.ip().is_loopback());
+            if let Some(&address) = open {
+                return Err(ListenError::Open { address });
+            }
+        }
+        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tcp = |addresses: &[SocketAddr]| -> Result<Vec<Socket>, ListenError> {
+            addresses.iter().map(|address| Socket::tcp(*address)).collect()
+        };
+        let (mut http, grpc) = (tcp(&config.http)?, tcp(&config.grpc)?);
+        for path in &config.unix {
+            http.push(Socket::unix(path)?);
+        }
+        if http.is_empty() && grpc.is_empty() {
+            return Err(ListenError::Nowhere);
+        }
+        let bound = |sockets: &[Socket]| -> Result<Vec<SocketAddr>, ListenError> {
+            let addresses: io::Result<Vec<_>> = sockets.iter().map(Socket::address).collect();
+            let addresses = addresses.map_err(|source| ListenError::Bind {
+                place: "a socket that was bound".to_owned(),
+                source,
+            })?;
+            Ok(addresses.into_iter().flatten().collect())
+        };
+        let addresses = Addresses {
+            http: bound(&http)?,
+            grpc: bound(&grpc)?,
+            unix: http.iter().filter_map(Socket::path).collect(),
+        };
+        let app = App::new(log, config.limits.clone(), keys);
+        Ok(Server { app, http, grpc, addresses, tls })
+    }
+
+    /// Where it listens, with the ports that it was given.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Serves until `stop` is ready. Then no new connections are taken, requests that run have
+    /// [`Limits::grace`] to end, and the log is closed: everything that was accepted is committed, and in
+    /// the read tables.
+    ///
+    /// # Errors
+    /// If the log could not be closed cleanly.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), CloseError> {
+        let Server { app, http, grpc, tls, .. } = self;
+        let limits = app.limits.clone();
+        let ends = Ends { gently: app.stopping.clone(), now: CancellationToken::new() };
+        let acceptance = Acceptance {
+            protocol: Arc::new(connection::protocol(&limits)),
+            room: Arc::new(Semaphore::new(limits.connections.max(1))),
+            ends: ends.clone(),
+            connections: TaskTracker::new(),
+            limits,
+        };
+        let listeners = TaskTracker::new();
+        for (sockets, router) in [(http, router::http(&app)), (grpc, grpc::router(&app))] {
+            for socket in sockets {
+                let accepting = listen::accept(socket, tls.clone(), router.clone(), acceptance.clone());
+                listeners.spawn(accepting);
+            }
+        }
+        stop.await;
+        app.stopping.cancel();
+        listeners.close();
+        listeners.wait().await;
+        let connections = acceptance.connections;
+        connections.close();
+        if tokio::time::timeout(acceptance.limits.grace, connections.wait()).await.is_err() {
+            tracing::warn!(connections = connections.len(), "requests did not end in time, and are cut off");
+            ends.now.cancel();
+            connections.wait().await;
+        }
+        let log = app.log.clone();
+        tokio::task::spawn_blocking(move || log.close()).await.unwrap_or(Err(CloseError::Panicked("closing")))
+    }
+}

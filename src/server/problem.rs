@@ -1,0 +1,192 @@
+//! Answers that say what went wrong: problem details, as RFC 9457 has them.
+
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// The media type of problem details.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What an answer other than a success says.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Problem {
+    /// What kind of problem it is, as a URN of Annals' own.
+    #[serde(rename = "type")]
+    pub(crate) kind: Kind,
+    /// The kind in words; the same for every problem of the kind.
+    pub(crate) title: &'static str,
+    #[serde(serialize_with = "as_number")]
+    pub(crate) status: StatusCode,
+    /// What went wrong this time, and what to do.
+    pub(crate) detail: String,
+    /// Seconds to wait before the request is sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_after: Option<u64>,
+}
+
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+macro_rules! kinds {
+    ($( $name:ident: $urn:literal, $status:ident, $title:literal; )*) => {
+        /// The kinds of problems.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        pub(crate) enum Kind {
+            $( #[serde(rename = $urn)] $name, )*
+        }
+
+        impl Kind {
+            /// Its URN.
+            pub(crate) fn urn(self) -> &'static str {
+                match self { $( Kind::$name => $urn, )* }
+            }
+
+            pub(crate) fn title(self) -> &'static str {
+                match self { $( Kind::$name => $title, )* }
+            }
+
+            /// The status of an answer that is about nothing else.
+            pub(crate) fn status(self) -> StatusCode {
+                match self { $( Kind::$name => StatusCode::$status, )* }
+            }
+        }
+    };
+}
+
+kinds! {
+    BadRequest: "urn:annals:problem:bad-request", BAD_REQUEST, "The request cannot be understood";
+    NotJson: "urn:annals:problem:not-json", BAD_REQUEST, "The body is not JSON";
+    BadEncoding: "urn:annals:problem:bad-encoding", BAD_REQUEST, "The body is not in the encoding that it names";
+    Unauthorized: "urn:annals:problem:unauthorized", UNAUTHORIZED, "A valid API key is needed";
+    Forbidden: "urn:annals:problem:forbidden", FORBIDDEN, "The API key does not allow this";
+    NotFound: "urn:annals:problem:not-found", NOT_FOUND, "There is no such thing";
+    MethodNotAllowed: "urn:annals:problem:method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
+    NotAcceptable: "urn:annals:problem:not-acceptable", NOT_ACCEPTABLE, "There is no such form of this";
+    Timeout: "urn:annals:problem:timeout", REQUEST_TIMEOUT, "The request did not arrive in time";
+    Conflict: "urn:annals:problem:conflict", CONFLICT, "Another event has this id";
+    TooLarge: "urn:annals:problem:too-large", PAYLOAD_TOO_LARGE, "It is too large";
+    UnsupportedMediaType: "urn:annals:problem:unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body is of a kind that is not read here";
+    InvalidEvent: "urn:annals:problem:invalid-event", UNPROCESSABLE_ENTITY, "The event cannot be recorded as it is";
+    Reserved: "urn:annals:problem:reserved", UNPROCESSABLE_ENTITY, "Only Annals itself writes events of this type";
+    Filtered: "urn:annals:problem:filtered", UNPROCESSABLE_ENTITY, "The log's filter refused the event";
+    EventsRefused: "urn:annals:problem:events-refused", UNPROCESSABLE_ENTITY, "Some events were refused; the others are committed";
+    InvalidValue: "urn:annals:problem:invalid-value", UNPROCESSABLE_ENTITY, "A value is not one that can be taken";
+    TooManyRequests: "urn:annals:problem:too-many-requests", TOO_MANY_REQUESTS, "Too many requests";
+    Internal: "urn:annals:problem:internal", INTERNAL_SERVER_ERROR, "Something in the server failed";
+    NotWritten: "urn:annals:problem:not-written", SERVICE_UNAVAILABLE, "Not everything is known to be committed";
+    Overloaded: "urn:annals:problem:overloaded", SERVICE_UNAVAILABLE, "The server has too much to do";
+    Unavailable: "urn:annals:problem:unavailable", SERVICE_UNAVAILABLE, "The log cannot be used now";
+}
+
+impl Problem {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Problem {
+        let status = kind.status();
+        let retry_after =
+            matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS).then_some(1);
+        Problem { kind, title: kind.title(), status, detail: detail.into(), retry_after }
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Problem {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// What an answer with this status says that was made without a word.
+    pub(super) fn of_status(status: StatusCode) -> Problem {
+        let (kind, detail) = match status {
+            StatusCode::BAD_REQUEST => (Kind::BadRequest, "the request cannot be understood"),
+            StatusCode::UNAUTHORIZED => (Kind::Unauthorized, "send an API key"),
+            StatusCode::FORBIDDEN => (Kind::Forbidden, "the API key does not allow this"),
+            StatusCode::NOT_FOUND => {
+                (Kind::NotFound, "there is nothing at this path; GET /openapi.json says what there is")
+            }
+            StatusCode::METHOD_NOT_ALLOWED => {
+                (Kind::MethodNotAllowed, "the header Allow names the methods of this path")
+            }
+            StatusCode::REQUEST_TIMEOUT => (Kind::Timeout, "the request took too long"),
+            StatusCode::PAYLOAD_TOO_LARGE => (Kind::TooLarge, "the body is too large"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                (Kind::UnsupportedMediaType, "the body is of a kind that is not read here")
+            }
+            StatusCode::UNPROCESSABLE_ENTITY => (Kind::InvalidValue, "a value cannot be taken"),
+            StatusCode::TOO_MANY_REQUESTS => (Kind::TooManyRequests, "send requests more slowly"),
+            StatusCode::SERVICE_UNAVAILABLE => (Kind::Unavailable, "try again soon"),
+            status if status.is_client_error() => (Kind::BadRequest, "the request cannot be answered"),
+            _ => (Kind::Internal, "something failed in the server; its log says more"),
+        };
+        Problem { status, ..Problem::new(kind, detail) }
+    }
+
+    /// The answer with this problem, and other members beside it, as a JSON object's text.
+    pub(crate) fn with_members(self, body: Vec<u8>) -> Response {
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        // An object of texts and numbers always has a JSON form.
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        self.with_members(body)
+    }
+}
+
+/// Gives an answer without a problem in it one, where its status asks for that: those that the framework
+/// makes by itself.
+pub(super) fn explained(response: Response) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let has_body = response.headers().contains_key(CONTENT_TYPE);
+    if !is_error || (has_body && !is_plain(&response)) {
+        return response;
+    }
+    let allow = response.headers().get(ALLOW).cloned();
+    let mut explained = Problem::of_status(status).into_response();
+    if let Some(allow) = allow {
+        explained.headers_mut().insert(ALLOW, allow);
+    }
+    explained
+}
+
+fn is_plain(response: &Response) -> bool {
+    let media_type = response.headers().get(CONTENT_TYPE);
+    media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"text/plain"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_says_its_kind_status_and_what_to_do() {
+        let problem = Problem::new(Kind::Overloaded, "the queue is full").retry_after(2);
+        assert_eq!(
+            serde_json::to_string(&problem).unwrap(),
+            r#"{"type":"urn:annals:problem:overloaded","title":"The server has too much to do","status":503,"detail":"the queue is full","retry_after":2}"#
+        );
+        let response = problem.into_response();
+        assert_eq!(response.headers()[RETRY_AFTER], "2");
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+    }
+
+    #[test]
+    fn an_answer_of_the_framework_without_a_word_gets_one() {
+        let mut bare = StatusCode::METHOD_NOT_ALLOWED.into_response();
+        bare.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        let response = explained(bare);
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+        assert_eq!(response.headers()[ALLOW], "GET");
+        assert_eq!(explained(StatusCode::NO_CONTENT.into_response()).headers().get(CONTENT_TYPE), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! What every request is handled with.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::auth::Keys;
+use super::body::Memory;
+use super::limits::Limits;
+use crate::audit::AuditLog;
+
+/// Shared by all requests; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
+    /// The log, without a principal: what a caller appends goes through [`Caller::log`](super::auth::Caller::log).
+    pub(crate) log: AuditLog,
+    pub(crate) limits: Limits,
+    pub(crate) keys: Keys,
+    /// Room for bodies that are being handled.
+    pub(crate) memory: Memory,
+    /// Long work on processors: as many at a time as there are.
+    processors: Arc<Semaphore>,
+    /// The wish to stop: what has no end by itself ends then.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl App {
+    pub(super) fn new(log: AuditLog, limits: Limits, keys: Keys) -> App {
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        App(Arc::new(Shared {
+            memory: Memory::new(limits.memory_bytes),
+            log,
+            limits,
+            keys,
+            processors: Arc::new(Semaphore::new(processors)),
+            stopping: CancellationToken::new(),
+        }))
+    }
+
+    /// Does work on `bytes` of input away from the threads that serve connections, where it is long. The
+    /// error is a panic in it, or that the server is at its end.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        if bytes <= SHORT_BYTES {
+            return Ok(work());
+        }
+        let permit = self.processors.clone().acquire_owned().await;
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        })
+        .await
+    }
+}
+
+/// Input that takes about a millisecond to read: shorter than what waiting for another thread might take.
+const SHORT_BYTES: usize = 64 << 10;
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
