@@ -33,10 +33,10 @@ fn main() {
     let seconds = std::env::var("ANNALS_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let time = Duration::from_secs(seconds);
     let mut scratch = Scratch::new();
-    for (name, batch, draft) in [
-        ("POST /v1/events", Batch::notes(BATCH), Batch::note_draft()),
-        ("OTLP spans, protobuf", Batch::spans(BATCH), Batch::span_draft()),
-    ] {
+    for (name, batch) in
+        [("POST /v1/events", Batch::notes(BATCH)), ("OTLP spans, protobuf", Batch::spans(BATCH))]
+    {
+        let draft = batch.draft();
         println!("{name}, {CONNECTIONS} connections, batches of {BATCH} of {} bytes", batch.bytes.len());
         let limit = in_process(&mut scratch, &draft, time);
         println!("  in the process: {limit:.0} events a second");

@@ -38,7 +38,8 @@ fn effort() -> Effort {
 /// Every event that was answered is there once, and nothing else is.
 fn assert_each_is_there_once(path: &Path, outcome: &Outcome) {
     let connection = rusqlite::Connection::open(path).unwrap();
-    let mut seen: Vec<Vec<bool>> = outcome.answered.iter().map(|&events| vec![false; events as usize]).collect();
+    let mut seen: Vec<Vec<bool>> =
+        outcome.answered.iter().map(|&events| vec![false; events as usize]).collect();
     let mut ids = connection.prepare("SELECT event_id FROM log WHERE seq > 1").unwrap();
     let mut ids = ids.query([]).unwrap();
     let mut events = 0;
@@ -50,8 +51,8 @@ fn assert_each_is_there_once(path: &Path, outcome: &Outcome) {
         events += 1;
     }
     assert_eq!(events, outcome.events(), "every event that was answered, and no other");
-    let notes: u64 = connection.query_row("SELECT count(*) FROM notes", [], |row| row.get(0)).unwrap();
-    assert_eq!(notes, events, "the read tables hold them all when the server has stopped");
+    let notes: i64 = connection.query_row("SELECT count(*) FROM notes", [], |row| row.get(0)).unwrap();
+    assert_eq!(notes.cast_unsigned(), events, "the read tables hold them all when the server has stopped");
 }
 
 fn report(outcome: &Outcome) {
@@ -94,14 +95,14 @@ fn a_server_that_is_killed_and_started_again_loses_and_repeats_nothing_under_cli
     let address = server.address;
     let same_place = address.to_string();
     let batch = Batch::notes(100);
-    let outcome = std::thread::scope(|scope| {
+    let (outcome, server) = std::thread::scope(|scope| {
         let posting = scope.spawn(|| load::run(address, None, effort.connections, &batch, effort.time));
         for _ in 0..effort.kills {
             std::thread::sleep(effort.time / (effort.kills + 1));
             server.kill();
             server = Served::start_with(&log.path(), &["--listen", &same_place]);
         }
-        posting.join().unwrap()
+        (posting.join().unwrap(), server)
     });
     report(&outcome);
     assert!(outcome.retried > 0, "the kills were felt");

@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use annals::{Draft, NoteLogged, OtelSpan};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -52,7 +53,8 @@ impl Batch {
         for event in 0..events {
             text.push_str(if event == 0 { r#"{"id":""# } else { r#",{"id":""# });
             places.push(Place::Event(text.len()));
-            write!(text, r#"{}","type":"note.logged","message":"{}"}}"#, "0".repeat(36), "n".repeat(249)).unwrap();
+            write!(text, r#"{}","type":"note.logged","message":"{}"}}"#, "0".repeat(36), "n".repeat(249))
+                .unwrap();
         }
         text.push(']');
         Batch {
@@ -96,7 +98,21 @@ impl Batch {
                 parent: find(&mark(b'p', number)),
             })
             .collect();
-        Batch { path: "/v1/traces", content_type: "application/x-protobuf", bytes, places, before: Vec::new() }
+        Batch {
+            path: "/v1/traces",
+            content_type: "application/x-protobuf",
+            bytes,
+            places,
+            before: Vec::new(),
+        }
+    }
+
+    /// One of these events, for who appends it himself.
+    pub(crate) fn draft(&self) -> Draft {
+        match self.path {
+            "/v1/events" => Draft::new(NoteLogged { message: "n".repeat(249), ..NoteLogged::default() }),
+            _ => span_draft(),
+        }
     }
 
     /// The events that follow those of an earlier load.
@@ -155,6 +171,17 @@ fn call(number: usize) -> Span {
         attributes,
         ..Span::default()
     }
+}
+
+/// The span as it is recorded.
+fn span_draft() -> Draft {
+    let [trace, id] = ["5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"];
+    let mut span = call(0);
+    (span.trace_id, span.span_id, span.parent_span_id) = (Vec::new(), Vec::new(), Vec::new());
+    let text = serde_json::to_string(&span).unwrap();
+    let text = text.replacen("{", &format!(r#"{{"traceId":"{trace}","spanId":"{id}","#), 1);
+    let event = OtelSpan { span: text.parse().unwrap(), ..OtelSpan::default() };
+    Draft::new(event).in_session(trace.parse().unwrap())
 }
 
 fn message(role: &str, text: &str) -> String {
@@ -271,7 +298,8 @@ fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Answe
             && let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n")
         {
             let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
-            let stated = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+            let stated =
+                head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
             length = stated.ok_or(io::ErrorKind::InvalidData)?;
             body_at = Some(end + 4);
         }
