@@ -14,6 +14,7 @@
 //! you instrument by hand. `docs/architecture.md` says how it works and what must stay true;
 //! `docs/format.md` specifies the file.
 
+pub mod apikey;
 mod audit;
 pub mod chain;
 mod copy;
@@ -48,6 +49,7 @@ mod session;
 pub mod verify;
 mod writer;
 
+pub use apikey::{ApiKey, ApiKeyError, ApiKeyRecord, ApiKeyRequest};
 pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections};
 pub use copy::CopyError;
 pub use encoding::{DecodeError, EncodeError};

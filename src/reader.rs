@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use crate::apikey::{self, ApiKeyRecord, KeysError};
 use crate::event::{Continues, Digest, Recorded, Seq};
 use crate::evidence::{self, TreeReader};
 use crate::log::open::{self, OpenError};
@@ -115,6 +116,15 @@ impl Reader {
     /// If the file cannot be read.
     pub fn evidence(&self) -> Result<evidence::Status, QueryError> {
         self.at_one_moment(|connection| Ok(evidence::status(connection)?))
+    }
+
+    /// Every API key that was ever created, the newest first. This is what the log says, whether or not the
+    /// read tables are behind it.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn api_keys(&self) -> Result<Vec<ApiKeyRecord>, KeysError> {
+        self.at_one_moment(apikey::read)
     }
 
     /// The end of the log.

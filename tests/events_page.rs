@@ -83,6 +83,8 @@ fn it_lists_the_columns_of_the_read_tables() {
         "checkpoints",
         "anchors",
         "anchor_receipts",
+        "api_key_events",
+        "api_key_uses",
     ];
     let tables = names(
         "SELECT name FROM sqlite_schema

@@ -23,7 +23,7 @@ use support::{is_heavy, new_path, note, start_child, tell, told, verify_whole, w
 
 const LIMIT: Duration = Duration::from_secs(60);
 const THREADS: u32 = 8;
-const REBUILT: [&str; 3] = ["sessions", "activity", "search"];
+const REBUILT: [&str; 4] = ["sessions", "activity", "search", "keys"];
 
 /// Not a test by itself: what the processes do that are killed.
 #[test]

@@ -21,6 +21,9 @@ use support::{beside, json, new_path, note, sqlite, verify, verify_whole};
 /// How long anything here may take at most: a test that hangs says so.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Every projection.
+const PROJECTIONS: [&str; 4] = ["sessions", "activity", "search", "keys"];
+
 fn append(log: &AuditLog, draft: Draft) -> Seq {
     log.append(draft).unwrap().wait().unwrap().seq
 }
@@ -87,6 +90,7 @@ fn a_projection_that_cannot_apply_an_event_stops_alone_and_says_why() {
         rows,
         [
             ("activity".to_owned(), refused.get() - 1, Some(refused.get())),
+            ("keys".to_owned(), head, None),
             ("search".to_owned(), head, None),
             ("sessions".to_owned(), head, None),
         ]
@@ -268,7 +272,7 @@ fn readers_never_see_half_a_table_while_it_is_rebuilt_and_appended_to() {
             .unwrap()
     };
     for round in 2..=4 {
-        for projection in ["sessions", "activity", "search"] {
+        for projection in PROJECTIONS {
             log.rebuild(projection).unwrap();
         }
         for n in 0..200 {
@@ -276,7 +280,7 @@ fn readers_never_see_half_a_table_while_it_is_rebuilt_and_appended_to() {
         }
         log.caught_up_within(log.flush().unwrap(), PATIENCE).unwrap();
         eventually("the rebuilt tables are live", || {
-            ["sessions", "activity", "search"].iter().all(|projection| generation(&path, projection) == round)
+            PROJECTIONS.iter().all(|projection| generation(&path, projection) == round)
         });
     }
     done.store(true, Ordering::Relaxed);
@@ -372,7 +376,7 @@ fn tables_of_an_older_version_are_rebuilt() {
     log.close().unwrap();
     sqlite(&path).execute_batch("UPDATE projections SET version = 0; DELETE FROM notes").unwrap();
     AuditLog::open(&path).unwrap().close().unwrap();
-    assert_eq!(count(&path, "projections WHERE version = 1 AND generation = 2 AND stage = 'live'"), 3);
+    assert_eq!(count(&path, "projections WHERE version = 1 AND generation = 2 AND stage = 'live'"), 4);
     assert_eq!(count(&path, "notes"), 1);
     verify_whole(&path);
 }
@@ -491,7 +495,7 @@ fn tables_that_are_ahead_of_a_cut_off_log_stop_and_a_rebuild_mends_them() {
         append(&log, note(format!("other {n}")));
     }
     assert_stopped(log.caught_up_within(log.committed(), PATIENCE), Seq::new(4), "cut off");
-    for projection in ["sessions", "activity", "search"] {
+    for projection in PROJECTIONS {
         log.rebuild(projection).unwrap();
     }
     log.close().unwrap();
@@ -565,7 +569,7 @@ fn an_event_of_a_newer_version_stops_the_projections_with_a_clear_reason() {
     assert!(log.close().is_err());
     let report = verify_whole(&path);
     assert!(!report.completeness.complete);
-    assert_eq!(report.tables.iter().filter(|tables| tables.stopped.is_some()).count(), 3);
+    assert_eq!(report.tables.iter().filter(|tables| tables.stopped.is_some()).count(), PROJECTIONS.len());
 }
 
 /// Everything that a program can read of the read tables and the search, as text.
@@ -652,11 +656,11 @@ fn what_is_redacted_is_gone_from_every_table_the_index_and_the_bytes_of_the_file
     }
     log.caught_up_within(log.committed(), PATIENCE).unwrap();
     // Old tables leave free pages behind.
-    for projection in ["sessions", "activity", "search"] {
+    for projection in PROJECTIONS {
         log.rebuild(projection).unwrap();
     }
     eventually("the tables are rebuilt", || {
-        count(&path, "projections WHERE generation = 2 AND stage = 'live'") == 3
+        count(&path, "projections WHERE generation = 2 AND stage = 'live'") == 4
     });
     assert!(everything(&path).contains(SECRET) && bytes_have(&path, SECRET));
     assert!(count(&path, &format!("search WHERE search MATCH '{SECRET}'")) > 0);
@@ -744,7 +748,7 @@ fn a_redaction_that_is_not_folded_yet_is_reported_and_no_failure() {
     let report = verify(&path);
     assert!(report.self_consistent, "{:?}", report.failures);
     assert!(report.tables.iter().all(|tables| tables.not_checked.is_some()));
-    assert_eq!(report.completeness.projections_behind.len(), 3);
+    assert_eq!(report.completeness.projections_behind.len(), PROJECTIONS.len());
     AuditLog::open(&path).unwrap().close().unwrap();
     assert_eq!(count(&path, "notes"), 0);
     assert!(verify_whole(&path).completeness.complete);

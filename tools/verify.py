@@ -751,7 +751,7 @@ class Trust:
 # ---------------------------------------------------------------------------------------------------------------------
 
 APPLICATION_ID = 0x416E6C73
-KNOWN_SCHEMAS = (1, 2)
+KNOWN_SCHEMAS = (1, 2, 3)
 SMALLEST_PAGE = 512  # of SQLite
 
 Row = Tuple[Any, Any, Any, Any, Any]  # seq, event_id, entry, payload, hash

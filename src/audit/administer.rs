@@ -148,6 +148,17 @@ impl AuditLog {
         &self,
         change: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>,
     ) -> Result<(), ProjectionError> {
+        self.change_beside(change)
+    }
+
+    /// Changes what is kept beside the log, in a transaction of its own.
+    pub(super) fn change_beside<E>(
+        &self,
+        change: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), E>
+    where
+        E: From<OpenError> + From<rusqlite::Error> + From<std::io::Error>,
+    {
         let log = OpenLog::open_again(&self.inner.path, Durability::Normal, self.inner.database)?;
         let _turn = self.inner.turns.take(crate::log::turns::Who::Projection)?;
         let tx = begin(&log.connection)?;

@@ -1,6 +1,7 @@
 //! The handle: what a program opens, clones and appends through.
 
 mod administer;
+mod api_keys;
 mod builder;
 
 pub use administer::ProjectionError;

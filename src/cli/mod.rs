@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and who does it.
 
 mod anchor;
+mod apikey;
 mod bar;
 mod checkpoint;
 mod consistency;
@@ -120,6 +121,8 @@ enum Command {
     Key(key::Args),
     /// Say who keeps checkpoints outside the log
     Anchor(anchor::Args),
+    /// Look after the API keys of a server over the log
+    Apikey(apikey::Args),
     /// Prove an event or a session to somebody without the log
     Prove(prove::Args),
     /// Check a proof, without the log
@@ -172,6 +175,7 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
         Command::Verify(args) => verify::run(args, &place()?, &mut out),
         Command::Checkpoint(args) => checkpoint::run(args, &place()?, &mut out),
         Command::Key(args) => key::run(args, place, &mut out),
+        Command::Apikey(args) => apikey::run(args, &place()?, &mut out),
         Command::Anchor(args) => anchor::run(args, &place()?, &mut out),
         Command::Prove(args) => prove::run(args, &place()?, &mut out),
         Command::VerifyProof(args) => verify_proof::run(args, &mut out),

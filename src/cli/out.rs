@@ -155,11 +155,12 @@ pub(crate) fn one_line(cells: Vec<Cell>) -> Row {
 
 fn tone(word: &str) -> Option<AnsiColor> {
     match word {
-        "failed" | "error" | "critical" | "high" | "fail" | "stopped" | "rejected" => Some(AnsiColor::Red),
-        "cancelled" | "disconnected" | "medium" | "warning" | "behind" | "overridden" | "escalated" => {
-            Some(AnsiColor::Yellow)
+        "failed" | "error" | "critical" | "high" | "fail" | "stopped" | "rejected" | "revoked" => {
+            Some(AnsiColor::Red)
         }
-        "completed" | "ok" | "pass" | "approved" | "current" => Some(AnsiColor::Green),
+        "cancelled" | "disconnected" | "medium" | "warning" | "behind" | "overridden" | "escalated"
+        | "expired" => Some(AnsiColor::Yellow),
+        "completed" | "ok" | "pass" | "approved" | "current" | "active" => Some(AnsiColor::Green),
         _ => None,
     }
 }

@@ -9,9 +9,27 @@ pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
     parse_at(text, Timestamp::now())
 }
 
+/// Reads a time to come: as [`parse`] does, but that `90d` is in 90 days.
+pub(crate) fn parse_to_come(text: &str) -> Result<Timestamp, String> {
+    to_come(text, Timestamp::now())
+}
+
+fn to_come(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let text = text.trim();
+    let time = match micros_of(text) {
+        Some(micros) => micros
+            .and_then(|micros| now.micros().checked_add(micros))
+            .map(Timestamp::from_micros)
+            .filter(|time| time.in_range())
+            .ok_or_else(|| format!("`{text}` is too far away"))?,
+        None => parse_at(text, now).map_err(|error| error.replace("how long ago", "in how long"))?,
+    };
+    if time > now { Ok(time) } else { Err(format!("`{text}` is past")) }
+}
+
 fn parse_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let text = text.trim();
-    if let Some(ago) = micros_ago(text) {
+    if let Some(ago) = micros_of(text) {
         let time = ago.and_then(|ago| now.micros().checked_sub(ago)).map(Timestamp::from_micros);
         return time.filter(|time| time.in_range()).ok_or_else(|| format!("`{text}` is too long ago"));
     }
@@ -33,8 +51,8 @@ fn parse_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         })
 }
 
-/// How long ago a text like `7d` says; Some(None) where that is more than can be counted.
-fn micros_ago(text: &str) -> Option<Option<i64>> {
+/// The duration that a text like `7d` says, in microseconds; Some(None) where that is more than can be counted.
+fn micros_of(text: &str) -> Option<Option<i64>> {
     let unit = text.chars().last()?;
     let seconds = match unit {
         's' => 1,
@@ -113,6 +131,17 @@ mod tests {
         assert_eq!(at("24h").unwrap(), "2026-11-19 12:00:00.000000");
         assert_eq!(at("2w").unwrap(), "2026-11-06 12:00:00.000000");
         assert_eq!(at("0d").unwrap(), "2026-11-20 12:00:00.000000");
+    }
+
+    #[test]
+    fn reads_times_to_come() {
+        let now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        let shown = |text| to_come(text, now).map(Timestamp::to_sql);
+        assert_eq!(shown("90d").unwrap(), "2027-02-18 12:00:00.000000");
+        assert_eq!(shown("2027-01-31").unwrap(), "2027-01-31 00:00:00.000000");
+        for text in ["0s", "2026-11-20", "2026-11-20T12:00:00Z", "9999999d", "soon", ""] {
+            assert!(to_come(text, now).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -9,8 +9,11 @@ pub(crate) const APPLICATION_ID: i32 = 0x416E_6C73;
 pub(crate) const PAGE_BYTES: u32 = 8_192;
 
 /// Every migration, in order. Migration n brings `user_version` from n - 1 to n.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../schema/0001_log.sql"), include_str!("../../schema/0002_evidence.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../schema/0001_log.sql"),
+    include_str!("../../schema/0002_evidence.sql"),
+    include_str!("../../schema/0003_api_keys.sql"),
+];
 
 /// The `user_version` that this version of Annals writes.
 pub(crate) fn version() -> i32 {

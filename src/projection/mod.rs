@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 mod cell;
 mod fold_activity;
+mod fold_keys;
 mod fold_search;
 mod fold_sessions;
 mod rows;

@@ -237,4 +237,20 @@ table! {
         subject_id: Option<String>,
         text: String,
     }
+
+    ApiKeyRow in "api_keys", key ("id") {
+        id: String,
+        name: String,
+        scopes: String,
+        secret_hash: String,
+        expires_at: Option<TimeText>,
+        created_at: TimeText,
+        created_by: String,
+        reason: Option<String>,
+        revoked_at: Option<TimeText>,
+        revoked_by: Option<String>,
+        revoked_reason: Option<String>,
+        first_seq: i64,
+        last_seq: i64,
+    }
 }

@@ -7,10 +7,11 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 
 use super::cell::{Cell, ForeignCell, OwnedCell, Row};
+use super::fold_keys;
 use super::fold_sessions::{self, Child};
 use super::rows::{
-    ActionRow, ArtifactRow, CustomRow, DecisionRow, DocumentRow, FindingRow, FindingUpdateRow, MetricRow,
-    NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
+    ActionRow, ApiKeyRow, ArtifactRow, CustomRow, DecisionRow, DocumentRow, FindingRow, FindingUpdateRow,
+    MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
 use super::tables::Stage;
 use super::working_set::{Keyed, SessionKey, WorkingSet};
@@ -131,6 +132,7 @@ pub(crate) struct Store {
     actions: Statements<ActionRow>,
     custom_events: Statements<CustomRow>,
     documents: Statements<DocumentRow>,
+    api_keys: Statements<ApiKeyRow>,
     index_document: String,
 }
 
@@ -160,12 +162,13 @@ impl Store {
             actions: Statements::new(stage),
             custom_events: Statements::new(stage),
             documents: Statements::new(stage),
+            api_keys: Statements::new(stage),
             index_document: format!("INSERT INTO {} (rowid, text) VALUES (?, ?)", stage.table("search")),
         }
     }
 
-    /// Loads the rows that the fold of an event reads or changes, unless they are known.
-    pub(crate) fn load(
+    /// Loads what an event may change of its session.
+    pub(super) fn load_session(
         &self,
         connection: &Connection,
         rows: &mut WorkingSet,
@@ -195,6 +198,21 @@ impl Store {
         Ok(())
     }
 
+    /// Loads the key that an event is about.
+    pub(super) fn load_key(
+        &self,
+        connection: &Connection,
+        rows: &mut WorkingSet,
+        event: &Recorded,
+    ) -> rusqlite::Result<()> {
+        let Some(key) = fold_keys::key_of(event) else { return Ok(()) };
+        if !rows.api_keys.knows(&key) {
+            let row = self.api_keys.load(connection, &[&key])?;
+            rows.api_keys.load(key, row);
+        }
+        Ok(())
+    }
+
     /// Saves what changed.
     pub(crate) fn save(&self, connection: &Connection, rows: &mut WorkingSet) -> rusqlite::Result<()> {
         self.sessions.upsert_all(connection, &mut rows.sessions)?;
@@ -215,6 +233,7 @@ impl Store {
                 statement.execute(rusqlite::params![document.seq, document.text])?;
             }
         }
-        self.documents.insert_all(connection, &mut rows.documents)
+        self.documents.insert_all(connection, &mut rows.documents)?;
+        self.api_keys.upsert_all(connection, &mut rows.api_keys)
     }
 }

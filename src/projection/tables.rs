@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::store::Store;
 use super::working_set::WorkingSet;
-use super::{fold_activity, fold_search, fold_sessions};
+use super::{fold_activity, fold_keys, fold_search, fold_sessions};
 use crate::event::{Recorded, Seq};
 use crate::log::schema::{self, Object};
 
@@ -20,23 +21,25 @@ pub(crate) struct Projection {
     pub(crate) fold: fn(&mut WorkingSet, &Recorded),
 }
 
+/// Reads the rows that the fold of an event reads or changes, unless they are known.
+pub(crate) type Load = fn(&Store, &Connection, &mut WorkingSet, &Recorded) -> rusqlite::Result<()>;
+
 /// What becomes of a row once it is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rows {
     /// Later events change it: it is read before they are folded.
-    Change,
+    Change(Load),
     /// It is that of one event, and is written once.
     Stay,
 }
 
 /// Every projection.
-pub(crate) static PROJECTIONS: [Projection; 3] = [
+pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
         version: 1,
         tables: &["sessions", "steps", "decisions", "findings", "finding_updates", "timeline"],
         definition: include_str!("../../schema/read/sessions.sql"),
-        rows: Rows::Change,
+        rows: Rows::Change(Store::load_session),
         fold: fold_sessions::fold,
     },
     Projection {
@@ -54,6 +57,14 @@ pub(crate) static PROJECTIONS: [Projection; 3] = [
         definition: include_str!("../../schema/read/search.sql"),
         rows: Rows::Stay,
         fold: fold_search::fold,
+    },
+    Projection {
+        name: "keys",
+        version: 1,
+        tables: &["api_keys"],
+        definition: include_str!("../../schema/read/keys.sql"),
+        rows: Rows::Change(Store::load_key),
+        fold: fold_keys::fold,
     },
 ];
 

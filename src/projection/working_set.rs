@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use super::rows::{
-    ActionRow, ArtifactRow, CustomRow, DecisionRow, DocumentRow, FindingRow, FindingUpdateRow, MetricRow,
-    NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
+    ActionRow, ApiKeyRow, ArtifactRow, CustomRow, DecisionRow, DocumentRow, FindingRow, FindingUpdateRow,
+    MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
 
 /// Key of a row that belongs to a session: the session's id and its own.
@@ -56,6 +56,13 @@ impl<K: Hash + Eq, R> Keyed<K, R> {
         &mut held.row
     }
 
+    /// The row, to be changed, if there is one.
+    pub(super) fn change_known(&mut self, key: &K) -> Option<&mut R> {
+        let held = self.slots.get_mut(key)?.as_mut()?;
+        held.changed = true;
+        Some(&mut held.row)
+    }
+
     /// The row, if there is one.
     pub(super) fn get(&self, key: &K) -> Option<&R> {
         self.slots.get(key)?.as_ref().map(|held| &held.row)
@@ -94,6 +101,7 @@ pub(crate) struct WorkingSet {
     pub(crate) actions: Vec<ActionRow>,
     pub(crate) custom_events: Vec<CustomRow>,
     pub(crate) documents: Vec<DocumentRow>,
+    pub(crate) api_keys: Keyed<String, ApiKeyRow>,
 }
 
 impl WorkingSet {
@@ -103,5 +111,6 @@ impl WorkingSet {
         self.steps.clear();
         self.decisions.clear();
         self.findings.clear();
+        self.api_keys.clear();
     }
 }

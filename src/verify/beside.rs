@@ -1,5 +1,5 @@
 //! What stands beside the log in the file and is written with it: the schema, and the lists of redacted
-//! and skipped events.
+//! and skipped events, and of those about API keys.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use super::log::Walk;
 use super::report::{Check, Failure};
 use crate::event::Seq;
+use crate::evidence::has_table;
 use crate::log::schema::{self, Object};
 use crate::projection::tables::{Cursor, PROJECTIONS, Stage, cursor};
 
@@ -138,6 +139,39 @@ pub(super) fn check_skips(
             seq: Some(Seq::new(*seq)),
             detail: format!("`projection_skips` and the log differ about `{projection}` and event {seq}"),
             affected: format!("the read tables of `{projection}`"),
+        });
+    }
+    Ok(())
+}
+
+/// Holds the list of the events about API keys, by which a server decides, against the log. A file of an
+/// earlier schema has none.
+pub(super) fn check_api_keys(
+    connection: &Connection,
+    walk: &Walk,
+    failures: &mut Vec<Failure>,
+) -> rusqlite::Result<()> {
+    if walk.failure.is_some() {
+        return Ok(());
+    }
+    let table: BTreeSet<u64> = if has_table(connection, "api_key_events")? {
+        connection
+            .prepare("SELECT seq FROM api_key_events")?
+            .query_map([], |row| row.get(0).map(Seq::from_sql).map(Seq::get))?
+            .collect::<rusqlite::Result<_>>()?
+    } else {
+        BTreeSet::new()
+    };
+    if let Some(seq) = table.symmetric_difference(&walk.api_keys).next() {
+        failures.push(Failure {
+            check: Check::ApiKeys,
+            seq: Some(Seq::new(*seq)),
+            detail: if table.contains(seq) {
+                format!("the table `api_key_events` names event {seq}, which is not about an API key")
+            } else {
+                format!("the table `api_key_events` does not name event {seq}, which is about an API key")
+            },
+            affected: "which keys a server accepts".to_owned(),
         });
     }
     Ok(())

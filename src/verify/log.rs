@@ -35,6 +35,8 @@ pub(super) struct Walk {
     /// Projection, version and event.
     pub(super) skips: BTreeSet<(String, u32, u64)>,
     pub(super) key_changes: Vec<(Seq, KeyChanged)>,
+    /// The events that say what became of API keys.
+    pub(super) api_keys: BTreeSet<u64>,
     /// The tree of the events up to the first bad one, if it was asked for.
     pub(super) tree: Option<Tree>,
     /// Rows that were read.
@@ -339,6 +341,9 @@ impl Merge {
                 seqs: redacted.seqs,
             }),
             Event::KeyChanged(changed) => self.walk.key_changes.push((seq, changed)),
+            Event::ApiKeyCreated(_) | Event::ApiKeyRevoked(_) => {
+                self.walk.api_keys.insert(seq.get());
+            }
             _ => {}
         }
     }

@@ -249,6 +249,8 @@ impl Verification<'_> {
         or_damage(checked, "the guard against changes of the log", failures)?;
         let checked = beside::check_skips(connection, walk, failures);
         or_damage(checked, "the list of skipped events", failures)?;
+        let checked = beside::check_api_keys(connection, walk, failures);
+        or_damage(checked, "which keys a server accepts", failures)?;
         pages::check(connection, scope, failures)?;
         // The fold, or the tree, of a log that is not good says nothing about the tables.
         if scope == Scope::LogOnly || walk.failure.is_some() {

@@ -39,6 +39,8 @@ pub enum Check {
     Redaction,
     /// What projections go on without is recorded.
     Skips,
+    /// The list of events about API keys is that of the log.
+    ApiKeys,
     /// A read table equals the fold of the log.
     ReadTable,
     /// The full-text index holds the words of the documents.
@@ -81,6 +83,7 @@ impl Check {
             Check::Link => "link",
             Check::Redaction => "redaction",
             Check::Skips => "skips",
+            Check::ApiKeys => "api-keys",
             Check::ReadTable => "read-table",
             Check::SearchIndex => "search-index",
             Check::Tiles => "tiles",

@@ -52,8 +52,8 @@ impl<'c> Batch<'c> {
             return Ok(Err(error));
         }
         let outcome = self.append_event(prepared)?;
-        if let Ok(Appended { outcome: AppendOutcome::New, .. }) = outcome {
-            self.apply(effect)?;
+        if let Ok(Appended { seq, outcome: AppendOutcome::New, .. }) = outcome {
+            self.apply(effect, seq)?;
         }
         Ok(outcome)
     }
@@ -112,7 +112,7 @@ impl<'c> Batch<'c> {
         Ok(None)
     }
 
-    fn apply(&self, effect: &Effect) -> rusqlite::Result<()> {
+    fn apply(&self, effect: &Effect, own: Seq) -> rusqlite::Result<()> {
         match effect {
             Effect::None => Ok(()),
             Effect::Redact(seqs) => {
@@ -140,6 +140,10 @@ impl<'c> Batch<'c> {
                      WHERE name = ?1 AND version = ?2 AND stopped_at = ?3",
                     params![projection, version, seq.to_sql()],
                 )?;
+                Ok(())
+            }
+            Effect::ApiKey => {
+                self.tx.execute("INSERT OR IGNORE INTO api_key_events (seq) VALUES (?1)", [own.to_sql()])?;
                 Ok(())
             }
         }

@@ -20,6 +20,8 @@ pub(crate) enum Effect {
     Redact(Vec<Seq>),
     /// This projection goes on without this event.
     Skip { projection: &'static str, version: u32, seq: Seq },
+    /// It is listed among those that say what became of API keys.
+    ApiKey,
 }
 
 /// What goes into one transaction, and the caller's wish to know.

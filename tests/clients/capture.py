@@ -16,6 +16,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 KEPT_HEADERS = ("content-type", "content-encoding", "content-length", "transfer-encoding", "user-agent")
 
@@ -24,7 +25,7 @@ class Capture(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     folder: Path
     lock = threading.Lock()
-    requests: list[dict[str, str]] = []
+    requests: ClassVar[list[dict[str, str]]] = []
 
     def do_POST(self) -> None:
         body = self.read_body()

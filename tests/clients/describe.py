@@ -69,7 +69,7 @@ def main(brief: bool, paths: list[Path]) -> None:
 
     def show(span: dict[str, Any], depth: int) -> None:
         indent = "    " * depth
-        print(f"{indent}SPAN {span['name']!r} trace {span['traceId'][:6]} kind {span.get('kind')} status {span.get('status')}")
+        print(f"{indent}SPAN {span['name']!r} of {span['traceId']}: {span.get('kind')} {span.get('status')}")
         if not brief:
             show_attributes(span.get("attributes", []), indent + "  ")
             for event in span.get("events", []):

@@ -18,7 +18,7 @@ exports.run = async (instrumentation, program) => {
   } catch (error) {
     note(error.stack);
   }
-  await sdk.shutdown();
+  await sdk.shutdown().catch(note);
   for (const failure of failures) console.error(failure);
   process.exitCode = failures.length > 0 ? 1 : 0;
 };

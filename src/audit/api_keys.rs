@@ -1,0 +1,84 @@
+//! API keys of an open log.
+
+use rusqlite::params;
+
+use super::AuditLog;
+use crate::apikey::{self, ApiKey, ApiKeyError, ApiKeyRequest};
+use crate::event::{ApiKeyCreated, ApiKeyRevoked, Draft, Event, EventId, Timestamp};
+use crate::log::open;
+use crate::writer::{Appended, Effect};
+
+impl AuditLog {
+    /// Creates an API key: with it a server lets its holder do what its scopes say. What this returns is
+    /// the only copy of the secret; the log records the key with a hash of that.
+    ///
+    /// # Errors
+    /// If there can be no such key, or it cannot be recorded. Where it is not known whether it was, it is
+    /// good for nothing: nobody has its secret.
+    pub fn create_api_key(&self, request: &ApiKeyRequest) -> Result<(ApiKey, Appended), ApiKeyError> {
+        request.check(self.now())?;
+        let key = ApiKey::generate().map_err(|error| ApiKeyError::Random(error.to_string()))?;
+        let mut scopes = Vec::new();
+        for scope in &request.scopes {
+            if !scopes.contains(scope) {
+                scopes.push(*scope);
+            }
+        }
+        let event = ApiKeyCreated {
+            name: request.name.clone(),
+            scopes,
+            secret_hash: key.hash().into(),
+            expires_at: request.expires_at,
+            actor: request.actor.clone(),
+            reason: request.reason.clone(),
+        };
+        let appended = self.append_about_keys(Draft::new(event).with_id(key.id()))?;
+        Ok((key, appended))
+    }
+
+    /// Takes an API key back: servers refuse it within a second, in whichever process they are.
+    ///
+    /// # Errors
+    /// If there is no such key, it is revoked already, or that cannot be recorded.
+    pub fn revoke_api_key(
+        &self,
+        id: EventId,
+        actor: &str,
+        reason: Option<&str>,
+    ) -> Result<Appended, ApiKeyError> {
+        let connection = open::open_reader(self.path())?;
+        let keys = apikey::read(&connection)?;
+        drop(connection);
+        let key = keys.into_iter().find(|key| key.id == id).ok_or(ApiKeyError::Unknown(id))?;
+        if let Some(revoked) = key.revoked {
+            return Err(ApiKeyError::AlreadyRevoked { id, at: revoked.at, by: revoked.by });
+        }
+        let event = Event::ApiKeyRevoked(ApiKeyRevoked {
+            key: id,
+            actor: actor.to_owned(),
+            reason: reason.map(str::to_owned),
+        });
+        self.append_about_keys(Draft::new(event))
+    }
+
+    fn append_about_keys(&self, mut draft: Draft) -> Result<Appended, ApiKeyError> {
+        let (message, receipt) = self.prepare_own(&mut draft, Effect::ApiKey)?;
+        self.inner.queue.send(message)?;
+        Ok(receipt.wait()?)
+    }
+
+    /// Writes down when keys were last used; a time that is before the one that stands there changes
+    /// nothing.
+    pub(crate) fn keep_api_key_uses(&self, uses: &[(EventId, Timestamp)]) -> Result<(), ApiKeyError> {
+        self.change_beside(|connection| {
+            let mut statement = connection.prepare(
+                "INSERT INTO api_key_uses (key, last_used_at) VALUES (?1, ?2)
+                 ON CONFLICT (key) DO UPDATE SET last_used_at = max(last_used_at, excluded.last_used_at)",
+            )?;
+            for (key, at) in uses {
+                statement.execute(params![key.to_string(), at.to_sql()])?;
+            }
+            Ok(())
+        })
+    }
+}

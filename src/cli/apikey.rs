@@ -1,0 +1,224 @@
+//! `annals apikey`: who may use a server over this log, and for what.
+
+use annals::apikey::ApiKeyStatus;
+use annals::{ApiKeyRecord, ApiKeyRequest, ApiKeyScope, EventId, Timestamp};
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Verdict;
+use super::out::{self, Out, cell, maybe, one_line, word};
+use super::place::Place;
+use super::{text, time};
+
+/// Characters of an id that a list shows: the time within it, to the millisecond.
+const ID_CHARS: usize = 13;
+
+/// Look after the API keys: who may use a server over this log, and for what.
+///
+/// A key's creation and revocation are events of the log, and every event that is submitted with a key
+/// carries its id. From when the first key was created, `annals serve` lets nobody in without one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create a key, and print it, once
+    ///
+    /// What is printed is the only copy: the log keeps a hash.
+    #[command(after_long_help = "Scopes:
+  emit    record events
+  read    read and search them
+  verify  verify the log, and get checkpoints and proofs
+  admin   erase payloads, rebuild read tables, sign checkpoints
+None includes another: an auditor has read,verify.
+
+Examples:
+  KEY=$(annals apikey create --name pipeline --scopes emit)
+  annals apikey create --name 'audit 2026' --scopes read,verify --expires 90d")]
+    Create {
+        /// What it is called, for people
+        #[arg(long)]
+        name: String,
+        /// What it may do: emit, read, verify, admin
+        #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE,…")]
+        scopes: Vec<ApiKeyScope>,
+        /// When it stops being good: in how long (90d, 12h, 4w), or a time or date in UTC
+        #[arg(long, value_name = "WHEN", value_parser = time::parse_to_come)]
+        expires: Option<Timestamp>,
+        /// What for
+        #[arg(long)]
+        reason: Option<String>,
+        /// Who creates it
+        #[arg(long, env = "USER", default_value = "unknown")]
+        actor: String,
+    },
+    /// List the keys that are good, newest first
+    List {
+        /// Also those that expired or were revoked
+        #[arg(long)]
+        all: bool,
+    },
+    /// Take a key back: servers refuse it within a second
+    #[command(after_long_help = "Examples:
+  annals apikey revoke pipeline --reason 'it leaked'
+  annals apikey revoke 019aa5c2-1f3b")]
+    Revoke {
+        /// Its id, the beginning of that, or its name
+        #[arg(value_name = "ID|NAME")]
+        key: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+        /// Who revokes it
+        #[arg(long, env = "USER", default_value = "unknown")]
+        actor: String,
+    },
+}
+
+pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    match &args.command {
+        Command::Create { name, scopes, expires, reason, actor } => {
+            let request = ApiKeyRequest {
+                name: name.clone(),
+                scopes: scopes.clone(),
+                expires_at: *expires,
+                actor: actor.clone(),
+                reason: reason.clone(),
+            };
+            create(&request, place, out)?;
+        }
+        Command::List { all } => list(*all, place, out)?,
+        Command::Revoke { key, reason, actor } => revoke(key, actor, reason.as_deref(), place, out)?,
+    }
+    Ok(Verdict::Done)
+}
+
+fn create(request: &ApiKeyRequest, place: &Place, out: &mut Out) -> anyhow::Result<()> {
+    let log = place.append()?;
+    let created = log.create_api_key(request);
+    let closed = log.close();
+    let (key, appended) = created?;
+    if out.is_json() {
+        out.json(&json!({
+            "id": key.id(),
+            "name": request.name,
+            "scopes": request.scopes,
+            "expires_at": request.expires_at,
+            "seq": appended.seq,
+            "key": key.reveal().as_str(),
+        }))?;
+    } else {
+        out.line(&key.reveal())?;
+        out.flush()?;
+        let until = request.expires_at.map_or_else(String::new, |at| format!(" until {}", time::shown(at)));
+        out::note(&format!(
+            "this is the only copy of the key `{}`, which may {}{until}; send it as `Authorization: Bearer <key>`",
+            text::line(&request.name),
+            words(&request.scopes, " and "),
+        ));
+    }
+    closed.context("the key was created, but the log did not close cleanly")
+}
+
+fn list(all: bool, place: &Place, out: &mut Out) -> anyhow::Result<()> {
+    let now = Timestamp::now();
+    let mut keys = place.read()?.api_keys()?;
+    let known = keys.len();
+    keys.retain(|key| all || key.status(now) == ApiKeyStatus::Active);
+    if out.is_json() {
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                let mut key_json = serde_json::to_value(key)?;
+                if let Some(object) = key_json.as_object_mut() {
+                    object.insert("status".to_owned(), key.status(now).as_str().into());
+                }
+                Ok(key_json)
+            })
+            .collect::<serde_json::Result<_>>()?;
+        out.json::<Vec<_>>(&keys)?;
+        return Ok(());
+    }
+    if !keys.is_empty() {
+        let mut table = out.table(&["ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "STATUS"]);
+        for key in &keys {
+            table.add_row(one_line(vec![
+                cell(&text::shortened(&key.id.to_string(), ID_CHARS).replace('…', "")),
+                cell(&key.name),
+                cell(&words(&key.scopes, ",")),
+                cell(&time::shown(key.created_at)),
+                maybe(key.expires_at.map(time::shown)),
+                maybe(key.last_used_at.map(time::shown)),
+                word(key.status(now).as_str()),
+            ]));
+        }
+        out.print(&table)?;
+        out.flush()?;
+    }
+    match known - keys.len() {
+        0 if known == 0 => {
+            out::note("no key was ever created: `annals serve` needs none on this machine");
+        }
+        0 => {}
+        more => out::note(&format!("{more} more expired or were revoked; --all lists them")),
+    }
+    Ok(())
+}
+
+fn revoke(
+    reference: &str,
+    actor: &str,
+    reason: Option<&str>,
+    place: &Place,
+    out: &mut Out,
+) -> anyhow::Result<()> {
+    let id = find(reference, place.read()?.api_keys()?)?;
+    let log = place.append_existing()?;
+    let revoked = log.revoke_api_key(id, actor, reason);
+    let closed = log.close();
+    let revoked = revoked?;
+    if out.is_json() {
+        out.json(&json!({ "id": id, "seq": revoked.seq }))?;
+    } else {
+        out.line(&format!("{id} is revoked; event {} says so", revoked.seq))?;
+    }
+    closed.context("the key was revoked, but the log did not close cleanly")
+}
+
+/// The key that is meant: by its id with or without dashes, the beginning of that, or its name. Of several
+/// keys with one name it is the one that is not revoked.
+fn find(reference: &str, keys: Vec<ApiKeyRecord>) -> anyhow::Result<EventId> {
+    let digits = reference.replace('-', "").to_ascii_lowercase();
+    let is_begun =
+        |key: &ApiKeyRecord| !digits.is_empty() && key.id.to_string().replace('-', "").starts_with(&digits);
+    let mut meant: Vec<&ApiKeyRecord> = keys.iter().filter(|key| key.name == reference).collect();
+    if meant.is_empty() {
+        meant = keys.iter().filter(|key| is_begun(key)).collect();
+    } else if meant.iter().any(|key| key.revoked.is_none()) {
+        meant.retain(|key| key.revoked.is_none());
+    }
+    match meant.as_slice() {
+        [] => bail!(
+            "there is no key `{}`\nhint: `annals apikey list --all` lists them",
+            text::line(&text::shortened(reference, 64))
+        ),
+        [key] => Ok(key.id),
+        several => {
+            let lines: Vec<String> =
+                several.iter().map(|key| format!("{} {}", key.id, text::line(&key.name))).collect();
+            bail!(
+                "`{}` may be any of these; name one by its id:\n  {}",
+                text::line(reference),
+                lines.join("\n  ")
+            )
+        }
+    }
+}
+
+fn words(scopes: &[ApiKeyScope], between: &str) -> String {
+    scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(between)
+}

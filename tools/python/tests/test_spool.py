@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import annals
+from annals._encode import encode
+from annals._spool import Spool
+
+from .support import Event, Reaction, Server, client, free_port, note, numbers, serving, wait_until
+
+HERE = Path(__file__).resolve().parent
+
+
+def spool(folder: Path, *, bytes_max: int = 1 << 30, segment_bytes: int = 1 << 20) -> Spool:
+    return Spool(folder, bytes_max=bytes_max, fsync="away", segment_bytes=segment_bytes)
+
+
+def lines(count: int, start: int = 0) -> list[bytes]:
+    return [encode(note(number))[1] for number in range(start, start + count)]
+
+
+def drain(queue: Spool, events_max: int = 3) -> list[bytes]:
+    taken: list[bytes] = []
+    while batch := queue.peek(events_max, 1 << 20):
+        taken += batch
+        queue.advance(len(batch))
+    return taken
+
+
+def die(queue: Spool) -> None:
+    """What the end of a process leaves: descriptors are closed, and nothing is tidied up."""
+    queue.abandon()
+
+
+def records(path: Path) -> list[Event]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if re.fullmatch(r"[0-9]{20}\.jsonl", path.name))
+
+
+def test_what_is_appended_is_read_in_order_and_then_gone(tmp_path: Path) -> None:
+    queue = spool(tmp_path, segment_bytes=500)
+    written = lines(40)
+    for line in written:
+        queue.append(line)
+    assert len(queue) == 40
+    assert len(segments(tmp_path)) > 5
+    assert drain(queue) == written
+    assert len(queue) == 0
+    queue.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_what_was_not_settled_is_there_for_the_next_process(tmp_path: Path) -> None:
+    written = lines(30)
+    queue = spool(tmp_path, segment_bytes=500)
+    for line in written:
+        queue.append(line)
+    queue.peek(7, 1 << 20)
+    queue.advance(3)
+    die(queue)
+    queue = spool(tmp_path, segment_bytes=500)
+    assert len(queue) == 27
+    more = lines(5, start=30)
+    for line in more:
+        queue.append(line)
+    assert drain(queue) == written[3:] + more
+    queue.close()
+
+
+def test_a_torn_end_loses_no_whole_line_wherever_it_is_torn(tmp_path: Path) -> None:
+    written = lines(3)
+    content = b"".join(written)
+    ends = [len(b"".join(written[:count])) for count in range(4)]
+    for length in range(len(content) + 1):
+        folder = tmp_path / str(length)
+        folder.mkdir()
+        (folder / f"{1:020d}.jsonl").write_bytes(content[:length])
+        queue = spool(folder)
+        # A line of which only the line break is missing is whole.
+        whole = sum(end <= length for end in ends[1:]) + (length + 1 in ends[1:])
+        fresh = lines(1, start=99)
+        queue.append(fresh[0])
+        assert len(queue) == whole + 1
+        assert drain(queue) == written[:whole] + fresh, length
+        queue.close()
+        torn = content[ends[whole] : length]
+        damaged = folder / "damaged.jsonl"
+        kept = [base64.b64decode(record["bytes"]) for record in records(damaged)] if damaged.exists() else []
+        assert kept == ([torn] if torn else [])
+
+
+def test_one_changed_byte_anywhere_costs_at_most_the_lines_that_it_is_in(tmp_path: Path) -> None:
+    written = lines(4)
+    content = b"".join(written)
+    for place in range(0, len(content), 3):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        changed = content[:place] + b"\0" + content[place + 1 :]
+        (folder / f"{1:020d}.jsonl").write_bytes(changed)
+        queue = spool(folder)
+        read = drain(queue)
+        queue.close()
+        hit = next(number for number in range(4) if place < len(b"".join(written[: number + 1])))
+        untouched = [line for number, line in enumerate(written) if number not in (hit, hit + 1)]
+        assert [line for line in read if line in untouched] == untouched
+        set_aside = (folder / "damaged.jsonl").exists()
+        assert set_aside or len(read) == 4
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"segment": 1}', "[]", '{"segment": 1, "offset": 3}', "nonsense"])
+def test_where_the_place_is_not_known_all_is_sent_again(tmp_path: Path, content: str) -> None:
+    written = lines(3)
+    (tmp_path / f"{1:020d}.jsonl").write_bytes(b"".join(written))
+    (tmp_path / "acknowledged").write_text(content)
+    queue = spool(tmp_path)
+    assert drain(queue) == written
+    queue.close()
+
+
+def test_new_segments_are_never_taken_for_settled_ones(tmp_path: Path) -> None:
+    # As after a loss of power: the place is on the disk, and the segment that it is in is not.
+    (tmp_path / "acknowledged").write_text('{"segment": 7, "offset": 100}')
+    queue = spool(tmp_path)
+    written = lines(3)
+    for line in written:
+        queue.append(line)
+    die(queue)
+    queue = spool(tmp_path)
+    assert drain(queue) == written
+    queue.close()
+
+
+def test_against_a_list_any_order_of_calls_gives_the_same(tmp_path: Path) -> None:
+    for seed in range(200 if os.environ.get("ANNALS_TEST_HEAVY") else 12):
+        choose = random.Random(seed)
+        folder = tmp_path / str(seed)
+        queue = spool(folder, segment_bytes=choose.choice([1, 200, 2_000]))
+        model: list[bytes] = []
+        number = 0
+        for _ in range(200):
+            what = choose.random()
+            if what < 0.5:
+                _, line = encode({"type": "custom", "name": str(number), "data": "x" * choose.randrange(300)})
+                number += 1
+                queue.append(line)
+                model.append(line)
+            elif what < 0.9:
+                batch = queue.peek(choose.randrange(1, 6), choose.randrange(1, 2_000))
+                assert batch == model[: len(batch)]
+                assert bool(batch) == bool(model)
+                settled = choose.randrange(len(batch) + 1)
+                queue.advance(settled) if settled else None
+                del model[:settled]
+            elif what < 0.95:
+                queue.sync()
+            else:
+                queue.close() if choose.random() < 0.5 else die(queue)
+                queue = spool(folder, segment_bytes=choose.choice([1, 200, 2_000]))
+            assert len(queue) == len(model)
+        assert drain(queue) == model
+        queue.close()
+        assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
+def test_a_line_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = spool(tmp_path)
+    first, second, third = lines(3)
+    queue.append(first)
+    write = os.write
+    calls = 0
+
+    def full(descriptor: int, content: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, content[:10])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(annals.SpoolError, match="No space left"):
+            queue.append(second)
+    queue.append(third)
+    assert drain(queue) == [first, third]
+    queue.close()
+    assert not (tmp_path / "damaged.jsonl").exists()
+
+
+def test_a_spool_has_one_client_at_a_time(tmp_path: Path) -> None:
+    with client(f"http://127.0.0.1:{free_port()}", spool=tmp_path):
+        with pytest.raises(annals.SpoolInUse, match=f"in use by process {os.getpid()}"):
+            client(f"http://127.0.0.1:{free_port()}", spool=tmp_path)
+        script = f"import annals; annals.Client('http://127.0.0.1:9', spool={str(tmp_path)!r})"
+        other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+        assert "SpoolInUse" in other.stderr
+    client(f"http://127.0.0.1:{free_port()}", spool=tmp_path).close()
+
+
+def test_a_spool_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(annals.SpoolError, match="cannot be opened"):
+        client("http://127.0.0.1:9", spool=tmp_path / "file" / "spool")
+
+
+def test_close_tries_once_more_where_the_server_may_be_back(tmp_path: Path, server: Server) -> None:
+    server.plan.append(Reaction(503))
+    log = client(server.url, spool=tmp_path, retry_first=60, retry_longest=60)
+    log.emit(note(1))
+    wait_until(lambda: len(server.requests) == 1)
+    time.sleep(0.1)
+    log.close()
+    assert numbers(server.log) == [1]
+
+
+def test_close_leaves_events_in_the_spool_where_the_server_asked_for_patience(tmp_path: Path, server: Server) -> None:
+    server.plan.append(Reaction(429, retry_after="60"))
+    log = client(server.url, spool=tmp_path)
+    log.emit(note(1))
+    began = time.monotonic()
+    log.close()
+    assert time.monotonic() - began < 5
+    assert len(server.requests) == 1
+    client(server.url, spool=tmp_path).close()
+    assert numbers(server.log) == [1]
+
+
+def test_what_was_emitted_while_the_server_was_away_is_sent_by_the_next_client(tmp_path: Path) -> None:
+    port = free_port()
+    began = time.monotonic()
+    with client(f"http://127.0.0.1:{port}", spool=tmp_path) as log:
+        sent = [log.emit(note(number)) for number in range(300)]
+        assert log.pending == 300
+    assert time.monotonic() - began < 5, "who has a spool does not wait for a server that is away"
+    with serving(port) as server:
+        with client(server.url, spool=tmp_path) as log:
+            sent += [log.emit(note(number)) for number in range(300, 310)]
+            log.flush()
+            assert server.ids() == sent
+        assert segments(tmp_path) == []
+
+
+def test_events_are_on_the_disk_when_emit_returns(tmp_path: Path) -> None:
+    log = client(f"http://127.0.0.1:{free_port()}", spool=tmp_path, fsync="always")
+    for number in range(5):
+        log.emit(note(number))
+        assert numbers([event for path in segments(tmp_path) for event in records(path)])[-1] == number
+    log.close()
+
+
+def test_a_spool_is_bounded(tmp_path: Path) -> None:
+    log = client(f"http://127.0.0.1:{free_port()}", spool=tmp_path, spool_bytes=2_000, when_full="raise")
+    taken = 0
+    with pytest.raises(annals.QueueFull):  # noqa: PT012 (how many fit is not the point)
+        while True:
+            log.emit(note(taken))
+            taken += 1
+    assert 10 < taken < 40
+    log.close()
+
+
+def test_refused_events_are_kept_with_the_reason(tmp_path: Path, server: Server) -> None:
+    server.refuses = lambda event: "no such \ud800 state" if event["message"] == "1" else None
+    log = client(server.url, spool=tmp_path)
+    for number in range(3):
+        log.emit(note(number))
+    with pytest.raises(annals.EventsRefused):
+        log.close()
+    kept = records(tmp_path / "refused.jsonl")
+    assert [record["event"]["message"] for record in kept] == ["1"]
+    assert kept[0]["problem"]["type"] == "urn:annals:problem:invalid-event"
+    assert kept[0]["problem"]["field"] == "status"
+    assert numbers(server.log) == [0, 2]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_any_moment_nothing_that_was_taken_is_lost_or_doubled(
+    tmp_path: Path, server: Server, seed: int
+) -> None:
+    choose = random.Random(seed)
+    # Half of the answers get lost, so that what the server has is often not known here.
+    server.plan.extend(choose.choice([Reaction(503), Reaction(None, commits=True)]) for _ in range(seed * 3))
+    taken: list[int] = []
+    for _ in range(3):
+        command = [sys.executable, "-m", "tests.writer", server.url, str(tmp_path), "5000"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=HERE.parent, text=True) as process:
+            assert process.stdout is not None
+            said = [process.stdout.readline() for _ in range(choose.randrange(50, 400))]
+            process.send_signal(signal.SIGKILL)
+            said += process.stdout.readlines()
+        whole = [line for line in said if line.endswith("\n")]
+        taken.append(int(whole[-1]))
+    with client(server.url, spool=tmp_path) as log:
+        log.flush()
+    assert len(set(server.ids())) == len(server.log)
+    runs = split_runs(server.log)
+    assert len(runs) == 3
+    for run, last in zip(runs, taken, strict=True):
+        # The line of the event after it may not have been read any more.
+        assert run == list(range(len(run)))
+        assert len(run) >= last + 1
+    assert not (tmp_path / "damaged.jsonl").exists()
+
+
+def split_runs(events: list[Event]) -> list[list[int]]:
+    runs: list[list[int]] = []
+    for number in numbers(events):
+        if number == 0:
+            runs.append([])
+        runs[-1].append(number)
+    return runs
+
+
+def test_a_disk_that_fails_is_said_and_tried_again(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.refuses = lambda event: "no"
+    fsync = os.fsync
+
+    def broken(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    log = client(server.url, spool=tmp_path)
+    monkeypatch.setattr(os, "fsync", broken)
+    log.emit(note(1))
+    wait_until(lambda: "refused.jsonl cannot be written" in caplog.text)
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(annals.EventsRefused):
+        log.close()
+    assert len((tmp_path / "refused.jsonl").read_text().splitlines()) >= 1
