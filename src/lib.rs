@@ -17,9 +17,12 @@
 pub mod apikey;
 mod audit;
 pub mod chain;
+#[cfg(feature = "client")]
+pub mod client;
 mod copy;
 #[cfg(feature = "cli")]
 pub mod demo;
+mod destination;
 mod encoding;
 #[cfg(test)]
 mod encoding_tests;
@@ -46,12 +49,17 @@ pub mod replay;
 #[cfg(feature = "server")]
 pub mod server;
 mod session;
+#[cfg(any(feature = "http", feature = "client"))]
+mod tls_roots;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 pub mod verify;
 mod writer;
 
 pub use apikey::{ApiKey, ApiKeyError, ApiKeyRecord, ApiKeyRequest};
 pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections};
 pub use copy::CopyError;
+pub use destination::Destination;
 pub use encoding::{DecodeError, EncodeError};
 pub use event::*;
 pub use export::{Export, ExportError, Exported, LeftOut};
@@ -64,9 +72,12 @@ pub use query::{
     Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info, Metric,
     Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink, SearchFilter, SearchOrder,
     SessionFilter, SessionPage, SessionRecord, SessionSummary, SqlError, SqlValue, StoppedProjection,
+    TimelineEntry,
 };
 pub use reader::Reader;
 pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
+#[cfg(feature = "client")]
+pub use writer::Delivery;
 pub use writer::{
     AppendError, AppendOutcome, Appended, BatchReceipt, Receipt, ReceiptFuture, TryAppendError,
 };
@@ -75,3 +86,8 @@ pub use writer::{
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples for Rust programs, compiled.
+#[cfg(all(doctest, feature = "client", feature = "tracing"))]
+#[doc = include_str!("../docs/instrumenting.md")]
+struct Instrumenting;

@@ -142,6 +142,47 @@ pub const PROOF_HASHES_MAX: usize = 63;
 /// without payloads.
 pub const PROOF_BYTES_MAX: usize = 256 << 20;
 
+/// Events that a client sends in one request, unless its builder says otherwise.
+pub const REQUEST_EVENTS_DEFAULT: usize = 500;
+
+/// Bytes after which a client closes a request, unless its builder says otherwise. One event alone may
+/// have more.
+pub const REQUEST_BYTES_DEFAULT: usize = 1 << 20;
+
+/// Longest answer that a client reads, in bytes: many times what a server says of
+/// [`REQUEST_EVENTS_DEFAULT`] events.
+pub const REPLY_BYTES_MAX: u64 = 16 << 20;
+
+/// How long a client waits for a connection with its server.
+pub const SERVER_CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a client waits for an answer of its server, unless its builder says otherwise. The server
+/// commits before it answers, and may have others' events to commit first.
+pub const SERVER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long an event is in a client's memory alone, unless its builder says otherwise: a server that is
+/// well answers many times faster.
+pub const SPOOL_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+
+/// How long closing a client waits for its server, unless its builder says otherwise. What is not sent by
+/// then stays in the spool.
+pub const CLIENT_CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// First pause before a client tries a server again that is away; each one after it is twice as long.
+pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
+
+/// Longest pause before a client tries a server again that is away.
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Longest pause that a server may ask for.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// Bytes that a client's spool may have, unless its builder says otherwise.
+pub const SPOOL_BYTES_DEFAULT: u64 = 1 << 30;
+
+/// Size at which a segment of the spool is closed. A segment is deleted when all of it was sent.
+pub const SPOOL_SEGMENT_BYTES: u64 = 8 << 20;
+
 const _: () = {
     assert!((LEAF_BYTES_MAX + SALT_BYTES + PAYLOAD_BYTES_MAX) / 3 * 4 + 2 * NOTE_BYTES_MAX < PROOF_BYTES_MAX);
     assert!(ENTRY_BYTES_MAX > 4 * SESSION_ID_BYTES_MAX + 256);

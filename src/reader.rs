@@ -184,6 +184,39 @@ impl Reader {
         self.at_one_moment(|connection| query::events::last(connection, filter, limit))
     }
 
+    /// A page of what sessions have.
+    #[cfg(feature = "server")]
+    pub(crate) fn list<R: query::lists::Listed>(
+        &self,
+        filter: &query::lists::ListFilter,
+    ) -> Result<query::lists::Page<R>, QueryError> {
+        self.at_one_moment(|connection| Ok(query::lists::page(connection, filter)?))
+    }
+
+    /// Whether there is a session with this id.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_session(&self, id: &str) -> Result<bool, QueryError> {
+        self.at_one_moment(|connection| Ok(query::lists::has_session(connection, id)?))
+    }
+
+    /// A page of events, bounded also in bytes.
+    #[cfg(feature = "server")]
+    pub(crate) fn event_page(
+        &self,
+        filter: &EventFilter,
+        after: Seq,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<query::events::EventPage, ReadError> {
+        self.at_one_moment(|connection| query::events::page(connection, filter, after, limit, bytes_max))
+    }
+
+    /// What breaks off an answer from another thread.
+    #[cfg(feature = "server")]
+    pub(crate) fn interrupt_handle(&self) -> rusqlite::InterruptHandle {
+        self.connection.get_interrupt_handle()
+    }
+
     /// The event at a place, if there is one.
     ///
     /// # Errors

@@ -170,6 +170,29 @@ fn a_new_key_is_good_at_once_and_a_revoked_one_is_refused_within_a_second_wherev
 }
 
 #[test]
+fn what_is_known_from_memory_is_not_believed_for_long() {
+    let (_folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    let (key, other) = (create(&log, "pipeline"), create(&log, "other"));
+    let keys = Keys::open(&path).unwrap();
+    keys.check(&key.reveal(), now()).unwrap();
+    log.revoke_api_key(other.id(), "ops", None).unwrap();
+    let opened = Instant::now();
+    // Until it must be asked again, the file is not.
+    while let Some(allowed) = keys.recall(&key.reveal(), now()) {
+        assert_eq!(allowed.id, key.id());
+        assert!(opened.elapsed() < Duration::from_secs(1));
+    }
+    assert_eq!(keys.recall_good(key.id(), now()), None);
+    assert!(keys.is_good(key.id(), now()) && !keys.is_good(other.id(), now()));
+    assert!(!keys.is_good(EventId::generate(), now()));
+    // What is not good is never said from memory.
+    for wrong in [with_other_secret(&key), other.reveal().to_string(), "nonsense".to_owned()] {
+        assert_eq!(keys.recall(&wrong, now()), None);
+    }
+}
+
+#[test]
 fn keys_do_not_wait_for_read_tables() {
     let (_folder, path) = new_path();
     // Nobody fills them.

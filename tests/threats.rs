@@ -18,10 +18,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use annals::apikey::{ApiKey, Keys};
 use annals::evidence::{Epochs, Evidence, KeyFolder, PublicKeys, Signing};
 use annals::note::{Checkpoint, CheckpointFile, Cosigner, Policy, SignedCheckpoint, SigningKey};
 use annals::verify::{self, Check, Memory, Options, Report, Scope};
-use annals::{AuditLog, EventId, KeyChangeCause, KeyRole, Timestamp};
+use annals::{ApiKeyRequest, ApiKeyScope, AuditLog, EventId, KeyChangeCause, KeyRole, Timestamp};
 use rows::Rows;
 use support::{note, sqlite};
 use tempfile::TempDir;
@@ -451,6 +452,77 @@ fn an_erasure_nobody_asked_for_is_listed_with_who_did_it() {
     assert_passes(&report);
     assert_eq!(report.redactions[0].actor, "mallory");
     assert_eq!(report.redactions[0].seqs, [7]);
+}
+
+/// The scene with one key that is revoked and one that is not.
+fn with_api_keys(scene: &Scene) -> [ApiKey; 2] {
+    let log = signed(&scene.path, &scene.keys).open().unwrap();
+    let keys = ["revoked", "good"].map(|name| {
+        let request = ApiKeyRequest {
+            name: name.to_owned(),
+            scopes: vec![ApiKeyScope::Emit],
+            expires_at: None,
+            actor: "ops".to_owned(),
+            reason: None,
+        };
+        log.create_api_key(&request).unwrap().0
+    });
+    log.revoke_api_key(keys[0].id(), "ops", None).unwrap();
+    log.close().unwrap();
+    keys
+}
+
+#[test]
+fn a_key_that_is_made_or_restored_in_the_file_is_found_by_the_chain_or_lets_nobody_in() {
+    let everything = |scene: &Scene| verify::verify(&scene.path, Scope::Everything, &mut |_, _| {}).unwrap();
+    let revocation = i64::try_from(EVENTS).unwrap() + 3;
+
+    // The list that servers go by no longer has the revocation.
+    let scene = Scene::new();
+    let [revoked, _] = with_api_keys(&scene);
+    sqlite(&scene.path)
+        .execute_batch(&format!(
+            "DROP TRIGGER api_key_events_stay; DELETE FROM api_key_events WHERE seq = {revocation}"
+        ))
+        .unwrap();
+    assert!(Keys::open(&scene.path).unwrap().check(&revoked.reveal(), Timestamp::now()).is_ok());
+    assert!(everything(&scene).failures.iter().any(|failure| failure.check == Check::ApiKeys));
+
+    // The event is gone, and the list has it still.
+    let scene = Scene::new();
+    with_api_keys(&scene);
+    scene.rewrite(|rows| rows.rows.retain(|row| row.seq != revocation));
+    assert!(Keys::open(&scene.path).is_err());
+
+    // A key has the secret of whoever wrote the file.
+    let scene = Scene::new();
+    let [_, good] = with_api_keys(&scene);
+    let forged = ApiKey::generate().unwrap();
+    let created = revocation - 1;
+    scene.rewrite(|rows| {
+        let cell = rows.row(created).payload.as_mut().unwrap();
+        let bytes = *annals::Digest::from(good.hash()).bytes();
+        let place = cell.windows(32).position(|window| window == bytes).unwrap();
+        cell[place..place + 32].copy_from_slice(annals::Digest::from(forged.hash()).bytes());
+    });
+    assert!(Keys::open(&scene.path).unwrap().check(&good.reveal(), Timestamp::now()).is_err());
+    assert_chain_breaks(&scene.chain(), Check::PayloadDigest, created.cast_unsigned());
+}
+
+#[test]
+fn what_was_submitted_with_a_stolen_key_carries_its_id() {
+    let scene = Scene::new();
+    let [_, stolen] = with_api_keys(&scene);
+    let log = signed(&scene.path, &scene.keys).open().unwrap();
+    log.with_principal(Some(stolen.id())).append(note("by the thief")).unwrap().wait().unwrap();
+    log.revoke_api_key(stolen.id(), "ops", Some("stolen")).unwrap();
+    log.close().unwrap();
+    let keys = Keys::open(&scene.path).unwrap();
+    assert!(keys.check(&stolen.reveal(), Timestamp::now()).is_err());
+    let reader = annals::Reader::open(&scene.path).unwrap();
+    let events = reader.last_events(&annals::EventFilter::default(), 2).unwrap();
+    assert_eq!(events[0].principal, Some(stolen.id()));
+    assert_passes(&scene.chain());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::ApiKeyError;
 use super::key::{ApiKey, ApiKeyHash};
-use super::known::{KeysError, Known};
+use super::known::{ApiKeyStatus, KeysError, Known};
 use crate::audit::AuditLog;
 use crate::event::{ApiKeyScope, EventId, Timestamp};
 use crate::log::open;
@@ -183,8 +183,44 @@ impl Keys {
             }
             judged => judged?,
         };
-        self.uses().entry(allowed.id).or_insert(Use { last: now, kept: None }).last = now;
+        self.used(allowed.id, now);
         Ok(allowed)
+    }
+
+    /// As [`Keys::check`], from memory alone: it never waits. None where the file must be asked, or the key is
+    /// not good.
+    pub fn recall(&self, presented: &str, now: Timestamp) -> Option<Allowed> {
+        let key: ApiKey = presented.parse().ok()?;
+        if !self.is_up_to_date() {
+            return None;
+        }
+        let allowed = self.judge(key.id(), key.hash(), now).ok()?;
+        self.used(allowed.id, now);
+        Some(allowed)
+    }
+
+    /// As [`Keys::is_good`], from memory alone. None where the file must be asked.
+    pub fn recall_good(&self, id: EventId, now: Timestamp) -> Option<bool> {
+        self.is_up_to_date().then(|| self.is_active(id, now))
+    }
+
+    /// Whether a key that was shown and good before is good still. Not, if that cannot be read.
+    pub fn is_good(&self, id: EventId, now: Timestamp) -> bool {
+        self.catch_up(BELIEVED_FOR).is_ok() && self.is_active(id, now)
+    }
+
+    fn is_active(&self, id: EventId, now: Timestamp) -> bool {
+        self.with_known(|known| {
+            known.keys.get(&id).is_some_and(|record| record.status(now) == ApiKeyStatus::Active)
+        })
+    }
+
+    fn is_up_to_date(&self) -> bool {
+        self.looked_at().elapsed() < BELIEVED_FOR
+    }
+
+    fn used(&self, id: EventId, now: Timestamp) {
+        self.uses().entry(id).or_insert(Use { last: now, kept: None }).last = now;
     }
 
     /// Writes to the log's file when keys were last used. A server calls this now and then, and when it

@@ -64,6 +64,10 @@ pub(crate) struct Args {
     #[arg(long)]
     no_auth: bool,
 
+    /// Record in the log when a key reads what events say
+    #[arg(long)]
+    record_reads: bool,
+
     /// How lines on standard error look
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -177,6 +181,7 @@ impl Args {
             } else {
                 Authentication::WhereThereAreKeys
             },
+            record_reads: self.record_reads,
             limits,
         };
         if config.http.is_empty() && config.grpc.is_empty() && config.unix.is_empty() {

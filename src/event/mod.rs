@@ -12,7 +12,7 @@ mod words;
 
 pub use check::{InvalidField, Problem};
 pub use id::{DecisionId, Digest, EventId, FindingId, IdError, ReviewId, Seq, SessionId, StepId, Timestamp};
-#[cfg(test)]
+#[cfg(any(test, feature = "client"))]
 pub(crate) use json::write_event;
 pub use json::{JsonEventError, parse_draft};
 pub use json_text::{Attributes, Json, JsonTextError};

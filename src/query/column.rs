@@ -66,7 +66,7 @@ pub(super) fn next_column<T: FromColumn>(row: &Row<'_>, next: &mut usize) -> rus
 }
 
 /// A row of a read table.
-pub(super) trait Record: Sized {
+pub(crate) trait Record: Sized {
     /// The table, and what to select from it, in the order in which [`Record::read`] reads it.
     const TABLE: &'static str;
     const COLUMNS: &'static [&'static str];
@@ -89,6 +89,7 @@ macro_rules! records {
     )*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+        #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
         #[non_exhaustive]
         pub struct $name {
             $( $(#[$column_doc])* pub $column: $type, )*

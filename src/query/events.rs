@@ -166,6 +166,54 @@ pub(crate) fn after(
     Ok(events)
 }
 
+/// An event in its JSON form.
+#[cfg(feature = "server")]
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) seq: Seq,
+    /// Name of its kind.
+    pub(crate) kind: String,
+    /// One line.
+    pub(crate) json: String,
+}
+
+/// Events in order, and where more follow.
+#[cfg(feature = "server")]
+#[derive(Debug)]
+pub(crate) struct EventPage {
+    pub(crate) events: Vec<Told>,
+    /// The last event of the page, where more follow.
+    pub(crate) next: Option<Seq>,
+    /// Up to where the log was looked through.
+    pub(crate) looked: Seq,
+}
+
+/// The events after `after` that fit, in order, until there are `limit` of them or their texts have
+/// `bytes_max`.
+#[cfg(feature = "server")]
+pub(crate) fn page(
+    connection: &Connection,
+    filter: &EventFilter,
+    after: Seq,
+    limit: usize,
+    bytes_max: usize,
+) -> Result<EventPage, ReadError> {
+    let head = rows::head(connection)?.seq;
+    let (mut events, mut bytes, mut next) = (Vec::<Told>::new(), 0, None);
+    walk(connection, filter, after, head, |seq, event| {
+        if events.len() >= limit || bytes >= bytes_max {
+            next = events.last().map(|last| last.seq);
+            return Ok(Next::Stop);
+        }
+        let event = event?;
+        let json = event.to_json();
+        bytes += json.len();
+        events.push(Told { seq, kind: event.kind_name(), json });
+        Ok::<_, ReadError>(Next::Continue)
+    })?;
+    Ok(EventPage { events, next, looked: next.unwrap_or(head.max(after)) })
+}
+
 /// The last events that fit, in order, at most `limit`.
 pub(crate) fn last(
     connection: &Connection,

@@ -10,6 +10,8 @@ pub(crate) mod events;
 pub(crate) mod find;
 pub(crate) mod guard;
 pub(crate) mod info;
+#[cfg(feature = "server")]
+pub(crate) mod lists;
 pub(crate) mod projections;
 mod records;
 pub(crate) mod search;
@@ -24,6 +26,7 @@ pub use info::Info;
 pub use projections::{ProjectionStatus, Rebuild, StoppedProjection};
 pub use records::{
     Action, Artifact, Decision, Finding, FindingUpdate, Metric, Note, Review, Session, SessionSummary, Step,
+    TimelineEntry,
 };
 pub use search::{Fragment, Hit, SearchFilter, SearchOrder};
 pub use session::{OutlinedStep, SessionRecord};

@@ -9,6 +9,7 @@ use crate::projection::tables::{self, PROJECTIONS, Stage, StoppedAt};
 
 /// Where a projection is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct ProjectionStatus {
     /// Its name.
@@ -31,6 +32,7 @@ pub struct ProjectionStatus {
 
 /// Why a projection does not go on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct StoppedProjection {
     /// The event that it cannot apply.
@@ -41,6 +43,7 @@ pub struct StoppedProjection {
 
 /// A rebuild that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Rebuild {
     /// Version of the tables that it fills.

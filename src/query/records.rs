@@ -266,6 +266,24 @@ records! {
         last_seq: Seq,
     }
 
+    /// An event of the log, of any kind.
+    TimelineEntry from "timeline" {
+        /// The event.
+        seq: Seq,
+        /// Its session.
+        session_id: Option<String>,
+        /// Name of its kind.
+        kind: String,
+        /// What it is about.
+        subject_id: Option<String>,
+        /// When it happened, by the producer's clock.
+        occurred_at: Option<Timestamp>,
+        /// When it was recorded.
+        recorded_at: Timestamp,
+        /// 1 where its payload was erased.
+        redacted: i64,
+    }
+
     /// One update of a finding.
     FindingUpdate from "finding_updates" {
         /// Its event.

@@ -60,6 +60,7 @@ pub enum SearchOrder {
 
 /// An event that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Hit {
     /// The event.
@@ -75,6 +76,7 @@ pub struct Hit {
     pub recorded_at: Option<Timestamp>,
     /// The text around the matches; one text in JSON.
     #[serde(serialize_with = "as_text")]
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub snippet: Vec<Fragment>,
 }
 

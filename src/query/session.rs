@@ -12,6 +12,7 @@ use super::records::{
 
 /// A session with everything that belongs to it, each list in the order of the log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct SessionRecord {
     /// The session.

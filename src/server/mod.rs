@@ -29,8 +29,13 @@ mod listen;
 mod observe;
 mod openapi;
 pub(crate) mod problem;
+mod rates;
+mod readers;
+mod reads;
 mod router;
+mod schema;
 pub(crate) mod state;
+mod tail;
 mod tls;
 mod unix;
 
@@ -49,7 +54,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::apikey::KeysError;
 use crate::audit::{AuditLog, CloseError};
+use auth::Gate;
 use connection::Ends;
 use listen::{Acceptance, Socket};
 use state::App;
@@ -67,6 +74,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Whether keys are asked for.
     pub authentication: Authentication,
+    /// Whether it is recorded in the log when a key reads what events say.
+    pub record_reads: bool,
     /// The server's bounds.
     pub limits: Limits,
 }
@@ -97,6 +106,9 @@ pub enum ListenError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The log's keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
 }
 
 /// Where a server listens.
@@ -133,8 +145,8 @@ impl Server {
     /// If a socket cannot be bound, the certificate cannot be used, or others could reach a log without
     /// keys.
     pub fn bind(log: AuditLog, config: &Config) -> Result<Server, ListenError> {
-        let keys = auth::Keys::new(config.authentication);
-        if config.authentication != Authentication::Never && !keys.are_needed() {
+        let gate = Gate::open(log.path(), config.authentication, config.record_reads)?;
+        if config.authentication != Authentication::Never && !gate.is_closed() {
             let open = config.http.iter().chain(&config.grpc).find(|address| !address.ip().is_loopback());
             if let Some(&address) = open {
                 return Err(ListenError::Open { address });
@@ -164,7 +176,7 @@ impl Server {
             grpc: bound(&grpc)?,
             unix: http.iter().filter_map(Socket::path).collect(),
         };
-        let app = App::new(log, config.limits.clone(), keys);
+        let app = App::new(log, config.limits.clone(), gate);
         Ok(Server { app, http, grpc, addresses, tls })
     }
 
@@ -197,6 +209,8 @@ impl Server {
                 listeners.spawn(accepting);
             }
         }
+        listeners.spawn(tail::watch(app.clone()));
+        let keys = tokio::spawn(auth::watch(app.clone()));
         stop.await;
         app.stopping.cancel();
         listeners.close();
@@ -208,6 +222,8 @@ impl Server {
             ends.now.cancel();
             connections.wait().await;
         }
+        // When keys were last used is for people; that it could not be written is no reason not to end.
+        let _ = keys.await;
         let log = app.log.clone();
         tokio::task::spawn_blocking(move || log.close()).await.unwrap_or(Err(CloseError::Panicked("closing")))
     }

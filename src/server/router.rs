@@ -8,14 +8,29 @@ use utoipa_axum::routes;
 
 use super::problem::{Kind, Problem};
 use super::state::App;
-use super::{events, health, observe, openapi};
+use super::{events, health, observe, openapi, reads, tail};
 
 /// Every route, with its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
-        .routes(routes!(events::post))
+        .routes(routes!(events::post, reads::events::list))
+        .routes(routes!(reads::events::one))
+        .routes(routes!(reads::sessions::list))
+        .routes(routes!(reads::sessions::one))
+        .routes(routes!(reads::sessions::replay))
+        .routes(routes!(reads::lists::session_steps))
+        .routes(routes!(reads::lists::session_decisions))
+        .routes(routes!(reads::lists::session_findings))
+        .routes(routes!(reads::lists::session_timeline))
+        .routes(routes!(reads::lists::steps))
+        .routes(routes!(reads::lists::decisions))
+        .routes(routes!(reads::lists::findings))
+        .routes(routes!(tail::tail))
+        .routes(routes!(reads::search::search))
+        .routes(routes!(reads::log::info))
+        .routes(routes!(reads::log::projections))
         .routes(routes!(openapi::document))
 }
 

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::Keys;
+use super::auth::Gate;
 use super::body::Memory;
 use super::limits::Limits;
+use super::rates::Rates;
+use super::readers::Readers;
+use super::tail::Tails;
 use crate::audit::AuditLog;
 
 /// Shared by all requests; cheap to clone.
@@ -19,9 +22,12 @@ pub(crate) struct Shared {
     /// The log, without a principal: what a caller appends goes through [`Caller::log`](super::auth::Caller::log).
     pub(crate) log: AuditLog,
     pub(crate) limits: Limits,
-    pub(crate) keys: Keys,
+    pub(crate) gate: Gate,
     /// Room for bodies that are being handled.
     pub(crate) memory: Memory,
+    pub(crate) rates: Rates,
+    pub(crate) readers: Readers,
+    pub(crate) tails: Tails,
     /// Long work on processors: as many at a time as there are.
     processors: Arc<Semaphore>,
     /// The wish to stop: what has no end by itself ends then.
@@ -29,13 +35,16 @@ pub(crate) struct Shared {
 }
 
 impl App {
-    pub(super) fn new(log: AuditLog, limits: Limits, keys: Keys) -> App {
+    pub(super) fn new(log: AuditLog, limits: Limits, gate: Gate) -> App {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         App(Arc::new(Shared {
             memory: Memory::new(limits.memory_bytes),
+            rates: Rates::new(limits.requests_per_second, limits.wrong_keys_per_minute),
+            tails: Tails::new(),
+            readers: Readers::new(log.path().to_owned()),
             log,
             limits,
-            keys,
+            gate,
             processors: Arc::new(Semaphore::new(processors)),
             stopping: CancellationToken::new(),
         }))

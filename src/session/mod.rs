@@ -24,6 +24,7 @@ pub use recording::Recording;
 pub use step::{Step, StepBuilder, StepEnding};
 
 use crate::audit::AuditLog;
+use crate::destination::sealed;
 use crate::event::{
     IdError, Kind, SessionEnd, SessionEnded, SessionId, SessionProgress, SessionStarted, SessionUpdated,
     Severity,
@@ -60,12 +61,7 @@ impl AuditLog {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn session(&self, profile: impl Into<String>) -> SessionBuilder {
-        SessionBuilder {
-            log: self.clone(),
-            id: None,
-            payload: SessionStarted { profile: Some(profile.into()), ..SessionStarted::default() },
-            problem: FirstProblem::default(),
-        }
+        SessionBuilder::new(Arc::new(self.clone()), profile.into())
     }
 }
 
@@ -73,13 +69,18 @@ impl AuditLog {
 #[derive(Debug)]
 #[must_use = "a session starts with `start`"]
 pub struct SessionBuilder {
-    log: AuditLog,
+    log: Arc<dyn sealed::Append>,
     id: Option<SessionId>,
     payload: SessionStarted,
     problem: FirstProblem,
 }
 
 impl SessionBuilder {
+    pub(crate) fn new(log: Arc<dyn sealed::Append>, profile: String) -> SessionBuilder {
+        let payload = SessionStarted { profile: Some(profile), ..SessionStarted::default() };
+        SessionBuilder { log, id: None, payload, problem: FirstProblem::default() }
+    }
+
     /// The session's id, 1 to 128 bytes without control characters; a fresh UUIDv7 where this is not
     /// called. It stays when payloads are redacted, so it must not be personal data. A session that
     /// is started again with the same id goes on as the same session.

@@ -1,20 +1,21 @@
 //! The log as it is seen from one session: what a session and its steps share.
 
+use std::sync::Arc;
 use std::thread;
 
-use crate::audit::AuditLog;
+use crate::destination::sealed;
 use crate::event::{Draft, Event, SessionId};
 use crate::limits::DROP_PATIENCE;
 use crate::writer::{AppendError, Receipt};
 
 #[derive(Debug)]
 pub(super) struct Scope {
-    log: AuditLog,
+    log: Arc<dyn sealed::Append>,
     session: SessionId,
 }
 
 impl Scope {
-    pub(super) fn new(log: AuditLog, session: SessionId) -> Scope {
+    pub(super) fn new(log: Arc<dyn sealed::Append>, session: SessionId) -> Scope {
         Scope { log, session }
     }
 
@@ -45,9 +46,9 @@ impl Scope {
         appended
     }
 
-    /// Appends where no error can be returned: see [`AuditLog::append_or_count`].
+    /// Appends where no error can be returned: see [`sealed::Append::append_or_count`].
     pub(super) fn append_from_drop<E: Into<Event>>(&self, event: impl FnOnce() -> E) {
-        self.log.append_or_count(|| self.draft(event()), DROP_PATIENCE);
+        self.log.append_or_count(Box::new(|| self.draft(event())), DROP_PATIENCE);
     }
 }
 

@@ -17,7 +17,11 @@ use crossbeam_channel::Sender;
 use rusqlite::Connection;
 
 pub(crate) use batch::Clock;
-pub(crate) use queue::{Effect, Item, Message, NotSent, Queue};
+pub(crate) use queue::{Effect, Item, Message, NotSent, Queue, Waiting};
+#[cfg(feature = "client")]
+pub(crate) use receipt::Ack;
+#[cfg(feature = "client")]
+pub use receipt::Delivery;
 pub use receipt::{
     AppendError, AppendOutcome, Appended, BatchReceipt, Receipt, ReceiptFuture, TryAppendError,
 };

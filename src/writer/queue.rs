@@ -61,19 +61,36 @@ impl Item {
             Item::Many { prepared, ack } => ack.send(outcomes.take(prepared.len()).collect()),
         }
     }
+}
 
+/// Who waits for the answer to a flush of the writer's.
+pub(crate) type FlushAnswer = oneshot::Sender<Result<Seq, AppendError>>;
+
+/// What can wait in a queue: it is told when nobody takes it any more.
+pub(crate) trait Waiting {
+    fn refuse(self, error: &AppendError);
+}
+
+impl Waiting for Item {
     /// Tells the caller that none of the events is in the log, or that this is not known.
-    pub(crate) fn refuse(self, error: &AppendError) {
+    fn refuse(self, error: &AppendError) {
         self.answer(std::iter::repeat_with(|| Err(error.clone())));
     }
 }
 
-/// What the writer is sent.
-pub(crate) enum Message {
+impl Waiting for FlushAnswer {
+    fn refuse(self, error: &AppendError) {
+        // Who does not wait any longer does not want to know.
+        let _ = self.send(Err(error.clone()));
+    }
+}
+
+/// What the writer, or another thread that takes events, is sent.
+pub(crate) enum Message<T = Item, F = FlushAnswer> {
     /// Events to append.
-    Append(Item),
+    Append(T),
     /// Answer when everything sent before is committed, or is known not to be.
-    Flush(oneshot::Sender<Result<Seq, AppendError>>),
+    Flush(F),
     /// Commit what was sent before, and end.
     Close,
 }
@@ -84,14 +101,14 @@ pub(crate) enum NotSent {
     Ended(AppendError),
 }
 
-/// The queue between the callers and the writer; both have it whole.
+/// The queue between the callers and the writer, or another thread in its place; both have it whole.
 ///
 /// Nothing stays in it without an answer. The writer answers what it takes. When it ends it leaves
 /// word of that and answers what is there; who puts something in later finds that word afterwards,
 /// and answers what is there in the writer's stead.
-pub(crate) struct Queue {
-    sender: Sender<Message>,
-    receiver: Receiver<Message>,
+pub(crate) struct Queue<T = Item, F = FlushAnswer> {
+    sender: Sender<Message<T, F>>,
+    receiver: Receiver<Message<T, F>>,
     /// Wakes those who wait for room without blocking a thread.
     room: Notify,
     /// The writer was told to close: it takes what is there, and nothing new is put in.
@@ -99,12 +116,15 @@ pub(crate) struct Queue {
     /// Events that could not be put in and that nobody sends again. The writer records them with its
     /// next batch, or at the end.
     given_up: AtomicU64,
+    /// Why nothing is put in for now, if that is so.
+    #[cfg(feature = "client")]
+    refusing: std::sync::Mutex<Option<AppendError>>,
     /// The writer takes nothing any more, and this is what callers are told.
     ended: OnceLock<AppendError>,
 }
 
-impl Queue {
-    pub(crate) fn new(events_max: usize) -> Queue {
+impl<T: Waiting, F: Waiting> Queue<T, F> {
+    pub(crate) fn new(events_max: usize) -> Queue<T, F> {
         let (sender, receiver) = crossbeam_channel::bounded(events_max);
         Queue {
             sender,
@@ -112,6 +132,8 @@ impl Queue {
             room: Notify::new(),
             closing: AtomicBool::new(false),
             given_up: AtomicU64::new(0),
+            #[cfg(feature = "client")]
+            refusing: std::sync::Mutex::default(),
             ended: OnceLock::new(),
         }
     }
@@ -125,12 +147,54 @@ impl Queue {
         match self.ended.get() {
             Some(error) => Err(error.clone()),
             None if self.closing.load(Ordering::SeqCst) => Err(AppendError::Closed),
-            None => Ok(()),
+            None => self.require_taking(),
         }
     }
 
+    #[cfg(not(feature = "client"))]
+    #[allow(clippy::unused_self, reason = "as the one below")]
+    fn require_taking(&self) -> Result<(), AppendError> {
+        Ok(())
+    }
+
+    #[cfg(feature = "client")]
+    fn require_taking(&self) -> Result<(), AppendError> {
+        let refusing = self.refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        refusing.clone().map_or(Ok(()), Err)
+    }
+
+    /// Refuses what is sent from now on with an error, and those who wait for room; or takes again.
+    #[cfg(feature = "client")]
+    pub(crate) fn set_refusing(&self, error: Option<AppendError>) {
+        *self.refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = error;
+        self.room.notify_waiters();
+    }
+
+    /// Puts a message in; blocks while there is no room, unless it begins to refuse meanwhile.
+    #[cfg(feature = "client")]
+    pub(crate) fn send_unless_refusing(&self, mut message: Message<T, F>) -> Result<(), AppendError> {
+        /// How long somebody who waits for room does not hear that it is in vain.
+        const LOOK_UP: Duration = Duration::from_millis(100);
+        loop {
+            self.require_open()?;
+            message = match self.sender.send_timeout(message, LOOK_UP) {
+                Err(SendTimeoutError::Timeout(message)) => message,
+                Err(SendTimeoutError::Disconnected(_)) | Ok(()) => {
+                    self.look_after();
+                    return Ok(());
+                }
+            };
+        }
+    }
+
+    /// What there is to take, for those who wait for other things beside it.
+    #[cfg(feature = "client")]
+    pub(crate) fn waiting(&self) -> &Receiver<Message<T, F>> {
+        &self.receiver
+    }
+
     /// Puts a message in; blocks while there is no room.
-    pub(crate) fn send(&self, message: Message) -> Result<(), AppendError> {
+    pub(crate) fn send(&self, message: Message<T, F>) -> Result<(), AppendError> {
         self.require_open()?;
         // Never disconnected: both ends are here.
         let _ = self.sender.send(message);
@@ -139,7 +203,7 @@ impl Queue {
     }
 
     /// Puts a message in if there is room.
-    pub(crate) fn try_send(&self, message: Message) -> Result<(), NotSent> {
+    pub(crate) fn try_send(&self, message: Message<T, F>) -> Result<(), NotSent> {
         self.require_open().map_err(NotSent::Ended)?;
         match self.sender.try_send(message) {
             Err(TrySendError::Full(_)) => Err(NotSent::Full),
@@ -151,7 +215,7 @@ impl Queue {
     }
 
     /// Puts a message in; blocks for `patience` at most while there is no room.
-    pub(crate) fn send_within(&self, message: Message, patience: Duration) -> Result<(), NotSent> {
+    pub(crate) fn send_within(&self, message: Message<T, F>, patience: Duration) -> Result<(), NotSent> {
         self.require_open().map_err(NotSent::Ended)?;
         match self.sender.send_timeout(message, patience) {
             Err(SendTimeoutError::Timeout(_)) => Err(NotSent::Full),
@@ -163,7 +227,7 @@ impl Queue {
     }
 
     /// Puts a message in; waits for room without blocking the thread.
-    pub(crate) async fn send_async(&self, mut message: Message) -> Result<(), AppendError> {
+    pub(crate) async fn send_async(&self, mut message: Message<T, F>) -> Result<(), AppendError> {
         loop {
             let mut room = std::pin::pin!(self.room.notified());
             // From here on no notice is missed: the queue is looked at after it.
@@ -191,15 +255,14 @@ impl Queue {
         for message in self.receiver.try_iter() {
             match message {
                 Message::Append(item) => item.refuse(error),
-                // Who does not wait any longer does not want to know.
-                Message::Flush(answer) => drop(answer.send(Err(error.clone()))),
+                Message::Flush(answer) => answer.refuse(error),
                 Message::Close => {}
             }
         }
     }
 
     /// Takes a message; waits for one until `deadline`, or for ever.
-    pub(super) fn take(&self, deadline: Option<Instant>) -> Option<Message> {
+    pub(super) fn take(&self, deadline: Option<Instant>) -> Option<Message<T, F>> {
         match deadline {
             None => self.receiver.recv().ok(),
             Some(deadline) => self.receiver.recv_deadline(deadline).ok(),
@@ -207,12 +270,12 @@ impl Queue {
     }
 
     /// Takes a message if there is one.
-    pub(super) fn try_take(&self) -> Option<Message> {
+    pub(crate) fn try_take(&self) -> Option<Message<T, F>> {
         self.receiver.try_recv().ok()
     }
 
     /// Says that messages were taken.
-    pub(super) fn tell_of_room(&self) {
+    pub(crate) fn tell_of_room(&self) {
         self.room.notify_waiters();
     }
 
@@ -222,18 +285,18 @@ impl Queue {
     }
 
     /// Takes the count of events that were given up.
-    pub(super) fn take_given_up(&self) -> u64 {
+    pub(crate) fn take_given_up(&self) -> u64 {
         self.given_up.swap(0, Ordering::SeqCst)
     }
 
     /// Lets nothing new in.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.room.notify_waiters();
     }
 
     /// Answers what is in the queue, and what is still to come, with an error.
-    pub(super) fn end(&self, error: AppendError) {
+    pub(crate) fn end(&self, error: AppendError) {
         let error = self.ended.get_or_init(|| error);
         // This makes room, so that no one stays blocked, and each who is not answers after itself.
         self.answer_all(error);

@@ -1,5 +1,6 @@
 //! What a caller gets for an event, and what it can turn into.
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -78,6 +79,25 @@ pub enum AppendError {
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
+    /// The server refused it for good.
+    #[cfg(feature = "client")]
+    #[error("the server refused the event: {reason}")]
+    Rejected {
+        /// What the server says is wrong with it.
+        reason: Arc<str>,
+    },
+    /// The client was closed before the server had it. It is in the spool, and sent by the next program
+    /// that opens that.
+    #[cfg(feature = "client")]
+    #[error("not sent yet: it is in the spool, and sent by the next program that opens it")]
+    Spooled,
+    /// The server is away, and the spool takes no more. Nothing was recorded.
+    #[cfg(feature = "client")]
+    #[error("the server is away, and the spool takes no more: {reason}")]
+    NoRoom {
+        /// What is in the way.
+        reason: Arc<str>,
+    },
 }
 
 /// An event that [`AuditLog::try_append`](crate::AuditLog::try_append) did not take.
@@ -94,24 +114,64 @@ pub enum TryAppendError {
 
 pub(crate) type Outcome = Result<Appended, AppendError>;
 
+/// What a receipt is told.
+enum Word {
+    /// The last word.
+    Last(Outcome),
+    /// It is on this machine's disk; there is another word to come.
+    #[cfg(feature = "client")]
+    Spooled(oneshot::Receiver<Word>),
+}
+
 /// The writer's end of a receipt. One that is dropped without a word tells the caller that it is
 /// not known what became of the event.
-pub(crate) struct Ack(oneshot::Sender<Outcome>);
+pub(crate) struct Ack(oneshot::Sender<Word>);
 
 impl Ack {
     pub(crate) fn send(self, outcome: Outcome) {
         // A caller that dropped its receipt does not want to know.
-        let _ = self.0.send(outcome);
+        let _ = self.0.send(Word::Last(outcome));
     }
+
+    /// Says that the event is in the spool. None if nobody waits for what becomes of it then.
+    #[cfg(feature = "client")]
+    pub(crate) fn spooled(self) -> Option<Ack> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.send(Word::Spooled(receiver)).ok().map(|()| Ack(sender))
+    }
+
+    /// Whether nobody waits for it any more.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+/// How safe an event is that was given to a [`RemoteLog`](crate::client::RemoteLog).
+#[cfg(feature = "client")]
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// It is committed in the server's log.
+    Committed(Appended),
+    /// The server is away. The event is flushed to this machine's disk, and sent when the server is
+    /// back: by this program, or by the next one that opens the spool. The receipt can still be waited
+    /// for.
+    Spooled(Receipt),
 }
 
 /// The promise of an answer about one event: wait for it, await it, or drop it. The event is
 /// appended in any case.
-#[derive(Debug)]
 #[must_use = "a receipt says whether the event was committed; wait for it, or drop it on purpose"]
 pub struct Receipt {
     event_id: EventId,
-    receiver: oneshot::Receiver<Outcome>,
+    receiver: oneshot::Receiver<Word>,
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt").field("event_id", &self.event_id).finish_non_exhaustive()
+    }
 }
 
 impl Receipt {
@@ -125,12 +185,36 @@ impl Receipt {
         self.event_id
     }
 
-    /// Blocks until the event is committed, or is known not to be.
+    /// Blocks until the event is committed, or is known not to be. An event for a server that is away
+    /// is committed when the server is back: until then this blocks.
     ///
     /// # Errors
     /// Says why it was not, or that this is not known.
     pub fn wait(self) -> Result<Appended, AppendError> {
-        self.receiver.recv().unwrap_or_else(|_| Err(writer_is_gone()))
+        match self.receiver.recv() {
+            Ok(Word::Last(outcome)) => outcome,
+            // The word after it is the last.
+            #[cfg(feature = "client")]
+            Ok(Word::Spooled(receiver)) => Receipt { event_id: self.event_id, receiver }.wait(),
+            Err(_) => Err(writer_is_gone()),
+        }
+    }
+
+    /// Blocks until the event is safe: committed, or in the spool because the server is away. That takes
+    /// about as long as [`client::Builder::spool_after`](crate::client::Builder::spool_after) says, at
+    /// most.
+    ///
+    /// # Errors
+    /// As [`Receipt::wait`].
+    #[cfg(feature = "client")]
+    pub fn delivery(self) -> Result<Delivery, AppendError> {
+        match self.receiver.recv() {
+            Ok(Word::Last(outcome)) => outcome.map(Delivery::Committed),
+            Ok(Word::Spooled(receiver)) => {
+                Ok(Delivery::Spooled(Receipt { event_id: self.event_id, receiver }))
+            }
+            Err(_) => Err(writer_is_gone()),
+        }
     }
 }
 
@@ -197,13 +281,28 @@ impl IntoFuture for Receipt {
 }
 
 /// What awaiting a [`Receipt`] polls.
-#[derive(Debug)]
-pub struct ReceiptFuture(oneshot::AsyncReceiver<Outcome>);
+pub struct ReceiptFuture(oneshot::AsyncReceiver<Word>);
+
+impl fmt::Debug for ReceiptFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReceiptFuture")
+    }
+}
 
 impl Future for ReceiptFuture {
     type Output = Result<Appended, AppendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|outcome| outcome.unwrap_or_else(|_| Err(writer_is_gone())))
+        match Pin::new(&mut self.0).poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Word::Last(outcome))) => Poll::Ready(outcome),
+            // The word after it is the last.
+            #[cfg(feature = "client")]
+            Poll::Ready(Ok(Word::Spooled(next))) => {
+                self.0 = next.into_future();
+                self.poll(context)
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(writer_is_gone())),
+        }
     }
 }

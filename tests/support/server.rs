@@ -30,6 +30,11 @@ impl Served {
     }
 
     pub(crate) fn start_with(path: &Path, arguments: &[&str]) -> Served {
+        Served::start_in(path, arguments, &[])
+    }
+
+    /// Starts a server with these variables set.
+    pub(crate) fn start_in(path: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Served {
         let folder = tempfile::tempdir().unwrap();
         let errors = folder.path().join("stderr");
         let mut child = Command::new(env!("CARGO_BIN_EXE_annals"))
@@ -39,6 +44,7 @@ impl Served {
             .args(arguments)
             .env("ANNALS_HOME", folder.path().join("home"))
             .env_remove("ANNALS_LOG")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&errors).unwrap())

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::TlsConfig;
 
 use crate::limits::{ANCHOR_ANSWER_BYTES_MAX, ANCHOR_CONNECT_PATIENCE, ANCHOR_PATIENCE};
+use crate::tls_roots;
 
 /// Characters of an answer that an error repeats.
 const EXCERPT_CHARS: usize = 200;
@@ -103,9 +104,10 @@ impl HttpClient {
     /// If the file of authorities has no certificates.
     pub fn new(patience: Patience, roots: Roots<'_>) -> Result<HttpClient, HttpError> {
         let roots = match roots {
-            Roots::Web => RootCerts::WebPki,
-            Roots::Pem(pem) => certificates(pem)?.into(),
+            Roots::Web => None,
+            Roots::Pem(pem) => Some(pem),
         };
+        let roots = tls_roots::roots(roots).map_err(HttpError::Roots)?;
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(patience.connect))
             .timeout_global(Some(patience.whole))
@@ -126,18 +128,6 @@ impl HttpClient {
         let body = response.body_mut().with_config().limit(ANCHOR_ANSWER_BYTES_MAX).read_to_vec();
         Ok(Answer { status: response.status().as_u16(), content_type, body: body.map_err(failed)? })
     }
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, HttpError> {
-    let mut certificates = Vec::new();
-    for item in parse_pem(pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
-            Ok(_) => {}
-            Err(error) => return Err(HttpError::Roots(format!(": {error}"))),
-        }
-    }
-    if certificates.is_empty() { Err(HttpError::Roots(String::new())) } else { Ok(certificates) }
 }
 
 fn failure(url: &str, error: ureq::Error) -> HttpError {

@@ -113,6 +113,11 @@ impl EventError {
             | AppendError::NotWritten { .. }
             | AppendError::Ambiguous { .. }
             | AppendError::Closed => (Kind::NotWritten, None),
+            // A log that is open here has no server behind it.
+            #[cfg(feature = "client")]
+            AppendError::Rejected { .. } | AppendError::Spooled | AppendError::NoRoom { .. } => {
+                (Kind::NotWritten, None)
+            }
         };
         EventError { field, ..EventError::new(kind, error.to_string()) }
     }

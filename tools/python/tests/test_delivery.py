@@ -193,6 +193,15 @@ def test_a_key_that_is_not_valid_is_said_at_once_and_the_events_wait(server: Ser
     assert numbers(server.log) == [1]
 
 
+def test_flush_tries_again_where_somebody_may_have_mended_it(server: Server) -> None:
+    server.plan.append(problem(401, "unauthorized"))
+    with client(server.url, retry_first=60, retry_longest=60) as log:
+        log.emit(note(1))
+        wait_until(lambda: log._delivery.trouble is not None)
+        log.flush()
+    assert numbers(server.log) == [1]
+
+
 def test_only_annals_can_say_that_an_event_is_no_good() -> None:
     request = httpx.Request("POST", "http://x/v1/events")
     proxy = httpx.Response(413, text="too large for me", request=request)

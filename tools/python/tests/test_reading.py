@@ -123,6 +123,15 @@ def test_a_server_that_is_away_is_said_to_readers() -> None:
             next(client.tail())
 
 
+def test_a_closed_client_reads_nothing() -> None:
+    client = annals.Client(f"http://127.0.0.1:{free_port()}")
+    client.close()
+    with pytest.raises(annals.Closed):
+        list(client.sessions())
+    with pytest.raises(annals.Closed):
+        next(client.tail(0))
+
+
 @contextmanager
 def tailing(connections: list[bytes | int]) -> Iterator[tuple[str, list[str]]]:
     """Answers each request with a piece of a stream and cuts it, or with a status; and says what was asked for."""
@@ -191,6 +200,13 @@ def test_a_tail_goes_on_by_await_too() -> None:
 
     with tailing(list(CUTS)) as (url, _):
         assert asyncio.run(main(url)) == [4, 5, 6, 7, 8]
+
+
+def test_a_tail_goes_on_after_what_the_server_has_looked_through_without_a_message() -> None:
+    pieces: list[bytes | int] = [b": following\nid: 9\n\n", stream(12)]
+    with tailing(pieces) as (url, asked), annals.Client(url) as client:
+        assert next(client.tail(3, kind=["custom", "note.logged"]))["seq"] == 12
+    assert asked == [f"/v1/tail?after={after}&kind=custom&kind=note.logged" for after in (3, 9)]
 
 
 def test_a_tail_that_is_refused_says_why() -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 
 import annals
 
-from .support import client, free_port, note
+from .support import client, free_port, note, numbers, wait_until
 
 BINARY = os.environ.get("ANNALS_BIN", "")
 
@@ -226,3 +227,100 @@ def test_a_server_that_is_stopped_in_good_order_loses_nothing_either(log_server:
         log_server.start()
     rows = log_server.rows("SELECT message FROM notes ORDER BY seq")
     assert [int(message) for (message,) in rows] == list(range(400))
+
+
+def test_what_was_recorded_can_be_read(log_server: Annals) -> None:
+    with client(log_server.url) as log:
+        for number in range(3):
+            with log.session("refunds" if number else "claims", conversation="c", input="water damage") as session:
+                session.find(title="moisture", severity="high")
+                session.decide("repair", ["repair", "replace"])
+        log.flush(visible=True)
+        assert [found["profile"] for found in log.sessions()] == ["refunds", "refunds", "claims"]
+        assert len(list(log.sessions(profile="refunds", with_findings=True, status="completed"))) == 2
+        assert len(list(log.sessions(since=datetime.now(timezone.utc)))) == 0
+        assert len(list(log.sessions(limit=1))) == 1
+        record = log.session_record(session.id)
+        assert record["session"]["id"] == session.id
+        assert record["decisions"][0]["chosen_option"] == "repair"
+        hits = list(log.search('"water damage"', session=session.id))
+        assert [hit["type"] for hit in hits] == ["session.started"]
+        assert len(list(log.search("water", order="rank"))) == 3
+        with pytest.raises(annals.NotFound):
+            log.session_record("no such session")
+        with pytest.raises(annals.ApiError):
+            list(log.sessions(status="sideways"))
+
+
+def test_many_pages_are_read_without_gap(log_server: Annals) -> None:
+    with client(log_server.url) as log:
+        for number in range(450):
+            log.emit({"type": "session.started", "session": f"s{number}", "input": "same words"})
+        log.flush(visible=True)
+        assert [found["id"] for found in log.sessions()] == [f"s{number}" for number in reversed(range(450))]
+        assert [hit["session"] for hit in log.search("words")] == [f"s{number}" for number in reversed(range(450))]
+
+
+def test_a_tail_goes_on_while_the_server_is_killed_and_restarted(log_server: Annals) -> None:
+    seen: list[dict[str, Any]] = []
+    with client(log_server.url) as log, client(log_server.url) as reader:
+
+        def follow() -> None:
+            for event in reader.tail(0, kind=["note.logged", "custom"]):
+                seen.append(event)
+                if event["type"] == "custom":
+                    return
+
+        following = threading.Thread(target=follow, daemon=True)
+        following.start()
+        for number in range(300):
+            log.emit(note(number))
+            if number in (100, 200):
+                wait_until(lambda: bool(seen))
+                log_server.stop(signal.SIGKILL)
+                log_server.start()
+        log.emit({"type": "custom", "name": "end"})
+        log.flush()
+        following.join(60)
+        assert not following.is_alive()
+    assert numbers(seen[:-1]) == list(range(300))
+    assert [event["seq"] for event in seen] == sorted({event["seq"] for event in seen})
+
+
+def test_a_tail_from_now_on_leaves_out_what_was(log_server: Annals) -> None:
+    async def main() -> list[str]:
+        async with annals.AsyncClient(log_server.url) as log:
+            await log.emit(note(1))
+            await log.flush(visible=True)
+            events = log.tail()
+            following = asyncio.create_task(anext(events))
+            while not following.done():
+                await log.emit(note(2))
+                await log.flush()
+                await asyncio.sleep(0.05)
+            await events.aclose()
+            return [(await following)["message"]]
+
+    assert asyncio.run(main()) == ["2"]
+
+
+def test_keys_are_asked_for_and_their_scopes_kept(log_server: Annals) -> None:
+    log_server.stop()
+    emitting = log_server.json("apikey", "create", "--name", "emits", "--scopes", "emit")["key"]
+    reading = log_server.json("apikey", "create", "--name", "reads", "--scopes", "read")["key"]
+    log_server.start()
+    with client(log_server.url, api_key=emitting) as log:
+        log.emit(note(1))
+        log.flush()
+        with pytest.raises(annals.Forbidden):
+            list(log.sessions())
+    with client(log_server.url, api_key=reading) as log:
+        assert [found["id"] for found in log.sessions()] == ["s"]
+        with pytest.raises(annals.Unauthorized), annals.Client(log_server.url) as nobody:
+            list(nobody.sessions())
+        log.emit(note(2))
+        with pytest.raises(annals.NotDelivered, match="403"):
+            log.flush()
+        with pytest.raises(annals.NotDelivered):
+            log.close(timeout=0.1)
+    assert log_server.rows("SELECT message FROM notes") == [("1",)]

@@ -10,10 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
 import annals
+from annals import _spool as spool_module
 from annals._encode import encode
 from annals._spool import Spool
 
@@ -23,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def spool(folder: Path, *, bytes_max: int = 1 << 30, segment_bytes: int = 1 << 20) -> Spool:
-    return Spool(folder, bytes_max=bytes_max, fsync="away", segment_bytes=segment_bytes)
+    return Spool(folder, bytes_max=bytes_max, fsync="second", segment_bytes=segment_bytes)
 
 
 def lines(count: int, start: int = 0) -> list[bytes]:
@@ -61,7 +64,7 @@ def test_what_is_appended_is_read_in_order_and_then_gone(tmp_path: Path) -> None
     assert drain(queue) == written
     assert len(queue) == 0
     queue.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["acknowledged", "lock"]
 
 
 def test_what_was_not_settled_is_there_for_the_next_process(tmp_path: Path) -> None:
@@ -173,7 +176,7 @@ def test_against_a_list_any_order_of_calls_gives_the_same(tmp_path: Path) -> Non
             assert len(queue) == len(model)
         assert drain(queue) == model
         queue.close()
-        assert [path.name for path in folder.iterdir()] == ["lock"]
+        assert {path.name for path in folder.iterdir()} <= {"acknowledged", "lock"}
 
 
 def test_a_line_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,6 +264,26 @@ def test_events_are_on_the_disk_when_emit_returns(tmp_path: Path) -> None:
     log.close()
 
 
+def test_what_is_not_committed_is_flushed_to_the_disk_even_while_an_answer_is_waited_for(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.plan.append(Reaction(503, delay=3.0))
+    flushed: list[int] = []
+    fsync = os.fsync
+
+    def seen(descriptor: int) -> None:
+        flushed.append(descriptor)
+        fsync(descriptor)
+
+    with client(server.url, spool=tmp_path) as log:
+        monkeypatch.setattr(os, "fsync", seen)
+        log.emit(note(1))
+        wait_until(lambda: len(flushed) >= 2, seconds=2.5)
+        time.sleep(1.2)
+        # Segment and folder, and not again as long as nothing is added.
+        assert len(flushed) == 2
+
+
 def test_a_spool_is_bounded(tmp_path: Path) -> None:
     log = client(f"http://127.0.0.1:{free_port()}", spool=tmp_path, spool_bytes=2_000, when_full="raise")
     taken = 0
@@ -341,3 +364,58 @@ def test_a_disk_that_fails_is_said_and_tried_again(
     with pytest.raises(annals.EventsRefused):
         log.close()
     assert len((tmp_path / "refused.jsonl").read_text().splitlines()) >= 1
+
+
+class Interrupted(Spool):
+    """A spool whose appending is interrupted before its nth line of code, as Ctrl-C may do."""
+
+    def append_interrupted(self, line: bytes, place: int) -> bool:
+        left = place
+
+        def trace(frame: FrameType, event: str, argument: object) -> Any:
+            nonlocal left
+            if frame.f_code.co_filename != spool_module.__file__:
+                return None
+            if event == "line":
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            self.append(line)
+        except KeyboardInterrupt:
+            return False
+        finally:
+            sys.settrace(None)
+        return True
+
+
+def test_interrupted_anywhere_the_spool_stays_in_order(tmp_path: Path) -> None:
+    place = 1
+    done = False
+    while not done:
+        folder = tmp_path / str(place)
+        queue = Interrupted(folder, bytes_max=1 << 30, fsync="second", segment_bytes=300)
+        written = lines(8)
+        expected: list[bytes] = []
+        for number, line in enumerate(written):
+            if number == 3:
+                before = len(queue)
+                done = queue.append_interrupted(line, place)
+                # Interrupted or not, it was appended whole or not at all.
+                if len(queue) > before:
+                    expected.append(line)
+            else:
+                queue.append(line)
+                expected.append(line)
+        assert len(queue) == len(expected)
+        if place % 2:
+            die(queue)
+            queue = Interrupted(folder, bytes_max=1 << 30, fsync="second", segment_bytes=300)
+        assert drain(queue) == expected, place
+        queue.close()
+        assert not (folder / "damaged.jsonl").exists()
+        place += 1
+    assert place > 10

@@ -22,6 +22,8 @@ class Settled:
 
     refused: tuple[tuple[int, Problem], ...] = ()
     """Their places in the batch, and what is wrong with each."""
+    last_seq: int = 0
+    """The last place in the log that one of the others has."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,12 @@ def outcome(response: httpx.Response, sent: int) -> Outcome:
     status = response.status_code
     body = _json(response)
     if status == 200:
-        refused = _refusals(body, sent)
-        if refused is None:
-            return Later("the answer 200 does not say what became of each event")
-        return Settled(refused)
+        return _settled(body, sent) or Later("the answer 200 does not say what became of each event")
     said = problem(response)
     if status in _AGAIN or status >= 500:
         return Later(f"{status}: {said}", retry_after(response.headers.get("retry-after")))
-    if status == 422:
-        refused = _refusals(body, sent)
-        if refused is not None:
-            return Settled(refused)
+    if status == 422 and (settled := _settled(body, sent)) is not None:
+        return settled
     # Only Annals can say that an event is no good: a proxy that refuses everything must not empty the queue.
     if status in (400, 413) and (said.type in _OF_THE_BODY or (status == 413 and sent > 1)):
         return Indigestible(said)
@@ -110,20 +107,23 @@ def _problem(fields: Mapping[str, Any], title: str) -> Problem:
     )
 
 
-def _refusals(body: Any, sent: int) -> tuple[tuple[int, Problem], ...] | None:
+def _settled(body: Any, sent: int) -> Settled | None:
     results = body.get("results") if isinstance(body, dict) else None
     if not isinstance(results, list) or len(results) != sent:
         return None
     refused = []
+    last_seq = 0
     for place, result in enumerate(results):
         if not isinstance(result, dict):
             return None
         error = result.get("error")
         if isinstance(error, dict):
             refused.append((place, _problem(error, "refused")))
-        elif not isinstance(result.get("seq"), int):
+        elif isinstance(seq := result.get("seq"), int):
+            last_seq = max(last_seq, seq)
+        else:
             return None
-    return tuple(refused)
+    return Settled(tuple(refused), last_seq)
 
 
 def _json(response: httpx.Response) -> Any:

@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -23,8 +24,8 @@ from ._http import path_part, query
 from ._open import end, open_delivery, open_reader, unavailable
 from ._pace import Backoff
 from ._queue import Fsync
-from ._reading import TAIL_IDLE_S, Json, MessageParser, Page, body_of
-from .errors import EventsRefused, NotDelivered, Refused, ServerUnavailable
+from ._reading import LOOK_FIRST_S, LOOK_LONGEST_S, TAIL_IDLE_S, Json, MessageParser, Page, body_of, head_of, is_visible
+from .errors import Closed, EventsRefused, NotDelivered, Refused, ServerUnavailable
 from .fields import SessionFields, StepFields
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class AsyncClient:
         spool: str | os.PathLike[str] | None = None,
         *,
         spool_bytes: int = 1 << 30,
-        fsync: Fsync = "away",
+        fsync: Fsync = "second",
         queue_events: int = 10_000,
         queue_bytes: int = 64 << 20,
         when_full: WhenFull = "block",
@@ -154,23 +155,36 @@ class AsyncClient:
         """How many events the server refused for good."""
         return self._delivery.refused_count
 
-    async def flush(self, timeout: float | None = 30.0) -> None:
+    async def flush(self, timeout: float | None = 30.0, *, visible: bool = False) -> None:
         """Returns when all that was taken is committed. `timeout` is in seconds; None waits for as long as it takes.
 
-        Raises NotDelivered when time is up, or at once where waiting does not help, as with an API key that is not
-        valid; EventsRefused where events were refused since it was last raised, once all others are committed.
+        `visible` waits until readers see it, too; that needs the scope read. Raises NotDelivered when time is up, or at
+        once where waiting does not help, as with an API key that is not valid; ServerUnavailable where all is committed
+        and not visible in time; EventsRefused where events were refused since it was last raised, once all others are
+        committed.
         """
+        until = None if timeout is None else time.monotonic() + timeout
         try:
             await asyncio.wait_for(asyncio.wrap_future(self._delivery.settled()), timeout)
         except (TimeoutError, asyncio.TimeoutError):
             raise self._delivery.not_delivered() from None
+        if visible:
+            await self._wait_visible(until)
         self._delivery.report_refused()
+
+    async def _wait_visible(self, until: float | None) -> None:
+        backoff = Backoff(LOOK_FIRST_S, LOOK_LONGEST_S)
+        while not is_visible(body_of(await self._get("/v1/projections", {})), self._delivery.last_seq):
+            if until is not None and time.monotonic() > until:
+                raise ServerUnavailable("all is committed, but the read tables do not hold it yet")
+            await asyncio.sleep(backoff.next())
 
     async def close(self, timeout: float | None = 10.0) -> None:
         """Takes no more events, and waits up to `timeout` seconds until the others are committed. Twice is as once.
 
         What is left then stays in the spool, for the next client that opens it; where the server is away, that is not
-        waited for. Without a spool NotDelivered says how many events are lost. EventsRefused as from `flush`.
+        waited for. Without a spool NotDelivered says how many events are lost. EventsRefused as from `flush`. A request
+        that is under way then is not cut off; until it ends, this process cannot open the same spool again.
         """
         if not self._delivery.begin_close():
             return
@@ -198,7 +212,7 @@ class AsyncClient:
         """Sessions, newest first, as rows of the read table; pages are asked for as they are needed.
 
         `limit` is the most to give. Filters: status, profile, conversation, since, until, module, max_confidence,
-        with_findings, text. Raises ApiError and ServerUnavailable.
+        with_findings, text; times are `datetime` or RFC 3339. Raises ApiError and ServerUnavailable.
         """
         return self._list("/v1/sessions", "sessions", limit, filters)
 
@@ -207,20 +221,29 @@ class AsyncClient:
         return cast(Json, body_of(await self._get("/v1/sessions/" + path_part(id), {})))
 
     def search(self, q: str, *, limit: int | None = None, **filters: object) -> AsyncIterator[Json]:
-        """Events in which the words stand, best first. Filters: session, kind, order."""
-        return self._list("/v1/search", "results", limit, {"q": q, **filters})
+        """Events in which all the words stand: hits with a `snippet`, newest first.
+
+        A phrase stands in double quotes, the beginning of words before a star. Filters: session, kind;
+        `order="rank"` gives the best matches first, at most 1,000.
+        """
+        return self._list("/v1/search", "hits", limit, {"q": q, **filters})
 
     async def tail(
-        self, after: int | None = None, *, session: str | None = None, kind: str | None = None
+        self, after: int | None = None, *, session: str | None = None, kind: str | Sequence[str] | None = None
     ) -> AsyncGenerator[Json, None]:
-        """Events as they are committed, without end, each with its `seq`; those after a `seq` first.
+        """Events as they are committed, without end, each with its `seq`.
 
-        A connection that breaks is made again, and goes on where it was. Raises ServerUnavailable only where the first
+        Those after the place `after` first; None is from now on. `session` and `kind`, a type or several, narrow it. A
+        connection that breaks is made again, and goes on where it was. Raises ServerUnavailable only where the first
         attempt fails.
         """
+        if after is None:
+            after = head_of(body_of(await self._get("/v1/log", {})))
         backoff = Backoff()
         connected = False
         while True:
+            if self._http.is_closed:
+                raise Closed("the client is closed")
             parser = MessageParser()
             try:
                 async with self._http.stream(
@@ -237,9 +260,9 @@ class AsyncClient:
                     async for content in response.aiter_bytes():
                         for message in parser.feed(content):
                             backoff.reset()
-                            event = json.loads(message.data)
-                            after = event["seq"]
-                            yield event
+                            after = int(message.id or after)
+                            yield json.loads(message.data)
+                        after = int(parser.last_id or after)
             except (httpx.TransportError, ServerUnavailable) as error:
                 if not connected:
                     raise unavailable(error) from error
@@ -257,6 +280,8 @@ class AsyncClient:
                 yield item
 
     async def _get(self, path: str, parameters: Mapping[str, object]) -> httpx.Response:
+        if self._http.is_closed:
+            raise Closed("the client is closed")
         try:
             response = await self._http.get(path, params=query(**parameters))
         except httpx.TransportError as error:

@@ -7,7 +7,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from types import TracebackType
@@ -23,9 +23,9 @@ from ._http import path_part, query
 from ._open import end, open_delivery, unavailable
 from ._pace import Backoff
 from ._queue import Fsync
-from ._reading import TAIL_IDLE_S, Json, MessageParser, Page, body_of
+from ._reading import LOOK_FIRST_S, LOOK_LONGEST_S, TAIL_IDLE_S, Json, MessageParser, Page, body_of, head_of, is_visible
 from ._session import Session, Step
-from .errors import EventsRefused, NotDelivered, Refused, ServerUnavailable
+from .errors import Closed, EventsRefused, NotDelivered, Refused, ServerUnavailable
 from .fields import SessionFields, StepFields
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class Client:
     api_key: else ANNALS_API_KEY, else none.
     spool: a folder that keeps events until they are committed; else ANNALS_SPOOL, else events are kept in memory.
     spool_bytes: what the spool may hold.
-    fsync: when the spool is flushed to the disk. "away", the default: at most a second after an event, while the server
-        is away. A process that dies loses nothing; a machine that does, the last second. "always": before `emit`
-        returns. "never": when the system pleases.
+    fsync: when the spool is flushed to the disk. "second", the default: every second, while events are in it. A process
+        that dies loses nothing; a machine that does, at most the last second. "always": before `emit` returns.
+        "never": when the system pleases.
     queue_events, queue_bytes: what may wait in memory where there is no spool.
     when_full: "block", the default: who emits waits for room, for as long as it takes. "raise": QueueFull.
     batch_events, batch_bytes: the most that is sent at once; an event larger than that goes alone.
@@ -67,7 +67,7 @@ class Client:
         spool: str | os.PathLike[str] | None = None,
         *,
         spool_bytes: int = 1 << 30,
-        fsync: Fsync = "away",
+        fsync: Fsync = "second",
         queue_events: int = 10_000,
         queue_bytes: int = 64 << 20,
         when_full: WhenFull = "block",
@@ -166,23 +166,36 @@ class Client:
         """How many events the server refused for good."""
         return self._delivery.refused_count
 
-    def flush(self, timeout: float | None = 30.0) -> None:
+    def flush(self, timeout: float | None = 30.0, *, visible: bool = False) -> None:
         """Returns when all that was taken is committed. `timeout` is in seconds; None waits for as long as it takes.
 
-        Raises NotDelivered when time is up, or at once where waiting does not help, as with an API key that is not
-        valid; EventsRefused where events were refused since it was last raised, once all others are committed.
+        `visible` waits until readers see it, too; that needs the scope read. Raises NotDelivered when time is up, or at
+        once where waiting does not help, as with an API key that is not valid; ServerUnavailable where all is committed
+        and not visible in time; EventsRefused where events were refused since it was last raised, once all others are
+        committed.
         """
+        until = None if timeout is None else time.monotonic() + timeout
         try:
             self._delivery.settled().result(timeout)
         except FutureTimeout:
             raise self._delivery.not_delivered() from None
+        if visible:
+            self._wait_visible(until)
         self._delivery.report_refused()
+
+    def _wait_visible(self, until: float | None) -> None:
+        backoff = Backoff(LOOK_FIRST_S, LOOK_LONGEST_S)
+        while not is_visible(body_of(self._get("/v1/projections", {})), self._delivery.last_seq):
+            if until is not None and time.monotonic() > until:
+                raise ServerUnavailable("all is committed, but the read tables do not hold it yet")
+            time.sleep(backoff.next())
 
     def close(self, timeout: float | None = 10.0) -> None:
         """Takes no more events, and waits up to `timeout` seconds until the others are committed. Twice is as once.
 
         What is left then stays in the spool, for the next client that opens it; where the server is away, that is not
-        waited for. Without a spool NotDelivered says how many events are lost. EventsRefused as from `flush`.
+        waited for. Without a spool NotDelivered says how many events are lost. EventsRefused as from `flush`. A request
+        that is under way then is not cut off; until it ends, this process cannot open the same spool again.
         """
         if not self._delivery.begin_close():
             return
@@ -209,7 +222,7 @@ class Client:
         """Sessions, newest first, as rows of the read table; pages are asked for as they are needed.
 
         `limit` is the most to give. Filters: status, profile, conversation, since, until, module, max_confidence,
-        with_findings, text. Raises ApiError and ServerUnavailable.
+        with_findings, text; times are `datetime` or RFC 3339. Raises ApiError and ServerUnavailable.
         """
         return self._list("/v1/sessions", "sessions", limit, filters)
 
@@ -218,20 +231,29 @@ class Client:
         return cast(Json, body_of(self._get("/v1/sessions/" + path_part(id), {})))
 
     def search(self, q: str, *, limit: int | None = None, **filters: object) -> Iterator[Json]:
-        """Events in which the words stand, best first. Filters: session, kind, order."""
-        return self._list("/v1/search", "results", limit, {"q": q, **filters})
+        """Events in which all the words stand: hits with a `snippet`, newest first.
+
+        A phrase stands in double quotes, the beginning of words before a star. Filters: session, kind;
+        `order="rank"` gives the best matches first, at most 1,000.
+        """
+        return self._list("/v1/search", "hits", limit, {"q": q, **filters})
 
     def tail(
-        self, after: int | None = None, *, session: str | None = None, kind: str | None = None
+        self, after: int | None = None, *, session: str | None = None, kind: str | Sequence[str] | None = None
     ) -> Generator[Json, None, None]:
-        """Events as they are committed, without end, each with its `seq`; those after a `seq` first.
+        """Events as they are committed, without end, each with its `seq`.
 
-        A connection that breaks is made again, and goes on where it was. Raises ServerUnavailable only where the first
+        Those after the place `after` first; None is from now on. `session` and `kind`, a type or several, narrow it. A
+        connection that breaks is made again, and goes on where it was. Raises ServerUnavailable only where the first
         attempt fails.
         """
+        if after is None:
+            after = head_of(body_of(self._get("/v1/log", {})))
         backoff = Backoff()
         connected = False
         while True:
+            if self._http.is_closed:
+                raise Closed("the client is closed")
             parser = MessageParser()
             try:
                 with self._http.stream(
@@ -248,9 +270,9 @@ class Client:
                     for content in response.iter_bytes():
                         for message in parser.feed(content):
                             backoff.reset()
-                            event = json.loads(message.data)
-                            after = event["seq"]
-                            yield event
+                            after = int(message.id or after)
+                            yield json.loads(message.data)
+                        after = int(parser.last_id or after)
             except (httpx.TransportError, ServerUnavailable) as error:
                 if not connected:
                     raise unavailable(error) from error
@@ -265,6 +287,8 @@ class Client:
             yield from page.items(body_of(self._get(path, {**filters, **page.parameters()})))
 
     def _get(self, path: str, parameters: Mapping[str, object]) -> httpx.Response:
+        if self._http.is_closed:
+            raise Closed("the client is closed")
         try:
             response = self._http.get(path, params=query(**parameters))
         except httpx.TransportError as error:

@@ -17,7 +17,7 @@ import httpx
 
 from ._answers import Held, Indigestible, Later, Outcome, Settled, outcome
 from ._pace import Backoff
-from ._queue import EventQueue, parse
+from ._queue import EventQueue, Fsync, parse
 from .errors import (
     AnnalsError,
     Closed,
@@ -38,7 +38,9 @@ REFUSED_KEPT: Final = 1_000
 FULL_WARNING_S: Final = 10.0
 """How often a caller that waits for room says so."""
 SYNC_S: Final = 1.0
-"""How often the spool is flushed to the disk while the server is away."""
+"""How often the spool is flushed to the disk, unless it is for every event."""
+CLOSING_S: Final = 1.0
+"""How long a closing client waits at most between two attempts: there is not much time left."""
 JOIN_S: Final = 0.5
 """How long `close` waits for the thread beyond its own time: a request may be under way."""
 
@@ -52,7 +54,7 @@ class Options:
     linger: float
     when_full: WhenFull
     gzip: bool
-    fsync_always: bool
+    fsync: Fsync
     first_delay: float
     longest_delay: float
 
@@ -75,10 +77,11 @@ class Delivery:
         self._room: list[Future[None]] = []
         self._closing = False
         self._stop = threading.Event()
-        # Ends the wait between two attempts: at the end there is one more.
+        # Ends the wait between two attempts.
         self._nudge = threading.Event()
         self._failed_closing = False
         self._hurry = False
+        self._idle = False
         self._finished = False
         self._left = 0
         self._broken: BaseException | None = None
@@ -88,11 +91,15 @@ class Delivery:
         self.refused: deque[Refused] = deque(maxlen=REFUSED_KEPT)
         self.refused_count = 0
         self._refused_reported = 0
+        self.last_seq = 0
         self._backoff = Backoff(options.first_delay, options.longest_delay)
         if self._accepted:
             logger.info("%d events are left %s; they are sent first", self._accepted, queue.describe())
         self._thread = threading.Thread(target=self._run, name="annals-delivery", daemon=True)
         self._thread.start()
+        if options.fsync == "second":
+            # A thread of its own: the other one may wait for an answer for long.
+            threading.Thread(target=self._sync_every_second, name="annals-spool", daemon=True).start()
 
     # What callers do.
 
@@ -106,7 +113,7 @@ class Delivery:
                 if time.monotonic() - warned >= FULL_WARNING_S:
                     warned = time.monotonic()
                     logger.warning("the queue is full (%s); a caller waits for room", self._trouble or "busy")
-        if self._options.fsync_always:
+        if self.fsync_always:
             self._queue.sync()
 
     def try_put(self, line: bytes) -> Future[None] | None:
@@ -131,15 +138,15 @@ class Delivery:
             return False
         self._queue.append(line)
         self._accepted += 1
-        # The thread waits for the first event, and then for a full batch; waking it for each slows the callers down.
-        if len(self._queue) in (1, self._batch_events):
+        # Waking the thread for every event while it gathers a batch slows the callers down.
+        if self._idle or len(self._queue) == self._batch_events:
             self._changed.notify_all()
         return True
 
     @property
     def fsync_always(self) -> bool:
         """Whether an event counts as taken only when it is on the disk."""
-        return self._options.fsync_always
+        return self._options.fsync == "always"
 
     def sync(self) -> None:
         """Flushes the queue to the disk."""
@@ -170,17 +177,22 @@ class Delivery:
         with self._changed:
             if not self.pending:
                 _resolve(future)
-            elif self._finished or self._is_vain():
+            elif self._finished or (self._closing and self._is_vain()):
                 _resolve(future, self.not_delivered())
             else:
                 self._flushes.append((self._accepted, future))
                 self._hurry = True
+                if self._held:
+                    # Somebody may have done something about it: one more attempt tells.
+                    self._nudge.set()
                 self._changed.notify_all()
         return future
 
     def _is_vain(self) -> bool:
         """Whether who waits had better stop: somebody has to do something, or the events are safe where they are."""
-        return self._held or (self._failed_closing and self._queue.durable)
+        if self._closing:
+            return self._failed_closing and self._queue.durable
+        return self._held
 
     def not_delivered(self) -> NotDelivered:
         """What to raise where time is up."""
@@ -270,7 +282,9 @@ class Delivery:
                 self._settle_flushes()
                 if self._stop.is_set():
                     return None
+                self._idle = True
                 self._changed.wait()
+            self._idle = False
             if self._stop.is_set():
                 return None
             # A little patience makes batches of what comes one by one.
@@ -298,7 +312,8 @@ class Delivery:
 
     def _settle(self, batch: list[bytes], answer: Outcome) -> None:
         match answer:
-            case Settled(refused):
+            case Settled(refused, last_seq):
+                self.last_seq = max(self.last_seq, last_seq)
                 self._done(batch, [(batch[place], problem) for place, problem in refused])
             case Indigestible(problem) if len(batch) == 1:
                 self._done(batch, [(batch[0], problem)])
@@ -371,14 +386,12 @@ class Delivery:
         self._hurry = False
 
     def _pause(self, seconds: float, *, asked: bool = False) -> None:
-        """Waits, while the spool is flushed to the disk now and then. What the server asked for is waited for whole."""
+        """Waits before the next attempt. What the server asked for is waited for whole."""
+        if self._closing and not asked:
+            seconds = min(seconds, CLOSING_S)
         until = time.monotonic() + seconds
         while (rest := until - time.monotonic()) > 0 and not self._stop.is_set():
-            try:
-                self._queue.sync()
-            except SpoolError as error:
-                logger.error("%s", error)
-            if self._nudge.wait(min(rest, SYNC_S)):
+            if self._nudge.wait(rest):
                 self._nudge.clear()
                 if not asked:
                     return
@@ -386,6 +399,14 @@ class Delivery:
                     self._failed_closing = self._closing
                     if self._is_vain():
                         self._fail_flushes()
+
+    def _sync_every_second(self) -> None:
+        while not self._stop.wait(SYNC_S) and not self._finished:
+            try:
+                if len(self._queue):
+                    self._queue.sync()
+            except SpoolError as error:
+                logger.error("%s", error)
 
     def abandon(self) -> None:
         """Lets go of the spool in a forked process."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
+
+from ._ids import rfc3339
 
 DEFAULT_URL: Final = "http://127.0.0.1:4318"
 CONNECT_S: Final = 5.0
@@ -52,6 +54,9 @@ def settings(address: Address, api_key: str | None, timeout: float, verify: ssl.
     """What both kinds of client of httpx are made with."""
     headers = {"accept": "application/json", "user-agent": "annals-python"}
     if api_key:
+        api_key = api_key.strip()
+        if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+            raise ValueError("the API key has characters that no key has")
         headers["authorization"] = f"Bearer {api_key}"
     return {
         "base_url": address.url,
@@ -74,13 +79,24 @@ def spool_folder(given: str | os.PathLike[str] | None) -> Path | None:
     return Path(value).expanduser().absolute() if value else None
 
 
-def query(**fields: object) -> Mapping[str, str]:
-    """The parameters of a request: those that are there, as texts."""
-    return {
-        name: ("true" if value else "false") if isinstance(value, bool) else str(value)
-        for name, value in fields.items()
-        if value is not None
-    }
+def query(**fields: object) -> httpx.QueryParams:
+    """The parameters of a request: those that are there, as texts; a list is given one by one."""
+    return httpx.QueryParams(
+        [
+            (name, _parameter(one))
+            for name, value in fields.items()
+            if value is not None
+            for one in (value if isinstance(value, (list, tuple)) else [value])
+        ]
+    )
+
+
+def _parameter(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return str(value)
 
 
 def path_part(text: str) -> str:

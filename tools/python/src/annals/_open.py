@@ -49,8 +49,8 @@ def open_delivery(
     """Starts the delivery. The client of httpx that it sends with is closed by it."""
     if when_full not in ("block", "raise"):
         raise ValueError(f"when_full is `block` or `raise`, not {when_full!r}")
-    if fsync not in ("always", "away", "never"):
-        raise ValueError(f"fsync is `always`, `away` or `never`, not {fsync!r}")
+    if fsync not in ("always", "second", "never"):
+        raise ValueError(f"fsync is `always`, `second` or `never`, not {fsync!r}")
     if min(spool_bytes, queue_events, queue_bytes, batch_events, batch_bytes) < 1:
         raise ValueError("queues and batches must have room for something")
     address = Address.parse(from_environment("ANNALS_URL", url) or DEFAULT_URL)
@@ -73,7 +73,7 @@ def open_delivery(
         linger=linger,
         when_full=when_full,
         gzip=gzip,
-        fsync_always=folder is not None and fsync == "always",
+        fsync=fsync if folder is not None else "never",
         first_delay=retry_first,
         longest_delay=retry_longest,
     )

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from .errors import Refused
 
-Fsync = Literal["always", "away", "never"]
+Fsync = Literal["always", "second", "never"]
 """When a queue on disk is flushed to it."""
 
 

@@ -15,6 +15,9 @@ Json = dict[str, Any]
 
 PAGE_EVENTS: Final = 200
 """Items that one request for a list asks for."""
+LOOK_FIRST_S: Final = 0.01
+LOOK_LONGEST_S: Final = 0.25
+"""How often it is asked whether read tables hold what is committed."""
 TAIL_IDLE_S: Final = 60.0
 """A tail that hears nothing for so long, not even the server's heartbeat, begins anew."""
 
@@ -37,6 +40,8 @@ class MessageParser:
     def __init__(self) -> None:
         self._rest = b""
         self._id: str | None = None
+        self.last_id: str | None = None
+        """The id to go on after. A message without data may tell it too."""
         self._event = ""
         self._data: list[str] = []
 
@@ -57,6 +62,7 @@ class MessageParser:
         if not line:
             data, event = self._data, self._event
             self._data, self._event = [], ""
+            self.last_id = self._id
             return Message(self._id, event or "message", "\n".join(data)) if data else None
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -94,6 +100,22 @@ class Page:
         self._cursor = body.get("next")
         self.more = self._cursor is not None and self._left != 0
         return items
+
+
+def is_visible(projections: Any, seq: int) -> bool:
+    """Whether all read tables hold what is in the log up to a place."""
+    try:
+        return all(projection["position"] >= seq for projection in projections["projections"])
+    except (KeyError, TypeError):
+        raise ServerUnavailable("the answer does not say where the read tables are: is this Annals?") from None
+
+
+def head_of(log: Any) -> int:
+    """The last place in the log."""
+    events = log.get("events") if isinstance(log, dict) else None
+    if not isinstance(events, int):
+        raise ServerUnavailable("the answer does not say how many events there are: is this Annals?")
+    return events
 
 
 def body_of(response: httpx.Response) -> Any:

@@ -5,7 +5,7 @@ A spool is a folder:
     lock              held with flock by the client that has the spool open; its process id
     <20 digits>.jsonl segments: events in order, one a line. A client begins a segment of its own and never
                       appends to those it finds
-    acknowledged      how far the first segment is settled: {"segment": 3, "offset": 8192}
+    acknowledged      how far the first segment is settled: {"segment": 3, "offset": 8192}. Those before it are done
     refused.jsonl     {"at", "event", "problem"} for each event that the server refused for good
     damaged.jsonl     {"at", "segment", "offset", "bytes"} for what stood in a segment and is no event
 
@@ -42,20 +42,39 @@ SEGMENT_BYTES: Final = 8 << 20
 """A segment that has so many bytes is followed by another: what is settled is given back to the disk in such pieces."""
 
 _SEGMENT_NAME = re.compile(r"[0-9]{20}\.jsonl")
-_PEEK_BYTES_MIN: Final = 64 << 10
+_READ_BYTES: Final = 128 << 10
+"""What is read at once, and so sent at once, of shorter lines."""
 
 
 @dataclass
 class _Segment:
     number: int
     path: Path
-    size: int
+    start: int
+    """Bytes appended before its first."""
+    size: int | None
+    """Its bytes; None where it is appended to."""
     recovered: bool
     """Whether it was there before: then its lines are looked at before they are sent."""
 
 
+@dataclass(frozen=True)
+class _Total:
+    """What was appended or settled since the spool was opened, and what was in it then."""
+
+    bytes: int = 0
+    lines: int = 0
+
+    def plus(self, size: int, lines: int) -> _Total:
+        return _Total(self.bytes + size, self.lines + lines)
+
+
 class Spool:
-    """A queue in a folder, for one client at a time."""
+    """A queue in a folder, for one client at a time.
+
+    Ctrl-C may interrupt `append` between any two instructions. `_appended` is replaced with one of them, and alone says
+    what was appended.
+    """
 
     durable = True
 
@@ -66,15 +85,19 @@ class Spool:
         self._fsync = fsync
         self._segments: deque[_Segment] = deque()
         self._offset = 0
-        self._count = 0
-        self._bytes = 0
+        self._appended = _Total()
+        self._settled = _Total()
         self._next_number = 1
         self._out: int | None = None
+        # Set while a line is written: where it is found set, the segment may end in half a line.
+        self._writing = False
+        self._closed = False
         self._in: tuple[int, int] | None = None
         self._peeked: list[int] = []
         # What is not flushed to the disk yet. Its own lock, because flushing must not hold up who appends.
         self._sync_lock = threading.Lock()
         self._unsynced: dict[int, int] = {}
+        self._synced_bytes = 0
         self._folder_unsynced = False
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -83,15 +106,18 @@ class Spool:
             raise SpoolError(f"the spool {folder} cannot be opened: {error}") from error
         try:
             self._recover()
-        except OSError as error:
+        except (OSError, SpoolError) as error:
             os.close(self._lock)
             raise SpoolError(f"the spool {folder} cannot be read: {error}") from error
 
     def __len__(self) -> int:
-        return self._count
+        return self._appended.lines - self._settled.lines
 
     def has_room(self, line: bytes) -> bool:
-        return self._count == 0 or self._bytes + len(line) <= self._bytes_max
+        return len(self) == 0 or self._appended.bytes - self._settled.bytes + len(line) <= self._bytes_max
+
+    def _size(self, segment: _Segment) -> int:
+        return self._appended.bytes - segment.start if segment.size is None else segment.size
 
     def append(self, line: bytes) -> None:
         try:
@@ -101,36 +127,40 @@ class Spool:
 
     def _append(self, line: bytes) -> None:
         last = self._segments[-1] if self._segments else None
-        if self._out is None or last is None or last.size >= self._segment_bytes:
+        if self._writing or self._out is None or last is None or self._size(last) >= self._segment_bytes:
             last = self._begin_segment()
         out = self._out
         if out is None:
             raise OSError("no segment")  # pragma: no cover
+        self._writing = True
         try:
             written = os.write(out, line)
             while written < len(line):
                 written += os.write(out, line[written:])
-        except OSError:
-            # A segment with half a line in it is not appended to, whether it could be cut off or not.
-            self._out = None
-            os.ftruncate(out, last.size)
+            self._appended = self._appended.plus(len(line), 1)
+        except BaseException:
+            os.ftruncate(out, self._size(last))
             raise
-        last.size += len(line)
-        self._bytes += len(line)
-        self._count += 1
+        self._writing = False
 
     def _begin_segment(self) -> _Segment:
-        path = self.folder / f"{self._next_number:020d}.jsonl"
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        segment = _Segment(self._next_number, path, 0, recovered=False)
+        self._out = None
+        if self._segments:
+            self._segments[-1].size = self._size(self._segments[-1])
+        number = self._next_number
         self._next_number += 1
-        self._segments.append(segment)
-        self._out = descriptor
+        path = self.folder / f"{number:020d}.jsonl"
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        segment = _Segment(number, path, self._appended.bytes, None, recovered=False)
         with self._sync_lock:
             if self._fsync == "never":
                 self._close_unsynced()
-            self._unsynced[segment.number] = descriptor
+            self._unsynced[number] = descriptor
             self._folder_unsynced = True
+            self._segments.append(segment)
+            # Under the lock, because `sync` closes what is not written to any more.
+            self._out = descriptor
+        self._writing = False
         return segment
 
     def sync(self) -> None:
@@ -139,20 +169,25 @@ class Spool:
             return
         try:
             with self._sync_lock:
+                # Others may have flushed this while the lock was waited for.
+                appended = self._appended.bytes
+                if appended == self._synced_bytes:
+                    return
                 for number, descriptor in list(self._unsynced.items()):
                     os.fsync(descriptor)
                     if descriptor != self._out:
                         os.close(self._unsynced.pop(number))
                 if self._folder_unsynced:
-                    _sync_folder(self.folder)
+                    _sync(self.folder, os.O_RDONLY | os.O_DIRECTORY)
                     self._folder_unsynced = False
+                self._synced_bytes = appended
         except OSError as error:
             raise SpoolError(f"the spool {self.folder} cannot be flushed to the disk: {error}") from error
 
     def peek(self, events_max: int, bytes_max: int) -> list[bytes]:
-        while self._count:
+        while len(self):
             segment = self._segments[0]
-            if self._offset >= segment.size:
+            if self._offset >= self._size(segment):
                 # Not the segment that is appended to: a line waits, and it is in none before the first.
                 self._drop_first()
                 continue
@@ -169,16 +204,17 @@ class Spool:
         if self._in is None or self._in[0] != segment.number:
             self._close_in()
             self._in = (segment.number, os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC))
-        wanted = max(bytes_max, _PEEK_BYTES_MIN)
+        size = self._size(segment)
+        wanted = min(bytes_max, _READ_BYTES)
         while True:
-            wanted = min(wanted, segment.size - self._offset)
+            wanted = min(wanted, size - self._offset)
             content = os.pread(self._in[1], wanted, self._offset)
             if len(content) < wanted:
                 raise SpoolError(f"{segment.path} has become shorter")
             if end := content.rfind(b"\n") + 1:
                 # Not `splitlines`: only a line feed ends a line here.
                 return [line + b"\n" for line in content[: end - 1].split(b"\n")]
-            if self._offset + wanted >= segment.size:
+            if self._offset + wanted >= size:
                 raise SpoolError(f"{segment.path} was changed by somebody else")
             wanted *= 2
 
@@ -188,7 +224,7 @@ class Spool:
             if parse(line) is None:
                 if place:
                     return lines[:place]
-                self._set_aside(segment, self._offset, line)
+                self._set_aside(segment.path, self._offset, line)
                 self._peeked = [len(line)]
                 self.advance(1)
                 return []
@@ -198,8 +234,7 @@ class Spool:
         length = sum(self._peeked[:count])
         del self._peeked[:count]
         self._offset += length
-        self._bytes -= length
-        self._count -= count
+        self._settled = self._settled.plus(length, count)
         self._note_acknowledged()
 
     def _drop_first(self) -> None:
@@ -231,7 +266,7 @@ class Spool:
         return f"in the spool {self.folder}"
 
     def close(self) -> None:
-        if self._fsync != "never" and self._count:
+        if self._fsync != "never" and len(self):
             try:
                 self.sync()
             except SpoolError as error:
@@ -240,15 +275,18 @@ class Spool:
         with self._sync_lock:
             self._close_unsynced()
         self._out = None
-        if not self._count:
-            # Segments first: a place in a segment that is gone says nothing of those that come.
+        if not len(self):
+            # `acknowledged` stays, so that no segment ever gets a number again.
             for segment in self._segments:
                 segment.path.unlink(missing_ok=True)
-            (self.folder / "acknowledged").unlink(missing_ok=True)
+        self._closed = True
         os.close(self._lock)
 
     def abandon(self) -> None:
         """Closes the descriptors in a forked process, which must not touch what is its parent's."""
+        if self._closed:
+            return
+        self._closed = True
         descriptors = [self._lock, *self._unsynced.values(), *([self._in[1]] if self._in else [])]
         for descriptor in descriptors:
             os.close(descriptor)
@@ -267,22 +305,27 @@ class Spool:
         paths = sorted(path for path in self.folder.iterdir() if _SEGMENT_NAME.fullmatch(path.name))
         number, offset = self._acknowledged()
         for path in paths:
-            segment = _Segment(int(path.stem), path, path.stat().st_size, recovered=True)
-            self._next_number = max(self._next_number, segment.number + 1)
-            if segment.number < number:
+            found = int(path.stem)
+            self._next_number = max(self._next_number, found + 1)
+            if found < number:
                 path.unlink()
                 continue
-            start = min(offset, segment.size) if segment.number == number else 0
-            count, start = self._mend(segment, start)
+            size, start, count = self._mend(path, offset if found == number else 0)
             if not count:
                 path.unlink()
                 continue
             if not self._segments:
                 self._offset = start
-            self._segments.append(segment)
-            self._count += count
-            self._bytes += segment.size - start
+            self._segments.append(_Segment(found, path, self._appended.bytes, size, recovered=True))
+            self._appended = self._appended.plus(size - start, count)
         self._next_number = max(self._next_number, number + 1)
+        self._synced_bytes = self._appended.bytes
+        if self._fsync != "never":
+            # A process that was killed may have left it all in the page cache.
+            for segment in self._segments:
+                _sync(segment.path, os.O_RDONLY)
+            _sync(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            _sync(self.folder.parent, os.O_RDONLY | os.O_DIRECTORY)
 
     def _acknowledged(self) -> tuple[int, int]:
         try:
@@ -297,35 +340,38 @@ class Spool:
         logger.warning("%s: what was sent is not known; all that is left is sent again", self.folder)
         return 0, 0
 
-    def _mend(self, segment: _Segment, start: int) -> tuple[int, int]:
-        """Counts the lines from `start` on, and makes the last one whole or sets it aside."""
-        content = segment.path.read_bytes()
+    def _mend(self, path: Path, start: int) -> tuple[int, int, int]:
+        """Makes the last line of a segment whole, or sets it aside.
+
+        Gives the size, where the lines begin that are left, and how many they are.
+        """
+        content = path.read_bytes()
+        start = min(start, len(content))
         if start and content[start - 1 : start] != b"\n":
             start = 0
         end = content.rfind(b"\n") + 1
         tail = content[end:]
         if tail and parse(tail) is not None:
-            with segment.path.open("ab") as file:
+            with path.open("ab") as file:
                 file.write(b"\n")
             content += b"\n"
         elif tail:
-            self._set_aside(segment, end, tail)
-            os.truncate(segment.path, end)
+            self._set_aside(path, end, tail)
+            os.truncate(path, end)
             content = content[:end]
-        segment.size = len(content)
-        return content.count(b"\n", start), start
+        return len(content), start, content.count(b"\n", start)
 
-    def _set_aside(self, segment: _Segment, offset: int, content: bytes) -> None:
+    def _set_aside(self, path: Path, offset: int, content: bytes) -> None:
         logger.error(
             "%s: %d bytes at %d are no event; they are kept in damaged.jsonl",
-            segment.path,
+            path,
             len(content),
             offset,
         )
         encoded = base64.b64encode(content).decode("ascii")
         self._keep(
             "damaged.jsonl",
-            [{"at": now(), "segment": segment.path.name, "offset": offset, "bytes": encoded}],
+            [{"at": now(), "segment": path.name, "offset": offset, "bytes": encoded}],
         )
 
     def _keep(self, name: str, records: list[dict[str, Any]]) -> None:
@@ -357,8 +403,8 @@ def _lock(folder: Path) -> int:
     return descriptor
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,0 +1,274 @@
+//! How a server is reached.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::courier::{Config, Courier, Shared};
+use super::item::Queue;
+use super::refusal::{OnRefused, Refusal, Refusals};
+use super::sender::{Sender, Server};
+use super::spool::{Spool, SpoolError};
+use super::status::Status;
+use super::{Inner, RemoteLog};
+use crate::event::{Draft, Timestamp};
+use crate::limits::{
+    CLIENT_CLOSE_PATIENCE, QUEUE_EVENTS_DEFAULT, REQUEST_BYTES_DEFAULT, REQUEST_EVENTS_DEFAULT,
+    SERVER_PATIENCE, SPOOL_AFTER_DEFAULT, SPOOL_BYTES_DEFAULT,
+};
+use crate::tls_roots;
+use crate::writer::{AppendError, Clock};
+
+pub(super) type Filter = Arc<dyn Fn(&mut Draft) -> Result<(), String> + Send + Sync>;
+
+/// A client that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// It is not said which server.
+    #[error("no server: give its address to `Builder::url`, or in $ANNALS_URL")]
+    NoUrl,
+    /// The address is none.
+    #[error("`{url}` is not an address that begins with `https://` or `http://`")]
+    Url {
+        /// The address.
+        url: String,
+    },
+    /// The key cannot be one.
+    #[error("the API key has characters that no key has")]
+    Key,
+    /// It is not said where events go while the server is away.
+    #[error(
+        "no folder for events while the server is away: give one to `Builder::spool`, or in $ANNALS_SPOOL"
+    )]
+    NoSpool,
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The certificates of authorities cannot be read.
+    #[error("there are no certificates that can be read in the file of authorities{0}")]
+    Authorities(String),
+    /// The client's threads cannot be started.
+    #[error("the client's threads cannot be started: {0}")]
+    Threads(#[source] std::io::Error),
+}
+
+/// How a server is reached, and what happens while it cannot be. Start with [`RemoteLog::builder`].
+pub struct Builder {
+    url: Option<String>,
+    api_key: Option<String>,
+    authorities: Option<Vec<u8>>,
+    spool: Option<PathBuf>,
+    spool_bytes_max: u64,
+    queue_events: usize,
+    patience: Duration,
+    config: Config,
+    filter: Option<Filter>,
+    on_refused: Option<OnRefused>,
+    clock: Clock,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("url", &self.url).field("spool", &self.spool).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        Builder {
+            url: None,
+            api_key: None,
+            authorities: None,
+            spool: None,
+            spool_bytes_max: SPOOL_BYTES_DEFAULT,
+            queue_events: QUEUE_EVENTS_DEFAULT,
+            patience: SERVER_PATIENCE,
+            config: Config {
+                request_events: REQUEST_EVENTS_DEFAULT,
+                request_bytes: REQUEST_BYTES_DEFAULT,
+                spool_after: SPOOL_AFTER_DEFAULT,
+                close_patience: CLIENT_CLOSE_PATIENCE,
+            },
+            filter: None,
+            on_refused: None,
+            clock: Arc::new(Timestamp::now),
+        }
+    }
+
+    /// The server's address, such as `https://audit.example.com`; `$ANNALS_URL` unless said otherwise.
+    #[must_use]
+    pub fn url(mut self, url: impl Into<String>) -> Builder {
+        self.url = Some(url.into());
+        self
+    }
+
+    /// The API key, which needs the scope `emit`; `$ANNALS_API_KEY` unless said otherwise, and none where
+    /// that is not there either.
+    #[must_use]
+    pub fn api_key(mut self, key: impl Into<String>) -> Builder {
+        self.api_key = Some(key.into());
+        self
+    }
+
+    /// Who must have certified a server that is reached by `https`: the certificates of a PEM file, and
+    /// nobody else. The authorities that browsers trust unless said otherwise.
+    #[must_use]
+    pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Builder {
+        self.authorities = Some(pem.into());
+        self
+    }
+
+    /// The folder for events while the server is away; `$ANNALS_SPOOL` unless said otherwise. It is made
+    /// where there is none. One process at a time uses it, so give each process its own. What is found in it
+    /// is sent first.
+    #[must_use]
+    pub fn spool(mut self, folder: impl Into<PathBuf>) -> Builder {
+        self.spool = Some(folder.into());
+        self
+    }
+
+    /// Bytes that the spool may have: 1 GiB unless said otherwise. Beyond it, `append` says so.
+    #[must_use]
+    pub fn spool_bytes_max(mut self, bytes: u64) -> Builder {
+        self.spool_bytes_max = bytes;
+        self
+    }
+
+    /// How long an event is in this process's memory alone: 1 second unless said otherwise. When the
+    /// server has not answered by then, the event goes to the spool.
+    #[must_use]
+    pub fn spool_after(mut self, time: Duration) -> Builder {
+        self.config.spool_after = time;
+        self
+    }
+
+    /// Events that may wait for the client's thread, at least 1. When so many do, `append` blocks.
+    #[must_use]
+    pub fn queue_events(mut self, events: usize) -> Builder {
+        self.queue_events = events.max(1);
+        self
+    }
+
+    /// Events that are sent in one request, at least 1.
+    #[must_use]
+    pub fn request_events(mut self, events: usize) -> Builder {
+        self.config.request_events = events.max(1);
+        self
+    }
+
+    /// Bytes of events after which a request is closed; one event alone may have more.
+    #[must_use]
+    pub fn request_bytes(mut self, bytes: usize) -> Builder {
+        self.config.request_bytes = bytes.max(1);
+        self
+    }
+
+    /// How long an answer is waited for: 30 seconds unless said otherwise. Then all of the request is sent
+    /// again.
+    #[must_use]
+    pub fn request_timeout(mut self, time: Duration) -> Builder {
+        self.patience = time;
+        self
+    }
+
+    /// How long [`RemoteLog::close`] waits for the server: 5 seconds unless said otherwise.
+    #[must_use]
+    pub fn close_patience(mut self, time: Duration) -> Builder {
+        self.config.close_patience = time;
+        self
+    }
+
+    /// A function that sees every draft before it is sent, as
+    /// [`annals::Builder::filter`](crate::Builder::filter) does.
+    #[must_use]
+    pub fn filter(
+        mut self,
+        filter: impl Fn(&mut Draft) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Builder {
+        self.filter = Some(Arc::new(filter));
+        self
+    }
+
+    /// A function that hears of every event that the server refuses for good, on the client's thread.
+    #[must_use]
+    pub fn on_refused(mut self, hear: impl Fn(&Refusal) + Send + Sync + 'static) -> Builder {
+        self.on_refused = Some(Arc::new(hear));
+        self
+    }
+
+    /// The clock that the times of [`Session`](crate::Session) and [`Step`](crate::Step) handles are read
+    /// from: the system's unless said otherwise.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Builder {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Opens the spool, and starts to send what is in it. The server need not be there.
+    ///
+    /// # Errors
+    /// If it is not said which server, or the spool cannot be used; the error says what to do.
+    pub fn open(self) -> Result<RemoteLog, OpenError> {
+        let from_environment = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let url = self.url.or_else(|| from_environment("ANNALS_URL")).ok_or(OpenError::NoUrl)?;
+        let url = check_url(url)?;
+        let key = self.api_key.or_else(|| from_environment("ANNALS_API_KEY"));
+        if key.as_ref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(OpenError::Key);
+        }
+        let folder = match self.spool {
+            Some(folder) => folder,
+            None => from_environment("ANNALS_SPOOL").ok_or(OpenError::NoSpool)?.into(),
+        };
+        let roots = tls_roots::roots(self.authorities.as_deref()).map_err(OpenError::Authorities)?;
+        let server = Server::new(&url, key.as_deref(), self.patience, roots);
+
+        let mut refusals = Refusals::new(&folder, self.on_refused);
+        let spool = Spool::open(&folder, self.spool_bytes_max, &mut refusals)?;
+        let status = Arc::new(Status::default());
+        status.add_refused(refusals.count());
+        status.set_spooled(spool.events());
+        let queue = Arc::new(Queue::new(self.queue_events));
+        let (close, closed) = crossbeam_channel::bounded(1);
+        let shared = Shared { queue: Arc::clone(&queue), status: Arc::clone(&status), close: closed };
+        let sender = Sender::start(server).map_err(OpenError::Threads)?;
+        let courier = Courier::new(self.config, shared, sender, spool, refusals);
+        let end = EndOfQueue(Arc::clone(&queue));
+        let thread = std::thread::Builder::new().name("annals-client".to_owned()).spawn(move || {
+            super::own_thread::mark();
+            let _end = end;
+            courier.run()
+        });
+        Ok(RemoteLog {
+            inner: Arc::new(Inner {
+                url,
+                queue,
+                status,
+                filter: self.filter,
+                clock: self.clock,
+                close,
+                thread: Mutex::new(Some(thread.map_err(OpenError::Threads)?)),
+            }),
+        })
+    }
+}
+
+/// Answers who waits, should the courier panic: else they would wait for ever.
+struct EndOfQueue(Arc<Queue>);
+
+impl Drop for EndOfQueue {
+    fn drop(&mut self) {
+        self.0.end(AppendError::Closed);
+    }
+}
+
+fn check_url(url: String) -> Result<String, OpenError> {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let plain = url.chars().all(|c| c.is_ascii_graphic());
+    match host {
+        Some(host) if plain && !host.trim_matches('/').is_empty() => Ok(url.trim_end_matches('/').to_owned()),
+        _ => Err(OpenError::Url { url }),
+    }
+}

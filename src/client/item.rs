@@ -1,0 +1,73 @@
+//! What waits between the callers and the courier.
+
+use crate::event::{Draft, EventId};
+use crate::limits::LINE_BYTES_MAX;
+use crate::prepare::PrepareError;
+use crate::writer::{Ack, AppendError, Receipt, Waiting};
+
+/// An event, and the caller's wish to know.
+pub(super) struct Item {
+    pub(super) event_id: EventId,
+    /// Its JSON form, one line.
+    pub(super) line: String,
+    pub(super) ack: Ack,
+}
+
+/// Until when a flush blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Everything is committed, or in the spool.
+    Safe,
+    /// Everything is committed, or was refused.
+    Sent,
+}
+
+/// A caller who waits.
+pub(super) struct Flush {
+    pub(super) until: Until,
+    pub(super) answer: oneshot::Sender<Result<Flushed, AppendError>>,
+}
+
+/// What a [`RemoteLog`](super::RemoteLog) has not sent yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Flushed {
+    /// Events in the spool: on this machine's disk, and not in the server's log. Zero is everything
+    /// committed.
+    pub spooled: u64,
+}
+
+pub(super) type Queue = crate::writer::Queue<Item, Flush>;
+pub(super) type Message = crate::writer::Message<Item, Flush>;
+
+impl Waiting for Item {
+    fn refuse(self, error: &AppendError) {
+        self.ack.send(Err(error.clone()));
+    }
+}
+
+impl Waiting for Flush {
+    fn refuse(self, error: &AppendError) {
+        // Who does not wait any longer does not want to know.
+        let _ = self.answer.send(Err(error.clone()));
+    }
+}
+
+/// Checks a draft as a log does, on the caller's own thread, and writes it down. It gets an id here,
+/// so that it can be sent any number of times.
+pub(super) fn item(draft: &mut Draft) -> Result<(Item, Receipt), AppendError> {
+    let kind = draft.event.kind();
+    if kind.is_reserved() {
+        return Err(AppendError::Reserved(kind.name()));
+    }
+    let event_id = *draft.id.get_or_insert_with(EventId::generate);
+    draft.drop_nulls();
+    draft.check().map_err(PrepareError::from)?;
+    let line = crate::event::write_event(event_id, draft.session.as_ref(), draft.at, &draft.event)
+        .map_err(|error| PrepareError::Encode(error.to_string()))?;
+    if line.len() > LINE_BYTES_MAX {
+        return Err(PrepareError::TooLarge { bytes: line.len(), max: LINE_BYTES_MAX }.into());
+    }
+    let (ack, receipt) = Receipt::new(event_id);
+    Ok((Item { event_id, line, ack }, receipt))
+}

@@ -1,0 +1,198 @@
+//! What a server's answer says of the events that it was sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::event::{Digest, EventId, Seq};
+use crate::writer::{AppendOutcome, Appended};
+
+/// Characters of an answer that an error repeats.
+const EXCERPT_CHARS: usize = 200;
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// An answer for each event, in the order in which they were sent: committed, or refused for good.
+    Each(Vec<Result<Appended, Arc<str>>>),
+    /// The request as a whole was refused: it is too large, or cannot be read.
+    Whole(Arc<str>),
+    /// It is not known that everything is committed. All of it is to be sent again, later.
+    Away { why: Arc<str>, retry_after: Option<Duration> },
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    results: Vec<Answered>,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    id: Option<EventId>,
+    seq: Option<u64>,
+    hash: Option<Digest>,
+    outcome: Option<String>,
+    error: Option<Problem>,
+}
+
+/// Problem details, as RFC 9457 has them.
+#[derive(Deserialize)]
+struct Problem {
+    title: Option<String>,
+    detail: Option<String>,
+    field: Option<String>,
+}
+
+impl Reply {
+    /// Reads an answer to events with these ids.
+    pub(super) fn read(
+        status: u16,
+        retry_after: Option<&str>,
+        body: &[u8],
+        ids: impl ExactSizeIterator<Item = EventId>,
+    ) -> Reply {
+        let retry_after = retry_after.and_then(read_retry_after);
+        let away = |why: String| Reply::Away { why: why.into(), retry_after };
+        match status {
+            200 | 422 => match serde_json::from_slice::<Answer>(body) {
+                Ok(answer) => match each(answer.results, ids) {
+                    Some(results) => Reply::Each(results),
+                    None => away(format!("it answered {status}, but not for the events that it was sent")),
+                },
+                Err(error) => away(format!("it answered {status}, and what it said cannot be read: {error}")),
+            },
+            400 | 413 => Reply::Whole(said(status, body).into()),
+            _ => away(format!("it answered {}", said(status, body))),
+        }
+    }
+}
+
+/// Pairs answers with events. A committed event has a place and a link; none is taken for committed
+/// because of less.
+fn each(
+    results: Vec<Answered>,
+    ids: impl ExactSizeIterator<Item = EventId>,
+) -> Option<Vec<Result<Appended, Arc<str>>>> {
+    if results.len() != ids.len() {
+        return None;
+    }
+    results.into_iter().zip(ids).map(|(answered, id)| answered.outcome_of(id)).collect()
+}
+
+impl Answered {
+    fn outcome_of(self, event_id: EventId) -> Option<Result<Appended, Arc<str>>> {
+        if self.id.is_some_and(|id| id != event_id) {
+            return None;
+        }
+        if let Some(problem) = self.error {
+            return Some(Err(problem.text().into()));
+        }
+        let outcome = match self.outcome.as_deref() {
+            Some("already_recorded") => AppendOutcome::AlreadyRecorded,
+            _ => AppendOutcome::New,
+        };
+        Some(Ok(Appended { seq: Seq::new(self.seq?), event_id, hash: self.hash?, outcome }))
+    }
+}
+
+impl Problem {
+    fn text(self) -> String {
+        let what = self.detail.or(self.title).unwrap_or_else(|| "it does not say why".to_owned());
+        match self.field {
+            Some(field) if !what.contains(&field) => format!("{field}: {what}"),
+            _ => what,
+        }
+    }
+}
+
+/// The status, and what the answer says in a line.
+fn said(status: u16, body: &[u8]) -> String {
+    let text = match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) if problem.detail.is_some() || problem.title.is_some() => problem.text(),
+        _ => String::from_utf8_lossy(body).into_owned(),
+    };
+    let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    let line: String = line.take(EXCERPT_CHARS).collect();
+    if line.is_empty() { status.to_string() } else { format!("{status}: {line}") }
+}
+
+/// Seconds, or a date (RFC 9110, section 10.2.3).
+fn read_retry_after(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::parse_from_rfc2822(text.trim()).ok()?;
+    date.signed_duration_since(Utc::now()).to_std().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+
+    fn id(byte: u8) -> EventId {
+        EventId::from_bytes([byte; 16])
+    }
+
+    fn read(status: u16, body: &str) -> Reply {
+        Reply::read(status, None, body.as_bytes(), [id(1), id(2)].into_iter())
+    }
+
+    #[test]
+    fn good_and_refused_events_of_one_answer_are_told_apart() {
+        let body = format!(
+            r#"{{"type":"urn:annals:problem:some-refused","committed":1,"refused":1,"results":[
+                {{"id":"{}","seq":7,"hash":"{HASH}","outcome":"already_recorded"}},
+                {{"error":{{"type":"urn:annals:problem:invalid-event","title":"Invalid","detail":"is empty","field":"name"}}}}]}}"#,
+            id(1)
+        );
+        let committed = Appended {
+            seq: Seq::new(7),
+            event_id: id(1),
+            hash: HASH.parse().unwrap(),
+            outcome: AppendOutcome::AlreadyRecorded,
+        };
+        assert_eq!(read(422, &body), Reply::Each(vec![Ok(committed), Err("name: is empty".into())]));
+    }
+
+    #[test]
+    fn nothing_is_taken_for_committed_unless_the_answer_says_so_of_each_event() {
+        let good = format!(r#"{{"id":"{}","seq":7,"hash":"{HASH}","outcome":"new"}}"#, id(1));
+        let other = format!(r#"{{"id":"{}","seq":8,"hash":"{HASH}","outcome":"new"}}"#, id(3));
+        let without_seq = format!(r#"{{"id":"{}","hash":"{HASH}","outcome":"new"}}"#, id(2));
+        for body in [
+            String::new(),
+            "{}".to_owned(),
+            "<html>welcome</html>".to_owned(),
+            r#"{"results":[]}"#.to_owned(),
+            format!(r#"{{"results":[{good}]}}"#),
+            format!(r#"{{"results":[{good},{other}]}}"#),
+            format!(r#"{{"results":[{good},{without_seq}]}}"#),
+        ] {
+            assert!(matches!(read(200, &body), Reply::Away { .. }), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_kind_is_a_server_that_is_away() {
+        for status in [204, 301, 401, 403, 404, 408, 415, 429, 500, 502, 503] {
+            assert!(matches!(read(status, "{}"), Reply::Away { .. }), "{status}");
+        }
+        assert!(matches!(read(413, "{}"), Reply::Whole(_)));
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
+        let after = |text: &str| match Reply::read(503, Some(text), b"", [].into_iter()) {
+            Reply::Away { retry_after, .. } => retry_after,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+        assert!(after("Tue, 21 Oct 2098 07:28:00 GMT") > Some(Duration::from_secs(3_600)));
+        assert_eq!(after("soon"), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! The thread that asks the server, one request at a time, so that nothing else waits for the network.
+
+use std::fmt;
+use std::io;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender as Channel, bounded};
+use ureq::tls::{RootCerts, TlsConfig};
+
+use super::reply::Reply;
+use crate::event::EventId;
+use crate::limits::{REPLY_BYTES_MAX, SERVER_CONNECT_PATIENCE};
+
+/// Events for the server.
+pub(super) struct Request {
+    pub(super) ids: Vec<EventId>,
+    /// Their JSON forms, each on a line.
+    pub(super) body: Vec<u8>,
+}
+
+impl Request {
+    pub(super) fn of<'e>(events: impl Iterator<Item = (EventId, &'e str)>) -> Request {
+        let mut request = Request { ids: Vec::new(), body: Vec::new() };
+        for (id, line) in events {
+            request.ids.push(id);
+            request.body.extend_from_slice(line.as_bytes());
+            request.body.push(b'\n');
+        }
+        request
+    }
+}
+
+/// Where the server is, and who asks it.
+pub(super) struct Server {
+    agent: ureq::Agent,
+    url: String,
+    authorization: Option<String>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    pub(super) fn new(url: &str, key: Option<&str>, patience: Duration, roots: RootCerts) -> Server {
+        let config = ureq::Agent::config_builder()
+            .timeout_connect(Some(SERVER_CONNECT_PATIENCE.min(patience)))
+            .timeout_global(Some(patience))
+            .http_status_as_error(false)
+            // The key goes where it was meant to go, or nowhere.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("annals/", env!("CARGO_PKG_VERSION")))
+            .tls_config(TlsConfig::builder().root_certs(roots).build());
+        Server {
+            agent: config.build().new_agent(),
+            url: format!("{url}/v1/events"),
+            authorization: key.map(|key| format!("Bearer {key}")),
+        }
+    }
+
+    fn ask(&self, request: &Request) -> Reply {
+        match self.post(&request.body) {
+            Ok((status, retry_after, body)) => {
+                Reply::read(status, retry_after.as_deref(), &body, request.ids.iter().copied())
+            }
+            Err(error) => {
+                Reply::Away { why: format!("it cannot be reached: {error}").into(), retry_after: None }
+            }
+        }
+    }
+
+    fn post(&self, body: &[u8]) -> Result<(u16, Option<String>, Vec<u8>), ureq::Error> {
+        let mut request = self.agent.post(&self.url).header("Content-Type", "application/x-ndjson");
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        let mut response = request.send(body)?;
+        let retry_after =
+            response.headers().get("Retry-After").and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        let body = response.body_mut().with_config().limit(REPLY_BYTES_MAX).read_to_vec()?;
+        Ok((response.status().as_u16(), retry_after, body))
+    }
+}
+
+/// The thread, and the way to it and back.
+pub(super) struct Sender {
+    requests: Channel<Request>,
+    pub(super) replies: Receiver<Reply>,
+    thread: JoinHandle<()>,
+}
+
+impl Sender {
+    pub(super) fn start(server: Server) -> io::Result<Sender> {
+        let (requests, to_send) = bounded::<Request>(1);
+        let (answer, replies) = bounded(1);
+        let thread = std::thread::Builder::new().name("annals-sender".to_owned()).spawn(move || {
+            super::own_thread::mark();
+            for request in to_send {
+                if answer.send(server.ask(&request)).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Sender { requests, replies, thread })
+    }
+
+    /// Sends a request; there is none under way.
+    pub(super) fn send(&self, request: Request) {
+        // If the thread is gone, no reply says so.
+        let _ = self.requests.send(request);
+    }
+
+    /// Ends the thread. One that still waits for its server ends when it has heard of it, or not.
+    pub(super) fn end(self, is_waiting: bool) {
+        drop(self.requests);
+        if !is_waiting {
+            let _ = self.thread.join();
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What the courier says of itself, for those who ask.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+#[derive(Debug, Default)]
+pub(super) struct Status {
+    refused: AtomicU64,
+    spooled: AtomicU64,
+    trouble: Mutex<Option<Arc<str>>>,
+}
+
+impl Status {
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn add_refused(&self, events: u64) {
+        self.refused.fetch_add(events, Ordering::SeqCst);
+    }
+
+    pub(super) fn spooled(&self) -> u64 {
+        self.spooled.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_spooled(&self, events: u64) {
+        self.spooled.store(events, Ordering::SeqCst);
+    }
+
+    pub(super) fn trouble(&self) -> Option<Arc<str>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_trouble(&self, trouble: Option<Arc<str>>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}

@@ -1,0 +1,235 @@
+//! Pages of what sessions have: steps, decisions, findings, and their timeline.
+//!
+//! Within a session a page goes on in the order of the log; across sessions it begins with the newest
+//! session, and goes backwards in it. Both are walks along an index, and stop after so many rows, bytes or
+//! sessions: a page may be short, or empty, and still have a next one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use super::column::Record;
+use super::records::{Decision, Finding, Step, TimelineEntry};
+
+/// Bytes of text after which a page ends.
+const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// Sessions that are looked through for one page at most.
+const SESSIONS_MAX: usize = 1_000;
+
+/// What belongs to a session, and is listed.
+pub(crate) trait Listed: Record {
+    /// The column by which the rows of a session are in order; the table has an index of session and it.
+    const ORDER: &'static str;
+}
+
+impl Listed for Step {
+    const ORDER: &'static str = "first_seq";
+}
+
+impl Listed for Decision {
+    const ORDER: &'static str = "first_seq";
+}
+
+impl Listed for Finding {
+    const ORDER: &'static str = "first_seq";
+}
+
+impl Listed for TimelineEntry {
+    const ORDER: &'static str = "seq";
+}
+
+/// Where a page ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// The first event of the session; zero within one session.
+    session: i64,
+    order: i64,
+    row: i64,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.session, self.order, self.row)
+    }
+}
+
+/// A text that is no cursor.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no cursor; take `next` of the page before")]
+pub(crate) struct NoCursor(String);
+
+impl FromStr for Cursor {
+    type Err = NoCursor;
+
+    fn from_str(text: &str) -> Result<Cursor, NoCursor> {
+        let mut numbers =
+            text.split('-').map(|part| part.parse::<u64>().ok().and_then(|n| n.try_into().ok()));
+        match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Some(session)), Some(Some(order)), Some(Some(row)), None) => {
+                Ok(Cursor { session, order, row })
+            }
+            _ => Err(NoCursor(text.to_owned())),
+        }
+    }
+}
+
+/// What rows to list.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListFilter {
+    session: Option<String>,
+    /// Conditions on the row, and their values.
+    conditions: Vec<(String, Value)>,
+    after: Option<Cursor>,
+    limit: usize,
+}
+
+impl ListFilter {
+    pub(crate) fn new(session: Option<String>, after: Option<Cursor>, limit: usize) -> ListFilter {
+        ListFilter { session, conditions: Vec::new(), after, limit: limit.max(1) }
+    }
+
+    /// Only rows with this value in this column, where one is wanted.
+    pub(crate) fn equal(mut self, column: &'static str, value: Option<String>) -> ListFilter {
+        self.conditions.extend(value.map(|value| (format!("+{column} = ?"), value.into())));
+        self
+    }
+
+    /// Only rows with at most this in this column, where that is wanted.
+    pub(crate) fn at_most(mut self, column: &'static str, value: Option<f64>) -> ListFilter {
+        self.conditions.extend(value.map(|value| (format!("+{column} <= ?"), value.into())));
+        self
+    }
+}
+
+/// A page.
+#[derive(Clone, Debug)]
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next: Option<Cursor>,
+}
+
+/// The way through the rows of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Forwards,
+    Backwards,
+}
+
+/// A page of the rows that fit.
+pub(crate) fn page<R: Listed>(connection: &Connection, filter: &ListFilter) -> rusqlite::Result<Page<R>> {
+    let mut walk = Walk { connection, filter, items: Vec::new(), bytes: 0 };
+    if let Some(session) = &filter.session {
+        let from = filter.after.map(|after| (after.order, after.row));
+        let next = walk.session(session, 0, from, Way::Forwards)?;
+        return Ok(Page { items: walk.items, next });
+    }
+    let newest = filter.after.map_or(i64::MAX, |after| after.session);
+    let mut sessions = connection
+        .prepare_cached("SELECT id, first_seq FROM sessions WHERE first_seq <= ?1 ORDER BY first_seq DESC")?;
+    let mut sessions = sessions.query([newest])?;
+    let (mut looked, mut last) = (0, 0);
+    while let Some(row) = sessions.next()? {
+        let (id, first): (String, i64) = (row.get(0)?, row.get(1)?);
+        let from = filter.after.filter(|after| after.session == first).map(|after| (after.order, after.row));
+        if looked == SESSIONS_MAX {
+            // All of the one before was looked at.
+            return Ok(Page { items: walk.items, next: Some(Cursor { session: last, order: 0, row: 0 }) });
+        }
+        if let Some(next) = walk.session(&id, first, from, Way::Backwards)? {
+            return Ok(Page { items: walk.items, next: Some(next) });
+        }
+        (looked, last) = (looked + 1, first);
+    }
+    Ok(Page { items: walk.items, next: None })
+}
+
+struct Walk<'a, R> {
+    connection: &'a Connection,
+    filter: &'a ListFilter,
+    items: Vec<R>,
+    bytes: usize,
+}
+
+impl<R: Listed> Walk<'_, R> {
+    /// Takes the rows of a session behind `from`; where there was no room for all, says the last taken.
+    fn session(
+        &mut self,
+        id: &str,
+        first: i64,
+        from: Option<(i64, i64)>,
+        way: Way,
+    ) -> rusqlite::Result<Option<Cursor>> {
+        let (comparison, direction) = match way {
+            Way::Forwards => (">", "ASC"),
+            Way::Backwards => ("<", "DESC"),
+        };
+        let mut wheres = vec!["session_id = ?".to_owned()];
+        let mut values: Vec<Value> = vec![id.to_owned().into()];
+        for (condition, value) in &self.filter.conditions {
+            wheres.push(condition.clone());
+            values.push(value.clone());
+        }
+        if let Some((order, row)) = from {
+            wheres.push(format!("({}, rowid) {comparison} (?, ?)", R::ORDER));
+            values.extend([order.into(), row.into()]);
+        }
+        let sql = format!(
+            "SELECT {}, {order}, rowid FROM {} WHERE {} ORDER BY {order} {direction}, rowid {direction}",
+            R::COLUMNS.join(", "),
+            R::TABLE,
+            wheres.join(" AND "),
+            order = R::ORDER,
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        let columns = R::COLUMNS.len();
+        let mut last = from;
+        while let Some(row) = rows.next()? {
+            if self.items.len() >= self.filter.limit || self.bytes >= PAGE_BYTES_MAX {
+                // Where nothing of this session was taken, all of it is left.
+                let (order, row) = last.unwrap_or((i64::MAX, i64::MAX));
+                return Ok(Some(Cursor { session: first, order, row }));
+            }
+            self.bytes += text_bytes(row, columns)?;
+            self.items.push(R::read(row)?);
+            last = Some((row.get(columns)?, row.get(columns + 1)?));
+        }
+        Ok(None)
+    }
+}
+
+fn text_bytes(row: &Row<'_>, columns: usize) -> rusqlite::Result<usize> {
+    let mut bytes = 0;
+    for column in 0..columns {
+        if let ValueRef::Text(text) = row.get_ref(column)? {
+            bytes += text.len();
+        }
+    }
+    Ok(bytes)
+}
+
+/// Whether there is a session with this id.
+pub(crate) fn has_session(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
+    let found: Option<i64> = connection
+        .prepare_cached("SELECT 1 FROM sessions WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    Ok(found.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_what_it_was() {
+        let cursor = Cursor { session: 7, order: i64::MAX, row: 3 };
+        assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
+        for text in ["", "1-2", "1-2-3-4", "-1-2-3", "a-b-c", "9223372036854775808-1-1", "1-2-"] {
+            assert!(text.parse::<Cursor>().is_err(), "{text}");
+        }
+    }
+}

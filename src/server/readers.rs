@@ -1,0 +1,112 @@
+//! Connections that only read, for as many questions at a time as there are of them.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::InterruptHandle;
+use tokio::sync::Semaphore;
+
+use super::problem::{Kind, Problem};
+use crate::log::{OpenError, ReadError};
+use crate::query::QueryError;
+use crate::reader::Reader;
+use crate::replay::ReplayError;
+
+/// Questions that are answered at a time: more would only take the disk from one another.
+const READERS_MAX: usize = 4;
+
+/// How long a question waits for its turn.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an answer may take to be found.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Readers {
+    path: PathBuf,
+    turns: Arc<Semaphore>,
+    resting: Arc<Mutex<Vec<Reader>>>,
+}
+
+/// Breaks off what a reader does for somebody who is gone.
+struct BreakOff(Arc<Mutex<Option<InterruptHandle>>>);
+
+impl Drop for BreakOff {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            handle.interrupt();
+        }
+    }
+}
+
+impl Readers {
+    pub(super) fn new(path: PathBuf) -> Readers {
+        Readers { path, turns: Arc::new(Semaphore::new(READERS_MAX)), resting: Arc::default() }
+    }
+
+    /// Asks the log, on a thread that may block. Where nobody waits for the answer any more, SQLite breaks
+    /// off.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Reader) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = tokio::time::timeout(TURN_PATIENCE, self.turns.clone().acquire_owned());
+        let busy = |_| Problem::new(Kind::Overloaded, "too many questions at a time").retry_after(2);
+        let turn = turn.await.map_err(busy)?;
+        let (path, resting) = (self.path.clone(), self.resting.clone());
+        let at_work = Arc::new(Mutex::new(None));
+        let _break_off = BreakOff(at_work.clone());
+        let answer = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let rested = resting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let reader = match rested {
+                Some(reader) => reader,
+                None => Reader::open(&path).map_err(Problem::from)?,
+            };
+            *at_work.lock().unwrap_or_else(PoisonError::into_inner) = Some(reader.interrupt_handle());
+            let answer = question(&reader);
+            // Taken out first: a handle that is used later must not meet the next question.
+            let theirs = at_work.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if theirs.is_some() && answer.is_ok() {
+                resting.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+            }
+            answer
+        });
+        match tokio::time::timeout(ANSWER_PATIENCE, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Problem::new(Kind::Internal, "a fault in the server")),
+            Err(_) => Err(Problem::new(
+                Kind::Unavailable,
+                "the answer takes too long to find; ask for less, with filters or a smaller limit",
+            )),
+        }
+    }
+}
+
+/// A file that cannot be read now may be read later, or is damaged; verification says which.
+impl From<OpenError> for Problem {
+    fn from(error: OpenError) -> Problem {
+        Problem::new(Kind::Unavailable, error.to_string())
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Problem {
+        Problem::new(Kind::Unavailable, error.to_string())
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Problem {
+        match error {
+            QueryError::NoWords(_) => Problem::new(Kind::BadRequest, error.to_string()),
+            QueryError::Read(_) | QueryError::Sqlite(_) => Problem::new(Kind::Unavailable, error.to_string()),
+        }
+    }
+}
+
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Problem {
+        Problem::new(Kind::Unavailable, error.to_string())
+    }
+}

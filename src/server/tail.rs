@@ -1,0 +1,225 @@
+//! `GET /v1/tail`: the log as it grows, as server-sent events.
+//!
+//! A client reads the committed log from where it stands, not a queue of its own: however slow it is, it
+//! costs one page, and when it comes again it goes on where it was. Commits of this process wake it; those
+//! of other processes are looked for now and then, once for all clients.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use utoipa::IntoParams;
+
+use super::auth::{Allowed, Caller, ReadContent};
+use super::extract::Query;
+use super::openapi::ProblemDetails;
+use super::problem::{Kind, Problem};
+use super::reads::params::KindWord;
+use super::state::App;
+use crate::event::Seq;
+use crate::query::EventFilter;
+use crate::query::events::EventPage;
+
+/// Events, and bytes of them, that are sent at once.
+const EVENTS_AT_ONCE: usize = 500;
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// How often what other processes append is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// After how long without an event the client is told that the connection lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Clients that follow the log at a time.
+const CLIENTS_MAX: usize = 128;
+
+/// Where a client says up to where it has read.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The end of the log, for those who follow it.
+pub(crate) struct Tails {
+    head: watch::Sender<Seq>,
+    room: Arc<Semaphore>,
+}
+
+impl Tails {
+    pub(super) fn new() -> Tails {
+        Tails { head: watch::Sender::new(Seq::ZERO), room: Arc::new(Semaphore::new(CLIENTS_MAX)) }
+    }
+}
+
+/// Looks for the end of the log while somebody follows it, until the server stops.
+pub(super) async fn watch(app: App) {
+    loop {
+        let committed = app.log.committed();
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            () = app.log.progress().find(|progress| (progress.committed() > committed).then_some(())) => {}
+            () = tokio::time::sleep(LOOK_EVERY), if app.tails.head.receiver_count() > 0 => {}
+        }
+        let mut head = app.log.committed();
+        if app.tails.head.receiver_count() > 0
+            && let Ok(seen) = app.readers.ask(|reader| Ok(reader.head()?.seq)).await
+        {
+            head = head.max(seen);
+        }
+        app.tails.head.send_if_modified(|known| {
+            let grown = head > *known;
+            *known = head.max(*known);
+            grown
+        });
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TailQuery {
+    /// After this place in the log; where absent, only what comes from now on. The header Last-Event-ID goes
+    /// before it.
+    #[param(minimum = 0, maximum = 9223372036854775807i64)]
+    after: Option<u64>,
+    /// Of this session.
+    session: Option<String>,
+    /// Of this type; may be given several times.
+    #[serde(default)]
+    #[param(inline)]
+    kind: Vec<KindWord>,
+}
+
+/// How often it is looked whether a client that waits is still allowed to.
+const KEYS_EVERY: Duration = Duration::from_millis(250);
+
+/// One client's place.
+struct Tail {
+    app: App,
+    caller: Caller,
+    filter: EventFilter,
+    position: Seq,
+    head: watch::Receiver<Seq>,
+    /// There was more than one page when it last looked.
+    more: bool,
+    heartbeat: Instant,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Follows the log as server-sent events: `id` is the place in the log, `event` the type, `data` the event.
+#[utoipa::path(get, path = "/v1/tail", tag = "events",
+    params(TailQuery, ("Last-Event-ID" = Option<String>, Header, description = "Up to where the client has read")),
+    responses(
+        (status = 200, description = "Events without end", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Too many follow the log already", body = ProblemDetails, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn tail(
+    State(app): State<App>,
+    Allowed { caller, .. }: Allowed<ReadContent>,
+    Query(query): Query<TailQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let room = app.tails.room.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(Kind::Overloaded, "too many clients follow the log already").retry_after(5)
+    })?;
+    let head = app.tails.head.subscribe();
+    let position = match last_event_id(&headers)?.or(query.after) {
+        Some(after) => Seq::new(after.min(i64::MAX as u64)),
+        None => app.readers.ask(|reader| Ok(reader.head()?.seq)).await?,
+    };
+    let tail = Tail {
+        filter: EventFilter { session: query.session, kinds: KindWord::codes(&query.kind) },
+        position,
+        head,
+        more: true,
+        heartbeat: Instant::now() + HEARTBEAT,
+        caller,
+        app,
+        _room: room,
+    };
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        // A proxy that gathers answers would hold events back.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(tail.stream())).into_response())
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) else { return Ok(None) };
+    let id = id.to_str().ok().and_then(|id| id.trim().parse().ok());
+    id.map(Some).ok_or_else(|| {
+        Problem::new(Kind::BadRequest, "the header Last-Event-ID is the id of an event that was sent here")
+    })
+}
+
+impl Tail {
+    fn stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        // The first bytes say that it has begun: a client may wait for them.
+        let greeting = stream::once(async { Ok(Bytes::from_static(b": following\n\n")) });
+        let events = stream::unfold(self, |mut tail| async {
+            let bytes = tail.next().await?;
+            Some((Ok(bytes), tail))
+        });
+        stream::StreamExt::chain(greeting, events)
+    }
+
+    /// What is to be sent next; nothing where it is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            // A key that is revoked meanwhile is good for nothing more.
+            if self.app.stopping.is_cancelled() || !self.caller.is_still_allowed(&self.app).await {
+                return None;
+            }
+            if self.more || *self.head.borrow_and_update() > self.position {
+                let (filter, after) = (self.filter.clone(), self.position);
+                let page = self.app.readers.ask(move |reader| {
+                    Ok(reader.event_page(&filter, after, EVENTS_AT_ONCE, BYTES_AT_ONCE)?)
+                });
+                // The client comes again, and hears then why this cannot be read.
+                let page = page.await.ok()?;
+                self.position = page.looked;
+                self.more = page.next.is_some();
+                if !page.events.is_empty() {
+                    self.heartbeat = Instant::now() + HEARTBEAT;
+                    return Some(written(&page));
+                }
+                if self.more {
+                    continue;
+                }
+            }
+            tokio::select! {
+                () = self.app.stopping.cancelled() => return None,
+                changed = self.head.changed() => changed.ok()?,
+                () = tokio::time::sleep(KEYS_EVERY) => {}
+                () = tokio::time::sleep_until(self.heartbeat) => {
+                    self.heartbeat = Instant::now() + HEARTBEAT;
+                    return Some(Bytes::from_static(b":\n\n"));
+                }
+            }
+        }
+    }
+}
+
+fn written(page: &EventPage) -> Bytes {
+    let mut text = String::with_capacity(page.events.iter().map(|event| event.json.len() + 64).sum());
+    for event in &page.events {
+        // An event's JSON form is one line; writing to a String cannot fail.
+        let _ = write!(text, "id: {}\nevent: {}\ndata: {}\n\n", event.seq, event.kind, event.json);
+    }
+    Bytes::from(text)
+}

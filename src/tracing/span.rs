@@ -1,0 +1,66 @@
+//! What is known of a span while it is open. It is kept with the span, in the registry.
+
+use std::sync::Arc;
+
+use super::fields::Fields;
+use crate::event::{SessionId, StepId};
+
+/// Where what happens in a span belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) session: SessionId,
+    /// None in the span of the session itself.
+    pub(super) step: Option<StepId>,
+}
+
+impl Place {
+    /// How `other` is named from here.
+    pub(super) fn name_of(&self, other: &Place) -> String {
+        match &other.step {
+            Some(step) if self.session == other.session => step.to_string(),
+            Some(step) => format!("{}/{step}", other.session),
+            None => other.session.to_string(),
+        }
+    }
+}
+
+/// A span that is recorded.
+#[derive(Debug)]
+pub(super) struct SpanRecord {
+    pub(super) place: Arc<Place>,
+    /// What is to be said at its end: fields that belong there, and all that came after its start.
+    pub(super) fields: Fields,
+    /// The first error that happened in it.
+    pub(super) error: Option<String>,
+    /// The spans that it follows from.
+    pub(super) follows: Vec<String>,
+}
+
+impl SpanRecord {
+    pub(super) fn new(place: Place, fields: Fields) -> SpanRecord {
+        SpanRecord { place: Arc::new(place), fields, error: None, follows: Vec::new() }
+    }
+}
+
+/// What the layers of one registry know of a span; each has a number.
+#[derive(Debug, Default)]
+pub(super) struct Records(Vec<(u64, SpanRecord)>);
+
+impl Records {
+    pub(super) fn get_mut(&mut self, layer: u64) -> Option<&mut SpanRecord> {
+        self.0.iter_mut().find(|(number, _)| *number == layer).map(|(_, record)| record)
+    }
+
+    pub(super) fn get(&self, layer: u64) -> Option<&SpanRecord> {
+        self.0.iter().find(|(number, _)| *number == layer).map(|(_, record)| record)
+    }
+
+    pub(super) fn put(&mut self, layer: u64, record: SpanRecord) {
+        self.0.push((layer, record));
+    }
+
+    pub(super) fn take(&mut self, layer: u64) -> Option<SpanRecord> {
+        let place = self.0.iter().position(|(number, _)| *number == layer)?;
+        Some(self.0.swap_remove(place).1)
+    }
+}

@@ -1,0 +1,253 @@
+//! Clients that are slow, large, wrong or many: the server goes on serving the others.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+mod support;
+
+#[path = "support/server.rs"]
+mod server;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use server::{Served, answer, ask};
+use support::new_path;
+
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+const HEAD: &str = "POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
+
+/// How long it takes until the server ends the connection, which it must within 10 s.
+fn until_closed(stream: &mut TcpStream) -> Duration {
+    let began = Instant::now();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut buffer = [0; 1 << 16];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return began.elapsed(),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return began.elapsed(),
+            Err(error) => panic!("it was not closed: {error}"),
+        }
+    }
+}
+
+fn serves_others(served: &Served) {
+    let answer = served.post_json("/v1/events", r#"{"type":"note.logged","message":"m"}"#);
+    assert_eq!(answer.expect(200)["committed"], 1);
+}
+
+#[test]
+fn a_client_that_sends_nothing_or_its_headers_bit_by_bit_is_given_up() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--header-timeout", "1", "--idle-timeout", "1"]);
+    let silent: Vec<_> = (0..50).map(|_| served.connect()).collect();
+    let mut begun = served.connect();
+    begun.write_all(b"P").unwrap();
+    let mut slow = served.connect();
+    let dripping = slow.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut dripping = dripping;
+            dripping.write_all(HEAD.as_bytes()).unwrap();
+            for _ in 0..100 {
+                if dripping.write_all(b"x-a: b\r\n").is_err() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        assert!(until_closed(&mut slow) < Duration::from_secs(4));
+    });
+    for mut stream in silent {
+        until_closed(&mut stream);
+    }
+    until_closed(&mut begun);
+    serves_others(&served);
+    served.stop();
+}
+
+#[test]
+fn a_connection_that_rests_is_closed_and_one_that_works_is_not() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--idle-timeout", "1"]);
+    let mut busy = served.connect();
+    for _ in 0..8 {
+        ask(&mut busy, "GET", "/healthz", &[], b"").unwrap().expect(200);
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    assert!(until_closed(&mut busy) < Duration::from_secs(4));
+}
+
+#[test]
+fn a_body_that_does_not_come_in_time_is_given_up() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--body-timeout", "1"]);
+    let mut stream = served.connect();
+    stream.write_all(format!("{HEAD}content-length: 100\r\n\r\n[").as_bytes()).unwrap();
+    assert_eq!(answer(&mut stream).unwrap().problem(408), "timeout");
+    serves_others(&served);
+}
+
+#[test]
+fn an_endless_body_is_cut_off_and_takes_no_memory() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--max-body", "1"]);
+    serves_others(&served);
+    let before = served.resident_bytes();
+    let mut stream = served.connect();
+    stream.write_all(format!("{HEAD}transfer-encoding: chunked\r\n\r\n").as_bytes()).unwrap();
+    let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+    let sent = (0..1_000).take_while(|_| stream.write_all(&chunk).is_ok()).count();
+    assert!(sent < 1_000);
+    if let Ok(answer) = answer(&mut stream) {
+        assert_eq!(answer.problem(413), "too-large");
+    }
+    assert!(served.resident_bytes() < before + (32 << 20));
+    serves_others(&served);
+}
+
+#[test]
+fn bodies_beyond_the_memory_for_all_of_them_are_told_to_come_again() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--max-memory", "1"]);
+    // Two that hold most of it, and do not end.
+    let mut holding: Vec<_> = (0..2).map(|_| served.connect()).collect();
+    for stream in &mut holding {
+        stream.write_all(format!("{HEAD}content-length: 1000000\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(&[b' '; 450 << 10]).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let body = vec![b' '; 200 << 10];
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let answer = served.post_json("/v1/events", &body);
+        if answer.status == 503 {
+            assert_eq!(answer.problem(503), "overloaded");
+            assert!(answer.header("retry-after").is_some());
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}", answer.text());
+    }
+    drop(holding);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while served.post_json("/v1/events", &body).status == 503 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_bomb_is_cut_off_and_takes_no_memory() {
+    let (_folder, path) = new_path();
+    let served = Served::start(&path);
+    serves_others(&served);
+    let before = served.resident_bytes();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..512 {
+        encoder.write_all(&[b' '; 1 << 20]).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    for _ in 0..4 {
+        let headers = [JSON[0], ("content-encoding", "gzip")];
+        assert_eq!(served.request("POST", "/v1/events", &headers, &bomb).problem(413), "too-large");
+    }
+    assert!(served.resident_bytes() < before + (160 << 20), "{} MiB", served.resident_bytes() >> 20);
+    serves_others(&served);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_given_up() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--write-timeout", "1"]);
+    let mut stream = served.connect();
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    // Answers that nobody reads fill what the system keeps of them.
+    let request = b"GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(500);
+    for _ in 0..100 {
+        if stream.write_all(&request).is_err() {
+            break;
+        }
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    until_closed(&mut stream);
+    serves_others(&served);
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_until_one_ends() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--max-connections", "2"]);
+    let (first, second) = (served.connect(), served.connect());
+    std::thread::sleep(Duration::from_millis(200));
+    let mut third = served.connect();
+    third.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    third.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    assert!(third.read(&mut [0]).is_err());
+    drop((first, second));
+    third.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    answer(&mut third).unwrap().expect(200);
+}
+
+#[test]
+fn a_client_above_its_rate_is_told_to_wait() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--rate", "5"]);
+    let mut stream = served.connect();
+    let mut answers =
+        (0..20).map(|_| ask(&mut stream, "POST", "/v1/events", &JSON, b"[]").unwrap()).collect::<Vec<_>>();
+    let refused = answers.pop().unwrap();
+    assert_eq!(refused.problem(429), "too-many-requests");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(answers[0].status, 200);
+    served.get("/healthz").expect(200);
+}
+
+#[test]
+fn bad_tls_is_nothing_to_the_others() {
+    let (folder, path) = new_path();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&cert)
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    let arguments = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let mut arguments = arguments.to_vec();
+    arguments.extend(["--header-timeout", "1"]);
+    let served = Served::start_with(&path, &arguments);
+    assert!(served.announced["http"][0].as_str().unwrap().starts_with("https://"));
+    let mut plain = served.connect();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    until_closed(&mut plain);
+    let mut silent = served.connect();
+    assert!(until_closed(&mut silent) < Duration::from_secs(4));
+
+    let request = std::process::Command::new("curl")
+        .args(["-sS", "--max-time", "10", "--cacert"])
+        .arg(&cert)
+        .arg(format!("https://{}/healthz", served.address))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&request.stdout), r#"{"status":"ok"}"#, "{request:?}");
+    served.stop();
+}
