@@ -280,6 +280,35 @@ fn a_log_of_an_earlier_schema_has_no_keys_until_it_is_opened_for_appending() {
 }
 
 #[test]
+fn a_file_of_the_second_schema_is_verified_as_it_is_and_gets_its_tables_when_it_is_appended_to() {
+    let (_folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    log.append(note("before there were keys")).unwrap().wait().unwrap();
+    log.close().unwrap();
+    let schema = |path: &Path| -> Vec<String> {
+        let connection = sqlite(path);
+        let mut statement = connection.prepare("SELECT sql FROM sqlite_schema ORDER BY name").unwrap();
+        let found = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+        found.map(|sql| sql.unwrap().unwrap_or_default()).collect()
+    };
+    let fresh = schema(&path);
+    sqlite(&path)
+        .execute_batch(
+            "DROP TABLE api_key_events; DROP TABLE api_key_uses; DROP TABLE api_keys;
+             DELETE FROM projections WHERE name = 'keys'; PRAGMA user_version = 2",
+        )
+        .unwrap();
+    assert_eq!(verify_whole(&path).foreign_objects, [""; 0]);
+    assert!(!Keys::open(&path).unwrap().any_ever());
+
+    let log = AuditLog::open(&path).unwrap();
+    create(&log, "pipeline");
+    log.close().unwrap();
+    assert_eq!(schema(&path), fresh);
+    assert!(verify_whole(&path).completeness.complete);
+}
+
+#[test]
 fn what_is_submitted_with_a_key_carries_its_id() {
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();

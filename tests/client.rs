@@ -14,10 +14,11 @@ mod event_server;
 mod support;
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use annals::client::{Builder, OpenError, RemoteLog};
+use annals::client::{Builder, CloseError, OpenError, RemoteLog};
 use annals::{AppendError, AppendOutcome, Delivery, Digest, Draft, StepKind};
 use event_server::{EventServer, Mode, free_address};
 use support::{note, start_child, tell, told, within};
@@ -49,10 +50,79 @@ fn refused(spool: &Path) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// An address at which nobody ever serves.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+/// Appends for as long as the spool can be written, which it soon cannot.
+fn fill(spool: &Path) {
+    let log = client(NOBODY, spool).open().unwrap();
+    append(&log, 0..10);
+    assert_eq!(log.flush().unwrap().spooled, 10);
+    let mut taken = 10;
+    let error = loop {
+        match log.append(note(taken.to_string())) {
+            Ok(_receipt) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, AppendError::NoRoom { .. }), "{error}");
+    let error = log.close().unwrap_err();
+    let CloseError::NotKept { events, .. } = error else { panic!("{error}") };
+    tell(taken);
+    tell(events);
+}
+
+#[test]
+fn a_disk_that_takes_half_of_a_write_keeps_whole_events_and_the_rest_is_owned_up_to() {
+    within(LIMIT, || {
+        let folder = tempfile::tempdir().unwrap();
+        // A write that would make a file larger than this stops half-way.
+        let mut command = Command::new("bash");
+        command.args(["-c", r#"trap '' XFSZ; ulimit -f 4; exec "$0" "$@""#]);
+        command.arg(std::env::current_exe().unwrap());
+        support::prepare_child(&mut command, NOBODY, folder.path());
+        let mut child = command.spawn().unwrap();
+        let told: Vec<usize> = told(child.stdout.take().unwrap()).map(|line| line.parse().unwrap()).collect();
+        child.wait().unwrap();
+        let [taken, lost] = told[..] else { panic!("{told:?}") };
+        assert!(lost > 0 && taken - lost >= 10, "{told:?}");
+
+        let server = EventServer::start(Mode::Honest);
+        let log = client(&server.url(), folder.path()).open().unwrap();
+        assert_eq!(log.flush_to_server(SOON).unwrap().spooled, 0);
+        assert_eq!((server.messages(), log.refused()), (numbered(0..taken - lost), 0));
+        log.close().unwrap();
+    });
+}
+
+#[test]
+fn without_a_spool_that_can_be_written_events_wait_in_memory() {
+    within(LIMIT, || {
+        let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+        let spool = folder.path().join("spool");
+        let log = client(&format!("http://{address}"), &spool).open().unwrap();
+        std::fs::remove_dir_all(&spool).unwrap();
+        append(&log, 0..10);
+        while !matches!(log.append(note("more")), Err(AppendError::NoRoom { .. })) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let server = EventServer::start_at(&address, Mode::Honest);
+        assert_eq!(server.messages().len(), 0);
+        while server.messages().len() < 10 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(server.messages()[..10], numbered(0..10));
+        assert_eq!(log.close().unwrap().spooled, 0);
+    });
+}
+
 /// Not a test by itself: the process that is killed.
 #[test]
 fn child() {
     let Some((url, spool)) = support::role() else { return };
+    if url == NOBODY {
+        return fill(&spool);
+    }
     let log = client(&url, &spool).open().unwrap();
     for number in 0.. {
         drop(log.append(note(number.to_string())).unwrap());

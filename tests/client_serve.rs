@@ -14,6 +14,7 @@ mod support;
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use annals::client::RemoteLog;
@@ -51,6 +52,7 @@ fn events_of_many_threads_survive_a_server_that_is_killed_again_and_again() {
         let builder = RemoteLog::builder().url(format!("http://{address}")).spool(spool.path());
         // Many requests, so that a server dies in the middle of one.
         let log = builder.request_events(16).spool_after(Duration::from_millis(200)).open().unwrap();
+        let mut spooled = 0;
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 let log = &log;
@@ -71,9 +73,11 @@ fn events_of_many_threads_survive_a_server_that_is_killed_again_and_again() {
                 served.signal("KILL");
                 served.wait();
                 std::thread::sleep(Duration::from_millis(200));
+                spooled = spooled.max(log.spooled());
                 served = Served::start_with(&path, &["--listen", &address]);
             }
         });
+        assert!(spooled > 0, "the server was away");
         assert_eq!(log.flush_to_server(SOON).unwrap().spooled, 0);
         assert_eq!((log.refused(), log.close().unwrap().spooled), (0, 0));
         served.stop();
@@ -138,6 +142,49 @@ fn a_traced_program_records_in_a_log_behind_a_server_and_not_what_the_client_its
         let types: Vec<_> = events(&path).iter().skip(1).map(Recorded::kind_name).collect();
         let expected = ["session.started", "step.started", "decision.made", "step.ended", "session.ended"];
         assert_eq!(types, expected);
+        verify_whole(&path);
+    });
+}
+
+/// The program, on the log at `path`; what it says on standard output.
+fn annals(path: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
+    let output = command.arg("--db").arg(path).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn events_that_a_revoked_key_could_not_send_are_sent_with_the_next_one() {
+    within(LIMIT, || {
+        let ((_folder, path), spool) = (new_path(), tempfile::tempdir().unwrap());
+        let create = |name| annals(&path, &["apikey", "create", "--name", name, "--scopes", "emit"]);
+        let (old, new) = (create("old"), create("new"));
+        let served = Served::start(&path);
+        let client = |key: &str| {
+            let builder = RemoteLog::builder().url(format!("http://{}", served.address)).api_key(key);
+            builder.spool(spool.path()).open().unwrap()
+        };
+        let log = client(&old);
+        let first = log.append(note("first")).unwrap().wait().unwrap();
+        annals(&path, &["apikey", "revoke", "old"]);
+        // The server knows of it within moments.
+        let spooled = std::iter::from_fn(|| Some(log.append(note("later")).unwrap().delivery().unwrap()))
+            .take(10_000)
+            .position(|delivery| matches!(delivery, Delivery::Spooled(_)));
+        assert!(log.trouble().unwrap().contains("401"), "{:?}", log.trouble());
+        assert_eq!(log.close().unwrap().spooled, 1);
+        let log = client(&new);
+        assert_eq!(log.flush_to_server(SOON).unwrap().spooled, 0);
+        assert_eq!((log.refused(), log.trouble()), (0, None));
+        log.close().unwrap();
+        served.stop();
+
+        let events = events(&path);
+        let notes: Vec<_> = events.iter().filter(|event| message(event).is_some()).collect();
+        assert_eq!(notes.len(), spooled.unwrap() + 2);
+        assert_eq!(notes[0].seq, first.seq);
+        assert!(notes[0].principal.is_some() && notes[0].principal != notes[notes.len() - 1].principal);
         verify_whole(&path);
     });
 }

@@ -14,17 +14,17 @@ use std::time::Duration;
 use annals::entry::Entry;
 use annals::replay::Replay;
 use annals::{
-    ActionOutcome, ActionRecorded, Actor, ArtifactAttached, Attributes, AuditLog, Changes, ConsideredOption,
-    Correction, Custom, DecisionMade, Digest, Draft, Durability, Event, EventId, FindingRaised,
-    FindingStatus, FindingUpdated, Json, Kind, LogCreated, MetricRecorded, NoteLogged, Outcome,
-    PayloadRedacted, RequestContext, ReviewRecorded, Seq, SessionEnd, SessionEnded, SessionId,
-    SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded, StepKind, StepStarted,
-    SubjectKind, Timestamp, Verdict,
+    ActionOutcome, ActionRecorded, Actor, ApiKeyCreated, ApiKeyRequest, ApiKeyRevoked, ApiKeyScope,
+    ArtifactAttached, Attributes, AuditLog, Changes, ConsideredOption, Correction, Custom, DecisionMade,
+    Digest, Draft, Durability, Event, EventId, FindingRaised, FindingStatus, FindingUpdated, Json, Kind,
+    LogCreated, MetricRecorded, NoteLogged, Outcome, PayloadRedacted, RequestContext, ReviewRecorded, Seq,
+    SessionEnd, SessionEnded, SessionId, SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd,
+    StepEnded, StepKind, StepStarted, SubjectKind, Timestamp, Verdict,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::{Index, select, subsequence};
 use reference::{Fact, Row, TABLES, Tables};
 use rusqlite::Connection;
 use support::{is_heavy, new_path, sqlite, verify_whole};
@@ -38,6 +38,9 @@ enum Op {
     Append(Box<Draft>),
     /// Of events that were appended before.
     Redact(Vec<Index>),
+    CreateKey(ApiKeyRequest),
+    /// One that was created before.
+    RevokeKey(Index, Option<String>),
     /// Lets the projections catch up, so that what follows is folded in another transaction.
     CatchUp,
 }
@@ -369,11 +372,20 @@ fn draft() -> impl Strategy<Value = Draft> {
     prop_oneof![3 => in_session, 1 => anywhere]
 }
 
+fn api_key() -> impl Strategy<Value = ApiKeyRequest> {
+    let expires_at = of(Just(Timestamp::from_micros(253_402_300_799_999_999)));
+    (filled(), subsequence(ApiKeyScope::ALL, 1..=4), expires_at, text(), of(text())).prop_map(
+        |(name, scopes, expires_at, actor, reason)| ApiKeyRequest { name, scopes, expires_at, actor, reason },
+    )
+}
+
 fn op() -> BoxedStrategy<Op> {
     prop_oneof![
         16 => draft().prop_map(|draft| Op::Append(Box::new(draft))),
         1 => vec(any::<Index>(), 1..4).prop_map(Op::Redact),
         2 => Just(Op::CatchUp),
+        1 => api_key().prop_map(Op::CreateKey),
+        1 => (any::<Index>(), of(text())).prop_map(|(which, reason)| Op::RevokeKey(which, reason)),
     ]
     .boxed()
 }
@@ -388,6 +400,7 @@ fn run(path: &Path, ops: &[Op], batch_events: usize) -> BTreeMap<i64, Event> {
         .unwrap();
     let mut events = BTreeMap::new();
     let mut redactable: Vec<Seq> = Vec::new();
+    let mut keys: Vec<EventId> = Vec::new();
     for op in ops {
         match op {
             Op::Append(draft) => {
@@ -397,6 +410,21 @@ fn run(path: &Path, ops: &[Op], batch_events: usize) -> BTreeMap<i64, Event> {
                     with_ids(draft.event.clone(), appended.event_id),
                 );
                 redactable.push(appended.seq);
+            }
+            Op::CreateKey(request) => {
+                let (key, appended) = log.create_api_key(request).unwrap();
+                let ApiKeyRequest { name, scopes, expires_at, actor, reason } = request.clone();
+                let secret_hash = key.hash().into();
+                let event = ApiKeyCreated { name, scopes, secret_hash, expires_at, actor, reason };
+                events.insert(appended.seq.get().cast_signed(), event.into());
+                keys.push(key.id());
+            }
+            Op::RevokeKey(..) if keys.is_empty() => {}
+            Op::RevokeKey(which, reason) => {
+                let key = keys.swap_remove(which.index(keys.len()));
+                let appended = log.revoke_api_key(key, "kilo", reason.as_deref()).unwrap();
+                let event = ApiKeyRevoked { key, actor: "kilo".into(), reason: reason.clone() };
+                events.insert(appended.seq.get().cast_signed(), event.into());
             }
             Op::Redact(_) if redactable.is_empty() => {}
             Op::Redact(which) => {
@@ -446,6 +474,7 @@ fn facts(path: &Path, events: &BTreeMap<i64, Event>) -> Vec<Fact> {
             let is_redacted: bool = row.get(2)?;
             Ok(Fact {
                 seq,
+                event_id: entry.event_id,
                 kind: Kind::from_code(entry.kind).unwrap(),
                 session: entry.session.map(|session| session.to_string()),
                 at: entry.occurred_at,

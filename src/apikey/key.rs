@@ -187,6 +187,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_as_a_key_is_what_it_is_printed_as(text in "(annals_[0-9a-f]{32}_[0-9a-zA-Z_-]{43}|.{0,90})") {
+            if let Ok(key) = text.parse::<ApiKey>() {
+                proptest::prop_assert_eq!((*key.reveal()).clone(), text);
+            }
+        }
+    }
+
     #[test]
     fn what_is_printed_for_debugging_has_no_secret() {
         let key: ApiKey = KEY.parse().unwrap();

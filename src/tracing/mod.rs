@@ -70,14 +70,16 @@
 //!
 //! A step has its own id from the field `annals.step`. **Every other field, and one whose value does not
 //! fit, is kept as an attribute** under its own name; `tracing.target` says where in the program it comes from.
-//! What [`Span::record`](tracing::Span::record) says later is recorded when the span closes.
+//! What [`Span::record`](tracing::Span::record) says later is recorded when the span closes. A text has quotes around
+//! it where `?` recorded it, as `#[instrument]` does with an argument of type `String`.
 //!
 //! # What it costs
 //!
 //! A span is two events, made on the thread that makes and closes it, and sent to the log's queue. That
 //! blocks only while the queue is full, or not even then with [`WhenFull::Lose`]. What the log does not take
 //! is counted by [`LayerWatch::lost`], and told once to [`AuditLayer::on_loss`]; what it takes and then
-//! cannot write it counts itself. The layer writes nothing to standard error, and logs nothing.
+//! cannot write it counts itself. The layer writes nothing to standard error and logs nothing; what is logged on
+//! its account, by a filter of the log or a value that is being formatted, is not recorded.
 //!
 //! A span that never closes never ends: a program that exits while a span is open leaves its session running.
 //! A parent closes after its last child, through the subscriber of the thread that drops that; where threads

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use annals::{Attributes, Event, Json, Kind, SessionEnd, Timestamp};
+use annals::{Attributes, Event, EventId, Json, Kind, SessionEnd, Timestamp};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -11,6 +11,7 @@ use rusqlite::types::Value;
 #[derive(Clone, Debug)]
 pub(crate) struct Fact {
     pub(crate) seq: i64,
+    pub(crate) event_id: EventId,
     pub(crate) kind: Kind,
     pub(crate) session: Option<String>,
     pub(crate) at: Option<Timestamp>,
@@ -24,7 +25,7 @@ pub(crate) type Row = BTreeMap<String, Value>;
 pub(crate) type Tables = BTreeMap<&'static str, BTreeMap<String, Row>>;
 
 /// The tables, with the columns of their key.
-pub(crate) const TABLES: [(&str, &[&str]); 12] = [
+pub(crate) const TABLES: [(&str, &[&str]); 13] = [
     ("sessions", &["id"]),
     ("steps", &["session_id", "id"]),
     ("decisions", &["session_id", "id"]),
@@ -37,6 +38,7 @@ pub(crate) const TABLES: [(&str, &[&str]); 12] = [
     ("notes", &["seq"]),
     ("actions", &["seq"]),
     ("custom_events", &["seq"]),
+    ("api_keys", &["id"]),
 ];
 
 /// A value of a column.
@@ -245,6 +247,30 @@ pub(crate) fn tables(facts: &[Fact]) -> Tables {
         {
             put(table, row);
         }
+    }
+    let all: Vec<&Fact> = facts.iter().collect();
+    let revocations = of_kind!(all, ApiKeyRevoked);
+    for (fact, created) in of_kind!(all, ApiKeyCreated) {
+        let revoked = revocations.iter().find(|(_, revoked)| revoked.key == fact.event_id);
+        let scopes: Vec<String> = created.scopes.iter().map(|scope| quoted(scope.as_str())).collect();
+        put(
+            "api_keys",
+            row! {
+                id: fact.event_id.to_string(),
+                name: &created.name,
+                scopes: format!("[{}]", scopes.join(",")),
+                secret_hash: created.secret_hash.to_string(),
+                expires_at: created.expires_at,
+                created_at: fact.recorded_at,
+                created_by: &created.actor,
+                reason: created.reason.as_ref(),
+                revoked_at: revoked.map(|(fact, _)| fact.recorded_at),
+                revoked_by: revoked.map(|(_, revoked)| &revoked.actor),
+                revoked_reason: revoked.and_then(|(_, revoked)| revoked.reason.as_ref()),
+                first_seq: fact.seq,
+                last_seq: revoked.map_or(fact.seq, |(fact, _)| fact.seq),
+            },
+        );
     }
     for (session, facts) in sessions {
         put("sessions", session_row(session, &facts));

@@ -221,14 +221,12 @@ impl Spool {
             Err(error) => {
                 // What was written of it may not stay: it is given again, or is the caller's to keep. Where it
                 // cannot be cut off either, it is sent once more, which changes nothing.
-                let mut stayed = 0;
                 if file.set_len(segment.bytes).is_err() {
                     let path = self.folder.join(place::segment_name(segment.number));
-                    stayed = recover::count_lines(&path, segment.bytes).unwrap_or(0);
+                    self.events += recover::count_lines(&path, segment.bytes).unwrap_or(0);
                     segment.bytes = file.metadata().map_or(segment.bytes, |metadata| metadata.len());
+                    self.last = None;
                 }
-                self.events += stayed;
-                self.last = None;
                 Err(error)
             }
         }
