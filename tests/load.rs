@@ -1,6 +1,7 @@
 //! `annals serve` under load from another process: what was answered is in the log, once.
 
 #![allow(
+    clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,

@@ -3,7 +3,10 @@
 #![allow(
     dead_code,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "each user has a use for a part of it, and fails where it cannot go on"
 )]
