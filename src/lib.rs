@@ -37,6 +37,9 @@ pub mod limits;
 mod log;
 pub mod merkle;
 pub mod note;
+pub mod otel;
+#[cfg(feature = "server")]
+mod otlp;
 mod prepare;
 mod progress;
 mod projection;

@@ -193,6 +193,23 @@ fn what_is_known_from_memory_is_not_believed_for_long() {
 }
 
 #[test]
+fn keys_that_were_closed_let_nobody_in_and_leave_the_log_in_one_file() {
+    let (_folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    let keys = Keys::open(&path).unwrap();
+    let key = create(&log, "pipeline");
+    keys.check(&key.reveal(), now()).unwrap();
+    keys.close();
+    log.close().unwrap();
+    assert!(!support::beside(&path, "-wal").exists());
+    let end = Instant::now() + PATIENCE;
+    while keys.check(&key.reveal(), now()).is_ok() {
+        assert!(Instant::now() < end);
+    }
+    assert!(matches!(keys.check(&key.reveal(), now()), Err(Denied::Unreadable { .. })));
+}
+
+#[test]
 fn keys_do_not_wait_for_read_tables() {
     let (_folder, path) = new_path();
     // Nobody fills them.

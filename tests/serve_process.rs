@@ -217,3 +217,17 @@ fn every_error_is_a_problem_and_every_answer_has_the_request_s_id() {
     served.get("/readyz").expect(200);
     assert_eq!(served.get("/openapi.json").expect(200)["info"]["title"], "Annals");
 }
+
+#[test]
+fn a_server_that_stopped_leaves_the_log_in_one_file() {
+    let (_folder, path) = new_path();
+    let served = Served::start(&path);
+    served.post_json("/v1/events", r#"{"type":"note.logged","message":"m"}"#).expect(200);
+    // Questions, too, are asked through connections of their own.
+    served.get("/v1/sessions").expect(200);
+    served.stop();
+    assert!(!support::beside(&path, "-wal").exists());
+    let bare = path.with_file_name("bare.db");
+    std::fs::copy(&path, &bare).unwrap();
+    assert_eq!(verify_whole(&bare).log.events, 2);
+}

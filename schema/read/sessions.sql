@@ -44,6 +44,7 @@ CREATE TABLE sessions (
   tokens_used       INTEGER GENERATED ALWAYS AS (coalesce(coalesce(stated_tokens_input, steps_tokens_input) + coalesce(stated_tokens_output, steps_tokens_output), stated_tokens_input, steps_tokens_input, stated_tokens_output, steps_tokens_output)) VIRTUAL,
   cost_usd          REAL GENERATED ALWAYS AS (coalesce(stated_cost_usd, steps_cost_usd)) VIRTUAL,
   attributes        TEXT, -- JSON object: fields that the events' kinds do not know
+  claims            TEXT, -- from spans and log records: whose word each column is
   first_recorded_at TEXT NOT NULL,
   last_recorded_at  TEXT NOT NULL,
   first_seq         INTEGER NOT NULL,
@@ -81,6 +82,7 @@ CREATE TABLE steps (
   cost_usd          REAL,
   error             TEXT,
   attributes        TEXT, -- JSON object
+  claims            TEXT, -- from spans and log records: whose word each column is
   first_recorded_at TEXT NOT NULL,
   last_recorded_at  TEXT NOT NULL,
   first_seq         INTEGER NOT NULL,
@@ -106,6 +108,7 @@ CREATE TABLE decisions (
   actor              TEXT,
   decided_at         TEXT,
   attributes         TEXT, -- JSON object
+  claims             TEXT, -- from spans and log records: whose word each column is
   first_recorded_at  TEXT NOT NULL,
   last_recorded_at   TEXT NOT NULL,
   first_seq          INTEGER NOT NULL,
@@ -138,6 +141,7 @@ CREATE TABLE findings (
   updated_at        TEXT,
   updated_by        TEXT,
   attributes        TEXT, -- JSON object
+  claims            TEXT, -- from spans and log records: whose word each column is
   first_recorded_at TEXT NOT NULL,
   last_recorded_at  TEXT NOT NULL,
   first_seq         INTEGER NOT NULL,

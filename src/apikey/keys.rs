@@ -125,8 +125,8 @@ struct Use {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Keys {
-    /// Who holds it looks for what is new; the others wait for that.
-    connection: Mutex<Connection>,
+    /// Who holds it looks for what is new; the others wait for that. None once it was closed.
+    connection: Mutex<Option<Connection>>,
     state: RwLock<State>,
     uses: Mutex<HashMap<EventId, Use>>,
 }
@@ -147,7 +147,7 @@ impl Keys {
         let mut known = Known::default();
         known.catch_up(&connection)?;
         Ok(Keys {
-            connection: Mutex::new(connection),
+            connection: Mutex::new(Some(connection)),
             state: RwLock::new(State { known, looked_at: Instant::now() }),
             uses: Mutex::default(),
         })
@@ -253,6 +253,14 @@ impl Keys {
         Ok(())
     }
 
+    /// Closes the file. From then on every key is refused, but for what is known from memory for a moment.
+    ///
+    /// Do so before the log is closed: the last connection that closes takes the write-ahead log away, and
+    /// one that only reads cannot.
+    pub fn close(&self) {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     fn judge(&self, id: EventId, hash: ApiKeyHash, now: Timestamp) -> Result<Allowed, Denied> {
         self.with_known(|known| {
             let record = known.keys.get(&id).ok_or(Denied::Unknown)?;
@@ -285,14 +293,15 @@ impl Keys {
         if is_new_enough(self.looked_at()) {
             return Ok(());
         }
+        let connection = connection.as_ref().ok_or(KeysError::Closed)?;
         let looked_at = Instant::now();
         let has_news = {
             let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-            state.known.has_news(&connection)?
+            state.known.has_news(connection)?
         };
         let news = if has_news {
             let mut known = self.with_known(Known::clone);
-            known.catch_up(&connection)?;
+            known.catch_up(connection)?;
             Some(known)
         } else {
             None

@@ -23,6 +23,9 @@ pub enum KeysError {
     /// The list of events about keys does not fit the log.
     #[error("event {0} should be about an API key, and is not; `annals verify` says more")]
     NotAboutKeys(Seq),
+    /// They were closed.
+    #[error("the keys are closed: the server is about to end")]
+    Closed,
     /// SQLite refused.
     #[error("the API keys cannot be read: {0}")]
     Sqlite(#[from] rusqlite::Error),

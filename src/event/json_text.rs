@@ -66,6 +66,21 @@ impl Json {
         Json(serde_json::Value::String(content.to_owned()).to_string())
     }
 
+    /// The text of a value that was read.
+    ///
+    /// # Errors
+    /// If it nests too deep.
+    #[cfg(feature = "server")]
+    pub(crate) fn of_raw(raw: &RawValue) -> Result<Json, JsonTextError> {
+        check_depth(raw.get(), JSON_DEPTH_MAX)?;
+        Ok(Json(one_line(raw.get()).into_owned()))
+    }
+
+    /// A text that was written as JSON, on one line, no deeper than what it was made from.
+    pub(crate) fn written(text: String) -> Json {
+        Json(text)
+    }
+
     /// Whether it is `null`, which says no more than a field that is absent.
     pub fn is_null(&self) -> bool {
         self.0 == "null"

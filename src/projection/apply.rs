@@ -12,6 +12,7 @@ use crate::event::{Content, Event, Recorded, Seq};
 use crate::limits::FOLD_EVENTS_MAX;
 use crate::log::ReadError;
 use crate::log::rows::{self, ReadRow};
+use crate::otel::Meanings;
 
 /// Events that could not be folded.
 #[derive(Debug, thiserror::Error)]
@@ -99,12 +100,13 @@ impl<'c> Applier<'c> {
     }
 
     fn fold(&self, rows: &mut WorkingSet, event: &Recorded) -> rusqlite::Result<()> {
+        let meanings = Meanings::of(event);
         match self.projection.rows {
-            Rows::Change(load) => load(self.store, self.tables, rows, event)?,
+            Rows::Change(load) => load(self.store, self.tables, rows, event, meanings.all())?,
             // The rows of other projections are none of its business, nor are they always there.
             Rows::Stay => {}
         }
-        (self.projection.fold)(rows, event);
+        (self.projection.fold)(rows, event, meanings.all());
         Ok(())
     }
 

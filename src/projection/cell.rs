@@ -3,12 +3,14 @@
 use crate::event::{Attributes, Digest, Json, Timestamp};
 
 /// A value as a row holds it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cell<'a> {
     Null,
     Integer(i64),
     Real(f64),
     Text(&'a str),
+    /// A text that the row has in another form.
+    Made(String),
 }
 
 /// A value as it was read.

@@ -1,19 +1,23 @@
 //! The fold of the projection `activity`: what stands for itself, one row an event.
 
-use crate::event::{Content, Event, Recorded};
+use crate::event::{Event, Recorded};
+use crate::otel::Meaning;
 
 use super::cell::{TimeText, attributes_text, json_column, json_text};
 use super::rows::{ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, ReviewRow};
 use super::working_set::WorkingSet;
 
-/// Folds one event.
-pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded) {
-    let Content::Event(content) = &event.content else { return };
+/// Folds one event, by what it means: at most one of its meanings is a row here, which its place names.
+pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
+    meanings.iter().for_each(|meaning| fold_meaning(rows, event, meaning));
+}
+
+fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) {
     let seq = event.seq.to_sql();
     let session_id = event.session.as_ref().map(ToString::to_string);
-    let at = event.occurred_at.map(TimeText::from);
+    let at = meaning.at.map(TimeText::from);
     let recorded_at = TimeText::from(event.recorded_at);
-    match content {
+    match &*meaning.event {
         Event::ReviewRecorded(e) => rows.reviews.push(ReviewRow {
             seq,
             id: e.review.to_string(),

@@ -1,6 +1,7 @@
 //! The fold of the projection `keys`: what became of each API key.
 
 use crate::event::{Content, Event, Recorded};
+use crate::otel::Meaning;
 
 use super::cell::{TimeText, json_text};
 use super::rows::ApiKeyRow;
@@ -16,7 +17,7 @@ pub(super) fn key_of(event: &Recorded) -> Option<String> {
 }
 
 /// Folds one event. Where a key is revoked twice, the first time counts.
-pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded) {
+pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, _: &[Meaning<'_>]) {
     let (Some(id), Content::Event(content)) = (key_of(event), &event.content) else { return };
     let seq = event.seq.to_sql();
     match content {

@@ -1,24 +1,33 @@
 //! The fold of the projection `search`: the texts of each event that people would search.
 
-use crate::event::{Attributes, Content, Event, Json, Recorded};
+use crate::event::{Attributes, Event, Json, Recorded};
+use crate::otel::Meaning;
 
 use super::fold_sessions::subject;
 use super::rows::DocumentRow;
 use super::working_set::WorkingSet;
 
-/// Folds one event.
-pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded) {
-    let Content::Event(content) = &event.content else { return };
-    let text = text(content);
-    if text.is_empty() {
+/// Folds one event, by what it means.
+pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
+    let mut text = Text::default();
+    for meaning in meanings {
+        // What a span says of its session it says of its step too.
+        if meaning.claim.is_some()
+            && matches!(*meaning.event, Event::SessionStarted(_) | Event::SessionEnded(_))
+        {
+            continue;
+        }
+        text = text.add(&self::text(&meaning.event));
+    }
+    if text.0.is_empty() {
         return;
     }
     rows.documents.push(DocumentRow {
         seq: event.seq.to_sql(),
         session_id: event.session.as_ref().map(ToString::to_string),
         kind: event.kind_name(),
-        subject_id: subject(content),
-        text,
+        subject_id: meanings.first().and_then(|meaning| subject(&meaning.event)),
+        text: text.0,
     });
 }
 

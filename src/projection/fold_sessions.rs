@@ -4,12 +4,14 @@
 //! sets what it says and leaves the rest of its row alone, and makes the row where it is missing.
 
 use crate::event::{
-    Content, DecisionMade, Event, FindingRaised, FindingUpdated, Recorded, SessionEnded, SessionStarted,
-    SessionUpdated, StepEnded, StepStarted,
+    Attributes, Content, DecisionMade, Event, FindingRaised, FindingUpdated, Recorded, SessionEnded,
+    SessionStarted, SessionUpdated, StepEnded, StepStarted,
 };
 use crate::limits::{SUMMARY_CHARS, TOKENS_MAX};
+use crate::otel::{Claim, Meaning, Rank};
 
-use super::cell::{TimeText, attributes_text, json_column, json_text, merge_attributes, text_hash};
+use super::cell::{Row, TimeText, attributes_text, json_column, json_text, merge_attributes, text_hash};
+use super::claims::{Claims, bit};
 use super::rows::{DecisionRow, FindingRow, FindingUpdateRow, SessionRow, StepRow, TimelineRow};
 use super::working_set::{SessionKey, WorkingSet};
 
@@ -50,23 +52,21 @@ pub(super) fn subject(event: &Event) -> Option<String> {
     }
 }
 
-/// Folds one event. Its session's row, and its child's, are known to the working set.
-pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded) {
+/// Folds one event, by what it means. Its session's row, and those of its children, are known to the
+/// working set.
+pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
     let at = At {
         seq: event.seq.to_sql(),
         occurred: event.occurred_at.map(TimeText::from),
         recorded: event.recorded_at.into(),
-    };
-    let content = match &event.content {
-        Content::Event(content) => Some(content),
-        Content::Redacted | Content::Raw(_) => None,
+        claim: None,
     };
     let redacted = event.content == Content::Redacted;
     rows.timeline.push(TimelineRow {
         seq: at.seq,
         session_id: event.session.as_ref().map(ToString::to_string),
         kind: event.kind_name(),
-        subject_id: content.and_then(subject),
+        subject_id: meanings.first().and_then(|meaning| subject(&meaning.event)),
         occurred_at: at.occurred.clone(),
         recorded_at: at.recorded.clone(),
         redacted: i64::from(redacted),
@@ -77,37 +77,88 @@ pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded) {
     session.redacted_count = session.redacted_count.saturating_add(i64::from(redacted));
     session.last_recorded_at = at.recorded.clone();
     session.last_seq = at.seq;
-    match content {
-        Some(Event::SessionStarted(e)) => session.start(e, &at),
-        Some(Event::SessionUpdated(e)) => session.update(e),
-        Some(Event::SessionEnded(e)) => session.end(e, &at),
-        Some(Event::StepStarted(e)) => {
-            change_step(rows, id.as_str(), e.step.as_str(), &at, |step| step.start(e, &at))
-        }
-        Some(Event::StepEnded(e)) => {
-            change_step(rows, id.as_str(), e.step.as_str(), &at, |step| step.end(e, &at))
-        }
-        Some(Event::DecisionMade(e)) => decide(rows, id.as_str(), e, &at),
-        Some(Event::FindingRaised(e)) => {
-            change_finding(rows, id.as_str(), e.finding.as_str(), &at).raise(e, &at);
-        }
-        Some(Event::FindingUpdated(e)) => update_finding(rows, id.as_str(), e, &at),
+    for meaning in meanings {
+        let at = At {
+            occurred: meaning.at.map(TimeText::from),
+            claim: meaning.claim,
+            seq: at.seq,
+            recorded: at.recorded.clone(),
+        };
+        fold_meaning(rows, id.as_str(), &meaning.event, &at);
+    }
+}
+
+fn fold_meaning(rows: &mut WorkingSet, id: &str, meaning: &Event, at: &At) {
+    match meaning {
+        Event::SessionStarted(e) => change_session(rows, id, at).start(e, at),
+        Event::SessionUpdated(e) => change_session(rows, id, at).update(e, at),
+        Event::SessionEnded(e) => change_session(rows, id, at).end(e, at),
+        Event::StepStarted(e) => change_step(rows, id, e.step.as_str(), at, |step| step.start(e, at)),
+        Event::StepEnded(e) => change_step(rows, id, e.step.as_str(), at, |step| step.end(e, at)),
+        Event::DecisionMade(e) => decide(rows, id, e, at),
+        Event::FindingRaised(e) => change_finding(rows, id, e.finding.as_str(), at).raise(e, at),
+        Event::FindingUpdated(e) => update_finding(rows, id, e, at),
         _ => {}
     }
 }
 
-/// Where and when an event stands.
+fn change_session<'a>(rows: &'a mut WorkingSet, id: &str, at: &At) -> &'a mut SessionRow {
+    rows.sessions.change(id.to_owned(), || SessionRow::partial(id, at))
+}
+
+/// Where and when an event stands, and how strongly it is said.
 struct At {
     seq: i64,
     occurred: Option<TimeText>,
     recorded: TimeText,
+    claim: Option<Claim>,
 }
 
-/// Sets a column to what an event says, and leaves it alone where the event says nothing.
-fn set<T: Clone>(column: &mut Option<T>, said: &Option<T>) {
-    if said.is_some() {
-        column.clone_from(said);
+impl At {
+    /// Sets a column to what an event says, and leaves it alone where the event says nothing, or another
+    /// has said it more strongly. Whether it was set.
+    fn set<T: Clone>(&self, claims: &mut Claims, bit: u64, column: &mut Option<T>, said: &Option<T>) -> bool {
+        let sets = said.is_some() && claims.take(bit, self.claim, column.is_some());
+        if sets {
+            column.clone_from(said);
+        }
+        sets
     }
+
+    /// Adds attributes to those of a row; those of spans and log records stand or fall together.
+    fn merge(&self, claims: &mut Claims, bit: u64, column: &mut Option<String>, said: &Attributes) {
+        if said.is_empty() || !claims.take(bit, self.claim, column.is_some()) {
+            return;
+        }
+        match self.claim {
+            Some(_) => *column = attributes_text(said),
+            None => merge_attributes(column, said),
+        }
+    }
+
+    /// Whether it starts or ends its session, not only knows something of it.
+    fn is_of_whole_session(&self) -> bool {
+        self.claim.is_none_or(|claim| claim.rank.is_whole_session())
+    }
+
+    /// Whether it ends its step.
+    fn ends_step(&self) -> bool {
+        self.claim.is_none_or(|claim| claim.rank == Rank::Root)
+    }
+}
+
+/// Adds attributes to those of a row.
+macro_rules! merge {
+    ($row:ident, $at:ident, $said:expr) => {
+        $at.merge(&mut $row.claims, const { bit(Self::COLUMNS, "attributes") }, &mut $row.attributes, $said)
+    };
+}
+
+/// Sets columns of a row to what an event says.
+macro_rules! set {
+    ($row:ident, $at:ident, $( $column:ident: $said:expr ),+ $(,)?) => {
+        $( $at.set(&mut $row.claims, const { bit(Self::COLUMNS, stringify!($column)) }, &mut $row.$column, $said); )+
+    };
 }
 
 fn word<T: std::fmt::Display>(word: Option<T>) -> Option<String> {
@@ -170,6 +221,7 @@ impl SessionRow {
             steps_tokens_output: None,
             steps_cost_usd: None,
             attributes: None,
+            claims: Claims::default(),
             first_recorded_at: at.recorded.clone(),
             last_recorded_at: at.recorded.clone(),
             first_seq: at.seq,
@@ -182,51 +234,61 @@ impl SessionRow {
     }
 
     fn start(&mut self, e: &SessionStarted, at: &At) {
-        set(&mut self.started_at, &at.occurred);
-        set(&mut self.profile, &e.profile);
-        if e.input.is_some() {
-            self.input.clone_from(&e.input);
-            self.input_hash = e.input.as_deref().map(text_hash);
-        }
-        set(&mut self.input_hash, &e.input_hash);
-        set(&mut self.conversation_id, &e.conversation);
-        set(&mut self.parent_session_id, &e.parent_session.as_ref().map(ToString::to_string));
-        set(&mut self.agent, &e.agent);
-        set(&mut self.agent_version, &e.agent_version);
-        set(&mut self.model, &e.model);
-        set(&mut self.source, &e.source);
-        set(&mut self.tenant, &e.tenant);
-        if !e.labels.is_empty() {
-            self.labels = json_text(&e.labels);
-        }
-        merge_attributes(&mut self.attributes, &e.attributes);
+        let labels = if e.labels.is_empty() { None } else { json_text(&e.labels) };
+        set!(self, at,
+            started_at: &at.occurred,
+            profile: &e.profile,
+            input: &e.input,
+            input_hash: &e.input.as_deref().map(text_hash),
+            input_hash: &e.input_hash,
+            conversation_id: &e.conversation,
+            parent_session_id: &e.parent_session.as_ref().map(ToString::to_string),
+            agent: &e.agent,
+            agent_version: &e.agent_version,
+            model: &e.model,
+            source: &e.source,
+            tenant: &e.tenant,
+            labels: &labels,
+        );
+        merge!(self, at, &e.attributes);
         self.duration_us = duration(self.started_at.as_ref(), self.ended_at.as_ref());
     }
 
-    fn update(&mut self, e: &SessionUpdated) {
+    fn update(&mut self, e: &SessionUpdated, at: &At) {
         if let Some(status) = e.status
             && !self.has_ended()
         {
             self.status = status.as_str().to_owned();
         }
-        set(&mut self.progress, &e.progress);
-        set(&mut self.message, &e.message);
-        merge_attributes(&mut self.attributes, &e.attributes);
+        set!(self, at, progress: &e.progress, message: &e.message);
+        merge!(self, at, &e.attributes);
     }
 
     fn end(&mut self, e: &SessionEnded, at: &At) {
-        self.status = e.status.as_str().to_owned();
-        set(&mut self.ended_at, &at.occurred);
-        set(&mut self.summary, &e.summary);
-        set(&mut self.risk_level, &word(e.risk_level));
-        if !e.scores.is_empty() {
-            self.scores = json_text(&e.scores);
+        if at.is_of_whole_session() {
+            let has_ended = self.has_ended();
+            if self.claims.take(const { bit(Self::COLUMNS, "status") }, at.claim, has_ended) {
+                self.status = e.status.as_str().to_owned();
+            }
+            set!(self, at, ended_at: &at.occurred);
+            // Why it failed goes with whether it did, also where it did not.
+            let error = const { bit(Self::COLUMNS, "error") };
+            if at.claim.is_none() {
+                set!(self, at, error: &e.error);
+            } else if self.claims.take(error, at.claim, self.error.is_some()) {
+                self.error.clone_from(&e.error);
+            }
         }
-        set(&mut self.stated_tokens_input, &count(e.tokens_input));
-        set(&mut self.stated_tokens_output, &count(e.tokens_output));
-        set(&mut self.stated_cost_usd, &e.cost_usd);
-        set(&mut self.error, &e.error);
-        merge_attributes(&mut self.attributes, &e.attributes);
+        let scores = if e.scores.is_empty() { None } else { json_text(&e.scores) };
+        set!(self, at,
+            summary: &e.summary,
+            risk_level: &word(e.risk_level),
+            scores: &scores,
+            stated_tokens_input: &count(e.tokens_input),
+            stated_tokens_output: &count(e.tokens_output),
+            stated_cost_usd: &e.cost_usd,
+        );
+        merge!(self, at, &e.attributes);
         self.duration_us = duration(self.started_at.as_ref(), self.ended_at.as_ref());
     }
 
@@ -287,9 +349,7 @@ fn change_step(rows: &mut WorkingSet, session: &str, id: &str, at: &At, change: 
     step.last_recorded_at = at.recorded.clone();
     step.last_seq = at.seq;
     let after = StepShare::of(step);
-    rows.sessions
-        .change(session.to_owned(), || SessionRow::partial(session, at))
-        .follow_step(&before, &after);
+    change_session(rows, session, at).follow_step(&before, &after);
 }
 
 impl StepRow {
@@ -317,6 +377,7 @@ impl StepRow {
             cost_usd: None,
             error: None,
             attributes: None,
+            claims: Claims::default(),
             first_recorded_at: at.recorded.clone(),
             last_recorded_at: at.recorded.clone(),
             first_seq: at.seq,
@@ -325,30 +386,39 @@ impl StepRow {
     }
 
     fn start(&mut self, e: &StepStarted, at: &At) {
-        set(&mut self.started_at, &at.occurred);
-        set(&mut self.parent_step_id, &e.parent_step.as_ref().map(ToString::to_string));
-        set(&mut self.module, &e.module);
-        set(&mut self.kind, &word(e.kind));
-        set(&mut self.model, &e.model);
-        set(&mut self.input, &e.input);
-        set(&mut self.input_hash, &e.input.as_deref().map(text_hash));
-        set(&mut self.input_summary, &summary(&e.input_summary, &e.input));
-        merge_attributes(&mut self.attributes, &e.attributes);
+        set!(self, at,
+            started_at: &at.occurred,
+            parent_step_id: &e.parent_step.as_ref().map(ToString::to_string),
+            module: &e.module,
+            kind: &word(e.kind),
+            model: &e.model,
+            input: &e.input,
+            input_hash: &e.input.as_deref().map(text_hash),
+            input_summary: &summary(&e.input_summary, &e.input),
+        );
+        merge!(self, at, &e.attributes);
         self.duration_us = duration(self.started_at.as_ref(), self.ended_at.as_ref());
     }
 
     fn end(&mut self, e: &StepEnded, at: &At) {
-        self.status = e.status.as_str().to_owned();
-        set(&mut self.ended_at, &at.occurred);
-        set(&mut self.output, &e.output);
-        set(&mut self.output_hash, &e.output.as_deref().map(text_hash));
-        set(&mut self.output_summary, &summary(&e.output_summary, &e.output));
-        set(&mut self.confidence, &e.confidence);
-        set(&mut self.tokens_input, &count(e.tokens_input));
-        set(&mut self.tokens_output, &count(e.tokens_output));
-        set(&mut self.cost_usd, &e.cost_usd);
-        set(&mut self.error, &e.error);
-        merge_attributes(&mut self.attributes, &e.attributes);
+        if at.ends_step() {
+            let has_ended = self.status != "running";
+            if self.claims.take(const { bit(Self::COLUMNS, "status") }, at.claim, has_ended) {
+                self.status = e.status.as_str().to_owned();
+            }
+        }
+        set!(self, at,
+            ended_at: &at.occurred,
+            output: &e.output,
+            output_hash: &e.output.as_deref().map(text_hash),
+            output_summary: &summary(&e.output_summary, &e.output),
+            confidence: &e.confidence,
+            tokens_input: &count(e.tokens_input),
+            tokens_output: &count(e.tokens_output),
+            cost_usd: &e.cost_usd,
+            error: &e.error,
+        );
+        merge!(self, at, &e.attributes);
         self.duration_us = duration(self.started_at.as_ref(), self.ended_at.as_ref());
     }
 }
@@ -356,7 +426,6 @@ impl StepRow {
 fn decide(rows: &mut WorkingSet, session: &str, e: &DecisionMade, at: &At) {
     let key: SessionKey = (session.to_owned(), e.decision.to_string());
     let is_new = rows.decisions.get(&key).is_none();
-    let chosen: Vec<&String> = e.chosen_option.iter().chain(&e.chosen_options).collect();
     let row = rows.decisions.change(key, || DecisionRow {
         id: e.decision.to_string(),
         step_id: None,
@@ -370,30 +439,37 @@ fn decide(rows: &mut WorkingSet, session: &str, e: &DecisionMade, at: &At) {
         actor: None,
         decided_at: None,
         attributes: None,
+        claims: Claims::default(),
         first_recorded_at: at.recorded.clone(),
         last_recorded_at: at.recorded.clone(),
         first_seq: at.seq,
         last_seq: at.seq,
     });
-    set(&mut row.step_id, &e.step.as_ref().map(ToString::to_string));
-    set(&mut row.decision_type, &e.decision_type);
-    if !e.options_considered.is_empty() {
-        row.options_considered = json_text(&e.options_considered);
-    }
-    if let Some(first) = chosen.first() {
-        row.chosen_option = Some((*first).clone());
-        row.chosen_options = json_text(&chosen);
-    }
-    set(&mut row.rationale, &e.rationale);
-    set(&mut row.confidence, &e.confidence);
-    set(&mut row.actor, &e.actor);
-    set(&mut row.decided_at, &at.occurred);
-    merge_attributes(&mut row.attributes, &e.attributes);
+    row.make(e, at);
     row.last_recorded_at = at.recorded.clone();
     row.last_seq = at.seq;
     if is_new {
-        let session = rows.sessions.change(session.to_owned(), || SessionRow::partial(session, at));
+        let session = change_session(rows, session, at);
         session.decision_count = session.decision_count.saturating_add(1);
+    }
+}
+
+impl DecisionRow {
+    fn make(&mut self, e: &DecisionMade, at: &At) {
+        let options = if e.options_considered.is_empty() { None } else { json_text(&e.options_considered) };
+        let chosen: Vec<&String> = e.chosen_option.iter().chain(&e.chosen_options).collect();
+        set!(self, at,
+            step_id: &e.step.as_ref().map(ToString::to_string),
+            decision_type: &e.decision_type,
+            options_considered: &options,
+            chosen_option: &chosen.first().map(|first| (*first).clone()),
+            chosen_options: &if chosen.is_empty() { None } else { json_text(&chosen) },
+            rationale: &e.rationale,
+            confidence: &e.confidence,
+            actor: &e.actor,
+            decided_at: &at.occurred,
+        );
+        merge!(self, at, &e.attributes);
     }
 }
 
@@ -401,7 +477,7 @@ fn decide(rows: &mut WorkingSet, session: &str, e: &DecisionMade, at: &At) {
 fn change_finding<'a>(rows: &'a mut WorkingSet, session: &str, id: &str, at: &At) -> &'a mut FindingRow {
     let key: SessionKey = (session.to_owned(), id.to_owned());
     if rows.findings.get(&key).is_none() {
-        let session = rows.sessions.change(session.to_owned(), || SessionRow::partial(session, at));
+        let session = change_session(rows, session, at);
         session.finding_count = session.finding_count.saturating_add(1);
     }
     let row = rows.findings.change(key, || FindingRow {
@@ -426,6 +502,7 @@ fn change_finding<'a>(rows: &'a mut WorkingSet, session: &str, id: &str, at: &At
         updated_at: None,
         updated_by: None,
         attributes: None,
+        claims: Claims::default(),
         first_recorded_at: at.recorded.clone(),
         last_recorded_at: at.recorded.clone(),
         first_seq: at.seq,
@@ -438,22 +515,31 @@ fn change_finding<'a>(rows: &'a mut WorkingSet, session: &str, id: &str, at: &At
 
 impl FindingRow {
     fn raise(&mut self, e: &FindingRaised, at: &At) {
-        set(&mut self.step_id, &e.step.as_ref().map(ToString::to_string));
-        set(&mut self.category, &e.category);
-        set(&mut self.pattern_type, &e.pattern_type);
-        set(&mut self.severity, &word(e.severity));
-        set(&mut self.outcome, &word(e.outcome));
-        set(&mut self.confidence, &e.confidence);
-        set(&mut self.title, &e.title);
-        set(&mut self.description, &e.description);
-        set(&mut self.plain_english, &e.plain_english);
-        set(&mut self.suggestion, &e.suggestion);
-        set(&mut self.legal_source, &e.legal_source);
-        set(&mut self.evidence, &json_column(e.evidence.as_ref()));
-        set(&mut self.scope, &e.scope);
-        set(&mut self.rule_version, &e.rule_version);
-        set(&mut self.raised_at, &at.occurred);
-        merge_attributes(&mut self.attributes, &e.attributes);
+        set!(self, at,
+            step_id: &e.step.as_ref().map(ToString::to_string),
+            category: &e.category,
+            pattern_type: &e.pattern_type,
+            severity: &word(e.severity),
+            outcome: &word(e.outcome),
+            confidence: &e.confidence,
+            title: &e.title,
+            description: &e.description,
+            plain_english: &e.plain_english,
+            suggestion: &e.suggestion,
+            legal_source: &e.legal_source,
+            evidence: &json_column(e.evidence.as_ref()),
+            scope: &e.scope,
+            rule_version: &e.rule_version,
+            raised_at: &at.occurred,
+        );
+        merge!(self, at, &e.attributes);
+    }
+
+    fn judge(&mut self, e: &FindingUpdated, at: &At) {
+        if let Some(status) = e.status {
+            self.status = status.as_str().to_owned();
+        }
+        set!(self, at, updated_at: &at.occurred, updated_by: &e.actor);
     }
 }
 
@@ -461,11 +547,7 @@ fn update_finding(rows: &mut WorkingSet, session: &str, e: &FindingUpdated, at: 
     let key: SessionKey = (session.to_owned(), e.finding.to_string());
     let previous_status = rows.findings.get(&key).map(|finding| finding.status.clone());
     let finding = change_finding(rows, session, e.finding.as_str(), at);
-    if let Some(status) = e.status {
-        finding.status = status.as_str().to_owned();
-    }
-    set(&mut finding.updated_at, &at.occurred);
-    set(&mut finding.updated_by, &e.actor);
+    finding.judge(e, at);
     let status = finding.status.clone();
     let correction = e.correction.clone().unwrap_or_default();
     rows.finding_updates.push(FindingUpdateRow {

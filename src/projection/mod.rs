@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 mod cell;
+mod claims;
 mod fold_activity;
 mod fold_keys;
 mod fold_search;

@@ -1,6 +1,7 @@
 //! The rows of the read tables. Their meaning is in schema/read, column by column.
 
 use super::cell::{TimeText, table};
+use super::claims::Claims;
 
 table! {
     SessionRow in "sessions", key ("id") {
@@ -39,6 +40,7 @@ table! {
         steps_tokens_output: Option<i64>,
         steps_cost_usd: Option<f64>,
         attributes: Option<String>,
+        claims: Claims,
         first_recorded_at: TimeText,
         last_recorded_at: TimeText,
         first_seq: i64,
@@ -68,6 +70,7 @@ table! {
         cost_usd: Option<f64>,
         error: Option<String>,
         attributes: Option<String>,
+        claims: Claims,
         first_recorded_at: TimeText,
         last_recorded_at: TimeText,
         first_seq: i64,
@@ -87,6 +90,7 @@ table! {
         actor: Option<String>,
         decided_at: Option<TimeText>,
         attributes: Option<String>,
+        claims: Claims,
         first_recorded_at: TimeText,
         last_recorded_at: TimeText,
         first_seq: i64,
@@ -115,6 +119,7 @@ table! {
         updated_at: Option<TimeText>,
         updated_by: Option<String>,
         attributes: Option<String>,
+        claims: Claims,
         first_recorded_at: TimeText,
         last_recorded_at: TimeText,
         first_seq: i64,

@@ -15,16 +15,18 @@ use super::rows::{
 };
 use super::tables::Stage;
 use super::working_set::{Keyed, SessionKey, WorkingSet};
-use crate::event::{Content, Recorded};
+use crate::event::Recorded;
+use crate::otel::Meaning;
 
 impl ToSql for Cell<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Cell::Null => ValueRef::Null,
-            Cell::Integer(number) => ValueRef::Integer(*number),
-            Cell::Real(number) => ValueRef::Real(*number),
-            Cell::Text(text) => ValueRef::Text(text.as_bytes()),
-        }))
+        Ok(match self {
+            Cell::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Cell::Integer(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Cell::Real(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
+            Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Cell::Made(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+        })
     }
 }
 
@@ -173,27 +175,28 @@ impl Store {
         connection: &Connection,
         rows: &mut WorkingSet,
         event: &Recorded,
+        meanings: &[Meaning<'_>],
     ) -> rusqlite::Result<()> {
         let Some(session) = &event.session else { return Ok(()) };
         let session = session.as_str();
-        if !rows.sessions.knows(&session.to_owned()) {
+        if !rows.sessions.knows(session) {
             rows.sessions.load(session.to_owned(), self.sessions.load(connection, &[session])?);
         }
-        let Content::Event(content) = &event.content else { return Ok(()) };
-        let Some((child, id)) = fold_sessions::child(content) else { return Ok(()) };
-        let key: SessionKey = (session.to_owned(), id.to_owned());
-        let names = [session, id];
-        match child {
-            Child::Step if !rows.steps.knows(&key) => {
-                rows.steps.load(key, self.steps.load(connection, &names)?)
+        for (child, id) in meanings.iter().filter_map(|meaning| fold_sessions::child(&meaning.event)) {
+            let key: SessionKey = (session.to_owned(), id.to_owned());
+            let names = [session, id];
+            match child {
+                Child::Step if !rows.steps.knows(&key) => {
+                    rows.steps.load(key, self.steps.load(connection, &names)?)
+                }
+                Child::Decision if !rows.decisions.knows(&key) => {
+                    rows.decisions.load(key, self.decisions.load(connection, &names)?);
+                }
+                Child::Finding if !rows.findings.knows(&key) => {
+                    rows.findings.load(key, self.findings.load(connection, &names)?);
+                }
+                _ => {}
             }
-            Child::Decision if !rows.decisions.knows(&key) => {
-                rows.decisions.load(key, self.decisions.load(connection, &names)?);
-            }
-            Child::Finding if !rows.findings.knows(&key) => {
-                rows.findings.load(key, self.findings.load(connection, &names)?);
-            }
-            _ => {}
         }
         Ok(())
     }
@@ -204,6 +207,7 @@ impl Store {
         connection: &Connection,
         rows: &mut WorkingSet,
         event: &Recorded,
+        _: &[Meaning<'_>],
     ) -> rusqlite::Result<()> {
         let Some(key) = fold_keys::key_of(event) else { return Ok(()) };
         if !rows.api_keys.knows(&key) {

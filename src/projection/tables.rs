@@ -9,6 +9,7 @@ use super::working_set::WorkingSet;
 use super::{fold_activity, fold_keys, fold_search, fold_sessions};
 use crate::event::{Recorded, Seq};
 use crate::log::schema::{self, Object};
+use crate::otel::Meaning;
 
 /// A fold and the tables that it fills.
 pub(crate) struct Projection {
@@ -18,11 +19,13 @@ pub(crate) struct Projection {
     pub(crate) tables: &'static [&'static str],
     definition: &'static str,
     pub(crate) rows: Rows,
-    pub(crate) fold: fn(&mut WorkingSet, &Recorded),
+    /// Folds one event, and what it means.
+    pub(crate) fold: fn(&mut WorkingSet, &Recorded, &[Meaning<'_>]),
 }
 
 /// Reads the rows that the fold of an event reads or changes, unless they are known.
-pub(crate) type Load = fn(&Store, &Connection, &mut WorkingSet, &Recorded) -> rusqlite::Result<()>;
+pub(crate) type Load =
+    fn(&Store, &Connection, &mut WorkingSet, &Recorded, &[Meaning<'_>]) -> rusqlite::Result<()>;
 
 /// What becomes of a row once it is there.
 pub(crate) enum Rows {
@@ -36,7 +39,7 @@ pub(crate) enum Rows {
 pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
-        version: 1,
+        version: 2,
         tables: &["sessions", "steps", "decisions", "findings", "finding_updates", "timeline"],
         definition: include_str!("../../schema/read/sessions.sql"),
         rows: Rows::Change(Store::load_session),
@@ -44,7 +47,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     },
     Projection {
         name: "activity",
-        version: 1,
+        version: 2,
         tables: &["reviews", "artifacts", "metrics", "notes", "actions", "custom_events"],
         definition: include_str!("../../schema/read/activity.sql"),
         rows: Rows::Stay,
@@ -52,7 +55,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     },
     Projection {
         name: "search",
-        version: 1,
+        version: 2,
         tables: &["documents", "search"],
         definition: include_str!("../../schema/read/search.sql"),
         rows: Rows::Stay,

@@ -1,5 +1,6 @@
 //! The rows that a fold works on, in memory.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -33,7 +34,10 @@ impl<K, R> Default for Keyed<K, R> {
 
 impl<K: Hash + Eq, R> Keyed<K, R> {
     /// Whether it is known if there is such a row.
-    pub(crate) fn knows(&self, key: &K) -> bool {
+    pub(crate) fn knows<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
         self.slots.contains_key(key)
     }
 

@@ -94,6 +94,11 @@ impl Gate {
         Ok(Gate { authentication, keys, any, record_reads, turned_away: TurnedAway::default() })
     }
 
+    /// Closes the file: nobody is let in by a key from then on.
+    pub(super) fn close(&self) {
+        self.keys.close();
+    }
+
     /// Whether a key is needed now.
     pub(crate) fn is_closed(&self) -> bool {
         match self.authentication {

@@ -28,6 +28,7 @@ mod limits;
 mod listen;
 mod observe;
 mod openapi;
+mod otlp;
 pub(crate) mod problem;
 mod rates;
 mod readers;
@@ -224,6 +225,9 @@ impl Server {
         }
         // When keys were last used is for people; that it could not be written is no reason not to end.
         let _ = keys.await;
+        // The last connection that closes takes the write-ahead log away, and one that only reads cannot.
+        app.gate.close();
+        app.readers.close().await;
         let log = app.log.clone();
         tokio::task::spawn_blocking(move || log.close()).await.unwrap_or(Err(CloseError::Panicked("closing")))
     }

@@ -58,6 +58,15 @@ impl Readers {
         Readers { path, turns: Arc::new(Semaphore::new(READERS_MAX)), resting: Arc::default() }
     }
 
+    /// Closes every connection, as soon as no question is asked any more. Nobody can ask from then on.
+    pub(super) async fn close(&self) {
+        let all = u32::try_from(READERS_MAX).unwrap_or(u32::MAX);
+        // A question that takes so long was broken off; its connection closes when it ends.
+        let _ = tokio::time::timeout(TURN_PATIENCE, self.turns.acquire_many(all)).await;
+        self.turns.close();
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Asks the log, on a thread that may block. Where nobody waits for the answer any more, SQLite breaks
     /// off.
     pub(crate) async fn ask<T: Send + 'static>(
@@ -67,6 +76,7 @@ impl Readers {
         let turn = tokio::time::timeout(TURN_PATIENCE, self.turns.clone().acquire_owned());
         let busy = |_| Problem::new(Kind::Overloaded, "too many questions at a time").retry_after(2);
         let turn = turn.await.map_err(busy)?;
+        let turn = turn.map_err(|_| Problem::new(Kind::Unavailable, "the server is about to stop"))?;
         let (path, resting) = (self.path.clone(), self.resting.clone());
         let stage = Arc::new(Mutex::new(Stage::Asked));
         let _break_off = BreakOff(stage.clone());

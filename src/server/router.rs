@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use super::problem::{Kind, Problem};
 use super::state::App;
-use super::{events, health, observe, openapi, reads, tail};
+use super::{events, health, observe, openapi, otlp, reads, tail};
 
 /// Every route, with its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -31,6 +31,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(reads::search::search))
         .routes(routes!(reads::log::info))
         .routes(routes!(reads::log::projections))
+        .routes(routes!(otlp::traces))
+        .routes(routes!(otlp::logs))
+        .routes(routes!(otlp::metrics))
         .routes(routes!(openapi::document))
 }
 

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use annals::{Attributes, Event, EventId, Json, Kind, SessionEnd, Timestamp};
+use annals::otel::{Claim, Meanings, Rank};
+use annals::{Attributes, Content, Event, EventId, Json, Kind, Recorded, Seq, SessionEnd, Timestamp};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -17,6 +18,40 @@ pub(crate) struct Fact {
     pub(crate) at: Option<Timestamp>,
     pub(crate) recorded_at: Timestamp,
     pub(crate) event: Option<Event>,
+    /// How strongly it is said, where a span or log record means it.
+    pub(crate) claim: Option<Claim>,
+}
+
+/// What the facts mean: those of OpenTelemetry other events, at their place, as `docs/opentelemetry.md`
+/// describes and its own tests hold; all others themselves.
+fn told(facts: &[&Fact]) -> Vec<Fact> {
+    facts.iter().flat_map(|fact| meanings(fact)).collect()
+}
+
+fn meanings(fact: &Fact) -> Vec<Fact> {
+    let (Some(event @ (Event::OtelSpan(_) | Event::OtelLog(_))), None) = (&fact.event, fact.claim) else {
+        return vec![fact.clone()];
+    };
+    let recorded = Recorded {
+        seq: Seq::new(fact.seq.cast_unsigned()),
+        event_id: EventId::from_bytes([0; 16]),
+        kind: fact.kind.code(),
+        session: fact.session.as_deref().map(|id| id.try_into().unwrap()),
+        occurred_at: fact.at,
+        recorded_at: fact.recorded_at,
+        principal: None,
+        content: Content::Event(event.clone()),
+    };
+    Meanings::of(&recorded)
+        .all()
+        .iter()
+        .map(|meaning| Fact {
+            at: meaning.at,
+            event: Some(meaning.event.clone().into_owned()),
+            claim: meaning.claim,
+            ..fact.clone()
+        })
+        .collect()
 }
 
 pub(crate) type Row = BTreeMap<String, Value>;
@@ -156,20 +191,41 @@ fn numbers_object(numbers: &BTreeMap<String, f64>) -> Option<String> {
     object(numbers.iter().map(|(name, value)| (name, serde_json::Value::from(*value).to_string())))
 }
 
-/// Later attributes take the place of earlier ones with their name.
-fn merged<'a>(all: impl Iterator<Item = &'a Attributes>) -> Option<String> {
+/// Later attributes take the place of earlier ones with their name. Those of spans and log records stand
+/// whole, of the greatest claim, until an event of another kind adds its own.
+fn merged<'a>(all: impl Iterator<Item = (&'a Fact, &'a Attributes)>) -> Option<String> {
+    let all: Vec<_> = all.filter(|(_, attributes)| !attributes.is_empty()).collect();
+    let plain = all.iter().position(|(fact, _)| fact.claim.is_none()).unwrap_or(all.len());
+    let claimed = all[..plain].iter().max_by_key(|(fact, _)| fact.claim);
+    let added = all[plain..].iter().filter(|(fact, _)| fact.claim.is_none());
     attributes_object(
-        &all.flat_map(|attributes| attributes.iter().map(|(name, value)| (name.clone(), value.clone())))
+        &claimed
+            .into_iter()
+            .chain(added)
+            .flat_map(|(_, attributes)| attributes.iter().map(|(name, value)| (name.clone(), value.clone())))
             .collect(),
     )
 }
 
-/// The last that was said.
+/// The last that was said; where only spans and log records said it, that of the greatest claim.
 fn last<'a, E: 'a, T>(
     events: &[(&'a Fact, &'a E)],
     said: impl Fn(&'a Fact, &'a E) -> Option<T>,
 ) -> Option<T> {
-    events.iter().rev().find_map(|(fact, event)| said(fact, event))
+    let (claimed, plain): (Vec<_>, Vec<_>) = events.iter().partition(|(fact, _)| fact.claim.is_some());
+    plain.iter().rev().find_map(|(fact, event)| said(fact, event)).or_else(|| {
+        claimed
+            .iter()
+            .filter_map(|(fact, event)| Some((fact.claim, said(fact, event)?)))
+            .max_by_key(|(claim, _)| *claim)
+            .map(|(_, said)| said)
+    })
+}
+
+/// Those that start and end the whole session, not only know something of it.
+fn of_whole_session<'a, E>(events: &[(&'a Fact, &'a E)]) -> Vec<(&'a Fact, &'a E)> {
+    let is_whole = |fact: &Fact| fact.claim.is_none_or(|claim| claim.rank >= Rank::Entry);
+    events.iter().copied().filter(|(fact, _)| is_whole(fact)).collect()
 }
 
 /// The facts with an event of one kind, with its payload.
@@ -242,10 +298,12 @@ pub(crate) fn tables(facts: &[Fact]) -> Tables {
             sessions.entry(session).or_default().push(fact);
         }
         put("timeline", timeline_row(fact));
-        if let Some(event) = &fact.event
-            && let Some((table, row)) = activity_row(fact, event)
-        {
-            put(table, row);
+        for fact in meanings(fact) {
+            if let Some(event) = &fact.event
+                && let Some((table, row)) = activity_row(&fact, event)
+            {
+                put(table, row);
+            }
         }
     }
     let all: Vec<&Fact> = facts.iter().collect();
@@ -273,7 +331,10 @@ pub(crate) fn tables(facts: &[Fact]) -> Tables {
         );
     }
     for (session, facts) in sessions {
-        put("sessions", session_row(session, &facts));
+        let told = told(&facts);
+        let told: Vec<&Fact> = told.iter().collect();
+        put("sessions", session_row(session, &facts, &told));
+        let facts = told;
         by(&facts, step_of).iter().for_each(|(id, facts)| put("steps", step_row(session, id, facts)));
         by(&facts, decision_of)
             .iter()
@@ -295,13 +356,17 @@ pub(crate) fn key_of(row: &Row, key: &[&str]) -> String {
     key.iter().map(|column| format!("{:?} ", row[*column])).collect()
 }
 
-fn session_row(id: &str, facts: &[&Fact]) -> Row {
+fn session_row(id: &str, recorded: &[&Fact], facts: &[&Fact]) -> Row {
     let started = of_kind!(facts, SessionStarted);
     let updated = of_kind!(facts, SessionUpdated);
     let ended = of_kind!(facts, SessionEnded);
     let started_at = last(&started, |fact, _| fact.at);
-    let ended_at = last(&ended, |fact, _| fact.at);
-    let status = last(&ended, |_, e| Some(SessionEnd::as_str(e.status)))
+    let whole = of_whole_session(&ended);
+    let ended_at = last(&whole, |fact, _| fact.at);
+    let (claimed, plain): (Vec<_>, Vec<_>) = whole.iter().partition(|(fact, _)| fact.claim.is_some());
+    let error = last(&plain, |_, e| e.error.as_ref())
+        .or_else(|| claimed.iter().max_by_key(|(fact, _)| fact.claim).and_then(|(_, e)| e.error.as_ref()));
+    let status = last(&whole, |_, e| Some(SessionEnd::as_str(e.status)))
         .or_else(|| last(&updated, |_, e| Some(e.status?.as_str())))
         .unwrap_or("running");
     let steps = by(facts, step_of);
@@ -343,9 +408,9 @@ fn session_row(id: &str, facts: &[&Fact]) -> Row {
     let mut attributes = Vec::new();
     for fact in facts {
         match &fact.event {
-            Some(Event::SessionStarted(e)) => attributes.push(&e.attributes),
-            Some(Event::SessionUpdated(e)) => attributes.push(&e.attributes),
-            Some(Event::SessionEnded(e)) => attributes.push(&e.attributes),
+            Some(Event::SessionStarted(e)) => attributes.push((*fact, &e.attributes)),
+            Some(Event::SessionUpdated(e)) => attributes.push((*fact, &e.attributes)),
+            Some(Event::SessionEnded(e)) => attributes.push((*fact, &e.attributes)),
             _ => {}
         }
     }
@@ -360,7 +425,7 @@ fn session_row(id: &str, facts: &[&Fact]) -> Row {
         input: last(&started, |_, e| e.input.as_ref()),
         input_hash: last(&started, |_, e| e.input_hash.clone().or_else(|| e.input.as_deref().map(hash))),
         summary: last(&ended, |_, e| e.summary.as_ref()),
-        error: last(&ended, |_, e| e.error.as_ref()),
+        error: error,
         risk_level: last(&ended, |_, e| Some(e.risk_level?.as_str())),
         scores: last(&ended, |_, e| numbers_object(&e.scores)),
         agent: last(&started, |_, e| e.agent.as_ref()),
@@ -372,12 +437,12 @@ fn session_row(id: &str, facts: &[&Fact]) -> Row {
         parent_session_id: last(&started, |_, e| e.parent_session.as_ref().map(|id| id.as_str())),
         progress: last(&updated, |_, e| e.progress),
         message: last(&updated, |_, e| e.message.as_ref()),
-        event_count: facts.len(),
+        event_count: recorded.len(),
         step_count: steps.len(),
         error_count: step_rows.iter().filter(|row| row["status"] == "error".cell()).count(),
         decision_count: by(facts, decision_of).len(),
         finding_count: by(facts, finding_of).len(),
-        redacted_count: facts.iter().filter(|fact| fact.event.is_none()).count(),
+        redacted_count: recorded.iter().filter(|fact| fact.event.is_none()).count(),
         stated_tokens_input: stated_input,
         stated_tokens_output: stated_output,
         stated_cost_usd: stated_cost,
@@ -390,7 +455,7 @@ fn session_row(id: &str, facts: &[&Fact]) -> Row {
         cost_usd: stated_cost.or(cost),
         attributes: merged(attributes.into_iter()),
     };
-    row.extend(marks(facts));
+    row.extend(marks(recorded));
     row
 }
 
@@ -411,6 +476,12 @@ fn step_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
     let ended = of_kind!(facts, StepEnded);
     let started_at = last(&started, |fact, _| fact.at);
     let ended_at = last(&ended, |fact, _| fact.at);
+    // A log record knows of a step what was said in it, not how it ended.
+    let own: Vec<_> = ended
+        .iter()
+        .copied()
+        .filter(|(fact, _)| fact.claim.is_none_or(|claim| claim.rank == Rank::Root))
+        .collect();
     let input = last(&started, |_, e| e.input.as_ref());
     let output = last(&ended, |_, e| e.output.as_ref());
     let number = |tokens: u64| i64::try_from(tokens).unwrap();
@@ -419,8 +490,8 @@ fn step_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
     let mut attributes = Vec::new();
     for fact in facts {
         match &fact.event {
-            Some(Event::StepStarted(e)) => attributes.push(&e.attributes),
-            Some(Event::StepEnded(e)) => attributes.push(&e.attributes),
+            Some(Event::StepStarted(e)) => attributes.push((*fact, &e.attributes)),
+            Some(Event::StepEnded(e)) => attributes.push((*fact, &e.attributes)),
             _ => {}
         }
     }
@@ -431,7 +502,7 @@ fn step_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
         module: last(&started, |_, e| e.module.as_ref()),
         kind: last(&started, |_, e| Some(e.kind?.as_str())),
         model: last(&started, |_, e| e.model.as_ref()),
-        status: last(&ended, |_, e| Some(e.status.as_str())).unwrap_or("running"),
+        status: last(&own, |_, e| Some(e.status.as_str())).unwrap_or("running"),
         started_at: started_at,
         ended_at: ended_at,
         duration_us: started_at.zip(ended_at).map(|(from, to)| to.micros() - from.micros()),
@@ -491,7 +562,7 @@ fn decision_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
         confidence: last(&made, |_, e| e.confidence),
         actor: last(&made, |_, e| e.actor.as_ref()),
         decided_at: last(&made, |fact, _| fact.at),
-        attributes: merged(made.iter().map(|(_, e)| &e.attributes)),
+        attributes: merged(made.iter().map(|(fact, e)| (*fact, &e.attributes))),
     };
     row.extend(marks(facts));
     row
@@ -525,7 +596,7 @@ fn finding_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
         raised_at: last(&raised, |fact, _| fact.at),
         updated_at: last(&updated, |fact, _| fact.at),
         updated_by: last(&updated, |_, e| e.actor.as_ref()),
-        attributes: merged(raised.iter().map(|(_, e)| &e.attributes)),
+        attributes: merged(raised.iter().map(|(fact, e)| (*fact, &e.attributes))),
     };
     row.extend(marks(facts));
     row
@@ -567,6 +638,9 @@ fn timeline_row(fact: &Fact) -> Row {
 
 /// What an event is about.
 pub(crate) fn subject(fact: &Fact) -> Option<String> {
+    if matches!(fact.event, Some(Event::OtelSpan(_) | Event::OtelLog(_))) {
+        return meanings(fact).first().filter(|meaning| meaning.event != fact.event).and_then(subject);
+    }
     match fact.event.as_ref()? {
         Event::ReviewRecorded(e) => Some(e.review.to_string()),
         Event::ArtifactAttached(e) => Some(e.artifact.to_string()),
@@ -645,8 +719,20 @@ fn activity_row(fact: &Fact, event: &Event) -> Option<(&'static str, Row)> {
     })
 }
 
-/// The texts of an event that people would search.
-pub(crate) fn searched(event: &Event) -> Vec<String> {
+/// The texts of a fact that people would search.
+pub(crate) fn searched(fact: &Fact) -> Vec<String> {
+    meanings(fact)
+        .iter()
+        .filter(|fact| {
+            // They repeat what their step says.
+            fact.claim.is_none()
+                || !matches!(fact.event, Some(Event::SessionStarted(_) | Event::SessionEnded(_)))
+        })
+        .flat_map(|fact| fact.event.as_ref().map(texts_of).unwrap_or_default())
+        .collect()
+}
+
+fn texts_of(event: &Event) -> Vec<String> {
     let mut texts = Vec::new();
     {
         let mut some = |all: &[&Option<String>]| texts.extend(all.iter().filter_map(|text| (*text).clone()));
@@ -755,10 +841,10 @@ fn attributes_of(event: &Event) -> Attributes {
 
 /// The events that a search for a word finds.
 pub(crate) fn found(facts: &[Fact], word: &str) -> BTreeSet<i64> {
-    let says = |event: &Event| {
-        searched(event)
+    let says = |fact: &&Fact| {
+        searched(fact)
             .iter()
             .any(|text| text.split(|c: char| !c.is_alphanumeric()).any(|said| said.to_lowercase() == word))
     };
-    facts.iter().filter(|fact| fact.event.as_ref().is_some_and(says)).map(|fact| fact.seq).collect()
+    facts.iter().filter(says).map(|fact| fact.seq).collect()
 }

@@ -1,0 +1,247 @@
+//! Decisions that a span or log record tells of: tools that a model chose, a decision model's answers,
+//! what a guardrail let pass, and plans.
+
+use std::borrow::Cow;
+
+use super::conventions::{Family, Field, Work};
+use super::messages::{self, Message, ToolCall};
+use super::node::Node;
+use super::said::Said;
+use super::span::{Prefer, Reading};
+use super::{Claim, Meaning, Rank};
+use crate::event::{Attributes, ConsideredOption, DecisionId, DecisionMade, Event, Json, StepId, Timestamp};
+
+/// Where and by whom a choice was made.
+pub(super) struct Chooser {
+    pub(super) claim: Claim,
+    pub(super) at: Option<Timestamp>,
+    pub(super) step: Option<StepId>,
+    pub(super) actor: Option<String>,
+    pub(super) options: Vec<ConsideredOption>,
+}
+
+/// An id within the session, of what belongs to a step, or to none.
+pub(super) fn own_id(step: Option<&StepId>, rest: &str) -> String {
+    match step {
+        Some(step) => format!("{step}:{rest}"),
+        None => rest.to_owned(),
+    }
+}
+
+pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Meaning<'static>>) {
+    let chooser = |options| Chooser {
+        claim: reading.claim(Rank::Span, Prefer::Innermost),
+        at: reading.ended_at.or(reading.started_at),
+        step: Some(reading.step.clone()),
+        actor: reading.model.clone(),
+        options,
+    };
+    if reading.answers.iter().any(|message| !message.calls.is_empty()) {
+        tools(&chooser(offered(said)), &reading.answers, meanings);
+    }
+    match reading.work {
+        Work::Decision => answers(&chooser(Vec::new()), reading, said, meanings),
+        Work::Guardrail => {
+            let made = DecisionMade {
+                decision_type: Some("guardrail".to_owned()),
+                chosen_option: verdict(reading, said),
+                actor: Some(reading.module.clone()),
+                ..DecisionMade::default()
+            };
+            push(&chooser(Vec::new()), "guardrail", made, meanings);
+        }
+        Work::Plan => {
+            let made = DecisionMade {
+                decision_type: Some("plan".to_owned()),
+                chosen_option: reading.output.clone(),
+                actor: said.see_text(Field::Agent).or_else(|| reading.model.clone()),
+                ..DecisionMade::default()
+            };
+            push(&chooser(Vec::new()), "plan", made, meanings);
+        }
+        Work::Plain | Work::Run | Work::Evaluation => {}
+    }
+}
+
+fn push(chooser: &Chooser, id: &str, made: DecisionMade, meanings: &mut Vec<Meaning<'static>>) {
+    let Ok(decision) = DecisionId::new(own_id(chooser.step.as_ref(), id)) else { return };
+    let made = DecisionMade { decision, step: chooser.step.clone(), ..made };
+    meanings.push(Meaning {
+        claim: Some(chooser.claim),
+        at: chooser.at,
+        event: Cow::Owned(Event::DecisionMade(made)),
+    });
+}
+
+/// One decision for each tool that was chosen. Where the call's own id is unique it says which are the
+/// same: a framework and the client library below it both tell of one call. Else the step and the id say
+/// it: a span and its log records do.
+pub(super) fn tools(chooser: &Chooser, answers: &[Message], meanings: &mut Vec<Meaning<'static>>) {
+    let calls = answers.iter().flat_map(|message| message.calls.iter().map(move |call| (message, call)));
+    for (place, (message, call)) in calls.enumerate() {
+        let own = |rest: &str| DecisionId::new(own_id(chooser.step.as_ref(), rest)).ok();
+        let decision = match &call.id {
+            Some(id) if is_unique(id, &call.name) => DecisionId::new(id.as_str()).ok(),
+            Some(id) => own(id),
+            None => None,
+        }
+        .or_else(|| own(&format!("tool:{place}")));
+        let Some(decision) = decision else { continue };
+        let made = DecisionMade {
+            decision,
+            step: chooser.step.clone(),
+            decision_type: Some("tool".to_owned()),
+            options_considered: chooser.options.clone(),
+            chosen_option: Some(call.name.clone()),
+            rationale: message.rationale(),
+            actor: chooser.actor.clone(),
+            attributes: arguments(call),
+            ..DecisionMade::default()
+        };
+        meanings.push(Meaning {
+            claim: Some(chooser.claim),
+            at: chooser.at,
+            event: Cow::Owned(Event::DecisionMade(made)),
+        });
+    }
+}
+
+/// Whether the id of a call stands for that call alone, as those that are drawn at random do. Models and
+/// frameworks that number calls anew for each answer, or name them after the tool, use an id again.
+fn is_unique(id: &str, tool: &str) -> bool {
+    let is_random = |part: &str| {
+        let has = |what: fn(&char) -> bool| part.chars().any(|c| what(&c));
+        part.len() >= 8
+            && (has(char::is_ascii_digit) || has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase))
+    };
+    !id.contains(tool) && id.split(|c: char| !c.is_ascii_alphanumeric()).any(is_random)
+}
+
+fn arguments(call: &ToolCall) -> Attributes {
+    let Some(arguments) = &call.arguments else { return Attributes::new() };
+    let json = Node::parse_structure(arguments)
+        .map_or_else(|| Json::text(arguments), |node| Json::written(node.to_json()));
+    Attributes::from([("arguments".to_owned(), json)])
+}
+
+/// The tools that the model was offered.
+pub(super) fn offered(said: &Said<'_>) -> Vec<ConsideredOption> {
+    if let Some(list) = said.see_family(Family::Tools) {
+        return list.list().unwrap_or_default().iter().filter_map(tool).collect();
+    }
+    let Some(value) = said.see(Field::ToolDefinitions) else { return Vec::new() };
+    let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
+    match Node::parse_structure(&json) {
+        Some(Node::List(tools)) => tools.iter().filter_map(tool).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn tool(definition: &Node<'_>) -> Option<ConsideredOption> {
+    // Each definition may be JSON of its own, and one level down.
+    let inner = definition.get("tool").unwrap_or(definition);
+    if let Some(text) = inner.text_of("json_schema").or_else(|| inner.text()) {
+        return tool(&Node::parse_structure(text)?);
+    }
+    let function = inner.get("function").unwrap_or(inner);
+    let mut option = ConsideredOption::from(function.text_of("name")?);
+    if let Some(description) = function.text_of("description").filter(|text| !text.is_empty()) {
+        option.attributes.insert("description".to_owned(), Json::text(description));
+    }
+    Some(option)
+}
+
+/// A decision model's answers: `{"answers": {question: {"answer": …, "probabilities": {option: …}}}}`,
+/// and the questions with their options in what it was asked.
+fn answers(chooser: &Chooser, reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Meaning<'static>>) {
+    let text = |field| said.see(field).map(|value| value.shown().into_owned()).unwrap_or_default();
+    let (asked, answered) = (text(Field::Input), text(Field::Output));
+    let asked = Node::parse_structure(&asked).unwrap_or(Node::Null);
+    let answered = Node::parse_structure(&answered).unwrap_or(Node::Null);
+    let Some(Node::Object(answers)) = answered.get("answers") else {
+        let made = DecisionMade {
+            decision_type: Some(reading.module.clone()),
+            chosen_option: reading.output.clone(),
+            actor: chooser.actor.clone(),
+            ..DecisionMade::default()
+        };
+        return push(chooser, "decision", made, meanings);
+    };
+    for (question, answer) in answers {
+        let chosen = answer.get("answer").or_else(|| answer.get("score")).or_else(|| answer.get("value"));
+        let chosen = chosen.map(messages::shown);
+        let asked = asked.get("questions").and_then(|questions| questions.get(question));
+        let odds = answer.get("probabilities");
+        let probability = answer
+            .get("probability")
+            .and_then(Node::number)
+            .or_else(|| odds?.get(chosen.as_deref()?)?.number());
+        let mut options: Vec<ConsideredOption> = asked
+            .and_then(|asked| asked.get("options")?.list())
+            .unwrap_or_default()
+            .iter()
+            .map(|option| ConsideredOption::from(messages::shown(option)))
+            .collect();
+        if let (true, Some(Node::Object(odds))) = (options.is_empty(), odds) {
+            options = odds.iter().map(|(option, _)| ConsideredOption::from(option.as_ref())).collect();
+        }
+        for option in &mut options {
+            option.score = odds.and_then(|odds| odds.get(&option.option)?.number());
+        }
+        let made = DecisionMade {
+            decision_type: Some(question.to_string()),
+            options_considered: options,
+            chosen_option: chosen,
+            confidence: probability.filter(|confidence| (0.0..=1.0).contains(confidence)),
+            actor: chooser.actor.clone(),
+            attributes: asked
+                .and_then(|asked| asked.text_of("question"))
+                .map(|question| Attributes::from([("question".to_owned(), Json::text(question))]))
+                .unwrap_or_default(),
+            ..DecisionMade::default()
+        };
+        push(chooser, question, made, meanings);
+    }
+}
+
+/// Whether a guardrail let pass what it checked, where its output says so in one of the usual words.
+fn verdict(reading: &Reading<'_>, said: &Said<'_>) -> Option<String> {
+    const PASSED: [&str; 5] = ["passed", "pass", "allowed", "valid", "safe"];
+    const STOPPED: [&str; 4] = ["flagged", "blocked", "triggered", "tripwire_triggered"];
+    let output = said.see(Field::Output).map(|value| value.shown().into_owned())?;
+    let node = Node::parse_structure(&output);
+    let flag = |names: &[&str]| {
+        names.iter().find_map(|name| match node.as_ref()?.get(name)? {
+            Node::Bool(value) => Some(*value),
+            _ => None,
+        })
+    };
+    match flag(&PASSED).or_else(|| flag(&STOPPED).map(|stopped| !stopped)) {
+        Some(true) => Some("pass".to_owned()),
+        Some(false) => Some("stop".to_owned()),
+        None => reading.output.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_are_drawn_at_random_are_unique_and_numbers_and_names_are_not() {
+        for id in [
+            "call_Yd2Lm1cJ8zQkT0aWb3nXv5Rp",
+            "toolu_01A09q90qw90lq917835lq9",
+            "D681PevKs",
+            "pyd_ai_0f8fad5bd9cb469fa16570867728950e",
+            "7c9e6679-7425-40de-944b-e07fc1f90ae7",
+        ] {
+            assert!(is_unique(id, "get_weather"), "{id}");
+        }
+        for id in
+            ["call_1", "0", "", "pyd_ai_tool_call_id__get_weather", "functions.get_weather:0", "call_weather"]
+        {
+            assert!(!is_unique(id, "get_weather"), "{id}");
+        }
+    }
+}

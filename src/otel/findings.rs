@@ -1,0 +1,315 @@
+//! Findings that a span or log record tells of: evaluations, annotations, and errors.
+
+use std::borrow::Cow;
+
+use super::conventions::{self, Family, Field, Happening, Work};
+use super::decisions::own_id;
+use super::messages;
+use super::node::{Node, write_text};
+use super::record::{self, Any, Span, Status};
+use super::said::Said;
+use super::span::{Prefer, Reading};
+use super::{Claim, Meaning, Rank, fingerprint};
+use crate::event::{Event, FindingId, FindingRaised, Json, Outcome, Severity, StepId, Timestamp};
+
+/// That something failed.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Failure {
+    /// Its class.
+    class: Option<String>,
+    message: Option<String>,
+    stacktrace: Option<String>,
+    at: Option<Timestamp>,
+    severity: Severity,
+}
+
+impl Failure {
+    /// What an `exception` event, or a log record of one, says.
+    fn of_exception<'n>(
+        attributes: impl Iterator<Item = (&'n str, Any<'n>)>,
+        at: Option<Timestamp>,
+    ) -> Option<Failure> {
+        let (mut class, mut message, mut stacktrace) = (None, None, None);
+        for (name, value) in attributes {
+            let place = match name {
+                "exception.type" | "error.type" => &mut class,
+                "exception.message" => &mut message,
+                "exception.stacktrace" => &mut stacktrace,
+                _ => continue,
+            };
+            let text = value.shown().into_owned();
+            if place.is_none() && !text.is_empty() {
+                *place = Some(text);
+            }
+        }
+        if class.is_none() && message.is_none() {
+            return None;
+        }
+        Some(Failure { class, message, stacktrace, at, severity: Severity::Medium })
+    }
+
+    /// Its class and message, as one text.
+    pub(super) fn text(&self) -> Option<String> {
+        match (&self.class, &self.message) {
+            (Some(class), Some(message)) if message.contains(class.as_str()) => Some(message.clone()),
+            (Some(class), Some(message)) => Some(format!("{class}: {message}")),
+            (class, message) => message.clone().or_else(|| class.clone()),
+        }
+    }
+
+    pub(super) fn raise(self, step: Option<StepId>, claim: Claim, meanings: &mut Vec<Meaning<'static>>) {
+        let Ok(finding) = FindingId::new(own_id(step.as_ref(), "error")) else { return };
+        let raised = FindingRaised {
+            finding,
+            step,
+            category: Some("error".to_owned()),
+            pattern_type: self.class.clone(),
+            severity: Some(self.severity),
+            title: self.class.clone().or_else(|| self.message.clone()).or_else(|| Some("failed".to_owned())),
+            description: self.message.clone(),
+            evidence: self.stacktrace.as_ref().map(|stacktrace| {
+                let mut json = String::from("{\"stacktrace\":");
+                write_text(stacktrace, &mut json);
+                json.push('}');
+                Json::written(json)
+            }),
+            ..FindingRaised::default()
+        };
+        meanings.push(Meaning {
+            claim: Some(claim),
+            at: self.at,
+            event: Cow::Owned(Event::FindingRaised(raised)),
+        });
+    }
+}
+
+/// Whether a span failed, or saw something fail: its status, `error.type` and the last exception are one
+/// finding.
+pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<Failure> {
+    let exception = span
+        .events()
+        .iter()
+        .rev()
+        .filter(|event| event.text_of("name").and_then(conventions::happening) == Some(Happening::Exception))
+        .find_map(|event| {
+            Failure::of_exception(
+                record::attributes(event),
+                record::time(record::nanos(event, "timeUnixNano")),
+            )
+        });
+    let class = said.see_text(Field::ErrorType);
+    let has_failed = span.status == Status::Error || class.is_some() && span.status != Status::Ok;
+    if !has_failed {
+        return exception;
+    }
+    let (own_class, message, stacktrace, at) = match exception {
+        Some(exception) => (exception.class, exception.message, exception.stacktrace, exception.at),
+        None => (None, None, None, None),
+    };
+    Some(Failure {
+        class: own_class.or(class),
+        message: message
+            .or_else(|| span.status_message.map(str::to_owned))
+            .or_else(|| said.see_text(Field::ErrorMessage)),
+        stacktrace,
+        at: at.or_else(|| record::time(span.ended.or(span.started))),
+        severity: Severity::High,
+    })
+}
+
+/// A log record of an exception.
+pub(super) fn logged_failure<'n>(
+    attributes: impl Iterator<Item = (&'n str, Any<'n>)>,
+    at: Option<Timestamp>,
+) -> Option<Failure> {
+    Failure::of_exception(attributes, at)
+}
+
+/// What an evaluation came to.
+#[derive(Debug, Default)]
+struct Evaluation {
+    name: Option<String>,
+    label: Option<String>,
+    score: Option<f64>,
+    explanation: Option<String>,
+    annotator: Option<String>,
+    identifier: Option<String>,
+    metadata: Option<String>,
+    error: Option<String>,
+}
+
+/// Whose result it is, and by whose word.
+struct Judged {
+    step: Option<StepId>,
+    scope: Option<&'static str>,
+    at: Option<Timestamp>,
+    claim: Claim,
+}
+
+impl Evaluation {
+    fn read(node: &Node<'_>) -> Option<Evaluation> {
+        let node = ["annotation", "evaluation"].iter().find_map(|name| node.get(name)).unwrap_or(node);
+        let text = |name| node.get(name).map(messages::shown).filter(|text| !text.is_empty());
+        let found = Evaluation {
+            name: text("name"),
+            label: text("label"),
+            score: node.get("score").and_then(Node::number),
+            explanation: text("explanation").or_else(|| text("reason")),
+            annotator: text("annotator_kind"),
+            identifier: text("identifier"),
+            metadata: text("metadata"),
+            error: None,
+        };
+        (found.name.is_some() || found.label.is_some() || found.score.is_some()).then_some(found)
+    }
+
+    fn of_event<'n>(attributes: impl Iterator<Item = (&'n str, Any<'n>)>) -> Option<Evaluation> {
+        let mut found = Evaluation::default();
+        for (name, value) in attributes {
+            let text = || Some(value.shown().into_owned()).filter(|text| !text.is_empty());
+            match name {
+                "gen_ai.evaluation.name" => found.name = text(),
+                "gen_ai.evaluation.score.label" => found.label = text(),
+                "gen_ai.evaluation.score.value" => found.score = value.number(),
+                "gen_ai.evaluation.explanation" => found.explanation = text(),
+                "error.type" => found.error = text(),
+                _ => {}
+            }
+        }
+        found.name.is_some().then_some(found)
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        if self.error.is_some() {
+            return Some(Outcome::Error);
+        }
+        conventions::outcome(self.label.as_deref()?)
+    }
+
+    /// The same result said in two ways is one finding: the name, who judged, and the result make the id.
+    fn id(&self, judged: &Judged) -> String {
+        let result = format!(
+            "{:?}{:?}{:?}{:?}{:?}",
+            self.label,
+            self.score.map(f64::to_bits),
+            self.explanation,
+            self.identifier,
+            self.error
+        );
+        let name: String = self.name.as_deref().unwrap_or("evaluation").chars().take(40).collect();
+        let name = name.replace(char::is_control, " ");
+        let digits = fingerprint(result.as_bytes()) >> 32;
+        let id = format!("{name}:{digits:08x}");
+        match judged.scope {
+            Some(scope) => format!("{scope}:{id}"),
+            None => own_id(judged.step.as_ref(), &id),
+        }
+    }
+
+    fn raise(self, judged: &Judged, meanings: &mut Vec<Meaning<'static>>) {
+        let Ok(finding) = FindingId::new(self.id(judged)) else { return };
+        let outcome = self.outcome();
+        let mut evidence = Vec::new();
+        let mut put = |name: &'static str, node: Option<Node<'static>>| {
+            evidence.extend(node.map(|node| (Cow::Borrowed(name), node)));
+        };
+        let text = |text: &Option<String>| text.clone().map(|text| Node::Text(Cow::Owned(text)));
+        put("label", text(&self.label));
+        put("score", self.score.map(Node::Float));
+        put("error", text(&self.error));
+        put("annotator_kind", text(&self.annotator));
+        put("identifier", text(&self.identifier));
+        let metadata = self.metadata.as_deref().map(|text| {
+            Node::parse_structure(text)
+                .map_or_else(|| Node::Text(Cow::Owned(text.to_owned())), Node::into_owned)
+        });
+        put("metadata", metadata);
+        let score = self.score.map(|score| score.to_string());
+        let result = self.label.clone().or(score);
+        let raised = FindingRaised {
+            finding,
+            step: judged.step.clone().filter(|_| judged.scope.is_none()),
+            category: Some("evaluation".to_owned()),
+            pattern_type: self.name.clone(),
+            severity: Some(match outcome {
+                Some(Outcome::Fail | Outcome::Error) => Severity::Medium,
+                Some(Outcome::Warning) => Severity::Low,
+                _ => Severity::Info,
+            }),
+            outcome,
+            title: match (self.name, result) {
+                (Some(name), Some(result)) => Some(format!("{name}: {result}")),
+                (name, result) => name.or(result),
+            },
+            description: self.explanation,
+            evidence: (!evidence.is_empty()).then(|| Json::written(Node::Object(evidence).to_json())),
+            scope: judged.scope.map(str::to_owned),
+            ..FindingRaised::default()
+        };
+        meanings.push(Meaning {
+            claim: Some(judged.claim),
+            at: judged.at,
+            event: Cow::Owned(Event::FindingRaised(raised)),
+        });
+    }
+}
+
+pub(super) fn add(reading: &Reading<'_>, said: &mut Said<'_>, meanings: &mut Vec<Meaning<'static>>) {
+    let claim = reading.claim(Rank::Span, Prefer::Innermost);
+    let ended_at = reading.ended_at.or(reading.started_at);
+    let judged = |scope, at| Judged { step: Some(reading.step.clone()), scope, at, claim };
+    if let Some(failure) = reading.error.clone() {
+        failure.raise(Some(reading.step.clone()), claim, meanings);
+    }
+    for event in reading.span.events() {
+        if event.text_of("name").and_then(conventions::happening) == Some(Happening::Evaluation)
+            && let Some(evaluation) = Evaluation::of_event(record::attributes(event))
+        {
+            evaluation.raise(
+                &judged(None, record::time(record::nanos(event, "timeUnixNano")).or(ended_at)),
+                meanings,
+            );
+        }
+    }
+    let mut has_results = false;
+    for (family, scope) in [
+        (Family::Results, None),
+        (Family::TraceResults, Some("trace")),
+        (Family::ConversationResults, Some("conversation")),
+    ] {
+        let Some(list) = said.take_family(family) else { continue };
+        for evaluation in list.list().unwrap_or_default().iter().filter_map(Evaluation::read) {
+            has_results |= scope.is_none();
+            evaluation.raise(&judged(scope, ended_at), meanings);
+        }
+    }
+    if reading.work == Work::Evaluation && !has_results {
+        let output = said.see(Field::Output).map(|value| value.shown().into_owned()).unwrap_or_default();
+        let read = Node::parse_structure(&output).as_ref().and_then(Evaluation::read);
+        let evaluation = match read {
+            Some(read) => Evaluation { name: read.name.or_else(|| Some(reading.module.clone())), ..read },
+            None if output.is_empty() => return,
+            None => Evaluation {
+                name: Some(reading.module.clone()),
+                label: conventions::outcome(&output).map(|_| output.trim().to_owned()),
+                score: output.trim().parse().ok().filter(|score: &f64| score.is_finite()),
+                explanation: Some(output),
+                ..Evaluation::default()
+            },
+        };
+        evaluation.raise(&judged(None, ended_at), meanings);
+    }
+}
+
+/// The result of an evaluation that came as a log record.
+pub(super) fn logged<'n>(
+    attributes: impl Iterator<Item = (&'n str, Any<'n>)>,
+    step: Option<StepId>,
+    at: Option<Timestamp>,
+    claim: Claim,
+    meanings: &mut Vec<Meaning<'static>>,
+) {
+    if let Some(evaluation) = Evaluation::of_event(attributes) {
+        evaluation.raise(&Judged { step, scope: None, at, claim }, meanings);
+    }
+}

@@ -1,0 +1,403 @@
+//! Messages between people, models and tools, in the shapes that the conventions and the frameworks
+//! behind them have, as readable text, and the calls of tools among them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::node::Node;
+use super::record::Any;
+
+/// A model's wish to call a tool.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ToolCall {
+    pub(super) id: Option<String>,
+    pub(super) name: String,
+    /// JSON, as a text.
+    pub(super) arguments: Option<String>,
+}
+
+/// A message.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Message {
+    pub(super) role: Option<String>,
+    pub(super) texts: Vec<String>,
+    /// What the model thought.
+    pub(super) reasoning: Vec<String>,
+    pub(super) calls: Vec<ToolCall>,
+}
+
+/// How deep messages are looked for within other data.
+const DEPTH_MAX: usize = 6;
+
+/// Members that messages are found in, by frameworks: a request or an answer, a graph's state, a batch.
+const AROUND: [&str; 11] = [
+    "messages",
+    "choices",
+    "generations",
+    "inputs",
+    "outputs",
+    "input",
+    "output",
+    "update",
+    "contents",
+    "candidates",
+    "kwargs",
+];
+
+/// The role of a message, from the names that frameworks have for its class.
+fn role_of(class: &str) -> Option<&'static str> {
+    const ROLES: [(&str, &str); 9] = [
+        ("human", "user"),
+        ("HumanMessage", "user"),
+        ("ai", "assistant"),
+        ("AIMessage", "assistant"),
+        ("AIMessageChunk", "assistant"),
+        ("system", "system"),
+        ("SystemMessage", "system"),
+        ("tool", "tool"),
+        ("ToolMessage", "tool"),
+    ];
+    ROLES.iter().find(|(name, _)| *name == class).map(|(_, role)| *role)
+}
+
+impl Message {
+    /// A message in one of the shapes that it may have; None for everything else.
+    pub(super) fn read(node: &Node<'_>) -> Option<Message> {
+        // OpenInference, and a choice of an answer of OpenAI.
+        if let Some(inner @ Node::Object(_)) = node.get("message") {
+            return Message::read(inner);
+        }
+        // LangChain: {"type": "human", "data": {…}}, and {"lc": 1, "id": […, "HumanMessage"], "kwargs": {…}}.
+        let class = node
+            .get("id")
+            .and_then(Node::list)
+            .and_then(|path| path.last()?.text())
+            .or_else(|| node.text_of("type"))
+            .and_then(role_of);
+        if let (Some(role), Some(inner @ Node::Object(_))) =
+            (class, node.get("data").or_else(|| node.get("kwargs")))
+        {
+            return Some(Message { role: Some(role.to_owned()), ..Message::body(inner) });
+        }
+        let role = node.text_of("role");
+        let is_call = node.get("tool_calls").is_some() || node.get("function_call").is_some();
+        if role.is_none() && !is_call && (node.get("content").is_none() || node.get("parts").is_some()) {
+            return None;
+        }
+        Some(Message { role: role.or(class).map(str::to_owned), ..Message::body(node) })
+    }
+
+    fn body(node: &Node<'_>) -> Message {
+        let mut message = Message::default();
+        for part in ["content", "parts", "contents"].iter().filter_map(|name| node.get(name)) {
+            message.part(part);
+        }
+        for call in node.get("tool_calls").and_then(Node::list).unwrap_or_default() {
+            message.call(call);
+        }
+        if let Some(call) = node.get("function_call") {
+            message.call(call);
+        }
+        if let Some(name) = node.text_of("function_call_name") {
+            message.calls.push(ToolCall {
+                id: None,
+                name: name.to_owned(),
+                arguments: node.text_of("function_call_arguments_json").map(str::to_owned),
+            });
+        }
+        if let Some(reasoning) = node.text_of("reasoning_content").or_else(|| node.text_of("reasoning")) {
+            message.reasoning.push(reasoning.to_owned());
+        }
+        message
+    }
+
+    /// A message of these parts.
+    pub(super) fn of_parts(parts: &Node<'_>) -> Message {
+        let mut message = Message::default();
+        message.part(parts);
+        message
+    }
+
+    fn part(&mut self, part: &Node<'_>) {
+        match part {
+            Node::Text(text) => self.texts.push(text.to_string()),
+            Node::List(parts) => parts.iter().for_each(|part| self.part(part)),
+            Node::Object(_) => {
+                // OpenInference wraps each part.
+                if let Some(inner) = part.get("message_content") {
+                    return self.part(inner);
+                }
+                let text =
+                    ["text", "content", "value", "thinking"].iter().find_map(|name| part.text_of(name));
+                match part.text_of("type") {
+                    Some("tool_call" | "tool_use" | "function_call") => self.call(part),
+                    Some("reasoning" | "thinking") => self.reasoning.extend(text.map(str::to_owned)),
+                    Some("tool_call_response" | "tool_result") => {
+                        let result = ["response", "result", "content"].iter().find_map(|name| part.get(name));
+                        self.texts.extend(result.map(shown));
+                    }
+                    _ => self.texts.push(text.map_or_else(|| part.to_json(), str::to_owned)),
+                }
+            }
+            other => self.texts.push(other.to_json()),
+        }
+    }
+
+    fn call(&mut self, call: &Node<'_>) {
+        let call = call.get("tool_call").unwrap_or(call);
+        let function = call.get("function").unwrap_or(call);
+        let Some(name) = function.text_of("name") else { return };
+        self.calls.push(ToolCall {
+            id: call.text_of("id").or_else(|| call.text_of("call_id")).map(str::to_owned),
+            name: name.to_owned(),
+            arguments: ["arguments", "args", "input"].iter().find_map(|name| function.get(name)).map(shown),
+        });
+    }
+
+    fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.reasoning.is_empty() && self.calls.is_empty()
+    }
+
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self.role.as_deref(), Some("assistant" | "model"))
+    }
+
+    /// What it says, without its role.
+    pub(super) fn text(&self) -> String {
+        let mut lines: Vec<Cow<'_, str>> = Vec::new();
+        lines.extend(self.reasoning.iter().map(|text| Cow::Owned(format!("(reasoning) {text}"))));
+        lines.extend(
+            self.texts.iter().filter(|text| !text.is_empty()).map(|text| Cow::Borrowed(text.as_str())),
+        );
+        for call in &self.calls {
+            lines.push(Cow::Owned(match &call.arguments {
+                Some(arguments) => format!("→ {} {arguments}", call.name),
+                None => format!("→ {}", call.name),
+            }));
+        }
+        lines.join("\n")
+    }
+
+    /// Why it calls tools: what stands beside the calls.
+    pub(super) fn rationale(&self) -> Option<String> {
+        let texts: Vec<&str> = self
+            .reasoning
+            .iter()
+            .chain(&self.texts)
+            .map(|text| text.trim())
+            .filter(|text| !text.is_empty())
+            .collect();
+        (!texts.is_empty()).then(|| texts.join("\n"))
+    }
+}
+
+/// A text as it is, anything else as JSON.
+pub(super) fn shown(node: &Node<'_>) -> String {
+    node.text().map_or_else(|| node.to_json(), str::to_owned)
+}
+
+/// The messages in a text or list of JSON, however deep they stand in it.
+pub(super) fn messages(node: &Node<'_>) -> Vec<Message> {
+    let mut found = Vec::new();
+    find(node, 0, &mut found);
+    found.retain(|message| !message.is_empty());
+    found
+}
+
+fn find(node: &Node<'_>, depth: usize, found: &mut Vec<Message>) {
+    if depth > DEPTH_MAX {
+        return;
+    }
+    match node {
+        Node::List(items) => items.iter().for_each(|item| find(item, depth + 1, found)),
+        Node::Object(_) => match Message::read(node) {
+            Some(message) => found.push(message),
+            None => {
+                if let Some(inner) = AROUND.iter().find_map(|name| {
+                    node.get(name).filter(|inner| matches!(inner, Node::List(_) | Node::Object(_)))
+                }) {
+                    find(inner, depth + 1, found);
+                }
+            }
+        },
+        _ => {}
+    }
+}
+
+/// Messages as one text: each with its role where there are several.
+pub(super) fn text(messages: &[Message]) -> Option<String> {
+    match messages {
+        [] => None,
+        [message] => Some(message.text()),
+        messages => {
+            let texts: Vec<String> = messages
+                .iter()
+                .map(|message| match &message.role {
+                    Some(role) => format!("{role}: {}", message.text()),
+                    None => message.text(),
+                })
+                .collect();
+            Some(texts.join("\n\n"))
+        }
+    }
+    .filter(|text| !text.is_empty())
+}
+
+/// The end of a transcript: what came out of it. Answers alone come out whole.
+pub(super) fn outcome(messages: &[Message]) -> &[Message] {
+    match messages.iter().rposition(|message| !message.is_answer()) {
+        Some(_) => messages.last().map_or(&[], std::slice::from_ref),
+        None => messages,
+    }
+}
+
+/// A value that stands alone in an object, as tools have their arguments and frameworks their answers.
+pub(super) fn only_text<'n>(node: &'n Node<'_>) -> Option<&'n str> {
+    match node {
+        Node::Object(members) => match members.as_slice() {
+            [(name, Node::Text(text))]
+                if ["input", "output", "question", "query", "text", "result"].contains(&name.as_ref()) =>
+            {
+                Some(text)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Part of the name of an attribute: a list's place or a member's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Segment<'n> {
+    Place(u32),
+    Name(&'n str),
+}
+
+/// A list that was taken apart into attributes, put together.
+#[derive(Default)]
+pub(super) struct Flattened<'n> {
+    value: Option<Any<'n>>,
+    parts: BTreeMap<Segment<'n>, Flattened<'n>>,
+}
+
+impl<'n> Flattened<'n> {
+    /// Adds an attribute, by the rest of its name: `0.message.role`.
+    pub(super) fn add(&mut self, path: &'n str, value: Any<'n>) {
+        let mut place = self;
+        // Deeper than any convention goes; whoever sends it shall not exhaust the stack.
+        if path.bytes().filter(|byte| *byte == b'.').count() > 16 {
+            return;
+        }
+        for segment in path.split('.') {
+            let segment = segment.parse().map_or(Segment::Name(segment), Segment::Place);
+            place = place.parts.entry(segment).or_default();
+        }
+        place.value = Some(value);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// As JSON would have it.
+    pub(super) fn to_node(&self) -> Node<'n> {
+        match (&self.value, self.parts.first_key_value()) {
+            (_, Some((Segment::Place(_), _))) => {
+                Node::List(self.parts.values().map(Flattened::to_node).collect())
+            }
+            (_, Some((Segment::Name(_), _))) => Node::Object(
+                self.parts
+                    .iter()
+                    .filter_map(|(segment, part)| match segment {
+                        Segment::Name(name) => Some((Cow::Borrowed(*name), part.to_node())),
+                        Segment::Place(_) => None,
+                    })
+                    .collect(),
+            ),
+            (Some(value), None) => match value.text() {
+                Some(text) => Node::Text(Cow::Borrowed(text)),
+                None => match value.number() {
+                    Some(number) => Node::Float(number),
+                    None => Node::Text(value.shown()),
+                },
+            },
+            (None, None) => Node::Null,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<Message> {
+        messages(&Node::parse(text).unwrap())
+    }
+
+    fn call() -> ToolCall {
+        ToolCall {
+            id: Some("call_1".into()),
+            name: "get_weather".into(),
+            arguments: Some(r#"{"city":"Lisbon"}"#.into()),
+        }
+    }
+
+    #[test]
+    fn every_shape_of_a_question_reads_the_same() {
+        let shapes = [
+            r#"[{"role":"user","parts":[{"type":"text","content":"Rain?"}]}]"#,
+            r#"{"model":"m","messages":[{"role":"user","content":"Rain?"}]}"#,
+            r#"{"messages":[{"type":"human","data":{"content":"Rain?","type":"human","id":"x"}}]}"#,
+            r#"{"messages":[[{"lc":1,"type":"constructor","id":["langchain","schema","messages","HumanMessage"],"kwargs":{"content":"Rain?","type":"human"}}]]}"#,
+            r#"{"inputs":{"messages":[{"role":"user","content":[{"type":"text","text":"Rain?"}]}]},"tags":[]}"#,
+            r#"[{"message":{"role":"user","contents":[{"message_content":{"type":"text","text":"Rain?"}}]}}]"#,
+        ];
+        for shape in shapes {
+            let messages = read(shape);
+            assert_eq!(text(&messages).as_deref(), Some("Rain?"), "{shape}");
+            assert_eq!(messages[0].role.as_deref(), Some("user"), "{shape}");
+        }
+    }
+
+    #[test]
+    fn every_shape_of_a_call_reads_the_same() {
+        let shapes = [
+            r#"[{"role":"assistant","parts":[{"type":"tool_call","id":"call_1","name":"get_weather","arguments":{"city":"Lisbon"}}]}]"#,
+            r#"{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"get_weather","arguments":"{\"city\":\"Lisbon\"}"}}]}}]}"#,
+            r#"[{"role":"assistant","tool_calls":[{"id":"call_1","name":"get_weather","arguments":"{\"city\":\"Lisbon\"}"}]}]"#,
+            r#"[{"message":{"role":"assistant","tool_calls":[{"tool_call":{"id":"call_1","function":{"name":"get_weather","arguments":"{\"city\":\"Lisbon\"}"}}}]}}]"#,
+            r#"[{"type":"ai","data":{"content":"","tool_calls":[{"name":"get_weather","args":{"city":"Lisbon"},"id":"call_1","type":"tool_call"}]}}]"#,
+        ];
+        for shape in shapes {
+            let messages = read(shape);
+            assert_eq!(messages[0].calls, [call()], "{shape}");
+            assert_eq!(text(&messages).as_deref(), Some(r#"→ get_weather {"city":"Lisbon"}"#), "{shape}");
+        }
+    }
+
+    #[test]
+    fn several_messages_have_their_roles_and_a_transcript_ends_in_its_outcome() {
+        let messages =
+            read(r#"{"messages":[{"role":"user","content":"Rain?"},{"role":"assistant","content":"No."}]}"#);
+        assert_eq!(text(&messages).as_deref(), Some("user: Rain?\n\nassistant: No."));
+        assert_eq!(text(outcome(&messages)).as_deref(), Some("No."));
+    }
+
+    #[test]
+    fn data_without_messages_has_none() {
+        for text in
+            [r#"{"city":"Lisbon"}"#, "[1,2]", r#"{"output":{"rows":[1]}}"#, "7", r#"{"input":{"input":{}}}"#]
+        {
+            assert_eq!(read(text), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_a_call_is_its_reason() {
+        let messages = read(
+            r#"[{"role":"assistant","parts":[{"type":"reasoning","content":"No city yet."},{"type":"text","content":"I look."},{"type":"tool_call","name":"f"}]}]"#,
+        );
+        assert_eq!(messages[0].rationale().as_deref(), Some("No city yet.\nI look."));
+        assert_eq!(messages[0].text(), "(reasoning) No city yet.\nI look.\n→ f");
+    }
+}

@@ -1,0 +1,308 @@
+//! JSON as it stands in a text, with its strings borrowed from there where they have no escapes.
+//!
+//! What others send is read leniently: a field of the wrong type says nothing, and does not keep the rest
+//! from being read. That is a question of each field, asked of a tree.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Node<'a> {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    /// Above the largest [`i64`].
+    Large(u64),
+    Float(f64),
+    Text(Cow<'a, str>),
+    List(Vec<Node<'a>>),
+    /// Members in the order in which they stand.
+    Object(Vec<(Cow<'a, str>, Node<'a>)>),
+}
+
+impl<'a> Node<'a> {
+    /// Reads a text that is one JSON value.
+    pub(super) fn parse(text: &'a str) -> Option<Node<'a>> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// Reads a text that is a JSON object or list; every other text is a text.
+    pub(super) fn parse_structure(text: &'a str) -> Option<Node<'a>> {
+        if text.trim_start().starts_with(['{', '[']) { Node::parse(text) } else { None }
+    }
+
+    /// The same, borrowing nothing.
+    pub(super) fn into_owned(self) -> Node<'static> {
+        match self {
+            Node::Null => Node::Null,
+            Node::Bool(value) => Node::Bool(value),
+            Node::Integer(number) => Node::Integer(number),
+            Node::Large(number) => Node::Large(number),
+            Node::Float(number) => Node::Float(number),
+            Node::Text(text) => Node::Text(Cow::Owned(text.into_owned())),
+            Node::List(items) => Node::List(items.into_iter().map(Node::into_owned).collect()),
+            Node::Object(members) => Node::Object(
+                members
+                    .into_iter()
+                    .map(|(name, value)| (Cow::Owned(name.into_owned()), value.into_owned()))
+                    .collect(),
+            ),
+        }
+    }
+
+    /// The member with this name, unless it is `null`.
+    pub(super) fn get(&self, name: &str) -> Option<&Node<'a>> {
+        let Node::Object(members) = self else { return None };
+        members.iter().find(|(own, value)| own == name && *value != Node::Null).map(|(_, value)| value)
+    }
+
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Node::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text of a member.
+    pub(super) fn text_of(&self, name: &str) -> Option<&str> {
+        self.get(name)?.text()
+    }
+
+    pub(super) fn list(&self) -> Option<&[Node<'a>]> {
+        match self {
+            Node::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// A number that JSON may have as a text, as it has 64-bit integers of protocol buffers.
+    pub(super) fn unsigned(&self) -> Option<u64> {
+        match self {
+            Node::Integer(number) => u64::try_from(*number).ok(),
+            Node::Large(number) => Some(*number),
+            Node::Text(text) => text.parse().ok(),
+            // 2^53: up to there a float is that one integer.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            Node::Float(number)
+                if number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(number) =>
+            {
+                Some(*number as u64)
+            }
+            _ => None,
+        }
+    }
+
+    /// The number, where it is one, or the text of one.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self {
+            #[allow(clippy::cast_precision_loss)]
+            Node::Integer(number) => Some(*number as f64),
+            #[allow(clippy::cast_precision_loss)]
+            Node::Large(number) => Some(*number as f64),
+            Node::Float(number) => Some(*number),
+            Node::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Its JSON text, compact.
+    pub(super) fn write(&self, out: &mut String) {
+        match self {
+            Node::Null => out.push_str("null"),
+            Node::Bool(true) => out.push_str("true"),
+            Node::Bool(false) => out.push_str("false"),
+            Node::Integer(number) => out.push_str(&number.to_string()),
+            Node::Large(number) => out.push_str(&number.to_string()),
+            Node::Float(number) => write_float(*number, out),
+            Node::Text(text) => write_text(text, out),
+            Node::List(items) => {
+                write_list(items, out, Node::write);
+            }
+            Node::Object(members) => {
+                out.push('{');
+                for (place, (name, value)) in members.iter().enumerate() {
+                    if place > 0 {
+                        out.push(',');
+                    }
+                    write_text(name, out);
+                    out.push(':');
+                    value.write(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out);
+        out
+    }
+}
+
+pub(super) fn write_list<T>(items: &[T], out: &mut String, write: impl Fn(&T, &mut String)) {
+    out.push('[');
+    for (place, item) in items.iter().enumerate() {
+        if place > 0 {
+            out.push(',');
+        }
+        write(item, out);
+    }
+    out.push(']');
+}
+
+/// A number as JSON; what JSON has no number for is the text that OTLP has for it.
+pub(crate) fn write_float(number: f64, out: &mut String) {
+    match serde_json::to_string(&number) {
+        Ok(text) if number.is_finite() => out.push_str(&text),
+        _ if number.is_nan() => out.push_str("\"NaN\""),
+        _ if number > 0.0 => out.push_str("\"Infinity\""),
+        _ => out.push_str("\"-Infinity\""),
+    }
+}
+
+/// A JSON string with this content.
+pub(crate) fn write_text(text: &str, out: &mut String) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(place) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        // What is escaped is ASCII, so that the text is cut between characters.
+        let (plain, from) = rest.split_at(place);
+        out.push_str(plain);
+        let mut characters = from.chars();
+        match characters.next() {
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(other) => out.push_str(&format!("\\u{:04x}", u32::from(other))),
+            None => {}
+        }
+        rest = characters.as_str();
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node<'a>, D::Error> {
+        struct NodeVisitor;
+
+        impl<'de> Visitor<'de> for NodeVisitor {
+            type Value = Node<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Node<'de>, E> {
+                Ok(Node::Null)
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node<'de>, E> {
+                Ok(Node::Bool(value))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node<'de>, E> {
+                Ok(Node::Integer(value))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node<'de>, E> {
+                Ok(i64::try_from(value).map_or(Node::Large(value), Node::Integer))
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node<'de>, E> {
+                Ok(Node::Float(value))
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, value: &'de str) -> Result<Node<'de>, E> {
+                Ok(Node::Text(Cow::Borrowed(value)))
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Node<'de>, E> {
+                Ok(Node::Text(Cow::Owned(value.to_owned())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node<'de>, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(Node::List(items))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Node::Object(members))
+            }
+        }
+
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+/// The name of a member, borrowed where it has no escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name<'a>, D::Error> {
+        struct NameVisitor;
+
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, value: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(value)))
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(value.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_what_it_read() {
+        for text in
+            [r#"{"a":[1,-2,18446744073709551615,0.5,true,null],"b\"\n\u0001ü":"x"}"#, "[]", "{}", "\"\""]
+        {
+            assert_eq!(Node::parse(text).unwrap().to_json(), text);
+        }
+    }
+
+    #[test]
+    fn borrows_texts_without_escapes() {
+        let text = String::from(r#"{"plain":"text"}"#);
+        let Some(Node::Object(members)) = Node::parse(&text) else { panic!() };
+        assert!(matches!(members.as_slice(), [(Cow::Borrowed(_), Node::Text(Cow::Borrowed(_)))]));
+    }
+
+    #[test]
+    fn reads_integers_from_numbers_and_from_texts() {
+        for text in ["7", "\"7\"", "7.0"] {
+            assert_eq!(Node::parse(text).unwrap().unsigned(), Some(7));
+        }
+        for text in ["-7", "\"x\"", "7.5", "null", "[7]"] {
+            assert_eq!(Node::parse(text).unwrap().unsigned(), None);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Spans and log records as OTLP's JSON has them: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
+//!
+//! Integers of 64 bits are texts or numbers, enums are numbers or names, ids are hexadecimal digits of
+//! any case. Fields that are not known are not asked for.
+
+use std::borrow::Cow;
+
+use super::node::{Node, write_float, write_list, write_text};
+use crate::event::Timestamp;
+
+/// A value of an attribute.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Any<'n>(&'n Node<'n>);
+
+impl<'n> Any<'n> {
+    /// A value that was found without its `AnyValue` around it.
+    fn kind(self) -> Option<(&'n str, &'n Node<'n>)> {
+        let Node::Object(members) = self.0 else { return None };
+        members
+            .iter()
+            .find(|(name, value)| name.ends_with("Value") && *value != Node::Null)
+            .map(|(name, value)| (name.as_ref(), value))
+    }
+
+    pub(super) fn text(self) -> Option<&'n str> {
+        match self.kind()? {
+            ("stringValue", value) => value.text(),
+            _ => None,
+        }
+    }
+
+    /// A text, or what other values have as one.
+    pub(super) fn shown(self) -> Cow<'n, str> {
+        match self.text() {
+            Some(text) => Cow::Borrowed(text),
+            None => Cow::Owned(self.to_json()),
+        }
+    }
+
+    pub(super) fn unsigned(self) -> Option<u64> {
+        match self.kind()? {
+            ("intValue" | "doubleValue" | "stringValue", value) => value.unsigned(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn number(self) -> Option<f64> {
+        match self.kind()? {
+            ("intValue" | "doubleValue" | "stringValue", value) => value.number(),
+            ("boolValue", Node::Bool(value)) => Some(f64::from(u8::from(*value))),
+            _ => None,
+        }
+        .filter(|number| number.is_finite())
+    }
+
+    /// Items of a list of values.
+    pub(super) fn items(self) -> impl Iterator<Item = Any<'n>> {
+        let values = match self.kind() {
+            Some(("arrayValue", list)) => list.get("values").and_then(Node::list).unwrap_or_default(),
+            _ => &[],
+        };
+        values.iter().map(Any)
+    }
+
+    /// Members of a map of values.
+    pub(super) fn members(self) -> impl Iterator<Item = (&'n str, Any<'n>)> {
+        let values = match self.kind() {
+            Some(("kvlistValue", list)) => list.get("values").and_then(Node::list).unwrap_or_default(),
+            _ => &[],
+        };
+        values.iter().filter_map(key_value)
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.kind().is_none()
+    }
+
+    /// The value as plain JSON of its type.
+    pub(super) fn write(self, out: &mut String) {
+        match self.kind() {
+            Some(("intValue", Node::Text(text))) => match text.parse::<i64>() {
+                Ok(number) => out.push_str(&number.to_string()),
+                Err(_) => write_text(text, out),
+            },
+            Some(("doubleValue", Node::Text(text))) => match text.parse::<f64>() {
+                Ok(number) => write_float(number, out),
+                Err(_) => write_text(text, out),
+            },
+            Some(("arrayValue", _)) => {
+                let items: Vec<_> = self.items().collect();
+                write_list(&items, out, |item, out| item.write(out));
+            }
+            Some(("kvlistValue", _)) => {
+                out.push('{');
+                for (place, (name, value)) in self.members().enumerate() {
+                    if place > 0 {
+                        out.push(',');
+                    }
+                    write_text(name, out);
+                    out.push(':');
+                    value.write(out);
+                }
+                out.push('}');
+            }
+            Some((_, value)) => value.write(out),
+            None => out.push_str("null"),
+        }
+    }
+
+    pub(super) fn to_json(self) -> String {
+        let mut out = String::new();
+        self.write(&mut out);
+        out
+    }
+}
+
+fn key_value<'n>(node: &'n Node<'n>) -> Option<(&'n str, Any<'n>)> {
+    static EMPTY: Node<'static> = Node::Null;
+    Some((node.text_of("key")?, Any(node.get("value").unwrap_or(&EMPTY))))
+}
+
+/// The attributes of a span, log record, resource, scope or event of a span.
+pub(super) fn attributes<'n>(node: &'n Node<'n>) -> impl Iterator<Item = (&'n str, Any<'n>)> {
+    node.get("attributes").and_then(Node::list).unwrap_or_default().iter().filter_map(key_value)
+}
+
+/// The attribute with this name.
+pub(super) fn attribute<'n>(node: &'n Node<'n>, name: &str) -> Option<Any<'n>> {
+    attributes(node).find(|(own, value)| *own == name && !value.is_empty()).map(|(_, value)| value)
+}
+
+/// A time in nanoseconds since the Unix epoch; zero is none.
+pub(super) fn nanos(node: &Node<'_>, name: &str) -> Option<u64> {
+    node.get(name)?.unsigned().filter(|nanos| *nanos > 0)
+}
+
+/// The log's unit, for times that it can hold.
+pub(super) fn time(nanos: Option<u64>) -> Option<Timestamp> {
+    let micros = i64::try_from(nanos? / 1_000).ok()?;
+    Some(Timestamp::from_micros(micros)).filter(|time| time.in_range())
+}
+
+/// An id of hexadecimal digits, in lower case; empty and all zero is none.
+pub(super) fn id<'n>(node: &'n Node<'n>, name: &str) -> Option<Cow<'n, str>> {
+    let text = node.text_of(name)?;
+    if text.is_empty() || text.bytes().all(|digit| digit == b'0') {
+        return None;
+    }
+    Some(if text.bytes().any(|c| c.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    })
+}
+
+/// A span's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Unset,
+    Ok,
+    Error,
+}
+
+/// A span.
+pub(super) struct Span<'n> {
+    pub(super) node: &'n Node<'n>,
+    pub(super) id: Cow<'n, str>,
+    pub(super) parent: Option<Cow<'n, str>>,
+    pub(super) name: &'n str,
+    pub(super) started: Option<u64>,
+    pub(super) ended: Option<u64>,
+    pub(super) status: Status,
+    pub(super) status_message: Option<&'n str>,
+    /// Whether its parent is in another process; absent where it is not said.
+    pub(super) has_remote_parent: bool,
+}
+
+/// Bits of a span's flags: whether it is known that the parent is remote, and whether it is.
+const REMOTE_IS_KNOWN: u64 = 0x100;
+const IS_REMOTE: u64 = 0x200;
+
+impl<'n> Span<'n> {
+    /// The span, if it has an id.
+    pub(super) fn read(node: &'n Node<'n>) -> Option<Span<'n>> {
+        let status = node.get("status");
+        let flags = node.get("flags").and_then(Node::unsigned).unwrap_or(0);
+        Some(Span {
+            node,
+            id: id(node, "spanId")?,
+            parent: id(node, "parentSpanId"),
+            name: node.text_of("name").unwrap_or_default(),
+            started: nanos(node, "startTimeUnixNano"),
+            ended: nanos(node, "endTimeUnixNano"),
+            status: match status.and_then(|status| status.get("code")) {
+                Some(Node::Integer(1)) => Status::Ok,
+                Some(Node::Integer(2)) => Status::Error,
+                Some(Node::Text(name)) if name == "STATUS_CODE_OK" || name == "1" => Status::Ok,
+                Some(Node::Text(name)) if name == "STATUS_CODE_ERROR" || name == "2" => Status::Error,
+                _ => Status::Unset,
+            },
+            status_message: status
+                .and_then(|status| status.text_of("message"))
+                .filter(|message| !message.is_empty()),
+            has_remote_parent: flags & REMOTE_IS_KNOWN != 0 && flags & IS_REMOTE != 0,
+        })
+    }
+
+    /// The events of the span.
+    pub(super) fn events(&self) -> &'n [Node<'n>] {
+        self.node.get("events").and_then(Node::list).unwrap_or_default()
+    }
+
+    /// `client`, `server` …
+    pub(super) fn kind(&self) -> Option<&'static str> {
+        const KINDS: [(&str, &str); 5] = [
+            ("SPAN_KIND_INTERNAL", "internal"),
+            ("SPAN_KIND_SERVER", "server"),
+            ("SPAN_KIND_CLIENT", "client"),
+            ("SPAN_KIND_PRODUCER", "producer"),
+            ("SPAN_KIND_CONSUMER", "consumer"),
+        ];
+        let kind = self.node.get("kind")?;
+        let place = match kind.unsigned() {
+            Some(number) => usize::try_from(number).ok()?.checked_sub(1)?,
+            None => KINDS.iter().position(|(name, _)| kind.text() == Some(name))?,
+        };
+        KINDS.get(place).map(|(_, kind)| *kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_texts_or_numbers_enums_numbers_or_names_ids_of_any_case() {
+        let texts = [
+            r#"{"spanId":"EEE19B7EC3C1B174","parentSpanId":"","name":"n","kind":3,"startTimeUnixNano":"5000","endTimeUnixNano":"6000","status":{"code":2,"message":"m"},"flags":769,"new":{"x":[1]}}"#,
+            r#"{"spanId":"eee19b7ec3c1b174","parentSpanId":"0000000000000000","name":"n","kind":"SPAN_KIND_CLIENT","startTimeUnixNano":5000,"endTimeUnixNano":6000,"status":{"code":"STATUS_CODE_ERROR","message":"m"},"flags":"769"}"#,
+        ];
+        for text in texts {
+            let node = Node::parse(text).unwrap();
+            let span = Span::read(&node).unwrap();
+            assert_eq!((span.id.as_ref(), span.parent.clone(), span.name), ("eee19b7ec3c1b174", None, "n"));
+            assert_eq!((span.started, span.ended, span.kind()), (Some(5000), Some(6000), Some("client")));
+            assert_eq!((span.status, span.status_message), (Status::Error, Some("m")));
+            assert!(span.has_remote_parent);
+        }
+    }
+
+    #[test]
+    fn fields_of_the_wrong_type_say_nothing() {
+        let node = Node::parse(r#"{"spanId":"a1","name":7,"kind":[],"startTimeUnixNano":{},"status":"x","events":3,"attributes":{"a":1}}"#)
+            .unwrap();
+        let span = Span::read(&node).unwrap();
+        assert_eq!((span.name, span.started, span.status, span.events().len()), ("", None, Status::Unset, 0));
+        assert_eq!(attributes(&node).count(), 0);
+        assert!(Span::read(&Node::parse("{}").unwrap()).is_none());
+    }
+
+    #[test]
+    fn values_become_json_of_their_type() {
+        let values = [
+            (r#"{"stringValue":"x\"y"}"#, r#""x\"y""#),
+            (r#"{"intValue":"7"}"#, "7"),
+            (r#"{"intValue":7}"#, "7"),
+            (r#"{"doubleValue":0.5}"#, "0.5"),
+            (r#"{"doubleValue":"NaN"}"#, r#""NaN""#),
+            (r#"{"boolValue":true}"#, "true"),
+            (r#"{"bytesValue":"AQI="}"#, r#""AQI=""#),
+            (r#"{"arrayValue":{"values":[{"intValue":"1"},{"stringValue":"b"}]}}"#, r#"[1,"b"]"#),
+            (r#"{"arrayValue":{}}"#, "[]"),
+            (r#"{"kvlistValue":{"values":[{"key":"a","value":{"boolValue":false}}]}}"#, r#"{"a":false}"#),
+            ("{}", "null"),
+        ];
+        for (text, json) in values {
+            let node = Node::parse(text).unwrap();
+            assert_eq!(Any(&node).to_json(), json);
+        }
+    }
+}

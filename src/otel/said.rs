@@ -1,0 +1,263 @@
+//! What the attributes of a span or log record say, by the table of conventions, and what is left of them.
+
+use super::conventions::{self, Family, Field, KINDS, Work};
+use super::messages::{self, Flattened, Message};
+use super::node::Node;
+use super::record::Any;
+use crate::event::{Attributes, Json, StepKind};
+use crate::limits::TOKENS_MAX;
+
+/// Attributes that were looked through once.
+pub(super) struct Said<'n> {
+    all: Vec<Attribute<'n>>,
+    families: [Flattened<'n>; Family::COUNT],
+}
+
+struct Attribute<'n> {
+    name: &'n str,
+    value: Any<'n>,
+    means: Option<(Field, u8)>,
+    family: Option<Family>,
+    /// A column has it, whole.
+    used: bool,
+}
+
+/// A text that a step, decision or session has from an attribute.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Content {
+    pub(super) text: Option<String>,
+    pub(super) messages: Vec<Message>,
+}
+
+impl<'n> Said<'n> {
+    pub(super) fn new(attributes: impl Iterator<Item = (&'n str, Any<'n>)>) -> Said<'n> {
+        let mut said = Said { all: Vec::new(), families: std::array::from_fn(|_| Flattened::default()) };
+        for (name, value) in attributes {
+            let family = conventions::family(name);
+            if let Some((family, path)) = family
+                && let Some(list) = said.families.get_mut(family as usize)
+            {
+                list.add(path, value);
+            }
+            said.all.push(Attribute {
+                name,
+                value,
+                means: conventions::field(name),
+                family: family.map(|(family, _)| family),
+                used: false,
+            });
+        }
+        said
+    }
+
+    fn best(&self, field: Field) -> Option<usize> {
+        self.all
+            .iter()
+            .enumerate()
+            .filter_map(|(place, attribute)| match attribute.means {
+                Some((own, rank)) if own == field && !attribute.value.is_empty() => Some((rank, place)),
+                _ => None,
+            })
+            .min()
+            .map(|(_, place)| place)
+    }
+
+    /// What says it best; it stays among the attributes.
+    pub(super) fn see(&self, field: Field) -> Option<Any<'n>> {
+        self.best(field).and_then(|place| self.all.get(place)).map(|attribute| attribute.value)
+    }
+
+    /// Its text, if there is any.
+    pub(super) fn see_text(&self, field: Field) -> Option<String> {
+        self.see(field).map(|value| value.shown().into_owned()).filter(|text| !text.trim().is_empty())
+    }
+
+    /// What says it best. A column has it now: it is left out of the attributes, and so is what says the
+    /// very same under another name.
+    pub(super) fn take(&mut self, field: Field) -> Option<Any<'n>> {
+        let value = self.see(field)?;
+        let json = value.to_json();
+        for attribute in &mut self.all {
+            if attribute.means.is_some_and(|(own, _)| own == field) && attribute.value.to_json() == json {
+                attribute.used = true;
+            }
+        }
+        Some(value)
+    }
+
+    pub(super) fn take_text(&mut self, field: Field) -> Option<String> {
+        self.see_text(field)?;
+        self.take(field).map(|value| value.shown().into_owned())
+    }
+
+    pub(super) fn take_tokens(&mut self, field: Field) -> Option<u64> {
+        self.see(field)?.unsigned().filter(|tokens| *tokens <= TOKENS_MAX)?;
+        self.take(field)?.unsigned()
+    }
+
+    pub(super) fn take_number(&mut self, field: Field) -> Option<f64> {
+        self.see(field)?.number()?;
+        self.take(field)?.number()
+    }
+
+    /// The attribute with this name.
+    pub(super) fn named(&self, name: &str) -> Option<Any<'n>> {
+        self.all.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.value)
+    }
+
+    /// A list that was taken apart; what is made of it is whole.
+    pub(super) fn take_family(&mut self, family: Family) -> Option<Node<'n>> {
+        let list = self.see_family(family)?;
+        for attribute in &mut self.all {
+            attribute.used |= attribute.family == Some(family);
+        }
+        Some(list)
+    }
+
+    pub(super) fn see_family(&self, family: Family) -> Option<Node<'n>> {
+        self.families.get(family as usize).filter(|list| !list.is_empty()).map(Flattened::to_node)
+    }
+
+    /// What kind of work it is.
+    pub(super) fn kind(&self) -> (StepKind, Work) {
+        for (attribute, _) in KINDS {
+            if let Some(said) = self.named(attribute).and_then(Any::text)
+                && let Some(word) = conventions::kind(attribute, said)
+            {
+                return (word.kind, word.work);
+            }
+        }
+        // Instrumentations from before there was a name for the operation.
+        if self.see(Field::Model).is_some() && self.see(Field::TokensOutput).is_some() {
+            return (StepKind::Llm, Work::Plain);
+        }
+        if self.see(Field::Tool).is_some() {
+            return (StepKind::Tool, Work::Plain);
+        }
+        (StepKind::Other, Work::Plain)
+    }
+
+    /// What went in.
+    pub(super) fn input(&mut self) -> Content {
+        let mut found = self.messages_in(Field::InputMessages);
+        if found.is_empty()
+            && let Some(list) = self.see_family(Family::InputMessages)
+        {
+            found = messages::messages(&list);
+            if !found.is_empty() {
+                self.take_family(Family::InputMessages);
+            }
+        }
+        if found.is_empty() {
+            // The whole run, of which the beginning went in.
+            found = self.see(Field::Transcript).map(structured).unwrap_or_default();
+            let until = found.iter().position(Message::is_answer).unwrap_or(found.len());
+            found.truncate(until);
+        }
+        if let Some(system) = self.see(Field::System) {
+            let text = system_text(system);
+            if !text.is_empty() && (!found.is_empty() || self.see(Field::Input).is_none()) {
+                self.take(Field::System);
+                found.insert(
+                    0,
+                    Message { role: Some("system".to_owned()), texts: vec![text], ..Message::default() },
+                );
+            }
+        }
+        if let Some(text) = messages::text(&found) {
+            return Content { text: Some(text), messages: found };
+        }
+        if let Some(text) = self.texts_of(Family::InputTexts) {
+            return Content { text: Some(text), messages: Vec::new() };
+        }
+        self.readable(Field::Input, |messages| messages)
+    }
+
+    /// What came out.
+    pub(super) fn output(&mut self) -> Content {
+        let mut found = self.messages_in(Field::OutputMessages);
+        if found.is_empty()
+            && let Some(list) = self.see_family(Family::OutputMessages)
+        {
+            found = messages::messages(&list);
+            if !found.is_empty() {
+                self.take_family(Family::OutputMessages);
+            }
+        }
+        if let Some(text) = messages::text(&found) {
+            return Content { text: Some(text), messages: found };
+        }
+        if let Some(text) = self.texts_of(Family::OutputTexts) {
+            return Content { text: Some(text), messages: Vec::new() };
+        }
+        self.readable(Field::Output, messages::outcome)
+    }
+
+    fn messages_in(&mut self, field: Field) -> Vec<Message> {
+        let found = self.see(field).map(structured).unwrap_or_default();
+        if !found.is_empty() {
+            self.take(field);
+        }
+        found
+    }
+
+    /// The texts of a list of things with one text each.
+    fn texts_of(&mut self, family: Family) -> Option<String> {
+        let Some(Node::List(items)) = self.see_family(family) else { return None };
+        let texts: Vec<&str> = items.iter().filter_map(first_text).collect();
+        (!texts.is_empty()).then(|| texts.join("\n\n"))
+    }
+
+    /// A value that may be text, or data with messages in it.
+    fn readable(&mut self, field: Field, part: impl Fn(&[Message]) -> &[Message]) -> Content {
+        let Some(value) = self.see(field) else { return Content::default() };
+        let found = structured(value);
+        if let Some(text) = messages::text(part(&found)) {
+            return Content { text: Some(text), messages: Vec::new() };
+        }
+        if let Some(node) = value.text().and_then(Node::parse_structure)
+            && let Some(text) = messages::only_text(&node)
+        {
+            return Content { text: Some(text.to_owned()), messages: Vec::new() };
+        }
+        Content { text: self.take_text(field), messages: Vec::new() }
+    }
+
+    /// What no column has, as JSON of its type.
+    pub(super) fn rest(&self) -> Attributes {
+        self.all
+            .iter()
+            .filter(|attribute| !attribute.used)
+            .map(|attribute| (attribute.name.to_owned(), Json::written(attribute.value.to_json())))
+            .collect()
+    }
+}
+
+/// The messages of a value: JSON as a text, or as OTLP's own lists and maps.
+fn structured(value: Any<'_>) -> Vec<Message> {
+    match value.text() {
+        Some(text) => Node::parse_structure(text).map(|node| messages::messages(&node)).unwrap_or_default(),
+        None => Node::parse(&value.to_json()).map(|node| messages::messages(&node)).unwrap_or_default(),
+    }
+}
+
+/// Instructions: a text, or parts of a message.
+fn system_text(value: Any<'_>) -> String {
+    let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
+    match Node::parse_structure(&json) {
+        Some(parts) => Message::of_parts(&parts).text(),
+        None => json,
+    }
+}
+
+/// The first text within a value: of an answer, a document, a prompt.
+fn first_text<'m>(node: &'m Node<'_>) -> Option<&'m str> {
+    match node {
+        Node::Text(text) => Some(text),
+        Node::Object(members) => ["content", "text", "prompt", "completion", "document"]
+            .iter()
+            .find_map(|name| members.iter().find(|(own, _)| own == name))
+            .and_then(|(_, inner)| first_text(inner)),
+        _ => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! What a span knows of its session.
+//!
+//! The root starts and ends it. Where there is none yet, a span that came from another process stands in
+//! for it; and every span may know the conversation, the user, or the model.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::conventions::{Field, Work};
+use super::findings::Failure;
+use super::node::Node;
+use super::record;
+use super::said::Said;
+use super::span::{Prefer, Reading};
+use super::{Meaning, Rank};
+use crate::event::{Attributes, Event, Json, SessionEnd, SessionEnded, SessionStarted, StepEnd, StepKind};
+
+fn rank(reading: &Reading<'_>) -> Rank {
+    match &reading.span.parent {
+        None => Rank::Root,
+        Some(_) if reading.span.has_remote_parent => Rank::Entry,
+        Some(_) if reading.work == Work::Run => Rank::Run,
+        Some(_) => Rank::Span,
+    }
+}
+
+/// An attribute of the resource.
+fn of_resource(said: &Said<'_>, field: Field) -> Option<String> {
+    said.see_text(field).filter(|text| !text.starts_with("unknown_service"))
+}
+
+pub(super) fn add(
+    reading: &Reading<'_>,
+    said: &Said<'_>,
+    resource: &Node<'_>,
+    scope: &Node<'_>,
+    named_agent: Option<String>,
+    meanings: &mut Vec<Meaning<'static>>,
+) {
+    let rank = rank(reading);
+    let is_whole = rank.is_whole_session();
+    let is_run = is_whole || rank == Rank::Run;
+    let process = Said::new(record::attributes(resource));
+    let labels: BTreeMap<String, String> =
+        [("user", said.see_text(Field::User)), ("environment", of_resource(&process, Field::Environment))]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect();
+    let agent = is_run
+        .then(|| {
+            let own_name =
+                matches!(reading.kind, StepKind::Agent | StepKind::Chain).then(|| reading.module.clone());
+            named_agent
+                .or_else(|| said.see_text(Field::Agent))
+                .or_else(|| said.see_text(Field::Workflow))
+                .or(own_name)
+        })
+        .flatten();
+    let agent_version = is_run
+        .then(|| said.see_text(Field::AgentVersion).or_else(|| of_resource(&process, Field::ServiceVersion)))
+        .flatten();
+    let mut attributes = Attributes::new();
+    if is_whole {
+        for (name, value) in record::attributes(resource) {
+            attributes.insert(name.to_owned(), Json::written(value.to_json()));
+        }
+    }
+    let started = SessionStarted {
+        profile: of_resource(&process, Field::Service),
+        input: reading.input.clone().filter(|_| is_run),
+        conversation: said.see_text(Field::Conversation),
+        agent,
+        agent_version,
+        model: reading.model.clone().filter(|_| is_run || reading.kind == StepKind::Llm),
+        source: scope.text_of("name").filter(|_| is_whole).filter(|name| !name.is_empty()).map(str::to_owned),
+        tenant: said.see_text(Field::Tenant),
+        labels,
+        attributes,
+        ..SessionStarted::default()
+    };
+    meanings.push(Meaning {
+        claim: Some(reading.claim(rank, Prefer::First)),
+        at: reading.started_at,
+        event: Cow::Owned(Event::SessionStarted(started)),
+    });
+    if reading.span.ended.is_none() || !is_whole && (reading.output.is_none() || !is_run) {
+        return;
+    }
+    let ended = SessionEnded {
+        status: if reading.status == StepEnd::Error { SessionEnd::Failed } else { SessionEnd::Completed },
+        summary: reading.output.clone(),
+        error: reading.error.as_ref().and_then(Failure::text).filter(|_| reading.status == StepEnd::Error),
+        ..SessionEnded::default()
+    };
+    meanings.push(Meaning {
+        claim: Some(reading.claim(rank, Prefer::Last)),
+        at: reading.ended_at,
+        event: Cow::Owned(Event::SessionEnded(ended)),
+    });
+}

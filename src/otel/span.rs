@@ -1,0 +1,273 @@
+//! What a span means: a step, what it knows of its session, and decisions and findings.
+
+use std::borrow::Cow;
+
+use super::conventions::{Field, Happening, Work, happening};
+use super::messages::Message;
+use super::node::{Node, write_list, write_text};
+use super::record::{self, Span, Status};
+use super::said::Said;
+use super::{Claim, Meaning, Rank, decisions, findings, session, speaker};
+use crate::event::{
+    Attributes, Event, Json, OtelSpan, StepEnd, StepEnded, StepId, StepKind, StepStarted, Timestamp,
+};
+
+/// A span, and what was read from it.
+pub(super) struct Reading<'n> {
+    pub(super) span: Span<'n>,
+    pub(super) step: StepId,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) ended_at: Option<Timestamp>,
+    pub(super) kind: StepKind,
+    pub(super) work: Work,
+    pub(super) module: String,
+    pub(super) model: Option<String>,
+    pub(super) input: Option<String>,
+    pub(super) output: Option<String>,
+    /// Messages that came out, where it says messages.
+    pub(super) answers: Vec<Message>,
+    pub(super) error: Option<findings::Failure>,
+    pub(super) status: StepEnd,
+}
+
+impl Reading<'_> {
+    /// Who speaks, and from when on: of several the first is the better source, or the last.
+    pub(super) fn claim(&self, rank: Rank, prefer: Prefer) -> Claim {
+        let nanos = |time: Option<u64>| i64::try_from(time.unwrap_or(0)).unwrap_or(i64::MAX);
+        let order = match prefer {
+            Prefer::First => -nanos(self.span.started),
+            Prefer::Last => nanos(self.span.ended),
+            Prefer::Innermost => nanos(self.span.started),
+            Prefer::Latest => 0,
+        };
+        Claim { rank, order, speaker: speaker(&self.span.id) }
+    }
+}
+
+/// Which of several spans of one rank is the better source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prefer {
+    /// The one that began first.
+    First,
+    /// The one that ended last.
+    Last,
+    /// The one that began last, and so stands within the others.
+    Innermost,
+    /// The one that was recorded last: they are the same span.
+    Latest,
+}
+
+pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
+    let Some(node) = Node::parse(event.span.as_str()) else { return Vec::new() };
+    let Some(span) = Span::read(&node) else { return Vec::new() };
+    let Ok(step) = StepId::new(span.id.as_ref()) else { return Vec::new() };
+    let resource = event.resource.as_ref().and_then(|json| Node::parse(json.as_str())).unwrap_or(Node::Null);
+    let scope = event.scope.as_ref().and_then(|json| Node::parse(json.as_str())).unwrap_or(Node::Null);
+
+    let details = span
+        .events()
+        .iter()
+        .filter(|event| named(event) == Some(Happening::Details))
+        .flat_map(record::attributes);
+    let mut said = Said::new(record::attributes(node_of(&span)).chain(details));
+    let (kind, work) = said.kind();
+    let named_agent = if kind == StepKind::Agent { said.take_text(Field::Agent) } else { None };
+    let module = match kind {
+        StepKind::Tool => said.take_text(Field::Tool),
+        StepKind::Agent => named_agent.clone(),
+        _ => None,
+    }
+    .or_else(|| said.take_text(Field::Entity));
+    let has_own_name = module.as_deref().is_none_or(|module| module == span.name);
+    let (input, output) = (said.input(), said.output());
+    let (message_input, message_output) = message_events(&span);
+    let error = findings::failure(&span, &said);
+    let status = if span.status == Status::Error
+        || said.see(Field::ErrorType).is_some() && span.status != Status::Ok
+    {
+        StepEnd::Error
+    } else {
+        StepEnd::Ok
+    };
+    let answers = if output.messages.is_empty() { message_output } else { output.messages };
+    let reading = Reading {
+        step,
+        started_at: record::time(span.started),
+        ended_at: record::time(span.ended),
+        kind,
+        work,
+        module: module.unwrap_or_else(|| span.name.to_owned()),
+        model: said.take_text(Field::Model),
+        input: input.text.or_else(|| super::messages::text(&message_input)),
+        output: output.text.or_else(|| super::messages::text(&answers)),
+        answers,
+        error,
+        status,
+        span,
+    };
+
+    let own = reading.claim(Rank::Root, Prefer::Latest);
+    let tokens_input = said.take_tokens(Field::TokensInput);
+    let tokens_output = said.take_tokens(Field::TokensOutput);
+    let cost_usd = said.take_number(Field::Cost);
+    let mut after = Vec::new();
+    session::add(&reading, &said, &resource, &scope, named_agent, &mut after);
+    decisions::add(&reading, &said, &mut after);
+    findings::add(&reading, &mut said, &mut after);
+    let started = StepStarted {
+        step: reading.step.clone(),
+        parent_step: reading.span.parent.as_deref().and_then(|parent| StepId::new(parent).ok()),
+        module: Some(reading.module.clone()).filter(|module| !module.is_empty()),
+        kind: Some(kind),
+        model: reading.model.clone(),
+        input: reading.input.clone(),
+        input_summary: None,
+        attributes: attributes(event, &reading.span, &said, &scope, has_own_name),
+    };
+    let mut meanings = vec![Meaning {
+        claim: Some(own),
+        at: reading.started_at,
+        event: Cow::Owned(Event::StepStarted(started)),
+    }];
+    if reading.span.ended.is_some() {
+        let ended = StepEnded {
+            step: reading.step.clone(),
+            status,
+            output: reading.output.clone(),
+            tokens_input,
+            tokens_output,
+            cost_usd,
+            error: reading.error.as_ref().and_then(findings::Failure::text),
+            ..StepEnded::default()
+        };
+        meanings.push(Meaning {
+            claim: Some(own),
+            at: reading.ended_at,
+            event: Cow::Owned(Event::StepEnded(ended)),
+        });
+    }
+    meanings.extend(after);
+    meanings
+}
+
+fn node_of<'n>(span: &Span<'n>) -> &'n Node<'n> {
+    span.node
+}
+
+/// What an event of a span is, by its name.
+fn named(event: &Node<'_>) -> Option<Happening> {
+    happening(event.text_of("name")?)
+}
+
+/// Messages that an instrumentation of the years 2024 and 2025 says one by one, in events of the span.
+fn message_events(span: &Span<'_>) -> (Vec<Message>, Vec<Message>) {
+    let (mut input, mut output) = (Vec::new(), Vec::new());
+    for event in span.events() {
+        let (role, messages) = match named(event) {
+            Some(Happening::UserMessage) => ("user", &mut input),
+            Some(Happening::OtherMessage(role)) => (role, &mut input),
+            Some(Happening::Choice) => ("assistant", &mut output),
+            _ => continue,
+        };
+        let members = record::attributes(event).map(|(name, value)| {
+            // The message itself may be JSON.
+            let text = value.shown().into_owned();
+            let node = match Node::parse_structure(&text) {
+                Some(node) => node.into_owned(),
+                None => Node::Text(Cow::Owned(text)),
+            };
+            (Cow::Owned(name.to_owned()), node)
+        });
+        if let Some(mut message) = Message::read(&Node::Object(members.collect())) {
+            message.role.get_or_insert_with(|| role.to_owned());
+            messages.push(message);
+        }
+    }
+    (input, output)
+}
+
+/// What no column has: the rest of the attributes, and of the span.
+fn attributes(
+    event: &OtelSpan,
+    span: &Span<'_>,
+    said: &Said<'_>,
+    scope: &Node<'_>,
+    has_own_name: bool,
+) -> Attributes {
+    let mut rest = event.attributes.clone();
+    rest.extend(said.rest());
+    let mut put = |name: &str, json: String| rest.insert(name.to_owned(), Json::written(json));
+    let text = |text: &str| {
+        let mut json = String::new();
+        write_text(text, &mut json);
+        json
+    };
+    if !has_own_name {
+        put("otel.span.name", text(span.name));
+    }
+    if let Some(kind) = span.kind().filter(|kind| *kind != "internal") {
+        put("otel.span.kind", text(kind));
+    }
+    for (name, member) in [("otel.scope.name", "name"), ("otel.scope.version", "version")] {
+        if let Some(value) = scope.text_of(member).filter(|value| !value.is_empty()) {
+            put(name, text(value));
+        }
+    }
+    if let Some(state) = span.node.text_of("traceState").filter(|state| !state.is_empty()) {
+        put("otel.trace_state", text(state));
+    }
+    for (name, member) in [
+        ("otel.dropped_attributes_count", "droppedAttributesCount"),
+        ("otel.dropped_events_count", "droppedEventsCount"),
+        ("otel.dropped_links_count", "droppedLinksCount"),
+    ] {
+        if let Some(count) = span.node.get(member).and_then(Node::unsigned).filter(|count| *count > 0) {
+            put(name, count.to_string());
+        }
+    }
+    let events: Vec<&Node<'_>> = span.events().iter().filter(|event| named(event).is_none()).collect();
+    if !events.is_empty() {
+        let mut json = String::new();
+        write_list(&events, &mut json, |event, out| write_event(event, out));
+        put("otel.events", json);
+    }
+    let links = span.node.get("links").and_then(Node::list).unwrap_or_default();
+    if !links.is_empty() {
+        let mut json = String::new();
+        write_list(links, &mut json, write_link);
+        put("otel.links", json);
+    }
+    rest
+}
+
+fn write_event(event: &Node<'_>, out: &mut String) {
+    out.push_str("{\"name\":");
+    write_text(event.text_of("name").unwrap_or_default(), out);
+    if let Some(at) = record::time(record::nanos(event, "timeUnixNano")) {
+        out.push_str(",\"at\":");
+        write_text(&at.to_string(), out);
+    }
+    write_attributes(event, out);
+    out.push('}');
+}
+
+fn write_link(link: &Node<'_>, out: &mut String) {
+    out.push_str("{\"session\":");
+    write_text(&record::id(link, "traceId").unwrap_or_default(), out);
+    out.push_str(",\"step\":");
+    write_text(&record::id(link, "spanId").unwrap_or_default(), out);
+    write_attributes(link, out);
+    out.push('}');
+}
+
+fn write_attributes(node: &Node<'_>, out: &mut String) {
+    for (place, (name, value)) in record::attributes(node).enumerate() {
+        out.push_str(if place == 0 { ",\"attributes\":{" } else { "," });
+        write_text(name, out);
+        out.push(':');
+        value.write(out);
+    }
+    if record::attributes(node).next().is_some() {
+        out.push('}');
+    }
+}

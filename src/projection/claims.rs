@@ -1,0 +1,177 @@
+//! Which claim each column of a row stands by, so that what several spans and log records say of one row
+//! comes out the same in whatever order they come.
+//!
+//! Of what spans and log records say of a column, the greatest claim stands. What any other event says
+//! stands against every claim: it is about the row alone, and later ones replace earlier ones.
+
+use std::fmt::Write as _;
+
+use super::cell::{Cell, Column, OwnedCell};
+use crate::otel::{Claim, Rank};
+
+/// The claims of a row, each with the columns that stand by it. A column that has a value and no claim
+/// has it from an event that claims nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Claims(Vec<(Claim, u64)>);
+
+/// The bit of a column, by its place.
+pub(super) const fn bit(columns: &[&str], name: &str) -> u64 {
+    let mut place = 0;
+    let mut rest = columns;
+    while let [column, others @ ..] = rest {
+        if is_same(column.as_bytes(), name.as_bytes()) {
+            return 1 << place;
+        }
+        place += 1;
+        rest = others;
+    }
+    // No such column: the compiler says so, because the shift overflows.
+    1 << 64_u32.saturating_add(place)
+}
+
+const fn is_same(mut a: &[u8], mut b: &[u8]) -> bool {
+    while let ([x, rest_a @ ..], [y, rest_b @ ..]) = (a, b) {
+        if *x != *y {
+            return false;
+        }
+        (a, b) = (rest_a, rest_b);
+    }
+    a.is_empty() && b.is_empty()
+}
+
+impl Claims {
+    /// Whether what is said by this claim comes in place of what a column holds, if it holds anything;
+    /// if so, the column stands by this claim from now on.
+    pub(super) fn take(&mut self, column: u64, claim: Option<Claim>, is_said: bool) -> bool {
+        let held = self.0.iter().position(|(_, columns)| columns & column != 0);
+        let old = held.and_then(|place| self.0.get(place)).map(|(claim, _)| *claim);
+        let takes = match (claim, old) {
+            (None, _) => true,
+            (Some(claim), Some(old)) => claim >= old,
+            (Some(_), None) => !is_said,
+        };
+        if !takes || claim.is_some() && claim == old {
+            return takes;
+        }
+        if let Some(held) = held
+            && let Some((_, columns)) = self.0.get_mut(held)
+        {
+            *columns &= !column;
+            if *columns == 0 {
+                self.0.remove(held);
+            }
+        }
+        if let Some(claim) = claim {
+            match self.0.iter_mut().find(|(own, _)| *own == claim) {
+                Some((_, columns)) => *columns |= column,
+                None => self.0.push((claim, column)),
+            }
+            // One order, whatever came first.
+            self.0.sort_unstable();
+        }
+        true
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (claim, columns) in &self.0 {
+            let gap = if text.is_empty() { "" } else { " " };
+            let Claim { rank, order, speaker } = claim;
+            let _ = write!(text, "{gap}{}:{order}:{speaker:016x}:{columns:x}", *rank as u8);
+        }
+        text
+    }
+
+    fn parse(text: &str) -> Option<Claims> {
+        text.split(' ')
+            .map(|part| {
+                let mut fields = part.split(':');
+                let rank: usize = fields.next()?.parse().ok()?;
+                let claim = Claim {
+                    rank: *Rank::ALL.get(rank)?,
+                    order: fields.next()?.parse().ok()?,
+                    speaker: u64::from_str_radix(fields.next()?, 16).ok()?,
+                };
+                Some((claim, u64::from_str_radix(fields.next()?, 16).ok()?))
+            })
+            .collect::<Option<_>>()
+            .map(Claims)
+    }
+}
+
+/// As `rank:order:speaker:columns`, one after the other; nothing where there are none.
+impl Column for Claims {
+    fn cell(&self) -> Cell<'_> {
+        if self.0.is_empty() { Cell::Null } else { Cell::Made(self.text()) }
+    }
+
+    fn from_cell(cell: OwnedCell) -> Option<Claims> {
+        match cell {
+            OwnedCell::Null => Some(Claims::default()),
+            OwnedCell::Text(text) => Claims::parse(&text),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(rank: Rank, order: i64, speaker: u64) -> Option<Claim> {
+        Some(Claim { rank, order, speaker })
+    }
+
+    #[test]
+    fn the_greatest_claim_stands_in_whatever_order_they_come() {
+        let spoken = [
+            (claim(Rank::Span, 5, 1), "a"),
+            (claim(Rank::Span, 7, 2), "b"),
+            (claim(Rank::Root, 1, 3), "c"),
+            (claim(Rank::Log, 9, 4), "d"),
+        ];
+        for start in 0..4 {
+            for step in [1, 3] {
+                let (mut claims, mut value) = (Claims::default(), None);
+                for place in 0..4 {
+                    let (claim, said) = spoken[(start + place * step) % 4];
+                    if claims.take(2, claim, value.is_some()) {
+                        value = Some(said);
+                    }
+                }
+                assert_eq!(value, Some("c"));
+                assert_eq!(claims, Claims(vec![(claim(Rank::Root, 1, 3).unwrap(), 2)]));
+            }
+        }
+    }
+
+    #[test]
+    fn what_claims_nothing_stands_against_every_claim_before_and_after_it() {
+        let mut claims = Claims::default();
+        assert!(claims.take(1, claim(Rank::Root, 1, 1), false));
+        assert!(claims.take(1, None, true));
+        assert!(!claims.take(1, claim(Rank::Root, 2, 2), true));
+        assert!(claims.take(2, claim(Rank::Message, 0, 0), false), "another column");
+        assert!(claims.take(1, None, true));
+    }
+
+    #[test]
+    fn they_come_back_from_a_table() {
+        let mut claims = Claims::default();
+        assert_eq!(Claims::from_cell(OwnedCell::Null), Some(claims.clone()));
+        claims.take(1 << 40, claim(Rank::Root, i64::MIN, u64::MAX), false);
+        claims.take(1, claim(Rank::Message, -7, 0), false);
+        claims.take(2, claim(Rank::Message, -7, 0), false);
+        let Cell::Made(text) = claims.cell() else { panic!() };
+        assert_eq!(text, format!("0:-7:0000000000000000:3 5:{}:ffffffffffffffff:10000000000", i64::MIN));
+        assert_eq!(Claims::from_cell(OwnedCell::Text(text)), Some(claims));
+        for foreign in ["", "x", "9:1:1:1", "1:1:1", "1:1:1:1  1:1:1:1"] {
+            assert_eq!(Claims::from_cell(OwnedCell::Text(foreign.to_owned())), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn columns_have_bits_of_their_own() {
+        assert_eq!((bit(&["a", "ab"], "a"), bit(&["a", "ab"], "ab")), (1, 2));
+    }
+}
