@@ -104,8 +104,8 @@ impl Spool {
         let io = |source| SpoolError::Io { folder: folder.to_owned(), source };
         // What events say is for nobody else on this machine.
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600);
-        let lock = lock.open(folder.join(LOCK));
+        let mut lock = OpenOptions::new();
+        let lock = lock.create(true).truncate(false).write(true).mode(0o600).open(folder.join(LOCK));
         let lock = lock.map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
