@@ -86,6 +86,10 @@ fn without_keys_no_web_page_reads_or_writes() {
     let own = served.address.to_string();
     assert_eq!(ask_as(&served, &own, "https://evil.example").problem(403), "forbidden");
     assert_eq!(ask_as(&served, "evil.example:4318", "").problem(403), "forbidden");
+    // A page needs nobody's leave to send text.
+    let headers = [("origin", "https://evil.example"), ("content-type", "text/plain")];
+    let body = br#"{"seqs": [2], "actor": "a", "reason": "r"}"#;
+    assert_eq!(served.request("POST", "/v1/redactions", &headers, body).problem(403), "forbidden");
     ask_as(&served, &own, "").expect(200);
     ask_as(&served, "localhost", "http://localhost:3000").expect(200);
     served.stop();
