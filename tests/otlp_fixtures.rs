@@ -226,6 +226,26 @@ fn the_traces_of_a_conversation_are_listed_and_shown_together() {
     });
 }
 
+/// Every session of a log, as it is shown to people.
+fn shown(log: &Path) -> String {
+    let sessions: Value = serde_json::from_str(&annals(log, &["--json", "sessions"])).unwrap();
+    let sessions = sessions["sessions"].as_array().unwrap();
+    sessions.iter().map(|session| annals(log, &["show", session["id"].as_str().unwrap()])).collect()
+}
+
+#[test]
+fn steps_are_shown_in_the_order_in_which_they_began() {
+    recorded(&otlp::OPENAI_OPENINFERENCE.requests(), |log| {
+        let shown = shown(log);
+        let steps: Vec<&str> = shown
+            .lines()
+            .filter_map(|line| line.strip_prefix("  • "))
+            .map(|line| line.split("  ").next().unwrap())
+            .collect();
+        assert_eq!(steps, ["ChatCompletion", "get_weather", "ChatCompletion"], "{shown}");
+    });
+}
+
 #[test]
 fn integers_in_json_are_numbers_or_texts() {
     for client in [&otlp::NODE_OPENAI_OTEL_JSON, &otlp::NODE_OPENAI_OPENINFERENCE_JSON] {
