@@ -158,6 +158,43 @@ fn the_last_events_are_lines_of_json() {
 }
 
 #[test]
+fn a_text_that_is_cut_off_says_so() {
+    let line = |length| {
+        format!(
+            "{{\"type\":\"step.ended\",\"session\":\"s\",\"step\":\"1\",\"status\":\"ok\",\"output\":\"{}\"}}\n",
+            "x".repeat(length)
+        )
+    };
+    for length in [199, 200, 201, 239, 240, 241, 2_000] {
+        let shown = Log::with(&line(length)).out(&["show", "s"]);
+        let count = shown.matches('x').count();
+        assert_eq!(shown.contains('…'), count < length, "{count} of {length}: {shown}");
+    }
+}
+
+#[test]
+fn what_a_finding_is_about_is_said_once() {
+    let line = |finding: &str, about: &str| {
+        format!(
+            "{{\"type\":\"finding.raised\",\"session\":\"s\",\"finding\":\"{finding}\",\"category\":\"c\",{about}}}\n"
+        )
+    };
+    let log = Log::with(
+        &[
+            line("1", "\"pattern_type\":\"Timeout\",\"title\":\"Timeout\",\"description\":\"Timeout\""),
+            line("2", "\"pattern_type\":\"tone\",\"title\":\"tone: rude\""),
+            line("3", "\"pattern_type\":\"cap\",\"title\":\"capital letters\""),
+        ]
+        .concat(),
+    );
+    let shown = log.out(&["show", "s"]);
+    assert_eq!(shown.matches("Timeout").count(), 1, "{shown}");
+    for about in ["  c: Timeout  ", "  c: tone: rude  ", "  c: cap: capital letters  "] {
+        assert!(shown.contains(about), "{about:?} is not in:\n{shown}");
+    }
+}
+
+#[test]
 fn the_default_log_is_made_by_the_first_command_that_appends() {
     use std::os::unix::fs::PermissionsExt;
     let home = tempfile::tempdir().unwrap();

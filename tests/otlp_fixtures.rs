@@ -289,6 +289,18 @@ fn steps_are_shown_in_the_order_in_which_they_began() {
 }
 
 #[test]
+fn a_finding_is_shown_with_its_pattern_once() {
+    recorded(&otlp::OPENAI_OPENINFERENCE.requests(), |log| {
+        let shown = shown(log);
+        assert!(shown.contains("error: openai.InternalServerError  "), "{shown}");
+    });
+    recorded(&otlp::EVALUATIONS.requests(), |log| {
+        let shown = shown(log);
+        assert!(shown.contains("evaluation: personal data: pass  "), "{shown}");
+    });
+}
+
+#[test]
 fn integers_in_json_are_numbers_or_texts() {
     for client in [&otlp::NODE_OPENAI_OTEL_JSON, &otlp::NODE_OPENAI_OPENINFERENCE_JSON] {
         let spell = |requests: &mut Vec<Request>, spell: fn(i64) -> Value| {
