@@ -1,7 +1,11 @@
 //! How far the writer and the projections are: what one thread sets and the others wait for.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "server")]
+use std::sync::OnceLock;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "server")]
+use std::time::Duration;
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -37,7 +41,14 @@ pub(crate) struct Progress {
     changed: Condvar,
     /// As `changed`, for those who wait without blocking a thread.
     told: Notify,
+    /// Who wants to hear of commits.
+    #[cfg(feature = "server")]
+    commits: OnceLock<CommitObserver>,
 }
+
+/// Is told of the events of a commit, and how long it took.
+#[cfg(feature = "server")]
+type CommitObserver = Box<dyn Fn(usize, Duration) + Send + Sync>;
 
 /// Read tables that do not hold what was waited for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,6 +116,20 @@ impl Progress {
 
     pub(crate) fn set_committed(&self, seq: Seq) {
         self.change(|state| state.committed = state.committed.max(seq));
+    }
+
+    /// Has `observer` told of every commit from now on, unless somebody is told already.
+    #[cfg(feature = "server")]
+    pub(crate) fn observe_commits(&self, observer: CommitObserver) {
+        let _ = self.commits.set(observer);
+    }
+
+    /// Tells of a commit.
+    #[cfg(feature = "server")]
+    pub(crate) fn tell_commit(&self, events: usize, took: Duration) {
+        if let Some(observer) = self.commits.get() {
+            observer(events, took);
+        }
     }
 
     pub(crate) fn poisoned(&self) -> Option<Arc<str>> {

@@ -269,13 +269,7 @@ impl<'a> Site<'a> {
             return (tile.start()..tile.start() + u64::from(tile.width)).map(hash).collect();
         }
         let leaves = leaves(self.connection, tile.start(), tile.width)?;
-        let mut bundle = Vec::new();
-        for leaf in &leaves {
-            // Writers keep to this length; a longer one has no place in a bundle.
-            let length = u16::try_from(leaf.len()).map_err(|_| PublishError::Damaged { tile })?;
-            bundle.extend_from_slice(&length.to_be_bytes());
-            bundle.extend_from_slice(leaf);
-        }
+        let bundle = bundle(&leaves).ok_or(PublishError::Damaged { tile })?;
         self.keep(&bundle_path(tile.index, tile.width), &bundle)?;
         Ok(leaves.iter().map(|leaf| leaf_hash(leaf)).collect())
     }
@@ -335,6 +329,87 @@ impl<'a> Site<'a> {
         }
         Ok(())
     }
+}
+
+/// A file of a published log, by its path behind `tile/`.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TileFile {
+    /// Hashes.
+    Hashes(Tile),
+    /// Entries, by the place and width of the tile that has their hashes.
+    Entries(u64, u16),
+}
+
+#[cfg(feature = "server")]
+impl TileFile {
+    /// The file of a path, which is written in no other way than [`Tile`] writes it.
+    pub(crate) fn of_path(path: &str) -> Option<TileFile> {
+        let (level, place) = path.split_once('/')?;
+        let (number, width) = match place.split_once(".p/") {
+            Some((number, width)) => (number, width.parse().ok().filter(|width| *width > 0)?),
+            None => (place, TILE_WIDTH),
+        };
+        let mut index = 0_u64;
+        for group in number.split('/') {
+            let digits = group.strip_prefix('x').unwrap_or(group);
+            index = index.checked_mul(1_000)?.checked_add(digits.parse().ok()?)?;
+        }
+        let (file, written) = if level == "entries" {
+            (TileFile::Entries(index, width), bundle_path(index, width))
+        } else {
+            let tile = Tile { level: level.parse().ok()?, index, width };
+            (TileFile::Hashes(tile), tile.to_string())
+        };
+        (written.strip_prefix("tile/") == Some(path)).then_some(file)
+    }
+
+    /// Whether it will not change any more.
+    pub(crate) fn is_full(self) -> bool {
+        let (TileFile::Hashes(Tile { width, .. }) | TileFile::Entries(_, width)) = self;
+        width == TILE_WIDTH
+    }
+}
+
+#[cfg(feature = "server")]
+impl Reader {
+    /// A file as [`Reader::publish`] writes it; none where the last checkpoint does not cover it.
+    pub(crate) fn tile(&self, file: TileFile) -> Result<Option<Vec<u8>>, PublishError> {
+        self.at_one_moment(|connection| {
+            let (checkpoint, mut tree) = last_checkpoint(connection)?;
+            let tile = match file {
+                TileFile::Hashes(tile) => tile,
+                TileFile::Entries(index, width) => Tile { level: 0, index, width },
+            };
+            let hashes = checkpoint.size().checked_shr(8 * u32::from(tile.level)).unwrap_or(0);
+            let end = tile
+                .index
+                .checked_mul(TILE_WIDTH.into())
+                .and_then(|start| start.checked_add(tile.width.into()));
+            if end.is_none_or(|end| end > hashes) {
+                return Ok(None);
+            }
+            Ok(Some(match file {
+                TileFile::Hashes(_) => {
+                    let hashes = tree.read(tile.level, tile.start(), tile.width).map_err(BuildError::Read)?;
+                    hashes_to_bytes(&hashes)
+                }
+                TileFile::Entries(..) => bundle(&leaves(connection, tile.start(), tile.width)?)
+                    .ok_or(PublishError::Damaged { tile })?,
+            }))
+        })
+    }
+}
+
+/// The bytes of a bundle of leaves.
+fn bundle(leaves: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let mut bundle = Vec::new();
+    for leaf in leaves {
+        // Writers keep to this length; a longer one has no place in a bundle.
+        bundle.extend_from_slice(&u16::try_from(leaf.len()).ok()?.to_be_bytes());
+        bundle.extend_from_slice(leaf);
+    }
+    Some(bundle)
 }
 
 /// Leaves of the log: the link before each event, then its entry.

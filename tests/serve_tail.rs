@@ -63,6 +63,7 @@ impl Tail {
         let (mut id, mut kind) = (0, String::new());
         loop {
             let line = self.line()?;
+            assert_ne!(line, ":", "nothing came for longer than anything takes");
             if let Some(value) = line.strip_prefix("id: ") {
                 id = value.parse().unwrap();
             } else if let Some(value) = line.strip_prefix("event: ") {
@@ -136,6 +137,8 @@ fn only_what_was_asked_for_comes() {
 fn what_another_process_appends_comes_too() {
     let (_folder, path) = new_path();
     let served = Served::start(&path);
+    // The server has nothing to do, and nobody follows, when the client comes.
+    std::thread::sleep(Duration::from_millis(600));
     let mut tail = Tail::open(&served, "/v1/tail", "");
     let log = AuditLog::open(&path).unwrap();
     log.append(note("from elsewhere")).unwrap().wait().unwrap();

@@ -331,6 +331,19 @@ impl AuditLog {
         self.inner.queue.send_async(message).await
     }
 
+    /// Has `observe` called after every commit, by the writer, with the number of events and the time that
+    /// it took. Only the first who asks is heard.
+    #[cfg(feature = "server")]
+    pub(crate) fn observe_commits(&self, observe: impl Fn(usize, Duration) + Send + Sync + 'static) {
+        self.inner.progress.observe_commits(Box::new(observe));
+    }
+
+    /// Messages that wait for the writer.
+    #[cfg(feature = "server")]
+    pub(crate) fn queued(&self) -> usize {
+        self.inner.queue.len()
+    }
+
     /// How far the log and its read tables are.
     #[cfg(feature = "server")]
     pub(crate) fn progress(&self) -> &Progress {

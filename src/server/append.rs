@@ -5,7 +5,8 @@ use super::body::Received;
 use super::problem::{Kind, Problem};
 use super::state::App;
 use crate::event::{Draft, EventId};
-use crate::writer::{AppendError, Appended};
+use crate::prepare::PrepareError;
+use crate::writer::{AppendError, AppendOutcome, Appended};
 
 /// An event that was sent to the log, and what became of it.
 pub(crate) struct Sent {
@@ -59,6 +60,42 @@ pub(crate) async fn append<T: Send + 'static>(
             "the commit takes too long; send all of it again with the same ids, which changes nothing if it was written",
         )
     })?;
+    count(app, &outcomes);
     let sent = ids.into_iter().zip(outcomes).map(|(id, outcome)| Sent { id, outcome }).collect();
     Ok((beside, sent))
+}
+
+fn count(app: &App, outcomes: &[Result<Appended, AppendError>]) {
+    let (mut new, mut already) = (0, 0);
+    for outcome in outcomes {
+        match outcome {
+            Ok(Appended { outcome: AppendOutcome::New, .. }) => new += 1,
+            Ok(Appended { outcome: AppendOutcome::AlreadyRecorded, .. }) => already += 1,
+            Err(error) => app.metrics.rejected(Kind::of(error).name(), 1),
+        }
+    }
+    app.metrics.recorded(new, already);
+}
+
+impl Kind {
+    /// What kind of problem it is that an event was not appended.
+    pub(crate) fn of(error: &AppendError) -> Kind {
+        match error {
+            AppendError::Unfit(PrepareError::TooLarge { .. }) => Kind::TooLarge,
+            AppendError::Unfit(PrepareError::Invalid(_) | PrepareError::Encode(_)) => Kind::InvalidEvent,
+            AppendError::NotRedactable { .. } => Kind::NotRedactable,
+            AppendError::Refused(_) => Kind::Filtered,
+            AppendError::Reserved(_) => Kind::Reserved,
+            AppendError::Conflict { .. } => Kind::Conflict,
+            AppendError::Unfit(PrepareError::Random(_))
+            | AppendError::NotWritten { .. }
+            | AppendError::Ambiguous { .. }
+            | AppendError::Closed => Kind::NotWritten,
+            // A log that is open here has no server behind it.
+            #[cfg(feature = "client")]
+            AppendError::Rejected { .. } | AppendError::Spooled | AppendError::NoRoom { .. } => {
+                Kind::NotWritten
+            }
+        }
+    }
 }

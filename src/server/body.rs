@@ -27,17 +27,18 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Room for the bodies of all requests together.
 pub(crate) struct Memory {
     pieces: Arc<Semaphore>,
+    all: usize,
 }
 
 impl Memory {
     pub(super) fn new(bytes: usize) -> Memory {
         let pieces = (bytes / PIECE_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        Memory { pieces: Arc::new(Semaphore::new(pieces)) }
+        Memory { pieces: Arc::new(Semaphore::new(pieces)), all: pieces }
     }
 
-    /// Bytes that are left.
-    pub(crate) fn left_bytes(&self) -> usize {
-        self.pieces.available_permits().saturating_mul(PIECE_BYTES)
+    /// Bytes that are in use.
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.all.saturating_sub(self.pieces.available_permits()).saturating_mul(PIECE_BYTES)
     }
 }
 
@@ -301,9 +302,9 @@ mod tests {
         let mut first = Held::of(&memory);
         first.take(1).unwrap();
         first.take(PIECE_BYTES).unwrap();
-        assert_eq!(memory.left_bytes(), 32 << 10);
+        assert_eq!(memory.used_bytes(), 32 << 10);
         assert!(first.take(64 << 10).is_err());
         drop(first);
-        assert_eq!(memory.left_bytes(), 64 << 10);
+        assert_eq!(memory.used_bytes(), 0);
     }
 }

@@ -20,7 +20,7 @@ use super::state::App;
 use crate::event::Seq;
 use crate::progress::CatchUpError;
 use answer::{Answer, Recorded, Refused};
-use read::Form;
+use read::{Form, Place};
 
 /// What an answer waits for beside the commit.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
@@ -97,6 +97,11 @@ pub(crate) async fn post(
         Ok((places, drafts))
     })
     .await?;
+    for place in &places {
+        if let Place::Bad { error, .. } = place {
+            app.metrics.rejected(error.kind.name(), 1);
+        }
+    }
     let answer = Answer::new(places, sent);
     let visible = match query.wait {
         Some(Wait::Visible) => Some(visible(&app, answer.last()).await),

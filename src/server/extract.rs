@@ -15,6 +15,11 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Query<T>, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        if let Some(empty) = query.split('&').find(|pair| pair.ends_with('=')) {
+            // It would be taken for a parameter that is not there, and let everything through.
+            return Err(Problem::new(Kind::BadRequest, format!("the query: `{empty}` has no value")));
+        }
         axum_extra::extract::Query::try_from_uri(&parts.uri)
             .map(|axum_extra::extract::Query(query)| Query(query))
             .map_err(|error| Problem::new(Kind::BadRequest, format!("the query: {}", cause(&error))))

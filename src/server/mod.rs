@@ -14,18 +14,19 @@
 //! that takes [`App`](state::App), what its scope demands ([`auth::Allowed`]) and, last, its body
 //! ([`body::Received`]).
 
-#![allow(dead_code, reason = "what the routes to come stand on")]
-
+mod admin;
 mod append;
 pub(crate) mod auth;
 pub(crate) mod body;
 mod connection;
 mod events;
+mod evidence;
 mod extract;
 mod grpc;
 mod health;
 mod limits;
 mod listen;
+mod metrics;
 mod observe;
 mod openapi;
 mod otlp;
@@ -50,7 +51,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -198,7 +198,7 @@ impl Server {
         let ends = Ends { gently: app.stopping.clone(), now: CancellationToken::new() };
         let acceptance = Acceptance {
             protocol: Arc::new(connection::protocol(&limits)),
-            room: Arc::new(Semaphore::new(limits.connections.max(1))),
+            room: app.room.clone(),
             ends: ends.clone(),
             connections: TaskTracker::new(),
             limits,

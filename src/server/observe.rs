@@ -35,7 +35,7 @@ fn request_id(request: &Request) -> HeaderValue {
 }
 
 /// Gives a request its id, and its answer the form of all answers.
-pub(super) async fn observe(State(_app): State<App>, mut request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -45,6 +45,7 @@ pub(super) async fn observe(State(_app): State<App>, mut request: Request, next:
     let mut response = problem::explained(next.run(request).await);
     let route = route.as_ref().map_or("-", MatchedPath::as_str);
     let (status, micros) = (response.status().as_u16(), began.elapsed().as_micros());
+    app.metrics.request(route, &method, response.status(), began.elapsed());
     // The path stays out: it may hold ids that are nobody's business here.
     if response.status().is_server_error() {
         tracing::warn!(%method, route, status, micros, %peer, id = ?id, "request");

@@ -31,13 +31,18 @@ pub(crate) struct ProblemDetails {
     retry_after: Option<u64>,
 }
 
+/// Routes that the router does not describe by itself.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(super::evidence::tile))]
+struct Beside;
+
 /// The document without its routes.
 pub(super) fn frame() -> OpenApi {
     let key = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("An API key, `annals_…`. Where the log has no keys, none is needed."))
         .build();
-    OpenApiBuilder::new()
+    let mut frame = OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
                 .title("Annals")
@@ -48,7 +53,9 @@ pub(super) fn frame() -> OpenApi {
         )
         .components(Some(ComponentsBuilder::new().security_scheme(SCHEME, SecurityScheme::Http(key)).build()))
         .security(Some([SecurityRequirement::new(SCHEME, Vec::<String>::new())]))
-        .build()
+        .build();
+    frame.merge(<Beside as utoipa::OpenApi>::openapi());
+    frame
 }
 
 static DOCUMENT: LazyLock<String> =

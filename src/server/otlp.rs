@@ -333,8 +333,8 @@ route! {
     path = "/v1/metrics",
     tag = "opentelemetry",
     request_body(
-        content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json")),
-        description = "A request of OTLP, plain or compressed with gzip or zstd.",
+        content((Option<Vec<u8>> = "application/x-protobuf"), (Option<serde_json::Value> = "application/json")),
+        description = "A request of OTLP, plain or compressed with gzip or zstd; it is not looked at.",
     ),
     responses(
         (status = 200, description = "Nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),

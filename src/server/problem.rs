@@ -38,9 +38,9 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// Its URN.
-            pub(crate) fn urn(self) -> &'static str {
-                match self { $( Kind::$name => $urn, )* }
+            /// What tells it from the others, in a word.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $( Kind::$name => $urn.rsplit(':').next().unwrap_or($urn), )* }
             }
 
             pub(crate) fn title(self) -> &'static str {
@@ -63,9 +63,10 @@ kinds! {
     Forbidden: "urn:annals:problem:forbidden", FORBIDDEN, "The API key does not allow this";
     NotFound: "urn:annals:problem:not-found", NOT_FOUND, "There is no such thing";
     MethodNotAllowed: "urn:annals:problem:method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
-    NotAcceptable: "urn:annals:problem:not-acceptable", NOT_ACCEPTABLE, "There is no such form of this";
     Timeout: "urn:annals:problem:timeout", REQUEST_TIMEOUT, "The request did not arrive in time";
     Conflict: "urn:annals:problem:conflict", CONFLICT, "Another event has this id";
+    NotPossible: "urn:annals:problem:not-possible", CONFLICT, "The log is not in a state for this";
+    NotRedactable: "urn:annals:problem:not-redactable", UNPROCESSABLE_ENTITY, "The event cannot be redacted";
     TooLarge: "urn:annals:problem:too-large", PAYLOAD_TOO_LARGE, "It is too large";
     UnsupportedMediaType: "urn:annals:problem:unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body is of a kind that is not read here";
     InvalidEvent: "urn:annals:problem:invalid-event", UNPROCESSABLE_ENTITY, "The event cannot be recorded as it is";

@@ -2,13 +2,14 @@
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::{Kind, Problem};
 use super::state::App;
-use super::{events, health, observe, openapi, otlp, reads, tail};
+use super::{admin, events, evidence, health, metrics, observe, openapi, otlp, reads, tail};
 
 /// Every route, with its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -31,6 +32,19 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(reads::search::search))
         .routes(routes!(reads::log::info))
         .routes(routes!(reads::log::projections))
+        .routes(routes!(evidence::verification))
+        .routes(routes!(evidence::checkpoint, admin::checkpoint))
+        .routes(routes!(evidence::event_proof))
+        .routes(routes!(evidence::session_proof))
+        .routes(routes!(evidence::consistency_proof))
+        .routes(routes!(evidence::tiles_checkpoint))
+        // OpenAPI has no parameters with slashes in them: the document is told of it separately.
+        .route("/tile/{*path}", get(evidence::tile))
+        .routes(routes!(admin::redact))
+        .routes(routes!(admin::rebuild))
+        .routes(routes!(admin::retry))
+        .routes(routes!(admin::skip))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(otlp::traces))
         .routes(routes!(otlp::logs))
         .routes(routes!(otlp::metrics))

@@ -15,7 +15,13 @@ fn text(format: Option<SchemaFormat>) -> RefOr<Schema> {
 impl PartialSchema for Seq {
     fn schema() -> RefOr<Schema> {
         let format = SchemaFormat::KnownFormat(KnownFormat::Int64);
-        ObjectBuilder::new().schema_type(Type::Integer).format(Some(format)).minimum(Some(0)).build().into()
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(format))
+            .minimum(Some(0))
+            .maximum(Some(i64::MAX))
+            .build()
+            .into()
     }
 }
 
@@ -39,7 +45,13 @@ impl PartialSchema for Digest {
 
 impl PartialSchema for Json {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(SchemaType::AnyValue).description(Some("Any JSON")).build().into()
+        // Null is what is absent.
+        let types = [Type::Object, Type::Array, Type::String, Type::Number, Type::Boolean];
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter(types))
+            .description(Some("Any JSON"))
+            .build()
+            .into()
     }
 }
 

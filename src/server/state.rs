@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::auth::Gate;
 use super::body::Memory;
+use super::evidence::Turn;
 use super::limits::Limits;
+use super::metrics::Metrics;
 use super::rates::Rates;
 use super::readers::Readers;
 use super::tail::Tails;
@@ -25,9 +27,13 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// Room for bodies that are being handled.
     pub(crate) memory: Memory,
+    pub(crate) metrics: Metrics,
+    /// Room for connections.
+    pub(super) room: Arc<Semaphore>,
     pub(crate) rates: Rates,
     pub(crate) readers: Readers,
     pub(crate) tails: Tails,
+    pub(crate) verification: Turn,
     /// Long work on processors: as many at a time as there are.
     processors: Arc<Semaphore>,
     /// The wish to stop: what has no end by itself ends then.
@@ -39,8 +45,11 @@ impl App {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         App(Arc::new(Shared {
             memory: Memory::new(limits.memory_bytes),
+            metrics: Metrics::new(&log),
+            room: Arc::new(Semaphore::new(limits.connections.max(1))),
             rates: Rates::new(limits.requests_per_second, limits.wrong_keys_per_minute),
             tails: Tails::new(),
+            verification: Turn::new(),
             readers: Readers::new(log.path().to_owned()),
             log,
             limits,
@@ -48,6 +57,11 @@ impl App {
             processors: Arc::new(Semaphore::new(processors)),
             stopping: CancellationToken::new(),
         }))
+    }
+
+    /// Connections that are open.
+    pub(super) fn open_connections(&self) -> usize {
+        self.limits.connections.saturating_sub(self.room.available_permits())
     }
 
     /// Does work on `bytes` of input away from the threads that serve connections, where it is long. The

@@ -25,7 +25,7 @@ use super::auth::{Allowed, Caller, ReadContent};
 use super::extract::Query;
 use super::openapi::ProblemDetails;
 use super::problem::{Kind, Problem};
-use super::reads::params::KindWord;
+use super::reads::params::{KindWord, Place};
 use super::state::App;
 use crate::event::Seq;
 use crate::query::EventFilter;
@@ -54,6 +54,11 @@ pub(crate) struct Tails {
 }
 
 impl Tails {
+    /// Those who follow it now.
+    pub(super) fn clients(&self) -> usize {
+        CLIENTS_MAX.saturating_sub(self.room.available_permits())
+    }
+
     pub(super) fn new() -> Tails {
         Tails { head: watch::Sender::new(Seq::ZERO), room: Arc::new(Semaphore::new(CLIENTS_MAX)) }
     }
@@ -62,11 +67,12 @@ impl Tails {
 /// Looks for the end of the log while somebody follows it, until the server stops.
 pub(super) async fn watch(app: App) {
     loop {
-        let committed = app.log.committed();
+        let told = *app.tails.head.borrow();
         tokio::select! {
             () = app.stopping.cancelled() => return,
-            () = app.log.progress().find(|progress| (progress.committed() > committed).then_some(())) => {}
-            () = tokio::time::sleep(LOOK_EVERY), if app.tails.head.receiver_count() > 0 => {}
+            () = app.log.progress().find(|progress| (progress.committed() > told).then_some(())) => {}
+            // Also while nobody follows: who begins to must not have to wait for a commit here.
+            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         let mut head = app.log.committed();
         if app.tails.head.receiver_count() > 0
@@ -88,8 +94,8 @@ pub(super) async fn watch(app: App) {
 pub(crate) struct TailQuery {
     /// After this place in the log; where absent, only what comes from now on. The header Last-Event-ID goes
     /// before it.
-    #[param(minimum = 0, maximum = 9223372036854775807i64)]
-    after: Option<u64>,
+    #[param(inline)]
+    after: Option<Place>,
     /// Of this session.
     session: Option<String>,
     /// Of this type; may be given several times.
@@ -136,8 +142,8 @@ pub(crate) async fn tail(
         Problem::new(Kind::Overloaded, "too many clients follow the log already").retry_after(5)
     })?;
     let head = app.tails.head.subscribe();
-    let position = match last_event_id(&headers)?.or(query.after) {
-        Some(after) => Seq::new(after.min(i64::MAX as u64)),
+    let position = match last_event_id(&headers)?.or(query.after.map(|after| after.0)) {
+        Some(after) => after,
         None => app.readers.ask(|reader| Ok(reader.head()?.seq)).await?,
     };
     let tail = Tail {
@@ -159,10 +165,10 @@ pub(crate) async fn tail(
     Ok((headers, Body::from_stream(tail.stream())).into_response())
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
     let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) else { return Ok(None) };
     let id = id.to_str().ok().and_then(|id| id.trim().parse().ok());
-    id.map(Some).ok_or_else(|| {
+    id.filter(|id: &Seq| i64::try_from(id.get()).is_ok()).map(Some).ok_or_else(|| {
         Problem::new(Kind::BadRequest, "the header Last-Event-ID is the id of an event that was sent here")
     })
 }

@@ -138,6 +138,12 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
+    /// Messages that are waiting.
+    #[cfg(feature = "server")]
+    pub(crate) fn len(&self) -> usize {
+        self.sender.len()
+    }
+
     /// Whether there is no room now.
     pub(crate) fn is_full(&self) -> bool {
         self.sender.is_full()

@@ -98,28 +98,13 @@ impl EventError {
     }
 
     fn of_append(error: &AppendError) -> EventError {
-        let (kind, field) = match error {
-            AppendError::Unfit(PrepareError::TooLarge { .. }) => (Kind::TooLarge, None),
-            AppendError::Unfit(PrepareError::Invalid(invalid)) => {
-                (Kind::InvalidEvent, Some(invalid.field.clone()))
-            }
-            AppendError::Unfit(PrepareError::Encode(_)) | AppendError::NotRedactable { .. } => {
-                (Kind::InvalidEvent, None)
-            }
-            AppendError::Refused(_) => (Kind::Filtered, None),
-            AppendError::Reserved(_) => (Kind::Reserved, Some("type".to_owned())),
-            AppendError::Conflict { .. } => (Kind::Conflict, Some("id".to_owned())),
-            AppendError::Unfit(PrepareError::Random(_))
-            | AppendError::NotWritten { .. }
-            | AppendError::Ambiguous { .. }
-            | AppendError::Closed => (Kind::NotWritten, None),
-            // A log that is open here has no server behind it.
-            #[cfg(feature = "client")]
-            AppendError::Rejected { .. } | AppendError::Spooled | AppendError::NoRoom { .. } => {
-                (Kind::NotWritten, None)
-            }
+        let field = match error {
+            AppendError::Unfit(PrepareError::Invalid(invalid)) => Some(invalid.field.clone()),
+            AppendError::Reserved(_) => Some("type".to_owned()),
+            AppendError::Conflict { .. } => Some("id".to_owned()),
+            _ => None,
         };
-        EventError { field, ..EventError::new(kind, error.to_string()) }
+        EventError { field, ..EventError::new(Kind::of(error), error.to_string()) }
     }
 }
 

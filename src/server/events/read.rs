@@ -173,12 +173,12 @@ mod tests {
 
     const NOTE: &str = r#"{"type":"note.logged","message":"m"}"#;
 
-    fn kinds(read: &Read) -> Vec<Option<&'static str>> {
+    fn kinds(read: &Read) -> Vec<Option<Kind>> {
         read.places
             .iter()
             .map(|place| match place {
                 Place::Draft { .. } => None,
-                Place::Bad { error, .. } => Some(error.kind.urn()),
+                Place::Bad { error, .. } => Some(error.kind),
             })
             .collect()
     }
@@ -209,11 +209,11 @@ mod tests {
     #[test]
     fn a_bad_event_is_nothing_to_the_others() {
         let text = format!(r#"[{NOTE}, 7, {{"type":"no.such"}}, {NOTE}]"#);
-        let bad = Some(Kind::InvalidEvent.urn());
+        let bad = Some(Kind::InvalidEvent);
         assert_eq!(kinds(&read(text.as_bytes(), Form::Json, 9).ok().unwrap()), [None, bad, bad, None]);
         let lines = format!("{NOTE}\nnot json\n{{\"type\":\"log.created\"}}\n{NOTE}\n");
         let read = read(lines.as_bytes(), Form::Lines, 9).ok().unwrap();
-        assert_eq!(kinds(&read), [None, bad, Some(Kind::Reserved.urn()), None]);
+        assert_eq!(kinds(&read), [None, bad, Some(Kind::Reserved), None]);
         assert!(matches!(&read.places[1], Place::Bad { error, .. } if error.line == Some(2)));
     }
 

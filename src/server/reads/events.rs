@@ -11,7 +11,7 @@ use super::super::extract::{Path, Query};
 use super::super::openapi::ProblemDetails;
 use super::super::problem::{Kind, Problem};
 use super::super::state::App;
-use super::params::{KindWord, Limit, place};
+use super::params::{KindWord, Limit, Place, place};
 use super::{List, json, json_response};
 use crate::event::Seq;
 use crate::query::EventFilter;
@@ -30,8 +30,8 @@ pub(crate) struct EventQuery {
     #[param(inline)]
     kind: Vec<KindWord>,
     /// After this place in the log.
-    #[param(minimum = 0, maximum = 9223372036854775807i64)]
-    after: Option<u64>,
+    #[param(inline)]
+    after: Option<Place>,
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
@@ -67,10 +67,11 @@ pub(crate) async fn list(
     _: Allowed<ReadContent>,
     Query(query): Query<EventQuery>,
 ) -> Result<Response, Problem> {
-    let after = place(query.cursor.as_deref())?.or(query.after).unwrap_or(0).min(i64::MAX as u64);
+    let after = place(query.cursor.as_deref())?.map(Seq::new);
+    let after = after.or(query.after.map(|after| after.0)).unwrap_or(Seq::ZERO);
     let filter = EventFilter { session: query.session, kinds: KindWord::codes(&query.kind) };
     let page = app.readers.ask(move |reader| {
-        let page = reader.event_page(&filter, Seq::new(after), query.limit.0, PAGE_BYTES_MAX)?;
+        let page = reader.event_page(&filter, after, query.limit.0, PAGE_BYTES_MAX)?;
         let items = page.events.iter().map(|event| serde_json::from_str(&event.json));
         let items: Vec<&RawValue> = items
             .collect::<Result<_, _>>()

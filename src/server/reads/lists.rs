@@ -11,7 +11,7 @@ use super::super::openapi::ProblemDetails;
 use super::super::problem::{Kind, Problem};
 use super::super::state::App;
 use super::params::{
-    FindingStatusWord, Limit, OutcomeWord, SeverityWord, StepKindWord, StepStatusWord, cursor,
+    FindingStatusWord, Fraction, Limit, OutcomeWord, SeverityWord, StepKindWord, StepStatusWord, cursor,
 };
 use super::{List, json, json_response};
 use crate::query::lists::{ListFilter, Listed};
@@ -82,8 +82,8 @@ pub(crate) struct StepQuery {
     #[param(inline)]
     status: Option<StepStatusWord>,
     /// At most this sure.
-    #[param(minimum = 0, maximum = 1)]
-    max_confidence: Option<f64>,
+    #[param(inline)]
+    max_confidence: Option<Fraction>,
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
@@ -99,7 +99,7 @@ impl StepQuery {
             .equal("model", self.model)
             .equal("kind", self.kind.map(|word| word.0))
             .equal("status", self.status.map(|word| word.0))
-            .at_most("confidence", self.max_confidence))
+            .at_most("confidence", self.max_confidence.map(|most| most.0)))
     }
 }
 
@@ -135,8 +135,8 @@ pub(crate) struct DecisionQuery {
     /// Made by this.
     actor: Option<String>,
     /// At most this sure.
-    #[param(minimum = 0, maximum = 1)]
-    max_confidence: Option<f64>,
+    #[param(inline)]
+    max_confidence: Option<Fraction>,
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
@@ -152,7 +152,7 @@ impl DecisionQuery {
             .equal("decision_type", self.decision_type)
             .equal("chosen_option", self.chosen_option)
             .equal("actor", self.actor)
-            .at_most("confidence", self.max_confidence))
+            .at_most("confidence", self.max_confidence.map(|most| most.0)))
     }
 }
 

@@ -6,6 +6,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::super::problem::{Kind as ProblemKind, Problem};
+use crate::event::Seq;
 use crate::event::{FindingStatus, Kind, Outcome, SessionEnd, SessionProgress, Severity, StepKind};
 use crate::query::lists::Cursor;
 
@@ -43,6 +44,46 @@ impl PartialSchema for Limit {
 }
 
 impl ToSchema for Limit {}
+
+/// A place in the log, or a size of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(pub(crate) Seq);
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
+        let number = u64::deserialize(deserializer).ok().filter(|number| i64::try_from(*number).is_ok());
+        number
+            .map(|number| Place(Seq::new(number)))
+            .ok_or_else(|| D::Error::custom("that is no place in a log"))
+    }
+}
+
+impl PartialSchema for Place {
+    fn schema() -> RefOr<Schema> {
+        Seq::schema()
+    }
+}
+
+impl ToSchema for Place {}
+
+/// How sure something is, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Fraction(pub(crate) f64);
+
+impl<'de> Deserialize<'de> for Fraction {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fraction, D::Error> {
+        let number = f64::deserialize(deserializer).ok().filter(|number| (0.0..=1.0).contains(number));
+        number.map(Fraction).ok_or_else(|| D::Error::custom("a number from 0 to 1 is needed"))
+    }
+}
+
+impl PartialSchema for Fraction {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).maximum(Some(1)).build().into()
+    }
+}
+
+impl ToSchema for Fraction {}
 
 /// Where a page begins, as the one before said.
 pub(super) fn cursor(text: Option<&str>) -> Result<Option<Cursor>, Problem> {

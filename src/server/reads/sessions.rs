@@ -12,7 +12,7 @@ use super::super::openapi::ProblemDetails;
 use super::super::problem::{Kind, Problem};
 use super::super::state::App;
 use super::lists::no_session;
-use super::params::{Limit, SessionStatus, place};
+use super::params::{Fraction, Limit, Place, SessionStatus, place};
 use super::{List, json, json_response};
 use crate::event::{Seq, SessionId, Timestamp};
 use crate::query::{SessionFilter, SessionRecord, SessionSummary};
@@ -37,8 +37,8 @@ pub(crate) struct SessionQuery {
     /// With a step of this module.
     module: Option<String>,
     /// With a step that is at most this sure.
-    #[param(minimum = 0, maximum = 1)]
-    max_confidence: Option<f64>,
+    #[param(inline)]
+    max_confidence: Option<Fraction>,
     /// With findings.
     #[serde(default)]
     with_findings: bool,
@@ -61,7 +61,7 @@ impl SessionQuery {
             since: self.since,
             until: self.until,
             module: self.module,
-            max_confidence: self.max_confidence,
+            max_confidence: self.max_confidence.map(|most| most.0),
             with_findings: self.with_findings,
             text: self.text,
             before: place(self.cursor.as_deref())?.map(Seq::new),
@@ -136,8 +136,8 @@ pub(crate) async fn one(
 #[into_params(parameter_in = Query)]
 pub(crate) struct ReplayQuery {
     /// The state after this event, by its place in the log; after the last one where absent.
-    #[param(minimum = 0)]
-    until: Option<u64>,
+    #[param(inline)]
+    until: Option<Place>,
 }
 
 /// A session's events in order, and its state after the last of them.
@@ -169,7 +169,7 @@ pub(crate) async fn replay(
     Path(id): Path<String>,
     Query(query): Query<ReplayQuery>,
 ) -> Result<Response, Problem> {
-    let until = query.until.map(|until| Seq::new(until.min(i64::MAX as u64)));
+    let until = query.until.map(|until| until.0);
     let answer = app.readers.ask(move |reader| {
         let session = SessionId::new(id.as_str()).map_err(|_| no_session(&id))?;
         if !reader.has_session(&id)? {
