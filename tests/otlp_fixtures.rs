@@ -45,7 +45,7 @@ fn send(served: &Served, request: &Request) -> Answer {
 /// Sends a body whose length nobody says, in pieces of a size.
 fn send_in_chunks(served: &Served, request: &Request, size: usize) -> Answer {
     let mut stream = served.connect();
-    write!(stream, "POST {} HTTP/1.1\r\nhost: annals\r\ntransfer-encoding: chunked\r\n", request.path)
+    write!(stream, "POST {} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n", request.path)
         .unwrap();
     for (name, value) in headers(request) {
         write!(stream, "{name}: {value}\r\n").unwrap();

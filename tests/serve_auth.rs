@@ -12,6 +12,7 @@ mod support;
 #[path = "support/server.rs"]
 mod server;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,34 @@ fn from_the_first_key_on_nobody_comes_in_without_one() {
     Served::start_with(&path, &["--listen", "0.0.0.0:0"]).stop();
     let open = Served::start_with(&path, &["--no-auth"]);
     open.post_json("/v1/events", NOTE).expect(200);
+}
+
+#[test]
+fn without_keys_no_web_page_reads_or_writes() {
+    let (_folder, path) = new_path();
+    let ask_as = |served: &Served, host: &str, origin: &str| {
+        let mut stream = served.connect();
+        let origin = if origin.is_empty() { String::new() } else { format!("origin: {origin}\r\n") };
+        write!(
+            stream,
+            "POST /v1/events HTTP/1.1\r\nhost: {host}\r\n{origin}content-type: application/json\r\ncontent-length: 2\r\n\r\n[]"
+        )
+        .unwrap();
+        server::answer(&mut stream).unwrap()
+    };
+    let served = Served::start(&path);
+    let own = served.address.to_string();
+    assert_eq!(ask_as(&served, &own, "https://evil.example").problem(403), "forbidden");
+    assert_eq!(ask_as(&served, "evil.example:4318", "").problem(403), "forbidden");
+    // A page needs nobody's leave to send text.
+    let headers = [("origin", "https://evil.example"), ("content-type", "text/plain")];
+    let body = br#"{"seqs": [2], "actor": "a", "reason": "r"}"#;
+    assert_eq!(served.request("POST", "/v1/redactions", &headers, body).problem(403), "forbidden");
+    ask_as(&served, &own, "").expect(200);
+    ask_as(&served, "localhost", "http://localhost:3000").expect(200);
+    served.stop();
+    let told_so = Served::start_with(&path, &["--no-auth"]);
+    ask_as(&told_so, "audit.example", "https://audit.example").expect(200);
 }
 
 #[test]

@@ -14,13 +14,14 @@ mod server;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use server::{Served, answer, ask};
 use support::new_path;
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
-const HEAD: &str = "POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
+const HEAD: &str = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
 
 /// How long it takes until the server ends the connection, which it must within 10 s.
 fn until_closed(stream: &mut TcpStream) -> Duration {
@@ -75,13 +76,13 @@ fn a_client_that_sends_nothing_or_its_headers_bit_by_bit_is_given_up() {
 #[test]
 fn a_connection_that_rests_is_closed_and_one_that_works_is_not() {
     let (_folder, path) = new_path();
-    let served = Served::start_with(&path, &["--idle-timeout", "1"]);
+    let served = Served::start_with(&path, &["--idle-timeout", "3"]);
     let mut busy = served.connect();
     for _ in 0..8 {
         ask(&mut busy, "GET", "/healthz", &[], b"").unwrap().expect(200);
-        std::thread::sleep(Duration::from_millis(250));
+        std::thread::sleep(Duration::from_millis(500));
     }
-    assert!(until_closed(&mut busy) < Duration::from_secs(4));
+    assert!(until_closed(&mut busy) < Duration::from_secs(8));
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn bodies_beyond_the_memory_for_all_of_them_are_told_to_come_again() {
     // Two that hold most of it, and do not end.
     let mut holding: Vec<_> = (0..2).map(|_| served.connect()).collect();
     for stream in &mut holding {
-        stream.write_all(format!("{HEAD}content-length: 1000000\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(format!("{HEAD}content-length: 500000\r\n\r\n").as_bytes()).unwrap();
         stream.write_all(&[b' '; 450 << 10]).unwrap();
     }
     std::thread::sleep(Duration::from_millis(500));
@@ -168,7 +169,7 @@ fn a_client_that_does_not_read_is_given_up() {
     let mut stream = served.connect();
     stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     // Answers that nobody reads fill what the system keeps of them.
-    let request = b"GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(500);
+    let request = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(500);
     for _ in 0..100 {
         if stream.write_all(&request).is_err() {
             break;
@@ -186,12 +187,37 @@ fn connections_beyond_the_limit_wait_until_one_ends() {
     let (first, second) = (served.connect(), served.connect());
     std::thread::sleep(Duration::from_millis(200));
     let mut third = served.connect();
-    third.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    third.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     third.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     assert!(third.read(&mut [0]).is_err());
     drop((first, second));
     third.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     answer(&mut third).unwrap().expect(200);
+}
+
+#[test]
+fn a_socket_that_nobody_comes_to_takes_no_room_from_the_others() {
+    let (folder, path) = new_path();
+    let socket = folder.path().join("s");
+    let served = Served::start_with(&path, &["--max-connections", "1", "--unix", socket.to_str().unwrap()]);
+    // One after the other, and never by turns.
+    for _ in 0..3 {
+        served.get("/healthz").expect(200);
+    }
+    for _ in 0..3 {
+        let mut unix = UnixStream::connect(&socket).unwrap();
+        unix.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        ask(&mut unix, "GET", "/healthz", &[], b"").unwrap().expect(200);
+    }
+    served.stop();
+}
+
+#[test]
+fn a_body_for_which_there_is_never_room_is_too_large() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--max-memory", "1"]);
+    let answer = served.post_json("/v1/events", vec![b' '; (1 << 20) + 1]);
+    assert_eq!(answer.problem(413), "too-large");
 }
 
 #[test]
@@ -237,7 +263,7 @@ fn bad_tls_is_nothing_to_the_others() {
     let served = Served::start_with(&path, &arguments);
     assert!(served.announced["http"][0].as_str().unwrap().starts_with("https://"));
     let mut plain = served.connect();
-    plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     until_closed(&mut plain);
     let mut silent = served.connect();
     assert!(until_closed(&mut silent) < Duration::from_secs(4));

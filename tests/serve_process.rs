@@ -194,8 +194,7 @@ fn a_second_signal_ends_at_once() {
     let mut served = Served::start(&path);
     // A request that is under way keeps the first one waiting.
     let mut stream = served.connect();
-    let head =
-        "POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
     std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     served.signal("TERM");

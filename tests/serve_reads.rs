@@ -62,7 +62,11 @@ fn all(served: &Served, name: &str, target: &str) -> Vec<Value> {
         assert_eq!(page["lag"], 0);
         items.extend(page[name].as_array().unwrap().iter().cloned());
         match page["next"].as_str() {
-            Some(next) => cursor = Some(next.to_owned()),
+            Some(next) => {
+                // As the description of the API has it.
+                assert!(next.split('-').all(|number| (1..=18).contains(&number.len())), "{next}");
+                cursor = Some(next.to_owned());
+            }
             None => return items,
         }
     }

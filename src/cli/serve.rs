@@ -30,7 +30,7 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 /// of --listen, --grpc and --unix, only there. An answer of 200 means that the events are committed.
 ///
 /// While the log has no API key, whoever reaches the server may do everything, so that it listens on
-/// loopback addresses and unix sockets only.
+/// loopback addresses and unix sockets only, and refuses what a web page may have sent.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals serve
@@ -78,7 +78,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 struct LimitArgs {
-    /// Largest body, also after decompression, in MiB
+    /// Largest body, also after decompression, in MiB; half of --max-memory at most
     #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().body_bytes), value_parser = positive)]
     max_body: usize,
 

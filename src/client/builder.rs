@@ -191,7 +191,9 @@ impl Builder {
         self
     }
 
-    /// A function that hears of every event that the server refuses for good, on the client's thread.
+    /// A function that hears of every event that the server refuses for good, on the client's thread. It must
+    /// not wait for that: it neither flushes nor closes the client, and appends with
+    /// [`RemoteLog::try_append`] alone.
     #[must_use]
     pub fn on_refused(mut self, hear: impl Fn(&Refusal) + Send + Sync + 'static) -> Builder {
         self.on_refused = Some(Arc::new(hear));

@@ -36,8 +36,8 @@
 //! - The server **refuses** an event for good: the receipt and the next flush say
 //!   [`AppendError::Rejected`], and the event goes to `refused.jsonl` in the spool with the reason, is counted in
 //!   [`RemoteLog::refused`] and told to [`Builder::on_refused`].
-//! - The server does not take the **key**, or is no server of Annals: the events stay in the spool, and
-//!   [`RemoteLog::trouble`] says why.
+//! - The server does not take the **key**, is no server of Annals, or something before it refuses everything:
+//!   the events stay in the spool, and [`RemoteLog::trouble`] says why.
 //! - The spool is **full**, or cannot be written: `append` says [`AppendError::NoRoom`] until the server is back.
 //!   What `append` took before stays in memory.
 //! - A new **key** while events are in the spool that the server has already, because its answer was

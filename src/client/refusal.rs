@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,7 +73,7 @@ impl Refusals {
         };
         let mut bytes = serde_json::to_vec(&line)?;
         bytes.push(b'\n');
-        let mut file: File = OpenOptions::new().append(true).create(true).open(&self.path)?;
+        let mut file: File = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
         file.write_all(&bytes)?;
         file.sync_data()
     }

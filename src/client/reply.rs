@@ -12,6 +12,9 @@ use crate::writer::{AppendOutcome, Appended};
 /// Characters of an answer that an error repeats.
 const EXCERPT_CHARS: usize = 200;
 
+/// The problems that say that a request is no good as it is, and would not be at another time.
+const REFUSALS_OF_BODIES: [&str; 2] = ["urn:annals:problem:not-json", "urn:annals:problem:too-large"];
+
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
@@ -63,10 +66,23 @@ impl Reply {
                 },
                 Err(error) => away(format!("it answered {status}, and what it said cannot be read: {error}")),
             },
-            400 | 413 => Reply::Whole(said(status, body).into()),
+            400 | 413 if is_about_the_body(status, body, ids.len()) => {
+                Reply::Whole(said(status, body).into())
+            }
             _ => away(format!("it answered {}", said(status, body))),
         }
     }
+}
+
+/// Whether a request was refused for what it is. Only Annals can say that an event is no good: somebody in
+/// between who refuses everything must not empty the spool. That there are too many of them anybody can say.
+fn is_about_the_body(status: u16, body: &[u8], events: usize) -> bool {
+    #[derive(Deserialize)]
+    struct Kind {
+        r#type: String,
+    }
+    let kind = serde_json::from_slice::<Kind>(body);
+    kind.is_ok_and(|kind| REFUSALS_OF_BODIES.contains(&kind.r#type.as_str())) || (status == 413 && events > 1)
 }
 
 /// Pairs answers with events. A committed event has a place and a link; none is taken for committed
@@ -181,7 +197,22 @@ mod tests {
         for status in [204, 301, 401, 403, 404, 408, 415, 429, 500, 502, 503] {
             assert!(matches!(read(status, "{}"), Reply::Away { .. }), "{status}");
         }
-        assert!(matches!(read(413, "{}"), Reply::Whole(_)));
+    }
+
+    #[test]
+    fn only_a_server_of_annals_can_say_that_events_are_no_good() {
+        let problem = |name: &str| format!(r#"{{"type":"urn:annals:problem:{name}","title":"no"}}"#);
+        assert!(matches!(read(400, &problem("not-json")), Reply::Whole(_)));
+        assert!(matches!(read(413, &problem("too-large")), Reply::Whole(_)));
+        // What went wrong on the way, and what somebody else says who is in between.
+        for name in ["bad-request", "bad-encoding"] {
+            assert!(matches!(read(400, &problem(name)), Reply::Away { .. }), "{name}");
+        }
+        assert!(matches!(read(400, "The plain HTTP request was sent to HTTPS port"), Reply::Away { .. }));
+        // Somebody in between may be right that there are too many, and never that one is no event.
+        assert!(matches!(read(413, "<html>"), Reply::Whole(_)));
+        let one = Reply::read(413, None, b"<html>", [id(1)].into_iter());
+        assert!(matches!(one, Reply::Away { .. }), "{one:?}");
     }
 
     #[test]

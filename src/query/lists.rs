@@ -41,6 +41,9 @@ impl Listed for TimelineEntry {
     const ORDER: &'static str = "seq";
 }
 
+/// Behind every event and every row: eighteen digits, which is what a cursor's numbers have at most.
+const END: i64 = 999_999_999_999_999_999;
+
 /// Where a page ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
@@ -190,7 +193,7 @@ impl<R: Listed> Walk<'_, R> {
         while let Some(row) = rows.next()? {
             if self.items.len() >= self.filter.limit || self.bytes >= PAGE_BYTES_MAX {
                 // Where nothing of this session was taken, all of it is left.
-                let (order, row) = last.unwrap_or((i64::MAX, i64::MAX));
+                let (order, row) = last.unwrap_or((END, END));
                 return Ok(Some(Cursor { session: first, order, row }));
             }
             self.bytes += text_bytes(row, columns)?;
@@ -226,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_cursor_is_what_it_was() {
-        let cursor = Cursor { session: 7, order: i64::MAX, row: 3 };
+        let cursor = Cursor { session: 7, order: END, row: 3 };
         assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
         for text in ["", "1-2", "1-2-3-4", "-1-2-3", "a-b-c", "9223372036854775808-1-1", "1-2-"] {
             assert!(text.parse::<Cursor>().is_err(), "{text}");

@@ -16,19 +16,19 @@ pub(crate) struct Sent {
 }
 
 /// Reads events out of a body and appends them together under the caller's key. What `read` gives beside
-/// the drafts comes back with what became of each of them, in their order.
+/// the drafts comes back with what became of each of them, in their order. The body's memory counts for as long
+/// as the caller has it: what is made of it has about its size.
 ///
 /// # Errors
 /// If the body cannot be read, or the log took nothing of it.
 pub(crate) async fn append<T: Send + 'static>(
     app: &App,
     caller: &Caller,
-    received: Received,
+    received: &Received,
     read: impl FnOnce(&[u8]) -> Result<(T, Vec<Draft>), Problem> + Send + 'static,
 ) -> Result<(T, Vec<Sent>), Problem> {
     let log = caller.log(app);
-    // The body's memory counts until all of it is answered: what was made of it has about its size.
-    let (bytes, _held) = received.split();
+    let bytes = received.bytes.clone();
     let length = bytes.len();
     let prepare = {
         let log = log.clone();

@@ -4,6 +4,7 @@
 //! [`Keys`](crate::apikey::Keys); here it is counted who is turned away, and recorded what is done with
 //! some keys that are good.
 
+mod page;
 mod recorded;
 
 use std::fmt;
@@ -32,7 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Whether keys are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Authentication {
-    /// From when the log has a key.
+    /// From when the log has a key. Until then nobody is let in whom a web page may have sent.
     #[default]
     WhereThereAreKeys,
     /// Never: whoever reaches the server may do everything.
@@ -51,17 +52,20 @@ pub(crate) struct TurnedAway {
     revoked: AtomicU64,
     /// The key is good, and not for this.
     scope: AtomicU64,
+    /// No key was needed, and a web page may have asked.
+    page: AtomicU64,
 }
 
 impl TurnedAway {
     /// Each reason, and how often it was one.
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 6] {
         [
             ("missing", &self.missing),
             ("wrong", &self.wrong),
             ("expired", &self.expired),
             ("revoked", &self.revoked),
             ("scope", &self.scope),
+            ("page", &self.page),
         ]
         .map(|(why, count)| (why, count.load(Ordering::Relaxed)))
     }
@@ -101,6 +105,22 @@ impl Gate {
             Authentication::Never => false,
             Authentication::WhereThereAreKeys => self.any.load(Ordering::Acquire),
         }
+    }
+
+    /// While there are no keys, everybody on this machine may do everything, and no web page that somebody
+    /// looks at there.
+    fn keep_pages_out(&self, headers: &HeaderMap, peer: &Peer) -> Result<(), Problem> {
+        if self.authentication == Authentication::Never || *peer == Peer::Unix {
+            return Ok(());
+        }
+        if page::may_have_sent(headers) {
+            self.turned_away.page.fetch_add(1, Ordering::Relaxed);
+            return Err(Problem::new(
+                Kind::Forbidden,
+                "a web page may have sent this: the header Host or Origin is no name of this machine; ask for 127.0.0.1 or localhost, or create a key with `annals apikey create`",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -173,7 +193,12 @@ pub(crate) async fn authenticate(
     peer: &Peer,
     scope: ApiKeyScope,
 ) -> Result<Caller, Problem> {
-    let principal = if app.gate.is_closed() { Some(key(app, headers, peer, scope).await?) } else { None };
+    let principal = if app.gate.is_closed() {
+        Some(key(app, headers, peer, scope).await?)
+    } else {
+        app.gate.keep_pages_out(headers, peer)?;
+        None
+    };
     app.rates.request(principal, peer)?;
     Ok(Caller { principal, peer: peer.clone() })
 }

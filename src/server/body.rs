@@ -80,14 +80,7 @@ impl Held {
 /// A body that was received whole and decompressed. Its memory counts as used until it is dropped.
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
-    held: Held,
-}
-
-impl Received {
-    /// Takes the bytes out; what stays keeps the memory counted.
-    pub(crate) fn split(self) -> (Bytes, Held) {
-        (self.bytes, self.held)
-    }
+    _held: Held,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +168,7 @@ pub(crate) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Resul
         Problem::new(Kind::Timeout, "the body did not arrive in time; nothing of it was recorded")
     })??;
     if encoding == Encoding::Identity || sent.is_empty() {
-        return Ok(Received { bytes: sent, held });
+        return Ok(Received { bytes: sent, _held: held });
     }
     app.work(sent.len(), move || decompress(encoding, &sent, max, held))
         .await
@@ -238,7 +231,7 @@ fn decompress(encoding: Encoding, sent: &[u8], max: usize, mut held: Held) -> Re
             return Err(too_large(max));
         }
         if read == 0 {
-            return Ok(Received { bytes: Bytes::from(bytes), held });
+            return Ok(Received { bytes: Bytes::from(bytes), _held: held });
         }
         held.take(read)?;
     }

@@ -92,11 +92,12 @@ pub(crate) async fn post(
     let form = form(&headers)?;
     let received = body.receive(&app, &headers).await?;
     let events_max = app.limits.request_events;
-    let (places, sent) = append::append(&app, &caller, received, move |bytes| {
+    let (places, sent) = append::append(&app, &caller, &received, move |bytes| {
         let read::Read { places, drafts } = read::read(bytes, form, events_max)?;
         Ok((places, drafts))
     })
     .await?;
+    drop(received);
     for place in &places {
         if let Place::Bad { error, .. } = place {
             app.metrics.rejected(error.kind.name(), 1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of a body, as sent and again after decompression.
+    /// Bytes of a body, as sent and again after decompression; never more than half of [`Limits::memory_bytes`].
     pub body_bytes: usize,
     /// Events of one request: as many as the writer commits in some batches.
     pub request_events: usize,

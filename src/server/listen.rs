@@ -81,23 +81,20 @@ pub(super) async fn accept(socket: Socket, tls: Option<TlsAcceptor>, router: Rou
     let stop = acceptance.ends.gently.clone();
     loop {
         let next = async {
-            // Taken before a connection is: who comes when there is no room waits in the system's queue.
-            let room = acceptance.room.clone().acquire_owned().await.ok()?;
-            match &socket {
-                Socket::Tcp(listener) => {
-                    let accepted = listener.accept().await.map(|(stream, address)| {
-                        // Answers are small, and somebody waits for them.
-                        let _ = stream.set_nodelay(true);
-                        (Stream::Tcp(stream), Peer::Tcp(address))
-                    });
-                    Some((accepted, room))
-                }
+            let accepted = match &socket {
+                Socket::Tcp(listener) => listener.accept().await.map(|(stream, address)| {
+                    // Answers are small, and somebody waits for them.
+                    let _ = stream.set_nodelay(true);
+                    (Stream::Tcp(stream), Peer::Tcp(address))
+                }),
                 Socket::Unix(listener, _) => {
-                    let accepted =
-                        listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), Peer::Unix));
-                    Some((accepted, room))
+                    listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), Peer::Unix))
                 }
-            }
+            };
+            // One connection waits here when there is no room, and those after it in the system's queue. A
+            // socket that nobody comes to takes no room from the others.
+            let room = acceptance.room.clone().acquire_owned().await.ok()?;
+            Some((accepted, room))
         };
         let (accepted, room) = tokio::select! {
             () = stop.cancelled() => return,

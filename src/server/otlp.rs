@@ -1,6 +1,8 @@
 //! OTLP over HTTP: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>. Answers are in the encoding of the
 //! request, errors too.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -100,25 +102,31 @@ pub(super) async fn record(
         item_bytes: PAYLOAD_BYTES_MAX,
         bytes: app.limits.body_bytes.saturating_mul(GROWTH_MAX),
     };
-    let read = move |bytes: &[u8], attempt| {
-        otlp::read(bytes, signal, form, bounds, attempt).map_err(|error| unreadable(&error, form))
-    };
-    let body = received.bytes.clone();
-    let (beside, sent) = append::append(app, caller, received, move |bytes| {
-        let otlp::Request { items, rejected } = read(bytes, Attempt::default())?;
-        let (names, drafts): (Vec<_>, Vec<_>) =
-            items.into_iter().map(|item| ((item.place, item.name), item.draft)).unzip();
-        Ok(((names, rejected), drafts))
-    })
-    .await?;
-    let (names, mut rejected) = beside;
-    let mut taken = Vec::new();
-    hear(names, sent, &mut rejected, &mut taken)?;
-
-    // Another event has their ids: the same span with other content, most often. They are recorded beside
-    // it.
+    let mut rejected = Vec::new();
     let mut attempt = Attempt::default();
-    while !taken.is_empty() {
+    // The places of items whose id another event has: the same span with other content, most often. They are
+    // recorded beside it. At first that is known of none, and all are sent.
+    let mut places: Option<HashSet<usize>> = None;
+    loop {
+        let ((names, unfit), sent) = append::append(app, caller, &received, move |bytes| {
+            let read = otlp::read(bytes, signal, form, bounds, attempt);
+            let otlp::Request { mut items, rejected } = read.map_err(|error| unreadable(&error, form))?;
+            if let Some(places) = places {
+                items.retain(|item| places.contains(&item.place));
+            }
+            let (names, drafts): (Vec<_>, Vec<_>) =
+                items.into_iter().map(|item| ((item.place, item.name), item.draft)).unzip();
+            Ok(((names, rejected), drafts))
+        })
+        .await?;
+        if attempt == Attempt::default() {
+            rejected = unfit;
+        }
+        let mut taken = Vec::new();
+        hear(names, sent, &mut rejected, &mut taken)?;
+        if taken.is_empty() {
+            break;
+        }
         let Some(next) = attempt.next() else {
             let reason = "it was recorded with too many other contents already";
             rejected.extend(taken.into_iter().map(|(place, name)| Rejected {
@@ -129,22 +137,7 @@ pub(super) async fn record(
             break;
         };
         attempt = next;
-        let mut again = read(&body, attempt)?.items;
-        again.retain(|item| taken.iter().any(|(place, _)| *place == item.place));
-        let (names, drafts): (Vec<_>, Vec<_>) =
-            again.into_iter().map(|item| ((item.place, item.name), item.draft)).unzip();
-        let ids: Vec<_> = drafts.iter().map(|draft| draft.id).collect();
-        let receipt = caller
-            .log(app)
-            .append_batch_async(drafts)
-            .await
-            .map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
-        let outcomes = tokio::time::timeout(app.limits.commit, receipt.answer())
-            .await
-            .map_err(|_| Problem::new(Kind::NotWritten, "the commit takes too long; send all of it again"))?;
-        let sent = ids.into_iter().zip(outcomes).map(|(id, outcome)| Sent { id, outcome }).collect();
-        taken = Vec::new();
-        hear(names, sent, &mut rejected, &mut taken)?;
+        places = Some(taken.into_iter().map(|(place, _)| place).collect());
     }
     rejected.sort_unstable_by_key(|rejected| rejected.place);
     Ok(Recorded::new(signal, &rejected))

@@ -28,15 +28,29 @@ pub(crate) struct Readers {
     resting: Arc<Mutex<Vec<Reader>>>,
 }
 
+/// How far a question is.
+enum Stage {
+    Asked,
+    /// A reader is at it.
+    Begun(InterruptHandle),
+    Answered,
+    /// Whoever asked is gone.
+    InVain,
+}
+
 /// Breaks off what a reader does for somebody who is gone.
-struct BreakOff(Arc<Mutex<Option<InterruptHandle>>>);
+struct BreakOff(Arc<Mutex<Stage>>);
 
 impl Drop for BreakOff {
     fn drop(&mut self) {
-        if let Some(handle) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Stage::Begun(handle) = go_on(&self.0, Stage::InVain) {
             handle.interrupt();
         }
     }
+}
+
+fn go_on(stage: &Mutex<Stage>, to: Stage) -> Stage {
+    std::mem::replace(&mut *stage.lock().unwrap_or_else(PoisonError::into_inner), to)
 }
 
 impl Readers {
@@ -64,8 +78,8 @@ impl Readers {
         let turn = turn.await.map_err(busy)?;
         let turn = turn.map_err(|_| Problem::new(Kind::Unavailable, "the server is about to stop"))?;
         let (path, resting) = (self.path.clone(), self.resting.clone());
-        let at_work = Arc::new(Mutex::new(None));
-        let _break_off = BreakOff(at_work.clone());
+        let stage = Arc::new(Mutex::new(Stage::Asked));
+        let _break_off = BreakOff(stage.clone());
         let answer = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let rested = resting.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -73,11 +87,13 @@ impl Readers {
                 Some(reader) => reader,
                 None => Reader::open(&path).map_err(Problem::from)?,
             };
-            *at_work.lock().unwrap_or_else(PoisonError::into_inner) = Some(reader.interrupt_handle());
+            if let Stage::InVain = go_on(&stage, Stage::Begun(reader.interrupt_handle())) {
+                return Err(Problem::new(Kind::Unavailable, "nobody waits for the answer"));
+            }
             let answer = question(&reader);
             // Taken out first: a handle that is used later must not meet the next question.
-            let theirs = at_work.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if theirs.is_some() && answer.is_ok() {
+            let was = go_on(&stage, Stage::Answered);
+            if matches!(was, Stage::Begun(_)) && answer.is_ok() {
                 resting.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             }
             answer
@@ -118,5 +134,39 @@ impl From<QueryError> for Problem {
 impl From<ReplayError> for Problem {
     fn from(error: ReplayError) -> Problem {
         Problem::new(Kind::Unavailable, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::audit::AuditLog;
+
+    #[test]
+    fn a_question_is_not_begun_for_somebody_who_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.db");
+        AuditLog::open(&path).unwrap().close().unwrap();
+        // One thread for what blocks, and something else has it.
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || wait.recv());
+            let readers = Readers::new(path);
+            let begun = Arc::new(AtomicBool::new(false));
+            let seen = begun.clone();
+            let asked = readers.ask(move |_| {
+                seen.store(true, Ordering::SeqCst);
+                Ok(())
+            });
+            assert!(tokio::time::timeout(Duration::from_millis(50), asked).await.is_err());
+            go.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            readers.ask(|reader| Ok(reader.head()?)).await.ok().unwrap();
+            assert!(!begun.load(Ordering::SeqCst));
+        });
     }
 }

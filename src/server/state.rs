@@ -41,7 +41,10 @@ pub(crate) struct Shared {
 }
 
 impl App {
-    pub(super) fn new(log: AuditLog, limits: Limits, gate: Gate) -> App {
+    pub(super) fn new(log: AuditLog, mut limits: Limits, gate: Gate) -> App {
+        // A body for which there can never be room, compressed and decompressed, is too large: who was told to
+        // come again would do so for ever.
+        limits.body_bytes = limits.body_bytes.min(limits.memory_bytes / 2);
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         App(Arc::new(Shared {
             memory: Memory::new(limits.memory_bytes),

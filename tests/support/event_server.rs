@@ -150,10 +150,10 @@ impl Shared {
             Mode::AtMost(most) => {
                 let is_bad = |event: &Value| event["message"].as_str().unwrap().starts_with("bad");
                 if events.len() > most || events.iter().any(is_bad) {
-                    answer(
-                        request,
-                        (413, json!({"title": "Too large", "detail": "too large for this server"})),
-                    );
+                    let problem = json!({
+                        "type": "urn:annals:problem:too-large", "title": "Too large",
+                        "detail": "too large for this server"});
+                    answer(request, (413, problem));
                 } else {
                     answer(request, self.keep(&events));
                 }

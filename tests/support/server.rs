@@ -184,7 +184,7 @@ pub(crate) fn ask(
     body: &[u8],
 ) -> std::io::Result<Answer> {
     let mut request =
-        format!("{method} {target} HTTP/1.1\r\nhost: annals\r\ncontent-length: {}\r\n", body.len());
+        format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -2,7 +2,8 @@
 //!
 //! A folder of segment files `<20 digits>.jsonl`, each event a line in its JSON form, oldest first, and
 //! beside them `sent`, the place up to which the server has them; `lock`, which the one process holds that
-//! uses the folder; and `refused.jsonl`. What is appended is flushed to the disk before that is said.
+//! uses the folder; and `refused.jsonl`. What is appended is flushed to the disk before that is said. Only
+//! their own user can read them.
 //!
 //! The place in `sent` is replaced without a flush. After a crash it may be behind, and what was sent
 //! already is sent again, with the same ids: the log has it once.
@@ -11,8 +12,9 @@ mod place;
 mod recover;
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -100,8 +102,10 @@ impl Spool {
     /// is put right.
     pub(super) fn open(folder: &Path, bytes_max: u64, refusals: &mut Refusals) -> Result<Spool, SpoolError> {
         let io = |source| SpoolError::Io { folder: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(io)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK));
+        // What events say is for nobody else on this machine.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+        let mut lock = OpenOptions::new();
+        let lock = lock.create(true).truncate(false).write(true).mode(0o600).open(folder.join(LOCK));
         let lock = lock.map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -234,7 +238,7 @@ impl Spool {
 
     fn begin_segment(&mut self) -> io::Result<()> {
         let number = self.segments.back().map_or(self.head.segment, |last| last.number).saturating_add(1);
-        let file = OpenOptions::new().append(true).create_new(true).open(self.path(number))?;
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path(number))?;
         // Else the file itself could be gone after a crash.
         File::open(&self.folder)?.sync_all()?;
         if self.segments.is_empty() {

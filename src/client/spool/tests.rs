@@ -42,6 +42,23 @@ fn refused(folder: &TempDir) -> String {
 }
 
 #[test]
+fn nobody_else_can_read_what_is_in_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let within = folder.path().join("spool");
+    let mut refusals = Refusals::new(&within, None);
+    let mut spool = Spool::open(&within, NO_LIMIT, &mut refusals).unwrap();
+    append(&mut spool, [1]).unwrap();
+    refusals.torn("half a li").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&within), 0o700);
+    let files: Vec<_> = fs::read_dir(&within).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 3, "{files:?}");
+    assert!(files.iter().all(|path| mode(path) == 0o600), "{files:?}");
+}
+
+#[test]
 fn events_come_out_as_they_went_in_and_are_gone_once_they_are_past() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(&folder, NO_LIMIT);

@@ -1,0 +1,71 @@
+//! Requests that a web page may have sent, to a server that asks nobody for a key.
+//!
+//! A page in somebody's browser can send requests to that machine's loopback addresses, and where the name of
+//! its own site is made to lead there, it can read the answers. What it cannot do is leave its own name out:
+//! it is in `Origin`, or it is the `Host`.
+
+use std::net::IpAddr;
+
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName};
+
+/// Whether the headers have a name that is not this machine's own.
+pub(super) fn may_have_sent(headers: &HeaderMap) -> bool {
+    let any = |name: HeaderName, is_foreign: fn(&str) -> bool| {
+        headers.get_all(name).iter().any(|value| value.to_str().map_or(true, is_foreign))
+    };
+    // An address as `Host` is the one that was connected to: it leads nowhere else. A page may well be at one.
+    any(HOST, |host| !is_of(host, |_| true))
+        || any(ORIGIN, |origin| {
+            !origin.split_once("://").is_some_and(|(_, host)| is_of(host, |address| address.is_loopback()))
+        })
+}
+
+/// Whether `host`, with or without a port, is `localhost` or an address that fits.
+fn is_of(host: &str, fits: impl Fn(IpAddr) -> bool) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host();
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    match address.parse() {
+        Ok(address) => fits(address),
+        Err(_) => name.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn may_have_sent(headers: &[(HeaderName, &str)]) -> bool {
+        super::may_have_sent(
+            &headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect(),
+        )
+    }
+
+    #[test]
+    fn who_asks_for_this_machine_is_no_page() {
+        assert!(!may_have_sent(&[]));
+        for host in ["127.0.0.1:4318", "localhost", "LocalHost:4318", "[::1]:4318", "[::1]", "192.0.2.7:80"] {
+            assert!(!may_have_sent(&[(HOST, host)]), "{host}");
+        }
+        for origin in ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:8080"] {
+            assert!(!may_have_sent(&[(HOST, "127.0.0.1:4318"), (ORIGIN, origin)]), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_a_site_is_a_pages() {
+        for host in
+            ["evil.example:4318", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", ""]
+        {
+            assert!(may_have_sent(&[(HOST, host)]), "{host}");
+        }
+        for origin in
+            ["https://evil.example", "null", "http://192.0.2.7", "http://localhost.evil.example:80", ""]
+        {
+            assert!(may_have_sent(&[(HOST, "127.0.0.1:4318"), (ORIGIN, origin)]), "{origin}");
+        }
+        assert!(may_have_sent(&[(HOST, "localhost"), (HOST, "evil.example")]));
+    }
+}
