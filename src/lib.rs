@@ -39,7 +39,7 @@ pub mod merkle;
 pub mod note;
 pub mod otel;
 #[cfg(feature = "server")]
-mod otlp;
+pub mod otlp;
 mod prepare;
 mod progress;
 mod projection;

@@ -203,7 +203,7 @@ fn session_event() -> BoxedStrategy<Event> {
     let option = (text(), of(cost()), attributes())
         .prop_map(|(option, score, attributes)| ConsideredOption { option, score, attributes });
     let decided = (
-        (select(vec!["", "d", "e"]), of(step()), of(filled()), vec(option, 0..3)),
+        (select(vec!["", "d1D1d1D1", "e"]), of(step()), of(filled()), vec(option, 0..3)),
         (0..3_u8, vec(text(), 1..3), of(text()), of(fraction()), of(filled()), attributes()),
     )
         .prop_map(
@@ -367,7 +367,7 @@ fn otel_attributes() -> impl Strategy<Value = Vec<serde_json::Value>> {
     let tokens = |key: &'static str| {
         tokens().prop_map(move |n| json!({"key": key, "value": {"intValue": n.to_string()}}))
     };
-    let calls = r#"[{"role":"assistant","parts":[{"type":"text","content":"one"},{"type":"tool_call","id":"d","name":"w","arguments":{"a":1}},{"type":"tool_call","name":"kilo"}]}]"#;
+    let calls = r#"[{"role":"assistant","parts":[{"type":"text","content":"one"},{"type":"tool_call","id":"d1D1d1D1","name":"w","arguments":{"a":1}},{"type":"tool_call","name":"kilo"}]}]"#;
     vec(
         prop_oneof![
             3 => word("gen_ai.operation.name", &["chat", "execute_tool", "invoke_agent", "plan", "alpha"]),
@@ -761,5 +761,80 @@ proptest! {
             rows
         };
         assert_eq!(log_of(true), log_of(false));
+    }
+}
+
+/// The events of one trace, each span with an id of its own, and log records of them.
+fn trace() -> impl Strategy<Value = Vec<Event>> {
+    vec((otel_event(), any::<Index>(), any::<Index>()), 1..12).prop_map(|events| {
+        let id = |place: usize| json!(format!("{:016x}", place + 1));
+        let count = events.len();
+        let mut trace = Vec::new();
+        for (place, (event, one, other)) in events.into_iter().enumerate() {
+            trace.push(match event {
+                Event::OtelSpan(e) => {
+                    let mut span: serde_json::Value = serde_json::from_str(e.span.as_str()).unwrap();
+                    span["spanId"] = id(place);
+                    // One of the others, or one that never comes, or none.
+                    span["parentSpanId"] = match one.index(count + 2) {
+                        parent if parent == place => json!(""),
+                        parent => id(parent),
+                    };
+                    OtelSpan { span: span.to_string().parse().unwrap(), ..e }.into()
+                }
+                Event::OtelLog(e) => {
+                    let mut record: serde_json::Value = serde_json::from_str(e.log_record.as_str()).unwrap();
+                    record["spanId"] = id(other.index(count));
+                    OtelLog { log_record: record.to_string().parse().unwrap(), ..e }.into()
+                }
+                event => event,
+            });
+        }
+        trace
+    })
+}
+
+/// Rows of what a trace came to, without what says in what order its events came.
+fn what_it_came_to(events: &[Event], batch_events: usize) -> Vec<String> {
+    let (_folder, path) = new_path();
+    let log = AuditLog::builder(&path)
+        .durability(Durability::Normal)
+        .clock(|| Timestamp::from_micros(0))
+        .batch_events(batch_events)
+        .open()
+        .unwrap();
+    for event in events {
+        let appended = log.append(Draft::new(event.clone()).in_session("s".try_into().unwrap())).unwrap();
+        if batch_events == 1 {
+            log.caught_up_within(appended.wait().unwrap().seq, PATIENCE).unwrap();
+        }
+    }
+    log.close().unwrap();
+    verify_whole(&path);
+    let connection = sqlite(&path);
+    let mut rows = Vec::new();
+    for table in ["sessions", "steps", "decisions", "findings", "notes"] {
+        for mut row in read_rows(&connection, table) {
+            row.retain(|column, _| !["seq", "first_seq", "last_seq"].contains(&column.as_str()));
+            rows.push(format!("{table}: {row:?}"));
+        }
+    }
+    rows.sort();
+    rows
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if is_heavy() { 600 } else { 24 },
+        max_shrink_iters: 300,
+        failure_persistence: None,
+        ..Default::default()
+    })]
+
+    #[test]
+    fn a_trace_comes_to_the_same_in_whatever_order_its_spans_and_log_records_come(
+        (one, other) in trace().prop_flat_map(|trace| (Just(trace.clone()), Just(trace).prop_shuffle())),
+    ) {
+        prop_assert_eq!(what_it_came_to(&one, 2_048), what_it_came_to(&other, 1));
     }
 }

@@ -11,14 +11,14 @@ use crate::event::EventId;
 /// Which id is tried: the first, or, where another event has that, the next. Where a span comes again
 /// with other content, and again, each has an id of its own, and the same one when it is sent again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Attempt(pub(crate) u8);
+pub struct Attempt(u8);
 
 impl Attempt {
     /// The most that are tried.
-    pub(crate) const MAX: Attempt = Attempt(16);
+    pub const MAX: Attempt = Attempt(16);
 
     /// The one after this.
-    pub(crate) fn next(self) -> Option<Attempt> {
+    pub fn next(self) -> Option<Attempt> {
         (self != Attempt::MAX).then_some(Attempt(self.0 + 1))
     }
 }

@@ -6,35 +6,51 @@
 //! ```
 //!
 //! What they mean is for the folds to say: see [`crate::otel`].
+//!
+//! ```
+//! use annals::otlp::{self, Attempt, Bounds, Form, Signal};
+//!
+//! let body = br#"{"resourceSpans": [{"scopeSpans": [{"spans": [{
+//!     "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "name": "chat"
+//! }]}]}]}"#;
+//! let request = otlp::read(body, Signal::Traces, Form::Json, Bounds::default(), Attempt::default())?;
+//! assert_eq!(request.items[0].draft.event.kind().name(), "otel.span");
+//! # Ok::<(), otlp::Unreadable>(())
+//! ```
 
 mod ids;
 mod json;
 mod protobuf;
 mod wire;
 
-pub(crate) use ids::Attempt;
+pub use ids::Attempt;
 
 use crate::event::{Draft, Json, OtelLog, OtelSpan, SessionId, Timestamp};
+use crate::limits::PAYLOAD_BYTES_MAX;
 use ids::{LogKey, SpanKey};
 use wire::{Fields, Malformed};
 
 /// How a request is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
+    /// Protocol buffers.
     Protobuf,
+    /// OTLP's JSON.
     Json,
 }
 
 /// What a request brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signal {
+pub enum Signal {
+    /// `ExportTraceServiceRequest`.
     Traces,
+    /// `ExportLogsServiceRequest`.
     Logs,
 }
 
 impl Signal {
     /// What one of its items is called.
-    pub(crate) fn item(self) -> &'static str {
+    pub fn item(self) -> &'static str {
         match self {
             Signal::Traces => "span",
             Signal::Logs => "log record",
@@ -44,57 +60,81 @@ impl Signal {
 
 /// What one request may be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+pub struct Bounds {
     /// Spans or log records.
-    pub(crate) items: usize,
+    pub items: usize,
     /// Bytes of one span or log record as JSON.
-    pub(crate) item_bytes: usize,
+    pub item_bytes: usize,
     /// Bytes of all events: each has its resource and scope, which the request has once for many.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { items: 16_384, item_bytes: PAYLOAD_BYTES_MAX, bytes: 128 << 20 }
+    }
 }
 
 /// A request that cannot be read, of which nothing is recorded.
 #[derive(Debug, PartialEq, thiserror::Error)]
-pub(crate) enum Unreadable {
+#[non_exhaustive]
+pub enum Unreadable {
+    /// It is none in protocol buffers.
     #[error("the body is not an OTLP request in protocol buffers")]
     Protobuf,
+    /// It is none in JSON.
     #[error("the body is not an OTLP request in JSON: {0}")]
     Json(String),
+    /// It has too many items.
     #[error("the body has more than {max} items; send fewer at once")]
-    TooMany { max: usize },
+    TooMany {
+        /// The most that it may have.
+        max: usize,
+    },
+    /// Its events are too large together.
     #[error("the items are more than {max} bytes with their resource and scope; send fewer at once")]
-    TooLarge { max: usize },
+    TooLarge {
+        /// The most that they may have, in bytes.
+        max: usize,
+    },
 }
 
 /// An item that cannot be recorded, whatever is done.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Rejected {
+pub struct Rejected {
     /// Its place among the request's items, from 1.
-    pub(crate) place: usize,
-    pub(crate) name: String,
-    pub(crate) reason: String,
+    pub place: usize,
+    /// The span's, or the event's of a log record.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 /// What a request holds.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Request {
-    pub(crate) items: Vec<Item>,
-    pub(crate) rejected: Vec<Rejected>,
+pub struct Request {
+    /// What can be recorded.
+    pub items: Vec<Item>,
+    /// What cannot.
+    pub rejected: Vec<Rejected>,
 }
 
 /// A span or log record to be recorded.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Item {
-    pub(crate) place: usize,
-    pub(crate) name: String,
-    pub(crate) draft: Draft,
+pub struct Item {
+    /// Its place among the request's items, from 1.
+    pub place: usize,
+    /// The span's, or the event's of a log record.
+    pub name: String,
+    /// Its event, with session, time and id.
+    pub draft: Draft,
 }
 
 /// Reads a request.
 ///
 /// # Errors
 /// If it cannot be read as a whole, or is more than `bounds` let in.
-pub(crate) fn read(
+pub fn read(
     body: &[u8],
     signal: Signal,
     form: Form,

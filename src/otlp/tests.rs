@@ -16,7 +16,6 @@ use serde::de::DeserializeOwned;
 
 use super::*;
 use crate::event::{Event, EventId};
-use crate::limits::PAYLOAD_BYTES_MAX;
 
 const BOUNDS: Bounds = Bounds { items: 16_384, item_bytes: PAYLOAD_BYTES_MAX, bytes: 128 << 20 };
 
@@ -219,15 +218,12 @@ fn the_same_span_has_the_same_id_however_it_comes() {
     let [t0, t1, t2, t3, t4, t5, version, _, variant, ..] = *id.bytes();
     assert_eq!((version >> 4, variant >> 6), (8, 0b10));
     assert_eq!(u64::from_be_bytes([0, 0, t0, t1, t2, t3, t4, t5]), 1_795_176_000_000);
-    let other = |attempt| {
-        read(&traces(vec![span()]).encode_to_vec(), Signal::Traces, Form::Protobuf, BOUNDS, attempt)
-            .unwrap()
-            .items[0]
-            .draft
-            .id
-            .unwrap()
-    };
-    let ids: Vec<EventId> = (0..4).map(|attempt| other(Attempt(attempt))).collect();
+    let body = traces(vec![span()]).encode_to_vec();
+    let with =
+        |attempt| read(&body, Signal::Traces, Form::Protobuf, BOUNDS, attempt).unwrap().items[0].draft.id;
+    let attempts = std::iter::successors(Some(Attempt::default()), |attempt| attempt.next());
+    let ids: Vec<EventId> = attempts.map(|attempt| with(attempt).unwrap()).collect();
+    assert_eq!(ids.len(), 17);
     assert_eq!(ids[0], id);
     assert!(ids.iter().enumerate().all(|(place, id)| !ids[..place].contains(id)));
 }
@@ -425,6 +421,52 @@ fn requests_of_real_programs_are_read_whole_by_both_implementations() {
             }
         };
         assert_eq!(request.items.len(), theirs, "{name}");
+    }
+}
+
+fn assert_recordable(request: Request) {
+    for Item { draft, .. } in request.items {
+        assert_eq!(draft.check(), Ok(()));
+        let recorded = crate::event::Recorded {
+            seq: crate::event::Seq::FIRST,
+            event_id: EventId::from_bytes([0; 16]),
+            kind: draft.event.kind().code(),
+            session: draft.session,
+            occurred_at: draft.at,
+            recorded_at: Timestamp::from_micros(0),
+            principal: None,
+            content: crate::event::Content::Event(draft.event),
+        };
+        for meaning in crate::otel::Meanings::of(&recorded).all() {
+            let session = recorded.session.clone();
+            let event = meaning.event.clone().into_owned();
+            assert_eq!(Draft { id: None, session, at: meaning.at, event }.check(), Ok(()));
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_is_wrong_with_a_request_what_is_read_of_it_can_be_recorded(
+        which in proptest::prelude::any::<proptest::sample::Index>(),
+        changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()), 0..8),
+        cut in proptest::option::of(proptest::prelude::any::<proptest::sample::Index>()),
+    ) {
+        thread_local!(static FIXTURES: Vec<(String, Signal, Form, Vec<u8>)> = fixtures());
+        let (signal, form, mut body) = FIXTURES.with(|fixtures| {
+            let (_, signal, form, body) = which.get(fixtures);
+            (*signal, *form, body.clone())
+        });
+        for (place, byte) in changes {
+            let place = place.index(body.len());
+            body[place] = byte;
+        }
+        if let Some(cut) = cut {
+            body.truncate(cut.index(body.len()));
+        }
+        if let Ok(request) = read(&body, signal, form, BOUNDS, Attempt::default()) {
+            assert_recordable(request);
+        }
     }
 }
 
