@@ -280,6 +280,38 @@ fn grpc_has_the_three_services_plain_and_compressed() {
 }
 
 #[test]
+fn each_address_serves_both_protocols_so_that_who_mixes_them_up_loses_nothing() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--grpc", "127.0.0.1:0"]);
+    let grpc_address = served.announced["grpc"][0].as_str().unwrap().to_owned();
+    let body = traces(vec![span(1, "over HTTP")]).encode_to_vec();
+    let mut stream = std::net::TcpStream::connect(grpc_address.split_once("://").unwrap().1).unwrap();
+    let headers = [("content-type", "application/x-protobuf")];
+    let answer = server::ask(&mut stream, "POST", "/v1/traces", &headers, &body).unwrap();
+    assert_eq!(answer.status, 200);
+    grpc(async {
+        let address = format!("http://{}", served.address);
+        let mut client = TraceServiceClient::connect(address).await.unwrap();
+        client.export(traces(vec![span(2, "over gRPC")])).await.unwrap();
+    });
+    assert_eq!(recorded(&path), 2);
+    served.stop();
+}
+
+#[test]
+fn a_span_that_comes_with_ever_other_contents_is_never_dropped() {
+    let (_folder, path) = new_path();
+    let served = Served::start(&path);
+    for number in 0..20 {
+        let answer = post(&served, "/v1/traces", &traces(vec![span(1, &format!("beat {number}"))]));
+        assert_eq!((answer.status, answer.body.len()), (200, 0), "nothing is rejected");
+    }
+    assert_eq!(recorded(&path), 20);
+    served.stop();
+    verify_whole(&path);
+}
+
+#[test]
 fn who_may_not_emit_is_told_so_in_the_words_of_the_protocol() {
     let (_folder, path) = new_path();
     let created = std::process::Command::new(env!("CARGO_BIN_EXE_annals"))

@@ -45,6 +45,13 @@ pub(crate) async fn append<T: Send + 'static>(
         .work(length, prepare)
         .await
         .map_err(|_| Problem::new(Kind::Internal, "the body could not be handled; nothing was recorded"))??;
+    // A body may take long, and its key may have been revoked meanwhile.
+    if !caller.is_still_allowed(app).await {
+        return Err(Problem::new(
+            Kind::Unauthorized,
+            "the key is good no longer; nothing of this request was recorded",
+        ));
+    }
     if let Some(message) = message {
         tokio::time::timeout(app.limits.queue, log.send(message))
             .await

@@ -20,9 +20,9 @@ use tonic::{Code, Status};
 use super::auth;
 use super::body::{self, Received};
 use super::connection::Peer;
+use super::otlp;
 use super::problem::Problem;
 use super::state::App;
-use super::otlp;
 use crate::event::ApiKeyScope;
 use crate::otlp::{Form, Signal};
 
