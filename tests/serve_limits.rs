@@ -180,11 +180,19 @@ fn a_client_that_does_not_read_is_given_up() {
     serves_others(&served);
 }
 
+/// A connection with a request that is under way.
+fn busy(served: &Served) -> TcpStream {
+    let mut stream = served.connect();
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n[";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
 #[test]
 fn connections_beyond_the_limit_wait_until_one_ends() {
     let (_folder, path) = new_path();
     let served = Served::start_with(&path, &["--max-connections", "2"]);
-    let (first, second) = (served.connect(), served.connect());
+    let (first, second) = (busy(&served), busy(&served));
     std::thread::sleep(Duration::from_millis(200));
     let mut third = served.connect();
     third.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
@@ -193,6 +201,20 @@ fn connections_beyond_the_limit_wait_until_one_ends() {
     drop((first, second));
     third.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     answer(&mut third).unwrap().expect(200);
+}
+
+#[test]
+fn connections_that_rest_make_room_when_there_is_none() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--max-connections", "4"]);
+    let mut used = served.connect();
+    ask(&mut used, "GET", "/healthz", &[], b"").unwrap().expect(200);
+    let silent: Vec<_> = (0..3).map(|_| served.connect()).collect();
+    let began = Instant::now();
+    served.get("/healthz").expect(200);
+    // Without that it were ten seconds for the silent ones, and more than a minute for the other.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    drop((used, silent));
 }
 
 #[test]

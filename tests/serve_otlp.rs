@@ -140,7 +140,8 @@ fn a_span_sent_again_is_one_event_and_with_other_content_one_more() {
     let ended = span(1, "work");
     let otherwise = span(1, "work, renamed");
     for _ in 0..2 {
-        for sent in [&started, &ended, &otherwise] {
+        // One that has ended stands, whichever comes first.
+        for sent in [&ended, &otherwise, &started] {
             assert_eq!(post(&served, "/v1/traces", &traces(vec![sent.clone()])).status, 200);
         }
     }
@@ -275,6 +276,38 @@ fn grpc_has_the_three_services_plain_and_compressed() {
         assert!(status.message().contains("send fewer at once"), "{status}");
     });
     assert_eq!(recorded(&path), 4);
+    served.stop();
+    verify_whole(&path);
+}
+
+#[test]
+fn each_address_serves_both_protocols_so_that_who_mixes_them_up_loses_nothing() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--grpc", "127.0.0.1:0"]);
+    let grpc_address = served.announced["grpc"][0].as_str().unwrap().to_owned();
+    let body = traces(vec![span(1, "over HTTP")]).encode_to_vec();
+    let mut stream = std::net::TcpStream::connect(grpc_address.split_once("://").unwrap().1).unwrap();
+    let headers = [("content-type", "application/x-protobuf")];
+    let answer = server::ask(&mut stream, "POST", "/v1/traces", &headers, &body).unwrap();
+    assert_eq!(answer.status, 200);
+    grpc(async {
+        let address = format!("http://{}", served.address);
+        let mut client = TraceServiceClient::connect(address).await.unwrap();
+        client.export(traces(vec![span(2, "over gRPC")])).await.unwrap();
+    });
+    assert_eq!(recorded(&path), 2);
+    served.stop();
+}
+
+#[test]
+fn a_span_that_comes_with_ever_other_contents_is_never_dropped() {
+    let (_folder, path) = new_path();
+    let served = Served::start(&path);
+    for number in 0..20 {
+        let answer = post(&served, "/v1/traces", &traces(vec![span(1, &format!("beat {number}"))]));
+        assert_eq!((answer.status, answer.body.len()), (200, 0), "nothing is rejected");
+    }
+    assert_eq!(recorded(&path), 20);
     served.stop();
     verify_whole(&path);
 }

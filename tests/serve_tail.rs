@@ -47,6 +47,9 @@ impl Tail {
         }) {}
         assert!(head.contains("200 OK") && head.contains("text/event-stream"), "{head}");
         assert_eq!(tail.line().as_deref(), Some(": following"));
+        // Who is cut off before the first event knows from where to go on.
+        assert!(tail.line().is_some_and(|line| line.starts_with("id: ")));
+        assert_eq!(tail.line().as_deref(), Some(""));
         tail
     }
 

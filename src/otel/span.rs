@@ -38,7 +38,6 @@ impl Reading<'_> {
             Prefer::First => -nanos(self.span.started),
             Prefer::Last => nanos(self.span.ended),
             Prefer::Innermost => nanos(self.span.started),
-            Prefer::Latest => 0,
         };
         Claim { rank, order, speaker: speaker(&self.span.id) }
     }
@@ -49,12 +48,11 @@ impl Reading<'_> {
 pub(super) enum Prefer {
     /// The one that began first.
     First,
-    /// The one that ended last.
+    /// The one that ended last. Of one span that comes several times, one that has ended stands against one
+    /// that has not; of those that ended together the one that was recorded last.
     Last,
     /// The one that began last, and so stands within the others.
     Innermost,
-    /// The one that was recorded last: they are the same span.
-    Latest,
 }
 
 pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
@@ -106,7 +104,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         span,
     };
 
-    let own = reading.claim(Rank::Root, Prefer::Latest);
+    let own = reading.claim(Rank::Root, Prefer::Last);
     let tokens_input = said.take_tokens(Field::TokensInput);
     let tokens_output = said.take_tokens(Field::TokensOutput);
     let cost_usd = said.take_number(Field::Cost);

@@ -10,8 +10,8 @@ use crate::writer::{AppendError, AppendOutcome, Appended};
 
 /// An event that was sent to the log, and what became of it.
 pub(crate) struct Sent {
-    /// Its id; where it was refused before it had one, none.
-    pub(crate) id: Option<EventId>,
+    /// Its id, the sender's or one that was made.
+    pub(crate) id: EventId,
     pub(crate) outcome: Result<Appended, AppendError>,
 }
 
@@ -33,8 +33,10 @@ pub(crate) async fn append<T: Send + 'static>(
     let prepare = {
         let log = log.clone();
         move || -> Result<_, Problem> {
-            let (beside, drafts) = read(&bytes)?;
-            let ids: Vec<_> = drafts.iter().map(|draft| draft.id).collect();
+            let (beside, mut drafts) = read(&bytes)?;
+            // Made here where they are absent: who is told to send all of it again is told them.
+            let ids: Vec<_> =
+                drafts.iter_mut().map(|draft| *draft.id.get_or_insert_with(EventId::generate)).collect();
             let (message, receipt) = log.prepare_batch(drafts);
             Ok((beside, ids, message, receipt))
         }
@@ -43,6 +45,13 @@ pub(crate) async fn append<T: Send + 'static>(
         .work(length, prepare)
         .await
         .map_err(|_| Problem::new(Kind::Internal, "the body could not be handled; nothing was recorded"))??;
+    // A body may take long, and its key may have been revoked meanwhile.
+    if !caller.is_still_allowed(app).await {
+        return Err(Problem::new(
+            Kind::Unauthorized,
+            "the key is good no longer; nothing of this request was recorded",
+        ));
+    }
     if let Some(message) = message {
         tokio::time::timeout(app.limits.queue, log.send(message))
             .await

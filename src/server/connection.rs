@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +63,10 @@ const STREAMS_MAX: u32 = 100;
 /// Bytes of the headers of a request of HTTP/2.
 const HEADER_BYTES_MAX: u32 = 32 << 10;
 
+/// How long a connection may rest while others find no room: who holds all of them without a request
+/// shuts nobody out.
+const REST_WITHOUT_ROOM: Duration = Duration::from_secs(1);
+
 /// What serves connections of HTTP/1 and HTTP/2.
 pub(super) fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -97,6 +102,7 @@ pub(super) async fn serve<I>(
     router: Router,
     limits: &Limits,
     ends: Ends,
+    room: &Semaphore,
 ) where
     I: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -115,7 +121,7 @@ pub(super) async fn serve<I>(
     let mut io = TimeoutStream::new(io);
     io.set_write_timeout(Some(limits.write));
     let mut connection = std::pin::pin!(protocol.serve_connection(TokioIo::new(Box::pin(io)), service));
-    let mut rested = std::pin::pin!(activity.rested(limits));
+    let mut rested = std::pin::pin!(activity.rested(limits, room));
     let mut told = false;
     loop {
         tokio::select! {
@@ -153,14 +159,16 @@ impl Activity {
         RunningGuard(self.clone())
     }
 
-    /// Waits until there was no request for too long. It looks a few times in that time, and not at every
-    /// request: a connection may have thousands a second.
-    async fn rested(&self, limits: &Limits) {
+    /// Waits until there was no request for too long: where others wait for room, that is soon. It looks a
+    /// few times in that time, and not at every request: a connection may have thousands a second.
+    async fn rested(&self, limits: &Limits, room: &Semaphore) {
         let mut since = Instant::now();
         loop {
             let used = self.used.load(Ordering::Acquire);
             let limit = if used { limits.idle } else { limits.header };
-            tokio::time::sleep((limit / 4).max(Duration::from_millis(10))).await;
+            let pause = limit.min(REST_WITHOUT_ROOM) / 4;
+            tokio::time::sleep(pause.max(Duration::from_millis(10))).await;
+            let limit = if room.available_permits() == 0 { limit.min(REST_WITHOUT_ROOM) } else { limit };
             if self.moved.swap(false, Ordering::AcqRel) || self.running.load(Ordering::Acquire) > 0 {
                 since = Instant::now();
             }

@@ -11,20 +11,18 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use tonic::{Code, Status};
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::auth;
 use super::body::{self, Received};
 use super::connection::Peer;
+use super::otlp;
 use super::problem::Problem;
 use super::state::App;
-use super::{observe, otlp};
 use crate::event::ApiKeyScope;
 use crate::otlp::{Form, Signal};
 
@@ -37,7 +35,7 @@ const ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
 const PREFIX_BYTES: usize = 5;
 
 /// The services.
-pub(super) fn router(app: &App) -> Router {
+pub(super) fn routes() -> Router<App> {
     let traces = |State(app), request| answer(app, request, Some(Signal::Traces));
     let logs = |State(app), request| answer(app, request, Some(Signal::Logs));
     let metrics = |State(app), request| answer(app, request, None);
@@ -45,20 +43,6 @@ pub(super) fn router(app: &App) -> Router {
         .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", post(traces))
         .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", post(logs))
         .route("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", post(metrics))
-        .fallback(unimplemented)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(app.clone(), observe::observe))
-        .with_state(app.clone())
-}
-
-async fn unimplemented() -> Response {
-    refused(&Status::unimplemented(
-        "there is no such method here; OTLP's services for traces, logs and metrics are",
-    ))
-}
-
-fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    refused(&Status::internal("something failed in the server; its log says more"))
 }
 
 /// A status without a message before it.

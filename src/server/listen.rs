@@ -136,13 +136,13 @@ async fn serve(
     room: OwnedSemaphorePermit,
 ) {
     let _room = room;
-    let Acceptance { limits, protocol, ends, .. } = acceptance;
+    let Acceptance { limits, protocol, ends, room: crowd, .. } = acceptance;
     match (stream, tls) {
         (Stream::Unix(stream), _) => {
-            connection::serve(stream, peer, protocol, router, &limits, ends).await;
+            connection::serve(stream, peer, protocol, router, &limits, ends, &crowd).await;
         }
         (Stream::Tcp(stream), None) => {
-            connection::serve(stream, peer, protocol, router, &limits, ends).await;
+            connection::serve(stream, peer, protocol, router, &limits, ends, &crowd).await;
         }
         (Stream::Tcp(stream), Some(tls)) => {
             let shaken = tokio::select! {
@@ -152,7 +152,7 @@ async fn serve(
             };
             match shaken {
                 Ok(Ok(stream)) => {
-                    connection::serve(stream, peer, protocol, router, &limits, ends).await;
+                    connection::serve(stream, peer, protocol, router, &limits, ends, &crowd).await;
                 }
                 Ok(Err(error)) => tracing::debug!(peer = %peer, error = %error, "no TLS with a client"),
                 Err(_) => tracing::debug!(peer = %peer, "a client took too long over TLS"),

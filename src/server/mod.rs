@@ -204,11 +204,10 @@ impl Server {
             limits,
         };
         let listeners = TaskTracker::new();
-        for (sockets, router) in [(http, router::http(&app)), (grpc, grpc::router(&app))] {
-            for socket in sockets {
-                let accepting = listen::accept(socket, tls.clone(), router.clone(), acceptance.clone());
-                listeners.spawn(accepting);
-            }
+        let router = router::router(&app);
+        for socket in http.into_iter().chain(grpc) {
+            let accepting = listen::accept(socket, tls.clone(), router.clone(), acceptance.clone());
+            listeners.spawn(accepting);
         }
         listeners.spawn(tail::watch(app.clone()));
         let keys = tokio::spawn(auth::watch(app.clone()));

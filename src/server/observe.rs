@@ -49,6 +49,9 @@ pub(super) async fn observe(State(app): State<App>, mut request: Request, next: 
     // The path stays out: it may hold ids that are nobody's business here.
     if response.status().is_server_error() {
         tracing::warn!(%method, route, status, micros, %peer, id = ?id, "request");
+    } else if matches!(status, 401 | 403) {
+        // Exporters often keep to themselves why they were turned away. Wrong keys are limited in rate.
+        tracing::info!(%method, route, status, micros, %peer, id = ?id, "turned away");
     } else {
         tracing::debug!(%method, route, status, micros, %peer, id = ?id, "request");
     }

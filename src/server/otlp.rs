@@ -86,6 +86,15 @@ impl Recorded {
     }
 }
 
+/// Which ids items are sent with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tries {
+    /// Their own, which make them one event when they are sent again.
+    Own(Attempt),
+    /// New ones: an item that came with ever other contents is recorded as often as it is sent.
+    Fresh,
+}
+
 /// Records what a request brings.
 ///
 /// # Errors
@@ -103,23 +112,31 @@ pub(super) async fn record(
         bytes: app.limits.body_bytes.saturating_mul(GROWTH_MAX),
     };
     let mut rejected = Vec::new();
-    let mut attempt = Attempt::default();
+    let mut tries = Tries::Own(Attempt::default());
     // The places of items whose id another event has: the same span with other content, most often. They are
     // recorded beside it. At first that is known of none, and all are sent.
     let mut places: Option<HashSet<usize>> = None;
     loop {
         let ((names, unfit), sent) = append::append(app, caller, &received, move |bytes| {
+            let attempt = match tries {
+                Tries::Own(attempt) => attempt,
+                Tries::Fresh => Attempt::default(),
+            };
             let read = otlp::read(bytes, signal, form, bounds, attempt);
             let otlp::Request { mut items, rejected } = read.map_err(|error| unreadable(&error, form))?;
             if let Some(places) = places {
                 items.retain(|item| places.contains(&item.place));
+            }
+            if tries == Tries::Fresh {
+                // Made where they are absent: no other event has them.
+                items.iter_mut().for_each(|item| item.draft.id = None);
             }
             let (names, drafts): (Vec<_>, Vec<_>) =
                 items.into_iter().map(|item| ((item.place, item.name), item.draft)).unzip();
             Ok(((names, rejected), drafts))
         })
         .await?;
-        if attempt == Attempt::default() {
+        if tries == Tries::Own(Attempt::default()) {
             rejected = unfit;
         }
         let mut taken = Vec::new();
@@ -127,16 +144,10 @@ pub(super) async fn record(
         if taken.is_empty() {
             break;
         }
-        let Some(next) = attempt.next() else {
-            let reason = "it was recorded with too many other contents already";
-            rejected.extend(taken.into_iter().map(|(place, name)| Rejected {
-                place,
-                name,
-                reason: reason.to_owned(),
-            }));
-            break;
+        tries = match tries {
+            Tries::Own(attempt) => attempt.next().map_or(Tries::Fresh, Tries::Own),
+            Tries::Fresh => Tries::Fresh,
         };
-        attempt = next;
         places = Some(taken.into_iter().map(|(place, _)| place).collect());
     }
     rejected.sort_unstable_by_key(|rejected| rejected.place);
@@ -180,6 +191,14 @@ fn unreadable(error: &Unreadable, form: Form) -> Problem {
         (_, Form::Protobuf) => Kind::BadRequest,
     };
     Problem::new(kind, format!("{error}; nothing was recorded"))
+}
+
+/// Exporters give up after 408, and send again after 503.
+fn retryable(problem: Problem) -> Problem {
+    match problem.kind {
+        Kind::Timeout => Problem::new(Kind::Overloaded, problem.detail),
+        _ => problem,
+    }
 }
 
 /// The encoding of a request, and of its answer.
@@ -256,7 +275,7 @@ async fn answer(
     };
     let recorded = async {
         let Allowed { caller, .. } = allowed?;
-        let received = body.receive(app, headers).await?;
+        let received = body.receive(app, headers).await.map_err(retryable)?;
         record(app, &caller, received, signal, form).await
     };
     match (recorded.await, form) {
@@ -284,7 +303,6 @@ macro_rules! route {
                 (status = 400, description = "Not a request of OTLP; nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
                 (status = 401, description = "A key is needed", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
                 (status = 403, description = "The key has not the scope emit", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-                (status = 408, description = "The body did not arrive in time", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
                 (status = 413, description = "Too large; nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
                 (status = 415, description = "Neither protocol buffers nor JSON, or an encoding that is not read", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
                 (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
@@ -334,7 +352,6 @@ route! {
         (status = 400, description = "The body is not in the encoding that it names", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 401, description = "A key is needed", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 403, description = "The key has not the scope emit", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-        (status = 408, description = "The body did not arrive in time", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 413, description = "Too large", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 415, description = "Neither protocol buffers nor JSON, or an encoding that is not read", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
@@ -351,7 +368,7 @@ pub(crate) async fn metrics(
     let dropped = async {
         allowed?;
         // An answer before the end of the body would break the connection.
-        body.receive(&app, &headers).await
+        body.receive(&app, &headers).await.map_err(retryable)
     };
     match (dropped.await, form) {
         (Ok(_), Form::Protobuf) => ([(CONTENT_TYPE, PROTOBUF)], Vec::new()).into_response(),

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::problem::{Kind, Problem};
 use super::state::App;
-use super::{admin, events, evidence, health, metrics, observe, openapi, otlp, reads, tail};
+use super::{admin, events, evidence, grpc, health, metrics, observe, openapi, otlp, reads, tail};
 
 /// Every route, with its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -51,10 +51,12 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(openapi::document))
 }
 
-/// What is served over HTTP.
-pub(super) fn http(app: &App) -> Router {
+/// What is served at every address: who mixes up the ports of HTTP and gRPC is served all the same. A port that
+/// answered the other's requests with gRPC's 200 would lose traces in silence.
+pub(super) fn router(app: &App) -> Router {
     let (router, _) = routes().split_for_parts();
     router
+        .merge(grpc::routes())
         .fallback(nothing)
         .method_not_allowed_fallback(not_allowed)
         .layer(CatchPanicLayer::custom(observe::panicked))

@@ -175,8 +175,10 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
 
 impl Tail {
     fn stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
-        // The first bytes say that it has begun: a client may wait for them.
-        let greeting = stream::once(async { Ok(Bytes::from_static(b": following\n\n")) });
+        // The first bytes say that it has begun, and from where: a client that is cut off before the first event
+        // comes again with that place, and misses none.
+        let greeting = Bytes::from(format!(": following\nid: {}\n\n", self.position));
+        let greeting = stream::once(async { Ok(greeting) });
         let events = stream::unfold(self, |mut tail| async {
             let bytes = tail.next().await?;
             Some((Ok(bytes), tail))

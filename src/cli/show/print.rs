@@ -12,6 +12,9 @@ use crate::cli::{text, time};
 /// Characters of a text where texts are shortened.
 const SHORT_CHARS: usize = 240;
 
+/// Deeper steps are indented no further.
+const INDENT_LEVELS_MAX: usize = 32;
+
 /// How much of long texts is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Texts {
@@ -48,9 +51,11 @@ pub(super) fn session(record: &SessionRecord, texts: Texts, out: &mut Out) -> io
         parts.entry(key(&artifact.step_id)).or_default().artifacts.push(artifact);
     }
     for outlined in record.outline() {
-        page.step(outlined.step, outlined.depth)?;
+        // Steps may be nested as deep as there are steps.
+        let depth = outlined.depth.min(INDENT_LEVELS_MAX);
+        page.step(outlined.step, depth)?;
         if let Some(parts) = parts.get(&Some(outlined.step.id.as_str())) {
-            page.parts(parts, 2 * outlined.depth + 2)?;
+            page.parts(parts, 2 * depth + 2)?;
         }
     }
     if let Some(parts) = parts.get(&None) {

@@ -174,7 +174,7 @@ impl Answer {
             Err(error) => {
                 let error = EventError::of_append(&error).at_line(line);
                 self.again |= error.kind == Kind::NotWritten;
-                Result::Refused { id, error }
+                Result::Refused { id: Some(id), error }
             }
         }
     }
