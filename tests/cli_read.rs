@@ -158,6 +158,69 @@ fn the_last_events_are_lines_of_json() {
 }
 
 #[test]
+fn the_last_events_of_a_session_are_found_by_the_beginning_of_its_id() {
+    let log = Log::with(EVENTS);
+    let whole = log.out(&["tail", "--session", "bad"]);
+    assert!(whole.contains("session.ended"), "{whole}");
+    assert_eq!(log.out(&["tail", "--session", "ba"]), whole);
+    let unknown = |command: &[&str]| {
+        let failed = log.annals(command).assert().code(2);
+        String::from_utf8(failed.get_output().stderr.clone()).unwrap()
+    };
+    assert_eq!(unknown(&["tail", "--session", "nobody"]), unknown(&["show", "nobody"]));
+    let other = Log::with(&EVENTS.replace("\"good\"", "\"bad-2\""));
+    other.annals(&["tail", "--session", "ba"]).assert().code(2).stderr(predicate::str::contains("bad-2"));
+}
+
+#[test]
+fn a_session_that_the_read_tables_do_not_know_yet_has_last_events() {
+    use annals::{AuditLog, Draft, NoteLogged, Projections, SessionId};
+    let log = Log::with(EVENTS);
+    let writer = AuditLog::builder(log.path()).projections(Projections::Off).open().unwrap();
+    let note = Draft::new(NoteLogged { message: "early".into(), ..Default::default() });
+    writer.append(note.in_session(SessionId::new("new").unwrap())).unwrap().wait().unwrap();
+    writer.close().unwrap();
+    assert!(log.out(&["tail", "--session", "new"]).contains("early"));
+}
+
+#[test]
+fn a_text_that_is_cut_off_says_so() {
+    let line = |length| {
+        format!(
+            "{{\"type\":\"step.ended\",\"session\":\"s\",\"step\":\"1\",\"status\":\"ok\",\"output\":\"{}\"}}\n",
+            "x".repeat(length)
+        )
+    };
+    for length in [199, 200, 201, 239, 240, 241, 2_000] {
+        let shown = Log::with(&line(length)).out(&["show", "s"]);
+        let count = shown.matches('x').count();
+        assert_eq!(shown.contains('…'), count < length, "{count} of {length}: {shown}");
+    }
+}
+
+#[test]
+fn what_a_finding_is_about_is_said_once() {
+    let line = |finding: &str, about: &str| {
+        format!(
+            "{{\"type\":\"finding.raised\",\"session\":\"s\",\"finding\":\"{finding}\",\"category\":\"c\",{about}}}\n"
+        )
+    };
+    let log = Log::with(
+        &[
+            line("1", "\"pattern_type\":\"Timeout\",\"title\":\"Timeout\",\"description\":\"Timeout\""),
+            line("2", "\"pattern_type\":\"tone\",\"title\":\"tone: rude\""),
+            line("3", "\"pattern_type\":\"cap\",\"title\":\"capital letters\""),
+        ]
+        .concat(),
+    );
+    let shown = log.out(&["show", "s"]);
+    assert_eq!(shown.matches("Timeout").count(), 1, "{shown}");
+    for about in ["  c: Timeout  ", "  c: tone: rude  ", "  c: cap: capital letters  "] {
+        assert!(shown.contains(about), "{about:?} is not in:\n{shown}");
+    }
+}
+
+#[test]
 fn the_default_log_is_made_by_the_first_command_that_appends() {
     use std::os::unix::fs::PermissionsExt;
     let home = tempfile::tempdir().unwrap();

@@ -226,6 +226,80 @@ fn the_traces_of_a_conversation_are_listed_and_shown_together() {
     });
 }
 
+/// The lines that name an event of a kind.
+fn lines_of(text: &str, kind: &str) -> Vec<String> {
+    text.lines().filter(|line| line.contains(kind)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_line_of_a_span_or_log_record_says_what_it_means() {
+    recorded(&otlp::OPENAI_OPENINFERENCE.requests(), |log| {
+        let tail = annals(log, &["tail"]);
+        let spans = lines_of(&tail, "otel.span");
+        assert_eq!(spans.len(), 5, "{tail}");
+        for parts in [
+            &["ChatCompletion llm fake-1-2026-01-01 ok", "sunny"][..],
+            &["get_weather tool ok"],
+            &["ChatCompletion llm", "error openai.InternalServerError: Error code: 500"],
+        ] {
+            let says = |line: &&String| parts.iter().all(|part| line.contains(part));
+            assert!(spans.iter().any(|line| says(&line)), "{parts:?} is not in:\n{tail}");
+        }
+        let failed: Value = serde_json::from_str(&annals(log, &["--json", "sessions"])).unwrap();
+        let id = failed["sessions"][0]["id"].as_str().unwrap();
+        let replay = annals(log, &["replay", id]);
+        assert!(
+            lines_of(&replay, "otel.span").iter().all(|line| line.contains("ChatCompletion")),
+            "{replay}"
+        );
+    });
+    recorded(&otlp::GENAI_EVENTS.requests(), |log| {
+        let tail = annals(log, &["tail"]);
+        let records = lines_of(&tail, "otel.log");
+        assert_eq!(records.len(), 4, "{tail}");
+        for (line, part) in records.iter().zip([
+            "gen_ai.client.inference.operation.details",
+            "gen_ai.evaluation.result",
+            "warning refunds.lookup.failed The order could not be looked up.",
+            "refunds.started {",
+        ]) {
+            assert!(line.contains(part), "{part:?} is not in:\n{tail}");
+        }
+    });
+}
+
+/// Every session of a log, as it is shown to people.
+fn shown(log: &Path) -> String {
+    let sessions: Value = serde_json::from_str(&annals(log, &["--json", "sessions"])).unwrap();
+    let sessions = sessions["sessions"].as_array().unwrap();
+    sessions.iter().map(|session| annals(log, &["show", session["id"].as_str().unwrap()])).collect()
+}
+
+#[test]
+fn steps_are_shown_in_the_order_in_which_they_began() {
+    recorded(&otlp::OPENAI_OPENINFERENCE.requests(), |log| {
+        let shown = shown(log);
+        let steps: Vec<&str> = shown
+            .lines()
+            .filter_map(|line| line.strip_prefix("  • "))
+            .map(|line| line.split("  ").next().unwrap())
+            .collect();
+        assert_eq!(steps, ["ChatCompletion", "get_weather", "ChatCompletion"], "{shown}");
+    });
+}
+
+#[test]
+fn a_finding_is_shown_with_its_pattern_once() {
+    recorded(&otlp::OPENAI_OPENINFERENCE.requests(), |log| {
+        let shown = shown(log);
+        assert!(shown.contains("error: openai.InternalServerError  "), "{shown}");
+    });
+    recorded(&otlp::EVALUATIONS.requests(), |log| {
+        let shown = shown(log);
+        assert!(shown.contains("evaluation: personal data: pass  "), "{shown}");
+    });
+}
+
 #[test]
 fn integers_in_json_are_numbers_or_texts() {
     for client in [&otlp::NODE_OPENAI_OTEL_JSON, &otlp::NODE_OPENAI_OPENINFERENCE_JSON] {

@@ -1,6 +1,7 @@
 //! An event in a line, for people.
 
-use annals::{Content, Event, Recorded};
+use annals::otel::Meanings;
+use annals::{Content, Event, NoteLogged, Recorded};
 
 use super::out::{BOLD, DIM, Out};
 use super::text;
@@ -16,6 +17,7 @@ pub(super) fn line(event: &Recorded, when: &str, session: Option<&str>, out: &Ou
         line += &format!("  {}", text::line(session));
     }
     let said = match &event.content {
+        Content::Event(Event::OtelSpan(_) | Event::OtelLog(_)) => meant(event),
         Content::Event(event) => said(event),
         Content::Redacted => Some("(erased)".to_owned()),
         _ => Some("(of a kind that this version does not know)".to_owned()),
@@ -27,12 +29,45 @@ pub(super) fn line(event: &Recorded, when: &str, session: Option<&str>, out: &Ou
     line
 }
 
+/// What a span or log record means, in short: the step that a span is with what came of it, the note that
+/// a log record is.
+fn meant(event: &Recorded) -> Option<String> {
+    let meanings = Meanings::of(event);
+    let (mut step, mut end) = (None, None);
+    for meaning in meanings.all() {
+        match meaning.event.as_ref() {
+            Event::NoteLogged(note) => return named_note(note),
+            Event::StepStarted(started) => step = Some(started),
+            Event::StepEnded(ended) => end = Some(ended),
+            _ => {}
+        }
+    }
+    let step = step?;
+    let what = end.map_or(step.input.as_deref(), |end| end.error.as_deref().or(end.output.as_deref()));
+    joined(&[
+        Some(step.module.as_deref().unwrap_or(step.step.as_str())),
+        step.kind.map(|kind| kind.as_str()),
+        step.model.as_deref(),
+        end.map(|end| end.status.as_str()),
+        what,
+    ])
+}
+
+/// A log record's note after the name of its event.
+fn named_note(note: &NoteLogged) -> Option<String> {
+    let name = note.attributes.get("event.name");
+    let name: Option<String> = name.and_then(|name| serde_json::from_str(name.as_str()).ok());
+    let message = Some(note.message.as_str()).filter(|message| name.as_deref() != Some(*message));
+    joined(&[note.level.as_deref(), name.as_deref(), message])
+}
+
+fn joined(parts: &[Option<&str>]) -> Option<String> {
+    let parts: Vec<&str> = parts.iter().flatten().copied().collect();
+    if parts.is_empty() { None } else { Some(parts.join("  ")) }
+}
+
 /// What an event says, in short.
 fn said(event: &Event) -> Option<String> {
-    let joined = |parts: &[Option<&str>]| {
-        let parts: Vec<&str> = parts.iter().flatten().copied().collect();
-        if parts.is_empty() { None } else { Some(parts.join("  ")) }
-    };
     match event {
         Event::LogCreated(e) => Some(e.origin.clone()),
         Event::SessionStarted(e) => joined(&[e.profile.as_deref(), e.input.as_deref()]),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use annals::{EventFilter, Kind, Recorded, Seq};
+use annals::{EventFilter, Kind, Reader, Recorded, Seq};
 
 use super::out::Out;
 use super::place::Place;
-use super::{Verdict, event_line, text, time};
+use super::{Verdict, event_line, show, text, time};
 
 /// How often the log is asked for more.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -24,8 +24,8 @@ pub(crate) struct Args {
     #[arg(long, short)]
     follow: bool,
 
-    /// Of this session
-    #[arg(long, value_name = "ID")]
+    /// Of this session: its id, or its beginning
+    #[arg(long, value_name = "SESSION")]
     session: Option<String>,
 
     /// Of this type; may be given several times
@@ -47,7 +47,8 @@ fn kind(name: &str) -> Result<u16, String> {
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read()?;
-    let filter = EventFilter { session: args.session.clone(), kinds: args.kinds.clone() };
+    let session = args.session.as_deref().map(|reference| session(&reader, reference)).transpose()?;
+    let filter = EventFilter { session, kinds: args.kinds.clone() };
     // What is appended between the two looks comes with the next one.
     let mut position = reader.head()?.seq;
     let lines = usize::try_from(args.lines).unwrap_or(usize::MAX);
@@ -74,6 +75,16 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             std::thread::sleep(LOOK_EVERY);
         }
     }
+}
+
+/// The session that a reference means. The log itself is asked first: the read tables, which know the
+/// beginnings of ids, may be behind it.
+fn session(reader: &Reader, reference: &str) -> anyhow::Result<String> {
+    let exact = EventFilter { session: Some(reference.to_owned()), kinds: Vec::new() };
+    if reader.last_events(&exact, 1)?.is_empty() {
+        return show::one_session(reader, reference);
+    }
+    Ok(reference.to_owned())
 }
 
 fn print(event: &Recorded, out: &mut Out) -> std::io::Result<()> {

@@ -47,8 +47,9 @@ pub struct OutlinedStep<'a> {
 }
 
 impl SessionRecord {
-    /// The steps as a tree: each is followed by its parts. A step whose parent never came stands at
-    /// the top, and so does one of steps that name each other as parents.
+    /// The steps as a tree: each is followed by its parts, in the order in which they began. Where that
+    /// is not known of all of them, they are in the order of the log. A step whose parent never came
+    /// stands at the top, and so does one of steps that name each other as parents.
     pub fn outline(&self) -> Vec<OutlinedStep<'_>> {
         let known: HashSet<&str> = self.steps.iter().map(|step| step.id.as_str()).collect();
         let mut children: HashMap<&str, Vec<&Step>> = HashMap::new();
@@ -61,6 +62,8 @@ impl SessionRecord {
                 _ => tops.push(step),
             }
         }
+        in_order(&mut tops);
+        children.values_mut().for_each(|parts| in_order(parts));
         let mut outline = Vec::with_capacity(self.steps.len());
         let mut seen = HashSet::new();
         // What no top leads to stands in a circle: it is entered at its first step.
@@ -78,6 +81,14 @@ impl SessionRecord {
             }
         }
         outline
+    }
+}
+
+/// Puts steps beside each other, given in the order of the log, in the order in which they began. Spans
+/// are recorded in the order of their ends, and exporters group them, so the log does not say it.
+fn in_order(steps: &mut [&Step]) {
+    if steps.iter().all(|step| step.started_at.is_some()) {
+        steps.sort_by_key(|step| (step.started_at, step.first_seq));
     }
 }
 

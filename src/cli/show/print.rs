@@ -183,7 +183,10 @@ impl Page<'_> {
         self.out.line(&head)?;
         let (input, output) = match self.texts {
             Texts::Whole => (step.input.as_ref(), step.output.as_ref()),
-            Texts::Shortened => (step.input_summary.as_ref(), step.output_summary.as_ref()),
+            Texts::Shortened => (
+                own_summary(step.input_summary.as_ref(), step.input.as_deref()),
+                own_summary(step.output_summary.as_ref(), step.output.as_deref()),
+            ),
         };
         self.text(indent + 4, "in", input.or(step.input.as_ref()).map(String::as_str))?;
         self.text(indent + 4, "out", output.or(step.output.as_ref()).map(String::as_str))?;
@@ -237,11 +240,11 @@ impl Page<'_> {
         let style = style_of(grave);
         let mut head = format!("{}{} ", " ".repeat(indent), self.out.paint(style, "▲"));
         head += &self.out.paint(style, &text::line(grave));
-        let about = [finding.category.as_deref(), finding.pattern_type.as_deref(), finding.title.as_deref()];
-        head += &format!("  {}", self.cut(&text::line(&joined(&about, ": ").unwrap_or_default())));
+        head += &format!("  {}", self.cut(&text::line(&about(finding))));
         head += &format!("  {}", self.out.paint(DIM, &text::line(&finding.status)));
         self.out.line(&head)?;
         let description = finding.description.as_deref().or(finding.plain_english.as_deref());
+        let description = description.filter(|description| finding.title.as_deref() != Some(description));
         self.text(indent + 2, "", description)?;
         self.text(indent + 2, "law", finding.legal_source.as_deref())?;
         self.text(indent + 2, "do", finding.suggestion.as_deref())?;
@@ -295,6 +298,23 @@ impl Page<'_> {
         }
         Ok(())
     }
+}
+
+/// A summary that says more than the text's beginning. The beginning alone does not show that it was cut
+/// off: the text itself, shortened, does.
+fn own_summary<'s>(summary: Option<&'s String>, text: Option<&str>) -> Option<&'s String> {
+    summary.filter(|summary| !text.is_some_and(|text| text.starts_with(summary.as_str())))
+}
+
+/// What a finding is about. Titles often begin with the pattern, and are not to say it twice.
+fn about(finding: &Finding) -> String {
+    let title = finding.title.as_deref();
+    let says = |pattern: &str| {
+        let rest = title.and_then(|title| title.strip_prefix(pattern));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    };
+    let pattern = finding.pattern_type.as_deref().filter(|pattern| !says(pattern));
+    joined(&[finding.category.as_deref(), pattern, title], ": ").unwrap_or_default()
 }
 
 /// Names of a note's level that fit the margin.
