@@ -98,20 +98,29 @@ impl Served {
 
     /// Waits until it has ended.
     pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.wait_within(LIMIT)
+    }
+
+    fn wait_within(&mut self, limit: Duration) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < LIMIT, "it does not end: {}", self.said());
+            assert!(began.elapsed() < limit, "it does not end: {}", self.said());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
     /// Stops it, which must end well.
-    pub(crate) fn stop(mut self) -> String {
+    pub(crate) fn stop(self) -> String {
+        self.stop_within(LIMIT)
+    }
+
+    /// As [`Served::stop`], with time for read tables that are far behind.
+    pub(crate) fn stop_within(mut self, limit: Duration) -> String {
         self.signal("TERM");
-        let status = self.wait();
+        let status = self.wait_within(limit);
         assert!(status.success(), "{status}: {}", self.said());
         self.said()
     }
