@@ -61,13 +61,14 @@ fn main() {
 /// Batches from as many threads, each waiting until its own is committed.
 fn in_process(scratch: &mut Scratch, draft: &Draft, time: Duration) -> f64 {
     let log = AuditLog::open(scratch.path()).expect("a log");
-    let appended = AtomicU64::new(0);
+    let (sent, appended) = (AtomicU64::new(0), AtomicU64::new(0));
     let started = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
             scope.spawn(|| {
                 while started.elapsed() < time {
-                    let drafts = (0..BATCH).map(|_| draft.clone().with_id(EventId::generate())).collect();
+                    let first = sent.fetch_add(BATCH as u64, Ordering::Relaxed);
+                    let drafts = (first..).take(BATCH).map(|number| event(draft, number)).collect();
                     let answers = log.append_batch(drafts).expect("sent").wait();
                     assert!(answers.iter().all(Result::is_ok), "committed");
                     appended.fetch_add(BATCH as u64, Ordering::Relaxed);
@@ -78,4 +79,13 @@ fn in_process(scratch: &mut Scratch, draft: &Draft, time: Duration) -> f64 {
     let a_second = appended.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64();
     log.close().expect("closed");
     a_second
+}
+
+/// One of many: in a trace of its own with nine others, as the server gets them.
+fn event(draft: &Draft, number: u64) -> Draft {
+    let mut event = draft.clone().with_id(EventId::generate());
+    if event.session.is_some() {
+        event.session = Some(format!("{:032x}", number / 10).parse().expect("an id"));
+    }
+    event
 }

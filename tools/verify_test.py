@@ -565,7 +565,7 @@ class GoldenLog(InFolder):
         self.spoil("PRAGMA application_id = 1")
         self.assertIn("no log", self.assert_cannot_check("log", str(self.path)))
         self.setUp()
-        self.spoil("PRAGMA user_version = 3")
+        self.spoil("PRAGMA user_version = 99")
         self.assertIn("newer", self.assert_cannot_check("log", str(self.path)))
         self.spoil("PRAGMA user_version = 0")
         self.assert_cannot_check("log", str(self.path))
