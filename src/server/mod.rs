@@ -11,8 +11,8 @@
 //! answer, which says to send it again.
 //!
 //! What is bounded is in [`Limits`]; every error is a problem detail of `problem`. A route is a function
-//! that takes [`App`](state::App), what its scope demands ([`auth::Allowed`]) and, last, its body
-//! ([`body::Received`]).
+//! that takes `App`, what its scope demands (`auth::Allowed`) and, last, its body
+//! (`body::Received`).
 
 mod admin;
 mod append;
