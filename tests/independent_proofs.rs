@@ -63,6 +63,8 @@ fn fixture() -> &'static Fixture {
             drop(log.append(json(&text)).unwrap());
         };
         (2..=BEFORE).for_each(append);
+        // A checkpoint is of what is committed, and these receipts were not waited for.
+        log.flush().unwrap();
         let old = log.checkpoint().unwrap().to_string();
         log.redact(&[Seq::new(7)], "ann", "asked for", None).unwrap();
         let rotation = KeyChangeRequest {
