@@ -1,4 +1,4 @@
-//! From the log to tables, verification, and opening.
+//! Verification, and opening.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -13,48 +13,10 @@ use std::time::{Duration, Instant};
 
 use annals::verify::{self, Scope};
 use annals::{AuditLog, chain};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rusqlite::Connection;
 
 use support::{Scratch, fill, log_only, note, session_events};
-
-/// Events of whole sessions, from the call to the read tables.
-fn projections(criterion: &mut Criterion) {
-    const EVENTS: usize = 20_000;
-    let mut group = criterion.benchmark_group("projections");
-    group
-        .throughput(Throughput::Elements(EVENTS as u64))
-        .sample_size(10)
-        .measurement_time(Duration::from_secs(15));
-    let mut scratch = Scratch::new();
-    group.bench_function("append to visible", |bencher| {
-        bencher.iter_batched(
-            || AuditLog::open(scratch.path()).expect("a log"),
-            |log| {
-                fill(&log, session_events(EVENTS));
-                log.caught_up(log.committed()).expect("visible");
-                log
-            },
-            BatchSize::PerIteration,
-        );
-    });
-    let log = AuditLog::open(scratch.path()).expect("a log");
-    fill(&log, session_events(EVENTS));
-    log.caught_up(log.committed()).expect("visible");
-    let watch = Connection::open(log.path()).expect("a connection");
-    for projection in ["sessions", "search"] {
-        group.bench_function(format!("rebuild {projection}"), |bencher| {
-            bencher.iter(|| {
-                log.rebuild(projection).expect("begun");
-                let building = "SELECT count(*) FROM projections WHERE stage = 'building'";
-                while watch.query_row(building, [], |row| row.get::<_, u32>(0)).expect("a count") > 0 {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            });
-        });
-    }
-    group.finish();
-}
 
 /// The chain, against reading and hashing the same bytes and nothing else.
 fn verification(criterion: &mut Criterion) {
@@ -130,5 +92,5 @@ fn opening(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, projections, verification, opening);
+criterion_group!(benches, verification, opening);
 criterion_main!(benches);

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
+pub(crate) mod by_hand;
+pub(crate) mod sessions;
+
 use std::path::{Path, PathBuf};
 
 use annals::evidence::Evidence;
