@@ -1,0 +1,64 @@
+"""What tools/bench does: builds, measures, and writes the page."""
+
+import argparse
+import json
+from pathlib import Path
+
+import benches
+import machine
+import page
+import peers
+import plots
+from plan import FULL, QUICK
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCS = REPOSITORY / "docs"
+FIGURES = DOCS / "performance" / "run.json"
+
+
+def main() -> None:
+    """Measures what was asked for, keeps the figures, and renders them."""
+    arguments = parsed()
+    if arguments.render:
+        run = json.loads(FIGURES.read_text())
+    else:
+        run = measured(arguments)
+        FIGURES.parent.mkdir(exist_ok=True)
+        FIGURES.write_text(json.dumps(run, indent=1) + "\n")
+    plots.draw(run, FIGURES.parent)
+    (DOCS / "performance.md").write_text(page.rendered(run))
+    failed = run["failures"]
+    for failure in failed:
+        print(f"failed: {failure['peer']} {failure['variant']}: {failure['reason']}")
+    if failed:
+        raise SystemExit(1)
+
+
+def parsed() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--quick", action="store_true", help="the peers alone, for a second each")
+    what.add_argument("--render", action="store_true", help="write the page again from the last run's figures")
+    parser.add_argument("--only", nargs="+", metavar="PEER", help="folders of tools/peers; all of them if absent")
+    parser.add_argument("--no-benches", action="store_true", help="leave out the benchmarks of benches/")
+    parser.add_argument("--no-peers", action="store_true", help="keep the last run's figures of the peers")
+    return parser.parse_args()
+
+
+def measured(arguments: argparse.Namespace) -> dict:
+    """The figures of one run. What is not measured now stays as the last run left it."""
+    plan = QUICK if arguments.quick else FULL
+    run = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    run.setdefault("failures", [])
+    run.setdefault("benches", None)
+    if not arguments.no_peers:
+        run |= peers.measured(REPOSITORY, plan, arguments.only)
+        run["machine"] = machine.described(REPOSITORY)
+    if not arguments.no_benches and plan.benches:
+        run["benches"] = {"machine": machine.described(REPOSITORY), "groups": benches.measured(REPOSITORY)}
+    return run
+
+
+if __name__ == "__main__":
+    main()
