@@ -1,6 +1,5 @@
 //! From the log to tables that anyone can query.
 
-mod ahead;
 pub(crate) mod apply;
 mod cell;
 mod claims;

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, ErrorCode, Transaction};
 
-use super::ahead::{Ahead, read_after};
 use super::apply::{ApplyError, Batch, Fold, Places};
 use super::tables::{self, Cursor, PROJECTIONS, Projection, Stage, StoppedAt};
 use crate::event::Seq;
-use crate::limits::FOLD_TIME_MAX;
+use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_TIME_MAX};
 use crate::log::FileIdentity;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
@@ -39,7 +38,6 @@ pub(crate) enum Order {
 pub(crate) struct Worker {
     path: PathBuf,
     connection: Connection,
-    ahead: Ahead,
     database: FileIdentity,
     progress: Arc<Progress>,
     turns: Arc<Turns>,
@@ -111,7 +109,6 @@ impl Worker {
         }
         let worker = Worker {
             path: path.to_owned(),
-            ahead: Ahead::open(path, database)?,
             connection,
             database,
             progress,
@@ -165,7 +162,6 @@ impl Worker {
         }
         // In a turn, as the writer.
         let turn = self.turns.take(Who::Projection);
-        drop(self.ahead);
         drop(self.connection);
         drop(turn);
         drop(guard);
@@ -181,10 +177,8 @@ impl Worker {
         }
         if let Ok((connection, database)) = connect(&self.path)
             && database == self.database
-            && let Ok(ahead) = Ahead::open(&self.path, database)
         {
             self.kept.clear();
-            self.ahead = ahead;
             self.connection = connection;
         }
     }
@@ -235,7 +229,7 @@ impl Worker {
         }
         let head = rows::head(&self.connection)?.seq;
         if cursor.position > head {
-            let _turn = take_turn(&self.turns)?;
+            let _turn = self.take_turn()?;
             let tx = begin(&self.connection)?;
             stop_where_ahead(&tx)?;
             tx.commit()?;
@@ -274,14 +268,18 @@ impl Worker {
                 })
             }
             Ok(Folded::SomebodyElseDid) => Step::Worked,
-            Err(_) => group.into_iter().fold(Step::Idle, |step, Member { projection, stage, cursor, .. }| {
-                let folded = self.fold_alone(projection, stage, &cursor, until);
-                step.and(folded.unwrap_or_else(|error| self.say_trouble(projection, &error)))
-            }),
+            Err(_) => {
+                // Nothing that the failure left in memory comes along.
+                self.reconnect();
+                group.into_iter().fold(Step::Idle, |step, Member { projection, stage, cursor, .. }| {
+                    let folded = self.fold_alone(projection, stage, &cursor, until);
+                    step.and(folded.unwrap_or_else(|error| self.say_trouble(projection, &error)))
+                })
+            }
         }
     }
 
-    fn fold_together(&mut self, group: &mut [Member], until: Seq) -> Result<Folded, ApplyError> {
+    fn fold_together(&self, group: &mut [Member], until: Seq) -> Result<Folded, ApplyError> {
         let Some(position) = group.first().map(|member| member.cursor.position) else {
             return Ok(Folded::SomebodyElseDid);
         };
@@ -293,7 +291,7 @@ impl Worker {
     /// Takes one projection's tables forward, and finds the event that keeps them from it. An error is one
     /// that does not depend on the event: it is tried again.
     fn fold_alone(
-        &mut self,
+        &self,
         projection: &'static Projection,
         stage: Stage,
         cursor: &Cursor,
@@ -325,7 +323,7 @@ impl Worker {
 
     /// Folds these events, and no others, for one projection.
     fn fold_given(
-        &mut self,
+        &self,
         projection: &'static Projection,
         stage: Stage,
         cursor: &Cursor,
@@ -336,12 +334,7 @@ impl Worker {
     }
 
     /// Folds events and moves the cursors, in one transaction, unless somebody else moved one.
-    fn fold(
-        &mut self,
-        members: &mut [Member],
-        events: &[ReadRow],
-        reach: Reach,
-    ) -> Result<Folded, ApplyError> {
+    fn fold(&self, members: &mut [Member], events: &[ReadRow], reach: Reach) -> Result<Folded, ApplyError> {
         let Some(start) = members.first().map(|member| member.cursor.position) else {
             return Ok(Folded::SomebodyElseDid);
         };
@@ -355,8 +348,7 @@ impl Worker {
                 member.fold.fold(&self.connection, &batch)?;
             }
         }
-        let turns = self.turns.clone();
-        let turn = take_turn(&turns)?;
+        let turn = self.take_turn()?;
         let began = Instant::now();
         let tx = begin(&self.connection)?;
         for member in &*members {
@@ -371,17 +363,14 @@ impl Worker {
                 false => member.fold.apply(places, &batch)?,
             }
         }
-        let wants_more = || began.elapsed() < FOLD_TIME_MAX && !turns.writer_waits();
-        if let Reach::Until(until) = reach
-            && position < until
-            && wants_more()
-        {
-            self.ahead.read(position, until, wants_more, |events| {
-                let batch = Batch::of(events);
+        if let Reach::Until(until) = reach {
+            while position < until && began.elapsed() < FOLD_TIME_MAX && !self.turns.writer_waits() {
+                let events = read_after(&tx, position, until)?;
+                let Some(last) = events.last() else { break };
+                position = last.seq;
+                let batch = Batch::of(&events);
                 members.iter_mut().try_for_each(|member| member.fold.apply(places, &batch))?;
-                position = events.last().map_or(position, |event| event.seq);
-                Ok(())
-            })?;
+            }
         }
         let head = rows::head(&tx)?.seq;
         for Member { projection, stage, cursor, .. } in &*members {
@@ -405,7 +394,7 @@ impl Worker {
     /// After a batch that cannot be applied: folds what comes before the event that is to blame, and
     /// stops at that event.
     fn find_culprit(
-        &mut self,
+        &self,
         projection: &'static Projection,
         stage: Stage,
         cursor: &Cursor,
@@ -442,10 +431,18 @@ impl Worker {
         seq: Seq,
         error: &str,
     ) -> rusqlite::Result<()> {
-        let _turn = take_turn(&self.turns)?;
+        let _turn = self.take_turn()?;
         let tx = begin(&self.connection)?;
         tables::stop(&tx, projection.name, stage, cursor, seq, error)?;
         tx.commit()
+    }
+
+    /// A turn at writing. What keeps it from one is told like any error that does not depend on the
+    /// event: by the status, and tried again.
+    fn take_turn(&self) -> rusqlite::Result<Turn<'_>> {
+        self.turns
+            .take(Who::Projection)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     }
 
     /// Starts the rebuild to this version, unless one is under way.
@@ -457,7 +454,7 @@ impl Worker {
         if under_way(&self.connection)? {
             return Ok(Step::Idle);
         }
-        let _turn = take_turn(&self.turns)?;
+        let _turn = self.take_turn()?;
         let tx: Transaction<'_> = begin(&self.connection)?;
         if !under_way(&tx)? {
             projection.start_rebuild(&tx)?;
@@ -507,10 +504,9 @@ impl Worker {
     }
 }
 
-/// A turn at writing. What keeps it from one is told like any error that does not depend on the
-/// event: by the status, and tried again.
-fn take_turn(turns: &Turns) -> rusqlite::Result<Turn<'_>> {
-    turns.take(Who::Projection).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+/// The events after a place that are folded at once.
+fn read_after(connection: &Connection, position: Seq, until: Seq) -> rusqlite::Result<Vec<ReadRow>> {
+    rows::read_after(connection, position, until, FOLD_EVENTS_MAX, FOLD_BYTES_MAX)
 }
 
 impl Member {
