@@ -163,6 +163,21 @@ fn an_index_that_names_another_event_is_found_by_every_number_of_threads() {
 }
 
 #[test]
+fn an_index_of_the_users_own_is_checked_too() {
+    let (_folder, path) = copy();
+    sqlite(&path).execute_batch("CREATE INDEX mine ON log (hash)").unwrap();
+    let report = said(&path, "an index of the user's own");
+    assert!(report.self_consistent, "{:?}", report.failures);
+    assert_eq!(report.foreign_objects, ["index mine"]);
+    let leaf = pages(&path, "mine", "leaf")[1];
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[PAGE * leaf - 1] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let report = said(&path, "a damaged index of the user's own");
+    assert_eq!(report.failures[0].check, Check::Damage, "{:?}", report.failures);
+}
+
+#[test]
 fn a_way_to_the_rows_that_leads_astray_is_found_by_every_number_of_threads() {
     let report = after_bytes("the root of the table", |path, bytes| {
         let [root, ..] = pages(path, "log", "internal")[..] else { panic!("a tree has a root") };

@@ -129,7 +129,7 @@ pub fn verify(
     };
     // Temporary tables are written, the file cannot be: it is opened for reading alone.
     connection.pragma_update(None, "query_only", false)?;
-    let mut others = snapshot::begin(path, file, &connection, options.threads_max() - 1)?;
+    let mut others = snapshot::begin(path, file, &connection, options.threads_max())?;
     Verification { path, connection: &connection, options: &options, failures: Vec::new() }
         .run(&mut others, progress)
 }
@@ -162,7 +162,9 @@ impl Verification<'_> {
                 Err(NoStart::Failure(failure)) => return Ok(self.nowhere_to_begin(failure)),
             },
         };
-        let mut walk = walk::walk(connection, others, start, &mut |events| progress(Phase::Chain, events))?;
+        let mut walk = walk::walk(connection, others, options.threads_max(), start, &mut |events| {
+            progress(Phase::Chain, events)
+        })?;
         if let Some(known) = &since {
             known.complete(&mut walk);
         }
@@ -272,7 +274,10 @@ impl Verification<'_> {
         }
         let mut plan = tables::Plan::new(connection, walk);
         let tables = std::thread::scope(|threads| {
-            let apart = plan.as_mut().ok().and_then(|plan| plan.begin(threads, connection, others));
+            let apart = plan
+                .as_mut()
+                .ok()
+                .and_then(|plan| plan.begin(threads, connection, others, options.threads_max()));
             pages::check(connection, scope, walk, failures)?;
             if let Some(tree) = &walk.tree {
                 let found = stored::check(connection, walk.origin.as_deref(), tree, trust);

@@ -22,8 +22,9 @@ const ROWS_SHARED: u64 = 2 * RUN_ROWS;
 /// rare, and the connections begin within a few milliseconds.
 const ATTEMPTS: u32 = 8;
 
-/// Begins a transaction, and opens at most `count` other connections that see the same moment of `log`.
-/// There are none where the log is too short for them, or they do not come to see the same.
+/// Begins a transaction, and opens other connections that see the same moment of the log: one for each thread
+/// but the first, and one at least. There are none where the log is too short for them, or they do not
+/// come to see the same.
 ///
 /// # Errors
 /// If the transaction cannot be begun.
@@ -31,13 +32,16 @@ pub(super) fn begin(
     path: &Path,
     file: Option<FileIdentity>,
     connection: &Connection,
-    count: usize,
+    threads: usize,
 ) -> rusqlite::Result<Vec<Connection>> {
     for _ in 0..ATTEMPTS {
         connection.execute_batch("BEGIN")?;
         // What keeps it from being read is said where it is read.
         let head = rows::head(connection).ok().filter(|head| head.seq.get() >= ROWS_SHARED);
-        let Some(head) = head.filter(|_| count > 0) else { return Ok(Vec::new()) };
+        let Some(head) = head else { return Ok(Vec::new()) };
+        // With fewer runs than threads some would have nothing to do.
+        let runs = usize::try_from(head.seq.get() / RUN_ROWS).unwrap_or(usize::MAX);
+        let count = threads.min(runs).saturating_sub(1).max(1);
         let Some(others) = others(path, head, count) else { return Ok(Vec::new()) };
         let is_same_file = file.is_some() && FileIdentity::at(path).ok() == file;
         if let Some(others) = others.into_iter().collect::<Option<Vec<_>>>().filter(|_| is_same_file) {

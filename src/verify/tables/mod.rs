@@ -90,13 +90,18 @@ pub(super) struct Apart<'s> {
 }
 
 impl Plan {
-    /// Has the search index checked by another thread, if there is a connection that sees the same tables.
+    /// Has the search index checked by another thread, if there may be one, and there is a connection that
+    /// sees the same tables.
     pub(super) fn begin<'s>(
         &mut self,
         scope: &'s Scope<'s, '_>,
         log: &Connection,
         others: &'s mut [Connection],
+        threads: usize,
     ) -> Option<Apart<'s>> {
+        if threads == 1 {
+            return None;
+        }
         let place = self.to_check.iter().position(|to_check| to_check.projection.name == "search")?;
         let cursors = cursors(log).ok()?;
         let other =

@@ -78,11 +78,13 @@ impl Start {
     }
 }
 
-/// Walks along the log to its end. `others` are connections that see the same moment of it, and as many
-/// threads are started; where there are none, or not one can be started, this one walks alone.
+/// Walks along the log to its end, on so many threads. `others` are connections that see the same moment of
+/// it, one for each thread but the calling one, and one at least; where there are none the calling thread
+/// walks alone.
 pub(super) fn walk(
     connection: &Connection,
     others: &mut [Connection],
+    threads: usize,
     start: Start,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Walk, VerifyError> {
@@ -92,7 +94,7 @@ pub(super) fn walk(
             told = told.saturating_add(events);
             progress(events);
         };
-        if let Some(walk) = together::walk(connection, others, start.clone(), RUN_ROWS, &mut tell)? {
+        if let Some(walk) = together::walk(connection, others, threads, start.clone(), RUN_ROWS, &mut tell)? {
             return Ok(walk);
         }
     }

@@ -1,7 +1,7 @@
-//! The walk of several threads, for logs in which every row is good.
+//! The walk of any number of threads, for logs in which every row is good.
 //!
 //! Each thread takes the next run that nobody has taken, finds its first row by its seq, and asks that all
-//! rows of the run are there and good. The pages of the table are checked meanwhile: if they are sound,
+//! rows of the run are there and good. The pages of the table are checked beside it: if they are sound,
 //! what is found by its seq is what one reading from the first row to the last would find.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -54,6 +54,7 @@ enum Done {
 pub(super) fn walk(
     connection: &Connection,
     others: &mut [Connection],
+    threads: usize,
     start: Start,
     run_rows: u64,
     progress: &mut dyn FnMut(u64),
@@ -78,7 +79,11 @@ pub(super) fn walk(
     let mut found = Found { merge: Merge::new(start), has_sound_trees: false, index: None };
     let (send, done) = crossbeam_channel::unbounded::<Done>();
     std::thread::scope(|scope| {
-        for other in others {
+        if threads == 1 {
+            // Through another connection all the same: SQLite is asked to stop in the midst of its work.
+            others.iter_mut().take(1).for_each(|other| work.run_errands(other, &send));
+        }
+        for other in others.iter_mut().take(threads - 1) {
             let (work, send) = (&work, send.clone());
             let thread = std::thread::Builder::new().name("annals-verify".to_owned());
             // What cannot be started leaves its part to the others.
@@ -150,23 +155,30 @@ impl Work<'_> {
 
     /// The part of every other thread.
     fn help(&self, connection: &mut Connection, send: &Sender<Done>) {
-        while let Some(errand) = ERRANDS.get(self.next_errand.fetch_add(1, Ordering::Relaxed)) {
-            let done = match errand {
-                Errand::Trees => {
-                    structure::has_sound_trees(connection).map(|is_sound| is_sound.then_some(Done::Trees))
-                }
-                Errand::Index => {
-                    structure::pairs_of_index(connection, self.with.pairs).map(|pairs| pairs.map(Done::Index))
-                }
-            };
-            let Ok(Some(done)) = done else { return self.give_up() };
-            if send.send(done).is_err() {
-                return;
-            }
-        }
+        self.run_errands(connection, send);
         while let Some(run) = self.next_run() {
             let is_taken = self.checked(connection, run).is_some_and(|run| send.send(run).is_ok());
             if !is_taken {
+                return;
+            }
+        }
+    }
+
+    /// Looks at the pages, as far as nobody else does.
+    fn run_errands(&self, connection: &mut Connection, send: &Sender<Done>) {
+        while let Some(errand) = ERRANDS.get(self.next_errand.fetch_add(1, Ordering::Relaxed)) {
+            let done = match errand {
+                Errand::Trees => match structure::has_sound_trees(connection) {
+                    Ok(true) => Done::Trees,
+                    Ok(false) | Err(_) => return self.give_up(),
+                },
+                // The walk goes on without: only SQLite's own check of the index is not spared then.
+                Errand::Index => match structure::pairs_of_index(connection, self.with.pairs) {
+                    Ok(Some(pairs)) => Done::Index(pairs),
+                    Ok(None) | Err(_) => continue,
+                },
+            };
+            if send.send(done).is_err() {
                 return;
             }
         }
