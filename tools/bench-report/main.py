@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import benches
@@ -41,6 +42,7 @@ def parsed() -> argparse.Namespace:
     what.add_argument("--quick", action="store_true", help="the peers alone, for a second each")
     what.add_argument("--render", action="store_true", help="write the page again from the last run's figures")
     parser.add_argument("--only", nargs="+", metavar="PEER", help="folders of tools/peers; all of them if absent")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of the peers, where not those of the plan")
     parser.add_argument("--no-benches", action="store_true", help="leave out the benchmarks of benches/")
     parser.add_argument("--no-peers", action="store_true", help="keep the last run's figures of the peers")
     return parser.parse_args()
@@ -49,6 +51,8 @@ def parsed() -> argparse.Namespace:
 def measured(arguments: argparse.Namespace) -> dict:
     """The figures of one run. What is not measured now stays as the last run left it."""
     plan = QUICK if arguments.quick else FULL
+    if arguments.rounds:
+        plan = replace(plan, rounds=arguments.rounds)
     run = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     run.setdefault("failures", [])
     run.setdefault("benches", None)
@@ -56,7 +60,7 @@ def measured(arguments: argparse.Namespace) -> dict:
         run |= peers.measured(REPOSITORY, plan, arguments.only)
         run["machine"] = machine.described(REPOSITORY)
     if not arguments.no_benches and plan.benches:
-        run["benches"] = {"machine": machine.described(REPOSITORY), "groups": benches.measured(REPOSITORY)}
+        run["benches"] = {"machine": machine.described(REPOSITORY), "benches": benches.measured(REPOSITORY)}
     return run
 
 

@@ -36,9 +36,12 @@ const PAGE_BYTES: u32 = 8_192;
 /// As Annals: `WAL_BYTES_CHECKPOINT` in src/limits.rs.
 const WAL_BYTES_CHECKPOINT: u32 = 64 << 20;
 
-/// What an entry without a session takes up in Annals.
-const ENTRY_BYTES: usize = 72;
+/// What the entry of an event without a session takes up in Annals, from the 251st event on.
+const ENTRY_BYTES: usize = 67;
+
+/// What Annals stores before the text of a note, and the lengths and absent fields that it stores around it.
 const SALT_BYTES: usize = 16;
+const FIELDS_BYTES: usize = 7;
 
 struct Row {
     event_id: Uuid,
@@ -48,8 +51,10 @@ struct Row {
 
 impl Row {
     fn new(payload: &str) -> anyhow::Result<Row> {
-        let mut salted = vec![0; SALT_BYTES];
+        let mut salted = Vec::with_capacity(SALT_BYTES + FIELDS_BYTES + payload.len());
+        salted.resize(SALT_BYTES, 0);
         getrandom::fill(&mut salted)?;
+        salted.extend_from_slice(&[0; FIELDS_BYTES]);
         salted.extend_from_slice(payload.as_bytes());
         let digest = *blake3::hash(&salted).as_bytes();
         Ok(Row { event_id: Uuid::now_v7(), payload: salted, digest })
