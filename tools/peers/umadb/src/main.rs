@@ -28,7 +28,8 @@ const ABOUT: About = About {
         source: "src/mvcc.rs, Mvcc::commit, and src/pager.rs, Pager::fsync",
         durable: true,
         batches: true,
-        note: "Its own file format and group commit. The server's default writer thread, without the server.",
+        note: "Its own file format and group commit. The server's default writer thread, without the server. Its file \
+               grows in steps of 256 MiB (src/pager.rs, ensure_required_len), which few events share.",
     }],
 };
 
