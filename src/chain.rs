@@ -4,9 +4,10 @@
 //! checked when a payload was redacted. The salt before each payload makes its digest say nothing
 //! about it then.
 
+use std::cell::RefCell;
+use std::thread::LocalKey;
+
 use blake3::Hasher;
-use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
-use std::sync::LazyLock;
 
 use crate::event::Digest;
 
@@ -16,20 +17,25 @@ pub const PAYLOAD_CONTEXT: &str = "annals 2026-11-20 v1 payload";
 /// Context of links, for BLAKE3's `derive_key` mode.
 pub const LINK_CONTEXT: &str = "annals 2026-11-20 v1 link";
 
-static PAYLOAD_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(PAYLOAD_CONTEXT));
-static LINK_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(LINK_CONTEXT));
+thread_local! {
+    // Made once: beside the hashing of an event's few hundred bytes, making a hasher can be told.
+    static PAYLOAD: RefCell<Hasher> = RefCell::new(Hasher::new_derive_key(PAYLOAD_CONTEXT));
+    static LINK: RefCell<Hasher> = RefCell::new(Hasher::new_derive_key(LINK_CONTEXT));
+}
 
-fn derive(key: &ContextKey, parts: &[&[u8]]) -> Digest {
-    let mut hasher = Hasher::new_from_context_key(key);
-    for part in parts {
-        hasher.update(part);
-    }
-    Digest::from_bytes(*hasher.finalize().as_bytes())
+fn derive(hasher: &'static LocalKey<RefCell<Hasher>>, parts: &[&[u8]]) -> Digest {
+    hasher.with_borrow_mut(|hasher| {
+        hasher.reset();
+        for part in parts {
+            hasher.update(part);
+        }
+        Digest::from_bytes(*hasher.finalize().as_bytes())
+    })
 }
 
 /// The digest of a payload cell: salt, then payload bytes.
 pub fn payload_digest(cell: &[u8]) -> Digest {
-    derive(&PAYLOAD_KEY, &[cell])
+    derive(&PAYLOAD, &[cell])
 }
 
 /// The link of an event: over its leaf, which is the link before it, then the bytes of its entry.
@@ -43,5 +49,5 @@ pub fn payload_digest(cell: &[u8]) -> Digest {
 /// assert_eq!(link(&Digest::ZERO, b"entry").bytes(), &blake3::derive_key(LINK_CONTEXT, &leaf));
 /// ```
 pub fn link(previous: &Digest, entry: &[u8]) -> Digest {
-    derive(&LINK_KEY, &[previous.bytes(), entry])
+    derive(&LINK, &[previous.bytes(), entry])
 }

@@ -215,8 +215,13 @@ proptest! {
         if let Ok(entry) = Entry::decode_canonical(&bent) {
             prop_assert_eq!(encoded(&entry), bent);
         }
-        let bent = bend(payload(&made_event(kind, source)));
-        if let Ok(Content::Event(event)) = decode(kind.code(), &bent, Strictness::Canonical) {
+        let whole = payload(&made_event(kind, source));
+        let is_told = |bytes: &[u8]| Content::is_well_formed(kind.code(), 1, ENCODING_PLAIN, bytes);
+        prop_assert_eq!(is_told(&whole), !kind.is_reserved());
+        let bent = bend(whole);
+        let decoded = decode(kind.code(), &bent, Strictness::Canonical);
+        prop_assert_eq!(is_told(&bent), decoded.is_ok() && !kind.is_reserved());
+        if let Ok(Content::Event(event)) = decoded {
             prop_assert_eq!(payload(&event), bent);
         }
     }

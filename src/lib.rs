@@ -16,6 +16,7 @@
 
 pub mod apikey;
 mod audit;
+mod canonical;
 pub mod chain;
 #[cfg(feature = "client")]
 pub mod client;

@@ -2,6 +2,7 @@
 
 mod print;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use annals::evidence::Home;
@@ -66,6 +67,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
 
+    /// Read and check the log on at most this many threads, instead of as many as there are processors
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
     /// Count it as wrong if no checkpoint vouches for the log
     #[arg(long)]
     require_anchor: bool,
@@ -109,6 +114,9 @@ impl Args {
         }
         if let Some(file) = &self.since {
             options = options.since(&file.display().to_string(), given::newest(file)?);
+        }
+        if let Some(threads) = self.threads {
+            options = options.threads(threads);
         }
         if self.no_remember {
             return Ok(options);

@@ -8,6 +8,7 @@ use bincode::{Decode, Encode};
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::canonical::{Input, WellFormed};
 use crate::limits::{ID_BYTES_MAX, SESSION_ID_BYTES_MAX};
 
 /// Position of an event in the log: 1, 2, 3 … without gaps.
@@ -244,6 +245,12 @@ impl Digest {
     }
 }
 
+impl WellFormed for Digest {
+    fn pass(input: &mut Input<'_>) -> Option<()> {
+        input.array::<32>().map(drop)
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
@@ -356,6 +363,13 @@ macro_rules! text_ids {
 
             pub(crate) fn check(&self) -> Result<(), IdError> {
                 check_id(&self.0, $max)
+            }
+        }
+
+        impl WellFormed for $name {
+            fn pass(input: &mut Input<'_>) -> Option<()> {
+                // What may be in an id is a rule for writers.
+                String::pass(input)
             }
         }
 

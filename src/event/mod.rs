@@ -27,6 +27,7 @@ pub use words::{
     Severity, StepEnd, StepKind, SubjectKind, Verdict,
 };
 
+use crate::canonical;
 use crate::encoding::{self, DecodeError};
 
 /// Lists the kinds: name of the payload and of the variant, code on disk, name in JSON.
@@ -92,6 +93,15 @@ macro_rules! kinds {
                 match (kind, version) {
                     $( (Kind::$name, 1) => strictness.decode(bytes).map(Event::$name), )*
                     _ => Err(PayloadError::UnknownVersion { kind, version }),
+                }
+            }
+
+            /// Whether bytes are certainly well formed as the payload of a kind and version; of others
+            /// decoding says so.
+            fn is_well_formed(code: u16, version: u8, bytes: &[u8]) -> bool {
+                match (code, version) {
+                    $( ($code, 1) => canonical::is_well_formed::<$name>(bytes), )*
+                    _ => false,
                 }
             }
 
@@ -235,6 +245,12 @@ impl Content {
             }
             _ => Ok(Content::Raw(bytes.to_vec())),
         }
+    }
+
+    /// Whether payload bytes are certainly well formed as what they claim to be: then
+    /// [`Content::decode`] takes them in [`Strictness::Canonical`]. Of others it says so, or why not.
+    pub(crate) fn is_well_formed(code: u16, version: u8, encoding: u8, bytes: &[u8]) -> bool {
+        encoding == encoding::ENCODING_PLAIN && Event::is_well_formed(code, version, bytes)
     }
 }
 

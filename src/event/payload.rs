@@ -19,6 +19,7 @@ use super::words::{
     ActionOutcome, ApiKeyScope, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd, SessionProgress,
     Severity, StepEnd, StepKind, SubjectKind, Verdict,
 };
+use crate::canonical::{Input, WellFormed};
 
 /// Whether a field has nothing to say and is left out of the JSON form.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -49,6 +50,14 @@ macro_rules! payloads {
             /// Fields that this kind does not know, by name.
             #[serde(default, skip_serializing_if = "is_default")]
             pub attributes: Attributes,
+        }
+
+        impl WellFormed for $name {
+            fn pass(input: &mut Input<'_>) -> Option<()> {
+                $( <$required_type as WellFormed>::pass(input)?; )*
+                $( <$optional_type as WellFormed>::pass(input)?; )*
+                <Attributes as WellFormed>::pass(input)
+            }
         }
 
         impl $name {
@@ -83,6 +92,14 @@ macro_rules! objects {
                 #[serde(default, skip_serializing_if = "is_default")]
                 pub $optional: $optional_type,
             )*
+        }
+
+        impl WellFormed for $name {
+            fn pass(input: &mut Input<'_>) -> Option<()> {
+                $( <$required_type as WellFormed>::pass(input)?; )*
+                $( <$optional_type as WellFormed>::pass(input)?; )*
+                Some(())
+            }
         }
 
         impl $name {
@@ -148,6 +165,14 @@ pub struct ConsideredOption {
     pub score: Option<f64>,
     /// Its other fields, by name.
     pub attributes: Attributes,
+}
+
+impl WellFormed for ConsideredOption {
+    fn pass(input: &mut Input<'_>) -> Option<()> {
+        String::pass(input)?;
+        Option::<f64>::pass(input)?;
+        Attributes::pass(input)
+    }
 }
 
 impl ConsideredOption {
@@ -682,4 +707,13 @@ pub struct ProjectionSkipped {
     pub actor: String,
     /// Why.
     pub reason: String,
+}
+
+/// Those that Annals itself writes are few, and say something of other events: they are decoded.
+macro_rules! always_decoded {
+    ($( $name:ident )*) => { $( impl WellFormed for $name {} )* };
+}
+
+always_decoded! {
+    LogCreated EventsLost PayloadRedacted ProjectionSkipped KeyChanged ApiKeyCreated ApiKeyRevoked
 }

@@ -3,6 +3,8 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use crate::canonical::{Input, WellFormed};
+
 /// Lists enums that are one word in JSON and in the read tables. Discriminants are written to
 /// disk: they are given by the order, which therefore never changes.
 macro_rules! words {
@@ -23,6 +25,13 @@ macro_rules! words {
             /// The word in JSON and in the read tables.
             pub const fn as_str(self) -> &'static str {
                 match self { $( $name::$variant => $word, )* }
+            }
+        }
+
+        impl WellFormed for $name {
+            fn pass(input: &mut Input<'_>) -> Option<()> {
+                let place = usize::try_from(input.number()?).ok()?;
+                $name::ALL.get(place).map(|_| ())
             }
         }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
-use super::log::Walk;
 use super::report::{Check, Failure};
+use super::walk::Walk;
 use crate::event::Seq;
 use crate::evidence::has_table;
 use crate::log::schema::{self, Object};

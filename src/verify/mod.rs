@@ -9,10 +9,9 @@
 //! It reads one snapshot of the file and writes nothing to it.
 
 mod beside;
-mod chunk;
+mod entry_ref;
 mod given;
 mod hashes;
-mod log;
 mod options;
 mod pages;
 mod past;
@@ -20,10 +19,13 @@ mod report;
 mod row;
 mod seen;
 mod since;
+mod snapshot;
 mod stored;
+mod structure;
 mod tables;
 mod tree;
 mod trust;
+mod walk;
 
 use std::path::Path;
 
@@ -40,17 +42,18 @@ pub use trust::{KeyChangeSeen, NotSigned, signers};
 
 use crate::event::{Content, Event, Seq};
 use crate::evidence;
+use crate::log::FileIdentity;
 use crate::log::open::{self, OpenError};
 use crate::log::rows;
 use crate::merkle;
 use crate::projection::tables::{PROJECTIONS, Projection, Stage, cursor};
 use given::Walked;
-use log::{Start, Walk};
 use past::PastRoots;
 use seen::Seen;
 use since::NoStart;
 use tree::Wanted;
 use trust::Trust;
+use walk::{Start, Walk};
 
 /// What is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +118,7 @@ pub fn verify(
     progress: &mut dyn FnMut(Phase, u64),
 ) -> Result<Report, VerifyError> {
     let options = options.into();
+    let file = FileIdentity::at(path).ok();
     let connection = match open::open_reader(path) {
         Err(OpenError::Sqlite { source, .. })
             if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) =>
@@ -125,8 +129,9 @@ pub fn verify(
     };
     // Temporary tables are written, the file cannot be: it is opened for reading alone.
     connection.pragma_update(None, "query_only", false)?;
-    connection.execute_batch("BEGIN")?;
-    Verification { path, connection: &connection, options: &options, failures: Vec::new() }.run(progress)
+    let mut others = snapshot::begin(path, file, &connection, options.threads_max())?;
+    Verification { path, connection: &connection, options: &options, failures: Vec::new() }
+        .run(&mut others, progress)
 }
 
 /// A verification under way, in one transaction.
@@ -138,7 +143,11 @@ struct Verification<'v> {
 }
 
 impl Verification<'_> {
-    fn run(mut self, progress: &mut dyn FnMut(Phase, u64)) -> Result<Report, VerifyError> {
+    fn run(
+        mut self,
+        others: &mut [Connection],
+        progress: &mut dyn FnMut(Phase, u64),
+    ) -> Result<Report, VerifyError> {
         let Verification { path, connection, options, .. } = self;
         let foreign_objects = beside::check_schema(connection, &mut self.failures);
         let foreign_objects = or_damage(foreign_objects, "the schema", &mut self.failures)?;
@@ -153,13 +162,15 @@ impl Verification<'_> {
                 Err(NoStart::Failure(failure)) => return Ok(self.nowhere_to_begin(failure)),
             },
         };
-        let mut walk = log::walk(connection, start, &mut |events| progress(Phase::Chain, events))?;
+        let mut walk = walk::walk(connection, others, options.threads_max(), start, &mut |events| {
+            progress(Phase::Chain, events)
+        })?;
         if let Some(known) = &since {
             known.complete(&mut walk);
         }
         self.failures.splice(0..0, walk.failure.clone());
         let tables = match &since {
-            None => self.check_tables(&walk, &trust, progress)?,
+            None => self.check_tables(others, &walk, &trust, progress)?,
             Some(_) => not_looked_at(connection, &walk, "only the events after a checkpoint were asked for"),
         };
         let log = LogFacts {
@@ -239,6 +250,7 @@ impl Verification<'_> {
     /// Checks what is kept beside the log in the file.
     fn check_tables(
         &mut self,
+        others: &mut [Connection],
         walk: &Walk,
         trust: &Trust,
         progress: &mut dyn FnMut(Phase, u64),
@@ -251,22 +263,31 @@ impl Verification<'_> {
         or_damage(checked, "the list of skipped events", failures)?;
         let checked = beside::check_api_keys(connection, walk, failures);
         or_damage(checked, "which keys a server accepts", failures)?;
-        pages::check(connection, scope, failures)?;
         // The fold, or the tree, of a log that is not good says nothing about the tables.
         if scope == Scope::LogOnly || walk.failure.is_some() {
+            pages::check(connection, scope, walk, failures)?;
             let why = match scope {
                 Scope::LogOnly => "only the log was asked for",
                 Scope::Everything => "the log itself, or the file, is damaged",
             };
             return Ok(not_looked_at(connection, walk, why));
         }
-        if let Some(tree) = &walk.tree {
-            let found = stored::check(connection, walk.origin.as_deref(), tree, trust);
-            let found = or_damage(found, "the evidence tables", failures)?;
-            failures.extend(found);
-        }
-        let mut progress = |events| progress(Phase::Fold, events);
-        let tables = match tables::check(connection, walk, failures, &mut progress) {
+        let mut plan = tables::Plan::new(connection, walk);
+        let tables = std::thread::scope(|threads| {
+            let apart = plan
+                .as_mut()
+                .ok()
+                .and_then(|plan| plan.begin(threads, connection, others, options.threads_max()));
+            pages::check(connection, scope, walk, failures)?;
+            if let Some(tree) = &walk.tree {
+                let found = stored::check(connection, walk.origin.as_deref(), tree, trust);
+                let found = or_damage(found, "the evidence tables", failures)?;
+                failures.extend(found);
+            }
+            let mut progress = |events| progress(Phase::Fold, events);
+            plan.and_then(|plan| tables::check(plan, connection, apart, failures, &mut progress))
+        });
+        let tables = match tables {
             Err(VerifyError::Sqlite(error)) => {
                 or_damage(Err(error), "the read tables, which were not all checked", failures)?
             }

@@ -1,5 +1,7 @@
 //! What a verification is asked to do, and what it is given from outside the file.
 
+use std::num::NonZeroUsize;
+
 use super::Scope;
 use super::seen::Memory;
 use crate::event::KeyRole;
@@ -34,6 +36,7 @@ pub struct Options {
     pub(super) policy: Option<Policy>,
     pub(super) since: Option<Given>,
     pub(super) memory: Option<Memory>,
+    threads: Option<NonZeroUsize>,
 }
 
 /// A checkpoint, and what to call it.
@@ -105,6 +108,22 @@ impl Options {
     pub fn memory(mut self, memory: Memory) -> Options {
         self.memory = Some(memory);
         self
+    }
+
+    /// Reads and checks the log on at most so many threads, the calling one among them, instead of as many
+    /// as there are processors. What the report says does not depend on it.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZeroUsize) -> Options {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// The threads that are used at most.
+    pub(super) fn threads_max(&self) -> usize {
+        match self.threads {
+            Some(threads) => threads.get(),
+            None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        }
     }
 
     /// The keys, each once.

@@ -2,12 +2,16 @@
 //! before it. docs/format.md fixes the order of the checks, so that every verifier names the same
 //! first bad row.
 
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
+
 use crate::chain;
 use crate::encoding::DecodeError;
 use crate::entry::Entry;
 use crate::event::{Content, Digest, Event, Kind, PayloadError, Strictness, is_reserved};
 use crate::prepare::without_salt;
 
+use super::entry_ref::EntryRef;
 use super::report::Check;
 
 /// A row as it is stored.
@@ -20,19 +24,48 @@ pub(super) struct RowRef<'a> {
     pub(super) hash: &'a [u8],
 }
 
+impl<'a> RowRef<'a> {
+    /// Borrows a row with the columns seq, event_id, entry, payload, hash. No value of another type than
+    /// a column's own is let pass by any check: it counts as empty, and so does a NULL where none may be.
+    pub(super) fn of(row: &'a Row<'_>) -> rusqlite::Result<RowRef<'a>> {
+        let blob = |column: usize| -> rusqlite::Result<Option<&'a [u8]>> {
+            Ok(match row.get_ref(column)? {
+                ValueRef::Null => None,
+                ValueRef::Blob(blob) => Some(blob),
+                _ => Some(&[]),
+            })
+        };
+        Ok(RowRef {
+            seq: row.get(0)?,
+            event_id: blob(1)?.unwrap_or_default(),
+            entry: blob(2)?.unwrap_or_default(),
+            payload: blob(3)?,
+            hash: blob(4)?.unwrap_or_default(),
+        })
+    }
+}
+
 /// What stands before a row: the first row stands after seq 0 and the zero link.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Before<'a> {
+pub(super) struct Before {
     pub(super) seq: i64,
-    pub(super) hash: &'a [u8],
+    /// The link, if the row before has one of 32 bytes.
+    pub(super) hash: Option<Digest>,
+}
+
+impl Before {
+    /// What a row leaves to the one that follows it.
+    pub(super) fn after(row: RowRef<'_>) -> Before {
+        Before { seq: row.seq, hash: <[u8; 32]>::try_from(row.hash).ok().map(Digest::from_bytes) }
+    }
 }
 
 /// A row in order, as far as it can be told from itself.
 #[derive(Debug)]
 pub(super) struct GoodRow {
-    pub(super) entry: Entry,
+    pub(super) entry: EntryRef,
     /// The payload, where Annals itself wrote it: it says something about other rows.
-    pub(super) own: Option<Event>,
+    pub(super) own: Option<Box<Event>>,
 }
 
 /// A check that failed, and how.
@@ -45,7 +78,7 @@ pub(super) struct Fault {
 }
 
 /// Holds a row against everything but the redactions that other rows record.
-pub(super) fn check(before: Before<'_>, row: RowRef<'_>) -> Result<GoodRow, Fault> {
+pub(super) fn check(before: Before, row: RowRef<'_>) -> Result<GoodRow, Fault> {
     let expected = before.seq.saturating_add(1);
     check_as(expected, before, row).map_err(|(check, detail)| Fault { seq: expected, check, detail })
 }
@@ -54,7 +87,7 @@ fn fault<T>(check: Check, detail: impl Into<String>) -> Result<T, (Check, String
     Err((check, detail.into()))
 }
 
-fn check_as(expected: i64, before: Before<'_>, row: RowRef<'_>) -> Result<GoodRow, (Check, String)> {
+fn check_as(expected: i64, before: Before, row: RowRef<'_>) -> Result<GoodRow, (Check, String)> {
     if row.seq != expected {
         return fault(
             Check::Sequence,
@@ -64,7 +97,7 @@ fn check_as(expected: i64, before: Before<'_>, row: RowRef<'_>) -> Result<GoodRo
             ),
         );
     }
-    let entry = match Entry::decode_canonical(row.entry) {
+    let entry = match EntryRef::read(row.entry) {
         Ok(entry) => entry,
         // The format says what a well-formed entry is, so it is judged first.
         Err(error @ DecodeError::UnknownFormat { .. }) => {
@@ -79,31 +112,36 @@ fn check_as(expected: i64, before: Before<'_>, row: RowRef<'_>) -> Result<GoodRo
         return fault(Check::Identity, format!("the entry is that of event {}", entry.event_id));
     }
     let is_first = entry.seq == 1;
-    if is_first != (entry.kind == Kind::LogCreated.code()) || (is_first && entry.session.is_some()) {
+    if is_first != (entry.kind == Kind::LogCreated.code()) || (is_first && entry.has_session) {
         return fault(Check::FirstEvent, "the first event, and no other, is log.created, in no session");
     }
     let own = match row.payload {
         None => None,
         Some(cell) => check_payload(&entry, cell)?,
     };
-    let Ok(previous) = <[u8; 32]>::try_from(before.hash) else {
+    let Some(previous) = before.hash else {
         return fault(Check::Link, "the link before it has not 32 bytes");
     };
-    if chain::link(&Digest::from_bytes(previous), row.entry).bytes().as_slice() != row.hash {
+    if chain::link(&previous, row.entry).bytes().as_slice() != row.hash {
         return fault(Check::Link, "the link does not follow from the link before it and the entry");
     }
     Ok(GoodRow { entry, own })
 }
 
-fn check_payload(entry: &Entry, cell: &[u8]) -> Result<Option<Event>, (Check, String)> {
+fn check_payload(entry: &EntryRef, cell: &[u8]) -> Result<Option<Box<Event>>, (Check, String)> {
     if chain::payload_digest(cell) != entry.payload_digest {
         return fault(Check::PayloadDigest, "the payload is not the one that was recorded");
     }
     let Some(bytes) = without_salt(cell) else {
         return fault(Check::Payload, "the payload is shorter than a salt");
     };
+    if !is_reserved(entry.kind)
+        && Content::is_well_formed(entry.kind, entry.kind_version, entry.encoding, bytes)
+    {
+        return Ok(None);
+    }
     match Content::decode(entry.kind, entry.kind_version, entry.encoding, bytes, Strictness::Canonical) {
-        Ok(Content::Event(event)) => Ok(is_reserved(entry.kind).then_some(event)),
+        Ok(Content::Event(event)) => Ok(is_reserved(entry.kind).then(|| Box::new(event))),
         // What a newer version wrote stays readable as bytes: its digest is good.
         Ok(_) | Err(PayloadError::UnknownVersion { .. }) => Ok(None),
         Err(PayloadError::Malformed(error)) => fault(Check::Payload, format!("the payload {error}")),
@@ -117,7 +155,7 @@ pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
     if entry.kind != Kind::PayloadRedacted.code() {
         return None;
     }
-    match check_payload(&entry, row.payload?).ok()?? {
+    match *check_payload(&entry.into(), row.payload?).ok()?? {
         Event::PayloadRedacted(redacted) => Some((row.seq, redacted.seqs)),
         _ => None,
     }

@@ -5,12 +5,12 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::hashes::{Hashes, Readable as _};
-use super::log::{Start, Walk};
 use super::options::Given;
 use super::report::{Check, Failure};
 use super::row::{self, Before, RowRef};
 use super::tree::{Tree, Wanted};
 use super::trust::Trust;
+use super::walk::{Start, Walk};
 use super::{VerifyError, is_damage};
 use crate::chain;
 use crate::event::{Digest, Event, EventId, Seq, Timestamp};
@@ -183,10 +183,10 @@ fn first_event(row: &StoredRow) -> Result<(EventId, String, Timestamp), Failure>
         payload: row.payload.as_deref(),
         hash: &row.hash,
     };
-    let before = Before { seq: 0, hash: Digest::ZERO.bytes() };
+    let before = Before { seq: 0, hash: Some(Digest::ZERO) };
     let bad = |check, detail| Failure { seq: Some(Seq::FIRST), ..failure(check, detail) };
     let good = row::check(before, fields).map_err(|fault| bad(fault.check, fault.detail))?;
-    match good.own {
+    match good.own.map(|own| *own) {
         Some(Event::LogCreated(created)) => Ok((good.entry.event_id, created.origin, good.entry.recorded_at)),
         _ => Err(bad(Check::Redaction, "the payload of the first event is gone".to_owned())),
     }

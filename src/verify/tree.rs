@@ -60,7 +60,7 @@ impl Piece {
 }
 
 /// A tree as far as it was walked.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tree {
     wanted: Wanted,
     roots: BTreeMap<u64, NodeHash>,

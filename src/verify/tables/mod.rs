@@ -1,0 +1,306 @@
+//! The read tables, held against the fold of the log: the rebuild's own code fills a scratch
+//! database, and the two are compared by key, as of each projection's cursor.
+//!
+//! The search index takes about as long as all other tables: where another connection sees the same tables, it
+//! is made and compared by a thread of its own.
+
+mod compare;
+mod fold;
+mod fts5;
+mod index;
+
+use std::thread::{Scope, ScopedJoinHandle};
+
+use crossbeam_channel::{Receiver, Sender};
+use rusqlite::{Connection, ErrorCode};
+
+use super::report::{Check, Failure, TablesChecked};
+use super::walk::Walk;
+use super::{VerifyError, is_damage};
+use crate::event::Seq;
+use crate::log::schema;
+use crate::projection::tables::{self, Cursor, PROJECTIONS, Projection, Stage};
+use compare::compare_table;
+use fold::{Obstacle, ToCheck};
+use index::compare_index;
+
+/// What is to be checked, and what can be said before.
+pub(super) struct Plan {
+    reports: Vec<TablesChecked>,
+    failures: Vec<Failure>,
+    to_check: Vec<ToCheck>,
+}
+
+impl Plan {
+    /// Finds out which projections can be checked.
+    pub(super) fn new(log: &Connection, walk: &Walk) -> Result<Plan, VerifyError> {
+        let mut failures = Vec::new();
+        let mut reports = Vec::new();
+        let mut to_check = Vec::new();
+        for projection in &PROJECTIONS {
+            let cursor = match tables::cursor(log, projection.name, Stage::Live) {
+                Err(error) if is_damage(&error) => {
+                    failures.push(cursor_failure(projection, format!("its cursor cannot be read: {error}")));
+                    None
+                }
+                Ok(None) if has_tables(log, projection)? => {
+                    failures.push(cursor_failure(projection, "it has tables and no cursor".to_owned()));
+                    None
+                }
+                cursor => cursor?,
+            };
+            let report = TablesChecked {
+                projection: projection.name.to_owned(),
+                position: cursor.as_ref().map_or(Seq::ZERO, |cursor| cursor.position),
+                lag: walk.events.saturating_sub(cursor.as_ref().map_or(0, |cursor| cursor.position.get())),
+                not_checked: not_checked(projection, cursor.as_ref(), walk),
+                stopped: cursor.as_ref().and_then(|cursor| {
+                    cursor
+                        .stopped
+                        .as_ref()
+                        .map(|stopped| format!("at event {}: {}", stopped.seq, stopped.error))
+                }),
+                rows: 0,
+            };
+            if let Some(position) = cursor.as_ref().map(|cursor| cursor.position.get())
+                && position > walk.events
+            {
+                failures.push(cursor_failure(
+                projection,
+                format!(
+                    "its tables hold events up to {position}, and the log ends at {}: events were cut off its end, or the cursor was moved",
+                    walk.events
+                ),
+            ));
+            }
+            if let (Some(cursor), None) = (cursor, &report.not_checked) {
+                to_check.push(ToCheck { place: reports.len(), projection, until: cursor.position });
+            }
+            reports.push(report);
+        }
+        Ok(Plan { reports, failures, to_check })
+    }
+}
+
+/// Tables that are checked by another thread.
+pub(super) struct Apart<'s> {
+    part: ScopedJoinHandle<'s, Result<Vec<Outcome>, VerifyError>>,
+    /// Numbers of events that were folded.
+    folded: Receiver<u64>,
+}
+
+impl Plan {
+    /// Has the search index checked by another thread, if there may be one, and there is a connection that
+    /// sees the same tables.
+    pub(super) fn begin<'s>(
+        &mut self,
+        scope: &'s Scope<'s, '_>,
+        log: &Connection,
+        others: &'s mut [Connection],
+        threads: usize,
+    ) -> Option<Apart<'s>> {
+        if threads == 1 {
+            return None;
+        }
+        let place = self.to_check.iter().position(|to_check| to_check.projection.name == "search")?;
+        let cursors = cursors(log).ok()?;
+        let other =
+            others.iter_mut().find(|other| self::cursors(other).is_ok_and(|found| found == cursors))?;
+        // Temporary tables are written.
+        other.pragma_update(None, "query_only", false).ok()?;
+        let search = *self.to_check.get(place)?;
+        let (folded_here, folded) = crossbeam_channel::unbounded();
+        let check = move || check_part(other, &[search], &mut |events| tell(&folded_here, events));
+        let thread = std::thread::Builder::new().name("annals-verify".to_owned());
+        let part = thread.spawn_scoped(scope, check).ok()?;
+        self.to_check.remove(place);
+        Some(Apart { part, folded })
+    }
+}
+
+fn tell(folded: &Sender<u64>, events: u64) {
+    // Nobody listens any more if the verification cannot go on.
+    let _ = folded.send(events);
+}
+
+/// Where every projection is: tables change with their cursor alone.
+fn cursors(connection: &Connection) -> rusqlite::Result<Vec<[rusqlite::types::Value; 7]>> {
+    connection
+        .prepare("SELECT name, stage, version, generation, position, stopped_at, error FROM projections ORDER BY name, stage")?
+        .query_map([], |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?])
+        })?
+        .collect()
+}
+
+/// Checks the tables of every projection that can be checked, and of those that another thread checks
+/// says what came of it.
+pub(super) fn check(
+    plan: Plan,
+    log: &Connection,
+    apart: Option<Apart<'_>>,
+    failures: &mut Vec<Failure>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Vec<TablesChecked>, VerifyError> {
+    let Plan { mut reports, failures: found, to_check } = plan;
+    failures.extend(found);
+    let mut folded = Folded { here: 0, apart: 0, told: 0, progress };
+    if apart.is_none() {
+        folded.apart = u64::MAX;
+    }
+    let here = check_part(log, &to_check, &mut |events| {
+        folded.here += events;
+        if let Some(apart) = &apart {
+            folded.apart += apart.folded.try_iter().sum::<u64>();
+        }
+        folded.tell();
+    });
+    let mut outcomes = Vec::new();
+    if let Some(Apart { part, folded: events }) = apart {
+        folded.here = u64::MAX;
+        for events in events {
+            folded.apart += events;
+            folded.tell();
+        }
+        outcomes.extend(part.join().map_err(|_| VerifyError::ThreadGone)??);
+    }
+    outcomes.extend(here?);
+    outcomes.sort_by_key(|outcome| outcome.place);
+    for outcome in outcomes {
+        failures.extend(outcome.failures);
+        if let Some(report) = reports.get_mut(outcome.place) {
+            report.rows = outcome.rows;
+            report.not_checked = outcome.not_checked;
+        }
+    }
+    Ok(reports)
+}
+
+/// How far the folding is: as far as the slower of two threads.
+struct Folded<'p> {
+    here: u64,
+    apart: u64,
+    told: u64,
+    progress: &'p mut dyn FnMut(u64),
+}
+
+impl Folded<'_> {
+    fn tell(&mut self) {
+        let by_both = self.here.min(self.apart);
+        if by_both > self.told {
+            (self.progress)(by_both - self.told);
+            self.told = by_both;
+        }
+    }
+}
+
+/// What came of the check of one projection.
+struct Outcome {
+    place: usize,
+    rows: u64,
+    not_checked: Option<String>,
+    failures: Vec<Failure>,
+}
+
+/// Makes the tables of some projections anew, and compares them.
+fn check_part(
+    log: &Connection,
+    part: &[ToCheck],
+    progress: &mut dyn FnMut(u64),
+) -> Result<Vec<Outcome>, VerifyError> {
+    if part.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scratch = fold::scratch()?;
+    let obstacles = fold::fold(log, &scratch, part, progress)?;
+    let check = |(to_check, obstacle): (&ToCheck, Option<Obstacle>)| {
+        let place = to_check.place;
+        let mut outcome = Outcome { place, rows: 0, not_checked: None, failures: Vec::new() };
+        match obstacle {
+            None => outcome.rows = compare(log, &scratch, to_check.projection, &mut outcome.failures)?,
+            Some(Obstacle::NotKnown(reason)) => outcome.not_checked = Some(reason),
+            Some(Obstacle::Refused(reason)) => outcome.failures.push(cursor_failure(
+                to_check.projection,
+                format!("its cursor is behind an event that cannot be applied: {reason}"),
+            )),
+        }
+        Ok(outcome)
+    };
+    part.iter().zip(obstacles).map(check).collect()
+}
+
+fn has_tables(log: &Connection, projection: &Projection) -> Result<bool, VerifyError> {
+    let tables = schema::objects(log)?;
+    Ok(tables
+        .iter()
+        .any(|object| object.kind == "table" && projection.tables.contains(&object.name.as_str())))
+}
+
+fn cursor_failure(projection: &Projection, detail: String) -> Failure {
+    Failure {
+        check: Check::ReadTable,
+        seq: None,
+        detail: format!("the projection `{}`: {detail}", projection.name),
+        affected: format!("the read tables {}", projection.tables.join(", ")),
+    }
+}
+
+fn not_checked(projection: &Projection, cursor: Option<&Cursor>, walk: &Walk) -> Option<String> {
+    let Some(cursor) = cursor else { return Some("it has no cursor, or one that cannot be read".to_owned()) };
+    if cursor.version != projection.version {
+        return Some(format!(
+            "its tables have version {}, this version of Annals knows {}",
+            cursor.version, projection.version
+        ));
+    }
+    // The tables still say what the log does not any more.
+    let ahead = walk.redactions.iter().find(|redaction| {
+        redaction.licence > cursor.position
+            && redaction.seqs.iter().any(|seq| Seq::new(*seq) <= cursor.position)
+    })?;
+    Some(format!("it has not yet come to the redaction recorded by event {}", ahead.licence))
+}
+
+/// Compares the tables of a projection, and returns how many rows were equal.
+fn compare(
+    log: &Connection,
+    scratch: &Connection,
+    projection: &Projection,
+    failures: &mut Vec<Failure>,
+) -> Result<u64, VerifyError> {
+    let mut compared = 0;
+    for table in projection.tables {
+        let difference = match *table {
+            "search" => compare_index(log, scratch),
+            table => compare_table(log, scratch, table, &mut compared),
+        };
+        match difference {
+            Ok(difference) => failures.extend(difference),
+            Err(error) if is_damage(&error) => {
+                let check = match error.sqlite_error_code() {
+                    _ if *table == "search" => Check::SearchIndex,
+                    Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Check::Damage,
+                    _ => Check::ReadTable,
+                };
+                failures.push(failure(check, table, format!("`{table}` cannot be read: {error}")));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(compared)
+}
+
+fn failure(check: Check, table: &str, detail: String) -> Failure {
+    let projection = PROJECTIONS
+        .iter()
+        .find(|projection| projection.tables.contains(&table))
+        .map_or("", |projection| projection.name);
+    Failure {
+        check,
+        seq: None,
+        detail,
+        affected: format!(
+            "the read table `{table}`; `annals projections rebuild {projection}` makes it anew"
+        ),
+    }
+}

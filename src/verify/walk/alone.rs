@@ -1,0 +1,56 @@
+//! The walk of one thread, row after row: what it says of a log that is not good is what counts.
+
+use rusqlite::Connection;
+
+use super::merge::{Merge, ReadTo};
+use super::run::{Checked, With};
+use super::{Start, Walk};
+use crate::verify::row::RowRef;
+use crate::verify::structure::Pairs;
+use crate::verify::tree::Tree;
+use crate::verify::{VerifyError, is_damage};
+
+/// Walks along every row after the start, whatever its seq.
+pub(super) fn walk(
+    connection: &Connection,
+    start: Start,
+    run_rows: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Walk, VerifyError> {
+    let wanted = start.tree.as_ref().map(Tree::wanted);
+    let pairs = Pairs::new();
+    let with = With { wanted: wanted.as_ref(), pairs: &pairs };
+    let before = start.before();
+    let mut merge = Merge::new(start);
+    let mut run = Checked::after(before, with);
+    let damage = |after: i64, error: rusqlite::Error| match is_damage(&error) {
+        true => Ok(ReadTo::Damage { after, error: error.to_string() }),
+        false => Err(VerifyError::Sqlite(error)),
+    };
+    // No event is before the first, and if one is it must be seen.
+    let from = if before.seq == 0 { i64::MIN } else { before.seq.saturating_add(1) };
+    let sql = "SELECT seq, event_id, entry, payload, hash FROM log WHERE seq >= ?1 ORDER BY seq";
+    let mut statement = match connection.prepare(sql) {
+        Ok(statement) => statement,
+        Err(error) => return merge.finish(connection, damage(before.seq, error)?),
+    };
+    let mut rows = statement.query([from])?;
+    let read = loop {
+        match rows.next() {
+            Ok(Some(row)) => match RowRef::of(row) {
+                Ok(row) => run.push(row, with),
+                Err(error) => break damage(run.last.seq, error)?,
+            },
+            Ok(None) => break ReadTo::End,
+            Err(error) => break damage(run.last.seq, error)?,
+        }
+        if run.rows >= run_rows {
+            progress(run.rows);
+            let next = Checked::after(run.last, with);
+            merge.take(merge.runs(), std::mem::replace(&mut run, next))?;
+        }
+    };
+    progress(run.rows);
+    merge.take(merge.runs(), run)?;
+    merge.finish(connection, read)
+}

@@ -1,0 +1,223 @@
+//! What the runs say, put together in the order of the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::Connection;
+
+use super::licence::{self, LicenceProblem};
+use super::run::Checked;
+use super::{Start, Walk};
+use crate::event::{Event, Seq};
+use crate::merkle::RangeError;
+use crate::verify::VerifyError;
+use crate::verify::report::{Check, Failure, Redaction};
+use crate::verify::row::{Before, Fault};
+
+/// How the reading ended.
+pub(super) enum ReadTo {
+    End,
+    /// The file is damaged after this row.
+    Damage {
+        after: i64,
+        error: String,
+    },
+}
+
+/// Puts together what the runs say, in whatever order they come.
+pub(super) struct Merge {
+    early: BTreeMap<u64, Checked>,
+    next: u64,
+    walk: Walk,
+    last: Before,
+    first_bad: Option<Fault>,
+    /// NULL payloads that no licence was found for yet.
+    unlicensed: BTreeSet<i64>,
+    /// Every licence, also behind the first bad row.
+    licences: Vec<(i64, Vec<u64>)>,
+    /// What the index on the event ids must have.
+    pub(super) pairs: u64,
+}
+
+impl Merge {
+    pub(super) fn new(start: Start) -> Merge {
+        Merge {
+            early: BTreeMap::new(),
+            next: 0,
+            last: start.before(),
+            walk: start.into_walk(),
+            first_bad: None,
+            unlicensed: BTreeSet::new(),
+            licences: Vec::new(),
+            pairs: 0,
+        }
+    }
+
+    /// Runs that were put together.
+    pub(super) const fn runs(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether every row so far is good, but for its redaction.
+    pub(super) const fn is_good(&self) -> bool {
+        self.first_bad.is_none()
+    }
+
+    /// Takes a run by its place among them.
+    pub(super) fn take(&mut self, place: u64, checked: Checked) -> Result<(), RangeError> {
+        self.early.insert(place, checked);
+        while let Some(checked) = self.early.remove(&self.next) {
+            self.next += 1;
+            self.add(checked)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, checked: Checked) -> Result<(), RangeError> {
+        self.walk.events += checked.rows;
+        self.walk.rows_read += checked.rows;
+        self.last = checked.last;
+        if self.first_bad.is_some() {
+            self.licences.extend(checked.licences);
+            return Ok(());
+        }
+        if let (Some(tree), Some(leaves)) = (&mut self.walk.tree, checked.leaves) {
+            tree.append(leaves)?;
+        }
+        self.pairs = self.pairs.wrapping_add(checked.pairs);
+        let steps = &mut self.walk.backward_steps;
+        if let (Some(last), Some((seq, first))) = (self.walk.last_recorded_at, checked.first)
+            && first < last
+        {
+            steps.count += 1;
+            steps.first.get_or_insert(seq);
+        }
+        steps.count += checked.backward_steps.count;
+        steps.first = steps.first.or(checked.backward_steps.first);
+        if let (Some(log_id), Some((_, recorded_at))) = (checked.log_id, checked.first) {
+            self.walk.log_id = Some(log_id);
+            self.walk.first_recorded_at = Some(recorded_at);
+        }
+        self.walk.last_recorded_at = checked.last_recorded_at.or(self.walk.last_recorded_at);
+        self.unlicensed.extend(checked.redacted);
+        self.licences.extend(checked.licences);
+        for (seq, event) in checked.own {
+            self.add_own(Seq::from_sql(seq), event);
+        }
+        self.first_bad = checked.first_bad;
+        Ok(())
+    }
+
+    fn add_own(&mut self, seq: Seq, event: Event) {
+        match event {
+            Event::LogCreated(created) => self.walk.origin = Some(created.origin),
+            Event::EventsLost(lost) => {
+                self.walk.events_lost = self.walk.events_lost.saturating_add(lost.count)
+            }
+            Event::ProjectionSkipped(skipped) => {
+                self.walk.skips.insert((skipped.projection, skipped.version, skipped.seq));
+            }
+            Event::PayloadRedacted(redacted) => self.walk.redactions.push(Redaction {
+                licence: seq,
+                actor: redacted.actor,
+                reason: redacted.reason,
+                authority: redacted.authority,
+                seqs: redacted.seqs,
+            }),
+            Event::KeyChanged(changed) => self.walk.key_changes.push((seq, changed)),
+            Event::ApiKeyCreated(_) | Event::ApiKeyRevoked(_) => {
+                self.walk.api_keys.insert(seq.get());
+            }
+            _ => {}
+        }
+    }
+
+    /// Judges the redactions, and names the first bad row.
+    pub(super) fn finish(mut self, connection: &Connection, read: ReadTo) -> Result<Walk, VerifyError> {
+        let mut first_bad = self.first_bad.take();
+        for (licence, seqs) in std::mem::take(&mut self.licences) {
+            let problem = match licence::problem(connection, licence, &seqs)? {
+                LicenceProblem::None => None,
+                LicenceProblem::StillThere(problem) => Some((problem, true)),
+                LicenceProblem::Invalid(problem) => Some((problem, false)),
+            };
+            if problem.as_ref().is_none_or(|(_, is_valid)| *is_valid) {
+                for seq in seqs {
+                    self.unlicensed.remove(&i64::try_from(seq).unwrap_or(i64::MAX));
+                }
+            }
+            let redaction_comes_first = first_bad.as_ref().is_none_or(|fault| {
+                licence < fault.seq || (licence == fault.seq && fault.check == Check::Link)
+            });
+            if let Some((detail, _)) = problem.filter(|_| redaction_comes_first) {
+                first_bad = Some(Fault { seq: licence, check: Check::Redaction, detail });
+            }
+        }
+        // A licence may lie where the file cannot be read.
+        if let (Some(&seq), ReadTo::End) = (self.unlicensed.first(), &read)
+            && first_bad.as_ref().is_none_or(|fault| seq <= fault.seq)
+        {
+            let detail = "the payload is gone, and no redaction is recorded that allows it".to_owned();
+            first_bad = Some(Fault { seq, check: Check::Redaction, detail });
+        }
+        if let Some(fault) = &first_bad {
+            self.walk.key_changes.retain(|(seq, _)| seq.to_sql() < fault.seq);
+        }
+        self.walk.failure = first_bad.map(|fault| Failure {
+            check: fault.check,
+            seq: Some(Seq::from_sql(fault.seq)),
+            affected: format!("event {}; the events after it were not judged", fault.seq),
+            detail: fault.detail,
+        });
+        if self.walk.failure.is_none() {
+            self.walk.failure = match read {
+                ReadTo::End if self.walk.events == 0 => Some(Failure {
+                    check: Check::Sequence,
+                    seq: Some(Seq::FIRST),
+                    detail: "the log has no events, not even the first, which says that it was created"
+                        .to_owned(),
+                    affected: "the whole log".to_owned(),
+                }),
+                ReadTo::End => None,
+                ReadTo::Damage { after, error } => Some(Failure {
+                    check: Check::Damage,
+                    seq: None,
+                    detail: format!("the file cannot be read on after event {after}: {error}"),
+                    affected: format!("every event after {after}"),
+                }),
+            };
+        }
+        self.walk.head = self.last.hash;
+        Ok(self.walk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Digest, Timestamp};
+    use crate::verify::structure::Pairs;
+    use crate::verify::walk::run::With;
+
+    /// A run of two events after so many others, recorded at these times.
+    fn run(after: i64, first: i64, last: i64) -> Checked {
+        let before = Before { seq: after, hash: Some(Digest::ZERO) };
+        let with = With { wanted: None, pairs: &Pairs::new() };
+        Checked {
+            rows: 2,
+            first: Some((Seq::from_sql(after + 1), Timestamp::from_micros(first))),
+            last_recorded_at: Some(Timestamp::from_micros(last)),
+            ..Checked::after(before, with)
+        }
+    }
+
+    #[test]
+    fn a_step_backwards_between_two_runs_is_named_by_its_event() {
+        let mut merge = Merge::new(Start::first(None));
+        // In whatever order they come.
+        for (place, checked) in [(2, run(4, 13, 14)), (0, run(0, 10, 20)), (1, run(2, 11, 12))] {
+            merge.take(place, checked).unwrap();
+        }
+        let steps = merge.walk.backward_steps;
+        assert_eq!((steps.count, steps.first), (1, Some(Seq::new(3))));
+    }
+}

@@ -1,0 +1,109 @@
+//! The walk along the log, shared among threads where they can read the same moment of it.
+//!
+//! A row's link is checked against the stored link before it. If that holds for every row the chain
+//! is one line, so rows can be checked in any order and by several threads: each takes a run of rows
+//! after the other, reads it through a connection of its own, and checks the rows where SQLite has
+//! them. What the runs say is put together in order.
+//!
+//! Where anything is not as it should be, one thread walks again along the whole log, row after row, and
+//! what it says counts: which row is the first bad one does not depend on how many threads there are.
+
+mod alone;
+mod licence;
+mod merge;
+mod run;
+mod together;
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+
+use super::VerifyError;
+use super::report::{BackwardSteps, Failure, Redaction};
+use super::row::Before;
+use super::tree::{Tree, Wanted};
+use crate::event::{Digest, EventId, KeyChanged, Seq, Timestamp};
+
+pub(super) use run::RUN_ROWS;
+
+/// What the walk found.
+#[derive(Default)]
+pub(super) struct Walk {
+    pub(super) events: u64,
+    pub(super) head: Option<Digest>,
+    pub(super) log_id: Option<EventId>,
+    pub(super) origin: Option<String>,
+    pub(super) first_recorded_at: Option<Timestamp>,
+    pub(super) last_recorded_at: Option<Timestamp>,
+    pub(super) failure: Option<Failure>,
+    pub(super) redactions: Vec<Redaction>,
+    pub(super) backward_steps: BackwardSteps,
+    pub(super) events_lost: u64,
+    /// Projection, version and event.
+    pub(super) skips: BTreeSet<(String, u32, u64)>,
+    pub(super) key_changes: Vec<(Seq, KeyChanged)>,
+    /// The events that say what became of API keys.
+    pub(super) api_keys: BTreeSet<u64>,
+    /// The tree of the events up to the first bad one, if it was asked for.
+    pub(super) tree: Option<Tree>,
+    /// Rows that were read.
+    pub(super) rows_read: u64,
+    /// Whether the pages of the table and its index were found sound on the way.
+    pub(super) has_sound_pages: bool,
+}
+
+/// Where a walk begins.
+#[derive(Clone)]
+pub(super) struct Start {
+    /// Events before it, which are not walked along.
+    pub(super) events: u64,
+    /// The link of the last of them.
+    pub(super) hash: Digest,
+    /// Their tree, if roots are wanted.
+    pub(super) tree: Option<Tree>,
+}
+
+impl Start {
+    /// At the first event.
+    pub(super) fn first(wanted: Option<&Wanted>) -> Start {
+        Start { events: 0, hash: Digest::ZERO, tree: wanted.map(|wanted| Tree::new(wanted.clone())) }
+    }
+
+    fn before(&self) -> Before {
+        Before { seq: Seq::new(self.events).to_sql(), hash: Some(self.hash) }
+    }
+
+    fn into_walk(self) -> Walk {
+        Walk { events: self.events, tree: self.tree, ..Walk::default() }
+    }
+}
+
+/// Walks along the log to its end, on so many threads. `others` are connections that see the same moment of
+/// it, one for each thread but the calling one, and one at least; where there are none the calling thread
+/// walks alone.
+pub(super) fn walk(
+    connection: &Connection,
+    others: &mut [Connection],
+    threads: usize,
+    start: Start,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Walk, VerifyError> {
+    let mut told = 0_u64;
+    if !others.is_empty() {
+        let mut tell = |events: u64| {
+            told = told.saturating_add(events);
+            progress(events);
+        };
+        if let Some(walk) = together::walk(connection, others, threads, start.clone(), RUN_ROWS, &mut tell)? {
+            return Ok(walk);
+        }
+    }
+    let mut walked = 0_u64;
+    // What was told of already is not told of again.
+    let mut tell = |events: u64| {
+        let before = walked.max(told);
+        walked = walked.saturating_add(events);
+        progress(walked.max(told) - before);
+    };
+    alone::walk(connection, start, RUN_ROWS, &mut tell)
+}

@@ -1,0 +1,106 @@
+//! A run of rows, checked one after the other.
+
+use crate::event::{Event, EventId, Seq, Timestamp};
+use crate::merkle::leaf_hash_of;
+use crate::verify::report::{BackwardSteps, Check};
+use crate::verify::row::{self, Before, Fault, RowRef};
+use crate::verify::structure::Pairs;
+use crate::verify::tree::{Piece, Wanted};
+
+/// Rows of a run: enough that beginning one costs nothing beside it, and few enough that the threads
+/// end at about the same time, and progress is seen.
+pub(in crate::verify) const RUN_ROWS: u64 = 4_096;
+
+/// What the check of a run says, in the order of its rows.
+pub(super) struct Checked {
+    pub(super) rows: u64,
+    /// What stands before the row that follows.
+    pub(super) last: Before,
+    pub(super) first_bad: Option<Fault>,
+    /// Rows up to the first bad one whose payload is NULL.
+    pub(super) redacted: Vec<i64>,
+    pub(super) licences: Vec<(i64, Vec<u64>)>,
+    pub(super) own: Vec<(i64, Event)>,
+    pub(super) log_id: Option<EventId>,
+    pub(super) first: Option<(Seq, Timestamp)>,
+    pub(super) last_recorded_at: Option<Timestamp>,
+    pub(super) backward_steps: BackwardSteps,
+    /// The leaves up to the first bad row, if a tree is made of them.
+    pub(super) leaves: Option<Piece>,
+    /// What the index on the event ids must have for the rows up to the first bad one.
+    pub(super) pairs: u64,
+}
+
+/// What all runs are checked with.
+#[derive(Clone, Copy)]
+pub(super) struct With<'w> {
+    /// The roots that are wanted, if a tree is made.
+    pub(super) wanted: Option<&'w Wanted>,
+    pub(super) pairs: &'w Pairs,
+}
+
+impl Checked {
+    /// The run that begins after a row.
+    pub(super) fn after(before: Before, with: With<'_>) -> Checked {
+        Checked {
+            rows: 0,
+            last: before,
+            first_bad: None,
+            redacted: Vec::new(),
+            licences: Vec::new(),
+            own: Vec::new(),
+            log_id: None,
+            first: None,
+            last_recorded_at: None,
+            backward_steps: BackwardSteps::default(),
+            leaves: with.wanted.map(|_| Piece::after(Seq::from_sql(before.seq).get())),
+            pairs: 0,
+        }
+    }
+
+    /// Checks the row that follows.
+    pub(super) fn push(&mut self, row: RowRef<'_>, with: With<'_>) {
+        self.rows += 1;
+        let before = std::mem::replace(&mut self.last, Before::after(row));
+        if self.first_bad.is_none() {
+            match row::check(before, row) {
+                Ok(good) => self.add(before, row, good, with),
+                Err(fault) => {
+                    if fault.check == Check::Link && row.payload.is_none() {
+                        self.redacted.push(row.seq);
+                    }
+                    self.first_bad = Some(fault);
+                }
+            }
+        }
+        if self.first_bad.is_some() {
+            self.licences.extend(row::licence(row));
+        }
+    }
+
+    fn add(&mut self, before: Before, row: RowRef<'_>, good: row::GoodRow, with: With<'_>) {
+        let entry = good.entry;
+        if let (Some(leaves), Some(wanted), Some(hash)) = (&mut self.leaves, with.wanted, before.hash) {
+            leaves.push(leaf_hash_of(&[hash.bytes(), row.entry]), wanted);
+        }
+        self.pairs = self.pairs.wrapping_add(with.pairs.of(entry.event_id, row.seq));
+        if row.payload.is_none() {
+            self.redacted.push(row.seq);
+        }
+        if self.last_recorded_at.is_some_and(|last| entry.recorded_at < last) {
+            self.backward_steps.count += 1;
+            self.backward_steps.first.get_or_insert(Seq::from_sql(row.seq));
+        }
+        self.last_recorded_at = Some(entry.recorded_at);
+        self.first.get_or_insert((Seq::from_sql(row.seq), entry.recorded_at));
+        if entry.seq == 1 {
+            self.log_id = Some(entry.event_id);
+        }
+        if let Some(event) = good.own {
+            if let Event::PayloadRedacted(redacted) = &*event {
+                self.licences.push((row.seq, redacted.seqs.clone()));
+            }
+            self.own.push((row.seq, *event));
+        }
+    }
+}

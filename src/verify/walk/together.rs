@@ -1,0 +1,244 @@
+//! The walk of any number of threads, for logs in which every row is good.
+//!
+//! Each thread takes the next run that nobody has taken, finds its first row by its seq, and asks that all
+//! rows of the run are there and good. The pages of the table are checked beside it: if they are sound,
+//! what is found by its seq is what one reading from the first row to the last would find.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::merge::{Merge, ReadTo};
+use super::run::{Checked, With};
+use super::{Start, Walk};
+use crate::log::rows::to_sql;
+use crate::verify::VerifyError;
+use crate::verify::row::{Before, RowRef};
+use crate::verify::structure::{self, Pairs};
+use crate::verify::tree::Tree;
+
+/// What is to be done, and how far it is.
+struct Work<'w> {
+    begin: Before,
+    /// The last event.
+    last: i64,
+    run_rows: u64,
+    runs: u64,
+    next_run: AtomicU64,
+    next_errand: AtomicUsize,
+    /// Something is not as it should be: who walks alone says what.
+    is_given_up: AtomicBool,
+    with: With<'w>,
+}
+
+/// What is asked of the pages, beside the rows. The longest comes first.
+#[derive(Clone, Copy)]
+enum Errand {
+    Trees,
+    Index,
+}
+
+const ERRANDS: [Errand; 2] = [Errand::Trees, Errand::Index];
+
+/// What a thread did.
+enum Done {
+    Run(u64, Box<Checked>),
+    /// The pages of the table and its index are sound.
+    Trees,
+    /// What the index on the event ids has.
+    Index(u64),
+}
+
+/// Walks along the log if every row of it is good. None if that cannot be said.
+pub(super) fn walk(
+    connection: &Connection,
+    others: &mut [Connection],
+    threads: usize,
+    start: Start,
+    run_rows: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Option<Walk>, VerifyError> {
+    let wanted = start.tree.as_ref().map(Tree::wanted);
+    let begin = start.before();
+    let Ok(Some(last)) = end(connection, begin) else { return Ok(None) };
+    let rows = u64::try_from(last.saturating_sub(begin.seq)).unwrap_or(0);
+    let pairs = Pairs::new();
+    // A walk from a later event on looks at no pages.
+    let asks_pages = begin.seq == 0;
+    let work = Work {
+        begin,
+        last,
+        run_rows,
+        runs: rows.div_ceil(run_rows),
+        next_run: AtomicU64::new(0),
+        next_errand: AtomicUsize::new(if asks_pages { 0 } else { ERRANDS.len() }),
+        is_given_up: AtomicBool::new(false),
+        with: With { wanted: wanted.as_ref(), pairs: &pairs },
+    };
+    let mut found = Found { merge: Merge::new(start), has_sound_trees: false, index: None };
+    let (send, done) = crossbeam_channel::unbounded::<Done>();
+    std::thread::scope(|scope| {
+        if threads == 1 {
+            // Through another connection all the same: SQLite is asked to stop in the midst of its work.
+            others.iter_mut().take(1).for_each(|other| work.run_errands(other, &send));
+        }
+        for other in others.iter_mut().take(threads - 1) {
+            let (work, send) = (&work, send.clone());
+            let thread = std::thread::Builder::new().name("annals-verify".to_owned());
+            // What cannot be started leaves its part to the others.
+            let _ = thread.spawn_scoped(scope, move || work.help(other, &send));
+        }
+        drop(send);
+        work.lead(connection, &done, &mut found, progress)
+    })?;
+    let Found { merge, has_sound_trees, index } = found;
+    let is_whole = merge.runs() == work.runs && merge.is_good() && (has_sound_trees || !asks_pages);
+    if !is_whole || work.is_given_up() {
+        return Ok(None);
+    }
+    let has_sound_pages = has_sound_trees && index == Some(merge.pairs);
+    let walk = merge.finish(connection, ReadTo::End)?;
+    Ok(walk.failure.is_none().then_some(Walk { has_sound_pages, ..walk }))
+}
+
+/// The last event, if there is one after the start and none before the first.
+fn end(connection: &Connection, begin: Before) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT (SELECT min(seq) FROM log), (SELECT max(seq) FROM log)";
+    let (first, last): (Option<i64>, Option<i64>) =
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(last.filter(|last| first == Some(1) && *last > begin.seq))
+}
+
+/// What was found so far.
+struct Found {
+    merge: Merge,
+    has_sound_trees: bool,
+    index: Option<u64>,
+}
+
+impl Found {
+    fn take(&mut self, done: Done, progress: &mut dyn FnMut(u64)) -> Result<(), VerifyError> {
+        match done {
+            Done::Run(place, checked) => {
+                progress(checked.rows);
+                self.merge.take(place, *checked)?;
+            }
+            Done::Trees => self.has_sound_trees = true,
+            Done::Index(pairs) => self.index = Some(pairs),
+        }
+        Ok(())
+    }
+}
+
+impl Work<'_> {
+    /// The part of the calling thread, which also puts everything together.
+    fn lead(
+        &self,
+        connection: &Connection,
+        done: &Receiver<Done>,
+        found: &mut Found,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), VerifyError> {
+        let mut lead = || -> Result<(), VerifyError> {
+            while let Some(run) = self.next_run() {
+                if let Some(run) = self.checked(connection, run) {
+                    found.take(run, progress)?;
+                }
+                done.try_iter().try_for_each(|done| found.take(done, progress))?;
+            }
+            done.iter().try_for_each(|done| found.take(done, progress))
+        };
+        // The others must not go on for nobody.
+        lead().inspect_err(|_| self.give_up())
+    }
+
+    /// The part of every other thread.
+    fn help(&self, connection: &mut Connection, send: &Sender<Done>) {
+        self.run_errands(connection, send);
+        while let Some(run) = self.next_run() {
+            let is_taken = self.checked(connection, run).is_some_and(|run| send.send(run).is_ok());
+            if !is_taken {
+                return;
+            }
+        }
+    }
+
+    /// Looks at the pages, as far as nobody else does.
+    fn run_errands(&self, connection: &mut Connection, send: &Sender<Done>) {
+        while let Some(errand) = ERRANDS.get(self.next_errand.fetch_add(1, Ordering::Relaxed)) {
+            let done = match errand {
+                Errand::Trees => match structure::has_sound_trees(connection) {
+                    Ok(true) => Done::Trees,
+                    Ok(false) | Err(_) => return self.give_up(),
+                },
+                // The walk goes on without: only SQLite's own check of the index is not spared then.
+                Errand::Index => match structure::pairs_of_index(connection, self.with.pairs) {
+                    Ok(Some(pairs)) => Done::Index(pairs),
+                    Ok(None) | Err(_) => continue,
+                },
+            };
+            if send.send(done).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn next_run(&self) -> Option<u64> {
+        let run = self.next_run.fetch_add(1, Ordering::Relaxed);
+        (run < self.runs && !self.is_given_up()).then_some(run)
+    }
+
+    fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Relaxed)
+    }
+
+    /// Checks a run. None, and nobody goes on, if not all of its rows are there and good.
+    fn checked(&self, connection: &Connection, run: u64) -> Option<Done> {
+        match self.check(connection, run) {
+            Ok(Some(checked)) => Some(Done::Run(run, Box::new(checked))),
+            Ok(None) | Err(_) => {
+                self.give_up();
+                None
+            }
+        }
+    }
+
+    fn check(&self, connection: &Connection, run: u64) -> rusqlite::Result<Option<Checked>> {
+        let skipped = to_sql(run.saturating_mul(self.run_rows));
+        let before_first = self.begin.seq.saturating_add(skipped);
+        let last = before_first.saturating_add(to_sql(self.run_rows)).min(self.last);
+        let before = match run {
+            0 => Some(self.begin),
+            _ => before(connection, before_first)?,
+        };
+        let Some(before) = before else { return Ok(None) };
+        let mut checked = Checked::after(before, self.with);
+        let mut statement = connection.prepare_cached(
+            "SELECT seq, event_id, entry, payload, hash FROM log WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
+        )?;
+        let mut rows = statement.query([before_first, last])?;
+        while let Some(row) = rows.next()? {
+            checked.push(RowRef::of(row)?, self.with);
+            if checked.first_bad.is_some() {
+                return Ok(None);
+            }
+        }
+        Ok((checked.last.seq == last).then_some(checked))
+    }
+}
+
+/// What stands before the row that follows a seq.
+fn before(connection: &Connection, seq: i64) -> rusqlite::Result<Option<Before>> {
+    connection
+        .prepare_cached("SELECT hash FROM log WHERE seq = ?1")?
+        .query_row([seq], |row| {
+            let hash: Vec<u8> = row.get(0)?;
+            Ok(Before::after(RowRef { seq, event_id: &[], entry: &[], payload: None, hash: &hash }))
+        })
+        .optional()
+}
