@@ -21,7 +21,7 @@ HELD_AGAINST = {
 PERCENTILES = re.compile(r"median .+, p99 .+")
 
 
-def measured(repository: Path) -> list[dict]:
+def measured(repository: Path, only: list[str] | None) -> list[dict]:
     """What each benchmark measured and printed."""
     about = json.loads(
         subprocess.run(
@@ -34,6 +34,7 @@ def measured(repository: Path) -> list[dict]:
     )
     criterion = Path(about["target_directory"]) / "criterion"
     names = [target["name"] for target in about["packages"][0]["targets"] if target["kind"] == ["bench"]]
+    names = [name for name in names if only is None or name in only]
     found = []
     for name in names:
         began = time.time()

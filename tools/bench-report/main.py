@@ -45,7 +45,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of the peers, where not as planned")
     parser.add_argument("--seconds", type=float, metavar="S", help="seconds of each run of a peer, likewise")
     parser.add_argument("--scenario-seconds", type=float, metavar="S", help="seconds of the long scenario, likewise")
-    parser.add_argument("--no-benches", action="store_true", help="leave out the benchmarks of benches/")
+    parser.add_argument("--benches", nargs="+", metavar="NAME", help="files of benches/; all of them if absent")
+    parser.add_argument("--no-benches", action="store_true", help="keep the last run's figures of benches/")
     parser.add_argument("--no-peers", action="store_true", help="keep the last run's figures of the peers")
     return parser.parse_args()
 
@@ -62,8 +63,11 @@ def measured(arguments: argparse.Namespace) -> dict:
     if not arguments.no_peers:
         run |= peers.measured(REPOSITORY, plan, arguments.only)
         run["machine"] = machine.described(REPOSITORY)
-    if not arguments.no_benches and plan.benches:
-        run["benches"] = {"machine": machine.described(REPOSITORY), "benches": benches.measured(REPOSITORY)}
+    if arguments.benches or (plan.benches and not arguments.no_benches):
+        found = {bench["name"]: bench for bench in run["benches"] or []}
+        for bench in benches.measured(REPOSITORY, arguments.benches):
+            found[bench["name"]] = bench | {"machine": machine.described(REPOSITORY)}
+        run["benches"] = [found[name] for name in sorted(found)]
     return run
 
 
