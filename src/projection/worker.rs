@@ -63,7 +63,7 @@ impl Worker {
     pub(crate) fn open(path: &Path, progress: Arc<Progress>, turns: Arc<Turns>) -> Result<Worker, OpenError> {
         // Read tables can be made again, and a durable commit of the writer makes what was written
         // before it durable too.
-        let (connection, database) = connect(path)?;
+        let (connection, database, checkpoints) = connect(path)?;
         let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
         {
             let _turn = turns
@@ -74,14 +74,7 @@ impl Worker {
             stop_where_ahead(&tx).map_err(sqlite)?;
             tx.commit().map_err(sqlite)?;
         }
-        let worker = Worker {
-            path: path.to_owned(),
-            connection,
-            database,
-            progress,
-            turns,
-            checkpoints: Checkpoints::new(),
-        };
+        let worker = Worker { path: path.to_owned(), connection, database, progress, turns, checkpoints };
         for projection in &PROJECTIONS {
             worker.publish(projection, None).map_err(sqlite)?;
         }
@@ -141,10 +134,11 @@ impl Worker {
         if self.database.require_at(&self.path).is_err() {
             return;
         }
-        if let Ok((connection, database)) = connect(&self.path)
+        if let Ok((connection, database, checkpoints)) = connect(&self.path)
             && database == self.database
         {
             self.connection = connection;
+            self.checkpoints = checkpoints;
         }
     }
 
@@ -223,7 +217,7 @@ impl Worker {
         match self.fold(projection, stage, &cursor, &events) {
             Ok(Folded::Committed) => {
                 // The writer may have nothing to do while a rebuild writes.
-                self.checkpoints.if_large(&self.connection, &self.path, &self.turns, Who::Projection);
+                self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);
                 self.publish(projection, None)?;
                 Ok(Step::Worked)
             }
@@ -368,12 +362,12 @@ impl Worker {
     }
 }
 
-fn connect(path: &Path) -> Result<(Connection, FileIdentity), OpenError> {
-    let (connection, files) = open::open_writer(path, Durability::Normal)?;
-    connection
-        .pragma_update(None, "legacy_alter_table", true)
-        .map_err(|source| OpenError::sqlite(path, "its read tables cannot be opened", source))?;
-    Ok((connection, files.database))
+fn connect(path: &Path) -> Result<(Connection, FileIdentity, Checkpoints), OpenError> {
+    let (mut connection, files) = open::open_writer(path, Durability::Normal)?;
+    let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
+    connection.pragma_update(None, "legacy_alter_table", true).map_err(sqlite)?;
+    let checkpoints = Checkpoints::watch(&mut connection).map_err(sqlite)?;
+    Ok((connection, files.database, checkpoints))
 }
 
 fn why_stopped(stopped: &StoppedAt) -> String {
