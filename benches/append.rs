@@ -4,6 +4,8 @@
 
 #![allow(
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     clippy::expect_used,
     missing_docs,
     reason = "a benchmark that cannot go on ends"
@@ -14,8 +16,9 @@ mod support;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use annals::chain;
+use annals::{AppendError, Appended, BatchReceipt, chain};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use rand::Rng;
 use rusqlite::{Connection, params};
 
 use support::{Scratch, log_only, note};
@@ -53,7 +56,7 @@ fn caller(criterion: &mut Criterion) {
                 let started = Instant::now();
                 for payload in payloads {
                     let mut salt = [0; 16];
-                    getrandom::fill(&mut salt).expect("random bytes");
+                    rand::rng().fill_bytes(&mut salt);
                     let id = uuid::Uuid::now_v7();
                     let cell = [salt.as_slice(), &payload].concat();
                     let digest = chain::payload_digest(&cell);
@@ -69,11 +72,36 @@ fn caller(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// How long single calls take, of which criterion gives the mean alone: printed, and held to nothing.
+fn caller_percentiles(_: &mut Criterion) {
+    const EVENTS: usize = 200_000;
+    let mut scratch = Scratch::new();
+    let log = log_only(&scratch.path()).queue_events(EVENTS).open().expect("a log");
+    let drafts: Vec<_> = (0..EVENTS).map(|_| note()).collect();
+    let mut times: Vec<u64> = drafts
+        .into_iter()
+        .map(|draft| {
+            let started = Instant::now();
+            drop(log.append(draft).expect("appended"));
+            started.elapsed().as_nanos() as u64
+        })
+        .collect();
+    log.close().expect("closed");
+    times.sort_unstable();
+    let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or_default();
+    println!(
+        "append, caller's cost: p50 {} ns, p99 {} ns, p99.9 {} ns, the queue not full",
+        at(0.5),
+        at(0.99),
+        at(0.999)
+    );
+}
+
 /// Events committed at full durability, each producer waiting for its receipt.
 fn durable(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("append, durable");
     group.sample_size(10).measurement_time(Duration::from_secs(8));
-    for producers in [1_u64, 16, 64] {
+    for producers in [1_u64, 4, 16, 64] {
         let mut scratch = Scratch::new();
         let log = log_only(&scratch.path()).open().expect("a log");
         let events = 64.max(producers * 32);
@@ -106,7 +134,8 @@ fn durable(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Batches of a thousand, against the same rows written by hand.
+/// Batches of a thousand, one being made ready while another is committed, against the same rows written
+/// by hand.
 fn batches(criterion: &mut Criterion) {
     const EVENTS: usize = 1_000;
     let mut group = criterion.benchmark_group("append, durable batches of 1000");
@@ -117,17 +146,27 @@ fn batches(criterion: &mut Criterion) {
     let mut scratch = Scratch::new();
     let log = log_only(&scratch.path()).open().expect("a log");
     group.bench_function("append", |bencher| {
-        bencher.iter_batched(
-            || (0..EVENTS).map(|_| note()).collect::<Vec<_>>(),
-            |drafts| support::fill(&log, drafts.into_iter()),
-            criterion::BatchSize::PerIteration,
-        );
+        bencher.iter_custom(|rounds| {
+            let mut under_way = None;
+            let started = Instant::now();
+            for _ in 0..rounds {
+                let drafts = (0..EVENTS).map(|_| note()).collect();
+                let before = under_way.replace(log.append_batch(drafts).expect("appended"));
+                before.map_or_else(Vec::new, BatchReceipt::wait).into_iter().for_each(require_committed);
+            }
+            under_way.map_or_else(Vec::new, BatchReceipt::wait).into_iter().for_each(require_committed);
+            started.elapsed()
+        });
     });
     let mut by_hand = ByHand::open(&scratch.path());
     group.bench_function("limit: rusqlite by hand", |bencher| {
         bencher.iter(|| by_hand.write(EVENTS));
     });
     group.finish();
+}
+
+fn require_committed(outcome: Result<Appended, AppendError>) {
+    outcome.expect("committed");
 }
 
 /// A loop that anybody would write: same columns, same settings, same batch, nothing checked.
@@ -172,5 +211,5 @@ impl ByHand {
     }
 }
 
-criterion_group!(benches, caller, durable, batches);
+criterion_group!(benches, caller, caller_percentiles, durable, batches);
 criterion_main!(benches);

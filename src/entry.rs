@@ -38,6 +38,28 @@ pub struct Entry {
     pub payload_digest: Digest,
 }
 
+/// An entry that borrows its session: what the writer encodes. Its bytes are those of an [`Entry`].
+#[derive(Encode)]
+pub(crate) struct EntryRef<'a> {
+    pub(crate) format: u8,
+    pub(crate) seq: u64,
+    pub(crate) event_id: EventId,
+    pub(crate) kind: u16,
+    pub(crate) kind_version: u8,
+    pub(crate) session: Option<&'a SessionId>,
+    pub(crate) occurred_at: Option<Timestamp>,
+    pub(crate) recorded_at: Timestamp,
+    pub(crate) principal: Option<EventId>,
+    pub(crate) encoding: u8,
+    pub(crate) payload_digest: Digest,
+}
+
+impl EntryRef<'_> {
+    pub(crate) fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
+        encoding::encode(self, bytes)
+    }
+}
+
 impl Entry {
     /// Appends the entry's bytes to `bytes`.
     ///

@@ -1,10 +1,15 @@
 //! From a draft to what the writer needs: encoding, salt and digest, on the caller's own thread.
 
+use rand::Rng;
+
 use crate::chain;
 use crate::encoding::EncodeError;
-use crate::entry::{ENCODING_PLAIN, Entry, FORMAT};
+use crate::entry::{ENCODING_PLAIN, EntryRef, FORMAT};
 use crate::event::{Digest, Draft, Event, EventId, InvalidField, Seq, SessionId, Timestamp};
 use crate::limits::{ENTRY_BYTES_MAX, SALT_BYTES};
+
+/// Room that is made for a payload with its salt before its size is known.
+const CELL_BYTES_USUAL: usize = 512;
 
 /// An event that is ready to be sealed: only its place in the log, its time of recording and its
 /// link are missing.
@@ -41,9 +46,6 @@ pub enum PrepareError {
     /// It has no encoding.
     #[error("the payload {0}")]
     Encode(String),
-    /// The system gave no random bytes for the salt.
-    #[error("no random bytes from the system for the payload's salt: {0}")]
-    Random(String),
 }
 
 impl From<EncodeError> for PrepareError {
@@ -65,15 +67,21 @@ pub(crate) fn prepare(
     draft.fill_ids(event_id);
     draft.drop_nulls();
     draft.check()?;
-    let mut salt = [0; SALT_BYTES];
-    getrandom::fill(&mut salt).map_err(|error| PrepareError::Random(error.to_string()))?;
     let parts = Parts { event_id, session: draft.session.clone(), occurred_at: draft.at, principal };
-    let prepared = parts.with_payload(&draft.event, salt)?;
+    let prepared = parts.with_payload(&draft.event, salt())?;
     let bytes = prepared.cell.len() - SALT_BYTES;
     if bytes > payload_bytes_max {
         return Err(PrepareError::TooLarge { bytes, max: payload_bytes_max });
     }
     Ok(prepared)
+}
+
+/// Random bytes to stand before a payload, from a generator of this thread's own that the system seeds: to
+/// ask the system each time costs as much as the digest.
+pub(crate) fn salt() -> [u8; SALT_BYTES] {
+    let mut salt = [0; SALT_BYTES];
+    rand::rng().fill_bytes(&mut salt);
+    salt
 }
 
 /// The bytes of a payload, without the salt before them.
@@ -92,7 +100,7 @@ pub(crate) struct Parts {
 impl Parts {
     /// Encodes and digests, with the salt given.
     pub(crate) fn with_payload(self, event: &Event, salt: [u8; SALT_BYTES]) -> Result<Prepared, EncodeError> {
-        let mut cell = Vec::with_capacity(256);
+        let mut cell = Vec::with_capacity(CELL_BYTES_USUAL);
         cell.extend_from_slice(&salt);
         event.encode(&mut cell)?;
         Ok(Prepared {
@@ -108,39 +116,33 @@ impl Parts {
     }
 }
 
-/// An event with its place in the log: what its row holds beside event id and payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sealed {
-    pub(crate) entry: Vec<u8>,
-    pub(crate) hash: Digest,
-}
-
 impl Prepared {
-    /// Gives the event its place after `previous`. Creation and appending share this one function.
+    /// Gives the event its place after `previous`: leaves its entry in `entry`, in place of what was
+    /// there, and returns its link. Creation and appending share this one function.
     pub(crate) fn seal(
         &self,
         previous: &Digest,
         seq: Seq,
         recorded_at: Timestamp,
-    ) -> Result<Sealed, EncodeError> {
-        let mut entry = Vec::with_capacity(160);
-        Entry {
+        entry: &mut Vec<u8>,
+    ) -> Result<Digest, EncodeError> {
+        entry.clear();
+        EntryRef {
             format: FORMAT,
             seq: seq.get(),
             event_id: self.event_id,
             kind: self.kind,
             kind_version: self.kind_version,
-            session: self.session.clone(),
+            session: self.session.as_ref(),
             occurred_at: self.occurred_at,
             recorded_at,
             principal: self.principal,
             encoding: ENCODING_PLAIN,
             payload_digest: self.payload_digest,
         }
-        .encode(&mut entry)?;
+        .encode(entry)?;
         // Ids are bounded where they are made, so that an entry cannot outgrow its limit.
         debug_assert!(entry.len() <= ENTRY_BYTES_MAX);
-        let hash = chain::link(previous, &entry);
-        Ok(Sealed { entry, hash })
+        Ok(chain::link(previous, entry))
     }
 }

@@ -244,16 +244,16 @@ impl AuditLog {
 
     fn prepare(&self, draft: &mut Draft) -> Result<(Message, Receipt), AppendError> {
         let prepared = self.prepare_event(draft)?;
-        Ok(Self::message(prepared, Effect::None))
+        Ok(self.message(prepared, Effect::None))
     }
 
     fn prepare_own(&self, draft: &mut Draft, effect: Effect) -> Result<(Message, Receipt), AppendError> {
         let prepared = prepare(draft, self.principal, self.inner.payload_bytes_max)?;
-        Ok(Self::message(prepared, effect))
+        Ok(self.message(prepared, effect))
     }
 
-    fn message(prepared: Prepared, effect: Effect) -> (Message, Receipt) {
-        let (ack, receipt) = Receipt::new(prepared.event_id);
+    fn message(&self, prepared: Prepared, effect: Effect) -> (Message, Receipt) {
+        let (ack, receipt) = Receipt::new(prepared.event_id, Some(self.inner.queue.pass()));
         (Message::Append(Item::One { prepared: Box::new(prepared), effect, ack }), receipt)
     }
 

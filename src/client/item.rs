@@ -68,6 +68,6 @@ pub(super) fn item(draft: &mut Draft) -> Result<(Item, Receipt), AppendError> {
     if line.len() > LINE_BYTES_MAX {
         return Err(PrepareError::TooLarge { bytes: line.len(), max: LINE_BYTES_MAX }.into());
     }
-    let (ack, receipt) = Receipt::new(event_id);
+    let (ack, receipt) = Receipt::new(event_id, None);
     Ok((Item { event_id, line, ack }, receipt))
 }

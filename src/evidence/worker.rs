@@ -95,7 +95,9 @@ impl Worker {
         queue: Arc<Queue>,
         trouble: Trouble,
     ) -> Result<Worker, OpenError> {
-        let (connection, _) = open::open_writer(path, Durability::Normal)?;
+        let (mut connection, _) = open::open_writer(path, Durability::Normal)?;
+        let checkpoints = Checkpoints::watch(&mut connection)
+            .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be watched", source))?;
         let signing = match evidence {
             Evidence::Off | Evidence::Tree => None,
             Evidence::Signed(signing) => {
@@ -104,7 +106,6 @@ impl Worker {
                 Some(Schedule::start(path, origin, *signing, &turns, &clock, &trouble)?)
             }
         };
-        let checkpoints = Checkpoints::new();
         Ok(Worker { path: path.to_owned(), connection, turns, clock, queue, checkpoints, trouble, signing })
     }
 
@@ -176,7 +177,7 @@ impl Worker {
             error => SignError::Tree(BuildError::Read(error)),
         })?;
         if growth == Growth::Grown {
-            self.checkpoints.if_large(&self.connection, &self.path, &self.turns, Who::Projection);
+            self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);
         }
         Ok(growth)
     }
@@ -241,7 +242,7 @@ impl Worker {
         let mut draft = Draft::new(Event::KeyChanged(event));
         draft.id = Some(id);
         let prepared = prepare(&mut draft, None, PAYLOAD_BYTES_MAX)?;
-        let (ack, receipt) = Receipt::new(id);
+        let (ack, receipt) = Receipt::new(id, None);
         self.queue.send(Message::Append(Item::One {
             prepared: Box::new(prepared),
             effect: Effect::None,

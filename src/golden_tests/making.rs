@@ -277,8 +277,9 @@ fn event_vector(name: &str, number: u64, draft: &Draft, previous: &Digest) -> Ev
     let principal = number.is_multiple_of(5).then(|| event_id(65_535));
     let recorded_at = Timestamp::from_micros(NOON.micros() + i64::try_from(number * 1_000 % 7_001).unwrap());
     let prepared = prepared(number, draft, principal);
-    let sealed = prepared.seal(previous, Seq::new(number), recorded_at).unwrap();
-    let entry = Entry::decode_canonical(&sealed.entry).unwrap();
+    let mut sealed = Vec::new();
+    let link = prepared.seal(previous, Seq::new(number), recorded_at, &mut sealed).unwrap();
+    let entry = Entry::decode_canonical(&sealed).unwrap();
     EventVector {
         name: name.to_owned(),
         json: write_event(event_id(number), draft.session.as_ref(), draft.at, &filled.event).unwrap(),
@@ -286,9 +287,9 @@ fn event_vector(name: &str, number: u64, draft: &Draft, previous: &Digest) -> Ev
         salt: hex(&prepared.cell[..SALT_BYTES]),
         payload: hex(&prepared.cell[SALT_BYTES..]),
         payload_digest: prepared.payload_digest.to_string(),
-        entry: hex(&sealed.entry),
+        entry: hex(&sealed),
         previous_link: previous.to_string(),
-        link: sealed.hash.to_string(),
+        link: link.to_string(),
     }
 }
 
@@ -396,9 +397,10 @@ pub(super) fn write_database(path: &Path) {
     let mut previous = Digest::ZERO;
     let mut append = |number: u64, prepared: &Prepared| {
         let recorded_at = Timestamp::from_micros(NOON.micros() + i64::try_from(number).unwrap() * 1_000_000);
-        let sealed = prepared.seal(&previous, Seq::new(number), recorded_at).unwrap();
-        rows::insert(&tx, Seq::new(number), prepared, &sealed).unwrap();
-        previous = sealed.hash;
+        let mut entry = Vec::new();
+        let link = prepared.seal(&previous, Seq::new(number), recorded_at, &mut entry).unwrap();
+        rows::Insert::new(&tx).unwrap().row(Seq::new(number), prepared, &entry, &link).unwrap();
+        previous = link;
     };
     for (number, draft) in (1..).zip(&events) {
         append(number, &prepared(number, draft, None));

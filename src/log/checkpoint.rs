@@ -1,12 +1,14 @@
 //! Moving the write-ahead log into the file, so that it stays small. Nothing else depends on it.
 
 use std::cell::Cell;
-use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::hooks::Wal;
 
-use super::open::{BUSY_TIMEOUT, side_file};
+use super::open::BUSY_TIMEOUT;
 use super::turns::{Turns, Who};
 use crate::limits::{WAL_BYTES_CHECKPOINT, WAL_BYTES_RESTART};
 
@@ -14,15 +16,32 @@ use crate::limits::{WAL_BYTES_CHECKPOINT, WAL_BYTES_RESTART};
 /// with it.
 const RESTART_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Bytes that a frame of the write-ahead log has before its page
+/// (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
+const FRAME_HEADER_BYTES: u64 = 24;
+
 /// When to checkpoint, for one connection.
 pub(crate) struct Checkpoints {
+    /// What the write-ahead log held after this connection's last commit. The file says less: it stays as
+    /// large as it was when SQLite begins to write it from its start again.
+    bytes: Arc<AtomicU64>,
     /// The size at which readers are waited for.
     restart_at_bytes: Cell<u64>,
 }
 
 impl Checkpoints {
-    pub(crate) fn new() -> Checkpoints {
-        Checkpoints { restart_at_bytes: Cell::new(WAL_BYTES_RESTART) }
+    /// Watches what a connection commits from now on.
+    pub(crate) fn watch(connection: &mut Connection) -> rusqlite::Result<Checkpoints> {
+        let page_bytes: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let frame_bytes = u64::from(page_bytes) + FRAME_HEADER_BYTES;
+        let bytes = Arc::new(AtomicU64::new(0));
+        let written = bytes.clone();
+        connection.wal_hook(Some(move |_: &mut Wal, frames| {
+            let frames = u64::try_from(frames).unwrap_or(0);
+            written.store(frames.saturating_mul(frame_bytes), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Checkpoints { bytes, restart_at_bytes: Cell::new(WAL_BYTES_RESTART) })
     }
 
     /// Checkpoints as far as readers allow.
@@ -37,8 +56,8 @@ impl Checkpoints {
     /// SQLite uses the space again once everything was moved and no reader needs it. Where readers
     /// overlap, one or the other always does, so at some size they are waited for; a reader that
     /// stays for long is waited for rarely.
-    pub(crate) fn if_large(&self, connection: &Connection, path: &Path, turns: &Turns, who: Who) {
-        let bytes = std::fs::metadata(side_file(path, "-wal")).map_or(0, |wal| wal.len());
+    pub(crate) fn if_large(&self, connection: &Connection, turns: &Turns, who: Who) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
         if bytes < WAL_BYTES_CHECKPOINT {
             return;
         }

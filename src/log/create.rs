@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::open::{OpenError, side_file, uri};
-use super::rows;
+use super::rows::Insert;
 use super::schema;
 use crate::event::{Continues, Digest, Event, EventId, LogCreated, Seq, Timestamp};
-use crate::limits::{ORIGIN_BYTES_MAX, SALT_BYTES};
-use crate::prepare::Parts;
+use crate::limits::ORIGIN_BYTES_MAX;
+use crate::prepare::{Parts, salt};
 
 /// Name and version of this program, as logs record it.
 pub(crate) const SOFTWARE: &str = concat!("annals ", env!("CARGO_PKG_VERSION"));
@@ -157,10 +157,10 @@ fn append_first(connection: &Connection, log_id: EventId, first: First<'_>) -> i
         software: SOFTWARE.to_owned(),
         continues,
     });
-    let mut salt = [0; SALT_BYTES];
-    getrandom::fill(&mut salt).map_err(io::Error::other)?;
     let parts = Parts { event_id: log_id, session: None, occurred_at: Some(now), principal: None };
-    let prepared = parts.with_payload(&created, salt).map_err(io::Error::other)?;
-    let sealed = prepared.seal(&Digest::ZERO, Seq::FIRST, now).map_err(io::Error::other)?;
-    rows::insert(connection, Seq::FIRST, &prepared, &sealed).map_err(io::Error::other)
+    let prepared = parts.with_payload(&created, salt()).map_err(io::Error::other)?;
+    let mut entry = Vec::new();
+    let link = prepared.seal(&Digest::ZERO, Seq::FIRST, now, &mut entry).map_err(io::Error::other)?;
+    let mut insert = Insert::new(connection).map_err(io::Error::other)?;
+    insert.row(Seq::FIRST, &prepared, &entry, &link).map_err(io::Error::other)
 }

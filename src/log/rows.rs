@@ -1,11 +1,11 @@
 //! Rows of the log: written one way, read one way.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use crate::encoding::DecodeError;
 use crate::entry::Entry;
 use crate::event::{Content, Digest, EventId, PayloadError, Recorded, Seq, Strictness};
-use crate::prepare::{Prepared, Sealed, without_salt};
+use crate::prepare::{Prepared, without_salt};
 
 /// A place or a size as SQLite has it. They stay below 2^63: they count rows.
 pub(crate) fn to_sql(number: u64) -> i64 {
@@ -21,24 +21,28 @@ pub struct Head {
     pub hash: Digest,
 }
 
-/// Appends a row.
-pub(crate) fn insert(
-    connection: &Connection,
-    seq: Seq,
-    prepared: &Prepared,
-    sealed: &Sealed,
-) -> rusqlite::Result<()> {
-    let inserted = connection
-        .prepare_cached("INSERT INTO log (seq, event_id, entry, payload, hash) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![
-            seq.to_sql(),
-            prepared.event_id.bytes(),
-            sealed.entry,
-            prepared.cell,
-            sealed.hash.bytes(),
-        ])?;
-    // A foreign trigger can make SQLite pass over a row without an error.
-    if inserted == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(inserted)) }
+/// Appends rows.
+pub(crate) struct Insert<'c>(CachedStatement<'c>);
+
+impl<'c> Insert<'c> {
+    pub(crate) fn new(connection: &'c Connection) -> rusqlite::Result<Insert<'c>> {
+        let insert = "INSERT INTO log (seq, event_id, entry, payload, hash) VALUES (?1, ?2, ?3, ?4, ?5)";
+        connection.prepare_cached(insert).map(Insert)
+    }
+
+    /// Appends a row: an event, with its place, its entry and its link.
+    pub(crate) fn row(
+        &mut self,
+        seq: Seq,
+        prepared: &Prepared,
+        entry: &[u8],
+        link: &Digest,
+    ) -> rusqlite::Result<()> {
+        let row = params![seq.to_sql(), prepared.event_id.bytes(), entry, prepared.cell, link.bytes()];
+        let inserted = self.0.execute(row)?;
+        // A foreign trigger can make SQLite pass over a row without an error.
+        if inserted == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(inserted)) }
+    }
 }
 
 /// The end of the log, within the caller's transaction. A log always has its first event.

@@ -96,7 +96,7 @@ impl Worker {
     pub(crate) fn open(path: &Path, progress: Arc<Progress>, turns: Arc<Turns>) -> Result<Worker, OpenError> {
         // Read tables can be made again, and a durable commit of the writer makes what was written
         // before it durable too.
-        let (connection, database) = connect(path)?;
+        let (connection, database, checkpoints) = connect(path)?;
         let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
         {
             let _turn = turns
@@ -113,7 +113,7 @@ impl Worker {
             database,
             progress,
             turns,
-            checkpoints: Checkpoints::new(),
+            checkpoints,
             kept: Vec::new(),
         };
         for projection in &PROJECTIONS {
@@ -175,11 +175,12 @@ impl Worker {
         if self.database.require_at(&self.path).is_err() {
             return;
         }
-        if let Ok((connection, database)) = connect(&self.path)
+        if let Ok((connection, database, checkpoints)) = connect(&self.path)
             && database == self.database
         {
             self.kept.clear();
             self.connection = connection;
+            self.checkpoints = checkpoints;
         }
     }
 
@@ -387,7 +388,7 @@ impl Worker {
         }
         drop(turn);
         // The writer may have nothing to do while a rebuild writes.
-        self.checkpoints.if_large(&self.connection, &self.path, &self.turns, Who::Projection);
+        self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);
         Ok(Folded::Committed)
     }
 
@@ -531,12 +532,12 @@ impl Member {
     }
 }
 
-fn connect(path: &Path) -> Result<(Connection, FileIdentity), OpenError> {
-    let (connection, files) = open::open_writer(path, Durability::Normal)?;
-    connection
-        .pragma_update(None, "legacy_alter_table", true)
-        .map_err(|source| OpenError::sqlite(path, "its read tables cannot be opened", source))?;
-    Ok((connection, files.database))
+fn connect(path: &Path) -> Result<(Connection, FileIdentity, Checkpoints), OpenError> {
+    let (mut connection, files) = open::open_writer(path, Durability::Normal)?;
+    let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
+    connection.pragma_update(None, "legacy_alter_table", true).map_err(sqlite)?;
+    let checkpoints = Checkpoints::watch(&mut connection).map_err(sqlite)?;
+    Ok((connection, files.database, checkpoints))
 }
 
 fn why_stopped(stopped: &StoppedAt) -> String {

@@ -96,10 +96,9 @@ impl Kind {
             AppendError::Refused(_) => Kind::Filtered,
             AppendError::Reserved(_) => Kind::Reserved,
             AppendError::Conflict { .. } => Kind::Conflict,
-            AppendError::Unfit(PrepareError::Random(_))
-            | AppendError::NotWritten { .. }
-            | AppendError::Ambiguous { .. }
-            | AppendError::Closed => Kind::NotWritten,
+            AppendError::NotWritten { .. } | AppendError::Ambiguous { .. } | AppendError::Closed => {
+                Kind::NotWritten
+            }
             // A log that is open here has no server behind it.
             #[cfg(feature = "client")]
             AppendError::Rejected { .. } | AppendError::Spooled | AppendError::NoRoom { .. } => {

@@ -8,7 +8,7 @@ use super::queue::{Effect, Item};
 use super::receipt::{AppendError, AppendOutcome, Appended, Outcome};
 use crate::entry::Entry;
 use crate::event::{Digest, EventId, Seq, Timestamp, is_reserved};
-use crate::log::rows::{self, Head, StoredRow};
+use crate::log::rows::{self, Head, Insert, StoredRow};
 use crate::log::turns::begin;
 use crate::prepare::{Prepared, without_salt};
 
@@ -18,8 +18,11 @@ pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// A batch in its transaction.
 pub(crate) struct Batch<'c> {
     tx: Transaction<'c>,
+    insert: Insert<'c>,
     head: Head,
     clock: Clock,
+    /// The entry of the event at hand: one allocation for all.
+    entry: Vec<u8>,
 }
 
 impl<'c> Batch<'c> {
@@ -27,7 +30,7 @@ impl<'c> Batch<'c> {
     pub(crate) fn begin(connection: &'c Connection, clock: Clock) -> rusqlite::Result<Batch<'c>> {
         let tx = begin(connection)?;
         let head = rows::head(&tx)?;
-        Ok(Batch { tx, head, clock })
+        Ok(Batch { tx, insert: Insert::new(connection)?, head, clock, entry: Vec::with_capacity(256) })
     }
 
     /// The end of the log, with what this batch appended so far.
@@ -66,19 +69,15 @@ impl<'c> Batch<'c> {
     /// Appends one event without effects.
     pub(crate) fn append_event(&mut self, prepared: &Prepared) -> rusqlite::Result<Outcome> {
         let seq = self.head.seq.next();
-        let sealed = match prepared.seal(&self.head.hash, seq, (self.clock)()) {
-            Ok(sealed) => sealed,
+        let hash = match prepared.seal(&self.head.hash, seq, (self.clock)(), &mut self.entry) {
+            Ok(hash) => hash,
             Err(error) => return Ok(Err(AppendError::Unfit(error.into()))),
         };
-        match rows::insert(&self.tx, seq, prepared, &sealed) {
+        match self.insert.row(seq, prepared, &self.entry, &hash) {
             Ok(()) => {
-                self.head = Head { seq, hash: sealed.hash };
-                Ok(Ok(Appended {
-                    seq,
-                    event_id: prepared.event_id,
-                    hash: sealed.hash,
-                    outcome: AppendOutcome::New,
-                }))
+                self.head = Head { seq, hash };
+                let event_id = prepared.event_id;
+                Ok(Ok(Appended { seq, event_id, hash, outcome: AppendOutcome::New }))
             }
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                 match StoredRow::find(&self.tx, prepared.event_id)? {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use crate::event::{Event, EventId, EventsLost, Timestamp};
-use crate::limits::{SALT_BYTES, UNSURE_EVENTS_MAX};
-use crate::prepare::Parts;
+use crate::limits::UNSURE_EVENTS_MAX;
+use crate::prepare::{Parts, salt};
 
 /// Refused events of which the log does not know yet.
 #[derive(Default)]
@@ -104,10 +104,8 @@ impl Losses {
         let event_id = EventId::generate();
         let failed =
             |error: &dyn std::fmt::Display| rusqlite::Error::ToSqlConversionFailure(error.to_string().into());
-        let mut salt = [0; SALT_BYTES];
-        getrandom::fill(&mut salt).map_err(|error| failed(&error))?;
         let parts = Parts { event_id, session: None, occurred_at: None, principal: None };
-        let prepared = parts.with_payload(&event, salt).map_err(|error| failed(&error))?;
+        let prepared = parts.with_payload(&event, salt()).map_err(|error| failed(&error))?;
         batch.append_event(&prepared)?.map_err(|error| failed(&error))?;
         Ok(Some(event_id))
     }

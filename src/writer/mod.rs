@@ -5,6 +5,7 @@
 //! the file again and read its head.
 
 mod batch;
+mod gate;
 mod lost;
 mod queue;
 mod receipt;
@@ -33,6 +34,7 @@ use crate::log::turns::{Turns, Who};
 use crate::log::{FileIdentity, Head, LogFiles, rows};
 use crate::progress::Progress;
 use batch::Batch;
+use gate::Calls;
 use lost::Losses;
 use receipt::Outcome;
 
@@ -66,12 +68,15 @@ pub(crate) struct Shared {
 pub(crate) struct OpenLog {
     pub(crate) connection: Connection,
     files: LogFiles,
+    checkpoints: Checkpoints,
 }
 
 impl OpenLog {
     pub(crate) fn open(path: &Path, durability: Durability) -> Result<OpenLog, OpenError> {
-        let (connection, files) = open::open_writer(path, durability)?;
-        Ok(OpenLog { connection, files })
+        let (mut connection, files) = open::open_writer(path, durability)?;
+        let checkpoints = Checkpoints::watch(&mut connection)
+            .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be watched", source))?;
+        Ok(OpenLog { connection, files, checkpoints })
     }
 
     /// Opens the file once more, which must still be the same. Another one in its place is not even
@@ -114,7 +119,6 @@ pub(crate) struct Writer {
     losses: Losses,
     /// What was refused and nobody has heard of by a flush; where one event was perhaps written, that.
     unflushed: Option<AppendError>,
-    checkpoints: Checkpoints,
     checkpoint_due: bool,
 }
 
@@ -133,7 +137,6 @@ impl Writer {
             poison: None,
             losses: Losses::default(),
             unflushed: None,
-            checkpoints: Checkpoints::new(),
             checkpoint_due: true,
             config,
             shared,
@@ -185,6 +188,7 @@ impl Writer {
     /// Takes what is waiting, up to the limits of a batch, and lingers for more if so configured.
     fn gather(&self, first: Message) -> (Vec<Item>, End) {
         let queue = &self.shared.queue;
+        queue.begin_batch();
         let mut items = Vec::new();
         let (mut events, mut bytes, mut next) = (0, 0, Some(first));
         let deadline = (!self.config.linger.is_zero()).then(|| Instant::now() + self.config.linger);
@@ -230,17 +234,13 @@ impl Writer {
                 #[cfg(feature = "server")]
                 self.shared.progress.tell_commit(outcomes.len(), began.elapsed());
                 let _ = self.shared.wake.try_send(());
-                let mut outcomes = outcomes.into_iter();
+                let (mut outcomes, mut calls) = (outcomes.into_iter(), Calls::default());
                 for item in items {
-                    item.answer(&mut outcomes);
+                    item.answer(&mut outcomes, &mut calls);
                 }
+                drop(calls);
                 if let Some(log) = &self.log {
-                    self.checkpoints.if_large(
-                        &log.connection,
-                        &self.config.path,
-                        &self.shared.turns,
-                        Who::Writer,
-                    );
+                    log.checkpoints.if_large(&log.connection, &self.shared.turns, Who::Writer);
                 }
             }
             Err(failure) => {

@@ -1,12 +1,13 @@
 //! What waits for the writer, and the bounded queue in which it waits.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use tokio::sync::Notify;
 
+use super::gate::{Calls, Gates, Pass};
 use super::receipt::{Ack, AppendError, BatchAck, Outcome};
 use crate::event::Seq;
 use crate::prepare::Prepared;
@@ -50,12 +51,13 @@ impl Item {
     }
 
     /// Tells the caller what became of the events: as many outcomes as there are events.
-    pub(crate) fn answer(self, outcomes: impl Iterator<Item = Outcome>) {
+    /// Who blocks for the answer is woken with the `calls`.
+    pub(crate) fn answer(self, outcomes: impl Iterator<Item = Outcome>, calls: &mut Calls) {
         match self {
             Item::One { ack, .. } => {
                 // An ack that is dropped says that it is not known.
                 if let Some(outcome) = outcomes.into_iter().next() {
-                    ack.send(outcome);
+                    ack.send_with(outcome, calls);
                 }
             }
             Item::Many { prepared, ack } => ack.send(outcomes.take(prepared.len()).collect()),
@@ -74,7 +76,7 @@ pub(crate) trait Waiting {
 impl Waiting for Item {
     /// Tells the caller that none of the events is in the log, or that this is not known.
     fn refuse(self, error: &AppendError) {
-        self.answer(std::iter::repeat_with(|| Err(error.clone())));
+        self.answer(std::iter::repeat_with(|| Err(error.clone())), &mut Calls::default());
     }
 }
 
@@ -111,6 +113,8 @@ pub(crate) struct Queue<T = Item, F = FlushAnswer> {
     receiver: Receiver<Message<T, F>>,
     /// Wakes those who wait for room without blocking a thread.
     room: Notify,
+    /// Where those wait who block for an answer.
+    gates: Arc<Gates>,
     /// The writer was told to close: it takes what is there, and nothing new is put in.
     closing: AtomicBool,
     /// Events that could not be put in and that nobody sends again. The writer records them with its
@@ -130,6 +134,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
             sender,
             receiver,
             room: Notify::new(),
+            gates: Arc::default(),
             closing: AtomicBool::new(false),
             given_up: AtomicU64::new(0),
             #[cfg(feature = "client")]
@@ -278,6 +283,16 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
     /// Takes a message if there is one.
     pub(crate) fn try_take(&self) -> Option<Message<T, F>> {
         self.receiver.try_recv().ok()
+    }
+
+    /// A place to wait at for the answer to what is sent now.
+    pub(crate) fn pass(&self) -> Pass {
+        Gates::pass(&self.gates)
+    }
+
+    /// A batch begins: who sends something from now on is not woken with it.
+    pub(super) fn begin_batch(&self) {
+        self.gates.turn();
     }
 
     /// Says that messages were taken.

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::gate::{Call, Calls, Pass};
 use crate::event::{Digest, Draft, EventId, Seq};
 use crate::prepare::PrepareError;
 
@@ -125,25 +126,35 @@ enum Word {
 
 /// The writer's end of a receipt. One that is dropped without a word tells the caller that it is
 /// not known what became of the event.
-pub(crate) struct Ack(oneshot::Sender<Word>);
+pub(crate) struct Ack {
+    sender: oneshot::Sender<Word>,
+    // After the sender: where that is dropped without a word, this wakes the caller to see it.
+    call: Call,
+}
 
 impl Ack {
     pub(crate) fn send(self, outcome: Outcome) {
+        self.send_with(outcome, &mut Calls::default());
+    }
+
+    /// As [`Ack::send`], but a caller who blocks is woken only with the `calls`.
+    pub(crate) fn send_with(self, outcome: Outcome, calls: &mut Calls) {
         // A caller that dropped its receipt does not want to know.
-        let _ = self.0.send(Word::Last(outcome));
+        let _ = self.sender.send(Word::Last(outcome));
+        calls.add(self.call);
     }
 
     /// Says that the event is in the spool. None if nobody waits for what becomes of it then.
     #[cfg(feature = "client")]
     pub(crate) fn spooled(self) -> Option<Ack> {
         let (sender, receiver) = oneshot::channel();
-        self.0.send(Word::Spooled(receiver)).ok().map(|()| Ack(sender))
+        self.sender.send(Word::Spooled(receiver)).ok().map(|()| Ack { sender, call: Call::to(None) })
     }
 
     /// Whether nobody waits for it any more.
     #[cfg(feature = "client")]
     pub(crate) fn is_unheard(&self) -> bool {
-        self.0.is_closed()
+        self.sender.is_closed()
     }
 }
 
@@ -166,6 +177,7 @@ pub enum Delivery {
 pub struct Receipt {
     event_id: EventId,
     receiver: oneshot::Receiver<Word>,
+    pass: Option<Pass>,
 }
 
 impl fmt::Debug for Receipt {
@@ -175,9 +187,21 @@ impl fmt::Debug for Receipt {
 }
 
 impl Receipt {
-    pub(crate) fn new(event_id: EventId) -> (Ack, Receipt) {
+    /// With a pass, a caller who blocks waits at its gate; without one, by itself.
+    pub(crate) fn new(event_id: EventId, pass: Option<Pass>) -> (Ack, Receipt) {
         let (sender, receiver) = oneshot::channel();
-        (Ack(sender), Receipt { event_id, receiver })
+        (Ack { sender, call: Call::to(pass.clone()) }, Receipt { event_id, receiver, pass })
+    }
+
+    /// Blocks until there is a word. None where the writer ended without one.
+    fn word(&self) -> Option<Word> {
+        let Some(pass) = &self.pass else { return self.receiver.recv_ref().ok() };
+        pass.wait_for(|| match self.receiver.try_recv() {
+            Ok(word) => Some(Some(word)),
+            Err(oneshot::TryRecvError::Empty) => None,
+            Err(oneshot::TryRecvError::Disconnected) => Some(None),
+        })
+        .flatten()
     }
 
     /// The event's id: what to send it again with.
@@ -191,12 +215,12 @@ impl Receipt {
     /// # Errors
     /// Says why it was not, or that this is not known.
     pub fn wait(self) -> Result<Appended, AppendError> {
-        match self.receiver.recv() {
-            Ok(Word::Last(outcome)) => outcome,
+        match self.word() {
+            Some(Word::Last(outcome)) => outcome,
             // The word after it is the last.
             #[cfg(feature = "client")]
-            Ok(Word::Spooled(receiver)) => Receipt { event_id: self.event_id, receiver }.wait(),
-            Err(_) => Err(writer_is_gone()),
+            Some(Word::Spooled(receiver)) => Receipt { receiver, ..self }.wait(),
+            None => Err(writer_is_gone()),
         }
     }
 
@@ -208,12 +232,10 @@ impl Receipt {
     /// As [`Receipt::wait`].
     #[cfg(feature = "client")]
     pub fn delivery(self) -> Result<Delivery, AppendError> {
-        match self.receiver.recv() {
-            Ok(Word::Last(outcome)) => outcome.map(Delivery::Committed),
-            Ok(Word::Spooled(receiver)) => {
-                Ok(Delivery::Spooled(Receipt { event_id: self.event_id, receiver }))
-            }
-            Err(_) => Err(writer_is_gone()),
+        match self.word() {
+            Some(Word::Last(outcome)) => outcome.map(Delivery::Committed),
+            Some(Word::Spooled(receiver)) => Ok(Delivery::Spooled(Receipt { receiver, ..self })),
+            None => Err(writer_is_gone()),
         }
     }
 }

@@ -1,17 +1,28 @@
-"""Runs the benchmarks of benches/ and reads what criterion keeps of them."""
+"""Runs the benchmarks of benches/, reads what criterion keeps of them, and what they print beside it."""
 
 import json
+import re
 import subprocess
 import time
 from collections import defaultdict
 from pathlib import Path
 
-# A measure whose name begins so is the limit that its group is held against.
-LIMIT = "limit"
+# A measure whose name begins so is a limit that others of its group are held against.
+LIMIT = "limit: "
+
+# Where a group has several limits: the one that a measure is held against, by what its name begins with.
+HELD_AGAINST = {
+    ("projections", "append to visible"): "limit: sessions by hand",
+    ("projections", "rebuild search"): "limit: full-text index by hand",
+    ("projections", "rebuild"): "limit: sessions by hand",
+}
+
+# Percentiles, which criterion has none of: benchmarks that want them print such lines.
+PERCENTILES = re.compile(r"median .+, p99 .+")
 
 
-def measured(repository: Path) -> list[dict]:
-    """Every group that ran, with its measures."""
+def measured(repository: Path, only: list[str] | None) -> list[dict]:
+    """What each benchmark measured and printed."""
     about = json.loads(
         subprocess.run(
             ["cargo", "metadata", "--format-version=1", "--no-deps"],
@@ -21,25 +32,45 @@ def measured(repository: Path) -> list[dict]:
             text=True,
         ).stdout
     )
-    began = time.time()
-    for target in about["packages"][0]["targets"]:
-        if target["kind"] == ["bench"]:
-            subprocess.run(["cargo", "bench", "--locked", "--bench", target["name"]], cwd=repository, check=True)
-    return groups(Path(about["target_directory"]) / "criterion", began)
+    criterion = Path(about["target_directory"]) / "criterion"
+    names = [target["name"] for target in about["packages"][0]["targets"] if target["kind"] == ["bench"]]
+    names = [name for name in names if only is None or name in only]
+    found = []
+    for name in names:
+        began = time.time()
+        lines = printed(["cargo", "bench", "--locked", "--bench", name], repository)
+        groups = groups_since(criterion, began)
+        # A benchmark without criterion says all that it has to say in its lines.
+        said = [line for line in lines if PERCENTILES.search(line)] if groups else lines
+        found.append({"name": name, "groups": groups, "said": said})
+    return found
 
 
-def groups(folder: Path, began: float) -> list[dict]:
+def printed(command: list[str], folder: Path) -> list[str]:
+    """What a program prints, shown as well while it runs."""
+    lines = []
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line.rstrip())
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return [line for line in lines if line]
+
+
+def groups_since(folder: Path, began: float) -> list[dict]:
     """The groups in a folder of criterion's that were measured since."""
     found = defaultdict(list)
     for file in sorted(folder.glob("**/new/benchmark.json")):
         if file.stat().st_mtime >= began:
             benchmark = json.loads(file.read_text())
             found[benchmark["group_id"]].append(measure(benchmark, file.with_name("estimates.json")))
-    for measures in found.values():
-        limits = {m["value"]: m["ns"] for m in measures if m["function"].startswith(LIMIT)}
+    for group, measures in found.items():
+        measures.sort(key=lambda one: (one["function"].startswith(LIMIT), one["function"], number(one["value"])))
         for one in measures:
-            limit = limits.get(one["value"], limits.get(None))
-            one["of_limit"] = limit / one["ns"] if limit else None
+            limit = limit_of(group, one, measures)
+            one["limit"] = limit["function"] if limit else None
+            one["of_limit"] = limit["ns"] / one["ns"] if limit else None
     return [{"id": name, "measures": measures} for name, measures in sorted(found.items())]
 
 
@@ -56,3 +87,25 @@ def measure(benchmark: dict, estimates: Path) -> dict:
         "ns_low": interval["lower_bound"] / elements,
         "ns_high": interval["upper_bound"] / elements,
     }
+
+
+def limit_of(group: str, one: dict, measures: list[dict]) -> dict | None:
+    """What a measure is held against: the group's only limit, or the one that is named above."""
+    limits = [other for other in measures if other["function"].startswith(LIMIT)]
+    limits = [other for other in limits if other["value"] in (one["value"], None)]
+    if one in limits:
+        return None
+    if len(limits) == 1:
+        return limits[0]
+    for (of, begins), name in HELD_AGAINST.items():
+        if of == group and one["function"].startswith(begins):
+            return next((limit for limit in limits if limit["function"] == name), None)
+    return None
+
+
+def number(value: str | None) -> float:
+    """The parameter of a measure, if it is a number: 4 comes before 16."""
+    try:
+        return float(value or 0)
+    except ValueError:
+        return 0

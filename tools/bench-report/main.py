@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import benches
@@ -41,7 +42,11 @@ def parsed() -> argparse.Namespace:
     what.add_argument("--quick", action="store_true", help="the peers alone, for a second each")
     what.add_argument("--render", action="store_true", help="write the page again from the last run's figures")
     parser.add_argument("--only", nargs="+", metavar="PEER", help="folders of tools/peers; all of them if absent")
-    parser.add_argument("--no-benches", action="store_true", help="leave out the benchmarks of benches/")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of the peers, where not as planned")
+    parser.add_argument("--seconds", type=float, metavar="S", help="seconds of each run of a peer, likewise")
+    parser.add_argument("--scenario-seconds", type=float, metavar="S", help="seconds of the long scenario, likewise")
+    parser.add_argument("--benches", nargs="+", metavar="NAME", help="files of benches/; all of them if absent")
+    parser.add_argument("--no-benches", action="store_true", help="keep the last run's figures of benches/")
     parser.add_argument("--no-peers", action="store_true", help="keep the last run's figures of the peers")
     return parser.parse_args()
 
@@ -49,14 +54,20 @@ def parsed() -> argparse.Namespace:
 def measured(arguments: argparse.Namespace) -> dict:
     """The figures of one run. What is not measured now stays as the last run left it."""
     plan = QUICK if arguments.quick else FULL
+    plan = replace(plan, rounds=arguments.rounds or plan.rounds, seconds=arguments.seconds or plan.seconds)
+    if plan.scenario and arguments.scenario_seconds:
+        plan = replace(plan, scenario=replace(plan.scenario, seconds=arguments.scenario_seconds))
     run = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     run.setdefault("failures", [])
     run.setdefault("benches", None)
     if not arguments.no_peers:
         run |= peers.measured(REPOSITORY, plan, arguments.only)
         run["machine"] = machine.described(REPOSITORY)
-    if not arguments.no_benches and plan.benches:
-        run["benches"] = {"machine": machine.described(REPOSITORY), "groups": benches.measured(REPOSITORY)}
+    if arguments.benches or (plan.benches and not arguments.no_benches):
+        found = {bench["name"]: bench for bench in run["benches"] or []}
+        for bench in benches.measured(REPOSITORY, arguments.benches):
+            found[bench["name"]] = bench | {"machine": machine.described(REPOSITORY)}
+        run["benches"] = [found[name] for name in sorted(found)]
     return run
 
 

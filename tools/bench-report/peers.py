@@ -37,6 +37,7 @@ def measured(repository: Path, plan: Plan, only: list[str] | None) -> dict:
         session = Session(plan, Path(place), programs, described)
         session.flushes()
         session.rounds()
+        session.compare_pages()
     return {
         "plan": plan.as_json(),
         "host": host,
@@ -81,7 +82,7 @@ class Session:
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as failure:
             self.fail(name, way, f"{mode}, {producers} producers", failure)
             return
-        outcome = json.loads(line)
+        outcome = last(line)
         print(f"{label}: {way['label']}, {mode}, {producers}: {outcome['events_per_second']:,.0f}/s", flush=True)
         self.runs.append({"folder": name, "label": label, **outcome})
 
@@ -112,7 +113,14 @@ class Session:
                 self.fail(name, way, "counting flushes", failure)
                 continue
             calls = len(re.findall(r"^\d+ +(?:fsync|fdatasync|msync)\(", trace.read_text(), re.MULTILINE))
-            self.flushes_per_event[f"{name}/{way['name']}"] = calls / json.loads(line)["events"]
+            self.flushes_per_event[f"{name}/{way['name']}"] = calls / last(line)["events"]
+
+    def compare_pages(self) -> None:
+        """The limit is one only while its pages are as large as Annals'."""
+        pages = {run["folder"]: dict(run["settings"]).get("page_size") for run in self.runs}
+        if "annals" in pages and pages.get("by-hand", pages["annals"]) != pages["annals"]:
+            sizes = f"{pages['by-hand']} and {pages['annals']}"
+            self.failures.append({"peer": "by-hand", "variant": "pages", "reason": f"pages of {sizes} bytes differ"})
 
     def fail(self, name: str, way: dict, what: str, failure: Exception) -> None:
         """Keeps what went wrong, for the page and the exit status."""
@@ -120,6 +128,11 @@ class Session:
         reason = f"{what}: {said[-1] if said else 'no reason given'}".replace(str(self.place), "the folder")
         print(f"FAILED: {way['label']}, {reason}", flush=True)
         self.failures.append({"peer": name, "variant": way["name"], "reason": reason})
+
+
+def last(printed: str) -> dict:
+    """The figures, which are the last line: some peers print lines of their own."""
+    return json.loads(printed.splitlines()[-1])
 
 
 def target_folder(crate: Path) -> Path:
