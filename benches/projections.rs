@@ -16,13 +16,14 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use annals::evidence::Evidence;
 use annals::{AuditLog, Draft, Projections, Receipt};
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use rusqlite::Connection;
 
 use support::by_hand::{ByHand, Document};
 use support::sessions::Sessions;
-use support::{Scratch, fill};
+use support::{Scratch, fill, log_only};
 
 /// Events of one measurement: some tens of megabytes, more than any cache of pages.
 const EVENTS: usize = 50_000;
@@ -45,6 +46,35 @@ fn filled(path: &Path, events: usize) -> AuditLog {
     log
 }
 
+/// A log with the events in it and nothing in its read tables, of which some projections will stay empty:
+/// they have stopped.
+fn behind(path: &Path, left_out: &[&str]) {
+    AuditLog::open(path).expect("a log").close().expect("closed");
+    let connection = Connection::open(path).expect("a connection");
+    for projection in left_out {
+        let stop = "UPDATE projections SET stopped_at = 1, error = 'left out' WHERE name = ?";
+        connection.execute(stop, [projection]).expect("stopped");
+    }
+    drop(connection);
+    let log = log_only(path).open().expect("a log");
+    fill(&log, Sessions::new(1).take(EVENTS));
+    log.close().expect("closed");
+}
+
+/// How long projections take to fill the tables of a log that they are behind.
+fn catch_up(template: &Path) -> Duration {
+    let path = template.with_extension("copy");
+    std::fs::copy(template, &path).expect("copied");
+    let started = Instant::now();
+    let log = AuditLog::builder(&path).evidence(Evidence::Off).open().expect("a log");
+    // Who waits hears of those that have stopped once the others are there.
+    let _ = log.caught_up(log.committed());
+    let spent = started.elapsed();
+    let _ = log.close();
+    std::fs::remove_file(path).expect("removed");
+    spent
+}
+
 /// From the call to the read tables, and from the log to them, against a loop by hand.
 fn tables(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("projections");
@@ -53,7 +83,7 @@ fn tables(criterion: &mut Criterion) {
         .sampling_mode(SamplingMode::Flat)
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(8));
+        .measurement_time(Duration::from_secs(5));
     let mut scratch = Scratch::new();
     group.bench_function("append to visible", |bencher| {
         bencher.iter_custom(|rounds| {
@@ -72,8 +102,21 @@ fn tables(criterion: &mut Criterion) {
             spent
         });
     });
+    for (name, left_out) in [
+        ("fill all tables", &[][..]),
+        ("fill all tables but the full-text index", &["search"]),
+        ("fill the full-text index", &["sessions", "activity", "keys"]),
+        ("fill the tables of activity", &["sessions", "search", "keys"]),
+    ] {
+        let template = scratch.path();
+        behind(&template, left_out);
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| catch_up(&template)).sum());
+        });
+        std::fs::remove_file(template).expect("removed");
+    }
     let log = filled(&scratch.path(), EVENTS);
-    for rebuilt in [&["sessions", "activity"][..], &["sessions"], &["activity"], &["search"], ALL] {
+    for rebuilt in [&["sessions", "activity"][..], &["search"], ALL] {
         group.bench_function(format!("rebuild {}", rebuilt.join(", ")), |bencher| {
             bencher.iter_custom(|rounds| (0..rounds).map(|_| rebuild(&log, rebuilt)).sum());
         });

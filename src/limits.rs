@@ -105,12 +105,20 @@ pub const BATCH_EVENTS_DEFAULT: usize = 2_048;
 /// Payload bytes after which a batch is closed, unless the builder says otherwise.
 pub const BATCH_BYTES_DEFAULT: usize = 8 << 20;
 
-/// Events that one transaction of a projection folds at most. The writer waits no longer than
-/// one such transaction for its turn.
+/// Events that a projection folds at once. The writer of the same process waits for no more than are
+/// folded at once, and other processes for [`FOLD_TIME_MAX`].
 pub const FOLD_EVENTS_MAX: usize = 1_024;
 
-/// Payload bytes after which a projection's transaction is closed.
+/// How long one transaction of the projections goes on with further events, if there are any: its fixed
+/// cost, and the pages that every event changes, are paid once.
+pub const FOLD_TIME_MAX: Duration = Duration::from_millis(100);
+
+/// Payload bytes that a projection folds at once.
 pub const FOLD_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of rows that a projection keeps between its transactions at most, about; what later events
+/// change of them need not be read again. It is enough for the sessions that are under way.
+pub const FOLD_KEPT_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes in the write-ahead log at which the writer checkpoints even under load. Those who append wait
 /// for it: twice as much is hardly faster on the whole, and the longest wait twice as long.

@@ -130,7 +130,7 @@ impl Replay {
         for projection in &PROJECTIONS {
             projection.create_tables(&then, Stage::Live, 1)?;
         }
-        let appliers = PROJECTIONS
+        let mut appliers = PROJECTIONS
             .iter()
             .map(|projection| Applier::new(projection, Stage::Live, &then, &self.log))
             .collect::<rusqlite::Result<Vec<_>>>()?;
@@ -138,7 +138,7 @@ impl Replay {
         for seqs in self.seqs(until)?.chunks(EVENTS_AT_ONCE) {
             let events = seqs.iter().map(|seq| self.row(*seq)).collect::<Result<Vec<_>, _>>()?;
             let events: Vec<ReadRow> = events.into_iter().flatten().collect();
-            for applier in &appliers {
+            for applier in &mut appliers {
                 applier.apply(&events)?;
             }
         }

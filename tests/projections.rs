@@ -456,6 +456,60 @@ fn two_processes_fold_every_event_exactly_once() {
 }
 
 #[test]
+fn rows_that_somebody_else_changed_are_read_again() {
+    let (_folder, path) = new_path();
+    let logs = [AuditLog::open(&path).unwrap(), AuditLog::open(&path).unwrap()];
+    for n in 0..120 {
+        let log = &logs[n % 2];
+        let (kind, step) = if n % 4 < 2 { ("step.started", n % 4) } else { ("step.ended", n % 4 - 2) };
+        let status = if kind == "step.ended" { r#","status":"ok","tokens_output":7"# } else { "" };
+        let step = format!("{}-{step}", n / 4);
+        let seq = append(
+            log,
+            json(&format!(r#"{{"type":"{kind}","session":"s","step":"{step}","kind":"llm"{status}}}"#)),
+        );
+        log.caught_up_within(seq, PATIENCE).unwrap();
+    }
+    let (events, steps, tokens): (u32, u32, u32) = sqlite(&path)
+        .query_row("SELECT event_count, step_count, tokens_output FROM sessions", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .unwrap();
+    assert_eq!((events, steps, tokens), (120, 60, 60 * 7));
+    drop(logs);
+    verify_whole(&path);
+}
+
+#[test]
+fn tables_that_are_far_behind_are_filled_as_those_that_follow() {
+    const EVENTS: u64 = 9_000;
+    let (_folder, path) = new_path();
+    let log = AuditLog::builder(&path).projections(Projections::Off).open().unwrap();
+    let fill = |from: u64| {
+        for n in from..from + EVENTS {
+            // Sessions that run side by side, steps that are long under way, and some that never end.
+            let (session, step) = (n % 7, n / 50);
+            let event = match n % 3 {
+                0 => format!(r#""step.started","step":"{step}","module":"m{}","input":"in {n}""#, n % 5),
+                1 => format!(r#""step.ended","step":"{step}","status":"ok","output":"out {n}""#),
+                _ => format!(r#""decision.made","decision":"{step}","chosen_option":"{n}""#),
+            };
+            drop(log.append(json(&format!(r#"{{"session":"s{session}","type":{event}}}"#))));
+        }
+        log.flush().unwrap();
+    };
+    fill(0);
+    log.redact(&[Seq::new(4_000), Seq::new(8_000)], "me", "a request", None).unwrap();
+    fill(EVENTS);
+    log.close().unwrap();
+    let log = AuditLog::open(&path).unwrap();
+    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.close().unwrap();
+    assert_eq!(u64::from(count(&path, "timeline")), 2 * EVENTS + 2);
+    verify_whole(&path);
+}
+
+#[test]
 fn who_waits_hears_when_waiting_is_in_vain() {
     let (_folder, path) = new_path();
     let off = AuditLog::builder(&path).projections(Projections::Off).open().unwrap();

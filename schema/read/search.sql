@@ -10,3 +10,7 @@ CREATE TABLE documents (
 ) STRICT;
 
 CREATE VIRTUAL TABLE search USING fts5(text, content='documents', content_rowid='seq', tokenize='unicode61 remove_diacritics 2');
+
+-- Segments of one size that are merged into one. Each merge writes their words again; a search looks into
+-- every segment that is left.
+INSERT INTO search (search, rank) VALUES ('automerge', 8);

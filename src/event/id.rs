@@ -99,19 +99,37 @@ impl Timestamp {
 
     /// SQLite's own form, as in the read tables: `2026-11-20 12:00:00.000000`.
     pub fn to_sql(self) -> String {
+        if let Some(text) = self.sql_bytes() {
+            return text.into_iter().map(char::from).collect();
+        }
         match self.utc() {
-            Some(time) => format!(
-                "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:06}",
-                time.year(),
-                time.month(),
-                time.day(),
-                time.hour(),
-                time.minute(),
-                time.second(),
-                time.timestamp_subsec_micros(),
-            ),
+            Some(time) => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string(),
             None => format!("{} us", self.0),
         }
+    }
+
+    /// The text of [`Timestamp::to_sql`], where its year has four digits. Every event has a few of them,
+    /// and what formats numbers in general takes many times as long.
+    pub(crate) fn sql_bytes(self) -> Option<[u8; 26]> {
+        let time = self.utc()?.naive_utc();
+        let year = u32::try_from(time.year()).ok().filter(|year| *year < 10_000)?;
+        let digit = |number: u32| b'0' + u8::try_from(number % 10).unwrap_or(0);
+        let pair = |number: u32| [digit(number / 10), digit(number)];
+        let [y1, y2] = pair(year / 100);
+        let [y3, y4] = pair(year);
+        let [n1, n2] = pair(time.month());
+        let [d1, d2] = pair(time.day());
+        let [h1, h2] = pair(time.hour());
+        let [m1, m2] = pair(time.minute());
+        let [s1, s2] = pair(time.second());
+        let micros = time.nanosecond() / 1_000;
+        let [u1, u2] = pair(micros / 10_000);
+        let [u3, u4] = pair(micros / 100);
+        let [u5, u6] = pair(micros);
+        Some([
+            y1, y2, y3, y4, b'-', n1, n2, b'-', d1, d2, b' ', h1, h2, b':', m1, m2, b':', s1, s2, b'.', u1,
+            u2, u3, u4, u5, u6,
+        ])
     }
 
     /// Reads what [`Timestamp::to_sql`] wrote.

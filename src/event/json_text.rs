@@ -116,7 +116,9 @@ impl Json {
 
 /// JSON text without line breaks. They stand between its parts alone: JSON has none in strings.
 fn one_line(text: &str) -> Cow<'_, str> {
-    if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ").into() } else { text.into() }
+    // One character at a time is looked for many times faster than either of two.
+    let is_one_line = !text.contains('\n') && !text.contains('\r');
+    if is_one_line { text.into() } else { text.replace(['\n', '\r'], " ").into() }
 }
 
 /// Refuses text that nests lists and objects deeper than `max`. It looks at brackets outside

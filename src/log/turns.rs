@@ -76,6 +76,11 @@ impl Turns {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the writer of this process waits for its turn.
+    pub(crate) fn writer_waits(&self) -> bool {
+        self.queue().writers > 0
+    }
+
     /// Waits for a turn.
     pub(crate) fn take(&self, who: Who) -> io::Result<Turn<'_>> {
         let mut queue = self.queue();

@@ -8,11 +8,11 @@ use rusqlite::{Connection, OptionalExtension};
 use super::store::Store;
 use super::tables::{Projection, Rows, Stage};
 use super::working_set::WorkingSet;
-use crate::event::{Content, Event, Recorded, Seq};
-use crate::limits::FOLD_EVENTS_MAX;
+use crate::event::{Content, Event, PayloadRedacted, Recorded, Seq};
+use crate::limits::{FOLD_EVENTS_MAX, FOLD_KEPT_BYTES_MAX};
 use crate::log::ReadError;
 use crate::log::rows::{self, ReadRow};
-use crate::otel::Meanings;
+use crate::otel::{Meaning, Meanings};
 
 /// Events that could not be folded.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,9 @@ impl From<ReadError> for ApplyError {
     }
 }
 
+/// What an event adds to the rows that are kept beside its own texts, about: their other columns.
+const KEPT_ROW_BYTES: usize = 512;
+
 /// The events that a projection goes on without.
 pub(crate) fn skips(connection: &Connection, projection: &Projection) -> rusqlite::Result<HashSet<Seq>> {
     connection
@@ -45,21 +48,55 @@ pub(crate) fn skips(connection: &Connection, projection: &Projection) -> rusqlit
 }
 
 /// Whether documents were taken out of the full-text index since it was last merged.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Index {
     Whole,
     Erased,
 }
 
-/// Folds events for one projection.
-pub(crate) struct Applier<'c> {
+/// Events, and what each of them means: worked out once for all projections.
+pub(crate) struct Batch<'e>(Vec<(&'e ReadRow, Meanings<'e>)>);
+
+impl<'e> Batch<'e> {
+    pub(crate) fn of(events: impl IntoIterator<Item = &'e ReadRow>) -> Batch<'e> {
+        let meanings = |row: &'e ReadRow| row.event.as_ref().map_or(Meanings::Nothing, Meanings::of);
+        Batch(events.into_iter().map(|row| (row, meanings(row))).collect())
+    }
+
+    /// Whether one of the events takes back what earlier ones left in the tables.
+    pub(crate) fn erases(&self) -> bool {
+        self.0.iter().any(|(row, _)| row.event.as_ref().is_ok_and(|event| redaction(event).is_some()))
+    }
+}
+
+fn redaction(event: &Recorded) -> Option<&PayloadRedacted> {
+    match &event.content {
+        Content::Event(Event::PayloadRedacted(redacted)) => Some(redacted),
+        _ => None,
+    }
+}
+
+/// Folds events for one projection, and keeps the rows that the next events may change, as long as nobody
+/// else writes to its tables.
+pub(crate) struct Fold {
     projection: &'static Projection,
     stage: Stage,
     store: &'static Store,
-    /// Where the tables are.
-    tables: &'c Connection,
-    /// Where the log is: the same file, or for verification another.
-    log: &'c Connection,
     skips: HashSet<Seq>,
+    rows: WorkingSet,
+}
+
+/// Where the tables are, and the log: in the same file, or for verification in another.
+#[derive(Clone, Copy)]
+pub(crate) struct Places<'c> {
+    pub(crate) tables: &'c Connection,
+    pub(crate) log: &'c Connection,
+}
+
+/// Folds events for one projection, from one place to another.
+pub(crate) struct Applier<'c> {
+    fold: Fold,
+    places: Places<'c>,
 }
 
 impl<'c> Applier<'c> {
@@ -69,64 +106,116 @@ impl<'c> Applier<'c> {
         tables: &'c Connection,
         log: &'c Connection,
     ) -> rusqlite::Result<Applier<'c>> {
-        let skips = skips(log, projection)?;
-        Ok(Applier { projection, stage, store: Store::of(stage), tables, log, skips })
+        Ok(Applier { fold: Fold::new(projection, stage, log)?, places: Places { tables, log } })
     }
 
     /// Folds events that follow what the tables hold, within the caller's transaction.
-    pub(crate) fn apply<'e>(&self, events: impl IntoIterator<Item = &'e ReadRow>) -> Result<(), ApplyError> {
-        let mut rows = WorkingSet::default();
+    pub(crate) fn apply<'e>(
+        &mut self,
+        events: impl IntoIterator<Item = &'e ReadRow>,
+    ) -> Result<(), ApplyError> {
+        self.fold.apply(self.places, &Batch::of(events))
+    }
+}
+
+impl Fold {
+    pub(crate) fn new(
+        projection: &'static Projection,
+        stage: Stage,
+        log: &Connection,
+    ) -> rusqlite::Result<Fold> {
+        let skips = skips(log, projection)?;
+        Ok(Fold { projection, stage, store: Store::of(stage), skips, rows: WorkingSet::default() })
+    }
+
+    /// Whether it goes on without the events that the log's owner wants it to.
+    pub(crate) fn skips_are(&self, log: &Connection) -> rusqlite::Result<bool> {
+        Ok(skips(log, self.projection)? == self.skips)
+    }
+
+    /// Folds events that follow what the tables hold, within the caller's transaction.
+    pub(crate) fn apply(&mut self, places: Places<'_>, batch: &Batch<'_>) -> Result<(), ApplyError> {
         let mut index = Index::Whole;
-        for row in events {
-            if self.skips.contains(&row.seq) {
-                continue;
-            }
-            let event = match &row.event {
-                Ok(event) => event,
-                Err(error) => return Err(ApplyError::Unreadable(error.to_string())),
-            };
-            self.fold(&mut rows, event)?;
-            if let Content::Event(Event::PayloadRedacted(redacted)) = &event.content {
-                self.store.save(self.tables, &mut rows)?;
-                rows.forget_keyed();
-                self.erase(redacted.seqs(), &mut index)?;
+        for event in &batch.0 {
+            self.fold_one(places.tables, event)?;
+            let redacted = event.0.event.as_ref().ok().and_then(redaction);
+            if let Some(redacted) = redacted.filter(|_| !self.skips.contains(&event.0.seq)) {
+                self.save(places.tables)?;
+                self.rows.forget_keyed();
+                self.erase(places, redacted.seqs(), &mut index)?;
             }
         }
-        self.store.save(self.tables, &mut rows)?;
+        self.save(places.tables)?;
         match index {
             Index::Whole => Ok(()),
-            Index::Erased => self.merge_index(),
+            Index::Erased => self.merge_index(places.tables),
         }
     }
 
-    fn fold(&self, rows: &mut WorkingSet, event: &Recorded) -> rusqlite::Result<()> {
-        let meanings = Meanings::of(event);
+    /// Folds events that erase nothing, in memory: [`Fold::save`] writes what they change.
+    pub(crate) fn fold(&mut self, tables: &Connection, batch: &Batch<'_>) -> Result<(), ApplyError> {
+        batch.0.iter().try_for_each(|event| self.fold_one(tables, event))
+    }
+
+    /// Writes what changed, within the caller's transaction.
+    pub(crate) fn save(&mut self, tables: &Connection) -> rusqlite::Result<()> {
+        self.store.save(tables, &mut self.rows)?;
+        if self.rows.keyed_bytes > FOLD_KEPT_BYTES_MAX {
+            self.rows.forget_keyed();
+        }
+        Ok(())
+    }
+
+    fn fold_one(
+        &mut self,
+        tables: &Connection,
+        (row, meanings): &(&ReadRow, Meanings<'_>),
+    ) -> Result<(), ApplyError> {
+        if self.skips.contains(&row.seq) {
+            return Ok(());
+        }
+        let event = row.event.as_ref().map_err(|error| ApplyError::Unreadable(error.to_string()))?;
+        self.rows.keyed_bytes += row.bytes + KEPT_ROW_BYTES;
+        self.change(tables, event, meanings.all()).map_err(ApplyError::Sqlite)
+    }
+
+    fn change(
+        &mut self,
+        tables: &Connection,
+        event: &Recorded,
+        meanings: &[Meaning<'_>],
+    ) -> rusqlite::Result<()> {
         match self.projection.rows {
-            Rows::Change(load) => load(self.store, self.tables, rows, event, meanings.all())?,
+            Rows::Change(load) => load(self.store, tables, &mut self.rows, event, meanings)?,
             // The rows of other projections are none of its business, nor are they always there.
             Rows::Stay => {}
         }
-        (self.projection.fold)(rows, event, meanings.all());
+        (self.projection.fold)(&mut self.rows, event, meanings);
         Ok(())
     }
 
     /// Takes back what the payloads of redacted events left in the tables, so that the tables are
     /// those of a log that never had them.
-    fn erase(&self, seqs: impl Iterator<Item = Seq>, index: &mut Index) -> Result<(), ApplyError> {
+    fn erase(
+        &self,
+        places: Places<'_>,
+        seqs: impl Iterator<Item = Seq>,
+        index: &mut Index,
+    ) -> Result<(), ApplyError> {
         let seqs: BTreeSet<Seq> = seqs.collect();
         match self.projection.name {
-            "sessions" => self.erase_from_sessions(&seqs),
-            "search" => self.erase_from_search(&seqs, index),
+            "sessions" => self.erase_from_sessions(places, &seqs),
+            "search" => self.erase_from_search(places.tables, &seqs, index),
             // It is made from events that Annals itself writes, which are never redacted.
             "keys" => Ok(()),
-            _ => self.erase_rows(&seqs),
+            _ => self.erase_rows(places.tables, &seqs),
         }
     }
 
-    fn erase_rows(&self, seqs: &BTreeSet<Seq>) -> Result<(), ApplyError> {
+    fn erase_rows(&self, tables: &Connection, seqs: &BTreeSet<Seq>) -> Result<(), ApplyError> {
         for table in self.projection.tables {
             let delete = format!("DELETE FROM {} WHERE seq = ?1", self.stage.table(table));
-            let mut statement = self.tables.prepare_cached(&delete)?;
+            let mut statement = tables.prepare_cached(&delete)?;
             for seq in seqs {
                 statement.execute([seq.to_sql()])?;
             }
@@ -134,7 +223,12 @@ impl<'c> Applier<'c> {
         Ok(())
     }
 
-    fn erase_from_search(&self, seqs: &BTreeSet<Seq>, index: &mut Index) -> Result<(), ApplyError> {
+    fn erase_from_search(
+        &self,
+        tables: &Connection,
+        seqs: &BTreeSet<Seq>,
+        index: &mut Index,
+    ) -> Result<(), ApplyError> {
         let (documents, search) = (self.stage.table("documents"), self.stage.table("search"));
         let text_of = format!("SELECT text FROM {documents} WHERE seq = ?1");
         let from_index = format!("INSERT INTO {search} ({search}, rowid, text) VALUES ('delete', ?1, ?2)");
@@ -142,28 +236,28 @@ impl<'c> Applier<'c> {
         for seq in seqs {
             let seq = seq.to_sql();
             let text: Option<String> =
-                self.tables.prepare_cached(&text_of)?.query_row([seq], |row| row.get(0)).optional()?;
+                tables.prepare_cached(&text_of)?.query_row([seq], |row| row.get(0)).optional()?;
             let Some(text) = text else { continue };
-            self.tables.prepare_cached(&from_index)?.execute(rusqlite::params![seq, text])?;
-            self.tables.prepare_cached(&from_documents)?.execute([seq])?;
+            tables.prepare_cached(&from_index)?.execute(rusqlite::params![seq, text])?;
+            tables.prepare_cached(&from_documents)?.execute([seq])?;
             *index = Index::Erased;
         }
         Ok(())
     }
 
     /// Until its segments are merged the full-text index still says which words stood where.
-    fn merge_index(&self) -> Result<(), ApplyError> {
+    fn merge_index(&self, tables: &Connection) -> Result<(), ApplyError> {
         let search = self.stage.table("search");
-        self.tables.execute(&format!("INSERT INTO {search} ({search}) VALUES ('optimize')"), [])?;
+        tables.execute(&format!("INSERT INTO {search} ({search}) VALUES ('optimize')"), [])?;
         Ok(())
     }
 
     /// Folds every session again that lost an event: its rows follow from all of its events.
-    fn erase_from_sessions(&self, seqs: &BTreeSet<Seq>) -> Result<(), ApplyError> {
+    fn erase_from_sessions(&self, places: Places<'_>, seqs: &BTreeSet<Seq>) -> Result<(), ApplyError> {
         let timeline = self.stage.table("timeline");
         let mut sessions = BTreeSet::new();
         for seq in seqs {
-            let found: Option<(Option<String>, bool)> = self
+            let found: Option<(Option<String>, bool)> = places
                 .tables
                 .query_row(
                     &format!("SELECT session_id, redacted FROM {timeline} WHERE seq = ?1"),
@@ -176,7 +270,7 @@ impl<'c> Applier<'c> {
                     sessions.insert(session);
                 }
                 Some((None, false)) => {
-                    self.tables.execute(
+                    places.tables.execute(
                         &format!("UPDATE {timeline} SET subject_id = NULL, redacted = 1 WHERE seq = ?1"),
                         [seq.to_sql()],
                     )?;
@@ -184,30 +278,37 @@ impl<'c> Applier<'c> {
                 _ => {}
             }
         }
-        sessions.iter().try_for_each(|session| self.fold_session_again(session))
+        sessions.iter().try_for_each(|session| self.fold_session_again(places, session))
     }
 
-    fn fold_session_again(&self, session: &str) -> Result<(), ApplyError> {
+    fn fold_session_again(&self, places: Places<'_>, session: &str) -> Result<(), ApplyError> {
         let timeline = self.stage.table("timeline");
-        let seqs: Vec<i64> = self
+        let seqs: Vec<i64> = places
             .tables
             .prepare(&format!("SELECT seq FROM {timeline} WHERE session_id = ?1 ORDER BY seq"))?
             .query_map([session], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         for table in self.projection.tables {
             let key = if *table == "sessions" { "id" } else { "session_id" };
-            self.tables
+            places
+                .tables
                 .execute(&format!("DELETE FROM {} WHERE {key} = ?1", self.stage.table(table)), [session])?;
         }
         // A session may be longer than memory has room for.
         for seqs in seqs.chunks(FOLD_EVENTS_MAX) {
-            let mut rows = WorkingSet::default();
+            let mut again = Fold {
+                projection: self.projection,
+                stage: self.stage,
+                store: self.store,
+                skips: HashSet::new(),
+                rows: WorkingSet::default(),
+            };
             for seq in seqs {
-                if let Some(event) = rows::read_at(self.log, Seq::from_sql(*seq))? {
-                    self.fold(&mut rows, &event)?;
+                if let Some(event) = rows::read_at(places.log, Seq::from_sql(*seq))? {
+                    again.change(places.tables, &event, Meanings::of(&event).all())?;
                 }
             }
-            self.store.save(self.tables, &mut rows)?;
+            again.save(places.tables)?;
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ pub(crate) enum Cell<'a> {
     Integer(i64),
     Real(f64),
     Text(&'a str),
+    /// A time in SQLite's own form.
+    Time([u8; 26]),
     /// A text that the row has in another form.
     Made(String),
 }
@@ -33,6 +35,8 @@ pub(crate) struct ForeignCell {
 pub(crate) trait Column: Sized {
     fn cell(&self) -> Cell<'_>;
     fn from_cell(cell: OwnedCell) -> Option<Self>;
+    /// Whether both are stored as the same value.
+    fn is_same(&self, other: &Self) -> bool;
 }
 
 impl Column for String {
@@ -45,6 +49,10 @@ impl Column for String {
             OwnedCell::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    fn is_same(&self, other: &String) -> bool {
+        self == other
     }
 }
 
@@ -59,6 +67,10 @@ impl Column for i64 {
             _ => None,
         }
     }
+
+    fn is_same(&self, other: &i64) -> bool {
+        self == other
+    }
 }
 
 impl Column for f64 {
@@ -71,6 +83,10 @@ impl Column for f64 {
             OwnedCell::Real(number) => Some(number),
             _ => None,
         }
+    }
+
+    fn is_same(&self, other: &f64) -> bool {
+        self.to_bits() == other.to_bits()
     }
 }
 
@@ -85,31 +101,31 @@ impl<T: Column> Column for Option<T> {
             cell => T::from_cell(cell).map(Some),
         }
     }
-}
 
-/// A time, with its text: SQLite's own form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TimeText {
-    pub(crate) time: Timestamp,
-    text: String,
-}
-
-impl From<Timestamp> for TimeText {
-    fn from(time: Timestamp) -> TimeText {
-        TimeText { time, text: time.to_sql() }
+    fn is_same(&self, other: &Option<T>) -> bool {
+        match (self, other) {
+            (None, None) => true,
+            (Some(own), Some(other)) => own.is_same(other),
+            _ => false,
+        }
     }
 }
 
-impl Column for TimeText {
+/// A time, in SQLite's own form.
+impl Column for Timestamp {
     fn cell(&self) -> Cell<'_> {
-        Cell::Text(&self.text)
+        self.sql_bytes().map_or_else(|| Cell::Made(self.to_sql()), Cell::Time)
     }
 
-    fn from_cell(cell: OwnedCell) -> Option<TimeText> {
+    fn from_cell(cell: OwnedCell) -> Option<Timestamp> {
         match cell {
-            OwnedCell::Text(text) => Some(TimeText { time: Timestamp::from_sql(&text)?, text }),
+            OwnedCell::Text(text) => Timestamp::from_sql(&text),
             _ => None,
         }
+    }
+
+    fn is_same(&self, other: &Timestamp) -> bool {
+        self == other
     }
 }
 
@@ -164,8 +180,19 @@ macro_rules! table {
             const KEY: &'static [&'static str] = &[$($key),+];
             const COLUMNS: &'static [&'static str] = &[$(stringify!($column)),*];
 
-            fn cells(&self) -> Vec<$crate::projection::cell::Cell<'_>> {
-                vec![$($crate::projection::cell::Column::cell(&self.$column)),*]
+            fn put_cells<E>(
+                &self,
+                mut put: impl FnMut($crate::projection::cell::Cell<'_>) -> Result<(), E>,
+            ) -> Result<(), E> {
+                $(put($crate::projection::cell::Column::cell(&self.$column))?;)*
+                Ok(())
+            }
+
+            fn changes(&self, before: &$name) -> u64 {
+                [$($crate::projection::cell::Column::is_same(&self.$column, &before.$column)),*]
+                    .into_iter()
+                    .enumerate()
+                    .fold(0, |changes, (place, is_same)| changes | u64::from(!is_same) << place)
             }
 
             fn from_cells(
@@ -192,7 +219,9 @@ pub(crate) trait Row: Sized {
     /// Every stored column. Generated ones follow from them.
     const COLUMNS: &'static [&'static str];
 
-    /// The values, in the order of [`Row::COLUMNS`].
-    fn cells(&self) -> Vec<Cell<'_>>;
+    /// Hands out the values, in the order of [`Row::COLUMNS`].
+    fn put_cells<E>(&self, put: impl FnMut(Cell<'_>) -> Result<(), E>) -> Result<(), E>;
+    /// The columns that hold something else than before: the bit at each one's place.
+    fn changes(&self, before: &Self) -> u64;
     fn from_cells(cells: &mut dyn Iterator<Item = OwnedCell>) -> Result<Self, ForeignCell>;
 }

@@ -112,6 +112,10 @@ impl Column for Claims {
             _ => None,
         }
     }
+
+    fn is_same(&self, other: &Claims) -> bool {
+        self == other
+    }
 }
 
 #[cfg(test)]

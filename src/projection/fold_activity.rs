@@ -3,7 +3,7 @@
 use crate::event::{Event, Recorded};
 use crate::otel::Meaning;
 
-use super::cell::{TimeText, attributes_text, json_column, json_text};
+use super::cell::{attributes_text, json_column, json_text};
 use super::rows::{ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, ReviewRow};
 use super::working_set::WorkingSet;
 
@@ -15,8 +15,8 @@ pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<
 fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) {
     let seq = event.seq.to_sql();
     let session_id = event.session.as_ref().map(ToString::to_string);
-    let at = meaning.at.map(TimeText::from);
-    let recorded_at = TimeText::from(event.recorded_at);
+    let at = meaning.at;
+    let recorded_at = event.recorded_at;
     match &*meaning.event {
         Event::ReviewRecorded(e) => rows.reviews.push(ReviewRow {
             seq,

@@ -3,7 +3,7 @@
 use crate::event::{Content, Event, Recorded};
 use crate::otel::Meaning;
 
-use super::cell::{TimeText, json_text};
+use super::cell::json_text;
 use super::rows::ApiKeyRow;
 use super::working_set::WorkingSet;
 
@@ -22,13 +22,13 @@ pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, _: &[Meaning<'_>]) {
     let seq = event.seq.to_sql();
     match content {
         Event::ApiKeyCreated(created) => {
-            rows.api_keys.change(id.clone(), || ApiKeyRow {
-                id,
+            rows.api_keys.change(id.as_str(), || ApiKeyRow {
+                id: id.clone(),
                 name: created.name.clone(),
                 scopes: json_text(&created.scopes).unwrap_or_default(),
                 secret_hash: created.secret_hash.to_string(),
-                expires_at: created.expires_at.map(TimeText::from),
-                created_at: TimeText::from(event.recorded_at),
+                expires_at: created.expires_at,
+                created_at: event.recorded_at,
                 created_by: created.actor.clone(),
                 reason: created.reason.clone(),
                 revoked_at: None,
@@ -39,10 +39,10 @@ pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, _: &[Meaning<'_>]) {
             });
         }
         Event::ApiKeyRevoked(revoked) => {
-            if let Some(row) = rows.api_keys.change_known(&id)
+            if let Some(row) = rows.api_keys.change_known(id.as_str())
                 && row.revoked_at.is_none()
             {
-                row.revoked_at = Some(TimeText::from(event.recorded_at));
+                row.revoked_at = Some(event.recorded_at);
                 row.revoked_by = Some(revoked.actor.clone());
                 row.revoked_reason.clone_from(&revoked.reason);
                 row.last_seq = seq;

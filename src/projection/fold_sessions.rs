@@ -5,15 +5,15 @@
 
 use crate::event::{
     Attributes, Content, DecisionMade, Event, FindingRaised, FindingUpdated, Recorded, SessionEnded,
-    SessionStarted, SessionUpdated, StepEnded, StepStarted,
+    SessionStarted, SessionUpdated, StepEnded, StepStarted, Timestamp,
 };
 use crate::limits::{SUMMARY_CHARS, TOKENS_MAX};
 use crate::otel::{Claim, Meaning, Rank};
 
-use super::cell::{Row, TimeText, attributes_text, json_column, json_text, merge_attributes, text_hash};
+use super::cell::{Row, attributes_text, json_column, json_text, merge_attributes, text_hash};
 use super::claims::{Claims, bit};
 use super::rows::{DecisionRow, FindingRow, FindingUpdateRow, SessionRow, StepRow, TimelineRow};
-use super::working_set::{SessionKey, WorkingSet};
+use super::working_set::{KeyIn, WorkingSet};
 
 /// Which row an event changes beside that of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,35 +55,26 @@ pub(super) fn subject(event: &Event) -> Option<String> {
 /// Folds one event, by what it means. Its session's row, and those of its children, are known to the
 /// working set.
 pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
-    let at = At {
-        seq: event.seq.to_sql(),
-        occurred: event.occurred_at.map(TimeText::from),
-        recorded: event.recorded_at.into(),
-        claim: None,
-    };
+    let at =
+        At { seq: event.seq.to_sql(), occurred: event.occurred_at, recorded: event.recorded_at, claim: None };
     let redacted = event.content == Content::Redacted;
     rows.timeline.push(TimelineRow {
         seq: at.seq,
         session_id: event.session.as_ref().map(ToString::to_string),
         kind: event.kind_name(),
         subject_id: meanings.first().and_then(|meaning| subject(&meaning.event)),
-        occurred_at: at.occurred.clone(),
-        recorded_at: at.recorded.clone(),
+        occurred_at: at.occurred,
+        recorded_at: at.recorded,
         redacted: i64::from(redacted),
     });
     let Some(id) = &event.session else { return };
-    let session = rows.sessions.change(id.to_string(), || SessionRow::partial(id.as_str(), &at));
+    let session = change_session(rows, id.as_str(), &at);
     session.event_count = session.event_count.saturating_add(1);
     session.redacted_count = session.redacted_count.saturating_add(i64::from(redacted));
-    session.last_recorded_at = at.recorded.clone();
+    session.last_recorded_at = at.recorded;
     session.last_seq = at.seq;
     for meaning in meanings {
-        let at = At {
-            occurred: meaning.at.map(TimeText::from),
-            claim: meaning.claim,
-            seq: at.seq,
-            recorded: at.recorded.clone(),
-        };
+        let at = At { occurred: meaning.at, claim: meaning.claim, seq: at.seq, recorded: at.recorded };
         fold_meaning(rows, id.as_str(), &meaning.event, &at);
     }
 }
@@ -103,14 +94,14 @@ fn fold_meaning(rows: &mut WorkingSet, id: &str, meaning: &Event, at: &At) {
 }
 
 fn change_session<'a>(rows: &'a mut WorkingSet, id: &str, at: &At) -> &'a mut SessionRow {
-    rows.sessions.change(id.to_owned(), || SessionRow::partial(id, at))
+    rows.sessions.change(id, || SessionRow::partial(id, at))
 }
 
 /// Where and when an event stands, and how strongly it is said.
 struct At {
     seq: i64,
-    occurred: Option<TimeText>,
-    recorded: TimeText,
+    occurred: Option<Timestamp>,
+    recorded: Timestamp,
     claim: Option<Claim>,
 }
 
@@ -170,8 +161,8 @@ fn count(number: Option<u64>) -> Option<i64> {
     number.map(|number| number.min(TOKENS_MAX).cast_signed())
 }
 
-fn duration(from: Option<&TimeText>, to: Option<&TimeText>) -> Option<i64> {
-    to?.time.micros().checked_sub(from?.time.micros())
+fn duration(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<i64> {
+    to?.micros().checked_sub(from?.micros())
 }
 
 /// The producer's summary, else the text's first characters.
@@ -180,7 +171,8 @@ fn summary(stated: &Option<String>, text: &Option<String>) -> Option<String> {
         Some(_) => return stated.clone(),
         None => text.as_deref()?,
     };
-    Some(text.chars().take(SUMMARY_CHARS).collect())
+    let end = text.char_indices().nth(SUMMARY_CHARS).map_or(text.len(), |(end, _)| end);
+    text.get(..end).map(str::to_owned)
 }
 
 impl SessionRow {
@@ -222,8 +214,8 @@ impl SessionRow {
             steps_cost_usd: None,
             attributes: None,
             claims: Claims::default(),
-            first_recorded_at: at.recorded.clone(),
-            last_recorded_at: at.recorded.clone(),
+            first_recorded_at: at.recorded,
+            last_recorded_at: at.recorded,
             first_seq: at.seq,
             last_seq: at.seq,
         }
@@ -251,7 +243,7 @@ impl SessionRow {
             labels: &labels,
         );
         merge!(self, at, &e.attributes);
-        self.duration_us = duration(self.started_at.as_ref(), self.ended_at.as_ref());
+        self.duration_us = duration(self.started_at, self.ended_at);
     }
 
     fn update(&mut self, e: &SessionUpdated, at: &At) {
@@ -289,7 +281,7 @@ impl SessionRow {
             stated_cost_usd: &e.cost_usd,
         );
         merge!(self, at, &e.attributes);
-        self.duration_us = duration(self.started_at.as_ref(), self.ended_at.as_ref());
+        self.duration_us = duration(self.started_at, self.ended_at);
     }
 
     /// Follows the change of a step's row. Sums are over steps of kind llm, because an agent's step
@@ -342,11 +334,11 @@ impl StepShare {
 }
 
 fn change_step(rows: &mut WorkingSet, session: &str, id: &str, at: &At, change: impl FnOnce(&mut StepRow)) {
-    let key: SessionKey = (session.to_owned(), id.to_owned());
+    let key = KeyIn { session, id };
     let before = rows.steps.get(&key).map(StepShare::of).unwrap_or_default();
-    let step = rows.steps.change(key, || StepRow::partial(session, id, at));
+    let step = rows.steps.change(&key, || StepRow::partial(session, id, at));
     change(step);
-    step.last_recorded_at = at.recorded.clone();
+    step.last_recorded_at = at.recorded;
     step.last_seq = at.seq;
     let after = StepShare::of(step);
     change_session(rows, session, at).follow_step(&before, &after);
@@ -378,8 +370,8 @@ impl StepRow {
             error: None,
             attributes: None,
             claims: Claims::default(),
-            first_recorded_at: at.recorded.clone(),
-            last_recorded_at: at.recorded.clone(),
+            first_recorded_at: at.recorded,
+            last_recorded_at: at.recorded,
             first_seq: at.seq,
             last_seq: at.seq,
         }
@@ -397,7 +389,7 @@ impl StepRow {
             input_summary: &summary(&e.input_summary, &e.input),
         );
         merge!(self, at, &e.attributes);
-        self.duration_us = duration(self.started_at.as_ref(), self.ended_at.as_ref());
+        self.duration_us = duration(self.started_at, self.ended_at);
     }
 
     fn end(&mut self, e: &StepEnded, at: &At) {
@@ -419,14 +411,14 @@ impl StepRow {
             error: &e.error,
         );
         merge!(self, at, &e.attributes);
-        self.duration_us = duration(self.started_at.as_ref(), self.ended_at.as_ref());
+        self.duration_us = duration(self.started_at, self.ended_at);
     }
 }
 
 fn decide(rows: &mut WorkingSet, session: &str, e: &DecisionMade, at: &At) {
-    let key: SessionKey = (session.to_owned(), e.decision.to_string());
+    let key = KeyIn { session, id: e.decision.as_str() };
     let is_new = rows.decisions.get(&key).is_none();
-    let row = rows.decisions.change(key, || DecisionRow {
+    let row = rows.decisions.change(&key, || DecisionRow {
         id: e.decision.to_string(),
         step_id: None,
         session_id: session.to_owned(),
@@ -440,13 +432,13 @@ fn decide(rows: &mut WorkingSet, session: &str, e: &DecisionMade, at: &At) {
         decided_at: None,
         attributes: None,
         claims: Claims::default(),
-        first_recorded_at: at.recorded.clone(),
-        last_recorded_at: at.recorded.clone(),
+        first_recorded_at: at.recorded,
+        last_recorded_at: at.recorded,
         first_seq: at.seq,
         last_seq: at.seq,
     });
     row.make(e, at);
-    row.last_recorded_at = at.recorded.clone();
+    row.last_recorded_at = at.recorded;
     row.last_seq = at.seq;
     if is_new {
         let session = change_session(rows, session, at);
@@ -475,12 +467,12 @@ impl DecisionRow {
 
 /// The finding's row, made and counted where it is missing.
 fn change_finding<'a>(rows: &'a mut WorkingSet, session: &str, id: &str, at: &At) -> &'a mut FindingRow {
-    let key: SessionKey = (session.to_owned(), id.to_owned());
+    let key = KeyIn { session, id };
     if rows.findings.get(&key).is_none() {
         let session = change_session(rows, session, at);
         session.finding_count = session.finding_count.saturating_add(1);
     }
-    let row = rows.findings.change(key, || FindingRow {
+    let row = rows.findings.change(&key, || FindingRow {
         id: id.to_owned(),
         session_id: session.to_owned(),
         step_id: None,
@@ -503,12 +495,12 @@ fn change_finding<'a>(rows: &'a mut WorkingSet, session: &str, id: &str, at: &At
         updated_by: None,
         attributes: None,
         claims: Claims::default(),
-        first_recorded_at: at.recorded.clone(),
-        last_recorded_at: at.recorded.clone(),
+        first_recorded_at: at.recorded,
+        last_recorded_at: at.recorded,
         first_seq: at.seq,
         last_seq: at.seq,
     });
-    row.last_recorded_at = at.recorded.clone();
+    row.last_recorded_at = at.recorded;
     row.last_seq = at.seq;
     row
 }
@@ -544,7 +536,7 @@ impl FindingRow {
 }
 
 fn update_finding(rows: &mut WorkingSet, session: &str, e: &FindingUpdated, at: &At) {
-    let key: SessionKey = (session.to_owned(), e.finding.to_string());
+    let key = KeyIn { session, id: e.finding.as_str() };
     let previous_status = rows.findings.get(&key).map(|finding| finding.status.clone());
     let finding = change_finding(rows, session, e.finding.as_str(), at);
     finding.judge(e, at);
@@ -561,8 +553,8 @@ fn update_finding(rows: &mut WorkingSet, session: &str, e: &FindingUpdated, at: 
         original: correction.original,
         corrected: correction.corrected,
         strategy: correction.strategy,
-        updated_at: at.occurred.clone(),
+        updated_at: at.occurred,
         attributes: attributes_text(&e.attributes),
-        recorded_at: at.recorded.clone(),
+        recorded_at: at.recorded,
     });
 }

@@ -1,7 +1,8 @@
 //! The rows of the read tables. Their meaning is in schema/read, column by column.
 
-use super::cell::{TimeText, table};
+use super::cell::table;
 use super::claims::Claims;
+use crate::event::Timestamp;
 
 table! {
     SessionRow in "sessions", key ("id") {
@@ -9,8 +10,8 @@ table! {
         conversation_id: Option<String>,
         profile: Option<String>,
         status: String,
-        started_at: Option<TimeText>,
-        ended_at: Option<TimeText>,
+        started_at: Option<Timestamp>,
+        ended_at: Option<Timestamp>,
         duration_us: Option<i64>,
         input: Option<String>,
         input_hash: Option<String>,
@@ -41,8 +42,8 @@ table! {
         steps_cost_usd: Option<f64>,
         attributes: Option<String>,
         claims: Claims,
-        first_recorded_at: TimeText,
-        last_recorded_at: TimeText,
+        first_recorded_at: Timestamp,
+        last_recorded_at: Timestamp,
         first_seq: i64,
         last_seq: i64,
     }
@@ -55,8 +56,8 @@ table! {
         kind: Option<String>,
         model: Option<String>,
         status: String,
-        started_at: Option<TimeText>,
-        ended_at: Option<TimeText>,
+        started_at: Option<Timestamp>,
+        ended_at: Option<Timestamp>,
         duration_us: Option<i64>,
         input: Option<String>,
         output: Option<String>,
@@ -71,8 +72,8 @@ table! {
         error: Option<String>,
         attributes: Option<String>,
         claims: Claims,
-        first_recorded_at: TimeText,
-        last_recorded_at: TimeText,
+        first_recorded_at: Timestamp,
+        last_recorded_at: Timestamp,
         first_seq: i64,
         last_seq: i64,
     }
@@ -88,11 +89,11 @@ table! {
         rationale: Option<String>,
         confidence: Option<f64>,
         actor: Option<String>,
-        decided_at: Option<TimeText>,
+        decided_at: Option<Timestamp>,
         attributes: Option<String>,
         claims: Claims,
-        first_recorded_at: TimeText,
-        last_recorded_at: TimeText,
+        first_recorded_at: Timestamp,
+        last_recorded_at: Timestamp,
         first_seq: i64,
         last_seq: i64,
     }
@@ -115,13 +116,13 @@ table! {
         evidence: Option<String>,
         scope: Option<String>,
         rule_version: Option<String>,
-        raised_at: Option<TimeText>,
-        updated_at: Option<TimeText>,
+        raised_at: Option<Timestamp>,
+        updated_at: Option<Timestamp>,
         updated_by: Option<String>,
         attributes: Option<String>,
         claims: Claims,
-        first_recorded_at: TimeText,
-        last_recorded_at: TimeText,
+        first_recorded_at: Timestamp,
+        last_recorded_at: Timestamp,
         first_seq: i64,
         last_seq: i64,
     }
@@ -137,9 +138,9 @@ table! {
         original: Option<String>,
         corrected: Option<String>,
         strategy: Option<String>,
-        updated_at: Option<TimeText>,
+        updated_at: Option<Timestamp>,
         attributes: Option<String>,
-        recorded_at: TimeText,
+        recorded_at: Timestamp,
     }
 
     TimelineRow in "timeline", key ("seq") {
@@ -147,8 +148,8 @@ table! {
         session_id: Option<String>,
         kind: String,
         subject_id: Option<String>,
-        occurred_at: Option<TimeText>,
-        recorded_at: TimeText,
+        occurred_at: Option<Timestamp>,
+        recorded_at: Timestamp,
         redacted: i64,
     }
 
@@ -161,9 +162,9 @@ table! {
         subject_id: Option<String>,
         verdict: String,
         reason: Option<String>,
-        reviewed_at: Option<TimeText>,
+        reviewed_at: Option<Timestamp>,
         attributes: Option<String>,
-        recorded_at: TimeText,
+        recorded_at: Timestamp,
     }
 
     ArtifactRow in "artifacts", key ("seq") {
@@ -175,9 +176,9 @@ table! {
         position: Option<i64>,
         media_type: Option<String>,
         size: Option<i64>,
-        attached_at: Option<TimeText>,
+        attached_at: Option<Timestamp>,
         attributes: Option<String>,
-        recorded_at: TimeText,
+        recorded_at: Timestamp,
     }
 
     MetricRow in "metrics", key ("seq") {
@@ -187,9 +188,9 @@ table! {
         value: f64,
         unit: Option<String>,
         labels: Option<String>,
-        measured_at: Option<TimeText>,
+        measured_at: Option<Timestamp>,
         attributes: Option<String>,
-        recorded_at: TimeText,
+        recorded_at: Timestamp,
     }
 
     NoteRow in "notes", key ("seq") {
@@ -199,9 +200,9 @@ table! {
         level: Option<String>,
         message: String,
         data: Option<String>,
-        logged_at: Option<TimeText>,
+        logged_at: Option<Timestamp>,
         attributes: Option<String>,
-        recorded_at: TimeText,
+        recorded_at: Timestamp,
     }
 
     ActionRow in "actions", key ("seq") {
@@ -220,9 +221,9 @@ table! {
         user_agent: Option<String>,
         request_id: Option<String>,
         tenant: Option<String>,
-        acted_at: Option<TimeText>,
+        acted_at: Option<Timestamp>,
         attributes: Option<String>,
-        recorded_at: TimeText,
+        recorded_at: Timestamp,
     }
 
     CustomRow in "custom_events", key ("seq") {
@@ -230,9 +231,9 @@ table! {
         session_id: Option<String>,
         name: String,
         data: Option<String>,
-        occurred_at: Option<TimeText>,
+        occurred_at: Option<Timestamp>,
         attributes: Option<String>,
-        recorded_at: TimeText,
+        recorded_at: Timestamp,
     }
 
     DocumentRow in "documents", key ("seq") {
@@ -248,11 +249,11 @@ table! {
         name: String,
         scopes: String,
         secret_hash: String,
-        expires_at: Option<TimeText>,
-        created_at: TimeText,
+        expires_at: Option<Timestamp>,
+        created_at: Timestamp,
         created_by: String,
         reason: Option<String>,
-        revoked_at: Option<TimeText>,
+        revoked_at: Option<Timestamp>,
         revoked_by: Option<String>,
         revoked_reason: Option<String>,
         first_seq: i64,

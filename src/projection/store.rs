@@ -1,10 +1,12 @@
 //! Rows of read tables in SQLite: loaded and saved by their columns.
 
+use std::borrow::Cow;
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params_from_iter};
 
 use super::cell::{Cell, ForeignCell, OwnedCell, Row};
 use super::fold_keys;
@@ -14,7 +16,7 @@ use super::rows::{
     MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
 use super::tables::Stage;
-use super::working_set::{Keyed, SessionKey, WorkingSet};
+use super::working_set::{Changed, KeyIn, Keyed, SessionKey, WorkingSet};
 use crate::event::Recorded;
 use crate::otel::Meaning;
 
@@ -25,6 +27,7 @@ impl ToSql for Cell<'_> {
             Cell::Integer(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
             Cell::Real(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
             Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Cell::Time(text) => ToSqlOutput::Borrowed(ValueRef::Text(text)),
             Cell::Made(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
         })
     }
@@ -48,6 +51,7 @@ impl From<ForeignCell> for rusqlite::Error {
 
 /// The statements for one table.
 struct Statements<R> {
+    table: Cow<'static, str>,
     load: String,
     insert: String,
     upsert: String,
@@ -59,7 +63,6 @@ impl<R: Row> Statements<R> {
         let table = stage.table(R::TABLE);
         let columns = R::COLUMNS.join(", ");
         let marks = vec!["?"; R::COLUMNS.len()].join(", ");
-        let key: Vec<_> = R::KEY.iter().map(|column| format!("{column} = ?")).collect();
         let updates: Vec<_> = R::COLUMNS
             .iter()
             .filter(|column| !R::KEY.contains(column))
@@ -67,28 +70,50 @@ impl<R: Row> Statements<R> {
             .collect();
         let insert = format!("INSERT INTO {table} ({columns}) VALUES ({marks})");
         Statements {
-            load: format!("SELECT {columns} FROM {table} WHERE {}", key.join(" AND ")),
+            load: format!("SELECT {columns} FROM {table} WHERE {}", Self::is_key()),
+            // Where somebody put a row in the table by hand, what follows from the log takes its place.
             upsert: format!(
                 "{insert} ON CONFLICT ({}) DO UPDATE SET {}",
                 R::KEY.join(", "),
                 updates.join(", ")
             ),
             insert,
+            table,
             row: PhantomData,
         }
     }
 
-    fn load(&self, connection: &Connection, key: &[&str]) -> rusqlite::Result<Option<R>> {
-        connection
+    fn is_key() -> String {
+        R::KEY.iter().map(|column| format!("{column} = ?")).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// The statement that writes some columns of a row, and leaves the indexes of others alone.
+    fn update(&self, changes: u64) -> String {
+        let set: Vec<_> = R::COLUMNS
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| changes & (1 << place) != 0)
+            .map(|(_, column)| format!("{column} = ?"))
+            .collect();
+        format!("UPDATE {} SET {} WHERE {}", self.table, set.join(", "), Self::is_key())
+    }
+
+    /// A row, and how many bytes of text it has.
+    fn load(&self, connection: &Connection, key: &[&str]) -> rusqlite::Result<(Option<R>, usize)> {
+        let mut bytes = 0;
+        let row = connection
             .prepare_cached(&self.load)?
             .query_row(params_from_iter(key), |row| {
                 let mut cells = Vec::with_capacity(R::COLUMNS.len());
                 for column in 0..R::COLUMNS.len() {
-                    cells.push(owned(row.get(column)?));
+                    let cell = owned(row.get(column)?);
+                    bytes += if let OwnedCell::Text(text) = &cell { text.len() } else { 0 };
+                    cells.push(cell);
                 }
                 Ok(R::from_cells(&mut cells.into_iter())?)
             })
-            .optional()
+            .optional()?;
+        Ok((row, bytes))
     }
 
     fn insert_all(&self, connection: &Connection, rows: &mut Vec<R>) -> rusqlite::Result<()> {
@@ -97,26 +122,70 @@ impl<R: Row> Statements<R> {
         }
         let mut statement = connection.prepare_cached(&self.insert)?;
         for row in rows.drain(..) {
-            statement.execute(params_from_iter(row.cells()))?;
+            write(&mut statement, &row, u64::MAX, &[])?;
         }
         Ok(())
     }
 
-    fn upsert_all<K: std::hash::Hash + Eq>(
+    fn save_all<K: Hash + Eq>(
         &self,
         connection: &Connection,
         rows: &mut Keyed<K, R>,
-    ) -> rusqlite::Result<()> {
-        let changed = rows.take_changed();
+        key: impl for<'r> Fn(&'r R) -> [&'r str; 2],
+    ) -> rusqlite::Result<()>
+    where
+        R: Clone,
+    {
+        let changed = rows.changed();
         if changed.is_empty() {
             return Ok(());
         }
-        let mut statement = connection.prepare_cached(&self.upsert)?;
-        for row in changed {
-            statement.execute(params_from_iter(row.cells()))?;
+        let mut upsert = connection.prepare_cached(&self.upsert)?;
+        for Changed { row, before } in changed {
+            let is_written = match before.map(|before| row.changes(before)) {
+                Some(0) => true,
+                Some(changes) => {
+                    let key = key(row);
+                    let key = key.get(..R::KEY.len()).unwrap_or_default();
+                    let mut update = connection.prepare_cached(&self.update(changes))?;
+                    write(&mut update, row, changes, key)? > 0
+                }
+                None => false,
+            };
+            if !is_written {
+                write(&mut upsert, row, u64::MAX, &[])?;
+            }
         }
+        rows.stored();
         Ok(())
     }
+}
+
+/// Executes a statement with the values of some columns, and then those of a key. How many rows it changed.
+fn write<R: Row>(
+    statement: &mut Statement<'_>,
+    row: &R,
+    columns: u64,
+    key: &[&str],
+) -> rusqlite::Result<usize> {
+    let (mut place, mut parameter) = (0, 0);
+    row.put_cells(|cell| {
+        let is_wanted = columns & (1 << place) != 0;
+        place += 1;
+        if !is_wanted {
+            return Ok(());
+        }
+        parameter += 1;
+        statement.raw_bind_parameter(parameter, cell)
+    })?;
+    for part in key {
+        parameter += 1;
+        statement.raw_bind_parameter(parameter, part)?;
+    }
+    let changed = statement.raw_execute()?;
+    // Texts are not kept until the statement is used again.
+    statement.clear_bindings();
+    Ok(changed)
 }
 
 /// The tables of a stage.
@@ -180,23 +249,22 @@ impl Store {
         let Some(session) = &event.session else { return Ok(()) };
         let session = session.as_str();
         if !rows.sessions.knows(session) {
-            rows.sessions.load(session.to_owned(), self.sessions.load(connection, &[session])?);
+            let (row, bytes) = self.sessions.load(connection, &[session])?;
+            rows.sessions.load(session.to_owned(), row);
+            rows.keyed_bytes += bytes;
+        }
+        // Every event of a session makes its row: where that is new, nothing else is there to be read.
+        if rows.sessions.was_made(session) {
+            return Ok(());
         }
         for (child, id) in meanings.iter().filter_map(|meaning| fold_sessions::child(&meaning.event)) {
-            let key: SessionKey = (session.to_owned(), id.to_owned());
-            let names = [session, id];
+            let key = KeyIn { session, id };
             match child {
-                Child::Step if !rows.steps.knows(&key) => {
-                    rows.steps.load(key, self.steps.load(connection, &names)?)
-                }
-                Child::Decision if !rows.decisions.knows(&key) => {
-                    rows.decisions.load(key, self.decisions.load(connection, &names)?);
-                }
-                Child::Finding if !rows.findings.knows(&key) => {
-                    rows.findings.load(key, self.findings.load(connection, &names)?);
-                }
-                _ => {}
+                Child::Step => load_child(&self.steps, connection, &mut rows.steps, key),
+                Child::Decision => load_child(&self.decisions, connection, &mut rows.decisions, key),
+                Child::Finding => load_child(&self.findings, connection, &mut rows.findings, key),
             }
+            .map(|bytes| rows.keyed_bytes += bytes)?;
         }
         Ok(())
     }
@@ -210,19 +278,20 @@ impl Store {
         _: &[Meaning<'_>],
     ) -> rusqlite::Result<()> {
         let Some(key) = fold_keys::key_of(event) else { return Ok(()) };
-        if !rows.api_keys.knows(&key) {
-            let row = self.api_keys.load(connection, &[&key])?;
+        if !rows.api_keys.knows(key.as_str()) {
+            let (row, bytes) = self.api_keys.load(connection, &[&key])?;
             rows.api_keys.load(key, row);
+            rows.keyed_bytes += bytes;
         }
         Ok(())
     }
 
     /// Saves what changed.
     pub(crate) fn save(&self, connection: &Connection, rows: &mut WorkingSet) -> rusqlite::Result<()> {
-        self.sessions.upsert_all(connection, &mut rows.sessions)?;
-        self.steps.upsert_all(connection, &mut rows.steps)?;
-        self.decisions.upsert_all(connection, &mut rows.decisions)?;
-        self.findings.upsert_all(connection, &mut rows.findings)?;
+        self.sessions.save_all(connection, &mut rows.sessions, |row| [&row.id, ""])?;
+        self.steps.save_all(connection, &mut rows.steps, |row| [&row.session_id, &row.id])?;
+        self.decisions.save_all(connection, &mut rows.decisions, |row| [&row.session_id, &row.id])?;
+        self.findings.save_all(connection, &mut rows.findings, |row| [&row.session_id, &row.id])?;
         self.finding_updates.insert_all(connection, &mut rows.finding_updates)?;
         self.timeline.insert_all(connection, &mut rows.timeline)?;
         self.reviews.insert_all(connection, &mut rows.reviews)?;
@@ -238,6 +307,21 @@ impl Store {
             }
         }
         self.documents.insert_all(connection, &mut rows.documents)?;
-        self.api_keys.upsert_all(connection, &mut rows.api_keys)
+        self.api_keys.save_all(connection, &mut rows.api_keys, |row| [&row.id, ""])
     }
+}
+
+/// Loads a row of a session unless it is known, and says how many bytes of text it has.
+fn load_child<R: Row + Clone>(
+    statements: &Statements<R>,
+    connection: &Connection,
+    rows: &mut Keyed<SessionKey, R>,
+    key: KeyIn<'_>,
+) -> rusqlite::Result<usize> {
+    if rows.knows(&key) {
+        return Ok(0);
+    }
+    let (row, bytes) = statements.load(connection, &[key.session, key.id])?;
+    rows.load((&key).into(), row);
+    Ok(bytes)
 }

@@ -55,7 +55,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     },
     Projection {
         name: "search",
-        version: 2,
+        version: 3,
         tables: &["documents", "search"],
         definition: include_str!("../../schema/read/search.sql"),
         rows: Rows::Stay,
@@ -285,6 +285,11 @@ fn named(statement: &str, stage: Stage, generation: u32) -> String {
         }
         ["CREATE", "TABLE", table] => format!("CREATE TABLE {}", stage.table(table)),
         ["CREATE", "VIRTUAL", "TABLE", table] => format!("CREATE VIRTUAL TABLE {}", stage.table(table)),
+        // What a full-text table is told goes to the column that has its name.
+        ["INSERT", "INTO", table] => {
+            let table = stage.table(table);
+            return format!("INSERT INTO {table} ({table}{}", rest.trim_start_matches(|c| c != ','));
+        }
         _ => head.to_owned(),
     };
     head + glue + rest

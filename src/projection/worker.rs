@@ -1,17 +1,16 @@
 //! The projections' thread: reads what is committed, folds it, and commits rows and cursor together.
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, ErrorCode, Transaction};
 
-use super::apply::{Applier, ApplyError};
+use super::apply::{ApplyError, Batch, Fold, Places};
 use super::tables::{self, Cursor, PROJECTIONS, Projection, Stage, StoppedAt};
 use crate::event::Seq;
-use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
+use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_TIME_MAX};
 use crate::log::FileIdentity;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
@@ -43,9 +42,20 @@ pub(crate) struct Worker {
     progress: Arc<Progress>,
     turns: Arc<Turns>,
     checkpoints: Checkpoints,
+    /// Those that this thread took forward last, as far as nobody else did since.
+    kept: Vec<Member>,
 }
 
-/// What one attempt at a projection came to.
+/// A projection's tables of one stage, and where they are.
+struct Member {
+    projection: &'static Projection,
+    stage: Stage,
+    cursor: Cursor,
+    fold: Fold,
+}
+
+/// What one attempt at projections came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// Nothing is left to do.
     Idle,
@@ -55,8 +65,31 @@ enum Step {
     Trouble,
 }
 
-/// Events read once for all projections that are at the same place.
-type Read = Option<(Seq, Rc<Vec<ReadRow>>)>;
+impl Step {
+    fn and(self, other: Step) -> Step {
+        match (self, other) {
+            (Step::Trouble, _) | (_, Step::Trouble) => Step::Trouble,
+            (Step::Worked, _) | (_, Step::Worked) => Step::Worked,
+            (Step::Idle, Step::Idle) => Step::Idle,
+        }
+    }
+}
+
+/// What is to be done about a projection's tables of one stage.
+enum Look {
+    Done(Step),
+    /// Fold what comes after this.
+    Due(Cursor),
+}
+
+/// How far one transaction goes.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// The events that were given.
+    Given,
+    /// On to this event, as long as the writer does not wait and the time is not over.
+    Until(Seq),
+}
 
 impl Worker {
     /// Opens a connection of its own, and makes tables that the file lacks.
@@ -74,7 +107,15 @@ impl Worker {
             stop_where_ahead(&tx).map_err(sqlite)?;
             tx.commit().map_err(sqlite)?;
         }
-        let worker = Worker { path: path.to_owned(), connection, database, progress, turns, checkpoints };
+        let worker = Worker {
+            path: path.to_owned(),
+            connection,
+            database,
+            progress,
+            turns,
+            checkpoints,
+            kept: Vec::new(),
+        };
         for projection in &PROJECTIONS {
             worker.publish(projection, None).map_err(sqlite)?;
         }
@@ -137,52 +178,55 @@ impl Worker {
         if let Ok((connection, database, checkpoints)) = connect(&self.path)
             && database == self.database
         {
+            self.kept.clear();
             self.connection = connection;
             self.checkpoints = checkpoints;
         }
     }
 
-    /// One bounded transaction for each projection that does not hold the events up to `until`.
-    fn round(&self, until: Seq) -> Step {
-        let mut read = None;
+    /// One bounded transaction for all projections that stand at one place, for each place where some do
+    /// that do not hold the events up to `until`.
+    fn round(&mut self, until: Seq) -> Step {
         let mut result = Step::Idle;
+        let mut due = Vec::new();
         for projection in &PROJECTIONS {
             for stage in [Stage::Live, Stage::Building] {
-                match self.step(projection, stage, until, &mut read) {
-                    Ok(Step::Worked) if !matches!(result, Step::Trouble) => result = Step::Worked,
-                    Ok(Step::Trouble) => result = Step::Trouble,
-                    Ok(_) => {}
-                    Err(error) => {
-                        // If not even the cursors can be read, what was known of them stays.
-                        let _ = self.publish(projection, Some(error.to_string()));
-                        result = Step::Trouble;
+                let looked = self.look(projection, stage, until).and_then(|look| match look {
+                    Look::Done(step) => Ok(step),
+                    Look::Due(cursor) => {
+                        due.push(self.member(projection, stage, cursor)?);
+                        Ok(Step::Idle)
                     }
-                }
+                });
+                result = result.and(looked.unwrap_or_else(|error| self.say_trouble(projection, &error)));
             }
+        }
+        due.sort_by_key(|member| member.cursor.position);
+        while let Some(position) = due.first().map(|member| member.cursor.position) {
+            let others = due.split_off(due.partition_point(|member| member.cursor.position == position));
+            let group = std::mem::replace(&mut due, others);
+            // Where it comes to the place of others, it goes on with them.
+            let next = due.first().map_or(EVERYTHING, |other| other.cursor.position);
+            // A rebuild goes on to the end of the log, also where the log is being closed.
+            let is_live = group.iter().any(|member| member.stage == Stage::Live);
+            let until = if is_live { until } else { EVERYTHING };
+            result = result.and(self.take_forward(group, until.min(next)));
         }
         result
     }
 
-    /// Takes a projection's tables of one stage forward. An error is one that does not depend on
-    /// the event: it is tried again.
-    fn step(
-        &self,
-        projection: &'static Projection,
-        stage: Stage,
-        until: Seq,
-        read: &mut Read,
-    ) -> rusqlite::Result<Step> {
-        let Some(cursor) = tables::cursor(&self.connection, projection.name, stage)? else {
-            return Ok(Step::Idle);
-        };
+    /// Sees what there is to do. An error is one that does not depend on the event: it is tried again.
+    fn look(&self, projection: &'static Projection, stage: Stage, until: Seq) -> rusqlite::Result<Look> {
+        let idle = Ok(Look::Done(Step::Idle));
+        let Some(cursor) = tables::cursor(&self.connection, projection.name, stage)? else { return idle };
         if stage == Stage::Live {
             self.publish(projection, None)?;
             if cursor.version < projection.version {
-                return self.ensure_rebuild(projection);
+                return self.ensure_rebuild(projection).map(Look::Done);
             }
         }
         if cursor.version != projection.version || cursor.stopped.is_some() {
-            return Ok(Step::Idle);
+            return idle;
         }
         let head = rows::head(&self.connection)?.seq;
         if cursor.position > head {
@@ -190,40 +234,87 @@ impl Worker {
             let tx = begin(&self.connection)?;
             stop_where_ahead(&tx)?;
             tx.commit()?;
-            return Ok(Step::Worked);
+            return Ok(Look::Done(Step::Worked));
         }
         if cursor.position >= head.min(until) && stage == Stage::Live {
-            return Ok(Step::Idle);
+            return idle;
         }
-        let events = match read {
-            Some((position, events)) if *position == cursor.position => events.clone(),
-            _ => {
-                match rows::read_after(
-                    &self.connection,
-                    cursor.position,
-                    head,
-                    FOLD_EVENTS_MAX,
-                    FOLD_BYTES_MAX,
-                ) {
-                    Ok(events) => read.insert((cursor.position, Rc::new(events))).1.clone(),
-                    Err(error) if is_damage(&error) => {
-                        self.stop(projection, stage, &cursor, cursor.position.next(), &error.to_string())?;
-                        return Ok(Step::Worked);
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        };
-        match self.fold(projection, stage, &cursor, &events) {
+        Ok(Look::Due(cursor))
+    }
+
+    /// The tables at this place, with the rows that were kept where nobody else has changed them since.
+    fn member(
+        &mut self,
+        projection: &'static Projection,
+        stage: Stage,
+        cursor: Cursor,
+    ) -> rusqlite::Result<Member> {
+        let kept = self.kept.iter().position(|kept| kept.is_of(projection, stage));
+        match kept.map(|place| self.kept.swap_remove(place)) {
+            Some(member) if member.cursor == cursor => Ok(member),
+            _ => Member::new(projection, stage, cursor, &self.connection),
+        }
+    }
+
+    /// Takes tables that stand at one place forward, all in one transaction; where that fails, each in one
+    /// of its own, so that what is wrong with one holds up no other.
+    fn take_forward(&mut self, mut group: Vec<Member>, until: Seq) -> Step {
+        let projections: Vec<_> = group.iter().map(|member| member.projection).collect();
+        match self.fold_together(&mut group, until) {
             Ok(Folded::Committed) => {
-                // The writer may have nothing to do while a rebuild writes.
-                self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);
+                self.kept.extend(group);
+                projections.into_iter().fold(Step::Worked, |step, projection| {
+                    let published = self.publish(projection, None);
+                    step.and(published.map_or_else(|error| self.say_trouble(projection, &error), |()| step))
+                })
+            }
+            Ok(Folded::SomebodyElseDid) => Step::Worked,
+            Err(_) => {
+                // Nothing that the failure left in memory comes along.
+                self.reconnect();
+                group.into_iter().fold(Step::Idle, |step, Member { projection, stage, cursor, .. }| {
+                    let folded = self.fold_alone(projection, stage, &cursor, until);
+                    step.and(folded.unwrap_or_else(|error| self.say_trouble(projection, &error)))
+                })
+            }
+        }
+    }
+
+    fn fold_together(&self, group: &mut [Member], until: Seq) -> Result<Folded, ApplyError> {
+        let Some(position) = group.first().map(|member| member.cursor.position) else {
+            return Ok(Folded::SomebodyElseDid);
+        };
+        let until = rows::head(&self.connection)?.seq.min(until);
+        let events = read_after(&self.connection, position, until)?;
+        self.fold(group, &events, Reach::Until(until))
+    }
+
+    /// Takes one projection's tables forward, and finds the event that keeps them from it. An error is one
+    /// that does not depend on the event: it is tried again.
+    fn fold_alone(
+        &self,
+        projection: &'static Projection,
+        stage: Stage,
+        cursor: &Cursor,
+        until: Seq,
+    ) -> rusqlite::Result<Step> {
+        let until = rows::head(&self.connection)?.seq.min(until);
+        let events = match read_after(&self.connection, cursor.position, until) {
+            Ok(events) => events,
+            Err(error) if is_damage(&error) => {
+                self.stop(projection, stage, cursor, cursor.position.next(), &error.to_string())?;
+                return Ok(Step::Worked);
+            }
+            Err(error) => return Err(error),
+        };
+        match self.fold_given(projection, stage, cursor, &events) {
+            Ok(Folded::Committed) => {
                 self.publish(projection, None)?;
                 Ok(Step::Worked)
             }
             Ok(Folded::SomebodyElseDid) => Ok(Step::Worked),
             Err(error) if is_about_the_event(&error) && !events.is_empty() => {
-                self.find_culprit(projection, stage, &cursor, &events)
+                self.find_culprit(projection, stage, cursor, &events)
             }
             Err(ApplyError::Sqlite(error)) => Err(error),
             // Not reached: it is about the event.
@@ -231,28 +322,73 @@ impl Worker {
         }
     }
 
-    /// Folds events and moves the cursor, in one transaction, unless somebody else moved it.
-    fn fold(
+    /// Folds these events, and no others, for one projection.
+    fn fold_given(
         &self,
         projection: &'static Projection,
         stage: Stage,
         cursor: &Cursor,
         events: &[ReadRow],
     ) -> Result<Folded, ApplyError> {
-        let _turn = self.take_turn()?;
+        let mut member = Member::new(projection, stage, cursor.clone(), &self.connection)?;
+        self.fold(std::slice::from_mut(&mut member), events, Reach::Given)
+    }
+
+    /// Folds events and moves the cursors, in one transaction, unless somebody else moved one.
+    fn fold(&self, members: &mut [Member], events: &[ReadRow], reach: Reach) -> Result<Folded, ApplyError> {
+        let Some(start) = members.first().map(|member| member.cursor.position) else {
+            return Ok(Folded::SomebodyElseDid);
+        };
+        let mut position = events.last().map_or(start, |event| event.seq);
+        let batch = Batch::of(events);
+        // What does not write is done before the turn, where nobody waits for it. If somebody else moves a
+        // cursor meanwhile, it was in vain.
+        let is_folded = matches!(reach, Reach::Until(_)) && !batch.erases();
+        if is_folded {
+            for member in &mut *members {
+                member.fold.fold(&self.connection, &batch)?;
+            }
+        }
+        let turn = self.take_turn()?;
+        let began = Instant::now();
         let tx = begin(&self.connection)?;
-        if tables::cursor(&tx, projection.name, stage)?.as_ref() != Some(cursor) {
-            return Ok(Folded::SomebodyElseDid);
+        for member in &*members {
+            if !member.is_as_stored(&tx)? {
+                return Ok(Folded::SomebodyElseDid);
+            }
         }
-        Applier::new(projection, stage, &tx, &tx)?.apply(events)?;
-        let position = events.last().map_or(cursor.position, |event| event.seq);
-        if !tables::advance(&tx, projection.name, stage, cursor, position)? {
-            return Ok(Folded::SomebodyElseDid);
+        let places = Places { tables: &tx, log: &tx };
+        for member in &mut *members {
+            match is_folded {
+                true => member.fold.save(&tx)?,
+                false => member.fold.apply(places, &batch)?,
+            }
         }
-        if stage == Stage::Building && position >= rows::head(&tx)?.seq {
-            projection.switch(&tx)?;
+        if let Reach::Until(until) = reach {
+            while position < until && began.elapsed() < FOLD_TIME_MAX && !self.turns.writer_waits() {
+                let events = read_after(&tx, position, until)?;
+                let Some(last) = events.last() else { break };
+                position = last.seq;
+                let batch = Batch::of(&events);
+                members.iter_mut().try_for_each(|member| member.fold.apply(places, &batch))?;
+            }
+        }
+        let head = rows::head(&tx)?.seq;
+        for Member { projection, stage, cursor, .. } in &*members {
+            if !tables::advance(&tx, projection.name, *stage, cursor, position)? {
+                return Ok(Folded::SomebodyElseDid);
+            }
+            if *stage == Stage::Building && position >= head {
+                projection.switch(&tx)?;
+            }
         }
         tx.commit()?;
+        for member in members {
+            member.cursor.position = position;
+        }
+        drop(turn);
+        // The writer may have nothing to do while a rebuild writes.
+        self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);
         Ok(Folded::Committed)
     }
 
@@ -267,7 +403,7 @@ impl Worker {
     ) -> rusqlite::Result<Step> {
         let mut cursor = cursor.clone();
         for event in events {
-            match self.fold(projection, stage, &cursor, std::slice::from_ref(event)) {
+            match self.fold_given(projection, stage, &cursor, std::slice::from_ref(event)) {
                 Ok(Folded::Committed) => cursor.position = event.seq,
                 Ok(Folded::SomebodyElseDid) => return Ok(Step::Worked),
                 Err(error) if is_about_the_event(&error) => {
@@ -279,6 +415,13 @@ impl Worker {
             }
         }
         Ok(Step::Worked)
+    }
+
+    /// Says what keeps a projection from going on. If not even the cursors can be read, what was known of
+    /// them stays.
+    fn say_trouble(&self, projection: &'static Projection, error: &rusqlite::Error) -> Step {
+        let _ = self.publish(projection, Some(error.to_string()));
+        Step::Trouble
     }
 
     fn stop(
@@ -359,6 +502,33 @@ impl Worker {
         };
         self.progress.set_place(projection.name, place);
         Ok(())
+    }
+}
+
+/// The events after a place that are folded at once.
+fn read_after(connection: &Connection, position: Seq, until: Seq) -> rusqlite::Result<Vec<ReadRow>> {
+    rows::read_after(connection, position, until, FOLD_EVENTS_MAX, FOLD_BYTES_MAX)
+}
+
+impl Member {
+    fn new(
+        projection: &'static Projection,
+        stage: Stage,
+        cursor: Cursor,
+        connection: &Connection,
+    ) -> rusqlite::Result<Member> {
+        let fold = Fold::new(projection, stage, connection)?;
+        Ok(Member { projection, stage, cursor, fold })
+    }
+
+    fn is_of(&self, projection: &Projection, stage: Stage) -> bool {
+        self.projection.name == projection.name && self.stage == stage
+    }
+
+    /// Whether nobody else moved the cursor, or had an event skipped.
+    fn is_as_stored(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
+        let stored = tables::cursor(tx, self.projection.name, self.stage)?;
+        Ok(stored.as_ref() == Some(&self.cursor) && self.fold.skips_are(tx)?)
     }
 }
 
