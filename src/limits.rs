@@ -109,6 +109,10 @@ pub const BATCH_BYTES_DEFAULT: usize = 8 << 20;
 /// folded at once, and other processes for [`FOLD_TIME_MAX`].
 pub const FOLD_EVENTS_MAX: usize = 1_024;
 
+/// Least time from the beginning of one transaction of the projections to that of the next. Small ones in a
+/// row would take up the writer's time with their fixed cost, most of all the full-text index's.
+pub const FOLD_PAUSE: Duration = Duration::from_millis(10);
+
 /// How long one transaction of the projections goes on with further events, if there are any: its fixed
 /// cost, and the pages that every event changes, are paid once.
 pub const FOLD_TIME_MAX: Duration = Duration::from_millis(100);
@@ -119,6 +123,14 @@ pub const FOLD_BYTES_MAX: usize = 4 << 20;
 /// Bytes of rows that a projection keeps between its transactions at most, about; what later events
 /// change of them need not be read again. It is enough for the sessions that are under way.
 pub const FOLD_KEPT_BYTES_MAX: usize = 4 << 20;
+
+/// Pages that the writer's connection keeps, in kibibytes: a batch's worth, so that none is written to the
+/// write-ahead log before the commit and once more with it.
+pub const WRITER_CACHE_KIBIBYTES: i32 = 16 << 10;
+
+/// Pages that the projections' connection keeps, in kibibytes: rows of many sessions, and many indexes,
+/// change in one transaction.
+pub const PROJECTIONS_CACHE_KIBIBYTES: i32 = 64 << 10;
 
 /// Bytes in the write-ahead log at which the writer checkpoints even under load. Those who append wait
 /// for it: twice as much is hardly faster on the whole, and the longest wait twice as long.

@@ -450,6 +450,13 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connec
     Ok((connection, files))
 }
 
+/// Sets how many pages a connection keeps, in kibibytes. SQLite's own two megabytes are less than many a
+/// transaction changes.
+pub(crate) fn keep_pages(connection: &Connection, kibibytes: i32) -> rusqlite::Result<()> {
+    // A negative number is a size, not a count of pages (https://sqlite.org/pragma.html#pragma_cache_size).
+    connection.pragma_update(None, "cache_size", -kibibytes)
+}
+
 /// Begins the write-ahead log of a file that has none; SQLite itself does not wait for readers here.
 fn begin_wal(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let deadline = Instant::now() + BUSY_TIMEOUT;

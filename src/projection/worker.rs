@@ -10,7 +10,9 @@ use rusqlite::{Connection, ErrorCode, Transaction};
 use super::apply::{ApplyError, Batch, Fold, Places};
 use super::tables::{self, Cursor, PROJECTIONS, Projection, Stage, StoppedAt};
 use crate::event::Seq;
-use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_TIME_MAX};
+use crate::limits::{
+    FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_PAUSE, FOLD_TIME_MAX, PROJECTIONS_CACHE_KIBIBYTES,
+};
 use crate::log::FileIdentity;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
@@ -126,6 +128,7 @@ impl Worker {
     pub(crate) fn run(mut self, wake: &Receiver<()>, orders: &Receiver<Order>) {
         let guard = PanicGuard { progress: self.progress.clone() };
         loop {
+            let began = Instant::now();
             let step = self.round(EVERYTHING);
             // Also while there is work: with another process appending, there may always be some.
             match orders.try_recv() {
@@ -133,7 +136,13 @@ impl Worker {
                 Err(crossbeam_channel::TryRecvError::Empty) => {}
             }
             match step {
-                Step::Worked => continue,
+                Step::Worked => {
+                    // An order ends the pause.
+                    match orders.recv_timeout(FOLD_PAUSE.saturating_sub(began.elapsed())) {
+                        Err(RecvTimeoutError::Timeout) => continue,
+                        Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => break,
+                    }
+                }
                 Step::Idle => {}
                 Step::Trouble => {
                     std::thread::sleep(LOOK_EVERY / 4);
@@ -536,6 +545,7 @@ fn connect(path: &Path) -> Result<(Connection, FileIdentity, Checkpoints), OpenE
     let (mut connection, files) = open::open_writer(path, Durability::Normal)?;
     let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
     connection.pragma_update(None, "legacy_alter_table", true).map_err(sqlite)?;
+    open::keep_pages(&connection, PROJECTIONS_CACHE_KIBIBYTES).map_err(sqlite)?;
     let checkpoints = Checkpoints::watch(&mut connection).map_err(sqlite)?;
     Ok((connection, files.database, checkpoints))
 }

@@ -28,6 +28,7 @@ pub use receipt::{
 };
 
 use crate::event::{Digest, EventId, Seq};
+use crate::limits::WRITER_CACHE_KIBIBYTES;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
 use crate::log::turns::{Turns, Who};
@@ -74,7 +75,8 @@ pub(crate) struct OpenLog {
 impl OpenLog {
     pub(crate) fn open(path: &Path, durability: Durability) -> Result<OpenLog, OpenError> {
         let (mut connection, files) = open::open_writer(path, durability)?;
-        let checkpoints = Checkpoints::watch(&mut connection)
+        let checkpoints = open::keep_pages(&connection, WRITER_CACHE_KIBIBYTES)
+            .and_then(|()| Checkpoints::watch(&mut connection))
             .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be watched", source))?;
         Ok(OpenLog { connection, files, checkpoints })
     }
