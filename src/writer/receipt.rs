@@ -133,11 +133,12 @@ pub(crate) struct Ack {
 }
 
 impl Ack {
+    #[cfg(feature = "client")]
     pub(crate) fn send(self, outcome: Outcome) {
         self.send_with(outcome, &mut Calls::default());
     }
 
-    /// As [`Ack::send`], but a caller who blocks is woken only with the `calls`.
+    /// Says the last word. A caller who blocks is woken only with the `calls`.
     pub(crate) fn send_with(self, outcome: Outcome, calls: &mut Calls) {
         // A caller that dropped its receipt does not want to know.
         let _ = self.sender.send(Word::Last(outcome));
