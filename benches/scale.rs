@@ -121,7 +121,7 @@ fn measure(path: &Path, events: usize, texts: Texts, log_alone: bool) -> Value {
 
     if !log_alone {
         drop(AuditLog::open(path).expect("a log"));
-        ask(path, &mut say);
+        ask(path, texts, &mut say);
     }
     let started = Instant::now();
     let report = verify::verify(path, Scope::LogOnly, &mut |_, _| {}).expect("verified");
@@ -132,7 +132,7 @@ fn measure(path: &Path, events: usize, texts: Texts, log_alone: bool) -> Value {
 }
 
 /// The questions that people ask a log on a terminal.
-fn ask(path: &Path, say: &mut impl FnMut(&str, Value)) {
+fn ask(path: &Path, texts: Texts, say: &mut impl FnMut(&str, Value)) {
     let reader = Reader::open(path).expect("a reader");
     let page = |filter: &SessionFilter| reader.sessions(filter).expect("sessions");
     say("sessions, first page, ms", times(ASKED, |_| drop(page(&SessionFilter::default()))));
@@ -150,8 +150,16 @@ fn ask(path: &Path, say: &mut impl FnMut(&str, Value)) {
             drop(Replay::open(path, &session).and_then(|replay| replay.events(None)).expect("events"));
         }),
     );
-    for (what, text) in [("a word that is everywhere", "the"), ("a word that is nowhere", "zzyzx")] {
+    let frequent = match texts {
+        // The profile of two thirds of the sessions.
+        Texts::Realistic => "conversation",
+        Texts::Short => "offers",
+    };
+    for (what, text, is_there) in
+        [("a frequent word", frequent, true), ("a word that is nowhere", "zzyzx", false)]
+    {
         let filter = SearchFilter::new(text);
+        assert_eq!(reader.search(&filter).expect("hits").is_empty(), !is_there, "{text}");
         say(
             &format!("search for {what}, newest first, ms"),
             times(ASKED, |_| drop(reader.search(&filter).expect("hits"))),
