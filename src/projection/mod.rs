@@ -7,6 +7,7 @@ mod fold_activity;
 mod fold_keys;
 mod fold_search;
 mod fold_sessions;
+mod place;
 mod rows;
 mod store;
 pub(crate) mod tables;

@@ -8,7 +8,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, ErrorCode, Transaction};
 
 use super::apply::{ApplyError, Batch, Fold, Places};
-use super::tables::{self, Cursor, PROJECTIONS, Projection, Stage, StoppedAt};
+use super::place::place_of;
+use super::tables::{self, Cursor, PROJECTIONS, Projection, Stage};
 use crate::event::Seq;
 use crate::limits::{
     FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_PAUSE, FOLD_TIME_MAX, PROJECTIONS_CACHE_KIBIBYTES,
@@ -18,7 +19,7 @@ use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
 use crate::log::rows::{self, ReadRow};
 use crate::log::turns::{Turn, Turns, Who, begin};
-use crate::progress::{Place, Progress};
+use crate::progress::Progress;
 
 /// How often the thread looks whether another process appended or changed something.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -477,38 +478,8 @@ impl Worker {
     fn publish(&self, projection: &'static Projection, trouble: Option<String>) -> rusqlite::Result<()> {
         let live = tables::cursor(&self.connection, projection.name, Stage::Live)?;
         let building = tables::cursor(&self.connection, projection.name, Stage::Building)?;
-        let rebuild_stopped = building
-            .and_then(|building| building.stopped)
-            .map(|stopped| format!("its rebuild stopped: {}", why_stopped(&stopped)));
-        let Some(Cursor { version, position, stopped, .. }) = live else { return Ok(()) };
-        let known = projection.version;
-        let place = match stopped {
-            Some(stopped) => Place {
-                // Where the log was cut off the tables hold events that are no longer there.
-                position: position.min(Seq::new(stopped.seq.get().saturating_sub(1))),
-                stopped: Some(why_stopped(&stopped).into()),
-                trouble: trouble.map(Arc::from),
-            },
-            None if version > known => Place {
-                position,
-                stopped: Some(
-                    format!(
-                        "its tables have version {version}, this version of Annals knows {known}; use the newer one"
-                    )
-                    .into(),
-                ),
-                trouble: trouble.map(Arc::from),
-            },
-            // Only the rebuild would take tables of an older version on.
-            None if version < known => Place {
-                position,
-                stopped: rebuild_stopped.map(Arc::from),
-                trouble: trouble.map(Arc::from),
-            },
-            None => {
-                Place { position, stopped: None, trouble: trouble.or(rebuild_stopped).map(Arc::from) }
-            }
-        };
+        let Some(live) = live else { return Ok(()) };
+        let place = place_of(projection, live, building, trouble);
         self.progress.set_place(projection.name, place);
         Ok(())
     }
@@ -548,10 +519,6 @@ fn connect(path: &Path) -> Result<(Connection, FileIdentity, Checkpoints), OpenE
     open::keep_pages(&connection, PROJECTIONS_CACHE_KIBIBYTES).map_err(sqlite)?;
     let checkpoints = Checkpoints::watch(&mut connection).map_err(sqlite)?;
     Ok((connection, files.database, checkpoints))
-}
-
-fn why_stopped(stopped: &StoppedAt) -> String {
-    format!("event {} cannot be applied: {}", stopped.seq, stopped.error)
 }
 
 /// Stops the projections whose tables hold events that the log no longer has: what is appended in
