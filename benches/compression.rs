@@ -11,6 +11,7 @@
 
 #![allow(
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
     clippy::expect_used,
     clippy::indexing_slicing,
