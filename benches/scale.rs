@@ -8,7 +8,10 @@
 //! It makes a log of each size, 10,000 and 1,000,000 events unless others are given, in the folder for
 //! temporary files, and removes it. `realistic` are the sessions of `support/sessions.rs`, of about two
 //! kilobytes an event; `short` have texts of about two hundred characters. With `--log-alone` there are no
-//! read tables. One line of JSON for each size goes to standard output.
+//! read tables. One line of JSON for each size goes to standard output at the end.
+//!
+//! How fast a log takes more events is measured last, in rounds in which all sizes take turns: a disk is not
+//! the same from one minute to the next.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -23,7 +26,7 @@
 mod support;
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use annals::replay::Replay;
@@ -39,6 +42,20 @@ const UNDER_WAY: usize = 4;
 
 /// Times that a question is asked.
 const ASKED: usize = 20;
+
+/// Rounds in which the logs take turns at being appended to, without read tables.
+const ROUNDS: usize = 5;
+
+/// Events of a round that are not counted: after them the write-ahead log has been moved into the file, and
+/// is written over instead of made longer.
+const WARM_UP: usize = 100_000;
+
+/// Events of a round that are counted: enough for several moves.
+const COUNTED: usize = 200_000;
+
+/// A log of which the file is no longer than this is appended to in a copy, so that it stays as small as
+/// it is said to be. Of a larger one the rounds make little more.
+const COPIED_BYTES_MAX: u64 = 256 << 20;
 
 #[derive(Clone, Copy)]
 enum Texts {
@@ -78,20 +95,41 @@ fn asked() -> Asked {
 
 fn main() {
     let asked = asked();
-    for &events in &asked.sizes {
-        let mut scratch = Scratch::new();
-        let line = measure(&scratch.path(), events, asked.texts, asked.log_alone);
-        println!("{line}");
+    let mut scratch = Scratch::new();
+    let mut logs: Vec<Log> = asked
+        .sizes
+        .iter()
+        .map(|&events| {
+            let mut log = Log { path: scratch.path(), events, found: Map::new() };
+            measure(&mut log, asked.texts, asked.log_alone);
+            log
+        })
+        .collect();
+    append_in_turns(&mut logs, &mut scratch);
+    for log in logs {
+        println!("{}", Value::Object(log.found));
     }
 }
 
-fn measure(path: &Path, events: usize, texts: Texts, log_alone: bool) -> Value {
+/// A log, and what was found out about it.
+struct Log {
+    path: PathBuf,
+    events: usize,
+    found: Map<String, Value>,
+}
+
+impl Log {
+    fn say(&mut self, what: &str, value: Value) {
+        eprintln!("{:>11} events  {what}: {value}", self.events);
+        self.found.insert(what.to_owned(), value);
+    }
+}
+
+fn measure(measured: &mut Log, texts: Texts, log_alone: bool) {
+    let (path, events) = (measured.path.clone(), measured.events);
+    let path = path.as_path();
     let open = || -> Builder { if log_alone { log_only(path) } else { AuditLog::builder(path) } };
-    let mut found = Map::new();
-    let mut say = |what: &str, value: Value| {
-        eprintln!("{events:>11} events  {what}: {value}");
-        found.insert(what.to_owned(), value);
-    };
+    let mut say = |what: &str, value: Value| measured.say(what, value);
     say("events", json!(events));
     say("texts", json!(if let Texts::Short = texts { "short" } else { "realistic" }));
     say("read tables", json!(!log_alone));
@@ -113,14 +151,7 @@ fn measure(path: &Path, events: usize, texts: Texts, log_alone: bool) -> Value {
     say("bytes an event", json!(bytes / events as u64));
 
     say("opening, ms", times(5, |_| drop(open().open().expect("opened"))));
-    let log = log_only(path).open().expect("a log");
-    let started = Instant::now();
-    fill(&log, (0..50 * BATCH).map(|_| note()));
-    say("appended a second to it, 256 bytes, without read tables", rate(50 * BATCH, started.elapsed()));
-    log.close().expect("closed");
-
     if !log_alone {
-        drop(AuditLog::open(path).expect("a log"));
         ask(path, texts, &mut say);
     }
     let started = Instant::now();
@@ -128,7 +159,39 @@ fn measure(path: &Path, events: usize, texts: Texts, log_alone: bool) -> Value {
     assert!(report.self_consistent, "{:?}", report.failures);
     say("verified a second", rate(events, started.elapsed()));
     say("most memory so far, MiB", json!(most_memory() >> 20));
-    Value::Object(found)
+}
+
+/// How many events of 256 bytes are appended a second to each log, without read tables.
+fn append_in_turns(logs: &mut [Log], scratch: &mut Scratch) {
+    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); logs.len()];
+    for round in 0..ROUNDS {
+        for (log, rates) in logs.iter().zip(&mut rates) {
+            let is_copied = std::fs::metadata(&log.path).expect("a file").len() <= COPIED_BYTES_MAX;
+            let path = if is_copied { scratch.path() } else { log.path.clone() };
+            if is_copied {
+                std::fs::copy(&log.path, &path).expect("a copy");
+            }
+            rates.push(append_to(&path));
+            if is_copied {
+                std::fs::remove_file(&path).expect("removed");
+            }
+            eprintln!("{:>11} events  round {round}: {:.0} appended a second", log.events, rates[round]);
+        }
+    }
+    for (log, mut rates) in logs.iter_mut().zip(rates) {
+        rates.sort_by(f64::total_cmp);
+        log.say("appended a second to it, 256 bytes, without read tables", json!(rates[ROUNDS / 2].round()));
+    }
+}
+
+fn append_to(path: &Path) -> f64 {
+    let log = log_only(path).open().expect("a log");
+    fill(&log, (0..WARM_UP).map(|_| note()));
+    let started = Instant::now();
+    fill(&log, (0..COUNTED).map(|_| note()));
+    let rate = COUNTED as f64 / started.elapsed().as_secs_f64();
+    log.close().expect("closed");
+    rate
 }
 
 /// The questions that people ask a log on a terminal.

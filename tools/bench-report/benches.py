@@ -18,7 +18,10 @@ HELD_AGAINST = {
 }
 
 # Percentiles, which criterion has none of: benchmarks that want them print such lines.
-PERCENTILES = re.compile(r"median .+, p99 .+")
+PERCENTILES = re.compile(r"(?:median|p50) .+, p99 .+")
+
+# It has arguments and a table of its own.
+APART = "scale"
 
 
 def measured(repository: Path, only: list[str] | None) -> list[dict]:
@@ -34,7 +37,7 @@ def measured(repository: Path, only: list[str] | None) -> list[dict]:
     )
     criterion = Path(about["target_directory"]) / "criterion"
     names = [target["name"] for target in about["packages"][0]["targets"] if target["kind"] == ["bench"]]
-    names = [name for name in names if only is None or name in only]
+    names = [name for name in names if name != APART and (only is None or name in only)]
     found = []
     for name in names:
         began = time.time()

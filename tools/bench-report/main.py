@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import machine
 import page
 import peers
 import plots
-from plan import FULL, QUICK
+import scale
+from plan import FULL, QUICK, Plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
@@ -21,7 +23,7 @@ def main() -> None:
     """Measures what was asked for, keeps the figures, and renders them."""
     arguments = parsed()
     if arguments.render:
-        run = json.loads(FIGURES.read_text())
+        run = {"scale": [], **json.loads(FIGURES.read_text())}
     else:
         run = measured(arguments)
         FIGURES.parent.mkdir(exist_ok=True)
@@ -46,6 +48,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, metavar="S", help="seconds of each run of a peer, likewise")
     parser.add_argument("--scenario-seconds", type=float, metavar="S", help="seconds of the long scenario, likewise")
     parser.add_argument("--benches", nargs="+", metavar="NAME", help="files of benches/; all of them if absent")
+    parser.add_argument(
+        "--scale", action="append", metavar="ARGUMENTS", help="run benches/scale.rs with these, and again with others"
+    )
+    parser.add_argument(
+        "--scale-from", action="append", type=Path, metavar="FILE", help="take what benches/scale.rs printed by hand"
+    )
     parser.add_argument("--no-benches", action="store_true", help="keep the last run's figures of benches/")
     parser.add_argument("--no-peers", action="store_true", help="keep the last run's figures of the peers")
     return parser.parse_args()
@@ -60,6 +68,7 @@ def measured(arguments: argparse.Namespace) -> dict:
     run = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     run.setdefault("failures", [])
     run.setdefault("benches", None)
+    run.setdefault("scale", [])
     if not arguments.no_peers:
         run |= peers.measured(REPOSITORY, plan, arguments.only)
         run["machine"] = machine.described(REPOSITORY)
@@ -68,7 +77,20 @@ def measured(arguments: argparse.Namespace) -> dict:
         for bench in benches.measured(REPOSITORY, arguments.benches):
             found[bench["name"]] = bench | {"machine": machine.described(REPOSITORY)}
         run["benches"] = [found[name] for name in sorted(found)]
+    sizes = [scale.read(file) for file in arguments.scale_from or []]
+    sizes += [scale.measured(REPOSITORY, one) for one in scale_arguments(arguments, plan)]
+    described = machine.described(REPOSITORY)
+    run["scale"] = scale.merged(run["scale"], [one | {"machine": described} for one in sizes])
     return run
+
+
+def scale_arguments(arguments: argparse.Namespace, plan: Plan) -> list[list[str]]:
+    """The runs of benches/scale.rs: those that are asked for, or one with the others of benches/."""
+    if arguments.scale:
+        return [shlex.split(one) for one in arguments.scale]
+    if arguments.benches or arguments.scale_from:
+        return [scale.DEFAULT] if benches.APART in (arguments.benches or []) else []
+    return [scale.DEFAULT] if plan.benches and not arguments.no_benches else []
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jinja2
 
+import scale
 from figures import Figures
 
 
@@ -18,7 +19,7 @@ def rendered(run: dict) -> str:
         # Markdown, and its figures are our own.
         autoescape=False,
     )
-    environment.filters |= {"whole": whole, "ratio": ratio, "microseconds": microseconds, "each": each}
+    environment.filters |= {"whole": whole, "ratio": ratio, "microseconds": microseconds, "each": each, "scale_rows": scale.rows}
     return environment.get_template("template.md.j2").render(run=run, figures=Figures(run))
 
 
