@@ -123,9 +123,6 @@ pub const INDEX_REST: Duration = Duration::from_millis(240);
 /// cost, and the pages that every event changes, are paid once.
 pub const FOLD_TIME_MAX: Duration = Duration::from_millis(100);
 
-/// How long it writes the full-text index where somebody waits for the other tables.
-pub const INDEX_TIME_AWAITED_MAX: Duration = Duration::from_millis(25);
-
 /// Payload bytes that a projection folds at once.
 pub const FOLD_BYTES_MAX: usize = 4 << 20;
 

@@ -70,8 +70,13 @@ impl Rest {
         // An index that is behind has enough to do.
         let is_behind = pace == Pace::Seldom && position < head_then;
         let least = if is_behind { FOLD_REST_AWAITED } else { least };
-        // Who appends gets a good part of the time also where the tables are far behind.
-        let until = self.since + least.max(took * 2 / 3);
+        // Who appends gets a good part of the time also where the tables are far behind, and these get
+        // more than the index.
+        let part = match pace {
+            Pace::Soon => took * 2 / 3,
+            Pace::Seldom => took * 3 / 2,
+        };
+        let until = self.since + least.max(part);
         (until > Instant::now()).then_some(until)
     }
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, ToSql, params_from_iter};
 
 use super::cell::{Cell, ForeignCell, OwnedCell, Row};
 use super::fold_keys;
@@ -127,13 +127,20 @@ impl<R: Row> Statements<R> {
             return Ok(());
         }
         let mut upsert = connection.prepare_cached(&self.upsert)?;
+        // Rows that come one after the other mostly change in the same columns.
+        let mut update: Option<(u64, CachedStatement<'_>)> = None;
         for Change { row, write: how } in changes {
             let is_written = match *how {
                 Write::Columns(columns) => {
+                    let kept = update.take().filter(|(of, _)| *of == columns);
+                    let statement = match kept {
+                        Some((_, statement)) => statement,
+                        None => connection.prepare_cached(&self.update(columns))?,
+                    };
+                    let (_, statement) = update.insert((columns, statement));
                     let key = key(row);
                     let key = key.get(..R::KEY.len()).unwrap_or_default();
-                    let mut update = connection.prepare_cached(&self.update(columns))?;
-                    write(&mut update, &**row, columns, key)? > 0
+                    write(statement, &**row, columns, key)? > 0
                 }
                 Write::Whole => false,
             };

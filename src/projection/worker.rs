@@ -16,15 +16,14 @@ use super::rest::{Rests, Wrote};
 use super::tables::{self, Cursor, PROJECTIONS, Pace, Projection, Stage};
 use crate::event::Seq;
 use crate::limits::{
-    FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_REST_AWAITED, FOLD_TIME_MAX, INDEX_TIME_AWAITED_MAX,
-    PROJECTIONS_CACHE_KIBIBYTES,
+    FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_REST_AWAITED, FOLD_TIME_MAX, PROJECTIONS_CACHE_KIBIBYTES,
 };
 use crate::log::FileIdentity;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
 use crate::log::rows::{self, ReadRow};
 use crate::log::turns::{Turn, Turns, Who, begin};
-use crate::progress::{Awaited, Progress};
+use crate::progress::Progress;
 
 /// How often the thread looks whether another process appended or changed something.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -370,17 +369,12 @@ impl Worker {
         }
         let head = rows::head(&tx)?.seq;
         let mut written = Vec::new();
-        let awaited = self.progress.awaited();
         for Due { group, position, limit } in &mut *due {
             let mut last = None;
             let until = head.min(*limit);
             let since = Instant::now();
-            let deadline = match (group.pace(), awaited) {
-                (Pace::Seldom, Awaited::Tables) => since + INDEX_TIME_AWAITED_MAX,
-                _ => began + FOLD_TIME_MAX,
-            };
             group.ahead.go_on(until);
-            while *position < until && (last.is_none() || Instant::now() < deadline) {
+            while *position < until && (last.is_none() || began.elapsed() < FOLD_TIME_MAX) {
                 let wait = if self.turns.writer_waits() { Wait::No } else { Wait::Yes };
                 let Some(part) = group.ahead.take_part(wait) else { break };
                 group.save(&tx, &part)?;
