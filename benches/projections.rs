@@ -13,11 +13,12 @@
 
 mod support;
 
+use std::cell::LazyCell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use annals::evidence::Evidence;
-use annals::{AuditLog, Draft, Projections, Receipt};
+use annals::{AuditLog, CatchUpError, Draft, Projections, Receipt, Seq};
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use rusqlite::Connection;
 
@@ -85,6 +86,8 @@ fn tables(criterion: &mut Criterion) {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(5));
     let mut scratch = Scratch::new();
+    let filled_at = scratch.path();
+    let log = LazyCell::new(|| filled(&filled_at, EVENTS));
     group.bench_function("append to visible", |bencher| {
         bencher.iter_custom(|rounds| {
             let mut spent = Duration::ZERO;
@@ -108,6 +111,9 @@ fn tables(criterion: &mut Criterion) {
         ("fill the full-text index", &["sessions", "activity", "keys"]),
         ("fill the tables of activity", &["sessions", "search", "keys"]),
     ] {
+        if !wanted(&format!("projections/{name}")) {
+            continue;
+        }
         let template = scratch.path();
         behind(&template, left_out);
         group.bench_function(name, |bencher| {
@@ -115,7 +121,6 @@ fn tables(criterion: &mut Criterion) {
         });
         std::fs::remove_file(template).expect("removed");
     }
-    let log = filled(&scratch.path(), EVENTS);
     for rebuilt in [&["sessions", "activity"][..], &["search"], ALL] {
         group.bench_function(format!("rebuild {}", rebuilt.join(", ")), |bencher| {
             bencher.iter_custom(|rounds| (0..rounds).map(|_| rebuild(&log, rebuilt)).sum());
@@ -189,34 +194,40 @@ fn say(name: &str, mut delays: Vec<Duration>) {
     );
 }
 
-/// How long it takes from the call until an event is in every read table, at a steady pace.
+/// How long it takes from the call until an event is in the read tables, and until it can be searched, at a
+/// steady pace.
 fn delay(_: &mut Criterion) {
     if !wanted("delay") {
         return;
     }
-    let mut scratch = Scratch::new();
-    let log = AuditLog::open(scratch.path()).expect("a log");
-    let (sender, receiver) = crossbeam_channel::unbounded::<(Instant, Receipt)>();
-    let mut visible = Vec::new();
-    std::thread::scope(|scope| {
-        let paced = || {
-            pace(|draft, count| {
-                let called = Instant::now();
-                let receipt = log.append(draft).expect("appended");
-                if count % 50 == 0 {
-                    sender.send((called, receipt)).expect("sent");
-                }
-            });
-            drop(sender);
-        };
-        scope.spawn(paced);
-        for (called, receipt) in receiver {
-            let appended = receipt.wait().expect("committed");
-            log.caught_up(appended.seq).expect("visible");
-            visible.push(called.elapsed());
-        }
-    });
-    say(&format!("append to visible at {PACE} events a second"), visible);
+    type Wait = fn(&AuditLog, Seq) -> Result<(), CatchUpError>;
+    for (name, caught_up) in
+        [("the tables", AuditLog::tables_caught_up as Wait), ("the full-text index too", AuditLog::caught_up)]
+    {
+        let mut scratch = Scratch::new();
+        let log = AuditLog::open(scratch.path()).expect("a log");
+        let (sender, receiver) = crossbeam_channel::unbounded::<(Instant, Receipt)>();
+        let mut visible = Vec::new();
+        std::thread::scope(|scope| {
+            let paced = || {
+                pace(|draft, count| {
+                    let called = Instant::now();
+                    let receipt = log.append(draft).expect("appended");
+                    if count % 50 == 0 {
+                        sender.send((called, receipt)).expect("sent");
+                    }
+                });
+                drop(sender);
+            };
+            scope.spawn(paced);
+            for (called, receipt) in receiver {
+                let appended = receipt.wait().expect("committed");
+                caught_up(&log, appended.seq).expect("visible");
+                visible.push(called.elapsed());
+            }
+        });
+        say(&format!("append to visible in {name} at {PACE} events a second"), visible);
+    }
 }
 
 /// Calls at a steady pace.

@@ -105,13 +105,19 @@ pub const BATCH_EVENTS_DEFAULT: usize = 2_048;
 /// Payload bytes after which a batch is closed, unless the builder says otherwise.
 pub const BATCH_BYTES_DEFAULT: usize = 8 << 20;
 
-/// Events that a projection folds at once. The writer of the same process waits for no more than are
-/// folded at once, and other processes for [`FOLD_TIME_MAX`].
-pub const FOLD_EVENTS_MAX: usize = 1_024;
+/// Events that a projection folds at once.
+pub const FOLD_EVENTS_MAX: usize = 512;
 
-/// Least time from the beginning of one transaction of the projections to that of the next. Small ones in a
-/// row would take up the writer's time with their fixed cost, most of all the full-text index's.
-pub const FOLD_PAUSE: Duration = Duration::from_millis(10);
+/// How long the read tables are left alone after a transaction of the projections while others append: each
+/// call that waits for its events to be durable, and meets such a transaction, waits for its end too. Longer
+/// than the hundredfold of a commit, so that of a hundred calls less than one does.
+pub const FOLD_REST: Duration = Duration::from_millis(120);
+
+/// The same where somebody waits for the tables.
+pub const FOLD_REST_AWAITED: Duration = Duration::from_millis(16);
+
+/// The same of the full-text index, if it is not behind and nobody waits for it.
+pub const INDEX_REST: Duration = Duration::from_millis(240);
 
 /// How long one transaction of the projections goes on with further events, if there are any: its fixed
 /// cost, and the pages that every event changes, are paid once.
@@ -122,7 +128,7 @@ pub const FOLD_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of rows that a projection keeps between its transactions at most, about; what later events
 /// change of them need not be read again. It is enough for the sessions that are under way.
-pub const FOLD_KEPT_BYTES_MAX: usize = 4 << 20;
+pub const FOLD_KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// Pages that the writer's connection keeps, in kibibytes: a batch's worth, so that none is written to the
 /// write-ahead log before the commit and once more with it.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 #[cfg(feature = "server")]
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 #[cfg(feature = "server")]
 use std::time::Duration;
@@ -20,6 +21,15 @@ pub(crate) struct Place {
     pub(crate) stopped: Option<Arc<str>>,
     /// Why it did not get on the last time it tried; it tries again.
     pub(crate) trouble: Option<Arc<str>>,
+}
+
+/// Which read tables somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    ByNobody,
+    /// All but the full-text index.
+    Tables,
+    All,
 }
 
 #[derive(Default)]
@@ -41,6 +51,10 @@ pub(crate) struct Progress {
     changed: Condvar,
     /// As `changed`, for those who wait without blocking a thread.
     told: Notify,
+    /// How many wait for all of the read tables.
+    waiting_for_all: AtomicUsize,
+    /// How many wait for all but the full-text index.
+    waiting_for_tables: AtomicUsize,
     /// Who wants to hear of commits.
     #[cfg(feature = "server")]
     commits: OnceLock<CommitObserver>,
@@ -82,6 +96,28 @@ pub enum CatchUpError {
         /// What holds it up.
         trouble: Option<Arc<str>>,
     },
+}
+
+/// Which read tables somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tables {
+    All,
+    AllButIndex,
+}
+
+impl Tables {
+    fn include(self, projection: &str) -> bool {
+        self == Tables::All || projection != "search"
+    }
+}
+
+/// Somebody who waits for the read tables.
+pub(crate) struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Progress {
@@ -174,17 +210,44 @@ impl Progress {
     /// the time is over.
     #[cfg(feature = "server")]
     pub(crate) fn look_projected(&self, seq: Seq) -> Result<(), CatchUpError> {
-        self.wait_projected(seq, Some(Instant::now()))
+        self.wait_projected(Tables::All, seq, Some(Instant::now()))
     }
 
-    /// Waits until every projection holds the events up to `seq`.
-    pub(crate) fn wait_projected(&self, seq: Seq, deadline: Option<Instant>) -> Result<(), CatchUpError> {
+    /// What is waited for now.
+    pub(crate) fn awaited(&self) -> Awaited {
+        let is_any = |waiting: &AtomicUsize| waiting.load(Ordering::Relaxed) > 0;
+        match (is_any(&self.waiting_for_all), is_any(&self.waiting_for_tables)) {
+            (true, _) => Awaited::All,
+            (false, true) => Awaited::Tables,
+            (false, false) => Awaited::ByNobody,
+        }
+    }
+
+    /// Says that the caller waits for read tables, until what this returns is dropped.
+    pub(crate) fn waiting(&self, tables: Tables) -> Waiting<'_> {
+        let waiting = match tables {
+            Tables::All => &self.waiting_for_all,
+            Tables::AllButIndex => &self.waiting_for_tables,
+        };
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(waiting)
+    }
+
+    /// Waits until these tables hold the events up to `seq`.
+    pub(crate) fn wait_projected(
+        &self,
+        tables: Tables,
+        seq: Seq,
+        deadline: Option<Instant>,
+    ) -> Result<(), CatchUpError> {
+        let _waiting = self.waiting(tables);
         let mut state = self.state();
         loop {
             if state.projections.is_empty() {
                 return Err(CatchUpError::Off);
             }
-            let behind = state.projections.iter().filter(|(_, place)| place.position < seq);
+            let behind =
+                state.projections.iter().filter(|(name, place)| tables.include(name) && place.position < seq);
             let stopped = behind.clone().find_map(|(name, place)| {
                 let reason = place.stopped.clone()?;
                 Some(CatchUpError::Stopped { projection: name, position: place.position, reason })

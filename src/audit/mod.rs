@@ -23,7 +23,7 @@ use crate::log::open::OpenError;
 use crate::log::turns::Turns;
 use crate::note::SignedCheckpoint;
 use crate::prepare::{Prepared, prepare};
-use crate::progress::{CatchUpError, Progress};
+use crate::progress::{CatchUpError, Progress, Tables};
 use crate::projection::worker::Order;
 use crate::writer::{
     AppendError, Appended, BatchReceipt, Clock, Effect, Item, Message, NotSent, Queue, Receipt,
@@ -374,7 +374,30 @@ impl AuditLog {
     /// # Errors
     /// If a projection stopped before that, or nobody fills the read tables.
     pub fn caught_up(&self, seq: Seq) -> Result<(), CatchUpError> {
-        self.inner.progress.wait_projected(seq, None)
+        self.inner.progress.wait_projected(Tables::All, seq, None)
+    }
+
+    /// As [`AuditLog::caught_up`], but for the full-text index, which is written less often while events
+    /// come in: what was appended is in the tables some hundredths of a second later, and can be searched
+    /// a tenth of a second later.
+    ///
+    /// # Errors
+    /// As [`AuditLog::caught_up`].
+    ///
+    /// # Examples
+    /// ```
+    /// use annals::{AuditLog, Draft, NoteLogged};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("audit.db");
+    /// let log = AuditLog::open(path)?;
+    /// let note = NoteLogged { message: "cache is cold".into(), ..Default::default() };
+    /// let appended = log.append(Draft::new(note))?.wait()?;
+    /// log.tables_caught_up(appended.seq)?; // in the table `notes` now
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tables_caught_up(&self, seq: Seq) -> Result<(), CatchUpError> {
+        self.inner.progress.wait_projected(Tables::AllButIndex, seq, None)
     }
 
     /// As [`AuditLog::caught_up`], for at most `timeout`.
@@ -382,7 +405,7 @@ impl AuditLog {
     /// # Errors
     /// As [`AuditLog::caught_up`]; and when the time is over.
     pub fn caught_up_within(&self, seq: Seq, timeout: Duration) -> Result<(), CatchUpError> {
-        self.inner.progress.wait_projected(seq, Instant::now().checked_add(timeout))
+        self.inner.progress.wait_projected(Tables::All, seq, Instant::now().checked_add(timeout))
     }
 
     /// Erases the payloads of events, for good: what stays is that there was an event, when, in which
@@ -472,7 +495,8 @@ impl Inner {
         if let Some(ProjectionThread { order, thread }) = projections {
             let _ = order.send(Order::Finish);
             projected = thread.join().map_err(|_| CloseError::Panicked("projections'")).and_then(|()| {
-                Ok(self.progress.wait_projected(self.progress.committed(), Some(Instant::now()))?)
+                let (all, now) = (self.progress.committed(), Instant::now());
+                Ok(self.progress.wait_projected(Tables::All, all, Some(now))?)
             });
         }
         // After the writer: what it wrote last is signed for as well.

@@ -7,9 +7,9 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::store::Store;
 use super::tables::{Projection, Rows, Stage};
-use super::working_set::WorkingSet;
+use super::working_set::{Changes, WorkingSet};
 use crate::event::{Content, Event, PayloadRedacted, Recorded, Seq};
-use crate::limits::{FOLD_EVENTS_MAX, FOLD_KEPT_BYTES_MAX};
+use crate::limits::FOLD_EVENTS_MAX;
 use crate::log::ReadError;
 use crate::log::rows::{self, ReadRow};
 use crate::otel::{Meaning, Meanings};
@@ -33,9 +33,6 @@ impl From<ReadError> for ApplyError {
         }
     }
 }
-
-/// What an event adds to the rows that are kept beside its own texts, about: their other columns.
-const KEPT_ROW_BYTES: usize = 512;
 
 /// The events that a projection goes on without.
 pub(crate) fn skips(connection: &Connection, projection: &Projection) -> rusqlite::Result<HashSet<Seq>> {
@@ -128,9 +125,9 @@ impl Fold {
         Ok(Fold { projection, stage, store: Store::of(stage), skips, rows: WorkingSet::default() })
     }
 
-    /// Whether it goes on without the events that the log's owner wants it to.
-    pub(crate) fn skips_are(&self, log: &Connection) -> rusqlite::Result<bool> {
-        Ok(skips(log, self.projection)? == self.skips)
+    /// The events that it goes on without.
+    pub(crate) fn skips(&self) -> &HashSet<Seq> {
+        &self.skips
     }
 
     /// Folds events that follow what the tables hold, within the caller's transaction.
@@ -141,7 +138,7 @@ impl Fold {
             let redacted = event.0.event.as_ref().ok().and_then(redaction);
             if let Some(redacted) = redacted.filter(|_| !self.skips.contains(&event.0.seq)) {
                 self.save(places.tables)?;
-                self.rows.forget_keyed();
+                self.rows.forget();
                 self.erase(places, redacted.seqs(), &mut index)?;
             }
         }
@@ -152,17 +149,24 @@ impl Fold {
         }
     }
 
-    /// Folds events that erase nothing, in memory: [`Fold::save`] writes what they change.
-    pub(crate) fn fold(&mut self, tables: &Connection, batch: &Batch<'_>) -> Result<(), ApplyError> {
-        batch.0.iter().try_for_each(|event| self.fold_one(tables, event))
+    /// Folds events that erase nothing, in memory, and hands out what they change. What was handed out
+    /// before, but for the first `stored` times, need not be in the tables yet.
+    pub(crate) fn fold(
+        &mut self,
+        tables: &Connection,
+        batch: &Batch<'_>,
+        stored: u64,
+    ) -> Result<Changes, ApplyError> {
+        batch.0.iter().try_for_each(|event| self.fold_one(tables, event))?;
+        let changes = self.rows.hand_out();
+        self.rows.shrink(stored);
+        Ok(changes)
     }
 
     /// Writes what changed, within the caller's transaction.
-    pub(crate) fn save(&mut self, tables: &Connection) -> rusqlite::Result<()> {
-        self.store.save(tables, &mut self.rows)?;
-        if self.rows.keyed_bytes > FOLD_KEPT_BYTES_MAX {
-            self.rows.forget_keyed();
-        }
+    fn save(&mut self, tables: &Connection) -> rusqlite::Result<()> {
+        self.store.save(tables, &self.rows.hand_out())?;
+        self.rows.shrink(u64::MAX);
         Ok(())
     }
 
@@ -175,7 +179,7 @@ impl Fold {
             return Ok(());
         }
         let event = row.event.as_ref().map_err(|error| ApplyError::Unreadable(error.to_string()))?;
-        self.rows.keyed_bytes += row.bytes + KEPT_ROW_BYTES;
+        self.rows.add_kept(row.bytes);
         self.change(tables, event, meanings.all()).map_err(ApplyError::Sqlite)
     }
 

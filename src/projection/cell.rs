@@ -37,6 +37,10 @@ pub(crate) trait Column: Sized {
     fn from_cell(cell: OwnedCell) -> Option<Self>;
     /// Whether both are stored as the same value.
     fn is_same(&self, other: &Self) -> bool;
+    /// Bytes of text.
+    fn text_bytes(&self) -> usize {
+        0
+    }
 }
 
 impl Column for String {
@@ -53,6 +57,10 @@ impl Column for String {
 
     fn is_same(&self, other: &String) -> bool {
         self == other
+    }
+
+    fn text_bytes(&self) -> usize {
+        self.len()
     }
 }
 
@@ -108,6 +116,10 @@ impl<T: Column> Column for Option<T> {
             (Some(own), Some(other)) => own.is_same(other),
             _ => false,
         }
+    }
+
+    fn text_bytes(&self) -> usize {
+        self.as_ref().map_or(0, Column::text_bytes)
     }
 }
 
@@ -195,6 +207,10 @@ macro_rules! table {
                     .fold(0, |changes, (place, is_same)| changes | u64::from(!is_same) << place)
             }
 
+            fn text_bytes(&self) -> usize {
+                0 $(+ $crate::projection::cell::Column::text_bytes(&self.$column))*
+            }
+
             fn from_cells(
                 cells: &mut dyn Iterator<Item = $crate::projection::cell::OwnedCell>,
             ) -> Result<$name, $crate::projection::cell::ForeignCell> {
@@ -223,5 +239,7 @@ pub(crate) trait Row: Sized {
     fn put_cells<E>(&self, put: impl FnMut(Cell<'_>) -> Result<(), E>) -> Result<(), E>;
     /// The columns that hold something else than before: the bit at each one's place.
     fn changes(&self, before: &Self) -> u64;
+    /// Bytes of text in all columns.
+    fn text_bytes(&self) -> usize;
     fn from_cells(cells: &mut dyn Iterator<Item = OwnedCell>) -> Result<Self, ForeignCell>;
 }

@@ -18,7 +18,7 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
     let at = meaning.at;
     let recorded_at = event.recorded_at;
     match &*meaning.event {
-        Event::ReviewRecorded(e) => rows.reviews.push(ReviewRow {
+        Event::ReviewRecorded(e) => rows.single.reviews.push(ReviewRow {
             seq,
             id: e.review.to_string(),
             actor: e.actor.clone(),
@@ -31,7 +31,7 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
             attributes: attributes_text(&e.attributes),
             recorded_at,
         }),
-        Event::ArtifactAttached(e) => rows.artifacts.push(ArtifactRow {
+        Event::ArtifactAttached(e) => rows.single.artifacts.push(ArtifactRow {
             seq,
             id: e.artifact.to_string(),
             session_id,
@@ -44,7 +44,7 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
             attributes: attributes_text(&e.attributes),
             recorded_at,
         }),
-        Event::MetricRecorded(e) => rows.metrics.push(MetricRow {
+        Event::MetricRecorded(e) => rows.single.metrics.push(MetricRow {
             seq,
             session_id,
             name: e.name.clone(),
@@ -55,7 +55,7 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
             attributes: attributes_text(&e.attributes),
             recorded_at,
         }),
-        Event::NoteLogged(e) => rows.notes.push(NoteRow {
+        Event::NoteLogged(e) => rows.single.notes.push(NoteRow {
             seq,
             session_id,
             step_id: e.step.as_ref().map(ToString::to_string),
@@ -69,7 +69,7 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
         Event::ActionRecorded(e) => {
             let changes = e.changes.clone().unwrap_or_default();
             let context = e.context.clone().unwrap_or_default();
-            rows.actions.push(ActionRow {
+            rows.single.actions.push(ActionRow {
                 seq,
                 session_id,
                 actor_id: e.actor.id.clone(),
@@ -90,7 +90,7 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
                 recorded_at,
             });
         }
-        Event::Custom(e) => rows.custom_events.push(CustomRow {
+        Event::Custom(e) => rows.single.custom_events.push(CustomRow {
             seq,
             session_id,
             name: e.name.clone(),

@@ -22,7 +22,7 @@ pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<
     if text.0.is_empty() {
         return;
     }
-    rows.documents.push(DocumentRow {
+    rows.single.documents.push(DocumentRow {
         seq: event.seq.to_sql(),
         session_id: event.session.as_ref().map(ToString::to_string),
         kind: event.kind_name(),

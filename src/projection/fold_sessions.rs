@@ -58,7 +58,7 @@ pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<
     let at =
         At { seq: event.seq.to_sql(), occurred: event.occurred_at, recorded: event.recorded_at, claim: None };
     let redacted = event.content == Content::Redacted;
-    rows.timeline.push(TimelineRow {
+    rows.single.timeline.push(TimelineRow {
         seq: at.seq,
         session_id: event.session.as_ref().map(ToString::to_string),
         kind: event.kind_name(),
@@ -542,7 +542,7 @@ fn update_finding(rows: &mut WorkingSet, session: &str, e: &FindingUpdated, at: 
     finding.judge(e, at);
     let status = finding.status.clone();
     let correction = e.correction.clone().unwrap_or_default();
-    rows.finding_updates.push(FindingUpdateRow {
+    rows.single.finding_updates.push(FindingUpdateRow {
         seq: at.seq,
         session_id: session.to_owned(),
         finding_id: e.finding.to_string(),

@@ -1,12 +1,11 @@
 //! Rows of read tables in SQLite: loaded and saved by their columns.
 
 use std::borrow::Cow;
-use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, ToSql, params_from_iter};
 
 use super::cell::{Cell, ForeignCell, OwnedCell, Row};
 use super::fold_keys;
@@ -16,7 +15,7 @@ use super::rows::{
     MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
 use super::tables::Stage;
-use super::working_set::{Changed, KeyIn, Keyed, SessionKey, WorkingSet};
+use super::working_set::{Change, Changes, KeyIn, Keyed, SessionKey, WorkingSet, Write};
 use crate::event::Recorded;
 use crate::otel::Meaning;
 
@@ -98,65 +97,57 @@ impl<R: Row> Statements<R> {
         format!("UPDATE {} SET {} WHERE {}", self.table, set.join(", "), Self::is_key())
     }
 
-    /// A row, and how many bytes of text it has.
-    fn load(&self, connection: &Connection, key: &[&str]) -> rusqlite::Result<(Option<R>, usize)> {
-        let mut bytes = 0;
-        let row = connection
+    fn load(&self, connection: &Connection, key: &[&str]) -> rusqlite::Result<Option<R>> {
+        connection
             .prepare_cached(&self.load)?
             .query_row(params_from_iter(key), |row| {
-                let mut cells = Vec::with_capacity(R::COLUMNS.len());
-                for column in 0..R::COLUMNS.len() {
-                    let cell = owned(row.get(column)?);
-                    bytes += if let OwnedCell::Text(text) = &cell { text.len() } else { 0 };
-                    cells.push(cell);
-                }
+                let cells: Vec<OwnedCell> = (0..R::COLUMNS.len())
+                    .map(|column| row.get(column).map(owned))
+                    .collect::<rusqlite::Result<_>>()?;
                 Ok(R::from_cells(&mut cells.into_iter())?)
             })
-            .optional()?;
-        Ok((row, bytes))
+            .optional()
     }
 
-    fn insert_all(&self, connection: &Connection, rows: &mut Vec<R>) -> rusqlite::Result<()> {
+    fn insert_all(&self, connection: &Connection, rows: &[R]) -> rusqlite::Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
         let mut statement = connection.prepare_cached(&self.insert)?;
-        for row in rows.drain(..) {
-            write(&mut statement, &row, u64::MAX, &[])?;
-        }
-        Ok(())
+        rows.iter().try_for_each(|row| write(&mut statement, row, u64::MAX, &[]).map(drop))
     }
 
-    fn save_all<K: Hash + Eq>(
+    fn save_all(
         &self,
         connection: &Connection,
-        rows: &mut Keyed<K, R>,
+        changes: &[Change<R>],
         key: impl for<'r> Fn(&'r R) -> [&'r str; 2],
-    ) -> rusqlite::Result<()>
-    where
-        R: Clone,
-    {
-        let changed = rows.changed();
-        if changed.is_empty() {
+    ) -> rusqlite::Result<()> {
+        if changes.is_empty() {
             return Ok(());
         }
         let mut upsert = connection.prepare_cached(&self.upsert)?;
-        for Changed { row, before } in changed {
-            let is_written = match before.map(|before| row.changes(before)) {
-                Some(0) => true,
-                Some(changes) => {
+        // Rows that come one after the other mostly change in the same columns.
+        let mut update: Option<(u64, CachedStatement<'_>)> = None;
+        for Change { row, write: how } in changes {
+            let is_written = match *how {
+                Write::Columns(columns) => {
+                    let kept = update.take().filter(|(of, _)| *of == columns);
+                    let statement = match kept {
+                        Some((_, statement)) => statement,
+                        None => connection.prepare_cached(&self.update(columns))?,
+                    };
+                    let (_, statement) = update.insert((columns, statement));
                     let key = key(row);
                     let key = key.get(..R::KEY.len()).unwrap_or_default();
-                    let mut update = connection.prepare_cached(&self.update(changes))?;
-                    write(&mut update, row, changes, key)? > 0
+                    write(statement, &**row, columns, key)? > 0
                 }
-                None => false,
+                Write::Whole => false,
             };
             if !is_written {
-                write(&mut upsert, row, u64::MAX, &[])?;
+                write(&mut upsert, &**row, u64::MAX, &[])?;
             }
         }
-        rows.stored();
         Ok(())
     }
 }
@@ -249,9 +240,9 @@ impl Store {
         let Some(session) = &event.session else { return Ok(()) };
         let session = session.as_str();
         if !rows.sessions.knows(session) {
-            let (row, bytes) = self.sessions.load(connection, &[session])?;
+            let row = self.sessions.load(connection, &[session])?;
+            rows.add_kept(row.as_ref().map_or(0, Row::text_bytes));
             rows.sessions.load(session.to_owned(), row);
-            rows.keyed_bytes += bytes;
         }
         // Every event of a session makes its row: where that is new, nothing else is there to be read.
         if rows.sessions.was_made(session) {
@@ -259,12 +250,12 @@ impl Store {
         }
         for (child, id) in meanings.iter().filter_map(|meaning| fold_sessions::child(&meaning.event)) {
             let key = KeyIn { session, id };
-            match child {
-                Child::Step => load_child(&self.steps, connection, &mut rows.steps, key),
-                Child::Decision => load_child(&self.decisions, connection, &mut rows.decisions, key),
-                Child::Finding => load_child(&self.findings, connection, &mut rows.findings, key),
-            }
-            .map(|bytes| rows.keyed_bytes += bytes)?;
+            let bytes = match child {
+                Child::Step => load_child(&self.steps, connection, &mut rows.steps, key)?,
+                Child::Decision => load_child(&self.decisions, connection, &mut rows.decisions, key)?,
+                Child::Finding => load_child(&self.findings, connection, &mut rows.findings, key)?,
+            };
+            rows.add_kept(bytes);
         }
         Ok(())
     }
@@ -279,35 +270,36 @@ impl Store {
     ) -> rusqlite::Result<()> {
         let Some(key) = fold_keys::key_of(event) else { return Ok(()) };
         if !rows.api_keys.knows(key.as_str()) {
-            let (row, bytes) = self.api_keys.load(connection, &[&key])?;
+            let row = self.api_keys.load(connection, &[&key])?;
+            rows.add_kept(row.as_ref().map_or(0, Row::text_bytes));
             rows.api_keys.load(key, row);
-            rows.keyed_bytes += bytes;
         }
         Ok(())
     }
 
     /// Saves what changed.
-    pub(crate) fn save(&self, connection: &Connection, rows: &mut WorkingSet) -> rusqlite::Result<()> {
-        self.sessions.save_all(connection, &mut rows.sessions, |row| [&row.id, ""])?;
-        self.steps.save_all(connection, &mut rows.steps, |row| [&row.session_id, &row.id])?;
-        self.decisions.save_all(connection, &mut rows.decisions, |row| [&row.session_id, &row.id])?;
-        self.findings.save_all(connection, &mut rows.findings, |row| [&row.session_id, &row.id])?;
-        self.finding_updates.insert_all(connection, &mut rows.finding_updates)?;
-        self.timeline.insert_all(connection, &mut rows.timeline)?;
-        self.reviews.insert_all(connection, &mut rows.reviews)?;
-        self.artifacts.insert_all(connection, &mut rows.artifacts)?;
-        self.metrics.insert_all(connection, &mut rows.metrics)?;
-        self.notes.insert_all(connection, &mut rows.notes)?;
-        self.actions.insert_all(connection, &mut rows.actions)?;
-        self.custom_events.insert_all(connection, &mut rows.custom_events)?;
-        if !rows.documents.is_empty() {
+    pub(crate) fn save(&self, connection: &Connection, changes: &Changes) -> rusqlite::Result<()> {
+        self.sessions.save_all(connection, &changes.sessions, |row| [&row.id, ""])?;
+        self.steps.save_all(connection, &changes.steps, |row| [&row.session_id, &row.id])?;
+        self.decisions.save_all(connection, &changes.decisions, |row| [&row.session_id, &row.id])?;
+        self.findings.save_all(connection, &changes.findings, |row| [&row.session_id, &row.id])?;
+        self.api_keys.save_all(connection, &changes.api_keys, |row| [&row.id, ""])?;
+        let single = &changes.single;
+        self.finding_updates.insert_all(connection, &single.finding_updates)?;
+        self.timeline.insert_all(connection, &single.timeline)?;
+        self.reviews.insert_all(connection, &single.reviews)?;
+        self.artifacts.insert_all(connection, &single.artifacts)?;
+        self.metrics.insert_all(connection, &single.metrics)?;
+        self.notes.insert_all(connection, &single.notes)?;
+        self.actions.insert_all(connection, &single.actions)?;
+        self.custom_events.insert_all(connection, &single.custom_events)?;
+        if !single.documents.is_empty() {
             let mut statement = connection.prepare_cached(&self.index_document)?;
-            for document in &rows.documents {
+            for document in &single.documents {
                 statement.execute(rusqlite::params![document.seq, document.text])?;
             }
         }
-        self.documents.insert_all(connection, &mut rows.documents)?;
-        self.api_keys.save_all(connection, &mut rows.api_keys, |row| [&row.id, ""])
+        self.documents.insert_all(connection, &single.documents)
     }
 }
 
@@ -321,7 +313,8 @@ fn load_child<R: Row + Clone>(
     if rows.knows(&key) {
         return Ok(0);
     }
-    let (row, bytes) = statements.load(connection, &[key.session, key.id])?;
+    let row = statements.load(connection, &[key.session, key.id])?;
+    let bytes = row.as_ref().map_or(0, Row::text_bytes);
     rows.load((&key).into(), row);
     Ok(bytes)
 }

@@ -19,6 +19,7 @@ pub(crate) struct Projection {
     pub(crate) tables: &'static [&'static str],
     definition: &'static str,
     pub(crate) rows: Rows,
+    pub(crate) pace: Pace,
     /// Folds one event, and what it means.
     pub(crate) fold: fn(&mut WorkingSet, &Recorded, &[Meaning<'_>]),
 }
@@ -35,6 +36,14 @@ pub(crate) enum Rows {
     Stay,
 }
 
+/// How often tables are written while events come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pace {
+    Soon,
+    /// Each transaction has a cost of its own that is large: that of the full-text index makes a segment.
+    Seldom,
+}
+
 /// Every projection.
 pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
@@ -43,6 +52,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
         tables: &["sessions", "steps", "decisions", "findings", "finding_updates", "timeline"],
         definition: include_str!("../../schema/read/sessions.sql"),
         rows: Rows::Change(Store::load_session),
+        pace: Pace::Soon,
         fold: fold_sessions::fold,
     },
     Projection {
@@ -51,6 +61,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
         tables: &["reviews", "artifacts", "metrics", "notes", "actions", "custom_events"],
         definition: include_str!("../../schema/read/activity.sql"),
         rows: Rows::Stay,
+        pace: Pace::Soon,
         fold: fold_activity::fold,
     },
     Projection {
@@ -59,6 +70,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
         tables: &["documents", "search"],
         definition: include_str!("../../schema/read/search.sql"),
         rows: Rows::Stay,
+        pace: Pace::Seldom,
         fold: fold_search::fold,
     },
     Projection {
@@ -67,6 +79,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
         tables: &["api_keys"],
         definition: include_str!("../../schema/read/keys.sql"),
         rows: Rows::Change(Store::load_key),
+        pace: Pace::Soon,
         fold: fold_keys::fold,
     },
 ];
@@ -137,14 +150,14 @@ pub(crate) fn cursor(connection: &Connection, name: &str, stage: Stage) -> rusql
         .optional()
 }
 
-/// Moves a cursor, unless somebody else did.
+/// Moves a cursor, which the caller has found where it is in the same transaction.
 pub(crate) fn advance(
     connection: &Connection,
     name: &str,
     stage: Stage,
     from: &Cursor,
     to: Seq,
-) -> rusqlite::Result<bool> {
+) -> rusqlite::Result<()> {
     let changed = connection
         .prepare_cached(
             "UPDATE projections SET position = ?1, stopped_at = NULL, error = NULL
@@ -158,7 +171,7 @@ pub(crate) fn advance(
             from.generation,
             from.position.to_sql()
         ])?;
-    Ok(changed == 1)
+    if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
 }
 
 /// Says that an event cannot be applied, unless somebody else moved the cursor.

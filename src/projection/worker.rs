@@ -4,15 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-use rusqlite::{Connection, ErrorCode, Transaction};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use rusqlite::{Connection, Transaction};
 
-use super::apply::{ApplyError, Batch, Fold, Places};
+use super::ahead::{Next, Wait};
+use super::apply::ApplyError;
+use super::culprit::Written;
+use super::group::{Group, Member};
 use super::place::place_of;
-use super::tables::{self, Cursor, PROJECTIONS, Projection, Stage};
+use super::rest::{Rests, Wrote};
+use super::tables::{self, Cursor, PROJECTIONS, Pace, Projection, Stage};
 use crate::event::Seq;
 use crate::limits::{
-    FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_PAUSE, FOLD_TIME_MAX, PROJECTIONS_CACHE_KIBIBYTES,
+    FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_REST_AWAITED, FOLD_TIME_MAX, PROJECTIONS_CACHE_KIBIBYTES,
 };
 use crate::log::FileIdentity;
 use crate::log::checkpoint::Checkpoints;
@@ -40,28 +44,23 @@ pub(crate) enum Order {
 /// The projections' thread.
 pub(crate) struct Worker {
     path: PathBuf,
-    connection: Connection,
+    pub(super) connection: Connection,
     database: FileIdentity,
     progress: Arc<Progress>,
     turns: Arc<Turns>,
     checkpoints: Checkpoints,
-    /// Those that this thread took forward last, as far as nobody else did since.
-    kept: Vec<Member>,
-}
-
-/// A projection's tables of one stage, and where they are.
-struct Member {
-    projection: &'static Projection,
-    stage: Stage,
-    cursor: Cursor,
-    fold: Fold,
+    /// Those that this thread took forward last, with what is folded ahead of them.
+    kept: Vec<Group>,
+    rests: Rests,
 }
 
 /// What one attempt at projections came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// Nothing is left to do.
     Idle,
+    /// Something is to be done then.
+    Resting(Instant),
     /// Something was done; there may be more.
     Worked,
     /// It cannot be done now; why is in the progress.
@@ -73,9 +72,25 @@ impl Step {
         match (self, other) {
             (Step::Trouble, _) | (_, Step::Trouble) => Step::Trouble,
             (Step::Worked, _) | (_, Step::Worked) => Step::Worked,
+            (Step::Resting(until), Step::Resting(other)) => Step::Resting(until.min(other)),
+            (Step::Resting(until), _) | (_, Step::Resting(until)) => Step::Resting(until),
             (Step::Idle, Step::Idle) => Step::Idle,
         }
     }
+}
+
+/// Tables for which events are folded.
+struct Due {
+    group: Group,
+    position: Seq,
+    /// They go no further.
+    limit: Seq,
+}
+
+/// Whether tables are written as soon as there is something to write.
+enum Haste {
+    Yes,
+    No,
 }
 
 /// What is to be done about a projection's tables of one stage.
@@ -83,15 +98,6 @@ enum Look {
     Done(Step),
     /// Fold what comes after this.
     Due(Cursor),
-}
-
-/// How far one transaction goes.
-#[derive(Clone, Copy)]
-enum Reach {
-    /// The events that were given.
-    Given,
-    /// On to this event, as long as the writer does not wait and the time is not over.
-    Until(Seq),
 }
 
 impl Worker {
@@ -118,6 +124,7 @@ impl Worker {
             turns,
             checkpoints,
             kept: Vec::new(),
+            rests: Rests::default(),
         };
         for projection in &PROJECTIONS {
             worker.publish(projection, None).map_err(sqlite)?;
@@ -129,17 +136,17 @@ impl Worker {
     pub(crate) fn run(mut self, wake: &Receiver<()>, orders: &Receiver<Order>) {
         let guard = PanicGuard { progress: self.progress.clone() };
         loop {
-            let began = Instant::now();
-            let step = self.round(EVERYTHING);
+            let step = self.round(EVERYTHING, Haste::No);
             // Also while there is work: with another process appending, there may always be some.
             match orders.try_recv() {
-                Ok(Order::Finish) | Err(crossbeam_channel::TryRecvError::Disconnected) => break,
-                Err(crossbeam_channel::TryRecvError::Empty) => {}
+                Ok(Order::Finish) | Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) => {}
             }
             match step {
-                Step::Worked => {
-                    // An order ends the pause.
-                    match orders.recv_timeout(FOLD_PAUSE.saturating_sub(began.elapsed())) {
+                Step::Worked => continue,
+                // An order ends the rest, and who waits for the tables may.
+                Step::Resting(until) => {
+                    match orders.recv_deadline(until.min(Instant::now() + FOLD_REST_AWAITED / 2)) {
                         Err(RecvTimeoutError::Timeout) => continue,
                         Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => break,
                     }
@@ -160,9 +167,9 @@ impl Worker {
         let until = self.progress.committed();
         let mut attempts = 0;
         while attempts < ATTEMPTS_AT_CLOSE {
-            match self.round(until) {
+            match self.round(until, Haste::Yes) {
                 Step::Idle => break,
-                Step::Worked => attempts = 0,
+                Step::Worked | Step::Resting(_) => attempts = 0,
                 Step::Trouble => {
                     attempts += 1;
                     std::thread::sleep(LOOK_EVERY / 4);
@@ -170,6 +177,7 @@ impl Worker {
                 }
             }
         }
+        self.kept.clear();
         // In a turn, as the writer.
         let turn = self.turns.take(Who::Projection);
         drop(self.connection);
@@ -194,35 +202,44 @@ impl Worker {
         }
     }
 
-    /// One bounded transaction for all projections that stand at one place, for each place where some do
-    /// that do not hold the events up to `until`.
-    fn round(&mut self, until: Seq) -> Step {
+    /// One bounded transaction for all projections that do not hold the events up to `until`.
+    fn round(&mut self, until: Seq, haste: Haste) -> Step {
         let mut result = Step::Idle;
         let mut due = Vec::new();
         for projection in &PROJECTIONS {
             for stage in [Stage::Live, Stage::Building] {
-                let looked = self.look(projection, stage, until).and_then(|look| match look {
-                    Look::Done(step) => Ok(step),
-                    Look::Due(cursor) => {
-                        due.push(self.member(projection, stage, cursor)?);
-                        Ok(Step::Idle)
-                    }
-                });
-                result = result.and(looked.unwrap_or_else(|error| self.say_trouble(projection, &error)));
+                match self.look(projection, stage, until) {
+                    Ok(Look::Done(step)) => result = result.and(step),
+                    Ok(Look::Due(cursor)) => due.push(Member { projection, stage, cursor }),
+                    Err(error) => result = result.and(self.say_trouble(projection, &error)),
+                }
             }
         }
-        due.sort_by_key(|member| member.cursor.position);
-        while let Some(position) = due.first().map(|member| member.cursor.position) {
-            let others = due.split_off(due.partition_point(|member| member.cursor.position == position));
-            let group = std::mem::replace(&mut due, others);
-            // Where it comes to the place of others, it goes on with them.
-            let next = due.first().map_or(EVERYTHING, |other| other.cursor.position);
-            // A rebuild goes on to the end of the log, also where the log is being closed.
-            let is_live = group.iter().any(|member| member.stage == Stage::Live);
-            let until = if is_live { until } else { EVERYTHING };
-            result = result.and(self.take_forward(group, until.min(next)));
+        if let Haste::No = haste {
+            result = result.and(self.leave_resting(&mut due));
         }
-        result
+        result.and(self.take_forward(due, until))
+    }
+
+    /// Leaves those alone that were written just now.
+    fn leave_resting(&self, due: &mut Vec<Member>) -> Step {
+        let Ok(rows::Head { seq: head, .. }) = rows::head(&self.connection) else { return Step::Idle };
+        let awaited = self.progress.awaited();
+        let rest = |pace| self.rests.until(pace, head, awaited);
+        let has_soon = due.iter().any(|member| member.projection.pace == Pace::Soon);
+        let soon = rest(Pace::Soon).filter(|_| has_soon);
+        // Together with the others: a transaction less that somebody may have to wait for.
+        let seldom = rest(Pace::Seldom).max(soon);
+        let mut step = Step::Idle;
+        due.retain(|member| {
+            let until = match member.projection.pace {
+                Pace::Soon => soon,
+                Pace::Seldom => seldom,
+            };
+            step = until.map_or(step, |until| step.and(Step::Resting(until)));
+            until.is_none()
+        });
+        step
     }
 
     /// Sees what there is to do. An error is one that does not depend on the event: it is tried again.
@@ -252,179 +269,164 @@ impl Worker {
         Ok(Look::Due(cursor))
     }
 
-    /// The tables at this place, with the rows that were kept where nobody else has changed them since.
-    fn member(
+    /// Takes tables forward, all in one transaction; where that fails, each in one of its own, so that what
+    /// is wrong with one holds up no other.
+    fn take_forward(&mut self, mut due: Vec<Member>, until: Seq) -> Step {
+        let mut result = Step::Idle;
+        let mut ready = Vec::new();
+        let place = |member: &Member| (member.projection.pace, member.cursor.position);
+        due.sort_by_key(place);
+        while let Some((pace, position)) = due.first().map(place) {
+            let others = due.split_off(due.partition_point(|member| place(member) == (pace, position)));
+            let members = std::mem::replace(&mut due, others);
+            // Where it comes to the place of others, it goes on with them.
+            let next = due.first().filter(|other| other.projection.pace == pace);
+            let next = next.map_or(EVERYTHING, |other| other.cursor.position);
+            // A rebuild goes on to the end of the log, also where the log is being closed.
+            let is_live = members.iter().any(|member| member.stage == Stage::Live);
+            let limit = if is_live { until } else { EVERYTHING }.min(next);
+            match self.fold_first(members, (pace, position), limit) {
+                Ok(group) => ready.push(group),
+                Err(step) => result = result.and(step),
+            }
+        }
+        result.and(self.write(ready))
+    }
+
+    /// Has events folded for tables at one place, and waits for the first of them: whoever writes need not
+    /// wait for that. Where it is not possible, what was done instead.
+    fn fold_first(
         &mut self,
-        projection: &'static Projection,
-        stage: Stage,
-        cursor: Cursor,
-    ) -> rusqlite::Result<Member> {
-        let kept = self.kept.iter().position(|kept| kept.is_of(projection, stage));
-        match kept.map(|place| self.kept.swap_remove(place)) {
-            Some(member) if member.cursor == cursor => Ok(member),
-            _ => Member::new(projection, stage, cursor, &self.connection),
-        }
-    }
-
-    /// Takes tables that stand at one place forward, all in one transaction; where that fails, each in one
-    /// of its own, so that what is wrong with one holds up no other.
-    fn take_forward(&mut self, mut group: Vec<Member>, until: Seq) -> Step {
-        let projections: Vec<_> = group.iter().map(|member| member.projection).collect();
-        match self.fold_together(&mut group, until) {
-            Ok(Folded::Committed) => {
-                self.kept.extend(group);
-                projections.into_iter().fold(Step::Worked, |step, projection| {
-                    let published = self.publish(projection, None);
-                    step.and(published.map_or_else(|error| self.say_trouble(projection, &error), |()| step))
-                })
-            }
-            Ok(Folded::SomebodyElseDid) => Step::Worked,
-            Err(_) => {
-                // Nothing that the failure left in memory comes along.
-                self.reconnect();
-                group.into_iter().fold(Step::Idle, |step, Member { projection, stage, cursor, .. }| {
-                    let folded = self.fold_alone(projection, stage, &cursor, until);
-                    step.and(folded.unwrap_or_else(|error| self.say_trouble(projection, &error)))
-                })
-            }
-        }
-    }
-
-    fn fold_together(&self, group: &mut [Member], until: Seq) -> Result<Folded, ApplyError> {
-        let Some(position) = group.first().map(|member| member.cursor.position) else {
-            return Ok(Folded::SomebodyElseDid);
+        members: Vec<Member>,
+        (pace, position): (Pace, Seq),
+        limit: Seq,
+    ) -> Result<Due, Step> {
+        let head = match rows::head(&self.connection) {
+            Ok(head) => head.seq,
+            Err(error) => return Err(self.say_troubles(&members, &error)),
         };
-        let until = rows::head(&self.connection)?.seq.min(until);
-        let events = read_after(&self.connection, position, until)?;
-        self.fold(group, &events, Reach::Until(until))
+        let until = limit.min(head);
+        let kept = self.kept.iter().position(|kept| kept.is_of(&members));
+        let mut group = match kept {
+            Some(place) => self.kept.swap_remove(place),
+            None => {
+                self.kept.retain(|kept| !kept.has_some_of(&members));
+                match Group::start(members.clone(), pace, &self.path, position) {
+                    Ok(group) => group,
+                    // The tables cannot be read, perhaps those of one alone.
+                    Err(_) => return Err(self.take_forward_alone(members, until)),
+                }
+            }
+        };
+        if position < until {
+            group.ahead.go_on(until);
+            match group.ahead.peek() {
+                Some(Ok(Next::Part(_))) => {}
+                Some(Ok(Next::Erasure)) => return Err(self.erase(group.into_members(), position, until)),
+                Some(Err(_)) | None => return Err(self.take_forward_alone(group.into_members(), until)),
+            }
+        }
+        Ok(Due { group, position, limit })
     }
 
-    /// Takes one projection's tables forward, and finds the event that keeps them from it. An error is one
-    /// that does not depend on the event: it is tried again.
-    fn fold_alone(
-        &self,
-        projection: &'static Projection,
-        stage: Stage,
-        cursor: &Cursor,
-        until: Seq,
-    ) -> rusqlite::Result<Step> {
-        let until = rows::head(&self.connection)?.seq.min(until);
-        let events = match read_after(&self.connection, cursor.position, until) {
-            Ok(events) => events,
-            Err(error) if is_damage(&error) => {
-                self.stop(projection, stage, cursor, cursor.position.next(), &error.to_string())?;
-                return Ok(Step::Worked);
+    /// Writes what was folded, and goes on as long as more is there and nobody waits too long.
+    fn write(&mut self, mut due: Vec<Due>) -> Step {
+        if due.is_empty() {
+            return Step::Idle;
+        }
+        match self.try_write(&mut due) {
+            Ok(Written::Committed) => {
+                let mut result = Step::Worked;
+                for Due { group, .. } in due {
+                    for Member { projection, .. } in group.members() {
+                        let published = self.publish(projection, None);
+                        result = result.and(
+                            published.map_or_else(|error| self.say_trouble(projection, &error), |()| result),
+                        );
+                    }
+                    // The tables of a rebuild may be in their place now.
+                    if group.members().iter().all(|member| member.stage == Stage::Live) {
+                        self.kept.push(group);
+                    }
+                }
+                result
             }
-            Err(error) => return Err(error),
-        };
-        match self.fold_given(projection, stage, cursor, &events) {
-            Ok(Folded::Committed) => {
-                self.publish(projection, None)?;
-                Ok(Step::Worked)
-            }
-            Ok(Folded::SomebodyElseDid) => Ok(Step::Worked),
-            Err(error) if is_about_the_event(&error) && !events.is_empty() => {
-                self.find_culprit(projection, stage, cursor, &events)
-            }
-            Err(ApplyError::Sqlite(error)) => Err(error),
-            // Not reached: it is about the event.
-            Err(ApplyError::Unreadable(_)) => Ok(Step::Trouble),
+            Ok(Written::SomebodyElseDid) => Step::Resting(Instant::now() + FOLD_REST_AWAITED),
+            Err(_) => due.into_iter().fold(Step::Idle, |step, Due { group, limit, .. }| {
+                step.and(self.take_forward_alone(group.into_members(), limit))
+            }),
         }
     }
 
-    /// Folds these events, and no others, for one projection.
-    fn fold_given(
-        &self,
-        projection: &'static Projection,
-        stage: Stage,
-        cursor: &Cursor,
-        events: &[ReadRow],
-    ) -> Result<Folded, ApplyError> {
-        let mut member = Member::new(projection, stage, cursor.clone(), &self.connection)?;
-        self.fold(std::slice::from_mut(&mut member), events, Reach::Given)
-    }
-
-    /// Folds events and moves the cursors, in one transaction, unless somebody else moved one.
-    fn fold(&self, members: &mut [Member], events: &[ReadRow], reach: Reach) -> Result<Folded, ApplyError> {
-        let Some(start) = members.first().map(|member| member.cursor.position) else {
-            return Ok(Folded::SomebodyElseDid);
-        };
-        let mut position = events.last().map_or(start, |event| event.seq);
-        let batch = Batch::of(events);
-        // What does not write is done before the turn, where nobody waits for it. If somebody else moves a
-        // cursor meanwhile, it was in vain.
-        let is_folded = matches!(reach, Reach::Until(_)) && !batch.erases();
-        if is_folded {
-            for member in &mut *members {
-                member.fold.fold(&self.connection, &batch)?;
-            }
-        }
+    fn try_write(&mut self, due: &mut [Due]) -> rusqlite::Result<Written> {
         let turn = self.take_turn()?;
         let began = Instant::now();
         let tx = begin(&self.connection)?;
-        for member in &*members {
-            if !member.is_as_stored(&tx)? {
-                return Ok(Folded::SomebodyElseDid);
-            }
-        }
-        let places = Places { tables: &tx, log: &tx };
-        for member in &mut *members {
-            match is_folded {
-                true => member.fold.save(&tx)?,
-                false => member.fold.apply(places, &batch)?,
-            }
-        }
-        if let Reach::Until(until) = reach {
-            while position < until && began.elapsed() < FOLD_TIME_MAX && !self.turns.writer_waits() {
-                let events = read_after(&tx, position, until)?;
-                let Some(last) = events.last() else { break };
-                position = last.seq;
-                let batch = Batch::of(&events);
-                members.iter_mut().try_for_each(|member| member.fold.apply(places, &batch))?;
+        for due in &*due {
+            if !due.group.is_as_stored(&tx)? {
+                return Ok(Written::SomebodyElseDid);
             }
         }
         let head = rows::head(&tx)?.seq;
-        for Member { projection, stage, cursor, .. } in &*members {
-            if !tables::advance(&tx, projection.name, *stage, cursor, position)? {
-                return Ok(Folded::SomebodyElseDid);
+        let mut written = Vec::new();
+        for Due { group, position, limit } in &mut *due {
+            let mut last = None;
+            let until = head.min(*limit);
+            let since = Instant::now();
+            group.ahead.go_on(until);
+            while *position < until && (last.is_none() || began.elapsed() < FOLD_TIME_MAX) {
+                let wait = if self.turns.writer_waits() { Wait::No } else { Wait::Yes };
+                let Some(part) = group.ahead.take_part(wait) else { break };
+                group.save(&tx, &part)?;
+                *position = part.position;
+                last = Some(part);
             }
-            if *stage == Stage::Building && position >= head {
-                projection.switch(&tx)?;
-            }
+            written.push((last, Wrote { took: since.elapsed(), position: *position, head }));
         }
+        let places = || due.iter().flat_map(|due| due.group.members().iter().map(|it| (it, due.position)));
+        places().try_for_each(|(member, position)| member.advance(&tx, position))?;
+        places().try_for_each(|(member, position)| member.switch(&tx, position, head))?;
         tx.commit()?;
-        for member in members {
-            member.cursor.position = position;
-        }
         drop(turn);
+        for (Due { group, position, .. }, (last, wrote)) in due.iter_mut().zip(written) {
+            if let Some(last) = last {
+                group.ahead.stored(&last);
+            }
+            group.move_to(*position);
+            self.rests.wrote(group.pace(), wrote);
+        }
         // The writer may have nothing to do while a rebuild writes.
         self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);
-        Ok(Folded::Committed)
+        Ok(Written::Committed)
     }
 
-    /// After a batch that cannot be applied: folds what comes before the event that is to blame, and
-    /// stops at that event.
-    fn find_culprit(
-        &self,
-        projection: &'static Projection,
-        stage: Stage,
-        cursor: &Cursor,
-        events: &[ReadRow],
-    ) -> rusqlite::Result<Step> {
-        let mut cursor = cursor.clone();
-        for event in events {
-            match self.fold_given(projection, stage, &cursor, std::slice::from_ref(event)) {
-                Ok(Folded::Committed) => cursor.position = event.seq,
-                Ok(Folded::SomebodyElseDid) => return Ok(Step::Worked),
-                Err(error) if is_about_the_event(&error) => {
-                    self.stop(projection, stage, &cursor, event.seq, &error.to_string())?;
-                    return Ok(Step::Worked);
-                }
-                Err(ApplyError::Sqlite(error)) => return Err(error),
-                Err(ApplyError::Unreadable(_)) => return Ok(Step::Trouble),
-            }
+    /// Folds events some of which take back what earlier ones left in the tables.
+    fn erase(&mut self, members: Vec<Member>, position: Seq, until: Seq) -> Step {
+        let events = read_after(&self.connection, position, until).map_err(ApplyError::Sqlite);
+        match events.and_then(|events| self.fold_given(&members, &events)) {
+            Ok(Written::Committed) => members.iter().fold(Step::Worked, |step, member| {
+                let published = self.publish(member.projection, None);
+                step.and(
+                    published.map_or_else(|error| self.say_trouble(member.projection, &error), |()| step),
+                )
+            }),
+            Ok(Written::SomebodyElseDid) => Step::Resting(Instant::now() + FOLD_REST_AWAITED),
+            Err(_) => self.take_forward_alone(members, until),
         }
-        Ok(Step::Worked)
+    }
+
+    /// Takes each of these tables forward by itself, after a failure.
+    fn take_forward_alone(&mut self, members: Vec<Member>, until: Seq) -> Step {
+        // Nothing that the failure left in memory comes along.
+        self.reconnect();
+        members.into_iter().fold(Step::Idle, |step, member| {
+            let folded = self.fold_alone(&member, until);
+            step.and(folded.unwrap_or_else(|error| self.say_trouble(member.projection, &error)))
+        })
+    }
+
+    fn say_troubles(&self, members: &[Member], error: &rusqlite::Error) -> Step {
+        members.iter().fold(Step::Idle, |step, member| step.and(self.say_trouble(member.projection, error)))
     }
 
     /// Says what keeps a projection from going on. If not even the cursors can be read, what was known of
@@ -434,23 +436,9 @@ impl Worker {
         Step::Trouble
     }
 
-    fn stop(
-        &self,
-        projection: &'static Projection,
-        stage: Stage,
-        cursor: &Cursor,
-        seq: Seq,
-        error: &str,
-    ) -> rusqlite::Result<()> {
-        let _turn = self.take_turn()?;
-        let tx = begin(&self.connection)?;
-        tables::stop(&tx, projection.name, stage, cursor, seq, error)?;
-        tx.commit()
-    }
-
     /// A turn at writing. What keeps it from one is told like any error that does not depend on the
     /// event: by the status, and tried again.
-    fn take_turn(&self) -> rusqlite::Result<Turn<'_>> {
+    pub(super) fn take_turn(&self) -> rusqlite::Result<Turn<'_>> {
         self.turns
             .take(Who::Projection)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
@@ -475,7 +463,11 @@ impl Worker {
     }
 
     /// Tells the rest of the process where a projection is.
-    fn publish(&self, projection: &'static Projection, trouble: Option<String>) -> rusqlite::Result<()> {
+    pub(super) fn publish(
+        &self,
+        projection: &'static Projection,
+        trouble: Option<String>,
+    ) -> rusqlite::Result<()> {
         let live = tables::cursor(&self.connection, projection.name, Stage::Live)?;
         let building = tables::cursor(&self.connection, projection.name, Stage::Building)?;
         let Some(live) = live else { return Ok(()) };
@@ -486,30 +478,12 @@ impl Worker {
 }
 
 /// The events after a place that are folded at once.
-fn read_after(connection: &Connection, position: Seq, until: Seq) -> rusqlite::Result<Vec<ReadRow>> {
+pub(super) fn read_after(
+    connection: &Connection,
+    position: Seq,
+    until: Seq,
+) -> rusqlite::Result<Vec<ReadRow>> {
     rows::read_after(connection, position, until, FOLD_EVENTS_MAX, FOLD_BYTES_MAX)
-}
-
-impl Member {
-    fn new(
-        projection: &'static Projection,
-        stage: Stage,
-        cursor: Cursor,
-        connection: &Connection,
-    ) -> rusqlite::Result<Member> {
-        let fold = Fold::new(projection, stage, connection)?;
-        Ok(Member { projection, stage, cursor, fold })
-    }
-
-    fn is_of(&self, projection: &Projection, stage: Stage) -> bool {
-        self.projection.name == projection.name && self.stage == stage
-    }
-
-    /// Whether nobody else moved the cursor, or had an event skipped.
-    fn is_as_stored(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
-        let stored = tables::cursor(tx, self.projection.name, self.stage)?;
-        Ok(stored.as_ref() == Some(&self.cursor) && self.fold.skips_are(tx)?)
-    }
 }
 
 fn connect(path: &Path) -> Result<(Connection, FileIdentity, Checkpoints), OpenError> {
@@ -540,37 +514,6 @@ fn stop_where_ahead(tx: &Transaction<'_>) -> rusqlite::Result<()> {
         }
     }
     Ok(())
-}
-
-enum Folded {
-    Committed,
-    SomebodyElseDid,
-}
-
-/// Whether trying again cannot help: the event, or the table that it goes to, is to blame. All other
-/// errors are about the file, the disk or the moment.
-fn is_about_the_event(error: &ApplyError) -> bool {
-    match error {
-        ApplyError::Unreadable(_) => true,
-        ApplyError::Sqlite(error) => match error.sqlite_error_code() {
-            Some(code) => {
-                is_damage(error)
-                    || matches!(
-                        code,
-                        ErrorCode::ConstraintViolation
-                            | ErrorCode::TypeMismatch
-                            | ErrorCode::TooBig
-                            | ErrorCode::Unknown
-                    )
-            }
-            None => !matches!(error, rusqlite::Error::ToSqlConversionFailure(_)),
-        },
-    }
-}
-
-/// Whether the table's part of the file is damaged, which no second attempt mends.
-fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// Says so when the thread panics: nobody would fold any more.

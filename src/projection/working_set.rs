@@ -1,14 +1,23 @@
 //! The rows that a fold works on, in memory.
 
 use std::hash::Hash;
+use std::sync::Arc;
 
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{Equivalent, HashMap};
 
+use super::cell::Row;
 use super::rows::{
     ActionRow, ApiKeyRow, ArtifactRow, CustomRow, DecisionRow, DocumentRow, FindingRow, FindingUpdateRow,
     MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
+use crate::limits::FOLD_KEPT_BYTES_MAX;
+
+/// What a row takes up beside its texts, about.
+const KEPT_ROW_BYTES: usize = 512;
+
+/// Parts after which a row that none of them used is forgotten before others.
+const PARTS_KEPT: u64 = 4;
 
 /// Key of a row that belongs to a session: the session's id and its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,28 +45,34 @@ impl From<&KeyIn<'_>> for SessionKey {
     }
 }
 
-/// What the table has of a row.
-enum Stored<R> {
-    Nothing,
-    Same,
-    /// The row as it was before it changed here.
-    Before(Box<R>),
-}
-
 struct Held<R> {
-    row: R,
-    stored: Stored<R>,
+    /// Shared with `stored`, and with who writes it, until it changes.
+    row: Arc<R>,
+    /// As it was loaded, or handed out to be written; None where the table has none.
+    stored: Option<Arc<R>>,
+    /// Whether it changed since.
+    is_changed: bool,
     /// Whether the table had no such row before it was made here.
     made: bool,
     /// When it came, so that rows are stored in the order of events.
     place: usize,
+    /// The part in which it was loaded, made or changed last.
+    part: u64,
 }
 
-/// A row that is to be stored.
-pub(crate) struct Changed<'a, R> {
-    pub(crate) row: &'a R,
-    /// As the table has it; None where it has none.
-    pub(crate) before: Option<&'a R>,
+/// A row that is to be written.
+pub(crate) struct Change<R> {
+    pub(crate) row: Arc<R>,
+    pub(crate) write: Write,
+}
+
+/// How a row is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// The table has none.
+    Whole,
+    /// The table has it, with other values in these columns: the bit at each one's place.
+    Columns(u64),
 }
 
 /// Rows that later events can change. Of each key it is known whether there is a row, or it is not
@@ -67,15 +82,16 @@ pub(crate) struct Keyed<K, R> {
     /// Keys of the rows that are not stored as they are.
     changed: Vec<K>,
     came: usize,
+    part: u64,
 }
 
 impl<K, R> Default for Keyed<K, R> {
     fn default() -> Keyed<K, R> {
-        Keyed { slots: HashMap::new(), changed: Vec::new(), came: 0 }
+        Keyed { slots: HashMap::new(), changed: Vec::new(), came: 0, part: 0 }
     }
 }
 
-impl<K: Hash + Eq, R: Clone> Keyed<K, R> {
+impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
     /// Whether it is known if there is such a row.
     pub(crate) fn knows<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> bool {
         self.slots.contains_key(key)
@@ -89,8 +105,14 @@ impl<K: Hash + Eq, R: Clone> Keyed<K, R> {
     /// Says what is stored under a key.
     pub(crate) fn load(&mut self, key: K, row: Option<R>) {
         self.came += 1;
-        let place = self.came;
-        self.slots.insert(key, row.map(|row| Held { row, stored: Stored::Same, made: false, place }));
+        let (place, part) = (self.came, self.part);
+        self.slots.insert(
+            key,
+            row.map(|row| {
+                let row = Arc::new(row);
+                Held { stored: Some(row.clone()), row, is_changed: false, made: false, place, part }
+            }),
+        );
     }
 
     /// The row, made where there is none, to be changed.
@@ -99,17 +121,16 @@ impl<K: Hash + Eq, R: Clone> Keyed<K, R> {
         Q: Hash + Equivalent<K> + ?Sized,
         K: for<'q> From<&'q Q>,
     {
-        let (changed, came) = (&mut self.changed, &mut self.came);
+        let (changed, came, part) = (&mut self.changed, &mut self.came, self.part);
         let slot = match self.slots.entry_ref(key) {
             EntryRef::Occupied(known) => known.into_mut(),
             EntryRef::Vacant(new) => new.insert_with_key(K::from(key), None),
         };
         let held = slot.get_or_insert_with(|| {
             *came += 1;
-            changed.push(K::from(key));
-            Held { row: make(), stored: Stored::Nothing, made: true, place: *came }
+            Held { row: Arc::new(make()), stored: None, is_changed: false, made: true, place: *came, part }
         });
-        held.will_change(|| changed.push(K::from(key)))
+        held.will_change(part, || changed.push(K::from(key)))
     }
 
     /// The row, to be changed, if there is one.
@@ -119,29 +140,47 @@ impl<K: Hash + Eq, R: Clone> Keyed<K, R> {
         K: for<'q> From<&'q Q>,
     {
         let held = self.slots.get_mut(key)?.as_mut()?;
-        Some(held.will_change(|| self.changed.push(K::from(key))))
+        Some(held.will_change(self.part, || self.changed.push(K::from(key))))
     }
 
     /// The row, if there is one.
     pub(super) fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<&R> {
-        self.slots.get(key)?.as_ref().map(|held| &held.row)
+        self.slots.get(key)?.as_ref().map(|held| &*held.row)
     }
 
-    /// The rows that are not stored as they are, in the order in which they came.
-    pub(crate) fn changed(&self) -> Vec<Changed<'_, R>> {
-        let mut changed: Vec<&Held<R>> =
-            self.changed.iter().filter_map(|key| self.slots.get(key)?.as_ref()).collect();
-        changed.sort_unstable_by_key(|held| held.place);
-        changed.into_iter().map(Held::as_changed).collect()
-    }
-
-    /// Says that every row is stored as it is.
-    pub(crate) fn stored(&mut self) {
+    /// Hands out what is to be written, in the order in which the rows came, and takes it as stored.
+    fn hand_out(&mut self) -> Vec<Change<R>> {
+        let mut changes: Vec<(usize, Change<R>)> = Vec::with_capacity(self.changed.len());
         for key in self.changed.drain(..) {
-            if let Some(Some(held)) = self.slots.get_mut(&key) {
-                held.stored = Stored::Same;
-            }
+            let Some(Some(held)) = self.slots.get_mut(&key) else { continue };
+            held.is_changed = false;
+            let before = held.stored.replace(held.row.clone());
+            let write = match before.map(|before| held.row.changes(&before)) {
+                // It changed, and changed back.
+                Some(0) => continue,
+                Some(columns) => Write::Columns(columns),
+                None => Write::Whole,
+            };
+            changes.push((held.place, Change { row: held.row.clone(), write }));
         }
+        changes.sort_unstable_by_key(|(place, _)| *place);
+        self.part += 1;
+        changes.into_iter().map(|(_, change)| change).collect()
+    }
+
+    /// Forgets the rows that no part from `part` on has used. About how many bytes the others take up.
+    fn forget_before(&mut self, part: u64) -> usize {
+        let mut bytes = 0;
+        self.slots.retain(|_, slot| match slot {
+            Some(held) if held.part >= part => {
+                // Rows of its children may be forgotten now: they are to be looked for in the table.
+                held.made = false;
+                bytes += KEPT_ROW_BYTES + held.row.text_bytes();
+                true
+            }
+            _ => false,
+        });
+        bytes
     }
 
     fn clear(&mut self) {
@@ -151,31 +190,31 @@ impl<K: Hash + Eq, R: Clone> Keyed<K, R> {
 }
 
 impl<R: Clone> Held<R> {
-    /// Keeps what is stored, so that only what changes of it is written.
-    fn will_change(&mut self, first: impl FnOnce()) -> &mut R {
-        if matches!(self.stored, Stored::Same) {
-            self.stored = Stored::Before(Box::new(self.row.clone()));
+    /// What is stored stays beside it, so that only what changes of it is written.
+    fn will_change(&mut self, part: u64, first: impl FnOnce()) -> &mut R {
+        if !self.is_changed {
+            self.is_changed = true;
             first();
         }
-        &mut self.row
-    }
-
-    fn as_changed(&self) -> Changed<'_, R> {
-        let before = match &self.stored {
-            Stored::Before(before) => Some(&**before),
-            Stored::Nothing | Stored::Same => None,
-        };
-        Changed { row: &self.row, before }
+        self.part = part;
+        Arc::make_mut(&mut self.row)
     }
 }
 
-/// The rows of all projections. A projection touches its own alone.
+/// What is to be written of the rows of a projection.
 #[derive(Default)]
-pub(crate) struct WorkingSet {
-    pub(crate) sessions: Keyed<String, SessionRow>,
-    pub(crate) steps: Keyed<SessionKey, StepRow>,
-    pub(crate) decisions: Keyed<SessionKey, DecisionRow>,
-    pub(crate) findings: Keyed<SessionKey, FindingRow>,
+pub(crate) struct Changes {
+    pub(crate) sessions: Vec<Change<SessionRow>>,
+    pub(crate) steps: Vec<Change<StepRow>>,
+    pub(crate) decisions: Vec<Change<DecisionRow>>,
+    pub(crate) findings: Vec<Change<FindingRow>>,
+    pub(crate) api_keys: Vec<Change<ApiKeyRow>>,
+    pub(crate) single: Single,
+}
+
+/// Rows of one event each: they are written once.
+#[derive(Default)]
+pub(crate) struct Single {
     pub(crate) finding_updates: Vec<FindingUpdateRow>,
     pub(crate) timeline: Vec<TimelineRow>,
     pub(crate) reviews: Vec<ReviewRow>,
@@ -185,19 +224,64 @@ pub(crate) struct WorkingSet {
     pub(crate) actions: Vec<ActionRow>,
     pub(crate) custom_events: Vec<CustomRow>,
     pub(crate) documents: Vec<DocumentRow>,
+}
+
+/// The rows of all projections. A projection touches its own alone.
+#[derive(Default)]
+pub(crate) struct WorkingSet {
+    pub(crate) sessions: Keyed<String, SessionRow>,
+    pub(crate) steps: Keyed<SessionKey, StepRow>,
+    pub(crate) decisions: Keyed<SessionKey, DecisionRow>,
+    pub(crate) findings: Keyed<SessionKey, FindingRow>,
     pub(crate) api_keys: Keyed<String, ApiKeyRow>,
+    pub(crate) single: Single,
     /// About what the rows that later events can change take up.
-    pub(crate) keyed_bytes: usize,
+    kept_bytes: usize,
+    parts: u64,
 }
 
 impl WorkingSet {
-    /// Forgets the rows that were loaded or stored.
-    pub(crate) fn forget_keyed(&mut self) {
+    /// Counts what an event, or a row that was loaded, adds to the rows that are kept.
+    pub(crate) fn add_kept(&mut self, text_bytes: usize) {
+        self.kept_bytes += text_bytes + KEPT_ROW_BYTES;
+    }
+
+    /// Hands out what is to be written: the next part.
+    pub(crate) fn hand_out(&mut self) -> Changes {
+        self.parts += 1;
+        Changes {
+            sessions: self.sessions.hand_out(),
+            steps: self.steps.hand_out(),
+            decisions: self.decisions.hand_out(),
+            findings: self.findings.hand_out(),
+            api_keys: self.api_keys.hand_out(),
+            single: std::mem::take(&mut self.single),
+        }
+    }
+
+    /// Forgets rows where there are too many, those first that were not used for long. What was handed
+    /// out after the first `stored` parts stays: it is in no table yet.
+    pub(crate) fn shrink(&mut self, stored: u64) {
+        for part in [self.parts.saturating_sub(PARTS_KEPT), self.parts] {
+            if self.kept_bytes <= FOLD_KEPT_BYTES_MAX {
+                return;
+            }
+            let part = part.min(stored);
+            self.kept_bytes = self.sessions.forget_before(part)
+                + self.steps.forget_before(part)
+                + self.decisions.forget_before(part)
+                + self.findings.forget_before(part)
+                + self.api_keys.forget_before(part);
+        }
+    }
+
+    /// Forgets the rows that later events can change.
+    pub(crate) fn forget(&mut self) {
         self.sessions.clear();
         self.steps.clear();
         self.decisions.clear();
         self.findings.clear();
         self.api_keys.clear();
-        self.keyed_bytes = 0;
+        self.kept_bytes = 0;
     }
 }

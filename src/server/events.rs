@@ -18,7 +18,7 @@ use super::openapi::ProblemDetails;
 use super::problem::{Kind, Problem};
 use super::state::App;
 use crate::event::Seq;
-use crate::progress::CatchUpError;
+use crate::progress::{CatchUpError, Tables};
 use answer::{Answer, Recorded, Refused};
 use read::{Form, Place};
 
@@ -114,6 +114,7 @@ pub(crate) async fn post(
 /// Whether the read tables hold what was appended, as soon as they do.
 async fn visible(app: &App, seq: Option<Seq>) -> bool {
     let Some(seq) = seq else { return true };
+    let _waiting = app.log.progress().waiting(Tables::All);
     let held = app.log.progress().find(|progress| match progress.look_projected(seq) {
         Err(CatchUpError::TimedOut { .. }) => None,
         result => Some(result.is_ok()),

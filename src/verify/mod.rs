@@ -12,6 +12,7 @@ mod beside;
 mod entry_ref;
 mod given;
 mod hashes;
+mod inside;
 mod options;
 mod pages;
 mod past;

@@ -2,7 +2,6 @@
 //! before it. docs/format.md fixes the order of the checks, so that every verifier names the same
 //! first bad row.
 
-use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
 use crate::chain;
@@ -25,18 +24,22 @@ pub(super) struct RowRef<'a> {
 }
 
 impl<'a> RowRef<'a> {
-    /// Borrows a row with the columns seq, event_id, entry, payload, hash. No value of another type than
+    /// Borrows a row by its columns seq, event_id, entry, payload, hash. No value of another type than
     /// a column's own is let pass by any check: it counts as empty, and so does a NULL where none may be.
-    pub(super) fn of(row: &'a Row<'_>) -> rusqlite::Result<RowRef<'a>> {
-        let blob = |column: usize| -> rusqlite::Result<Option<&'a [u8]>> {
-            Ok(match row.get_ref(column)? {
+    #[inline]
+    pub(super) fn of(
+        mut column: impl FnMut(usize) -> rusqlite::Result<ValueRef<'a>>,
+    ) -> rusqlite::Result<RowRef<'a>> {
+        let seq = column(0)?.as_i64()?;
+        let mut blob = |number: usize| -> rusqlite::Result<Option<&'a [u8]>> {
+            Ok(match column(number)? {
                 ValueRef::Null => None,
                 ValueRef::Blob(blob) => Some(blob),
                 _ => Some(&[]),
             })
         };
         Ok(RowRef {
-            seq: row.get(0)?,
+            seq,
             event_id: blob(1)?.unwrap_or_default(),
             entry: blob(2)?.unwrap_or_default(),
             payload: blob(3)?,

@@ -1,53 +1,115 @@
 //! The pages of the table `log` and of its index, checked in less time than SQLite's own check takes.
 //!
 //! That check looks every row up in the index. Here the index is read once along its keys, and holds what
-//! the rows say if the two sums below are the same: one over the rows that were walked along, one over
+//! the rows say if two fingerprints are the same: that of the rows that were walked along, and that of
 //! the index. Whatever is not found sound here is left to SQLite's check, which says what is wrong.
 
-use std::hash::{BuildHasher as _, RandomState};
-
+use rusqlite::functions::Context;
 use rusqlite::{Connection, ErrorCode};
 
-use crate::event::EventId;
+use super::inside::{Inside, Take};
 
-/// A sum over pairs of event id and seq, in any order: under a key drawn for this verification alone,
-/// so that nobody can make up other pairs with the same sum.
-pub(super) struct Pairs(RandomState);
+/// The prime of the field that fingerprints are from: 2^61 - 1.
+const PRIME: u64 = (1 << 61) - 1;
 
-impl Pairs {
-    pub(super) fn new() -> Pairs {
-        Pairs(RandomState::new())
-    }
+/// The fingerprint of some pairs of event id and seq, in any order.
+///
+/// It is the product of one linear form of each pair, at a point that is drawn for this verification alone.
+/// Forms of different pairs are different, so that those of other pairs have another product but at one point
+/// in 2^61 for each pair (Schwartz and Zippel): for a log of a million events at one of 2,000,000,000,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint(u64);
 
-    /// What a pair adds to the sum.
-    #[inline]
-    pub(super) fn of(&self, event_id: EventId, seq: i64) -> u64 {
-        self.0.hash_one((u128::from_le_bytes(*event_id.bytes()), seq))
+impl Default for Fingerprint {
+    /// That of no pairs.
+    fn default() -> Fingerprint {
+        Fingerprint(1)
     }
 }
 
-/// The sum over the index on the event ids. None if its keys are not in order, or something in it is not
-/// what it should be.
-pub(super) fn pairs_of_index(connection: &Connection, pairs: &Pairs) -> rusqlite::Result<Option<u64>> {
-    // The user may have made others, of which this says nothing.
+impl Fingerprint {
+    /// Adds other pairs.
+    #[inline]
+    pub(super) fn add(&mut self, other: Fingerprint) {
+        self.0 = reduced(u128::from(self.0) * u128::from(other.0));
+    }
+}
+
+/// The remainder of a number below 2^122 by the prime.
+#[inline]
+fn reduced(number: u128) -> u64 {
+    // 2^61 is 1 more than the prime: what stands above that bit counts as often as it stands there.
+    let low = number & u128::from(PRIME);
+    let sum = u64::try_from(low + (number >> 61)).unwrap_or(u64::MAX);
+    if sum >= PRIME { sum - PRIME } else { sum }
+}
+
+/// The point at which fingerprints are taken.
+#[derive(Clone)]
+pub(super) struct Pairs {
+    point: [u64; 4],
+    constant: u64,
+}
+
+impl Pairs {
+    pub(super) fn new() -> Pairs {
+        let draw = || rand::random_range(0..PRIME);
+        Pairs { point: std::array::from_fn(|_| draw()), constant: draw() }
+    }
+
+    /// The fingerprint of one pair: its 192 bits are four numbers of 48.
+    #[inline]
+    pub(super) fn of(&self, event_id: &[u8; 16], seq: i64) -> Fingerprint {
+        const MASK: u128 = (1 << 48) - 1;
+        let (id, seq) = (u128::from_le_bytes(*event_id), u128::from(seq.cast_unsigned()));
+        let parts = [id & MASK, (id >> 48) & MASK, seq & MASK, (id >> 96) << 16 | seq >> 48];
+        let form = self
+            .point
+            .iter()
+            .zip(parts)
+            .fold(u128::from(self.constant), |sum, (factor, part)| sum + u128::from(*factor) * part);
+        Fingerprint(reduced(form))
+    }
+}
+
+/// The index on the event ids, read along its keys.
+struct Index {
+    pairs: Pairs,
+    before: Option<[u8; 16]>,
+    fingerprint: Fingerprint,
+}
+
+impl Take for Index {
+    fn take(&mut self, row: &Context<'_>) -> rusqlite::Result<bool> {
+        let event_id = row.get_raw(0).as_blob().ok().and_then(|id| <[u8; 16]>::try_from(id).ok());
+        let Some(event_id) = event_id.filter(|id| self.before.is_none_or(|before| before < *id)) else {
+            return Ok(false);
+        };
+        self.before = Some(event_id);
+        self.fingerprint.add(self.pairs.of(&event_id, row.get_raw(1).as_i64()?));
+        Ok(true)
+    }
+}
+
+/// The fingerprint of what the index on the event ids has. None if it has nothing, or the user made other
+/// indexes on the log, of which this says nothing.
+///
+/// # Errors
+/// Also if its keys are not in order, or something in it is not what it should be.
+pub(super) fn pairs_of_index(
+    connection: &Connection,
+    pairs: &Pairs,
+) -> rusqlite::Result<Option<Fingerprint>> {
     let indexes: u32 =
         connection.query_row("SELECT count(*) FROM pragma_index_list('log')", [], |row| row.get(0))?;
     if indexes != 1 {
         return Ok(None);
     }
-    let mut statement = connection
-        .prepare("SELECT event_id, seq FROM log INDEXED BY sqlite_autoindex_log_1 ORDER BY event_id")?;
-    let mut rows = statement.query([])?;
-    let (mut sum, mut before) = (0_u64, None);
-    while let Some(row) = rows.next()? {
-        let event_id = row.get_ref(0)?.as_blob().ok().and_then(|id| <[u8; 16]>::try_from(id).ok());
-        let Some(event_id) = event_id.filter(|id| before.is_none_or(|before| before < *id)) else {
-            return Ok(None);
-        };
-        before = Some(event_id);
-        sum = sum.wrapping_add(pairs.of(EventId::from_bytes(event_id), row.get(1)?));
-    }
-    Ok(Some(sum))
+    // In the order of the index, of which each pair's place is judged.
+    let sql = "SELECT annals_pairs(event_id, seq) FROM log INDEXED BY sqlite_autoindex_log_1";
+    let index = Index { pairs: pairs.clone(), before: None, fingerprint: Fingerprint::default() };
+    let index = Inside::new(connection, "annals_pairs")?.run(connection, sql, [], index)?;
+    Ok(index.map(|index| index.fingerprint))
 }
 
 /// Whether SQLite finds the trees sound that the table and its index are: keys in order, no page in two
@@ -76,5 +138,55 @@ pub(super) fn has_sound_trees(connection: &mut Connection) -> rusqlite::Result<b
         Ok(said) => Ok(said == "ok"),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(true),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fingerprint(pairs: &Pairs, of: &[([u8; 16], i64)]) -> Fingerprint {
+        of.iter().fold(Fingerprint::default(), |mut whole, (event_id, seq)| {
+            whole.add(pairs.of(event_id, *seq));
+            whole
+        })
+    }
+
+    #[test]
+    fn the_same_pairs_in_any_order_have_one_fingerprint_and_others_have_another() {
+        let pairs = Pairs::new();
+        let (a, b, c) = ([0; 16], [0xff; 16], 7_u128.to_be_bytes());
+        let whole = fingerprint(&pairs, &[(a, 1), (b, 2), (c, i64::MAX)]);
+        assert_eq!(whole, fingerprint(&pairs, &[(c, i64::MAX), (a, 1), (b, 2)]));
+        for others in [
+            &[(a, 2), (b, 1), (c, i64::MAX)] as &[_],
+            &[(a, 1), (b, 2)],
+            &[(a, 1), (b, 2), (c, i64::MAX), (c, i64::MAX)],
+            &[(a, 1), (b, 2), (c, -1)],
+            &[(a, 1), (b, 2), (c, i64::MAX - i64::try_from(PRIME).unwrap())],
+            &[(a, 1), (a, 2), (c, i64::MAX)],
+        ] {
+            assert_ne!(whole, fingerprint(&pairs, others), "{others:?}");
+        }
+    }
+
+    #[test]
+    fn every_bit_of_a_pair_counts() {
+        let pairs = Pairs::new();
+        let of_none = pairs.of(&[0; 16], 0);
+        for bit in 0..128 {
+            assert_ne!(pairs.of(&(1_u128 << bit).to_le_bytes(), 0), of_none, "bit {bit} of the id");
+        }
+        for bit in 0..64 {
+            assert_ne!(pairs.of(&[0; 16], 1_i64.wrapping_shl(bit)), of_none, "bit {bit} of the seq");
+        }
+    }
+
+    #[test]
+    fn remainders_are_those_of_the_prime() {
+        let prime = u128::from(PRIME);
+        for number in [0, 1, prime - 1, prime, prime + 1, 2 * prime, (prime - 1) * (prime - 1), 1 << 111] {
+            assert_eq!(u128::from(reduced(number)), number % prime, "{number}");
+        }
     }
 }

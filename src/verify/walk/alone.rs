@@ -18,11 +18,10 @@ pub(super) fn walk(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Walk, VerifyError> {
     let wanted = start.tree.as_ref().map(Tree::wanted);
-    let pairs = Pairs::new();
-    let with = With { wanted: wanted.as_ref(), pairs: &pairs };
+    let with = With { wanted, pairs: Pairs::new() };
     let before = start.before();
     let mut merge = Merge::new(start);
-    let mut run = Checked::after(before, with);
+    let mut run = Checked::after(before, &with);
     let damage = |after: i64, error: rusqlite::Error| match is_damage(&error) {
         true => Ok(ReadTo::Damage { after, error: error.to_string() }),
         false => Err(VerifyError::Sqlite(error)),
@@ -37,8 +36,8 @@ pub(super) fn walk(
     let mut rows = statement.query([from])?;
     let read = loop {
         match rows.next() {
-            Ok(Some(row)) => match RowRef::of(row) {
-                Ok(row) => run.push(row, with),
+            Ok(Some(row)) => match RowRef::of(|column| row.get_ref(column)) {
+                Ok(row) => run.push(row, &with),
                 Err(error) => break damage(run.last.seq, error)?,
             },
             Ok(None) => break ReadTo::End,
@@ -46,7 +45,7 @@ pub(super) fn walk(
         }
         if run.rows >= run_rows {
             progress(run.rows);
-            let next = Checked::after(run.last, with);
+            let next = Checked::after(run.last, &with);
             merge.take(merge.runs(), std::mem::replace(&mut run, next))?;
         }
     };

@@ -12,6 +12,7 @@ use crate::merkle::RangeError;
 use crate::verify::VerifyError;
 use crate::verify::report::{Check, Failure, Redaction};
 use crate::verify::row::{Before, Fault};
+use crate::verify::structure::Fingerprint;
 
 /// How the reading ended.
 pub(super) enum ReadTo {
@@ -35,7 +36,7 @@ pub(super) struct Merge {
     /// Every licence, also behind the first bad row.
     licences: Vec<(i64, Vec<u64>)>,
     /// What the index on the event ids must have.
-    pub(super) pairs: u64,
+    pub(super) pairs: Fingerprint,
 }
 
 impl Merge {
@@ -48,7 +49,7 @@ impl Merge {
             first_bad: None,
             unlicensed: BTreeSet::new(),
             licences: Vec::new(),
-            pairs: 0,
+            pairs: Fingerprint::default(),
         }
     }
 
@@ -83,7 +84,7 @@ impl Merge {
         if let (Some(tree), Some(leaves)) = (&mut self.walk.tree, checked.leaves) {
             tree.append(leaves)?;
         }
-        self.pairs = self.pairs.wrapping_add(checked.pairs);
+        self.pairs.add(checked.pairs);
         let steps = &mut self.walk.backward_steps;
         if let (Some(last), Some((seq, first))) = (self.walk.last_recorded_at, checked.first)
             && first < last
@@ -201,12 +202,12 @@ mod tests {
     /// A run of two events after so many others, recorded at these times.
     fn run(after: i64, first: i64, last: i64) -> Checked {
         let before = Before { seq: after, hash: Some(Digest::ZERO) };
-        let with = With { wanted: None, pairs: &Pairs::new() };
+        let with = With { wanted: None, pairs: Pairs::new() };
         Checked {
             rows: 2,
             first: Some((Seq::from_sql(after + 1), Timestamp::from_micros(first))),
             last_recorded_at: Some(Timestamp::from_micros(last)),
-            ..Checked::after(before, with)
+            ..Checked::after(before, &with)
         }
     }
 

@@ -1,10 +1,13 @@
 //! A run of rows, checked one after the other.
 
+use rusqlite::functions::Context;
+
 use crate::event::{Event, EventId, Seq, Timestamp};
 use crate::merkle::leaf_hash_of;
+use crate::verify::inside::Take;
 use crate::verify::report::{BackwardSteps, Check};
 use crate::verify::row::{self, Before, Fault, RowRef};
-use crate::verify::structure::Pairs;
+use crate::verify::structure::{Fingerprint, Pairs};
 use crate::verify::tree::{Piece, Wanted};
 
 /// Rows of a run: enough that beginning one costs nothing beside it, and few enough that the threads
@@ -28,20 +31,20 @@ pub(super) struct Checked {
     /// The leaves up to the first bad row, if a tree is made of them.
     pub(super) leaves: Option<Piece>,
     /// What the index on the event ids must have for the rows up to the first bad one.
-    pub(super) pairs: u64,
+    pub(super) pairs: Fingerprint,
 }
 
 /// What all runs are checked with.
-#[derive(Clone, Copy)]
-pub(super) struct With<'w> {
+#[derive(Clone)]
+pub(super) struct With {
     /// The roots that are wanted, if a tree is made.
-    pub(super) wanted: Option<&'w Wanted>,
-    pub(super) pairs: &'w Pairs,
+    pub(super) wanted: Option<Wanted>,
+    pub(super) pairs: Pairs,
 }
 
 impl Checked {
     /// The run that begins after a row.
-    pub(super) fn after(before: Before, with: With<'_>) -> Checked {
+    pub(super) fn after(before: Before, with: &With) -> Checked {
         Checked {
             rows: 0,
             last: before,
@@ -53,13 +56,13 @@ impl Checked {
             first: None,
             last_recorded_at: None,
             backward_steps: BackwardSteps::default(),
-            leaves: with.wanted.map(|_| Piece::after(Seq::from_sql(before.seq).get())),
-            pairs: 0,
+            leaves: with.wanted.as_ref().map(|_| Piece::after(Seq::from_sql(before.seq).get())),
+            pairs: Fingerprint::default(),
         }
     }
 
     /// Checks the row that follows.
-    pub(super) fn push(&mut self, row: RowRef<'_>, with: With<'_>) {
+    pub(super) fn push(&mut self, row: RowRef<'_>, with: &With) {
         self.rows += 1;
         let before = std::mem::replace(&mut self.last, Before::after(row));
         if self.first_bad.is_none() {
@@ -78,12 +81,12 @@ impl Checked {
         }
     }
 
-    fn add(&mut self, before: Before, row: RowRef<'_>, good: row::GoodRow, with: With<'_>) {
+    fn add(&mut self, before: Before, row: RowRef<'_>, good: row::GoodRow, with: &With) {
         let entry = good.entry;
-        if let (Some(leaves), Some(wanted), Some(hash)) = (&mut self.leaves, with.wanted, before.hash) {
+        if let (Some(leaves), Some(wanted), Some(hash)) = (&mut self.leaves, &with.wanted, before.hash) {
             leaves.push(leaf_hash_of(&[hash.bytes(), row.entry]), wanted);
         }
-        self.pairs = self.pairs.wrapping_add(with.pairs.of(entry.event_id, row.seq));
+        self.pairs.add(with.pairs.of(entry.event_id.bytes(), row.seq));
         if row.payload.is_none() {
             self.redacted.push(row.seq);
         }
@@ -102,5 +105,31 @@ impl Checked {
             }
             self.own.push((row.seq, *event));
         }
+    }
+}
+
+/// A run of good rows, taken where SQLite reads them.
+pub(super) struct Run {
+    checked: Checked,
+    with: With,
+}
+
+impl Run {
+    /// The run that begins after a row.
+    pub(super) fn after(before: Before, with: &With) -> Run {
+        Run { checked: Checked::after(before, with), with: with.clone() }
+    }
+
+    pub(super) fn checked(self) -> Checked {
+        self.checked
+    }
+}
+
+impl Take for Run {
+    /// Takes a row by the columns that [`RowRef::of`] names, up to the first bad one.
+    #[inline]
+    fn take(&mut self, row: &Context<'_>) -> rusqlite::Result<bool> {
+        self.checked.push(RowRef::of(|column| Ok(row.get_raw(column)))?, &self.with);
+        Ok(self.checked.first_bad.is_none())
     }
 }

@@ -10,16 +10,17 @@ use crossbeam_channel::{Receiver, Sender};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::merge::{Merge, ReadTo};
-use super::run::{Checked, With};
+use super::run::{Checked, Run, With};
 use super::{Start, Walk};
 use crate::log::rows::to_sql;
 use crate::verify::VerifyError;
+use crate::verify::inside::Inside;
 use crate::verify::row::{Before, RowRef};
-use crate::verify::structure::{self, Pairs};
+use crate::verify::structure::{self, Fingerprint, Pairs};
 use crate::verify::tree::Tree;
 
 /// What is to be done, and how far it is.
-struct Work<'w> {
+struct Work {
     begin: Before,
     /// The last event.
     last: i64,
@@ -29,7 +30,7 @@ struct Work<'w> {
     next_errand: AtomicUsize,
     /// Something is not as it should be: who walks alone says what.
     is_given_up: AtomicBool,
-    with: With<'w>,
+    with: With,
 }
 
 /// What is asked of the pages, beside the rows. The longest comes first.
@@ -39,6 +40,9 @@ enum Errand {
     Index,
 }
 
+/// The function by which each connection takes runs.
+const RUN: &str = "annals_run";
+
 const ERRANDS: [Errand; 2] = [Errand::Trees, Errand::Index];
 
 /// What a thread did.
@@ -47,7 +51,7 @@ enum Done {
     /// The pages of the table and its index are sound.
     Trees,
     /// What the index on the event ids has.
-    Index(u64),
+    Index(Fingerprint),
 }
 
 /// Walks along the log if every row of it is good. None if that cannot be said.
@@ -63,7 +67,6 @@ pub(super) fn walk(
     let begin = start.before();
     let Ok(Some(last)) = end(connection, begin) else { return Ok(None) };
     let rows = u64::try_from(last.saturating_sub(begin.seq)).unwrap_or(0);
-    let pairs = Pairs::new();
     // A walk from a later event on looks at no pages.
     let asks_pages = begin.seq == 0;
     let work = Work {
@@ -74,7 +77,7 @@ pub(super) fn walk(
         next_run: AtomicU64::new(0),
         next_errand: AtomicUsize::new(if asks_pages { 0 } else { ERRANDS.len() }),
         is_given_up: AtomicBool::new(false),
-        with: With { wanted: wanted.as_ref(), pairs: &pairs },
+        with: With { wanted, pairs: Pairs::new() },
     };
     let mut found = Found { merge: Merge::new(start), has_sound_trees: false, index: None };
     let (send, done) = crossbeam_channel::unbounded::<Done>();
@@ -114,7 +117,7 @@ fn end(connection: &Connection, begin: Before) -> rusqlite::Result<Option<i64>> 
 struct Found {
     merge: Merge,
     has_sound_trees: bool,
-    index: Option<u64>,
+    index: Option<Fingerprint>,
 }
 
 impl Found {
@@ -131,7 +134,7 @@ impl Found {
     }
 }
 
-impl Work<'_> {
+impl Work {
     /// The part of the calling thread, which also puts everything together.
     fn lead(
         &self,
@@ -141,8 +144,9 @@ impl Work<'_> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), VerifyError> {
         let mut lead = || -> Result<(), VerifyError> {
+            let inside = Inside::new(connection, RUN)?;
             while let Some(run) = self.next_run() {
-                if let Some(run) = self.checked(connection, run) {
+                if let Some(run) = self.checked(connection, &inside, run) {
                     found.take(run, progress)?;
                 }
                 done.try_iter().try_for_each(|done| found.take(done, progress))?;
@@ -156,8 +160,11 @@ impl Work<'_> {
     /// The part of every other thread.
     fn help(&self, connection: &mut Connection, send: &Sender<Done>) {
         self.run_errands(connection, send);
+        // What cannot be begun here is left to the calling thread.
+        let Ok(inside) = Inside::new(connection, RUN) else { return };
         while let Some(run) = self.next_run() {
-            let is_taken = self.checked(connection, run).is_some_and(|run| send.send(run).is_ok());
+            let checked = self.checked(connection, &inside, run);
+            let is_taken = checked.is_some_and(|run| send.send(run).is_ok());
             if !is_taken {
                 return;
             }
@@ -173,7 +180,7 @@ impl Work<'_> {
                     Ok(false) | Err(_) => return self.give_up(),
                 },
                 // The walk goes on without: only SQLite's own check of the index is not spared then.
-                Errand::Index => match structure::pairs_of_index(connection, self.with.pairs) {
+                Errand::Index => match structure::pairs_of_index(connection, &self.with.pairs) {
                     Ok(Some(pairs)) => Done::Index(pairs),
                     Ok(None) | Err(_) => continue,
                 },
@@ -198,8 +205,8 @@ impl Work<'_> {
     }
 
     /// Checks a run. None, and nobody goes on, if not all of its rows are there and good.
-    fn checked(&self, connection: &Connection, run: u64) -> Option<Done> {
-        match self.check(connection, run) {
+    fn checked(&self, connection: &Connection, inside: &Inside<Run>, run: u64) -> Option<Done> {
+        match self.check(connection, inside, run) {
             Ok(Some(checked)) => Some(Done::Run(run, Box::new(checked))),
             Ok(None) | Err(_) => {
                 self.give_up();
@@ -208,7 +215,12 @@ impl Work<'_> {
         }
     }
 
-    fn check(&self, connection: &Connection, run: u64) -> rusqlite::Result<Option<Checked>> {
+    fn check(
+        &self,
+        connection: &Connection,
+        inside: &Inside<Run>,
+        run: u64,
+    ) -> rusqlite::Result<Option<Checked>> {
         let skipped = to_sql(run.saturating_mul(self.run_rows));
         let before_first = self.begin.seq.saturating_add(skipped);
         let last = before_first.saturating_add(to_sql(self.run_rows)).min(self.last);
@@ -217,18 +229,11 @@ impl Work<'_> {
             _ => before(connection, before_first)?,
         };
         let Some(before) = before else { return Ok(None) };
-        let mut checked = Checked::after(before, self.with);
-        let mut statement = connection.prepare_cached(
-            "SELECT seq, event_id, entry, payload, hash FROM log WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
-        )?;
-        let mut rows = statement.query([before_first, last])?;
-        while let Some(row) = rows.next()? {
-            checked.push(RowRef::of(row)?, self.with);
-            if checked.first_bad.is_some() {
-                return Ok(None);
-            }
-        }
-        Ok((checked.last.seq == last).then_some(checked))
+        // They come in the order of their keys, or are not good.
+        let sql =
+            "SELECT annals_run(seq, event_id, entry, payload, hash) FROM log WHERE seq > ?1 AND seq <= ?2";
+        let run = inside.run(connection, sql, [before_first, last], Run::after(before, &self.with))?;
+        Ok(run.map(Run::checked).filter(|checked| checked.last.seq == last))
     }
 }
 

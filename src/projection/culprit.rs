@@ -1,0 +1,121 @@
+//! One projection by itself, after a failure: so that what is wrong with it holds up no other, and so that
+//! the event is found that it cannot go on with.
+
+use rusqlite::ErrorCode;
+
+use super::apply::{ApplyError, Batch, Places};
+use super::group::Member;
+use super::tables;
+use super::worker::{Step, Worker, read_after};
+use crate::event::Seq;
+use crate::log::rows::{self, ReadRow};
+use crate::log::turns::begin;
+
+/// What became of events that were to be written.
+pub(super) enum Written {
+    Committed,
+    SomebodyElseDid,
+}
+
+impl Worker {
+    /// Takes one projection's tables forward, and finds the event that keeps them from it. An error is one
+    /// that does not depend on the event: it is tried again.
+    pub(super) fn fold_alone(&self, member: &Member, until: Seq) -> rusqlite::Result<Step> {
+        let until = rows::head(&self.connection)?.seq.min(until);
+        let position = member.cursor.position;
+        let events = match read_after(&self.connection, position, until) {
+            Ok(events) => events,
+            Err(error) if is_damage(&error) => {
+                self.stop(member, position.next(), &error.to_string())?;
+                return Ok(Step::Worked);
+            }
+            Err(error) => return Err(error),
+        };
+        match self.fold_given(std::slice::from_ref(member), &events) {
+            Ok(Written::Committed) => {
+                self.publish(member.projection, None)?;
+                Ok(Step::Worked)
+            }
+            Ok(Written::SomebodyElseDid) => Ok(Step::Worked),
+            Err(error) if is_about_the_event(&error) && !events.is_empty() => {
+                self.find_culprit(member, &events)
+            }
+            Err(ApplyError::Sqlite(error)) => Err(error),
+            // Not reached: it is about the event.
+            Err(ApplyError::Unreadable(_)) => Ok(Step::Trouble),
+        }
+    }
+
+    /// After a batch that cannot be applied: folds what comes before the event that is to blame, and
+    /// stops at that event.
+    fn find_culprit(&self, member: &Member, events: &[ReadRow]) -> rusqlite::Result<Step> {
+        let mut member = member.clone();
+        for event in events {
+            match self.fold_given(std::slice::from_ref(&member), std::slice::from_ref(event)) {
+                Ok(Written::Committed) => member.cursor.position = event.seq,
+                Ok(Written::SomebodyElseDid) => return Ok(Step::Worked),
+                Err(error) if is_about_the_event(&error) => {
+                    self.stop(&member, event.seq, &error.to_string())?;
+                    return Ok(Step::Worked);
+                }
+                Err(ApplyError::Sqlite(error)) => return Err(error),
+                Err(ApplyError::Unreadable(_)) => return Ok(Step::Trouble),
+            }
+        }
+        Ok(Step::Worked)
+    }
+
+    /// Folds these events, and no others, for tables that stand at one place, and moves their cursors: in
+    /// one transaction, and all within it.
+    pub(super) fn fold_given(&self, members: &[Member], events: &[ReadRow]) -> Result<Written, ApplyError> {
+        let batch = Batch::of(events);
+        let _turn = self.take_turn()?;
+        let tx = begin(&self.connection)?;
+        let places = Places { tables: &tx, log: &tx };
+        let head = rows::head(&tx)?.seq;
+        for member in members {
+            if !member.is_as_stored(&tx)? {
+                return Ok(Written::SomebodyElseDid);
+            }
+            member.fold(&tx)?.apply(places, &batch)?;
+        }
+        let position = |member: &Member| events.last().map_or(member.cursor.position, |event| event.seq);
+        members.iter().try_for_each(|member| member.advance(&tx, position(member)))?;
+        members.iter().try_for_each(|member| member.switch(&tx, position(member), head))?;
+        tx.commit()?;
+        Ok(Written::Committed)
+    }
+
+    fn stop(&self, member: &Member, seq: Seq, error: &str) -> rusqlite::Result<()> {
+        let _turn = self.take_turn()?;
+        let tx = begin(&self.connection)?;
+        tables::stop(&tx, member.projection.name, member.stage, &member.cursor, seq, error)?;
+        tx.commit()
+    }
+}
+
+/// Whether trying again cannot help: the event, or the table that it goes to, is to blame. All other
+/// errors are about the file, the disk or the moment.
+fn is_about_the_event(error: &ApplyError) -> bool {
+    match error {
+        ApplyError::Unreadable(_) => true,
+        ApplyError::Sqlite(error) => match error.sqlite_error_code() {
+            Some(code) => {
+                is_damage(error)
+                    || matches!(
+                        code,
+                        ErrorCode::ConstraintViolation
+                            | ErrorCode::TypeMismatch
+                            | ErrorCode::TooBig
+                            | ErrorCode::Unknown
+                    )
+            }
+            None => !matches!(error, rusqlite::Error::ToSqlConversionFailure(_)),
+        },
+    }
+}
+
+/// Whether the table's part of the file is damaged, which no second attempt mends.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}

@@ -1,0 +1,129 @@
+//! Tables that stand at one place and go on together.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction};
+
+use super::ahead::{Ahead, Part};
+use super::apply::{self, Fold};
+use super::store::Store;
+use super::tables::{self, Cursor, Pace, Projection, Stage};
+use crate::event::Seq;
+use crate::log::open::{self, OpenError};
+
+/// A projection's tables of one stage, and where they are.
+#[derive(Clone)]
+pub(super) struct Member {
+    pub(super) projection: &'static Projection,
+    pub(super) stage: Stage,
+    pub(super) cursor: Cursor,
+}
+
+impl Member {
+    fn is_same(&self, other: &Member) -> bool {
+        self.is_of_same_tables(other) && self.cursor == other.cursor
+    }
+
+    fn is_of_same_tables(&self, other: &Member) -> bool {
+        self.projection.name == other.projection.name && self.stage == other.stage
+    }
+
+    /// Whether nobody else moved the cursor.
+    pub(super) fn is_as_stored(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
+        let stored = tables::cursor(tx, self.projection.name, self.stage)?;
+        Ok(stored.as_ref() == Some(&self.cursor))
+    }
+
+    /// Moves the cursor, within a transaction in which nobody else moved it.
+    pub(super) fn advance(&self, tx: &Transaction<'_>, to: Seq) -> rusqlite::Result<()> {
+        tables::advance(tx, self.projection.name, self.stage, &self.cursor, to)
+    }
+
+    /// Puts the tables of a rebuild in their place, if they hold what the log holds. After the live ones
+    /// were written: these are dropped for it.
+    pub(super) fn switch(&self, tx: &Transaction<'_>, position: Seq, head: Seq) -> rusqlite::Result<()> {
+        match self.stage {
+            Stage::Building if position >= head => self.projection.switch(tx),
+            Stage::Building | Stage::Live => Ok(()),
+        }
+    }
+
+    pub(super) fn fold(&self, log: &Connection) -> rusqlite::Result<Fold> {
+        Fold::new(self.projection, self.stage, log)
+    }
+}
+
+/// Tables that stand at one place, and the thread that folds what comes next.
+pub(super) struct Group {
+    members: Vec<Member>,
+    pace: Pace,
+    /// The events that each of them goes on without.
+    skips: Vec<HashSet<Seq>>,
+    pub(super) ahead: Ahead,
+}
+
+impl Group {
+    /// The tables at `position`, of the log at `path`.
+    pub(super) fn start(
+        members: Vec<Member>,
+        pace: Pace,
+        path: &Path,
+        position: Seq,
+    ) -> Result<Group, OpenError> {
+        let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be read", source);
+        let connection = open::open_reader(path)?;
+        let folds = members.iter().map(|member| member.fold(&connection)).collect::<Result<Vec<_>, _>>();
+        let folds = folds.map_err(sqlite)?;
+        let skips = folds.iter().map(|fold| fold.skips().clone()).collect();
+        let ahead = Ahead::start(connection, folds, position)
+            .map_err(|error| OpenError::io(path, "a thread cannot be started", error))?;
+        Ok(Group { members, pace, skips, ahead })
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    pub(super) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    pub(super) fn into_members(self) -> Vec<Member> {
+        self.members
+    }
+
+    /// Whether it is that of these tables, at the places where they are.
+    pub(super) fn is_of(&self, members: &[Member]) -> bool {
+        self.members.len() == members.len()
+            && self.members.iter().zip(members).all(|(own, other)| own.is_same(other))
+    }
+
+    /// Whether some of these tables are among its own.
+    pub(super) fn has_some_of(&self, members: &[Member]) -> bool {
+        self.members.iter().any(|own| members.iter().any(|other| own.is_of_same_tables(other)))
+    }
+
+    /// Whether nobody else moved a cursor, or had an event skipped.
+    pub(super) fn is_as_stored(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
+        for (member, skips) in self.members.iter().zip(&self.skips) {
+            if !member.is_as_stored(tx)? || apply::skips(tx, member.projection)? != *skips {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes what events change in its tables.
+    pub(super) fn save(&self, tx: &Transaction<'_>, part: &Part) -> rusqlite::Result<()> {
+        let mut each = self.members.iter().zip(&part.changes);
+        each.try_for_each(|(member, changes)| Store::of(member.stage).save(tx, changes))
+    }
+
+    /// Notes that its tables hold the events up to `position`.
+    pub(super) fn move_to(&mut self, position: Seq) {
+        for member in &mut self.members {
+            member.cursor.position = position;
+        }
+    }
+}
