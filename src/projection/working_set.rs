@@ -285,3 +285,81 @@ impl WorkingSet {
         self.kept_bytes = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Timestamp;
+
+    fn key(id: &str) -> ApiKeyRow {
+        ApiKeyRow {
+            id: id.to_owned(),
+            name: "pipeline".to_owned(),
+            scopes: "[]".to_owned(),
+            secret_hash: String::new(),
+            expires_at: None,
+            created_at: Timestamp::from_micros(0),
+            created_by: "somebody".to_owned(),
+            reason: None,
+            revoked_at: None,
+            revoked_by: None,
+            revoked_reason: None,
+            first_seq: 1,
+            last_seq: 1,
+        }
+    }
+
+    /// Changes a row, and hands out the part.
+    fn change(rows: &mut WorkingSet, id: &str, seq: i64) -> Changes {
+        rows.api_keys.change(id, || key(id)).last_seq = seq;
+        rows.hand_out()
+    }
+
+    fn shrink(rows: &mut WorkingSet, stored: u64) {
+        rows.add_kept(FOLD_KEPT_BYTES_MAX);
+        rows.shrink(stored);
+    }
+
+    #[test]
+    fn a_row_is_written_whole_once_and_then_the_columns_that_changed() {
+        let mut rows = WorkingSet::default();
+        let writes =
+            |changes: Changes| -> Vec<Write> { changes.api_keys.iter().map(|change| change.write).collect() };
+        assert_eq!(writes(change(&mut rows, "a", 1)), [Write::Whole]);
+        let last_seq = ApiKeyRow::COLUMNS.iter().position(|column| *column == "last_seq").unwrap();
+        assert_eq!(writes(change(&mut rows, "a", 2)), [Write::Columns(1 << last_seq)]);
+        assert_eq!(writes(change(&mut rows, "a", 2)), []);
+        assert_eq!(writes(rows.hand_out()), []);
+    }
+
+    #[test]
+    fn what_was_handed_out_stays_as_it_was_when_the_row_changes_again() {
+        let mut rows = WorkingSet::default();
+        let first = change(&mut rows, "a", 1);
+        let second = change(&mut rows, "a", 2);
+        assert_eq!((first.api_keys[0].row.last_seq, second.api_keys[0].row.last_seq), (1, 2));
+    }
+
+    #[test]
+    fn a_row_that_is_in_no_table_yet_is_not_forgotten() {
+        let mut rows = WorkingSet::default();
+        change(&mut rows, "a", 1);
+        for seq in 2..20 {
+            change(&mut rows, "b", seq);
+            shrink(&mut rows, 0);
+        }
+        assert!(rows.api_keys.knows("a"));
+        shrink(&mut rows, 1);
+        assert!(!rows.api_keys.knows("a"));
+        assert!(rows.api_keys.knows("b"));
+    }
+
+    #[test]
+    fn a_row_that_was_made_here_is_looked_for_in_the_table_once_others_were_forgotten() {
+        let mut rows = WorkingSet::default();
+        change(&mut rows, "a", 1);
+        assert!(rows.api_keys.was_made("a"));
+        shrink(&mut rows, 1);
+        assert!(!rows.api_keys.was_made("a"));
+    }
+}
