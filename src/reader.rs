@@ -184,6 +184,15 @@ impl Reader {
         self.at_one_moment(|connection| query::events::last(connection, filter, limit))
     }
 
+    /// The place after which the last events that fit stand, as many as `limit` says or all of them:
+    /// [`Reader::events`] reads them from there in pages.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn before_last_events(&self, filter: &EventFilter, limit: usize) -> Result<Seq, ReadError> {
+        self.at_one_moment(|connection| query::events::before_last(connection, filter, limit))
+    }
+
     /// A page of what sessions have.
     #[cfg(feature = "server")]
     pub(crate) fn list<R: query::lists::Listed>(

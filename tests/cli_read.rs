@@ -323,3 +323,36 @@ fn a_log_is_verified_though_no_thread_can_be_started() {
     let said = String::from_utf8(verified.get_output().stdout.clone()).unwrap();
     assert!(said.contains("self-consistent   yes"), "{said}");
 }
+
+#[test]
+fn long_answers_are_whole_and_in_order() {
+    const SESSIONS: usize = 2_300;
+    let lines: String = (1..=SESSIONS)
+        .map(|number| {
+            format!("{{\"type\":\"session.started\",\"session\":\"s{number:04}\",\"input\":\"a word\"}}\n")
+        })
+        .collect();
+    let log = Log::with(&lines);
+    let last: Vec<String> = (1..=SESSIONS).map(|number| format!("s{number:04}")).collect();
+    let last_but_one_hundred: Vec<String> = last.iter().skip(100).rev().cloned().collect();
+    // The session that each line names.
+    let told = |args: &[&str]| -> Vec<String> {
+        let is_id = |word: &&str| word.len() == 5 && word.starts_with('s');
+        let out = log.out(args);
+        out.lines().filter_map(|line| line.split_whitespace().find(is_id).map(str::to_owned)).collect()
+    };
+    assert_eq!(told(&["sessions", "--limit", "2200"]), last_but_one_hundred);
+    assert_eq!(told(&["search", "word", "--limit", "2200"]), last_but_one_hundred);
+    assert_eq!(told(&["search", "word", "--by-rank", "--limit", "2200"]), last_but_one_hundred);
+    assert_eq!(told(&["sql", "SELECT id FROM sessions ORDER BY id"]), last);
+    let newest_last: Vec<String> = last_but_one_hundred.iter().rev().cloned().collect();
+    assert_eq!(told(&["tail", "-n", "2200"]), newest_last);
+    assert_eq!(told(&["tail", "-n", "2200", "--type", "session.started"]), newest_last);
+    assert_eq!(told(&["tail", "-n", "3000", "--type", "session.started"]), last);
+    assert_eq!(told(&["tail", "-n", "0"]), [""; 0]);
+    log.annals(&["sessions", "--limit", "2200"])
+        .assert()
+        .success()
+        .stderr(predicate::str::contains("older ones: --before"));
+    log.annals(&["sessions", "--limit", "2300"]).assert().success().stderr(predicate::str::is_empty());
+}

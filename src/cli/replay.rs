@@ -4,10 +4,8 @@ use std::io::{self, BufRead as _, Write as _};
 use std::time::Duration;
 
 use annals::replay::Replay;
-use annals::{Recorded, Seq, SessionId, SessionRecord, Timestamp};
+use annals::{Recorded, Seq, SessionId, Timestamp};
 use anyhow::Context as _;
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::out::{BOLD, Out};
 use super::place::Place;
@@ -52,20 +50,12 @@ fn speed(text: &str) -> Result<f64, String> {
     }
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
-    session_id: &'a str,
-    events: Vec<Box<RawValue>>,
-    state: Option<SessionRecord>,
-}
-
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     let id = SessionId::new(show::one_session(&place.read_tables()?, &args.reference)?)?;
     let replay = Replay::open(place.path(), &id)?;
     let seqs = replay.seqs(args.until)?;
     if out.is_json() {
-        let events = seqs.iter().map(|seq| json(&replay, *seq)).collect::<anyhow::Result<_>>()?;
-        out.json(&Answer { session_id: id.as_str(), events, state: replay.state(args.until)? })?;
+        print_json(&replay, &id, &seqs, args.until, out)?;
         return Ok(Verdict::Done);
     }
     let mut pace = Pace::new(args);
@@ -96,8 +86,25 @@ fn event(replay: &Replay, seq: Seq) -> anyhow::Result<Recorded> {
     replay.event(seq)?.with_context(|| format!("event {seq} is gone; `annals verify` says more"))
 }
 
-fn json(replay: &Replay, seq: Seq) -> anyhow::Result<Box<RawValue>> {
-    Ok(RawValue::from_string(event(replay, seq)?.to_json())?)
+/// One object in a line, of which every event is printed once it is read: a session may have many.
+fn print_json(
+    replay: &Replay,
+    session: &SessionId,
+    seqs: &[Seq],
+    until: Option<Seq>,
+    out: &mut Out,
+) -> anyhow::Result<()> {
+    let session = serde_json::to_string(session.as_str())?;
+    out.bytes(format!("{{\"session_id\":{},\"events\":[", text::json(&session)).as_bytes())?;
+    for (place, seq) in seqs.iter().enumerate() {
+        if place > 0 {
+            out.bytes(b",")?;
+        }
+        out.bytes(text::json(&event(replay, *seq)?.to_json()).as_bytes())?;
+    }
+    let state = serde_json::to_string(&replay.state(until)?)?;
+    out.line(&format!("],\"state\":{}}}", text::json(&state)))?;
+    Ok(())
 }
 
 fn print_state(replay: &Replay, until: Seq, out: &mut Out) -> anyhow::Result<()> {

@@ -10,6 +10,10 @@ use super::out::{self, Out};
 /// Characters of a cell that a terminal shows.
 const CELL_CHARS: usize = 2_000;
 
+/// Rows of one table. It is in memory until its last row is there, so that a long result comes as several,
+/// each with widths of its own.
+pub(super) const TABLE_ROWS_MAX: usize = 1_000;
+
 /// The form of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Form {
@@ -41,14 +45,20 @@ impl<'a> Rows<'a> {
     pub(crate) fn finish(mut self) -> io::Result<u64> {
         match self.form {
             Form::Json => self.out.line(if self.count == 0 { "[]" } else { "\n]" })?,
-            Form::Table => {
-                if let Some(table) = self.table.take() {
-                    self.out.print(&table)?;
-                }
-            }
+            Form::Table => self.print_table()?,
             Form::Jsonl | Form::Csv => {}
         }
         Ok(self.count)
+    }
+
+    fn begin_table(&mut self) {
+        let heads: Vec<String> = self.names.iter().map(|name| super::text::line(name)).collect();
+        let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+        self.table = Some(self.out.table(&heads));
+    }
+
+    fn print_table(&mut self) -> io::Result<()> {
+        self.table.take().map_or(Ok(()), |table| self.out.print(&table))
     }
 }
 
@@ -57,9 +67,7 @@ impl RowSink for Rows<'_> {
         self.names = names.to_vec();
         match self.form {
             Form::Table => {
-                let heads: Vec<String> = names.iter().map(|name| super::text::line(name)).collect();
-                let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-                self.table = Some(self.out.table(&heads));
+                self.begin_table();
                 Ok(())
             }
             Form::Csv => {
@@ -74,6 +82,10 @@ impl RowSink for Rows<'_> {
         self.count += 1;
         match self.form {
             Form::Table => {
+                if self.table.as_ref().is_some_and(|table| table.row_count() >= TABLE_ROWS_MAX) {
+                    self.print_table()?;
+                    self.begin_table();
+                }
                 if let Some(table) = &mut self.table {
                     table.add_row(values.iter().map(cell).collect::<Vec<_>>());
                 }

@@ -1,12 +1,17 @@
 //! `annals search`: the texts of all events.
 
-use annals::{Kind, SearchFilter, SearchOrder, Seq, Timestamp};
+use std::io;
+
+use annals::{Hit, Kind, SearchFilter, SearchOrder, Seq, Timestamp};
 use clap::builder::PossibleValuesParser;
 
 use super::Verdict;
 use super::out::{self, BOLD, DIM, FOUND, Out};
 use super::place::Place;
 use super::{show, text, time};
+
+/// Hits that are asked for at once.
+const HITS_AT_ONCE: usize = 500;
 
 /// Search the texts of all events.
 ///
@@ -56,15 +61,29 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     filter.before = args.before;
     filter.order = if args.by_rank { SearchOrder::Rank } else { SearchOrder::Newest };
     filter.limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let hits = reader.search(&filter)?;
     if out.is_json() {
-        out.json(&hits)?;
+        out.json(&reader.search(&filter)?)?;
         return Ok(Verdict::Done);
     }
-    if hits.is_empty() {
+    // By rank there are no pages: every match is rated for the best of them.
+    let at_once = if args.by_rank { filter.limit } else { HITS_AT_ONCE };
+    let (mut left, mut nothing) = (filter.limit, true);
+    while left > 0 {
+        filter.limit = left.min(at_once);
+        let hits = reader.search(&filter)?;
+        print(&hits, out)?;
+        nothing &= hits.is_empty();
+        left = if hits.len() < filter.limit { 0 } else { left.saturating_sub(hits.len()) };
+        filter.before = hits.last().map(|hit| hit.seq);
+    }
+    if nothing {
         out::say("nothing found");
     }
-    for hit in &hits {
+    Ok(Verdict::Done)
+}
+
+fn print(hits: &[Hit], out: &mut Out) -> io::Result<()> {
+    for hit in hits {
         let mut head = out.paint(BOLD, &format!("{} {}", hit.seq, text::line(&hit.kind)));
         if let Some(session) = &hit.session {
             head += &format!("  session {}", text::line(session));
@@ -83,7 +102,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         }
         out.line(&format!("    {}", snippet.trim()))?;
     }
-    Ok(Verdict::Done)
+    Ok(())
 }
 
 fn shown(time: Timestamp) -> String {

@@ -1,5 +1,7 @@
 //! `annals sessions`: lists sessions, newest first.
 
+use std::io;
+
 use annals::{Seq, SessionEnd, SessionFilter, SessionProgress, SessionSummary, Timestamp};
 use clap::builder::PossibleValuesParser;
 use comfy_table::{Cell, ColumnConstraint};
@@ -7,6 +9,7 @@ use comfy_table::{Cell, ColumnConstraint};
 use super::Verdict;
 use super::out::{self, Out, cell, maybe, number, one_line, word};
 use super::place::Place;
+use super::rows::TABLE_ROWS_MAX;
 use super::time;
 
 /// Width of a terminal from which on every column is shown.
@@ -99,15 +102,32 @@ impl Args {
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read_tables()?;
-    let page = reader.sessions(&args.filter())?;
+    let mut filter = args.filter();
     if out.is_json() {
-        out.json(&page)?;
+        out.json(&reader.sessions(&filter)?)?;
         return Ok(Verdict::Done);
     }
-    if page.sessions.is_empty() {
-        out::say("no sessions");
-        return Ok(Verdict::Done);
+    let mut left = filter.limit;
+    loop {
+        filter.limit = left.min(TABLE_ROWS_MAX);
+        let page = reader.sessions(&filter)?;
+        if page.sessions.is_empty() {
+            out::say("no sessions");
+            return Ok(Verdict::Done);
+        }
+        print(&page.sessions, out)?;
+        left = left.saturating_sub(page.sessions.len());
+        let Some(next) = page.next else { return Ok(Verdict::Done) };
+        if left == 0 {
+            out.flush()?;
+            out::say(&format!("older ones: --before {next}"));
+            return Ok(Verdict::Done);
+        }
+        filter.before = Some(next);
     }
+}
+
+fn print(sessions: &[SessionSummary], out: &mut Out) -> io::Result<()> {
     let wide = out.width().is_none_or(|width| width >= WIDE);
     let heads: &[&str] = if wide {
         &["SESSION", "BEGUN (UTC)", "STATUS", "PROFILE", "TOOK", "STEPS", "FINDINGS", "CONFIDENCE", "INPUT"]
@@ -115,19 +135,14 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         &["SESSION", "BEGUN (UTC)", "STATUS", "INPUT"]
     };
     let mut table = out.table(heads);
-    for session in &page.sessions {
+    for session in sessions {
         table.add_row(one_line(cells(session, wide)));
     }
     // What one would copy is whole; the input takes what is left, and where nothing is, lines are long.
     for column in table.column_iter_mut().take(3) {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
-    out.print(&table)?;
-    if let Some(next) = page.next {
-        out.flush()?;
-        out::say(&format!("older ones: --before {next}"));
-    }
-    Ok(Verdict::Done)
+    out.print(&table)
 }
 
 fn cells(session: &SessionSummary, wide: bool) -> Vec<Cell> {

@@ -49,12 +49,16 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     let reader = place.read()?;
     let session = args.session.as_deref().map(|reference| session(&reader, reference)).transpose()?;
     let filter = EventFilter { session, kinds: args.kinds.clone() };
-    // What is appended between the two looks comes with the next one.
-    let mut position = reader.head()?.seq;
-    let lines = usize::try_from(args.lines).unwrap_or(usize::MAX);
-    for event in reader.last_events(&filter, lines)? {
-        position = position.max(event.seq);
-        print(&event, out)?;
+    let mut left = usize::try_from(args.lines).unwrap_or(usize::MAX);
+    let mut position = reader.before_last_events(&filter, left)?;
+    while left > 0 {
+        let events = reader.events(&filter, position, left.min(EVENTS_AT_ONCE))?;
+        let Some(last) = events.last() else { break };
+        position = last.seq;
+        left -= events.len();
+        for event in &events {
+            print(event, out)?;
+        }
     }
     out.flush()?;
     if !args.follow {

@@ -220,26 +220,30 @@ pub(crate) fn last(
     filter: &EventFilter,
     limit: usize,
 ) -> Result<Vec<Recorded>, ReadError> {
+    after(connection, filter, before_last(connection, filter, limit)?, limit)
+}
+
+/// The place after which there are as many events that fit as `limit` says, or all of them.
+pub(crate) fn before_last(
+    connection: &Connection,
+    filter: &EventFilter,
+    limit: usize,
+) -> Result<Seq, ReadError> {
     let head = rows::head(connection)?.seq;
     if filter.is_all() {
-        let start = Seq::new(head.get().saturating_sub(limit as u64));
-        return after(connection, filter, start, limit);
+        return Ok(Seq::new(head.get().saturating_sub(limit as u64)));
     }
     let known = indexed(connection)?.min(head);
     let (query, values) = filter.query(End::Last, &format!("seq <= {}", known.to_sql()), limit);
-    let mut seqs = seqs(connection, &query, &values)?;
-    seqs.reverse();
-    let mut events = VecDeque::new();
-    for seq in seqs {
-        events.extend(rows::read_at(connection, seq)?);
-    }
+    let mut seqs: VecDeque<Seq> = seqs(connection, &query, &values)?.into_iter().rev().collect();
     // What the timeline does not know yet.
-    walk(connection, filter, known, head, |_, event| {
-        events.push_back(event?);
-        if events.len() > limit {
-            events.pop_front();
+    walk(connection, filter, known, head, |seq, event| {
+        event?;
+        seqs.push_back(seq);
+        if seqs.len() > limit {
+            seqs.pop_front();
         }
         Ok::<_, ReadError>(Next::Continue)
     })?;
-    Ok(events.into())
+    Ok(seqs.front().map_or(head, |first| Seq::new(first.get().saturating_sub(1))))
 }

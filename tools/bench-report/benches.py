@@ -80,16 +80,23 @@ def groups_since(folder: Path, began: float) -> list[dict]:
 def measure(benchmark: dict, estimates: Path) -> dict:
     """One measure: the median of its rounds, and what one round handled."""
     median = json.loads(estimates.read_text())["median"]
-    elements = (benchmark.get("throughput") or {}).get("Elements") or 1
+    elements, size = handled(benchmark.get("throughput") or {})
     interval = median["confidence_interval"]
     return {
         "function": benchmark["function_id"] or "",
         "value": benchmark["value_str"],
         "elements": elements,
+        "bytes": size,
         "ns": median["point_estimate"] / elements,
         "ns_low": interval["lower_bound"] / elements,
         "ns_high": interval["upper_bound"] / elements,
     }
+
+
+def handled(throughput: dict) -> tuple[int, int | None]:
+    """What one round handled: things, and their bytes where the benchmark counts them."""
+    both = throughput.get("ElementsAndBytes") or {}
+    return both.get("elements") or throughput.get("Elements") or 1, both.get("bytes")
 
 
 def limit_of(group: str, one: dict, measures: list[dict]) -> dict | None:

@@ -19,7 +19,13 @@ def rendered(run: dict) -> str:
         # Markdown, and its figures are our own.
         autoescape=False,
     )
-    environment.filters |= {"whole": whole, "ratio": ratio, "microseconds": microseconds, "each": each, "scale_rows": scale.rows}
+    environment.filters |= {
+        "whole": whole,
+        "ratio": ratio,
+        "microseconds": microseconds,
+        "each": each,
+        "scale_rows": scale.rows,
+    }
     return environment.get_template("template.md.j2").render(run=run, figures=Figures(run))
 
 
