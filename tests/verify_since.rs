@@ -69,6 +69,36 @@ fn what_was_changed_after_the_checkpoint_is_found() {
     assert_eq!(checks(&since(&path, kept)), [(Check::PayloadDigest, Some(650))]);
 }
 
+/// An index with all columns of the log, so small by what the file says that SQLite prefers it.
+const COVERING: &str = "CREATE INDEX covering ON log (seq, event_id, entry, payload, hash);
+    ANALYZE;
+    DELETE FROM sqlite_stat1;
+    INSERT INTO sqlite_stat1 VALUES ('log', 'covering', '700 1 1 1 1 1 sz=1'), ('log', NULL, '700 sz=100000')";
+
+#[test]
+fn rows_are_those_of_the_table_and_not_of_an_index_that_was_made_beside_it() {
+    let (_folder, path) = log_of(700);
+    let kept = checkpoint(&path, 600, &[&key(1)]);
+    changed(&path, COVERING);
+    assert_eq!(checks(&since(&path, kept.clone())), []);
+    // As long as the schema does not name the index, what is written to the table is not written there.
+    let hidden: (String, i64, String) = support::sqlite(&path)
+        .query_row("SELECT name, rootpage, sql FROM sqlite_schema WHERE name = 'covering'", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .unwrap();
+    changed(&path, "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'covering'");
+    changed(&path, "UPDATE log SET payload = zeroblob(20) WHERE seq = 650");
+    tamper(&path, |connection| {
+        connection.execute_batch("PRAGMA writable_schema = ON").unwrap();
+        connection
+            .execute("INSERT INTO sqlite_schema VALUES ('index', ?1, 'log', ?2, ?3)", hidden.clone())
+            .unwrap();
+    });
+    assert_eq!(checks(&since(&path, kept)), [(Check::PayloadDigest, Some(650))]);
+    assert_eq!(checks(&support::verify(&path)).first(), Some(&(Check::PayloadDigest, Some(650))));
+}
+
 #[test]
 fn a_log_that_was_cut_off_or_written_anew_has_no_place_to_begin() {
     let (_folder, path) = log_of(700);

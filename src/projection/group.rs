@@ -10,6 +10,7 @@ use super::apply::{self, Fold};
 use super::store::Store;
 use super::tables::{self, Cursor, Pace, Projection, Stage};
 use crate::event::Seq;
+use crate::log::FileIdentity;
 use crate::log::open::{self, OpenError};
 
 /// A projection's tables of one stage, and where they are.
@@ -64,15 +65,17 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// The tables at `position`, of the log at `path`.
+    /// The tables at `position`, of the log at `path`: of that file, and of no other that was put in its place.
     pub(super) fn start(
         members: Vec<Member>,
         pace: Pace,
-        path: &Path,
+        (path, database): (&Path, FileIdentity),
         position: Seq,
     ) -> Result<Group, OpenError> {
         let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be read", source);
+        database.require_at(path)?;
         let connection = open::open_reader(path)?;
+        database.require_at(path)?;
         let folds = members.iter().map(|member| member.fold(&connection)).collect::<Result<Vec<_>, _>>();
         let folds = folds.map_err(sqlite)?;
         let skips = folds.iter().map(|fold| fold.skips().clone()).collect();

@@ -311,9 +311,9 @@ impl Worker {
             Some(place) => self.kept.swap_remove(place),
             None => {
                 self.kept.retain(|kept| !kept.has_some_of(&members));
-                match Group::start(members.clone(), pace, &self.path, position) {
+                match Group::start(members.clone(), pace, (&self.path, self.database), position) {
                     Ok(group) => group,
-                    // The tables cannot be read, perhaps those of one alone.
+                    // The tables cannot be read, perhaps those of one alone; or the file was moved.
                     Err(_) => return Err(self.take_forward_alone(members, until)),
                 }
             }

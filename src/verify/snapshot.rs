@@ -72,7 +72,7 @@ fn sees_the_same(other: &Connection, head: Head) -> rusqlite::Result<bool> {
     if hash.as_deref() != Some(head.hash.bytes()) {
         return Ok(false);
     }
-    let mut statement = other.prepare("SELECT entry FROM log WHERE seq > ?1")?;
+    let mut statement = other.prepare("SELECT entry FROM log NOT INDEXED WHERE seq > ?1")?;
     let mut rows = statement.query([head.seq.to_sql()])?;
     while let Some(row) = rows.next()? {
         let entry = EntryRef::read(row.get_ref(0)?.as_blob()?);

@@ -28,7 +28,7 @@ pub(super) fn walk(
     };
     // No event is before the first, and if one is it must be seen.
     let from = if before.seq == 0 { i64::MIN } else { before.seq.saturating_add(1) };
-    let sql = "SELECT seq, event_id, entry, payload, hash FROM log WHERE seq >= ?1 ORDER BY seq";
+    let sql = "SELECT seq, event_id, entry, payload, hash FROM log NOT INDEXED WHERE seq >= ?1 ORDER BY seq";
     let mut statement = match connection.prepare(sql) {
         Ok(statement) => statement,
         Err(error) => return merge.finish(connection, damage(before.seq, error)?),

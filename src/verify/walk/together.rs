@@ -107,7 +107,7 @@ pub(super) fn walk(
 
 /// The last event, if there is one after the start and none before the first.
 fn end(connection: &Connection, begin: Before) -> rusqlite::Result<Option<i64>> {
-    let sql = "SELECT (SELECT min(seq) FROM log), (SELECT max(seq) FROM log)";
+    let sql = "SELECT (SELECT min(seq) FROM log NOT INDEXED), (SELECT max(seq) FROM log NOT INDEXED)";
     let (first, last): (Option<i64>, Option<i64>) =
         connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(last.filter(|last| first == Some(1) && *last > begin.seq))
@@ -230,8 +230,7 @@ impl Work {
         };
         let Some(before) = before else { return Ok(None) };
         // They come in the order of their keys, or are not good.
-        let sql =
-            "SELECT annals_run(seq, event_id, entry, payload, hash) FROM log WHERE seq > ?1 AND seq <= ?2";
+        let sql = "SELECT annals_run(seq, event_id, entry, payload, hash) FROM log NOT INDEXED WHERE seq > ?1 AND seq <= ?2";
         let run = inside.run(connection, sql, [before_first, last], Run::after(before, &self.with))?;
         Ok(run.map(Run::checked).filter(|checked| checked.last.seq == last))
     }
