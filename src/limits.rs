@@ -127,7 +127,8 @@ pub const FOLD_TIME_MAX: Duration = Duration::from_millis(100);
 pub const FOLD_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of rows that a projection keeps between its transactions at most, about; what later events
-/// change of them need not be read again. It is enough for the sessions that are under way.
+/// change of them need not be read again. It is enough for the sessions that are under way. Those that are in no table yet come
+/// on top, as many as one transaction writes.
 pub const FOLD_KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// Pages that the writer's connection keeps, in kibibytes: a batch's worth, so that none is written to the

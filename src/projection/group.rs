@@ -44,10 +44,11 @@ impl Member {
     /// Puts the tables of a rebuild in their place, if they hold what the log holds. After the live ones
     /// were written: these are dropped for it.
     pub(super) fn switch(&self, tx: &Transaction<'_>, position: Seq, head: Seq) -> rusqlite::Result<()> {
-        match self.stage {
-            Stage::Building if position >= head => self.projection.switch(tx),
-            Stage::Building | Stage::Live => Ok(()),
-        }
+        if self.switches(position, head) { self.projection.switch(tx) } else { Ok(()) }
+    }
+
+    fn switches(&self, position: Seq, head: Seq) -> bool {
+        self.stage == Stage::Building && position >= head
     }
 
     pub(super) fn fold(&self, log: &Connection) -> rusqlite::Result<Fold> {
@@ -61,6 +62,7 @@ pub(super) struct Group {
     pace: Pace,
     /// The events that each of them goes on without.
     skips: Vec<HashSet<Seq>>,
+    has_switched: bool,
     pub(super) ahead: Ahead,
 }
 
@@ -81,7 +83,7 @@ impl Group {
         let skips = folds.iter().map(|fold| fold.skips().clone()).collect();
         let ahead = Ahead::start(connection, folds, position)
             .map_err(|error| OpenError::io(path, "a thread cannot be started", error))?;
-        Ok(Group { members, pace, skips, ahead })
+        Ok(Group { members, pace, skips, has_switched: false, ahead })
     }
 
     pub(super) fn pace(&self) -> Pace {
@@ -123,10 +125,16 @@ impl Group {
         each.try_for_each(|(member, changes)| Store::of(member.stage).save(tx, changes))
     }
 
-    /// Notes that its tables hold the events up to `position`.
-    pub(super) fn move_to(&mut self, position: Seq) {
+    /// Notes that its tables hold the events up to `position`, of a log that ends at `head`.
+    pub(super) fn move_to(&mut self, position: Seq, head: Seq) {
         for member in &mut self.members {
+            self.has_switched |= member.switches(position, head);
             member.cursor.position = position;
         }
+    }
+
+    /// Whether tables of a rebuild are in their place now: what was folded ahead goes to others.
+    pub(super) fn has_switched(&self) -> bool {
+        self.has_switched
     }
 }

@@ -344,8 +344,7 @@ impl Worker {
                             published.map_or_else(|error| self.say_trouble(projection, &error), |()| result),
                         );
                     }
-                    // The tables of a rebuild may be in their place now.
-                    if group.members().iter().all(|member| member.stage == Stage::Live) {
+                    if !group.has_switched() {
                         self.kept.push(group);
                     }
                 }
@@ -392,7 +391,7 @@ impl Worker {
             if let Some(last) = last {
                 group.ahead.stored(&last);
             }
-            group.move_to(*position);
+            group.move_to(*position, head);
             self.rests.wrote(group.pace(), wrote);
         }
         // The writer may have nothing to do while a rebuild writes.

@@ -35,7 +35,7 @@ impl Fingerprint {
     }
 }
 
-/// The remainder of a number below 2^122 by the prime.
+/// The remainder of a number below 2^122 - 1 by the prime.
 #[inline]
 fn reduced(number: u128) -> u64 {
     // 2^61 is 1 more than the prime: what stands above that bit counts as often as it stands there.
