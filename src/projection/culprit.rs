@@ -6,16 +6,10 @@ use rusqlite::ErrorCode;
 use super::apply::{ApplyError, Batch, Places};
 use super::group::Member;
 use super::tables;
-use super::worker::{Step, Worker, read_after};
+use super::worker::{Step, Worker, Written, read_after};
 use crate::event::Seq;
 use crate::log::rows::{self, ReadRow};
 use crate::log::turns::begin;
-
-/// What became of events that were to be written.
-pub(super) enum Written {
-    Committed,
-    SomebodyElseDid,
-}
 
 impl Worker {
     /// Takes one projection's tables forward, and finds the event that keeps them from it. An error is one

@@ -9,6 +9,7 @@ mod fold_activity;
 mod fold_keys;
 mod fold_search;
 mod fold_sessions;
+mod forward;
 mod group;
 mod place;
 mod rest;

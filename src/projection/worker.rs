@@ -7,17 +7,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use rusqlite::{Connection, Transaction};
 
-use super::ahead::{Next, Wait};
-use super::apply::ApplyError;
-use super::culprit::Written;
 use super::group::{Group, Member};
 use super::place::place_of;
-use super::rest::{Rests, Wrote};
+use super::rest::Rests;
 use super::tables::{self, Cursor, PROJECTIONS, Pace, Projection, Stage};
 use crate::event::Seq;
-use crate::limits::{
-    FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_REST_AWAITED, FOLD_TIME_MAX, PROJECTIONS_CACHE_KIBIBYTES,
-};
+use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_REST_AWAITED, PROJECTIONS_CACHE_KIBIBYTES};
 use crate::log::FileIdentity;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
@@ -33,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const ATTEMPTS_AT_CLOSE: u32 = 20;
 
 /// Beyond the end of any log.
-const EVERYTHING: Seq = Seq::new(u64::MAX);
+pub(super) const EVERYTHING: Seq = Seq::new(u64::MAX);
 
 /// What the thread is told.
 pub(crate) enum Order {
@@ -43,15 +38,15 @@ pub(crate) enum Order {
 
 /// The projections' thread.
 pub(crate) struct Worker {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) connection: Connection,
-    database: FileIdentity,
+    pub(super) database: FileIdentity,
     progress: Arc<Progress>,
-    turns: Arc<Turns>,
-    checkpoints: Checkpoints,
+    pub(super) turns: Arc<Turns>,
+    pub(super) checkpoints: Checkpoints,
     /// Those that this thread took forward last, with what is folded ahead of them.
-    kept: Vec<Group>,
-    rests: Rests,
+    pub(super) kept: Vec<Group>,
+    pub(super) rests: Rests,
 }
 
 /// What one attempt at projections came to.
@@ -68,7 +63,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    fn and(self, other: Step) -> Step {
+    pub(super) fn and(self, other: Step) -> Step {
         match (self, other) {
             (Step::Trouble, _) | (_, Step::Trouble) => Step::Trouble,
             (Step::Worked, _) | (_, Step::Worked) => Step::Worked,
@@ -79,12 +74,10 @@ impl Step {
     }
 }
 
-/// Tables for which events are folded.
-struct Due {
-    group: Group,
-    position: Seq,
-    /// They go no further.
-    limit: Seq,
+/// What became of events that were to be written.
+pub(super) enum Written {
+    Committed,
+    SomebodyElseDid,
 }
 
 /// Whether tables are written as soon as there is something to write.
@@ -188,7 +181,7 @@ impl Worker {
 
     /// Opens the connection anew after an error: FTS5 keeps numbers in memory that a read which failed
     /// leaves wrong, and would write them later. Where that fails too the old one is tried again.
-    fn reconnect(&mut self) {
+    pub(super) fn reconnect(&mut self) {
         // Another file in this one's place is not even looked at.
         if self.database.require_at(&self.path).is_err() {
             return;
@@ -223,7 +216,14 @@ impl Worker {
 
     /// Leaves those alone that were written just now.
     fn leave_resting(&self, due: &mut Vec<Member>) -> Step {
-        let Ok(rows::Head { seq: head, .. }) = rows::head(&self.connection) else { return Step::Idle };
+        let head = match rows::head(&self.connection) {
+            Ok(head) => head.seq,
+            Err(error) => {
+                let step = self.say_troubles(due, &error);
+                due.clear();
+                return step;
+            }
+        };
         let awaited = self.progress.awaited();
         let rest = |pace| self.rests.until(pace, head, awaited);
         let has_soon = due.iter().any(|member| member.projection.pace == Pace::Soon);
@@ -269,168 +269,21 @@ impl Worker {
         Ok(Look::Due(cursor))
     }
 
-    /// Takes tables forward, all in one transaction; where that fails, each in one of its own, so that what
-    /// is wrong with one holds up no other.
-    fn take_forward(&mut self, mut due: Vec<Member>, until: Seq) -> Step {
-        let mut result = Step::Idle;
-        let mut ready = Vec::new();
-        let place = |member: &Member| (member.projection.pace, member.cursor.position);
-        due.sort_by_key(place);
-        while let Some((pace, position)) = due.first().map(place) {
-            let others = due.split_off(due.partition_point(|member| place(member) == (pace, position)));
-            let members = std::mem::replace(&mut due, others);
-            // Where it comes to the place of others, it goes on with them.
-            let next = due.first().filter(|other| other.projection.pace == pace);
-            let next = next.map_or(EVERYTHING, |other| other.cursor.position);
-            // A rebuild goes on to the end of the log, also where the log is being closed.
-            let is_live = members.iter().any(|member| member.stage == Stage::Live);
-            let limit = if is_live { until } else { EVERYTHING }.min(next);
-            match self.fold_first(members, (pace, position), limit) {
-                Ok(group) => ready.push(group),
-                Err(step) => result = result.and(step),
-            }
-        }
-        result.and(self.write(ready))
-    }
-
-    /// Has events folded for tables at one place, and waits for the first of them: whoever writes need not
-    /// wait for that. Where it is not possible, what was done instead.
-    fn fold_first(
-        &mut self,
-        members: Vec<Member>,
-        (pace, position): (Pace, Seq),
-        limit: Seq,
-    ) -> Result<Due, Step> {
-        let head = match rows::head(&self.connection) {
-            Ok(head) => head.seq,
-            Err(error) => return Err(self.say_troubles(&members, &error)),
-        };
-        let until = limit.min(head);
-        let kept = self.kept.iter().position(|kept| kept.is_of(&members));
-        let mut group = match kept {
-            Some(place) => self.kept.swap_remove(place),
-            None => {
-                self.kept.retain(|kept| !kept.has_some_of(&members));
-                match Group::start(members.clone(), pace, (&self.path, self.database), position) {
-                    Ok(group) => group,
-                    // The tables cannot be read, perhaps those of one alone; or the file was moved.
-                    Err(_) => return Err(self.take_forward_alone(members, until)),
-                }
-            }
-        };
-        if position < until {
-            group.ahead.go_on(until);
-            match group.ahead.peek() {
-                Some(Ok(Next::Part(_))) => {}
-                Some(Ok(Next::Erasure)) => return Err(self.erase(group.into_members(), position, until)),
-                Some(Err(_)) | None => return Err(self.take_forward_alone(group.into_members(), until)),
-            }
-        }
-        Ok(Due { group, position, limit })
-    }
-
-    /// Writes what was folded, and goes on as long as more is there and nobody waits too long.
-    fn write(&mut self, mut due: Vec<Due>) -> Step {
-        if due.is_empty() {
-            return Step::Idle;
-        }
-        match self.try_write(&mut due) {
-            Ok(Written::Committed) => {
-                let mut result = Step::Worked;
-                for Due { group, .. } in due {
-                    for Member { projection, .. } in group.members() {
-                        let published = self.publish(projection, None);
-                        result = result.and(
-                            published.map_or_else(|error| self.say_trouble(projection, &error), |()| result),
-                        );
-                    }
-                    if !group.has_switched() {
-                        self.kept.push(group);
-                    }
-                }
-                result
-            }
-            Ok(Written::SomebodyElseDid) => Step::Resting(Instant::now() + FOLD_REST_AWAITED),
-            Err(_) => due.into_iter().fold(Step::Idle, |step, Due { group, limit, .. }| {
-                step.and(self.take_forward_alone(group.into_members(), limit))
-            }),
-        }
-    }
-
-    fn try_write(&mut self, due: &mut [Due]) -> rusqlite::Result<Written> {
-        let turn = self.take_turn()?;
-        let began = Instant::now();
-        let tx = begin(&self.connection)?;
-        for due in &*due {
-            if !due.group.is_as_stored(&tx)? {
-                return Ok(Written::SomebodyElseDid);
-            }
-        }
-        let head = rows::head(&tx)?.seq;
-        let mut written = Vec::new();
-        for Due { group, position, limit } in &mut *due {
-            let mut last = None;
-            let until = head.min(*limit);
-            let since = Instant::now();
-            group.ahead.go_on(until);
-            while *position < until && (last.is_none() || began.elapsed() < FOLD_TIME_MAX) {
-                let wait = if self.turns.writer_waits() { Wait::No } else { Wait::Yes };
-                let Some(part) = group.ahead.take_part(wait) else { break };
-                group.save(&tx, &part)?;
-                *position = part.position;
-                last = Some(part);
-            }
-            written.push((last, Wrote { took: since.elapsed(), position: *position, head }));
-        }
-        let places = || due.iter().flat_map(|due| due.group.members().iter().map(|it| (it, due.position)));
-        places().try_for_each(|(member, position)| member.advance(&tx, position))?;
-        places().try_for_each(|(member, position)| member.switch(&tx, position, head))?;
-        tx.commit()?;
-        drop(turn);
-        for (Due { group, position, .. }, (last, wrote)) in due.iter_mut().zip(written) {
-            if let Some(last) = last {
-                group.ahead.stored(&last);
-            }
-            group.move_to(*position, head);
-            self.rests.wrote(group.pace(), wrote);
-        }
-        // The writer may have nothing to do while a rebuild writes.
-        self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);
-        Ok(Written::Committed)
-    }
-
-    /// Folds events some of which take back what earlier ones left in the tables.
-    fn erase(&mut self, members: Vec<Member>, position: Seq, until: Seq) -> Step {
-        let events = read_after(&self.connection, position, until).map_err(ApplyError::Sqlite);
-        match events.and_then(|events| self.fold_given(&members, &events)) {
-            Ok(Written::Committed) => members.iter().fold(Step::Worked, |step, member| {
-                let published = self.publish(member.projection, None);
-                step.and(
-                    published.map_or_else(|error| self.say_trouble(member.projection, &error), |()| step),
-                )
-            }),
-            Ok(Written::SomebodyElseDid) => Step::Resting(Instant::now() + FOLD_REST_AWAITED),
-            Err(_) => self.take_forward_alone(members, until),
-        }
-    }
-
-    /// Takes each of these tables forward by itself, after a failure.
-    fn take_forward_alone(&mut self, members: Vec<Member>, until: Seq) -> Step {
-        // Nothing that the failure left in memory comes along.
-        self.reconnect();
-        members.into_iter().fold(Step::Idle, |step, member| {
-            let folded = self.fold_alone(&member, until);
-            step.and(folded.unwrap_or_else(|error| self.say_trouble(member.projection, &error)))
+    /// Tells the rest of the process where projections are now.
+    pub(super) fn publish_all(&self, members: &[Member]) -> Step {
+        members.iter().fold(Step::Idle, |step, Member { projection, .. }| {
+            let published = self.publish(projection, None).map(|()| Step::Idle);
+            step.and(published.unwrap_or_else(|error| self.say_trouble(projection, &error)))
         })
     }
 
-    fn say_troubles(&self, members: &[Member], error: &rusqlite::Error) -> Step {
+    pub(super) fn say_troubles(&self, members: &[Member], error: &rusqlite::Error) -> Step {
         members.iter().fold(Step::Idle, |step, member| step.and(self.say_trouble(member.projection, error)))
     }
 
     /// Says what keeps a projection from going on. If not even the cursors can be read, what was known of
     /// them stays.
-    fn say_trouble(&self, projection: &'static Projection, error: &rusqlite::Error) -> Step {
+    pub(super) fn say_trouble(&self, projection: &'static Projection, error: &rusqlite::Error) -> Step {
         let _ = self.publish(projection, Some(error.to_string()));
         Step::Trouble
     }
