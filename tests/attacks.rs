@@ -224,3 +224,53 @@ fn a_view_without_end_in_the_place_of_a_table_holds_nobody_up() {
     });
     assert!(report.failures.iter().any(|failure| failure.check == Check::Schema), "{:?}", report.failures);
 }
+
+/// A log that is named by a link, open, and another log.
+fn named_by_a_link() -> (tempfile::TempDir, std::path::PathBuf, std::path::PathBuf, AuditLog) {
+    let (folder, path) = new_path();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let log = AuditLog::open(&link).unwrap();
+    append(&log, "through the link").unwrap();
+    (folder, path, link, log)
+}
+
+#[test]
+fn a_link_that_was_turned_to_another_log_is_noticed() {
+    let (folder, path, link, log) = named_by_a_link();
+    let other = folder.path().join("other.db");
+    AuditLog::open(&other).unwrap().close().unwrap();
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    let error = refused(&log);
+    assert!(error.to_string().contains("link.db: leads to another file"), "{error}");
+    drop(log);
+    assert_eq!(verify_whole(&path).log.events, 2);
+    assert_eq!(verify_whole(&other).log.events, 1);
+}
+
+#[test]
+fn a_log_renamed_with_a_link_left_in_its_place_is_noticed() {
+    let (folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    append(&log, "before").unwrap();
+    let real = folder.path().join("real.db");
+    std::fs::rename(&path, &real).unwrap();
+    std::os::unix::fs::symlink(&real, &path).unwrap();
+    let error = refused(&log);
+    assert!(error.to_string().contains("another file took its place"), "{error}");
+}
+
+#[test]
+fn an_idle_writer_notices_that_its_file_was_replaced() {
+    let (folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    append(&log, "before").unwrap();
+    std::fs::rename(&path, folder.path().join("elsewhere.db")).unwrap();
+    support::within(std::time::Duration::from_secs(60), move || {
+        while log.trouble().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    });
+}

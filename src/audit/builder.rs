@@ -209,6 +209,8 @@ impl Builder {
     /// # Errors
     /// If the file cannot be opened, or is not a log; the error says what to do.
     pub fn open_existing(mut self) -> Result<AuditLog, OpenError> {
+        let name = std::path::absolute(&self.path)
+            .map_err(|error| OpenError::io(&self.path, "cannot be looked at", error))?;
         self.path = resolved(&self.path)?;
         let (wake, woken) = crossbeam_channel::bounded(1);
         let (order, orders) = crossbeam_channel::bounded(1);
@@ -216,6 +218,7 @@ impl Builder {
         let queue = Arc::new(Queue::new(self.queue_events));
         let config = Config {
             path: self.path.clone(),
+            name,
             durability: self.durability,
             batch_events: self.batch_events,
             batch_bytes: self.batch_bytes,

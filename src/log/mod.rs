@@ -11,4 +11,4 @@ pub(crate) mod turns;
 pub use open::{Durability, OpenError};
 pub use rows::{Head, ReadError};
 
-pub(crate) use identity::{FileIdentity, LogFiles};
+pub(crate) use identity::{FileIdentity, LogFiles, Standing};

@@ -110,6 +110,20 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// The symbolic link by which it was named leads elsewhere.
+    #[error("{}: leads to another file than `{}` by now; close the log and open it again", link.display(), path.display())]
+    LinkMoved {
+        /// The link.
+        link: PathBuf,
+        /// The file that it led to.
+        path: PathBuf,
+    },
+    /// The write-ahead log, or the memory beside it, is not the one that is in use.
+    #[error("{}: was removed or replaced while the log is open; leave the files beside a log alone, and end every program that has it open: what they recorded is then in the log's file", file.display())]
+    WalReplaced {
+        /// The file that was removed or replaced.
+        file: PathBuf,
+    },
     /// It may be read, and not written.
     #[error("{}: may only be read; append as a user who may write it, or change its permissions", path.display())]
     ReadOnly {

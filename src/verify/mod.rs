@@ -119,7 +119,7 @@ pub fn verify(
     progress: &mut dyn FnMut(Phase, u64),
 ) -> Result<Report, VerifyError> {
     let options = options.into();
-    let file = FileIdentity::at(path).ok();
+    let file = FileIdentity::behind(path).ok();
     let connection = match open::open_reader(path) {
         Err(OpenError::Sqlite { source, .. })
             if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) =>

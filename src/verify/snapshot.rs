@@ -43,7 +43,7 @@ pub(super) fn begin(
         let runs = usize::try_from(head.seq.get() / RUN_ROWS).unwrap_or(usize::MAX);
         let count = threads.min(runs).saturating_sub(1).max(1);
         let Some(others) = others(path, head, count) else { return Ok(Vec::new()) };
-        let is_same_file = file.is_some() && FileIdentity::at(path).ok() == file;
+        let is_same_file = file.is_some() && FileIdentity::behind(path).ok() == file;
         if let Some(others) = others.into_iter().collect::<Option<Vec<_>>>().filter(|_| is_same_file) {
             return Ok(others);
         }

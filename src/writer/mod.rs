@@ -32,7 +32,7 @@ use crate::limits::WRITER_CACHE_KIBIBYTES;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
 use crate::log::turns::{Turns, Who};
-use crate::log::{FileIdentity, Head, LogFiles, rows};
+use crate::log::{FileIdentity, Head, LogFiles, Standing, rows};
 use crate::progress::Progress;
 use batch::Batch;
 use gate::Calls;
@@ -42,13 +42,20 @@ use receipt::Outcome;
 /// How long the writer lets the log rest before it moves the write-ahead log into the file.
 const IDLE_BEFORE_CHECKPOINT: Duration = Duration::from_millis(200);
 
+/// How often an idle writer looks whether its files are still the log's: somebody who waits for it to let go
+/// of a write-ahead log that was removed waits no longer than this.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// Least time between two attempts to open the log again after a failure.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// How the writer works.
 #[derive(Clone)]
 pub(crate) struct Config {
+    /// The file, without a symbolic link at its end.
     pub(crate) path: PathBuf,
+    /// As the caller named it.
+    pub(crate) name: PathBuf,
     pub(crate) durability: Durability,
     pub(crate) batch_events: usize,
     pub(crate) batch_bytes: usize,
@@ -79,6 +86,12 @@ impl OpenLog {
             .and_then(|()| Checkpoints::watch(&mut connection))
             .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be watched", source))?;
         Ok(OpenLog { connection, files, checkpoints })
+    }
+
+    /// Has the name watched by which the caller opened the log.
+    pub(crate) fn named(mut self, config: &Config) -> OpenLog {
+        self.files = self.files.named(&config.name, &config.path);
+        self
     }
 
     /// Opens the file once more, which must still be the same. Another one in its place is not even
@@ -133,7 +146,7 @@ impl Writer {
         shared.progress.set_committed(head.seq);
         Ok(Writer {
             database: log.database(),
-            log: Some(log),
+            log: Some(log.named(&config)),
             log_id,
             acknowledged: (head.seq, head.hash),
             poison: None,
@@ -155,8 +168,8 @@ impl Writer {
         let _guard = EndGuard { progress: self.shared.progress.clone(), queue: self.shared.queue.clone() };
         loop {
             let has_duties = self.checkpoint_due || !self.losses.is_empty();
-            let patience = has_duties.then(|| Instant::now() + IDLE_BEFORE_CHECKPOINT);
-            match self.shared.queue.take(patience) {
+            let patience = if has_duties { IDLE_BEFORE_CHECKPOINT } else { LOOK_EVERY };
+            match self.shared.queue.take(Some(Instant::now() + patience)) {
                 None => self.rest(),
                 Some(first) => {
                     if let End::Close = self.serve(first) {
@@ -377,16 +390,35 @@ impl Writer {
         if link != Some(acknowledged) {
             return Err(self.cut_off(seq));
         }
-        Ok(log)
+        Ok(log.named(&self.config))
     }
 
     /// What is done when nothing is to be done.
     fn rest(&mut self) {
         // Why it cannot be done is kept for those who ask; it is tried again.
         let _ = self.record_losses();
+        self.look();
         if self.checkpoint_due && self.checkpoint().is_ok() {
             self.checkpoint_due = false;
         }
+    }
+
+    /// Sees whether the files that are open are still those of the log, so that nobody has to append to hear
+    /// that they are not.
+    fn look(&mut self) {
+        let Some(log) = &self.log else { return };
+        let path = &self.config.path;
+        // What cannot be looked at now is looked at by the next commit.
+        let standing = log.files.standing_of(path, &log.connection, self.acknowledged);
+        let reason = match standing {
+            Ok(Standing::Same) | Err(_) => return,
+            Ok(Standing::Cut) => self.cut_off(self.acknowledged.0),
+            Ok(Standing::Replaced | Standing::WalReplaced) => match log.files.require_at(path) {
+                Ok(()) => return,
+                Err(error) => error.to_string().into(),
+            },
+        };
+        self.set_poison(reason);
     }
 
     fn count_given_up(&mut self) {
