@@ -1,19 +1,15 @@
 //! A consistent copy of a log, while others append to it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::event::EventId;
-use crate::log::create::{folder_of, sync_folder};
-use crate::log::open::{side_file, uri};
+use crate::log::Head;
+use crate::log::open::uri;
 use crate::log::rows;
 use crate::log::schema::APPLICATION_ID;
-use crate::log::{Head, OpenError};
+use crate::new_file::{NewFile, NewFileError};
 use crate::reader::Reader;
 
 /// Pages that are copied between two words about progress.
@@ -31,7 +27,7 @@ pub enum CopyError {
     },
     /// The copy cannot be made.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    New(NewFileError),
     /// SQLite cannot copy.
     #[error("{}: cannot be copied to: {source}", path.display())]
     Sqlite {
@@ -48,6 +44,27 @@ pub enum CopyError {
     },
 }
 
+impl CopyError {
+    /// The same, of another path: that under which a copy is made is gone when somebody reads of it.
+    fn at(self, target: &Path) -> CopyError {
+        let path = target.to_owned();
+        match self {
+            CopyError::Sqlite { source, .. } => CopyError::Sqlite { path, source },
+            CopyError::Differs { .. } => CopyError::Differs { path },
+            error => error,
+        }
+    }
+}
+
+impl From<NewFileError> for CopyError {
+    fn from(error: NewFileError) -> CopyError {
+        match error {
+            NewFileError::Exists { path } => CopyError::Exists { path },
+            error => CopyError::New(error),
+        }
+    }
+}
+
 impl Reader {
     /// Copies the log to a new file: every event up to one moment and the read tables of that
     /// moment, in one file that needs no other beside it. Says what its head is.
@@ -61,24 +78,19 @@ impl Reader {
         if target.symlink_metadata().is_ok() {
             return Err(exists());
         }
-        let temporary = side_file(target, &format!(".{}.new", EventId::generate()));
-        let copied =
-            self.copy_whole(&temporary, progress).and_then(|head| match fs::hard_link(&temporary, target) {
-                Ok(()) => Ok(head),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
-                Err(error) => Err(OpenError::io(target, "cannot be made", error).into()),
-            });
-        let removed = fs::remove_file(&temporary);
-        let head = copied?;
-        removed.map_err(|error| OpenError::io(&temporary, "cannot be removed", error))?;
-        sync_folder(&folder_of(target))?;
+        let copy = NewFile::begin(target)?;
+        let head = self.copy_over(&copy.path(), progress).map_err(|error| error.at(target))?;
+        copy.place()?;
         Ok(head)
     }
 
-    fn copy_whole(&self, path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Head, CopyError> {
-        let io = |error| OpenError::io(path, "cannot be made", error);
+    /// Copies the log over a file that is empty, and the caller's alone until this returns. Says what its
+    /// head is.
+    ///
+    /// # Errors
+    /// If it cannot be written; then it may hold anything.
+    pub fn copy_over(&self, path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Head, CopyError> {
         let sqlite = |source| CopyError::Sqlite { path: path.to_owned(), source };
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut copy =
             Connection::open_with_flags(uri(path, ""), flags | OpenFlags::SQLITE_OPEN_URI).map_err(sqlite)?;
@@ -112,7 +124,6 @@ impl Reader {
             return Err(CopyError::Differs { path: path.to_owned() });
         }
         copy.close().map_err(|(_, source)| sqlite(source))?;
-        File::open(path).and_then(|file| file.sync_all()).map_err(io)?;
         Ok(head)
     }
 }

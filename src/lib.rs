@@ -37,6 +37,7 @@ pub mod import;
 pub mod limits;
 mod log;
 pub mod merkle;
+pub mod new_file;
 pub mod note;
 pub mod otel;
 #[cfg(feature = "server")]

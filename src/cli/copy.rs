@@ -1,12 +1,17 @@
 //! `annals copy`: a copy of the log, while others append to it.
 
-use std::path::PathBuf;
+use std::env;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use annals::new_file::NewFile;
+use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use super::Verdict;
 use super::bar::Bar;
-use super::out::Out;
+use super::out::{self, Out};
 use super::place::Place;
 use super::record::events;
 
@@ -14,22 +19,39 @@ use super::record::events;
 ///
 /// The copy is one file, of one moment. It never replaces a file.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  annals copy backup.db
+  annals copy - | zstd > backup.db.zst    made whole in the folder for temporary files first")]
 pub(crate) struct Args {
-    /// The new file
+    /// The new file; - is standard output
     file: PathBuf,
 }
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read()?;
     let mut bar: Option<Bar> = None;
-    let head = reader.copy_to(&args.file, &mut |done, total| {
+    let mut progress = |done, total| {
         bar.get_or_insert_with(|| Bar::new("copying pages", Some(total))).set(done);
-    })?;
-    drop(bar);
-    if out.is_json() {
-        out.json(&json!({ "path": args.file, "events": head.seq, "head_hash": head.hash }))?;
-    } else {
-        out.line(&format!("{} copied; the head is {}", events(head.seq.get()), head.hash))?;
+    };
+    if args.file != Path::new("-") {
+        let head = reader.copy_to(&args.file, &mut progress)?;
+        drop(bar);
+        if out.is_json() {
+            out.json(&json!({ "path": args.file, "events": head.seq, "head_hash": head.hash }))?;
+        } else {
+            out.line(&format!("{} copied; the head is {}", events(head.seq.get()), head.hash))?;
+        }
+        return Ok(Verdict::Done);
     }
+    if out.is_terminal() {
+        bail!("a copy is no text for a terminal; name a file, or send standard output to one");
+    }
+    let copy = NewFile::begin(&env::temp_dir().join("annals-copy"))?;
+    let head = reader.copy_over(&copy.path(), &mut progress)?;
+    drop(bar);
+    let file = File::open(copy.path()).context("the copy cannot be read")?;
+    io::copy(&mut io::BufReader::with_capacity(1 << 20, file), out.writer())?;
+    out.flush()?;
+    out::say(&format!("{} copied; the head is {}", events(head.seq.get()), head.hash));
     Ok(Verdict::Done)
 }

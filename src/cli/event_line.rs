@@ -14,7 +14,7 @@ pub(super) fn line(event: &Recorded, when: &str, session: Option<&str>, out: &Ou
     let mut line = out.paint(DIM, &format!("{} {when}", event.seq));
     line += &format!("  {}", out.paint(BOLD, &text::line(&event.kind_name())));
     if let Some(session) = session {
-        line += &format!("  {}", text::line(session));
+        line += &format!("  {}", text::id(session));
     }
     let said = match &event.content {
         Content::Event(Event::OtelSpan(_) | Event::OtelLog(_)) => meant(event),
@@ -45,7 +45,7 @@ fn meant(event: &Recorded) -> Option<String> {
     let step = step?;
     let what = end.map_or(step.input.as_deref(), |end| end.error.as_deref().or(end.output.as_deref()));
     joined(&[
-        Some(step.module.as_deref().unwrap_or(step.step.as_str())),
+        Some(step.module.as_deref().unwrap_or(&text::id(step.step.as_str()))),
         step.kind.map(|kind| kind.as_str()),
         step.model.as_deref(),
         end.map(|end| end.status.as_str()),
@@ -76,13 +76,17 @@ fn said(event: &Event) -> Option<String> {
             joined(&[Some(e.status.as_str()), e.error.as_deref().or(e.summary.as_deref())])
         }
         Event::StepStarted(e) => joined(&[
-            Some(e.step.as_str()),
+            Some(&text::id(e.step.as_str())),
             e.module.as_deref(),
             e.input_summary.as_deref().or(e.input.as_deref()),
         ]),
         Event::StepEnded(e) => {
             let output = e.output_summary.as_deref().or(e.output.as_deref());
-            joined(&[Some(e.step.as_str()), Some(e.status.as_str()), e.error.as_deref().or(output)])
+            joined(&[
+                Some(&text::id(e.step.as_str())),
+                Some(e.status.as_str()),
+                e.error.as_deref().or(output),
+            ])
         }
         Event::DecisionMade(e) => {
             joined(&[e.decision_type.as_deref(), e.chosen_option.as_deref(), e.rationale.as_deref()])
@@ -92,7 +96,7 @@ fn said(event: &Event) -> Option<String> {
             joined(&[e.severity.map(|severity| severity.as_str()), e.category.as_deref(), what])
         }
         Event::FindingUpdated(e) => joined(&[
-            Some(e.finding.as_str()),
+            Some(&text::id(e.finding.as_str())),
             e.status.map(|status| status.as_str()),
             e.actor.as_deref(),
             e.reason.as_deref(),

@@ -8,11 +8,12 @@ use anyhow::{Context as _, bail};
 
 use super::Verdict;
 use super::bar::Bar;
+use super::csv::{self, Cells};
 use super::out::{self, Out};
 use super::place::Place;
 use super::record::events;
 use super::rows::{Form, Rows};
-use super::target::{Target, refuse_own_files};
+use super::target::{self, Target, refuse_own_files};
 use super::{show, text};
 
 /// Export events, as `annals record` reads them, or a read table.
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = ExportForm::Jsonl)]
     format: ExportForm,
 
+    #[arg(long, help = csv::AS_THEY_ARE)]
+    cells_as_they_are: bool,
+
     /// A read table, instead of the events
     #[arg(long, value_name = "TABLE")]
     table: Option<String>,
@@ -37,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SESSION")]
     session: Option<String>,
 
-    /// To this file, which takes its place when it is whole
+    /// To this file, which takes its place when it is whole; a pipe or device is written to; - is standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -60,20 +64,14 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     if args.table.is_none() && args.format != ExportForm::Jsonl {
         bail!("events are exported as jsonl alone; name a table for csv and json: --table steps");
     }
-    if let Some(output) = &args.output {
-        refuse_own_files(output, place.path())?;
-    }
-    let target = args.output.as_deref().map(|path| Target::new(path, args.force)).transpose()?;
-    let Some(mut target) = target else { return write(args, place, out) };
-    let verdict = {
-        let mut file =
-            Out::to(BufWriter::new(target.file().try_clone().context("the file cannot be written")?));
-        let verdict = write(args, place, &mut file)?;
-        file.flush()?;
-        verdict
-    };
-    target.finish()?;
-    Ok(verdict)
+    let Some(output) = target::named(args.output.as_deref()) else { return write(args, place, out) };
+    refuse_own_files(output, place.path())?;
+    Target::new(output, args.force)?.fill(|file| {
+        let mut out = Out::to(BufWriter::new(file.try_clone().context("the file cannot be written")?));
+        let verdict = write(args, place, &mut out)?;
+        out.flush()?;
+        Ok(verdict)
+    })
 }
 
 fn write(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
@@ -87,7 +85,7 @@ fn write(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
         let form = match args.format {
             ExportForm::Jsonl => Form::Jsonl,
             ExportForm::Json => Form::Json,
-            ExportForm::Csv => Form::Csv,
+            ExportForm::Csv => Form::Csv(Cells::of(args.cells_as_they_are)),
         };
         let mut rows = Counted { rows: Rows::new(out, form), bar: Bar::new("exporting", None), count: 0 };
         reader.export_table(table, session, &mut rows)?;

@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 
-use annals::{AppendError, AppendOutcome, Appended, AuditLog, CloseError, Draft, Receipt, Seq};
+use annals::limits::PAYLOAD_BYTES_DEFAULT;
+use annals::{AppendError, AppendOutcome, Appended, AuditLog, CloseError, Draft, PrepareError, Receipt, Seq};
 use serde::Serialize;
+
+use super::place::Place;
 
 /// Events whose answer may be outstanding: some batches of the writer.
 const PENDING_EVENTS_MAX: usize = 8_192;
@@ -51,27 +54,45 @@ struct Pending {
 }
 
 /// Sends events and hears the answers, in order.
-pub(crate) struct Feed {
-    log: AuditLog,
+pub(crate) struct Feed<'p> {
+    place: &'p Place,
+    /// None until there is something to record, where there was no log: of input that is bad from its
+    /// beginning no log is left.
+    log: Option<AuditLog>,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
     counts: Counts,
 }
 
-impl Feed {
-    pub(crate) fn new(log: AuditLog) -> Feed {
-        Feed { log, pending: VecDeque::new(), pending_bytes: 0, counts: Counts::default() }
+impl<'p> Feed<'p> {
+    /// Opens the log, if there is one.
+    pub(crate) fn new(place: &'p Place) -> anyhow::Result<Feed<'p>> {
+        let log = place.path().symlink_metadata().is_ok().then(|| place.append()).transpose()?;
+        Ok(Feed { place, log, pending: VecDeque::new(), pending_bytes: 0, counts: Counts::default() })
     }
 
     /// Sends an event; waits for the answers to earlier ones while too many are outstanding. What is
-    /// refused, this one or an earlier one, is told.
-    pub(crate) fn send(&mut self, place: u64, bytes: usize, draft: Draft, refused: &mut dyn FnMut(Refusal)) {
+    /// refused, this one or an earlier one, is told. An error is that of making the log.
+    pub(crate) fn send(
+        &mut self,
+        place: u64,
+        bytes: usize,
+        draft: Draft,
+        refused: &mut dyn FnMut(Refusal),
+    ) -> anyhow::Result<()> {
         while self.pending.len() >= PENDING_EVENTS_MAX
             || (self.pending_bytes > 0 && self.pending_bytes.saturating_add(bytes) > PENDING_BYTES_MAX)
         {
             self.hear_oldest(refused);
         }
-        match self.log.append(draft) {
+        let appended = match &self.log {
+            Some(log) => log.append(draft),
+            None => match fits(&draft) {
+                Ok(()) => self.log.insert(self.place.append()?).append(draft),
+                Err(error) => Err(error.into()),
+            },
+        };
+        match appended {
             Ok(receipt) => {
                 self.pending_bytes = self.pending_bytes.saturating_add(bytes);
                 self.pending.push_back(Pending { place, bytes, receipt });
@@ -81,6 +102,7 @@ impl Feed {
                 refused(Refusal { place, error });
             }
         }
+        Ok(())
     }
 
     fn hear_oldest(&mut self, refused: &mut dyn FnMut(Refusal)) {
@@ -98,6 +120,14 @@ impl Feed {
                 refused(Refusal { place, error });
             }
         }
+    }
+
+    /// Makes the log if there is none: input that had nothing to record was good, too.
+    pub(crate) fn open(&mut self) -> anyhow::Result<()> {
+        if self.log.is_none() {
+            self.log = Some(self.place.append()?);
+        }
+        Ok(())
     }
 
     /// Waits for every answer.
@@ -119,6 +149,16 @@ impl Feed {
 
     /// Closes the log: the read tables hold what was committed when this returns.
     pub(crate) fn close(self) -> Result<(), CloseError> {
-        self.log.close()
+        self.log.map_or(Ok(()), AuditLog::close)
+    }
+}
+
+/// Checks that a log would take an event that could be read, by its size.
+pub(crate) fn fits(draft: &Draft) -> Result<(), PrepareError> {
+    match draft.payload_bytes()? {
+        bytes if bytes > PAYLOAD_BYTES_DEFAULT => {
+            Err(PrepareError::TooLarge { bytes, max: PAYLOAD_BYTES_DEFAULT })
+        }
+        _ => Ok(()),
     }
 }

@@ -91,8 +91,8 @@ fn import_with(
     out: &mut Out,
     import: impl FnOnce(&mut Sink<'_>) -> Result<Imported, ImportError>,
 ) -> anyhow::Result<Verdict> {
-    let mut feed = Feed::new(place.append()?);
-    let interrupt = Interrupt::listen()?;
+    let mut feed = Feed::new(place)?;
+    let interrupt = Interrupt::listen();
     let mut bar = Bar::new("importing", None);
     let mut first_refusal: Option<Refusal> = None;
     let mut sent = 0;
@@ -100,7 +100,7 @@ fn import_with(
         sent += 1;
         feed.send(sent, draft.payload_bytes()?, draft, &mut |refusal| {
             first_refusal.get_or_insert(refusal);
-        });
+        })?;
         bar.set(sent);
         if interrupt.is_wished() {
             return Err("interrupted; import it again to add the rest".into());
@@ -113,6 +113,9 @@ fn import_with(
     feed.settle(&mut |refusal| {
         first_refusal.get_or_insert(refusal);
     });
+    if imported.is_ok() && first_refusal.is_none() {
+        feed.open()?;
+    }
     let counts = feed.counts();
     let closed = feed.close();
     drop(bar);

@@ -6,6 +6,7 @@ mod bar;
 mod checkpoint;
 mod consistency;
 mod copy;
+mod csv;
 mod demo;
 mod event_line;
 mod export;
@@ -32,6 +33,7 @@ mod settings;
 mod show;
 mod signing;
 mod sql;
+mod stdout;
 mod tail;
 mod target;
 mod text;
@@ -157,7 +159,16 @@ enum Command {
 
 /// Runs what was typed.
 pub(crate) fn run() -> anyhow::Result<Verdict> {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            if !error.use_stderr() {
+                stdout::require_open()?;
+            }
+            error.exit();
+        }
+    };
+    interrupt::watch()?;
     let mut out = Out::new(args.json);
     let db = args.db.as_deref();
     let place = || Place::find(db);
@@ -214,11 +225,9 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
     Ok(verdict)
 }
 
-/// Whether the reader of the output went away, which is its right.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
+/// Whether the reader of standard output went away, which is its right.
+pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(stdout::is_reader_gone))
 }
 
 /// Says on standard error why something could not be done.

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Row, Table, presets};
 use serde::Serialize;
 
+use super::stdout::Output;
 use super::text;
 
 /// Width of lines of text where the terminal is wider, or there is none.
@@ -28,7 +29,7 @@ impl Out {
         let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
         let width =
             if terminal { terminal_size::terminal_size().map(|(width, _)| width.0.into()) } else { None };
-        Out { json, terminal, colour, width, writer: Box::new(BufWriter::new(stdout.lock())) }
+        Out { json, terminal, colour, width, writer: Box::new(BufWriter::new(Output::new(&stdout))) }
     }
 
     /// A file instead of standard output: no person sees it at once.
@@ -39,6 +40,16 @@ impl Out {
     /// Whether to answer in JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether a person reads it at once.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Where bytes go that are for programs alone.
+    pub(crate) fn writer(&mut self) -> &mut dyn Write {
+        &mut self.writer
     }
 
     /// The terminal's width; without a terminal lines have no end.
@@ -123,6 +134,11 @@ impl Out {
 /// A cell with a text of others, in one line.
 pub(crate) fn cell(content: &str) -> Cell {
     Cell::new(text::line(content))
+}
+
+/// A cell with an id of others.
+pub(crate) fn id(id: &str) -> Cell {
+    Cell::new(text::id(id))
 }
 
 /// A cell with what may be absent.

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use annals::evidence::Evidence;
-use annals::{AuditLog, OpenError, Projections, Reader};
+use annals::{AuditLog, OpenError, Projections, Reader, new_file};
 use anyhow::{Context as _, anyhow};
 
 use super::{out, signing};
@@ -19,7 +19,7 @@ impl Place {
     /// The file named on the command line, else the default one.
     pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<Place> {
         if let Some(path) = named {
-            return Ok(Place { path: path.to_owned() });
+            return Place::at(path.to_owned());
         }
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let path = set("ANNALS_DB")
@@ -27,6 +27,11 @@ impl Place {
                 env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".annals/audit.db"))
             })
             .context("there is no home folder to keep the log in; name a file with --db or $ANNALS_DB")?;
+        Place::at(path)
+    }
+
+    fn at(path: PathBuf) -> anyhow::Result<Place> {
+        new_file::refuse_url(&path)?;
         Ok(Place { path })
     }
 

@@ -12,8 +12,8 @@ use serde_json::json;
 use super::out::Out;
 use super::place::Place;
 use super::record::events;
-use super::target::{Target, refuse_own_files};
-use super::{Verdict, out, say_error, show};
+use super::target::{self, Target, refuse_own_files};
+use super::{Verdict, out, say_error, show, text};
 
 /// Prove that an event, or the events of a session, are in the log.
 ///
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long)]
     complete: bool,
 
-    /// To this file, which takes its place when it is whole
+    /// To this file, which takes its place when it is whole; a pipe or device is written to; - is standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -104,7 +104,8 @@ fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
                 Extent::Partial => String::new(),
                 Extent::Complete(between) => format!(", with the entries of {} between", between.len()),
             };
-            let said = format!("{} of session `{session}`{others}", events(proof.events.len() as u64));
+            let said =
+                format!("{} of session `{}`{others}", events(proof.events.len() as u64), text::id(&session));
             Ok(Proof { text: proof.to_string(), said, checkpoint: proof.checkpoint })
         }
         (None, Some(event)) => {
@@ -149,11 +150,12 @@ impl Proof {
         place: &Place,
         out: &mut Out,
     ) -> anyhow::Result<Verdict> {
+        let output = target::named(output);
         if let Some(output) = output {
             refuse_own_files(output, place.path())?;
-            let mut target = Target::new(output, force)?;
-            target.file().write_all(self.text.as_bytes()).context("the file cannot be written")?;
-            target.finish()?;
+            Target::new(output, force)?.fill(|mut file| {
+                file.write_all(self.text.as_bytes()).context("the file cannot be written")
+            })?;
         }
         if out.is_json() {
             out.json(&json!({

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use annals::limits::PAYLOAD_BYTES_DEFAULT;
 use annals::{AppendError, Draft, JsonEventError, PrepareError, parse_draft};
 use anyhow::{Context as _, bail};
 use crossbeam_channel::select_biased;
@@ -13,7 +12,7 @@ use serde::Serialize;
 
 use super::Verdict;
 use super::bar::Bar;
-use super::feed::{Feed, Refusal};
+use super::feed::{self, Feed, Refusal};
 use super::interrupt::Interrupt;
 use super::lines::{self, BadLine, Line};
 use super::out::Out;
@@ -55,8 +54,8 @@ enum Trouble {
     Event(#[from] JsonEventError),
     #[error(transparent)]
     Append(#[from] AppendError),
-    #[error("the payload has {0} bytes, more than the {PAYLOAD_BYTES_DEFAULT} that a log accepts")]
-    TooLarge(usize),
+    #[error(transparent)]
+    Unfit(#[from] PrepareError),
 }
 
 #[derive(Debug, Serialize)]
@@ -99,12 +98,7 @@ fn check(source: Box<dyn Read + Send>, out: &mut Out) -> anyhow::Result<Verdict>
     let mut bar = Bar::new("checking", None);
     for parcel in lines::read_in_background(source)? {
         for line in parcel.context("the events cannot be read")? {
-            let fits = draft(&line).and_then(|(_, draft)| match draft.payload_bytes() {
-                Ok(bytes) if bytes > PAYLOAD_BYTES_DEFAULT => Err(Trouble::TooLarge(bytes)),
-                Ok(_) => Ok(()),
-                Err(error) => Err(AppendError::from(PrepareError::from(error)).into()),
-            });
-            match fits {
+            match draft(&line).and_then(|(_, draft)| Ok(feed::fits(&draft)?)) {
                 Ok(()) => checked.events += 1,
                 Err(trouble) => {
                     checked.bad += 1;
@@ -129,15 +123,10 @@ fn record(
     place: &Place,
     out: &mut Out,
 ) -> anyhow::Result<Verdict> {
-    let log = place.append()?;
-    let interrupt = Interrupt::listen()?;
+    let feed = Feed::new(place)?;
+    let interrupt = Interrupt::listen();
     let parcels = lines::read_in_background(source)?;
-    let mut run = Run {
-        feed: Feed::new(log),
-        bar: Bar::new("recording", None),
-        skip_bad: args.skip_bad,
-        stopped: None,
-    };
+    let mut run = Run { feed, bar: Bar::new("recording", None), skip_bad: args.skip_bad, stopped: None };
     let mut ended: anyhow::Result<()> = Ok(());
     while run.stopped.is_none() {
         // Nothing to read yet: a good moment to hear what became of what was sent.
@@ -161,11 +150,19 @@ fn record(
                     Err(error).context("the events cannot be read further; what was read before is recorded");
                 break;
             }
-            Ok(Ok(lines)) => run.take(&lines),
+            Ok(Ok(lines)) => {
+                if let Err(error) = run.take(&lines) {
+                    ended = Err(error);
+                    break;
+                }
+            }
         }
     }
     run.settle();
-    let Run { feed, bar, stopped, .. } = run;
+    let Run { mut feed, bar, stopped, .. } = run;
+    if stopped.is_none() && ended.is_ok() && feed.counts().refused == 0 {
+        feed.open()?;
+    }
     let counts = feed.counts();
     let closed = feed.close();
     drop(bar);
@@ -184,21 +181,21 @@ fn record(
     Ok(if counts.refused == 0 { Verdict::Done } else { Verdict::FoundWrong })
 }
 
-struct Run {
-    feed: Feed,
+struct Run<'p> {
+    feed: Feed<'p>,
     bar: Bar,
     skip_bad: bool,
     /// The line that ended it, and why.
     stopped: Option<(u64, String)>,
 }
 
-impl Run {
-    fn take(&mut self, lines: &[Line]) {
+impl Run<'_> {
+    fn take(&mut self, lines: &[Line]) -> anyhow::Result<()> {
         for line in lines {
             match draft(line) {
                 Ok((bytes, draft)) => {
                     let mut refusals = Vec::new();
-                    self.feed.send(line.number, bytes, draft, &mut |refusal| refusals.push(refusal));
+                    self.feed.send(line.number, bytes, draft, &mut |refusal| refusals.push(refusal))?;
                     self.refused(refusals);
                 }
                 Err(trouble) => {
@@ -207,10 +204,11 @@ impl Run {
                 }
             }
             if self.stopped.is_some() {
-                return;
+                break;
             }
             self.bar.set(line.number);
         }
+        Ok(())
     }
 
     fn settle(&mut self) {

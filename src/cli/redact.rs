@@ -10,6 +10,7 @@ use super::Verdict;
 use super::out::{self, Out};
 use super::place::Place;
 use super::record::events;
+use super::text;
 
 /// Erase what events say, for good.
 ///
@@ -88,10 +89,12 @@ fn is_confirmed(seqs: &[Seq], place: &Place) -> anyhow::Result<bool> {
         match reader.event(*seq)? {
             None => bail!("there is no event {seq}"),
             Some(event) => {
-                let session =
-                    event.session.as_ref().map_or_else(String::new, |id| format!(" of session {id}"));
+                let session = event
+                    .session
+                    .as_ref()
+                    .map_or_else(String::new, |id| format!(" of session {}", text::id(id.as_str())));
                 let gone = if event.content == Content::Redacted { " (erased already)" } else { "" };
-                out::say(&super::text::line(&format!("event {seq}, {}{session}{gone}", event.kind_name())));
+                out::say(&text::line(&format!("event {seq}, {}{session}{gone}", event.kind_name())));
             }
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use annals::{RowSink, SqlValue};
 use comfy_table::{Cell, CellAlignment, Table};
 
+use super::csv::{self, Cells};
 use super::out::{self, Out};
 
 /// Characters of a cell that a terminal shows.
@@ -15,7 +16,7 @@ const CELL_CHARS: usize = 2_000;
 pub(super) const TABLE_ROWS_MAX: usize = 1_000;
 
 /// The form of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// A table for people.
     Table,
@@ -24,7 +25,7 @@ pub(crate) enum Form {
     /// An object a line.
     Jsonl,
     /// Comma-separated, with the names of the columns.
-    Csv,
+    Csv(Cells),
 }
 
 /// Prints rows as they come.
@@ -46,7 +47,7 @@ impl<'a> Rows<'a> {
         match self.form {
             Form::Json => self.out.line(if self.count == 0 { "[]" } else { "\n]" })?,
             Form::Table => self.print_table()?,
-            Form::Jsonl | Form::Csv => {}
+            Form::Jsonl | Form::Csv(_) => {}
         }
         Ok(self.count)
     }
@@ -70,9 +71,9 @@ impl RowSink for Rows<'_> {
                 self.begin_table();
                 Ok(())
             }
-            Form::Csv => {
-                let line = csv_line(names.iter().map(String::as_bytes))?;
-                self.out.data(&line)
+            Form::Csv(cells) => {
+                let names: Vec<SqlValue<'_>> = names.iter().map(|name| SqlValue::Text(name)).collect();
+                self.out.data(&csv::line(&names, cells))
             }
             Form::Json | Form::Jsonl => Ok(()),
         }
@@ -100,11 +101,7 @@ impl RowSink for Rows<'_> {
                 self.out.bytes(if self.count == 1 { b"[\n" } else { b",\n" })?;
                 self.out.bytes(super::text::json(&line).as_bytes())
             }
-            Form::Csv => {
-                let cells: Vec<String> = values.iter().map(csv_cell).collect();
-                let line = csv_line(cells.iter().map(String::as_bytes))?;
-                self.out.data(&line)
-            }
+            Form::Csv(cells) => self.out.data(&csv::line(values, cells)),
         }
     }
 }
@@ -120,7 +117,7 @@ fn cell(value: &SqlValue<'_>) -> Cell {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -151,21 +148,4 @@ fn json(value: &SqlValue<'_>) -> io::Result<String> {
         SqlValue::Text(text) => serde_json::to_string(text)?,
         SqlValue::Blob(bytes) => serde_json::to_string(&hex(bytes))?,
     })
-}
-
-fn csv_cell(value: &SqlValue<'_>) -> String {
-    match value {
-        SqlValue::Null => String::new(),
-        SqlValue::Integer(number) => number.to_string(),
-        SqlValue::Real(number) => number.to_string(),
-        SqlValue::Text(text) => (*text).to_owned(),
-        SqlValue::Blob(bytes) => hex(bytes),
-    }
-}
-
-fn csv_line<'c>(cells: impl Iterator<Item = &'c [u8]>) -> io::Result<String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(cells)?;
-    let bytes = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
-    String::from_utf8(bytes).map_err(io::Error::other)
 }

@@ -86,10 +86,10 @@ fn print(hits: &[Hit], out: &mut Out) -> io::Result<()> {
     for hit in hits {
         let mut head = out.paint(BOLD, &format!("{} {}", hit.seq, text::line(&hit.kind)));
         if let Some(session) = &hit.session {
-            head += &format!("  session {}", text::line(session));
+            head += &format!("  session {}", text::id(session));
         }
         if let Some(subject) = &hit.subject {
-            head += &format!("  {}", text::line(subject));
+            head += &format!("  {}", text::id(subject));
         }
         if let Some(time) = hit.recorded_at.map(shown) {
             head += &format!("  {}", out.paint(DIM, &time));

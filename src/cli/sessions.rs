@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use comfy_table::{Cell, ColumnConstraint};
 
 use super::Verdict;
-use super::out::{self, Out, cell, maybe, number, one_line, word};
+use super::out::{self, Out, maybe, number, one_line, word};
 use super::place::Place;
 use super::rows::TABLE_ROWS_MAX;
 use super::time;
@@ -151,7 +151,7 @@ fn cells(session: &SessionSummary, wide: bool) -> Vec<Cell> {
         Some(begun) => time::shown(begun),
         None => format!("~{}", time::shown(session.first_recorded_at)),
     };
-    let mut cells = vec![cell(&session.id), Cell::new(begun), word(&session.status)];
+    let mut cells = vec![out::id(&session.id), Cell::new(begun), word(&session.status)];
     if wide {
         cells.push(maybe(session.profile.as_deref()));
         cells.push(number(session.duration_us.map(time::duration)));

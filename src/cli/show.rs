@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
 }
 
 fn load(reader: &Reader, id: &str) -> anyhow::Result<SessionRecord> {
-    reader.session(id)?.with_context(|| format!("the session {} is gone", text::line(id)))
+    reader.session(id)?.with_context(|| format!("the session {} is gone", text::id(id)))
 }
 
 /// Prints a session's record, long texts shortened.
@@ -80,6 +80,7 @@ fn only(found: Found, reference: &str) -> anyhow::Result<String> {
         Found::Session(id) => Ok(id),
         Found::Conversation(mut ids) if ids.len() == 1 => ids.pop().context("a conversation has sessions"),
         Found::Conversation(ids) | Found::Ambiguous(ids) => {
+            let ids: Vec<_> = ids.iter().map(|id| text::id(id)).collect();
             bail!("`{reference}` may be any of these; name one:\n  {}", ids.join("\n  "))
         }
         _ => {

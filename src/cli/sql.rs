@@ -6,6 +6,7 @@ use annals::SqlError;
 use anyhow::Context as _;
 
 use super::Verdict;
+use super::csv::{self, Cells};
 use super::out::Out;
 use super::place::Place;
 use super::rows::{Form, Rows};
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// Answer in CSV
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+
+    #[arg(long, requires = "csv", help = csv::AS_THEY_ARE)]
+    cells_as_they_are: bool,
 }
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
@@ -39,7 +43,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     let reader = place.read_tables()?;
     let form = match (out.is_json(), args.csv) {
         (true, _) => Form::Json,
-        (false, true) => Form::Csv,
+        (false, true) => Form::Csv(Cells::of(args.cells_as_they_are)),
         (false, false) => Form::Table,
     };
     let mut rows = Rows::new(out, form);

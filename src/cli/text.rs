@@ -1,26 +1,96 @@
 //! Texts of others on a terminal: nothing in a log may move the cursor, change colours, rename the
-//! window or turn the writing direction of the person who reads it.
+//! window or turn the writing direction of the person who reads it, or be there without being seen.
 
 use std::borrow::Cow;
 
-/// Whether a character does something to a terminal, or to the text around it, instead of being
-/// shown: control characters, and the marks that turn the writing direction or break lines.
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark};
+use icu_properties::{CodePointMapData, CodePointSetData};
+
+/// Keeps letters or pictures apart that would be joined, and joins those that would not.
+const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
+
+/// Chooses between the forms of the character before it: black and white, or a picture.
+const FORMS: [char; 2] = ['\u{fe0e}', '\u{fe0f}'];
+
+/// A space that Unicode counts as a picture.
+const BLANK_PICTURE: char = '\u{2800}';
+
+/// Whether a character does something to a terminal, or to the text around it, or nothing at all, instead
+/// of being shown: control characters, marks that turn the writing direction or break lines, and those
+/// that are not seen.
 fn acts(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    match category {
+        Control | LineSeparator | ParagraphSeparator => true,
+        // Some are seen: signs that stand around the numbers after them.
+        Format => !CodePointSetData::new::<PrependedConcatenationMark>().contains(c),
+        _ => c == BLANK_PICTURE || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c),
+    }
+}
+
+/// Whether a character that acts does what people write it for, between these: many scripts and
+/// pictures of several people need it.
+fn is_of_its_neighbours(before: Option<char>, c: char, after: Option<char>) -> bool {
+    let is_seen = |c: char| !c.is_ascii() && !acts(c) && !c.is_whitespace();
+    if JOINERS.contains(&c) {
+        before.is_some_and(|c| is_seen(c) || FORMS.contains(&c)) && after.is_some_and(is_seen)
+    } else {
+        FORMS.contains(&c) && before.is_some_and(|c| is_seen(c) || matches!(c, '0'..='9' | '#' | '*'))
+    }
+}
+
+/// The characters of a text, each with whether it is to be shown by its number.
+fn marked(text: &str, keep: impl Fn(char) -> bool) -> impl Iterator<Item = (char, bool)> {
+    let mut before = None;
+    let mut chars = text.chars().peekable();
+    std::iter::from_fn(move || {
+        let c = chars.next()?;
+        let acts = acts(c) && !keep(c) && !is_of_its_neighbours(before, c, chars.peek().copied());
+        before = Some(c);
+        Some((c, acts))
+    })
+}
+
+/// Whether all of a text is seen as it is, which most texts are.
+fn is_plain(text: &str, keep: impl Fn(char) -> bool) -> bool {
+    text.bytes().all(|byte| byte.is_ascii() && (!byte.is_ascii_control() || keep(byte.into())))
 }
 
 fn escaped(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.chars().any(|c| acts(c) && !keep(c)) {
+    if is_plain(text, &keep) || !marked(text, &keep).any(|(_, acts)| acts) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if acts(c) && !keep(c) {
+    for (c, acts) in marked(text, keep) {
+        if acts {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
+    }
+    Cow::Owned(shown)
+}
+
+/// An id, which may be one of two that look alike: everything in it is seen, blanks at its ends too.
+pub(crate) fn id(id: &str) -> Cow<'_, str> {
+    let is_word = |c: char| !c.is_whitespace() && !acts(c);
+    if id.chars().all(is_word) {
+        return Cow::Borrowed(id);
+    }
+    let mut shown = String::with_capacity(id.len() + 16);
+    let (mut before, mut chars) = (None, id.chars().peekable());
+    while let Some(c) = chars.next() {
+        let is_between = before.is_some_and(is_word) && chars.peek().is_some_and(|c| is_word(*c));
+        match c {
+            c if is_word(c) || (c == ' ' && is_between) => shown.push(c),
+            // That of a space would be a space.
+            c => shown.extend(c.escape_unicode()),
+        }
+        before = Some(c);
     }
     Cow::Owned(shown)
 }
@@ -56,14 +126,15 @@ pub(crate) fn shortened(text: &str, chars: usize) -> Cow<'_, str> {
 /// JSON, safe to print: what acts on a terminal can only stand in a string, where it may be spelled
 /// as an escape just as well.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(acts) {
+    // Line breaks and tabs are white space between values; in strings JSON has none.
+    let keep = |c| matches!(c, '\n' | '\r' | '\t');
+    if is_plain(text, keep) || !marked(text, keep).any(|(_, acts)| acts) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
     let mut units = [0; 2];
-    for c in text.chars() {
-        // Line breaks and tabs are white space between values; in strings JSON has none.
-        if acts(c) && !matches!(c, '\n' | '\r' | '\t') {
+    for (c, acts) in marked(text, keep) {
+        if acts {
             for unit in c.encode_utf16(&mut units) {
                 shown.push_str(&format!("\\u{unit:04x}"));
             }
@@ -94,8 +165,56 @@ mod tests {
 
     #[test]
     fn other_text_stays_as_it_is() {
-        for text in ["", "naïve – 日本語", "👩‍👩‍👧", "\\u{1b}"] {
+        for text in [
+            "",
+            "naïve – 日本語",
+            "e\u{301}",
+            "👩‍👩‍👧",
+            "🏳\u{fe0f}\u{200d}🌈",
+            "1\u{fe0f}\u{20e3}",
+            "می\u{200c}خواهم",
+            "\u{600}١",
+            "\\u{1b}",
+        ] {
             assert_eq!(block(text), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_seen_is_shown() {
+        for (text, shown) in [
+            ("a\u{61c}b", "a\\u{61c}b"),
+            ("pay\u{200b}pal", "pay\\u{200b}pal"),
+            ("soft\u{ad}hyphen", "soft\\u{ad}hyphen"),
+            ("\u{180e}x", "\\u{180e}x"),
+            ("a\u{fff9}b\u{fffa}c\u{fffb}", "a\\u{fff9}b\\u{fffa}c\\u{fffb}"),
+            ("ad\u{200d}min", "ad\\u{200d}min"),
+            ("a\u{fe0f}", "a\\u{fe0f}"),
+            ("日\u{200c}", "日\\u{200c}"),
+            ("x\u{3164}\u{2800}", "x\\u{3164}\\u{2800}"),
+            ("x\u{e0101}\u{2064}\u{1d173}", "x\\u{e0101}\\u{2064}\\u{1d173}"),
+        ] {
+            assert_eq!(block(text), shown);
+            assert_eq!(line(text), shown);
+            let json_text = serde_json::to_string(text).unwrap();
+            assert!(!json(&json_text).chars().any(acts), "{shown}");
+            assert_eq!(serde_json::from_str::<String>(&json(&json_text)).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn ids_that_differ_look_different() {
+        for (text, shown) in [
+            ("s1", "s1"),
+            ("s1 ", "s1\\u{20}"),
+            (" s1", "\\u{20}s1"),
+            ("a b", "a b"),
+            ("a  b", "a\\u{20}\\u{20}b"),
+            ("a\u{a0}b", "a\\u{a0}b"),
+            ("می\u{200c}خواهم", "می\\u{200c}خواهم"),
+            ("日本語", "日本語"),
+        ] {
+            assert_eq!(id(text), shown);
         }
     }
 

@@ -1,9 +1,9 @@
 //! Making a new log: whole, or not at all.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -13,12 +13,13 @@ use super::rows::Insert;
 use super::schema;
 use crate::event::{Continues, Digest, Event, EventId, LogCreated, Seq, Timestamp};
 use crate::limits::ORIGIN_BYTES_MAX;
+use crate::new_file::{self, NewFile, NewFileError};
 use crate::prepare::{Parts, salt};
 
 /// Name and version of this program, as logs record it.
 pub(crate) const SOFTWARE: &str = concat!("annals ", env!("CARGO_PKG_VERSION"));
 
-/// What the name of a log that is being made ends in; before that stand the log's own name and its id.
+/// What the name under which a log is made ends in; before that stand the log's own name and an id.
 const IN_THE_MAKING: &str = ".new";
 
 /// Whether a text can be the first line of a checkpoint.
@@ -36,9 +37,9 @@ pub(crate) struct First<'a> {
 
 /// Makes a log at `path`, unless there is something already.
 ///
-/// It is written in full to a file beside it and then linked into place, so that nobody ever sees
-/// half a log; who finds that another was faster opens that one. `install` makes the tables that the
-/// log's readers keep in it.
+/// It is written in full under another name and then put in its place, so that nobody ever sees half a
+/// log; whoever finds that another was faster opens that one. `install` makes the tables that the log's
+/// readers keep in it.
 pub(crate) fn create(
     path: &Path,
     first: First<'_>,
@@ -47,6 +48,7 @@ pub(crate) fn create(
     if let Some(origin) = first.origin.filter(|origin| !is_origin(origin)) {
         return Err(OpenError::Origin { origin: origin.to_owned() });
     }
+    new_file::refuse_url(path)?;
     refuse_left_wal(path)?;
     let folder = folder_of(path);
     fs::DirBuilder::new()
@@ -54,27 +56,15 @@ pub(crate) fn create(
         .mode(0o700)
         .create(&folder)
         .map_err(|error| OpenError::io(&folder, "cannot be made", error))?;
-    let log_id = EventId::generate();
-    let temporary = side_file(path, &format!(".{log_id}{IN_THE_MAKING}"));
-    let made = write_whole(&temporary, log_id, first, install).and_then(|()| {
-        match fs::hard_link(&temporary, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(OpenError::io(path, "cannot be made", error))
-            }
-            _ => Ok(()),
-        }
-    });
-    let removed = remove_if_there(&temporary);
-    // SQLite leaves these only where something failed.
-    for ending in ["-journal", "-wal", "-shm"] {
-        let _ = fs::remove_file(side_file(&temporary, ending));
+    let new = NewFile::begin(path)?;
+    write_whole(&new.path(), EventId::generate(), first, install)?;
+    match new.place() {
+        Err(NewFileError::Exists { .. }) => Ok(()),
+        placed => Ok(placed?),
     }
-    made?;
-    removed?;
-    sync_folder(&folder)
 }
 
-/// Whether a file has the name under which the log named `own` is made.
+/// Whether a file or folder has the name under which the log named `own` is made.
 pub(super) fn is_name_in_the_making(own: &OsStr, name: &OsStr) -> bool {
     let (own, name) = (own.as_encoded_bytes(), name.as_encoded_bytes());
     name.strip_prefix(own)
@@ -118,13 +108,6 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Makes the folder's list of names durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), OpenError> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| OpenError::io(folder, "cannot be flushed", error))
-}
-
 fn write_whole(
     path: &Path,
     log_id: EventId,
@@ -132,7 +115,6 @@ fn write_whole(
     install: &dyn Fn(&Connection) -> rusqlite::Result<()>,
 ) -> Result<(), OpenError> {
     let io = |error| OpenError::io(path, "cannot be made", error);
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
     let sqlite = |source| OpenError::sqlite(path, "cannot be made", source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection =

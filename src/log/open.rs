@@ -13,6 +13,7 @@ use super::identity::{FileIdentity, LogFiles};
 use super::turns::{Turns, Who};
 use super::{create, schema};
 use crate::limits::WAL_BYTES_KEEP;
+use crate::new_file::{self, NewFileError};
 
 /// The first SQLite that cannot corrupt a WAL which two connections write to.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
@@ -47,6 +48,14 @@ pub enum OpenError {
     Missing {
         /// The path.
         path: PathBuf,
+    },
+    /// It is a symbolic link that leads nowhere.
+    #[error("{}: is a symbolic link to {}, where there is no file; put the log back there, or remove the link", path.display(), target.display())]
+    DanglingLink {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
     },
     /// It is a folder.
     #[error("{}: is a folder; name the file in it", path.display())]
@@ -168,6 +177,9 @@ pub enum OpenError {
         /// Its version.
         found: &'static str,
     },
+    /// It cannot be made.
+    #[error(transparent)]
+    New(#[from] NewFileError),
     /// The system refused.
     #[error("{}: {doing}: {source}", path.display())]
     Io {
@@ -211,9 +223,7 @@ impl OpenError {
 fn inspect(path: &Path) -> Result<FileIdentity, OpenError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(OpenError::Missing { path: path.to_owned() });
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing(path)),
         Err(error) => return Err(OpenError::io(path, "cannot be looked at", error)),
     };
     if metadata.is_dir() {
@@ -227,6 +237,17 @@ fn inspect(path: &Path) -> Result<FileIdentity, OpenError> {
         return Err(OpenError::NotADatabase { path: path.to_owned() });
     }
     Ok(FileIdentity::of(&metadata))
+}
+
+/// Says why there is no file at a path.
+fn missing(path: &Path) -> OpenError {
+    if let Err(error) = new_file::refuse_url(path) {
+        return error.into();
+    }
+    match fs::read_link(path) {
+        Ok(target) => OpenError::DanglingLink { path: path.to_owned(), target },
+        Err(_) => OpenError::Missing { path: path.to_owned() },
+    }
 }
 
 /// Opens a connection. Where SQLite only says that it cannot, the system says why.
@@ -357,9 +378,7 @@ pub(crate) fn uri(path: &Path, query: &str) -> String {
 /// The path of the file that symbolic links lead to: the files beside it are named after that.
 pub(crate) fn resolved(path: &Path) -> Result<PathBuf, OpenError> {
     match fs::canonicalize(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(OpenError::Missing { path: path.to_owned() })
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing(path)),
         resolved => resolved.map_err(|error| OpenError::io(path, "cannot be looked at", error)),
     }
 }
@@ -391,9 +410,12 @@ fn remove_left_name(path: &Path) -> Result<(), OpenError> {
             continue;
         }
         // One that is gone by now needs nothing more.
-        let is_this = entry.metadata().is_ok_and(|metadata| FileIdentity::of(&metadata) == database);
-        if is_this {
-            create::remove_if_there(&entry.path())?;
+        for name in [entry.path(), new_file::unfinished_file(&entry.path())] {
+            let is_this =
+                fs::symlink_metadata(&name).is_ok_and(|metadata| FileIdentity::of(&metadata) == database);
+            if is_this {
+                create::remove_if_there(&name)?;
+            }
         }
     }
     Ok(())

@@ -74,7 +74,7 @@ struct Page<'a> {
 impl Page<'_> {
     fn head(&mut self) -> io::Result<()> {
         let session = &self.record.session;
-        let title = format!("session {}", text::line(&session.id));
+        let title = format!("session {}", text::id(&session.id));
         let status = self.out.paint(style_of(&session.status), &text::line(&session.status));
         let title = self.out.paint(BOLD, &title);
         self.out.line(&format!("{title}  {status}"))?;
@@ -164,7 +164,8 @@ impl Page<'_> {
 
     fn step(&mut self, step: &Step, depth: usize) -> io::Result<()> {
         let indent = 2 * depth;
-        let name = step.module.as_deref().unwrap_or(&step.id);
+        let id = text::id(&step.id);
+        let name = step.module.as_deref().unwrap_or(&id);
         let mut head = format!("{}{} ", " ".repeat(indent), self.out.paint(DIM, "•"));
         head += &self.out.paint(BOLD, &text::line(name));
         head += &format!("  {}", self.out.paint(style_of(&step.status), &text::line(&step.status)));
@@ -175,7 +176,7 @@ impl Page<'_> {
             step.confidence.map(|confidence| format!("confidence {confidence}")),
             tokens(step.tokens_input, step.tokens_output),
             step.cost_usd.map(|cost| format!("${cost}")),
-            step.module.as_ref().map(|_| step.id.clone()),
+            step.module.as_ref().map(|_| id.to_string()),
         ];
         for fact in facts.iter().flatten() {
             head += &format!("  {}", self.out.paint(DIM, &text::line(fact)));

@@ -1,0 +1,77 @@
+//! Standard output as it was when the program began, and its errors.
+//!
+//! Rust opens `/dev/null` in the place of a standard stream that is closed before `main` begins, so that
+//! everything that is written there counts as written. A command that says `done` for what nobody got lies.
+
+use std::fmt;
+use std::io::{self, Stdout, StdoutLock, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Looks before Rust does. What runs before `main` must not need anything of Rust's that begins there; this
+/// is one system call.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "there is no other place before main; the function meets its demands")]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK: extern "C" fn() = {
+    extern "C" fn look() {
+        let is_open = rustix::io::fcntl_getfd(rustix::stdio::stdout()).is_ok();
+        IS_CLOSED.store(!is_open, Ordering::Relaxed);
+    }
+    look
+};
+
+/// Standard output could not be written: told apart from what else may fail.
+#[derive(Debug)]
+struct Failed(io::Error);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "standard output cannot be written, so that part of the answer is missing: {}", self.0)
+    }
+}
+
+impl std::error::Error for Failed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// Whether an error is that the reader of standard output went away, which is its right.
+pub(crate) fn is_reader_gone(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Failed>())
+        .is_some_and(|Failed(error)| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Fails where standard output was closed: for what is not written through [`Output`].
+pub(crate) fn require_open() -> io::Result<()> {
+    if IS_CLOSED.load(Ordering::Relaxed) { Err(named(io::Error::other("it is closed"))) } else { Ok(()) }
+}
+
+/// Standard output that fails where it was closed.
+pub(crate) struct Output(StdoutLock<'static>);
+
+impl Output {
+    pub(crate) fn new(stdout: &Stdout) -> Output {
+        Output(stdout.lock())
+    }
+}
+
+fn named(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Failed(error))
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        require_open()?;
+        self.0.write(bytes).map_err(named)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(named)
+    }
+}

@@ -1,0 +1,447 @@
+//! A file that appears when it is whole: made under another name, and put in its place at the end.
+//!
+//! ```text
+//! audit.db.<id>.new/       a folder that its maker holds locked
+//! └── file                 what is made, with what SQLite keeps beside it meanwhile
+//!                          ── rename without replacing, else link ──▶ audit.db
+//! ```
+//!
+//! The folder goes whatever happens: with the [`NewFile`], when the program is told to stop
+//! ([`remove_unfinished`]), and otherwise when somebody makes another file in the same place and finds that
+//! nobody holds the lock any longer. The lock is the folder's, not the file's: to close a descriptor of a
+//! file that SQLite has open gives up SQLite's own locks.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::event::EventId;
+use crate::log::FileIdentity;
+
+/// The end of the name of a folder in which a file is made; before it stand the file's own name and an id.
+const ENDING: &str = ".new";
+
+/// The file within that folder.
+const FILE: &str = "file";
+
+/// What SQLite keeps beside a database.
+const BESIDE: [&str; 3] = ["-journal", "-wal", "-shm"];
+
+/// Attempts at making a folder that somebody who clears up does not take for a left one: between its making
+/// and its locking is a moment.
+const ATTEMPTS_MAX: usize = 16;
+
+/// A file that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NewFileError {
+    /// There is something at its place.
+    #[error("{}: is there already", path.display())]
+    Exists {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The place is named as a database elsewhere or in memory would be.
+    #[error(
+        "{}: is no name of a file, and only files of this machine are supported, not servers and not memory; a file of that name is `./{}`",
+        path.display(), path.display()
+    )]
+    Url {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The file system lacks what puts a file in its place without replacing another one.
+    #[error(
+        "{}: cannot be put in its place: the file system has neither a rename that replaces nothing ({rename}) nor hard links ({link}); name a place on another file system",
+        path.display()
+    )]
+    NoPlacing {
+        /// The place.
+        path: PathBuf,
+        /// What renaming gave.
+        rename: io::Error,
+        /// What linking gave.
+        link: io::Error,
+    },
+    /// The system refused.
+    #[error("{}: {doing}: {source}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn failed<'p>(path: &'p Path, doing: &'static str) -> impl FnOnce(io::Error) -> NewFileError + 'p {
+    move |source| NewFileError::Io { path: path.to_owned(), doing, source }
+}
+
+/// A file in the making. Dropped before it is in its place, it leaves nothing behind.
+#[derive(Debug)]
+pub struct NewFile {
+    place: PathBuf,
+    folder: PathBuf,
+    /// Held for as long as the file is made; None where the file system has no locks.
+    lock: Option<File>,
+}
+
+impl NewFile {
+    /// Begins a file that is to be at `place`, and takes away what others began in the same folder and did
+    /// not live to finish.
+    ///
+    /// # Errors
+    /// If the place is a URL or its folder cannot be written.
+    pub fn begin(place: &Path) -> Result<NewFile, NewFileError> {
+        refuse_url(place)?;
+        remove_left(&folder_of(place));
+        for _ in 1..ATTEMPTS_MAX {
+            if let Some(new) = NewFile::try_begin(place)? {
+                return Ok(new);
+            }
+        }
+        let source = io::Error::other("what is made for it is taken away again and again");
+        Err(failed(place, "cannot be made")(source))
+    }
+
+    /// One attempt; None if somebody took the folder away before it was locked.
+    fn try_begin(place: &Path) -> Result<Option<NewFile>, NewFileError> {
+        let mut name = place.as_os_str().to_owned();
+        name.push(format!(".{}{ENDING}", EventId::generate()));
+        let mut new = NewFile { place: place.to_owned(), folder: PathBuf::from(name), lock: None };
+        let cannot = || failed(place, "cannot be made");
+        unfinished().insert(new.folder.clone());
+        DirBuilder::new().mode(0o700).create(&new.folder).map_err(cannot())?;
+        let folder = match File::open(&new.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            folder => folder.map_err(cannot())?,
+        };
+        // Where there are no locks nobody can hold one either, and what is left is left alone.
+        if folder.lock().is_ok() {
+            let held = FileIdentity::of(&folder.metadata().map_err(cannot())?);
+            if !FileIdentity::at(&new.folder).is_ok_and(|found| found == held) {
+                return Ok(None);
+            }
+            new.lock = Some(folder);
+        }
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            made => made.map(|_| Some(new)).map_err(cannot()),
+        }
+    }
+
+    /// The empty file to be filled, which is this user's alone. It lies in a folder of its own.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(FILE)
+    }
+
+    /// Puts the file in its place, where there must be nothing.
+    ///
+    /// # Errors
+    /// If something is there, the file cannot be flushed, or the file system cannot put it there without
+    /// replacing something.
+    pub fn place(self) -> Result<(), NewFileError> {
+        self.flush()?;
+        place_with(&self.path(), &self.place, rename_without_replacing, |from, to| fs::hard_link(from, to))?;
+        self.finish()
+    }
+
+    /// Puts the file in its place, and takes over the permissions and, where it may, the owner of what it
+    /// replaces.
+    ///
+    /// # Errors
+    /// If the file cannot be flushed or put there.
+    pub fn replace(self) -> Result<(), NewFileError> {
+        self.flush()?;
+        let from = self.path();
+        if let Ok(old) = fs::symlink_metadata(&self.place) {
+            let cannot = || failed(&self.place, "cannot be replaced");
+            // Without the bits that would let others act as the owner.
+            let mode = Permissions::from_mode(old.mode() & 0o777);
+            fs::set_permissions(&from, mode).map_err(cannot())?;
+            let new = fs::metadata(&from).map_err(cannot())?;
+            if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+                // Only some users may give files away.
+                let _ = chown(&from, Some(old.uid()), Some(old.gid()));
+            }
+        }
+        fs::rename(&from, &self.place).map_err(failed(&self.place, "cannot be replaced"))?;
+        self.finish()
+    }
+
+    fn flush(&self) -> Result<(), NewFileError> {
+        File::open(self.path())
+            .and_then(|file| file.sync_all())
+            .map_err(failed(&self.place, "cannot be flushed"))
+    }
+
+    /// Makes the new name durable.
+    fn finish(self) -> Result<(), NewFileError> {
+        let folder = folder_of(&self.place);
+        drop(self);
+        File::open(&folder).and_then(|file| file.sync_all()).map_err(failed(&folder, "cannot be flushed"))
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // What stays, the next one who makes a file here removes.
+        let _ = remove_folder(&self.folder);
+        unfinished().remove(&self.folder);
+    }
+}
+
+/// The folders of this process's files in the making.
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes every file that this process is making: for a program that ends at once, because it was told to.
+/// Whoever makes one fails.
+pub fn remove_unfinished() {
+    for folder in unfinished().iter() {
+        // The one who makes the file may add to the folder while it is emptied.
+        for _ in 1..ATTEMPTS_MAX {
+            if remove_folder(folder).is_ok() {
+                break;
+            }
+        }
+    }
+}
+
+/// Removes a folder with what is made in one. One that holds something else is nobody's of ours, and stays.
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    let file = folder.join(FILE);
+    for ending in [""].into_iter().chain(BESIDE) {
+        let mut name = file.clone().into_os_string();
+        name.push(ending);
+        let _ = fs::remove_file(name);
+    }
+    fs::remove_dir(folder)
+}
+
+/// Removes what makers left in a folder who are no more: those who are there hold a lock.
+fn remove_left(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let is_folder = || entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_unfinished_name(&entry.file_name()) || !is_folder() {
+            continue;
+        }
+        let path = entry.path();
+        let Ok(left) = File::open(&path) else { continue };
+        match left.try_lock() {
+            Ok(()) => {
+                let _ = remove_folder(&path);
+            }
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+        }
+    }
+}
+
+/// The file that is made in a folder with this name.
+pub(crate) fn unfinished_file(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
+/// Whether a name is that of a folder in which a file is made.
+fn is_unfinished_name(name: &OsStr) -> bool {
+    name.as_encoded_bytes()
+        .strip_suffix(ENDING.as_bytes())
+        .and_then(|rest| rest.rsplit(|byte| *byte == b'.').next())
+        .and_then(|id| str::from_utf8(id).ok())
+        .is_some_and(|id| id.parse::<EventId>().is_ok())
+}
+
+/// Refuses a name that is a URL: as a path it would lead to new folders named after a scheme and a host.
+///
+/// # Errors
+/// If it is one.
+pub fn refuse_url(path: &Path) -> Result<(), NewFileError> {
+    if is_url(path) { Err(NewFileError::Url { path: path.to_owned() }) } else { Ok(()) }
+}
+
+/// Whether a path is a URL: it begins with a scheme and `//`, or with the scheme of a database and a colon.
+fn is_url(path: &Path) -> bool {
+    /// What people name a database by, also without slashes; none of them is on this machine's disk under
+    /// that name.
+    const SCHEMES: [&str; 11] = [
+        "",
+        "file",
+        "http",
+        "https",
+        "jdbc",
+        "libsql",
+        "mariadb",
+        "mysql",
+        "postgres",
+        "postgresql",
+        "sqlite",
+    ];
+    let Some((scheme, rest)) = path.to_str().and_then(|path| path.split_once(':')) else { return false };
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let looks_like_a_scheme =
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_scheme);
+    (looks_like_a_scheme && rest.starts_with("//"))
+        || SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known))
+}
+
+/// The folder that a path is in.
+fn folder_of(path: &Path) -> PathBuf {
+    crate::log::create::folder_of(path)
+}
+
+/// Gives a file another name, if that is free, by the first of two ways that the file system has.
+fn place_with(
+    from: &Path,
+    to: &Path,
+    rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
+    link: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> Result<(), NewFileError> {
+    let exists = || NewFileError::Exists { path: to.to_owned() };
+    let renamed = match rename(from, to) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
+        Err(error) if !is_lacking(&error) => return Err(failed(to, "cannot be made")(error)),
+        Err(error) => error,
+    };
+    match link(from, to) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
+        Err(error) if !is_lacking(&error) => Err(failed(to, "cannot be made")(error)),
+        Err(error) => Err(NewFileError::NoPlacing { path: to.to_owned(), rename: renamed, link: error }),
+    }
+}
+
+/// Whether a file system says by this that it does not know the call: FAT and FUSE have no links (`EPERM`,
+/// `EMLINK`, `ENOSYS`), old kernels and some file systems no flags of renaming (`EINVAL`, `EOPNOTSUPP`).
+fn is_lacking(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, TooManyLinks, Unsupported};
+    // `EACCES` is of the same kind as `EPERM`, and fails the other way just as well.
+    matches!(error.kind(), InvalidInput | PermissionDenied | TooManyLinks | Unsupported)
+}
+
+#[cfg(target_os = "linux")]
+fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn rename_without_replacing(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn begun() -> (tempfile::TempDir, NewFile) {
+        let folder = tempfile::tempdir().unwrap();
+        let new = NewFile::begin(&folder.path().join("file.txt")).unwrap();
+        (folder, new)
+    }
+
+    fn names(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all() {
+        let (folder, new) = begun();
+        fs::write(new.path(), "whole").unwrap();
+        assert!(!folder.path().join("file.txt").exists());
+        new.place().unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join("file.txt")).unwrap(), "whole");
+        drop(NewFile::begin(&folder.path().join("other.txt")).unwrap());
+        assert_eq!(names(folder.path()), 1);
+    }
+
+    #[test]
+    fn a_file_that_came_meanwhile_is_not_replaced() {
+        let (folder, new) = begun();
+        fs::write(folder.path().join("file.txt"), "theirs").unwrap();
+        assert!(matches!(new.place(), Err(NewFileError::Exists { .. })));
+        assert_eq!(fs::read_to_string(folder.path().join("file.txt")).unwrap(), "theirs");
+        assert_eq!(names(folder.path()), 1);
+    }
+
+    #[test]
+    fn what_nobody_makes_any_longer_is_removed_and_what_somebody_makes_is_not() {
+        let (folder, new) = begun();
+        let left = folder.path().join(format!("log.db.{}.new", EventId::generate()));
+        fs::create_dir(&left).unwrap();
+        for name in ["file", "file-journal", "file-wal"] {
+            fs::write(left.join(name), "left").unwrap();
+        }
+        let kept = folder.path().join(format!("log.db.{}.new", EventId::generate()));
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join("somebody's"), "own").unwrap();
+        let other = NewFile::begin(&folder.path().join("other.txt")).unwrap();
+        assert!(!left.exists());
+        assert!(kept.exists(), "it holds what is not made there");
+        assert!(new.path().exists() && other.path().exists());
+    }
+
+    #[test]
+    fn a_file_system_without_one_way_of_placing_is_asked_for_the_other() {
+        let lacking = || Err(io::Error::from_raw_os_error(22)); // EINVAL
+        let (from, to) = (Path::new("from"), Path::new("to"));
+        let linked = Cell::new(false);
+        let link = |_: &Path, _: &Path| {
+            linked.set(true);
+            Ok(())
+        };
+        place_with(from, to, |_, _| lacking(), link).unwrap();
+        assert!(linked.get());
+        for (rename, link) in [(22, 1), (38, 95), (95, 31), (1, 38)] {
+            let error = place_with(
+                from,
+                to,
+                |_, _| Err(io::Error::from_raw_os_error(rename)),
+                |_, _| Err(io::Error::from_raw_os_error(link)),
+            )
+            .unwrap_err();
+            assert!(matches!(error, NewFileError::NoPlacing { .. }), "{error}");
+            assert!(error.to_string().contains("hard links"), "{error}");
+        }
+        let full = || Err(io::Error::from(io::ErrorKind::StorageFull));
+        let error = place_with(from, to, |_, _| full(), |_, _| panic!("it was asked")).unwrap_err();
+        assert!(matches!(error, NewFileError::Io { .. }), "{error}");
+        let there = || Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        let error = place_with(from, to, |_, _| lacking(), |_, _| there()).unwrap_err();
+        assert!(matches!(error, NewFileError::Exists { .. }), "{error}");
+    }
+
+    #[test]
+    fn urls_are_told_from_names_of_files() {
+        for url in [
+            "postgres://host/x",
+            "POSTGRES://host",
+            "mysql:x",
+            "file:audit.db",
+            "sqlite:///x.db",
+            ":memory:",
+            "s3://bucket/key",
+            "git+ssh://host",
+        ] {
+            assert!(is_url(Path::new(url)), "{url}");
+        }
+        for name in
+            ["audit.db", "./postgres://x", "/var/a:b", "a:b", "2026-11-29T08:00:00", "a b://c", "1://x"]
+        {
+            assert!(!is_url(Path::new(name)), "{name}");
+        }
+    }
+}
