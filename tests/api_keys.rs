@@ -130,6 +130,38 @@ fn keys_that_could_not_be_used_are_not_made() {
 }
 
 #[test]
+fn a_living_key_has_its_name_for_itself() {
+    let (_folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    let first = create(&log, "pipeline");
+    let refused = log.create_api_key(&request("pipeline", &[ApiKeyScope::Read])).unwrap_err();
+    let said = refused.to_string();
+    assert!(said.contains(&first.id().to_string()) && said.contains("another name"), "{said}");
+    log.revoke_api_key(first.id(), "ops", None).unwrap();
+    let second = create(&log, "pipeline");
+    assert!(Keys::open(&path).unwrap().check(&second.reveal(), now()).is_ok());
+}
+
+#[test]
+fn of_keys_with_one_name_that_several_create_at_once_one_is_made() {
+    let (_folder, path) = new_path();
+    AuditLog::open(&path).unwrap().close().unwrap();
+    let made: usize = std::thread::scope(|scope| {
+        let creators: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let log = AuditLog::builder(&path).projections(Projections::Off).open().unwrap();
+                    usize::from(log.create_api_key(&request("pipeline", &[ApiKeyScope::Emit])).is_ok())
+                })
+            })
+            .collect();
+        creators.into_iter().map(|creator| creator.join().unwrap()).sum()
+    });
+    assert_eq!(made, 1);
+    assert_eq!(Reader::open(&path).unwrap().api_keys().unwrap().len(), 1);
+}
+
+#[test]
 fn a_key_is_revoked_once_and_only_if_there_is_one() {
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
@@ -155,8 +187,8 @@ fn a_new_key_is_good_at_once_and_a_revoked_one_is_refused_within_a_second_wherev
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
     let keys = Keys::open(&path).unwrap();
-    for _ in 0..20 {
-        let key = create(&log, "pipeline");
+    for number in 0..20 {
+        let key = create(&log, &format!("pipeline {number}"));
         // Shown before by somebody who guessed: that it was unknown then is not remembered.
         assert!(keys.check(&key.reveal(), now()).is_ok());
     }
@@ -540,6 +572,7 @@ proptest! {
         let keys = Keys::open(&path).unwrap();
         // Each key, with its scopes and whether it is revoked.
         let mut expected: Vec<(ApiKey, Vec<ApiKeyScope>, bool)> = Vec::new();
+        let mut named: Vec<String> = Vec::new();
         let expires_at = Timestamp::from_micros(now().micros() + 3_600_000_000);
         for op in ops {
             match op {
@@ -549,7 +582,18 @@ proptest! {
                         reason: reason.then(|| "a reason".to_owned()),
                         ..request(&format!("key {name}"), &scopes)
                     };
-                    expected.push((log.create_api_key(&asked).unwrap().0, scopes, false));
+                    // A name is free when every key that had it is revoked.
+                    let is_taken = named.iter().zip(&expected).any(|(named, (_, _, is_revoked))| {
+                        *named == asked.name && !is_revoked
+                    });
+                    match log.create_api_key(&asked) {
+                        Ok((key, _)) => {
+                            prop_assert!(!is_taken);
+                            named.push(asked.name);
+                            expected.push((key, scopes, false));
+                        }
+                        Err(error) => prop_assert!(is_taken, "{}", error),
+                    }
                 }
                 Op::Revoke(_) if expected.is_empty() => {}
                 Op::Revoke(which) => {

@@ -498,7 +498,7 @@ fn run(path: &Path, ops: &[Op], batch_events: usize) -> BTreeMap<i64, Event> {
         .unwrap();
     let mut events = BTreeMap::new();
     let mut redactable: Vec<Seq> = Vec::new();
-    let mut keys: Vec<EventId> = Vec::new();
+    let mut keys: Vec<(EventId, &str)> = Vec::new();
     for op in ops {
         match op {
             Op::Append(draft) => {
@@ -509,17 +509,20 @@ fn run(path: &Path, ops: &[Op], batch_events: usize) -> BTreeMap<i64, Event> {
                 );
                 redactable.push(appended.seq);
             }
+            Op::CreateKey(request) if keys.iter().any(|(_, name)| *name == request.name) => {
+                assert!(log.create_api_key(request).is_err(), "a living key has the name");
+            }
             Op::CreateKey(request) => {
                 let (key, appended) = log.create_api_key(request).unwrap();
                 let ApiKeyRequest { name, scopes, expires_at, actor, reason } = request.clone();
                 let secret_hash = key.hash().into();
                 let event = ApiKeyCreated { name, scopes, secret_hash, expires_at, actor, reason };
                 events.insert(appended.seq.get().cast_signed(), event.into());
-                keys.push(key.id());
+                keys.push((key.id(), &request.name));
             }
             Op::RevokeKey(..) if keys.is_empty() => {}
             Op::RevokeKey(which, reason) => {
-                let key = keys.swap_remove(which.index(keys.len()));
+                let (key, _) = keys.swap_remove(which.index(keys.len()));
                 let appended = log.revoke_api_key(key, "kilo", reason.as_deref()).unwrap();
                 let event = ApiKeyRevoked { key, actor: "kilo".into(), reason: reason.clone() };
                 events.insert(appended.seq.get().cast_signed(), event.into());

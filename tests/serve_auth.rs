@@ -64,7 +64,7 @@ fn from_the_first_key_on_nobody_comes_in_without_one() {
     served.get("/readyz").expect(200);
     served.get("/openapi.json").expect(200);
     served.stop();
-    Served::start_with(&path, &["--listen", "0.0.0.0:0"]).stop();
+    Served::start_with(&path, &["--listen", "0.0.0.0:0", "--insecure"]).stop();
     let open = Served::start_with(&path, &["--no-auth"]);
     open.post_json("/v1/events", NOTE).expect(200);
 }

@@ -170,7 +170,7 @@ fn an_address_that_others_reach_needs_keys_or_a_word() {
     let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
     assert!(said.contains("annals apikey create") && said.contains("--no-auth"), "{said}");
     annals(&path).args(["serve", "--grpc", "[::]:0"]).assert().code(2);
-    Served::start_with(&path, &["--listen", "0.0.0.0:0", "--no-auth"]).stop();
+    Served::start_with(&path, &["--listen", "0.0.0.0:0", "--no-auth", "--insecure"]).stop();
 }
 
 #[test]

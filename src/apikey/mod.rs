@@ -35,8 +35,8 @@ pub const NAME_BYTES_MAX: usize = 200;
 /// A key that somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ApiKeyRequest {
-    /// What it is called, for people: 1 to 200 bytes, no control characters. Several keys may have one
-    /// name.
+    /// What it is called, for people: 1 to 200 bytes, no control characters. No other key that is good has
+    /// its name; one that expired or was revoked may.
     pub name: String,
     /// What it may do; at least one thing.
     pub scopes: Vec<ApiKeyScope>,
@@ -50,7 +50,10 @@ pub struct ApiKeyRequest {
 
 impl ApiKeyRequest {
     /// Whether a key can be made as asked, at this time.
-    pub(crate) fn check(&self, now: Timestamp) -> Result<(), ApiKeyError> {
+    ///
+    /// # Errors
+    /// Names what is wrong with the request.
+    pub fn check(&self, now: Timestamp) -> Result<(), ApiKeyError> {
         let name = &self.name;
         if name.trim().is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
             return Err(ApiKeyError::Name);

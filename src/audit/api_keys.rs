@@ -13,7 +13,7 @@ impl AuditLog {
     /// the only copy of the secret; the log records the key with a hash of that.
     ///
     /// # Errors
-    /// If there can be no such key, or it cannot be recorded. Where it is not known whether it was, it is
+    /// If there can be no such key, a key that is good has its name, or it cannot be recorded. Where it is not known whether it was, it is
     /// good for nothing: nobody has its secret.
     pub fn create_api_key(&self, request: &ApiKeyRequest) -> Result<(ApiKey, Appended), ApiKeyError> {
         request.check(self.now())?;
@@ -24,6 +24,7 @@ impl AuditLog {
                 scopes.push(*scope);
             }
         }
+        let effect = Effect::ApiKeyCreated { name: request.name.clone() };
         let event = ApiKeyCreated {
             name: request.name.clone(),
             scopes,
@@ -32,7 +33,7 @@ impl AuditLog {
             actor: request.actor.clone(),
             reason: request.reason.clone(),
         };
-        let appended = self.append_about_keys(Draft::new(event).with_id(key.id()))?;
+        let appended = self.append_about_keys(Draft::new(event).with_id(key.id()), effect)?;
         Ok((key, appended))
     }
 
@@ -58,11 +59,11 @@ impl AuditLog {
             actor: actor.to_owned(),
             reason: reason.map(str::to_owned),
         });
-        self.append_about_keys(Draft::new(event))
+        self.append_about_keys(Draft::new(event), Effect::ApiKeyRevoked)
     }
 
-    fn append_about_keys(&self, mut draft: Draft) -> Result<Appended, ApiKeyError> {
-        let (message, receipt) = self.prepare_own(&mut draft, Effect::ApiKey)?;
+    fn append_about_keys(&self, mut draft: Draft, effect: Effect) -> Result<Appended, ApiKeyError> {
+        let (message, receipt) = self.prepare_own(&mut draft, effect)?;
         self.inner.queue.send(message)?;
         Ok(receipt.wait()?)
     }

@@ -98,6 +98,8 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
 }
 
 fn create(request: &ApiKeyRequest, place: &Place, out: &mut Out) -> anyhow::Result<()> {
+    // A key that cannot be is no reason to make a log.
+    request.check(Timestamp::now())?;
     let log = place.append()?;
     let created = log.create_api_key(request);
     let closed = log.close();
@@ -148,7 +150,7 @@ fn list(all: bool, place: &Place, out: &mut Out) -> anyhow::Result<()> {
         for key in &keys {
             table.add_row(one_line(vec![
                 cell(&text::shortened(&key.id.to_string(), ID_CHARS).replace('…', "")),
-                cell(&key.name),
+                out::id(&key.name),
                 cell(&words(&key.scopes, ",")),
                 cell(&time::shown(key.created_at)),
                 maybe(key.expires_at.map(time::shown)),

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::Verdict;
-use super::out::{BOLD, DIM, Out, cell, maybe, number, one_line, word};
+use super::out::{self, BOLD, DIM, Out, maybe, number, one_line, word};
 use super::time;
 
 /// Sessions of the table beside those with findings.
@@ -25,8 +25,8 @@ const PLAIN_SESSIONS_SHOWN: usize = 5;
 ///
 /// A search over thoughts solves some dozens of puzzles on several threads, without any network or
 /// model, and records what it does: steps, decisions with the options considered, findings. The log
-/// is a new one in the system's folder for temporary files, or the one named by --db; $ANNALS_DB is
-/// left alone.
+/// is a new one in the system's folder for temporary files, or the one named by --db, in which there
+/// must be nothing but demonstrations; $ANNALS_DB is left alone.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals demo
@@ -54,6 +54,10 @@ struct Shown<'a> {
 
 pub(crate) fn run(args: &Args, db: Option<&Path>, out: &mut Out) -> anyhow::Result<Verdict> {
     let path = db.map_or_else(temporary, Path::to_owned);
+    // A log of others is not even opened for appending.
+    if path.symlink_metadata().is_ok() {
+        demo::refuse_others(&Reader::open(&path)?)?;
+    }
     let log = AuditLog::open(&path)?;
     let report = demo::run(&log, Options { threads: args.threads })?;
     log.close()?;
@@ -160,7 +164,7 @@ fn table(sessions: &[SessionSummary], puzzles: &[PuzzleReport], out: &mut Out) -
             }
         }
         table.add_row(one_line(vec![
-            cell(&session.id),
+            out::id(&session.id),
             word(&session.status),
             number(session.duration_us.map(time::duration)),
             number(Some(session.step_count)),

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use annals::server::{Addresses, Authentication, Config, Limits, Server, TlsFiles};
+use annals::server::{Addresses, Authentication, Config, Limits, Plaintext, Server, TlsFiles};
 use anyhow::Context as _;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use super::out::{self, Out};
@@ -30,7 +31,8 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 /// of --listen, --grpc and --unix, only there. An answer of 200 means that the events are committed.
 ///
 /// While the log has no API key, whoever reaches the server may do everything, so that it listens on
-/// loopback addresses and unix sockets only, and refuses what a web page may have sent.
+/// loopback addresses and unix sockets only, and refuses what a web page may have sent. Without TLS it
+/// listens there only, too, with or without keys.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals serve
@@ -63,6 +65,10 @@ pub(crate) struct Args {
     /// Ask nobody for a key: whoever reaches the server may read and append
     #[arg(long)]
     no_auth: bool,
+
+    /// Listen without TLS where other machines can reach it: something else must encrypt what goes there
+    #[arg(long)]
+    insecure: bool,
 
     /// Record in the log when a key reads what events say
     #[arg(long)]
@@ -181,6 +187,7 @@ impl Args {
             } else {
                 Authentication::WhereThereAreKeys
             },
+            plaintext: if self.insecure { Plaintext::Anywhere } else { Plaintext::Loopback },
             record_reads: self.record_reads,
             limits,
         };
@@ -203,7 +210,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         .context("the server's threads cannot be started")?;
     let served = runtime.block_on(async {
         // Heard from the beginning: a wish to stop that comes before the first request is one, too.
-        let stop = Stop::listen()?;
+        let stop = stop();
         let log = place.append()?;
         let server = match Server::bind(log.clone(), &config) {
             Ok(server) => server,
@@ -213,7 +220,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             }
         };
         announce(server.addresses(), config.tls.is_some(), out)?;
-        server.run(stop.wished()).await?;
+        server.run(async move { stop.notified().await }).await?;
         anyhow::Ok(())
     });
     runtime.shutdown_timeout(END_PATIENCE);
@@ -270,32 +277,13 @@ fn announce(addresses: &Addresses, tls: bool, out: &mut Out) -> anyhow::Result<(
     Ok(())
 }
 
-/// The wish to stop, as a signal.
-struct Stop {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn listen() -> anyhow::Result<Stop> {
-        let hear = |kind| signal(kind).context("signals cannot be heard");
-        Ok(Stop { interrupt: hear(SignalKind::interrupt())?, terminate: hear(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-        }
-    }
-
-    /// Ready at the first signal. A second one ends the program at once.
-    async fn wished(mut self) {
-        self.next().await;
+/// Hears of the wish to stop.
+fn stop() -> Arc<Notify> {
+    let wished = Arc::new(Notify::new());
+    let told = wished.clone();
+    super::interrupt::on_wish(move || {
         out::say("stopping: what was accepted is committed first; once more ends at once");
-        tokio::spawn(async move {
-            let signal = self.next().await;
-            std::process::exit(128 + signal);
-        });
-    }
+        told.notify_one();
+    });
+    wished
 }

@@ -24,14 +24,21 @@ use std::time::{Duration, Instant};
 
 pub use calls::Calls;
 
-use crate::event::{ActionRecorded, Actor, Draft, Seq, SessionId};
+use crate::event::{ActionRecorded, Actor, Content, Draft, Event, Recorded, Seq, SessionId, is_reserved};
+use crate::query::EventFilter;
 use crate::writer::AppendError;
-use crate::{AuditLog, CatchUpError};
+use crate::{AuditLog, CatchUpError, OpenError, ReadError, Reader};
 use pipeline::Run;
 use puzzles::PUZZLES;
 
 /// Profile of the sessions, and the first part of their ids.
 const PROFILE: &str = "game-of-24";
+
+/// Who begins a run, as the log has it.
+const ACTOR: &str = "annals demo";
+
+/// Events that are looked at together.
+const EVENTS_AT_ONCE: usize = 1_000;
 
 /// How the demonstration runs.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +57,20 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DemoError {
+    /// The log is used for something else.
+    #[error(
+        "event {seq} of the log is not the demonstration's, which appends some 1,700 events that stay for ever; name a log of its own"
+    )]
+    OthersEvents {
+        /// The first event of others.
+        seq: Seq,
+    },
+    /// The log cannot be opened for reading.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// An event cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The log did not take an event.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -126,8 +147,9 @@ pub enum Answer {
 /// ```
 ///
 /// # Errors
-/// If the log does not take an event, or its read tables do not follow.
+/// If the log has events of others, does not take an event, or its read tables do not follow.
 pub fn run(log: &AuditLog, options: Options) -> Result<Report, DemoError> {
+    refuse_others(&Reader::open(log.path())?)?;
     let began = Instant::now();
     let name = claim_name(log)?;
     let run = Run { log, name: &name };
@@ -159,10 +181,39 @@ pub fn run(log: &AuditLog, options: Options) -> Result<Report, DemoError> {
     Ok(Report { run: name, puzzles, threads, events, elapsed, calls: calls.sorted(), last })
 }
 
+/// Refuses a log that has other events than those of demonstrations and Annals' own.
+///
+/// # Errors
+/// Names the first event of others.
+pub fn refuse_others(reader: &Reader) -> Result<(), DemoError> {
+    let mut after = Seq::ZERO;
+    loop {
+        let events = reader.events(&EventFilter::default(), after, EVENTS_AT_ONCE)?;
+        if let Some(other) = events.iter().find(|event| !is_of_a_run(event)) {
+            return Err(DemoError::OthersEvents { seq: other.seq });
+        }
+        match events.last() {
+            Some(last) => after = last.seq,
+            None => return Ok(()),
+        }
+    }
+}
+
+fn is_of_a_run(event: &Recorded) -> bool {
+    match (&event.content, &event.session) {
+        (Content::Event(Event::ActionRecorded(action)), None) => action.actor.id == ACTOR,
+        (_, Some(session)) => session
+            .as_str()
+            .strip_prefix(PROFILE)
+            .is_some_and(|rest| rest.starts_with('/') || rest.starts_with('@')),
+        (_, None) => is_reserved(event.kind),
+    }
+}
+
 /// Records that a run begins. Its place in the log is what makes the run's name its own.
 fn claim_name(log: &AuditLog) -> Result<String, AppendError> {
     let began = ActionRecorded {
-        actor: Actor { id: "annals demo".to_owned(), kind: Some("system".to_owned()) },
+        actor: Actor { id: ACTOR.to_owned(), kind: Some("system".to_owned()) },
         action: "demo.started".to_owned(),
         entity_type: Some("pipeline".to_owned()),
         entity_id: Some(PROFILE.to_owned()),

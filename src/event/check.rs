@@ -91,6 +91,11 @@ impl Checker {
         if text.is_empty() { Err(self.problem(field, Problem::Empty)) } else { Ok(()) }
     }
 
+    /// As [`Checker::filled`], and blanks fill nothing.
+    fn said(&self, field: &str, text: &str) -> Checked {
+        self.filled(field, text.trim())
+    }
+
     fn finite(&self, field: &str, number: Option<f64>) -> Checked {
         match number {
             Some(number) if !number.is_finite() => Err(self.problem(field, Problem::NotFinite(number))),
@@ -305,13 +310,19 @@ impl Event {
                 check.json("data", e.data.as_ref())?;
                 check.attributes("attributes", &e.attributes)
             }
-            Event::LogCreated(_)
-            | Event::EventsLost(_)
-            | Event::ProjectionSkipped(_)
-            | Event::KeyChanged(_)
-            | Event::ApiKeyRevoked(_) => Ok(()),
+            Event::LogCreated(_) | Event::EventsLost(_) | Event::KeyChanged(_) | Event::ApiKeyRevoked(_) => {
+                Ok(())
+            }
+            Event::ProjectionSkipped(e) => {
+                check.said("actor", &e.actor)?;
+                check.said("reason", &e.reason)
+            }
             Event::ApiKeyCreated(e) => check.items("scopes", e.scopes.len()),
-            Event::PayloadRedacted(e) => check.items("seqs", e.seqs.len()),
+            Event::PayloadRedacted(e) => {
+                check.said("actor", &e.actor)?;
+                check.said("reason", &e.reason)?;
+                check.items("seqs", e.seqs.len())
+            }
         }
     }
 }

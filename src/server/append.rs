@@ -93,6 +93,7 @@ impl Kind {
             AppendError::Unfit(PrepareError::TooLarge { .. }) => Kind::TooLarge,
             AppendError::Unfit(PrepareError::Invalid(_) | PrepareError::Encode(_)) => Kind::InvalidEvent,
             AppendError::NotRedactable { .. } => Kind::NotRedactable,
+            AppendError::KeyNameTaken { .. } => Kind::InvalidValue,
             AppendError::Refused(_) => Kind::Filtered,
             AppendError::Reserved(_) => Kind::Reserved,
             AppendError::Conflict { .. } => Kind::Conflict,

@@ -109,15 +109,15 @@ impl Gate {
 
     /// While there are no keys, everybody on this machine may do everything, and no web page that somebody
     /// looks at there.
-    fn keep_pages_out(&self, headers: &HeaderMap, peer: &Peer) -> Result<(), Problem> {
+    fn keep_pages_out(&self, parts: &Parts, peer: &Peer) -> Result<(), Problem> {
         if self.authentication == Authentication::Never || *peer == Peer::Unix {
             return Ok(());
         }
-        if page::may_have_sent(headers) {
+        if page::may_have_sent(&parts.uri, &parts.headers) {
             self.turned_away.page.fetch_add(1, Ordering::Relaxed);
             return Err(Problem::new(
                 Kind::Forbidden,
-                "a web page may have sent this: the header Host or Origin is no name of this machine; ask for 127.0.0.1 or localhost, or create a key with `annals apikey create`",
+                "a web page may have sent this: the header Host (in HTTP/2 :authority) or Origin is no name of this machine; ask for 127.0.0.1 or localhost, or create a key with `annals apikey create`",
             ));
         }
         Ok(())
@@ -183,20 +183,20 @@ impl Caller {
     }
 }
 
-/// Finds out who sent a request with these headers, and whether they may do what needs `scope`.
+/// Finds out who sent a request, and whether they may do what needs `scope`.
 ///
 /// # Errors
 /// If a key is needed and there is none, or it is not good for this; or if the caller asks too often.
 pub(crate) async fn authenticate(
     app: &App,
-    headers: &HeaderMap,
+    parts: &Parts,
     peer: &Peer,
     scope: ApiKeyScope,
 ) -> Result<Caller, Problem> {
     let principal = if app.gate.is_closed() {
-        Some(key(app, headers, peer, scope).await?)
+        Some(key(app, &parts.headers, peer, scope).await?)
     } else {
-        app.gate.keep_pages_out(headers, peer)?;
+        app.gate.keep_pages_out(parts, peer)?;
         None
     };
     app.rates.request(principal, peer)?;
@@ -324,7 +324,7 @@ impl<S: Needed> FromRequestParts<App> for Allowed<S> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Allowed<S>, Problem> {
         let peer = parts.extensions.get::<Peer>().cloned().unwrap_or(Peer::Unknown);
-        let caller = authenticate(app, &parts.headers, &peer, S::SCOPE).await?;
+        let caller = authenticate(app, parts, &peer, S::SCOPE).await?;
         let on_record = match S::ON_RECORD {
             OnRecord::Never => false,
             OnRecord::IfWanted => app.gate.record_reads,

@@ -128,7 +128,7 @@ async fn handle(app: &App, request: Request, signal: Option<Signal>) -> Result<V
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().cloned().unwrap_or(Peer::Unknown);
     let wrong = |problem: Problem| status(&problem);
-    let caller = auth::authenticate(app, &parts.headers, &peer, ApiKeyScope::Emit).await.map_err(wrong)?;
+    let caller = auth::authenticate(app, &parts, &peer, ApiKeyScope::Emit).await.map_err(wrong)?;
     let frame = body::receive(app, &HeaderMap::new(), body).await.map_err(wrong)?;
     let received = message(app, &parts.headers, frame).await?;
     let Some(signal) = signal else { return Ok(Vec::new()) };

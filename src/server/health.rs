@@ -14,14 +14,16 @@ pub(crate) struct Health {
     /// `ok`
     #[schema(example = "ok")]
     status: &'static str,
+    /// Settings that are not safe by themselves, such as `--insecure`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
-
-const OK: Json<Health> = Json(Health { status: "ok" });
 
 /// The server lives.
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, description = "It does", body = Health)))]
 pub(crate) async fn alive() -> Json<Health> {
-    OK
+    Json(Health { status: "ok", warnings: Vec::new() })
 }
 
 /// The log can be appended to, and its read tables are filled.
@@ -42,6 +44,10 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Proble
         return not("the server is about to stop".to_owned());
     }
     if let Some(reason) = app.log.trouble() {
+        // Nobody has shown a key here. Where files lie is told on the server's machine alone.
+        let path = app.log.path();
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let reason = reason.replace(&*path.to_string_lossy(), &name);
         return not(format!("nothing can be appended: {reason}"));
     }
     let progress = app.log.progress();
@@ -56,5 +62,6 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Proble
             ));
         }
     }
-    Ok(OK)
+    let warnings = app.warnings.iter().map(ToString::to_string).collect();
+    Ok(Json(Health { status: "ok", warnings }))
 }

@@ -167,6 +167,11 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
     gauge("body_memory_bytes", "Bytes of bodies that are being handled", app.memory.used_bytes());
     gauge("tail_clients", "Clients that follow the log", app.tails.clients());
     gauge("log_writable", "0 where nothing can be appended now", usize::from(app.log.trouble().is_none()));
+    gauge(
+        "insecure_settings",
+        "Settings that are not safe by themselves; /readyz names them",
+        app.warnings.len(),
+    );
     let turned_away = Family::<Reason, Counter>::default();
     for (reason, requests) in app.gate.turned_away.counts() {
         turned_away.get_or_create(&Reason { reason }).inc_by(requests);

@@ -60,7 +60,7 @@ use crate::audit::{AuditLog, CloseError};
 use auth::Gate;
 use connection::Ends;
 use listen::{Acceptance, Socket};
-use state::App;
+use state::{App, Warning};
 
 /// How a log is served.
 #[derive(Clone, Debug, Default)]
@@ -75,10 +75,23 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Whether keys are asked for.
     pub authentication: Authentication,
+    /// Who may be served without TLS.
+    pub plaintext: Plaintext,
     /// Whether it is recorded in the log when a key reads what events say.
     pub record_reads: bool,
     /// The server's bounds.
     pub limits: Limits,
+}
+
+/// Who may be served without TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plaintext {
+    /// This machine alone.
+    #[default]
+    Loopback,
+    /// Other machines, too: keys and events can be read and changed on the way, unless something else
+    /// encrypts what goes there. The server warns of it at its start and for as long as it runs.
+    Anywhere,
 }
 
 /// A server that cannot begin.
@@ -98,6 +111,14 @@ pub enum ListenError {
         "{address} can be reached from other machines, and the log has no API key: whoever reaches it could read and append; create a key with `annals apikey create`, listen on 127.0.0.1, or say --no-auth if something else protects it"
     )]
     Open {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Others could reach it, and nothing is encrypted.
+    #[error(
+        "{address} can be reached from other machines, and there is no TLS: keys and events could be read and changed on the way; name a certificate with --tls-cert and --tls-key, listen on 127.0.0.1 or a unix socket, or say --insecure if something else encrypts what goes there"
+    )]
+    Plaintext {
         /// The address.
         address: SocketAddr,
     },
@@ -144,13 +165,17 @@ impl Server {
     ///
     /// # Errors
     /// If a socket cannot be bound, the certificate cannot be used, or others could reach a log without
-    /// keys.
+    /// keys or without TLS.
     pub fn bind(log: AuditLog, config: &Config) -> Result<Server, ListenError> {
         let gate = Gate::open(log.path(), config.authentication, config.record_reads)?;
-        if config.authentication != Authentication::Never && !gate.is_closed() {
-            let open = config.http.iter().chain(&config.grpc).find(|address| !address.ip().is_loopback());
-            if let Some(&address) = open {
+        let exposed =
+            config.http.iter().chain(&config.grpc).copied().find(|address| !address.ip().is_loopback());
+        if let Some(address) = exposed {
+            if config.authentication != Authentication::Never && !gate.is_closed() {
                 return Err(ListenError::Open { address });
+            }
+            if config.tls.is_none() && config.plaintext == Plaintext::Loopback {
+                return Err(ListenError::Plaintext { address });
             }
         }
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
@@ -177,7 +202,12 @@ impl Server {
             grpc: bound(&grpc)?,
             unix: http.iter().filter_map(Socket::path).collect(),
         };
-        let app = App::new(log, config.limits.clone(), gate);
+        let warnings: Vec<Warning> =
+            exposed.filter(|_| config.tls.is_none()).map(Warning::Plaintext).into_iter().collect();
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        let app = App::new(log, config.limits.clone(), gate, warnings);
         Ok(Server { app, http, grpc, addresses, tls })
     }
 

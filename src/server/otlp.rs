@@ -171,7 +171,8 @@ fn hear(
                 )
                 | AppendError::Refused(_)
                 | AppendError::Reserved(_)
-                | AppendError::NotRedactable { .. }),
+                | AppendError::NotRedactable { .. }
+                | AppendError::KeyNameTaken { .. }),
             ) => rejected.push(Rejected { place, name, reason: error.to_string() }),
             Err(error) => {
                 return Err(Problem::new(

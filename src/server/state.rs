@@ -1,5 +1,7 @@
 //! What every request is handled with.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -16,6 +18,24 @@ use super::readers::Readers;
 use super::tail::Tails;
 use crate::audit::AuditLog;
 
+/// A setting that is not safe by itself. It was asked for, and the server says so for as long as it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warning {
+    /// Other machines can reach this address, and there is no TLS.
+    Plaintext(SocketAddr),
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::Plaintext(address) => write!(
+                f,
+                "{address} can be reached from other machines without TLS: keys and events can be read and changed on the way, unless something else encrypts what goes there"
+            ),
+        }
+    }
+}
+
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Shared>);
@@ -25,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) log: AuditLog,
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
+    /// What operators are warned of.
+    pub(crate) warnings: Vec<Warning>,
     /// Room for bodies that are being handled.
     pub(crate) memory: Memory,
     pub(crate) metrics: Metrics,
@@ -41,7 +63,7 @@ pub(crate) struct Shared {
 }
 
 impl App {
-    pub(super) fn new(log: AuditLog, mut limits: Limits, gate: Gate) -> App {
+    pub(super) fn new(log: AuditLog, mut limits: Limits, gate: Gate, warnings: Vec<Warning>) -> App {
         // A body for which there can never be room, compressed and decompressed, is too large: who was told to
         // come again would do so for ever.
         limits.body_bytes = limits.body_bytes.min(limits.memory_bytes / 2);
@@ -57,6 +79,7 @@ impl App {
             log,
             limits,
             gate,
+            warnings,
             processors: Arc::new(Semaphore::new(processors)),
             stopping: CancellationToken::new(),
         }))

@@ -6,6 +6,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, params};
 
 use super::queue::{Effect, Item};
 use super::receipt::{AppendError, AppendOutcome, Appended, Outcome};
+use crate::apikey::{self, ApiKeyStatus, KeysError};
 use crate::entry::Entry;
 use crate::event::{Digest, EventId, Seq, Timestamp, is_reserved};
 use crate::log::rows::{self, Head, Insert, StoredRow};
@@ -51,6 +52,11 @@ impl<'c> Batch<'c> {
         let seq = self.head.seq.next();
         if let Effect::Redact(seqs) = effect
             && let Some(error) = self.not_redactable(seqs, seq)?
+        {
+            return Ok(Err(error));
+        }
+        if let Effect::ApiKeyCreated { name } = effect
+            && let Some(error) = self.key_name_taken(name, prepared.event_id)?
         {
             return Ok(Err(error));
         }
@@ -111,6 +117,20 @@ impl<'c> Batch<'c> {
         Ok(None)
     }
 
+    /// Whether another key has a name. It is decided here, where nobody else can be creating one.
+    fn key_name_taken(&self, name: &str, own: EventId) -> rusqlite::Result<Option<AppendError>> {
+        let keys = match apikey::read(&self.tx) {
+            Ok(keys) => keys,
+            Err(KeysError::Sqlite(error)) => return Err(error),
+            Err(error) => return Ok(Some(AppendError::NotWritten { reason: error.to_string().into() })),
+        };
+        let now = (self.clock)();
+        let taken = keys
+            .into_iter()
+            .find(|key| key.name == name && key.id != own && key.status(now) == ApiKeyStatus::Active);
+        Ok(taken.map(|key| AppendError::KeyNameTaken { name: name.into(), id: key.id }))
+    }
+
     fn apply(&self, effect: &Effect, own: Seq) -> rusqlite::Result<()> {
         match effect {
             Effect::None => Ok(()),
@@ -141,7 +161,7 @@ impl<'c> Batch<'c> {
                 )?;
                 Ok(())
             }
-            Effect::ApiKey => {
+            Effect::ApiKeyCreated { .. } | Effect::ApiKeyRevoked => {
                 self.tx.execute("INSERT OR IGNORE INTO api_key_events (seq) VALUES (?1)", [own.to_sql()])?;
                 Ok(())
             }

@@ -21,8 +21,11 @@ pub(crate) enum Effect {
     Redact(Vec<Seq>),
     /// This projection goes on without this event.
     Skip { projection: &'static str, version: u32, seq: Seq },
+    /// It is listed among those that say what became of API keys, and creates one with this name, which no
+    /// living key may have.
+    ApiKeyCreated { name: String },
     /// It is listed among those that say what became of API keys.
-    ApiKey,
+    ApiKeyRevoked,
 }
 
 /// What goes into one transaction, and the caller's wish to know.

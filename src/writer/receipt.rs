@@ -64,6 +64,14 @@ pub enum AppendError {
         /// Why not.
         reason: &'static str,
     },
+    /// An API key that is good has the name of the one to be created.
+    #[error("the API key {id} is called `{name}`; give the new one another name, or revoke that one first")]
+    KeyNameTaken {
+        /// The name.
+        name: Arc<str>,
+        /// The key that has it.
+        id: EventId,
+    },
     /// It was not written. Send it again with the same id.
     #[error("not written: {reason}; send it again with the same id")]
     NotWritten {

@@ -2,21 +2,22 @@
 //!
 //! A page in somebody's browser can send requests to that machine's loopback addresses, and where the name of
 //! its own site is made to lead there, it can read the answers. What it cannot do is leave its own name out:
-//! it is in `Origin`, or it is the `Host`.
+//! it is in `Origin`, or it is the `Host`, which in HTTP/2 is the `:authority`.
 
 use std::net::IpAddr;
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, Uri};
 
-/// Whether the headers have a name that is not this machine's own.
-pub(super) fn may_have_sent(headers: &HeaderMap) -> bool {
+/// Whether a request has a name that is not this machine's own, in its headers or in what it asks for.
+pub(super) fn may_have_sent(uri: &Uri, headers: &HeaderMap) -> bool {
     let any = |name: HeaderName, is_foreign: fn(&str) -> bool| {
         headers.get_all(name).iter().any(|value| value.to_str().map_or(true, is_foreign))
     };
     // An address as `Host` is the one that was connected to: it leads nowhere else. A page may well be at one.
-    any(HOST, |host| !is_of(host, |_| true))
+    uri.authority().is_some_and(|authority| !is_of(authority.as_str(), |_| true))
+        || any(HOST, |host| !is_of(host, |_| true))
         || any(ORIGIN, |origin| {
             !origin.split_once("://").is_some_and(|(_, host)| is_of(host, |address| address.is_loopback()))
         })
@@ -38,9 +39,18 @@ mod tests {
     use super::*;
 
     fn may_have_sent(headers: &[(HeaderName, &str)]) -> bool {
-        super::may_have_sent(
-            &headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect(),
-        )
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+        super::may_have_sent(&Uri::from_static("/v1/log"), &headers)
+    }
+
+    #[test]
+    fn the_authority_of_a_request_counts_as_its_host() {
+        let is_a_pages = |uri: &'static str| super::may_have_sent(&Uri::from_static(uri), &HeaderMap::new());
+        assert!(is_a_pages("http://evil.example:4318/v1/log"));
+        assert!(is_a_pages("https://localhost.evil.example/v1/log"));
+        assert!(!is_a_pages("http://127.0.0.1:4318/v1/log"));
+        assert!(!is_a_pages("http://[::1]:4318/v1/log"));
+        assert!(!is_a_pages("http://localhost/v1/log"));
     }
 
     #[test]

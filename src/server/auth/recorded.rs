@@ -95,7 +95,7 @@ mod tests {
             let log = AuditLog::open(&path).unwrap();
             let key = |scopes: &[ApiKeyScope]| {
                 let request = ApiKeyRequest {
-                    name: "a key".into(),
+                    name: format!("{scopes:?}"),
                     scopes: scopes.to_vec(),
                     expires_at: None,
                     actor: "ops".into(),
@@ -106,7 +106,7 @@ mod tests {
             let admin = key(&[ApiKeyScope::Admin]);
             let auditor = key(&[ApiKeyScope::Read, ApiKeyScope::Verify]);
             let gate = Gate::open(&path, Authentication::WhereThereAreKeys, false).unwrap();
-            let app = App::new(log, Limits::default(), gate);
+            let app = App::new(log, Limits::default(), gate, Vec::new());
             let carried_out = Arc::new(AtomicU32::new(0));
             let counter = carried_out.clone();
             let handler = move |_: Allowed<Admin>| async move {
