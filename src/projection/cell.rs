@@ -1,5 +1,7 @@
 //! Values of read tables, without SQLite: the fold is pure, the store translates.
 
+use std::borrow::Cow;
+
 use crate::event::{Attributes, Digest, Json, Timestamp};
 
 /// A value as a row holds it.
@@ -31,6 +33,43 @@ pub(crate) struct ForeignCell {
     pub(crate) column: &'static str,
 }
 
+/// Stands in read tables for U+0000, behind which SQL sees nothing: `length`, `LIKE` and the shell end
+/// there.
+const NUL_SHOWN: char = '\u{2400}';
+
+/// A text as read tables have it.
+pub(crate) fn stored(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', NUL_SHOWN.encode_utf8(&mut [0; 4])))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// JSON as read tables have it. There U+0000 is an escape, and SQL's JSON functions end at what it means.
+fn stored_json(json: String) -> String {
+    /// As long as what it stands for.
+    const ESCAPE: (&str, &str) = ("\\u0000", "\\u2400");
+    if !json.contains(ESCAPE.0) {
+        return json;
+    }
+    let mut stored = String::with_capacity(json.len());
+    let mut rest = json.as_str();
+    // Outside strings JSON has no backslash, and within them each begins an escape.
+    while let Some((before, escape)) = rest.split_once('\\') {
+        stored.push_str(before);
+        let nul = escape.strip_prefix("u0000");
+        stored.push_str(if nul.is_some() { ESCAPE.1 } else { "\\" });
+        rest = nul.unwrap_or_else(|| {
+            let second = escape.chars().next();
+            stored.extend(second);
+            escape.get(second.map_or(0, char::len_utf8)..).unwrap_or_default()
+        });
+    }
+    stored.push_str(rest);
+    stored
+}
+
 /// A type that a column can have.
 pub(crate) trait Column: Sized {
     fn cell(&self) -> Cell<'_>;
@@ -45,7 +84,10 @@ pub(crate) trait Column: Sized {
 
 impl Column for String {
     fn cell(&self) -> Cell<'_> {
-        Cell::Text(self)
+        match stored(self) {
+            Cow::Borrowed(text) => Cell::Text(text),
+            Cow::Owned(text) => Cell::Made(text),
+        }
     }
 
     fn from_cell(cell: OwnedCell) -> Option<String> {
@@ -56,7 +98,7 @@ impl Column for String {
     }
 
     fn is_same(&self, other: &String) -> bool {
-        self == other
+        stored(self) == stored(other)
     }
 
     fn text_bytes(&self) -> usize {
@@ -143,7 +185,7 @@ impl Column for Timestamp {
 
 /// The JSON text of a value that cannot fail to have one.
 pub(crate) fn json_text<T: serde::Serialize>(value: &T) -> Option<String> {
-    serde_json::to_string(value).ok()
+    serde_json::to_string(value).ok().map(stored_json)
 }
 
 /// Attributes as a JSON object, nothing where there are none.
@@ -168,9 +210,9 @@ pub(crate) fn text_hash(text: &str) -> String {
     Digest::of(text).to_string()
 }
 
-/// A JSON value as the text that was sent.
+/// A JSON value as the text that was sent, but for U+0000 in it.
 pub(crate) fn json_column(json: Option<&Json>) -> Option<String> {
-    json.map(|json| json.as_str().to_owned())
+    json.map(|json| stored_json(json.as_str().to_owned()))
 }
 
 /// Lists the columns of a read table: a row as the fold has it, and how it is stored and read.
@@ -242,4 +284,32 @@ pub(crate) trait Row: Sized {
     /// Bytes of text in all columns.
     fn text_bytes(&self) -> usize;
     fn from_cells(cells: &mut dyn Iterator<Item = OwnedCell>) -> Result<Self, ForeignCell>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_of_a_table_hides_its_rest_from_sql() {
+        assert_eq!("a\0b".to_owned().cell(), Cell::Made("a\u{2400}b".to_owned()));
+        assert_eq!("a\u{2400}b".to_owned().cell(), Cell::Text("a\u{2400}b"));
+        assert!("a\0".to_owned().is_same(&"a\u{2400}".to_owned()), "they are stored as one value");
+    }
+
+    #[test]
+    fn json_means_the_same_but_for_nul() {
+        for (json, expected) in [
+            (r#"{"a":"x\u0000y"}"#, r#"{"a":"x\u2400y"}"#),
+            (
+                r#"["\u0000","\\u0000","\\\u0000","\n\u0000\""]"#,
+                r#"["\u2400","\\u0000","\\\u2400","\n\u2400\""]"#,
+            ),
+            (r#"{"a\u0000":"\u00001"}"#, r#"{"a\u2400":"\u24001"}"#),
+            (r#"{"a":"\\"}"#, r#"{"a":"\\"}"#),
+            (r#"{"日\u0000":"\\日\u0000"}"#, r#"{"日\u2400":"\\日\u2400"}"#),
+        ] {
+            assert_eq!(stored_json(json.to_owned()), expected);
+        }
+    }
 }

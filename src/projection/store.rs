@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, ToSql, params_from_iter};
 
-use super::cell::{Cell, ForeignCell, OwnedCell, Row};
+use super::cell::{Cell, ForeignCell, OwnedCell, Row, stored};
 use super::fold_keys;
 use super::fold_sessions::{self, Child};
 use super::rows::{
@@ -100,7 +100,7 @@ impl<R: Row> Statements<R> {
     fn load(&self, connection: &Connection, key: &[&str]) -> rusqlite::Result<Option<R>> {
         connection
             .prepare_cached(&self.load)?
-            .query_row(params_from_iter(key), |row| {
+            .query_row(params_from_iter(key.iter().map(|part| stored(part))), |row| {
                 let cells: Vec<OwnedCell> = (0..R::COLUMNS.len())
                     .map(|column| row.get(column).map(owned))
                     .collect::<rusqlite::Result<_>>()?;
@@ -171,7 +171,7 @@ fn write<R: Row>(
     })?;
     for part in key {
         parameter += 1;
-        statement.raw_bind_parameter(parameter, part)?;
+        statement.raw_bind_parameter(parameter, stored(part))?;
     }
     let changed = statement.raw_execute()?;
     // Texts are not kept until the statement is used again.
@@ -296,7 +296,7 @@ impl Store {
         if !single.documents.is_empty() {
             let mut statement = connection.prepare_cached(&self.index_document)?;
             for document in &single.documents {
-                statement.execute(rusqlite::params![document.seq, document.text])?;
+                statement.execute(rusqlite::params![document.seq, stored(&document.text)])?;
             }
         }
         self.documents.insert_all(connection, &single.documents)

@@ -48,7 +48,7 @@ pub(crate) enum Pace {
 pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
-        version: 2,
+        version: 3,
         tables: &["sessions", "steps", "decisions", "findings", "finding_updates", "timeline"],
         definition: include_str!("../../schema/read/sessions.sql"),
         rows: Rows::Change(Store::load_session),
@@ -57,7 +57,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     },
     Projection {
         name: "activity",
-        version: 2,
+        version: 3,
         tables: &["reviews", "artifacts", "metrics", "notes", "actions", "custom_events"],
         definition: include_str!("../../schema/read/activity.sql"),
         rows: Rows::Stay,
@@ -66,7 +66,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     },
     Projection {
         name: "search",
-        version: 3,
+        version: 4,
         tables: &["documents", "search"],
         definition: include_str!("../../schema/read/search.sql"),
         rows: Rows::Stay,
@@ -75,7 +75,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     },
     Projection {
         name: "keys",
-        version: 1,
+        version: 2,
         tables: &["api_keys"],
         definition: include_str!("../../schema/read/keys.sql"),
         rows: Rows::Change(Store::load_key),

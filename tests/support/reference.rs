@@ -81,6 +81,12 @@ trait Cell {
     fn cell(self) -> Value;
 }
 
+/// A text as tables have it: U+0000, and what it is in JSON, would end it for SQL. No text here has that
+/// escape of its own.
+fn shown(text: &str) -> Value {
+    Value::Text(text.replace('\0', "\u{2400}").replace("\\u0000", "\\u2400"))
+}
+
 impl Cell for Value {
     fn cell(self) -> Value {
         self
@@ -88,17 +94,17 @@ impl Cell for Value {
 }
 impl Cell for &str {
     fn cell(self) -> Value {
-        Value::Text(self.to_owned())
+        shown(self)
     }
 }
 impl Cell for String {
     fn cell(self) -> Value {
-        Value::Text(self)
+        shown(&self)
     }
 }
 impl Cell for &String {
     fn cell(self) -> Value {
-        Value::Text(self.clone())
+        shown(self)
     }
 }
 impl Cell for i64 {
