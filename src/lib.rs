@@ -59,6 +59,7 @@ mod tls_roots;
 #[cfg(feature = "tracing")]
 pub mod tracing;
 pub mod verify;
+mod watch;
 mod writer;
 
 pub use apikey::{ApiKey, ApiKeyError, ApiKeyRecord, ApiKeyRequest};
@@ -81,6 +82,7 @@ pub use query::{
 };
 pub use reader::Reader;
 pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
+pub use watch::Watch;
 #[cfg(feature = "client")]
 pub use writer::Delivery;
 pub use writer::{

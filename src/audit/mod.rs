@@ -139,6 +139,12 @@ impl AuditLog {
         &self.inner.path
     }
 
+    /// The file that is open, whatever is at the path now.
+    #[cfg(feature = "server")]
+    pub(crate) fn database(&self) -> FileIdentity {
+        self.inner.database
+    }
+
     /// The log's id: that of its first event.
     pub fn log_id(&self) -> EventId {
         self.inner.log_id

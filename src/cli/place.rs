@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use annals::evidence::Evidence;
-use annals::{AuditLog, OpenError, Projections, Reader, new_file};
+use annals::{AuditLog, OpenError, Projections, Reader, Watch, new_file};
 use anyhow::{Context as _, anyhow};
 
 use super::{out, signing};
@@ -67,6 +67,11 @@ impl Place {
     /// is gone would pass every verification.
     pub(crate) fn read(&self) -> anyhow::Result<Reader> {
         Reader::open(&self.path).map_err(with_hint)
+    }
+
+    /// Begins to watch the file, for a command that reads for long.
+    pub(crate) fn watch(&self) -> anyhow::Result<Watch> {
+        Watch::open(&self.path).map_err(with_hint)
     }
 
     /// Opens the log for reading, and says so where the read tables are behind it.

@@ -64,8 +64,9 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     if !args.follow {
         return Ok(Verdict::Done);
     }
+    let mut watch = place.watch()?;
     loop {
-        let head = reader.head()?.seq;
+        let head = watch.look()?.seq;
         let events = reader.events(&filter, position, EVENTS_AT_ONCE)?;
         for event in &events {
             print(event, out)?;

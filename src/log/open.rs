@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 use super::identity::{FileIdentity, LogFiles};
 use super::turns::{Turns, Who};
 use super::{create, schema};
+use crate::event::Seq;
 use crate::limits::WAL_BYTES_KEEP;
 use crate::new_file::{self, NewFileError};
 
@@ -132,6 +133,14 @@ pub enum OpenError {
     WalReplaced {
         /// The file that was removed or replaced.
         file: PathBuf,
+    },
+    /// It lacks an event that was read or acknowledged before.
+    #[error("{}: no longer has event {seq}, which it had before: it was cut off, or an older copy was written over it; close the log, put the right file there, and open it again", path.display())]
+    CutOff {
+        /// The path.
+        path: PathBuf,
+        /// The event.
+        seq: Seq,
     },
     /// It may be read, and not written.
     #[error("{}: may only be read; append as a user who may write it, or change its permissions", path.display())]

@@ -109,6 +109,8 @@ pub(crate) async fn verification(
         serde_json::to_vec(&report).map_err(|error| Problem::new(Kind::Internal, error.to_string()))
     });
     let report = report.await.map_err(|_| Problem::new(Kind::Internal, "the verification broke off"))??;
+    // The file was opened anew for it: another one in its place by now may be the one that was judged.
+    app.file.require()?;
     Ok(([(CONTENT_TYPE, "application/json")], report).into_response())
 }
 

@@ -26,7 +26,7 @@ pub(crate) async fn alive() -> Json<Health> {
     Json(Health { status: "ok", warnings: Vec::new() })
 }
 
-/// The log can be appended to, and its read tables are filled.
+/// The log is in its place, can be appended to, and its read tables are filled.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -43,6 +43,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Proble
     if app.stopping.is_cancelled() {
         return not("the server is about to stop".to_owned());
     }
+    app.file.require()?;
     if let Some(reason) = app.log.trouble() {
         // Nobody has shown a key here. Where files lie is told on the server's machine alone.
         let path = app.log.path();

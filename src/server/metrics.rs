@@ -166,6 +166,11 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
     gauge("connections", "Connections that are open", app.open_connections());
     gauge("body_memory_bytes", "Bytes of bodies that are being handled", app.memory.used_bytes());
     gauge("tail_clients", "Clients that follow the log", app.tails.clients());
+    gauge(
+        "log_in_place",
+        "0 where the log's file was replaced, cut or taken away",
+        usize::from(app.file.require().is_ok()),
+    );
     gauge("log_writable", "0 where nothing can be appended now", usize::from(app.log.trouble().is_none()));
     gauge(
         "insecure_settings",

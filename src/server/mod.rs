@@ -22,6 +22,7 @@ mod connection;
 mod events;
 mod evidence;
 mod extract;
+mod file;
 mod grpc;
 mod health;
 mod limits;
@@ -57,8 +58,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::apikey::KeysError;
 use crate::audit::{AuditLog, CloseError};
+use crate::log::OpenError;
 use auth::Gate;
 use connection::Ends;
+use file::LogFile;
 use listen::{Acceptance, Socket};
 use state::{App, Warning};
 
@@ -128,6 +131,9 @@ pub enum ListenError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The log's file is no longer the one that was opened.
+    #[error(transparent)]
+    File(#[from] OpenError),
     /// The log's keys cannot be read.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -167,6 +173,7 @@ impl Server {
     /// If a socket cannot be bound, the certificate cannot be used, or others could reach a log without
     /// keys or without TLS.
     pub fn bind(log: AuditLog, config: &Config) -> Result<Server, ListenError> {
+        let file = LogFile::open(&log)?;
         let gate = Gate::open(log.path(), config.authentication, config.record_reads)?;
         let exposed =
             config.http.iter().chain(&config.grpc).copied().find(|address| !address.ip().is_loopback());
@@ -207,7 +214,7 @@ impl Server {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        let app = App::new(log, config.limits.clone(), gate, warnings);
+        let app = App::new(log, file, config.limits.clone(), gate, warnings);
         Ok(Server { app, http, grpc, addresses, tls })
     }
 
@@ -240,6 +247,7 @@ impl Server {
             listeners.spawn(accepting);
         }
         listeners.spawn(tail::watch(app.clone()));
+        listeners.spawn(file::watch(app.clone()));
         let keys = tokio::spawn(auth::watch(app.clone()));
         stop.await;
         app.stopping.cancel();
@@ -256,6 +264,7 @@ impl Server {
         let _ = keys.await;
         // The last connection that closes takes the write-ahead log away, and one that only reads cannot.
         app.gate.close();
+        app.file.close();
         app.readers.close().await;
         let log = app.log.clone();
         tokio::task::spawn_blocking(move || log.close()).await.unwrap_or(Err(CloseError::Panicked("closing")))

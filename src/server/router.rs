@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::problem::{Kind, Problem};
 use super::state::App;
-use super::{admin, events, evidence, grpc, health, metrics, observe, openapi, otlp, reads, tail};
+use super::{admin, events, evidence, file, grpc, health, metrics, observe, openapi, otlp, reads, tail};
 
 /// Every route, with its description.
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -59,6 +59,7 @@ pub(super) fn router(app: &App) -> Router {
         .merge(grpc::routes())
         .fallback(nothing)
         .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn_with_state(app.clone(), file::require_file))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(from_fn_with_state(app.clone(), observe::observe))
         .with_state(app.clone())

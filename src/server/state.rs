@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::Gate;
 use super::body::Memory;
 use super::evidence::Turn;
+use super::file::LogFile;
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::rates::Rates;
@@ -43,6 +44,7 @@ pub(crate) struct App(Arc<Shared>);
 pub(crate) struct Shared {
     /// The log, without a principal: what a caller appends goes through [`Caller::log`](super::auth::Caller::log).
     pub(crate) log: AuditLog,
+    pub(crate) file: LogFile,
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
     /// What operators are warned of.
@@ -63,7 +65,13 @@ pub(crate) struct Shared {
 }
 
 impl App {
-    pub(super) fn new(log: AuditLog, mut limits: Limits, gate: Gate, warnings: Vec<Warning>) -> App {
+    pub(super) fn new(
+        log: AuditLog,
+        file: LogFile,
+        mut limits: Limits,
+        gate: Gate,
+        warnings: Vec<Warning>,
+    ) -> App {
         // A body for which there can never be room, compressed and decompressed, is too large: who was told to
         // come again would do so for ever.
         limits.body_bytes = limits.body_bytes.min(limits.memory_bytes / 2);
@@ -76,6 +84,7 @@ impl App {
             tails: Tails::new(),
             verification: Turn::new(),
             readers: Readers::new(log.path().to_owned()),
+            file,
             log,
             limits,
             gate,

@@ -2,7 +2,8 @@
 //!
 //! A client reads the committed log from where it stands, not a queue of its own: however slow it is, it
 //! costs one page, and when it comes again it goes on where it was. Commits of this process wake it; those
-//! of other processes are looked for now and then, once for all clients.
+//! of other processes are looked for now and then, once for all clients. Where the log's file is replaced, it is
+//! told so and ends.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -35,9 +36,6 @@ use crate::query::events::EventPage;
 const EVENTS_AT_ONCE: usize = 500;
 const BYTES_AT_ONCE: usize = 1 << 20;
 
-/// How often what other processes append is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-
 /// After how long without an event the client is told that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -59,32 +57,33 @@ impl Tails {
         CLIENTS_MAX.saturating_sub(self.room.available_permits())
     }
 
+    /// Tells those who follow the log that it reaches up to `seq`.
+    pub(super) fn reached(&self, seq: Seq) {
+        self.head.send_if_modified(|known| {
+            let grown = seq > *known;
+            *known = seq.max(*known);
+            grown
+        });
+    }
+
     pub(super) fn new() -> Tails {
         Tails { head: watch::Sender::new(Seq::ZERO), room: Arc::new(Semaphore::new(CLIENTS_MAX)) }
     }
 }
 
-/// Looks for the end of the log while somebody follows it, until the server stops.
+/// Tells of this process' commits until the server stops. Those of others are found by the
+/// [watch](super::file::watch).
 pub(super) async fn watch(app: App) {
     loop {
         let told = *app.tails.head.borrow();
+        let committed = app.log.progress().find(|progress| {
+            let committed = progress.committed();
+            (committed > told).then_some(committed)
+        });
         tokio::select! {
             () = app.stopping.cancelled() => return,
-            () = app.log.progress().find(|progress| (progress.committed() > told).then_some(())) => {}
-            // Also while nobody follows: who begins to must not have to wait for a commit here.
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            committed = committed => app.tails.reached(committed),
         }
-        let mut head = app.log.committed();
-        if app.tails.head.receiver_count() > 0
-            && let Ok(seen) = app.readers.ask(|reader| Ok(reader.head()?.seq)).await
-        {
-            head = head.max(seen);
-        }
-        app.tails.head.send_if_modified(|known| {
-            let grown = head > *known;
-            *known = head.max(*known);
-            grown
-        });
     }
 }
 
@@ -117,10 +116,13 @@ struct Tail {
     /// There was more than one page when it last looked.
     more: bool,
     heartbeat: Instant,
+    /// The client was told why nothing more comes.
+    told_of_trouble: bool,
     _room: OwnedSemaphorePermit,
 }
 
 /// Follows the log as server-sent events: `id` is the place in the log, `event` the type, `data` the event.
+/// An event `problem` says why it ends, where the log is no longer at its path.
 #[utoipa::path(get, path = "/v1/tail", tag = "events",
     params(TailQuery, ("Last-Event-ID" = Option<String>, Header, description = "Up to where the client has read")),
     responses(
@@ -152,6 +154,7 @@ pub(crate) async fn tail(
         head,
         more: true,
         heartbeat: Instant::now() + HEARTBEAT,
+        told_of_trouble: false,
         caller,
         app,
         _room: room,
@@ -193,6 +196,11 @@ impl Tail {
             if self.app.stopping.is_cancelled() || !self.caller.is_still_allowed(&self.app).await {
                 return None;
             }
+            if let Err(problem) = self.app.file.require() {
+                // Events of the file that it was would never come to an end, and none of them is in the log any more.
+                let told = std::mem::replace(&mut self.told_of_trouble, true);
+                return (!told).then(|| written_problem(&problem));
+            }
             if self.more || *self.head.borrow_and_update() > self.position {
                 let (filter, after) = (self.filter.clone(), self.position);
                 let page = self.app.readers.ask(move |reader| {
@@ -221,6 +229,12 @@ impl Tail {
             }
         }
     }
+}
+
+fn written_problem(problem: &Problem) -> Bytes {
+    // An object of texts and numbers always has a JSON form, which is one line.
+    let json = serde_json::to_string(problem).unwrap_or_default();
+    Bytes::from(format!("event: problem\ndata: {json}\n\n"))
 }
 
 fn written(page: &EventPage) -> Bytes {

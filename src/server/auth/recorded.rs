@@ -72,6 +72,7 @@ mod tests {
     use crate::reader::Reader;
     use crate::server::Limits;
     use crate::server::auth::{Admin, Allowed, Authentication, Gate};
+    use crate::server::file::LogFile;
     use crate::server::state::App;
 
     fn last(path: &std::path::Path) -> Recorded {
@@ -106,7 +107,8 @@ mod tests {
             let admin = key(&[ApiKeyScope::Admin]);
             let auditor = key(&[ApiKeyScope::Read, ApiKeyScope::Verify]);
             let gate = Gate::open(&path, Authentication::WhereThereAreKeys, false).unwrap();
-            let app = App::new(log, Limits::default(), gate, Vec::new());
+            let file = LogFile::open(&log).unwrap();
+            let app = App::new(log, file, Limits::default(), gate, Vec::new());
             let carried_out = Arc::new(AtomicU32::new(0));
             let counter = carried_out.clone();
             let handler = move |_: Allowed<Admin>| async move {

@@ -1,0 +1,116 @@
+//! The log's file under a server that runs for long: it may be replaced, cut or taken away meanwhile.
+//!
+//! Every connection of the server keeps the file that it opened, so without a look at the path the server would
+//! go on answering from a log that nobody else can see. One thread looks now and then, for all; requests that
+//! need the log compare the file's identity as well, so that none is answered from another file than the rest.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::sync::watch;
+
+use super::problem::{Kind, Problem};
+use super::state::App;
+use crate::audit::AuditLog;
+use crate::log::{Head, LogFiles, OpenError};
+use crate::watch::Watch;
+
+/// Time between two looks at the file, for events that other processes append too.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Paths that are answered whatever became of the log.
+const WITHOUT_THE_LOG: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/openapi.json"];
+
+/// The log's file, and the result of the last look at it.
+pub(crate) struct LogFile {
+    path: PathBuf,
+    files: LogFiles,
+    /// None once the server is about to end.
+    watch: Mutex<Option<Watch>>,
+    trouble: watch::Sender<Option<Arc<str>>>,
+}
+
+impl LogFile {
+    /// Begins to watch the file of an open log.
+    ///
+    /// # Errors
+    /// If it is no longer at its path, or cannot be read.
+    pub(super) fn open(log: &AuditLog) -> Result<LogFile, OpenError> {
+        let watch = Watch::open(log.path())?;
+        let (path, files) = watch.files();
+        log.database().require_at(&path)?;
+        Ok(LogFile { path, files, watch: Mutex::new(Some(watch)), trouble: watch::Sender::new(None) })
+    }
+
+    /// Makes sure that the file at the path is the one that the server opened, and was whole when it was last
+    /// looked at.
+    ///
+    /// # Errors
+    /// If it is not; what was sent is not committed then, and may be sent again.
+    pub(crate) fn require(&self) -> Result<(), Problem> {
+        let unavailable = |reason: String| Problem::new(Kind::Unavailable, reason);
+        self.files.require_at(&self.path).map_err(|error| unavailable(error.to_string()))?;
+        let trouble = self.trouble.borrow().clone();
+        trouble.map_or(Ok(()), |reason| Err(unavailable(reason.to_string())))
+    }
+
+    /// Closes the connection that looks.
+    pub(super) fn close(&self) {
+        self.watch().take();
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
+        // A look that panicked leaves what the one before it saw.
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the file; finds nothing where the server is about to end.
+    fn look(&self) -> Option<Head> {
+        let looked = self.watch().as_mut()?.look();
+        self.tell(looked.as_ref().err());
+        looked.ok()
+    }
+
+    fn tell(&self, found: Option<&OpenError>) {
+        let found: Option<Arc<str>> = found.map(|error| error.to_string().into());
+        self.trouble.send_if_modified(|known| {
+            if *known == found {
+                return false;
+            }
+            match &found {
+                Some(reason) => tracing::error!(%reason, "the log cannot be read at its path"),
+                None => tracing::info!("the log can be read at its path again"),
+            }
+            *known = found;
+            true
+        });
+    }
+}
+
+/// Refuses requests that need the log while another file, or none, is in its place.
+pub(super) async fn require_file(State(app): State<App>, request: Request, next: Next) -> Response {
+    if !WITHOUT_THE_LOG.contains(&request.uri().path())
+        && let Err(problem) = app.file.require()
+    {
+        return problem.into_response();
+    }
+    next.run(request).await
+}
+
+/// Looks at the file until the server stops, and tells the tails of the log's end.
+pub(super) async fn watch(app: App) {
+    loop {
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let at_work = app.clone();
+        if let Ok(Some(head)) = tokio::task::spawn_blocking(move || at_work.file.look()).await {
+            app.tails.reached(head.seq);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Noticing that the file at a log's path is no longer the log that was opened there.
+//!
+//! A connection keeps the file that it opened, whatever happens to its path, and keeps pages of it in memory,
+//! whatever is written over it. Whoever reads for long therefore has to look at the path itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use crate::log::open::{self, OpenError};
+use crate::log::{FileIdentity, Head, LogFiles, rows};
+
+/// A repeated look at whether a log is still the file that was opened, with every event that was seen in it.
+///
+/// It has a connection of its own, which only reads, and reads a few pages at each look.
+///
+/// ```
+/// use annals::{AuditLog, Watch};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("audit.db");
+/// AuditLog::open(&path)?.close()?;
+/// let mut watch = Watch::open(&path)?;
+/// assert_eq!(watch.look()?.seq.get(), 1);
+/// std::fs::remove_file(&path)?;
+/// assert!(watch.look().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Watch {
+    path: PathBuf,
+    files: LogFiles,
+    connection: Connection,
+    seen: Head,
+}
+
+impl Watch {
+    /// Begins to watch the log at `path`, which must be there.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or is not a log; the error says what to do.
+    pub fn open(path: impl AsRef<Path>) -> Result<Watch, OpenError> {
+        let name = path.as_ref();
+        let path = open::resolved(name)?;
+        let database =
+            FileIdentity::at(&path).map_err(|error| OpenError::io(&path, "cannot be looked at", error))?;
+        let connection = open::open_reader(&path)?;
+        let seen = head(&connection, &path)?;
+        let files = LogFiles::of(database, &path)?.named(name, &path);
+        files.require_at(&path)?;
+        Ok(Watch { path, files, connection, seen })
+    }
+
+    /// Looks once, and returns the end of the log.
+    ///
+    /// # Errors
+    /// If another file, or none, is at the path or in the place of the write-ahead log; if the file lacks the last
+    /// event of an earlier look, so that it was cut off or written over; or if it cannot be read. The next look may
+    /// succeed again: a file that was moved away may come back.
+    pub fn look(&mut self) -> Result<Head, OpenError> {
+        let Watch { path, files, connection, seen } = self;
+        files.require_at(path)?;
+        let metadata =
+            fs::metadata(&*path).map_err(|error| OpenError::io(path, "is no longer where it was", error))?;
+        if metadata.len() == 0 {
+            return Err(OpenError::Empty { path: path.clone() });
+        }
+        let sqlite = |source| OpenError::sqlite(path, "cannot be read", source);
+        // Pages that SQLite keeps are the file's as it was: what is written over them without its locks would
+        // never be noticed.
+        connection.execute_batch("PRAGMA shrink_memory").map_err(sqlite)?;
+        let moment = connection.unchecked_transaction().map_err(sqlite)?;
+        let head = head(&moment, path)?;
+        let link = if head.seq == seen.seq {
+            Some(head.hash)
+        } else {
+            rows::link_at(&moment, seen.seq).map_err(sqlite)?
+        };
+        if link != Some(seen.hash) {
+            return Err(OpenError::CutOff { path: path.clone(), seq: seen.seq });
+        }
+        *seen = head;
+        Ok(head)
+    }
+
+    /// The files that are watched, for looks at their identities alone, and their path without links.
+    #[cfg(feature = "server")]
+    pub(crate) fn files(&self) -> (PathBuf, LogFiles) {
+        (self.path.clone(), self.files.clone())
+    }
+}
+
+fn head(connection: &Connection, path: &Path) -> Result<Head, OpenError> {
+    rows::head(connection).map_err(|source| OpenError::sqlite(path, "cannot be read", source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::AuditLog;
+    use crate::event::{Draft, NoteLogged};
+
+    struct Fixture {
+        _folder: tempfile::TempDir,
+        path: PathBuf,
+        older: PathBuf,
+    }
+
+    fn append(path: &Path) {
+        let log = AuditLog::open(path).unwrap();
+        log.append(Draft::new(NoteLogged { message: "x".into(), ..Default::default() })).unwrap();
+        log.close().unwrap();
+    }
+
+    /// A log of three events, and a copy of it from when it had two.
+    fn log_with_older_copy() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, older) = (folder.path().join("audit.db"), folder.path().join("older.db"));
+        append(&path);
+        fs::copy(&path, &older).unwrap();
+        append(&path);
+        Fixture { _folder: folder, path, older }
+    }
+
+    #[test]
+    fn a_log_that_grows_is_still_the_same() {
+        let Fixture { path, _folder, .. } = log_with_older_copy();
+        let mut watch = Watch::open(&path).unwrap();
+        assert_eq!(watch.look().unwrap().seq.get(), 3);
+        append(&path);
+        assert_eq!(watch.look().unwrap().seq.get(), 4);
+    }
+
+    #[test]
+    fn another_file_in_its_place_is_noticed() {
+        let Fixture { path, older, _folder } = log_with_older_copy();
+        let mut watch = Watch::open(&path).unwrap();
+        fs::rename(&older, &path).unwrap();
+        assert!(matches!(watch.look(), Err(OpenError::Replaced { .. })));
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_noticed_and_so_is_its_return() {
+        let Fixture { path, older, _folder } = log_with_older_copy();
+        let mut watch = Watch::open(&path).unwrap();
+        fs::rename(&path, older.with_extension("away")).unwrap();
+        assert!(matches!(watch.look(), Err(OpenError::Io { .. })));
+        fs::rename(older.with_extension("away"), &path).unwrap();
+        watch.look().unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_cut_to_nothing_is_noticed() {
+        let Fixture { path, _folder, .. } = log_with_older_copy();
+        let mut watch = Watch::open(&path).unwrap();
+        fs::File::create(&path).unwrap();
+        assert!(matches!(watch.look(), Err(OpenError::Empty { .. })));
+    }
+
+    #[test]
+    fn an_older_copy_that_is_written_over_it_in_place_is_noticed() {
+        let Fixture { path, older, _folder } = log_with_older_copy();
+        let mut watch = Watch::open(&path).unwrap();
+        watch.look().unwrap();
+        fs::copy(&older, &path).unwrap();
+        assert!(matches!(watch.look(), Err(OpenError::CutOff { .. })), "{:?}", watch.look());
+    }
+}
