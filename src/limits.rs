@@ -212,6 +212,14 @@ pub const SPOOL_BYTES_DEFAULT: u64 = 1 << 30;
 /// Size at which a segment of the spool is closed. A segment is deleted when all of it was sent.
 pub const SPOOL_SEGMENT_BYTES: u64 = 8 << 20;
 
+/// Bytes that a spool has beyond its events, to be given up where a full disk has no room for a refused one:
+/// those of a request and more.
+pub const SPOOL_RESERVE_BYTES: usize = 2 << 20;
+
+/// Longest time that a client waits for anything: a longer one is cut to it, because times are added to the
+/// clock's.
+pub const CLIENT_PATIENCE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 const _: () = {
     assert!((LEAF_BYTES_MAX + SALT_BYTES + PAYLOAD_BYTES_MAX) / 3 * 4 + 2 * NOTE_BYTES_MAX < PROOF_BYTES_MAX);
     assert!(ENTRY_BYTES_MAX > 4 * SESSION_ID_BYTES_MAX + 256);

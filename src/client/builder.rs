@@ -14,8 +14,8 @@ use super::status::Status;
 use super::{Inner, RemoteLog};
 use crate::event::{Draft, Timestamp};
 use crate::limits::{
-    CLIENT_CLOSE_PATIENCE, QUEUE_EVENTS_DEFAULT, REQUEST_BYTES_DEFAULT, REQUEST_EVENTS_DEFAULT,
-    SERVER_PATIENCE, SPOOL_AFTER_DEFAULT, SPOOL_BYTES_DEFAULT,
+    CLIENT_CLOSE_PATIENCE, CLIENT_PATIENCE_MAX, QUEUE_EVENTS_DEFAULT, REQUEST_BYTES_DEFAULT,
+    REQUEST_EVENTS_DEFAULT, SERVER_PATIENCE, SPOOL_AFTER_DEFAULT, SPOOL_BYTES_DEFAULT,
 };
 use crate::tls_roots;
 use crate::writer::{AppendError, Clock};
@@ -121,8 +121,8 @@ impl Builder {
     }
 
     /// The folder for events while the server is away; `$ANNALS_SPOOL` unless said otherwise. It is made
-    /// where there is none. One process at a time uses it, so give each process its own. What is found in it
-    /// is sent first.
+    /// where there is none; no other user may write to it. One process at a time uses it, so give each process
+    /// its own. What is found in it is sent first.
     #[must_use]
     pub fn spool(mut self, folder: impl Into<PathBuf>) -> Builder {
         self.spool = Some(folder.into());
@@ -169,14 +169,14 @@ impl Builder {
     /// again.
     #[must_use]
     pub fn request_timeout(mut self, time: Duration) -> Builder {
-        self.patience = time;
+        self.patience = time.min(CLIENT_PATIENCE_MAX);
         self
     }
 
     /// How long [`RemoteLog::close`] waits for the server: 5 seconds unless said otherwise.
     #[must_use]
     pub fn close_patience(mut self, time: Duration) -> Builder {
-        self.config.close_patience = time;
+        self.config.close_patience = time.min(CLIENT_PATIENCE_MAX);
         self
     }
 
@@ -227,10 +227,9 @@ impl Builder {
         let roots = tls_roots::roots(self.authorities.as_deref()).map_err(OpenError::Authorities)?;
         let server = Server::new(&url, key.as_deref(), self.patience, roots);
 
-        let mut refusals = Refusals::new(&folder, self.on_refused);
-        let spool = Spool::open(&folder, self.spool_bytes_max, &mut refusals)?;
+        let spool = Spool::open(&folder, self.spool_bytes_max)?;
+        let refusals = Refusals::new(&folder, self.on_refused);
         let status = Arc::new(Status::default());
-        status.add_refused(refusals.count());
         status.set_spooled(spool.events());
         let queue = Arc::new(Queue::new(self.queue_events));
         let (close, closed) = crossbeam_channel::bounded(1);

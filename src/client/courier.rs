@@ -20,7 +20,7 @@ use super::sender::{Request, Sender};
 use super::spool::{Head, Line, Spool};
 use super::status::Status;
 use crate::event::EventId;
-use crate::writer::{Ack, AppendError};
+use crate::writer::{Ack, AppendError, Appended};
 
 /// Least time between two attempts to write to a spool that takes nothing.
 const SPOOL_PAUSE: Duration = Duration::from_secs(1);
@@ -268,18 +268,14 @@ impl Courier {
                     return;
                 }
                 Ok(Head::Unreadable(text)) => {
-                    let reason = "this line of the spool is no event".into();
-                    self.refuse(Refusal { event_id: None, reason, event: text });
+                    let reason = "this line of the spool is no event: cut off while it was written, before \
+                                  anybody was told that it is safe, or damaged later";
+                    if !self.refuse(&[Refusal { event_id: None, reason: reason.into(), event: text }]) {
+                        return;
+                    }
                     self.advance(1);
                 }
-                Ok(Head::Nothing) => {
-                    let lost = self.spool.give_up();
-                    self.left += lost;
-                    self.shared.status.add_refused(lost);
-                    self.trouble(format!(
-                        "{lost} events are not in the spool any more: somebody else changed it"
-                    ));
-                }
+                Ok(Head::Nothing) => self.miss(),
                 Err(error) => {
                     self.trouble(format!("the spool cannot be read: {error}"));
                     self.backoff.failed(None);
@@ -324,35 +320,40 @@ impl Courier {
         self.backoff.answered();
         self.shared.status.set_trouble(None);
         self.request_events = self.config.request_events.min(self.request_events.saturating_mul(2));
-        let is_spooled = matches!(flight, Flight::Spool(_));
-        let lines = match flight {
-            Flight::Spool(lines) => lines
-                .into_iter()
-                .map(|Line { event_id, text }| (event_id, text, self.heard.remove(&event_id)))
-                .collect(),
-            Flight::Memory(events) => {
-                let held = self.memory.drain(..events).map(|Held { item, .. }| {
+        // An event that was refused leaves only once it is kept. Until then those before it do.
+        let refused = self.refused_of(&flight, &outcomes);
+        let settled = match outcomes.iter().position(Result::is_err) {
+            Some(first) if !self.refuse(&refused) => first,
+            _ => events,
+        };
+        let acks: Vec<Option<Ack>> = match &flight {
+            Flight::Spool(lines) => {
+                lines.iter().take(settled).map(|line| self.heard.remove(&line.event_id)).collect()
+            }
+            Flight::Memory(_) => {
+                let held = self.memory.drain(..settled).map(|Held { item, .. }| {
                     self.memory_bytes -= item.line.len();
-                    (item.event_id, item.line, Some(item.ack))
+                    Some(item.ack)
                 });
-                held.collect::<Vec<_>>()
+                held.collect()
             }
         };
-        for ((event_id, event, ack), outcome) in lines.into_iter().zip(outcomes) {
+        for (ack, outcome) in acks.into_iter().zip(outcomes) {
             let outcome = outcome.map_err(|reason| {
-                let error = AppendError::Rejected { reason: reason.clone() };
-                self.refuse(Refusal { event_id: Some(event_id), reason, event });
+                let error = AppendError::Rejected { reason };
                 self.unflushed.get_or_insert(error).clone()
             });
             if let Some(ack) = ack {
                 ack.send(outcome);
             }
         }
-        if is_spooled {
-            self.advance(events);
-        } else {
-            self.safe += events as u64;
-            self.left += events as u64;
+        match flight {
+            Flight::Spool(_) if settled > 0 => self.advance(settled),
+            Flight::Spool(_) => {}
+            Flight::Memory(_) => {
+                self.safe += settled as u64;
+                self.left += settled as u64;
+            }
         }
         match &mut self.no_room {
             Some(_) if self.memory.is_empty() => self.set_no_room(None),
@@ -369,11 +370,52 @@ impl Courier {
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
-        self.shared.status.add_refused(1);
-        if let Err(error) = self.refusals.add(&refusal) {
-            self.trouble(format!("refused.jsonl cannot be written: {error}"));
+    fn refused_of(&self, flight: &Flight, outcomes: &[Result<Appended, Arc<str>>]) -> Vec<Refusal> {
+        let refusal = |event_id, text: &str, outcome: &Result<_, Arc<str>>| {
+            let reason = outcome.as_ref().err()?.clone();
+            Some(Refusal { event_id: Some(event_id), reason, event: text.to_owned() })
+        };
+        match flight {
+            Flight::Memory(events) => {
+                let held = self.memory.iter().take(*events).zip(outcomes);
+                held.filter_map(|(Held { item, .. }, it)| refusal(item.event_id, &item.line, it)).collect()
+            }
+            Flight::Spool(lines) => {
+                let lines = lines.iter().zip(outcomes);
+                lines.filter_map(|(line, it)| refusal(line.event_id, &line.text, it)).collect()
+            }
         }
+    }
+
+    /// Keeps what was refused, and says whether that worked. If not, everything is tried again later.
+    fn refuse(&mut self, refusals: &[Refusal]) -> bool {
+        match self.refusals.add(refusals) {
+            Ok(()) => {
+                self.shared.status.add_refused(refusals.len() as u64);
+                true
+            }
+            Err(error) => {
+                self.trouble(format!("refused.jsonl in the spool cannot be written; make room: {error}"));
+                self.backoff.failed(None);
+                false
+            }
+        }
+    }
+
+    /// Owns up to events of the spool that are gone: to their receipts, and to the next flush.
+    fn miss(&mut self) {
+        let lost = self.spool.give_up();
+        self.left += lost;
+        self.shared.status.add_refused(lost);
+        let reason: Arc<str> =
+            format!("{lost} events are not in the spool any more: somebody else changed it").into();
+        let error = AppendError::NotWritten { reason: reason.clone() };
+        // Events of the spool that are not gone were answered before.
+        for (_, ack) in self.heard.drain() {
+            ack.send(Err(error.clone()));
+        }
+        self.unflushed.get_or_insert(error);
+        self.shared.status.set_trouble(Some(reason));
     }
 
     fn trouble(&self, what: String) {
@@ -419,7 +461,8 @@ impl Courier {
     /// Whether it was told to close, and waiting is of no more use.
     fn is_done(&self) -> bool {
         let nothing_left = self.memory.is_empty() && self.spool.is_empty();
-        let hopeless = self.backoff.is_away() || self.sender_is_gone;
+        // What found no room in the spool is lost with the process: that waits for the server as long as it may.
+        let hopeless = self.sender_is_gone || (self.backoff.is_away() && self.memory.is_empty());
         let idle = self.flight.is_none() && (nothing_left || hopeless);
         self.closing.is_some() && (idle || self.is_too_late())
     }

@@ -57,8 +57,8 @@ mod status;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
@@ -69,6 +69,7 @@ pub use spool::SpoolError;
 
 use crate::destination::{Destination, sealed};
 use crate::event::{Draft, EventId, Timestamp};
+use crate::limits::CLIENT_PATIENCE_MAX;
 use crate::session::SessionBuilder;
 use crate::writer::{AppendError, Clock, NotSent, Receipt, TryAppendError};
 use builder::Filter;
@@ -184,8 +185,8 @@ impl RemoteLog {
     /// how much is in the spool. It takes about as long as [`Builder::spool_after`] says, at most.
     ///
     /// # Errors
-    /// If the server refused an event for good since the last flush, through this clone or another; or if
-    /// the client is closed.
+    /// If the server refused an event for good since the last flush, through this clone or another; if events
+    /// are gone from the spool; if the spool takes no more and the server is away; or if the client is closed.
     pub fn flush(&self) -> Result<Flushed, AppendError> {
         let answered = self.ask(Until::Safe)?;
         // Without an answer the client's thread panicked just now.
@@ -198,8 +199,17 @@ impl RemoteLog {
     /// # Errors
     /// As [`RemoteLog::flush`].
     pub fn flush_to_server(&self, timeout: Duration) -> Result<Flushed, AppendError> {
-        let answered = self.ask(Until::Sent)?;
-        match answered.recv_timeout(timeout) {
+        /// Between two looks at whether a spool that took nothing more takes something again.
+        const LOOK_UP: Duration = Duration::from_millis(50);
+        let began = Instant::now();
+        let left = || timeout.saturating_sub(began.elapsed());
+        let answered = loop {
+            match self.ask(Until::Sent) {
+                Err(AppendError::NoRoom { .. }) if !left().is_zero() => thread::sleep(LOOK_UP.min(left())),
+                answered => break answered?,
+            }
+        };
+        match answered.recv_timeout(left().min(CLIENT_PATIENCE_MAX)) {
             Ok(answer) => answer,
             Err(oneshot::RecvTimeoutError::Timeout) => self.flush(),
             Err(oneshot::RecvTimeoutError::Disconnected) => Err(AppendError::Closed),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::spool::Reserve;
 use crate::event::{EventId, Timestamp};
 
 /// An event that the server refused for good, or a line of the spool that is no event. It stands in the
@@ -29,11 +30,11 @@ pub struct Refusal {
 /// Hears of every refusal.
 pub(super) type OnRefused = Arc<dyn Fn(&Refusal) + Send + Sync>;
 
-/// Writes `refused.jsonl`, and counts.
+/// Writes `refused.jsonl`.
 pub(super) struct Refusals {
     path: PathBuf,
+    reserve: Reserve,
     hear: Option<OnRefused>,
-    count: u64,
 }
 
 impl fmt::Debug for Refusals {
@@ -44,48 +45,61 @@ impl fmt::Debug for Refusals {
 
 impl Refusals {
     pub(super) fn new(folder: &Path, hear: Option<OnRefused>) -> Refusals {
-        Refusals { path: folder.join("refused.jsonl"), hear, count: 0 }
+        Refusals { path: folder.join("refused.jsonl"), reserve: Reserve::new(folder), hear }
     }
 
-    /// Keeps an event that was refused, durably, and tells who wants to hear of it. An error is that of
-    /// the file alone: the others have heard.
-    pub(super) fn add(&mut self, refusal: &Refusal) -> io::Result<()> {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            refused_at: String,
-            reason: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            event: Option<&'a RawValue>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            text: Option<&'a str>,
+    /// Keeps what was refused, durably, and then tells whoever wants to hear of it. All of it or, with an
+    /// error, none.
+    pub(super) fn add(&self, refusals: &[Refusal]) -> io::Result<()> {
+        if refusals.is_empty() {
+            return Ok(());
         }
-        self.count += 1;
-        if let Some(hear) = &self.hear {
+        let mut bytes = Vec::new();
+        for refusal in refusals {
+            write_line(&mut bytes, refusal)?;
+        }
+        self.reserve.yield_to(|| append(&self.path, &bytes))?;
+        for (refusal, hear) in refusals.iter().zip(std::iter::repeat(&self.hear)) {
             // The caller's own code, on a thread that others wait for.
-            let _ = catch_unwind(AssertUnwindSafe(|| hear(refusal)));
+            let _ = hear.as_ref().map(|hear| catch_unwind(AssertUnwindSafe(|| hear(refusal))));
         }
-        let event = serde_json::from_str::<&RawValue>(&refusal.event).ok();
-        let line = Line {
-            refused_at: Timestamp::now().to_string(),
-            reason: &refusal.reason,
-            event,
-            text: event.is_none().then_some(&refusal.event),
-        };
-        let mut bytes = serde_json::to_vec(&line)?;
-        bytes.push(b'\n');
-        let mut file: File = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
-        file.write_all(&bytes)?;
-        file.sync_data()
+        Ok(())
     }
+}
 
-    /// Keeps what a crash cut off.
-    pub(super) fn torn(&mut self, text: &str) -> io::Result<()> {
-        let reason = "cut off by a crash while it was written to the spool; nobody was told that it was safe";
-        self.add(&Refusal { event_id: None, reason: reason.into(), event: text.to_owned() })
+fn write_line(bytes: &mut Vec<u8>, refusal: &Refusal) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        refused_at: String,
+        reason: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        event: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<&'a str>,
     }
+    let event = serde_json::from_str::<&RawValue>(&refusal.event).ok();
+    let line = Line {
+        refused_at: Timestamp::now().to_string(),
+        reason: &refusal.reason,
+        event,
+        text: event.is_none().then_some(&refusal.event),
+    };
+    serde_json::to_writer(&mut *bytes, &line)?;
+    bytes.push(b'\n');
+    Ok(())
+}
 
-    /// How many there were.
-    pub(super) fn count(&self) -> u64 {
-        self.count
+/// Appends lines to a file, durably. Of an error nothing stays.
+fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
+    let is_new = !path.try_exists()?;
+    let mut file: File = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let before = file.metadata()?.len();
+    let written = file.write_all(lines).and_then(|()| file.sync_data());
+    if written.is_err() {
+        // Half a line would spoil the next one.
+        let _ = file.set_len(before);
+    } else if is_new && let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
     }
+    written
 }

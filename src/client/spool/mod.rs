@@ -1,30 +1,33 @@
 //! Events on this machine's disk that the server does not have yet.
 //!
 //! A folder of segment files `<20 digits>.jsonl`, each event a line in its JSON form, oldest first, and
-//! beside them `sent`, the place up to which the server has them; `lock`, which the one process holds that
-//! uses the folder; and `refused.jsonl`. What is appended is flushed to the disk before that is said. Only
-//! their own user can read them.
+//! beside them `sent`, the place in the first one up to which the server has them; `lock`, which the one
+//! process holds that uses the folder; `refused.jsonl`; and `reserve`, room for that. What is appended is
+//! flushed to the disk before that is said. Only their own user can read them.
 //!
-//! The place in `sent` is replaced without a flush. After a crash it may be behind, and what was sent
-//! already is sent again, with the same ids: the log has it once.
+//! A segment is deleted when the server has all of it, before `sent` moves on: what is in a segment was not
+//! sent, unless `sent` speaks of that very segment. So a mark that is lost or old sends events again, with
+//! the same ids, and the log has them once; and no mark ever deletes an event. Nothing here has to be
+//! written before events can be sent and their segments deleted: a full disk empties itself.
 
+mod folder;
 mod place;
-mod recover;
+mod reserve;
+mod segment;
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::refusal::Refusals;
 use crate::event::EventId;
 use crate::limits::SPOOL_SEGMENT_BYTES;
-use place::Place;
-
-const LOCK: &str = "lock";
+use folder::Folder;
+use place::{Mark, Place};
+pub(super) use reserve::Reserve;
 
 /// A spool that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,18 @@ pub enum SpoolError {
     InUse {
         /// The folder.
         folder: PathBuf,
+    },
+    /// Other users may write to the folder.
+    #[error(
+        "other users may write to the spool {} (mode {mode:o}), and so delete events or add their own; \
+         make it the owner's alone (`chmod go-w`), or give a folder within it",
+        folder.display()
+    )]
+    Writable {
+        /// The folder.
+        folder: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// A file of it cannot be read or written.
     #[error("the spool {} cannot be used: {source}", folder.display())]
@@ -56,6 +71,8 @@ pub(super) enum NotSpooled {
     Full { bytes_max: u64 },
     #[error("it cannot be written: {0}")]
     Io(#[from] io::Error),
+    #[error(transparent)]
+    Folder(#[from] SpoolError),
 }
 
 /// An event of the spool.
@@ -72,7 +89,8 @@ pub(super) enum Head {
     Nothing,
     /// Whole events, oldest first.
     Lines(Vec<Line>),
-    /// A line that is no event: something else than this library wrote it, or the disk lost it.
+    /// A line that is no event: a crash cut it off, something else than this library wrote it, or the disk
+    /// lost it.
     Unreadable(String),
 }
 
@@ -85,81 +103,71 @@ struct Segment {
 /// An open spool. The lock goes with it.
 #[derive(Debug)]
 pub(super) struct Spool {
-    folder: PathBuf,
+    folder: Folder,
     bytes_max: u64,
     segments: VecDeque<Segment>,
     /// Where the first event is that was not sent.
     head: Place,
     /// Events in it that were not sent.
     events: u64,
-    /// The last segment, where this process has written to it.
+    /// The last segment, where this process may write to it.
     last: Option<File>,
-    _lock: File,
+    reserve: Reserve,
 }
 
 impl Spool {
-    /// Opens the spool in `folder`, and makes it where there is none. What a crash cut off within a line
-    /// is put right.
-    pub(super) fn open(folder: &Path, bytes_max: u64, refusals: &mut Refusals) -> Result<Spool, SpoolError> {
+    /// Opens the spool in `folder`, and makes it where there is none. Segments are taken as they are: a full
+    /// disk is no reason not to send what is in them.
+    pub(super) fn open(folder: &Path, bytes_max: u64) -> Result<Spool, SpoolError> {
         let io = |source| SpoolError::Io { folder: folder.to_owned(), source };
-        // What events say is for nobody else on this machine.
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
-        let mut lock = OpenOptions::new();
-        let lock = lock.create(true).truncate(false).write(true).mode(0o600).open(folder.join(LOCK));
-        let lock = lock.map_err(io)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse { folder: folder.to_owned() }),
-            Err(TryLockError::Error(error)) => return Err(io(error)),
-        }
-        let head = Place::read(folder).map_err(io)?;
         let mut spool = Spool {
-            folder: folder.to_owned(),
+            folder: Folder::open(folder)?,
             bytes_max,
             segments: VecDeque::new(),
-            head,
+            head: Place::default(),
             events: 0,
             last: None,
-            _lock: lock,
+            reserve: Reserve::new(folder),
         };
-        spool.find(refusals).map_err(io)?;
+        spool.find().map_err(io)?;
+        spool.reserve.fill();
         Ok(spool)
     }
 
     /// Looks at the segments that there are.
-    fn find(&mut self, refusals: &mut Refusals) -> io::Result<()> {
+    fn find(&mut self) -> io::Result<()> {
         let mut numbers = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            numbers.extend(entry?.file_name().to_str().and_then(place::segment_number));
+        for entry in fs::read_dir(self.folder.path())? {
+            numbers.extend(entry?.file_name().to_str().and_then(segment::number));
         }
         numbers.sort_unstable();
         for number in numbers {
             let path = self.path(number);
-            if number < self.head.segment {
-                fs::remove_file(path)?;
-                continue;
-            }
-            let bytes = recover::mend(&path, refusals)?;
+            let named =
+                |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+            let bytes = segment::flush(&path).map_err(named)?;
             self.segments.push_back(Segment { number, bytes });
         }
-        match self.segments.front() {
-            Some(first) if first.number != self.head.segment => {
-                self.head = Place { segment: first.number, offset: 0 };
-            }
-            Some(first) if !recover::is_start_of_line(&self.path(first.number), self.head.offset)? => {
-                self.head.offset = 0;
-            }
-            _ => {}
+        let mark = Mark::read(self.folder.path())?;
+        // Where there is no segment, the next one gets a number that none had before it.
+        let kept = mark.as_ref().map(|mark| mark.place.segment).unwrap_or_default();
+        let first = self.segments.front().map_or(kept, |first| first.number);
+        self.head = Place { segment: first, offset: 0 };
+        if let Some(mark) = mark.filter(|mark| mark.place.segment == first)
+            && !self.segments.is_empty()
+            && mark.fits(&self.path(first))?
+        {
+            self.head = mark.place;
         }
         for segment in &self.segments {
             let from = if segment.number == self.head.segment { self.head.offset } else { 0 };
-            self.events += recover::count_lines(&self.path(segment.number), from)?;
+            self.events += segment::count_lines(&self.path(segment.number), from)?;
         }
         self.drop_sent()
     }
 
     fn path(&self, number: u64) -> PathBuf {
-        self.folder.join(place::segment_name(number))
+        segment::path(self.folder.path(), number)
     }
 
     /// Events in it that were not sent.
@@ -190,6 +198,7 @@ impl Spool {
         lines: impl Iterator<Item = &'l str>,
         least: usize,
     ) -> Result<usize, NotSpooled> {
+        self.folder.keep()?;
         let room = self.bytes_max.saturating_sub(self.bytes());
         let (mut bytes, mut count) = (Vec::new(), 0_usize);
         for line in lines {
@@ -209,38 +218,66 @@ impl Spool {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let is_new =
-            self.last.is_none() || self.segments.back().is_none_or(|last| last.bytes >= self.segment_bytes());
-        if is_new {
+        let goes_on = self.segments.back().is_some_and(|last| last.bytes < self.segment_bytes())
+            && self.is_last_untouched();
+        if !goes_on {
             self.begin_segment()?;
         }
         let (Some(file), Some(segment)) = (&mut self.last, self.segments.back_mut()) else {
             return Err(io::Error::other("there is no segment to write to"));
         };
-        match file.write_all(bytes).and_then(|()| file.sync_data()) {
-            Ok(()) => {
-                segment.bytes += bytes.len() as u64;
-                Ok(())
+        let written = file.write_all(bytes).and_then(|()| file.sync_data());
+        if written.is_ok() {
+            let before = segment.bytes;
+            segment.bytes += bytes.len() as u64;
+            if self.is_last_untouched() {
+                return Ok(());
             }
-            Err(error) => {
-                // What was written of it may not stay: it is given again, or is the caller's to keep. Where it
-                // cannot be cut off either, it is sent once more, which changes nothing.
-                if file.set_len(segment.bytes).is_err() {
-                    let path = self.folder.join(place::segment_name(segment.number));
-                    self.events += recover::count_lines(&path, segment.bytes).unwrap_or(0);
-                    segment.bytes = file.metadata().map_or(segment.bytes, |metadata| metadata.len());
-                    self.last = None;
-                }
-                Err(error)
-            }
+            // Somebody deleted it, or cut it, while it was written.
+            self.last = None;
+            self.segments.back_mut().into_iter().for_each(|segment| segment.bytes = before);
+            return Err(io::Error::other("somebody else changed it"));
         }
+        // What was written of it may not stay: it is given again, or is the caller's to keep. Where it cannot be
+        // cut off, it lies beyond what is read of the segment. After a flush that failed nobody knows what the
+        // disk has of this file, and a second flush that works would not say so: the next attempt has another.
+        let _ = file.set_len(segment.bytes);
+        self.last = None;
+        if segment.bytes == 0
+            && let Some(empty) = self.segments.pop_back()
+        {
+            let _ = segment::remove(&self.path(empty.number));
+        }
+        written
+    }
+
+    /// Whether the segment that this process writes to is at its path, and as long as it left it.
+    fn is_last_untouched(&self) -> bool {
+        let (Some(file), Some(segment)) = (&self.last, self.segments.back()) else { return false };
+        let (Ok(held), Ok(there)) = (file.metadata(), fs::metadata(self.path(segment.number))) else {
+            return false;
+        };
+        (held.dev(), held.ino(), held.len()) == (there.dev(), there.ino(), segment.bytes)
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
-        let number = self.segments.back().map_or(self.head.segment, |last| last.number).saturating_add(1);
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path(number))?;
+        self.last = None;
+        let mut number = self.segments.back().map_or(self.head.segment, |last| last.number);
+        let file = loop {
+            number =
+                number.checked_add(1).ok_or_else(|| io::Error::other("its segments' numbers are used up"))?;
+            let new = OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path(number));
+            match new {
+                // One that could not be deleted, or that somebody put there.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                file => break file?,
+            }
+        };
         // Else the file itself could be gone after a crash.
-        File::open(&self.folder)?.sync_all()?;
+        if let Err(error) = self.folder.flush() {
+            let _ = segment::remove(&self.path(number));
+            return Err(error);
+        }
         if self.segments.is_empty() {
             self.head = Place { segment: number, offset: 0 };
         }
@@ -272,17 +309,33 @@ impl Spool {
         Ok(if events.is_empty() { Head::Nothing } else { Head::Lines(events) })
     }
 
-    /// Gives up what should be in it and is not, and says how many events that are.
+    /// Gives up what should be in it and is not, and says how many events that are. Only where there is
+    /// nothing at the beginning and yet events are left.
     pub(super) fn give_up(&mut self) -> u64 {
+        self.last = None;
+        while let Some(gone) = self.segments.pop_front() {
+            self.head = Place { segment: gone.number, offset: 0 };
+            // Nothing that can be read is in it.
+            let _ = segment::remove(&self.path(gone.number));
+        }
         std::mem::take(&mut self.events)
     }
 
     /// Goes past the first events: the server has them.
     pub(super) fn advance(&mut self, events: usize) -> io::Result<()> {
-        self.head = self.walk(events, |_| true)?;
+        let mut last = Vec::new();
+        self.head = self.walk(events, |line| {
+            line.clone_into(&mut last);
+            true
+        })?;
         self.events = self.events.saturating_sub(events as u64);
-        self.head.write(&self.folder)?;
-        self.drop_sent()
+        let dropped = self.drop_sent();
+        // At the beginning of a segment a mark has nothing to say.
+        let marked = match self.head.offset {
+            0 => Ok(()),
+            _ => Mark::new(self.head, &last).write(self.folder.path()),
+        };
+        dropped.and(marked)
     }
 
     /// Shows lines from the first one that was not sent, `count` at most, until `show` wants no more, and
@@ -307,7 +360,11 @@ impl Spool {
                 }
                 line.clear();
                 let bytes = reader.read_until(b'\n', &mut line)?;
-                if bytes == 0 || !show(line.strip_suffix(b"\n").unwrap_or(&line)) {
+                if bytes == 0 {
+                    // Somebody else cut it. What the next ones hold is there.
+                    break;
+                }
+                if !show(line.strip_suffix(b"\n").unwrap_or(&line)) {
                     return Ok(place);
                 }
                 place.offset += bytes as u64;
@@ -325,15 +382,20 @@ impl Spool {
             if !is_past {
                 break;
             }
-            fs::remove_file(self.path(first.number))?;
+            segment::remove(&self.path(first.number))?;
             self.segments.pop_front();
             match self.segments.front() {
                 Some(next) if next.number > self.head.segment => {
                     self.head = Place { segment: next.number, offset: 0 };
                 }
                 Some(_) => {}
-                None => self.last = None,
+                None => {
+                    self.last = None;
+                    self.head.offset = 0;
+                }
             }
+            // The room that the segment took may be the first in a while.
+            self.reserve.fill();
         }
         Ok(())
     }

@@ -5,8 +5,7 @@ use super::*;
 const NO_LIMIT: u64 = 1 << 30;
 
 fn open(folder: &TempDir, bytes_max: u64) -> Spool {
-    let mut refusals = Refusals::new(folder.path(), None);
-    Spool::open(folder.path(), bytes_max, &mut refusals).unwrap()
+    Spool::open(folder.path(), bytes_max).unwrap()
 }
 
 /// The event with a number, in a line whose length depends on it.
@@ -30,15 +29,28 @@ fn numbers(spool: &Spool) -> Vec<u8> {
 
 fn segments(folder: &TempDir) -> Vec<PathBuf> {
     let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    let mut names: Vec<_> = names
-        .filter(|path| place::segment_number(path.file_name().unwrap().to_str().unwrap()).is_some())
-        .collect();
+    let mut names: Vec<_> =
+        names.filter(|path| segment::number(path.file_name().unwrap().to_str().unwrap()).is_some()).collect();
     names.sort();
     names
 }
 
-fn refused(folder: &TempDir) -> String {
-    fs::read_to_string(folder.path().join("refused.jsonl")).unwrap_or_default()
+/// Everything that is left, past what is no event; and how many lines those were.
+fn drain(spool: &mut Spool) -> (Vec<u8>, usize) {
+    let (mut events, mut unreadable) = (Vec::new(), 0);
+    loop {
+        match spool.head(3, usize::MAX).unwrap() {
+            Head::Lines(lines) => {
+                events.extend(lines.iter().map(|line| line.event_id.bytes()[0]));
+                spool.advance(lines.len()).unwrap();
+            }
+            Head::Unreadable(_) => {
+                unreadable += 1;
+                spool.advance(1).unwrap();
+            }
+            Head::Nothing => return (events, unreadable),
+        }
+    }
 }
 
 #[test]
@@ -46,16 +58,34 @@ fn nobody_else_can_read_what_is_in_it() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let folder = tempfile::tempdir().unwrap();
-    let within = folder.path().join("spool");
-    let mut refusals = Refusals::new(&within, None);
-    let mut spool = Spool::open(&within, NO_LIMIT, &mut refusals).unwrap();
-    append(&mut spool, [1]).unwrap();
-    refusals.torn("half a li").unwrap();
+    let within = folder.path().join("new").join("spool");
+    let mut spool = Spool::open(&within, NO_LIMIT).unwrap();
+    append(&mut spool, 1..=2).unwrap();
+    spool.advance(1).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&within), 0o700);
+    assert_eq!((mode(&within), mode(within.parent().unwrap())), (0o700, 0o700));
     let files: Vec<_> = fs::read_dir(&within).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(files.len(), 3, "{files:?}");
+    assert_eq!(files.len(), 4, "{files:?}");
     assert!(files.iter().all(|path| mode(path) == 0o600), "{files:?}");
+}
+
+#[test]
+fn a_folder_to_which_others_may_write_is_refused_and_left_as_it_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    for mode in [0o700, 0o750, 0o755, 0o770, 0o777, 0o1777] {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let opened = Spool::open(folder.path(), NO_LIMIT);
+        match opened {
+            Ok(_) => assert_eq!(mode & 0o022, 0, "{mode:o}"),
+            Err(error) => {
+                assert!(matches!(error, SpoolError::Writable { .. }), "{error}");
+                assert!(mode & 0o022 != 0 && error.to_string().contains("chmod go-w"), "{error}");
+            }
+        }
+        assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o7777, mode);
+    }
 }
 
 #[test]
@@ -107,37 +137,112 @@ fn a_segment_that_a_crash_cut_off_at_any_byte_keeps_every_whole_event() {
     let path = segments(&folder)[0].clone();
     let ends: Vec<usize> = (1..=3).map(|number| (1..=number).map(|n| line(n).len() + 1).sum()).collect();
     for length in 0..=whole.len() {
-        let _ = fs::remove_file(folder.path().join("refused.jsonl"));
+        let _ = fs::remove_file(folder.path().join("sent"));
         fs::write(&path, &whole[..length]).unwrap();
         let mut spool = open(&folder, NO_LIMIT);
         // One that lacks its line break alone is whole.
         let kept = ends.iter().filter(|&&end| length + 1 >= end).count();
         let expected: Vec<u8> = (1..).take(kept).collect();
-        assert_eq!(numbers(&spool), expected, "{length} bytes");
         let torn = length > 0 && !ends.iter().any(|&end| length == end || length + 1 == end);
-        assert_eq!(refused(&folder).lines().count(), usize::from(torn), "{length} bytes");
+        assert_eq!(spool.events(), (kept + usize::from(torn)) as u64, "{length} bytes");
         // It can be written to again, and is read again.
         append(&mut spool, [9]).unwrap();
         drop(spool);
-        let spool = open(&folder, NO_LIMIT);
-        assert_eq!(numbers(&spool), [expected, vec![9]].concat(), "{length} bytes");
-        drop(spool);
-        for path in segments(&folder) {
-            fs::remove_file(path).unwrap();
-        }
+        let mut spool = open(&folder, NO_LIMIT);
+        let all = ([expected, vec![9]].concat(), usize::from(torn));
+        assert_eq!(drain(&mut spool), all, "{length} bytes");
+        assert_eq!(segments(&folder), Vec::<PathBuf>::new());
     }
 }
 
+/// Reads a spool whose mark is this.
+fn with_mark(folder: &TempDir, mark: &str) -> Vec<u8> {
+    fs::write(folder.path().join("sent"), mark).unwrap();
+    numbers(&open(folder, NO_LIMIT))
+}
+
 #[test]
-fn a_place_that_a_crash_spoiled_sends_again_what_is_there() {
-    for spoiled in ["", "1", "1 x\n", "7 0", "1 1\n", "1 999999\n", "0 0\n"] {
+fn a_mark_that_does_not_fit_its_segment_deletes_nothing_and_skips_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(&folder, NO_LIMIT);
+    append(&mut spool, 1..=3).unwrap();
+    spool.advance(2).unwrap();
+    drop(spool);
+    let mark = fs::read_to_string(folder.path().join("sent")).unwrap();
+    let [number, offset, digest] = mark.trim_end().split(' ').collect::<Vec<_>>()[..] else {
+        panic!("{mark}")
+    };
+    assert_eq!(with_mark(&folder, &mark), [3]);
+    let other = Mark::new(Place::default(), b"another line");
+    let end = segments(&folder)[0].metadata().unwrap().len();
+    for spoiled in [
+        String::new(),
+        "1".to_owned(),
+        "1 x\n".to_owned(),
+        "0 0\n".to_owned(),
+        // As an older program wrote them, which did not bind them to anything.
+        "1 1\n".to_owned(),
+        format!("{number} {offset}\n"),
+        "7 0\n".to_owned(),
+        // Of a later segment, and of another one with this number.
+        format!("7 {offset} {digest}\n"),
+        format!("{number} {end} {digest}\n"),
+        format!("{number} 999999 {digest}\n"),
+        format!("{number} {offset} {}\n", format!("{other:?}").split('"').nth(1).unwrap()),
+        mark.trim_end().to_owned(),
+    ] {
+        assert_eq!(with_mark(&folder, &spoiled), [1, 2, 3], "{spoiled:?}");
+    }
+}
+
+/// After a loss of power the mark may be any that was written, and segments that were deleted may be there
+/// again: neither was flushed.
+#[test]
+fn after_a_loss_of_power_everything_that_was_not_sent_is_there_in_order() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
-        let mut spool = open(&folder, NO_LIMIT);
-        append(&mut spool, 1..=3).unwrap();
-        spool.advance(2).unwrap();
+        let kept = tempfile::tempdir().unwrap();
+        let mut marks = Vec::new();
+        // Few lines a segment, at most.
+        let mut spool = open(&folder, 8 * random.u64(1..400) + 6_000);
+        let mut unsent = VecDeque::new();
+        let mut next = 1;
+        for _ in 0..random.usize(1..40) {
+            for path in segments(&folder) {
+                fs::copy(&path, kept.path().join(path.file_name().unwrap())).unwrap();
+            }
+            if next < 120 && random.bool() {
+                let count = random.u8(1..4);
+                if append(&mut spool, next..next + count).is_ok_and(|taken| taken == usize::from(count)) {
+                    unsent.extend(next..next + count);
+                }
+                next += count;
+            } else if let Head::Lines(lines) = spool.head(random.usize(1..5), usize::MAX).unwrap() {
+                let sent = random.usize(1..=lines.len());
+                spool.advance(sent).unwrap();
+                unsent.drain(..sent);
+            }
+            marks.extend(fs::read(folder.path().join("sent")).ok());
+        }
         drop(spool);
-        fs::write(folder.path().join("sent"), spoiled).unwrap();
-        assert_eq!(numbers(&open(&folder, NO_LIMIT)), [1, 2, 3], "{spoiled:?}");
+        // What was appended and flushed is there as it was last.
+        let last_gone = random.usize(0..5);
+        let mut gone: Vec<_> =
+            fs::read_dir(kept.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        gone.sort();
+        gone.retain(|path| !folder.path().join(path.file_name().unwrap()).exists());
+        for path in gone.iter().rev().take(last_gone) {
+            fs::copy(path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+        if !marks.is_empty() && random.bool() {
+            fs::write(folder.path().join("sent"), random.choice(&marks).unwrap()).unwrap();
+        }
+        let mut spool = open(&folder, NO_LIMIT);
+        let (read, unreadable) = drain(&mut spool);
+        let again = read.len() - unsent.len();
+        assert_eq!((&read[again..], unreadable), (&*unsent.make_contiguous(), 0), "seed {seed}");
+        assert_eq!((spool.events(), segments(&folder)), (0, Vec::new()), "seed {seed}");
     }
 }
 
@@ -190,11 +295,26 @@ fn a_request_has_no_more_bytes_than_asked_for_unless_one_event_has() {
 fn one_process_at_a_time_uses_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(&folder, NO_LIMIT);
-    let mut refusals = Refusals::new(folder.path(), None);
-    let second = Spool::open(folder.path(), NO_LIMIT, &mut refusals);
+    let second = Spool::open(folder.path(), NO_LIMIT);
     assert!(matches!(second, Err(SpoolError::InUse { .. })), "{second:?}");
     drop(spool);
     open(&folder, NO_LIMIT);
+}
+
+#[test]
+fn a_lock_that_somebody_deleted_is_taken_again_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(&folder, NO_LIMIT);
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    append(&mut spool, [1]).unwrap();
+    let second = Spool::open(folder.path(), NO_LIMIT);
+    assert!(matches!(second, Err(SpoolError::InUse { .. })), "{second:?}");
+
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    let mut second = open(&folder, NO_LIMIT);
+    let refused = append(&mut spool, [2]);
+    assert!(matches!(refused, Err(NotSpooled::Folder(SpoolError::InUse { .. }))), "{refused:?}");
+    assert_eq!(drain(&mut second), (vec![1], 0));
 }
 
 #[test]
@@ -205,4 +325,51 @@ fn files_that_somebody_deleted_are_missed() {
     fs::remove_file(&segments(&folder)[0]).unwrap();
     assert_eq!(spool.head(10, 1_000).unwrap(), Head::Nothing);
     assert_eq!((spool.give_up(), spool.is_empty()), (3, true));
+    append(&mut spool, [4]).unwrap();
+    assert_eq!(numbers(&spool), [4]);
+}
+
+#[test]
+fn nothing_is_written_to_a_segment_that_somebody_deleted_moved_or_cut() {
+    type Meddle = fn(&Path);
+    let meddlers: [(Meddle, &[u8]); 4] = [
+        (|path| fs::remove_file(path).unwrap(), &[3]),
+        (|path| fs::rename(path, path.with_extension("gone")).unwrap(), &[3]),
+        (|path| File::options().write(true).open(path).unwrap().set_len(0).unwrap(), &[3]),
+        (
+            |path| File::options().write(true).open(path).unwrap().set_len(line(1).len() as u64 + 1).unwrap(),
+            &[1, 3],
+        ),
+    ];
+    for (meddle, left) in meddlers {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = open(&folder, NO_LIMIT);
+        append(&mut spool, 1..=2).unwrap();
+        meddle(&segments(&folder)[0]);
+        append(&mut spool, [3]).unwrap();
+        assert_eq!(numbers(&spool), left);
+        // The rest is missed, and what comes after it is sent.
+        assert_eq!(drain(&mut spool), (left.to_vec(), 0));
+        assert_eq!(spool.give_up(), 3 - left.len() as u64);
+        append(&mut spool, [4]).unwrap();
+        assert_eq!(drain(&mut spool), (vec![4], 0));
+        assert_eq!((spool.events(), segments(&folder)), (0, Vec::new()));
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_be_begun_holds_up_no_later_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(&folder, NO_LIMIT);
+    // As a segment that could not be deleted, in the place of the next one.
+    fs::write(segment::path(folder.path(), 1), "").unwrap();
+    append(&mut spool, [1]).unwrap();
+    assert_eq!(drain(&mut spool), (vec![1], 0));
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(segment::path(folder.path(), u64::MAX), line(1)).unwrap();
+    let mut spool = open(&folder, NO_LIMIT);
+    let refused = append(&mut spool, [2]);
+    assert!(refused.unwrap_err().to_string().contains("numbers are used up"));
+    assert_eq!(drain(&mut spool), (vec![1], 0));
 }

@@ -25,7 +25,7 @@ from ._open import end, open_delivery, open_reader, unavailable
 from ._pace import Backoff
 from ._queue import Fsync
 from ._reading import LOOK_FIRST_S, LOOK_LONGEST_S, TAIL_IDLE_S, Json, MessageParser, Page, body_of, head_of, is_visible
-from .errors import Closed, EventsRefused, NotDelivered, Refused, ServerUnavailable
+from .errors import Closed, EventsLost, EventsRefused, NotDelivered, NotFlushed, Refused, ServerUnavailable
 from .fields import SessionFields, StepFields
 
 if TYPE_CHECKING:
@@ -91,14 +91,19 @@ class AsyncClient:
         """Takes an event, as docs/events.md describes them, and returns its id.
 
         An event without an `id` gets one. Waits while the queue is full, unless the client was told to raise. Raises
-        InvalidEvent, QueueFull, SpoolError and Closed; then the event was not taken. What the server has to say against
-        its fields is heard later: see `refused` and `flush`.
+        InvalidEvent, QueueFull, SpoolError and Closed; then the event was not taken. With `fsync="always"`, NotFlushed:
+        it was taken, and is not safe from a loss of power. What the server has to say against its fields is heard
+        later: see `refused` and `flush`.
         """
         event_id, line = encode(event)
         while (room := self._delivery.try_put(line)) is not None:
             await asyncio.wrap_future(room)
         if self._delivery.fsync_always:
-            await asyncio.to_thread(self._delivery.sync)
+            try:
+                await asyncio.to_thread(self._delivery.sync)
+            except NotFlushed as error:
+                error.event_id = event_id
+                raise
         return event_id
 
     def session(
@@ -201,7 +206,7 @@ class AsyncClient:
     ) -> None:
         try:
             await self.close()
-        except (NotDelivered, EventsRefused) as failure:
+        except (NotDelivered, EventsLost, EventsRefused) as failure:
             if error is None:
                 raise
             logger.error("%s", failure)

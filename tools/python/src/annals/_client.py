@@ -25,7 +25,7 @@ from ._pace import Backoff
 from ._queue import Fsync
 from ._reading import LOOK_FIRST_S, LOOK_LONGEST_S, TAIL_IDLE_S, Json, MessageParser, Page, body_of, head_of, is_visible
 from ._session import Session, Step
-from .errors import Closed, EventsRefused, NotDelivered, Refused, ServerUnavailable
+from .errors import Closed, EventsLost, EventsRefused, NotDelivered, NotFlushed, Refused, ServerUnavailable
 from .fields import SessionFields, StepFields
 
 if TYPE_CHECKING:
@@ -107,11 +107,16 @@ class Client:
         """Takes an event, as docs/events.md describes them, and returns its id.
 
         An event without an `id` gets one. Waits while the queue is full, unless the client was told to raise. Raises
-        InvalidEvent, QueueFull, SpoolError and Closed; then the event was not taken. What the server has to say against
-        its fields is heard later: see `refused` and `flush`.
+        InvalidEvent, QueueFull, SpoolError and Closed; then the event was not taken. With `fsync="always"`, NotFlushed:
+        it was taken, and is not safe from a loss of power. What the server has to say against its fields is heard
+        later: see `refused` and `flush`.
         """
         event_id, line = encode(event)
-        self._delivery.put(line)
+        try:
+            self._delivery.put(line)
+        except NotFlushed as error:
+            error.event_id = event_id
+            raise
         return event_id
 
     def session(self, profile: str | None = None, *, id: str | None = None, **fields: Unpack[SessionFields]) -> Session:
@@ -211,7 +216,7 @@ class Client:
     ) -> None:
         try:
             self.close()
-        except (NotDelivered, EventsRefused) as failure:
+        except (NotDelivered, EventsLost, EventsRefused) as failure:
             if error is None:
                 raise
             logger.error("%s", failure)

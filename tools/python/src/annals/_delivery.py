@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -21,8 +21,10 @@ from ._queue import EventQueue, Fsync, parse
 from .errors import (
     AnnalsError,
     Closed,
+    EventsLost,
     EventsRefused,
     NotDelivered,
+    NotFlushed,
     Problem,
     QueueFull,
     Refused,
@@ -91,6 +93,7 @@ class Delivery:
         self.refused: deque[Refused] = deque(maxlen=REFUSED_KEPT)
         self.refused_count = 0
         self._refused_reported = 0
+        self._lost_reported = 0
         self.last_seq = 0
         self._backoff = Backoff(options.first_delay, options.longest_delay)
         if self._accepted:
@@ -104,7 +107,7 @@ class Delivery:
     # What callers do.
 
     def put(self, line: bytes) -> None:
-        """Takes a line. Waits for room, unless the options say otherwise."""
+        """Takes a line. Waits for room, unless the options say otherwise. NotFlushed says that it was taken."""
         self._check_process()
         with self._changed:
             warned = time.monotonic()
@@ -199,13 +202,17 @@ class Delivery:
         return NotDelivered(self.pending, self._trouble or "no time was left")
 
     def report_refused(self) -> None:
-        """Raises EventsRefused where events were refused since it was last raised."""
+        """Raises EventsRefused or EventsLost where events were refused or lost since it was last raised."""
         with self._changed:
             count = self.refused_count - self._refused_reported
             self._refused_reported = self.refused_count
             latest = list(self.refused)[-count:] if count else []
+            lost = 0 if count else self._queue.lost - self._lost_reported
+            self._lost_reported += lost
         if count:
             raise EventsRefused(count, latest[::-1])
+        if lost:
+            raise EventsLost(lost)
 
     def begin_close(self) -> bool:
         """Takes no more events. False where that was so already, or the client is of another process."""
@@ -297,6 +304,8 @@ class Delivery:
             batch = self._queue.peek(self._batch_events, self._options.batch_bytes)
             if not batch:
                 self._settle_flushes()
+                self._wake_room()
+                self._changed.notify_all()
             return batch
 
     def _send(self, batch: list[bytes]) -> Outcome:
@@ -314,9 +323,9 @@ class Delivery:
         match answer:
             case Settled(refused, last_seq):
                 self.last_seq = max(self.last_seq, last_seq)
-                self._done(batch, [(batch[place], problem) for place, problem in refused])
+                self._done(batch, refused)
             case Indigestible(problem) if len(batch) == 1:
-                self._done(batch, [(batch[0], problem)])
+                self._done(batch, [(0, problem)])
             case Indigestible(problem):
                 self._batch_events = len(batch) // 2
                 logger.debug("sending %d events at once: %s", self._batch_events, problem)
@@ -327,10 +336,16 @@ class Delivery:
                 self._fail(reason, held=False)
                 self._pause(max(wait or 0.0, self._backoff.next()), asked=wait is not None)
 
-    def _done(self, batch: list[bytes], refused: list[tuple[bytes, Problem]]) -> None:
-        records = [Refused(parse(line) or {}, problem) for line, problem in refused]
+    def _done(self, batch: list[bytes], refused: Sequence[tuple[int, Problem]]) -> None:
+        records = [Refused(parse(batch[place]) or {}, problem) for place, problem in refused]
         if records:
-            self._queue.keep_refused(records)
+            try:
+                self._queue.keep_refused(records)
+            except SpoolError:
+                # An event that was refused leaves only once it is kept. Until then those before it do.
+                if first := min(place for place, _ in refused):
+                    self._leave(first, [])
+                raise
         for record in records:
             logger.error(
                 "the server refused %s %s: %s (%s)",
@@ -339,10 +354,13 @@ class Delivery:
                 record.problem,
                 record.problem.type,
             )
+        self._leave(len(batch), records)
+
+    def _leave(self, count: int, records: list[Refused]) -> None:
         with self._changed:
             self.refused.extend(records)
             self.refused_count += len(records)
-            self._queue.advance(len(batch))
+            self._queue.advance(count)
             self._batch_events = min(self._batch_events * 2, self._options.batch_events)
             if self._trouble is not None:
                 logger.info("the server takes events again")
@@ -405,7 +423,7 @@ class Delivery:
             try:
                 if len(self._queue):
                     self._queue.sync()
-            except SpoolError as error:
+            except NotFlushed as error:
                 logger.error("%s", error)
 
     def abandon(self) -> None:

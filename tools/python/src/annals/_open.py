@@ -16,7 +16,7 @@ import httpx
 from ._delivery import Delivery, Options, WhenFull
 from ._http import DEFAULT_URL, Address, from_environment, settings, spool_folder
 from ._queue import EventQueue, Fsync, MemoryQueue
-from .errors import AnnalsError, EventsRefused, NotDelivered, ServerUnavailable
+from .errors import AnnalsError, EventsLost, EventsRefused, NotDelivered, ServerUnavailable
 
 logger = logging.getLogger("annals")
 
@@ -101,10 +101,10 @@ def open_reader(
 def end(delivery: Delivery) -> None:
     """Stops the delivery, and raises what must be known of it."""
     left = delivery.finish()
-    refused: EventsRefused | None = None
+    refused: EventsRefused | EventsLost | None = None
     try:
         delivery.report_refused()
-    except EventsRefused as error:
+    except (EventsRefused, EventsLost) as error:
         refused = error
     if left and not delivery.durable:
         raise NotDelivered(left, delivery.trouble or "no time was left") from refused

@@ -22,6 +22,8 @@ class EventQueue(Protocol):
 
     durable: bool
     """Whether what is left in it at the end is sent later."""
+    lost: int
+    """How many lines were taken and are gone, because somebody else deleted them."""
 
     def __len__(self) -> int:
         """How many lines wait."""
@@ -33,7 +35,7 @@ class EventQueue(Protocol):
         """Takes a line, whole, with its line break. SpoolError where that fails, and then nothing of it is kept."""
 
     def sync(self) -> None:
-        """Makes what was appended as durable as the queue can. Any thread, without the lock."""
+        """Makes what was appended as durable as the queue can, else NotFlushed. Any thread, without the lock."""
 
     def peek(self, events_max: int, bytes_max: int) -> list[bytes]:
         """Some of the first lines: at least one where any is left, and beyond that at most so many."""
@@ -55,6 +57,7 @@ class MemoryQueue:
     """A queue in memory, bounded in events and in bytes."""
 
     durable = False
+    lost = 0
 
     def __init__(self, events_max: int, bytes_max: int) -> None:
         self._lines: deque[bytes] = deque()

@@ -66,6 +66,27 @@ class SpoolInUse(SpoolError):
     """Another client, of this process or another, has the spool folder open."""
 
 
+class NotFlushed(AnnalsError):
+    """The spool could not be flushed to the disk, with `fsync="always"`.
+
+    The event **was taken**, and is sent like any other: do not emit it again. Only a loss of power before it is sent
+    can lose it.
+    """
+
+    event_id: str | None = None
+    """The event's id."""
+
+
+class EventsLost(AnnalsError):
+    """Somebody else deleted events from the spool before they were sent; the others are committed."""
+
+    def __init__(self, count: int) -> None:
+        events = f"{count} events are" if count != 1 else "1 event is"
+        super().__init__(f"{events} gone from the spool: somebody else deleted its files, or cut them")
+        self.count = count
+        """How many events were lost since this was last raised."""
+
+
 class EventsRefused(AnnalsError):
     """The server refused events for good; all others that were waited for are committed.
 
