@@ -30,7 +30,7 @@ use support::{
 };
 
 const ORIGIN: &str = "example.org/audit";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// So long that only closing and asking sign.
 const NEVER: Duration = Duration::from_secs(1_000_000);
 

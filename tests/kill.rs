@@ -21,7 +21,7 @@ use annals::{
 use rusqlite::Connection;
 use support::{is_heavy, new_path, note, start_child, tell, told, verify_whole, within};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(600);
 const THREADS: u32 = 8;
 const REBUILT: [&str; 4] = ["sessions", "activity", "search", "keys"];
 

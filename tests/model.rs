@@ -30,7 +30,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use support::{is_heavy, new_path, sqlite, verify_whole};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 const PROJECTIONS: [&str; 4] = ["sessions", "activity", "search", "keys"];
 
 /// What happens to a log.

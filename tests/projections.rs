@@ -19,7 +19,7 @@ use rusqlite::params;
 use support::{beside, json, new_path, note, sqlite, verify, verify_whole};
 
 /// How long anything here may take at most: a test that hangs says so.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Every projection.
 const PROJECTIONS: [&str; 4] = ["sessions", "activity", "search", "keys"];

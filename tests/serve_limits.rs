@@ -23,16 +23,18 @@ use support::new_path;
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 const HEAD: &str = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
 
-/// How long it takes until the server ends the connection, which it must within 10 s.
-fn until_closed(stream: &mut TcpStream) -> Duration {
-    let began = Instant::now();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+/// Only a hang reaches it.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Waits until the server ends the connection.
+fn until_closed(stream: &mut TcpStream) {
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
     let mut buffer = [0; 1 << 16];
     loop {
         match stream.read(&mut buffer) {
-            Ok(0) => return began.elapsed(),
+            Ok(0) => return,
             Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return began.elapsed(),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
             Err(error) => panic!("it was not closed: {error}"),
         }
     }
@@ -56,14 +58,12 @@ fn a_client_that_sends_nothing_or_its_headers_bit_by_bit_is_given_up() {
         scope.spawn(move || {
             let mut dripping = dripping;
             dripping.write_all(HEAD.as_bytes()).unwrap();
-            for _ in 0..100 {
-                if dripping.write_all(b"x-a: b\r\n").is_err() {
-                    break;
-                }
+            // Until the server has enough of it.
+            while dripping.write_all(b"x-a: b\r\n").is_ok() {
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
-        assert!(until_closed(&mut slow) < Duration::from_secs(4));
+        until_closed(&mut slow);
     });
     for mut stream in silent {
         until_closed(&mut stream);
@@ -77,12 +77,23 @@ fn a_client_that_sends_nothing_or_its_headers_bit_by_bit_is_given_up() {
 fn a_connection_that_rests_is_closed_and_one_that_works_is_not() {
     let (_folder, path) = new_path();
     let served = Served::start_with(&path, &["--idle-timeout", "3"]);
+    let rest = Duration::from_secs(3);
     let mut busy = served.connect();
-    for _ in 0..8 {
-        ask(&mut busy, "GET", "/healthz", &[], b"").unwrap().expect(200);
+    let (mut since, mut last) = (Instant::now(), Instant::now());
+    while since.elapsed() < 2 * rest {
+        match ask(&mut busy, "GET", "/healthz", &[], b"") {
+            Ok(answer) => drop(answer.expect(200)),
+            Err(error) => {
+                // A busy machine may have kept this thread from asking for so long.
+                assert!(last.elapsed() >= rest, "it worked, and was closed: {error}");
+                busy = served.connect();
+                since = Instant::now();
+            }
+        }
+        last = Instant::now();
         std::thread::sleep(Duration::from_millis(500));
     }
-    assert!(until_closed(&mut busy) < Duration::from_secs(8));
+    until_closed(&mut busy);
 }
 
 #[test]
@@ -125,7 +136,7 @@ fn bodies_beyond_the_memory_for_all_of_them_are_told_to_come_again() {
     }
     std::thread::sleep(Duration::from_millis(500));
     let body = vec![b' '; 200 << 10];
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + LIMIT;
     loop {
         let answer = served.post_json("/v1/events", &body);
         if answer.status == 503 {
@@ -136,7 +147,7 @@ fn bodies_beyond_the_memory_for_all_of_them_are_told_to_come_again() {
         assert!(Instant::now() < deadline, "{}", answer.text());
     }
     drop(holding);
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + LIMIT;
     while served.post_json("/v1/events", &body).status == 503 {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(20));
@@ -199,21 +210,20 @@ fn connections_beyond_the_limit_wait_until_one_ends() {
     third.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     assert!(third.read(&mut [0]).is_err());
     drop((first, second));
-    third.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    third.set_read_timeout(Some(LIMIT)).unwrap();
     answer(&mut third).unwrap().expect(200);
 }
 
 #[test]
 fn connections_that_rest_make_room_when_there_is_none() {
     let (_folder, path) = new_path();
-    let served = Served::start_with(&path, &["--max-connections", "4"]);
+    // Nothing else would end them before this test gives up.
+    let forever = ["--header-timeout", "3600", "--idle-timeout", "3600"];
+    let served = Served::start_with(&path, &[&["--max-connections", "4"], &forever[..]].concat());
     let mut used = served.connect();
     ask(&mut used, "GET", "/healthz", &[], b"").unwrap().expect(200);
     let silent: Vec<_> = (0..3).map(|_| served.connect()).collect();
-    let began = Instant::now();
     served.get("/healthz").expect(200);
-    // Without that it were ten seconds for the silent ones, and more than a minute for the other.
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     drop((used, silent));
 }
 
@@ -228,7 +238,7 @@ fn a_socket_that_nobody_comes_to_takes_no_room_from_the_others() {
     }
     for _ in 0..3 {
         let mut unix = UnixStream::connect(&socket).unwrap();
-        unix.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        unix.set_read_timeout(Some(LIMIT)).unwrap();
         ask(&mut unix, "GET", "/healthz", &[], b"").unwrap().expect(200);
     }
     served.stop();
@@ -245,14 +255,14 @@ fn a_body_for_which_there_is_never_room_is_too_large() {
 #[test]
 fn a_client_above_its_rate_is_told_to_wait() {
     let (_folder, path) = new_path();
-    let served = Served::start_with(&path, &["--rate", "5"]);
+    let served = Served::start_with(&path, &["--rate", "1"]);
     let mut stream = served.connect();
-    let mut answers =
-        (0..20).map(|_| ask(&mut stream, "POST", "/v1/events", &JSON, b"[]").unwrap()).collect::<Vec<_>>();
-    let refused = answers.pop().unwrap();
+    let mut post = || ask(&mut stream, "POST", "/v1/events", &JSON, b"[]").unwrap();
+    assert_eq!(post().status, 200);
+    // However slow the machine is, it asks more than once a second.
+    let refused = std::iter::repeat_with(post).find(|answer| answer.status != 200).unwrap();
     assert_eq!(refused.problem(429), "too-many-requests");
     assert_eq!(refused.header("retry-after"), Some("1"));
-    assert_eq!(answers[0].status, 200);
     served.get("/healthz").expect(200);
 }
 
@@ -288,10 +298,10 @@ fn bad_tls_is_nothing_to_the_others() {
     plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     until_closed(&mut plain);
     let mut silent = served.connect();
-    assert!(until_closed(&mut silent) < Duration::from_secs(4));
+    until_closed(&mut silent);
 
     let request = std::process::Command::new("curl")
-        .args(["-sS", "--max-time", "10", "--cacert"])
+        .args(["-sS", "--max-time", "600", "--cacert"])
         .arg(&cert)
         .arg(format!("https://{}/healthz", served.address))
         .output()

@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals::{EventFilter, Reader, Seq};
@@ -26,12 +27,12 @@ use support::{new_path, verify_whole};
 
 fn annals(path: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
-    command.arg("--db").arg(path).timeout(Duration::from_secs(20));
+    command.arg("--db").arg(path).timeout(Duration::from_secs(600));
     command
 }
 
 /// Sends events one after the other until the server is gone, and says the ids of those that it answered 200.
-fn send_until_gone(served: &Served) -> Vec<String> {
+fn send_until_gone(served: &Served, all: &AtomicUsize) -> Vec<String> {
     let mut answered = Vec::new();
     let mut stream = served.connect();
     let body = format!("[{}]", vec![r#"{"type":"note.logged","message":"m"}"#; 20].join(","));
@@ -43,6 +44,7 @@ fn send_until_gone(served: &Served) -> Vec<String> {
         }
         let answer = answer.json();
         let results = answer["results"].as_array().unwrap();
+        all.fetch_add(results.len(), Ordering::SeqCst);
         answered.extend(results.iter().map(|result| result["id"].as_str().unwrap().to_owned()));
     }
     answered
@@ -50,9 +52,13 @@ fn send_until_gone(served: &Served) -> Vec<String> {
 
 /// Lets eight clients send, sends the server a signal in the middle of it, and says what was answered.
 fn load(served: &Served, signal: &str) -> Vec<String> {
+    let answered = &AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| send_until_gone(served))).collect();
-        std::thread::sleep(Duration::from_millis(700));
+        let clients: Vec<_> =
+            (0..8).map(|_| scope.spawn(move || send_until_gone(served, answered))).collect();
+        while answered.load(Ordering::SeqCst) < 500 && !clients.iter().all(|client| client.is_finished()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         served.signal(signal);
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
     })
@@ -194,13 +200,16 @@ fn a_second_signal_ends_at_once() {
     let mut served = Served::start(&path);
     // A request that is under way keeps the first one waiting.
     let mut stream = served.connect();
-    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
     std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    // The server reads the body: it has begun with the request.
+    let mut continued = [0; 12];
+    std::io::Read::read_exact(&mut stream, &mut continued).unwrap();
+    assert_eq!(&continued, b"HTTP/1.1 100");
     served.signal("TERM");
     // Of two signals that are pending at once the other might be taken first.
     let began = std::time::Instant::now();
-    while !served.said().contains("stopping") && began.elapsed() < Duration::from_secs(20) {
+    while !served.said().contains("stopping") && began.elapsed() < Duration::from_secs(600) {
         std::thread::sleep(Duration::from_millis(20));
     }
     served.signal("INT");

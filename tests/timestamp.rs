@@ -362,7 +362,7 @@ fn over_tls(roots: impl FnOnce(&std::path::Path) -> Option<Vec<u8>>) -> Timestam
         let error = authority.stamp("text\n").unwrap_err();
         tries += 1;
         // It may not listen yet.
-        if tries > 100 || !error.to_string().contains("refused") {
+        if tries > 12_000 || !error.to_string().contains("refused") {
             break error;
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -14,9 +14,9 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use annals::Digest;
 use serde_json::{Value, json};
@@ -27,8 +27,8 @@ use tiny_http::{Header, Request, Response, Server};
 pub(crate) enum Mode {
     /// As the contract has it. An event whose message begins with `bad` is refused.
     Honest,
-    /// As the contract has it, after a time.
-    Late(Duration),
+    /// As the contract has it, once the mode is another.
+    Held,
     /// With this status, and these seconds of `Retry-After`; nothing is kept.
     Away(u16, Option<u32>),
     /// Everything is kept, and the answer breaks off.
@@ -49,6 +49,7 @@ struct Kept {
 
 struct Shared {
     mode: Mutex<Mode>,
+    changed: Condvar,
     kept: Mutex<Kept>,
 }
 
@@ -71,7 +72,8 @@ impl EventServer {
 
     pub(crate) fn start_at(address: &str, mode: Mode) -> EventServer {
         let server = Arc::new(Server::http(address).unwrap());
-        let shared = Arc::new(Shared { mode: Mutex::new(mode), kept: Mutex::default() });
+        let shared =
+            Arc::new(Shared { mode: Mutex::new(mode), changed: Condvar::new(), kept: Mutex::default() });
         let thread = thread::Builder::new().name("event-server".to_owned()).spawn({
             let (server, shared) = (Arc::clone(&server), Arc::clone(&shared));
             move || server.incoming_requests().for_each(|request| shared.serve(request))
@@ -85,6 +87,7 @@ impl EventServer {
 
     pub(crate) fn set(&self, mode: Mode) {
         *self.shared.mode.lock().unwrap() = mode;
+        self.shared.changed.notify_all();
     }
 
     /// The messages that it has, in order.
@@ -112,6 +115,7 @@ impl EventServer {
 
 impl Drop for EventServer {
     fn drop(&mut self) {
+        self.set(Mode::Away(503, None));
         self.server.unblock();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -129,8 +133,12 @@ impl Shared {
         assert_eq!(request.url(), "/v1/events");
         match mode {
             Mode::Honest => answer(request, self.keep(&events)),
-            Mode::Late(time) => {
-                thread::sleep(time);
+            Mode::Held => {
+                let mut mode = self.mode.lock().unwrap();
+                while matches!(*mode, Mode::Held) {
+                    mode = self.changed.wait(mode).unwrap();
+                }
+                drop(mode);
                 answer(request, self.keep(&events));
             }
             Mode::Away(status, retry_after) => {

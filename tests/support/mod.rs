@@ -48,7 +48,7 @@ pub(crate) fn is_heavy() -> bool {
 /// A connection as any other program would have one.
 pub(crate) fn sqlite(path: &Path) -> rusqlite::Connection {
     let connection = rusqlite::Connection::open(path).unwrap();
-    connection.busy_timeout(Duration::from_secs(30)).unwrap();
+    connection.busy_timeout(Duration::from_secs(600)).unwrap();
     connection
 }
 

@@ -33,6 +33,8 @@ class Reaction:
     """Whether the events are committed all the same."""
     retry_after: str | None = None
     delay: float = 0.0
+    held: threading.Event | None = None
+    """Set to let the answer go."""
     body: bytes = b"out of order"
     content_type: str = "text/plain"
 
@@ -107,6 +109,8 @@ class Server:
             self._answer(handler, 422 if refused else 200, json.dumps(answer).encode(), "application/json", None)
             return
         time.sleep(reaction.delay)
+        if reaction.held is not None:
+            reaction.held.wait()
         if reaction.status is None:
             handler.connection.shutdown(socket.SHUT_RDWR)
             handler.close_connection = True
@@ -173,8 +177,8 @@ def numbers(events: list[Event]) -> list[int]:
     return [int(event["message"]) for event in events]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Waits for what another thread or process does; fails where it does not."""
+def wait_until(condition: Callable[[], bool], seconds: float = 600.0) -> None:
+    """Waits for what another thread or process does; only a hang fails it."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"

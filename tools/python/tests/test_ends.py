@@ -18,7 +18,7 @@ from .support import Reaction, Server, client, free_port, note, numbers, problem
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_a_client_that_nobody_closed_is_closed_at_the_end_of_the_program(server: Server) -> None:
