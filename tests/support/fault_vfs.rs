@@ -102,6 +102,82 @@ fn fault(file: &str, operation: Operation) -> Option<Fault> {
     (plan.fault.nth..=last).contains(&plan.calls).then_some(plan.fault)
 }
 
+/// A change to a file, as it was asked for and made.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Write {
+        file: String,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    Truncate {
+        file: String,
+        size: usize,
+    },
+    Delete {
+        file: String,
+    },
+    /// What was changed before is on the disk.
+    Sync {
+        file: String,
+    },
+    /// Nothing of a file: what the test has to say of this moment.
+    Said(String),
+}
+
+struct Journal {
+    log: PathBuf,
+    changes: Vec<Change>,
+}
+
+static JOURNALS: Mutex<Vec<Journal>> = Mutex::new(Vec::new());
+
+fn journals() -> std::sync::MutexGuard<'static, Vec<Journal>> {
+    JOURNALS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The changes to a log and to the files beside it, in order, from now on. Those to shared memory are none.
+pub struct Recorded {
+    log: PathBuf,
+}
+
+/// Begins to record.
+pub fn record(log: &Path) -> Recorded {
+    journals().push(Journal { log: log.to_owned(), changes: Vec::new() });
+    Recorded { log: log.to_owned() }
+}
+
+impl Recorded {
+    /// Says something in the journal.
+    pub fn say(&self, text: impl Into<String>) {
+        note(self.log.to_str().unwrap(), || Change::Said(text.into()));
+    }
+
+    /// The journal so far, and its end.
+    pub fn end(self) -> Vec<Change> {
+        let mut journals = journals();
+        let place = journals.iter().position(|journal| journal.log == self.log).unwrap();
+        journals.swap_remove(place).changes
+    }
+}
+
+fn note(file: &str, change: impl FnOnce() -> Change) {
+    let mut journals = journals();
+    let is_of = |journal: &&mut Journal| journal.log.to_str().is_some_and(|log| file.starts_with(log));
+    if let Some(journal) = journals.iter_mut().find(is_of) {
+        journal.changes.push(change());
+    }
+}
+
+/// Does `call`, and notes the change that it made.
+fn noted(file: &str, call: impl FnOnce() -> c_int, change: impl FnOnce() -> Change) -> c_int {
+    let result = call();
+    if result == ffi::SQLITE_OK {
+        note(file, change);
+    }
+    result
+}
+
 /// Fails as planned, or does `call`.
 fn guarded(file: &str, operation: Operation, call: impl FnOnce() -> c_int) -> c_int {
     match fault(file, operation) {
@@ -163,8 +239,6 @@ macro_rules! passed {
 }
 
 guarded!(read, Read, xRead(buffer: *mut c_void, bytes: c_int, offset: i64));
-guarded!(truncate, Truncate, xTruncate(size: i64));
-guarded!(sync, Sync, xSync(flags: c_int));
 guarded!(file_size, FileSize, xFileSize(size: *mut i64));
 guarded!(lock, Lock, xLock(level: c_int));
 guarded!(shm_map, ShmMap, xShmMap(page: c_int, bytes: c_int, extend: c_int, out: *mut *mut c_void));
@@ -178,6 +252,19 @@ passed!(shm_unmap, xShmUnmap(delete: c_int) -> c_int);
 passed!(fetch, xFetch(offset: i64, bytes: c_int, out: *mut *mut c_void) -> c_int);
 passed!(unfetch, xUnfetch(offset: i64, page: *mut c_void) -> c_int);
 
+unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int {
+    let file_name = unsafe { name(file) };
+    let call = || real!(file.xTruncate(size));
+    let change = || Change::Truncate { file: file_name.into(), size: usize::try_from(size).unwrap() };
+    guarded(file_name, Operation::Truncate, || noted(file_name, call, change))
+}
+
+unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
+    let file_name = unsafe { name(file) };
+    let call = || real!(file.xSync(flags));
+    guarded(file_name, Operation::Sync, || noted(file_name, call, || Change::Sync { file: file_name.into() }))
+}
+
 unsafe extern "C" fn write(
     file: *mut ffi::sqlite3_file,
     buffer: *const c_void,
@@ -185,7 +272,22 @@ unsafe extern "C" fn write(
     offset: i64,
 ) -> c_int {
     match fault(unsafe { name(file) }, Operation::Write) {
-        None => real!(file.xWrite(buffer, bytes, offset)),
+        None => {
+            let file_name = unsafe { name(file) };
+            // SAFETY: SQLite hands out a buffer of that many bytes.
+            let content = || unsafe {
+                std::slice::from_raw_parts(buffer.cast::<u8>(), usize::try_from(bytes).unwrap())
+            };
+            noted(
+                file_name,
+                || real!(file.xWrite(buffer, bytes, offset)),
+                || Change::Write {
+                    file: file_name.into(),
+                    offset: usize::try_from(offset).unwrap(),
+                    bytes: content().to_vec(),
+                },
+            )
+        }
         Some(fault) => {
             match fault.done {
                 Done::Nothing => {}
@@ -287,8 +389,10 @@ unsafe extern "C" fn open(
 
 unsafe extern "C" fn delete(_vfs: *mut ffi::sqlite3_vfs, path: *const c_char, sync: c_int) -> c_int {
     let vfs = real_vfs();
-    guarded(&unsafe { text(path) }, Operation::Delete, || unsafe {
-        ((*vfs).xDelete.unwrap())(vfs, path, sync)
+    let file = unsafe { text(path) };
+    guarded(&file, Operation::Delete, || {
+        let call = || unsafe { ((*vfs).xDelete.unwrap())(vfs, path, sync) };
+        noted(&file, call, || Change::Delete { file: file.clone() })
     })
 }
 
