@@ -120,7 +120,7 @@ impl NewFile {
         let cannot = || failed(place, "cannot be made");
         unfinished().insert(new.folder.clone());
         DirBuilder::new().mode(0o700).create(&new.folder).map_err(cannot())?;
-        let folder = match File::open(&new.folder) {
+        let folder = match open_folder(&new.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             folder => folder.map_err(cannot())?,
         };
@@ -218,13 +218,32 @@ pub fn remove_unfinished() {
     }
 }
 
+/// Opens a folder, and no symbolic link: whoever may write where it lies could lead it elsewhere.
+#[cfg(target_os = "linux")]
+fn open_folder(folder: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(folder, flags, Mode::empty())?.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_folder(folder: &Path) -> io::Result<File> {
+    File::open(folder)
+}
+
 /// Removes a folder with what is made in one. One that holds something else is nobody's of ours, and stays.
 fn remove_folder(folder: &Path) -> io::Result<()> {
-    let file = folder.join(FILE);
+    remove_opened(&open_folder(folder)?, folder)
+}
+
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "its path serves there"))]
+fn remove_opened(opened: &File, folder: &Path) -> io::Result<()> {
     for ending in [""].into_iter().chain(BESIDE) {
-        let mut name = file.clone().into_os_string();
-        name.push(ending);
-        let _ = fs::remove_file(name);
+        let name = format!("{FILE}{ending}");
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::unlinkat(opened, name, rustix::fs::AtFlags::empty());
+        #[cfg(not(target_os = "linux"))]
+        let _ = fs::remove_file(folder.join(name));
     }
     fs::remove_dir(folder)
 }
@@ -238,10 +257,10 @@ fn remove_left(folder: &Path) {
             continue;
         }
         let path = entry.path();
-        let Ok(left) = File::open(&path) else { continue };
+        let Ok(left) = open_folder(&path) else { continue };
         match left.try_lock() {
             Ok(()) => {
-                let _ = remove_folder(&path);
+                let _ = remove_opened(&left, &path);
             }
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
         }

@@ -139,7 +139,7 @@ impl Cell for &f64 {
 }
 impl Cell for &Json {
     fn cell(self) -> Value {
-        Value::Text(self.as_str().to_owned())
+        shown(self.as_str())
     }
 }
 impl Cell for Timestamp {
