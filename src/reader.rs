@@ -78,7 +78,7 @@ impl Reader {
     /// # Errors
     /// If the first event cannot be read.
     pub fn origin(&self) -> Result<String, ReadError> {
-        Ok(evidence::origin_of(&self.connection)?)
+        evidence::origin_of(&self.connection)
     }
 
     /// The last checkpoint that was signed, with the cosignatures that witnesses gave to it. Verify it

@@ -227,3 +227,16 @@ fn paths_that_a_uri_would_read_differently() {
     AuditLog::open(&doubled).unwrap().close().unwrap();
     assert_eq!(support::verify_whole(&doubled).log.events, 1);
 }
+
+#[test]
+fn a_damaged_first_event_is_named() {
+    for damage in [
+        "DROP TRIGGER log_rows_never_change; UPDATE log SET entry = zeroblob(40) WHERE seq = 1",
+        "DROP TRIGGER log_rows_never_change; UPDATE log SET payload = NULL WHERE seq = 1",
+    ] {
+        let (_folder, path) = new_path();
+        log_with(damage)(&path);
+        let error = annals::Reader::open(&path).unwrap().origin().unwrap_err().to_string();
+        assert!(error.contains("event 1") && error.contains("`annals verify` says more"), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Times and durations as people type and read them.
 
 use annals::Timestamp;
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
 /// Reads a time: RFC 3339, a date or a date and time in UTC, or how long ago (`90s`, `30m`, `24h`,
 /// `7d`, `2w`).
@@ -42,7 +42,9 @@ fn parse_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         .filter_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
         .chain(day)
         .next();
-    time.map(|time| Timestamp::from_micros(time.and_utc().timestamp_micros()))
+    // The second 60 would become another time.
+    time.filter(|time| time.nanosecond() < 1_000_000_000)
+        .map(|time| Timestamp::from_micros(time.and_utc().timestamp_micros()))
         .filter(|time| time.in_range())
         .ok_or_else(|| {
             format!(
@@ -146,9 +148,18 @@ mod tests {
 
     #[test]
     fn says_what_it_cannot_read() {
-        for text in
-            ["", "d", "-7d", "7 d", "yesterday", "2026-13-01", "99999999999999999999d", "999999999w", "é"]
-        {
+        for text in [
+            "",
+            "d",
+            "-7d",
+            "7 d",
+            "yesterday",
+            "2026-12-31 23:59:60",
+            "2026-13-01",
+            "99999999999999999999d",
+            "999999999w",
+            "é",
+        ] {
             assert!(at(text).is_err(), "{text:?}");
         }
     }

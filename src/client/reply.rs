@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use serde::Deserialize;
 
-use crate::event::{Digest, EventId, Seq};
+use crate::event::{Digest, EventId, Seq, Timestamp};
 use crate::writer::{AppendOutcome, Appended};
 
 /// Characters of an answer that an error repeats.
@@ -140,7 +140,8 @@ fn read_retry_after(text: &str) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let date = DateTime::parse_from_rfc2822(text.trim()).ok()?;
-    date.signed_duration_since(Utc::now()).to_std().ok()
+    let micros = date.timestamp_micros().checked_sub(Timestamp::now().micros())?;
+    u64::try_from(micros).ok().map(Duration::from_micros)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use bincode::{Decode, Encode};
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
@@ -83,9 +85,20 @@ impl Timestamp {
         self.0
     }
 
-    /// Now, by the system's clock.
+    /// Now, by the system's clock, whatever that says.
     pub fn now() -> Timestamp {
-        Timestamp(Utc::now().timestamp_micros())
+        // The one place that reads it: what reads it elsewhere panics before 1970.
+        #[allow(clippy::disallowed_methods)]
+        Timestamp::of_system(SystemTime::now())
+    }
+
+    /// A time of the system's clock, which may stand before 1970.
+    fn of_system(time: SystemTime) -> Timestamp {
+        let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Timestamp(match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => micros(after),
+            Err(before) => -micros(before.duration()),
+        })
     }
 
     /// Whether SQLite's date functions can read it: from the year 1 to the year 9999.
@@ -138,7 +151,13 @@ impl Timestamp {
             return micros.parse().ok().map(Timestamp);
         }
         let time = chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok()?;
-        Some(Timestamp(time.and_utc().timestamp_micros()))
+        Timestamp::from_calendar(time.and_utc())
+    }
+
+    /// A time that was read from a text. The second 60 is none: times count no leap seconds, and it would
+    /// become another one.
+    pub(crate) fn from_calendar(time: DateTime<Utc>) -> Option<Timestamp> {
+        (time.nanosecond() < 1_000_000_000).then(|| Timestamp(time.timestamp_micros()))
     }
 }
 
@@ -159,7 +178,11 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Timestamp, String> {
         let time = DateTime::parse_from_rfc3339(text)
             .map_err(|error| format!("`{text}` is not a time like 2026-11-20T12:00:00.000000Z ({error})"))?;
-        let time = Timestamp(time.timestamp_micros());
+        let time = Timestamp::from_calendar(time.to_utc()).ok_or_else(|| {
+            format!(
+                "`{text}` has a second 60: leap seconds are not counted, and it would become another time"
+            )
+        })?;
         if time.in_range() { Ok(time) } else { Err(format!("`{text}` is not between the years 1 and 9999")) }
     }
 }
@@ -174,6 +197,15 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
+}
+
+/// A UUIDv7 of a time; of 1970 where the clock stands before it, which a UUID cannot say. Those of one
+/// process that are made within a millisecond are in the order in which they were made.
+fn uuid_at(time: Timestamp) -> uuid::Uuid {
+    static CONTEXT: Mutex<uuid::ContextV7> = Mutex::new(uuid::ContextV7::new());
+    let micros = u64::try_from(time.0).unwrap_or(0);
+    let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
+    uuid::Uuid::new_v7(uuid::Timestamp::from_unix(&CONTEXT, micros / 1_000_000, nanos))
 }
 
 /// Id of an event, and the key that makes sending it twice harmless: a UUID, version 7 where
@@ -194,7 +226,7 @@ impl EventId {
 
     /// A fresh UUIDv7: the system's clock, then random bits.
     pub fn generate() -> EventId {
-        EventId(uuid::Uuid::now_v7().into_bytes())
+        EventId(uuid_at(Timestamp::now()).into_bytes())
     }
 
     /// The UUIDv5 of a name. Importers make ids from a source's name and a position in it, so that
@@ -285,7 +317,14 @@ impl FromStr for Digest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Digest, String> {
-        let hash = blake3::Hash::from_hex(text)
+        let digits = match text.split_once(':') {
+            None => text,
+            Some(("blake3", digits)) => digits,
+            Some((algorithm, _)) => {
+                return Err(format!("`{text}` is by `{algorithm}`; give the BLAKE3, 64 hexadecimal digits"));
+            }
+        };
+        let hash = blake3::Hash::from_hex(digits)
             .map_err(|_| format!("`{text}` is not a digest, 64 hexadecimal digits"))?;
         Ok(Digest(*hash.as_bytes()))
     }
@@ -366,7 +405,7 @@ macro_rules! text_ids {
 
             /// A fresh id: the text of a UUIDv7.
             pub fn generate() -> $name {
-                $name(uuid::Uuid::now_v7().to_string())
+                $name(uuid_at(Timestamp::now()).to_string())
             }
 
             /// Its text.
@@ -446,4 +485,45 @@ text_ids! {
     FindingId, at most ID_BYTES_MAX;
     /// Id of a review.
     ReviewId, at most ID_BYTES_MAX;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_before_1970_says_its_time_and_makes_ids() {
+        let before = SystemTime::UNIX_EPOCH - Duration::new(1, 500_000_000);
+        let time = Timestamp::of_system(before);
+        assert_eq!(time.to_string(), "1969-12-31T23:59:58.500000Z");
+        let ids: Vec<_> = [time, time, Timestamp(i64::MIN)].map(uuid_at).into();
+        assert!(ids.iter().all(|id| id.get_version_num() == 7));
+        assert!(ids[0] < ids[1], "{ids:?}");
+    }
+
+    #[test]
+    fn an_id_begins_with_its_time() {
+        let id = uuid_at("2026-11-20T12:00:00.123456Z".parse().unwrap());
+        let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
+        assert_eq!((seconds, nanos), (1_795_176_000, 123_000_000));
+    }
+
+    #[test]
+    fn a_second_60_is_refused_and_not_moved() {
+        for text in ["2026-12-31T23:59:60Z", "2026-12-31T23:59:60.5+00:00", "2026-06-30T23:59:60.999Z"] {
+            let error = text.parse::<Timestamp>().unwrap_err();
+            assert!(error.contains("second 60"), "{error}");
+        }
+        assert_eq!(Timestamp::from_sql("2026-12-31 23:59:60.000000"), None);
+    }
+
+    #[test]
+    fn a_digest_may_say_that_it_is_blake3_and_no_other_passes_for_it() {
+        let hex = Digest::of("").to_string();
+        assert_eq!(format!("blake3:{hex}").parse(), Ok(Digest::of("")));
+        let error = format!("sha256:{hex}").parse::<Digest>().unwrap_err();
+        assert!(error.contains("`sha256`") && error.contains("BLAKE3"), "{error}");
+        assert!(format!("blake3:blake3:{hex}").parse::<Digest>().is_err());
+        assert!("blake3:".parse::<Digest>().is_err());
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) use worker::{Order, Trouble, Worker, why};
 
 use crate::event::{Content, Event, Seq};
 use crate::limits::{CHECKPOINT_EVENTS_DEFAULT, CHECKPOINT_INTERVAL_DEFAULT};
-use crate::log::rows;
+use crate::log::{ReadError, rows};
 use crate::note::SigningKey;
 
 /// What a process that has a log open for appending does for its evidence.
@@ -134,10 +134,9 @@ impl Signing {
 }
 
 /// The origin of a log: what its first event says.
-pub(crate) fn origin_of(connection: &Connection) -> rusqlite::Result<String> {
-    let first = rows::read_at(connection, Seq::FIRST);
-    match first.ok().flatten().map(|first| first.content) {
+pub(crate) fn origin_of(connection: &Connection) -> Result<String, ReadError> {
+    match rows::read_at(connection, Seq::FIRST)?.map(|first| first.content) {
         Some(Content::Event(Event::LogCreated(created))) => Ok(created.origin),
-        _ => Err(rusqlite::Error::InvalidQuery),
+        _ => Err(ReadError::NotCreated),
     }
 }

@@ -11,7 +11,7 @@ use super::tree::{TreeError, TreeReader, hash_on};
 use crate::event::{EventId, KeyChangeCause, KeyChanged, KeyRole, Seq, Timestamp};
 use crate::log::rows::to_sql;
 use crate::log::turns::{Turns, Who, begin};
-use crate::log::{open, rows};
+use crate::log::{ReadError, open, rows};
 use crate::merkle::{
     BuildError, CompactRange, NodeHash, compact_range_at, inclusion_proof, verify_inclusion,
 };
@@ -36,6 +36,9 @@ pub enum SignError {
     /// The tree cannot be made.
     #[error("the log's tree cannot be made: {0}")]
     Tree(#[from] BuildError<TreeError>),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] ReadError),
     /// The file cannot be written.
     #[error("the file cannot be written: {0}")]
     Sqlite(#[from] rusqlite::Error),

@@ -16,8 +16,8 @@ use crate::event::{Draft, Event, EventId, KeyChanged};
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::open::{self, Durability, OpenError};
-use crate::log::rows;
 use crate::log::turns::{Turns, Who, begin};
+use crate::log::{ReadError, rows};
 use crate::merkle::BuildError;
 use crate::note::SignedCheckpoint;
 use crate::prepare::prepare;
@@ -101,8 +101,10 @@ impl Worker {
         let signing = match evidence {
             Evidence::Off | Evidence::Tree => None,
             Evidence::Signed(signing) => {
-                let sqlite = |source| OpenError::sqlite(path, "its origin cannot be read", source);
-                let origin = origin_of(&connection).map_err(sqlite)?;
+                let origin = origin_of(&connection).map_err(|error| match error {
+                    ReadError::Sqlite(source) => OpenError::sqlite(path, "its origin cannot be read", source),
+                    error => OpenError::Damaged { path: path.to_owned(), what: error.to_string() },
+                })?;
                 Some(Schedule::start(path, origin, *signing, &turns, &clock, &trouble)?)
             }
         };

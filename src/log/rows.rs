@@ -127,6 +127,11 @@ pub enum ReadError {
         /// The row.
         seq: Seq,
     },
+    /// The first event is missing, or another one than every log begins with.
+    #[error(
+        "event 1 does not say that the log was created, and what it is called; `annals verify` says more"
+    )]
+    NotCreated,
     /// SQLite cannot read it.
     #[error("the log cannot be read: {0}")]
     Sqlite(#[from] rusqlite::Error),

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::limits::Limits;
+use crate::event::Timestamp;
 
 /// Where a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,10 @@ pub(super) fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // How long a connection may take over headers or rest is watched below, for both protocols alike.
     builder.http1().header_read_timeout(None).max_buf_size(WINDOW_BYTES as usize);
+    // The header `Date` has no form for times before 1970: what makes it panics then.
+    let has_date = Timestamp::now() >= Timestamp::from_micros(0);
+    builder.http1().auto_date_header(has_date);
+    builder.http2().auto_date_header(has_date);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -498,7 +498,7 @@ impl<'a> TstInfo<'a> {
 /// `20261120120000Z`, or `20261120120000.125Z`: the fraction is why this is not left to a library.
 fn generalized_time(text: &str) -> Option<Timestamp> {
     let time = chrono::NaiveDateTime::parse_from_str(text.strip_suffix('Z')?, "%Y%m%d%H%M%S%.f").ok()?;
-    Some(Timestamp::from_micros(time.and_utc().timestamp_micros()))
+    Timestamp::from_calendar(time.and_utc())
 }
 
 /// The status of a `TimeStampResp` and the texts with it, and the token if there is one.
