@@ -7,7 +7,8 @@ use super::super::error::ImportError;
 use super::super::{Place, Source};
 use super::call::{Attachment, Call, ToolCall, ToolResult, keep, keep_text};
 use crate::{
-    ArtifactAttached, Attributes, Json, SessionStarted, StepEnd, StepEnded, StepId, StepKind, StepStarted,
+    ArtifactAttached, Attributes, Json, SessionEnd, SessionEnded, SessionStarted, StepEnd, StepEnded, StepId,
+    StepKind, StepStarted, Timestamp,
 };
 
 /// The format's name: of the profile and the agent, and the beginning of each session's id.
@@ -27,14 +28,21 @@ pub(super) struct Conversation {
     scope: Scope,
     responses: usize,
     pending: Vec<Pending>,
+    last: Last,
+}
+
+/// The last call of a conversation so far.
+#[derive(Default)]
+struct Last {
+    id: String,
+    at: Option<Timestamp>,
 }
 
 impl Conversation {
     /// Begins the session with its first call.
     ///
-    /// A conversation has no end: it can be continued at any time, and then the events that it
-    /// made before must stay as they are. For the same reason nothing is said here that the log
-    /// may change later, such as the conversation's name.
+    /// A conversation can be continued at any time, and then the events that it made before must stay as
+    /// they are. So nothing is said here that the log may change later, such as the conversation's name.
     pub(super) fn begin(
         conversation: Option<&str>,
         forked_from: Option<String>,
@@ -60,7 +68,7 @@ impl Conversation {
             ..Default::default()
         };
         emitter.emit(&scope, "started", first.started, started)?;
-        Ok(Conversation { scope, responses: 0, pending: Vec::new() })
+        Ok(Conversation { scope, responses: 0, pending: Vec::new(), last: Last::default() })
     }
 
     /// A call, with the ends of the tools' steps whose results it was given, and the beginnings of
@@ -68,6 +76,7 @@ impl Conversation {
     pub(super) fn add(&mut self, call: Call, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
         self.scope.place = call.place.clone();
         self.responses += 1;
+        self.last = Last { id: call.id.clone(), at: call.ended.or(call.started) };
         let step: StepId = self.scope.id("id", &call.id)?;
 
         let mut given = call.given;
@@ -111,6 +120,14 @@ impl Conversation {
         };
         emitter.emit(&self.scope, &format!("step/{step}/ended"), call.ended, ended)?;
         self.attach(&step, "returned", &call.attachments_returned, emitter)
+    }
+
+    /// Ends the session with the last call. Where the conversation goes on later, it ends again, with
+    /// the call that is the last one then: each end is an event of its own, and the latest counts.
+    pub(super) fn end(self, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
+        // llm logs only what succeeded.
+        let ended = SessionEnded { status: SessionEnd::Completed, ..Default::default() };
+        emitter.emit(&self.scope, &format!("ended/{}", self.last.id), self.last.at, ended)
     }
 
     fn begin_tool(

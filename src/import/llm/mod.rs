@@ -2,7 +2,7 @@
 //!
 //! | in the log | as events |
 //! | --- | --- |
-//! | a conversation | a session `llm/<source>/<conversation id>`, without an end |
+//! | a conversation | a session `llm/<source>/<conversation id>`, which ends with its last response |
 //! | a response | a step of kind llm, whose id is the response's |
 //! | a call of a tool | a step of kind tool within it, ended by the result that the next response was given |
 //! | an attachment | the digest of its content |
@@ -13,8 +13,9 @@
 //! that an older version does not have are absent. Versions before 0.5 wrote a table `log` or
 //! `logs`, which llm does not read any more, and neither does this.
 //!
-//! A conversation can be continued at any time, so its session never ends here, and nothing is said
-//! that the log may change later: to import a log again adds what is new and nothing else. Times
+//! A conversation can be continued at any time, so nothing is said that the log may change later: to import
+//! a log again adds what is new and nothing else. A conversation that went on in between has ended before,
+//! and ends again with what is its last response now; of its ends the latest counts. Times
 //! are those of the responses; the log has none of tools.
 
 mod call;
@@ -72,6 +73,9 @@ pub fn llm(
         match &mut current {
             Some((_, conversation)) if same => conversation.add(call, &mut emitter),
             _ => {
+                if let Some((_, conversation)) = current.take() {
+                    conversation.end(&mut emitter)?;
+                }
                 let forked_from = forked_from(&database, conversation.as_deref())?;
                 let mut begun =
                     Conversation::begin(conversation.as_deref(), forked_from, &call, source, &mut emitter)?;
@@ -81,6 +85,9 @@ pub fn llm(
             }
         }
     })?;
+    if let Some((_, conversation)) = current {
+        conversation.end(&mut emitter)?;
+    }
     Ok(emitter.imported())
 }
 
