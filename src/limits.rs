@@ -70,6 +70,10 @@ pub const ITEMS_MAX: usize = 65_536;
 /// integers end at 2^63 - 1.
 pub const TOKENS_MAX: u64 = (1 << 62) - 1;
 
+/// Cost of a session, in US dollars, from which on its sum is not known: far below the end of the
+/// floating-point numbers, and far above any cost.
+pub const COST_SUM_MAX: f64 = 1e300;
+
 /// What a decoder may claim for one value before it gives up, in bytes of memory. bincode counts
 /// the length of every container against it, so that a hostile length cannot exhaust the memory.
 pub const DECODE_BYTES_MAX: usize = 256 << 20;
@@ -94,10 +98,9 @@ pub const QUEUE_EVENTS_DEFAULT: usize = 16_384;
 /// good.
 pub const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Events of failed commits that the writer remembers by their ids, to look up later whether they were
-/// written all the same: 1 MiB, and the batches of some seconds of a disk that fails every commit. Of
-/// what is more nobody looks it up; it counts as lost.
-pub const UNSURE_EVENTS_MAX: usize = 65_536;
+/// Refused events that the writer remembers by their ids, and that one `events.lost` names: a list of the
+/// greatest length, 1 MiB. What is more is counted alone, and stays lost also where it is sent again.
+pub const LOST_IDS_MAX: usize = 65_536;
 
 /// Events committed in one transaction, unless the builder says otherwise.
 pub const BATCH_EVENTS_DEFAULT: usize = 2_048;
@@ -230,6 +233,8 @@ const _: () = {
     // Every byte of a payload, and every item of a full list, may claim memory when decoded.
     assert!(PAYLOAD_BYTES_MAX + ITEMS_MAX * 1_024 <= DECODE_BYTES_MAX);
     assert!(BATCH_EVENTS_DEFAULT <= QUEUE_EVENTS_DEFAULT);
-    assert!(BATCH_EVENTS_DEFAULT <= UNSURE_EVENTS_MAX);
+    assert!(BATCH_EVENTS_DEFAULT <= LOST_IDS_MAX);
+    assert!(LOST_IDS_MAX <= ITEMS_MAX);
+    assert!(LOST_IDS_MAX * 16 + (64 << 10) <= PAYLOAD_BYTES_DEFAULT);
     assert!(WAL_BYTES_KEEP > WAL_BYTES_CHECKPOINT);
 };

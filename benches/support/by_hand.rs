@@ -182,8 +182,9 @@ impl<'a> Row<'a> {
                 tx,
                 "INSERT INTO sessions (id, profile, status, started_at, input, input_hash, source, labels,
                      attributes, event_count, step_count, error_count, decision_count, finding_count,
-                     redacted_count, first_recorded_at, last_recorded_at, first_seq, last_seq)
-                 VALUES (?1, ?2, 'running', ?3, ?4, ?5, ?6, ?7, ?8, 1, 0, 0, 0, 0, 0, ?9, ?9, ?10, ?10)",
+                     redacted_count, start_count, erased_end_count, first_recorded_at, last_recorded_at, first_seq,
+                     last_seq)
+                 VALUES (?1, ?2, 'running', ?3, ?4, ?5, ?6, ?7, ?8, 1, 0, 0, 0, 0, 0, 1, 0, ?9, ?9, ?10, ?10)",
                 params![
                     session,
                     e.profile,

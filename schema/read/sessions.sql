@@ -8,7 +8,7 @@ CREATE TABLE sessions (
   id                TEXT NOT NULL PRIMARY KEY,
   conversation_id   TEXT,
   profile           TEXT,
-  status            TEXT NOT NULL, -- queued, running, paused, completed, failed, cancelled, disconnected
+  status            TEXT NOT NULL, -- queued, running, paused, completed, failed, cancelled, disconnected, erased
   started_at        TEXT,
   ended_at          TEXT,
   duration_us       INTEGER,
@@ -33,16 +33,19 @@ CREATE TABLE sessions (
   decision_count    INTEGER NOT NULL,
   finding_count     INTEGER NOT NULL,
   redacted_count    INTEGER NOT NULL, -- of events whose payload was erased
+  start_count       INTEGER NOT NULL, -- events session.started
+  erased_end_count  INTEGER NOT NULL, -- erased events that may have ended it
   stated_tokens_input  INTEGER, -- as the end of the session stated them
   stated_tokens_output INTEGER,
   stated_cost_usd      REAL,
+  -- Each at its largest where it cannot be added up; the sums below are NULL then.
   steps_tokens_input   INTEGER, -- sums over the steps of kind llm
   steps_tokens_output  INTEGER,
   steps_cost_usd       REAL,
-  tokens_input      INTEGER GENERATED ALWAYS AS (coalesce(stated_tokens_input, steps_tokens_input)) VIRTUAL,
-  tokens_output     INTEGER GENERATED ALWAYS AS (coalesce(stated_tokens_output, steps_tokens_output)) VIRTUAL,
-  tokens_used       INTEGER GENERATED ALWAYS AS (coalesce(coalesce(stated_tokens_input, steps_tokens_input) + coalesce(stated_tokens_output, steps_tokens_output), stated_tokens_input, steps_tokens_input, stated_tokens_output, steps_tokens_output)) VIRTUAL,
-  cost_usd          REAL GENERATED ALWAYS AS (coalesce(stated_cost_usd, steps_cost_usd)) VIRTUAL,
+  tokens_input      INTEGER GENERATED ALWAYS AS (coalesce(stated_tokens_input, nullif(steps_tokens_input, 4611686018427387903))) VIRTUAL,
+  tokens_output     INTEGER GENERATED ALWAYS AS (coalesce(stated_tokens_output, nullif(steps_tokens_output, 4611686018427387903))) VIRTUAL,
+  tokens_used       INTEGER GENERATED ALWAYS AS (CASE WHEN (stated_tokens_input IS NULL AND steps_tokens_input = 4611686018427387903) OR (stated_tokens_output IS NULL AND steps_tokens_output = 4611686018427387903) THEN NULL ELSE coalesce(coalesce(stated_tokens_input, steps_tokens_input) + coalesce(stated_tokens_output, steps_tokens_output), stated_tokens_input, steps_tokens_input, stated_tokens_output, steps_tokens_output) END) VIRTUAL,
+  cost_usd          REAL GENERATED ALWAYS AS (coalesce(stated_cost_usd, CASE WHEN steps_cost_usd < 1e300 THEN steps_cost_usd END)) VIRTUAL,
   attributes        TEXT, -- JSON object: fields that the events' kinds do not know
   claims            TEXT, -- from spans and log records: whose word each column is
   first_recorded_at TEXT NOT NULL,

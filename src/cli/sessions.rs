@@ -79,7 +79,11 @@ fn fraction(text: &str) -> Result<f64, String> {
 
 fn statuses() -> PossibleValuesParser {
     let progress = SessionProgress::ALL.iter().map(|status| status.as_str());
-    progress.chain(SessionEnd::ALL.iter().map(|status| status.as_str())).collect::<Vec<_>>().into()
+    progress
+        .chain(SessionEnd::ALL.iter().map(|status| status.as_str()))
+        .chain(["erased"])
+        .collect::<Vec<_>>()
+        .into()
 }
 
 impl Args {

@@ -3,17 +3,26 @@
 //! Events may come in any order: a child before its parent, an end before its start. Each event
 //! sets what it says and leaves the rest of its row alone, and makes the row where it is missing.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use crate::event::{
-    Attributes, Content, DecisionMade, Event, FindingRaised, FindingUpdated, Recorded, SessionEnded,
+    Attributes, Content, DecisionMade, Event, FindingRaised, FindingUpdated, Kind, Recorded, SessionEnded,
     SessionStarted, SessionUpdated, StepEnded, StepStarted, Timestamp,
 };
-use crate::limits::{SUMMARY_CHARS, TOKENS_MAX};
+use crate::limits::{COST_SUM_MAX, SUMMARY_CHARS, TOKENS_MAX};
 use crate::otel::{Claim, Meaning, Rank};
 
 use super::cell::{Row, attributes_text, json_column, json_text, merge_attributes, text_hash};
 use super::claims::{Claims, bit};
 use super::rows::{DecisionRow, FindingRow, FindingUpdateRow, SessionRow, StepRow, TimelineRow};
 use super::working_set::{KeyIn, WorkingSet};
+
+/// The status of a session of which nobody can say any more whether and how it ended.
+const ERASED: &str = "erased";
+
+/// The producer's own labels.
+type Labels = BTreeMap<String, String>;
 
 /// Which row an event changes beside that of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +82,22 @@ pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<
     session.redacted_count = session.redacted_count.saturating_add(i64::from(redacted));
     session.last_recorded_at = at.recorded;
     session.last_seq = at.seq;
+    // Kind and time of an event outlast its payload.
+    if event.kind == Kind::SessionStarted.code() {
+        session.begin(at.occurred);
+    } else if redacted && may_end_session(event.kind) && !session.is_of_earlier_run(at.occurred) {
+        session.erased_end_count = session.erased_end_count.saturating_add(1);
+    }
     for meaning in meanings {
         let at = At { occurred: meaning.at, claim: meaning.claim, seq: at.seq, recorded: at.recorded };
         fold_meaning(rows, id.as_str(), &meaning.event, &at);
     }
+    change_session(rows, id.as_str(), &at).settle();
+}
+
+/// Whether an event of a kind can say how its session ended. A log record of OpenTelemetry never does.
+fn may_end_session(kind: u16) -> bool {
+    [Kind::SessionEnded, Kind::OtelSpan].iter().any(|ends| ends.code() == kind)
 }
 
 fn fold_meaning(rows: &mut WorkingSet, id: &str, meaning: &Event, at: &At) {
@@ -152,6 +173,13 @@ macro_rules! set {
     };
 }
 
+/// Lets anybody say columns of a row anew.
+macro_rules! unclaim {
+    ($row:ident, $( $column:ident ),+) => {
+        $( $row.claims.take(const { bit(Self::COLUMNS, stringify!($column)) }, None, false); )+
+    };
+}
+
 fn word<T: std::fmt::Display>(word: Option<T>) -> Option<String> {
     word.map(|word| word.to_string())
 }
@@ -161,8 +189,15 @@ fn count(number: Option<u64>) -> Option<i64> {
     number.map(|number| number.min(TOKENS_MAX).cast_signed())
 }
 
+/// The time between two others. Where the second is before the first the clocks disagree, or one of the
+/// two belongs to another run, and it is not known.
 fn duration(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<i64> {
-    to?.micros().checked_sub(from?.micros())
+    to?.micros().checked_sub(from?.micros()).filter(|micros| *micros >= 0)
+}
+
+/// Whether both times are known, and the first is before the second.
+fn is_before(first: Option<Timestamp>, second: Option<Timestamp>) -> bool {
+    first.zip(second).is_some_and(|(first, second)| first < second)
 }
 
 /// The producer's summary, else the text's first characters.
@@ -206,6 +241,8 @@ impl SessionRow {
             decision_count: 0,
             finding_count: 0,
             redacted_count: 0,
+            start_count: 0,
+            erased_end_count: 0,
             stated_tokens_input: None,
             stated_tokens_output: None,
             stated_cost_usd: None,
@@ -222,7 +259,53 @@ impl SessionRow {
     }
 
     fn has_ended(&self) -> bool {
-        !matches!(self.status.as_str(), "queued" | "running" | "paused")
+        !matches!(self.status.as_str(), "queued" | "running" | "paused" | ERASED)
+    }
+
+    /// Counts a start. Where the session had ended before, it runs again, and nothing is known yet of how
+    /// it ends. An end may be recorded before the start that it belongs to.
+    fn begin(&mut self, at: Option<Timestamp>) {
+        let has_ended = self.has_ended() || self.erased_end_count > 0;
+        let is_of_this_run = at.is_some() && self.ended_at.is_some() && !is_before(self.ended_at, at);
+        if self.start_count > 0 && has_ended && !is_of_this_run {
+            "running".clone_into(&mut self.status);
+            self.erased_end_count = 0;
+            (self.ended_at, self.duration_us, self.error) = (None, None, None);
+            unclaim!(self, status, ended_at, error);
+        }
+        self.start_count = self.start_count.saturating_add(1);
+    }
+
+    /// Whether an end at this time is that of a run before the present one.
+    fn is_of_earlier_run(&self, end: Option<Timestamp>) -> bool {
+        self.start_count > 1 && is_before(end, self.started_at)
+    }
+
+    /// Takes account of erased events, once all is folded that an event says: where one of them may have
+    /// ended the session, or nothing else is left of it, nobody can say whether it still runs.
+    fn settle(&mut self) {
+        let is_erased = self.erased_end_count > 0 || self.redacted_count == self.event_count;
+        match (self.has_ended(), is_erased, self.status == ERASED) {
+            (false, true, false) => ERASED.clone_into(&mut self.status),
+            (false, false, true) => "running".clone_into(&mut self.status),
+            _ => {}
+        }
+    }
+
+    /// Adds labels to those of the row, and takes them out of the attributes that they came in.
+    fn add_labels<'a>(&mut self, attributes: &'a Attributes, at: &At) -> Cow<'a, Attributes> {
+        let said = attributes.get("labels").filter(|_| at.claim.is_none());
+        let Some(said) = said.and_then(|said| serde_json::from_str::<Labels>(said.as_str()).ok()) else {
+            return Cow::Borrowed(attributes);
+        };
+        let held = self.labels.as_deref().and_then(|held| serde_json::from_str::<Labels>(held).ok());
+        let mut labels = held.unwrap_or_default();
+        labels.extend(said);
+        let labels = if labels.is_empty() { None } else { json_text(&labels) };
+        set!(self, at, labels: &labels);
+        let mut others = attributes.clone();
+        others.remove("labels");
+        Cow::Owned(others)
     }
 
     fn start(&mut self, e: &SessionStarted, at: &At) {
@@ -253,11 +336,13 @@ impl SessionRow {
             self.status = status.as_str().to_owned();
         }
         set!(self, at, progress: &e.progress, message: &e.message);
-        merge!(self, at, &e.attributes);
+        let attributes = self.add_labels(&e.attributes, at);
+        merge!(self, at, &attributes);
     }
 
     fn end(&mut self, e: &SessionEnded, at: &At) {
-        if at.is_of_whole_session() {
+        let is_of_earlier_run = at.claim.is_none() && self.is_of_earlier_run(at.occurred);
+        if at.is_of_whole_session() && !is_of_earlier_run {
             let has_ended = self.has_ended();
             if self.claims.take(const { bit(Self::COLUMNS, "status") }, at.claim, has_ended) {
                 self.status = e.status.as_str().to_owned();
@@ -280,7 +365,8 @@ impl SessionRow {
             stated_tokens_output: &count(e.tokens_output),
             stated_cost_usd: &e.cost_usd,
         );
-        merge!(self, at, &e.attributes);
+        let attributes = self.add_labels(&e.attributes, at);
+        merge!(self, at, &attributes);
         self.duration_us = duration(self.started_at, self.ended_at);
     }
 
@@ -292,10 +378,11 @@ impl SessionRow {
         self.steps_tokens_input = moved(self.steps_tokens_input, before.tokens_input, after.tokens_input);
         self.steps_tokens_output = moved(self.steps_tokens_output, before.tokens_output, after.tokens_output);
         if before.cost_usd.is_some() || after.cost_usd.is_some() {
-            let sum = self.steps_cost_usd.unwrap_or(0.0) - before.cost_usd.unwrap_or(0.0)
-                + after.cost_usd.unwrap_or(0.0);
-            // A sum that was infinite once would stay so.
-            self.steps_cost_usd = Some(sum.clamp(f64::MIN, f64::MAX));
+            let sum = self.steps_cost_usd.unwrap_or(0.0);
+            let moved = sum - before.cost_usd.unwrap_or(0.0) + after.cost_usd.unwrap_or(0.0);
+            // What is too large once is not known any more, and does not go on as if it were.
+            let is_known = sum.abs() < COST_SUM_MAX && moved.abs() < COST_SUM_MAX;
+            self.steps_cost_usd = Some(if is_known { moved } else { f64::MAX });
         }
     }
 }
@@ -304,9 +391,12 @@ fn moved(sum: Option<i64>, before: Option<i64>, after: Option<i64>) -> Option<i6
     if before.is_none() && after.is_none() {
         return sum;
     }
-    let sum = sum.unwrap_or(0).saturating_sub(before.unwrap_or(0)).saturating_add(after.unwrap_or(0));
     // The tables add what was read and what was written, and the sum must be an integer again.
-    Some(sum.clamp(-TOKENS_MAX.cast_signed(), TOKENS_MAX.cast_signed()))
+    let max = TOKENS_MAX.cast_signed();
+    let sum = sum.unwrap_or(0);
+    let moved = sum.saturating_sub(before.unwrap_or(0)).saturating_add(after.unwrap_or(0));
+    // What is too large once is not known any more, and does not go on as if it were.
+    Some(if sum < max { moved.min(max) } else { max })
 }
 
 /// What a step adds to its session.
@@ -327,8 +417,7 @@ impl StepShare {
             errors: i64::from(step.status == "error"),
             tokens_input: step.tokens_input.filter(|_| llm),
             tokens_output: step.tokens_output.filter(|_| llm),
-            // What is not finite does not come back from SQLite as it went.
-            cost_usd: step.cost_usd.filter(|cost| llm && cost.is_finite()),
+            cost_usd: step.cost_usd.filter(|_| llm),
         }
     }
 }
@@ -378,6 +467,12 @@ impl StepRow {
     }
 
     fn start(&mut self, e: &StepStarted, at: &At) {
+        // It runs again, and nothing is known yet of how it ends.
+        if at.claim.is_none() && self.started_at.is_some() && is_before(self.ended_at, at.occurred) {
+            "running".clone_into(&mut self.status);
+            (self.ended_at, self.error) = (None, None);
+            unclaim!(self, status, ended_at, error);
+        }
         set!(self, at,
             started_at: &at.occurred,
             parent_step_id: &e.parent_step.as_ref().map(ToString::to_string),
@@ -407,7 +502,8 @@ impl StepRow {
             confidence: &e.confidence,
             tokens_input: &count(e.tokens_input),
             tokens_output: &count(e.tokens_output),
-            cost_usd: &e.cost_usd,
+            // SQLite keeps no NaN.
+            cost_usd: &e.cost_usd.filter(|cost| !cost.is_nan()),
             error: &e.error,
         );
         merge!(self, at, &e.attributes);

@@ -34,6 +34,8 @@ table! {
         decision_count: i64,
         finding_count: i64,
         redacted_count: i64,
+        start_count: i64,
+        erased_end_count: i64,
         stated_tokens_input: Option<i64>,
         stated_tokens_output: Option<i64>,
         stated_cost_usd: Option<f64>,

@@ -12,7 +12,7 @@ records! {
         conversation_id: Option<String>,
         /// The pipeline.
         profile: Option<String>,
-        /// queued, running, paused, completed, failed, cancelled, disconnected.
+        /// queued, running, paused, completed, failed, cancelled, disconnected, erased.
         status: String,
         /// When it began, by the producer's clock.
         started_at: Option<Timestamp>,
@@ -62,7 +62,7 @@ records! {
         parent_session_id: Option<String>,
         /// The pipeline.
         profile: Option<String>,
-        /// queued, running, paused, completed, failed, cancelled, disconnected.
+        /// queued, running, paused, completed, failed, cancelled, disconnected, erased.
         status: String,
         /// When it began, by the producer's clock.
         started_at: Option<Timestamp>,

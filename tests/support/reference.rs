@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use annals::otel::{Claim, Meanings, Rank};
-use annals::{Attributes, Content, Event, EventId, Json, Kind, Recorded, Seq, SessionEnd, Timestamp};
+use annals::{
+    Attributes, Content, Event, EventId, Json, Kind, Recorded, Seq, SessionEnd, SessionEnded, SessionStarted,
+    Timestamp,
+};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -367,13 +370,18 @@ fn session_row(id: &str, recorded: &[&Fact], facts: &[&Fact]) -> Row {
     let updated = of_kind!(facts, SessionUpdated);
     let ended = of_kind!(facts, SessionEnded);
     let started_at = last(&started, |fact, _| fact.at);
-    let whole = of_whole_session(&ended);
-    let ended_at = last(&whole, |fact, _| fact.at);
+    let course = Course::of(recorded, &started, &of_whole_session(&ended));
+    let whole = &course.ends;
+    let ended_at = last(whole, |fact, _| fact.at);
     let (claimed, plain): (Vec<_>, Vec<_>) = whole.iter().partition(|(fact, _)| fact.claim.is_some());
     let error = last(&plain, |_, e| e.error.as_ref())
         .or_else(|| claimed.iter().max_by_key(|(fact, _)| fact.claim).and_then(|(_, e)| e.error.as_ref()));
-    let status = last(&whole, |_, e| Some(SessionEnd::as_str(e.status)))
-        .or_else(|| last(&updated, |_, e| Some(e.status?.as_str())))
+    let in_run: Vec<_> = updated.iter().copied().filter(|(fact, _)| fact.seq >= course.since).collect();
+    let redacted_count = recorded.iter().filter(|fact| fact.event.is_none()).count();
+    let is_erased = course.erased_ends > 0 || redacted_count == recorded.len();
+    let status = last(whole, |_, e| Some(SessionEnd::as_str(e.status)))
+        .or_else(|| is_erased.then_some("erased"))
+        .or_else(|| last(&in_run, |_, e| Some(e.status?.as_str())))
         .unwrap_or("running");
     let steps = by(facts, step_of);
     let step_rows: Vec<Row> = steps.iter().map(|(step, facts)| step_row(id, step, facts)).collect();
@@ -427,7 +435,7 @@ fn session_row(id: &str, recorded: &[&Fact], facts: &[&Fact]) -> Row {
         status: status,
         started_at: started_at,
         ended_at: ended_at,
-        duration_us: started_at.zip(ended_at).map(|(from, to)| to.micros() - from.micros()),
+        duration_us: duration(started_at, ended_at),
         input: last(&started, |_, e| e.input.as_ref()),
         input_hash: last(&started, |_, e| e.input_hash.clone().or_else(|| e.input.as_deref().map(hash))),
         summary: last(&ended, |_, e| e.summary.as_ref()),
@@ -448,7 +456,9 @@ fn session_row(id: &str, recorded: &[&Fact], facts: &[&Fact]) -> Row {
         error_count: step_rows.iter().filter(|row| row["status"] == "error".cell()).count(),
         decision_count: by(facts, decision_of).len(),
         finding_count: by(facts, finding_of).len(),
-        redacted_count: recorded.iter().filter(|fact| fact.event.is_none()).count(),
+        redacted_count: redacted_count,
+        start_count: course.starts,
+        erased_end_count: course.erased_ends,
         stated_tokens_input: stated_input,
         stated_tokens_output: stated_output,
         stated_cost_usd: stated_cost,
@@ -463,6 +473,62 @@ fn session_row(id: &str, recorded: &[&Fact], facts: &[&Fact]) -> Row {
     };
     row.extend(marks(recorded));
     row
+}
+
+/// No time runs backwards.
+fn duration(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<i64> {
+    from.zip(to).map(|(from, to)| to.micros() - from.micros()).filter(|micros| *micros >= 0)
+}
+
+/// The last run of a session: a start after an end begins another one.
+struct Course<'a> {
+    starts: usize,
+    /// Its first event.
+    since: i64,
+    /// Its ends, and how many ends of it were erased.
+    ends: Vec<(&'a Fact, &'a SessionEnded)>,
+    erased_ends: usize,
+}
+
+impl<'a> Course<'a> {
+    fn of(
+        recorded: &[&'a Fact],
+        started: &[(&'a Fact, &'a SessionStarted)],
+        ends: &[(&'a Fact, &'a SessionEnded)],
+    ) -> Course<'a> {
+        let starts: Vec<&Fact> =
+            recorded.iter().copied().filter(|fact| fact.kind == Kind::SessionStarted).collect();
+        // An end from before the last start, of several, is that of an earlier run.
+        let is_late = |end: &Fact| {
+            let before: Vec<_> = started.iter().copied().filter(|(start, _)| start.seq < end.seq).collect();
+            let start = last(&before, |start, _| start.at);
+            end.claim.is_none()
+                && starts.iter().filter(|start| start.seq < end.seq).count() > 1
+                && end.at.zip(start).is_some_and(|(end, start)| end < start)
+        };
+        let ends: Vec<_> = ends.iter().copied().filter(|(end, _)| !is_late(end)).collect();
+        let may_end = |fact: &&&Fact| {
+            fact.event.is_none() && matches!(fact.kind, Kind::SessionEnded | Kind::OtelSpan) && !is_late(fact)
+        };
+        let erased: Vec<&Fact> = recorded.iter().filter(may_end).copied().collect();
+        let mut since = 0;
+        for start in starts.iter().skip(1) {
+            let run = since..start.seq;
+            let here: Vec<_> = ends.iter().copied().filter(|(end, _)| run.contains(&end.seq)).collect();
+            let has_ended = !here.is_empty() || erased.iter().any(|end| run.contains(&end.seq));
+            let is_of_this_run =
+                start.at.zip(last(&here, |end, _| end.at)).is_some_and(|(start, end)| start <= end);
+            if has_ended && !is_of_this_run {
+                since = start.seq;
+            }
+        }
+        Course {
+            starts: starts.len(),
+            since,
+            ends: ends.into_iter().filter(|(end, _)| end.seq >= since).collect(),
+            erased_ends: erased.iter().filter(|end| end.seq >= since).count(),
+        }
+    }
 }
 
 fn total(input: Option<i64>, output: Option<i64>) -> Option<i64> {
@@ -481,9 +547,21 @@ fn step_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
     let started = of_kind!(facts, StepStarted);
     let ended = of_kind!(facts, StepEnded);
     let started_at = last(&started, |fact, _| fact.at);
-    let ended_at = last(&ended, |fact, _| fact.at);
+    // A start after the end begins another run.
+    let mut run = 0;
+    for (place, fact) in facts.iter().enumerate() {
+        let before = of_kind!(facts[..place], StepStarted);
+        let ends = of_kind!(facts[run..place], StepEnded);
+        let is_after = last(&ends, |end, _| end.at).zip(fact.at).is_some_and(|(end, start)| end < start);
+        let is_start = matches!(fact.event, Some(Event::StepStarted(_))) && fact.claim.is_none();
+        if is_start && is_after && last(&before, |start, _| start.at).is_some() {
+            run = place;
+        }
+    }
+    let last_ends = of_kind!(facts[run..], StepEnded);
+    let ended_at = last(&last_ends, |fact, _| fact.at);
     // A log record knows of a step what was said in it, not how it ended.
-    let own: Vec<_> = ended
+    let own: Vec<_> = last_ends
         .iter()
         .copied()
         .filter(|(fact, _)| fact.claim.is_none_or(|claim| claim.rank == Rank::Root))
@@ -511,7 +589,7 @@ fn step_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
         status: last(&own, |_, e| Some(e.status.as_str())).unwrap_or("running"),
         started_at: started_at,
         ended_at: ended_at,
-        duration_us: started_at.zip(ended_at).map(|(from, to)| to.micros() - from.micros()),
+        duration_us: duration(started_at, ended_at),
         input: input,
         output: output,
         input_hash: input.map(|text| hash(text)),
@@ -523,7 +601,7 @@ fn step_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
         tokens_output: tokens_output,
         tokens_used: total(tokens_input, tokens_output),
         cost_usd: last(&ended, |_, e| e.cost_usd),
-        error: last(&ended, |_, e| e.error.as_ref()),
+        error: last(&last_ends, |_, e| e.error.as_ref()),
         attributes: merged(attributes.into_iter()),
     };
     row.extend(marks(facts));

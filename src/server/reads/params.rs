@@ -140,7 +140,7 @@ macro_rules! word_params {
 word_params! {
     /// How far a session is, or how it ended.
     SessionStatus: SessionProgress::ALL.iter().map(|word| word.as_str())
-        .chain(SessionEnd::ALL.iter().map(|word| word.as_str()));
+        .chain(SessionEnd::ALL.iter().map(|word| word.as_str())).chain(["erased"]);
     /// What kind of work a step is.
     StepKindWord: StepKind::ALL.iter().map(|word| word.as_str());
     /// How a step is.
