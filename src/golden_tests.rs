@@ -15,10 +15,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use self::making::{vectors, write_database};
+use crate::chain;
 use crate::encoding;
 use crate::entry::{ENCODING_PLAIN, Entry, FORMAT};
 use crate::event::{Content, Event, EventId, Kind, Seq, Strictness, Timestamp, parse_draft, write_event};
-use crate::prepare::Parts;
+use crate::limits::SALT_BYTES;
+use crate::prepare::{Parts, Prepared};
 
 const FORMAT_PAGE: &str = include_str!("../docs/format.md");
 
@@ -150,13 +152,13 @@ fn the_vectors_follow_from_their_json_and_salts() {
         let kind = Kind::from_code(vector.entry_fields.kind).unwrap();
         let id: EventId = vector.json_field("id").unwrap().parse().unwrap();
         let (session, at, event) = if kind.is_reserved() {
-            let event = decode(kind.code(), &bytes(&vector.payload));
+            let event = vector.event();
             assert_eq!(write_event(id, None, None, &event).unwrap(), vector.json, "{}", vector.name);
             (None, None, event)
         } else {
             let draft = parse_draft(&vector.json).unwrap();
             assert_eq!(draft.id, Some(id));
-            assert_eq!(decode(kind.code(), &bytes(&vector.payload)), draft.event, "{}", vector.name);
+            assert_eq!(vector.event(), draft.event, "{}", vector.name);
             (draft.session, draft.at, draft.event)
         };
         let fields = &vector.entry_fields;
@@ -165,6 +167,11 @@ fn the_vectors_follow_from_their_json_and_salts() {
         let prepared = Parts { event_id: id, session, occurred_at: at, principal }
             .with_payload(&event, bytes(&vector.salt).try_into().unwrap())
             .unwrap();
+        let prepared = match fields.kind_version == kind.version() {
+            true => prepared,
+            // What older versions wrote is read, and not written any more.
+            false => older(prepared, fields.kind_version, &bytes(&vector.payload)),
+        };
         assert_eq!(hex(&prepared.cell), format!("{}{}", vector.salt, vector.payload), "{}", vector.name);
         assert_eq!(prepared.payload_digest.to_string(), vector.payload_digest, "{}", vector.name);
         let previous = vector.previous_link.parse().unwrap();
@@ -179,11 +186,10 @@ fn the_vectors_follow_from_their_json_and_salts() {
     }
 }
 
-fn decode(kind: u16, payload: &[u8]) -> Event {
-    match Content::decode(kind, 1, ENCODING_PLAIN, payload, Strictness::Canonical) {
-        Ok(Content::Event(event)) => event,
-        other => panic!("kind {kind}: {other:?}"),
-    }
+/// What a version that is not written any more made of an event.
+fn older(prepared: Prepared, kind_version: u8, payload: &[u8]) -> Prepared {
+    let cell = [&prepared.cell[..SALT_BYTES], payload].concat();
+    Prepared { kind_version, payload_digest: chain::payload_digest(&cell), cell, ..prepared }
 }
 
 #[test]
@@ -230,7 +236,8 @@ fn the_page_shows_the_values_as_they_are() {
 #[test]
 fn the_page_lists_every_kind_and_word() {
     for kind in Kind::ALL {
-        let row = format!("| {} | `{}` | {} |", kind.code(), kind.name(), kind.version());
+        let versions: Vec<String> = (1..=kind.version()).map(|version| version.to_string()).collect();
+        let row = format!("| {} | `{}` | {} |", kind.code(), kind.name(), versions.join(", "));
         assert!(FORMAT_PAGE.contains(&row), "{row}");
     }
     macro_rules! words {
@@ -264,9 +271,10 @@ fn the_page_lists_every_kind_and_word() {
     );
 }
 
-/// The fields of each kind as the page lists them, in its order.
-fn fields_on_the_page(kind: Kind) -> Vec<String> {
-    let heading = format!("**{}** ({})\n\n", kind.name(), kind.code());
+/// The fields of each kind and version as the page lists them, in its order.
+fn fields_on_the_page(kind: Kind, version: u8) -> Vec<String> {
+    let later = if version > 1 { format!(", version {version}") } else { String::new() };
+    let heading = format!("**{}{later}** ({})\n\n", kind.name(), kind.code());
     let after = FORMAT_PAGE.split_once(&heading).unwrap_or_else(|| panic!("no {heading}")).1;
     after
         .lines()
@@ -278,10 +286,12 @@ fn fields_on_the_page(kind: Kind) -> Vec<String> {
 #[test]
 fn the_page_lists_the_fields_in_their_order() {
     let vectors = read_vectors().events;
-    for kind in Kind::ALL {
-        let page = fields_on_the_page(*kind);
+    let kinds = Kind::ALL.iter().flat_map(|kind| (1..=kind.version()).map(|version| (*kind, version)));
+    for (kind, version) in kinds {
+        let page = fields_on_the_page(kind, version);
         let mut seen = BTreeSet::new();
-        for vector in vectors.iter().filter(|vector| vector.entry_fields.kind == kind.code()) {
+        let is_of = |fields: &EntryFields| (fields.kind, fields.kind_version) == (kind.code(), version);
+        for vector in vectors.iter().filter(|vector| is_of(&vector.entry_fields)) {
             let fields: Vec<String> = vector
                 .json_fields()
                 .into_iter()
@@ -297,6 +307,15 @@ fn the_page_lists_the_fields_in_their_order() {
 }
 
 impl EventVector {
+    fn event(&self) -> Event {
+        let EntryFields { kind, kind_version, .. } = self.entry_fields;
+        let payload = bytes(&self.payload);
+        match Content::decode(kind, kind_version, ENCODING_PLAIN, &payload, Strictness::Canonical) {
+            Ok(Content::Event(event)) => event,
+            other => panic!("{}: {other:?}", self.name),
+        }
+    }
+
     /// The fields in the order in which they stand, values as their text.
     fn json_fields(&self) -> Vec<(String, String)> {
         let fields: Fields = serde_json::from_str(&self.json).unwrap();

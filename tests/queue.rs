@@ -314,7 +314,7 @@ fn a_flush_says_once_that_something_was_refused() {
         assert_eq!(log.flush().unwrap(), Seq::new(2));
         assert_eq!(log.refused(), 1);
         log.close().unwrap();
-        assert_eq!(verify_whole(&path).completeness.events_lost, 1);
+        assert_eq!(verify_whole(&path).completeness.events_lost, 1, "it was not sent again");
     });
 }
 

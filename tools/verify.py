@@ -283,7 +283,7 @@ FORMAT = 1
 LONGEST_ENTRY = 65_503
 SALT = 16
 PLAIN = 0
-LOG_CREATED, PAYLOAD_REDACTED, KEY_CHANGED = 1, 241, 243
+LOG_CREATED, EVENTS_LOST, PAYLOAD_REDACTED, KEY_CHANGED = 1, 240, 241, 243
 
 WORDS = {
     "session_progress": "queued running paused",
@@ -355,6 +355,7 @@ OBJECTS = {
         scope_schema_url option(string); attributes map(json)""",
     "custom": "name string; data option(json); attributes map(json)",
     "events.lost": "count u64; since time; reason string",
+    "events.lost, version 2": "count u64; since time; reason string; ids list(bytes16)",
     "payload.redacted": "seqs list(u64); actor string; reason string; authority option(string)",
     "projection.skipped": "projection string; version u32; seq u64; actor string; reason string",
     "key.changed": """role key_role; vkey string; previous option(string); certificate option(string);
@@ -382,7 +383,7 @@ KINDS = {
     144: "otel.span",
     145: "otel.log",
     200: "custom",
-    240: "events.lost",
+    EVENTS_LOST: "events.lost",
     PAYLOAD_REDACTED: "payload.redacted",
     242: "projection.skipped",
     KEY_CHANGED: "key.changed",
@@ -414,9 +415,11 @@ def read_entry(data: Any) -> Entry:
 
 def layout_of(entry: Entry) -> Optional[str]:
     """The layout of the entry's payload, or None if the payload is opaque to this verifier."""
-    if entry["encoding"] != PLAIN or entry["kind_version"] != 1:
+    kind, version = KINDS.get(entry["kind"]), entry["kind_version"]
+    if entry["encoding"] != PLAIN or kind is None:
         return None
-    return KINDS.get(entry["kind"])
+    layout = kind if version == 1 else f"{kind}, version {version}"
+    return layout if layout in OBJECTS else None
 
 
 def check_payload(entry: Entry, cell: bytes) -> None:
@@ -802,6 +805,10 @@ class LogFile:
         for (entry,) in itertools.islice(rows, events):
             yield entry
 
+    def event_ids(self) -> Iterator[Any]:
+        for (event_id,) in self.database.execute("SELECT event_id FROM log NOT INDEXED"):
+            yield event_id
+
     def payload(self, seq: int, digest: bytes) -> bytes:
         """The payload of an event that was judged, and had this digest."""
         found = self.database.execute("SELECT payload FROM log NOT INDEXED WHERE seq = ?", (seq,)).fetchone()
@@ -942,6 +949,8 @@ class Chain:
         self.reserved: Set[int] = set()  # events of reserved kinds
         self.licences: List[Licence] = []
         self.key_changes: Dict[int, bytes] = {}  # seqs of key.changed, and the digests of their payloads
+        self.lost_unnamed = 0  # events that were refused, and whose ids nobody noted
+        self.lost_named: Set[bytes] = set()  # ids of events that were refused
         self.opaque = 0  # payloads that are there and that this verifier does not know
         self.clock_set_back = 0
         self.recorded_at: Optional[int] = None
@@ -981,6 +990,10 @@ class Chain:
         if broken is None or broken.seq is None or unlicensed < broken.seq:
             return missing
         return missing if unlicensed == broken.seq and broken.check == "link" else broken
+
+    def events_lost(self) -> int:
+        """Refused events that are not in the log, once the ids that are in it are struck out."""
+        return self.lost_unnamed + len(self.lost_named)
 
     def good_events(self) -> int:
         """How many events are before the first bad one."""
@@ -1051,6 +1064,11 @@ class Chain:
         self.reserved.add(entry["seq"])
         if payload is not None and layout == "payload.redacted":
             self.license(entry, payload)
+        elif payload is not None and entry["kind"] == EVENTS_LOST and layout is not None:
+            lost = decode_all(decoder(layout), payload, SALT)
+            ids = set(lost.get("ids", ()))
+            self.lost_unnamed += max(0, lost["count"] - len(ids))
+            self.lost_named |= ids
         elif layout == "key.changed":
             self.key_changes[entry["seq"]] = entry["payload_digest"]
         elif entry["kind"] == LOG_CREATED:
@@ -1314,6 +1332,8 @@ def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerd
         try:
             if verdict.failure is None:
                 verdict.failure = check_redactions_table(log.redactions(), chain.licensed)
+            if chain.lost_named:
+                chain.lost_named.difference_update(log.event_ids())
             judge_signatures(log, verdict, given, trust)
         except READ_ERRORS as error:
             if unavailable(error):
@@ -1931,6 +1951,7 @@ def report_log(verdict: LogVerdict) -> Report:
             "redacted": sorted(chain.licensed),
             "licences": [vars(licence) for licence in chain.licences],
             "key_changes": [vars(change) for change in verdict.key_changes],
+            "events_lost": chain.events_lost(),
             "opaque_payloads": chain.opaque,
             "clock_set_back": chain.clock_set_back,
             "with_wal": verdict.with_wal,
@@ -1997,6 +2018,9 @@ def remark_lines(verdict: LogVerdict) -> List[str]:
     chain, lines = verdict.chain, []
     if verdict.with_wal:
         lines.append("read together with the -wal file beside it, which belongs to the log")
+    if chain.events_lost():
+        lost = counted(chain.events_lost(), "event")
+        lines.append(f"{lost} of which the log says that they could not be written are not in it")
     if chain.opaque:
         payloads = counted(chain.opaque, "payload")
         lines.append(f"{payloads} of kinds, versions or encodings that this verifier does not know")

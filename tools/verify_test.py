@@ -409,7 +409,7 @@ class Events(unittest.TestCase):
         self.assertEqual(verify.link_of(bytes.fromhex(event["previous_link"]) + data).hex(), event["link"])
         layout = verify.layout_of(entry)
         assert layout is not None
-        self.assertEqual(layout, event["name"].split(",")[0])
+        self.assertEqual(layout.split(",")[0], event["name"].split(",")[0])
         fields = verify.decode_all(verify.decoder(layout), cell, 16)
         self.assertEqual(encode(layout, fields), cell[16:])
         self.check_names(json.loads(event["json"]), fields)
@@ -426,7 +426,9 @@ class Events(unittest.TestCase):
 
     def test_no_part_of_a_payload_is_well_formed(self) -> None:
         for event in VECTORS["events"]:
-            layout, data = verify.KINDS[event["entry_fields"]["kind"]], bytes.fromhex(event["payload"])
+            layout = verify.layout_of(event["entry_fields"])
+            assert layout is not None
+            data = bytes.fromhex(event["payload"])
             for cut in [*range(len(data)), len(data) + 1]:
                 with self.assertRaises(verify.Malformed):
                     verify.decode_all(verify.decoder(layout, False), (data + b"\x00")[:cut])
@@ -769,6 +771,19 @@ class Checks(InFolder):
         self.assertEqual(verdict["opaque_payloads"], 5)
         self.log.rows[6][3] += b"!"
         self.assert_log_fails(self.log, 7, "payload-digest")
+
+    def test_events_that_were_lost_are_those_that_are_not_in_the_log(self) -> None:
+        def lost(count: int, *ids: bytes) -> bytes:
+            return encode("u64", count) + b"\x02\x01r" + encode("u64", len(ids)) + b"".join(ids)
+
+        found, missing, other = self.log.rows[2][1], bytes(15) + b"\x01", bytes(15) + b"\x02"
+        self.log.add(240, lost(5, found, missing, missing), version=2)
+        self.assertEqual(self.judge(self.log)["events_lost"], 3 + 1)
+        self.log.add(240, lost(2, missing, other), version=2)
+        self.log.add(240, encode("u64", 7) + b"\x02\x01r")
+        self.assertEqual(self.judge(self.log)["events_lost"], 3 + 2 + 7)
+        self.log.add(event_id=other)
+        self.assertEqual(self.judge(self.log)["events_lost"], 3 + 1 + 7)
 
     def test_link(self) -> None:
         good = self.log.rows[2][4]

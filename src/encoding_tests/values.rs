@@ -481,6 +481,7 @@ objects! {
         count: u64,
         since: i64,
         reason: String,
+        ids: Vec<[u8; 16]>,
     }
     PayloadRedacted {
         seqs: Vec<u64>,

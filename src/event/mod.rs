@@ -10,6 +10,9 @@ mod json_text;
 mod payload;
 mod words;
 
+#[cfg(test)]
+pub(crate) use payload::EventsLost1;
+
 pub use check::{InvalidField, Problem};
 pub use id::{DecisionId, Digest, EventId, FindingId, IdError, ReviewId, Seq, SessionId, StepId, Timestamp};
 #[cfg(any(test, feature = "client"))]
@@ -91,7 +94,14 @@ macro_rules! kinds {
                 strictness: Strictness,
             ) -> Result<Event, PayloadError> {
                 match (kind, version) {
-                    $( (Kind::$name, 1) => strictness.decode(bytes).map(Event::$name), )*
+                    $(
+                        (Kind::$name, version) if version == Kind::$name.version() => {
+                            strictness.decode(bytes).map(Event::$name)
+                        }
+                    )*
+                    (Kind::EventsLost, 1) => {
+                        strictness.decode(bytes).map(|lost: payload::EventsLost1| lost.into()).map(Event::EventsLost)
+                    }
                     _ => Err(PayloadError::UnknownVersion { kind, version }),
                 }
             }
@@ -100,7 +110,7 @@ macro_rules! kinds {
             /// decoding says so.
             fn is_well_formed(code: u16, version: u8, bytes: &[u8]) -> bool {
                 match (code, version) {
-                    $( ($code, 1) => canonical::is_well_formed::<$name>(bytes), )*
+                    $( ($code, version) if version == Kind::$name.version() => canonical::is_well_formed::<$name>(bytes), )*
                     _ => false,
                 }
             }
@@ -160,7 +170,10 @@ impl Kind {
 
     /// Version of the payload that this version of Annals writes.
     pub const fn version(self) -> u8 {
-        1
+        match self {
+            Kind::EventsLost => 2,
+            _ => 1,
+        }
     }
 
     /// Whether only Annals itself writes events of this kind.

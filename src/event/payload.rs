@@ -1,6 +1,6 @@
 //! What an event says, one struct for each kind.
 //!
-//! Each struct is the payload of version 1 of its kind. Its fields are written in the order in
+//! Each struct is the payload of the newest version of its kind. Its fields are written in the order in
 //! which they stand here (bincode is positional), so a released struct is frozen: any change is a
 //! new version of the kind, and an upcast where payloads are decoded.
 //!
@@ -608,15 +608,33 @@ pub struct Continues {
     pub root: Digest,
 }
 
-/// `events.lost`: events were refused while the log could not be written.
+/// `events.lost`: events were refused while the log could not be written. Those that were sent again
+/// later, under the same ids, are not lost: their ids are in the log.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct EventsLost {
-    /// How many.
+    /// How many, those in `ids` among them.
     pub count: u64,
     /// When the first was refused.
     pub since: super::id::Timestamp,
     /// Why writing failed.
     pub reason: String,
+    /// The ids of as many of them as there was room for: [`LOST_IDS_MAX`](crate::limits::LOST_IDS_MAX).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<EventId>,
+}
+
+/// Version 1 of [`EventsLost`], which named no events.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub(crate) struct EventsLost1 {
+    pub(crate) count: u64,
+    pub(crate) since: super::id::Timestamp,
+    pub(crate) reason: String,
+}
+
+impl From<EventsLost1> for EventsLost {
+    fn from(EventsLost1 { count, since, reason }: EventsLost1) -> EventsLost {
+        EventsLost { count, since, reason, ids: Vec::new() }
+    }
 }
 
 /// `payload.redacted`: the one licence for a payload to be NULL.

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-use super::{EntryFields, EventVector, MalformedVector, ValueVector, Vectors, bytes, hex};
+use super::{EntryFields, EventVector, MalformedVector, ValueVector, Vectors, bytes, hex, older};
 use crate::chain;
 use crate::encoding;
 use crate::entry::Entry;
 use crate::event::{
     ApiKeyCreated, ApiKeyRevoked, ApiKeyScope, Continues, Digest, Draft, Event, EventId, EventsLost,
-    KeyChangeCause, KeyChanged, KeyRole, LogCreated, PayloadRedacted, ProjectionSkipped, Seq, StepEnd,
-    Timestamp, parse_draft, write_event,
+    EventsLost1, KeyChangeCause, KeyChanged, KeyRole, LogCreated, PayloadRedacted, ProjectionSkipped, Seq,
+    StepEnd, Timestamp, parse_draft, write_event,
 };
 use crate::limits::SALT_BYTES;
 use crate::log::{rows, schema};
@@ -183,7 +183,8 @@ fn own_events() -> Vec<(&'static str, Event)> {
     };
     let continues =
         Continues { origin: "example.org/before".to_owned(), size: 300, root: Digest::of("root") };
-    let lost = EventsLost { count: 3, since: NOON, reason: "the disk is full".to_owned() };
+    let lost = EventsLost { count: 3, since: NOON, reason: "the disk is full".to_owned(), ids: Vec::new() };
+    let ids = vec![event_id(300), EventId::from_bytes([7; 16])];
     let redacted = PayloadRedacted {
         seqs: vec![2, 3, 251],
         actor: "dpo".to_owned(),
@@ -232,7 +233,7 @@ fn own_events() -> Vec<(&'static str, Event)> {
     vec![
         ("log.created, least", created.clone().into()),
         ("log.created, whole", LogCreated { continues: Some(continues), ..created }.into()),
-        ("events.lost, whole", lost.into()),
+        ("events.lost, whole of version 1", lost.clone().into()),
         ("payload.redacted, whole", redacted.clone().into()),
         ("payload.redacted, least", PayloadRedacted { seqs: vec![], authority: None, ..redacted }.into()),
         ("projection.skipped, whole", skipped.into()),
@@ -242,6 +243,8 @@ fn own_events() -> Vec<(&'static str, Event)> {
         ("apikey.created, least", plain_key.into()),
         ("apikey.revoked, whole", revoked.clone().into()),
         ("apikey.revoked, least", ApiKeyRevoked { reason: None, ..revoked }.into()),
+        ("events.lost, whole", EventsLost { count: 300, ids, ..lost.clone() }.into()),
+        ("events.lost, least", lost.into()),
     ]
 }
 
@@ -276,7 +279,15 @@ fn event_vector(name: &str, number: u64, draft: &Draft, previous: &Digest) -> Ev
     // Some events came with a key, and the clock was set back once.
     let principal = number.is_multiple_of(5).then(|| event_id(65_535));
     let recorded_at = Timestamp::from_micros(NOON.micros() + i64::try_from(number * 1_000 % 7_001).unwrap());
-    let prepared = prepared(number, draft, principal);
+    let prepared = match (&filled.event, name.ends_with("of version 1")) {
+        (Event::EventsLost(lost), true) => {
+            let EventsLost { count, since, reason, .. } = lost.clone();
+            let mut payload = Vec::new();
+            encoding::encode(&EventsLost1 { count, since, reason }, &mut payload).unwrap();
+            older(prepared(number, draft, principal), 1, &payload)
+        }
+        _ => prepared(number, draft, principal),
+    };
     let mut sealed = Vec::new();
     let link = prepared.seal(previous, Seq::new(number), recorded_at, &mut sealed).unwrap();
     let entry = Entry::decode_canonical(&sealed).unwrap();

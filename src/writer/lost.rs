@@ -1,20 +1,30 @@
-//! Events that could not be written, counted until the log itself can say so.
+//! Events that could not be written, kept by their ids until the log itself can say so.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::batch::Batch;
 use crate::event::{Event, EventId, EventsLost, Timestamp};
-use crate::limits::UNSURE_EVENTS_MAX;
+use crate::limits::LOST_IDS_MAX;
 use crate::prepare::{Parts, salt};
+
+/// The part of a refused event that is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    NotWritten,
+    /// Its commit may have taken effect: it is looked for before it is recorded.
+    Unsure,
+}
 
 /// Refused events of which the log does not know yet.
 #[derive(Default)]
 struct Refused {
-    count: u64,
-    /// Events of commits that may have taken effect: they are looked for before they are counted. At
-    /// most [`UNSURE_EVENTS_MAX`].
-    unsure: Vec<EventId>,
-    /// More such events. Nobody looks for them: they count as lost, and the record says so.
+    /// Each event once, however often it was sent. At most [`LOST_IDS_MAX`].
+    named: BTreeMap<EventId, Fate>,
+    /// More such events, and those without ids.
+    unnamed: u64,
+    /// Events among `unnamed` whose commits may have taken effect. Nobody looks for them: they count as
+    /// lost, and the record says so.
     not_looked_for: u64,
     /// When the first was refused, and why.
     first: Option<(Timestamp, Arc<str>)>,
@@ -31,17 +41,23 @@ impl Refused {
 
     /// Adds what was refused later.
     fn extend(&mut self, later: Refused) {
-        self.count += later.count;
+        self.unnamed += later.unnamed;
         self.not_looked_for += later.not_looked_for;
-        later.unsure.into_iter().for_each(|event_id| self.add_unsure(event_id));
+        later.named.into_iter().for_each(|(event_id, fate)| self.add(event_id, fate));
         self.first = self.first.take().or(later.first);
     }
 
-    fn add_unsure(&mut self, event_id: EventId) {
-        if self.unsure.len() < UNSURE_EVENTS_MAX {
-            self.unsure.push(event_id);
-        } else {
-            self.not_looked_for += 1;
+    fn add(&mut self, event_id: EventId, fate: Fate) {
+        let has_room = self.named.len() < LOST_IDS_MAX;
+        match self.named.get_mut(&event_id) {
+            // What was perhaps written once was perhaps written.
+            Some(known) if fate == Fate::Unsure => *known = fate,
+            Some(_) => {}
+            None if has_room => drop(self.named.insert(event_id, fate)),
+            None => {
+                self.unnamed += 1;
+                self.not_looked_for += u64::from(fate == Fate::Unsure);
+            }
         }
     }
 
@@ -70,22 +86,22 @@ impl Losses {
         self.open.is_empty() && self.tried.is_none()
     }
 
-    /// Counts an event that was not written.
-    pub(super) fn add(&mut self, now: Timestamp, reason: &Arc<str>) {
+    /// Keeps an event in mind that was not written.
+    pub(super) fn add(&mut self, event_id: EventId, now: Timestamp, reason: &Arc<str>) {
         self.open.is_first(now, reason);
-        self.open.count += 1;
+        self.open.add(event_id, Fate::NotWritten);
     }
 
     /// Counts ends of handles that were dropped, and that nobody sends again.
     pub(super) fn add_given_up(&mut self, now: Timestamp, events: u64) {
         self.open.is_first(now, &Arc::from("handles were dropped whose ends could not be sent"));
-        self.open.count += events;
+        self.open.unnamed += events;
     }
 
     /// Keeps an event in mind that was perhaps not written.
     pub(super) fn add_unsure(&mut self, event_id: EventId, now: Timestamp, reason: &Arc<str>) {
         self.open.is_first(now, reason);
-        self.open.add_unsure(event_id);
+        self.open.add(event_id, Fate::Unsure);
     }
 
     /// Appends `events.lost`, unless it turns out that nothing was, and returns its id.
@@ -95,12 +111,15 @@ impl Losses {
             let later = std::mem::replace(&mut self.open, refused);
             self.open.extend(later);
         }
-        let mut count = self.open.count + self.open.not_looked_for;
-        for event_id in &self.open.unsure {
-            count += u64::from(!batch.has(*event_id)?);
+        let mut ids = Vec::new();
+        for (event_id, fate) in &self.open.named {
+            if *fate == Fate::NotWritten || !batch.has(*event_id)? {
+                ids.push(*event_id);
+            }
         }
+        let count = self.open.unnamed + ids.len() as u64;
         let Some((since, reason)) = self.open.since().filter(|_| count > 0) else { return Ok(None) };
-        let event = Event::EventsLost(EventsLost { count, since, reason });
+        let event = Event::EventsLost(EventsLost { count, since, reason, ids });
         let event_id = EventId::generate();
         let failed =
             |error: &dyn std::fmt::Display| rusqlite::Error::ToSqlConversionFailure(error.to_string().into());
@@ -128,21 +147,42 @@ impl Losses {
 mod tests {
     use super::*;
 
+    fn id(number: usize) -> EventId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        EventId::from_bytes(id)
+    }
+
     #[test]
     fn a_disk_that_fails_for_hours_fills_no_memory() {
         let more = 3;
         let (now, reason) = (Timestamp::from_micros(1), Arc::from("the disk fails"));
         let mut losses = Losses::default();
-        for _ in 0..UNSURE_EVENTS_MAX + more {
-            losses.add_unsure(EventId::from_bytes([7; 16]), now, &reason);
+        for number in 0..LOST_IDS_MAX + more {
+            losses.add_unsure(id(number), now, &reason);
         }
         losses.perhaps_recorded(Some(EventId::generate()));
-        losses.add_unsure(EventId::from_bytes([8; 16]), now, &reason);
+        losses.add_unsure(id(LOST_IDS_MAX + more), now, &reason);
         let (_, mut refused) = losses.tried.take().unwrap();
         refused.extend(losses.open);
-        assert_eq!(refused.unsure.len(), UNSURE_EVENTS_MAX);
-        assert_eq!(refused.not_looked_for, more as u64 + 1);
+        assert_eq!(refused.named.len(), LOST_IDS_MAX);
+        assert_eq!((refused.unnamed, refused.not_looked_for), (more as u64 + 1, more as u64 + 1));
         let (_, said) = refused.since().unwrap();
         assert_eq!(said, "the disk fails (4 of these events may have been written all the same)");
+    }
+
+    #[test]
+    fn an_event_that_is_sent_again_and_again_is_one_event() {
+        let (now, reason) = (Timestamp::from_micros(1), Arc::from("the disk is full"));
+        let mut losses = Losses::default();
+        for _ in 0..5 {
+            losses.add(id(1), now, &reason);
+            losses.add(id(2), now, &reason);
+        }
+        losses.add_unsure(id(1), now, &reason);
+        losses.add(id(1), now, &reason);
+        losses.add_given_up(now, 4);
+        assert_eq!(losses.open.named, BTreeMap::from([(id(1), Fate::Unsure), (id(2), Fate::NotWritten)]));
+        assert_eq!(losses.open.unnamed, 4);
     }
 }

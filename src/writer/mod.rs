@@ -336,7 +336,7 @@ impl Writer {
         for item in items {
             for prepared in item.events() {
                 match failure {
-                    Failure::NotWritten(reason) => self.losses.add(now, reason),
+                    Failure::NotWritten(reason) => self.losses.add(prepared.event_id, now, reason),
                     Failure::Ambiguous(reason) => self.losses.add_unsure(prepared.event_id, now, reason),
                 }
             }

@@ -111,9 +111,7 @@ impl Merge {
     fn add_own(&mut self, seq: Seq, event: Event) {
         match event {
             Event::LogCreated(created) => self.walk.origin = Some(created.origin),
-            Event::EventsLost(lost) => {
-                self.walk.events_lost = self.walk.events_lost.saturating_add(lost.count)
-            }
+            Event::EventsLost(lost) => self.walk.lost.add(lost),
             Event::ProjectionSkipped(skipped) => {
                 self.walk.skips.insert((skipped.projection, skipped.version, skipped.seq));
             }

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 
 use super::VerifyError;
+use super::lost::Lost;
 use super::report::{BackwardSteps, Failure, Redaction};
 use super::row::Before;
 use super::tree::{Tree, Wanted};
@@ -38,7 +39,7 @@ pub(super) struct Walk {
     pub(super) failure: Option<Failure>,
     pub(super) redactions: Vec<Redaction>,
     pub(super) backward_steps: BackwardSteps,
-    pub(super) events_lost: u64,
+    pub(super) lost: Lost,
     /// Projection, version and event.
     pub(super) skips: BTreeSet<(String, u32, u64)>,
     pub(super) key_changes: Vec<(Seq, KeyChanged)>,
