@@ -57,6 +57,7 @@ fn caller(criterion: &mut Criterion) {
                 for payload in payloads {
                     let mut salt = [0; 16];
                     rand::rng().fill_bytes(&mut salt);
+                    #[allow(clippy::disallowed_methods, reason = "who writes by hand has no other ids")]
                     let id = uuid::Uuid::now_v7();
                     let cell = [salt.as_slice(), &payload].concat();
                     let digest = chain::payload_digest(&cell);
@@ -199,6 +200,7 @@ impl ByHand {
                 tx.prepare_cached("INSERT INTO log VALUES (?, ?, ?, ?, ?)").expect("a statement");
             for _ in 0..events {
                 self.seq += 1;
+                #[allow(clippy::disallowed_methods, reason = "who writes by hand has no other ids")]
                 let id = uuid::Uuid::now_v7();
                 let (entry, payload) = ([1_u8; 80], [2_u8; 272]);
                 let digest = chain::payload_digest(&payload);

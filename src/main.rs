@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(cli::Verdict::Done) => ExitCode::SUCCESS,
         Ok(cli::Verdict::FoundWrong) => ExitCode::from(1),
+        Ok(cli::Verdict::NotAllChecked) => ExitCode::from(2),
         Err(error) if cli::is_reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             cli::say_error(&error);

@@ -21,7 +21,7 @@ use std::time::Duration;
 use annals::apikey::{ApiKey, Keys};
 use annals::evidence::{Epochs, Evidence, KeyFolder, PublicKeys, Signing};
 use annals::note::{Checkpoint, CheckpointFile, Cosigner, Policy, SignedCheckpoint, SigningKey};
-use annals::verify::{self, Check, Memory, Options, Report, Scope};
+use annals::verify::{self, Check, Memory, Options, Outcome, Report, Scope};
 use annals::{ApiKeyRequest, ApiKeyScope, AuditLog, EventId, KeyChangeCause, KeyRole, Timestamp};
 use rows::Rows;
 use support::{note, sqlite};
@@ -404,6 +404,16 @@ fn changed_read_tables_are_found_by_the_fold() {
     sqlite(&scene.path).execute("UPDATE notes SET message = 'fine' WHERE seq = 7", []).unwrap();
     let report = verify::verify(&scene.path, Scope::Everything, &mut |_, _| {}).unwrap();
     assert!(report.failures.iter().any(|failure| failure.check == Check::ReadTable), "{:?}", report.failures);
+}
+
+#[test]
+fn changed_read_tables_of_another_version_never_pass() {
+    let scene = Scene::new();
+    let forged = "UPDATE notes SET message = 'fine' WHERE seq = 7;
+         UPDATE projections SET version = 99 WHERE name = 'activity'";
+    sqlite(&scene.path).execute_batch(forged).unwrap();
+    let report = verify::verify(&scene.path, Scope::Everything, &mut |_, _| {}).unwrap();
+    assert_eq!(report.outcome, Outcome::NotAllChecked, "{report:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use annals::AuditLog;
-use annals::verify::{self, Check, Memory, Options, Remembered, Scope};
+use annals::verify::{self, Check, Memory, Options, Outcome, Remembered, Scope};
 use forge::{checkpoint, key, log_of, make, rewrite, store_tiles, tamper};
 use support::beside;
 
@@ -165,7 +165,7 @@ fn the_memory_is_for_its_owner_alone() {
 }
 
 #[test]
-fn a_memory_that_cannot_be_written_or_read_is_a_warning() {
+fn a_memory_that_cannot_be_written_or_read_is_a_warning_and_what_was_not_compared_is_not_good() {
     let (_folder, path) = log_of(2);
     let blocked = beside(&path, "-blocked");
     std::fs::write(&blocked, b"a file where the folder should be").unwrap();
@@ -182,6 +182,9 @@ fn a_memory_that_cannot_be_written_or_read_is_a_warning() {
     let remembered = verified(&path);
     assert_eq!(checks(&remembered), []);
     assert!(remembered.warning.unwrap().contains("--forget"));
+    let options = Options::new().scope(Scope::LogOnly).memory(memory(&path));
+    let report = verify::verify(&path, options, &mut |_, _| {}).unwrap();
+    assert_eq!(report.outcome, Outcome::NotAllChecked, "what was seen before may contradict the log");
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub(crate) enum Verdict {
     Done,
     /// Done, and something is wrong with what was looked at.
     FoundWrong,
+    /// Nothing wrong was found, and not all that was asked for could be looked at.
+    NotAllChecked,
 }
 
 /// An audit log for reasoning pipelines, in one SQLite file.

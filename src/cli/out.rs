@@ -174,8 +174,8 @@ fn tone(word: &str) -> Option<AnsiColor> {
         "failed" | "error" | "critical" | "high" | "fail" | "stopped" | "rejected" | "revoked" => {
             Some(AnsiColor::Red)
         }
-        "cancelled" | "disconnected" | "medium" | "warning" | "behind" | "overridden" | "escalated"
-        | "expired" => Some(AnsiColor::Yellow),
+        "cancelled" | "disconnected" | "medium" | "warning" | "behind" | "outdated" | "newer"
+        | "overridden" | "escalated" | "erased" | "expired" => Some(AnsiColor::Yellow),
         "completed" | "ok" | "pass" | "approved" | "current" | "active" => Some(AnsiColor::Green),
         _ => None,
     }

@@ -78,6 +78,14 @@ impl Place {
     pub(crate) fn read_tables(&self) -> anyhow::Result<Reader> {
         let reader = self.read()?;
         for projection in reader.projections()? {
+            if let Some(version) = projection.version
+                && version != projection.known_version
+            {
+                out::note(&format!(
+                    "the read tables of `{}` have version {version}, and this version of Annals makes version {}: what they say is not checked by it",
+                    projection.name, projection.known_version
+                ));
+            }
             if let Some(stopped) = &projection.stopped {
                 out::note(&format!(
                     "the read tables of `{}` stopped before event {}; `annals projections` says why",

@@ -131,6 +131,8 @@ pub(super) fn state(projection: &ProjectionStatus) -> &'static str {
         "rebuilding"
     } else if projection.version.is_none_or(|version| version < projection.known_version) {
         "outdated"
+    } else if projection.version.is_some_and(|version| version > projection.known_version) {
+        "newer"
     } else if projection.lag > 0 {
         "behind"
     } else {

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use annals::evidence::Home;
-use annals::verify::{self, Memory, Options, Phase, Report, Scope};
+use annals::verify::{self, Memory, Options, Outcome, Phase, Report, Scope};
 use anyhow::bail;
 
 pub(crate) use print::print;
@@ -24,11 +24,12 @@ use super::{Verdict, given};
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Exit status: 0 the log is intact, 1 damage or tampering was found, or something is missing that was
-required, 2 the verification could not be carried out.
+required, 2 the verification could not be carried out, or not all of it: what was not checked is named.
 
 Examples:
   annals verify
   annals verify --log-only              the chain alone, without the read tables
+  annals verify --leave-out search      without the search index, which another version made
   annals verify --require-complete      exit 1 also when something is known to be missing
   annals verify --key log.vkey --checkpoint kept.txt --require-anchor
                                         hold it against checkpoints that were kept elsewhere
@@ -40,6 +41,10 @@ pub(crate) struct Args {
     /// Check the chain alone, not the read tables
     #[arg(long)]
     log_only: bool,
+
+    /// Leave out the read tables of this projection, as `annals projections` names it
+    #[arg(long, value_name = "NAME", conflicts_with = "require_complete")]
+    leave_out: Vec<String>,
 
     /// Count lost events, open sessions and lagging read tables as wrong
     #[arg(long, conflicts_with_all = ["log_only", "since"])]
@@ -91,6 +96,9 @@ impl Args {
 
     fn options(&self) -> anyhow::Result<Options> {
         let mut options = Options::new().scope(self.scope());
+        for name in &self.leave_out {
+            options = options.leave_out(name);
+        }
         let is_signer_known = !self.key.is_empty() || !self.epoch_key.is_empty();
         for key in given::keys(&self.key)? {
             options = options.key(key);
@@ -160,17 +168,37 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             out.line(&format!("exit status 1: {why}"))?;
         }
     }
-    Ok(if is_wrong(args, &report) { Verdict::FoundWrong } else { Verdict::Done })
+    Ok(match report.outcome {
+        Outcome::Wrong => Verdict::FoundWrong,
+        _ if !missing(args, &report).is_empty() => Verdict::FoundWrong,
+        Outcome::NotAllChecked => Verdict::NotAllChecked,
+        Outcome::Good => Verdict::Done,
+    })
 }
 
-fn is_wrong(args: &Args, report: &Report) -> bool {
-    !report.is_good() || !missing(args, report).is_empty()
+/// Whether something is missing, other than what could not be checked: that is no finding.
+fn is_incomplete(report: &Report) -> bool {
+    let complete = &report.completeness;
+    let is_unchecked = |name: &str| {
+        report.tables.iter().any(|tables| {
+            tables.projection == name
+                && tables.not_checked.is_some()
+                && tables.lag == 0
+                && tables.stopped.is_none()
+        })
+    };
+    !complete.complete
+        && (report.not_checked.is_empty()
+            || complete.events_lost > 0
+            || (complete.sessions_open > 0 && !is_unchecked("sessions"))
+            || complete.skips > 0
+            || !complete.projections_behind.iter().all(|name| is_unchecked(name)))
 }
 
 /// What was required and is not there.
 fn missing(args: &Args, report: &Report) -> Vec<&'static str> {
     let anchor = args.require_anchor && report.anchored.anchored_to.is_none();
-    let whole = args.require_complete && !report.completeness.complete;
+    let whole = args.require_complete && is_incomplete(report);
     [
         (anchor, "--require-anchor asks for a checkpoint that vouches for the log, and there is none"),
         (whole, "--require-complete asks for a complete log, and this is not known to be one"),

@@ -13,6 +13,7 @@ mod entry_ref;
 mod given;
 mod hashes;
 mod inside;
+mod lost;
 mod options;
 mod pages;
 mod past;
@@ -34,8 +35,8 @@ use rusqlite::{Connection, ErrorCode};
 
 pub use options::Options;
 pub use report::{
-    Anchor, BackwardSteps, Check, Completeness, Failure, LogFacts, Redaction, Report, SignerFound, SplitView,
-    TablesChecked, WitnessFound,
+    Anchor, BackwardSteps, Check, Completeness, Failure, LogFacts, NotChecked, Outcome, Redaction, Report,
+    SignerFound, SplitView, TablesChecked, WitnessFound,
 };
 pub use seen::{Memory, Record, Remembered};
 pub use since::Since;
@@ -85,12 +86,22 @@ pub enum VerifyError {
     /// The system kept SQLite from reading it, or has no room for the scratch tables.
     #[error("the verification could not go on: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// Tables are to be left out that no projection fills.
+    #[error("there is no projection `{name}` to leave out; there are {}", names().join(", "))]
+    UnknownProjection {
+        /// Its name.
+        name: String,
+    },
     /// A checking thread ended early.
     #[error("a checking thread ended early")]
     ThreadGone,
     /// The tree of the log cannot be made.
     #[error("the tree of the log cannot be made: {0}")]
     Tree(#[from] merkle::RangeError),
+}
+
+fn names() -> Vec<&'static str> {
+    PROJECTIONS.iter().map(|projection| projection.name).collect()
 }
 
 /// Verifies the log at `path`. `progress` is told of events done, phase by phase.
@@ -119,6 +130,9 @@ pub fn verify(
     progress: &mut dyn FnMut(Phase, u64),
 ) -> Result<Report, VerifyError> {
     let options = options.into();
+    if let Some(name) = options.left_out.iter().find(|name| !names().contains(&name.as_str())) {
+        return Err(VerifyError::UnknownProjection { name: name.clone() });
+    }
     let file = FileIdentity::behind(path).ok();
     let connection = match open::open_reader(path) {
         Err(OpenError::Sqlite { source, .. })
@@ -153,6 +167,10 @@ impl Verification<'_> {
         let foreign_objects = beside::check_schema(connection, &mut self.failures);
         let foreign_objects = or_damage(foreign_objects, "the schema", &mut self.failures)?;
         let seen = options.memory.as_ref().map(|memory| Seen::read(memory, path, self.origin().as_deref()));
+        let unseen = seen
+            .as_ref()
+            .and_then(Seen::unreadable)
+            .map(|why| NotChecked { what: "what earlier verifications saw".to_owned(), why: why.to_owned() });
         let wanted = self.wanted(seen.as_ref())?;
         let mut trust = Trust::new(options.trusted());
         let (start, since) = match &options.since {
@@ -172,7 +190,10 @@ impl Verification<'_> {
         self.failures.splice(0..0, walk.failure.clone());
         let tables = match &since {
             None => self.check_tables(others, &walk, &trust, progress)?,
-            Some(_) => not_looked_at(connection, &walk, "only the events after a checkpoint were asked for"),
+            Some(_) => {
+                let why = "only the events after a checkpoint were asked for".to_owned();
+                not_looked_at(connection, &walk, &NotLookedAt::LeftOut(why))
+            }
         };
         let log = LogFacts {
             path: path.to_owned(),
@@ -194,12 +215,17 @@ impl Verification<'_> {
         {
             seen::keep(memory, &log, tree, remembered);
         }
-        let completeness = completeness(connection, &walk, &tables);
+        let events_lost = std::mem::take(&mut walk.lost).count(connection);
+        let events_lost = or_damage(events_lost, "the count of lost events", &mut self.failures)?;
+        let completeness = completeness(connection, &walk, &tables, events_lost);
         let rows_read = walk.rows_read + past.rows_read;
-        Ok(Report {
+        let unchecked: Vec<NotChecked> = tables.iter().filter_map(unchecked).collect();
+        let report = Report {
             log,
-            self_consistent: self.failures.is_empty(),
+            outcome: Outcome::Wrong,
+            self_consistent: self.failures.is_empty() && unchecked.is_empty(),
             failures: self.failures,
+            not_checked: unchecked.into_iter().chain(unseen).collect(),
             anchored,
             // What is damaged is named above; here it is only repeated what the file says.
             evidence: evidence::status(connection).unwrap_or_default(),
@@ -210,7 +236,8 @@ impl Verification<'_> {
             foreign_objects,
             since: since.map(|known| known.report(rows_read)),
             remembered,
-        })
+        };
+        Ok(report.concluded())
     }
 
     /// The log's own name, nothing checked.
@@ -268,12 +295,12 @@ impl Verification<'_> {
         if scope == Scope::LogOnly || walk.failure.is_some() {
             pages::check(connection, scope, walk, failures)?;
             let why = match scope {
-                Scope::LogOnly => "only the log was asked for",
-                Scope::Everything => "the log itself, or the file, is damaged",
+                Scope::LogOnly => NotLookedAt::LeftOut("only the log was asked for".to_owned()),
+                Scope::Everything => NotLookedAt::damaged(),
             };
-            return Ok(not_looked_at(connection, walk, why));
+            return Ok(not_looked_at(connection, walk, &why));
         }
-        let mut plan = tables::Plan::new(connection, walk);
+        let mut plan = tables::Plan::new(connection, walk, &options.left_out);
         let tables = std::thread::scope(|threads| {
             let apart = plan
                 .as_mut()
@@ -295,7 +322,7 @@ impl Verification<'_> {
             checked => checked?,
         };
         Ok(match tables.is_empty() {
-            true => not_looked_at(connection, walk, "the log itself, or the file, is damaged"),
+            true => not_looked_at(connection, walk, &NotLookedAt::damaged()),
             false => tables,
         })
     }
@@ -350,7 +377,7 @@ impl Verification<'_> {
         failures.push(failure);
         report.failures.extend(self.failures);
         report.self_consistent = report.failures.is_empty();
-        report
+        report.concluded()
     }
 }
 
@@ -399,8 +426,26 @@ fn or_damage<T: Default>(
     }
 }
 
+/// The reason why no read tables were held against the log.
+enum NotLookedAt {
+    /// The caller did not ask for it.
+    LeftOut(String),
+    /// It could not be done.
+    NotChecked(String),
+}
+
+impl NotLookedAt {
+    fn damaged() -> NotLookedAt {
+        NotLookedAt::NotChecked("the log itself, or the file, is damaged".to_owned())
+    }
+}
+
 /// Read tables that nobody held against the log: that they are up to date cannot be said of them.
-fn not_looked_at(connection: &Connection, walk: &Walk, why: &str) -> Vec<TablesChecked> {
+fn not_looked_at(connection: &Connection, walk: &Walk, why: &NotLookedAt) -> Vec<TablesChecked> {
+    let (not_checked, left_out) = match why {
+        NotLookedAt::LeftOut(why) => (None, Some(why)),
+        NotLookedAt::NotChecked(why) => (Some(why), None),
+    };
     let report = |projection: &Projection| {
         // A cursor that cannot be read has been named among the failures.
         let cursor = cursor(connection, projection.name, Stage::Live).ok().flatten();
@@ -409,7 +454,8 @@ fn not_looked_at(connection: &Connection, walk: &Walk, why: &str) -> Vec<TablesC
             projection: projection.name.to_owned(),
             position,
             lag: walk.events.saturating_sub(position.get()),
-            not_checked: Some(why.to_owned()),
+            not_checked: not_checked.cloned(),
+            left_out: left_out.cloned(),
             stopped: None,
             rows: 0,
         }
@@ -417,7 +463,18 @@ fn not_looked_at(connection: &Connection, walk: &Walk, why: &str) -> Vec<TablesC
     PROJECTIONS.iter().map(report).collect()
 }
 
-fn completeness(connection: &Connection, walk: &Walk, tables: &[TablesChecked]) -> Completeness {
+/// The part of a projection's tables that was asked for and not checked.
+fn unchecked(tables: &TablesChecked) -> Option<NotChecked> {
+    let what = format!("the read tables of `{}`", tables.projection);
+    tables.not_checked.clone().map(|why| NotChecked { what, why })
+}
+
+fn completeness(
+    connection: &Connection,
+    walk: &Walk,
+    tables: &[TablesChecked],
+    events_lost: u64,
+) -> Completeness {
     // A table that cannot be read has been named among the failures.
     let sessions_open = connection
         .query_row(
@@ -428,13 +485,13 @@ fn completeness(connection: &Connection, walk: &Walk, tables: &[TablesChecked]) 
         .map_or(0, u64::from);
     let projections_behind: Vec<String> = tables
         .iter()
-        .filter(|table| table.lag > 0 || table.stopped.is_some() || table.not_checked.is_some())
+        .filter(|table| table.lag > 0 || table.stopped.is_some() || table.why_not().is_some())
         .map(|table| table.projection.clone())
         .collect();
     let skips = walk.skips.len() as u64;
     Completeness {
-        complete: walk.events_lost == 0 && sessions_open == 0 && skips == 0 && projections_behind.is_empty(),
-        events_lost: walk.events_lost,
+        complete: events_lost == 0 && sessions_open == 0 && skips == 0 && projections_behind.is_empty(),
+        events_lost,
         sessions_open,
         skips,
         projections_behind,

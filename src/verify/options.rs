@@ -36,6 +36,7 @@ pub struct Options {
     pub(super) policy: Option<Policy>,
     pub(super) since: Option<Given>,
     pub(super) memory: Option<Memory>,
+    pub(super) left_out: Vec<String>,
     threads: Option<NonZeroUsize>,
 }
 
@@ -56,6 +57,13 @@ impl Options {
     #[must_use]
     pub fn scope(mut self, scope: Scope) -> Options {
         self.scope = scope;
+        self
+    }
+
+    /// Leaves the read tables of a projection out, which another version of Annals made, for example.
+    #[must_use]
+    pub fn leave_out(mut self, projection: &str) -> Options {
+        self.left_out.push(projection.to_owned());
         self
     }
 

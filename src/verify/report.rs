@@ -150,12 +150,44 @@ pub struct TablesChecked {
     pub position: Seq,
     /// Events that they do not hold yet.
     pub lag: u64,
-    /// Why they were not checked, if they were not.
+    /// Why they were not checked, or not all of them, though that was asked for.
     pub not_checked: Option<String>,
+    /// Why the caller wanted them left out.
+    pub left_out: Option<String>,
     /// Why the projection stopped, if it did.
     pub stopped: Option<String>,
     /// Rows that were compared.
     pub rows: u64,
+}
+
+impl TablesChecked {
+    /// The reason why nobody held all of them against the log.
+    pub fn why_not(&self) -> Option<&str> {
+        self.not_checked.as_deref().or(self.left_out.as_deref())
+    }
+}
+
+/// Part of what was asked for that could not be checked: nothing is known of it, good or bad.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NotChecked {
+    /// The part.
+    pub what: String,
+    /// The reason, and the way out.
+    pub why: String,
+}
+
+/// The sum of all verdicts. Each is worse than the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// All that was asked for was checked, and nothing is wrong.
+    Good,
+    /// Nothing is wrong in what was checked, and something that was asked for was not.
+    NotAllChecked,
+    /// Something is wrong.
+    #[default]
+    Wrong,
 }
 
 /// A payload that was erased.
@@ -190,7 +222,7 @@ pub struct BackwardSteps {
 pub struct Completeness {
     /// Whether nothing below was found.
     pub complete: bool,
-    /// Events that the log says were refused while it could not be written.
+    /// Events that the log says were refused while it could not be written, and that are not in it.
     pub events_lost: u64,
     /// Sessions that started and never ended.
     pub sessions_open: u64,
@@ -273,11 +305,15 @@ pub struct Anchor {
 pub struct Report {
     /// The log.
     pub log: LogFacts,
+    /// The sum of what follows.
+    pub outcome: Outcome,
     /// Whether every byte of every row follows from the one before, and the read tables equal the
-    /// fold.
+    /// fold. It is not so where a part of it was not checked, unless the caller left that out.
     pub self_consistent: bool,
     /// What is wrong; the first failure of the log comes first.
     pub failures: Vec<Failure>,
+    /// Parts that were asked for and could not be checked.
+    pub not_checked: Vec<NotChecked>,
     /// Whether something outside the file vouches for it.
     pub anchored: Anchor,
     /// What the file says of its own tree, checkpoints and anchors: how many events nobody outside vouches
@@ -300,13 +336,22 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing is wrong: in the file itself, by what was kept outside it, or by what was seen
-    /// before.
+    /// Whether all that was asked for was checked and nothing is wrong: in the file itself, by what was
+    /// kept outside it, or by what was seen before.
     pub fn is_good(&self) -> bool {
-        let remembered = self.remembered.as_ref();
-        self.self_consistent
-            && self.anchored.failures.is_empty()
-            && remembered.is_none_or(|remembered| remembered.failures.is_empty())
+        self.outcome == Outcome::Good
+    }
+
+    /// Sums up the verdicts, now that all of them are there.
+    pub(super) fn concluded(mut self) -> Report {
+        let remembered = self.remembered.as_ref().map_or(&[][..], |remembered| &remembered.failures);
+        let failures = [&self.failures, &self.anchored.failures, remembered];
+        self.outcome = match failures.iter().all(|failures| failures.is_empty()) {
+            false => Outcome::Wrong,
+            true if self.not_checked.is_empty() => Outcome::Good,
+            true => Outcome::NotAllChecked,
+        };
+        self
     }
 
     /// Of a file that is damaged so that nothing in it can be read.
@@ -333,8 +378,10 @@ impl Report {
                 first_recorded_at: None,
                 last_recorded_at: None,
             },
+            outcome: Outcome::Wrong,
             self_consistent: false,
             failures: Vec::new(),
+            not_checked: Vec::new(),
             anchored: Anchor::nothing_asked(),
             evidence: Status::default(),
             completeness: Completeness::default(),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::report::{Check, Failure, LogFacts};
 use super::tree::Tree;
-use crate::event::Timestamp;
+use crate::event::{EventId, Timestamp};
 use crate::merkle::NodeHash;
 
 /// Longest file that is read as a record. A record has some hundred bytes, and the longest path.
@@ -117,6 +117,11 @@ impl Seen {
                 None
             }
         }
+    }
+
+    /// The reason why something that may be remembered was not compared.
+    pub(super) fn unreadable(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     fn records(&self) -> impl Iterator<Item = &Record> {
@@ -263,7 +268,7 @@ fn read_record(file: &Path) -> io::Result<Option<Record>> {
 fn write_record(file: &Path, record: &Record) -> io::Result<()> {
     let Some(folder) = file.parent() else { return Ok(()) };
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let temporary = file.with_extension(format!("{}.new", uuid::Uuid::now_v7()));
+    let temporary = file.with_extension(format!("{}.new", EventId::generate()));
     let write = || {
         let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         serde_json::to_writer(&mut open, record)?;

@@ -2,7 +2,7 @@
 
 use annals::Timestamp;
 use annals::note::VerifierKey;
-use annals::verify::{Anchor, Failure, KeyChangeSeen, Report, Scope};
+use annals::verify::{Anchor, Failure, KeyChangeSeen, Report, Scope, TablesChecked};
 
 use crate::cli::out::{BOLD, DIM, Out, style_of};
 use crate::cli::{text, time};
@@ -26,6 +26,9 @@ pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Res
     }
     out.line("")?;
     self_consistent(report, scope, out)?;
+    for part in &report.not_checked {
+        beside(out, "not checked", &text::line(&format!("{}: {}", part.what, part.why)))?;
+    }
     anchored(report, out)?;
     remembered(report, out)?;
     complete(report, out)?;
@@ -72,7 +75,7 @@ fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Resu
         let unchecked: Vec<_> = report
             .tables
             .iter()
-            .filter(|table| table.not_checked.is_some())
+            .filter(|table| table.left_out.is_some())
             .map(|table| table.projection.as_str())
             .collect();
         let said = match scope {
@@ -88,16 +91,20 @@ fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Resu
                 )
             }
             Scope::Everything => format!(
-                "every event follows from the one before, and {compared} rows of the read tables from the events; not checked: {}",
+                "every event follows from the one before, and {compared} rows of the read tables from the events; left out: {}",
                 unchecked.join(", ")
             ),
         };
         return verdict(out, "ok", "self-consistent", "yes", &said);
     }
+    if report.failures.is_empty() {
+        let said = "nothing is wrong in what was checked, and not all of it could be: see `not checked`";
+        return verdict(out, "warning", "self-consistent", "?", said);
+    }
     failed(&report.failures, "self-consistent", out)?;
     if report.since.is_none()
         && scope == Scope::Everything
-        && report.tables.iter().all(|table| table.not_checked.is_some())
+        && report.tables.iter().all(|table| table.why_not().is_some())
     {
         out.line("  the read tables were not held against the log, because the log itself is not good")?;
     }
@@ -297,9 +304,8 @@ fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     count(complete.sessions_open, "session has not ended", "sessions have not ended");
     count(complete.skips, "event was skipped by a projection", "events were skipped by projections");
     // One reason for all is said once.
-    let reason = report.tables.first().and_then(|table| table.not_checked.as_ref());
-    let is_same =
-        report.tables.iter().all(|table| table.stopped.is_none() && table.not_checked.as_ref() == reason);
+    let reason = report.tables.first().and_then(TablesChecked::why_not);
+    let is_same = report.tables.iter().all(|table| table.stopped.is_none() && table.why_not() == reason);
     let each = match reason.filter(|_| is_same) {
         Some(reason) => {
             said.push(format!("the read tables are not checked: {reason}"));
@@ -308,7 +314,7 @@ fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
         None => &report.tables,
     };
     for table in each {
-        let why = match (&table.stopped, &table.not_checked) {
+        let why = match (&table.stopped, table.why_not()) {
             (Some(stopped), _) => format!("stopped {stopped}"),
             (None, Some(reason)) => format!("not checked: {reason}"),
             (None, None) if table.lag > 0 => format!("{} events behind", table.lag),

@@ -1,5 +1,7 @@
 //! Read tables made anew in a scratch database, by the rebuild's own code.
 
+use std::collections::BTreeSet;
+
 use rusqlite::Connection;
 
 use crate::event::Seq;
@@ -10,11 +12,13 @@ use crate::projection::tables::{Projection, Stage};
 use crate::verify::{VerifyError, is_damage};
 
 /// A projection whose tables are checked, and its place among the reports.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct ToCheck {
     pub(super) place: usize,
     pub(super) projection: &'static Projection,
     pub(super) until: Seq,
+    /// Events that the tables hold, and whose erasure they have not come to.
+    pub(super) erased_later: BTreeSet<Seq>,
 }
 
 /// Why the fold of a projection did not come to its cursor.

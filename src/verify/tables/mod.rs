@@ -8,6 +8,7 @@ mod compare;
 mod fold;
 mod fts5;
 mod index;
+mod taken_over;
 
 use std::thread::{Scope, ScopedJoinHandle};
 
@@ -33,7 +34,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Finds out which projections can be checked.
-    pub(super) fn new(log: &Connection, walk: &Walk) -> Result<Plan, VerifyError> {
+    pub(super) fn new(log: &Connection, walk: &Walk, left_out: &[String]) -> Result<Plan, VerifyError> {
         let mut failures = Vec::new();
         let mut reports = Vec::new();
         let mut to_check = Vec::new();
@@ -49,11 +50,13 @@ impl Plan {
                 }
                 cursor => cursor?,
             };
+            let is_left_out = left_out.iter().any(|name| name == projection.name);
             let report = TablesChecked {
                 projection: projection.name.to_owned(),
                 position: cursor.as_ref().map_or(Seq::ZERO, |cursor| cursor.position),
                 lag: walk.events.saturating_sub(cursor.as_ref().map_or(0, |cursor| cursor.position.get())),
-                not_checked: not_checked(projection, cursor.as_ref(), walk),
+                not_checked: not_checked(projection, cursor.as_ref()).filter(|_| !is_left_out),
+                left_out: is_left_out.then(|| "the caller left them out".to_owned()),
                 stopped: cursor.as_ref().and_then(|cursor| {
                     cursor
                         .stopped
@@ -73,8 +76,16 @@ impl Plan {
                 ),
             ));
             }
-            if let (Some(cursor), None) = (cursor, &report.not_checked) {
-                to_check.push(ToCheck { place: reports.len(), projection, until: cursor.position });
+            if let (Some(cursor), None) = (cursor, report.why_not()) {
+                let erased_later = walk
+                    .redactions
+                    .iter()
+                    .filter(|redaction| redaction.licence > cursor.position)
+                    .flat_map(|redaction| redaction.seqs.iter().copied().map(Seq::new))
+                    .filter(|seq| *seq <= cursor.position)
+                    .collect();
+                let until = cursor.position;
+                to_check.push(ToCheck { place: reports.len(), projection, until, erased_later });
             }
             reports.push(report);
         }
@@ -108,7 +119,7 @@ impl Plan {
             others.iter_mut().find(|other| self::cursors(other).is_ok_and(|found| found == cursors))?;
         // Temporary tables are written.
         other.pragma_update(None, "query_only", false).ok()?;
-        let search = *self.to_check.get(place)?;
+        let search = self.to_check.get(place)?.clone();
         let (folded_here, folded) = crossbeam_channel::unbounded();
         let check = move || check_part(other, &[search], &mut |events| tell(&folded_here, events));
         let thread = std::thread::Builder::new().name("annals-verify".to_owned());
@@ -217,7 +228,11 @@ fn check_part(
         let place = to_check.place;
         let mut outcome = Outcome { place, rows: 0, not_checked: None, failures: Vec::new() };
         match obstacle {
-            None => outcome.rows = compare(log, &scratch, to_check.projection, &mut outcome.failures)?,
+            None => {
+                let taken_over = take_over(log, &scratch, to_check, &mut outcome)?;
+                let rows = compare(log, &scratch, to_check.projection, &mut outcome.failures)?;
+                outcome.rows = rows.saturating_sub(taken_over);
+            }
             Some(Obstacle::NotKnown(reason)) => outcome.not_checked = Some(reason),
             Some(Obstacle::Refused(reason)) => outcome.failures.push(cursor_failure(
                 to_check.projection,
@@ -227,6 +242,37 @@ fn check_part(
         Ok(outcome)
     };
     part.iter().zip(obstacles).map(check).collect()
+}
+
+/// Has the scratch tables take rows over that cannot be made anew: the tables have not come to the erasure
+/// of the events that they follow from. How many there are.
+fn take_over(
+    log: &Connection,
+    scratch: &Connection,
+    to_check: &ToCheck,
+    outcome: &mut Outcome,
+) -> Result<u64, VerifyError> {
+    if to_check.erased_later.is_empty() {
+        return Ok(0);
+    }
+    match taken_over::take_over(log, scratch, to_check.projection, &to_check.erased_later) {
+        Ok(taken) => {
+            outcome.not_checked = taken.what.map(|what| {
+                format!(
+                    "they have not come to the erasure of {what}, which cannot be made anew; let the tables catch up, and verify again"
+                )
+            });
+            Ok(taken.rows)
+        }
+        Err(error) if is_damage(&error) => {
+            outcome.failures.push(cursor_failure(
+                to_check.projection,
+                format!("its rows of events that were erased cannot be read: {error}"),
+            ));
+            Ok(0)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn has_tables(log: &Connection, projection: &Projection) -> Result<bool, VerifyError> {
@@ -245,20 +291,24 @@ fn cursor_failure(projection: &Projection, detail: String) -> Failure {
     }
 }
 
-fn not_checked(projection: &Projection, cursor: Option<&Cursor>, walk: &Walk) -> Option<String> {
-    let Some(cursor) = cursor else { return Some("it has no cursor, or one that cannot be read".to_owned()) };
-    if cursor.version != projection.version {
-        return Some(format!(
-            "its tables have version {}, this version of Annals knows {}",
-            cursor.version, projection.version
-        ));
+fn not_checked(projection: &Projection, cursor: Option<&Cursor>) -> Option<String> {
+    let Some(cursor) = cursor else {
+        return Some(
+            "the file has no cursor for them, or one that cannot be read; opening the log for writing makes one"
+                .to_owned(),
+        );
+    };
+    if cursor.version == projection.version {
+        return None;
     }
-    // The tables still say what the log does not any more.
-    let ahead = walk.redactions.iter().find(|redaction| {
-        redaction.licence > cursor.position
-            && redaction.seqs.iter().any(|seq| Seq::new(*seq) <= cursor.position)
-    })?;
-    Some(format!("it has not yet come to the redaction recorded by event {}", ahead.licence))
+    let way_out = match cursor.version < projection.version {
+        true => "`annals projections catch-up` makes them anew",
+        false => "verify with the version that made them",
+    };
+    Some(format!(
+        "they have version {}, and this version of Annals makes version {}; {way_out}, or leave them out with `--leave-out {}`",
+        cursor.version, projection.version, projection.name
+    ))
 }
 
 /// Compares the tables of a projection, and returns how many rows were equal.

@@ -1,0 +1,143 @@
+//! Rows that nobody can make anew: those of events whose payload was erased after the tables were written.
+//!
+//! They are taken from the tables that are checked, so that all other rows, and the full-text index as a
+//! whole, are compared as ever. That the rows themselves are right is not shown.
+
+use std::collections::BTreeSet;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+
+use crate::event::Seq;
+use crate::projection::tables::Projection;
+
+/// Events, or sessions, that are named in a reason at most.
+const NAMED_MAX: usize = 5;
+
+/// The rows that were taken over.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub(super) rows: u64,
+    /// The events and sessions that they belong to, if there are any.
+    pub(super) what: Option<String>,
+}
+
+/// Takes over the rows of events that were erased, and of their sessions.
+pub(super) fn take_over(
+    log: &Connection,
+    scratch: &Connection,
+    projection: &Projection,
+    erased: &BTreeSet<Seq>,
+) -> rusqlite::Result<Taken> {
+    match projection.name {
+        "sessions" => sessions(log, scratch, projection, erased),
+        // It is made from events that are never erased.
+        "keys" => Ok(Taken::default()),
+        _ => events(log, scratch, projection, erased),
+    }
+}
+
+/// A session's rows follow from all of its events.
+fn sessions(
+    log: &Connection,
+    scratch: &Connection,
+    projection: &Projection,
+    erased: &BTreeSet<Seq>,
+) -> rusqlite::Result<Taken> {
+    let (mut sessions, mut alone) = (BTreeSet::new(), BTreeSet::new());
+    for seq in erased {
+        // The scratch table follows from the log.
+        let session: Option<Option<String>> = scratch
+            .prepare_cached("SELECT session_id FROM main.timeline WHERE seq = ?1")?
+            .query_row([seq.to_sql()], |row| row.get(0))
+            .optional()?;
+        match session {
+            Some(Some(session)) => drop(sessions.insert(session)),
+            Some(None) => drop(alone.insert(*seq)),
+            None => {}
+        }
+    }
+    let mut rows = 0;
+    for table in projection.tables {
+        let key = if *table == "sessions" { "id" } else { "session_id" };
+        for session in &sessions {
+            rows += copy(log, scratch, table, key, &session.clone().into())?;
+        }
+    }
+    for seq in &alone {
+        rows += copy(log, scratch, "timeline", "seq", &seq.to_sql().into())?;
+    }
+    let named = [
+        named("session", sessions.iter().map(|session| format!("`{session}`"))),
+        named("event", alone.iter().map(Seq::to_string)),
+    ];
+    let named: Vec<String> = named.into_iter().flatten().collect();
+    Ok(Taken { rows, what: (!named.is_empty()).then(|| named.join(" and ")) })
+}
+
+fn events(
+    log: &Connection,
+    scratch: &Connection,
+    projection: &Projection,
+    erased: &BTreeSet<Seq>,
+) -> rusqlite::Result<Taken> {
+    let mut rows = 0;
+    let mut found = BTreeSet::new();
+    for table in projection.tables.iter().filter(|table| **table != "search") {
+        for seq in erased {
+            let copied = copy(log, scratch, table, "seq", &seq.to_sql().into())?;
+            if copied > 0 {
+                found.insert(*seq);
+            }
+            rows += copied;
+        }
+    }
+    if projection.name == "search" {
+        for seq in &found {
+            scratch
+                .prepare_cached("INSERT INTO main.search (rowid, text) SELECT seq, text FROM main.documents WHERE seq = ?1")?
+                .execute([seq.to_sql()])?;
+        }
+    }
+    Ok(Taken { rows, what: named("event", found.iter().map(Seq::to_string)) })
+}
+
+/// Puts the rows with a key in the place of those that were made anew. How many there are.
+fn copy(
+    log: &Connection,
+    scratch: &Connection,
+    table: &str,
+    key: &str,
+    value: &Value,
+) -> rusqlite::Result<u64> {
+    scratch.prepare_cached(&format!("DELETE FROM main.{table} WHERE {key} = ?1"))?.execute([value])?;
+    let columns: Vec<String> = scratch
+        .prepare_cached("SELECT '\"' || name || '\"' FROM pragma_table_info(?1)")?
+        .query_map([table], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let (list, marks) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
+    let mut found = log.prepare_cached(&format!("SELECT {list} FROM main.{table} WHERE {key} = ?1"))?;
+    // A row that another session has by the log stays: the comparison names the difference.
+    let mut insert =
+        scratch.prepare_cached(&format!("INSERT OR IGNORE INTO main.{table} ({list}) VALUES ({marks})"))?;
+    let mut rows = found.query([value])?;
+    let mut copied = 0;
+    while let Some(row) = rows.next()? {
+        let values: Vec<Value> =
+            (0..columns.len()).map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?;
+        copied += u64::try_from(insert.execute(params_from_iter(values))?).unwrap_or(0);
+    }
+    Ok(copied)
+}
+
+/// The first few of several, in words.
+fn named(what: &str, each: impl ExactSizeIterator<Item = String>) -> Option<String> {
+    let count = each.len();
+    let first: Vec<String> = each.take(NAMED_MAX).collect();
+    match (count, count.saturating_sub(NAMED_MAX)) {
+        (0, _) => None,
+        (1, _) => Some(format!("{what} {}", first.join(", "))),
+        (_, 0) => Some(format!("{what}s {}", first.join(", "))),
+        (_, more) => Some(format!("{what}s {} and {more} more", first.join(", "))),
+    }
+}
