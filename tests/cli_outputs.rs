@@ -62,10 +62,9 @@ fn a_pipe_is_written_to_and_stays_a_pipe() {
     let (events, pipe) = (log.out(&["export"]), log.file("pipe"));
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for force in [&[][..], &["--force"]] {
-        let read = std::thread::spawn({
-            let pipe = pipe.clone();
-            move || fs::read_to_string(pipe).unwrap()
-        });
+        let from = pipe.clone();
+        let reader = std::thread::Builder::new();
+        let read = reader.spawn(move || fs::read_to_string(from).unwrap()).unwrap();
         let args = [&["export", "-o", pipe.to_str().unwrap()], force].concat();
         log.annals(&args).assert().success();
         assert_eq!(read.join().unwrap(), events);
