@@ -49,7 +49,7 @@ fn key_until(path: &Path, name: &str, scopes: &[ApiKeyScope], expires_at: Option
 }
 
 fn key(path: &Path, scopes: &[ApiKeyScope]) -> ApiKey {
-    key_until(path, "a key", scopes, None)
+    key_until(path, &format!("a key {}", EventId::generate()), scopes, None)
 }
 
 fn with(served: &Served, authorization: &str, method: &str, target: &str, body: &str) -> Answer {
