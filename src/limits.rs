@@ -59,6 +59,23 @@ pub const PAYLOAD_BYTES_DEFAULT: usize = 4 << 20;
 /// Largest payload that any configuration may accept, in bytes as encoded.
 pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 
+/// Longest value of a column, and longest row, that is read or written, in bytes: several of the largest payload, of
+/// which a row of the read tables may have parts. A file that somebody else made can have longer ones; a
+/// connection refuses them before it has them in memory.
+pub const COLUMN_BYTES_MAX: usize = 4 * PAYLOAD_BYTES_MAX;
+
+/// Longest entry that is judged by its bytes, in bytes: many times [`ENTRY_BYTES_MAX`]. A longer one is none.
+pub const JUDGED_ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Longest name, or reason for a failure, that a table beside the log shows, in bytes.
+pub const SHOWN_BYTES_MAX: usize = 4_096;
+
+/// Most items of a list that a file can make as long as it likes: of the others there is the count.
+pub const LISTED_MAX: usize = 100;
+
+/// Most events that a report names as erased. Where more are erased, it has the count of the licences left out.
+pub const REPORTED_SEQS_MAX: usize = 1 << 20;
+
 /// Longest line that `record` reads, in bytes. JSON spells a byte of payload with at most six
 /// characters (`\u0000`), and the largest payload must still be heard of by its field's name.
 pub const LINE_BYTES_MAX: usize = 6 * PAYLOAD_BYTES_MAX + (1 << 20);
@@ -82,6 +99,14 @@ pub const DECODE_BYTES_MAX: usize = 256 << 20;
 /// functions at 1,000), so deeper JSON would be recorded but not read.
 pub const JSON_DEPTH_MAX: usize = 128;
 
+/// Longest number in free-form JSON, in characters: Python reads no integer of more than 4,300 digits, and to
+/// read a longer one takes some readers a time that grows with its square.
+pub const JSON_NUMBER_CHARS_MAX: usize = 4_000;
+
+/// Largest exponent of a number in free-form JSON, and the largest below zero: who writes such a number out has
+/// so many digits.
+pub const JSON_EXPONENT_MAX: u32 = 9_999;
+
 /// Deepest nesting of the JSON form of an event: free-form JSON is at most an attribute of one of
 /// several options, so that three levels are the event's own.
 pub const JSON_EVENT_DEPTH_MAX: usize = JSON_DEPTH_MAX + 3;
@@ -92,6 +117,10 @@ pub const SUMMARY_CHARS: usize = 200;
 /// Events waiting between the callers and the writer, unless the builder says otherwise: about a
 /// tenth of a second of a writer at full speed, and some megabytes of ordinary events.
 pub const QUEUE_EVENTS_DEFAULT: usize = 16_384;
+
+/// Payload bytes that may wait there when one more message is put in: eight batches. Without it a full queue of the
+/// largest events would take up many gigabytes.
+pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 
 /// How long a handle that is dropped without an end waits for room in the queue. A writer at work
 /// empties a full queue several times over in it; one that is stuck must not hold a destructor for
@@ -232,9 +261,12 @@ const _: () = {
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     // Every byte of a payload, and every item of a full list, may claim memory when decoded.
     assert!(PAYLOAD_BYTES_MAX + ITEMS_MAX * 1_024 <= DECODE_BYTES_MAX);
+    assert!(COLUMN_BYTES_MAX <= i32::MAX as usize);
+    assert!(JUDGED_ENTRY_BYTES_MAX > ENTRY_BYTES_MAX);
     assert!(BATCH_EVENTS_DEFAULT <= QUEUE_EVENTS_DEFAULT);
     assert!(BATCH_EVENTS_DEFAULT <= LOST_IDS_MAX);
     assert!(LOST_IDS_MAX <= ITEMS_MAX);
     assert!(LOST_IDS_MAX * 16 + (64 << 10) <= PAYLOAD_BYTES_DEFAULT);
+    assert!(BATCH_BYTES_DEFAULT <= QUEUE_BYTES_MAX);
     assert!(WAL_BYTES_KEEP > WAL_BYTES_CHECKPOINT);
 };

@@ -83,9 +83,12 @@ pub enum ProveError {
     },
     /// The proof would be longer than proofs are read.
     #[error(
-        "the proof would have more than {PROOF_BYTES_MAX} bytes; leave out payloads, or prove events one by one"
+        "the proof would have more than {max} bytes; leave out payloads, prove events one by one, or a session with `annals prove` where the log is"
     )]
-    TooLong,
+    TooLong {
+        /// Bytes that it may have.
+        max: usize,
+    },
     /// The tree cannot be made.
     #[error("the log's tree cannot be made: {0}")]
     Tree(#[from] BuildError<TreeError>),
@@ -189,6 +192,18 @@ impl Reader {
         completeness: Completeness,
         payloads: Payloads,
     ) -> Result<ProvedSession, ProveError> {
+        let around = NOTE_BYTES_MAX + AROUND_BYTES;
+        self.prove_session_within(session, completeness, payloads, PROOF_BYTES_MAX - around)
+    }
+
+    /// Proves the events of a session in so many bytes, beside the checkpoint.
+    pub(crate) fn prove_session_within(
+        &self,
+        session: &str,
+        completeness: Completeness,
+        payloads: Payloads,
+        bytes: usize,
+    ) -> Result<ProvedSession, ProveError> {
         self.at_one_moment(|connection| {
             let (checkpoint, mut tree) = last_checkpoint(connection)?;
             let size = checkpoint.size();
@@ -196,7 +211,7 @@ impl Reader {
             let (Some(first), Some(last)) = (covered.first(), covered.last()) else {
                 return Err(ProveError::NoSession { session: session.to_owned(), size });
             };
-            let mut room = Room(PROOF_BYTES_MAX - NOTE_BYTES_MAX - AROUND_BYTES);
+            let mut room = Room { left: bytes, max: bytes };
             let extent = match completeness {
                 Completeness::Partial => Extent::Partial,
                 Completeness::Complete => {
@@ -254,9 +269,10 @@ fn checkpoint_of(connection: &Connection, size: u64) -> Result<SignedCheckpoint,
         return Err(missing());
     }
     let note: Option<String> = connection
-        .prepare_cached("SELECT note FROM checkpoints WHERE size = ?1")?
+        .prepare_cached(&format!("SELECT {} FROM checkpoints WHERE size = ?1", rows::note_column("note")))?
         .query_row([Seq::new(size).to_sql()], |row| row.get(0))
-        .optional()?;
+        .optional()?
+        .flatten();
     note.ok_or_else(missing)?.parse().map_err(|_| ProveError::Unfit { size })
 }
 
@@ -345,7 +361,10 @@ fn entries_between(
 }
 
 /// Bytes that the file of a proof may still have.
-struct Room(usize);
+struct Room {
+    left: usize,
+    max: usize,
+}
 
 impl Room {
     /// Takes a line of these bytes in base64, which makes four of three.
@@ -354,7 +373,7 @@ impl Room {
     }
 
     fn take_text(&mut self, length: usize) -> Result<(), ProveError> {
-        self.0 = self.0.checked_sub(length).ok_or(ProveError::TooLong)?;
+        self.left = self.left.checked_sub(length).ok_or(ProveError::TooLong { max: self.max })?;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The read side: a connection that only reads, and the questions that can be asked through it.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -13,8 +14,8 @@ use crate::log::{Head, ReadError, rows};
 use crate::merkle::root_at;
 use crate::note::SignedCheckpoint;
 use crate::query::{
-    self, EventFilter, Found, Hit, Info, ProjectionStatus, QueryError, RowSink, SearchFilter, SessionFilter,
-    SessionPage, SessionRecord, SqlError,
+    self, EventFilter, ExtractBounds, Found, Hit, Info, ProjectionStatus, QueryError, RowSink, SearchFilter,
+    SessionExtract, SessionFilter, SessionPage, SessionRecord, SqlError, WriteError,
 };
 
 /// A log that is open for reading. Nothing can be written through it, and while it answers, others
@@ -90,12 +91,28 @@ impl Reader {
         self.at_one_moment(|connection| Ok(evidence::newest(connection)?))
     }
 
-    /// What anchors gave for checkpoints, such as time stamps, with the checkpoints as they are now.
+    /// Hands on what anchors gave for checkpoints, such as time stamps, with the checkpoints as they are now, until
+    /// that fails.
     ///
     /// # Errors
-    /// If the file cannot be read.
-    pub fn anchor_receipts(&self) -> Result<Vec<evidence::AnchorReceipt>, QueryError> {
-        self.at_one_moment(|connection| Ok(evidence::receipts(connection)?))
+    /// If the file cannot be read, or what it is handed to fails.
+    pub fn each_anchor_receipt<E: From<QueryError>>(
+        &self,
+        mut take: impl FnMut(evidence::AnchorReceipt) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut failed = None;
+        let read = self.at_one_moment(|connection| {
+            evidence::each_receipt(connection, &mut |receipt| {
+                take(receipt).map_err(|error| {
+                    failed = Some(error);
+                    rusqlite::Error::InvalidQuery
+                })
+            })
+        });
+        match (failed, read) {
+            (Some(error), _) => Err(error),
+            (None, read) => read.map_err(|error| QueryError::from(error).into()),
+        }
     }
 
     /// What a log says that follows this one: name, size and root.
@@ -168,12 +185,48 @@ impl Reader {
         self.at_one_moment(|connection| Ok(query::session::load(connection, id)?))
     }
 
+    /// As much of a session as fits into these bounds, if there is one with this id.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn session_extract(
+        &self,
+        id: &str,
+        bounds: ExtractBounds,
+    ) -> Result<Option<SessionExtract>, QueryError> {
+        self.at_one_moment(|connection| Ok(query::session::extract(connection, id, bounds)?))
+    }
+
+    /// Writes the JSON form of a [`SessionRecord`], and returns false where no session has this id. However large
+    /// the session is, one row of it is in memory at a time.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the session cannot be written; a part of it may have been.
+    pub fn write_session(&self, id: &str, out: &mut dyn io::Write) -> Result<bool, WriteError> {
+        self.at_one_moment(|connection| query::session::write(connection, id, out))
+    }
+
     /// The events after `after` that fit, in order, at most `limit`.
     ///
     /// # Errors
     /// If the file, or one of the events, cannot be read.
     pub fn events(&self, filter: &EventFilter, after: Seq, limit: usize) -> Result<Vec<Recorded>, ReadError> {
         self.at_one_moment(|connection| query::events::after(connection, filter, after, limit))
+    }
+
+    /// The events after `after` that fit, in order, at most `limit`, until their payloads have `bytes` together. None
+    /// means that no event fits.
+    ///
+    /// # Errors
+    /// If the file, or one of the events, cannot be read.
+    pub fn events_within(
+        &self,
+        filter: &EventFilter,
+        after: Seq,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        self.at_one_moment(|connection| query::events::within(connection, filter, after, limit, bytes))
     }
 
     /// The last events that fit, in order, at most `limit`.

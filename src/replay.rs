@@ -1,23 +1,30 @@
 //! Time travel: a session's events in order, and its read tables as of any of them.
 //!
 //! The tables of an earlier moment are made by the same fold as the live ones, from the session's
-//! events up to that moment, in a database in memory. A session's rows follow from its own events
+//! events up to that moment, in a scratch database. A session's rows follow from its own events
 //! alone, so nothing else has to be read. What was erased since is erased there too.
 
+use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
-use crate::event::{Recorded, Seq, SessionId};
+use crate::event::{Json, Recorded, Seq, SessionId};
+use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::open::{self, OpenError};
 use crate::log::rows::{self, ReadError, ReadRow};
 use crate::projection::apply::{Applier, ApplyError};
-use crate::projection::tables::{PROJECTIONS, Stage};
+use crate::projection::scratch::scratch;
+use crate::projection::tables::{self, PROJECTIONS, Projection, Stage};
 use crate::query::events::{self, Next};
-use crate::query::{EventFilter, SessionRecord, session};
+use crate::query::{EventFilter, ExtractBounds, SessionExtract, SessionRecord, WriteError, session};
 
-/// Events that are read at once.
-const EVENTS_AT_ONCE: usize = 256;
+/// The projections whose tables a [`SessionRecord`] is read from.
+const RECORD_PROJECTIONS: [&str; 2] = ["sessions", "activity"];
+
+/// Steps of SQLite after which it asks whether to break off: some milliseconds of work.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
 /// A replay that cannot be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +42,18 @@ pub enum ReplayError {
     /// SQLite refused.
     #[error("the log cannot be read: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// It cannot be written there.
+    #[error("cannot be written: {0}")]
+    Write(#[from] io::Error),
+}
+
+impl From<WriteError> for ReplayError {
+    fn from(error: WriteError) -> ReplayError {
+        match error {
+            WriteError::Sqlite(error) => ReplayError::Sqlite(error),
+            WriteError::Write(error) => ReplayError::Write(error),
+        }
+    }
 }
 
 impl From<ApplyError> for ReplayError {
@@ -83,6 +102,10 @@ impl Replay {
         Ok(Replay { log, session: session.clone() })
     }
 
+    fn moment(&self) -> Moment<'_> {
+        Moment { log: &self.log, session: &self.session }
+    }
+
     /// Places of the session's events, up to and with `until`.
     ///
     /// The timeline finds them; what it does not hold yet is looked for in the log itself.
@@ -90,12 +113,10 @@ impl Replay {
     /// # Errors
     /// If the log cannot be read.
     pub fn seqs(&self, until: Option<Seq>) -> Result<Vec<Seq>, ReplayError> {
-        let filter = EventFilter { session: Some(self.session.to_string()), ..EventFilter::ALL };
-        let until = until.unwrap_or(rows::head(&self.log)?.seq);
         let mut seqs = Vec::new();
-        events::walk(&self.log, &filter, Seq::ZERO, until, |seq, event| {
-            event?;
-            seqs.push(seq);
+        self.moment().each(until, |row| {
+            row.event?;
+            seqs.push(row.seq);
             Ok::<_, ReplayError>(Next::Continue)
         })?;
         Ok(seqs)
@@ -115,36 +136,20 @@ impl Replay {
     /// If one cannot be read.
     pub fn events(&self, until: Option<Seq>) -> Result<Vec<Recorded>, ReplayError> {
         let mut events = Vec::new();
-        for seq in self.seqs(until)? {
-            events.extend(self.event(seq)?);
-        }
+        self.moment().each(until, |row| {
+            events.push(row.event?);
+            Ok::<_, ReplayError>(Next::Continue)
+        })?;
         Ok(events)
     }
 
-    /// The session's read tables as they stood after `until`, in a database in memory.
+    /// The session's read tables as they stood after `until`, in a database of its own, which is kept in a
+    /// temporary file where it is large.
     ///
     /// # Errors
     /// If an event cannot be read or folded.
     pub fn tables_as_of(&self, until: Option<Seq>) -> Result<Connection, ReplayError> {
-        let then = Connection::open_in_memory()?;
-        for projection in &PROJECTIONS {
-            projection.create_tables(&then, Stage::Live, 1)?;
-        }
-        let mut appliers = PROJECTIONS
-            .iter()
-            .map(|projection| Applier::new(projection, Stage::Live, &then, &self.log))
-            .collect::<rusqlite::Result<Vec<_>>>()?;
-        then.execute_batch("BEGIN")?;
-        for seqs in self.seqs(until)?.chunks(EVENTS_AT_ONCE) {
-            let events = seqs.iter().map(|seq| self.row(*seq)).collect::<Result<Vec<_>, _>>()?;
-            let events: Vec<ReadRow> = events.into_iter().flatten().collect();
-            for applier in &mut appliers {
-                applier.apply(&events)?;
-            }
-        }
-        then.execute_batch("COMMIT")?;
-        drop(appliers);
-        Ok(then)
+        self.moment().fold(until, &PROJECTIONS.each_ref(), None)
     }
 
     /// The session's record as it stood after `until`; None where the session had no events yet.
@@ -152,13 +157,126 @@ impl Replay {
     /// # Errors
     /// As [`Replay::tables_as_of`].
     pub fn state(&self, until: Option<Seq>) -> Result<Option<SessionRecord>, ReplayError> {
-        Ok(session::load(&self.tables_as_of(until)?, self.session.as_str())?)
+        Ok(session::load(&self.moment().fold_record(until, None)?, self.session.as_str())?)
     }
 
-    fn row(&self, seq: Seq) -> rusqlite::Result<Option<ReadRow>> {
-        self.log
-            .prepare_cached("SELECT seq, entry, payload FROM log WHERE seq = ?1")?
-            .query_row([seq.to_sql()], rows::read_row)
-            .optional()
+    /// As much of the session's record as fits into these bounds, as it stood after `until`; None where the
+    /// session had no events yet.
+    ///
+    /// # Errors
+    /// As [`Replay::tables_as_of`].
+    pub fn state_extract(
+        &self,
+        until: Option<Seq>,
+        bounds: ExtractBounds,
+    ) -> Result<Option<SessionExtract>, ReplayError> {
+        Ok(session::extract(&self.moment().fold_record(until, None)?, self.session.as_str(), bounds)?)
+    }
+
+    /// Writes the session's id, events and state after `until` as one JSON object. However large the session is,
+    /// one event, or one row of the state, is in memory at a time.
+    ///
+    /// # Errors
+    /// If an event cannot be read or folded, or the object cannot be written; a part of it may have been.
+    pub fn write(&self, until: Option<Seq>, out: &mut dyn Write) -> Result<(), ReplayError> {
+        self.moment().write(until, None, out)
+    }
+}
+
+/// Asked now and then by what takes long: true breaks it off.
+pub(crate) type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// A session in one snapshot of the log.
+pub(crate) struct Moment<'m> {
+    pub(crate) log: &'m Connection,
+    pub(crate) session: &'m SessionId,
+}
+
+impl Moment<'_> {
+    /// Hands on the session's events in order, up to and with `until`.
+    fn each(
+        &self,
+        until: Option<Seq>,
+        each: impl FnMut(ReadRow) -> Result<Next, ReplayError>,
+    ) -> Result<(), ReplayError> {
+        let filter = EventFilter { session: Some(self.session.to_string()), ..EventFilter::ALL };
+        let until = until.unwrap_or(rows::head(self.log)?.seq);
+        events::walk_rows(self.log, &filter, Seq::ZERO, until, each)
+    }
+
+    /// Folds the session's events up to and with `until` into tables of their own.
+    fn fold(
+        &self,
+        until: Option<Seq>,
+        projections: &[&'static Projection],
+        stop: Option<Stop>,
+    ) -> Result<Connection, ReplayError> {
+        let mut then = scratch()?;
+        if let Some(stop) = stop {
+            then.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || stop()))?;
+        }
+        for projection in projections {
+            projection.create_tables(&then, Stage::Live, 1)?;
+        }
+        let mut appliers = projections
+            .iter()
+            .map(|projection| Applier::new(projection, Stage::Live, &then, self.log))
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        then.execute_batch("BEGIN")?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        let mut apply = |rows: &mut Vec<ReadRow>| -> Result<(), ReplayError> {
+            for applier in &mut appliers {
+                applier.apply(&*rows)?;
+            }
+            rows.clear();
+            Ok(())
+        };
+        self.each(until, |row| {
+            bytes += row.bytes;
+            rows.push(row);
+            if rows.len() >= FOLD_EVENTS_MAX || bytes >= FOLD_BYTES_MAX {
+                apply(&mut rows)?;
+                bytes = 0;
+            }
+            Ok(Next::Continue)
+        })?;
+        apply(&mut rows)?;
+        drop(appliers);
+        then.execute_batch("COMMIT")?;
+        Ok(then)
+    }
+
+    /// Folds what a [`SessionRecord`] is read from.
+    fn fold_record(&self, until: Option<Seq>, stop: Option<Stop>) -> Result<Connection, ReplayError> {
+        let projections: Vec<&Projection> = RECORD_PROJECTIONS.into_iter().filter_map(tables::find).collect();
+        self.fold(until, &projections, stop)
+    }
+
+    /// Writes the session's id, events and state after `until` as one JSON object.
+    pub(crate) fn write(
+        &self,
+        until: Option<Seq>,
+        stop: Option<Stop>,
+        out: &mut dyn Write,
+    ) -> Result<(), ReplayError> {
+        out.write_all(b"{\"session_id\":")?;
+        out.write_all(Json::text(self.session.as_str()).as_str().as_bytes())?;
+        out.write_all(b",\"events\":[")?;
+        let mut is_first = true;
+        self.each(until, |row| {
+            let event = row.event?;
+            if !std::mem::take(&mut is_first) {
+                out.write_all(b",")?;
+            }
+            out.write_all(event.to_json().as_bytes())?;
+            Ok(Next::Continue)
+        })?;
+        out.write_all(b"],\"state\":")?;
+        let then = self.fold_record(until, stop)?;
+        if !session::write(&then, self.session.as_str(), out)? {
+            out.write_all(b"null")?;
+        }
+        out.write_all(b"}")?;
+        Ok(())
     }
 }

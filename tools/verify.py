@@ -756,11 +756,28 @@ class Trust:
 APPLICATION_ID = 0x416E6C73
 KNOWN_SCHEMAS = (1, 2, 3)
 SMALLEST_PAGE = 512  # of SQLite
+LONGEST_JUDGED_ENTRY = 1 << 20  # an entry beyond it is none; those up to it are judged by their bytes
+LONGEST_PAYLOAD = SALT + (64 << 20)  # what a writer may write
+LONGEST_STORED_NOTE = 1 << 20
 
 Row = Tuple[Any, Any, Any, Any, Any]  # seq, event_id, entry, payload, hash
 
 # NOT INDEXED: the rows are read from the table itself, and never from an index that a file might bring along.
-ROWS = "SELECT seq, event_id, entry, payload, hash FROM log NOT INDEXED ORDER BY seq"
+# What is no blob, or longer than anything that its column has, is not read into memory: NULL stands for it, and for a
+# payload that is no blob the name of its type, for one that is too long its length.
+ROWS = f"""
+    SELECT seq,
+           CASE WHEN typeof(event_id) = 'blob' AND length(event_id) = 16 THEN event_id END,
+           CASE WHEN typeof(entry) = 'blob' AND length(entry) <= {LONGEST_JUDGED_ENTRY} THEN entry END,
+           CASE WHEN payload IS NULL THEN NULL
+                WHEN typeof(payload) <> 'blob' THEN typeof(payload)
+                WHEN length(payload) <= {LONGEST_PAYLOAD} THEN payload
+                ELSE length(payload) END,
+           CASE WHEN typeof(hash) = 'blob' AND length(hash) = 32 THEN hash END
+    FROM log NOT INDEXED ORDER BY seq"""
+
+# SQLite before 3.43 reads a text to tell its length.
+LENGTH = "octet_length" if sqlite3.sqlite_version_info >= (3, 43) else "length"
 
 
 # What reading a file can raise. The messages of SQLite quote the file, and then need not be UTF-8.
@@ -824,7 +841,8 @@ class LogFile:
         """The notes of the table `checkpoints`. It is not evidence, so a file may come without it."""
         has_table = "SELECT count(*) FROM sqlite_master WHERE name = 'checkpoints' AND type = 'table'"
         if self.schema >= 2 and self.database.execute(has_table).fetchone()[0]:
-            for (note,) in self.database.execute("SELECT note FROM checkpoints ORDER BY size"):
+            notes = f"SELECT CASE WHEN {LENGTH}(note) <= {LONGEST_STORED_NOTE} THEN note END FROM checkpoints ORDER BY size"
+            for (note,) in self.database.execute(notes):
                 yield note
 
 
@@ -1025,6 +1043,8 @@ class Chain:
         if expected == 1 and entry["session"] is not None:
             fail("first-event", "the event that creates the log has a session")
         if payload is not None:
+            if type(payload) is int:
+                fail("payload", f"the payload has {payload} bytes, more than any that is written, and was not read")
             if not isinstance(payload, bytes):
                 fail("payload-digest", "the payload is no blob")
             check_payload(entry, payload)

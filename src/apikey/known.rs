@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::key::ApiKeyHash;
 use crate::event::{ApiKeyScope, Content, Event, EventId, Recorded, Seq, Timestamp};
 use crate::evidence::has_table;
+use crate::log::rows::shown_column;
 use crate::log::{OpenError, ReadError, rows};
 
 /// Keys that cannot be read. Nobody is let in by keys that cannot be read.
@@ -187,7 +188,11 @@ pub(crate) fn read(connection: &Connection) -> Result<Vec<ApiKeyRecord>, KeysErr
     let mut known = Known::default();
     known.catch_up(connection)?;
     if has_table(connection, "api_key_uses")? {
-        let mut statement = connection.prepare("SELECT key, last_used_at FROM api_key_uses")?;
+        let mut statement = connection.prepare(&format!(
+            "SELECT {}, {} FROM api_key_uses",
+            shown_column("key"),
+            shown_column("last_used_at")
+        ))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let (key, used_at): (String, String) = (row.get(0)?, row.get(1)?);

@@ -1,5 +1,6 @@
 //! `annals anchor`: who keeps a log's checkpoints outside it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -133,24 +134,37 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     Ok(Verdict::Done)
 }
 
+/// Most time-stamp authorities of a log.
+const AUTHORITIES_MAX: usize = 1_000;
+
 /// Writes what `openssl ts -verify -token_in -in SIZE.1.token -data SIZE.checkpoint` asks for.
 fn stamps(folder: &Path, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-    let receipts = place.read()?.anchor_receipts()?;
-    let mut authorities: Vec<&str> = receipts.iter().map(|receipt| receipt.anchor.as_str()).collect();
-    authorities.sort_unstable();
-    authorities.dedup();
-    for receipt in &receipts {
+    let reader = place.read()?;
+    let mut authorities = BTreeSet::new();
+    reader.each_anchor_receipt(|receipt| {
+        if authorities.len() >= AUTHORITIES_MAX && !authorities.contains(&receipt.anchor) {
+            bail!(
+                "the log has time stamps of more than {AUTHORITIES_MAX} authorities, which no Annals writes"
+            );
+        }
+        authorities.insert(receipt.anchor);
+        anyhow::Ok(())
+    })?;
+    let mut stamps = 0_u64;
+    reader.each_anchor_receipt(|receipt| {
         let size = receipt.checkpoint.size();
         // Several authorities may have stamped one checkpoint.
         let number = authorities.iter().position(|name| *name == receipt.anchor).unwrap_or(0) + 1;
         write(&folder.join(format!("{size}.{number}.token")), &receipt.receipt)?;
         write(&folder.join(format!("{size}.checkpoint")), stamped_text(&receipt.checkpoint).as_bytes())?;
-    }
+        stamps += 1;
+        anyhow::Ok(())
+    })?;
     if out.is_json() {
-        out.json(&json!({ "stamps": receipts.len() }))?;
+        out.json(&json!({ "stamps": stamps }))?;
     } else {
-        out.line(&format!("{} time stamps written", receipts.len()))?;
+        out.line(&format!("{stamps} time stamps written"))?;
     }
     Ok(Verdict::Done)
 }
@@ -196,7 +210,8 @@ fn setting(anchor: &Add) -> anyhow::Result<AnchorSetting> {
 
 /// The anchors of the settings, with what the log says of them; then those that only the log knows.
 fn list(settings: &Settings, keys: &KeyFolder, place: &Place, out: &mut Out) -> anyhow::Result<()> {
-    let mut known = place.read()?.evidence()?.anchors;
+    let evidence = place.read()?.evidence()?;
+    let mut known = evidence.anchors;
     let mut rows: Vec<(AnchorStatus, &'static str)> = Vec::new();
     for setting in settings.anchors(keys) {
         let name = setting.name();
@@ -224,5 +239,8 @@ fn list(settings: &Settings, keys: &KeyFolder, place: &Place, out: &mut Out) -> 
         ]);
     }
     out.print(&table)?;
+    if evidence.anchors_left_out > 0 {
+        out.line(&format!("and {} more", evidence.anchors_left_out))?;
+    }
     Ok(())
 }

@@ -58,6 +58,9 @@ fn evidence(info: &Info) -> Vec<String> {
         });
         lines.push(format!("{} {reached}{failure}", anchor.name));
     }
+    if evidence.anchors_left_out > 0 {
+        lines.push(format!("and {} more anchors", evidence.anchors_left_out));
+    }
     if evidence.signed.is_some() {
         lines.push(match evidence.unanchored_events {
             0 => "nothing is unanchored".to_owned(),

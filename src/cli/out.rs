@@ -79,6 +79,11 @@ impl Out {
         self.line(&text::json(&line))
     }
 
+    /// Prints JSON as it is written, without its end of line.
+    pub(crate) fn json_writer(&mut self) -> JsonWriter<'_> {
+        JsonWriter { out: self, begun: Vec::new() }
+    }
+
     /// Prints data as it is, but for what would act on a terminal where a person sees it.
     pub(crate) fn data(&mut self, data: &str) -> io::Result<()> {
         if self.terminal {
@@ -128,6 +133,35 @@ impl Out {
             self.line(line.trim_end())?;
         }
         Ok(())
+    }
+}
+
+/// Takes JSON piece by piece, and prints it safely.
+pub(crate) struct JsonWriter<'o> {
+    out: &'o mut Out,
+    /// A character that a piece did not have whole.
+    begun: Vec<u8>,
+}
+
+impl Write for JsonWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.begun.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.begun) {
+            Ok(text) => text,
+            Err(error) if error.error_len().is_none() => {
+                let (whole, _) = self.begun.split_at(error.valid_up_to());
+                std::str::from_utf8(whole).unwrap_or_default()
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        self.out.writer.write_all(text::json(whole).as_bytes())?;
+        let printed = whole.len();
+        self.begun.drain(..printed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.writer.flush()
     }
 }
 

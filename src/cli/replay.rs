@@ -53,11 +53,13 @@ fn speed(text: &str) -> Result<f64, String> {
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     let id = SessionId::new(show::one_session(&place.read_tables()?, &args.reference)?)?;
     let replay = Replay::open(place.path(), &id)?;
-    let seqs = replay.seqs(args.until)?;
     if out.is_json() {
-        print_json(&replay, &id, &seqs, args.until, out)?;
+        let mut json = out.json_writer();
+        replay.write(args.until, &mut json)?;
+        json.write_all(b"\n")?;
         return Ok(Verdict::Done);
     }
+    let seqs = replay.seqs(args.until)?;
     let mut pace = Pace::new(args);
     let mut last = None;
     for seq in seqs {
@@ -86,33 +88,12 @@ fn event(replay: &Replay, seq: Seq) -> anyhow::Result<Recorded> {
     replay.event(seq)?.with_context(|| format!("event {seq} is gone; `annals verify` says more"))
 }
 
-/// One object in a line, of which every event is printed once it is read: a session may have many.
-fn print_json(
-    replay: &Replay,
-    session: &SessionId,
-    seqs: &[Seq],
-    until: Option<Seq>,
-    out: &mut Out,
-) -> anyhow::Result<()> {
-    let session = serde_json::to_string(session.as_str())?;
-    out.bytes(format!("{{\"session_id\":{},\"events\":[", text::json(&session)).as_bytes())?;
-    for (place, seq) in seqs.iter().enumerate() {
-        if place > 0 {
-            out.bytes(b",")?;
-        }
-        out.bytes(text::json(&event(replay, *seq)?.to_json()).as_bytes())?;
-    }
-    let state = serde_json::to_string(&replay.state(until)?)?;
-    out.line(&format!("],\"state\":{}}}", text::json(&state)))?;
-    Ok(())
-}
-
 fn print_state(replay: &Replay, until: Seq, out: &mut Out) -> anyhow::Result<()> {
     out.line("")?;
     let heading = out.paint(BOLD, &format!("state after event {until}"));
     out.line(&heading)?;
-    if let Some(record) = replay.state(Some(until))? {
-        show::print_record(&record, out)?;
+    if let Some(extract) = replay.state_extract(Some(until), show::SHORT)? {
+        show::print_short(&extract, out)?;
     }
     Ok(())
 }

@@ -113,7 +113,10 @@ fn cell(value: &SqlValue<'_>) -> Cell {
         SqlValue::Integer(number) => right(number.to_string()),
         SqlValue::Real(number) => right(number.to_string()),
         SqlValue::Text(text) => out::cell(&super::text::shortened(text, CELL_CHARS)),
-        SqlValue::Blob(bytes) => Cell::new(hex(bytes)),
+        SqlValue::Blob(bytes) => match bytes.get(..CELL_CHARS / 2) {
+            Some(begin) if begin.len() < bytes.len() => Cell::new(hex(begin) + "…"),
+            _ => Cell::new(hex(bytes)),
+        },
     }
 }
 

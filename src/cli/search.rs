@@ -61,22 +61,32 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     filter.before = args.before;
     filter.order = if args.by_rank { SearchOrder::Rank } else { SearchOrder::Newest };
     filter.limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    if out.is_json() {
-        out.json(&reader.search(&filter)?)?;
-        return Ok(Verdict::Done);
-    }
     // By rank there are no pages: every match is rated for the best of them.
     let at_once = if args.by_rank { filter.limit } else { HITS_AT_ONCE };
     let (mut left, mut nothing) = (filter.limit, true);
+    if out.is_json() {
+        out.bytes(b"[")?;
+    }
     while left > 0 {
         filter.limit = left.min(at_once);
         let hits = reader.search(&filter)?;
-        print(&hits, out)?;
+        if out.is_json() {
+            for hit in &hits {
+                if !std::mem::take(&mut nothing) {
+                    out.bytes(b",")?;
+                }
+                serde_json::to_writer(out.json_writer(), hit)?;
+            }
+        } else {
+            print(&hits, out)?;
+        }
         nothing &= hits.is_empty();
         left = if hits.len() < filter.limit { 0 } else { left.saturating_sub(hits.len()) };
         filter.before = hits.last().map(|hit| hit.seq);
     }
-    if nothing {
+    if out.is_json() {
+        out.line("]")?;
+    } else if nothing {
         out::say("nothing found");
     }
     Ok(Verdict::Done)

@@ -1,8 +1,8 @@
 //! `annals sessions`: lists sessions, newest first.
 
-use std::io;
+use std::io::{self, Write as _};
 
-use annals::{Seq, SessionEnd, SessionFilter, SessionProgress, SessionSummary, Timestamp};
+use annals::{Reader, Seq, SessionEnd, SessionFilter, SessionProgress, SessionSummary, Timestamp};
 use clap::builder::PossibleValuesParser;
 use comfy_table::{Cell, ColumnConstraint};
 
@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     let reader = place.read_tables()?;
     let mut filter = args.filter();
     if out.is_json() {
-        out.json(&reader.sessions(&filter)?)?;
+        print_json(&reader, filter, out)?;
         return Ok(Verdict::Done);
     }
     let mut left = filter.limit;
@@ -129,6 +129,33 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         }
         filter.before = Some(next);
     }
+}
+
+/// One object in a line, printed page by page.
+fn print_json(reader: &Reader, mut filter: SessionFilter, out: &mut Out) -> anyhow::Result<()> {
+    let mut left = filter.limit;
+    let mut json = out.json_writer();
+    json.write_all(b"{\"sessions\":[")?;
+    let mut is_first = true;
+    let next = loop {
+        filter.limit = left.min(TABLE_ROWS_MAX);
+        let page = reader.sessions(&filter)?;
+        for session in &page.sessions {
+            if !std::mem::take(&mut is_first) {
+                json.write_all(b",")?;
+            }
+            serde_json::to_writer(&mut json, session)?;
+        }
+        left = left.saturating_sub(page.sessions.len());
+        filter.before = page.next;
+        if page.next.is_none() || left == 0 {
+            break page.next;
+        }
+    };
+    json.write_all(b"],\"next\":")?;
+    serde_json::to_writer(&mut json, &next)?;
+    json.write_all(b"}\n")?;
+    Ok(())
 }
 
 fn print(sessions: &[SessionSummary], out: &mut Out) -> io::Result<()> {

@@ -2,12 +2,14 @@
 
 mod print;
 
-use annals::{Found, Reader, SessionRecord};
+use std::io::Write as _;
+
+use annals::query::{ExtractBounds, SessionExtract};
+use annals::{Found, Reader};
 use anyhow::{Context as _, bail};
-use serde::Serialize;
 
 use super::Verdict;
-use super::out::Out;
+use super::out::{JsonWriter, Out};
 use super::place::Place;
 use super::text;
 
@@ -27,47 +29,79 @@ pub(crate) struct Args {
     full: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct Conversation<'a> {
-    conversation_id: &'a str,
-    sessions: Vec<SessionRecord>,
-}
+/// What is shown of a session for people: more characters of a text than are printed, and more than anybody reads.
+pub(super) const SHORT: ExtractBounds = ExtractBounds { chars: 1_000, bytes: 64 << 20 };
+
+/// The same where texts are shown whole.
+const WHOLE: ExtractBounds = ExtractBounds { chars: usize::MAX, bytes: 256 << 20 };
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read_tables()?;
-    let depth = if args.full { print::Texts::Whole } else { print::Texts::Shortened };
+    let (depth, bounds) =
+        if args.full { (print::Texts::Whole, WHOLE) } else { (print::Texts::Shortened, SHORT) };
     match reader.find(&args.reference)? {
         Found::Conversation(ids) if out.is_json() => {
-            let sessions = ids.iter().map(|id| load(&reader, id)).collect::<anyhow::Result<_>>()?;
-            out.json(&Conversation { conversation_id: &args.reference, sessions })?;
+            let mut json = out.json_writer();
+            json.write_all(b"{\"conversation_id\":")?;
+            serde_json::to_writer(&mut json, &args.reference)?;
+            json.write_all(b",\"sessions\":[")?;
+            for (index, id) in ids.iter().enumerate() {
+                if index > 0 {
+                    json.write_all(b",")?;
+                }
+                write(&reader, id, &mut json)?;
+            }
+            json.write_all(b"]}\n")?;
         }
         Found::Conversation(ids) => {
             for (index, id) in ids.iter().enumerate() {
                 if index > 0 {
                     out.line("")?;
                 }
-                print::session(&load(&reader, id)?, depth, out)?;
+                print_extract(&load(&reader, id, bounds)?, depth, out)?;
             }
         }
         found => {
-            let record = load(&reader, &only(found, &args.reference)?)?;
+            let id = only(found, &args.reference)?;
             if out.is_json() {
-                out.json(&record)?;
+                let mut json = out.json_writer();
+                write(&reader, &id, &mut json)?;
+                json.write_all(b"\n")?;
             } else {
-                print::session(&record, depth, out)?;
+                print_extract(&load(&reader, &id, bounds)?, depth, out)?;
             }
         }
     }
     Ok(Verdict::Done)
 }
 
-fn load(reader: &Reader, id: &str) -> anyhow::Result<SessionRecord> {
-    reader.session(id)?.with_context(|| format!("the session {} is gone", text::id(id)))
+fn load(reader: &Reader, id: &str, bounds: ExtractBounds) -> anyhow::Result<SessionExtract> {
+    reader.session_extract(id, bounds)?.with_context(|| gone(id))
 }
 
-/// Prints a session's record, long texts shortened.
-pub(super) fn print_record(record: &SessionRecord, out: &mut Out) -> std::io::Result<()> {
-    print::session(record, print::Texts::Shortened, out)
+fn write(reader: &Reader, id: &str, json: &mut JsonWriter<'_>) -> anyhow::Result<()> {
+    if reader.write_session(id, json)? { Ok(()) } else { bail!(gone(id)) }
+}
+
+fn gone(id: &str) -> String {
+    format!("the session {} is gone", text::id(id))
+}
+
+/// Prints a session, long texts shortened.
+pub(super) fn print_short(extract: &SessionExtract, out: &mut Out) -> std::io::Result<()> {
+    print_extract(extract, print::Texts::Shortened, out)
+}
+
+fn print_extract(extract: &SessionExtract, depth: print::Texts, out: &mut Out) -> std::io::Result<()> {
+    print::session(&extract.record, depth, out)?;
+    if !extract.left_out.is_empty() {
+        let left_out: Vec<String> =
+            extract.left_out.iter().map(|(list, count)| format!("{count} {list}")).collect();
+        let left_out = left_out.join(", ").replace('_', " ");
+        out.line("")?;
+        out.line(&format!("and {left_out}, which are too much to show here: --json has all of it"))?;
+    }
+    Ok(())
 }
 
 /// The one session that a reference means.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use annals::{EventFilter, Kind, Reader, Recorded, Seq};
+use annals::{EventFilter, Kind, Reader, Recorded};
 
 use super::out::Out;
 use super::place::Place;
@@ -13,6 +13,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Events that are asked for at once.
 const EVENTS_AT_ONCE: usize = 500;
+
+/// Bytes of their payloads.
+const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// Show the last events.
 #[derive(Debug, clap::Args)]
@@ -52,7 +55,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     let mut left = usize::try_from(args.lines).unwrap_or(usize::MAX);
     let mut position = reader.before_last_events(&filter, left)?;
     while left > 0 {
-        let events = reader.events(&filter, position, left.min(EVENTS_AT_ONCE))?;
+        let events = reader.events_within(&filter, position, left.min(EVENTS_AT_ONCE), BYTES_AT_ONCE)?;
         let Some(last) = events.last() else { break };
         position = last.seq;
         left -= events.len();
@@ -67,15 +70,13 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     let mut watch = place.watch()?;
     loop {
         let head = watch.look()?.seq;
-        let events = reader.events(&filter, position, EVENTS_AT_ONCE)?;
+        let events = reader.events_within(&filter, position, EVENTS_AT_ONCE, BYTES_AT_ONCE)?;
         for event in &events {
             print(event, out)?;
         }
         out.flush()?;
-        position = match events.last() {
-            Some(last) if events.len() == EVENTS_AT_ONCE => last.seq,
-            last => last.map_or(Seq::ZERO, |last| last.seq).max(head).max(position),
-        };
+        // Up to the head that was there before nothing was left.
+        position = events.last().map_or(head.max(position), |last| last.seq);
         if events.is_empty() {
             std::thread::sleep(LOOK_EVERY);
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use bincode::{Decode, Encode};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
 use crate::canonical::{Input, WellFormed};
-use crate::limits::JSON_DEPTH_MAX;
+use crate::limits::{JSON_DEPTH_MAX, JSON_EXPONENT_MAX, JSON_NUMBER_CHARS_MAX};
 
 /// A JSON value as the text that was sent: never parsed and printed again, so numbers, order and
 /// spelling come back as they were. Only line breaks between its parts become spaces, so that the
@@ -42,6 +43,9 @@ pub enum JsonTextError {
         /// Deepest nesting allowed.
         max: usize,
     },
+    /// It has a number that readers cannot follow.
+    #[error("JSON with a number of more than {chars} characters or with an exponent beyond {exponent}; make it a text", chars = JSON_NUMBER_CHARS_MAX, exponent = JSON_EXPONENT_MAX)]
+    LongNumber,
 }
 
 impl WellFormed for Json {
@@ -62,10 +66,11 @@ impl Json {
     /// The JSON text of a value.
     ///
     /// # Errors
-    /// If the value has no JSON form (a map with keys that are not text), or nests too deep.
+    /// If the value has no JSON form (a map with keys that are not text), nests too deep, or has numbers that readers
+    /// cannot follow.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Json, JsonTextError> {
         let text = serde_json::to_string(value).map_err(|error| JsonTextError::Syntax(error.to_string()))?;
-        check_depth(&text, JSON_DEPTH_MAX)?;
+        check_extent(&text)?;
         Ok(Json(one_line(&text).into_owned()))
     }
 
@@ -77,10 +82,10 @@ impl Json {
     /// The text of a value that was read.
     ///
     /// # Errors
-    /// If it nests too deep.
+    /// If it nests too deep, or has numbers that readers cannot follow.
     #[cfg(feature = "server")]
     pub(crate) fn of_raw(raw: &RawValue) -> Result<Json, JsonTextError> {
-        check_depth(raw.get(), JSON_DEPTH_MAX)?;
+        check_extent(raw.get())?;
         Ok(Json(one_line(raw.get()).into_owned()))
     }
 
@@ -104,14 +109,110 @@ impl Json {
         &self.0
     }
 
-    /// Whether the text is JSON of a depth that readers can follow; what was read from a file may
-    /// not be.
+    /// Whether the text is JSON that readers can follow, by its depth and its numbers; what was read from a file
+    /// may not be.
     pub(crate) fn check(&self) -> Result<(), JsonTextError> {
+        self.check_syntax()?;
+        check_extent(&self.0)
+    }
+
+    fn check_syntax(&self) -> Result<(), JsonTextError> {
         check_depth(&self.0, JSON_DEPTH_MAX)?;
         serde_json::from_str::<&RawValue>(&self.0)
             .map(|_| ())
             .map_err(|error| JsonTextError::Syntax(error.to_string()))
     }
+
+    /// The value of a column. It may have numbers that are recorded no more.
+    ///
+    /// # Errors
+    /// If it is not JSON, or nests too deep.
+    pub(crate) fn of_column(text: &str) -> Result<Json, JsonTextError> {
+        let json = Json(one_line(text.trim()).into_owned());
+        json.check_syntax()?;
+        Ok(json)
+    }
+}
+
+/// Refuses text that readers cannot follow, by its depth or its numbers. It looks at single bytes alone, so it is safe
+/// to run on anything before a parser is.
+fn check_extent(text: &str) -> Result<(), JsonTextError> {
+    check_depth(text, JSON_DEPTH_MAX)?;
+    if long_numbers(text).next().is_some() { Err(JsonTextError::LongNumber) } else { Ok(()) }
+}
+
+/// The places of numbers in JSON text that readers cannot follow, in order.
+fn long_numbers(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let bytes = text.as_bytes();
+    let mut place = 0;
+    std::iter::from_fn(move || {
+        while let Some(byte) = bytes.get(place) {
+            let rest = bytes.get(place..).unwrap_or_default();
+            let length = match byte {
+                b'"' => string_length(rest),
+                b'-' | b'0'..=b'9' => {
+                    let is_part = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                    let length = rest.iter().take_while(is_part).count();
+                    if is_long(rest.get(..length).unwrap_or_default()) {
+                        let number = place..place + length;
+                        place = number.end;
+                        return Some(number);
+                    }
+                    length
+                }
+                _ => 1,
+            };
+            place += length;
+        }
+        None
+    })
+}
+
+/// Bytes of the string that stands at the beginning, with its quotes.
+fn string_length(bytes: &[u8]) -> usize {
+    let mut escaped = false;
+    let end = bytes.iter().skip(1).position(|byte| match byte {
+        _ if escaped => {
+            escaped = false;
+            false
+        }
+        b'\\' => {
+            escaped = true;
+            false
+        }
+        byte => *byte == b'"',
+    });
+    end.map_or(bytes.len(), |end| end + 2)
+}
+
+fn is_long(number: &[u8]) -> bool {
+    if number.len() > JSON_NUMBER_CHARS_MAX {
+        return true;
+    }
+    let Some(e) = number.iter().position(|byte| matches!(byte, b'e' | b'E')) else { return false };
+    let digits = number.iter().skip(e + 1).filter(|byte| byte.is_ascii_digit());
+    let exponent = digits
+        .fold(0_u32, |exponent, digit| exponent.saturating_mul(10).saturating_add((digit - b'0').into()));
+    exponent > JSON_EXPONENT_MAX
+}
+
+/// JSON text in which numbers that readers cannot follow are texts. Such numbers are recorded no more, but stand
+/// in logs from before.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let mut numbers = long_numbers(text).peekable();
+    if numbers.peek().is_none() {
+        return Cow::Borrowed(text);
+    }
+    let (mut shown, mut end) = (String::with_capacity(text.len() + 16), 0);
+    for number in numbers {
+        shown.push_str(text.get(end..number.start).unwrap_or_default());
+        shown.push('"');
+        shown.push_str(text.get(number.clone()).unwrap_or_default());
+        shown.push('"');
+        end = number.end;
+    }
+    shown.push_str(text.get(end..).unwrap_or_default());
+    Cow::Owned(shown)
 }
 
 /// JSON text without line breaks. They stand between its parts alone: JSON has none in strings.
@@ -170,6 +271,7 @@ impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // What a foreign program wrote into a log may have line breaks: exports have one event a line.
         let text = one_line(&self.0);
+        let text = harmless(&text);
         let raw: &RawValue = serde_json::from_str(&text).map_err(serde::ser::Error::custom)?;
         raw.serialize(serializer)
     }
@@ -178,7 +280,7 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        check_depth(raw.get(), JSON_DEPTH_MAX).map_err(de::Error::custom)?;
+        check_extent(raw.get()).map_err(de::Error::custom)?;
         Ok(Json(one_line(raw.get()).into_owned()))
     }
 }
@@ -201,6 +303,31 @@ mod tests {
         assert_eq!(json.as_str(), r#"{   "a": [1,   2],   "b": "x\ny" }"#);
         assert_eq!(serde_json::from_str::<Json>(text).unwrap(), json);
         assert_eq!(serde_json::to_string(&Json(text.to_owned())).unwrap(), json.as_str());
+    }
+
+    #[test]
+    fn a_number_that_readers_cannot_follow_is_refused_and_shown_as_a_text_where_it_is_recorded_already() {
+        let digits = |count: usize| "9".repeat(count);
+        let good = [
+            digits(JSON_NUMBER_CHARS_MAX),
+            "1e9999".to_owned(),
+            "-0.5E-0009999".to_owned(),
+            format!("\"{}\"", digits(1_000_000)),
+            format!("{{\"\\\"{}e99999\": [1.5, true, null]}}", digits(5_000)),
+        ];
+        for text in good {
+            let json: Json = text.parse().unwrap();
+            assert!(serde_json::to_string(&json).unwrap() == text, "nothing is changed");
+        }
+        for number in [digits(JSON_NUMBER_CHARS_MAX + 1), "1e10000".into(), "-1E-99999999999999".into()] {
+            for (before, after) in [("", ""), ("[1, ", ", 2]"), ("{\"a\":", "}"), ("[\"1e10000\",", "]")] {
+                let text = format!("{before}{number}{after}");
+                assert_eq!(text.parse::<Json>(), Err(JsonTextError::LongNumber), "{before}…{after}");
+                let stored = Json::of_column(&text).unwrap();
+                assert!(stored.as_str() == text, "what is recorded stays");
+                assert!(serde_json::to_string(&stored).unwrap() == format!("{before}\"{number}\"{after}"));
+            }
+        }
     }
 
     #[test]

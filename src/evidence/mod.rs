@@ -32,7 +32,7 @@ pub use status::{AnchorReceipt, AnchorStatus, Status};
 pub use tree::TreeError;
 
 pub(crate) use anchor::newest;
-pub(crate) use status::{receipts, status};
+pub(crate) use status::{each_receipt, status};
 pub(crate) use tree::{TreeReader, forget, has_table};
 pub(crate) use worker::{Order, Trouble, Worker, why};
 

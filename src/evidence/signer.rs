@@ -465,9 +465,10 @@ pub(crate) fn record(site: &Site<'_>, checkpoint: &SignedCheckpoint) -> Result<(
     let tx = begin(site.connection)?;
     let size = to_sql(checkpoint.size());
     let before: Option<String> = tx
-        .prepare_cached("SELECT note FROM checkpoints WHERE size = ?1")?
+        .prepare_cached(&format!("SELECT {} FROM checkpoints WHERE size = ?1", rows::note_column("note")))?
         .query_row([size], |row| row.get(0))
-        .optional()?;
+        .optional()?
+        .flatten();
     let before = before.and_then(|note| note.parse::<SignedCheckpoint>().ok());
     let merged = match before {
         Some(mut before) if before.text() == checkpoint.text() => {

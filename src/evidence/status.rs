@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::signer::SIGNER;
 use super::tree::{full_tiles, has_table};
 use crate::event::Timestamp;
-use crate::log::rows;
+use crate::limits::{LISTED_MAX, SHOWN_BYTES_MAX, TOKEN_BYTES_MAX};
+use crate::log::rows::{self, note_column, shown_column};
 use crate::merkle::TILE_WIDTH;
 use crate::note::SignedCheckpoint;
 
@@ -22,8 +23,10 @@ pub struct Status {
     pub signed_at: Option<Timestamp>,
     /// Why signing fails now.
     pub error: Option<String>,
-    /// The anchors that have been used.
+    /// The anchors that have been used; some of them where there are very many.
     pub anchors: Vec<AnchorStatus>,
+    /// Anchors that are not among them.
+    pub anchors_left_out: u64,
     /// Events that no anchor has a checkpoint of.
     pub unanchored_events: u64,
     /// When an anchor last took a checkpoint.
@@ -66,29 +69,45 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Status> {
             Ok((row.get(0)?, row.get(1)?))
         })
         .optional()?;
-    let mut all: Vec<AnchorStatus> = connection
-        .prepare("SELECT name, size, anchored_at, failed_since, error FROM anchors ORDER BY name")?
-        .query_map([], |row| {
-            Ok(AnchorStatus {
-                name: row.get(0)?,
-                size: row.get::<_, Option<i64>>(1)?.and_then(|size| u64::try_from(size).ok()),
-                anchored_at: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_micros),
-                failed_since: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_micros),
-                error: row.get(4)?,
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    let signer = all.iter().position(|anchor| anchor.name == SIGNER).map(|place| all.remove(place));
-    let anchored = all.iter().filter_map(|anchor| anchor.size).max().unwrap_or(0);
-    Ok(Status {
+    let mut status = Status {
         tree_size: full_tiles(connection)?.saturating_mul(u64::from(TILE_WIDTH)),
         signed: signed.and_then(|(size, _)| u64::try_from(size).ok()),
         signed_at: signed.map(|(_, made_at)| Timestamp::from_micros(made_at)),
-        error: signer.and_then(|signer| signer.error),
-        unanchored_events: events.saturating_sub(anchored),
-        anchored_at: all.iter().filter_map(|anchor| anchor.anchored_at).max(),
-        anchors: all,
-    })
+        ..Status::default()
+    };
+    // From one end of the table to the other: to look a name up, SQLite would read those that it is compared with
+    // whole, however long they are.
+    let sql = format!(
+        "SELECT {}, size, anchored_at, failed_since, {} FROM anchors",
+        shown_column("name"),
+        shown_column("error")
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut anchored = 0;
+    while let Some(row) = rows.next()? {
+        let anchor = AnchorStatus {
+            name: row.get(0)?,
+            size: row.get::<_, Option<i64>>(1)?.and_then(|size| u64::try_from(size).ok()),
+            anchored_at: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_micros),
+            failed_since: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_micros),
+            error: row.get(4)?,
+        };
+        if anchor.name == SIGNER {
+            status.error = anchor.error;
+            continue;
+        }
+        anchored = anchored.max(anchor.size.unwrap_or(0));
+        status.anchored_at = status.anchored_at.max(anchor.anchored_at);
+        if status.anchors.len() < LISTED_MAX {
+            status.anchors.push(anchor);
+        } else {
+            status.anchors_left_out += 1;
+        }
+    }
+    status.anchors.sort_by(|one, other| one.name.cmp(&other.name));
+    status.unanchored_events = events.saturating_sub(anchored);
+    Ok(status)
 }
 
 /// What an anchor gave for a checkpoint.
@@ -103,22 +122,29 @@ pub struct AnchorReceipt {
     pub receipt: Vec<u8>,
 }
 
-/// Reads what anchors gave, in the order of the checkpoints' sizes.
-pub(crate) fn receipts(connection: &Connection) -> rusqlite::Result<Vec<AnchorReceipt>> {
-    if !has_table(connection, "anchor_receipts")? {
-        return Ok(Vec::new());
+/// Hands on what anchors gave, until that fails. Names and receipts that are too long to be any are passed over, and
+/// so are checkpoints that cannot be read: Annals did not write them, and verification names them.
+pub(crate) fn each_receipt<E: From<rusqlite::Error>>(
+    connection: &Connection,
+    take: &mut dyn FnMut(AnchorReceipt) -> Result<(), E>,
+) -> Result<(), E> {
+    if !has_table(connection, "anchor_receipts")? || !has_table(connection, "checkpoints")? {
+        return Ok(());
     }
-    let mut statement = connection.prepare(
-        "SELECT r.name, c.note, r.receipt FROM anchor_receipts r JOIN checkpoints c USING (size) ORDER BY size, r.name",
-    )?;
+    let sql = format!(
+        "SELECT CASE WHEN octet_length(r.name) <= {SHOWN_BYTES_MAX} THEN r.name END, {},
+                CASE WHEN octet_length(r.receipt) <= {TOKEN_BYTES_MAX} THEN r.receipt END
+         FROM anchor_receipts r CROSS JOIN checkpoints c ON c.size = r.size",
+        note_column("c.note")
+    );
+    let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
-    let mut receipts = Vec::new();
     while let Some(row) = rows.next()? {
-        let note: String = row.get(1)?;
-        // A checkpoint that cannot be read was not written by Annals; verification names it.
-        if let Ok(checkpoint) = note.parse() {
-            receipts.push(AnchorReceipt { anchor: row.get(0)?, checkpoint, receipt: row.get(2)? });
+        let (anchor, note): (Option<String>, Option<String>) = (row.get(0)?, row.get(1)?);
+        let checkpoint = note.and_then(|note| note.parse().ok());
+        if let (Some(anchor), Some(checkpoint), Some(receipt)) = (anchor, checkpoint, row.get(2)?) {
+            take(AnchorReceipt { anchor, checkpoint, receipt })?;
         }
     }
-    Ok(receipts)
+    Ok(())
 }

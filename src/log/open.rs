@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::identity::{FileIdentity, LogFiles};
 use super::turns::{Turns, Who};
 use super::{create, schema};
 use crate::event::Seq;
-use crate::limits::WAL_BYTES_KEEP;
+use crate::limits::{COLUMN_BYTES_MAX, WAL_BYTES_KEEP};
 use crate::new_file::{self, NewFileError};
 
 /// The first SQLite that cannot corrupt a WAL which two connections write to.
@@ -259,10 +260,19 @@ fn missing(path: &Path) -> OpenError {
     }
 }
 
+/// Keeps a connection from values and rows that no Annals writes, before they are in memory. Every connection has
+/// the same bound, so that what one can write the others can read.
+pub(crate) fn bound_columns(connection: &Connection) -> rusqlite::Result<()> {
+    let bytes = i32::try_from(COLUMN_BYTES_MAX).unwrap_or(i32::MAX);
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, bytes).map(drop)
+}
+
 /// Opens a connection. Where SQLite only says that it cannot, the system says why.
 fn connect(path: &Path, uri: &str, flags: OpenFlags) -> Result<Connection, OpenError> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(uri, flags).map_err(|source| match fs::File::open(path) {
+    let opened = Connection::open_with_flags(uri, flags)
+        .and_then(|connection| bound_columns(&connection).map(|()| connection));
+    opened.map_err(|source| match fs::File::open(path) {
         Err(error) => OpenError::io(path, "cannot be opened", error),
         Ok(file) => {
             // What was in the way is gone already. To close the file now would give up locks.

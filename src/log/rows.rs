@@ -9,11 +9,25 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use crate::encoding::DecodeError;
 use crate::entry::Entry;
 use crate::event::{Content, Digest, EventId, PayloadError, Recorded, Seq, Strictness};
+use crate::limits::{NOTE_BYTES_MAX, SHOWN_BYTES_MAX};
 use crate::prepare::{Prepared, without_salt};
 
 /// A place or a size as SQLite has it. They stay below 2^63: they count rows.
 pub(crate) fn to_sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A column of text in a query that shows it: one that is too long is not read, and its size stands in its place.
+pub(crate) fn shown_column(column: &str) -> String {
+    format!(
+        "CASE WHEN octet_length({column}) > {SHOWN_BYTES_MAX} \
+         THEN '(' || octet_length({column}) || ' bytes, not shown)' ELSE {column} END"
+    )
+}
+
+/// A note of the table `checkpoints` in a query. What is too long to be one is not read.
+pub(crate) fn note_column(column: &str) -> String {
+    format!("CASE WHEN octet_length({column}) <= {NOTE_BYTES_MAX} THEN {column} END")
 }
 
 /// The end of the log: what the next event is chained to.
@@ -196,11 +210,15 @@ pub(crate) fn read_after(
 
 /// The event at a place.
 pub(crate) fn read_at(connection: &Connection, seq: Seq) -> Result<Option<Recorded>, ReadError> {
-    let row = connection
+    row_at(connection, seq)?.map(|row| row.event).transpose()
+}
+
+/// The event at a place, with its size.
+pub(crate) fn row_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<ReadRow>> {
+    connection
         .prepare_cached("SELECT seq, entry, payload FROM log WHERE seq = ?1")?
         .query_row([seq.to_sql()], read_row)
-        .optional()?;
-    row.map(|row| row.event).transpose()
+        .optional()
 }
 
 /// Reads a row with the columns seq, entry, payload.

@@ -14,6 +14,7 @@ mod group;
 mod place;
 mod rest;
 mod rows;
+pub(crate) mod scratch;
 mod store;
 pub(crate) mod tables;
 pub(crate) mod worker;

@@ -8,6 +8,7 @@ use super::store::Store;
 use super::working_set::WorkingSet;
 use super::{fold_activity, fold_keys, fold_search, fold_sessions};
 use crate::event::{Recorded, Seq};
+use crate::log::rows::shown_column;
 use crate::log::schema::{self, Object};
 use crate::otel::Meaning;
 
@@ -133,9 +134,10 @@ pub(crate) struct StoppedAt {
 /// Reads where a projection is.
 pub(crate) fn cursor(connection: &Connection, name: &str, stage: Stage) -> rusqlite::Result<Option<Cursor>> {
     connection
-        .prepare_cached(
-            "SELECT version, generation, position, stopped_at, error FROM projections WHERE name = ?1 AND stage = ?2",
-        )?
+        .prepare_cached(&format!(
+            "SELECT version, generation, position, stopped_at, {} FROM projections WHERE name = ?1 AND stage = ?2",
+            shown_column("error")
+        ))?
         .query_row([name, stage.as_str()], |row| {
             let stopped_at: Option<i64> = row.get(3)?;
             let error: Option<String> = row.get(4)?;

@@ -44,7 +44,7 @@ impl FromColumn for Timestamp {
 
 impl FromColumn for Json {
     fn from_column(value: ValueRef<'_>) -> FromSqlResult<Json> {
-        value.as_str()?.parse().map_err(|error| FromSqlError::Other(Box::new(error)))
+        Json::of_column(value.as_str()?).map_err(|error| FromSqlError::Other(Box::new(error)))
     }
 }
 
@@ -55,6 +55,75 @@ impl<T: FromColumn> FromColumn for Option<T> {
             value => T::from_column(value).map(Some),
         }
     }
+}
+
+/// A value of which the beginning can stand for the whole.
+pub(super) trait Shorten {
+    /// Keeps so many characters of it, and returns the bytes that it takes up beside its own size.
+    fn shorten(&mut self, chars: usize) -> usize;
+}
+
+/// How many times as long as a text JSON may be before it is cut: less than all of it is no JSON, and nobody can
+/// tell its parts any more.
+const JSON_CHARS: usize = 64;
+
+pub(super) fn cut(text: &mut String, chars: usize) {
+    if text.len() > chars
+        && let Some((end, _)) = text.char_indices().nth(chars)
+    {
+        text.truncate(end);
+        text.shrink_to_fit();
+    }
+}
+
+impl Shorten for String {
+    fn shorten(&mut self, chars: usize) -> usize {
+        cut(self, chars);
+        self.len()
+    }
+}
+
+impl Shorten for Json {
+    fn shorten(&mut self, chars: usize) -> usize {
+        if self.as_str().len() > chars.saturating_mul(JSON_CHARS) {
+            let mut text = self.as_str().to_owned();
+            cut(&mut text, chars);
+            *self = Json::text(&text);
+        }
+        self.as_str().len()
+    }
+}
+
+macro_rules! never_long {
+    ($($name:ident),*) => { $(
+        impl Shorten for $name {
+            fn shorten(&mut self, _: usize) -> usize {
+                0
+            }
+        }
+    )* };
+}
+
+never_long!(i64, f64, Seq, Timestamp);
+
+impl<T: Shorten> Shorten for Option<T> {
+    fn shorten(&mut self, chars: usize) -> usize {
+        self.as_mut().map_or(0, |value| value.shorten(chars))
+    }
+}
+
+/// Bytes of text after which a page ends.
+pub(super) const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of text in the first columns of a row.
+pub(super) fn text_bytes(row: &Row<'_>, columns: usize) -> rusqlite::Result<usize> {
+    let mut bytes = 0;
+    for column in 0..columns {
+        if let ValueRef::Text(text) = row.get_ref(column)? {
+            bytes += text.len();
+        }
+    }
+    Ok(bytes)
 }
 
 /// Reads the next column of a row.
@@ -72,6 +141,9 @@ pub(crate) trait Record: Sized {
     const COLUMNS: &'static [&'static str];
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self>;
+
+    /// Keeps so many characters of each text, and returns the bytes that they take up.
+    fn shorten(&mut self, chars: usize) -> usize;
 
     /// `SELECT … FROM …`, to which conditions and order are added.
     fn select() -> String {
@@ -103,6 +175,10 @@ macro_rules! records {
             fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<$name> {
                 let mut next = 0;
                 Ok($name { $( $column: $crate::query::column::next_column(row, &mut next)?, )* })
+            }
+
+            fn shorten(&mut self, chars: usize) -> usize {
+                [$( $crate::query::column::Shorten::shorten(&mut self.$column, chars) ),*].into_iter().sum()
             }
         }
     )*};

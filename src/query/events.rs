@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::event::{Recorded, Seq, kind_name};
 use crate::log::ReadError;
-use crate::log::rows;
+use crate::log::rows::{self, ReadRow};
 
 /// Events that one step of a walk along the log reads at most.
 const WALK_EVENTS: usize = 512;
@@ -99,15 +99,25 @@ pub(crate) fn walk<E: From<ReadError>>(
     until: Seq,
     mut each: impl FnMut(Seq, Result<Recorded, ReadError>) -> Result<Next, E>,
 ) -> Result<(), E> {
+    walk_rows(connection, filter, after, until, |row| each(row.seq, row.event))
+}
+
+/// Calls `each` as [`walk`] does, with rows.
+pub(crate) fn walk_rows<E: From<ReadError>>(
+    connection: &Connection,
+    filter: &EventFilter,
+    after: Seq,
+    until: Seq,
+    mut each: impl FnMut(ReadRow) -> Result<Next, E>,
+) -> Result<(), E> {
     let mut position = after;
     if !filter.is_all() {
         let known = indexed(connection).map_err(ReadError::from)?.min(until);
         while position < known {
             let page = indexed_after(connection, filter, position, known).map_err(ReadError::from)?;
             for seq in &page {
-                let event = rows::read_at(connection, *seq);
-                if let Some(event) = event.transpose()
-                    && each(*seq, event)? == Next::Stop
+                if let Some(row) = rows::row_at(connection, *seq).map_err(ReadError::from)?
+                    && each(row)? == Next::Stop
                 {
                     return Ok(());
                 }
@@ -122,7 +132,7 @@ pub(crate) fn walk<E: From<ReadError>>(
         position = last.seq;
         for row in page {
             let fits = row.event.as_ref().map_or(filter.is_all(), |event| filter.fits(event));
-            if fits && each(row.seq, row.event)? == Next::Stop {
+            if fits && each(row)? == Next::Stop {
                 return Ok(());
             }
         }
@@ -154,14 +164,27 @@ pub(crate) fn after(
     after: Seq,
     limit: usize,
 ) -> Result<Vec<Recorded>, ReadError> {
+    within(connection, filter, after, limit, usize::MAX)
+}
+
+/// The same until their payloads have `bytes_max` bytes together.
+pub(crate) fn within(
+    connection: &Connection,
+    filter: &EventFilter,
+    after: Seq,
+    limit: usize,
+    bytes_max: usize,
+) -> Result<Vec<Recorded>, ReadError> {
     let head = rows::head(connection)?.seq;
-    let mut events = Vec::new();
+    let (mut events, mut bytes) = (Vec::new(), 0_usize);
     if limit == 0 {
         return Ok(events);
     }
-    walk(connection, filter, after, head, |_, event| {
-        events.push(event?);
-        Ok::<_, ReadError>(if events.len() < limit { Next::Continue } else { Next::Stop })
+    walk_rows(connection, filter, after, head, |row| {
+        bytes = bytes.saturating_add(row.bytes);
+        events.push(row.event?);
+        let has_room = events.len() < limit && bytes < bytes_max;
+        Ok::<_, ReadError>(if has_room { Next::Continue } else { Next::Stop })
     })?;
     Ok(events)
 }

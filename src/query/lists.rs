@@ -7,14 +7,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
-use super::column::Record;
+use super::column::{PAGE_BYTES_MAX, Record, text_bytes};
 use super::records::{Decision, Finding, Step, TimelineEntry};
-
-/// Bytes of text after which a page ends.
-const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// Sessions that are looked through for one page at most.
 const SESSIONS_MAX: usize = 1_000;
@@ -202,16 +199,6 @@ impl<R: Listed> Walk<'_, R> {
         }
         Ok(None)
     }
-}
-
-fn text_bytes(row: &Row<'_>, columns: usize) -> rusqlite::Result<usize> {
-    let mut bytes = 0;
-    for column in 0..columns {
-        if let ValueRef::Text(text) = row.get_ref(column)? {
-            bytes += text.len();
-        }
-    }
-    Ok(bytes)
 }
 
 /// Whether there is a session with this id.

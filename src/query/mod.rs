@@ -29,7 +29,7 @@ pub use records::{
     TimelineEntry,
 };
 pub use search::{Fragment, Hit, SearchFilter, SearchOrder};
-pub use session::{OutlinedStep, SessionRecord};
+pub use session::{ExtractBounds, OutlinedStep, SessionExtract, SessionRecord, WriteError};
 pub use sessions::{SessionFilter, SessionPage};
 pub use sql::{RowSink, SqlError, SqlValue};
 

@@ -4,6 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde::{Serialize, Serializer};
 
+use super::column::cut;
 use super::{QueryError, words};
 use crate::event::{Seq, Timestamp};
 
@@ -14,6 +15,12 @@ const MATCH_ENDS: char = '\u{2}';
 
 /// Words of a snippet.
 const SNIPPET_WORDS: u32 = 24;
+
+/// Characters of a snippet: several times those of so many words. A text without spaces is one word.
+const SNIPPET_CHARS_MAX: usize = 2_000;
+
+/// Characters of it before and after its first match, if it is longer.
+const SNIPPET_CHARS_BEFORE: usize = 500;
 
 /// What to search for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +104,7 @@ fn as_text<S: Serializer>(snippet: &[Fragment], serializer: S) -> Result<S::Ok, 
 pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<Vec<Hit>, QueryError> {
     let query = words::to_fts(&filter.text).ok_or_else(|| QueryError::NoWords(filter.text.clone()))?;
     let mut wheres = vec!["search MATCH ?".to_owned()];
-    let mut values: Vec<Value> = vec![query.into()];
+    let mut values: Vec<Value> = vec![query.clone().into()];
     if let Some(session) = &filter.session {
         let Some((first, last)) = bounds(connection, session)? else { return Ok(Vec::new()) };
         // The events of a session stand between its first and its last: the index skips the rest.
@@ -117,31 +124,61 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
     };
     let sql = format!(
         "SELECT documents.seq, documents.session_id, documents.kind, documents.subject_id,
-                (SELECT recorded_at FROM timeline WHERE timeline.seq = documents.seq),
-                snippet(search, 0, char({}), char({}), '…', {SNIPPET_WORDS})
+                (SELECT recorded_at FROM timeline WHERE timeline.seq = documents.seq)
          FROM search CROSS JOIN documents ON documents.seq = search.rowid
          WHERE {} ORDER BY {order} LIMIT {}",
-        u32::from(MATCH_BEGINS),
-        u32::from(MATCH_ENDS),
         wheres.join(" AND "),
         i64::try_from(filter.limit).unwrap_or(i64::MAX)
     );
-    let hits = connection
+    let mut hits = connection
         .prepare_cached(&sql)?
         .query_map(params_from_iter(values), |row| {
             let recorded_at: Option<String> = row.get(4)?;
-            let snippet: String = row.get(5)?;
             Ok(Hit {
                 seq: Seq::from_sql(row.get(0)?),
-                session: row.get(1)?,
-                kind: row.get(2)?,
-                subject: row.get(3)?,
+                session: short(row.get(1)?),
+                kind: short(row.get(2)?).unwrap_or_default(),
+                subject: short(row.get(3)?),
                 recorded_at: recorded_at.and_then(|time| Timestamp::from_sql(&time)),
-                snippet: fragments(&snippet),
+                snippet: Vec::new(),
             })
         })?
-        .collect::<rusqlite::Result<_>>()?;
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    // One by one: where SQLite sorts, it would keep the snippets of all that is found.
+    let sql = format!(
+        "SELECT snippet(search, 0, char({}), char({}), '…', {SNIPPET_WORDS})
+         FROM search WHERE search MATCH ?1 AND rowid = ?2",
+        u32::from(MATCH_BEGINS),
+        u32::from(MATCH_ENDS),
+    );
+    let mut snippet = connection.prepare_cached(&sql)?;
+    for hit in &mut hits {
+        let found = snippet
+            .query_row(rusqlite::params![query, hit.seq.to_sql()], |row| {
+                Ok(fragments(bounded(row.get_ref(0)?.as_str()?)))
+            })
+            .optional()?;
+        hit.snippet = found.unwrap_or_default();
+    }
     Ok(hits)
+}
+
+/// An id or a name, of which Annals writes none that is cut here.
+fn short(text: Option<String>) -> Option<String> {
+    text.map(|mut text| {
+        cut(&mut text, SNIPPET_CHARS_MAX);
+        text
+    })
+}
+
+/// The part of a snippet around its first match.
+fn bounded(snippet: &str) -> &str {
+    let found = snippet.find(MATCH_BEGINS).unwrap_or(0);
+    let before = snippet.get(..found).unwrap_or_default();
+    let begin = before.char_indices().rev().nth(SNIPPET_CHARS_BEFORE).map_or(0, |(place, _)| place);
+    let part = snippet.get(begin..).unwrap_or(snippet);
+    let end = part.char_indices().nth(SNIPPET_CHARS_MAX).map_or(part.len(), |(place, _)| place);
+    part.get(..end).unwrap_or(part)
 }
 
 fn bounds(connection: &Connection, session: &str) -> rusqlite::Result<Option<(i64, i64)>> {
@@ -168,6 +205,17 @@ fn fragments(snippet: &str) -> Vec<Fragment> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_snippet_of_endless_words_is_cut_around_its_first_match() {
+        let short = "a \u{1}b\u{2} c";
+        assert_eq!(bounded(short), short);
+        let long = format!("{}\u{1}{}\u{2}", "ä".repeat(1_000_000), "ß".repeat(1_000_000));
+        let cut = bounded(&long);
+        assert_eq!(cut.chars().count(), SNIPPET_CHARS_MAX);
+        let parts = fragments(cut);
+        assert_eq!(parts.iter().map(|part| part.matches).collect::<Vec<_>>(), [false, true]);
+    }
 
     #[test]
     fn a_snippet_is_taken_apart_at_its_marks() {

@@ -1,8 +1,9 @@
 //! One session with everything that belongs to it.
 
 use std::collections::{HashMap, HashSet};
+use std::io::{self, Write};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::column::Record;
@@ -47,6 +48,21 @@ pub struct OutlinedStep<'a> {
 }
 
 impl SessionRecord {
+    fn of(session: Session) -> SessionRecord {
+        SessionRecord {
+            session,
+            steps: Vec::new(),
+            decisions: Vec::new(),
+            findings: Vec::new(),
+            finding_updates: Vec::new(),
+            reviews: Vec::new(),
+            artifacts: Vec::new(),
+            metrics: Vec::new(),
+            notes: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+
     /// The steps as a tree: each is followed by its parts, in the order in which they began. Where that
     /// is not known of all of them, they are in the order of the log. A step whose parent never came
     /// stands at the top, and so does one of steps that name each other as parents.
@@ -92,30 +108,145 @@ fn in_order(steps: &mut [&Step]) {
     }
 }
 
-/// Reads a session, if there is one with this id.
-pub(crate) fn load(connection: &Connection, id: &str) -> rusqlite::Result<Option<SessionRecord>> {
-    let Some(session) = all(connection, "id = ?1", id)?.pop() else { return Ok(None) };
-    Ok(Some(SessionRecord {
-        session,
-        steps: all(connection, "session_id = ?1 ORDER BY first_seq", id)?,
-        decisions: all(connection, "session_id = ?1 ORDER BY first_seq", id)?,
-        findings: all(connection, "session_id = ?1 ORDER BY first_seq", id)?,
-        finding_updates: all(connection, "session_id = ?1 ORDER BY seq", id)?,
-        reviews: all(
-            connection,
-            "session_id = ?1 OR (session_id IS NULL AND subject_kind = 'session' AND subject_id = ?1) ORDER BY seq",
-            id,
-        )?,
-        artifacts: all(connection, "session_id = ?1 ORDER BY seq", id)?,
-        metrics: all(connection, "session_id = ?1 ORDER BY seq", id)?,
-        notes: all(connection, "session_id = ?1 ORDER BY seq", id)?,
-        actions: all(connection, "session_id = ?1 ORDER BY seq", id)?,
-    }))
+/// Lists what belongs to a session, in the order of [`SessionRecord`]: each with its rows, by the session's id.
+macro_rules! parts {
+    ($part:ident) => {
+        $part!(steps: Step, "session_id = ?1 ORDER BY first_seq");
+        $part!(decisions: Decision, "session_id = ?1 ORDER BY first_seq");
+        $part!(findings: Finding, "session_id = ?1 ORDER BY first_seq");
+        $part!(finding_updates: FindingUpdate, "session_id = ?1 ORDER BY seq");
+        $part!(
+            reviews: Review,
+            "session_id = ?1 OR (session_id IS NULL AND subject_kind = 'session' AND subject_id = ?1) ORDER BY seq"
+        );
+        $part!(artifacts: Artifact, "session_id = ?1 ORDER BY seq");
+        $part!(metrics: Metric, "session_id = ?1 ORDER BY seq");
+        $part!(notes: Note, "session_id = ?1 ORDER BY seq");
+        $part!(actions: Action, "session_id = ?1 ORDER BY seq");
+    };
 }
 
-fn all<R: Record>(connection: &Connection, condition: &str, id: &str) -> rusqlite::Result<Vec<R>> {
-    connection
-        .prepare_cached(&format!("{} WHERE {condition}", R::select()))?
-        .query_map([id], R::read)?
-        .collect()
+/// Reads a session, if there is one with this id.
+pub(crate) fn load(connection: &Connection, id: &str) -> rusqlite::Result<Option<SessionRecord>> {
+    let Some(session) = only(connection, id)? else { return Ok(None) };
+    let mut record = SessionRecord::of(session);
+    macro_rules! part {
+        ($list:ident: $item:ty, $condition:literal) => {
+            each::<$item, _>(connection, $condition, id, |item| {
+                record.$list.push(item);
+                Ok::<_, rusqlite::Error>(())
+            })?;
+        };
+    }
+    parts!(part);
+    Ok(Some(record))
+}
+
+/// A session with so much of its texts, and so many of its parts, as fit into a bound.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SessionExtract {
+    /// What fits.
+    pub record: SessionRecord,
+    /// How many of each list were left out, by the list's name.
+    pub left_out: Vec<(&'static str, u64)>,
+}
+
+/// How much of a session to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExtractBounds {
+    /// First characters of each text.
+    pub chars: usize,
+    /// Bytes of all texts; what comes after them in its list is counted.
+    pub bytes: usize,
+}
+
+/// Reads as much of a session as fits, if there is one with this id.
+pub(crate) fn extract(
+    connection: &Connection,
+    id: &str,
+    bounds: ExtractBounds,
+) -> rusqlite::Result<Option<SessionExtract>> {
+    let Some(mut session) = only(connection, id)? else { return Ok(None) };
+    let mut bytes = session.shorten(bounds.chars);
+    let mut extract = SessionExtract { record: SessionRecord::of(session), left_out: Vec::new() };
+    macro_rules! part {
+        ($list:ident: $item:ty, $condition:literal) => {
+            let mut left_out = 0_u64;
+            each::<$item, _>(connection, $condition, id, |mut item| {
+                if bytes >= bounds.bytes {
+                    left_out += 1;
+                } else {
+                    bytes =
+                        bytes.saturating_add(size_of::<$item>()).saturating_add(item.shorten(bounds.chars));
+                    extract.record.$list.push(item);
+                }
+                Ok::<_, rusqlite::Error>(())
+            })?;
+            if left_out > 0 {
+                extract.left_out.push((stringify!($list), left_out));
+            }
+        };
+    }
+    parts!(part);
+    Ok(Some(extract))
+}
+
+/// A session that was not written to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// SQLite refused.
+    #[error("the read tables cannot be queried: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// It cannot be written there, or has no JSON form.
+    #[error("cannot be written: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// Writes the JSON form of a session's [`SessionRecord`], row by row, if there is one with this id: one row is in
+/// memory at a time.
+pub(crate) fn write(connection: &Connection, id: &str, out: &mut dyn Write) -> Result<bool, WriteError> {
+    let Some(session) = only(connection, id)? else { return Ok(false) };
+    out.write_all(b"{\"session\":")?;
+    write_value(&session, out)?;
+    macro_rules! part {
+        ($list:ident: $item:ty, $condition:literal) => {
+            out.write_all(concat!(",\"", stringify!($list), "\":[").as_bytes())?;
+            let mut is_first = true;
+            each::<$item, _>(connection, $condition, id, |item| {
+                if !std::mem::take(&mut is_first) {
+                    out.write_all(b",")?;
+                }
+                write_value(&item, out)
+            })?;
+            out.write_all(b"]")?;
+        };
+    }
+    parts!(part);
+    out.write_all(b"}")?;
+    Ok(true)
+}
+
+fn write_value(value: &impl Serialize, out: &mut dyn Write) -> Result<(), WriteError> {
+    serde_json::to_writer(out, value).map_err(|error| WriteError::Write(error.into()))
+}
+
+fn only(connection: &Connection, id: &str) -> rusqlite::Result<Option<Session>> {
+    let mut statement = connection.prepare_cached(&format!("{} WHERE id = ?1", Session::select()))?;
+    statement.query_row([id], Session::read).optional()
+}
+
+fn each<R: Record, E: From<rusqlite::Error>>(
+    connection: &Connection,
+    condition: &str,
+    id: &str,
+    mut take: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut statement = connection.prepare_cached(&format!("{} WHERE {condition}", R::select()))?;
+    let mut rows = statement.query([id])?;
+    while let Some(row) = rows.next()? {
+        take(R::read(row)?)?;
+    }
+    Ok(())
 }

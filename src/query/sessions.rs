@@ -8,7 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde::Serialize;
 
-use super::column::Record;
+use super::column::{PAGE_BYTES_MAX, Record, text_bytes};
 use super::records::SessionSummary;
 use super::{QueryError, words};
 use crate::event::{Seq, Timestamp};
@@ -46,7 +46,7 @@ pub struct SessionFilter {
     pub text: Option<String>,
     /// Whose first event is before this one: the next page begins at [`SessionPage::next`].
     pub before: Option<Seq>,
-    /// Most sessions of a page.
+    /// Most sessions of a page. It has fewer where these have some megabytes of text.
     pub limit: usize,
 }
 
@@ -132,13 +132,17 @@ pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<Se
         SessionSummary::select(),
         limit.saturating_add(1)
     );
-    let mut sessions: Vec<SessionSummary> = connection
-        .prepare_cached(&sql)?
-        .query_map(params_from_iter(values), SessionSummary::read)?
-        .collect::<rusqlite::Result<_>>()?;
-    let more = sessions.len() > limit;
-    sessions.truncate(limit);
-    let next = sessions.last().filter(|_| more).map(|session| session.first_seq);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let (mut sessions, mut bytes, mut next) = (Vec::<SessionSummary>::new(), 0, None);
+    while let Some(row) = rows.next()? {
+        if sessions.len() == limit || bytes >= PAGE_BYTES_MAX {
+            next = sessions.last().map(|session| session.first_seq);
+            break;
+        }
+        bytes += text_bytes(row, SessionSummary::COLUMNS.len())?;
+        sessions.push(SessionSummary::read(row)?);
+    }
     Ok(SessionPage { sessions, next })
 }
 

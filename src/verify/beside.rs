@@ -1,14 +1,17 @@
 //! What stands beside the log in the file and is written with it: the schema, and the lists of redacted
 //! and skipped events, and of those about API keys.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
-use super::report::{Check, Failure};
+use super::report::{Check, Failure, shortened};
 use super::walk::Walk;
 use crate::event::Seq;
 use crate::evidence::has_table;
+use crate::limits::LISTED_MAX;
+use crate::log::rows::shown_column;
 use crate::log::schema::{self, Object};
 use crate::projection::tables::{Cursor, PROJECTIONS, Stage, cursor};
 
@@ -53,8 +56,39 @@ pub(super) fn check_schema(
     Ok(found
         .into_iter()
         .filter(|object| !ours.contains(&(object.kind.as_str(), object.name.as_str())))
-        .map(|object| format!("{} {}", object.kind, object.name))
+        .map(|object| shortened(format!("{} {}", object.kind, object.name)))
         .collect())
+}
+
+/// What one of two lists has and the other has not.
+struct Difference<T> {
+    item: T,
+    /// The table has it.
+    in_table: bool,
+}
+
+/// The smallest difference between the rows of a query, in their order, and a set: a table can have any number of
+/// rows, and none of them is kept.
+fn first_difference<T: Ord + Clone>(
+    connection: &Connection,
+    sql: &str,
+    expected: &BTreeSet<T>,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<Difference<T>>> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    for wanted in expected {
+        let missing = || Some(Difference { item: wanted.clone(), in_table: false });
+        let Some(row) = rows.next()? else { return Ok(missing()) };
+        let found = read(row)?;
+        match found.cmp(wanted) {
+            Ordering::Less => return Ok(Some(Difference { item: found, in_table: true })),
+            Ordering::Equal => {}
+            Ordering::Greater => return Ok(missing()),
+        }
+    }
+    let more = rows.next()?.map(&read).transpose()?;
+    Ok(more.map(|item| Difference { item, in_table: true }))
 }
 
 /// Holds the table that the trigger reads against the licences.
@@ -66,16 +100,17 @@ pub(super) fn check_redactions(
     if walk.failure.is_some() {
         return Ok(());
     }
-    let table: BTreeSet<u64> = connection
-        .prepare("SELECT seq FROM redactions")?
-        .query_map([], |row| row.get(0).map(Seq::from_sql).map(Seq::get))?
-        .collect::<rusqlite::Result<_>>()?;
-    let licensed = walk.redactions.iter().flat_map(|redaction| redaction.seqs.iter().copied()).collect();
-    if let Some(seq) = table.symmetric_difference(&licensed).next() {
+    let licensed: BTreeSet<u64> =
+        walk.redactions.iter().flat_map(|redaction| redaction.seqs.iter().copied()).collect();
+    let different =
+        first_difference(connection, "SELECT seq FROM redactions ORDER BY seq", &licensed, |row| {
+            row.get(0).map(Seq::from_sql).map(Seq::get)
+        })?;
+    if let Some(Difference { item: seq, in_table }) = different {
         failures.push(Failure {
             check: Check::Redaction,
-            seq: Some(Seq::new(*seq)),
-            detail: if table.contains(seq) {
+            seq: Some(Seq::new(seq)),
+            detail: if in_table {
                 format!("the table `redactions` names event {seq}, and no redaction of it is recorded")
             } else {
                 format!("the table `redactions` does not name event {seq}, and a redaction of it is recorded")
@@ -89,12 +124,14 @@ pub(super) fn check_redactions(
 /// Rows of `projections` that no Annals writes: they would have the check of tables passed over.
 fn foreign_cursors(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
     // A table that is not there has been named already.
-    let Ok(mut statement) = connection.prepare("SELECT name, stage, version, generation FROM projections")
-    else {
-        return Ok(Vec::new());
-    };
+    let sql = format!(
+        "SELECT {}, {}, version, generation FROM projections",
+        shown_column("name"),
+        shown_column("stage")
+    );
+    let Ok(mut statement) = connection.prepare(&sql) else { return Ok(Vec::new()) };
     let mut rows = statement.query([])?;
-    let mut failures = Vec::new();
+    let (mut failures, mut more) = (Vec::new(), 0_u64);
     while let Some(row) = rows.next()? {
         let (name, stage): (String, String) = (row.get(0)?, row.get(1)?);
         let (version, generation): (i64, i64) = (row.get(2)?, row.get(3)?);
@@ -103,12 +140,24 @@ fn foreign_cursors(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
         if is_known && version != 0 && generation != 0 {
             continue;
         }
+        if failures.len() == LISTED_MAX {
+            more += 1;
+            continue;
+        }
         failures.push(Failure {
             check: Check::Schema,
             seq: None,
             detail: format!(
                 "`projections` has a row for `{name}` ({stage}) with version {version} and generation {generation}, which no Annals writes"
             ),
+            affected: "the check of the read tables".to_owned(),
+        });
+    }
+    if more > 0 {
+        failures.push(Failure {
+            check: Check::Schema,
+            seq: None,
+            detail: format!("`projections` has {more} more such rows"),
             affected: "the check of the read tables".to_owned(),
         });
     }
@@ -124,19 +173,23 @@ pub(super) fn check_skips(
     if walk.failure.is_some() {
         return Ok(());
     }
-    let table: BTreeSet<(String, i64, u64)> = connection
-        .prepare("SELECT projection, version, seq FROM projection_skips")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2).map(Seq::from_sql)?.get())))?
-        .collect::<rusqlite::Result<_>>()?;
-    let recorded = walk
+    let recorded: BTreeSet<(String, i64, u64)> = walk
         .skips
         .iter()
         .map(|(projection, version, seq)| (projection.clone(), i64::from(*version), *seq))
         .collect();
-    if let Some((projection, _, seq)) = table.symmetric_difference(&recorded).next() {
+    // A name that is too long to be one differs from every name, whatever stands for it.
+    let sql = format!(
+        "SELECT {}, version, seq FROM projection_skips ORDER BY projection, version, seq",
+        shown_column("projection")
+    );
+    let different = first_difference(connection, &sql, &recorded, |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2).map(Seq::from_sql)?.get()))
+    })?;
+    if let Some(Difference { item: (projection, _, seq), .. }) = different {
         failures.push(Failure {
             check: Check::Skips,
-            seq: Some(Seq::new(*seq)),
+            seq: Some(Seq::new(seq)),
             detail: format!("`projection_skips` and the log differ about `{projection}` and event {seq}"),
             affected: format!("the read tables of `{projection}`"),
         });
@@ -154,19 +207,17 @@ pub(super) fn check_api_keys(
     if walk.failure.is_some() {
         return Ok(());
     }
-    let table: BTreeSet<u64> = if has_table(connection, "api_key_events")? {
-        connection
-            .prepare("SELECT seq FROM api_key_events")?
-            .query_map([], |row| row.get(0).map(Seq::from_sql).map(Seq::get))?
-            .collect::<rusqlite::Result<_>>()?
+    let different = if has_table(connection, "api_key_events")? {
+        let sql = "SELECT seq FROM api_key_events ORDER BY seq";
+        first_difference(connection, sql, &walk.api_keys, |row| row.get(0).map(Seq::from_sql).map(Seq::get))?
     } else {
-        BTreeSet::new()
+        walk.api_keys.first().map(|seq| Difference { item: *seq, in_table: false })
     };
-    if let Some(seq) = table.symmetric_difference(&walk.api_keys).next() {
+    if let Some(Difference { item: seq, in_table }) = different {
         failures.push(Failure {
             check: Check::ApiKeys,
-            seq: Some(Seq::new(*seq)),
-            detail: if table.contains(seq) {
+            seq: Some(Seq::new(seq)),
+            detail: if in_table {
                 format!("the table `api_key_events` names event {seq}, which is not about an API key")
             } else {
                 format!("the table `api_key_events` does not name event {seq}, which is about an API key")

@@ -44,6 +44,7 @@ pub use trust::{KeyChangeSeen, NotSigned, signers};
 
 use crate::event::{Content, Event, Seq};
 use crate::evidence;
+use crate::limits::{LISTED_MAX, REPORTED_SEQS_MAX};
 use crate::log::FileIdentity;
 use crate::log::open::{self, OpenError};
 use crate::log::rows;
@@ -51,6 +52,7 @@ use crate::merkle;
 use crate::projection::tables::{PROJECTIONS, Projection, Stage, cursor};
 use given::Walked;
 use past::PastRoots;
+use report::listed;
 use seen::Seen;
 use since::NoStart;
 use tree::Wanted;
@@ -219,6 +221,8 @@ impl Verification<'_> {
         let events_lost = or_damage(events_lost, "the count of lost events", &mut self.failures)?;
         let completeness = completeness(connection, &walk, &tables, events_lost);
         let rows_read = walk.rows_read + past.rows_read;
+        let (redactions, redactions_left_out) = listed_redactions(walk.redactions);
+        let (foreign_objects, foreign_objects_left_out) = listed(foreign_objects, LISTED_MAX);
         let unchecked: Vec<NotChecked> = tables.iter().filter_map(unchecked).collect();
         let report = Report {
             log,
@@ -231,9 +235,11 @@ impl Verification<'_> {
             evidence: evidence::status(connection).unwrap_or_default(),
             completeness,
             tables,
-            redactions: walk.redactions,
+            redactions,
+            redactions_left_out,
             backward_steps: walk.backward_steps,
             foreign_objects,
+            foreign_objects_left_out,
             since: since.map(|known| known.report(rows_read)),
             remembered,
         };
@@ -379,6 +385,19 @@ impl Verification<'_> {
         report.self_consistent = report.failures.is_empty();
         report.concluded()
     }
+}
+
+/// The redactions that a report has, and the number of the others: they name [`REPORTED_SEQS_MAX`] events at most.
+fn listed_redactions(redactions: Vec<Redaction>) -> (Vec<Redaction>, u64) {
+    let mut seqs = 0_usize;
+    let fitting = redactions
+        .iter()
+        .take_while(|redaction| {
+            seqs = seqs.saturating_add(redaction.seqs.len());
+            seqs <= REPORTED_SEQS_MAX
+        })
+        .count();
+    listed(redactions, fitting)
 }
 
 /// Whether an error says something about the file: anything but the system or another program that

@@ -120,6 +120,26 @@ pub struct Failure {
     pub affected: String,
 }
 
+/// Characters of a text of the log's that a report has.
+const SHOWN_CHARS: usize = 1_000;
+
+/// The beginning of a text that a file can make as long as it likes.
+pub(super) fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARS) {
+        text.truncate(end);
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}
+
+/// The items of a list that a report has, and the number of the others.
+pub(super) fn listed<T>(mut items: Vec<T>, max: usize) -> (Vec<T>, u64) {
+    let left_out = items.len().saturating_sub(max) as u64;
+    items.truncate(max);
+    (items, left_out)
+}
+
 /// The log as it was found.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
@@ -196,7 +216,7 @@ pub enum Outcome {
 pub struct Redaction {
     /// The event that records it.
     pub licence: Seq,
-    /// Who erased.
+    /// Who erased. Of this and the next two fields the first 1,000 characters.
     pub actor: String,
     /// Why.
     pub reason: String,
@@ -323,12 +343,17 @@ pub struct Report {
     pub completeness: Completeness,
     /// The read tables.
     pub tables: Vec<TablesChecked>,
-    /// Erased payloads.
+    /// Erased payloads; the first of them where there are very many.
     pub redactions: Vec<Redaction>,
+    /// Licences to erase that are not among them.
+    pub redactions_left_out: u64,
     /// Times of recording that run backwards.
     pub backward_steps: BackwardSteps,
-    /// Objects in the schema that are not ours: views, indexes and tables of the user's own.
+    /// Objects in the schema that are not ours: views, indexes and tables of the user's own; the first of them
+    /// where there are very many.
     pub foreign_objects: Vec<String>,
+    /// Such objects that are not among them.
+    pub foreign_objects_left_out: u64,
     /// Where the verification began, if that was not the first event.
     pub since: Option<Since>,
     /// What earlier verifications saw, if they were asked.
@@ -387,8 +412,10 @@ impl Report {
             completeness: Completeness::default(),
             tables: Vec::new(),
             redactions: Vec::new(),
+            redactions_left_out: 0,
             backward_steps: BackwardSteps::default(),
             foreign_objects: Vec::new(),
+            foreign_objects_left_out: 0,
             since: None,
             remembered: None,
         }

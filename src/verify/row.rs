@@ -20,17 +20,21 @@ pub(super) struct RowRef<'a> {
     pub(super) event_id: &'a [u8],
     pub(super) entry: &'a [u8],
     pub(super) payload: Option<&'a [u8]>,
+    /// The payload is longer than any that Annals writes, and was not read.
+    pub(super) is_payload_too_long: bool,
     pub(super) hash: &'a [u8],
 }
 
 impl<'a> RowRef<'a> {
     /// Borrows a row by its columns seq, event_id, entry, payload, hash. No value of another type than
-    /// a column's own is let pass by any check: it counts as empty, and so does a NULL where none may be.
+    /// a column's own is let pass by any check: it counts as empty, and so does a NULL where none may be. A number
+    /// in place of a payload is the length of one that is too long.
     #[inline]
     pub(super) fn of(
         mut column: impl FnMut(usize) -> rusqlite::Result<ValueRef<'a>>,
     ) -> rusqlite::Result<RowRef<'a>> {
         let seq = column(0)?.as_i64()?;
+        let is_payload_too_long = matches!(column(3)?, ValueRef::Integer(_));
         let mut blob = |number: usize| -> rusqlite::Result<Option<&'a [u8]>> {
             Ok(match column(number)? {
                 ValueRef::Null => None,
@@ -43,6 +47,7 @@ impl<'a> RowRef<'a> {
             event_id: blob(1)?.unwrap_or_default(),
             entry: blob(2)?.unwrap_or_default(),
             payload: blob(3)?,
+            is_payload_too_long,
             hash: blob(4)?.unwrap_or_default(),
         })
     }
@@ -119,6 +124,9 @@ fn check_as(expected: i64, before: Before, row: RowRef<'_>) -> Result<GoodRow, (
         return fault(Check::FirstEvent, "the first event, and no other, is log.created, in no session");
     }
     let own = match row.payload {
+        _ if row.is_payload_too_long => {
+            return fault(Check::Payload, "the payload is longer than any that is written, and was not read");
+        }
         None => None,
         Some(cell) => check_payload(&entry, cell)?,
     };
@@ -156,6 +164,9 @@ fn check_payload(entry: &EntryRef, cell: &[u8]) -> Result<Option<Box<Event>>, (C
 pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
     let entry = own_entry(row.seq, row.event_id, row.entry)?;
     if entry.kind != Kind::PayloadRedacted.code() {
+        return None;
+    }
+    if row.is_payload_too_long {
         return None;
     }
     match *check_payload(&entry.into(), row.payload?).ok()?? {

@@ -181,6 +181,7 @@ fn first_event(row: &StoredRow) -> Result<(EventId, String, Timestamp), Failure>
         event_id: &row.event_id,
         entry: &row.entry,
         payload: row.payload.as_deref(),
+        is_payload_too_long: false,
         hash: &row.hash,
     };
     let before = Before { seq: 0, hash: Some(Digest::ZERO) };

@@ -7,6 +7,10 @@ use annals::verify::{Anchor, Failure, KeyChangeSeen, Report, Scope, TablesChecke
 use crate::cli::out::{BOLD, DIM, Out, style_of};
 use crate::cli::{text, time};
 
+/// Events of one redaction, and redactions, that are named.
+const SEQS_SHOWN: usize = 100;
+const REDACTIONS_SHOWN: usize = 1_000;
+
 /// Prints a report for people.
 pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Result<()> {
     let facts = &report.log;
@@ -46,8 +50,11 @@ pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Res
     for change in &report.anchored.key_changes {
         beside(out, "key", &text::line(&key_change(change)))?;
     }
-    for redaction in &report.redactions {
-        let seqs: Vec<_> = redaction.seqs.iter().map(u64::to_string).collect();
+    let shown = report.redactions.len().min(REDACTIONS_SHOWN);
+    for redaction in report.redactions.iter().take(shown) {
+        let mut seqs: Vec<_> = redaction.seqs.iter().take(SEQS_SHOWN).map(u64::to_string).collect();
+        let more = redaction.seqs.len().saturating_sub(SEQS_SHOWN);
+        seqs.extend((more > 0).then(|| format!("{more} more")));
         let authority =
             redaction.authority.as_ref().map(|authority| format!(" ({authority})")).unwrap_or_default();
         let said = format!(
@@ -59,12 +66,20 @@ pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Res
         );
         beside(out, "redacted", &text::line(&said))?;
     }
+    let more = ((report.redactions.len() - shown) as u64).saturating_add(report.redactions_left_out);
+    if more > 0 {
+        beside(out, "redacted", &format!("{more} more events record that payloads were erased"))?;
+    }
     if let Some(first) = report.backward_steps.first {
         let times = if report.backward_steps.count == 1 { "once" } else { "several times" };
         beside(out, "clock", &format!("ran backwards {times}, first at event {first}"))?;
     }
     if !report.foreign_objects.is_empty() {
-        beside(out, "not ours", &text::line(&report.foreign_objects.join(", ")))?;
+        let mut objects = report.foreign_objects.join(", ");
+        if report.foreign_objects_left_out > 0 {
+            objects += &format!(", and {} more", report.foreign_objects_left_out);
+        }
+        beside(out, "not ours", &text::line(&objects))?;
     }
     Ok(())
 }

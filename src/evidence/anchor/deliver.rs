@@ -12,6 +12,7 @@ use crate::evidence::keys::KeyFolder;
 use crate::evidence::signer::{self, SignError, Site};
 use crate::evidence::tree::{TreeReader, has_table};
 use crate::log::open::{self, Durability, OpenError};
+use crate::log::rows::note_column;
 use crate::log::turns::{Turns, Who, begin};
 use crate::merkle::consistency_proof;
 use crate::note::SignedCheckpoint;
@@ -154,9 +155,10 @@ impl Deliverer {
 /// The checkpoint of a size that the file keeps.
 fn stored(connection: &Connection, size: u64) -> rusqlite::Result<Option<SignedCheckpoint>> {
     let note: Option<String> = connection
-        .prepare_cached("SELECT note FROM checkpoints WHERE size = ?1")?
+        .prepare_cached(&format!("SELECT {} FROM checkpoints WHERE size = ?1", note_column("note")))?
         .query_row([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get(0))
-        .optional()?;
+        .optional()?
+        .flatten();
     Ok(note.and_then(|note| note.parse().ok()))
 }
 
@@ -166,9 +168,13 @@ pub(crate) fn newest(connection: &Connection) -> rusqlite::Result<Option<SignedC
         return Ok(None);
     }
     let note: Option<String> = connection
-        .prepare_cached("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")?
+        .prepare_cached(&format!(
+            "SELECT {} FROM checkpoints ORDER BY size DESC LIMIT 1",
+            note_column("note")
+        ))?
         .query_row([], |row| row.get(0))
-        .optional()?;
+        .optional()?
+        .flatten();
     // One that cannot be read was not written by Annals; verification names it.
     Ok(note.and_then(|note| note.parse().ok()))
 }

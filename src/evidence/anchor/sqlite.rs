@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Anchor, AnchorError, Consistency, Taken};
+use crate::log::rows::note_column;
 use crate::note::SignedCheckpoint;
 
 /// How long another program that writes to the file is waited for.
@@ -72,9 +73,10 @@ fn keep(path: &Path, checkpoint: &SignedCheckpoint) -> rusqlite::Result<Option<S
     let size = i64::try_from(checkpoint.size()).unwrap_or(i64::MAX);
     let before: Option<String> = tx
         .query_row(
-            "SELECT note FROM checkpoints WHERE origin = ?1 AND size = ?2",
+            &format!("SELECT {} FROM checkpoints WHERE origin = ?1 AND size = ?2", note_column("note")),
             params![checkpoint.origin(), size],
-            |row| row.get(0),
+            // One that is too long is no checkpoint, and not this one.
+            |row| Ok(row.get::<_, Option<String>>(0)?.unwrap_or_default()),
         )
         .optional()?;
     if before.is_none() {

@@ -3,11 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use rusqlite::limits::Limit;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ToSql};
 use serde::Serialize;
 
 use super::super::error::{ImportError, Place};
+use crate::limits::COLUMN_BYTES_MAX;
 use crate::{Json, Timestamp};
 
 const EXPECTED: &str = "a log of the `llm` command-line tool";
@@ -26,14 +28,14 @@ impl Database {
             return Err(ImportError::Empty { expected: EXPECTED });
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(opening)?;
+        let mut connection = bounded(Connection::open_with_flags(path, flags)).map_err(opening)?;
         let tables = match read_schema(&connection) {
             Err(error) if wants_to_write(&error) && !has_wal(path) => {
                 // A log in WAL mode needs a file beside it even to be read. Where that cannot be
                 // made, and there is no WAL whose content would be missed, it is read as it is.
+                let flags = flags | OpenFlags::SQLITE_OPEN_URI;
                 connection =
-                    Connection::open_with_flags(immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_URI)
-                        .map_err(opening)?;
+                    bounded(Connection::open_with_flags(immutable_uri(path), flags)).map_err(opening)?;
                 read_schema(&connection)
             }
             tables => tables,
@@ -228,6 +230,14 @@ impl<'a> Cells<'a> {
     pub(super) fn error(&self, column: &str, reason: impl Into<String>) -> ImportError {
         ImportError::Field { place: self.place.clone(), field: column.to_owned(), reason: reason.into() }
     }
+}
+
+/// A connection that refuses values which no log could take.
+fn bounded(connection: rusqlite::Result<Connection>) -> rusqlite::Result<Connection> {
+    let connection = connection?;
+    let bytes = i32::try_from(COLUMN_BYTES_MAX).unwrap_or(i32::MAX);
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, bytes)?;
+    Ok(connection)
 }
 
 #[cfg(test)]

@@ -29,17 +29,6 @@ pub(super) enum Obstacle {
     Refused(String),
 }
 
-/// A database for what is made anew, which nobody needs after a crash: SQLite keeps it in a temporary file
-/// and removes that by itself.
-pub(super) fn scratch() -> rusqlite::Result<Connection> {
-    let scratch = Connection::open("")?;
-    scratch.execute_batch(
-        "PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
-         PRAGMA locking_mode = EXCLUSIVE; PRAGMA secure_delete = OFF; PRAGMA cache_size = -32768;",
-    )?;
-    Ok(scratch)
-}
-
 /// Fills the scratch tables up to each projection's cursor, reading the log once. What keeps one
 /// projection from its cursor does not keep the others.
 pub(super) fn fold(

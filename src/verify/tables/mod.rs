@@ -19,7 +19,10 @@ use super::report::{Check, Failure, TablesChecked};
 use super::walk::Walk;
 use super::{VerifyError, is_damage};
 use crate::event::Seq;
+use crate::limits::LISTED_MAX;
+use crate::log::rows::shown_column;
 use crate::log::schema;
+use crate::projection::scratch::scratch;
 use crate::projection::tables::{self, Cursor, PROJECTIONS, Projection, Stage};
 use compare::compare_table;
 use fold::{Obstacle, ToCheck};
@@ -134,10 +137,16 @@ fn tell(folded: &Sender<u64>, events: u64) {
     let _ = folded.send(events);
 }
 
-/// Where every projection is: tables change with their cursor alone.
+/// Where every projection is: tables change with their cursor alone. Rows that are not ours are named elsewhere.
 fn cursors(connection: &Connection) -> rusqlite::Result<Vec<[rusqlite::types::Value; 7]>> {
+    let sql = format!(
+        "SELECT {}, {}, version, generation, position, stopped_at, {} FROM projections LIMIT {LISTED_MAX}",
+        shown_column("name"),
+        shown_column("stage"),
+        shown_column("error")
+    );
     connection
-        .prepare("SELECT name, stage, version, generation, position, stopped_at, error FROM projections ORDER BY name, stage")?
+        .prepare(&sql)?
         .query_map([], |row| {
             Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?])
         })?
@@ -222,7 +231,7 @@ fn check_part(
     if part.is_empty() {
         return Ok(Vec::new());
     }
-    let scratch = fold::scratch()?;
+    let scratch = scratch()?;
     let obstacles = fold::fold(log, &scratch, part, progress)?;
     let check = |(to_check, obstacle): (&ToCheck, Option<Obstacle>)| {
         let place = to_check.place;

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::merge::{Merge, ReadTo};
 use super::run::{Checked, With};
 use super::{Start, Walk};
+use crate::limits::{JUDGED_ENTRY_BYTES_MAX, PAYLOAD_BYTES_MAX, SALT_BYTES};
 use crate::verify::row::RowRef;
 use crate::verify::structure::Pairs;
 use crate::verify::tree::Tree;
@@ -28,8 +29,21 @@ pub(super) fn walk(
     };
     // No event is before the first, and if one is it must be seen.
     let from = if before.seq == 0 { i64::MIN } else { before.seq.saturating_add(1) };
-    let sql = "SELECT seq, event_id, entry, payload, hash FROM log NOT INDEXED WHERE seq >= ?1 ORDER BY seq";
-    let mut statement = match connection.prepare(sql) {
+    // Nothing is read that is no blob, or too long to be what its column has. A payload that is too long is told
+    // from one that is no blob: a number stands for it.
+    let sql = format!(
+        "SELECT seq,
+                CASE WHEN typeof(event_id) = 'blob' AND length(event_id) = 16 THEN event_id END,
+                CASE WHEN typeof(entry) = 'blob' AND length(entry) <= {JUDGED_ENTRY_BYTES_MAX} THEN entry END,
+                CASE WHEN payload IS NULL THEN NULL
+                     WHEN typeof(payload) <> 'blob' THEN typeof(payload)
+                     WHEN length(payload) <= {} THEN payload
+                     ELSE length(payload) END,
+                CASE WHEN typeof(hash) = 'blob' AND length(hash) = 32 THEN hash END
+         FROM log NOT INDEXED WHERE seq >= ?1 ORDER BY seq",
+        SALT_BYTES + PAYLOAD_BYTES_MAX
+    );
+    let mut statement = match connection.prepare(&sql) {
         Ok(statement) => statement,
         Err(error) => return merge.finish(connection, damage(before.seq, error)?),
     };

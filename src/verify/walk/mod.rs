@@ -17,6 +17,7 @@ mod together;
 use std::collections::BTreeSet;
 
 use rusqlite::Connection;
+use rusqlite::limits::Limit;
 
 use super::VerifyError;
 use super::lost::Lost;
@@ -24,6 +25,7 @@ use super::report::{BackwardSteps, Failure, Redaction};
 use super::row::Before;
 use super::tree::{Tree, Wanted};
 use crate::event::{Digest, EventId, KeyChanged, Seq, Timestamp};
+use crate::limits::{COLUMN_BYTES_MAX, JUDGED_ENTRY_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 pub(super) use run::RUN_ROWS;
 
@@ -83,6 +85,29 @@ impl Start {
 /// it, one for each thread but the calling one, and one at least; where there are none the calling thread
 /// walks alone.
 pub(super) fn walk(
+    connection: &Connection,
+    others: &mut [Connection],
+    threads: usize,
+    start: Start,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Walk, VerifyError> {
+    // Each thread has a row in memory, and none that is walked along is longer.
+    bound_values(connection, others, PAYLOAD_BYTES_MAX + 2 * JUDGED_ENTRY_BYTES_MAX)?;
+    let walked = walk_bounded(connection, others, threads, start, progress);
+    bound_values(connection, others, COLUMN_BYTES_MAX)?;
+    walked
+}
+
+/// Has connections refuse longer values, before they are in memory.
+fn bound_values(connection: &Connection, others: &[Connection], bytes: usize) -> rusqlite::Result<()> {
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+    for connection in others.iter().chain([connection]) {
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, bytes)?;
+    }
+    Ok(())
+}
+
+fn walk_bounded(
     connection: &Connection,
     others: &mut [Connection],
     threads: usize,

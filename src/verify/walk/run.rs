@@ -5,7 +5,7 @@ use rusqlite::functions::Context;
 use crate::event::{Event, EventId, Seq, Timestamp};
 use crate::merkle::leaf_hash_of;
 use crate::verify::inside::Take;
-use crate::verify::report::{BackwardSteps, Check};
+use crate::verify::report::{BackwardSteps, Check, shortened};
 use crate::verify::row::{self, Before, Fault, RowRef};
 use crate::verify::structure::{Fingerprint, Pairs};
 use crate::verify::tree::{Piece, Wanted};
@@ -103,8 +103,30 @@ impl Checked {
             if let Event::PayloadRedacted(redacted) = &*event {
                 self.licences.push((row.seq, redacted.seqs.clone()));
             }
-            self.own.push((row.seq, *event));
+            self.own.push((row.seq, with_short_texts(*event)));
         }
+    }
+}
+
+/// An event of Annals' own as it is kept until the end: people wrote texts of any length into some, and a report
+/// has their beginnings.
+fn with_short_texts(event: Event) -> Event {
+    match event {
+        Event::PayloadRedacted(mut redacted) => {
+            redacted.actor = shortened(redacted.actor);
+            redacted.reason = shortened(redacted.reason);
+            redacted.authority = redacted.authority.map(shortened);
+            Event::PayloadRedacted(redacted)
+        }
+        Event::EventsLost(mut lost) => {
+            lost.reason = String::new();
+            Event::EventsLost(lost)
+        }
+        Event::KeyChanged(mut changed) => {
+            changed.reason = changed.reason.map(shortened);
+            Event::KeyChanged(changed)
+        }
+        event => event,
     }
 }
 

@@ -242,7 +242,14 @@ fn before(connection: &Connection, seq: i64) -> rusqlite::Result<Option<Before>>
         .prepare_cached("SELECT hash FROM log WHERE seq = ?1")?
         .query_row([seq], |row| {
             let hash: Vec<u8> = row.get(0)?;
-            Ok(Before::after(RowRef { seq, event_id: &[], entry: &[], payload: None, hash: &hash }))
+            Ok(Before::after(RowRef {
+                seq,
+                event_id: &[],
+                entry: &[],
+                payload: None,
+                is_payload_too_long: false,
+                hash: &hash,
+            }))
         })
         .optional()
 }
