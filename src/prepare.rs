@@ -11,6 +11,17 @@ use crate::limits::{ENTRY_BYTES_MAX, SALT_BYTES};
 /// Room that is made for a payload with its salt before its size is known.
 const CELL_BYTES_USUAL: usize = 512;
 
+/// When an event that has the id of a recorded one can be that event, sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SentBy {
+    /// If the same key sends it: the log says of an event who submitted it.
+    #[default]
+    ItsKey,
+    /// If anybody sends it: the id is made from what the event is about, such as a span, and an exporter that got no
+    /// answer may have another key by now.
+    Anybody,
+}
+
 /// An event that is ready to be sealed: only its place in the log, its time of recording and its
 /// link are missing.
 #[derive(Clone, Debug)]
@@ -21,6 +32,7 @@ pub(crate) struct Prepared {
     pub(crate) session: Option<SessionId>,
     pub(crate) occurred_at: Option<Timestamp>,
     pub(crate) principal: Option<EventId>,
+    pub(crate) sent_by: SentBy,
     /// Salt, then payload bytes.
     pub(crate) cell: Vec<u8>,
     pub(crate) payload_digest: Digest,
@@ -110,6 +122,7 @@ impl Parts {
             session: self.session,
             occurred_at: self.occurred_at,
             principal: self.principal,
+            sent_by: SentBy::default(),
             payload_digest: chain::payload_digest(&cell),
             cell,
         })

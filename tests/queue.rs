@@ -643,3 +643,35 @@ fn events_of_another_principal_carry_its_id_and_are_other_events() {
     let event = annals::Reader::open(&path).unwrap().event(appended.seq).unwrap().unwrap();
     assert_eq!(event.principal, Some(key));
 }
+
+#[test]
+fn a_queue_of_large_events_is_full_by_their_bytes() {
+    let (_folder, path) = new_path();
+    let gate = Gate::default();
+    let log = AuditLog::builder(&path).batch_events(1).clock(gate.clock()).open().unwrap();
+    gate.shut();
+    let mut receipts = vec![log.append(note("in the writer's hands")).unwrap()];
+    gate.wait_until_writer_is_inside();
+    let large = || note("x".repeat(4_000_000));
+    let mut queued = 0;
+    let refused = loop {
+        match log.try_append(large()) {
+            Ok(receipt) => receipts.push(receipt),
+            Err(error) => break error,
+        }
+        queued += 4_000_000;
+        assert!(queued < 2 * annals::limits::QUEUE_BYTES_MAX);
+    };
+    assert!(matches!(refused, TryAppendError::Full(_)), "{refused:?}");
+    assert!(queued >= annals::limits::QUEUE_BYTES_MAX);
+    // Who waits is let in when the writer has taken enough.
+    let (blocking, waiting) = (log.clone(), log.clone());
+    let blocked = in_thread(move || blocking.append(large()).unwrap().wait());
+    let awaited = in_thread(move || block_on(async { waiting.append_async(large()).await.unwrap().await }));
+    assert!(blocked.recv_timeout(A_WHILE).is_err() && awaited.recv_timeout(A_WHILE).is_err());
+    gate.open();
+    assert!(blocked.recv_timeout(LIMIT).unwrap().is_ok() && awaited.recv_timeout(LIMIT).unwrap().is_ok());
+    assert!(receipts.into_iter().all(|receipt| receipt.wait().is_ok()));
+    log.close().unwrap();
+    verify_whole(&path);
+}

@@ -195,3 +195,18 @@ fn too_many_events_or_bytes_are_refused_as_a_whole() {
     assert_eq!(served.request("POST", "/v1/events", &headers, &bomb).problem(413), "too-large");
     assert_eq!(Reader::open(&path).unwrap().head().unwrap().seq.get(), 1);
 }
+
+#[test]
+fn a_number_that_readers_cannot_follow_is_refused_and_named() {
+    let (_folder, path) = new_path();
+    let served = Served::start(&path);
+    for (number, place) in [("9".repeat(3_000_000), "shard"), ("1e99999999".to_owned(), "shard")] {
+        let body = format!(
+            r#"[{{"type":"note.logged","message":"m","shard":{number}}},{{"type":"note.logged","message":"n"}}]"#
+        );
+        let answer = served.post_json("/v1/events", body).expect(422);
+        let said = answer["results"][0]["error"].to_string();
+        assert!(said.contains(place) && said.contains("make it a text"), "{said}");
+        assert!(answer["results"][1]["error"].is_null(), "the other is committed");
+    }
+}

@@ -343,3 +343,102 @@ fn who_may_not_emit_is_told_so_in_the_words_of_the_protocol() {
     assert_eq!(recorded(&path), 0);
     served.stop();
 }
+
+/// Creates a key that may emit, and returns what a request shows.
+fn emitter(path: &Path, name: &str) -> String {
+    let created = std::process::Command::new(env!("CARGO_BIN_EXE_annals"))
+        .args(["--json", "--db"])
+        .arg(path)
+        .args(["apikey", "create", "--name", name, "--scopes", "emit"])
+        .env("ANNALS_HOME", path.with_file_name("home"))
+        .output()
+        .unwrap();
+    let created: Value = serde_json::from_slice(&created.stdout).unwrap();
+    format!("Bearer {}", created["key"].as_str().unwrap())
+}
+
+#[test]
+fn what_is_sent_again_after_a_change_of_keys_is_recorded_once() {
+    let (_folder, path) = new_path();
+    let keys = [emitter(&path, "old"), emitter(&path, "new")];
+    let served = Served::start(&path);
+    let spans = traces(vec![span(1, "a"), span(2, "b")]).encode_to_vec();
+    let record = LogRecord { time_unix_nano: 1, ..LogRecord::default() };
+    let records = logs(vec![record.clone(), record]).encode_to_vec();
+    for key in &keys {
+        let headers = [("content-type", PROTOBUF), ("authorization", key.as_str())];
+        for (target, body) in [("/v1/traces", &spans), ("/v1/logs", &records)] {
+            assert_eq!(served.request("POST", target, &headers, body).status, 200);
+        }
+        assert_eq!(recorded(&path), 4);
+    }
+    // What is another span is recorded beside it, whoever sends it.
+    let headers = [("content-type", PROTOBUF), ("authorization", keys[1].as_str())];
+    let other = traces(vec![span(1, "another")]).encode_to_vec();
+    assert_eq!(served.request("POST", "/v1/traces", &headers, &other).status, 200);
+    assert_eq!(recorded(&path), 5);
+    served.stop();
+    verify_whole(&path);
+}
+
+#[test]
+fn a_log_record_without_any_time_is_recorded_each_time_that_it_is_sent() {
+    let (_folder, path) = new_path();
+    let served = Served::start(&path);
+    for _ in 0..2 {
+        let record = LogRecord { event_name: "e".into(), ..LogRecord::default() };
+        assert_eq!(post(&served, "/v1/logs", &logs(vec![record])).status, 200);
+    }
+    assert_eq!(recorded(&path), 2, "two that say the same may be two");
+}
+
+#[test]
+fn a_client_of_grpc_that_sends_too_much_is_told_when_to_come_again() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--rate", "1", "--grpc", "127.0.0.1:0"]);
+    let address = served.announced["grpc"][0].as_str().unwrap().to_owned();
+    let status = grpc(async {
+        let mut client = TraceServiceClient::connect(address).await.unwrap();
+        loop {
+            if let Err(status) = client.export(traces(vec![span(1, "a")])).await {
+                return status;
+            }
+        }
+    });
+    assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+    let details = String::from_utf8_lossy(status.details()).into_owned();
+    assert!(details.contains("type.googleapis.com/google.rpc.RetryInfo"), "{details:?}");
+}
+
+#[test]
+fn what_is_made_of_a_request_counts_as_memory() {
+    let (_folder, path) = new_path();
+    let served = Served::start_with(&path, &["--max-memory", "4"]);
+    // Each span has the resource that the request has once.
+    let mut request = traces((1..=200).map(|id| span(id, "a")).collect());
+    let attribute =
+        opentelemetry_proto::tonic::common::v1::KeyValue { key: "k".repeat(20_000), ..Default::default() };
+    request.resource_spans[0].resource = Some(opentelemetry_proto::tonic::resource::v1::Resource {
+        attributes: vec![attribute],
+        ..Default::default()
+    });
+    let answer = post(&served, "/v1/traces", &request);
+    assert_eq!(answer.status, 413, "twice 2 MiB can never find room");
+    request.resource_spans[0].scope_spans[0].spans.truncate(50);
+    assert_eq!(post(&served, "/v1/traces", &request).status, 200);
+    assert_eq!(recorded(&path), 50);
+}
+
+#[test]
+fn a_span_with_a_number_that_readers_cannot_follow_is_rejected_and_the_others_are_recorded() {
+    let (_folder, path) = new_path();
+    let served = Served::start(&path);
+    let mut request = serde_json::to_string(&traces(vec![span(1, "good"), span(2, "bad")])).unwrap();
+    request =
+        request.replacen("\"name\":\"bad\"", &format!("\"name\":\"bad\",\"x\":{}", "9".repeat(3_000_000)), 1);
+    let answer = served.post_json("/v1/traces", &request).expect(200);
+    assert_eq!(answer["partialSuccess"]["rejectedSpans"], "1");
+    let said = answer["partialSuccess"]["errorMessage"].as_str().unwrap();
+    assert!(said.contains("`bad`") && said.contains("a number of more than 4000 characters"), "{said}");
+    assert_eq!(recorded(&path), 1);
+}

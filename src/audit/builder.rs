@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::event::{Continues, Draft, EventId, Timestamp};
 use crate::evidence::{self, Evidence};
 use crate::limits::{
-    BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QUEUE_EVENTS_DEFAULT,
+    BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QUEUE_BYTES_MAX,
+    QUEUE_EVENTS_DEFAULT,
 };
 use crate::log::create;
 use crate::log::open::{Durability, OpenError, resolved};
@@ -215,7 +216,7 @@ impl Builder {
         let (wake, woken) = crossbeam_channel::bounded(1);
         let (order, orders) = crossbeam_channel::bounded(1);
         let progress = Arc::new(Progress::default());
-        let queue = Arc::new(Queue::new(self.queue_events));
+        let queue = Arc::new(Queue::new(self.queue_events, QUEUE_BYTES_MAX));
         let config = Config {
             path: self.path.clone(),
             name,

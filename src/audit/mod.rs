@@ -22,7 +22,7 @@ use crate::log::FileIdentity;
 use crate::log::open::OpenError;
 use crate::log::turns::Turns;
 use crate::note::SignedCheckpoint;
-use crate::prepare::{Prepared, prepare};
+use crate::prepare::{Prepared, SentBy, prepare};
 use crate::progress::{CatchUpError, Progress, Tables};
 use crate::projection::worker::Order;
 use crate::writer::{
@@ -294,7 +294,7 @@ impl AuditLog {
     /// # Errors
     /// If the log is closed.
     pub fn append_batch(&self, drafts: Vec<Draft>) -> Result<BatchReceipt, AppendError> {
-        let (message, receipt) = self.prepare_batch(drafts);
+        let (message, receipt) = self.prepare_batch(drafts, SentBy::ItsKey);
         if let Some(message) = message {
             self.inner.queue.send(message)?;
         }
@@ -307,7 +307,7 @@ impl AuditLog {
     /// # Errors
     /// As [`AuditLog::append_batch`].
     pub async fn append_batch_async(&self, drafts: Vec<Draft>) -> Result<BatchReceipt, AppendError> {
-        let (message, receipt) = self.prepare_batch(drafts);
+        let (message, receipt) = self.prepare_batch(drafts, SentBy::ItsKey);
         if let Some(message) = message {
             self.inner.queue.send_async(message).await?;
         }
@@ -316,12 +316,16 @@ impl AuditLog {
 
     /// Makes events ready on the caller's own thread, for [`AuditLog::send`] on another one. There is no
     /// message where there is nothing to send.
-    pub(crate) fn prepare_batch(&self, drafts: Vec<Draft>) -> (Option<Message>, BatchReceipt) {
+    pub(crate) fn prepare_batch(
+        &self,
+        drafts: Vec<Draft>,
+        sent_by: SentBy,
+    ) -> (Option<Message>, BatchReceipt) {
         let mut prepared = Vec::with_capacity(drafts.len());
         let sent = drafts
             .into_iter()
             .map(|mut draft| {
-                prepared.push(self.prepare_event(&mut draft)?);
+                prepared.push(Prepared { sent_by, ..self.prepare_event(&mut draft)? });
                 Ok(())
             })
             .collect();

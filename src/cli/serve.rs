@@ -88,9 +88,13 @@ struct LimitArgs {
     #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().body_bytes), value_parser = positive)]
     max_body: usize,
 
-    /// Bodies that are handled at a time, all together, in MiB
+    /// Memory of bodies and the events made of them, and of answers, all together, in MiB
     #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().memory_bytes), value_parser = positive)]
     max_memory: usize,
+
+    /// Temporary files of answers that are too long for memory, all together, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().answer_disk_bytes), value_parser = positive)]
+    max_answer_disk: usize,
 
     /// Connections at a time
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = positive)]
@@ -155,6 +159,7 @@ impl Args {
         let LimitArgs {
             max_body,
             max_memory,
+            max_answer_disk,
             max_connections,
             rate,
             header_timeout,
@@ -166,6 +171,7 @@ impl Args {
         let mut limits = Limits::default();
         limits.body_bytes = max_body.saturating_mul(1 << 20);
         limits.memory_bytes = max_memory.saturating_mul(1 << 20);
+        limits.answer_disk_bytes = max_answer_disk.saturating_mul(1 << 20);
         limits.connections = max_connections;
         limits.requests_per_second = rate;
         limits.header = header_timeout;

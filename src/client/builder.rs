@@ -231,7 +231,7 @@ impl Builder {
         let refusals = Refusals::new(&folder, self.on_refused);
         let status = Arc::new(Status::default());
         status.set_spooled(spool.events());
-        let queue = Arc::new(Queue::new(self.queue_events));
+        let queue = Arc::new(Queue::new(self.queue_events, usize::MAX));
         let (close, closed) = crossbeam_channel::bounded(1);
         let shared = Shared { queue: Arc::clone(&queue), status: Arc::clone(&status), close: closed };
         let sender = Sender::start(server).map_err(OpenError::Threads)?;

@@ -16,7 +16,7 @@ use crate::event::{
 };
 use crate::limits::SALT_BYTES;
 use crate::log::{rows, schema};
-use crate::prepare::{Parts, Prepared};
+use crate::prepare::{Parts, Prepared, SentBy};
 
 /// 2026-11-20T12:00:00Z.
 const NOON: Timestamp = Timestamp::from_micros(1_795_176_000_000_000);
@@ -425,6 +425,7 @@ pub(super) fn write_database(path: &Path) {
         session: Some("review-2".parse().unwrap()),
         occurred_at: None,
         principal: Some(event_id(65_535)),
+        sent_by: SentBy::ItsKey,
         payload_digest: chain::payload_digest(&cell),
         cell,
     };

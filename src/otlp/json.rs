@@ -86,7 +86,7 @@ fn nanos(value: Option<&RawValue>) -> u64 {
     value.and_then(|value| value.get().trim_matches('"').parse().ok()).unwrap_or(0)
 }
 
-pub(super) fn read(body: &[u8], signal: Signal, reading: &mut Reading) -> Result<(), Unreadable> {
+pub(super) fn read(body: &[u8], signal: Signal, reading: &mut Reading<'_>) -> Result<(), Unreadable> {
     let wrong = |error: &dyn std::fmt::Display| Unreadable::Json(error.to_string());
     let text = std::str::from_utf8(body).map_err(|error| wrong(&error))?;
     let request: Request<'_> = serde_json::from_str(text).map_err(|error| wrong(&error))?;
@@ -119,7 +119,12 @@ pub(super) fn read(body: &[u8], signal: Signal, reading: &mut Reading) -> Result
     Ok(())
 }
 
-fn one(item: &RawValue, signal: Signal, origin: &Origin, reading: &mut Reading) -> Result<(), Unreadable> {
+fn one(
+    item: &RawValue,
+    signal: Signal,
+    origin: &Origin,
+    reading: &mut Reading<'_>,
+) -> Result<(), Unreadable> {
     let head: Head<'_> = match serde_json::from_str(item.get()) {
         Ok(head) => head,
         Err(error) => return reading.reject("", format_args!("it is not a {}: {error}", signal.item())),

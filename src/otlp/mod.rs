@@ -91,6 +91,9 @@ pub enum Unreadable {
         /// The most that it may have.
         max: usize,
     },
+    /// There is no memory for its events now.
+    #[error("there is no memory for its events now; send it again later")]
+    NoRoom,
     /// Its events are too large together.
     #[error("the items are more than {max} bytes with their resource and scope; send fewer at once")]
     TooLarge {
@@ -141,8 +144,26 @@ pub fn read(
     bounds: Bounds,
     attempt: Attempt,
 ) -> Result<Request, Unreadable> {
-    let mut reading =
-        Reading { request: Request::default(), keys: ids::Places::default(), bounds, bytes: 0, attempt };
+    read_into(body, signal, form, bounds, attempt, &mut |_| true)
+}
+
+/// Reads a request as [`read`] does, and asks for room for the bytes of each event.
+pub(crate) fn read_into(
+    body: &[u8],
+    signal: Signal,
+    form: Form,
+    bounds: Bounds,
+    attempt: Attempt,
+    room: &mut dyn FnMut(usize) -> bool,
+) -> Result<Request, Unreadable> {
+    let mut reading = Reading {
+        request: Request::default(),
+        keys: ids::Places::default(),
+        bounds,
+        bytes: 0,
+        attempt,
+        room,
+    };
     match form {
         Form::Protobuf => from_protobuf(body, signal, &mut reading)?,
         Form::Json => json::read(body, signal, &mut reading)?,
@@ -168,15 +189,17 @@ impl Origin {
 }
 
 /// A request that is being read.
-struct Reading {
+struct Reading<'r> {
     request: Request,
     keys: ids::Places,
     bounds: Bounds,
     bytes: usize,
     attempt: Attempt,
+    /// Whether there is room for so many more bytes.
+    room: &'r mut dyn FnMut(usize) -> bool,
 }
 
-impl Reading {
+impl Reading<'_> {
     /// The place of the next item.
     fn place(&self) -> Result<usize, Unreadable> {
         let place = self.request.items.len() + self.request.rejected.len() + 1;
@@ -196,11 +219,12 @@ impl Reading {
     }
 
     fn count(&mut self, json: &Json, origin: &Origin) -> Result<(), Unreadable> {
-        self.bytes = self.bytes.saturating_add(json.as_str().len()).saturating_add(origin.bytes());
+        let bytes = json.as_str().len().saturating_add(origin.bytes());
+        self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.bounds.bytes {
             return Err(Unreadable::TooLarge { max: self.bounds.bytes });
         }
-        Ok(())
+        if (self.room)(bytes) { Ok(()) } else { Err(Unreadable::NoRoom) }
     }
 
     fn span(
@@ -273,7 +297,7 @@ fn time(nanos: u64) -> Option<Timestamp> {
     Some(Timestamp::from_micros(micros)).filter(|time| time.in_range())
 }
 
-fn from_protobuf(body: &[u8], signal: Signal, reading: &mut Reading) -> Result<(), Unreadable> {
+fn from_protobuf(body: &[u8], signal: Signal, reading: &mut Reading<'_>) -> Result<(), Unreadable> {
     let unreadable = |_: Malformed| Unreadable::Protobuf;
     let max = reading.bounds.item_bytes;
     // Both requests have the same shape, and the same numbers.
@@ -301,7 +325,7 @@ fn one_of_protobuf(
     item: &[u8],
     signal: Signal,
     origin: &Origin,
-    reading: &mut Reading,
+    reading: &mut Reading<'_>,
 ) -> Result<(), Unreadable> {
     let max = reading.bounds.item_bytes;
     // JSON of a span is somewhat longer than its message.

@@ -2,10 +2,11 @@
 
 use super::auth::Caller;
 use super::body::Received;
+use super::memory::Held;
 use super::problem::{Kind, Problem};
 use super::state::App;
 use crate::event::{Draft, EventId};
-use crate::prepare::PrepareError;
+use crate::prepare::{PrepareError, SentBy};
 use crate::writer::{AppendError, AppendOutcome, Appended};
 
 /// An event that was sent to the log, and what became of it.
@@ -17,7 +18,8 @@ pub(crate) struct Sent {
 
 /// Reads events out of a body and appends them together under the caller's key. What `read` gives beside
 /// the drafts comes back with what became of each of them, in their order. The body's memory counts for as long
-/// as the caller has it: what is made of it has about its size.
+/// as the caller has it, and `read` takes memory for what it makes of the body, which counts until all of that is
+/// committed.
 ///
 /// # Errors
 /// If the body cannot be read, or the log took nothing of it.
@@ -25,23 +27,25 @@ pub(crate) async fn append<T: Send + 'static>(
     app: &App,
     caller: &Caller,
     received: &Received,
-    read: impl FnOnce(&[u8]) -> Result<(T, Vec<Draft>), Problem> + Send + 'static,
+    sent_by: SentBy,
+    read: impl FnOnce(&[u8], &mut Held) -> Result<(T, Vec<Draft>), Problem> + Send + 'static,
 ) -> Result<(T, Vec<Sent>), Problem> {
     let log = caller.log(app);
     let bytes = received.bytes.clone();
     let length = bytes.len();
     let prepare = {
         let log = log.clone();
+        let mut made = Held::of(&app.memory);
         move || -> Result<_, Problem> {
-            let (beside, mut drafts) = read(&bytes)?;
+            let (beside, mut drafts) = read(&bytes, &mut made)?;
             // Made here where they are absent: who is told to send all of it again is told them.
             let ids: Vec<_> =
                 drafts.iter_mut().map(|draft| *draft.id.get_or_insert_with(EventId::generate)).collect();
-            let (message, receipt) = log.prepare_batch(drafts);
-            Ok((beside, ids, message, receipt))
+            let (message, receipt) = log.prepare_batch(drafts, sent_by);
+            Ok((beside, ids, message, receipt, made))
         }
     };
-    let (beside, ids, message, receipt) = app
+    let (beside, ids, message, receipt, _made) = app
         .work(length, prepare)
         .await
         .map_err(|_| Problem::new(Kind::Internal, "the body could not be handled; nothing was recorded"))??;

@@ -1,7 +1,6 @@
 //! Reading a body: bounded in bytes, in time and in memory, also after decompression.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -9,13 +8,10 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::memory::{Full, Held, PIECE_BYTES};
 use super::problem::{Kind, Problem};
 use super::state::App;
-
-/// Memory is given out in pieces of this many bytes.
-const PIECE_BYTES: usize = 16 << 10;
 
 /// Room that is made at once for a body whose length was announced.
 const RESERVED_BYTES_MAX: usize = 256 << 10;
@@ -24,63 +20,19 @@ const RESERVED_BYTES_MAX: usize = 256 << 10;
 /// encoding to take, and not more.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Room for the bodies of all requests together.
-pub(crate) struct Memory {
-    pieces: Arc<Semaphore>,
-    all: usize,
-}
-
-impl Memory {
-    pub(super) fn new(bytes: usize) -> Memory {
-        let pieces = (bytes / PIECE_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        Memory { pieces: Arc::new(Semaphore::new(pieces)), all: pieces }
-    }
-
-    /// Bytes that are in use.
-    pub(crate) fn used_bytes(&self) -> usize {
-        self.all.saturating_sub(self.pieces.available_permits()).saturating_mul(PIECE_BYTES)
-    }
-}
-
-/// Memory that one request holds. It never waits for more: of many who did, all might wait for ever.
-pub(crate) struct Held {
-    pieces: Arc<Semaphore>,
-    permit: Option<OwnedSemaphorePermit>,
-    bytes: usize,
-}
-
-impl Held {
-    fn of(memory: &Memory) -> Held {
-        Held { pieces: memory.pieces.clone(), permit: None, bytes: 0 }
-    }
-
-    fn take(&mut self, bytes: usize) -> Result<(), Problem> {
-        let before = self.bytes.div_ceil(PIECE_BYTES);
-        self.bytes = self.bytes.saturating_add(bytes);
-        let more = self.bytes.div_ceil(PIECE_BYTES) - before;
-        if more == 0 {
-            return Ok(());
-        }
-        let full = || {
-            Problem::new(
-                Kind::Overloaded,
-                "too many bytes are being handled; nothing of this request was recorded",
-            )
-        };
-        let more = u32::try_from(more).map_err(|_| full())?;
-        let permit = self.pieces.clone().try_acquire_many_owned(more).map_err(|_| full())?;
-        match &mut self.permit {
-            None => self.permit = Some(permit),
-            Some(held) => held.merge(permit),
-        }
-        Ok(())
-    }
-}
-
 /// A body that was received whole and decompressed. Its memory counts as used until it is dropped.
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
     _held: Held,
+}
+
+impl From<Full> for Problem {
+    fn from(_: Full) -> Problem {
+        Problem::new(
+            Kind::Overloaded,
+            "too many bytes are being handled; nothing of this request was recorded",
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +122,8 @@ pub(crate) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Resul
     if encoding == Encoding::Identity || sent.is_empty() {
         return Ok(Received { bytes: sent, _held: held });
     }
-    app.work(sent.len(), move || decompress(encoding, &sent, max, held))
+    // Few bytes may decompress to many: never on a thread that serves connections.
+    app.work_apart(move || decompress(encoding, sent, max, held))
         .await
         .map_err(|_| Problem::new(Kind::Internal, "the body could not be decompressed"))?
 }
@@ -205,7 +158,15 @@ async fn collect(mut body: Body, expected: usize, max: usize, held: &mut Held) -
     Ok(first.unwrap_or_else(|| whole.freeze()))
 }
 
-fn decompress(encoding: Encoding, sent: &[u8], max: usize, mut held: Held) -> Result<Received, Problem> {
+/// Decompresses a body. What was sent is dropped when all of it is decompressed, and counts no longer.
+fn decompress(encoding: Encoding, sent: Bytes, max: usize, mut held: Held) -> Result<Received, Problem> {
+    let bytes = decompressed(encoding, &sent, max, &mut held)?;
+    drop(sent);
+    held.keep(bytes.len());
+    Ok(Received { bytes: Bytes::from(bytes), _held: held })
+}
+
+fn decompressed(encoding: Encoding, sent: &[u8], max: usize, held: &mut Held) -> Result<Vec<u8>, Problem> {
     let wrong = |error: &io::Error| {
         Problem::new(
             Kind::BadEncoding,
@@ -231,7 +192,7 @@ fn decompress(encoding: Encoding, sent: &[u8], max: usize, mut held: Held) -> Re
             return Err(too_large(max));
         }
         if read == 0 {
-            return Ok(Received { bytes: Bytes::from(bytes), _held: held });
+            return Ok(bytes);
         }
         held.take(read)?;
     }
@@ -241,6 +202,7 @@ fn decompress(encoding: Encoding, sent: &[u8], max: usize, mut held: Held) -> Re
 mod tests {
     use std::io::Write as _;
 
+    use super::super::memory::Memory;
     use super::*;
 
     fn held(bytes: usize) -> Held {
@@ -259,7 +221,7 @@ mod tests {
         for (encoding, sent) in
             [(Encoding::Gzip, gzip(&text)), (Encoding::Zstd, zstd::encode_all(&*text, 3).unwrap())]
         {
-            let received = decompress(encoding, &sent, 1 << 20, held(1 << 20)).ok().unwrap();
+            let received = decompress(encoding, sent.into(), 1 << 20, held(1 << 20)).ok().unwrap();
             assert!(received.bytes == text, "{encoding:?}");
         }
     }
@@ -270,9 +232,10 @@ mod tests {
         for (encoding, bomb) in
             [(Encoding::Gzip, gzip(&zeros)), (Encoding::Zstd, zstd::encode_all(&*zeros, 3).unwrap())]
         {
-            let problem = decompress(encoding, &bomb, 1 << 20, held(64 << 20)).err().unwrap();
+            let bomb = Bytes::from(bomb);
+            let problem = decompress(encoding, bomb.clone(), 1 << 20, held(64 << 20)).err().unwrap();
             assert_eq!(problem.kind, Kind::TooLarge);
-            let problem = decompress(encoding, &bomb, 64 << 20, held(1 << 20)).err().unwrap();
+            let problem = decompress(encoding, bomb, 64 << 20, held(1 << 20)).err().unwrap();
             assert_eq!(problem.kind, Kind::Overloaded);
         }
     }
@@ -280,24 +243,13 @@ mod tests {
     #[test]
     fn what_is_not_in_its_encoding_is_named() {
         for encoding in [Encoding::Gzip, Encoding::Zstd] {
-            let problem = decompress(encoding, b"[{}]", 1 << 20, held(1 << 20)).err().unwrap();
+            let problem =
+                decompress(encoding, Bytes::from_static(b"[{}]"), 1 << 20, held(1 << 20)).err().unwrap();
             assert_eq!(problem.kind, Kind::BadEncoding);
         }
-        let cut = gzip(b"[{}]");
-        let problem =
-            decompress(Encoding::Gzip, &cut[..cut.len() - 4], 1 << 20, held(1 << 20)).err().unwrap();
+        let mut cut = Bytes::from(gzip(b"[{}]"));
+        cut.truncate(cut.len() - 4);
+        let problem = decompress(Encoding::Gzip, cut, 1 << 20, held(1 << 20)).err().unwrap();
         assert_eq!(problem.kind, Kind::BadEncoding);
-    }
-
-    #[test]
-    fn memory_is_given_back_when_a_body_is_done() {
-        let memory = Memory::new(64 << 10);
-        let mut first = Held::of(&memory);
-        first.take(1).unwrap();
-        first.take(PIECE_BYTES).unwrap();
-        assert_eq!(memory.used_bytes(), 32 << 10);
-        assert!(first.take(64 << 10).is_err());
-        drop(first);
-        assert_eq!(memory.used_bytes(), 0);
     }
 }

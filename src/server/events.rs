@@ -18,6 +18,7 @@ use super::openapi::ProblemDetails;
 use super::problem::{Kind, Problem};
 use super::state::App;
 use crate::event::Seq;
+use crate::prepare::SentBy;
 use crate::progress::{CatchUpError, Tables};
 use answer::{Answer, Recorded, Refused};
 use read::{Form, Place};
@@ -92,7 +93,9 @@ pub(crate) async fn post(
     let form = form(&headers)?;
     let received = body.receive(&app, &headers).await?;
     let events_max = app.limits.request_events;
-    let (places, sent) = append::append(&app, &caller, &received, move |bytes| {
+    let (places, sent) = append::append(&app, &caller, &received, SentBy::ItsKey, move |bytes, made| {
+        // The texts of events are their texts in the body, without what is between them.
+        made.take(bytes.len())?;
         let read::Read { places, drafts } = read::read(bytes, form, events_max)?;
         Ok((places, drafts))
     })

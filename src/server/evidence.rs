@@ -1,5 +1,7 @@
 //! What shows that nobody changed the log: verification, checkpoints, proofs, and the tree in tiles.
 
+use std::fmt::{self, Display};
+use std::io::Write as _;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,14 +14,18 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::{Allowed, Verify};
 use super::body::Received;
 use super::extract::{Path, Query};
+use super::memory::Held;
 use super::openapi::ProblemDetails;
 use super::problem::{Kind, Problem};
+use super::readers::Length;
+use super::reads::answer_for;
 use super::reads::params::Place;
 use super::state::App;
 use crate::event::Seq;
 use crate::note::{CheckpointFile, SignedCheckpoint, VerifierKey};
 use crate::prove::{Completeness, Payloads, ProveError};
 use crate::publish::{PublishError, TileFile};
+use crate::reader::Reader;
 use crate::verify::{self, Options, Scope};
 
 /// Verifications at a time: each reads the whole log, and uses every processor.
@@ -114,8 +120,38 @@ pub(crate) async fn verification(
     Ok(([(CONTENT_TYPE, "application/json")], report).into_response())
 }
 
+const TEXT: &str = "text/plain; charset=utf-8";
+
 fn text(text: String) -> Response {
-    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+    ([(CONTENT_TYPE, TEXT)], text).into_response()
+}
+
+/// Bytes of a session's proof over HTTP: `annals prove` makes longer ones.
+const SESSION_PROOF_BYTES_MAX: usize = 64 << 20;
+
+/// A proof whose memory counts.
+struct Counted<P> {
+    proof: P,
+    _held: Held,
+}
+
+impl<P: Display> Display for Counted<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.proof.fmt(f)
+    }
+}
+
+/// Answers with a proof.
+async fn proof<P: Display, E: Into<Problem>>(
+    app: &App,
+    length: Length,
+    prove: impl FnOnce(&Reader) -> Result<P, E> + Send + 'static,
+) -> Result<Response, Problem> {
+    answer_for(app, length, TEXT, move |reader, _, output| {
+        let proof = prove(reader).map_err(Into::into)?;
+        write!(output, "{proof}").map_err(|error| output.failed(&error))
+    })
+    .await
 }
 
 impl From<ProveError> for Problem {
@@ -127,7 +163,7 @@ impl From<ProveError> for Problem {
             | ProveError::NotCovered { .. }
             | ProveError::NoSession { .. } => Kind::NotFound,
             ProveError::SizesReversed { .. } => Kind::BadRequest,
-            ProveError::TooLong => Kind::TooLarge,
+            ProveError::TooLong { .. } => Kind::TooLarge,
             ProveError::Unfit { .. }
             | ProveError::Tree(_)
             | ProveError::Read(_)
@@ -227,8 +263,7 @@ pub(crate) async fn event_proof(
     Path(seq): Path<u64>,
 ) -> Result<Response, Problem> {
     let seq = Seq::new(seq.min(i64::MAX as u64));
-    let proof = app.readers.ask(move |reader| Ok(reader.prove_event(seq, Payloads::LeftOut)?.to_string()));
-    proof.await.map(text)
+    proof(&app, Length::Page, move |reader| reader.prove_event(seq, Payloads::LeftOut)).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -261,10 +296,16 @@ pub(crate) async fn session_proof(
     Query(query): Query<SessionProofQuery>,
 ) -> Result<Response, Problem> {
     let completeness = if query.complete { Completeness::Complete } else { Completeness::Partial };
-    let proof = app
-        .readers
-        .ask(move |reader| Ok(reader.prove_session(&id, completeness, Payloads::LeftOut)?.proof.to_string()));
-    proof.await.map(text)
+    let room = SESSION_PROOF_BYTES_MAX.min(app.memory.all_bytes() / 4);
+    let own = app.clone();
+    proof(&app, Length::Session, move |reader| {
+        // The proof is in memory before it is written.
+        let mut held = Held::of(&own.memory);
+        held.take(room).map_err(|_| Problem::new(Kind::Overloaded, "too many bytes are being handled"))?;
+        let proved = reader.prove_session_within(&id, completeness, Payloads::LeftOut, room)?;
+        Ok::<_, Problem>(Counted { proof: proved.proof, _held: held })
+    })
+    .await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -295,7 +336,5 @@ pub(crate) async fn consistency_proof(
     Query(query): Query<ConsistencyQuery>,
 ) -> Result<Response, Problem> {
     let to = query.to.map(|to| to.0.get());
-    let proof =
-        app.readers.ask(move |reader| Ok(reader.prove_consistency(query.from.0.get(), to)?.to_string()));
-    proof.await.map(text)
+    proof(&app, Length::Page, move |reader| reader.prove_consistency(query.from.0.get(), to)).await
 }

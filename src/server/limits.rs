@@ -10,9 +10,12 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Events of one request: as many as the writer commits in some batches.
     pub request_events: usize,
-    /// Bytes of all bodies that are being handled. Who comes when they are used up is told to come
-    /// again.
+    /// Bytes of all bodies that are being handled, of the events that are made of them, and of answers that
+    /// are in memory. A request that finds them used up is told to come again.
     pub memory_bytes: usize,
+    /// Bytes of answers that are too long for memory and wait in the folder of temporary files until they are
+    /// read, all together. A request that finds them used up is told to come again.
+    pub answer_disk_bytes: usize,
     /// Connections at a time. Who comes then waits until one ends.
     pub connections: usize,
     /// How long the first request of a connection may take to arrive, without its body.
@@ -45,6 +48,7 @@ impl Default for Limits {
             body_bytes: 32 << 20,
             request_events: 16_384,
             memory_bytes: 256 << 20,
+            answer_disk_bytes: 4 << 30,
             connections: 512,
             header: Duration::from_secs(10),
             body: Duration::from_secs(30),

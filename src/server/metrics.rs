@@ -164,7 +164,16 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
     };
     gauge("queue_messages", "Requests and events that wait for the writer", app.log.queued());
     gauge("connections", "Connections that are open", app.open_connections());
-    gauge("body_memory_bytes", "Bytes of bodies that are being handled", app.memory.used_bytes());
+    gauge(
+        "body_memory_bytes",
+        "Bytes of bodies that are being handled, of the events made of them, and of answers in memory",
+        app.memory.used_bytes(),
+    );
+    gauge(
+        "answer_disk_bytes",
+        "Bytes of long answers that wait in temporary files to be read",
+        app.disk.used_bytes(),
+    );
     gauge("tail_clients", "Clients that follow the log", app.tails.clients());
     gauge(
         "log_in_place",

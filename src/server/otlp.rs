@@ -21,7 +21,7 @@ use super::problem::{Kind, Problem};
 use super::state::App;
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::otlp::{self, Attempt, Bounds, Form, Rejected, Signal, Unreadable};
-use crate::prepare::PrepareError;
+use crate::prepare::{PrepareError, SentBy};
 use crate::writer::AppendError;
 
 /// How much larger than their request events may be: each has the resource and scope that the request
@@ -109,7 +109,8 @@ pub(super) async fn record(
     let bounds = Bounds {
         items: app.limits.request_events,
         item_bytes: PAYLOAD_BYTES_MAX,
-        bytes: app.limits.body_bytes.saturating_mul(GROWTH_MAX),
+        // What can never find room is too large: who was told to come again would do so forever.
+        bytes: app.limits.body_bytes.saturating_mul(GROWTH_MAX).min(app.memory.all_bytes() / 2),
     };
     let mut rejected = Vec::new();
     let mut tries = Tries::Own(Attempt::default());
@@ -117,25 +118,27 @@ pub(super) async fn record(
     // recorded beside it. At first that is known of none, and all are sent.
     let mut places: Option<HashSet<usize>> = None;
     loop {
-        let ((names, unfit), sent) = append::append(app, caller, &received, move |bytes| {
-            let attempt = match tries {
-                Tries::Own(attempt) => attempt,
-                Tries::Fresh => Attempt::default(),
-            };
-            let read = otlp::read(bytes, signal, form, bounds, attempt);
-            let otlp::Request { mut items, rejected } = read.map_err(|error| unreadable(&error, form))?;
-            if let Some(places) = places {
-                items.retain(|item| places.contains(&item.place));
-            }
-            if tries == Tries::Fresh {
-                // Made where they are absent: no other event has them.
-                items.iter_mut().for_each(|item| item.draft.id = None);
-            }
-            let (names, drafts): (Vec<_>, Vec<_>) =
-                items.into_iter().map(|item| ((item.place, item.name), item.draft)).unzip();
-            Ok(((names, rejected), drafts))
-        })
-        .await?;
+        let ((names, unfit), sent) =
+            append::append(app, caller, &received, SentBy::Anybody, move |bytes, made| {
+                let attempt = match tries {
+                    Tries::Own(attempt) => attempt,
+                    Tries::Fresh => Attempt::default(),
+                };
+                let mut room = |bytes| made.take(bytes).is_ok();
+                let read = otlp::read_into(bytes, signal, form, bounds, attempt, &mut room);
+                let otlp::Request { mut items, rejected } = read.map_err(|error| unreadable(&error, form))?;
+                if let Some(places) = places {
+                    items.retain(|item| places.contains(&item.place));
+                }
+                if tries == Tries::Fresh {
+                    // Made where they are absent: no other event has them.
+                    items.iter_mut().for_each(|item| item.draft.id = None);
+                }
+                let (names, drafts): (Vec<_>, Vec<_>) =
+                    items.into_iter().map(|item| ((item.place, item.name), item.draft)).unzip();
+                Ok(((names, rejected), drafts))
+            })
+            .await?;
         if tries == Tries::Own(Attempt::default()) {
             rejected = unfit;
         }
@@ -188,6 +191,7 @@ fn hear(
 fn unreadable(error: &Unreadable, form: Form) -> Problem {
     let kind = match (error, form) {
         (Unreadable::TooMany { .. } | Unreadable::TooLarge { .. }, _) => Kind::TooLarge,
+        (Unreadable::NoRoom, _) => Kind::Overloaded,
         (_, Form::Json) => Kind::NotJson,
         (_, Form::Protobuf) => Kind::BadRequest,
     };

@@ -16,15 +16,32 @@ use crate::replay::ReplayError;
 /// Questions that are answered at a time: more would only take the disk from one another.
 const READERS_MAX: usize = 4;
 
+/// Questions about whole sessions among them, which may be long, on connections of their own: they keep nobody
+/// waiting who asks for a page.
+const LONG_MAX: usize = 2;
+
 /// How long a question waits for its turn.
 const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an answer may take to be found.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long an answer about a whole session may take to be written.
+const LONG_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How much there is to read for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// A page.
+    Page,
+    /// All of a session.
+    Session,
+}
+
 pub(crate) struct Readers {
     path: PathBuf,
     turns: Arc<Semaphore>,
+    long_turns: Arc<Semaphore>,
     resting: Arc<Mutex<Vec<Reader>>>,
 }
 
@@ -38,32 +55,58 @@ enum Stage {
     InVain,
 }
 
+/// A question, as whoever answers it sees it.
+#[derive(Clone)]
+pub(crate) struct Asked(Arc<Mutex<Stage>>);
+
+impl Asked {
+    /// Whether nobody waits for the answer any more.
+    pub(crate) fn is_in_vain(&self) -> bool {
+        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Stage::InVain)
+    }
+
+    #[cfg(test)]
+    pub(super) fn begun_by_nobody() -> Asked {
+        Asked(Arc::new(Mutex::new(Stage::Asked)))
+    }
+
+    fn go_on(&self, to: Stage) -> Stage {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), to)
+    }
+}
+
 /// Breaks off what a reader does for somebody who is gone.
-struct BreakOff(Arc<Mutex<Stage>>);
+struct BreakOff(Asked);
 
 impl Drop for BreakOff {
     fn drop(&mut self) {
-        if let Stage::Begun(handle) = go_on(&self.0, Stage::InVain) {
+        if let Stage::Begun(handle) = self.0.go_on(Stage::InVain) {
             handle.interrupt();
         }
     }
 }
 
-fn go_on(stage: &Mutex<Stage>, to: Stage) -> Stage {
-    std::mem::replace(&mut *stage.lock().unwrap_or_else(PoisonError::into_inner), to)
-}
-
 impl Readers {
     pub(super) fn new(path: PathBuf) -> Readers {
-        Readers { path, turns: Arc::new(Semaphore::new(READERS_MAX)), resting: Arc::default() }
+        Readers {
+            path,
+            turns: Arc::new(Semaphore::new(READERS_MAX)),
+            long_turns: Arc::new(Semaphore::new(LONG_MAX)),
+            resting: Arc::default(),
+        }
     }
 
     /// Closes every connection, as soon as no question is asked any more. Nobody can ask from then on.
     pub(super) async fn close(&self) {
-        let all = u32::try_from(READERS_MAX).unwrap_or(u32::MAX);
+        let all = |turns: usize| u32::try_from(turns).unwrap_or(u32::MAX);
         // A question that takes so long was broken off; its connection closes when it ends.
-        let _ = tokio::time::timeout(TURN_PATIENCE, self.turns.acquire_many(all)).await;
+        let _ = tokio::time::timeout(TURN_PATIENCE, async {
+            let short = self.turns.acquire_many(all(READERS_MAX)).await;
+            (short, self.long_turns.acquire_many(all(LONG_MAX)).await)
+        })
+        .await;
         self.turns.close();
+        self.long_turns.close();
         self.resting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -73,13 +116,27 @@ impl Readers {
         &self,
         question: impl FnOnce(&Reader) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let turn = tokio::time::timeout(TURN_PATIENCE, self.turns.clone().acquire_owned());
+        self.ask_for(Length::Page, |reader, _| question(reader)).await
+    }
+
+    /// Asks the log as [`Readers::ask`] does. What takes long beside SQLite looks now and then whether it is in
+    /// vain.
+    pub(crate) async fn ask_for<T: Send + 'static>(
+        &self,
+        length: Length,
+        question: impl FnOnce(&Reader, &Asked) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (turns, patience) = match length {
+            Length::Page => (&self.turns, ANSWER_PATIENCE),
+            Length::Session => (&self.long_turns, LONG_PATIENCE),
+        };
+        let turn = tokio::time::timeout(TURN_PATIENCE, turns.clone().acquire_owned());
         let busy = |_| Problem::new(Kind::Overloaded, "too many questions at a time").retry_after(2);
         let turn = turn.await.map_err(busy)?;
         let turn = turn.map_err(|_| Problem::new(Kind::Unavailable, "the server is about to stop"))?;
         let (path, resting) = (self.path.clone(), self.resting.clone());
-        let stage = Arc::new(Mutex::new(Stage::Asked));
-        let _break_off = BreakOff(stage.clone());
+        let asked = Asked(Arc::new(Mutex::new(Stage::Asked)));
+        let _break_off = BreakOff(asked.clone());
         let answer = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let rested = resting.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -87,18 +144,18 @@ impl Readers {
                 Some(reader) => reader,
                 None => Reader::open(&path).map_err(Problem::from)?,
             };
-            if let Stage::InVain = go_on(&stage, Stage::Begun(reader.interrupt_handle())) {
+            if let Stage::InVain = asked.go_on(Stage::Begun(reader.interrupt_handle())) {
                 return Err(Problem::new(Kind::Unavailable, "nobody waits for the answer"));
             }
-            let answer = question(&reader);
+            let answer = question(&reader, &asked);
             // Taken out first: a handle that is used later must not meet the next question.
-            let was = go_on(&stage, Stage::Answered);
+            let was = asked.go_on(Stage::Answered);
             if matches!(was, Stage::Begun(_)) && answer.is_ok() {
                 resting.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             }
             answer
         });
-        match tokio::time::timeout(ANSWER_PATIENCE, answer).await {
+        match tokio::time::timeout(patience, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Problem::new(Kind::Internal, "a fault in the server")),
             Err(_) => Err(Problem::new(
@@ -128,6 +185,12 @@ impl From<QueryError> for Problem {
             QueryError::NoWords(_) => Problem::new(Kind::BadRequest, error.to_string()),
             QueryError::Read(_) | QueryError::Sqlite(_) => Problem::new(Kind::Unavailable, error.to_string()),
         }
+    }
+}
+
+impl From<rusqlite::Error> for Problem {
+    fn from(error: rusqlite::Error) -> Problem {
+        ReadError::from(error).into()
     }
 }
 

@@ -7,12 +7,15 @@ pub(super) mod params;
 pub(super) mod search;
 pub(super) mod sessions;
 
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use super::problem::{Kind, Problem};
+use super::output::Output;
+use super::problem::Problem;
+use super::readers::{Asked, Length};
+use super::state::App;
+use crate::reader::Reader;
 
 /// A page of a list, under its own name.
 struct List<'a, T> {
@@ -34,12 +37,28 @@ impl<T: Serialize> Serialize for List<'_, T> {
     }
 }
 
-/// A value as the bytes of its JSON form. It is made where blocking is allowed: it may be large.
-fn json(value: &impl Serialize) -> Result<Vec<u8>, Problem> {
-    serde_json::to_vec(value)
-        .map_err(|error| Problem::new(Kind::Internal, format!("the answer has no JSON form: {error}")))
+/// Answers a question with the JSON that is written where blocking is allowed.
+async fn answer(
+    app: &App,
+    question: impl FnOnce(&Reader, &mut Output) -> Result<(), Problem> + Send + 'static,
+) -> Result<Response, Problem> {
+    answer_for(app, Length::Page, JSON, |reader, _, output| question(reader, output)).await
 }
 
-fn json_response(bytes: Vec<u8>) -> Response {
-    ([(CONTENT_TYPE, "application/json")], bytes).into_response()
+pub(super) const JSON: &str = "application/json";
+
+/// Answers a question with what is written where blocking is allowed.
+pub(super) async fn answer_for(
+    app: &App,
+    length: Length,
+    media_type: &'static str,
+    question: impl FnOnce(&Reader, &Asked, &mut Output) -> Result<(), Problem> + Send + 'static,
+) -> Result<Response, Problem> {
+    let own = app.clone();
+    let written = app.readers.ask_for(length, move |reader, asked| {
+        let mut output = Output::new(&own, asked.clone());
+        question(reader, asked, &mut output)?;
+        Ok(output)
+    });
+    written.await?.into_response(media_type)
 }

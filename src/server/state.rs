@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::Gate;
-use super::body::Memory;
 use super::evidence::Turn;
 use super::file::LogFile;
 use super::limits::Limits;
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::rates::Rates;
 use super::readers::Readers;
@@ -49,8 +49,10 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// What operators are warned of.
     pub(crate) warnings: Vec<Warning>,
-    /// Room for bodies that are being handled.
+    /// Room for bodies that are being handled, for what is made of them, and for answers.
     pub(crate) memory: Memory,
+    /// Room on the disk for long answers.
+    pub(crate) disk: Memory,
     pub(crate) metrics: Metrics,
     /// Room for connections.
     pub(super) room: Arc<Semaphore>,
@@ -78,6 +80,7 @@ impl App {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         App(Arc::new(Shared {
             memory: Memory::new(limits.memory_bytes),
+            disk: Memory::new(limits.answer_disk_bytes),
             metrics: Metrics::new(&log),
             room: Arc::new(Semaphore::new(limits.connections.max(1))),
             rates: Rates::new(limits.requests_per_second, limits.wrong_keys_per_minute),
@@ -109,6 +112,14 @@ impl App {
         if bytes <= SHORT_BYTES {
             return Ok(work());
         }
+        self.work_apart(work).await
+    }
+
+    /// Does work away from the threads that serve connections. The error is as of [`App::work`].
+    pub(crate) async fn work_apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
         let permit = self.processors.clone().acquire_owned().await;
         tokio::task::spawn_blocking(move || {
             let _permit = permit;

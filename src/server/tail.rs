@@ -24,6 +24,7 @@ use utoipa::IntoParams;
 
 use super::auth::{Allowed, Caller, ReadContent};
 use super::extract::Query;
+use super::memory::{Full, Held};
 use super::openapi::ProblemDetails;
 use super::problem::{Kind, Problem};
 use super::reads::params::{KindWord, Place};
@@ -202,20 +203,26 @@ impl Tail {
                 return (!told).then(|| written_problem(&problem));
             }
             if self.more || *self.head.borrow_and_update() > self.position {
-                let (filter, after) = (self.filter.clone(), self.position);
+                let (app, filter, after) = (self.app.clone(), self.filter.clone(), self.position);
                 let page = self.app.readers.ask(move |reader| {
-                    Ok(reader.event_page(&filter, after, EVENTS_AT_ONCE, BYTES_AT_ONCE)?)
+                    let page = reader.event_page(&filter, after, EVENTS_AT_ONCE, BYTES_AT_ONCE)?;
+                    let sent =
+                        if page.events.is_empty() { Ok(None) } else { Sent::of(&app, &page).map(Some) };
+                    Ok((sent, page.looked, page.next.is_some()))
                 });
                 // The client comes again, and hears then why this cannot be read.
-                let page = page.await.ok()?;
-                self.position = page.looked;
-                self.more = page.next.is_some();
-                if !page.events.is_empty() {
-                    self.heartbeat = Instant::now() + HEARTBEAT;
-                    return Some(written(&page));
-                }
-                if self.more {
-                    continue;
+                let (sent, looked, more) = page.await.ok()?;
+                // Where there is no memory for it now, the same page is read again.
+                if let Ok(sent) = sent {
+                    self.position = looked;
+                    self.more = more;
+                    if let Some(sent) = sent {
+                        self.heartbeat = Instant::now() + HEARTBEAT;
+                        return Some(Bytes::from_owner(sent));
+                    }
+                    if self.more {
+                        continue;
+                    }
                 }
             }
             tokio::select! {
@@ -237,11 +244,35 @@ fn written_problem(problem: &Problem) -> Bytes {
     Bytes::from(format!("event: problem\ndata: {json}\n\n"))
 }
 
-fn written(page: &EventPage) -> Bytes {
-    let mut text = String::with_capacity(page.events.iter().map(|event| event.json.len() + 64).sum());
+/// A page on its way, whose memory counts until it is sent.
+struct Sent {
+    text: String,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+impl Sent {
+    fn of(app: &App, page: &EventPage) -> Result<Sent, Full> {
+        let room = page.events.iter().map(|event| event.json.len() + AROUND_BYTES + event.kind.len()).sum();
+        let mut held = Held::of(&app.memory);
+        held.take(room)?;
+        Ok(Sent { text: written(page, room), _held: held })
+    }
+}
+
+/// What stands around an event, beside the name of its kind: words, and a number.
+const AROUND_BYTES: usize = 64;
+
+fn written(page: &EventPage, room: usize) -> String {
+    let mut text = String::with_capacity(room);
     for event in &page.events {
         // An event's JSON form is one line; writing to a String cannot fail.
         let _ = write!(text, "id: {}\nevent: {}\ndata: {}\n\n", event.seq, event.kind, event.json);
     }
-    Bytes::from(text)
+    text
 }

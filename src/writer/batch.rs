@@ -11,7 +11,7 @@ use crate::entry::Entry;
 use crate::event::{Digest, EventId, Seq, Timestamp, is_reserved};
 use crate::log::rows::{self, Head, Insert, StoredRow};
 use crate::log::turns::begin;
-use crate::prepare::{Prepared, without_salt};
+use crate::prepare::{Prepared, SentBy, without_salt};
 
 /// The injected clock.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -192,7 +192,7 @@ fn same_event(row: &StoredRow, prepared: &Prepared) -> Outcome {
                 && without_salt(cell) == without_salt(&prepared.cell)
         }
     };
-    if same_payload && entry.principal == prepared.principal {
+    if same_payload && (prepared.sent_by == SentBy::Anybody || entry.principal == prepared.principal) {
         Ok(Appended {
             seq,
             event_id: prepared.event_id,

@@ -1,7 +1,7 @@
 //! What waits for the writer, and the bounded queue in which it waits.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
@@ -74,12 +74,21 @@ pub(crate) type FlushAnswer = oneshot::Sender<Result<Seq, AppendError>>;
 /// What can wait in a queue: it is told when nobody takes it any more.
 pub(crate) trait Waiting {
     fn refuse(self, error: &AppendError);
+
+    /// Bytes of payload in it, where the queue is bounded by them.
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 impl Waiting for Item {
     /// Tells the caller that none of the events is in the log, or that this is not known.
     fn refuse(self, error: &AppendError) {
         self.answer(std::iter::repeat_with(|| Err(error.clone())), &mut Calls::default());
+    }
+
+    fn bytes(&self) -> usize {
+        self.events().iter().map(|prepared| prepared.cell.len()).sum()
     }
 }
 
@@ -114,6 +123,12 @@ pub(crate) enum NotSent {
 pub(crate) struct Queue<T = Item, F = FlushAnswer> {
     sender: Sender<Message<T, F>>,
     receiver: Receiver<Message<T, F>>,
+    /// Payload bytes that are waiting.
+    bytes: AtomicUsize,
+    /// As many of them as leave room for another message.
+    bytes_max: usize,
+    /// Wakes those who block until there are fewer.
+    fewer: (Mutex<()>, Condvar),
     /// Wakes those who wait for room without blocking a thread.
     room: Notify,
     /// Where those wait who block for an answer.
@@ -131,11 +146,15 @@ pub(crate) struct Queue<T = Item, F = FlushAnswer> {
 }
 
 impl<T: Waiting, F: Waiting> Queue<T, F> {
-    pub(crate) fn new(events_max: usize) -> Queue<T, F> {
+    /// A queue for so many messages, which takes another while it has fewer payload bytes than `bytes_max`.
+    pub(crate) fn new(events_max: usize, bytes_max: usize) -> Queue<T, F> {
         let (sender, receiver) = crossbeam_channel::bounded(events_max);
         Queue {
             sender,
             receiver,
+            bytes: AtomicUsize::new(0),
+            bytes_max,
+            fewer: (Mutex::default(), Condvar::new()),
             room: Notify::new(),
             gates: Arc::default(),
             closing: AtomicBool::new(false),
@@ -154,7 +173,52 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
 
     /// Whether there is no room now.
     pub(crate) fn is_full(&self) -> bool {
-        self.sender.is_full()
+        self.sender.is_full() || self.has_too_many_bytes()
+    }
+
+    fn has_too_many_bytes(&self) -> bool {
+        self.bytes.load(Ordering::SeqCst) >= self.bytes_max
+    }
+
+    /// Counts a message that is put in. Who puts it in counts first, so that the count never falls below zero.
+    fn count_in(&self, message: &Message<T, F>) {
+        if let Message::Append(item) = message {
+            self.bytes.fetch_add(item.bytes(), Ordering::SeqCst);
+        }
+    }
+
+    /// Takes a message out of the count, because it was taken or found no room.
+    fn count_out(&self, message: &Message<T, F>) {
+        let Message::Append(item) = message else { return };
+        let bytes = item.bytes();
+        let before = self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        if before >= self.bytes_max && before.saturating_sub(bytes) < self.bytes_max {
+            // Whoever looked before is waiting by now.
+            drop(self.fewer.0.lock().unwrap_or_else(PoisonError::into_inner));
+            self.fewer.1.notify_all();
+        }
+    }
+
+    /// Blocks while there are too many bytes, until the deadline; false if they still are then. It ends with the
+    /// queue.
+    fn wait_for_fewer(&self, deadline: Option<Instant>) -> bool {
+        if !self.has_too_many_bytes() {
+            return true;
+        }
+        let mut guard = self.fewer.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.has_too_many_bytes() && self.ended.get().is_none() {
+            guard = match deadline {
+                None => self.fewer.1.wait(guard).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.fewer.1.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
     }
 
     fn require_open(&self) -> Result<(), AppendError> {
@@ -210,6 +274,8 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
     /// Puts a message in; blocks while there is no room.
     pub(crate) fn send(&self, message: Message<T, F>) -> Result<(), AppendError> {
         self.require_open()?;
+        self.wait_for_fewer(None);
+        self.count_in(&message);
         // Never disconnected: both ends are here.
         let _ = self.sender.send(message);
         self.look_after();
@@ -219,8 +285,15 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
     /// Puts a message in if there is room.
     pub(crate) fn try_send(&self, message: Message<T, F>) -> Result<(), NotSent> {
         self.require_open().map_err(NotSent::Ended)?;
+        if self.has_too_many_bytes() {
+            return Err(NotSent::Full);
+        }
+        self.count_in(&message);
         match self.sender.try_send(message) {
-            Err(TrySendError::Full(_)) => Err(NotSent::Full),
+            Err(TrySendError::Full(message)) => {
+                self.count_out(&message);
+                Err(NotSent::Full)
+            }
             Err(TrySendError::Disconnected(_)) | Ok(()) => {
                 self.look_after();
                 Ok(())
@@ -231,8 +304,16 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
     /// Puts a message in; blocks for `patience` at most while there is no room.
     pub(crate) fn send_within(&self, message: Message<T, F>, patience: Duration) -> Result<(), NotSent> {
         self.require_open().map_err(NotSent::Ended)?;
-        match self.sender.send_timeout(message, patience) {
-            Err(SendTimeoutError::Timeout(_)) => Err(NotSent::Full),
+        let deadline = Instant::now() + patience;
+        if !self.wait_for_fewer(Some(deadline)) {
+            return Err(NotSent::Full);
+        }
+        self.count_in(&message);
+        match self.sender.send_deadline(message, deadline) {
+            Err(SendTimeoutError::Timeout(message)) => {
+                self.count_out(&message);
+                Err(NotSent::Full)
+            }
             Err(SendTimeoutError::Disconnected(_)) | Ok(()) => {
                 self.look_after();
                 Ok(())
@@ -247,8 +328,16 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
             // From here on no notice is missed: the queue is looked at after it.
             room.as_mut().enable();
             self.require_open()?;
+            if self.has_too_many_bytes() {
+                room.await;
+                continue;
+            }
+            self.count_in(&message);
             message = match self.sender.try_send(message) {
-                Err(TrySendError::Full(message)) => message,
+                Err(TrySendError::Full(message)) => {
+                    self.count_out(&message);
+                    message
+                }
                 Err(TrySendError::Disconnected(_)) | Ok(()) => {
                     self.look_after();
                     return Ok(());
@@ -267,6 +356,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
 
     fn answer_all(&self, error: &AppendError) {
         for message in self.receiver.try_iter() {
+            self.count_out(&message);
             match message {
                 Message::Append(item) => item.refuse(error),
                 Message::Flush(answer) => answer.refuse(error),
@@ -277,15 +367,16 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
 
     /// Takes a message; waits for one until `deadline`, or for ever.
     pub(super) fn take(&self, deadline: Option<Instant>) -> Option<Message<T, F>> {
-        match deadline {
+        let message = match deadline {
             None => self.receiver.recv().ok(),
             Some(deadline) => self.receiver.recv_deadline(deadline).ok(),
-        }
+        };
+        message.inspect(|message| self.count_out(message))
     }
 
     /// Takes a message if there is one.
     pub(crate) fn try_take(&self) -> Option<Message<T, F>> {
-        self.receiver.try_recv().ok()
+        self.receiver.try_recv().ok().inspect(|message| self.count_out(message))
     }
 
     /// A place to wait at for the answer to what is sent now.
@@ -324,6 +415,8 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         let error = self.ended.get_or_init(|| error);
         // This makes room, so that no one stays blocked, and each who is not answers after itself.
         self.answer_all(error);
+        drop(self.fewer.0.lock().unwrap_or_else(PoisonError::into_inner));
+        self.fewer.1.notify_all();
         self.room.notify_waiters();
     }
 }

@@ -1,5 +1,7 @@
 //! Events of the log as they were recorded.
 
+use std::io::Write as _;
+
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
@@ -12,7 +14,7 @@ use super::super::openapi::ProblemDetails;
 use super::super::problem::{Kind, Problem};
 use super::super::state::App;
 use super::params::{KindWord, Limit, Place, place};
-use super::{List, json, json_response};
+use super::{List, answer};
 use crate::event::Seq;
 use crate::query::EventFilter;
 
@@ -70,16 +72,16 @@ pub(crate) async fn list(
     let after = place(query.cursor.as_deref())?.map(Seq::new);
     let after = after.or(query.after.map(|after| after.0)).unwrap_or(Seq::ZERO);
     let filter = EventFilter { session: query.session, kinds: KindWord::codes(&query.kind) };
-    let page = app.readers.ask(move |reader| {
+    answer(&app, move |reader, output| {
         let page = reader.event_page(&filter, after, query.limit.0, PAGE_BYTES_MAX)?;
         let items = page.events.iter().map(|event| serde_json::from_str(&event.json));
         let items: Vec<&RawValue> = items
             .collect::<Result<_, _>>()
             .map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
         let next = page.next.map(|next| next.to_string());
-        json(&List { name: "events", items: &items, next, lag: reader.lag()? })
-    });
-    page.await.map(json_response)
+        output.json(&List { name: "events", items: &items, next, lag: reader.lag()? })
+    })
+    .await
 }
 
 /// One event.
@@ -100,12 +102,13 @@ pub(crate) async fn one(
     _: Allowed<ReadContent>,
     Path(seq): Path<u64>,
 ) -> Result<Response, Problem> {
-    let event = app.readers.ask(move |reader| {
+    answer(&app, move |reader, output| {
         let none = || Problem::new(Kind::NotFound, format!("there is no event {seq}"));
         if i64::try_from(seq).is_err() {
             return Err(none());
         }
-        Ok(reader.event(Seq::new(seq))?.ok_or_else(none)?.to_json().into_bytes())
-    });
-    event.await.map(json_response)
+        let event = reader.event(Seq::new(seq))?.ok_or_else(none)?.to_json();
+        output.write_all(event.as_bytes()).map_err(|error| output.failed(&error))
+    })
+    .await
 }

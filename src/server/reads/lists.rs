@@ -13,7 +13,7 @@ use super::super::state::App;
 use super::params::{
     FindingStatusWord, Fraction, Limit, OutcomeWord, SeverityWord, StepKindWord, StepStatusWord, cursor,
 };
-use super::{List, json, json_response};
+use super::{List, answer};
 use crate::query::lists::{ListFilter, Listed};
 use crate::query::{Decision, Finding, Step, TimelineEntry};
 
@@ -24,19 +24,17 @@ async fn list<R: Listed + Serialize + Send + 'static>(
     session: Option<String>,
     filter: ListFilter,
 ) -> Result<Response, Problem> {
-    app.readers
-        .ask(move |reader| {
-            if let Some(session) = &session
-                && !reader.has_session(session)?
-            {
-                return Err(no_session(session));
-            }
-            let page = reader.list::<R>(&filter)?;
-            let next = page.next.map(|next| next.to_string());
-            json(&List { name, items: &page.items, next, lag: reader.lag()? })
-        })
-        .await
-        .map(json_response)
+    answer(app, move |reader, output| {
+        if let Some(session) = &session
+            && !reader.has_session(session)?
+        {
+            return Err(no_session(session));
+        }
+        let page = reader.list::<R>(&filter)?;
+        let next = page.next.map(|next| next.to_string());
+        output.json(&List { name, items: &page.items, next, lag: reader.lag()? })
+    })
+    .await
 }
 
 pub(super) fn no_session(id: &str) -> Problem {

@@ -11,7 +11,7 @@ use super::super::auth::{Allowed, Read};
 use super::super::openapi::ProblemDetails;
 use super::super::problem::Problem;
 use super::super::state::App;
-use super::{json, json_response};
+use super::answer;
 use crate::event::{Digest, EventId, Timestamp};
 use crate::evidence;
 use crate::query::{Info, ProjectionStatus};
@@ -25,7 +25,7 @@ use crate::query::{Info, ProjectionStatus};
     (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn info(State(app): State<App>, _: Allowed<Read>) -> Result<Response, Problem> {
-    app.readers.ask(|reader| json(&Elsewhere::of(reader.info()?))).await.map(json_response)
+    answer(&app, |reader, output| output.json(&Elsewhere::of(reader.info()?))).await
 }
 
 /// What fails, for those who cannot look at the server's files: reasons name paths of its machine.
@@ -111,6 +111,5 @@ pub(crate) struct Projections {
     (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn projections(State(app): State<App>, _: Allowed<Read>) -> Result<Response, Problem> {
-    let status = app.readers.ask(|reader| json(&Projections { projections: reader.projections()? }));
-    status.await.map(json_response)
+    answer(&app, |reader, output| output.json(&Projections { projections: reader.projections()? })).await
 }

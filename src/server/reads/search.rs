@@ -11,7 +11,7 @@ use super::super::openapi::ProblemDetails;
 use super::super::problem::Problem;
 use super::super::state::App;
 use super::params::{KindWord, Limit, place};
-use super::{List, json, json_response};
+use super::{List, answer};
 use crate::event::Seq;
 use crate::query::{Hit, SearchFilter, SearchOrder};
 
@@ -84,12 +84,12 @@ pub(crate) async fn search(
         Order::Rank => SearchOrder::Rank,
     };
     filter.limit = limit + 1;
-    let hits = app.readers.ask(move |reader| {
+    answer(&app, move |reader, output| {
         let mut hits = reader.search(&filter)?;
         let more = hits.len() > limit && filter.order == SearchOrder::Newest;
         hits.truncate(limit);
         let next = hits.last().filter(|_| more).map(|hit| hit.seq.to_string());
-        json(&List { name: "hits", items: &hits, next, lag: reader.lag()? })
-    });
-    hits.await.map(json_response)
+        output.json(&List { name: "hits", items: &hits, next, lag: reader.lag()? })
+    })
+    .await
 }

@@ -1,22 +1,25 @@
 //! Sessions, newest first, and one of them whole.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::auth::{Allowed, ReadContent};
 use super::super::extract::{Path, Query};
 use super::super::openapi::ProblemDetails;
 use super::super::problem::{Kind, Problem};
+use super::super::readers::Length;
 use super::super::state::App;
 use super::lists::no_session;
 use super::params::{Fraction, Limit, Place, SessionStatus, place};
-use super::{List, json, json_response};
+use super::{JSON, List, answer, answer_for};
 use crate::event::{Seq, SessionId, Timestamp};
+use crate::query::WriteError;
 use crate::query::{SessionFilter, SessionRecord, SessionSummary};
-use crate::replay::Replay;
+use crate::replay::{Moment, ReplayError, Stop};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -96,14 +99,12 @@ pub(crate) async fn list(
     Query(query): Query<SessionQuery>,
 ) -> Result<Response, Problem> {
     let filter = query.filter()?;
-    app.readers
-        .ask(move |reader| {
-            let page = reader.sessions(&filter)?;
-            let next = page.next.map(|next| next.to_string());
-            json(&List { name: "sessions", items: &page.sessions, next, lag: reader.lag()? })
-        })
-        .await
-        .map(json_response)
+    answer(&app, move |reader, output| {
+        let page = reader.sessions(&filter)?;
+        let next = page.next.map(|next| next.to_string());
+        output.json(&List { name: "sessions", items: &page.sessions, next, lag: reader.lag()? })
+    })
+    .await
 }
 
 /// A session with everything that belongs to it.
@@ -124,11 +125,15 @@ pub(crate) async fn one(
     _: Allowed<ReadContent>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let record = app.readers.ask(move |reader| match reader.session(&id)? {
-        Some(record) => json(&record),
-        None => Err(no_session(&id)),
-    });
-    record.await.map(json_response)
+    answer_for(&app, Length::Session, JSON, move |reader, _, output| {
+        match reader.write_session(&id, output) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(no_session(&id)),
+            Err(WriteError::Write(error)) => Err(output.failed(&error)),
+            Err(error @ WriteError::Sqlite(_)) => Err(Problem::new(Kind::Unavailable, error.to_string())),
+        }
+    })
+    .await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -141,11 +146,12 @@ pub(crate) struct ReplayQuery {
 }
 
 /// A session's events in order, and its state after the last of them.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
 pub(crate) struct Replayed {
     session_id: String,
     #[schema(value_type = Vec<Object>)]
-    events: Vec<Box<RawValue>>,
+    events: Vec<serde_json::Value>,
     /// Null where there were no events yet.
     state: Option<SessionRecord>,
 }
@@ -170,19 +176,20 @@ pub(crate) async fn replay(
     Query(query): Query<ReplayQuery>,
 ) -> Result<Response, Problem> {
     let until = query.until.map(|until| until.0);
-    let answer = app.readers.ask(move |reader| {
+    answer_for(&app, Length::Session, JSON, move |reader, asked, output| {
         let session = SessionId::new(id.as_str()).map_err(|_| no_session(&id))?;
         if !reader.has_session(&id)? {
             return Err(no_session(&id));
         }
-        let replay = Replay::open(reader.path(), &session)?;
-        let mut events = Vec::new();
-        for event in replay.events(until)? {
-            let raw = RawValue::from_string(event.to_json())
-                .map_err(|error| Problem::new(Kind::Internal, format!("event {}: {error}", event.seq)))?;
-            events.push(raw);
-        }
-        json(&Replayed { session_id: id, events, state: replay.state(until)? })
-    });
-    answer.await.map(json_response)
+        let asked = asked.clone();
+        let stop: Stop = Arc::new(move || asked.is_in_vain());
+        reader.at_one_moment(|log| {
+            let replayed = Moment { log, session: &session }.write(until, Some(stop), output);
+            replayed.map_err(|error| match error {
+                ReplayError::Write(error) => output.failed(&error),
+                error => error.into(),
+            })
+        })
+    })
+    .await
 }
