@@ -319,12 +319,14 @@ fn hostile() -> (TempDir, std::path::PathBuf) {
     tamper(&path, |connection| {
         // Half as many bytes, each of which hex() writes with two.
         let half = text_mb * 500_000;
+        // Where SQLite looks a key up it has those that it compares it with whole in memory, one at a time.
+        let half_key = 20_000_000;
         connection.execute_batch("BEGIN").unwrap();
         connection.execute("UPDATE checkpoints SET note = hex(zeroblob(?1))", [half]).unwrap();
         connection
             .execute("INSERT INTO anchors (name, error) VALUES ('long', hex(zeroblob(?1)))", [half])
             .unwrap();
-        connection.execute("INSERT INTO anchors (name) VALUES (hex(zeroblob(?1)))", [half]).unwrap();
+        connection.execute("INSERT INTO anchors (name) VALUES (hex(zeroblob(?1)))", [half_key]).unwrap();
         connection
             .execute(
                 "INSERT INTO anchor_receipts (name, size, receipt) VALUES ('long', 2, zeroblob(?1))",
@@ -340,10 +342,12 @@ fn hostile() -> (TempDir, std::path::PathBuf) {
         connection
             .execute(
                 "INSERT INTO projections VALUES (hex(zeroblob(?1)), 'live', 1, 1, 1, NULL, NULL)",
-                [half],
+                [half_key],
             )
             .unwrap();
-        connection.execute("INSERT INTO projection_skips VALUES (hex(zeroblob(?1)), 1, 1)", [half]).unwrap();
+        connection
+            .execute("INSERT INTO projection_skips VALUES (hex(zeroblob(?1)), 1, 1)", [half_key])
+            .unwrap();
         for (table, insert) in [
             ("anchors", "INSERT INTO anchors (name, error) VALUES ('anchor ' || ?1, 'a reason')"),
             (
