@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::log::Head;
 use crate::log::open::uri;
-use crate::log::rows;
 use crate::log::schema::APPLICATION_ID;
+use crate::log::{Head, generation, rows};
 use crate::new_file::{NewFile, NewFileError};
 use crate::reader::Reader;
 
@@ -118,6 +117,7 @@ impl Reader {
         let head = head.map_err(sqlite)?;
         // The copy stands alone: what its own write-ahead log would hold is in the file.
         copy.query_row("PRAGMA journal_mode=DELETE", [], |_| Ok(())).map_err(sqlite)?;
+        generation::begin_anew(&copy).map_err(sqlite)?;
         let application_id: i32 =
             copy.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(sqlite)?;
         if application_id != APPLICATION_ID || rows::head(&copy).map_err(sqlite)? != head {

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use crate::apikey::{self, ApiKeyRecord, KeysError};
 use crate::event::{Continues, Digest, Recorded, Seq};
 use crate::evidence::{self, TreeReader};
-use crate::log::open::{self, OpenError};
+use crate::log::open::{self, OpenError, Reading};
+use crate::log::still::Still;
 use crate::log::{Head, ReadError, rows};
 use crate::merkle::root_at;
 use crate::note::SignedCheckpoint;
@@ -41,6 +42,8 @@ use crate::query::{
 pub struct Reader {
     path: PathBuf,
     connection: Connection,
+    still: Option<Still>,
+    lacks_wal: bool,
 }
 
 impl fmt::Debug for Reader {
@@ -56,13 +59,24 @@ impl Reader {
     /// If the file cannot be opened, or is not a log; the error says what to do.
     pub fn open(path: impl Into<PathBuf>) -> Result<Reader, OpenError> {
         let path = path.into();
-        let connection = open::open_reader(&path)?;
-        Ok(Reader { path, connection })
+        let Reading { connection, still, lacks_wal } = open::open_reading(&path)?;
+        Ok(Reader { path, connection, still, lacks_wal })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What somebody should know about the file before they rely on it: it says that its log is open, and no
+    /// write-ahead log lay beside it when it was opened for reading.
+    pub fn caution(&self) -> Option<String> {
+        self.lacks_wal.then(|| {
+            format!(
+                "{}: was in use when it was last written to, and no write-ahead log lay beside it: if this is a copy, it was taken without its `-wal` file and lacks its last events",
+                self.path.display()
+            )
+        })
     }
 
     /// Answers from one moment: what others commit meanwhile is not seen.
@@ -71,7 +85,15 @@ impl Reader {
         answer: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
         let moment = self.connection.unchecked_transaction()?;
-        answer(&moment)
+        let answer = answer(&moment);
+        self.require_still()?;
+        answer
+    }
+
+    /// Refuses an answer from a file that was read as one that nobody changes, and was changed.
+    fn require_still(&self) -> rusqlite::Result<()> {
+        let still = self.still.as_ref().map_or(Ok(()), Still::require);
+        still.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     }
 
     /// The log's own name: the first line of its checkpoints.
@@ -79,7 +101,7 @@ impl Reader {
     /// # Errors
     /// If the first event cannot be read.
     pub fn origin(&self) -> Result<String, ReadError> {
-        evidence::origin_of(&self.connection)
+        self.at_one_moment(evidence::origin_of)
     }
 
     /// The last checkpoint that was signed, with the cosignatures that witnesses gave to it. Verify it
@@ -149,7 +171,7 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub fn head(&self) -> Result<Head, QueryError> {
-        Ok(rows::head(&self.connection)?)
+        self.at_one_moment(|connection| Ok(rows::head(connection)?))
     }
 
     /// Events of the log that some read table does not hold yet.
@@ -284,7 +306,7 @@ impl Reader {
     /// # Errors
     /// If the file, or the event, cannot be read.
     pub fn event(&self, seq: Seq) -> Result<Option<Recorded>, ReadError> {
-        rows::read_at(&self.connection, seq)
+        self.at_one_moment(|connection| rows::read_at(connection, seq))
     }
 
     /// The events whose texts have what is searched for.
@@ -300,9 +322,11 @@ impl Reader {
     /// # Errors
     /// If the statement does anything else, SQLite refuses it, or the sink does.
     pub fn sql(&self, statement: &str, sink: &mut dyn RowSink) -> Result<(), SqlError> {
-        let mut connection = open::open_reader(&self.path)?;
+        let Reading { mut connection, still, .. } = open::open_reading(&self.path)?;
         query::guard::only_reads(&mut connection)?;
-        query::sql::run(&connection, statement, &[], sink)
+        let answered = query::sql::run(&connection, statement, &[], sink);
+        still.as_ref().map_or(Ok(()), Still::require)?;
+        answered
     }
 
     /// What the log is, at a glance.

@@ -342,7 +342,7 @@ fn a_file_of_the_second_schema_is_verified_as_it_is_and_gets_its_tables_when_it_
     let fresh = schema(&path);
     sqlite(&path)
         .execute_batch(
-            "DROP TABLE api_key_events; DROP TABLE api_key_uses; DROP TABLE api_keys;
+            "DROP TABLE generation; DROP TABLE api_key_events; DROP TABLE api_key_uses; DROP TABLE api_keys;
              DELETE FROM projections WHERE name = 'keys'; PRAGMA user_version = 2",
         )
         .unwrap();

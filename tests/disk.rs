@@ -403,3 +403,16 @@ fn the_write_ahead_log_stays_bounded_while_readers_overlap() {
     eprintln!("the write-ahead log had at most {} MiB", largest >> 20);
     assert!(largest < 2 * annals::limits::WAL_BYTES_RESTART);
 }
+
+#[test]
+fn a_hot_journal_in_a_folder_that_may_only_be_read_is_refused_as_everywhere() {
+    let leave_journal = |path: &Path| {
+        let journal = beside(path, "-journal");
+        std::fs::write(&journal, [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7]).unwrap();
+        permit(&journal, 0o644);
+    };
+    let Some(said) = told_with("verify", 0o600, 0o500, leave_journal) else { return };
+    assert!(said.contains("audit.db-journal"), "{said}");
+    let Some(said) = told_with("verify", 0o400, 0o700, leave_journal) else { return };
+    assert!(said.contains("audit.db-journal"), "{said}");
+}

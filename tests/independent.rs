@@ -524,7 +524,7 @@ fn files_that_are_no_logs_and_logs_without_their_tables_are_the_same_to_both() {
     for sql in [
         "PRAGMA application_id = 1",
         "PRAGMA user_version = 0",
-        "PRAGMA user_version = 4",
+        "PRAGMA user_version = 5",
         "PRAGMA user_version = -1",
         "PRAGMA user_version = 1",
         "DROP TABLE log",

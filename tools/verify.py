@@ -754,7 +754,7 @@ class Trust:
 # ---------------------------------------------------------------------------------------------------------------------
 
 APPLICATION_ID = 0x416E6C73
-KNOWN_SCHEMAS = (1, 2, 3)
+KNOWN_SCHEMAS = (1, 2, 3, 4)
 SMALLEST_PAGE = 512  # of SQLite
 LONGEST_JUDGED_ENTRY = 1 << 20  # an entry beyond it is none; those up to it are judged by their bytes
 LONGEST_PAYLOAD = SALT + (64 << 20)  # what a writer may write

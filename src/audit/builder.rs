@@ -12,7 +12,7 @@ use crate::limits::{
     QUEUE_EVENTS_DEFAULT,
 };
 use crate::log::create;
-use crate::log::open::{Durability, OpenError, resolved};
+use crate::log::open::{Claim, Durability, OpenError, resolved};
 use crate::log::turns::Turns;
 use crate::progress::Progress;
 use crate::projection::tables;
@@ -49,6 +49,7 @@ pub struct Builder {
     continues: Option<Continues>,
     filter: Option<Filter>,
     clock: Clock,
+    claim: Claim,
 }
 
 impl fmt::Debug for Builder {
@@ -74,6 +75,7 @@ impl Builder {
             continues: None,
             filter: None,
             clock: Arc::new(Timestamp::now),
+            claim: Claim::Cautious,
         }
     }
 
@@ -158,6 +160,14 @@ impl Builder {
         self
     }
 
+    /// Opens the log also where it is open on another machine or was not closed there: after a crash, or for a
+    /// copy of a log in use. Make sure that nobody appends to it there any more.
+    #[must_use]
+    pub fn take_over(mut self) -> Builder {
+        self.claim = Claim::Settled;
+        self
+    }
+
     /// A function that sees every draft before it is encoded, on the caller's own thread. It may
     /// change the draft, or refuse it with a reason.
     ///
@@ -226,7 +236,7 @@ impl Builder {
             linger: self.linger,
             clock: self.clock.clone(),
         };
-        let log = OpenLog::open(&self.path, self.durability)?;
+        let log = OpenLog::open(&self.path, self.durability, self.claim)?;
         // Only now that it is known to be a log are lock files made beside it.
         let turns = Arc::new(Turns::open(&self.path)?);
         let database = log.database();

@@ -145,6 +145,15 @@ impl AuditLog {
         self.inner.database
     }
 
+    /// What somebody should know about the place where the log lies: a file system that may not keep a log
+    /// whole, though it was not refused.
+    pub fn caution(&self) -> Option<String> {
+        #[cfg(target_os = "linux")]
+        return crate::log::mount::caution(&self.inner.path);
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
     /// The log's id: that of its first event.
     pub fn log_id(&self) -> EventId {
         self.inner.log_id

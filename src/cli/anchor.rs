@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use annals::AuditLog;
 use annals::evidence::token::stamped_text;
 use annals::evidence::{AnchorStatus, Evidence, KeyFolder};
 use anyhow::{Context as _, bail};
@@ -122,7 +121,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             }
             drop(locked);
             // What the file says of it goes too, or it would be reported for ever.
-            let log = AuditLog::builder(place.path()).evidence(Evidence::Off).open_existing()?;
+            let log = place.builder().evidence(Evidence::Off).open_existing()?;
             let was_known = log.forget_anchor(name)?;
             log.close()?;
             if !was_set && !was_known {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use annals::evidence::Evidence;
-use annals::{AuditLog, Projections, Reader};
+use annals::{Projections, Reader};
 use anyhow::bail;
 use serde_json::json;
 
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     if place.path().exists() {
         bail!("{} is there already; name another file with --db", place.path().display());
     }
-    let mut builder = AuditLog::builder(place.path()).projections(Projections::Off).evidence(Evidence::Off);
+    let mut builder = place.builder().projections(Projections::Off).evidence(Evidence::Off);
     if let Some(path) = &args.continues {
         let before = Reader::open(path)?.as_continued()?;
         if args.origin.as_ref() == Some(&before.origin) {

@@ -1,7 +1,7 @@
 //! `annals key`: the keys that sign a log's checkpoints.
 
 use annals::evidence::{Epochs, KeyChangeRequest, KeyFolder, PublicKeys};
-use annals::{AuditLog, KeyChangeCause, KeyRole, Timestamp};
+use annals::{KeyChangeCause, KeyRole, Timestamp};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;
@@ -139,7 +139,7 @@ fn request(role: KeyRole, cause: KeyChangeCause, actor: &str, reason: Option<&st
 }
 
 fn change(place: &Place, origin: &str, request: &KeyChangeRequest) -> anyhow::Result<()> {
-    let log = AuditLog::builder(place.path()).evidence(signing::signed(origin)?).open_existing()?;
+    let log = place.builder().evidence(signing::signed(origin)?).open_existing()?;
     let changed = log.change_key(request);
     let closed = log.close();
     changed?;

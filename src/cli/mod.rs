@@ -49,7 +49,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use out::Out;
-use place::Place;
+use place::{Claim, Place};
 
 /// What a command came to, where it could be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,10 @@ pub(crate) struct Args {
     /// The log's file [default: $ANNALS_DB, else ~/.annals/audit.db]
     #[arg(long, value_name = "FILE", global = true)]
     db: Option<PathBuf>,
+
+    /// Append also to a log that another machine has open or did not close: make sure that nobody does there
+    #[arg(long, global = true)]
+    take_over: bool,
 
     /// Answer in JSON
     #[arg(long, global = true)]
@@ -173,7 +177,8 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
     interrupt::watch()?;
     let mut out = Out::new(args.json);
     let db = args.db.as_deref();
-    let place = || Place::find(db);
+    let claim = if args.take_over { Claim::TakeOver } else { Claim::Own };
+    let place = || Place::find(db, claim);
     let verdict = match &args.command {
         Command::Demo(args) => demo::run(args, db, &mut out),
         Command::Init(args) => init::run(args, &place()?, &mut out),

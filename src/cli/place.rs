@@ -4,22 +4,32 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use annals::evidence::Evidence;
-use annals::{AuditLog, OpenError, Projections, Reader, Watch, new_file};
+use annals::{AuditLog, Builder, OpenError, Projections, Reader, Watch, new_file};
 use anyhow::{Context as _, anyhow};
 
 use super::{out, signing};
+
+/// Which logs are appended to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Those that no other machine has open.
+    Own,
+    /// Also one that another machine has open or did not close.
+    TakeOver,
+}
 
 /// The log's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     path: PathBuf,
+    claim: Claim,
 }
 
 impl Place {
     /// The file named on the command line, else the default one.
-    pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<Place> {
+    pub(crate) fn find(named: Option<&Path>, claim: Claim) -> anyhow::Result<Place> {
         if let Some(path) = named {
-            return Place::at(path.to_owned());
+            return Place::at(path.to_owned(), claim);
         }
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let path = set("ANNALS_DB")
@@ -27,12 +37,12 @@ impl Place {
                 env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".annals/audit.db"))
             })
             .context("there is no home folder to keep the log in; name a file with --db or $ANNALS_DB")?;
-        Place::at(path)
+        Place::at(path, claim)
     }
 
-    fn at(path: PathBuf) -> anyhow::Result<Place> {
+    fn at(path: PathBuf, claim: Claim) -> anyhow::Result<Place> {
         new_file::refuse_url(&path)?;
-        Ok(Place { path })
+        Ok(Place { path, claim })
     }
 
     /// The file.
@@ -40,11 +50,20 @@ impl Place {
         &self.path
     }
 
+    /// How the log is opened for appending.
+    pub(crate) fn builder(&self) -> Builder {
+        let builder = AuditLog::builder(&self.path);
+        match self.claim {
+            Claim::Own => builder,
+            Claim::TakeOver => builder.take_over(),
+        }
+    }
+
     /// Opens the log for appending, and makes it where there is none.
     pub(crate) fn append(&self) -> anyhow::Result<AuditLog> {
         if !self.path.try_exists()? {
             // Only a log that is there has a name, by which its key is found.
-            let builder = AuditLog::builder(&self.path).projections(Projections::Off);
+            let builder = self.builder().projections(Projections::Off);
             builder.evidence(Evidence::Off).open()?.close()?;
         }
         self.append_existing()
@@ -60,13 +79,21 @@ impl Place {
             );
         }
         drop(reader);
-        AuditLog::builder(&self.path).evidence(evidence).open_existing().map_err(with_hint)
+        let log = self.builder().evidence(evidence).open_existing().map_err(with_hint)?;
+        if let Some(caution) = log.caution() {
+            out::note(&caution);
+        }
+        Ok(log)
     }
 
     /// Opens the log for reading. It is never made for that: an empty log in the place of one that
     /// is gone would pass every verification.
     pub(crate) fn read(&self) -> anyhow::Result<Reader> {
-        Reader::open(&self.path).map_err(with_hint)
+        let reader = Reader::open(&self.path).map_err(with_hint)?;
+        if let Some(caution) = reader.caution() {
+            out::note(&caution);
+        }
+        Ok(reader)
     }
 
     /// Begins to watch the file, for a command that reads for long.

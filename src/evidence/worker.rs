@@ -15,7 +15,8 @@ use super::{Evidence, Signing, origin_of};
 use crate::event::{Draft, Event, EventId, KeyChanged};
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::log::checkpoint::Checkpoints;
-use crate::log::open::{self, Durability, OpenError};
+use crate::log::open::{self, AtClose, Claim, Durability, OpenError};
+use crate::log::presence::{LEFT, Present};
 use crate::log::turns::{Turns, Who, begin};
 use crate::log::{ReadError, rows};
 use crate::merkle::BuildError;
@@ -66,6 +67,8 @@ fn lock(trouble: &Trouble) -> MutexGuard<'_, State> {
 pub(crate) struct Worker {
     path: PathBuf,
     connection: Connection,
+    /// None while the log is let go of: then the connection is to nothing.
+    present: Option<Present>,
     turns: Arc<Turns>,
     clock: Clock,
     queue: Arc<Queue>,
@@ -95,9 +98,7 @@ impl Worker {
         queue: Arc<Queue>,
         trouble: Trouble,
     ) -> Result<Worker, OpenError> {
-        let (mut connection, _) = open::open_writer(path, Durability::Normal)?;
-        let checkpoints = Checkpoints::watch(&mut connection)
-            .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be watched", source))?;
+        let (connection, present, checkpoints) = connect(path, &turns)?;
         let signing = match evidence {
             Evidence::Off | Evidence::Tree => None,
             Evidence::Signed(signing) => {
@@ -108,7 +109,9 @@ impl Worker {
                 Some(Schedule::start(path, origin, *signing, &turns, &clock, &trouble)?)
             }
         };
-        Ok(Worker { path: path.to_owned(), connection, turns, clock, queue, checkpoints, trouble, signing })
+        let present = Some(present);
+        let path = path.to_owned();
+        Ok(Worker { path, connection, present, turns, clock, queue, checkpoints, trouble, signing })
     }
 
     fn site(&self) -> Site<'_> {
@@ -126,6 +129,7 @@ impl Worker {
         self.note_trouble(resumed.and_then(Result::err), &mut rest);
         loop {
             let mut wait = LOOK_EVERY;
+            self.keep_with_the_writer();
             if rest.is_none_or(|until| Instant::now() >= until) {
                 match self.grow() {
                     // Other orders are looked at in between: there may always be something to hash.
@@ -173,7 +177,36 @@ impl Worker {
         drop(turn);
     }
 
+    /// Closes the log while the writer lets go of it, and opens it again after the writer.
+    fn keep_with_the_writer(&mut self) {
+        let must_leave = self.turns.presence().must_leave();
+        if must_leave && self.present.is_some() {
+            // The writer moves what this connection wrote into the file.
+            let _ = open::at_close(&self.connection, AtClose::LeaveAsItIs);
+            if let Ok(nothing) = Connection::open_in_memory() {
+                self.connection = nothing;
+                self.present = None;
+            }
+        } else if !must_leave
+            && self.present.is_none()
+            && let Ok((connection, present, checkpoints)) = connect(&self.path, &self.turns)
+        {
+            self.connection = connection;
+            self.present = Some(present);
+            self.checkpoints = checkpoints;
+        }
+    }
+
+    /// Refuses to work while the log is let go of.
+    fn require_present(&self) -> Result<(), SignError> {
+        match self.present {
+            Some(_) => Ok(()),
+            None => Err(SignError::Turn(std::io::Error::other(LEFT))),
+        }
+    }
+
     fn grow(&self) -> Result<Growth, SignError> {
+        self.require_present()?;
         let growth = tree::grow(&self.connection, &self.turns).map_err(|error| match error {
             TreeError::Sqlite(error) => SignError::Sqlite(error),
             error => SignError::Tree(BuildError::Read(error)),
@@ -203,6 +236,8 @@ impl Worker {
     }
 
     fn sign_what_is_new(&mut self) -> Result<(), SignError> {
+        self.keep_with_the_writer();
+        self.require_present()?;
         let Some(schedule) = &mut self.signing else { return Ok(()) };
         schedule.look()?;
         if rows::head(&self.connection)?.seq.get() != schedule.last.0 {
@@ -213,6 +248,7 @@ impl Worker {
     }
 
     fn sign(&mut self) -> Result<SignedCheckpoint, SignError> {
+        self.require_present()?;
         let Some(schedule) = &self.signing else { return Err(SignError::NotSigned) };
         let signed = schedule.signer.sign(&self.site())?;
         let checkpoint = signed.checkpoint();
@@ -221,6 +257,7 @@ impl Worker {
     }
 
     fn change_key(&mut self, request: &KeyChangeRequest) -> Result<SignedCheckpoint, SignError> {
+        self.require_present()?;
         let Some(schedule) = &self.signing else { return Err(SignError::NotSigned) };
         let append = |event, id| self.append(event, id);
         let checkpoint = schedule.signer.change_key(&self.site(), request, &append)?;
@@ -268,6 +305,7 @@ impl Worker {
     }
 
     fn record_trouble(&self, text: &str) -> Result<(), SignError> {
+        self.require_present()?;
         if self.signing.is_none() {
             return Ok(());
         }
@@ -276,6 +314,15 @@ impl Worker {
         failed(&tx, super::signer::SIGNER, text, (self.clock)())?;
         Ok(tx.commit()?)
     }
+}
+
+fn connect(path: &Path, turns: &Turns) -> Result<(Connection, Present, Checkpoints), OpenError> {
+    let left = || OpenError::io(path, "cannot be opened now", std::io::Error::other(LEFT));
+    let present = turns.presence().enter().ok_or_else(left)?;
+    let mut connection = open::open_writer(path, Durability::Normal, Claim::Settled)?.connection;
+    let checkpoints = Checkpoints::watch(&mut connection)
+        .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be watched", source))?;
+    Ok((connection, present, checkpoints))
 }
 
 /// Says of a thread that panicked what became of it: nobody else would notice before the log is closed.

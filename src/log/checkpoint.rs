@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
+use super::generation;
 use super::open::BUSY_TIMEOUT;
 use super::turns::{Turns, Who};
 use crate::limits::{WAL_BYTES_CHECKPOINT, WAL_BYTES_RESTART};
@@ -48,7 +49,7 @@ impl Checkpoints {
     pub(crate) fn passive(connection: &Connection, turns: &Turns, who: Who) -> rusqlite::Result<()> {
         // Without a turn nothing is lost but time.
         let Ok(_turn) = turns.take(who) else { return Ok(()) };
-        checkpoint(connection, "PASSIVE").map(drop)
+        checkpoint(connection, turns, "PASSIVE").map(drop)
     }
 
     /// Checkpoints a write-ahead log that is large, after a commit.
@@ -68,16 +69,39 @@ impl Checkpoints {
         }
         let Ok(_turn) = turns.take(who) else { return };
         let _ = connection.busy_timeout(RESTART_PATIENCE);
-        let done = checkpoint(connection, "RESTART").unwrap_or(false);
+        let done = checkpoint(connection, turns, "RESTART").unwrap_or(false);
         let _ = connection.busy_timeout(BUSY_TIMEOUT);
         self.restart_at_bytes.set(if done { WAL_BYTES_RESTART } else { bytes.saturating_mul(2) });
     }
 }
 
 /// Whether it came to an end.
-fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
+fn checkpoint(connection: &Connection, turns: &Turns, mode: &str) -> rusqlite::Result<bool> {
+    // Read before: what is in the write-ahead log now is in the file afterwards. A row that somebody writes in
+    // between is another one, and then nothing follows from this one.
+    let before = generation::read(connection)?;
+    let moved = checkpoint_once(connection, mode)?;
+    if moved.is_whole {
+        turns.in_file().set(before.map(|generation| generation.id));
+    }
+    Ok(!moved.is_blocked)
+}
+
+struct Moved {
+    is_blocked: bool,
+    /// Everything that was in the write-ahead log is in the file.
+    is_whole: bool,
+}
+
+fn checkpoint_once(connection: &Connection, mode: &str) -> rusqlite::Result<Moved> {
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-        let blocked: i64 = row.get(0)?;
-        Ok(blocked == 0)
+        let (blocked, frames, moved): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(Moved { is_blocked: blocked != 0, is_whole: blocked == 0 && frames >= 0 && frames == moved })
     })
+}
+
+/// Moves everything that a connection sees of its write-ahead log into the file; false where a reader is in
+/// the way.
+pub(crate) fn move_all(connection: &Connection) -> rusqlite::Result<bool> {
+    checkpoint_once(connection, "PASSIVE").map(|moved| moved.is_whole)
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::open::{OpenError, side_file};
+use super::error::OpenError;
+use super::open::side_file;
 use super::rows;
 use crate::event::{Digest, Seq};
 
@@ -116,11 +117,40 @@ pub(crate) enum Standing {
     /// The file is there, and has no longer what was seen in it: older bytes were written over it.
     Cut,
     /// The write-ahead log or the memory beside it was removed, or another was put in its place. What only
-    /// the removed one holds is lost unless a connection that has it open moves it into the file.
+    /// the removed one holds is lost unless a connection that has it open moves it into the file. The writers
+    /// see to that; a reader closes its connection at once, because the log is opened again only when nobody
+    /// has it open.
     WalReplaced,
 }
 
+/// What lies in the place of a write-ahead log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteAhead {
+    /// The one that is in use.
+    Same,
+    /// Nothing.
+    Gone,
+    /// One to which nobody has written.
+    Empty,
+    /// One of somebody else.
+    Another,
+}
+
 impl LogFiles {
+    /// What lies in the place of the write-ahead log.
+    ///
+    /// # Errors
+    /// If it cannot be looked at.
+    pub(crate) fn write_ahead_at(&self, path: &Path) -> io::Result<WriteAhead> {
+        match fs::symlink_metadata(side_file(path, "-wal")) {
+            Ok(found) if Some(FileIdentity::of(&found)) == self.write_ahead => Ok(WriteAhead::Same),
+            Ok(found) if found.is_file() && found.len() == 0 => Ok(WriteAhead::Empty),
+            Ok(_) => Ok(WriteAhead::Another),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(WriteAhead::Gone),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Those of a log that a connection just opened and looked at. The path has no symbolic link at its end.
     pub(crate) fn of(database: FileIdentity, path: &Path) -> Result<LogFiles, OpenError> {
         let beside = |ending| {

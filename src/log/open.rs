@@ -10,12 +10,14 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
+pub use super::error::OpenError;
+use super::generation::{self, Fit, Generation, RunId, Use};
 use super::identity::{FileIdentity, LogFiles};
+pub(crate) use super::reading::{Reading, open_reader, open_reading};
 use super::turns::{Turns, Who};
-use super::{create, schema};
-use crate::event::Seq;
+use super::{create, schema, vfs};
 use crate::limits::{COLUMN_BYTES_MAX, WAL_BYTES_KEEP};
-use crate::new_file::{self, NewFileError};
+use crate::new_file;
 
 /// The first SQLite that cannot corrupt a WAL which two connections write to.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
@@ -25,6 +27,13 @@ const PAGE_BYTES_LEAST: u64 = 512;
 
 /// How long SQLite itself waits for others before it says that the file is busy.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long somebody who makes the write-ahead log at this moment, or is about to let go of one that was
+/// removed, is waited for. SQLite makes one in less than a millisecond, and longer on a machine that is busy.
+pub(super) const MAKER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The same where the log was open already: the next attempt comes soon, and callers wait meanwhile.
+const MAKER_PATIENCE_AGAIN: Duration = Duration::from_millis(200);
 
 /// Between two attempts at what SQLite itself does not wait for.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
@@ -41,196 +50,12 @@ pub enum Durability {
     Normal,
 }
 
-/// A file that cannot be opened as a log, and what to do about it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// There is nothing at that path.
-    #[error("{}: there is no such file", path.display())]
-    Missing {
-        /// The path.
-        path: PathBuf,
-    },
-    /// It is a symbolic link that leads nowhere.
-    #[error("{}: is a symbolic link to {}, where there is no file; put the log back there, or remove the link", path.display(), target.display())]
-    DanglingLink {
-        /// The link.
-        path: PathBuf,
-        /// Where it leads.
-        target: PathBuf,
-    },
-    /// It is a folder.
-    #[error("{}: is a folder; name the file in it", path.display())]
-    Folder {
-        /// The path.
-        path: PathBuf,
-    },
-    /// It has no bytes.
-    #[error("{}: is empty, which no log ever is; delete it, or name another file", path.display())]
-    Empty {
-        /// The path.
-        path: PathBuf,
-    },
-    /// It is not an SQLite database.
-    #[error("{}: is not an SQLite database", path.display())]
-    NotADatabase {
-        /// The path.
-        path: PathBuf,
-    },
-    /// It is an SQLite database of some other program.
-    #[error("{}: is an SQLite database, but not a log of Annals (its application_id is {application_id})", path.display())]
-    NotALog {
-        /// The path.
-        path: PathBuf,
-        /// What it says it is.
-        application_id: i32,
-    },
-    /// A newer Annals made it.
-    #[error("{}: has schema version {found}, this version of Annals knows {known}; use a newer one", path.display())]
-    NewerSchema {
-        /// The path.
-        path: PathBuf,
-        /// Its version.
-        found: i32,
-        /// Ours.
-        known: i32,
-    },
-    /// The table of events is not what Annals made.
-    #[error("{}: is damaged: {what}", path.display())]
-    Damaged {
-        /// The path.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// Its folder cannot be written, and a write-ahead log lies beside it.
-    #[error("{}: has a write-ahead log beside it, which cannot be read in a folder without write permission; copy the file and its -wal to a folder of your own", path.display())]
-    WalInReadOnlyFolder {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The log was taken away, and its write-ahead log was not.
-    #[error("{}: belongs to a log that is no longer there, and may hold its last events; move it to where that log is now, or delete it", wal.display())]
-    LeftWal {
-        /// The write-ahead log.
-        wal: PathBuf,
-    },
-    /// It is not the file that was opened.
-    #[error("{}: another file took its place; close the log, put the right file there, and open it again", path.display())]
-    Replaced {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The symbolic link by which it was named leads elsewhere.
-    #[error("{}: leads to another file than `{}` by now; close the log and open it again", link.display(), path.display())]
-    LinkMoved {
-        /// The link.
-        link: PathBuf,
-        /// The file that it led to.
-        path: PathBuf,
-    },
-    /// The write-ahead log, or the memory beside it, is not the one that is in use.
-    #[error("{}: was removed or replaced while the log is open; leave the files beside a log alone, and end every program that has it open: what they recorded is then in the log's file", file.display())]
-    WalReplaced {
-        /// The file that was removed or replaced.
-        file: PathBuf,
-    },
-    /// It lacks an event that was read or acknowledged before.
-    #[error("{}: no longer has event {seq}, which it had before: it was cut off, or an older copy was written over it; close the log, put the right file there, and open it again", path.display())]
-    CutOff {
-        /// The path.
-        path: PathBuf,
-        /// The event.
-        seq: Seq,
-    },
-    /// It may be read, and not written.
-    #[error("{}: may only be read; append as a user who may write it, or change its permissions", path.display())]
-    ReadOnly {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The files beside it cannot be made or opened.
-    #[error("{}: the files that appending makes beside it cannot be opened; make its folder writable ({source})", path.display())]
-    ReadOnlyFolder {
-        /// The path.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// The file system has no memory that processes can share.
-    #[error("{}: cannot have a write-ahead log (its journal mode stays `{journal_mode}`); keep it on a local file system", path.display())]
-    NoWal {
-        /// The path.
-        path: PathBuf,
-        /// What SQLite says.
-        journal_mode: String,
-    },
-    /// It has several names.
-    #[error("{}: has several names (hard links), and could be written through one without the others; leave it one", path.display())]
-    SeveralNames {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The origin cannot be the first line of a checkpoint.
-    #[error(
-        "the origin `{origin}` cannot be used: it has 1 to 255 bytes, no space, no `+`, no control characters"
-    )]
-    Origin {
-        /// The origin.
-        origin: String,
-    },
-    /// The SQLite library is too old.
-    #[error(
-        "the SQLite library is {found}; before 3.51.3 it can corrupt a log that two connections write to"
-    )]
-    OldSqlite {
-        /// Its version.
-        found: &'static str,
-    },
-    /// It cannot be made.
-    #[error(transparent)]
-    New(#[from] NewFileError),
-    /// The system refused.
-    #[error("{}: {doing}: {source}", path.display())]
-    Io {
-        /// The path.
-        path: PathBuf,
-        /// What was tried.
-        doing: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
-    /// SQLite refused.
-    #[error("{}: {doing}: {source}", path.display())]
-    Sqlite {
-        /// The path.
-        path: PathBuf,
-        /// What was tried.
-        doing: &'static str,
-        /// Why not.
-        source: rusqlite::Error,
-    },
-}
-
-impl OpenError {
-    pub(crate) fn io(path: &Path, doing: &'static str, source: io::Error) -> OpenError {
-        OpenError::Io { path: path.to_owned(), doing, source }
-    }
-
-    pub(crate) fn sqlite(path: &Path, doing: &'static str, source: rusqlite::Error) -> OpenError {
-        match source.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path: path.to_owned() },
-            _ => OpenError::Sqlite { path: path.to_owned(), doing, source },
-        }
-    }
-}
-
 /// Refuses what is certainly no log before SQLite sees it, so that the message can say why.
 ///
 /// It opens nothing: SQLite's locks are those of the process, and closing any descriptor of the file
 /// gives up the locks of every connection that the process has. Another process would then take the
 /// write-ahead log away under them.
-fn inspect(path: &Path) -> Result<FileIdentity, OpenError> {
+pub(super) fn inspect(path: &Path) -> Result<FileIdentity, OpenError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing(path)),
@@ -268,8 +93,14 @@ pub(crate) fn bound_columns(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Opens a connection. Where SQLite only says that it cannot, the system says why.
-fn connect(path: &Path, uri: &str, flags: OpenFlags) -> Result<Connection, OpenError> {
-    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+///
+/// The path has no symbolic links: they were followed once, and what is put there later is not followed.
+pub(super) fn connect(path: &Path, query: &str, flags: OpenFlags) -> Result<Connection, OpenError> {
+    let flags = flags
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let uri = uri(path, &format!("?vfs={}{query}", vfs::name()));
     let opened = Connection::open_with_flags(uri, flags)
         .and_then(|connection| bound_columns(&connection).map(|()| connection));
     opened.map_err(|source| match fs::File::open(path) {
@@ -285,17 +116,89 @@ fn connect(path: &Path, uri: &str, flags: OpenFlags) -> Result<Connection, OpenE
 /// Refuses a file that is not a log, or a newer one, by what stands in the file itself. SQLite would
 /// recover a write-ahead log or roll back a journal that lies beside it as soon as it reads it in
 /// earnest, and other programs' files are not ours to change.
-fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
-    let connection = connect(path, &uri(path, "?immutable=1"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+pub(super) fn refuse_foreign(path: &Path) -> Result<Connection, OpenError> {
+    let connection = alone(path)?;
     match check_version(&connection, path) {
         // A log of which pages are still in the write-ahead log can look damaged.
-        Ok(_) | Err(OpenError::Sqlite { .. }) => Ok(()),
+        Ok(_) | Err(OpenError::Sqlite { .. }) => Ok(connection),
         Err(error) => Err(error),
     }
 }
 
+/// Opens the file without what lies beside it, as one that nobody changes.
+pub(super) fn alone(path: &Path) -> Result<Connection, OpenError> {
+    connect(path, "&immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+/// What the write-ahead log and the file say of each other.
+pub(super) struct Together {
+    pub(super) generation: Option<Generation>,
+    /// The row that the file itself is known to have.
+    in_file: Option<RunId>,
+}
+
+/// Refuses a write-ahead log that is not the file's: one of another run, or another one than that of which
+/// the memory beside it speaks. `connection` must not checkpoint when it is closed.
+pub(super) fn require_together(
+    connection: &Connection,
+    file: &Connection,
+    path: &Path,
+) -> Result<Together, OpenError> {
+    let sqlite = |source| OpenError::sqlite(path, "cannot be read", source);
+    let moment = connection.unchecked_transaction().map_err(sqlite)?;
+    // The first look begins the transaction.
+    let generation = generation::read(&moment).ok().flatten();
+    if !vfs::wal_is_that_of_memory(&moment) {
+        return Err(OpenError::OpenElsewhere { path: path.to_owned() });
+    }
+    let mut fit = generation::fit(&moment, file);
+    if fit == Fit::Strangers {
+        // What was read before the transaction may be older than what it sees.
+        fit = generation::fit(&moment, &alone(path)?);
+    }
+    match fit {
+        Fit::Together(in_file) => Ok(Together { generation, in_file }),
+        Fit::Strangers => Err(OpenError::ForeignWal { path: path.to_owned(), wal: side_file(path, "-wal") }),
+    }
+}
+
+/// Makes the first look at a file. Whoever makes files beside it at this moment is waited for.
+pub(super) fn look(connection: &Connection, maker: Duration) -> rusqlite::Result<()> {
+    // SQLite would wait for all kinds of busy alike.
+    connection.busy_timeout(Duration::ZERO)?;
+    let began = Instant::now();
+    loop {
+        let looked = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+        let Err(error) = looked else { return connection.busy_timeout(BUSY_TIMEOUT) };
+        let patience = match error.sqlite_error() {
+            Some(error) if error.extended_code == vfs::OPEN_ELSEWHERE => maker,
+            Some(error) if error.code == ErrorCode::DatabaseBusy => BUSY_TIMEOUT,
+            // Pages are missing where the memory speaks of another write-ahead log than this one.
+            _ if !vfs::wal_is_that_of_memory(connection) => return Err(vfs::open_elsewhere()),
+            _ => return Err(error),
+        };
+        if began.elapsed() >= patience {
+            return Err(error);
+        }
+        std::thread::sleep(BUSY_PAUSE);
+    }
+}
+
+/// Whether a connection moves the write-ahead log into the file when it is the last to close.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AtClose {
+    Checkpoint,
+    LeaveAsItIs,
+}
+
+/// Sets what a connection does when it is closed.
+pub(crate) fn at_close(connection: &Connection, what: AtClose) -> rusqlite::Result<()> {
+    let leave = what == AtClose::LeaveAsItIs;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave).map(drop)
+}
+
 /// Asserts that the SQLite library is one that keeps a WAL whole.
-fn require_sqlite() -> Result<(), OpenError> {
+pub(super) fn require_sqlite() -> Result<(), OpenError> {
     if rusqlite::version_number() < SQLITE_VERSION_MIN {
         return Err(OpenError::OldSqlite { found: rusqlite::version() });
     }
@@ -304,7 +207,7 @@ fn require_sqlite() -> Result<(), OpenError> {
 
 /// Settings that every connection has. `schema.sql` and user views are not trusted to be harmless,
 /// and orphans are legal: children arrive before their parents.
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(128);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
@@ -312,7 +215,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cell_size_check", true)
 }
 
-fn check_version(connection: &Connection, path: &Path) -> Result<i32, OpenError> {
+pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i32, OpenError> {
     let sqlite = |source| OpenError::sqlite(path, "cannot be read", source);
     let application_id: i32 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(sqlite)?;
@@ -331,45 +234,12 @@ fn check_version(connection: &Connection, path: &Path) -> Result<i32, OpenError>
     Ok(found)
 }
 
-/// Opens a log for reading. Nothing can be written through the connection.
-///
-/// In a folder without write permission, where SQLite cannot make the files that it shares with
-/// writers, a log without a write-ahead log is read as a file that nobody changes.
-pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
-    require_sqlite()?;
-    inspect(path)?;
-    let path = &resolved(path)?;
-    let sqlite = |source| OpenError::sqlite(path, "cannot be opened for reading", source);
-    refuse_foreign(path)?;
-    let connection = connect(path, &uri(path, ""), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let connection = match begin_reading(&connection) {
-        Ok(()) => connection,
-        Err(error) if is_about_files_beside(&error) => {
-            let wal = side_file(path, "-wal");
-            if fs::metadata(&wal).is_ok_and(|metadata| metadata.len() > 0) {
-                return Err(OpenError::WalInReadOnlyFolder { path: path.to_owned() });
-            }
-            let connection = connect(path, &uri(path, "?immutable=1"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            begin_reading(&connection).map_err(sqlite)?;
-            connection
-        }
-        Err(error) => return Err(sqlite(error)),
-    };
-    check_version(&connection, path)?;
-    Ok(connection)
-}
-
 /// Whether SQLite has the file itself open, and cannot open or make those beside it.
-fn is_about_files_beside(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
-}
-
-fn begin_reading(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    configure(connection)?;
-    connection.pragma_update(None, "query_only", true)?;
-    // The first look at the file: only now does SQLite open the write-ahead log.
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+pub(super) fn is_about_files_beside(error: &rusqlite::Error) -> bool {
+    let is_journal = error.sqlite_error().is_some_and(|error| {
+        [vfs::HOT_JOURNAL, rusqlite::ffi::SQLITE_READONLY_ROLLBACK].contains(&error.extended_code)
+    });
+    !is_journal && matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 /// A path as a URI for SQLite, with every character that a URI or SQLite would take for something
@@ -447,25 +317,62 @@ pub(crate) fn side_file(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Opens a log for writing, and brings its schema up to date. It never makes one.
-pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connection, LogFiles), OpenError> {
+/// What becomes of a log that another machine has open, or did not close.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It is refused.
+    #[default]
+    Cautious,
+    /// It is opened: the operator said so, or a connection of this process has it open already.
+    Settled,
+}
+
+/// A log that is open for writing.
+pub(crate) struct Writing {
+    pub(crate) connection: Connection,
+    pub(crate) files: LogFiles,
+    /// The row of its write-ahead log that the file itself is known to have.
+    pub(crate) in_file: Option<RunId>,
+}
+
+/// Opens a log for writing, and brings its schema up to date. It never makes one. The path has no symbolic
+/// links.
+pub(crate) fn open_writer(path: &Path, durability: Durability, claim: Claim) -> Result<Writing, OpenError> {
     require_sqlite()?;
-    let identity = inspect(path)?;
+    inspect(path)?;
+    #[cfg(target_os = "linux")]
+    super::mount::require_for_writing(path)?;
     require_one_name(path)?;
     let sqlite = |source| OpenError::sqlite(path, "cannot be opened for writing", source);
-    refuse_foreign(path)?;
-    let mut connection = connect(path, &uri(path, ""), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let file = refuse_foreign(path)?;
+    let mut connection = connect(path, "", OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     if connection.is_readonly(MAIN_DB).map_err(sqlite)? {
         return Err(OpenError::ReadOnly { path: path.to_owned() });
     }
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
+    // Only now: on an overlay of file systems, opening a file for writing makes another file of it.
+    let identity =
+        FileIdentity::at(path).map_err(|error| OpenError::io(path, "cannot be looked at", error))?;
+    // Until it is known that they belong together, nothing is moved from one file into the other.
+    at_close(&connection, AtClose::LeaveAsItIs).map_err(sqlite)?;
     configure(&connection).map_err(sqlite)?;
-    let found = check_version(&connection, path).map_err(|error| match error {
-        OpenError::Sqlite { source, .. } if is_about_files_beside(&source) => {
-            OpenError::ReadOnlyFolder { path: path.to_owned(), source }
-        }
-        error => error,
+    let maker = match claim {
+        Claim::Cautious => MAKER_PATIENCE,
+        Claim::Settled => MAKER_PATIENCE_AGAIN,
+    };
+    look(&connection, maker).map_err(|source| match is_about_files_beside(&source) {
+        true => OpenError::ReadOnlyFolder { path: path.to_owned(), source },
+        false => sqlite(source),
     })?;
+    if vfs::has_moved(&connection) {
+        return Err(OpenError::Replaced { path: path.to_owned() });
+    }
+    let Together { generation, in_file } = require_together(&connection, &file, path)?;
+    if claim == Claim::Cautious && generation.is_some_and(|generation| is_of_another_machine(&generation)) {
+        return Err(OpenError::OtherMachine { path: path.to_owned() });
+    }
+    drop(file);
+    at_close(&connection, AtClose::Checkpoint).map_err(sqlite)?;
+    let found = check_version(&connection, path)?;
     if found == schema::version() {
         require_own_tables(&connection, path)?;
     }
@@ -499,10 +406,17 @@ pub(crate) fn open_writer(path: &Path, durability: Durability) -> Result<(Connec
         require_own_tables(&connection, path)?;
     }
     // A file that was none before has a write-ahead log from the first look at it on.
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(sqlite)?;
+    look(&connection, maker).map_err(sqlite)?;
     let files = LogFiles::of(identity, path)?;
     files.require_at(path)?;
-    Ok((connection, files))
+    Ok(Writing { connection, files, in_file })
+}
+
+fn is_of_another_machine(generation: &Generation) -> bool {
+    let here = generation::machine();
+    generation.in_use == Use::Open
+        && ![generation.machine.as_str(), here].contains(&"")
+        && generation.machine != here
 }
 
 /// Sets how many pages a connection keeps, in kibibytes. SQLite's own two megabytes are less than many a
@@ -515,6 +429,16 @@ pub(crate) fn keep_pages(connection: &Connection, kibibytes: i32) -> rusqlite::R
 /// Begins the write-ahead log of a file that has none; SQLite itself does not wait for readers here.
 fn begin_wal(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
+    // The change writes bytes of the file's first sector alone, so that it happens or does not. A journal of
+    // it would be left by a process that is killed then, and nobody rolls one back.
+    let is_wal = connection
+        .pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))
+        .is_ok_and(|mode| mode == "wal");
+    if !is_wal {
+        connection
+            .pragma_update(None, "journal_mode", "OFF")
+            .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be begun", source))?;
+    }
     let journal_mode: String = loop {
         match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)) {
             Ok(journal_mode) => break journal_mode,

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../schema/0001_log.sql"),
     include_str!("../../schema/0002_evidence.sql"),
     include_str!("../../schema/0003_api_keys.sql"),
+    include_str!("../../schema/0004_generation.sql"),
 ];
 
 /// The `user_version` that this version of Annals writes.

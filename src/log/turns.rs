@@ -11,7 +11,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use super::open::{OpenError, side_file};
+use super::error::OpenError;
+use super::generation::InFile;
+use super::open::side_file;
+use super::presence::Presence;
 
 /// Turns that the writer may take in a row while a projection waits. It keeps its priority, and a
 /// projection is still sure of a turn.
@@ -42,6 +45,8 @@ pub(crate) struct Turns {
     /// writes again and again waits behind the one that is next.
     turn: File,
     next: File,
+    presence: Presence,
+    in_file: InFile,
 }
 
 /// A turn: until it is dropped nobody else writes.
@@ -68,6 +73,8 @@ impl Turns {
             freed: Condvar::new(),
             turn: file("-turn")?,
             next: file("-next")?,
+            presence: Presence::default(),
+            in_file: InFile::default(),
         })
     }
 
@@ -76,13 +83,32 @@ impl Turns {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The connections of the handle that these turns are of.
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
+    /// What the handle knows to be in the file itself.
+    pub(crate) fn in_file(&self) -> &InFile {
+        &self.in_file
+    }
+
     /// Whether the writer of this process waits for its turn.
     pub(crate) fn writer_waits(&self) -> bool {
         self.queue().writers > 0
     }
 
-    /// Waits for a turn.
+    /// Waits for a turn. A projection gets none at files that are no longer the log's; the writer sees to
+    /// that within its transaction.
     pub(crate) fn take(&self, who: Who) -> io::Result<Turn<'_>> {
+        let turn = self.take_any(who)?;
+        if who == Who::Projection {
+            self.presence.require_files()?;
+        }
+        Ok(turn)
+    }
+
+    fn take_any(&self, who: Who) -> io::Result<Turn<'_>> {
         let mut queue = self.queue();
         match who {
             Who::Writer => queue.writers += 1,

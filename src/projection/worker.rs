@@ -15,7 +15,8 @@ use crate::event::Seq;
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_REST_AWAITED, PROJECTIONS_CACHE_KIBIBYTES};
 use crate::log::FileIdentity;
 use crate::log::checkpoint::Checkpoints;
-use crate::log::open::{self, Durability, OpenError};
+use crate::log::open::{self, AtClose, Claim, Durability, OpenError, Writing};
+use crate::log::presence::{LEFT, Present};
 use crate::log::rows::{self, ReadRow};
 use crate::log::turns::{Turn, Turns, Who, begin};
 use crate::progress::Progress;
@@ -40,6 +41,8 @@ pub(crate) enum Order {
 pub(crate) struct Worker {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
+    /// None while the log is let go of: then the connection is to nothing.
+    present: Option<Present>,
     pub(super) database: FileIdentity,
     progress: Arc<Progress>,
     pub(super) turns: Arc<Turns>,
@@ -74,6 +77,12 @@ impl Step {
     }
 }
 
+/// What a thread that waited was told.
+enum Told {
+    GoOn,
+    Finish,
+}
+
 /// What became of events that were to be written.
 pub(super) enum Written {
     Committed,
@@ -98,7 +107,7 @@ impl Worker {
     pub(crate) fn open(path: &Path, progress: Arc<Progress>, turns: Arc<Turns>) -> Result<Worker, OpenError> {
         // Read tables can be made again, and a durable commit of the writer makes what was written
         // before it durable too.
-        let (connection, database, checkpoints) = connect(path)?;
+        let (connection, present, database, checkpoints) = connect(path, &turns)?;
         let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
         {
             let _turn = turns
@@ -112,6 +121,7 @@ impl Worker {
         let worker = Worker {
             path: path.to_owned(),
             connection,
+            present: Some(present),
             database,
             progress,
             turns,
@@ -129,6 +139,11 @@ impl Worker {
     pub(crate) fn run(mut self, wake: &Receiver<()>, orders: &Receiver<Order>) {
         let guard = PanicGuard { progress: self.progress.clone() };
         loop {
+            if self.turns.presence().must_leave()
+                && let Told::Finish = self.sit_out(orders)
+            {
+                break;
+            }
             let step = self.round(EVERYTHING, Haste::No);
             // Also while there is work: with another process appending, there may always be some.
             match orders.try_recv() {
@@ -179,6 +194,28 @@ impl Worker {
         self.progress.set_worker_gone(Arc::from("it was closed"));
     }
 
+    /// Closes the log while the writer lets go of it, and waits until it is open again.
+    fn sit_out(&mut self, orders: &Receiver<Order>) -> Told {
+        self.kept.clear();
+        // The writer moves what this connection wrote into the file.
+        let _ = open::at_close(&self.connection, AtClose::LeaveAsItIs);
+        let Ok(nothing) = Connection::open_in_memory() else { return Told::Finish };
+        self.connection = nothing;
+        self.present = None;
+        loop {
+            if !self.turns.presence().must_leave() {
+                self.reconnect();
+                if self.present.is_some() {
+                    return Told::GoOn;
+                }
+            }
+            match orders.recv_timeout(LOOK_EVERY / 4) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => return Told::Finish,
+            }
+        }
+    }
+
     /// Opens the connection anew after an error: FTS5 keeps numbers in memory that a read which failed
     /// leaves wrong, and would write them later. Where that fails too the old one is tried again.
     pub(super) fn reconnect(&mut self) {
@@ -186,11 +223,12 @@ impl Worker {
         if self.database.require_at(&self.path).is_err() {
             return;
         }
-        if let Ok((connection, database, checkpoints)) = connect(&self.path)
+        if let Ok((connection, present, database, checkpoints)) = connect(&self.path, &self.turns)
             && database == self.database
         {
             self.kept.clear();
             self.connection = connection;
+            self.present = Some(present);
             self.checkpoints = checkpoints;
         }
     }
@@ -338,13 +376,18 @@ pub(super) fn read_after(
     rows::read_after(connection, position, until, FOLD_EVENTS_MAX, FOLD_BYTES_MAX)
 }
 
-fn connect(path: &Path) -> Result<(Connection, FileIdentity, Checkpoints), OpenError> {
-    let (mut connection, files) = open::open_writer(path, Durability::Normal)?;
+fn connect(
+    path: &Path,
+    turns: &Turns,
+) -> Result<(Connection, Present, FileIdentity, Checkpoints), OpenError> {
+    let left = || OpenError::io(path, "cannot be opened now", std::io::Error::other(LEFT));
+    let present = turns.presence().enter().ok_or_else(left)?;
+    let Writing { mut connection, files, .. } = open::open_writer(path, Durability::Normal, Claim::Settled)?;
     let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
     connection.pragma_update(None, "legacy_alter_table", true).map_err(sqlite)?;
     open::keep_pages(&connection, PROJECTIONS_CACHE_KIBIBYTES).map_err(sqlite)?;
     let checkpoints = Checkpoints::watch(&mut connection).map_err(sqlite)?;
-    Ok((connection, files.database, checkpoints))
+    Ok((connection, present, files.database, checkpoints))
 }
 
 /// Stops the projections whose tables hold events that the log no longer has: what is appended in

@@ -46,8 +46,9 @@ use crate::event::{Content, Event, Seq};
 use crate::evidence;
 use crate::limits::{LISTED_MAX, REPORTED_SEQS_MAX};
 use crate::log::FileIdentity;
-use crate::log::open::{self, OpenError};
+use crate::log::open::{self, OpenError, Reading};
 use crate::log::rows;
+use crate::log::still::Still;
 use crate::merkle;
 use crate::projection::tables::{PROJECTIONS, Projection, Stage, cursor};
 use given::Walked;
@@ -136,9 +137,9 @@ pub fn verify(
         return Err(VerifyError::UnknownProjection { name: name.clone() });
     }
     let file = FileIdentity::behind(path).ok();
-    let connection = match open::open_reader(path) {
+    let Reading { connection, still, .. } = match open::open_reading(path) {
         Err(OpenError::Sqlite { source, .. })
-            if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) =>
+            if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) || is_cut_off(&source) =>
         {
             return Ok(Report::unreadable(path, options.checkpoints.len() as u64, &source));
         }
@@ -147,8 +148,11 @@ pub fn verify(
     // Temporary tables are written, the file cannot be: it is opened for reading alone.
     connection.pragma_update(None, "query_only", false)?;
     let mut others = snapshot::begin(path, file, &connection, options.threads_max())?;
-    Verification { path, connection: &connection, options: &options, failures: Vec::new() }
-        .run(&mut others, progress)
+    let report = Verification { path, connection: &connection, options: &options, failures: Vec::new() }
+        .run(&mut others, progress);
+    // Pages of two times look like damage.
+    still.as_ref().map_or(Ok(()), Still::require)?;
+    report
 }
 
 /// A verification under way, in one transaction.
@@ -403,23 +407,29 @@ fn listed_redactions(redactions: Vec<Redaction>) -> (Vec<Redaction>, u64) {
 /// Whether an error says something about the file: anything but the system or another program that
 /// stood in the way.
 fn is_damage(error: &rusqlite::Error) -> bool {
-    !matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::OutOfMemory
-                | ErrorCode::OperationInterrupted
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::DiskFull
-                | ErrorCode::CannotOpen
-                | ErrorCode::PermissionDenied
-                | ErrorCode::ReadOnly
+    is_cut_off(error)
+        || !matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::OutOfMemory
+                    | ErrorCode::OperationInterrupted
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::DiskFull
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::PermissionDenied
+                    | ErrorCode::ReadOnly
+            )
         )
-    )
 }
 
 /// The result of a check; where the file is too damaged for it, a failure.
+/// Whether a page that should be there is not.
+fn is_cut_off(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
+}
+
 fn or_damage<T: Default>(
     result: rusqlite::Result<T>,
     affected: &str,

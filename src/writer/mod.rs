@@ -7,6 +7,7 @@
 mod batch;
 mod gate;
 mod lost;
+mod poison;
 mod queue;
 mod receipt;
 
@@ -30,13 +31,15 @@ pub use receipt::{
 use crate::event::{Digest, EventId, Seq};
 use crate::limits::WRITER_CACHE_KIBIBYTES;
 use crate::log::checkpoint::Checkpoints;
-use crate::log::open::{self, Durability, OpenError};
+use crate::log::generation::{self, RunId};
+use crate::log::open::{self, Claim, Durability, OpenError, Writing};
 use crate::log::turns::{Turns, Who};
 use crate::log::{FileIdentity, Head, LogFiles, Standing, rows};
 use crate::progress::Progress;
 use batch::Batch;
 use gate::Calls;
 use lost::Losses;
+use poison::{Poison, REOPEN_PAUSE};
 use receipt::Outcome;
 
 /// How long the writer lets the log rest before it moves the write-ahead log into the file.
@@ -46,8 +49,8 @@ const IDLE_BEFORE_CHECKPOINT: Duration = Duration::from_millis(200);
 /// of a write-ahead log that was removed waits no longer than this.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Least time between two attempts to open the log again after a failure.
-const REOPEN_PAUSE: Duration = Duration::from_millis(100);
+/// How long a writer that closes waits for readers of a write-ahead log that was removed.
+const LETTING_GO_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the writer works.
 #[derive(Clone)]
@@ -77,15 +80,16 @@ pub(crate) struct OpenLog {
     pub(crate) connection: Connection,
     files: LogFiles,
     checkpoints: Checkpoints,
+    in_file: Option<RunId>,
 }
 
 impl OpenLog {
-    pub(crate) fn open(path: &Path, durability: Durability) -> Result<OpenLog, OpenError> {
-        let (mut connection, files) = open::open_writer(path, durability)?;
+    pub(crate) fn open(path: &Path, durability: Durability, claim: Claim) -> Result<OpenLog, OpenError> {
+        let Writing { mut connection, files, in_file } = open::open_writer(path, durability, claim)?;
         let checkpoints = open::keep_pages(&connection, WRITER_CACHE_KIBIBYTES)
             .and_then(|()| Checkpoints::watch(&mut connection))
             .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be watched", source))?;
-        Ok(OpenLog { connection, files, checkpoints })
+        Ok(OpenLog { connection, files, checkpoints, in_file })
     }
 
     /// Has the name watched by which the caller opened the log.
@@ -102,7 +106,7 @@ impl OpenLog {
         database: FileIdentity,
     ) -> Result<OpenLog, OpenError> {
         database.require_at(path)?;
-        OpenLog::open(path, durability)
+        OpenLog::open(path, durability, Claim::Settled)
     }
 
     pub(crate) fn database(&self) -> FileIdentity {
@@ -114,12 +118,6 @@ impl OpenLog {
 enum Failure {
     NotWritten(Arc<str>),
     Ambiguous(Arc<str>),
-}
-
-/// Why nothing can be appended now.
-struct Poison {
-    reason: Arc<str>,
-    try_again: Instant,
 }
 
 pub(crate) struct Writer {
@@ -144,9 +142,12 @@ impl Writer {
         let log_id = rows::log_id(&log.connection).map_err(sqlite)?;
         let head = rows::head(&log.connection).map_err(sqlite)?;
         shared.progress.set_committed(head.seq);
+        let log = log.named(&config);
+        shared.turns.presence().opened(&config.path, &log.files);
+        shared.turns.in_file().set(log.in_file);
         Ok(Writer {
             database: log.database(),
-            log: Some(log.named(&config)),
+            log: Some(log),
             log_id,
             acknowledged: (head.seq, head.hash),
             poison: None,
@@ -279,6 +280,7 @@ impl Writer {
             Batch::begin(&log.connection, self.config.clock.clone()).map_err(|error| not_written(&error))?;
         log.files.require_at(&self.config.path).map_err(|error| not_written(&error))?;
         self.require_acknowledged(batch.head(), &log.connection)?;
+        self.shared.turns.in_file().renew(&log.connection).map_err(|error| not_written(&error))?;
         let record = self.losses.append(&mut batch).map_err(|error| not_written(&error))?;
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
@@ -355,70 +357,15 @@ impl Writer {
         }
     }
 
-    fn set_poison(&mut self, reason: Arc<str>) {
-        self.log = None;
-        self.shared.progress.set_poisoned(Some(reason.clone()));
-        self.poison = Some(Poison { reason, try_again: Instant::now() + REOPEN_PAUSE });
-    }
-
-    /// After a failure: opens the log again, at a limited rate, and makes sure that it is the same
-    /// log with everything in it that was acknowledged.
-    fn ensure_open(&mut self) -> Result<(), Arc<str>> {
-        let Some(poison) = &self.poison else { return Ok(()) };
-        if Instant::now() < poison.try_again {
-            return Err(poison.reason.clone());
-        }
-        match self.reopen() {
-            Ok(log) => {
-                self.log = Some(log);
-                self.poison = None;
-                self.shared.progress.set_poisoned(None);
-                Ok(())
-            }
-            Err(reason) => {
-                self.set_poison(reason.clone());
-                Err(reason)
-            }
-        }
-    }
-
-    fn reopen(&self) -> Result<OpenLog, Arc<str>> {
-        let log = OpenLog::open_again(&self.config.path, self.config.durability, self.database)
-            .map_err(|error| Arc::from(error.to_string()))?;
-        let (seq, acknowledged) = self.acknowledged;
-        let link = rows::link_at(&log.connection, seq).map_err(|error| Arc::from(error.to_string()))?;
-        if link != Some(acknowledged) {
-            return Err(self.cut_off(seq));
-        }
-        Ok(log.named(&self.config))
-    }
-
     /// What is done when nothing is to be done.
     fn rest(&mut self) {
-        // Why it cannot be done is kept for those who ask; it is tried again.
-        let _ = self.record_losses();
         self.look();
+        // Why it cannot be done is kept for those who ask; it is tried again.
+        let _ = self.ensure_open();
+        let _ = self.record_losses();
         if self.checkpoint_due && self.checkpoint().is_ok() {
             self.checkpoint_due = false;
         }
-    }
-
-    /// Sees whether the files that are open are still those of the log, so that nobody has to append to hear
-    /// that they are not.
-    fn look(&mut self) {
-        let Some(log) = &self.log else { return };
-        let path = &self.config.path;
-        // What cannot be looked at now is looked at by the next commit.
-        let standing = log.files.standing_of(path, &log.connection, self.acknowledged);
-        let reason = match standing {
-            Ok(Standing::Same) | Err(_) => return,
-            Ok(Standing::Cut) => self.cut_off(self.acknowledged.0),
-            Ok(Standing::Replaced | Standing::WalReplaced) => match log.files.require_at(path) {
-                Ok(()) => return,
-                Err(error) => error.to_string().into(),
-            },
-        };
-        self.set_poison(reason);
     }
 
     fn count_given_up(&mut self) {
@@ -444,6 +391,17 @@ impl Writer {
         Ok(())
     }
 
+    /// Notes in the file that the log was closed. It need not be durable before the rest of the write-ahead log
+    /// is.
+    fn say_closed(&self, log: &OpenLog) -> rusqlite::Result<()> {
+        let Ok(_turn) = self.shared.turns.take(Who::Writer) else { return Ok(()) };
+        if !matches!(log.files.standing(&self.config.path), Ok(Standing::Same)) {
+            return Ok(());
+        }
+        log.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        generation::close(&log.connection)
+    }
+
     fn checkpoint(&self) -> rusqlite::Result<()> {
         let Some(log) = &self.log else { return Ok(()) };
         Checkpoints::passive(&log.connection, &self.shared.turns, Who::Writer)
@@ -451,14 +409,28 @@ impl Writer {
 
     /// Tries once more to say in the log what was refused.
     fn finish(mut self) -> Result<(), Arc<str>> {
+        self.look();
         if let Some(poison) = &self.poison {
             std::thread::sleep(poison.try_again.saturating_duration_since(Instant::now()));
         }
+        let began = Instant::now();
+        while self.poison.as_ref().is_some_and(|poison| poison.left.is_some())
+            && began.elapsed() < LETTING_GO_PATIENCE
+            && self.ensure_open().is_err()
+        {
+            std::thread::sleep(REOPEN_PAUSE);
+        }
         let result = self.record_losses();
+        if let Some(log) = &self.log {
+            // If it cannot be said that the log was closed, the next to open it is more careful.
+            let _ = self.say_closed(log);
+        }
         // In a turn: of two that close at once each would take the other for a user of the file, and
         // neither would take the write-ahead log away.
         let _turn = self.shared.turns.take(Who::Writer);
-        self.log = None;
+        if self.log.take().is_some() {
+            self.shared.turns.presence().closed();
+        }
         result
     }
 }

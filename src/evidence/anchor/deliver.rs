@@ -11,7 +11,8 @@ use super::{Anchor, AnchorError, Taken};
 use crate::evidence::keys::KeyFolder;
 use crate::evidence::signer::{self, SignError, Site};
 use crate::evidence::tree::{TreeReader, has_table};
-use crate::log::open::{self, Durability, OpenError};
+use crate::log::open::{self, AtClose, Claim, Durability, OpenError};
+use crate::log::presence::Present;
 use crate::log::rows::note_column;
 use crate::log::turns::{Turns, Who, begin};
 use crate::merkle::consistency_proof;
@@ -52,20 +53,33 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
+/// A connection of an anchor's thread, registered with the others of its handle as long as it is open.
+struct Kept {
+    connection: Connection,
+    _present: Present,
+}
+
 impl Deliverer {
     /// Works until the log is closed, and then brings the last checkpoint.
     pub(crate) fn run(mut self) {
-        let mut connection = None;
+        let mut kept: Option<Kept> = None;
         let mut failing: Option<(Instant, Duration)> = None;
         loop {
             let wait =
                 failing.map_or(LOOK_EVERY, |(until, _)| until.saturating_duration_since(Instant::now()));
-            let woken = self.wake.recv_timeout(wait);
+            // Also while it waits to try again it may have to let go of the log.
+            let woken = self.wake.recv_timeout(wait.min(LOOK_EVERY));
+            if self.turns.presence().must_leave()
+                && let Some(kept) = kept.take()
+            {
+                // The writer moves what this connection wrote into the file.
+                let _ = open::at_close(&kept.connection, AtClose::LeaveAsItIs);
+            }
             let is_closing = woken == Err(RecvTimeoutError::Disconnected);
             // A new checkpoint is no reason to try a failing anchor sooner; the end of the log is.
             let is_early = failing.is_some_and(|(until, _)| Instant::now() < until);
             if is_closing || !is_early {
-                failing = match self.deliver(&mut connection) {
+                failing = match self.deliver(&mut kept) {
                     Ok(()) => None,
                     Err(_) => {
                         let pause = failing.map_or(RETRY.0, |(_, pause)| (2 * pause).min(RETRY.1));
@@ -80,18 +94,23 @@ impl Deliverer {
     }
 
     /// Brings the newest checkpoint, unless the anchor has it, and records how that went.
-    fn deliver(&mut self, kept: &mut Option<Connection>) -> Result<(), Failure> {
-        let connection = match kept.take() {
-            Some(connection) => connection,
-            None => open::open_writer(&self.path, Durability::Normal)?.0,
+    fn deliver(&mut self, kept: &mut Option<Kept>) -> Result<(), Failure> {
+        let own = match kept.take() {
+            Some(own) => own,
+            None => {
+                // While the log is let go of there is nothing new to bring.
+                let Some(present) = self.turns.presence().enter() else { return Ok(()) };
+                let opened = open::open_writer(&self.path, Durability::Normal, Claim::Settled)?;
+                Kept { connection: opened.connection, _present: present }
+            }
         };
         let name = self.anchor.name();
-        let delivered = self.deliver_over(&connection, &name);
+        let delivered = self.deliver_over(&own.connection, &name);
         if let Err(error) = &delivered {
             // What cannot be recorded either is tried again with the rest.
-            self.record_failure(&connection, &name, &error.to_string())?;
+            self.record_failure(&own.connection, &name, &error.to_string())?;
         }
-        *kept = Some(connection);
+        *kept = Some(own);
         delivered
     }
 

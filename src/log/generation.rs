@@ -1,0 +1,166 @@
+//! Which run of its write-ahead log the file belongs to.
+//!
+//! SQLite applies any whole write-ahead log that lies beside a file, also one that was left beside another
+//! file: a backup that is put back is overwritten by what a crash left, in whole or in part. So the file
+//! has a row that is random and new with each run of the write-ahead log, and names the one before. A run
+//! begins when everything of the last one is in the file, so at any time the file alone has the row of the
+//! write-ahead log, or the one before. A file that has another does not belong to it.
+//!
+//! A new row is written only where the file is known to have the present one: after a checkpoint that came to
+//! its end, by whoever made it. Several processes may do that; each finds the row that another wrote.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rand::Rng as _;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::rows;
+use crate::event::EventId;
+
+/// A run of the write-ahead log: 16 random bytes.
+pub(crate) type RunId = [u8; 16];
+
+/// What is written where there was no run before.
+const NONE_BEFORE: RunId = [0; 16];
+
+/// Whether somebody appended and did not close the log since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Whoever appended last closed the log.
+    Closed,
+    /// The log is open, or was not closed.
+    Open,
+}
+
+/// The row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Generation {
+    pub(crate) id: RunId,
+    pub(crate) previous: RunId,
+    pub(crate) in_use: Use,
+    /// The machine that has the log open; empty if it is not known.
+    pub(crate) machine: String,
+}
+
+/// Reads the row; None in a file of an older schema.
+pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Option<Generation>> {
+    let has_table: bool = connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'generation')",
+        )?
+        .query_row([], |row| row.get(0))?;
+    if !has_table {
+        return Ok(None);
+    }
+    connection
+        .prepare_cached("SELECT id, previous, is_open, machine FROM generation WHERE one = 1")?
+        .query_row([], |row| {
+            Ok(Generation {
+                id: row.get(0)?,
+                previous: row.get(1)?,
+                in_use: if row.get(2)? { Use::Open } else { Use::Closed },
+                machine: row.get(3)?,
+            })
+        })
+        .optional()
+}
+
+/// Whether a file and the write-ahead log beside it belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// They do. If the file is known to have the row of the write-ahead log, that row's id.
+    Together(Option<RunId>),
+    /// They do not.
+    Strangers,
+}
+
+/// Holds the file alone, read without its write-ahead log, against both together. `both` is in a transaction,
+/// which keeps the file from running ahead of what it sees.
+///
+/// What cannot be read says nothing: pages of one transaction may be in the file and in the write-ahead log,
+/// and damage is for verification to report.
+pub(crate) fn fit(both: &Connection, alone: &Connection) -> Fit {
+    let mut known = None;
+    if let (Ok(merged), Ok(file)) = (read(both), read(alone)) {
+        match (merged, file) {
+            (Some(merged), Some(file)) if file.id == merged.id => known = Some(merged.id),
+            (Some(merged), Some(file)) if file.id == merged.previous => {}
+            // The row was made by a migration that is in the write-ahead log, and no run came after it.
+            (Some(merged), None) if merged.previous == NONE_BEFORE => {}
+            (None, None) => {}
+            _ => return Fit::Strangers,
+        }
+    }
+    if let Ok(head) = rows::head(alone)
+        && let Ok(link) = rows::link_at(both, head.seq)
+        && link != Some(head.hash)
+    {
+        return Fit::Strangers;
+    }
+    Fit::Together(known)
+}
+
+/// What this process knows to be in the file itself, for all its connections to the log.
+#[derive(Default)]
+pub(crate) struct InFile(Mutex<Option<RunId>>);
+
+impl InFile {
+    fn lock(&self) -> MutexGuard<'_, Option<RunId>> {
+        // Each change is one assignment.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that everything of the write-ahead log is in the file, with this row.
+    pub(crate) fn set(&self, id: Option<RunId>) {
+        *self.lock() = id;
+    }
+
+    /// Begins a new run within the caller's transaction, where the file is known to have the present row. A
+    /// row that another process wrote since leaves everything as it is.
+    pub(crate) fn renew(&self, tx: &Connection) -> rusqlite::Result<()> {
+        let known = *self.lock();
+        let Some(known) = known else { return Ok(()) };
+        tx.prepare_cached(
+            "UPDATE generation SET previous = id, id = ?2, is_open = 1, machine = ?3 WHERE one = 1 AND id = ?1",
+        )?
+        .execute(params![known, fresh(), machine()])?;
+        // If this transaction fails, the file may be in any state, and a checkpoint says so anew.
+        self.set(None);
+        Ok(())
+    }
+}
+
+fn fresh() -> RunId {
+    let mut id = NONE_BEFORE;
+    rand::rng().fill_bytes(&mut id);
+    id
+}
+
+/// Says that the log was closed.
+pub(crate) fn close(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("UPDATE generation SET is_open = 0 WHERE one = 1 AND is_open = 1", []).map(drop)
+}
+
+/// Makes a copy a file of its own, to which no write-ahead log belongs.
+pub(crate) fn begin_anew(connection: &Connection) -> rusqlite::Result<()> {
+    if read(connection)?.is_some() {
+        connection.execute(
+            "UPDATE generation SET id = ?1, previous = ?2, is_open = 0, machine = '' WHERE one = 1",
+            params![fresh(), NONE_BEFORE],
+        )?;
+    }
+    Ok(())
+}
+
+/// What tells this machine from others, without giving its id away; empty where it has none.
+pub(crate) fn machine() -> &'static str {
+    static MACHINE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    MACHINE.get_or_init(|| {
+        let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        match id.trim() {
+            // As it stands while the system starts for the first time.
+            "" | "uninitialized" => String::new(),
+            id => EventId::from_name(&format!("annals machine {id}")).to_string(),
+        }
+    })
+}

@@ -1,0 +1,108 @@
+//! Connections that only read.
+
+use std::path::Path;
+
+use rusqlite::{Connection, MAIN_DB, OpenFlags};
+
+use super::error::OpenError;
+use super::generation::{self, Use};
+use super::open::{
+    AtClose, MAKER_PATIENCE, alone, at_close, check_version, configure, connect, inspect,
+    is_about_files_beside, look, refuse_foreign, require_sqlite, require_together, resolved, side_file,
+};
+use super::still::Still;
+use super::vfs;
+
+/// A log that is open for reading.
+pub(crate) struct Reading {
+    pub(crate) connection: Connection,
+    /// Where the file is read as one that nobody changes: what shows whether somebody did.
+    pub(crate) still: Option<Still>,
+    /// The file says that it is open, and no write-ahead log lay beside it.
+    pub(crate) lacks_wal: bool,
+}
+
+/// Opens a log for reading. Nothing can be written through the connection.
+///
+/// # Errors
+/// As [`open_reading`].
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    open_reading(path).map(|reading| reading.connection)
+}
+
+/// Opens a log for reading. Nothing can be written through the connection.
+///
+/// In a folder without write permission, where SQLite cannot make the files that it shares with
+/// writers, a log without a write-ahead log is read as a file that nobody changes. Whoever reads it like
+/// that asks afterwards whether it is so.
+pub(crate) fn open_reading(path: &Path) -> Result<Reading, OpenError> {
+    require_sqlite()?;
+    inspect(path)?;
+    let path = &resolved(path)?;
+    let sqlite = |source| OpenError::sqlite(path, "cannot be opened for reading", source);
+    let file = refuse_foreign(path)?;
+    let had_wal = side_file(path, "-wal").symlink_metadata().is_ok();
+    #[cfg(target_os = "linux")]
+    if let super::mount::Ground::Shared { name } = super::mount::ground(path)? {
+        return read_still(path).map_err(|error| match error {
+            OpenError::WalInReadOnlyFolder { path } => OpenError::SharedFileSystem { path, name },
+            error => error,
+        });
+    }
+    // Held until the reader has looked at the file: then it is one of those who have it open.
+    let _maker = make_files_beside(path)?;
+    let connection = connect(path, &format!("&{}=1", vfs::READER), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let mut reading = match begin_reading(&connection) {
+        Ok(()) => Reading { connection, still: None, lacks_wal: false },
+        Err(error) if is_about_files_beside(&error) => {
+            drop(connection);
+            read_still(path)?
+        }
+        Err(error) => return Err(sqlite(error)),
+    };
+    check_version(&reading.connection, path)?;
+    let together = require_together(&reading.connection, &file, path)?;
+    reading.lacks_wal = !had_wal && together.generation.is_some_and(|row| row.in_use == Use::Open);
+    Ok(reading)
+}
+
+/// Opens a log as a file that nobody changes.
+fn read_still(path: &Path) -> Result<Reading, OpenError> {
+    let still = Still::of(path)?;
+    let connection = alone(path)?;
+    begin_reading(&connection)
+        .map_err(|source| OpenError::sqlite(path, "cannot be opened for reading", source))?;
+    check_version(&connection, path)?;
+    let row = generation::read(&connection).ok().flatten();
+    let lacks_wal = row.is_some_and(|row| row.in_use == Use::Open);
+    Ok(Reading { connection, still: Some(still), lacks_wal })
+}
+
+/// Makes the files beside a log, where they lack, through a connection that can lock the file: a reader's
+/// cannot, and would not notice that somebody has the log open without them. Where the file may not be
+/// written there is no such connection.
+fn make_files_beside(path: &Path) -> Result<Option<Connection>, OpenError> {
+    let lacks = |ending| side_file(path, ending).symlink_metadata().is_err();
+    if !lacks("-wal") && !lacks("-shm") {
+        return Ok(None);
+    }
+    let Ok(maker) = connect(path, "", OpenFlags::SQLITE_OPEN_READ_WRITE) else { return Ok(None) };
+    if !matches!(maker.is_readonly(MAIN_DB), Ok(false)) || at_close(&maker, AtClose::LeaveAsItIs).is_err() {
+        return Ok(None);
+    }
+    match look(&maker, MAKER_PATIENCE) {
+        Ok(()) => Ok(Some(maker)),
+        Err(error) => match OpenError::sqlite(path, "cannot be opened for reading", error) {
+            error @ (OpenError::OpenElsewhere { .. } | OpenError::HotJournal { .. }) => Err(error),
+            // What else is wrong is found by the reader.
+            _ => Ok(None),
+        },
+    }
+}
+
+fn begin_reading(connection: &Connection) -> rusqlite::Result<()> {
+    configure(connection)?;
+    connection.pragma_update(None, "query_only", true)?;
+    // Only now does SQLite open the write-ahead log.
+    look(connection, MAKER_PATIENCE)
+}

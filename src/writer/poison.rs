@@ -1,0 +1,126 @@
+//! A writer that cannot append: why, and how it comes back to its log.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{OpenLog, Writer};
+use crate::log::checkpoint::move_all;
+use crate::log::open::{self, AtClose, side_file};
+use crate::log::presence::LEFT;
+use crate::log::{Standing, WriteAhead, rows};
+
+/// Least time between two attempts to open the log again after a failure.
+pub(super) const REOPEN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why nothing can be appended now.
+pub(super) struct Poison {
+    pub(super) reason: Arc<str>,
+    pub(super) try_again: Instant,
+    /// Open files that somebody took from their places: what only they hold is moved into the log before they
+    /// are closed, and nothing is opened before that.
+    pub(super) left: Option<OpenLog>,
+}
+
+impl Writer {
+    /// Closes the log, or lets go of it where its files are not at their places: others have them open too.
+    pub(super) fn set_poison(&mut self, reason: Arc<str>) {
+        let left = self.poison.take().and_then(|poison| poison.left);
+        let left = left.or_else(|| {
+            let log = self.log.take()?;
+            let standing = log.files.standing(&self.config.path);
+            matches!(standing, Ok(Standing::WalReplaced)).then_some(log)
+        });
+        if left.is_some() {
+            self.shared.turns.presence().leave();
+        }
+        self.shared.progress.set_poisoned(Some(reason.clone()));
+        self.poison = Some(Poison { reason, try_again: Instant::now() + REOPEN_PAUSE, left });
+    }
+
+    /// Lets go of files that were taken from their places: moves what only they hold into the log, and closes
+    /// them after the other connections of this handle.
+    fn let_go(&mut self) -> Result<(), Arc<str>> {
+        let Some(poison) = &mut self.poison else { return Ok(()) };
+        let Some(log) = &poison.left else { return Ok(()) };
+        if !self.shared.turns.presence().is_left() {
+            return Err(Arc::from(format!("{}; this program is about to close it", LEFT)));
+        }
+        let path = &self.config.path;
+        let error = |error: &dyn std::fmt::Display| Arc::from(format!("{}: {error}", path.display()));
+        match log.files.write_ahead_at(path).map_err(|source| error(&source))? {
+            // Only the memory was taken: the next to open the log reads the write-ahead log anew, and by now
+            // somebody may have done so.
+            WriteAhead::Same => {}
+            WriteAhead::Gone | WriteAhead::Empty => {
+                if !move_all(&log.connection).map_err(|source| error(&source))? {
+                    return Err(Arc::from(format!(
+                        "{LEFT}; somebody still reads what only the removed file holds"
+                    )));
+                }
+            }
+            WriteAhead::Another => {
+                open::at_close(&log.connection, AtClose::LeaveAsItIs).map_err(|source| error(&source))?;
+                return Err(error(&format_args!(
+                    "another program wrote a write-ahead log of its own ({}) in the place of the one in use; end that program, and then this one, and verify the log",
+                    side_file(path, "-wal").display()
+                )));
+            }
+        }
+        // Whatever lies beside the log now is not what this connection had.
+        open::at_close(&log.connection, AtClose::LeaveAsItIs).map_err(|source| error(&source))?;
+        poison.left = None;
+        Ok(())
+    }
+
+    /// After a failure: opens the log again, at a limited rate, and makes sure that it is the same
+    /// log with everything in it that was acknowledged.
+    pub(super) fn ensure_open(&mut self) -> Result<(), Arc<str>> {
+        let Some(poison) = &self.poison else { return Ok(()) };
+        if Instant::now() < poison.try_again {
+            return Err(poison.reason.clone());
+        }
+        match self.let_go().and_then(|()| self.reopen()) {
+            Ok(log) => {
+                self.shared.turns.presence().opened(&self.config.path, &log.files);
+                self.shared.turns.in_file().set(log.in_file);
+                self.log = Some(log);
+                self.poison = None;
+                self.shared.progress.set_poisoned(None);
+                Ok(())
+            }
+            Err(reason) => {
+                self.set_poison(reason.clone());
+                Err(reason)
+            }
+        }
+    }
+
+    fn reopen(&self) -> Result<OpenLog, Arc<str>> {
+        let log = OpenLog::open_again(&self.config.path, self.config.durability, self.database)
+            .map_err(|error| Arc::from(error.to_string()))?;
+        let (seq, acknowledged) = self.acknowledged;
+        let link = rows::link_at(&log.connection, seq).map_err(|error| Arc::from(error.to_string()))?;
+        if link != Some(acknowledged) {
+            return Err(self.cut_off(seq));
+        }
+        Ok(log.named(&self.config))
+    }
+
+    /// Sees whether the files that are open are still those of the log, so that nobody has to append to hear
+    /// that they are not.
+    pub(super) fn look(&mut self) {
+        let Some(log) = &self.log else { return };
+        let path = &self.config.path;
+        // What cannot be looked at now is looked at by the next commit.
+        let standing = log.files.standing_of(path, &log.connection, self.acknowledged);
+        let reason = match standing {
+            Ok(Standing::Same) | Err(_) => return,
+            Ok(Standing::Cut) => self.cut_off(self.acknowledged.0),
+            Ok(Standing::Replaced | Standing::WalReplaced) => match log.files.require_at(path) {
+                Ok(()) => return,
+                Err(error) => error.to_string().into(),
+            },
+        };
+        self.set_poison(reason);
+    }
+}
