@@ -270,10 +270,11 @@ impl Courier {
                 Ok(Head::Unreadable(text)) => {
                     let reason = "this line of the spool is no event: cut off while it was written, before \
                                   anybody was told that it is safe, or damaged later";
-                    if !self.refuse(&[Refusal { event_id: None, reason: reason.into(), event: text }]) {
+                    let event = text.clone();
+                    if !self.refuse(&[Refusal { event_id: None, reason: reason.into(), event }]) {
                         return;
                     }
-                    self.advance(1);
+                    self.advance(std::iter::once(text.as_str()));
                 }
                 Ok(Head::Nothing) => self.miss(),
                 Err(error) => {
@@ -348,8 +349,12 @@ impl Courier {
             }
         }
         match flight {
-            Flight::Spool(_) if settled > 0 => self.advance(settled),
-            Flight::Spool(_) => {}
+            Flight::Spool(lines) => {
+                let sent = lines.get(..settled).unwrap_or(&lines);
+                if !sent.is_empty() {
+                    self.advance(sent.iter().map(|line| line.text.as_str()));
+                }
+            }
             Flight::Memory(_) => {
                 self.safe += settled as u64;
                 self.left += settled as u64;
@@ -362,10 +367,10 @@ impl Courier {
         }
     }
 
-    /// Goes past events at the front of the spool.
-    fn advance(&mut self, events: usize) {
-        self.left += events as u64;
-        if let Err(error) = self.spool.advance(events) {
+    /// Goes past lines at the front of the spool.
+    fn advance<'l>(&mut self, lines: impl ExactSizeIterator<Item = &'l str>) {
+        self.left += lines.len() as u64;
+        if let Err(error) = self.spool.advance(lines) {
             self.trouble(format!("the spool cannot be written; what was sent may be sent again: {error}"));
         }
     }

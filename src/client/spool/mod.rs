@@ -321,14 +321,19 @@ impl Spool {
         std::mem::take(&mut self.events)
     }
 
-    /// Goes past the first events: the server has them.
-    pub(super) fn advance(&mut self, events: usize) -> io::Result<()> {
-        let mut last = Vec::new();
-        self.head = self.walk(events, |line| {
-            line.clone_into(&mut last);
-            true
+    /// Goes past the first lines, which the server has. One that is not there any more is past already: to
+    /// count lines instead would go past others where somebody deleted a segment meanwhile.
+    pub(super) fn advance<'l>(&mut self, sent: impl ExactSizeIterator<Item = &'l str>) -> io::Result<()> {
+        let count = sent.len() as u64;
+        let (mut sent, mut last) = (sent, Vec::new());
+        self.head = self.walk(usize::MAX, |line| {
+            let is_sent = sent.by_ref().any(|text| String::from_utf8_lossy(line) == text);
+            if is_sent {
+                line.clone_into(&mut last);
+            }
+            is_sent
         })?;
-        self.events = self.events.saturating_sub(events as u64);
+        self.events = self.events.saturating_sub(count);
         let dropped = self.drop_sent();
         // At the beginning of a segment a mark has nothing to say.
         let marked = match self.head.offset {

@@ -35,6 +35,19 @@ fn segments(folder: &TempDir) -> Vec<PathBuf> {
     names
 }
 
+fn texts(lines: &[Line]) -> impl ExactSizeIterator<Item = &str> {
+    lines.iter().map(|line| line.text.as_str())
+}
+
+/// Goes past the first lines.
+fn advance(spool: &mut Spool, count: usize) {
+    match spool.head(count, usize::MAX).unwrap() {
+        Head::Lines(lines) => spool.advance(texts(&lines)).unwrap(),
+        Head::Unreadable(text) => spool.advance(std::iter::once(text.as_str())).unwrap(),
+        Head::Nothing => {}
+    }
+}
+
 /// Everything that is left, past what is no event; and how many lines those were.
 fn drain(spool: &mut Spool) -> (Vec<u8>, usize) {
     let (mut events, mut unreadable) = (Vec::new(), 0);
@@ -42,11 +55,11 @@ fn drain(spool: &mut Spool) -> (Vec<u8>, usize) {
         match spool.head(3, usize::MAX).unwrap() {
             Head::Lines(lines) => {
                 events.extend(lines.iter().map(|line| line.event_id.bytes()[0]));
-                spool.advance(lines.len()).unwrap();
+                spool.advance(texts(&lines)).unwrap();
             }
-            Head::Unreadable(_) => {
+            Head::Unreadable(text) => {
                 unreadable += 1;
-                spool.advance(1).unwrap();
+                spool.advance(std::iter::once(text.as_str())).unwrap();
             }
             Head::Nothing => return (events, unreadable),
         }
@@ -61,7 +74,7 @@ fn nobody_else_can_read_what_is_in_it() {
     let within = folder.path().join("new").join("spool");
     let mut spool = Spool::open(&within, NO_LIMIT).unwrap();
     append(&mut spool, 1..=2).unwrap();
-    spool.advance(1).unwrap();
+    advance(&mut spool, 1);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&within), mode(within.parent().unwrap())), (0o700, 0o700));
     let files: Vec<_> = fs::read_dir(&within).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -97,9 +110,9 @@ fn events_come_out_as_they_went_in_and_are_gone_once_they_are_past() {
     assert_eq!(append(&mut spool, 4..=5).unwrap(), 2);
     let Head::Lines(lines) = spool.head(2, usize::MAX).unwrap() else { panic!("no lines") };
     assert_eq!(lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>(), [line(1), line(2)]);
-    spool.advance(2).unwrap();
+    advance(&mut spool, 2);
     assert_eq!((numbers(&spool), spool.events()), (vec![3, 4, 5], 3));
-    spool.advance(3).unwrap();
+    advance(&mut spool, 3);
     assert!(spool.is_empty() && numbers(&spool).is_empty());
     assert_eq!(segments(&folder), Vec::<PathBuf>::new());
     append(&mut spool, [6]).unwrap();
@@ -116,12 +129,12 @@ fn the_next_process_goes_on_where_the_last_one_stopped() {
         for number in 1..=6 {
             append(&mut spool, [number]).unwrap();
         }
-        spool.advance(already_sent).unwrap();
+        advance(&mut spool, already_sent);
         drop(spool);
         let mut spool = open(&folder, limit);
         let left: Vec<u8> = (1..=6).skip(already_sent).collect();
         assert_eq!((numbers(&spool), spool.events()), (left.clone(), left.len() as u64));
-        spool.advance(left.len()).unwrap();
+        advance(&mut spool, left.len());
     }
 }
 
@@ -166,7 +179,7 @@ fn a_mark_that_does_not_fit_its_segment_deletes_nothing_and_skips_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(&folder, NO_LIMIT);
     append(&mut spool, 1..=3).unwrap();
-    spool.advance(2).unwrap();
+    advance(&mut spool, 2);
     drop(spool);
     let mark = fs::read_to_string(folder.path().join("sent")).unwrap();
     let [number, offset, digest] = mark.trim_end().split(' ').collect::<Vec<_>>()[..] else {
@@ -220,7 +233,7 @@ fn after_a_loss_of_power_everything_that_was_not_sent_is_there_in_order() {
                 next += count;
             } else if let Head::Lines(lines) = spool.head(random.usize(1..5), usize::MAX).unwrap() {
                 let sent = random.usize(1..=lines.len());
-                spool.advance(sent).unwrap();
+                spool.advance(texts(&lines[..sent])).unwrap();
                 unsent.drain(..sent);
             }
             marks.extend(fs::read(folder.path().join("sent")).ok());
@@ -254,9 +267,9 @@ fn a_line_that_is_no_event_is_told_apart_from_those_around_it() {
     spool.append(["\0\0\0\0"].into_iter(), 1).unwrap();
     append(&mut spool, [2]).unwrap();
     assert_eq!(numbers(&spool), [1]);
-    spool.advance(1).unwrap();
+    advance(&mut spool, 1);
     assert_eq!(spool.head(10, 1_000).unwrap(), Head::Unreadable("\0\0\0\0".to_owned()));
-    spool.advance(1).unwrap();
+    advance(&mut spool, 1);
     assert_eq!(numbers(&spool), [2]);
 }
 
@@ -268,7 +281,7 @@ fn a_full_spool_takes_what_fits_and_takes_again_when_something_was_sent() {
     assert_eq!(append(&mut spool, [10, 10, 10, 10]).unwrap(), 3);
     assert!(matches!(append(&mut spool, [1]), Err(NotSpooled::Full { .. })));
     let lines = [line(1), line(2)];
-    spool.advance(3).unwrap();
+    advance(&mut spool, 3);
     let wanted = [line(10), line(10), line(10), line(10)];
     let all_or_none = spool.append(wanted.iter().map(String::as_str), 4);
     assert!(matches!(all_or_none, Err(NotSpooled::Full { .. })));
@@ -287,7 +300,7 @@ fn a_request_has_no_more_bytes_than_asked_for_unless_one_event_has() {
     };
     assert_eq!(count(&spool, 1), 1);
     assert_eq!(count(&spool, line(200).len() + line(1).len()), 2);
-    spool.advance(1).unwrap();
+    advance(&mut spool, 1);
     assert_eq!(count(&spool, 1_000), 2);
 }
 
@@ -372,4 +385,20 @@ fn a_segment_that_cannot_be_begun_holds_up_no_later_one() {
     let refused = append(&mut spool, [2]);
     assert!(refused.unwrap_err().to_string().contains("numbers are used up"));
     assert_eq!(drain(&mut spool), (vec![1], 0));
+}
+
+#[test]
+fn events_that_were_sent_and_then_deleted_are_not_counted_against_those_that_were_not_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    // So small that every append makes a segment.
+    let mut spool = open(&folder, 8);
+    spool.bytes_max = NO_LIMIT;
+    for number in 1..=3 {
+        append(&mut spool, [number]).unwrap();
+        spool.last = None;
+    }
+    let Head::Lines(under_way) = spool.head(2, usize::MAX).unwrap() else { panic!("no lines") };
+    fs::remove_file(&segments(&folder)[1]).unwrap();
+    spool.advance(texts(&under_way)).unwrap();
+    assert_eq!((numbers(&spool), spool.events()), (vec![3], 1));
 }
