@@ -84,10 +84,14 @@ trait Cell {
     fn cell(self) -> Value;
 }
 
-/// A text as tables have it: U+0000, and what it is in JSON, would end it for SQL. No text here has that
-/// escape of its own.
+/// A text as tables have it: U+0000 would end it for SQL.
 fn shown(text: &str) -> Value {
-    Value::Text(text.replace('\0', "\u{2400}").replace("\\u0000", "\\u2400"))
+    Value::Text(text.replace('\0', "\u{2400}"))
+}
+
+/// JSON as tables have it. No text here has a backslash before `u0000`.
+fn shown_json(json: &str) -> String {
+    json.replace("\\u0000", "\\u2400")
 }
 
 impl Cell for Value {
@@ -142,7 +146,7 @@ impl Cell for &f64 {
 }
 impl Cell for &Json {
     fn cell(self) -> Value {
-        shown(self.as_str())
+        Value::Text(shown_json(self.as_str()))
     }
 }
 impl Cell for Timestamp {
@@ -180,7 +184,7 @@ fn hash(text: &str) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    shown_json(&serde_json::Value::from(text).to_string())
 }
 
 fn object<'a>(members: impl Iterator<Item = (&'a String, String)>) -> Option<String> {
@@ -189,7 +193,7 @@ fn object<'a>(members: impl Iterator<Item = (&'a String, String)>) -> Option<Str
 }
 
 fn attributes_object(attributes: &Attributes) -> Option<String> {
-    object(attributes.iter().map(|(name, value)| (name, value.to_string())))
+    object(attributes.iter().map(|(name, value)| (name, shown_json(&value.to_string()))))
 }
 
 fn texts_object(texts: &BTreeMap<String, String>) -> Option<String> {
