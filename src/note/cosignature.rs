@@ -57,7 +57,7 @@ fn push_short(message: &mut Vec<u8>, text: &str) -> Option<()> {
 }
 
 /// FIPS 204, with the empty context.
-fn verify_ml_dsa_44(public: &[u8], message: &[u8], signature: &[u8]) -> Result<(), NotSigned> {
+pub(super) fn verify_ml_dsa_44(public: &[u8], message: &[u8], signature: &[u8]) -> Result<(), NotSigned> {
     use ml_dsa::{EncodedVerifyingKey, MlDsa44, Signature, VerifyingKey};
 
     let public = EncodedVerifyingKey::<MlDsa44>::try_from(public).map_err(|_| NotSigned)?;

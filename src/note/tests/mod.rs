@@ -4,6 +4,7 @@ mod files;
 mod keys;
 mod notes;
 mod policies;
+mod vectors;
 
 use super::{Checkpoint, Cosigner, SignedCheckpoint, SigningKey};
 
