@@ -73,7 +73,7 @@ pub use log::{Durability, Head, OpenError, ReadError};
 pub use prepare::PrepareError;
 pub use progress::CatchUpError;
 pub use prove::{Completeness, Payloads, ProveError, ProvedSession};
-pub use publish::{PublishError, Published};
+pub use publish::{Already, PublishError, Published};
 pub use query::{
     Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info, Metric,
     Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink, SearchFilter, SearchOrder,

@@ -20,7 +20,7 @@ use annals::proof::{ConsistencyProof, EntryProof, Extent, ProofFile, SessionProo
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
-use support::{EVENTS, Log, annals, bare};
+use support::{EVENTS, Log, annals, bare, home_of};
 
 /// A log with a key and a checkpoint, and its public key in a file.
 fn signed(lines: &str) -> Log {
@@ -114,6 +114,48 @@ fn a_proof_without_payload_tells_nothing_of_what_the_event_says() {
     assert!(answer["events"][0].get("event").is_none());
     let args = Verification::of(&log, Path::new("-")).args;
     bare().args(args).write_stdin(proof).assert().success().stdout(contains("what the event says"));
+}
+
+#[test]
+fn a_payload_is_proved_by_a_file_beside_the_proof() {
+    let log = signed(EVENTS);
+    let (proof, payload) = (log.file("event.tlog-proof"), log.file("event.payload"));
+    log.annals(&["prove", "2", "--payload-file", &text(&payload), "-o", &text(&proof)]).assert().success();
+    assert_eq!(fs::read_to_string(&proof).unwrap(), log.out(&["prove", "2"]));
+    let within = EntryProof::parse(log.out(&["prove", "2", "--payload"]).as_bytes()).unwrap().event.payload;
+    assert_eq!(fs::read(&payload).unwrap(), within.unwrap());
+
+    let answer = Verification::of(&log, &proof).with(&["--payload-file", &text(&payload)]).holds();
+    assert_eq!(answer["events"][0]["event"]["input"], "May I return the shoes?");
+    let mut other = fs::read(&payload).unwrap();
+    *other.last_mut().unwrap() ^= 1;
+    fs::write(log.file("other"), other).unwrap();
+    let other = Verification::of(&log, &proof).with(&["--payload-file", &text(&log.file("other"))]);
+    assert_eq!(other.fails(), "payload-digest");
+
+    // It is there in one place, and only of one event.
+    log.annals(&["prove", "2", "--payload", "-o", &text(&log.file("both"))]).assert().success();
+    log.annals(&["prove", "--session", "good", "-o", &text(&log.file("session"))]).assert().success();
+    for file in ["both", "session"] {
+        bare()
+            .args(Verification::of(&log, &log.file(file)).with(&["--payload-file", &text(&payload)]).args)
+            .assert()
+            .code(2)
+            .stderr(contains("--payload-file"));
+    }
+    for args in [vec!["--session", "good"], vec!["2", "--payload"], vec!["2", "--force"]] {
+        let beside = text(&log.file("unwritten"));
+        let beside = if args.contains(&"--force") { vec![] } else { vec!["--payload-file", &beside] };
+        log.annals(&[vec!["prove"], args, beside].concat()).assert().code(2);
+    }
+    assert!(!log.file("unwritten").exists());
+    log.annals(&["redact", "2", "--actor", "ann", "--reason", "asked for", "--yes"]).assert().success();
+    log.out(&["checkpoint"]);
+    log.annals(&["prove", "2", "--payload-file", &text(&log.file("erased"))])
+        .assert()
+        .code(2)
+        .stderr(contains("was erased"));
+    assert!(!log.file("erased").exists());
 }
 
 #[test]
@@ -497,6 +539,152 @@ fn a_folder_that_contradicts_the_log_is_no_small_matter() {
     log.annals(&["tiles", &text(&folder)]).assert().code(2).stderr(contains("is no checkpoint"));
     fs::write(folder.join("checkpoint"), &published["checkpoint"]).unwrap();
     publish(&log);
+}
+
+/// Changes a byte in the middle of a file.
+fn spoil(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn what_new_files_continue_is_checked_and_with_check_all_that_is_there() {
+    let log = signed(&notes(700));
+    let folder = publish(&log);
+    let whole = files(&folder);
+    let checkpoint = |name: &str| name == "checkpoint";
+    for (name, bytes) in whole.iter().filter(|(name, _)| !checkpoint(name)) {
+        // Of 701 events the third tile, and the one above, go on.
+        let is_continued = name.contains(".p/");
+        for is_gone in [false, true] {
+            spoil(&folder.join(name));
+            if is_gone {
+                fs::remove_file(folder.join(name)).unwrap();
+            }
+            let what = if is_gone { "is missing" } else { "holds something else" };
+            let usual = log.annals(&["tiles", &text(&folder)]).assert();
+            if is_continued {
+                usual.code(1).stderr(contains(name).and(contains(what)));
+            } else {
+                usual.success();
+            }
+            log.annals(&["tiles", &text(&folder), "--check"])
+                .assert()
+                .code(1)
+                .stderr(contains(name).and(contains(what)));
+            assert_eq!(log.json(&["tiles", &text(&folder), "--repair"])["files_repaired"], 1, "{name}");
+            assert_eq!(&fs::read(folder.join(name)).unwrap(), bytes, "{name}");
+        }
+    }
+    assert_eq!(files(&folder), whole);
+    assert_eq!(log.json(&["tiles", &text(&folder), "--repair"])["files_written"], 0);
+}
+
+#[test]
+fn what_smaller_trees_left_is_checked_and_a_full_file_may_stand_in_for_a_partial_one() {
+    let log = signed(&notes(99));
+    let folder = publish(&log);
+    let narrow = files(&folder).into_keys().find(|name| name.starts_with("tile/0/000.p/")).unwrap();
+    log.annals(&["record"]).write_stdin(notes(200)).assert().success();
+    log.out(&["checkpoint"]);
+    publish(&log);
+    spoil(&folder.join(&narrow));
+    publish(&log);
+    log.annals(&["tiles", &text(&folder), "--check"]).assert().code(1).stderr(contains(&narrow));
+    log.annals(&["tiles", &text(&folder), "--repair"]).assert().success().stdout(contains("1 file repaired"));
+    log.annals(&["tiles", &text(&folder), "--check"]).assert().success();
+    // Its owner may delete what a full file has too.
+    fs::remove_dir_all(folder.join("tile/0/000.p")).unwrap();
+    fs::remove_dir_all(folder.join("tile/entries/000.p")).unwrap();
+    log.annals(&["tiles", &text(&folder), "--check"]).assert().success();
+}
+
+#[test]
+fn the_checkpoint_of_another_state_is_not_repaired() {
+    let log = signed(EVENTS);
+    let folder = publish(&log);
+    let root = assert_published(&folder).root().to_string();
+    let lie =
+        fs::read_to_string(folder.join("checkpoint")).unwrap().replace(&root, &leaf_hash(b"").to_string());
+    for (wrong, status) in [(lie.as_str(), 1), ("nonsense", 2)] {
+        fs::write(folder.join("checkpoint"), wrong).unwrap();
+        let before = files(&folder);
+        log.annals(&["tiles", &text(&folder), "--repair"]).assert().code(status);
+        assert_eq!(files(&folder), before);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_below_the_folder_is_read_or_written_through_a_symbolic_link() {
+    use std::os::unix::fs::symlink;
+
+    let log = signed(&notes(300));
+    let folder = publish(&log);
+    let published = files(&folder);
+    let elsewhere = log.file("elsewhere");
+    log.annals(&["record"]).write_stdin(notes(300)).assert().success();
+    log.out(&["checkpoint"]);
+    let partial = published.into_keys().filter(|name| name.contains("/001.p/"));
+    let others = ["checkpoint", "tile", "tile/0", "tile/entries", "tile/0/001.p"].map(str::to_owned);
+    for name in others.into_iter().chain(partial) {
+        let name = name.as_str();
+        let kept = log.file("kept");
+        fs::rename(folder.join(name), &kept).unwrap();
+        // To what was there, to what a writer would change, and to nothing.
+        fs::write(&elsewhere, "untouched").unwrap();
+        for target in [kept.clone(), elsewhere.clone(), log.file("nowhere")] {
+            symlink(&target, folder.join(name)).unwrap();
+            for option in [&[] as &[&str], &["--check"], &["--repair"]] {
+                let folder = text(&folder);
+                log.annals(&[&["tiles", &folder], option].concat())
+                    .assert()
+                    .code(2)
+                    .stderr(contains(name).and(contains("symbolic link")));
+            }
+            fs::remove_file(folder.join(name)).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "untouched");
+        assert!(!log.file("nowhere").exists());
+        fs::rename(&kept, folder.join(name)).unwrap();
+    }
+    // One that is left where a file is in the making is no way out either.
+    symlink(&elsewhere, folder.join("tile/0/001.new")).unwrap();
+    symlink(&elsewhere, folder.join("checkpoint.new")).unwrap();
+    publish(&log);
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "untouched");
+    assert_published(&folder);
+    // The folder itself is the caller's to name.
+    symlink(&folder, log.file("current")).unwrap();
+    log.annals(&["tiles", &text(&log.file("current"))]).assert().success();
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_published_is_for_others_to_read_and_not_to_write_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let log = signed(&notes(300));
+    let folder = log.file("out").join("deep");
+    let annals = env!("CARGO_BIN_EXE_annals");
+    let script = format!("umask 000; exec {annals} --db '{}' tiles '{}'", text(&log.path()), text(&folder));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &script]).env("ANNALS_HOME", home_of(&log.path())).env_remove("ANNALS_DB");
+    assert!(shell.status().unwrap().success());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mut folders = vec![log.file("out")];
+    while let Some(path) = folders.pop() {
+        assert_eq!(mode(&path), 0o755, "{}", path.display());
+        for file in fs::read_dir(&path).unwrap().map(|file| file.unwrap().path()) {
+            if file.is_dir() {
+                folders.push(file);
+            } else {
+                assert_eq!(mode(&file), 0o644, "{}", file.display());
+            }
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use annals::limits::{CHECKPOINT_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, POLICY_BYTES_MAX, PROOF_BYTES_MAX};
+use annals::limits::{
+    CHECKPOINT_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_BYTES_MAX, PROOF_BYTES_MAX,
+    SALT_BYTES,
+};
 use annals::note::{CheckpointFile, KeyError, Policy, SignedCheckpoint, VerifierKey};
 use anyhow::{Context as _, anyhow};
 
@@ -73,6 +76,11 @@ pub(crate) fn newest(file: &Path) -> anyhow::Result<SignedCheckpoint> {
 pub(crate) fn policy(file: &Path) -> anyhow::Result<Policy> {
     let bytes = bytes(file, POLICY_BYTES_MAX)?;
     Policy::parse(&bytes).map_err(|error| anyhow!("{}: {error}", file.display()))
+}
+
+/// A payload beside a proof, with the salt before it.
+pub(crate) fn payload(file: &Path) -> anyhow::Result<Vec<u8>> {
+    bytes(file, SALT_BYTES + PAYLOAD_BYTES_MAX)
 }
 
 /// The bytes of a proof, from a file or, as `-`, from standard input. One that is too long is read as far

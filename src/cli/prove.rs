@@ -20,13 +20,15 @@ use super::{Verdict, out, say_error, show, text};
 /// The proof is a file of its own: with it and the log's public key, `annals verify-proof` and other
 /// programs can tell that the event was recorded, without the log. It leads to the last checkpoint, which
 /// must cover the event. It tells that the event was recorded, when, of which kind and session; what the
-/// event says only with --payload.
+/// event says only with --payload, or in a file beside it with --payload-file: some programs that check such
+/// proofs take no line of more than 64 KiB.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Exit status: 1 if what the log holds proves nothing, because it was damaged or tampered with.
 
 Examples:
   annals prove 4711 --payload -o approval.tlog-proof
+  annals prove 4711 --payload-file approval.payload -o approval.tlog-proof
   annals prove 0198c5a1-7b2e-7d01-8f00-1d2c3b4a5f60
   annals prove --session 0198c5 --complete -o session.proof
   annals verify-proof approval.tlog-proof --key log.vkey"
@@ -44,6 +46,10 @@ pub(crate) struct Args {
     #[arg(long)]
     payload: bool,
 
+    /// Write what the event says, as the log has it, to this file beside the proof
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["session", "payload"])]
+    payload_file: Option<PathBuf>,
+
     /// Prove also that the session has no other events between its first and its last one. The proof then
     /// tells when the events of others between them were recorded, of which kind and session they are
     #[arg(long)]
@@ -54,11 +60,14 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
 
     /// Replace the file if it is there
-    #[arg(long, requires = "output")]
+    #[arg(long)]
     force: bool,
 }
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    if args.force && args.output.is_none() && args.payload_file.is_none() {
+        bail!("--force is about the file of --output or --payload-file");
+    }
     match prove(args, place) {
         Ok(proof) => proof.hand_out(args.output.as_deref(), args.force, place, out),
         Err(error) => found_wrong(error),
@@ -111,7 +120,17 @@ fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
         (None, Some(event)) => {
             let reader = place.read()?;
             let seq = find(&reader, event)?;
-            let proof = reader.prove_event(seq, payloads)?;
+            let wanted = if args.payload_file.is_some() { Payloads::Included } else { payloads };
+            let mut proof = reader.prove_event(seq, wanted)?;
+            if let Some(file) = &args.payload_file {
+                let Some(payload) = proof.event.payload.take() else {
+                    bail!("the payload of event {seq} was erased: there is nothing to write");
+                };
+                let Some(file) = target::named(Some(file)) else {
+                    bail!("--payload-file names a file: the proof goes to standard output");
+                };
+                write(file, &payload, args.force, place)?;
+            }
             if args.payload && proof.event.payload.is_none() {
                 out::note(&format!("the payload of event {seq} was erased and is not in the proof"));
             }
@@ -133,6 +152,11 @@ fn find(reader: &Reader, reference: &str) -> anyhow::Result<Seq> {
     reader.seq_of(id)?.with_context(|| format!("there is no event with the id {id}"))
 }
 
+fn write(output: &Path, bytes: &[u8], force: bool, place: &Place) -> anyhow::Result<()> {
+    refuse_own_files(output, place.path())?;
+    Target::new(output, force)?.fill(|mut file| file.write_all(bytes).context("the file cannot be written"))
+}
+
 /// A proof, ready to be given away.
 pub(super) struct Proof {
     pub(super) text: String,
@@ -152,10 +176,7 @@ impl Proof {
     ) -> anyhow::Result<Verdict> {
         let output = target::named(output);
         if let Some(output) = output {
-            refuse_own_files(output, place.path())?;
-            Target::new(output, force)?.fill(|mut file| {
-                file.write_all(self.text.as_bytes()).context("the file cannot be written")
-            })?;
+            write(output, self.text.as_bytes(), force, place)?;
         }
         if out.is_json() {
             out.json(&json!({

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use annals::Already;
 use serde_json::json;
 
 use super::bar::Bar;
@@ -14,23 +15,48 @@ use super::{Verdict, say_error};
 ///
 /// The files are those of C2SP tlog-tiles: the last checkpoint, the tiles of the tree, and the entries,
 /// which tell when events were recorded, of which kind and session they are. What events say is not among
-/// them. A folder that has an older state of this log gets what is new; one of another log is refused.
+/// them. A folder that has an older state of this log gets what is new, after its checkpoint and the files
+/// that the new ones continue were held against the log; one of another log is refused. Below the folder no
+/// symbolic link is followed.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Exit status: 1 if the folder has something that contradicts the log.
+#[command(
+    after_long_help = "Exit status: 1 if the folder contradicts the log, in its checkpoint or in a file that was checked, \
+or lacks a file.
 
 Examples:
   annals checkpoint && annals tiles /srv/www/audit
-  tools/verify.py tiles /srv/www/audit --key \"$(cat log.vkey)\"")]
+  annals tiles /srv/www/audit --check
+  tools/verify.py tiles /srv/www/audit --key \"$(cat log.vkey)\""
+)]
 pub(crate) struct Args {
     /// The folder; it is made where there is none
     #[arg(value_name = "DIR")]
     folder: PathBuf,
+
+    /// Hold every file in the folder against the log, and not only those that new ones continue
+    #[arg(long)]
+    check: bool,
+
+    /// The same, and write anew the files that are missing or differ from the log. A checkpoint in the
+    /// folder that is not of this log is not repaired
+    #[arg(long, conflicts_with = "check")]
+    repair: bool,
+}
+
+impl Args {
+    fn already(&self) -> Already {
+        match (self.check, self.repair) {
+            (_, true) => Already::Repaired,
+            (true, false) => Already::Checked,
+            (false, false) => Already::Continued,
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read()?;
     let mut bar: Option<Bar> = None;
-    let published = reader.publish(&args.folder, &mut |done, total| {
+    let published = reader.publish(&args.folder, args.already(), &mut |done, total| {
         bar.get_or_insert_with(|| Bar::new("writing tiles", Some(total))).set(done);
     });
     drop(bar);
@@ -51,10 +77,16 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             "root": checkpoint.root().to_string(),
             "size_before": published.before,
             "files_written": published.files,
+            "files_repaired": published.repaired,
         }))?;
     } else {
         let new = checkpoint.size().saturating_sub(published.before);
-        out.line(&format!("{} published, {new} of them new", events(checkpoint.size())))?;
+        let repaired = match published.repaired {
+            0 => String::new(),
+            1 => "; 1 file repaired".to_owned(),
+            files => format!("; {files} files repaired"),
+        };
+        out.line(&format!("{} published, {new} of them new{repaired}", events(checkpoint.size())))?;
     }
     Ok(Verdict::Done)
 }

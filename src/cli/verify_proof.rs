@@ -1,6 +1,6 @@
 //! `annals verify-proof`: what a proof shows to somebody who trusts the log's key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use annals::note::{Checkpoint, SignedCheckpoint, VerifierKey};
 use annals::proof::{CheckedEvent, ProofFile, ProofFileFault, SessionProof};
@@ -23,6 +23,7 @@ use super::{Verdict, event_line, given, text, time};
 
 Examples:
   annals verify-proof approval.tlog-proof --key log.vkey
+  annals verify-proof approval.tlog-proof --payload-file approval.payload --key log.vkey
   annals verify-proof since.proof --key log.vkey --checkpoint kept.checkpoint
   annals --json verify-proof session.proof --key log.vkey | jq .events")]
 pub(crate) struct Args {
@@ -41,6 +42,10 @@ pub(crate) struct Args {
     /// Where the proof is of consistency: a file with the older checkpoint, which was kept elsewhere
     #[arg(long, value_name = "OLD")]
     checkpoint: Vec<PathBuf>,
+
+    /// Where the proof of an event does not tell what it says: the file that does
+    #[arg(long, value_name = "PAYLOAD")]
+    payload_file: Option<PathBuf>,
 }
 
 /// What came of a proof.
@@ -111,7 +116,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
     let bytes = given::proof(&args.file)?;
     let mut answer = Answer::default();
     match ProofFile::parse(&bytes) {
-        Ok(proof) => {
+        Ok(mut proof) => {
+            if let Some(file) = &args.payload_file {
+                add_payload(&mut proof, file)?;
+            }
             let judged = judge(&proof, &trust, &old, &mut answer, out)?;
             answer.holds = judged.is_ok();
             answer.failure = judged.err();
@@ -133,6 +141,18 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
         print(&answer, out)?;
     }
     Ok(if answer.holds { Verdict::Done } else { Verdict::FoundWrong })
+}
+
+/// Takes what an event says from a file beside its proof.
+fn add_payload(proof: &mut ProofFile, file: &Path) -> anyhow::Result<()> {
+    let ProofFile::Entry(proof) = proof else {
+        bail!("--payload-file goes with the proof of one event");
+    };
+    if proof.event.payload.is_some() {
+        bail!("the proof tells what the event says; leave --payload-file out");
+    }
+    proof.event.payload = Some(given::payload(file)?);
+    Ok(())
 }
 
 /// The keys that were given.

@@ -1,0 +1,173 @@
+//! The files of a published log other than its checkpoint, and what they hold.
+
+use rusqlite::Connection;
+
+use super::PublishError;
+use crate::event::{Digest, Seq};
+use crate::evidence::{TreeError, TreeReader};
+use crate::log::rows;
+use crate::merkle::{
+    BuildError, HashReader as _, NodeHash, TILE_WIDTH, Tile, bundle_path, hashes_to_bytes, leaf_hash, root_of,
+};
+#[cfg(feature = "server")]
+use crate::prove::last_checkpoint;
+#[cfg(feature = "server")]
+use crate::reader::Reader;
+
+/// A file of a published log, by its path behind `tile/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TileFile {
+    /// Hashes.
+    Hashes(Tile),
+    /// Entries, by the place and width of the tile that has their hashes.
+    Entries(u64, u16),
+}
+
+impl TileFile {
+    /// The file of a path, which is written in no other way than [`Tile`] writes it.
+    #[cfg(feature = "server")]
+    pub(crate) fn of_path(path: &str) -> Option<TileFile> {
+        let (level, place) = path.split_once('/')?;
+        let (number, width) = match place.split_once(".p/") {
+            Some((number, width)) => (number, width.parse().ok().filter(|width| *width > 0)?),
+            None => (place, TILE_WIDTH),
+        };
+        let mut index = 0_u64;
+        for group in number.split('/') {
+            let digits = group.strip_prefix('x').unwrap_or(group);
+            index = index.checked_mul(1_000)?.checked_add(digits.parse().ok()?)?;
+        }
+        let (file, written) = if level == "entries" {
+            (TileFile::Entries(index, width), bundle_path(index, width))
+        } else {
+            let tile = Tile { level: level.parse().ok()?, index, width };
+            (TileFile::Hashes(tile), tile.to_string())
+        };
+        (written.strip_prefix("tile/") == Some(path)).then_some(file)
+    }
+
+    /// Its path below the folder.
+    pub(super) fn path(self) -> String {
+        match self {
+            TileFile::Hashes(tile) => tile.to_string(),
+            TileFile::Entries(index, width) => bundle_path(index, width),
+        }
+    }
+
+    /// Whether it will not change any more.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_full(self) -> bool {
+        self.tile().is_full()
+    }
+
+    /// The tile that it is, or that has the hashes of what it holds.
+    fn tile(self) -> Tile {
+        match self {
+            TileFile::Hashes(tile) => tile,
+            TileFile::Entries(index, width) => Tile { level: 0, index, width },
+        }
+    }
+
+    /// Whether a tree of that size has it.
+    pub(super) fn is_covered_by(self, size: u64) -> bool {
+        let tile = self.tile();
+        let hashes = size.checked_shr(8 * u32::from(tile.level)).unwrap_or(0);
+        let start = tile.index.checked_mul(TILE_WIDTH.into());
+        let end = start.and_then(|start| start.checked_add(tile.width.into()));
+        tile.width <= TILE_WIDTH && end.is_some_and(|end| end <= hashes)
+    }
+
+    /// The bytes that it has, hashed from what stands below it: stored tiles are not evidence.
+    pub(super) fn bytes(
+        self,
+        connection: &Connection,
+        tree: &mut TreeReader<'_>,
+    ) -> Result<Vec<u8>, PublishError> {
+        let tile = self.tile();
+        match self {
+            TileFile::Entries(..) => {
+                bundle(&leaves(connection, tile.start(), tile.width)?).ok_or(PublishError::Damaged { tile })
+            }
+            TileFile::Hashes(_) => {
+                let hashes = tree.read(tile.level, tile.start(), tile.width).map_err(BuildError::Read)?;
+                match hashes == hash_below(connection, tree, tile)? {
+                    true => Ok(hashes_to_bytes(&hashes)),
+                    false => Err(PublishError::Damaged { tile }),
+                }
+            }
+        }
+    }
+}
+
+/// The hashes of a tile, made from what stands below it.
+fn hash_below(
+    connection: &Connection,
+    tree: &mut TreeReader<'_>,
+    tile: Tile,
+) -> Result<Vec<NodeHash>, PublishError> {
+    let Some(below) = tile.level.checked_sub(1) else {
+        let leaves = leaves(connection, tile.start(), tile.width)?;
+        return Ok(leaves.iter().map(|leaf| leaf_hash(leaf)).collect());
+    };
+    let width = u64::from(TILE_WIDTH);
+    let hash = |number| {
+        let tile = tree.read(below, number * width, TILE_WIDTH).map_err(BuildError::Read)?;
+        Ok(root_of(tile))
+    };
+    (tile.start()..tile.start() + u64::from(tile.width)).map(hash).collect()
+}
+
+#[cfg(feature = "server")]
+impl Reader {
+    /// A file as [`Reader::publish`] writes it; none where the last checkpoint does not cover it.
+    pub(crate) fn tile(&self, file: TileFile) -> Result<Option<Vec<u8>>, PublishError> {
+        self.at_one_moment(|connection| {
+            let (checkpoint, mut tree) = last_checkpoint(connection)?;
+            if !file.is_covered_by(checkpoint.size()) {
+                return Ok(None);
+            }
+            let TileFile::Hashes(tile) = file else { return file.bytes(connection, &mut tree).map(Some) };
+            let hashes = tree.read(tile.level, tile.start(), tile.width).map_err(BuildError::Read)?;
+            Ok(Some(hashes_to_bytes(&hashes)))
+        })
+    }
+}
+
+/// The bytes of a bundle of leaves.
+fn bundle(leaves: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let mut bundle = Vec::new();
+    for leaf in leaves {
+        // Writers keep to this length; a longer one has no place in a bundle.
+        bundle.extend_from_slice(&u16::try_from(leaf.len()).ok()?.to_be_bytes());
+        bundle.extend_from_slice(leaf);
+    }
+    Some(bundle)
+}
+
+/// Leaves of the log: the link before each event, then its entry.
+fn leaves(connection: &Connection, start: u64, count: u16) -> Result<Vec<Vec<u8>>, PublishError> {
+    let missing = |number: u64| {
+        let seq = Seq::new(number).next();
+        PublishError::Tree(BuildError::Read(TreeError::Missing { seq }))
+    };
+    let mut link = match start {
+        0 => Digest::ZERO,
+        before => rows::link_at(connection, Seq::new(before))?.ok_or_else(|| missing(before))?,
+    };
+    let end = start.saturating_add(count.into());
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, entry, hash FROM log NOT INDEXED WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
+    )?;
+    let mut rows = statement.query([Seq::new(start).to_sql(), Seq::new(end).to_sql()])?;
+    let mut leaves = Vec::with_capacity(count.into());
+    for number in start..end {
+        let row = rows.next()?.ok_or_else(|| missing(number))?;
+        if Seq::from_sql(row.get(0)?) != Seq::new(number).next() {
+            return Err(missing(number));
+        }
+        let entry = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        leaves.push([link.bytes().as_slice(), entry].concat());
+        link = Digest::from_bytes(row.get(2)?);
+    }
+    Ok(leaves)
+}
