@@ -454,7 +454,7 @@ fn the_list_that_servers_go_by_is_guarded_and_held_against_the_log() {
         let failures = verify(&path).failures;
         failures
             .into_iter()
-            .map(|failure| (failure.check, failure.seq.map(annals::Seq::get)))
+            .map(|failure| (failure.check, failure.seq.map(|seq| u64::try_from(seq.get()).unwrap())))
             .collect::<Vec<_>>()
     };
     assert_eq!(found_after("SELECT 1"), []);

@@ -22,7 +22,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use annals::evidence::{Epochs, Evidence, KeyChangeRequest, KeyFolder, Signing};
+use annals::note::{Algorithm, Signature, SignedCheckpoint, SignedNote, SigningKey, VerifierKey};
 use annals::{AuditLog, EventId, KeyChangeCause, KeyRole, Projections, Seq, Timestamp};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -573,6 +576,21 @@ fn values_of_another_type_are_the_same_failure_to_both() {
             }
         }
     }
+    // Seqs that are no integers, or none that an event has, and of which the table takes any.
+    for value in ["NULL", "'text'", "0.5", "x'01'", "-3", "0", "'7'"] {
+        let sql = format!(
+            "ALTER TABLE redactions RENAME TO others; CREATE TABLE redactions (seq);
+             INSERT INTO redactions SELECT seq FROM others; INSERT INTO redactions VALUES ({value})"
+        );
+        assert_eq!(judge_sql(&mut verifiers, &sql).check(), Some("redaction"), "{value}");
+        for seq in [1, 8] {
+            let sql = format!(
+                "ALTER TABLE log RENAME TO kept; CREATE TABLE log (seq, event_id, entry, payload, hash);
+                 INSERT INTO log SELECT * FROM kept; UPDATE log SET seq = {value} WHERE seq = {seq}"
+            );
+            assert_eq!(judge_sql(&mut verifiers, &sql).check(), Some("sequence"), "{value}");
+        }
+    }
     verifiers.agree();
 }
 
@@ -592,6 +610,133 @@ fn what_is_still_in_the_wal_belongs_to_the_log_for_both() {
     assert_eq!(verifiers.judge("tampered with", &path, &Given::default()).check(), Some("link"));
     drop(tampering);
     log.close().unwrap();
+    verifiers.agree();
+}
+
+/// A checkpoint of the fixture's, with a cosignature by ML-DSA-44, and the key of that.
+fn cosigned_by_ml_dsa(of: &str, time: u64) -> (String, String) {
+    use ml_dsa::{KeyExport as _, Keypair as _, MlDsa44, SigningKey};
+
+    let name = "witness.example/pq";
+    let mut checkpoint: SignedCheckpoint = of.parse().unwrap();
+    let key = SigningKey::<MlDsa44>::from_seed(&[9; 32].into());
+    let public = VerifierKey::new(name, Algorithm::MlDsa44, &key.verifying_key().to_bytes()).unwrap();
+    let short = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let message = [
+        b"subtree/v1\n\0".to_vec(),
+        short(name),
+        time.to_be_bytes().to_vec(),
+        short(checkpoint.origin()),
+        0_u64.to_be_bytes().to_vec(),
+        checkpoint.size().to_be_bytes().to_vec(),
+        checkpoint.root().bytes().to_vec(),
+    ]
+    .concat();
+    let signature = key.expanded_key().sign_deterministic(&message, &[]).unwrap().encode();
+    let bytes = [public.id().bytes().as_slice(), &time.to_be_bytes(), &signature].concat();
+    let line = format!("\u{2014} {name} {}\n", STANDARD.encode(bytes));
+    checkpoint.add_signatures(Signature::parse_lines(&line).unwrap());
+    (checkpoint.to_string(), public.to_string())
+}
+
+#[test]
+fn cosignatures_by_ml_dsa_44_are_judged_alike() {
+    let Some(mut verifiers) = Verifiers::start() else { return };
+    let (_folder, path) = copy();
+    let kept = fixture().kept.checkpoints.as_deref().unwrap();
+    let first = kept.split_inclusive("\n\n").take(2).collect::<String>();
+    let first = first.trim_end_matches('\n').to_owned() + "\n";
+    let (good, key) = cosigned_by_ml_dsa(&first, 1_800_000_000);
+    let keys = || [fixture().kept.keys.clone(), vec![(KeyRole::Stable, key.clone())]].concat();
+    let mut judge = |what: &str, checkpoint: &str, keys: Vec<(KeyRole, String)>| {
+        let given = Given { keys, checkpoints: Some(checkpoint.to_owned()) };
+        verifiers.judge(what, &path, &given)
+    };
+    let Verdict::Judged { failure: None, anchored_to: Some(_), .. } = judge("good", &good, keys()) else {
+        panic!("a good cosignature is nothing against a checkpoint")
+    };
+    // A cosigner stands for no log.
+    let alone = vec![(KeyRole::Stable, key.clone())];
+    assert_eq!(judge("alone", &good, alone).check(), Some("checkpoint-signature"));
+    let dash = good.rfind('\u{2014}').unwrap();
+    for (what, at) in [("the time", 40), ("the signature", 1_000), ("its last byte", good.len() - dash - 8)] {
+        let mut bad = good.clone().into_bytes();
+        bad[dash + at] = if bad[dash + at] == b'A' { b'B' } else { b'A' };
+        let bad = String::from_utf8(bad).unwrap();
+        assert_eq!(judge(what, &bad, keys()).check(), Some("checkpoint-signature"), "{what}");
+        assert_eq!(judge(what, &bad, fixture().kept.keys.clone()).check(), None, "{what}");
+    }
+    for (time, check) in [(0, None), ((1 << 63) - 1, None), (1 << 63, Some("checkpoint-signature"))] {
+        let (checkpoint, _) = cosigned_by_ml_dsa(&first, time);
+        assert_eq!(judge(&format!("time {time}"), &checkpoint, keys()).check(), check);
+    }
+    verifiers.agree();
+}
+
+#[test]
+fn texts_at_the_edges_of_what_is_a_note_are_the_same_to_both() {
+    let Some(mut verifiers) = Verifiers::start() else { return };
+    let (_folder, path) = copy();
+    let signer = SigningKey::from_seed(ORIGIN, &[5; 32]).unwrap();
+    let key = signer.verifier().to_string();
+    let signed = |text: &str| {
+        let mut note = SignedNote::unsigned(text).unwrap();
+        note.sign(&signer);
+        note.to_string()
+    };
+    let root = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    let text = format!("{ORIGIN}\n0\n{root}\n");
+    let good = signed(&text);
+    let line = good.lines().last().unwrap().to_owned() + "\n";
+    let other = |name: &str| format!("\u{2014} {name} {}\n", STANDARD.encode([7; 68]));
+    let origin = |length: usize| signed(&format!("{}\n0\n{root}\n", "o".repeat(length)));
+    let notes = [
+        good.clone(),
+        good.replace("\n0\n", "\n00\n"),
+        good.replace("\n0\n", "\n+0\n"),
+        signed(&format!("{ORIGIN}\n18446744073709551615\n{root}\n")),
+        signed(&format!("{ORIGIN}\n18446744073709551616\n{root}\n")),
+        signed(&format!("{text}more\n")),
+        signed(&format!("{text}\nmore\n")),
+        signed(&text.replace('=', "")),
+        signed(&text.replace("FU=", "FV=")),
+        signed(&text.replace('\n', "\r\n").replace('\r', "\u{7f}")),
+        origin(255),
+        origin(256),
+        good.clone() + &other("a\u{a0}b"),
+        good.clone() + &other("a\u{85}b"),
+        good.clone() + &other("a\u{200b}b"),
+        good.clone() + &other("a+b"),
+        good.clone() + &other(&"n".repeat(300)),
+        good.clone() + &other("\u{feff}"),
+        good.clone() + "\u{2014} a AAAAAA==\n",
+        good.clone() + "\u{2014} a AAAAAAA=\n",
+        good.clone() + "\u{2014} a AAAAAAB=\n",
+        good.clone() + &other("a").repeat(65),
+        good.clone() + &other("a").repeat(66),
+        good.clone() + &line,
+        good.clone() + &line.replace('=', ""),
+        good.clone()
+            + &format!(
+                "\u{2014} {ORIGIN} {}\n",
+                STANDARD.encode([signer.verifier().id().bytes().as_slice(), &[7; 64]].concat())
+            ),
+        good.trim_end().to_owned(),
+        good.replace("\n\n", "\n"),
+        format!("{good}\n{good}"),
+        format!("{text}{}", "\n".repeat(3)),
+        "x".repeat((1 << 20) - 300) + "\n" + &good,
+        "x".repeat(1 << 20) + "\n" + &good,
+        String::new(),
+    ];
+    for (number, checkpoints) in notes.into_iter().enumerate() {
+        let keys = vec![(KeyRole::Stable, key.clone())];
+        let given = Given { keys, checkpoints: Some(checkpoints) };
+        verifiers.judge(&format!("note {number}"), &path, &given);
+    }
+    for seen in ["could not check", "good", "checkpoint-signature", "checkpoint-size"] {
+        assert!(verifiers.seen.contains(seen), "{seen}");
+    }
     verifiers.agree();
 }
 

@@ -117,7 +117,11 @@ fn assert_passes(report: &Report) {
 #[track_caller]
 fn assert_chain_breaks(report: &Report, check: Check, seq: u64) {
     let first = report.failures.first().expect("a failure");
-    assert_eq!((first.check, first.seq.map(annals::Seq::get)), (check, Some(seq)), "{first:?}");
+    assert_eq!(
+        (first.check, first.seq.map(|seq| u64::try_from(seq.get()).unwrap())),
+        (check, Some(seq)),
+        "{first:?}"
+    );
 }
 
 #[track_caller]

@@ -132,6 +132,38 @@ fn a_stamp_is_on_the_logs_own_signatures_whatever_witnesses_add() {
 }
 
 #[test]
+fn the_commands_of_the_format_page_check_a_token_that_a_log_keeps() {
+    if !has_openssl() {
+        return;
+    }
+    let page = include_str!("../docs/format.md");
+    let (_, rest) = page.split_once("```sh\nsqlite3 audit.db").unwrap();
+    let (rest, _) = rest.split_once("```").unwrap();
+    let commands = format!("set -e\nsqlite3 audit.db{rest}")
+        .replace("ORIGIN", ORIGIN)
+        .replace("= SIZE", "= 7")
+        .replace("NAME", "timestamp");
+    let authority = TestAuthority::start(RSA);
+    let stamped = stamp(&authority).unwrap();
+    let witness = Cosigner::from_seed("witness.example/w", &[3; 32]).unwrap();
+    let mut cosigned = checkpoint();
+    cosigned.add_signatures([witness.cosign(&cosigned, 1)]);
+    let log = rusqlite::Connection::open(authority.folder().join("audit.db")).unwrap();
+    log.execute_batch(include_str!("../schema/0002_evidence.sql")).unwrap();
+    log.execute("INSERT INTO checkpoints VALUES (7, ?1, 0)", [cosigned.to_string()]).unwrap();
+    log.execute("INSERT INTO anchor_receipts VALUES ('timestamp', 7, ?1)", [&stamped.token]).unwrap();
+    let run = || {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &commands]).current_dir(authority.folder()).output().unwrap()
+    };
+    let output = run();
+    assert!(output.status.success(), "{output:?}");
+    let other = cosigned.to_string().replace("\n7\n", "\n8\n");
+    log.execute("UPDATE checkpoints SET note = ?1", [other]).unwrap();
+    assert!(!run().status.success());
+}
+
+#[test]
 fn a_changed_token_proves_nothing() {
     if !has_openssl() {
         return;

@@ -17,7 +17,7 @@ use std::path::Path;
 use annals::merkle::NodeHash;
 use annals::note::{CheckpointFile, Cosigner, Policy, SignedCheckpoint, SigningKey, VerifierKey};
 use annals::verify::{self, Check, Options, Report, Scope};
-use annals::{KeyRole, Kind, Seq};
+use annals::{KeyRole, Kind};
 use forge::{
     ORIGIN, append, certificate, checkpoint, key, key_changed, log_of, make, rewrite, root, rotate, sign,
     store_tiles, tamper,
@@ -38,7 +38,12 @@ fn judge(path: &Path, options: Options) -> Report {
 }
 
 fn found(report: &Report) -> Vec<(Check, Option<u64>)> {
-    report.anchored.failures.iter().map(|failure| (failure.check, failure.seq.map(Seq::get))).collect()
+    report
+        .anchored
+        .failures
+        .iter()
+        .map(|failure| (failure.check, failure.seq.map(|seq| u64::try_from(seq.get()).unwrap())))
+        .collect()
 }
 
 /// That the log is sound in itself, and this alone is wrong by what was given.
@@ -231,7 +236,7 @@ fn behind_an_event_whose_payload_was_taken_away_nothing_is_said_either() {
     });
     let report = judge(&path, options(&[&key(1)], kept.to_vec()));
     assert_eq!(
-        (report.failures[0].check, report.failures[0].seq.map(Seq::get)),
+        (report.failures[0].check, report.failures[0].seq.map(|seq| u64::try_from(seq.get()).unwrap())),
         (Check::Redaction, Some(change))
     );
     assert_eq!((report.anchored.anchored_to, report.anchored.checkpoints_not_judged), (Some(10), 1));

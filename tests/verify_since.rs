@@ -26,7 +26,9 @@ fn since(path: &Path, kept: SignedCheckpoint) -> Report {
 
 fn checks(report: &Report) -> Vec<(Check, Option<u64>)> {
     let failures = report.failures.iter().chain(&report.anchored.failures);
-    failures.map(|failure| (failure.check, failure.seq.map(Seq::get))).collect()
+    failures
+        .map(|failure| (failure.check, failure.seq.map(|seq| u64::try_from(seq.get()).unwrap())))
+        .collect()
 }
 
 fn changed(path: &Path, sql: &str) {

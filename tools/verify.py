@@ -3,13 +3,13 @@
 # requires-python = ">=3.9"
 # dependencies = [
 #   "blake3>=1.0,<2",
-#   "cryptography>=42",
+#   "cryptography>=48",
 # ]
 # ///
 """Verifies logs of Annals, their proofs and their tiles, from the specification alone.
 
     verify.py log AUDIT.DB [--checkpoint FILE] [--key VKEY] [--epoch-key VKEY] [--json]
-    verify.py proof FILE --key VKEY [--checkpoint OLD] [--json]
+    verify.py proof FILE --key VKEY [--checkpoint OLD] [--payload-file FILE] [--json]
     verify.py tiles DIR --key VKEY [--json]
 
 The exit status is 0 if all is good, 1 if there is tampering or damage, and 2 if it could not be checked. `--key`,
@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -42,18 +43,19 @@ import sqlite3
 import stat
 import sys
 import unicodedata
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Set, Tuple
 
 try:
     from blake3 import blake3
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 except ImportError as missing:
     print(f"could not check: {missing}; install it with: pip install blake3 cryptography", file=sys.stderr)
     raise SystemExit(2) from missing
+with contextlib.suppress(ImportError):  # from version 48 on; with an older one all but ML-DSA is checked
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
 
 class Malformed(Exception):
@@ -521,10 +523,12 @@ def consistency_holds(old: int, new: int, old_root: bytes, new_root: bytes, path
     """Whether the path shows that the tree of `new` leaves begins with the one of `old` leaves."""
     if old > new:
         return False
-    if old == 0:
-        return not path and old_root == Tree().root()
-    if old == new:
-        return not path and old_root == new_root
+    if old == 0 and old_root != Tree().root():
+        return False
+    if old == new and old_root != new_root:
+        return False
+    if old in (0, new):  # every tree begins with the empty one, and with itself: there is nothing to show
+        return not path
     # If the old tree is a full subtree of the new one, its root is not repeated in the path.
     nodes = ([old_root] if old & (old - 1) == 0 else []) + list(path)
     if not nodes:
@@ -550,9 +554,15 @@ def consistency_holds(old: int, new: int, old_root: bytes, new_root: bytes, path
 # Section 11: signed notes, keys and checkpoints
 # ---------------------------------------------------------------------------------------------------------------------
 
-ED25519, COSIGNATURE = 0x01, 0x04  # types of signatures, of signed-note and tlog-cosignature
+# Types of signatures, of signed-note and tlog-cosignature, and the bytes of a public key of each.
+ED25519, COSIGNATURE, ML_DSA_44 = 0x01, 0x04, 0x06
+KEY_BYTES = {ED25519: 32, COSIGNATURE: 32, ML_DSA_44: 1_312}
+ML_DSA_44_SIGNATURE = 2_420  # bytes
 SIGNATURE_START = "\u2014 "
-MOST_SIGNATURES = 100
+MOST_SIGNATURES = 66
+LONGEST_NOTE = 1 << 20
+LONGEST_NAME = 255  # bytes of an origin, and so of a key's name
+LATEST_TIME = 2**63 - 1  # of a cosignature
 LARGEST_U64 = 2**64 - 1
 
 
@@ -585,6 +595,83 @@ def is_key_name(name: str) -> bool:
     return bool(name) and not any(c == "+" or c.isspace() or unicodedata.category(c) == "Cc" for c in name)
 
 
+# Ed25519, strictly. Libraries differ in which keys and signatures they take where those are not what an honest signer
+# makes: under a key of small order anybody can sign, and what has a second spelling can be changed without a trace. So
+# what section 11 asks is asked here, before a library is asked for the equation.
+FIELD = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493  # L
+CURVE_D = -121665 * pow(121666, FIELD - 2, FIELD) % FIELD
+Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+Y_OF_SMALL_ORDER = (0, 1, FIELD - 1, Y_OF_ORDER_8, FIELD - Y_OF_ORDER_8)
+
+
+def is_strict_point(data: bytes) -> bool:
+    """Whether 32 bytes are a point of the curve in its only spelling, and not one of the eight of small order."""
+    y = int.from_bytes(data, "little") & ((1 << 255) - 1)
+    if len(data) != 32 or y >= FIELD or y in Y_OF_SMALL_ORDER:
+        return False
+    x_squared = (y * y - 1) * pow(CURVE_D * y * y + 1, FIELD - 2, FIELD) % FIELD
+    return pow(x_squared, (FIELD - 1) // 2, FIELD) == 1
+
+
+def ed25519_holds(public: bytes, message: bytes, signature: bytes) -> bool:
+    if len(signature) != 64 or not is_strict_point(public) or not is_strict_point(signature[:32]):
+        return False
+    if int.from_bytes(signature[32:], "little") >= ORDER:
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=None)
+def has_ml_dsa() -> bool:
+    """Whether the library that is installed knows ML-DSA-44. All else can be checked without it."""
+    try:
+        MLDSA44PublicKey.from_public_bytes(bytes(KEY_BYTES[ML_DSA_44]))
+    except (NameError, UnsupportedAlgorithm):
+        return False
+    except ValueError:
+        pass
+    return True
+
+
+def ml_dsa_44_holds(public: bytes, message: bytes, signature: bytes, context: bytes = b"") -> bool:
+    if len(signature) != ML_DSA_44_SIGNATURE or len(public) != KEY_BYTES[ML_DSA_44]:
+        return False
+    try:
+        MLDSA44PublicKey.from_public_bytes(public).verify(signature, message, context)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def short(text: str) -> bytes:
+    """A text with its length before it, in one byte."""
+    data = text.encode("utf-8")
+    if len(data) > 255:
+        raise Malformed("a name is too long")
+    return bytes([len(data)]) + data
+
+
+def subtree_message(name: str, time: int, text: str) -> bytes:
+    """What a cosignature by ML-DSA-44 signs: the subtree that is the whole tree of a checkpoint."""
+    origin, size, root = checkpoint_text(text)
+    return b"".join(
+        (
+            b"subtree/v1\n\0",
+            short(name),
+            time.to_bytes(8, "big"),
+            short(origin),
+            bytes(8),
+            size.to_bytes(8, "big"),
+            root,
+        )
+    )
+
+
 @dataclass(frozen=True)
 class Key:
     """A public key that signs notes."""
@@ -601,9 +688,15 @@ class Key:
         key_id, _, material = rest.partition("+")
         if not is_key_name(name) or not re.fullmatch(r"[0-9a-f]{8}", key_id):
             raise Malformed("it is not of the form name+id+key")
+        if len(name.encode("utf-8")) > LONGEST_NAME:
+            raise Malformed(f"its name has more than {LONGEST_NAME} bytes")
         data = from_base64(material)
-        if len(data) != 33 or data[0] not in (ED25519, COSIGNATURE):
-            raise Malformed("it is no Ed25519 key")
+        if not data or data[0] not in KEY_BYTES:
+            raise Malformed("it is of a type that is not known")
+        if len(data) != 1 + KEY_BYTES[data[0]]:
+            raise Malformed(f"it has {len(data) - 1} bytes, and keys of its type have {KEY_BYTES[data[0]]}")
+        if data[0] != ML_DSA_44 and not is_strict_point(data[1:]):
+            raise Malformed("its bytes are no point of Ed25519 that can be used: anybody could sign under it")
         if bytes.fromhex(key_id) != hashlib.sha256(name.encode("utf-8") + b"\n" + data).digest()[:4]:
             raise Malformed("its id is not that of its key")
         return cls(name, bytes.fromhex(key_id), data[0], data[1:])
@@ -611,16 +704,21 @@ class Key:
     def signed(self, text: str, signature: bytes) -> bool:
         """Whether the signature, without the key id before it, is this key's for the text."""
         message = text.encode("utf-8")
-        if self.type == COSIGNATURE:
-            # A witness signs the time with the text, and the time stands before the signature.
-            time = int.from_bytes(signature[:8], "big")
-            message = b"cosignature/v1\ntime %d\n" % time + message
-            signature = signature[8:]
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
-        except (InvalidSignature, ValueError):
+        if self.type == ED25519:
+            return ed25519_holds(self.public, message, signature)
+        # A cosigner signs the time with the text, and the time stands before the signature.
+        time, signature = int.from_bytes(signature[:8], "big"), signature[8:]
+        if time > LATEST_TIME:
             return False
-        return True
+        if self.type == COSIGNATURE:
+            return ed25519_holds(self.public, b"cosignature/v1\ntime %d\n" % time + message, signature)
+        try:
+            return ml_dsa_44_holds(self.public, subtree_message(self.name, time, text), signature)
+        except Malformed:  # it signs checkpoints, and no other text
+            return False
+
+    def can_be_checked(self) -> bool:
+        return self.type != ML_DSA_44 or has_ml_dsa()
 
     def __str__(self) -> str:
         return f"{shown(self.name, quotes=False)}+{self.id.hex()}"
@@ -642,6 +740,11 @@ class Note:
 
     @classmethod
     def parse(cls, note: str) -> Note:
+        try:
+            if len(note.encode("utf-8")) > LONGEST_NOTE:
+                raise Malformed(f"a note has more than {LONGEST_NOTE} bytes")
+        except UnicodeEncodeError as error:
+            raise Malformed("a note that is not UTF-8") from error
         if re.search(r"[\x00-\x09\x0b-\x1f]", note):
             raise Malformed("a note holds control characters")
         text, separator, lines = note.rpartition("\n\n")
@@ -673,11 +776,17 @@ class Checkpoint:
     @classmethod
     def parse(cls, text: str) -> Checkpoint:
         note = Note.parse(text)
-        lines = note.text[:-1].split("\n")
-        if len(lines) < 3 or not all(lines):
-            raise Malformed("a checkpoint's text is not three lines or more: origin, size and root")
-        # More lines are signed too, and say nothing here.
-        return cls(lines[0], decimal(lines[1]), hash_from_base64(lines[2]), note)
+        return cls(*checkpoint_text(note.text), note)
+
+
+def checkpoint_text(text: str) -> Tuple[str, int, bytes]:
+    """Origin, size and root of a checkpoint. More lines are signed too, and say nothing here."""
+    lines = text[:-1].split("\n")
+    if len(lines) < 3 or not all(lines):
+        raise Malformed("a checkpoint's text is not three lines or more: origin, size and root")
+    if len(lines[0].encode("utf-8")) > LONGEST_NAME:
+        raise Malformed(f"an origin has more than {LONGEST_NAME} bytes")
+    return lines[0], decimal(lines[1]), hash_from_base64(lines[2])
 
 
 def parse_checkpoints(text: str) -> List[Checkpoint]:
@@ -712,6 +821,7 @@ class Trust:
     """The keys that a verifier trusts: those that it was given, and those that trust was handed on to."""
 
     keys: List[TrustedKey] = field(default_factory=list)
+    not_checked: Set[str] = field(default_factory=set)  # keys whose signatures this installation cannot check
 
     def needs_epoch(self) -> bool:
         """Whether an epoch key was given. Then a checkpoint must have a signature in that role."""
@@ -722,6 +832,11 @@ class Trust:
         signers: List[TrustedKey] = []
         for signature in note.signatures:
             named = [t for t in keys if (t.key.name, t.key.id) == (signature.name, signature.key_id)]
+            if len({t.key for t in named}) > 1:
+                raise Malformed(f"two different keys are named {named[0].key}: nobody can tell which signed")
+            if named and not named[0].key.can_be_checked():
+                self.not_checked.add(str(named[0].key))
+                continue
             good = [t for t in named if t.key.signed(note.text, signature.signature)]
             if named and not good:
                 raise Malformed(f"the signature by {named[0].key} is not good")
@@ -833,7 +948,12 @@ class LogFile:
             raise sqlite3.DatabaseError(f"event {seq} is not found again as it was")
         return found[0]
 
-    def redactions(self) -> Iterator[Any]:
+    def other_redactions(self) -> int:
+        """How many values the table `redactions` holds that are no integers."""
+        count = "SELECT count(*) FROM redactions NOT INDEXED WHERE typeof(seq) <> 'integer'"
+        return int(self.database.execute(count).fetchone()[0])
+
+    def redactions(self) -> Iterator[int]:
         for (seq,) in self.database.execute("SELECT seq FROM redactions NOT INDEXED ORDER BY seq"):
             yield seq
 
@@ -846,7 +966,7 @@ class LogFile:
                 yield note
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_log(path: Path) -> Iterator[LogFile]:
     """Opens a log for reading. The beginning of this file says how, and what becomes of a `-wal` beside it."""
     try:
@@ -1133,14 +1253,15 @@ class Chain:
         )
 
 
-def check_redactions_table(table: Iterator[Any], licensed: Set[int]) -> Optional[Failure]:
+def check_redactions_table(log: LogFile, licensed: Set[int]) -> Optional[Failure]:
     """Holds the table `redactions` against the licences. Both are gone through in order, up to the first difference."""
+    if log.other_redactions():
+        return Failure(None, "redaction", "the table redactions holds what is no seq")
+    table = log.redactions()
     named = iter(sorted(licensed))
     expected = next(named, None)
     before: Any = None
     for seq in table:
-        if type(seq) is not int:
-            return Failure(None, "redaction", f"the table redactions holds {shown(str(seq))}, which is no seq")
         if seq == before:
             continue
         if expected is not None and seq > expected:
@@ -1351,7 +1472,7 @@ def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerd
             verdict.remark(chain.damage)
         try:
             if verdict.failure is None:
-                verdict.failure = check_redactions_table(log.redactions(), chain.licensed)
+                verdict.failure = check_redactions_table(log, chain.licensed)
             if chain.lost_named:
                 chain.lost_named.difference_update(log.event_ids())
             judge_signatures(log, verdict, given, trust)
@@ -1457,6 +1578,7 @@ def fits(verdict: LogVerdict, checkpoint: Checkpoint, roots: Dict[int, bytes]) -
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 SESSION_HEADER = "annals session-proof v1"
 MOST_HASHES = 63  # of a proof, as witnesses take
+LONGEST_PROOF = 256 << 20
 
 
 class Lines:
@@ -1561,20 +1683,26 @@ class ProofVerdict:
     failure: Optional[Failure] = None
 
 
-def verify_proof(data: bytes, trust: Trust, old: Sequence[Checkpoint]) -> ProofVerdict:
+def verify_proof(
+    data: bytes, trust: Trust, old: Sequence[Checkpoint], payload: Optional[bytes] = None
+) -> ProofVerdict:
     """Judges a proof file of any of the three forms, which its first line tells."""
+    if len(data) > LONGEST_PROOF:
+        return ProofVerdict("unknown", failure=Failure(None, "proof-format", f"it has more than {LONGEST_PROOF} bytes"))
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return ProofVerdict("unknown", failure=Failure(None, "proof-format", "the file is not UTF-8"))
     first = text.split("\n", 1)[0]
     checks: Dict[str, Callable[[Lines, ProofVerdict], None]] = {
-        PROOF_HEADER: lambda lines, verdict: check_event_proof(lines, verdict, trust),
+        PROOF_HEADER: lambda lines, verdict: check_event_proof(lines, verdict, trust, payload),
         SESSION_HEADER: lambda lines, verdict: check_session_proof(lines, verdict, trust),
         "old": lambda lines, verdict: check_consistency_proof(lines, verdict, trust, old),
     }
     kinds = {PROOF_HEADER: "event", SESSION_HEADER: "session", "old": "consistency"}
     header = "old" if first.startswith("old ") else first
+    if payload is not None and header in checks and header != PROOF_HEADER:
+        raise CannotCheck("--payload-file goes with the proof of one event")
     verdict = ProofVerdict(kinds.get(header, "unknown"))
     try:
         if header not in checks:
@@ -1594,10 +1722,14 @@ def describe_checkpoint(verdict: ProofVerdict, checkpoint: Checkpoint, key: Key)
     )
 
 
-def check_event_proof(lines: Lines, verdict: ProofVerdict, trust: Trust) -> None:
+def check_event_proof(lines: Lines, verdict: ProofVerdict, trust: Trust, payload: Optional[bytes]) -> None:
     lines.take_exactly(PROOF_HEADER)
     proof = EventProof.take(lines)
     checkpoint = lines.take_checkpoint()
+    if payload is not None:
+        if proof.payload is not None:
+            raise CannotCheck("the proof has the payload in it: leave --payload-file out")
+        proof = replace(proof, payload=payload)
     key = trust.signer(checkpoint)
     entry = proof.check(checkpoint)
     describe_checkpoint(verdict, checkpoint, key)
@@ -2161,6 +2293,9 @@ def arguments() -> argparse.ArgumentParser:
     log.add_argument("path", metavar="AUDIT.DB")
     proof = commands.add_parser("proof", help="verify a proof of an event, a session, or of consistency")
     proof.add_argument("path", metavar="FILE")
+    proof.add_argument(
+        "--payload-file", metavar="PAYLOAD", help="the payload of an event, where it is in a file beside the proof"
+    )
     tiles = commands.add_parser("tiles", help="verify a directory of tiles")
     tiles.add_argument("path", metavar="DIR")
     for command in (log, proof, tiles):
@@ -2193,13 +2328,26 @@ def run(options: argparse.Namespace) -> Report:
         raise CannotCheck("a signature is checked with --key or --epoch-key, and none was given")
     path = Path(options.path)
     if options.command == "tiles":
-        return report_tiles(Tiles(path, trust).verify())
+        return with_not_checked(report_tiles(Tiles(path, trust).verify()), trust)
     if options.command == "proof":
-        return report_proof(verify_proof(read_file(path), trust, checkpoints))
+        payload = None if options.payload_file is None else read_file(Path(options.payload_file))
+        return with_not_checked(report_proof(verify_proof(read_file(path), trust, checkpoints, payload)), trust)
     try:
-        return report_log(verify_log(path, checkpoints, trust))
+        return with_not_checked(report_log(verify_log(path, checkpoints, trust)), trust)
     except Failure as failure:  # damage before the first row
         return report_log(LogVerdict(Chain(), False, failure))
+
+
+def with_not_checked(report: Report, trust: Trust) -> Report:
+    """Adds the signatures by keys that were given and that this installation cannot check.
+
+    What was asked for and not checked is never good: where nothing failed, the exit status is 2.
+    """
+    good, as_json, lines = report
+    why = "ML-DSA-44 needs the package cryptography, version 48 or later"
+    not_checked = [f"the signature by {key}: {why}" for key in sorted(trust.not_checked)]
+    as_json["not_checked"] = not_checked
+    return good, as_json, lines + [f"NOT CHECKED: {what}" for what in not_checked]
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -2217,7 +2365,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except READ_ERRORS as error:
         good, as_json, lines = report_log(LogVerdict(Chain(), False, unreadable(error)))
     say(json.dumps(as_json, indent=2) if options.json else "\n".join(lines))
-    return 0 if good else 1
+    if not good:
+        return 1
+    return 2 if as_json.get("not_checked") else 0
 
 
 def could_not_check(options: argparse.Namespace, reason: str) -> int:

@@ -21,6 +21,7 @@ import tempfile
 import unittest
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
+from unittest import mock
 
 TOOLS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TOOLS))
@@ -32,6 +33,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey 
 GOLDEN = TOOLS.parent / "tests" / "golden"
 VECTORS = json.loads((GOLDEN / "vectors.json").read_text("utf-8"))
 ORIGIN = "example.org/log"
+
+# Published vectors, of which the tests say that they were skipped where they are not.
+SHARED = Path(os.environ.get("ANNALS_TEST_DATA") or TOOLS.parent.parent / "shared" / "data") / "vectors"
+
+
+def published(name: str) -> Path:
+    path = SHARED / name
+    if not path.exists():
+        if os.environ.get("CI"):
+            raise AssertionError(f"{path} is missing")
+        raise unittest.SkipTest(f"{path} is missing; set ANNALS_TEST_DATA")
+    return path
 
 
 # --- A writer of the encoding -----------------------------------------------------------------------------------------
@@ -141,7 +154,11 @@ class Signer:
     """A key pair that signs notes, made from a number so that tests can be repeated."""
 
     def __init__(self, seed: int, name: str = ORIGIN, kind: int = 1) -> None:
-        self.private = Ed25519PrivateKey.from_private_bytes(sha(b"seed %d" % seed))
+        key_type: Any = Ed25519PrivateKey
+        if kind == verify.ML_DSA_44:
+            from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey as key_type
+        from_seed = key_type.from_seed_bytes if kind == verify.ML_DSA_44 else key_type.from_private_bytes
+        self.private = from_seed(sha(b"seed %d" % seed))
         self.name = name
         self.kind = kind
         self.material = bytes([kind]) + self.private.public_key().public_bytes_raw()
@@ -152,6 +169,12 @@ class Signer:
         message, before = note.encode("utf-8"), b""
         if self.kind == 4:
             message = b"cosignature/v1\ntime %d\n" % time + message
+            before = time.to_bytes(8, "big")
+        if self.kind == verify.ML_DSA_44:
+            origin, size, root = note.split("\n")[:3]
+            message = b"subtree/v1\n\0" + bytes([len(self.name)]) + self.name.encode("utf-8") + struct.pack(">Q", time)
+            message += bytes([len(origin)]) + origin.encode("utf-8") + struct.pack(">QQ", 0, int(size))
+            message += base64.b64decode(root)
             before = time.to_bytes(8, "big")
         signature = self.private.sign(message if good else message + b"!")
         return f"\u2014 {self.name} {b64(self.id + before + signature)}\n"
@@ -996,10 +1019,72 @@ class Notes(unittest.TestCase):
             f"{name}+{key_id}+{material[:-4]}",
             f"{name}+{key_id}+{material}\n",
             Signer(1, kind=2).vkey,
+            Signer(1, name="n" * 256).vkey,
         ]
         for vkey in wrong:
             with self.assertRaises(verify.Malformed, msg=vkey):
                 verify.Key.parse(vkey)
+        verify.Key.parse(Signer(1, name="n" * 255).vkey)
+
+    def test_a_key_by_which_anybody_can_sign_is_none(self) -> None:
+        def vkey(kind: int, public: bytes) -> str:
+            material = bytes([kind]) + public
+            return f"{ORIGIN}+{sha(ORIGIN.encode() + bytes([10]) + material)[:4].hex()}+{b64(material)}"
+
+        field = verify.FIELD
+        small = [y + sign * 2**255 for y in verify.Y_OF_SMALL_ORDER for sign in (0, 1)]
+        other_spellings = [y + sign * 2**255 for y in (field, field + 1, field + 18) for sign in (0, 1)]
+        of_no_point = [2, 2 + 2**255]
+        for kind in (verify.ED25519, verify.COSIGNATURE):
+            for number in small + other_spellings + of_no_point:
+                with self.assertRaises(verify.Malformed, msg=hex(number)):
+                    verify.Key.parse(vkey(kind, number.to_bytes(32, "little")))
+        for length in (0, 31, 33):
+            with self.assertRaises(verify.Malformed):
+                verify.Key.parse(vkey(verify.ED25519, bytes(length)))
+
+    def test_the_points_of_small_order_are_all_of_them(self) -> None:
+        """The doubling of a point needs its y alone: (y^2 + x^2) / (2 - y^2 + x^2)."""
+        p, d = verify.FIELD, verify.CURVE_D
+
+        def doubled(y: int) -> int:
+            x_squared = (y * y - 1) * pow(d * y * y + 1, p - 2, p) % p
+            return (y * y + x_squared) * pow(2 - y * y + x_squared, p - 2, p) % p
+
+        for y in verify.Y_OF_SMALL_ORDER:
+            self.assertEqual(doubled(doubled(doubled(y))), 1)
+        # Eight points: two with x = 0, and two signs of x for the others.
+        self.assertEqual(len(set(verify.Y_OF_SMALL_ORDER)), 5)
+        self.assertEqual(verify.Y_OF_SMALL_ORDER[1:3], (1, p - 1))
+
+    def test_two_keys_of_one_name_and_id_tell_nothing(self) -> None:
+        one = verify.Key.parse(self.signer.vkey)
+        other = verify.Key(one.name, one.id, one.type, verify.Key.parse(Signer(2).vkey).public)
+        note = verify.Note.parse(note_of(self.body, self.signer))
+        trusted = [verify.TrustedKey(key, verify.STABLE) for key in (one, other)]
+        with self.assertRaises(verify.Malformed):
+            verify.Trust(trusted).good_signers(note, trusted)
+        self.assertEqual(len(verify.Trust().good_signers(note, trusted[:1] * 2)), 1)
+
+    def test_a_cosignature_of_a_time_that_is_none(self) -> None:
+        for kind in (verify.COSIGNATURE, verify.ML_DSA_44):
+            witness = Signer(3, "witness.example/w", kind)
+            key = verify.Key.parse(witness.vkey)
+            for time, holds in ((0, True), (2**63 - 1, True), (2**63, False)):
+                line = verify.parse_signature(witness.line(self.body, time=time)[:-1])
+                self.assertEqual(key.signed(self.body, line.signature), holds, (kind, time))
+
+    def test_ml_dsa_44_signs_checkpoints_alone(self) -> None:
+        witness = Signer(3, "witness.example/w", verify.ML_DSA_44)
+        key = verify.Key.parse(witness.vkey)
+        signature = verify.parse_signature(witness.line(self.body)[:-1]).signature
+        self.assertTrue(key.signed(self.body, signature))
+        # Lines after the third are not under it.
+        self.assertTrue(key.signed(self.body + "more\n", signature))
+        for other in ("a\n", self.body.replace("3", "4", 1), "x" + self.body):
+            self.assertFalse(key.signed(other, signature))
+        for length in (0, 8, 2_427, 2_429):
+            self.assertFalse(key.signed(self.body, bytes(length)))
 
     def test_malformed_notes(self) -> None:
         good = note_of(self.body, self.signer)
@@ -1018,7 +1103,9 @@ class Notes(unittest.TestCase):
             good[:-2] + "\n",
             f"{self.body}\n\u2014 a+b {b64(bytes(68))}\n",
             f"{self.body}\n\u2014 a {b64(bytes(4))}\n",
-            self.body + "\n" + line * 101,
+            self.body + "\n" + line * 67,
+            "x" * (1 << 20) + "\n\n" + line,
+            "\ud800" + good,
         ]
         for note in wrong:
             with self.assertRaises(verify.Malformed, msg=repr(note)):
@@ -1054,6 +1141,71 @@ class Notes(unittest.TestCase):
         for wrong in ("", one + two, one + "\n", f"{one}\n\n{two}", f"\n{one}"):
             with self.assertRaises(verify.Malformed, msg=repr(wrong)):
                 verify.parse_checkpoints(wrong)
+
+
+class Published(unittest.TestCase):
+    """Vectors of other projects."""
+
+    def test_a_checkpoint_that_torchwood_signed_with_ml_dsa_44(self) -> None:
+        vkey, checkpoint = (GOLDEN / "torchwood-ml-dsa-44.txt").read_text("utf-8").split("\n", 1)
+        key, note = verify.Key.parse(vkey), verify.Checkpoint.parse(checkpoint).note
+        by_key = [signature for signature in note.signatures if signature.key_id == key.id]
+        self.assertEqual([key.signed(note.text, signature.signature) for signature in by_key], [True])
+        changed = note.text.replace("\n1\n", "\n2\n")
+        self.assertFalse(key.signed(changed, by_key[0].signature))
+
+    def test_ed25519_of_cctv(self) -> None:
+        vectors = json.loads(published("ed25519-cctv/ed25519vectors.json").read_text("utf-8"))
+        refused = {"low_order_A", "low_order_R", "non_canonical_A", "non_canonical_R", "low_order_residue"}
+        held = 0
+        for vector in vectors:
+            key, signature = bytes.fromhex(vector["key"]), bytes.fromhex(vector["sig"])
+            holds = verify.ed25519_holds(key, vector["msg"].encode("utf-8"), signature)
+            self.assertEqual(holds, not refused & set(vector["flags"] or []), vector)
+            held += holds
+        self.assertEqual(len(vectors), 914)
+        self.assertGreater(held, 0)
+
+    def test_ed25519_of_wycheproof(self) -> None:
+        groups = json.loads(published("wycheproof/ed25519_test.json").read_text("utf-8"))["testGroups"]
+        for group in groups:
+            key = bytes.fromhex(group["publicKey"]["pk"])
+            for test in group["tests"]:
+                message, signature = bytes.fromhex(test["msg"]), bytes.fromhex(test["sig"])
+                self.assertEqual(verify.ed25519_holds(key, message, signature), test["result"] == "valid", test)
+
+    def test_ml_dsa_44_of_wycheproof(self) -> None:
+        groups = json.loads(published("wycheproof/mldsa_44_verify_test.json").read_text("utf-8"))["testGroups"]
+        for group in groups:
+            key = bytes.fromhex(group["publicKey"])
+            for test in group["tests"]:
+                message, signature = bytes.fromhex(test["msg"]), bytes.fromhex(test["sig"])
+                holds = verify.ml_dsa_44_holds(key, message, signature, bytes.fromhex(test.get("ctx", "")))
+                self.assertEqual(holds, test["result"] == "valid", test["tcId"])
+
+    def hashes(self, *texts: str) -> List[bytes]:
+        # Some are words that stand for any hash.
+        return [verify.from_base64(text) for text in texts]
+
+    def test_inclusion_of_transparency_dev(self) -> None:
+        for path in sorted(published("merkle/testdata/inclusion").rglob("*.json")):
+            case = json.loads(path.read_text("utf-8"))
+            root, leaf = self.hashes(case["root"], case["leafHash"])
+            proof = self.hashes(*(case["proof"] or []))
+            # Nothing is no hash, and no file is read so that it could be one.
+            holds = bool(leaf and root)
+            holds = holds and verify.inclusion_holds(case["leafIdx"], case["treeSize"], leaf, proof, root)
+            self.assertEqual(holds, not case["wantErr"], path)
+
+    def test_consistency_of_transparency_dev(self) -> None:
+        for path in sorted(published("merkle/testdata/consistency").rglob("*.json")):
+            case = json.loads(path.read_text("utf-8"))
+            old_root, new_root = self.hashes(case["root1"], case["root2"])
+            proof = self.hashes(*(case["proof"] or []))
+            holds = verify.consistency_holds(case["size1"], case["size2"], old_root, new_root, proof)
+            # Its authors refuse an older log of no events; witnesses take one, and so does section 12.
+            from_nothing = case["size1"] == 0 < case["size2"] and old_root == sha(b"") and not proof
+            self.assertEqual(holds, from_nothing or not case["wantErr"], path)
 
 
 class Anchors(InFolder):
@@ -1134,6 +1286,36 @@ class Anchors(InFolder):
         self.assert_fails(self.check(bad, self.signer, witness), None, "checkpoint-signature")
         short = self.log.checkpoint(self.signer) + f"\u2014 {witness.name} {b64(witness.id + bytes(3))}\n"
         self.assert_fails(self.check(short, witness), None, "checkpoint-signature")
+
+    def test_a_witness_that_signs_with_ml_dsa_44(self) -> None:
+        witness = Signer(4, "witness.example/w", kind=verify.ML_DSA_44)
+        both = self.log.checkpoint(self.signer, witness)
+        self.assertEqual(self.check(both, self.signer, witness)["anchored_to"], 7)
+        self.assert_fails(self.check(both, witness), None, "checkpoint-signature")
+        bad = self.log.checkpoint(self.signer) + witness.line(self.log.note(), good=False)
+        self.assert_fails(self.check(bad, self.signer, witness), None, "checkpoint-signature")
+        self.assertEqual(self.check(bad, self.signer)["anchored_to"], 7)
+
+    def test_without_ml_dsa_all_else_is_checked_and_what_is_not_is_named(self) -> None:
+        witness = Signer(4, "witness.example/w", kind=verify.ML_DSA_44)
+        both, alone = self.log.checkpoint(self.signer, witness), self.log.checkpoint(self.signer)
+        path = str(self.log.write(self.folder / "log.db"))
+
+        def check(checkpoint: str, *keys: Signer) -> Tuple[int, Dict[str, Any]]:
+            named = [part for key in keys for part in ("--key", key.vkey)]
+            return self.run_main("log", path, "--checkpoint", self.file("c", checkpoint), *named)
+
+        with mock.patch.object(verify, "has_ml_dsa", lambda: False):
+            status, verdict = check(both, self.signer, witness)
+            self.assertEqual((status, verdict["anchored_to"], len(verdict["not_checked"])), (2, 7, 1))
+            self.assertIn("witness.example/w", verdict["not_checked"][0])
+            # Where nothing of it was asked for, nothing is left out.
+            for checkpoint, keys in ((both, (self.signer,)), (alone, (self.signer, witness))):
+                status, verdict = check(checkpoint, *keys)
+                self.assertEqual((status, verdict["not_checked"]), (0, []))
+            self.log.rows[4][4] = bytes(32)
+            self.log.write(self.folder / "log.db")
+            self.assertEqual(check(both, self.signer, witness)[0], 1)
 
     def test_stored_checkpoints(self) -> None:
         self.log.checkpoints = [
@@ -1583,6 +1765,19 @@ class Proofs(InFolder):
 
     def test_an_epoch_key_given_must_have_signed(self) -> None:
         self.assert_proof_fails(self.event(4), None, "checkpoint-signature", "--epoch-key", Signer(9).vkey)
+
+    def test_a_payload_in_a_file_beside_the_proof(self) -> None:
+        cell = self.log.rows[3][3]
+        beside, other = self.folder / "payload", self.folder / "other"
+        beside.write_bytes(cell)
+        other.write_bytes(cell + b"x")
+        self.assertTrue(self.check(self.event(4, payload=False), "--payload-file", str(beside))["event"]["payload"])
+        self.assert_proof_fails(self.event(4, payload=False), 4, "payload-digest", "--payload-file", str(other))
+        key = ("--key", self.signer.vkey, "--payload-file", str(beside))
+        for proof in (self.event(4), self.session([3])):
+            self.assert_cannot_check("proof", self.file("proof", proof), *key)
+        missing = ("--key", self.signer.vkey, "--payload-file", str(self.folder / "missing"))
+        self.assert_cannot_check("proof", self.file("proof", self.event(4, payload=False)), *missing)
 
     def test_a_file_that_is_no_text(self) -> None:
         path = self.folder / "p"

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row};
 
-use super::report::{Check, Failure, shortened};
+use super::report::{Check, Failure, RowSeq, shortened};
 use super::walk::Walk;
 use crate::event::Seq;
 use crate::evidence::has_table;
@@ -100,16 +100,24 @@ pub(super) fn check_redactions(
     if walk.failure.is_some() {
         return Ok(());
     }
-    let licensed: BTreeSet<u64> =
-        walk.redactions.iter().flat_map(|redaction| redaction.seqs.iter().copied()).collect();
-    let different =
-        first_difference(connection, "SELECT seq FROM redactions ORDER BY seq", &licensed, |row| {
-            row.get(0).map(Seq::from_sql).map(Seq::get)
-        })?;
+    let others = "SELECT count(*) FROM redactions NOT INDEXED WHERE typeof(seq) <> 'integer'";
+    if connection.query_row(others, [], |row| row.get::<_, i64>(0))? > 0 {
+        failures.push(Failure {
+            check: Check::Redaction,
+            seq: None,
+            detail: "the table `redactions` holds what is no seq".to_owned(),
+            affected: "the guard against changes of the log".to_owned(),
+        });
+        return Ok(());
+    }
+    let licensed = walk.redactions.iter().flat_map(|redaction| &redaction.seqs);
+    let licensed: BTreeSet<i64> = licensed.map(|seq| Seq::new(*seq).to_sql()).collect();
+    let sql = "SELECT DISTINCT seq FROM redactions NOT INDEXED ORDER BY seq";
+    let different = first_difference(connection, sql, &licensed, |row| row.get(0))?;
     if let Some(Difference { item: seq, in_table }) = different {
         failures.push(Failure {
             check: Check::Redaction,
-            seq: Some(Seq::new(seq)),
+            seq: Some(RowSeq::of_row(seq)),
             detail: if in_table {
                 format!("the table `redactions` names event {seq}, and no redaction of it is recorded")
             } else {
@@ -173,23 +181,22 @@ pub(super) fn check_skips(
     if walk.failure.is_some() {
         return Ok(());
     }
-    let recorded: BTreeSet<(String, i64, u64)> = walk
+    let recorded: BTreeSet<(String, i64, i64)> = walk
         .skips
         .iter()
-        .map(|(projection, version, seq)| (projection.clone(), i64::from(*version), *seq))
+        .map(|(projection, version, seq)| (projection.clone(), i64::from(*version), Seq::new(*seq).to_sql()))
         .collect();
     // A name that is too long to be one differs from every name, whatever stands for it.
     let sql = format!(
         "SELECT {}, version, seq FROM projection_skips ORDER BY projection, version, seq",
         shown_column("projection")
     );
-    let different = first_difference(connection, &sql, &recorded, |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2).map(Seq::from_sql)?.get()))
-    })?;
+    let different =
+        first_difference(connection, &sql, &recorded, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     if let Some(Difference { item: (projection, _, seq), .. }) = different {
         failures.push(Failure {
             check: Check::Skips,
-            seq: Some(Seq::new(seq)),
+            seq: Some(RowSeq::of_row(seq)),
             detail: format!("`projection_skips` and the log differ about `{projection}` and event {seq}"),
             affected: format!("the read tables of `{projection}`"),
         });
@@ -207,16 +214,17 @@ pub(super) fn check_api_keys(
     if walk.failure.is_some() {
         return Ok(());
     }
+    let recorded: BTreeSet<i64> = walk.api_keys.iter().map(|seq| Seq::new(*seq).to_sql()).collect();
     let different = if has_table(connection, "api_key_events")? {
         let sql = "SELECT seq FROM api_key_events ORDER BY seq";
-        first_difference(connection, sql, &walk.api_keys, |row| row.get(0).map(Seq::from_sql).map(Seq::get))?
+        first_difference(connection, sql, &recorded, |row| row.get(0))?
     } else {
-        walk.api_keys.first().map(|seq| Difference { item: *seq, in_table: false })
+        recorded.first().map(|seq| Difference { item: *seq, in_table: false })
     };
     if let Some(Difference { item: seq, in_table }) = different {
         failures.push(Failure {
             check: Check::ApiKeys,
-            seq: Some(Seq::new(seq)),
+            seq: Some(RowSeq::of_row(seq)),
             detail: if in_table {
                 format!("the table `api_key_events` names event {seq}, which is not about an API key")
             } else {

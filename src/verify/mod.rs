@@ -36,7 +36,7 @@ use rusqlite::{Connection, ErrorCode};
 pub use options::Options;
 pub use report::{
     Anchor, BackwardSteps, Check, Completeness, Failure, LogFacts, NotChecked, Outcome, Redaction, Report,
-    SignerFound, SplitView, TablesChecked, WitnessFound,
+    RowSeq, SignerFound, SplitView, TablesChecked, WitnessFound,
 };
 pub use seen::{Memory, Record, Remembered};
 pub use since::Since;
@@ -357,7 +357,10 @@ impl Verification<'_> {
             Some(tree) => {
                 // Damage has no seq: what comes after the last event that was read is not known.
                 let after_last = log.events.saturating_add(1);
-                let first_bad = walk.failure.as_ref().map(|failure| failure.seq.map_or(after_last, Seq::get));
+                let first_bad = walk
+                    .failure
+                    .as_ref()
+                    .map(|failure| failure.seq.map_or(after_last, |seq| Seq::from_sql(seq.get()).get()));
                 let walked = Walked { origin: log.origin.as_deref(), events: log.events, first_bad, tree };
                 let (given, policy) = (&self.options.checkpoints, self.options.policy.as_ref());
                 let mut anchor = given::judge(given, trust, policy, &walked);

@@ -1,5 +1,6 @@
 //! What a verification says.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -106,6 +107,41 @@ impl std::fmt::Display for Check {
     }
 }
 
+/// The seq of a row as it stands in the file: that of an event, or a number that no event has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct RowSeq(i64);
+
+impl RowSeq {
+    /// The number as the database has it.
+    pub(super) const fn of_row(number: i64) -> RowSeq {
+        RowSeq(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl From<Seq> for RowSeq {
+    fn from(seq: Seq) -> RowSeq {
+        RowSeq(seq.to_sql())
+    }
+}
+
+impl PartialEq<Seq> for RowSeq {
+    fn eq(&self, other: &Seq) -> bool {
+        *self == RowSeq::from(*other)
+    }
+}
+
+impl fmt::Display for RowSeq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Something that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -113,7 +149,7 @@ pub struct Failure {
     /// What it was held against.
     pub check: Check,
     /// The event, where it is one.
-    pub seq: Option<Seq>,
+    pub seq: Option<RowSeq>,
     /// What is wrong.
     pub detail: String,
     /// What cannot be relied on because of it.

@@ -27,13 +27,14 @@ pub(super) struct RowRef<'a> {
 
 impl<'a> RowRef<'a> {
     /// Borrows a row by its columns seq, event_id, entry, payload, hash. No value of another type than
-    /// a column's own is let pass by any check: it counts as empty, and so does a NULL where none may be. A number
-    /// in place of a payload is the length of one that is too long.
+    /// a column's own is let pass by any check: it counts as empty, and so does a NULL where none may be; a seq
+    /// that is no integer counts as one that no event has. A number in place of a payload is the length of one
+    /// that is too long.
     #[inline]
     pub(super) fn of(
         mut column: impl FnMut(usize) -> rusqlite::Result<ValueRef<'a>>,
     ) -> rusqlite::Result<RowRef<'a>> {
-        let seq = column(0)?.as_i64()?;
+        let seq = column(0)?.as_i64().unwrap_or(i64::MIN);
         let is_payload_too_long = matches!(column(3)?, ValueRef::Integer(_));
         let mut blob = |number: usize| -> rusqlite::Result<Option<&'a [u8]>> {
             Ok(match column(number)? {

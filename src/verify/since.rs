@@ -150,7 +150,7 @@ pub(super) fn begin(
         .map(|before| chain::link(&Digest::from_bytes(before), &last.entry));
     let Some(hash) = link.ok().filter(|link| link.bytes().as_slice() == last.hash) else {
         return Err(NoStart::Failure(Failure {
-            seq: Some(Seq::new(size)),
+            seq: Some(Seq::new(size).into()),
             ..failure(
                 Check::Link,
                 "the link does not follow from the link before it and the entry".to_owned(),
@@ -185,7 +185,7 @@ fn first_event(row: &StoredRow) -> Result<(EventId, String, Timestamp), Failure>
         hash: &row.hash,
     };
     let before = Before { seq: 0, hash: Some(Digest::ZERO) };
-    let bad = |check, detail| Failure { seq: Some(Seq::FIRST), ..failure(check, detail) };
+    let bad = |check, detail| Failure { seq: Some(Seq::FIRST.into()), ..failure(check, detail) };
     let good = row::check(before, fields).map_err(|fault| bad(fault.check, fault.detail))?;
     match good.own.map(|own| *own) {
         Some(Event::LogCreated(created)) => Ok((good.entry.event_id, created.origin, good.entry.recorded_at)),

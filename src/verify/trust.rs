@@ -341,7 +341,7 @@ fn shown(key: &VerifierKey) -> String {
 fn key_change_failure(seq: Seq, detail: String) -> Failure {
     Failure {
         check: Check::KeyChange,
-        seq: Some(seq),
+        seq: Some(seq.into()),
         detail,
         affected: "the trust in the key that it names, and in those after it".to_owned(),
     }

@@ -14,9 +14,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use annals::KeyRole;
 use annals::note::{CheckpointFile, VerifierKey};
 use annals::verify::{self, Check, Options, Report, Scope};
-use annals::{KeyRole, Seq};
 use serde_json::{Value, json};
 
 /// Runs tools/verify.py many times in one process: a line of JSON with the arguments comes in, and a line with
@@ -220,8 +220,8 @@ fn judged(report: &Report) -> Verdict {
     };
     let failures = report.failures.iter().chain(&report.anchored.failures);
     let failure = failures.into_iter().find(|failure| of_the_page(failure.check));
-    let number = |seq: Seq| i64::try_from(seq.get()).unwrap_or(i64::MAX);
-    let failure = failure.map(|failure| (failure.check.name().to_owned(), failure.seq.map(number)));
+    let failure =
+        failure.map(|failure| (failure.check.name().to_owned(), failure.seq.map(verify::RowSeq::get)));
     let facts = failure.is_none().then(|| Facts {
         origin: report.log.origin.clone(),
         log_id: report.log.log_id.map(|id| hex(id.bytes())),
@@ -254,9 +254,7 @@ fn verdict_of_python(status: u64, verdict: &Value) -> Verdict {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let failure = verdict["failure"].as_object();
     assert_eq!(status, u64::from(failure.is_some()), "{verdict}");
-    // Rust's numbers of events have no sign.
-    let number = |seq: &Value| seq.as_i64().map(|seq| seq.max(0));
-    let failure = failure.map(|failure| (text(&failure["check"]).unwrap(), number(&failure["seq"])));
+    let failure = failure.map(|failure| (text(&failure["check"]).unwrap(), failure["seq"].as_i64()));
     let facts = failure.is_none().then(|| Facts {
         origin: text(&verdict["origin"]),
         log_id: text(&verdict["log_id"]),

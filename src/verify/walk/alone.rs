@@ -1,6 +1,6 @@
 //! The walk of one thread, row after row: what it says of a log that is not good is what counts.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params_from_iter};
 
 use super::merge::{Merge, ReadTo};
 use super::run::{Checked, With};
@@ -27,8 +27,9 @@ pub(super) fn walk(
         true => Ok(ReadTo::Damage { after, error: error.to_string() }),
         false => Err(VerifyError::Sqlite(error)),
     };
-    // No event is before the first, and if one is it must be seen.
-    let from = if before.seq == 0 { i64::MIN } else { before.seq.saturating_add(1) };
+    // No event is before the first, and if one is it must be seen, whatever its seq.
+    let from = (before.seq != 0).then(|| before.seq.saturating_add(1));
+    let narrowed = if from.is_some() { "WHERE seq >= ?1" } else { "" };
     // Nothing is read that is no blob, or too long to be what its column has. A payload that is too long is told
     // from one that is no blob: a number stands for it.
     let sql = format!(
@@ -40,14 +41,14 @@ pub(super) fn walk(
                      WHEN length(payload) <= {} THEN payload
                      ELSE length(payload) END,
                 CASE WHEN typeof(hash) = 'blob' AND length(hash) = 32 THEN hash END
-         FROM log NOT INDEXED WHERE seq >= ?1 ORDER BY seq",
+         FROM log NOT INDEXED {narrowed} ORDER BY seq",
         SALT_BYTES + PAYLOAD_BYTES_MAX
     );
     let mut statement = match connection.prepare(&sql) {
         Ok(statement) => statement,
         Err(error) => return merge.finish(connection, damage(before.seq, error)?),
     };
-    let mut rows = statement.query([from])?;
+    let mut rows = statement.query(params_from_iter(from))?;
     let read = loop {
         match rows.next() {
             Ok(Some(row)) => match RowRef::of(|column| row.get_ref(column)) {

@@ -10,7 +10,7 @@ use super::{Start, Walk};
 use crate::event::{Event, Seq};
 use crate::merkle::RangeError;
 use crate::verify::VerifyError;
-use crate::verify::report::{Check, Failure, Redaction};
+use crate::verify::report::{Check, Failure, Redaction, RowSeq};
 use crate::verify::row::{Before, Fault};
 use crate::verify::structure::Fingerprint;
 
@@ -163,7 +163,7 @@ impl Merge {
         }
         self.walk.failure = first_bad.map(|fault| Failure {
             check: fault.check,
-            seq: Some(Seq::from_sql(fault.seq)),
+            seq: Some(RowSeq::of_row(fault.seq)),
             affected: format!("event {}; the events after it were not judged", fault.seq),
             detail: fault.detail,
         });
@@ -171,7 +171,7 @@ impl Merge {
             self.walk.failure = match read {
                 ReadTo::End if self.walk.events == 0 => Some(Failure {
                     check: Check::Sequence,
-                    seq: Some(Seq::FIRST),
+                    seq: Some(Seq::FIRST.into()),
                     detail: "the log has no events, not even the first, which says that it was created"
                         .to_owned(),
                     affected: "the whole log".to_owned(),

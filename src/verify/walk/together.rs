@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::merge::{Merge, ReadTo};
@@ -108,8 +109,9 @@ pub(super) fn walk(
 /// The last event, if there is one after the start and none before the first.
 fn end(connection: &Connection, begin: Before) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT (SELECT min(seq) FROM log NOT INDEXED), (SELECT max(seq) FROM log NOT INDEXED)";
+    let number = |value: ValueRef<'_>| value.as_i64().ok();
     let (first, last): (Option<i64>, Option<i64>) =
-        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        connection.query_row(sql, [], |row| Ok((number(row.get_ref(0)?), number(row.get_ref(1)?))))?;
     Ok(last.filter(|last| first == Some(1) && *last > begin.seq))
 }
 
