@@ -82,6 +82,9 @@ fn checkpoints_and_proofs_are_those_that_the_command_checks() {
     let proof = served.get("/v1/proofs/consistency?from=303");
     assert_eq!(proof.status, 200, "{}", proof.text());
     assert_eq!(served.get("/v1/proofs/consistency?from=400").problem(400), "bad-request");
+    let without = served.get("/v1/proofs/consistency");
+    assert_eq!(without.problem(400), "bad-request");
+    assert!(without.text().contains("missing field `from`"), "{}", without.text());
     assert_eq!(served.get("/v1/proofs/events/400").problem(404), "not-found");
     let body = json!({"keys": [vkey], "checkpoints": [old]}).to_string();
     let report = served.post_json("/v1/verification", body).expect(200);

@@ -51,10 +51,14 @@ pub(crate) struct Place(pub(crate) Seq);
 
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
-        let number = u64::deserialize(deserializer).ok().filter(|number| i64::try_from(*number).is_ok());
-        number
-            .map(|number| Place(Seq::new(number)))
-            .ok_or_else(|| D::Error::custom("that is no place in a log"))
+        // The error names a parameter that is missing.
+        let number = u64::deserialize(deserializer).map_err(|error| {
+            D::Error::custom(format_args!("{error}; a place in a log is a number, from 0 on"))
+        })?;
+        match i64::try_from(number) {
+            Ok(_) => Ok(Place(Seq::new(number))),
+            Err(_) => Err(D::Error::custom(format_args!("{number} is no place in a log: it is too large"))),
+        }
     }
 }
 
