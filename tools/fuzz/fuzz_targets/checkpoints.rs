@@ -1,20 +1,6 @@
-//! What is recovered of a checkpoint file is a checkpoint file, and the rest is what it was.
-
 #![no_main]
 
-use annals::note::CheckpointFile;
-use libfuzzer_sys::fuzz_target;
+#[path = "../bodies/checkpoints.rs"]
+mod body;
 
-fuzz_target!(|bytes: &[u8]| {
-    let recovered = CheckpointFile::recover(bytes);
-    let (good, rest) = bytes.split_at(recovered.good_bytes);
-    assert_eq!(rest, recovered.rest);
-    assert_eq!(recovered.error.is_some(), !rest.is_empty());
-    let file = CheckpointFile { checkpoints: recovered.checkpoints };
-    assert_eq!(file.to_string().as_bytes(), good);
-    if let Ok(text) = std::str::from_utf8(bytes)
-        && let Ok(whole) = text.parse::<CheckpointFile>()
-    {
-        assert_eq!(whole.to_string(), text);
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| body::run(bytes));

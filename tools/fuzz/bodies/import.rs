@@ -1,0 +1,13 @@
+//! Whatever a file of another program holds, its importers end with drafts that can be recorded, or an error.
+
+use annals::import::{Source, tau_bench, tree_of_thought};
+
+pub(crate) fn run(bytes: &[u8]) {
+    let source = Source::new("fuzz").expect("the name is one");
+    let mut sink = |draft: annals::Draft| {
+        assert_eq!(draft.check(), Ok(()));
+        Ok(())
+    };
+    let _ = tau_bench(bytes, &source, &mut sink);
+    let _ = tree_of_thought(bytes, &source, &mut sink);
+}

@@ -1,0 +1,35 @@
+//! Whatever a request of OTLP holds, it is read or refused; what is read can be recorded, and so can what
+//! it means.
+
+use annals::otel::Meanings;
+use annals::otlp::{self, Attempt, Bounds, Form, Signal};
+use annals::{Content, Draft, Event, EventId, Recorded, Seq, SessionId, Timestamp};
+
+fn check(session: Option<SessionId>, event: Event) {
+    let recorded = Recorded {
+        seq: Seq::FIRST,
+        event_id: EventId::from_bytes([0; 16]),
+        kind: event.kind().code(),
+        session,
+        occurred_at: None,
+        recorded_at: Timestamp::from_micros(0),
+        principal: None,
+        content: Content::Event(event),
+    };
+    for meaning in Meanings::of(&recorded).all() {
+        let session = recorded.session.clone();
+        let draft = Draft { id: None, session, at: meaning.at, event: meaning.event.clone().into_owned() };
+        assert_eq!(draft.check(), Ok(()));
+    }
+}
+
+pub(crate) fn run(bytes: &[u8]) {
+    let Some((first, body)) = bytes.split_first() else { return };
+    let signal = if first & 1 == 0 { Signal::Traces } else { Signal::Logs };
+    let form = if first & 2 == 0 { Form::Protobuf } else { Form::Json };
+    let Ok(request) = otlp::read(body, signal, form, Bounds::default(), Attempt::default()) else { return };
+    for item in request.items {
+        assert_eq!(item.draft.check(), Ok(()));
+        check(item.draft.session, item.draft.event);
+    }
+}
