@@ -109,7 +109,10 @@ mod tests {
 
     fn append(path: &Path) {
         let log = AuditLog::open(path).unwrap();
-        log.append(Draft::new(NoteLogged { message: "x".into(), ..Default::default() })).unwrap();
+        log.append(Draft::new(NoteLogged { message: "x".into(), ..Default::default() }))
+            .unwrap()
+            .wait()
+            .unwrap();
         log.close().unwrap();
     }
 
