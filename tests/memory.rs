@@ -385,7 +385,6 @@ fn a_file_with_endless_texts_and_rows_beside_the_log_takes_no_memory_and_little_
         &["verify", "--log-only"],
         &["show", "s"],
         &["prove", "2"],
-        &["checkpoint"],
     ] {
         let ran = run(&path, args);
         assert!(ran.status.is_some(), "{args:?} was ended by a signal: {}", ran.said);
