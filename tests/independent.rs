@@ -156,7 +156,7 @@ fn of_sound_logs_they_say_the_same() {
     };
     let events = fixture().rows.rows.len() as u64;
     assert_eq!((anchored, signed), (events - 1, events));
-    assert!(key_changes.iter().all(|(_, is_certified)| *is_certified));
+    assert!(key_changes.iter().all(|(_, is_certified, _)| *is_certified));
     verifiers.agree();
 }
 
@@ -768,7 +768,7 @@ fn whichever_keys_follow_each_other_they_trust_the_same() {
     let mut beginning = fixture().rows.clone();
     beginning.rows.truncate(4);
     beginning.redactions.clear();
-    let (mut anchored, mut signed, mut certified) = (0, 0, 0);
+    let (mut anchored, mut signed, mut certified, mut led_back, mut fit_before) = (0, 0, 0, 0, 0);
     for _ in 0..if is_heavy() { 20_000 } else { 500 } {
         let story = strategy.new_tree(&mut runner).unwrap().current();
         let mut rows = beginning.clone();
@@ -782,16 +782,19 @@ fn whichever_keys_follow_each_other_they_trust_the_same() {
             connection.execute(sql, rusqlite::params![size, note]).unwrap();
         }
         drop(connection);
-        if let Verdict::Judged { anchored_to, signed_to, key_changes, .. } =
+        if let Verdict::Judged { anchored_to, signed_to, key_changes, before, .. } =
             verifiers.judge(&format!("{story:?}"), &path, &given)
         {
             anchored += u32::from(anchored_to.is_some());
             signed += u32::from(signed_to.is_some());
-            certified += u32::from(key_changes.iter().any(|(_, is_certified)| *is_certified));
+            certified += u32::from(key_changes.iter().any(|(_, is_certified, _)| *is_certified));
+            led_back += u32::from(key_changes.iter().any(|(_, _, leads_back)| *leads_back));
+            fit_before += u32::from(before > 0);
         }
     }
     verifiers.agree();
     assert!(anchored > 30 && signed > 30 && certified > 30, "{anchored} {signed} {certified}");
+    assert!(led_back > 10 && fit_before > 2, "{led_back} {fit_before}");
     for check in ["signature", "origin", "size", "root"] {
         assert!(verifiers.seen.contains(&format!("checkpoint-{check}")), "{check}");
     }

@@ -368,6 +368,58 @@ fn a_stolen_key_signs_another_history_which_the_kept_checkpoint_contradicts() {
 }
 
 #[test]
+fn a_thief_of_a_retired_key_reaches_nobody_who_has_the_present_one() {
+    let scene = Scene::new();
+    let retired = SigningKey::from_skey(fs::read_to_string(scene.keys.key_file()).unwrap().trim()).unwrap();
+    let log = signed(&scene.path, &scene.keys).open().unwrap();
+    let request = annals::evidence::KeyChangeRequest {
+        role: KeyRole::Stable,
+        cause: KeyChangeCause::Compromised,
+        actor: "ops".to_owned(),
+        reason: Some("the laptop was stolen".to_owned()),
+    };
+    let by_both = log.change_key(&request).unwrap();
+    log.close().unwrap();
+    let present = scene.keys.public().unwrap().stable;
+    let verified = |given: &[&SignedCheckpoint]| {
+        let checkpoints: CheckpointFile = given.iter().map(|given| (*given).clone()).collect();
+        let options =
+            Options::new().scope(Scope::LogOnly).key(present.clone()).checkpoints("given", checkpoints);
+        verify::verify(&scene.path, options, &mut |_, _| {}).unwrap()
+    };
+    // What the old key signed while it was the log's still fits.
+    let report = verified(&[&scene.kept, &by_both]);
+    assert!(report.is_good(), "{:?}", report.anchored);
+    assert_eq!(report.anchored.by_predecessors.len(), 1);
+
+    // The thief signs for another history, which the present log contradicts.
+    let root = annals::merkle::NodeHash::from_bytes([7; 32]);
+    let mut forged = SignedCheckpoint::unsigned(Checkpoint::new(ORIGIN, KEPT, root).unwrap());
+    forged.sign(&retired);
+    let report = verified(&[&forged, &by_both]);
+    let failures = &report.anchored.failures;
+    assert_eq!((failures.len(), failures[0].check), (1, Check::CheckpointRoot));
+    assert!(failures[0].detail.contains("which the log says was compromised"), "{failures:?}");
+    // And for sizes after it was retired.
+    let mut later = SignedCheckpoint::unsigned(Checkpoint::new(ORIGIN, EVENTS + 9, root).unwrap());
+    later.sign(&retired);
+    let report = verified(&[&later, &by_both]);
+    assert_eq!(report.anchored.failures[0].check, Check::CheckpointSignature);
+
+    // In a log of the thief's own nothing is said by what they sign, and the kept checkpoint contradicts it.
+    scene.rewrite(|rows| {
+        say(rows, 15, "fine");
+        rows.row(15).digest_again();
+        rows.link_again(14);
+    });
+    let report = verified(&[&forged]);
+    assert!(
+        report.outcome == annals::verify::Outcome::NotAllChecked && report.anchored.anchored_to.is_none()
+    );
+    assert!(!verified(&[&forged, &by_both]).is_good());
+}
+
+#[test]
 fn a_stolen_machine_cannot_sign_for_an_epoch_that_is_over() {
     let scene = Scene::with(Epochs::Kept);
     let log = signed(&scene.path, &scene.keys).open().unwrap();

@@ -15,7 +15,7 @@ mod support;
 use std::path::Path;
 
 use annals::note::{CheckpointFile, SignedCheckpoint};
-use annals::verify::{self, Check, Options, Report};
+use annals::verify::{self, Check, Options, Report, Scope};
 use annals::{AuditLog, KeyRole, Seq};
 use forge::{certificate, checkpoint, key, log_of, make, rewrite, rotate, sign, store_tiles, tamper};
 
@@ -149,8 +149,17 @@ fn the_last_event_that_is_covered_and_the_first_are_those_that_were_signed_for()
 #[test]
 fn the_checkpoint_must_be_signed_by_a_trusted_key() {
     let (_folder, path) = log_of(10);
-    let kept = checkpoint(&path, 5, &[&key(2)]);
-    assert_eq!(checks(&since(&path, kept)), [(Check::CheckpointSignature, None)]);
+    // One by a key that nobody gave says nothing, for or against.
+    let options = Options::new().scope(Scope::LogOnly).key(key(1).verifier().clone());
+    let options = options.since("kept", checkpoint(&path, 5, &[&key(2)]));
+    let refused = verify::verify(&path, options, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(
+        refused.contains("cannot begin") && refused.contains(&key(2).verifier().id().to_string()),
+        "{refused}"
+    );
+    let mut forged = checkpoint(&path, 5, &[]);
+    forged.add_signatures(checkpoint(&path, 4, &[&key(1)]).signatures().to_vec());
+    assert_eq!(checks(&since(&path, forged)), [(Check::CheckpointSignature, None)]);
     let nothing = sign(0, annals::merkle::EMPTY_ROOT, &[&key(1)]);
     assert_eq!(checks(&since(&path, nothing)), [(Check::CheckpointSize, None)]);
 }

@@ -45,7 +45,7 @@ import sys
 import unicodedata
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Set, Tuple, TypeVar, Union
 
 try:
     from blake3 import blake3
@@ -299,7 +299,7 @@ WORDS = {
     "verdict": "approved rejected overridden escalated",
     "action_outcome": "success denied failed",
     "key_role": "stable epoch",
-    "key_change_cause": "generated rotated lost",
+    "key_change_cause": "generated rotated lost compromised",
     "api_key_scope": "emit read verify admin",
 }
 
@@ -720,6 +720,10 @@ class Key:
     def can_be_checked(self) -> bool:
         return self.type != ML_DSA_44 or has_ml_dsa()
 
+    def vkey(self) -> str:
+        material = base64.b64encode(bytes([self.type]) + self.public).decode("ascii")
+        return f"{self.name}+{self.id.hex()}+{material}"
+
     def __str__(self) -> str:
         return f"{shown(self.name, quotes=False)}+{self.id.hex()}"
 
@@ -789,6 +793,29 @@ def checkpoint_text(text: str) -> Tuple[str, int, bytes]:
     return lines[0], decimal(lines[1]), hash_from_base64(lines[2])
 
 
+def with_one_line_between(text: str) -> str:
+    """Checkpoints with one empty line between them, of a file in which there may be none, or several.
+
+    Signatures end a checkpoint, and whatever follows begins the next one.
+    """
+    lines: List[str] = []
+    at = "between"
+    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
+        if at in ("between", "signed") and line == "\n":
+            at = "between"
+            continue
+        begins = at == "between" or (at == "signed" and not line.startswith(SIGNATURE_START))
+        if begins:
+            lines += ["\n"] if lines else []
+            at = "text"
+        elif at == "text":
+            at = "signatures" if line == "\n" else "text"
+        elif line.startswith(SIGNATURE_START):
+            at = "signed"
+        lines.append(line)
+    return "".join(lines)
+
+
 def parse_checkpoints(text: str) -> List[Checkpoint]:
     """The checkpoints of a checkpoint file. Each has two runs of lines, its text and its signatures."""
     runs = text.split("\n\n")
@@ -811,9 +838,40 @@ class TrustedKey:
     role: str
     since: int = 0
     until: Optional[int] = None
+    given: bool = False
 
     def trusted_for(self, size: int) -> bool:
         return self.since <= size and (self.until is None or size <= self.until)
+
+
+AnyKey = TypeVar("AnyKey", "TrustedKey", "Predecessor")
+
+
+@dataclass
+class Predecessor:
+    """A key that a trusted one took over from, by the event `until`."""
+
+    key: Key
+    role: str
+    successor: Key
+    cause: str
+    until: int
+    since: int = 0
+
+    def may_sign(self, size: int) -> bool:
+        return self.since <= size <= self.until
+
+    def readings(self) -> str:
+        """What a checkpoint by this key says that does not fit."""
+        compromised = ", which the log says was compromised" if self.cause == "compromised" else ""
+        return (
+            f"it is signed by {self.key}{compromised}, which {self.successor} took over from at event {self.until}: "
+            "either the log was rewritten since, or whoever has the retired key signed for another log"
+        )
+
+
+class NotJudged(Exception):
+    """No key that is known here signed the checkpoint: it says nothing, for or against."""
 
 
 @dataclass
@@ -822,14 +880,18 @@ class Trust:
 
     keys: List[TrustedKey] = field(default_factory=list)
     not_checked: Set[str] = field(default_factory=set)  # keys whose signatures this installation cannot check
+    predecessors: List[Predecessor] = field(default_factory=list)
 
     def needs_epoch(self) -> bool:
         """Whether an epoch key was given. Then a checkpoint must have a signature in that role."""
         return any(trusted.role == EPOCH for trusted in self.keys)
 
-    def good_signers(self, note: Note, keys: Sequence[TrustedKey]) -> List[TrustedKey]:
+    def counts(self, role: str) -> bool:
+        return role == EPOCH or not self.needs_epoch()
+
+    def good_signers(self, note: Note, keys: Sequence[AnyKey]) -> List[AnyKey]:
         """Those of `keys` that signed the note. Malformed if a signature by the name and id of one is not good."""
-        signers: List[TrustedKey] = []
+        signers: List[AnyKey] = []
         for signature in note.signatures:
             named = [t for t in keys if (t.key.name, t.key.id) == (signature.name, signature.key_id)]
             if len({t.key for t in named}) > 1:
@@ -844,24 +906,52 @@ class Trust:
         return signers
 
     def signer(self, checkpoint: Checkpoint) -> Key:
-        """The key for which the checkpoint is taken: the check `checkpoint-signature`."""
+        """The key for which the checkpoint is taken, where there is no log that leads back to others."""
+        try:
+            taken = self.taken(checkpoint)
+        except NotJudged as error:
+            raise Failure(None, "checkpoint-signature", str(error)) from error
+        return taken.key
+
+    def taken(self, checkpoint: Checkpoint) -> Union[TrustedKey, Predecessor]:
+        """For which key the checkpoint is taken: the check `checkpoint-signature`, and the steps of section 11."""
+
+        def fail(why: object) -> NoReturn:
+            raise Failure(None, "checkpoint-signature", f"checkpoint of size {checkpoint.size}: {why}")
+
         try:
             signers = self.good_signers(checkpoint.note, self.keys)
         except Malformed as error:
-            raise Failure(None, "checkpoint-signature", f"checkpoint of size {checkpoint.size}: {error}") from error
+            fail(error)
         # A key of the log is an Ed25519 key with the origin as its name. All others are those of witnesses.
-        signers = [t for t in signers if t.key.name == checkpoint.origin and t.key.type == ED25519]
+        signers = [t for t in signers if may_sign_for(t.key, checkpoint.origin)]
         in_time = [t for t in signers if t.trusted_for(checkpoint.size)]
-        taken = [t for t in in_time if t.role == EPOCH] if self.needs_epoch() else in_time
-        if taken:
-            return taken[0].key
-        if in_time:
-            why = "no epoch key that is trusted for this size signed it"
-        elif signers:
-            why = f"{signers[0].key} signed it, but is not trusted for this size"
-        else:
-            why = "no trusted key signed it"
-        raise Failure(None, "checkpoint-signature", f"checkpoint of size {checkpoint.size}: {why}")
+        for trusted in in_time:
+            if self.counts(trusted.role):
+                return trusted
+        try:
+            before = self.good_signers(checkpoint.note, self.predecessors)
+        except Malformed as error:
+            fail(error)
+        for predecessor in before:
+            if predecessor.may_sign(checkpoint.size) and self.counts(predecessor.role):
+                return predecessor
+        if in_time or any(p.may_sign(checkpoint.size) for p in before):
+            fail("no epoch key that is trusted for this size signed it")
+        if signers:
+            fail(f"{signers[0].key} signed it, but is not trusted for this size")
+        if before:
+            fail(f"{before[0].key} signed it, which event {before[0].until} retired: whoever signed has a retired key")
+        keys = ", ".join(str(t.key) for t in self.keys)
+        by = ", ".join(f"{shown(s.name, quotes=False)}+{s.key_id.hex()}" for s in checkpoint.note.signatures)
+        raise NotJudged(
+            f"the checkpoint of size {checkpoint.size} of {shown(checkpoint.origin)} is signed by {by}, and none of "
+            f"these is a key that is known here and signs for that log; known are {keys}"
+        )
+
+
+def may_sign_for(key: Key, origin: str) -> bool:
+    return key.name == origin and key.type == ED25519
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1351,8 +1441,12 @@ class KeyChange:
         note = self.note()
         if note is None:
             return "the certificate is no signed note"
+        if self.cause == "lost":
+            return "the key before it was lost, and yet there is a certificate: nobody can tell whose"
         # Each key hands on once: one that is retired cannot, even if it signs for sizes before that.
         able = [t for t in trust.keys if t.role == self.role and t.until is None and same_key(self.previous, t.key)]
+        # One that is not the log's signs nothing for it, this neither.
+        able = [t for t in able if origin is None or may_sign_for(t.key, origin)]
         if not able:
             return f"the key before it is not one that is trusted as {self.role} key here"
         try:
@@ -1366,8 +1460,24 @@ class KeyChange:
             raise self.failure(f"the certificate is for size {size}, for which its signer is not trusted yet")
         for trusted in able:
             trusted.until = self.seq
+        if self.cause == "compromised":
+            return "the key before it was compromised: it is retired, and trust in this one must come from elsewhere"
         trust.keys.append(TrustedKey(new, self.role, since=size))
         return None
+
+    def key_before(self, successor: Key, origin: Optional[str], roots: Dict[int, bytes]) -> Optional[Tuple[Key, int]]:
+        """The key that `successor` took over from by this event, and the size of its certificate."""
+        note = self.note()
+        if note is None or self.previous is None or self.cause == "lost":
+            return None
+        try:
+            previous = Key.parse(self.previous)
+            if not Trust().good_signers(note, [TrustedKey(previous, self.role)]):
+                return None
+            new, size = self.fitting(note, origin, roots)
+        except (Malformed, Failure):
+            return None
+        return (previous, size) if new == successor and may_sign_for(previous, new.name) else None
 
     def fitting(self, note: Note, origin: Optional[str], roots: Dict[int, bytes]) -> Tuple[Key, int]:
         """The new key and the size of a certificate by a trusted key, which must fit the event and the log."""
@@ -1410,9 +1520,11 @@ class JudgedChange:
     reason: Optional[str]
     certified: Optional[bool]  # None if it was not judged
     why: Optional[str]  # it is not certified, or was not judged
+    given: bool  # the key that it names was given
+    leads_back: bool = False  # trust goes back by it to the key before
 
     @classmethod
-    def of(cls, change: KeyChange, certified: Optional[bool], why: Optional[str]) -> JudgedChange:
+    def of(cls, change: KeyChange, certified: Optional[bool], why: Optional[str], given: bool) -> JudgedChange:
         def cut(text: Optional[str]) -> Optional[str]:
             return text and text[:LONGEST_SHOWN]
 
@@ -1426,6 +1538,7 @@ class JudgedChange:
             cut(change.reason),
             certified,
             why,
+            given,
         )
 
 
@@ -1443,6 +1556,8 @@ class LogVerdict:
     signed_to: Optional[int] = None  # by checkpoints of the file's own
     signed_by: Optional[Key] = None
     key_changes: List[JudgedChange] = field(default_factory=list)
+    by_predecessors: List[str] = field(default_factory=list)  # checkpoints that fit, by keys before the trusted ones
+    not_checked: List[str] = field(default_factory=list)  # for want of a key
     had_keys: bool = False
     remarks: List[str] = field(default_factory=list)
     more_remarks: int = 0  # that were not kept: a hostile file may give cause for any number
@@ -1493,24 +1608,83 @@ def judge_signatures(log: LogFile, verdict: LogVerdict, given: Sequence[Checkpoi
         sizes.update(KeyChange.read(seq, log.payload(seq, digest)).sizes())
     roots = roots_at(log, chain, sizes)
     verdict.root = roots[chain.events]
+    judged: List[KeyChange] = []
     for seq, digest in changes.items():
-        judge_change(verdict, KeyChange.read(seq, log.payload(seq, digest)), trust, roots)
+        judged.append(KeyChange.read(seq, log.payload(seq, digest)))
+        judge_change(verdict, judged[-1], trust, roots)
+    look_back(verdict, judged, trust, covered(verdict, [*given, *stored], trust, roots), roots)
+    signed: List[Checkpoint] = []
     for checkpoint in given:
-        anchor(verdict, checkpoint, trust, roots)
+        if anchor(verdict, checkpoint, trust, roots):
+            signed.append(checkpoint)
+    find_split_views(verdict, signed)
+    origin = chain.origin
+    if trust.keys and origin is not None and not any(may_sign_for(t.key, origin) for t in trust.keys):
+        keys = ", ".join(str(t.key) for t in trust.keys)
+        verdict.not_checked.append(f"none of the keys given is one of the log {shown(origin)}: {keys}")
     for checkpoint in stored:
         judge_stored(verdict, checkpoint, trust, roots)
 
 
+def covered(
+    verdict: LogVerdict, checkpoints: Sequence[Checkpoint], trust: Trust, roots: Dict[int, bytes]
+) -> int:
+    """The largest size of a checkpoint that fits and that a trusted key signed: the key stands for events up to it."""
+    size = 0
+    for checkpoint in checkpoints:
+        if checkpoint.size > size and misfit(verdict, checkpoint, roots) is None:
+            try:
+                trust.taken(checkpoint)
+            except (Failure, NotJudged):
+                continue
+            size = checkpoint.size
+    return size
+
+
+def look_back(
+    verdict: LogVerdict, changes: Sequence[KeyChange], trust: Trust, covered: int, roots: Dict[int, bytes]
+) -> None:
+    """Goes back from each given key, by the first event that names it, and so on from key to key."""
+    first: Dict[Tuple[str, str], KeyChange] = {}
+    for change in changes:
+        first.setdefault((change.role, change.vkey), change)
+    seqs: Set[int] = set()
+    given = [t for t in trust.keys if t.given]
+    for trusted in given:
+        successor, before, largest = trusted.key, covered + 1, LARGEST_U64
+        while True:
+            event = first.get((trusted.role, successor.vkey()))
+            if event is None or event.seq >= before:
+                break
+            found = event.key_before(successor, verdict.chain.origin, roots)
+            if found is None or found[1] > largest:
+                break
+            previous, size = found
+            if trust.predecessors and (trust.predecessors[-1].key, trust.predecessors[-1].role) == (
+                successor,
+                trusted.role,
+            ):
+                trust.predecessors[-1].since = size
+            if any(t.key == previous and t.role == trusted.role for t in [*given, *trust.predecessors]):
+                break
+            trust.predecessors.append(Predecessor(previous, trusted.role, successor, event.cause, event.seq))
+            seqs.add(event.seq)
+            successor, before, largest = previous, event.seq, size
+    for judged in verdict.key_changes:
+        judged.leads_back = judged.seq in seqs
+
+
 def judge_change(verdict: LogVerdict, change: KeyChange, trust: Trust, roots: Dict[int, bytes]) -> None:
     if not trust.keys:
-        verdict.key_changes.append(JudgedChange.of(change, None, "no key was given"))
+        verdict.key_changes.append(JudgedChange.of(change, None, "no key was given", False))
         return
+    given = any(t.given and t.role == change.role and same_key(change.vkey, t.key) for t in trust.keys)
     try:
         why = change.hand_on(trust, verdict.chain.origin, roots)
     except Failure as failure:
         why = failure.detail
         verdict.fail(failure)
-    verdict.key_changes.append(JudgedChange.of(change, why is None, why))
+    verdict.key_changes.append(JudgedChange.of(change, why is None, why, given))
     if change.role == EPOCH and any(t.role == STABLE and same_key(change.vkey, t.key) for t in trust.keys):
         verdict.remark(f"event {change.seq} names a key as epoch key that was given with --key: use --epoch-key")
 
@@ -1525,16 +1699,41 @@ def read_stored(log: LogFile, verdict: LogVerdict) -> List[Checkpoint]:
     return checkpoints
 
 
-def anchor(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, roots: Dict[int, bytes]) -> None:
-    """The four checks of checkpoints, for one that the verifier was given."""
+def anchor(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, roots: Dict[int, bytes]) -> bool:
+    """The checks of checkpoints, for one that the verifier was given. Whether it is signed as it should be."""
     try:
-        key = trust.signer(checkpoint)
+        taken = trust.taken(checkpoint)
     except Failure as failure:
         verdict.fail(failure)
-        return
+        return False
+    except NotJudged as error:
+        verdict.not_checked.append(str(error))
+        return False
+    if not fits(verdict, checkpoint, roots, taken):
+        return True
+    if isinstance(taken, Predecessor):
+        verdict.by_predecessors.append(
+            f"the checkpoint of size {checkpoint.size} by {taken.key}, which event {taken.until} retired, fits"
+        )
     # The log without events begins every log.
-    if fits(verdict, checkpoint, roots) and checkpoint.size > (verdict.anchored_to or 0):
-        verdict.anchored_to, verdict.anchored_by = checkpoint.size, key
+    elif checkpoint.size > (verdict.anchored_to or 0):
+        verdict.anchored_to, verdict.anchored_by = checkpoint.size, taken.key
+    return True
+
+
+def find_split_views(verdict: LogVerdict, signed: Sequence[Checkpoint]) -> None:
+    """The check `split-view`: of each origin and size, in their order, the first two of the given that differ."""
+    first: Dict[Tuple[bytes, int], Checkpoint] = {}
+    views: Dict[Tuple[bytes, int], str] = {}
+    for checkpoint in signed:
+        what = (checkpoint.origin.encode("utf-8"), checkpoint.size)
+        if first.setdefault(what, checkpoint).root != checkpoint.root:
+            views[what] = (
+                f"two checkpoints of size {checkpoint.size} are both well signed and have different roots: "
+                "whoever has the key signed for two different logs"
+            )
+    for what in sorted(views):
+        verdict.fail(Failure(None, "split-view", views[what]))
 
 
 def judge_stored(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, roots: Dict[int, bytes]) -> None:
@@ -1544,31 +1743,43 @@ def judge_stored(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, root
     trusted key signed is only worth a remark. One that a trusted key did sign must fit.
     """
     try:
-        key = trust.signer(checkpoint)
-    except Failure as failure:
-        verdict.remark(f"not counted, in the table checkpoints: {failure.detail}")
+        taken = trust.taken(checkpoint)
+    except (Failure, NotJudged) as error:
+        verdict.remark(f"not counted, in the table checkpoints: {error}")
         return
-    if fits(verdict, checkpoint, roots) and checkpoint.size > (verdict.signed_to or 0):
-        verdict.signed_to, verdict.signed_by = checkpoint.size, key
+    if fits(verdict, checkpoint, roots, taken) and isinstance(taken, TrustedKey):
+        if checkpoint.size > (verdict.signed_to or 0):
+            verdict.signed_to, verdict.signed_by = checkpoint.size, taken.key
 
 
-def fits(verdict: LogVerdict, checkpoint: Checkpoint, roots: Dict[int, bytes]) -> bool:
+def fits(
+    verdict: LogVerdict, checkpoint: Checkpoint, roots: Dict[int, bytes], taken: Union[TrustedKey, Predecessor]
+) -> bool:
     """Whether a checkpoint, whose signature is good, fits the log. If not, that is a failure."""
+    found = misfit(verdict, checkpoint, roots)
+    if isinstance(found, Failure):
+        detail = found.detail + (f"; {taken.readings()}" if isinstance(taken, Predecessor) else "")
+        verdict.fail(Failure(None, found.check, detail))
+    elif found is not None:
+        verdict.remark(found)
+    return found is None
+
+
+def misfit(verdict: LogVerdict, checkpoint: Checkpoint, roots: Dict[int, bytes]) -> Union[None, str, Failure]:
+    """How a checkpoint does not fit the log; a text where that cannot be judged."""
     chain, size = verdict.chain, checkpoint.size
     if chain.failure is not None and size > chain.good_events():
-        verdict.remark(f"the checkpoint of size {size} was not judged: it covers events from the first bad one on")
-    elif chain.origin is not None and checkpoint.origin != chain.origin:
+        return f"the checkpoint of size {size} was not judged: it covers events from the first bad one on"
+    if chain.origin is not None and checkpoint.origin != chain.origin:
         detail = f"the checkpoint is of {shown(checkpoint.origin)}, the log is {shown(chain.origin)}"
-        verdict.fail(Failure(None, "checkpoint-origin", detail))
-    elif size > chain.events:
+        return Failure(None, "checkpoint-origin", detail)
+    if size > chain.events:
         detail = f"the checkpoint covers {size} events, the log has {chain.events}: it was cut off or set back"
-        verdict.fail(Failure(None, "checkpoint-size", detail))
-    elif roots[size] != checkpoint.root:
+        return Failure(None, "checkpoint-size", detail)
+    if roots[size] != checkpoint.root:
         detail = f"the first {size} events are not those that the checkpoint covers: the log was written anew"
-        verdict.fail(Failure(None, "checkpoint-root", detail))
-    else:
-        return True
-    return False
+        return Failure(None, "checkpoint-root", detail)
+    return None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1690,7 +1901,7 @@ def verify_proof(
     if len(data) > LONGEST_PROOF:
         return ProofVerdict("unknown", failure=Failure(None, "proof-format", f"it has more than {LONGEST_PROOF} bytes"))
     try:
-        text = data.decode("utf-8")
+        text = as_written(data).decode("utf-8")
     except UnicodeDecodeError:
         return ProofVerdict("unknown", failure=Failure(None, "proof-format", "the file is not UTF-8"))
     first = text.split("\n", 1)[0]
@@ -2016,9 +2227,31 @@ def read_file(path: Path, most: Optional[int] = None) -> bytes:
     return data
 
 
-def read_text(path: Path, most: Optional[int] = None) -> str:
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def as_written(data: bytes) -> bytes:
+    """A file as it was written, before an editor, a mail program or a shell touched it.
+
+    A byte order mark, line ends of two characters and empty lines at the end are no tampering.
+    """
+    data = data[3:] if data.startswith(b"\xef\xbb\xbf") else data
+    data = data.replace(b"\r\n", b"\n")
+    while data.endswith(b"\n\n"):
+        data = data[:-1]
+    return data
+
+
+def read_given(path: Path) -> bytes:
+    data = read_file(path)
+    if data.startswith(UTF16_MARKS):
+        raise CannotCheck(f"{shown(str(path))} is in UTF-16; write it again in UTF-8")
+    return data
+
+
+def read_text(path: Path) -> str:
     try:
-        return read_file(path, most).decode("utf-8")
+        return as_written(read_given(path)).decode("utf-8")
     except UnicodeDecodeError as error:
         raise CannotCheck(f"{shown(str(path))} is not UTF-8") from error
 
@@ -2027,7 +2260,7 @@ def read_checkpoints(paths: Sequence[str]) -> List[Checkpoint]:
     checkpoints: List[Checkpoint] = []
     for path in paths:
         try:
-            checkpoints.extend(parse_checkpoints(read_text(Path(path))))
+            checkpoints.extend(parse_checkpoints(with_one_line_between(read_text(Path(path)))))
         except Malformed as error:
             raise CannotCheck(f"{shown(path)} is no checkpoint file: {error}") from error
     return checkpoints
@@ -2038,7 +2271,9 @@ def read_trust(keys: Sequence[str], epoch_keys: Sequence[str]) -> Trust:
     for role, vkeys in ((STABLE, keys), (EPOCH, epoch_keys)):
         for vkey in vkeys:
             try:
-                trust.keys.append(TrustedKey(Key.parse(vkey.strip()), role))
+                trusted = TrustedKey(Key.parse(vkey.strip().lstrip("\ufeff")), role, given=True)
+                if trusted not in trust.keys:
+                    trust.keys.append(trusted)
             except Malformed as error:
                 raise CannotCheck(f"{shown(vkey)} is no vkey: {error}") from error
     return trust
@@ -2079,6 +2314,8 @@ def report_log(verdict: LogVerdict) -> Report:
     if verdict.root is not None:
         lines.append(f"after event {chain.events}: link {chain.head.hex()}, root {verdict.root.hex()}")
     lines.extend(signature_lines(verdict))
+    lines.extend(verdict.by_predecessors)
+    lines.extend(f"NOT CHECKED: {what}" for what in verdict.not_checked)
     lines.extend(redaction_lines(chain))
     lines.extend(key_change_lines(verdict))
     lines.extend(remark_lines(verdict))
@@ -2104,6 +2341,8 @@ def report_log(verdict: LogVerdict) -> Report:
             "licences": [vars(licence) for licence in chain.licences],
             "key_changes": [vars(change) for change in verdict.key_changes],
             "events_lost": chain.events_lost(),
+            "by_predecessors": verdict.by_predecessors,
+            "not_checked": verdict.not_checked,
             "opaque_payloads": chain.opaque,
             "clock_set_back": chain.clock_set_back,
             "with_wal": verdict.with_wal,
@@ -2153,8 +2392,14 @@ def key_change_lines(verdict: LogVerdict) -> List[str]:
     for change in changes[:MOST_REMARKS]:
         if change.certified:
             trusted = "certified by the key before it"
+        elif change.leads_back:
+            trusted = "it took over from the key before, as a checkpoint of the keys given confirms"
+        elif change.given:
+            trusted = "it is one of the keys given"
         elif change.certified is None:
             trusted = f"not judged: {change.why}"
+        elif change.cause == "generated" and change.previous is None:
+            trusted = "not among the keys given: a first key, which nobody certifies"
         else:
             trusted = f"NOT certified, and so not trusted: {change.why}"
         lines.append(
@@ -2331,7 +2576,7 @@ def run(options: argparse.Namespace) -> Report:
         return with_not_checked(report_tiles(Tiles(path, trust).verify()), trust)
     if options.command == "proof":
         payload = None if options.payload_file is None else read_file(Path(options.payload_file))
-        return with_not_checked(report_proof(verify_proof(read_file(path), trust, checkpoints, payload)), trust)
+        return with_not_checked(report_proof(verify_proof(read_given(path), trust, checkpoints, payload)), trust)
     try:
         return with_not_checked(report_log(verify_log(path, checkpoints, trust)), trust)
     except Failure as failure:  # damage before the first row
@@ -2346,7 +2591,7 @@ def with_not_checked(report: Report, trust: Trust) -> Report:
     good, as_json, lines = report
     why = "ML-DSA-44 needs the package cryptography, version 48 or later"
     not_checked = [f"the signature by {key}: {why}" for key in sorted(trust.not_checked)]
-    as_json["not_checked"] = not_checked
+    as_json["not_checked"] = as_json.get("not_checked", []) + not_checked
     return good, as_json, lines + [f"NOT CHECKED: {what}" for what in not_checked]
 
 

@@ -345,9 +345,15 @@ class InFolder(unittest.TestCase):
     def judge(self, log: Log, *arguments: str, strict: bool = True) -> Dict[str, Any]:
         path = log.write(self.folder / "log.db", strict)
         status, verdict = self.run_main("log", str(path), *arguments)
-        self.assertEqual(status, 0 if verdict["consistent"] else 1)
+        self.assertEqual(status, 1 if not verdict["consistent"] else 2 if verdict["not_checked"] else 0)
         self.assertEqual(verdict["consistent"], verdict["failure"] is None)
         return verdict
+
+    def assert_not_checked(self, verdict: Dict[str, Any], names: str) -> None:
+        """Nothing is wrong, and for want of a key nothing is said of what was given."""
+        self.assertIsNone(verdict["failure"])
+        self.assertIsNone(verdict["anchored_to"])
+        self.assertIn(names, verdict["not_checked"][0])
 
     def assert_fails(self, verdict: Dict[str, Any], seq: Optional[int], check: str) -> None:
         self.assertIsNotNone(verdict["failure"], f"{check} at {seq} was not found")
@@ -1229,7 +1235,7 @@ class Anchors(InFolder):
         self.assertEqual(self.check(both)["anchored_to"], 5)
 
     def test_signature(self) -> None:
-        self.assert_fails(self.check(self.log.checkpoint(self.other)), None, "checkpoint-signature")
+        self.assert_not_checked(self.check(self.log.checkpoint(self.other)), self.other.id.hex())
         body = self.log.note()
         bad = f"{body}\n{self.signer.line(body, good=False)}"
         self.assert_fails(self.check(bad), None, "checkpoint-signature")
@@ -1242,7 +1248,10 @@ class Anchors(InFolder):
 
     def test_a_key_of_another_log_signs_nothing_here(self) -> None:
         other = Signer(1, "example.org/other")
-        self.assert_fails(self.check(self.log.checkpoint(other), other), None, "checkpoint-signature")
+        self.assert_not_checked(self.check(self.log.checkpoint(other), other), "example.org/other")
+        # Nor is anything said of a log with keys of another one alone.
+        self.assert_not_checked(self.judge(self.log, "--key", other.vkey), "none of the keys given")
+        self.assertEqual(self.judge(self.log, "--key", other.vkey, "--key", self.signer.vkey)["not_checked"], [])
 
     def test_origin(self) -> None:
         other = Signer(3, "example.org/other")
@@ -1278,9 +1287,9 @@ class Anchors(InFolder):
         both = self.log.checkpoint(self.signer, witness)
         self.assertEqual(self.check(both, self.signer, witness)["anchored_to"], 7)
         # A witness saw the checkpoint. That the log's own key signed it, it does not say.
-        self.assert_fails(self.check(both, witness), None, "checkpoint-signature")
+        self.assert_not_checked(self.check(both, witness), "is signed by")
         namesake = Signer(5, self.signer.name, kind=4)
-        self.assert_fails(self.check(self.log.checkpoint(namesake), namesake), None, "checkpoint-signature")
+        self.assert_not_checked(self.check(self.log.checkpoint(namesake), namesake), "is signed by")
         body = self.log.note()
         bad = self.log.checkpoint(self.signer) + witness.line(body, good=False)
         self.assert_fails(self.check(bad, self.signer, witness), None, "checkpoint-signature")
@@ -1355,10 +1364,28 @@ class Anchors(InFolder):
         forked = Log()
         forked.add(session="other")
         self.log.checkpoints = [(2, forked.checkpoint(self.signer))]
-        verdict = self.check(self.log.checkpoint(self.other) + "\n" + self.log.checkpoint(self.signer))
+        body = self.log.note(4)
+        bad = f"{body}\n{self.signer.line(body, good=False)}"
+        verdict = self.check(bad + "\n" + self.log.checkpoint(self.signer))
         self.assert_fails(verdict, None, "checkpoint-signature")
         self.assertEqual([each["check"] for each in verdict["further_failures"]], ["checkpoint-root"])
         self.assertEqual(verdict["anchored_to"], 7)
+
+    def test_given_files_are_read_whatever_was_done_to_them_on_their_way(self) -> None:
+        one, two = self.log.checkpoint(self.signer, size=3), self.log.checkpoint(self.signer, size=5)
+        path = str(self.log.write(self.folder / "log.db"))
+        for text in (f"\ufeff{one}\n{two}", f"{one}{two}", f"\n{one}\n\n\n{two}\n\n"):
+            for ends in ("\n", "\r\n"):
+                file = self.folder / "given"
+                file.write_bytes(text.replace("\n", ends).encode("utf-8"))
+                status, verdict = self.run_main("log", path, "--checkpoint", str(file), "--key", f"\ufeff{self.signer.vkey}\r\n")
+                self.assertEqual((status, verdict["anchored_to"]), (0, 5), text)
+        file.write_bytes(one.encode("utf-16"))
+        error = self.assert_cannot_check("log", path, "--checkpoint", str(file), "--key", self.signer.vkey)
+        self.assertIn("UTF-16", error)
+        for text in ("", "\n", "Dear Ada,\n", one[:-1], one + "more\n"):
+            file.write_text(text, "utf-8")
+            self.assert_cannot_check("log", path, "--checkpoint", str(file), "--key", self.signer.vkey)
 
     def test_what_is_said_first_and_last(self) -> None:
         self.log.checkpoints = [(4, self.log.checkpoint(self.signer, size=4))]
@@ -1449,7 +1476,7 @@ class KeyChanges(InFolder):
     def test_a_retired_key_hands_nothing_on(self) -> None:
         self.log.rotate(self.old, self.new)
         self.log.rotate(self.old, self.third)
-        self.assert_fails(self.check(None, self.third), None, "checkpoint-signature")
+        self.assert_not_checked(self.check(None, self.third), self.third.id.hex())
 
     def test_a_certificate_of_an_earlier_size(self) -> None:
         certificate = self.log.certificate(self.old, self.new)
@@ -1462,7 +1489,7 @@ class KeyChanges(InFolder):
     def test_without_a_certificate(self) -> None:
         self.log.change_key(self.new, self.old, None, cause="lost")
         verdict = self.check()
-        self.assert_fails(verdict, None, "checkpoint-signature")
+        self.assert_not_checked(verdict, self.new.id.hex())
         self.assertEqual([(each["certified"], each["cause"]) for each in verdict["key_changes"]], [(False, "lost")])
         # Nothing retired the key before: the log cannot say on its own that it was lost.
         self.assertEqual(self.check(None, self.old)["anchored_to"], 3)
@@ -1476,7 +1503,7 @@ class KeyChanges(InFolder):
 
     def test_by_a_key_that_is_not_trusted(self) -> None:
         self.log.change_key(self.new, self.third, self.log.certificate(self.third, self.new))
-        self.assert_fails(self.check(), None, "checkpoint-signature")
+        self.assert_not_checked(self.check(), self.new.id.hex())
         self.assertEqual(self.check(None, self.old)["anchored_to"], 3)
         self.log.change_key(self.new, self.old, "no note")
         self.assertEqual(self.check(None, self.old)["anchored_to"], 4)
@@ -1521,7 +1548,7 @@ class KeyChanges(InFolder):
             log.add()
             log.change_key(self.new, previous, log.certificate(self.old, self.new))
             self.log = log
-            self.assert_fails(self.check(), None, "checkpoint-signature")
+            self.assert_not_checked(self.check(), self.new.id.hex())
             verdict = self.check(None, self.old)
             self.assertEqual((verdict["anchored_to"], verdict["key_changes"][0]["certified"]), (3, False))
 
@@ -1590,6 +1617,139 @@ class KeyChanges(InFolder):
         other = Signer(2, "example.org/other")
         self.log.rotate(self.old, other)
         self.assert_fails(self.check(2, self.old), 3, "key-change")
+
+
+class KeysBefore(InFolder):
+    """What a verifier that was given the present key takes of the keys before it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.keys = [Signer(i) for i in range(1, 4)]
+        self.log = Log()
+        self.log.add()
+        self.first = self.log.rotate(self.keys[0], self.keys[1])
+        self.log.add()
+        self.second = self.log.rotate(self.keys[1], self.keys[2])
+        self.log.add()
+        self.whole = self.log.checkpoint(self.keys[2])
+
+    def given(self, *checkpoints: str, key: int = 2) -> Dict[str, Any]:
+        file = self.file("c", "\n".join(checkpoints))
+        return self.judge(self.log, "--checkpoint", file, "--key", self.keys[key].vkey)
+
+    def by(self, number: int, size: int) -> str:
+        return self.log.checkpoint(self.keys[number], size=size)
+
+    def test_what_they_signed_fits_and_extends_nothing(self) -> None:
+        for size in range(1, self.first + 1):
+            verdict = self.given(self.by(0, size), self.whole)
+            self.assertIsNone(verdict["failure"])
+            self.assertEqual((verdict["anchored_to"], len(verdict["by_predecessors"])), (6, 1))
+        self.assertEqual([change["leads_back"] for change in verdict["key_changes"]], [True, True])
+        # The file itself may keep what the present key signed.
+        self.log.checkpoints = [(5, self.by(2, 5))]
+        verdict = self.given(self.by(0, 2), self.by(1, 4))
+        self.assertIsNone(verdict["failure"])
+        self.assertEqual((verdict["anchored_to"], len(verdict["by_predecessors"])), (None, 2))
+
+    def test_where_nothing_by_the_present_key_covers_the_change_nothing_is_said(self) -> None:
+        self.assert_not_checked(self.given(self.by(0, 2)), self.keys[0].id.hex())
+        # What covers the second change covers the first.
+        self.assertEqual(self.given(self.by(0, 2), self.by(2, self.second))["not_checked"], [])
+        verdict = self.given(self.by(0, 2), self.by(2, self.second - 1))
+        self.assertEqual((verdict["failure"], len(verdict["not_checked"])), (None, 1))
+
+    def test_a_thief_of_an_old_key_reaches_nothing_with_a_log_of_their_own(self) -> None:
+        forged = Log()
+        forged.add(session="forged")
+        forged.rotate(self.keys[0], self.keys[2])
+        forged.add()
+        kept, self.log = self.whole, forged
+        verdict = self.given(forged.checkpoint(self.keys[0], size=3))
+        self.assert_not_checked(verdict, self.keys[0].id.hex())
+        self.assert_fails(self.given(kept), None, "checkpoint-size")
+
+    def test_what_does_not_fit_has_two_readings(self) -> None:
+        forked = Log()
+        forked.add(session="other")
+        verdict = self.given(forked.checkpoint(self.keys[0]), self.whole)
+        self.assert_fails(verdict, None, "checkpoint-root")
+        self.assertIn("either the log was rewritten", verdict["failure"]["detail"])
+        self.assertIn("has the retired key", verdict["failure"]["detail"])
+        # One in the file as well.
+        self.log.checkpoints = [(2, forked.checkpoint(self.keys[0]))]
+        self.assert_fails(self.given(self.whole), None, "checkpoint-root")
+
+    def test_they_sign_up_to_the_event_that_retired_them_and_from_their_certificate_on(self) -> None:
+        for number, size in ((0, self.first + 1), (1, self.second + 1), (1, 1)):
+            verdict = self.given(self.by(number, size), self.whole)
+            self.assert_fails(verdict, None, "checkpoint-signature")
+        body = self.log.note(2)
+        bad = f"{body}\n{self.keys[0].line(body, good=False)}"
+        self.assert_fails(self.given(bad, self.whole), None, "checkpoint-signature")
+
+    def test_only_the_first_event_that_names_a_key_leads_back(self) -> None:
+        stranger = Signer(9)
+        self.log.rotate(stranger, self.keys[2])
+        verdict = self.given(self.log.checkpoint(stranger, size=2), self.log.checkpoint(self.keys[2]))
+        self.assertEqual((verdict["failure"], len(verdict["not_checked"])), (None, 1))
+
+    def test_a_lost_key_and_a_certificate_that_does_not_fit_lead_nowhere(self) -> None:
+        good = Log().certificate(self.keys[0], self.keys[1], size=1)
+        for certificate, cause in ((None, "lost"), (good, "lost"), (good.replace("\n1\n", "\n0\n"), "rotated")):
+            self.log = Log()
+            self.log.change_key(self.keys[1], self.keys[0], certificate, cause=cause)
+            verdict = self.given(self.by(0, 1), self.by(1, 2), key=1)
+            self.assertEqual((verdict["failure"], len(verdict["not_checked"])), (None, 1))
+
+    def test_a_compromised_key_is_retired_and_hands_nothing_on(self) -> None:
+        self.log = Log()
+        certificate = self.log.certificate(self.keys[0], self.keys[1])
+        self.log.change_key(self.keys[1], self.keys[0], certificate, cause="compromised")
+        self.log.add()
+        self.assert_not_checked(self.given(self.by(1, 3), key=0), self.keys[1].id.hex())
+        self.assert_fails(self.given(self.by(0, 3), key=0), None, "checkpoint-signature")
+        self.assertEqual(self.given(self.by(0, 2), key=0)["anchored_to"], 2)
+        self.assertEqual(len(self.given(self.by(0, 1), self.by(1, 3), key=1)["by_predecessors"]), 1)
+        forked = note_of(self.log.note(0).replace("\n0\n", "\n1\n"), self.keys[0])
+        verdict = self.given(forked, self.by(1, 3), key=1)
+        self.assert_fails(verdict, None, "checkpoint-root")
+        self.assertIn("which the log says was compromised", verdict["failure"]["detail"])
+
+    def test_epoch_keys_go_back_in_their_own_role(self) -> None:
+        stable, epochs = Signer(20), [Signer(30 + i) for i in range(3)]
+        self.log = Log()
+        self.log.rotate(epochs[0], epochs[1], "epoch")
+        self.log.rotate(epochs[1], epochs[2], "epoch")
+        old, new = self.log.checkpoint(stable, epochs[0], size=1), self.log.checkpoint(stable, epochs[2])
+        file = self.file("c", f"{old}\n{new}")
+        keys = ("--key", stable.vkey, "--epoch-key", epochs[2].vkey)
+        verdict = self.judge(self.log, "--checkpoint", file, *keys)
+        self.assertEqual((verdict["failure"], verdict["anchored_to"]), (None, 3))
+        self.assertEqual(len(verdict["by_predecessors"]), 1)
+        # As stable keys they are known to nobody.
+        stolen = self.file("c", f"{self.log.checkpoint(epochs[0], size=1)}\n{self.log.checkpoint(stable)}")
+        verdict = self.judge(self.log, "--checkpoint", stolen, "--key", stable.vkey)
+        self.assertEqual((verdict["failure"], len(verdict["not_checked"])), (None, 1))
+
+    def test_a_key_that_was_given_is_said_to_be(self) -> None:
+        path = str(self.log.write(self.folder / "log.db"))
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            verify.main(["log", path, "--key", self.keys[2].vkey])
+        said = out.getvalue()
+        self.assertIn(f"event {self.second}: stable key '{self.keys[2].vkey}' (rotated), it is one of the keys given", said)
+
+    def test_two_roots_of_one_size_are_a_split_view_after_the_given_and_before_the_stored(self) -> None:
+        forked = Log()
+        forked.add(session="other")
+        other = note_of(f"{ORIGIN}\n6\n{forked.note(2).splitlines()[2]}\n", self.keys[2])
+        self.log.checkpoints = [(2, forked.checkpoint(self.keys[2]))]
+        verdict = self.given(self.whole, other)
+        found = [verdict["failure"], *verdict["further_failures"]]
+        self.assertEqual(
+            [failure["check"] for failure in found], ["checkpoint-root", "split-view", "checkpoint-root"]
+        )
 
 
 class Epochs(InFolder):

@@ -9,13 +9,21 @@ use annals::limits::{
     CHECKPOINT_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_BYTES_MAX, PROOF_BYTES_MAX,
     SALT_BYTES,
 };
-use annals::note::{CheckpointFile, KeyError, Policy, SignedCheckpoint, VerifierKey};
+use annals::note::{
+    CheckpointFile, KeyError, NotText, Policy, SignedCheckpoint, VerifierKey, as_written, given_text,
+};
 use anyhow::{Context as _, anyhow};
 
 /// Keys: each a vkey, or a file with one on each line. `@` before a file says that it is one.
 pub(crate) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
     let mut keys = Vec::new();
     for named in named {
+        let named = named.trim().trim_start_matches('\u{feff}');
+        // What `annals key show` answers, as a shell puts it into an argument.
+        if named.contains('\n') {
+            keys.extend(in_lines(named, "--key")?);
+            continue;
+        }
         let file = match (named.strip_prefix('@'), named.parse::<VerifierKey>()) {
             (Some(file), _) => file,
             (None, Ok(key)) => {
@@ -29,16 +37,22 @@ pub(crate) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
             (None, Err(error)) => return Err(anyhow!("--key: {error}")),
         };
         let text = text(Path::new(file), KEY_FILE_BYTES_MAX)?;
-        let lines = (1..).zip(text.lines().map(str::trim));
-        let before = keys.len();
-        for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-            keys.push(line.parse().map_err(|error| anyhow!("{file}: line {number}: {error}"))?);
-        }
-        if keys.len() == before {
-            return Err(anyhow!("{file}: has no key in it"));
-        }
+        keys.extend(in_lines(&text, file)?);
     }
     Ok(keys)
+}
+
+/// The keys of a text, one on each line that is no comment.
+fn in_lines(text: &str, named: &str) -> anyhow::Result<Vec<VerifierKey>> {
+    let lines = (1..).zip(text.lines().map(str::trim));
+    let keys = lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(number, line)| line.parse().map_err(|error| anyhow!("{named}: line {number}: {error}")))
+        .collect::<anyhow::Result<Vec<VerifierKey>>>()?;
+    match keys.is_empty() {
+        true => Err(anyhow!("{named}: has no key in it")),
+        false => Ok(keys),
+    }
 }
 
 /// The bytes of a file that must not have more than a limit.
@@ -55,13 +69,13 @@ fn bytes(file: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
 }
 
 fn text(file: &Path, limit: usize) -> anyhow::Result<String> {
-    String::from_utf8(bytes(file, limit)?).map_err(|_| anyhow!("{}: is not text in UTF-8", file.display()))
+    given_text(&bytes(file, limit)?).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
 /// The checkpoints of a file.
 pub(crate) fn checkpoints(file: &Path) -> anyhow::Result<CheckpointFile> {
-    let text = text(file, CHECKPOINT_FILE_BYTES_MAX)?;
-    text.parse().map_err(|error| anyhow!("{}: {error}", file.display()))
+    let bytes = bytes(file, CHECKPOINT_FILE_BYTES_MAX)?;
+    CheckpointFile::from_given(&bytes).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
 /// The checkpoint of a file that covers most.
@@ -75,7 +89,10 @@ pub(crate) fn newest(file: &Path) -> anyhow::Result<SignedCheckpoint> {
 /// A policy.
 pub(crate) fn policy(file: &Path) -> anyhow::Result<Policy> {
     let bytes = bytes(file, POLICY_BYTES_MAX)?;
-    Policy::parse(&bytes).map_err(|error| anyhow!("{}: {error}", file.display()))
+    if is_utf16(&bytes) {
+        return Err(anyhow!("{}: {}", file.display(), NotText::Utf16));
+    }
+    Policy::parse(&as_written(&bytes)).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
 /// A payload beside a proof, with the salt before it.
@@ -94,5 +111,13 @@ pub(crate) fn proof(file: &Path) -> anyhow::Result<Vec<u8>> {
         File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
     read.with_context(|| file.display().to_string())?;
+    if is_utf16(&bytes) {
+        return Err(anyhow!("{}: {}", file.display(), NotText::Utf16));
+    }
     Ok(bytes)
+}
+
+/// Whether a file is in an encoding that some shells write: nothing is wrong with what it says.
+fn is_utf16(bytes: &[u8]) -> bool {
+    matches!(given_text(bytes), Err(NotText::Utf16))
 }

@@ -1,5 +1,7 @@
 //! `annals key`: the keys that sign a log's checkpoints.
 
+mod chain;
+
 use annals::evidence::{Epochs, KeyChangeRequest, KeyFolder, PublicKeys};
 use annals::{KeyChangeCause, KeyRole, Timestamp};
 use anyhow::{Context as _, bail};
@@ -10,6 +12,7 @@ use super::Verdict;
 use super::out::{self, Out};
 use super::place::Place;
 use super::signing;
+use chain::Chain;
 
 /// Look after the keys that sign a log's checkpoints.
 ///
@@ -37,7 +40,11 @@ enum Command {
         #[arg(long, env = "USER", default_value = "unknown")]
         actor: String,
     },
-    /// Print the public key: what auditors need
+    /// Print the public key, and the keys before it: what auditors need
+    ///
+    /// The present key is on the first line; the others are comments, so that the answer can be kept as a file for
+    /// `annals verify --key`. Who holds the present key, or any before it, can follow the others in the log, except
+    /// over a key that was lost or compromised: after that an auditor must get the new key from you.
     Show {
         /// That of the present epoch
         #[arg(long)]
@@ -48,6 +55,10 @@ enum Command {
         /// The key is lost: the new one has no certificate, which every verification says
         #[arg(long)]
         lost: bool,
+        /// Somebody else may have the key: it is retired, and trust in the new one must be given anew, because a
+        /// thief could certify a key as well
+        #[arg(long, conflicts_with = "lost")]
+        compromised: bool,
         /// Replace the epoch key, now
         #[arg(long, conflicts_with = "lost")]
         epoch: bool,
@@ -98,7 +109,8 @@ pub(crate) fn run(
             shown(&keys, &origin, out)?;
         }
         Command::Show { epoch } => {
-            let origin = place()?.read()?.origin()?;
+            let reader = place()?.read()?;
+            let origin = reader.origin()?;
             let mut keys = match signing::given(&origin)? {
                 Some(key) => PublicKeys { stable: key.verifier().clone(), epoch: None },
                 None => signing::keys(&origin)?.public()?,
@@ -106,28 +118,48 @@ pub(crate) fn run(
             if *epoch {
                 keys.stable = keys.epoch.take().context("the log has no epoch key")?;
             }
-            print(&keys, out)?;
+            let chain = Chain::read(&reader)?;
+            if out.is_json() {
+                out.json(&chain.to_json(&keys))?;
+            } else {
+                print(&keys, out)?;
+                chain.print(&origin, out)?;
+            }
         }
-        Command::Rotate { lost, epoch, reason, actor } => {
+        Command::Rotate { lost, compromised, epoch, reason, actor } => {
             let place = place()?;
             let origin = place.read()?.origin()?;
             let keys = signing::keys(&origin)?;
             let role = if *epoch { KeyRole::Epoch } else { KeyRole::Stable };
-            let cause = if *lost { KeyChangeCause::Lost } else { KeyChangeCause::Rotated };
+            let cause = match (lost, compromised) {
+                (true, _) => KeyChangeCause::Lost,
+                (false, true) => KeyChangeCause::Compromised,
+                (false, false) => KeyChangeCause::Rotated,
+            };
             change(&place, &origin, &request(role, cause, actor, reason.as_deref()))?;
             if *epoch {
                 let mut public = keys.public()?;
                 public.stable = public.epoch.take().context("the log has no epoch key")?;
                 print(&public, out)?;
+                say_to_hand_out(cause);
                 return Ok(Verdict::Done);
             }
             shown(&keys, &origin, out)?;
-            if *lost {
-                out::note("nobody certifies this key: give it to the auditors yourself");
-            }
+            say_to_hand_out(cause);
         }
     }
     Ok(Verdict::Done)
+}
+
+/// Says what the log cannot do for its auditors.
+fn say_to_hand_out(cause: KeyChangeCause) {
+    match cause {
+        KeyChangeCause::Lost => out::note("nobody certifies this key: give it to the auditors yourself"),
+        KeyChangeCause::Compromised => out::note(
+            "whoever has the old key could certify one as well, so that nobody trusts this one by its certificate: give it to the auditors yourself",
+        ),
+        KeyChangeCause::Generated | KeyChangeCause::Rotated => {}
+    }
 }
 
 fn kept(epochs: bool) -> Epochs {

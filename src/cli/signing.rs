@@ -26,7 +26,8 @@ pub(crate) fn keys(origin: &str) -> anyhow::Result<KeyFolder> {
 pub(crate) fn given(origin: &str) -> anyhow::Result<Option<SigningKey>> {
     let Some(text) = env::var_os(KEY_VARIABLE).filter(|text| !text.is_empty()) else { return Ok(None) };
     let text = text.to_str().with_context(|| format!("${KEY_VARIABLE} is not UTF-8"))?;
-    let key = SigningKey::from_skey(text).with_context(|| format!("${KEY_VARIABLE} is no private key"))?;
+    let key =
+        SigningKey::from_skey(text.trim()).with_context(|| format!("${KEY_VARIABLE} is no private key"))?;
     if key.name() != origin {
         bail!("${KEY_VARIABLE} is the key of the log `{}`, and this is `{origin}`", key.name());
     }

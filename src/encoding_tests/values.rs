@@ -283,7 +283,7 @@ words! {
     Verdict { Approved, Rejected, Overridden, Escalated }
     ActionOutcome { Success, Denied, Failed }
     KeyRole { Stable, Epoch }
-    KeyChangeCause { Generated, Rotated, Lost }
+    KeyChangeCause { Generated, Rotated, Lost, Compromised }
     ApiKeyScope { Emit, Read, Verify, Admin }
 }
 

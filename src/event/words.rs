@@ -212,5 +212,7 @@ words! {
         Rotated = "rotated",
         /// The key before it was lost.
         Lost = "lost",
+        /// Somebody else may have the key before it.
+        Compromised = "compromised",
     }
 }

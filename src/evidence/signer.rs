@@ -333,8 +333,10 @@ impl Signer {
 
     fn begin_change(&self, site: &Site<'_>, request: &KeyChangeRequest) -> Result<Change, SignError> {
         let before = match (request.cause, request.role) {
-            (KeyChangeCause::Rotated, KeyRole::Stable) => Some(self.keys.stable()?),
-            (KeyChangeCause::Rotated, KeyRole::Epoch) => {
+            (KeyChangeCause::Rotated | KeyChangeCause::Compromised, KeyRole::Stable) => {
+                Some(self.keys.stable()?)
+            }
+            (KeyChangeCause::Rotated | KeyChangeCause::Compromised, KeyRole::Epoch) => {
                 Some(self.keys.epoch()?.ok_or(SignError::NoEpochs)?.key)
             }
             (KeyChangeCause::Generated, KeyRole::Stable) if self.keys.has_key()? => {

@@ -73,6 +73,7 @@ fn value_vectors() -> Vec<ValueVector> {
             BTreeMap::from([(text("b"), text("1")), (text("a"), text("2"))]),
         ),
         vector("error", "step_end", StepEnd::Error),
+        vector("compromised", "key_change_cause", KeyChangeCause::Compromised),
     ]
 }
 

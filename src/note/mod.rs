@@ -20,6 +20,7 @@ mod checkpoint;
 mod cosignature;
 
 mod collection;
+mod given;
 mod key_change;
 
 mod policy;
@@ -33,6 +34,7 @@ mod tests;
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 pub use collection::{CheckpointFile, CheckpointFileError, RecoveredCheckpoints};
 pub use cosignature::Cosigner;
+pub use given::{GivenError, NotText, as_written, given_text};
 pub use key::{Algorithm, KeyError, KeyId, SigningKey, VerifierKey};
 pub use key_change::{KeyChange, KeyChangeError};
 pub use policy::{Policy, PolicyError, PolicyFault, PolicyLog, PolicyWitness};

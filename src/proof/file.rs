@@ -6,7 +6,7 @@ use super::consistency::{self, ConsistencyProof};
 use super::entry::{self, EntryProof};
 use super::lines::{Lines, ProofFileError, ProofFileFault};
 use super::session::{self, SessionProof};
-use crate::note::SignedCheckpoint;
+use crate::note::{SignedCheckpoint, as_written};
 
 /// A proof of any form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +20,13 @@ pub enum ProofFile {
 }
 
 impl ProofFile {
-    /// Reads a file of any form.
+    /// Reads a file of any form, also with a byte order mark, line ends of two characters, or empty lines at
+    /// its end.
     ///
     /// # Errors
     /// If it is no proof; the error names the line.
     pub fn parse(file: &[u8]) -> Result<ProofFile, ProofFileError> {
+        let file = &*as_written(file);
         let mut lines = Lines::of(file)?;
         match lines.take()? {
             entry::HEADER => EntryProof::parse(file).map(ProofFile::Entry),

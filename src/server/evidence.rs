@@ -61,10 +61,11 @@ impl Wanted {
         let scope = if self.log_only { Scope::LogOnly } else { Scope::Everything };
         let mut options = Options::new().scope(scope);
         for key in &self.keys {
-            options = options.key(key.parse::<VerifierKey>().map_err(|error| wrong("keys", &error))?);
+            options = options.key(key.trim().parse::<VerifierKey>().map_err(|error| wrong("keys", &error))?);
         }
         for (number, checkpoint) in (1..).zip(&self.checkpoints) {
-            let file: CheckpointFile = checkpoint.parse().map_err(|error| wrong("checkpoints", &error))?;
+            let file = CheckpointFile::from_given(checkpoint.as_bytes())
+                .map_err(|error| wrong("checkpoints", &error))?;
             options = options.checkpoints(&format!("checkpoints[{number}]"), file);
         }
         if !self.checkpoints.is_empty() && self.keys.is_empty() {

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use super::options::Given;
-use super::report::{Anchor, Check, Failure, SignerFound, SplitView, WitnessFound};
+use super::predecessors::Predecessor;
+use super::report::{
+    Anchor, Check, Failure, NotChecked, PredecessorFound, SignerFound, SplitView, WitnessFound,
+};
 use super::stored;
 use super::tree::Tree;
-use super::trust::Trust;
-use crate::note::{Policy, SignedCheckpoint};
+use super::trust::{Standing, Trust, shown};
+use crate::event::{KeyChanged, Seq};
+use crate::note::{Policy, SignedCheckpoint, VerifierKey};
 
 /// The log that they are held against.
 pub(super) struct Walked<'w> {
@@ -30,18 +34,59 @@ enum Judged {
     Unknown,
 }
 
-/// Judges every checkpoint.
-pub(super) fn judge(given: &[Given], trust: &Trust, policy: Option<&Policy>, log: &Walked<'_>) -> Anchor {
+/// The largest size of a checkpoint that fits and that a trusted key signed: of those that were given, and of
+/// those in the file, if it is asked. Events up to there are those that the key stands for.
+pub(super) fn covered(given: &[Given], stored: Option<&Connection>, trust: &Trust, log: &Walked<'_>) -> u64 {
+    let mut covered = 0;
+    let mut look = |given: &Given| {
+        let size = given.checkpoint.size();
+        if size > covered
+            && matches!(against(given, log), Judged::Fits)
+            && matches!(trust.standing(&given.checkpoint), Standing::Trusted(_))
+        {
+            covered = size;
+        }
+    };
+    given.iter().for_each(&mut look);
+    if let Some(connection) = stored {
+        // What cannot be read covers nothing; the table's own check says so.
+        let _ = stored::each_checkpoint(connection, |checkpoint| {
+            look(&Given { name: String::new(), checkpoint });
+        });
+    }
+    covered
+}
+
+/// Judges every checkpoint. Of one that nobody known signed, `changes` says where its key is named.
+pub(super) fn judge(
+    given: &[Given],
+    trust: &Trust,
+    policy: Option<&Policy>,
+    log: &Walked<'_>,
+    changes: &[(Seq, KeyChanged)],
+) -> Anchor {
     let mut anchor = Anchor { checkpoints_given: given.len() as u64, ..Anchor::nothing_asked() };
     let mut signed: BTreeMap<(&str, u64), Vec<&Given>> = BTreeMap::new();
     let mut best: Option<(&Given, Vec<SignerFound>, Vec<WitnessFound>)> = None;
     let mut unmet = Vec::new();
     for given in given {
         let checkpoint = &given.checkpoint;
-        let signers = match trust.signers(checkpoint) {
-            Ok(signers) => signers,
-            Err(why) => {
+        let signers = match trust.standing(checkpoint) {
+            Standing::Trusted(signers) => signers,
+            Standing::Before(key) => {
+                signed.entry((checkpoint.origin(), checkpoint.size())).or_default().push(given);
+                before(given, key, log, &mut anchor);
+                continue;
+            }
+            Standing::Wrong(why) => {
                 anchor.failures.push(failure(given, Check::CheckpointSignature, why));
+                continue;
+            }
+            Standing::Unknown(why) => {
+                let named = named(checkpoint, changes).map(|named| format!("; {named}")).unwrap_or_default();
+                anchor
+                    .not_checked
+                    .push(NotChecked { what: given.name.clone(), why: format!("{why}{named}") });
                 continue;
             }
         };
@@ -100,6 +145,47 @@ pub(super) fn judge(given: &[Given], trust: &Trust, policy: Option<&Policy>, log
     anchor
 }
 
+/// Judges a checkpoint by a key that a trusted one took over from: it must fit, and extends nothing.
+fn before(given: &Given, key: &Predecessor, log: &Walked<'_>, anchor: &mut Anchor) {
+    match against(given, log) {
+        Judged::Fails(failure) => anchor.failures.push(with_readings(failure, key)),
+        Judged::Unknown => anchor.checkpoints_not_judged += 1,
+        Judged::Fits => {
+            anchor.checkpoints_fitting += 1;
+            anchor.by_predecessors.push(PredecessorFound {
+                checkpoint: given.name.clone(),
+                size: given.checkpoint.size(),
+                role: key.role(),
+                vkey: key.key().to_string(),
+                retired: key.event(),
+            });
+        }
+    }
+}
+
+fn with_readings(failure: Failure, key: &Predecessor) -> Failure {
+    let detail = format!("{}; {}", failure.detail, key.readings());
+    Failure { detail, ..failure }
+}
+
+/// The key of the log that signed a checkpoint, by what the log says of it itself.
+fn named(checkpoint: &SignedCheckpoint, changes: &[(Seq, KeyChanged)]) -> Option<String> {
+    let signs = |vkey: &str| -> Option<VerifierKey> {
+        let key: VerifierKey =
+            vkey.parse().ok().filter(|key: &VerifierKey| key.signs_for(checkpoint.origin()))?;
+        checkpoint.verify(std::slice::from_ref(&key)).is_ok().then_some(key)
+    };
+    changes.iter().find_map(|(seq, change)| {
+        let new = signs(&change.vkey);
+        let key = new.or_else(|| change.previous.as_deref().and_then(signs))?;
+        Some(format!(
+            "event {seq} ({}) names that key: if who runs the log confirms {}, give it as well: {key}",
+            change.cause,
+            shown(&key)
+        ))
+    })
+}
+
 /// Says how far the log was signed, by the checkpoints that it keeps itself. They anchor nothing: who
 /// can write the file can delete them. What a trusted key signed must fit all the same. They are judged one
 /// by one, and the signature of one that fits matters only if none that is larger was signed.
@@ -114,11 +200,17 @@ pub(super) fn judge_stored(
         let size = checkpoint.size();
         let name = format!("the checkpoint of {size} events that the file keeps");
         let stored = Given { name, checkpoint };
-        let is_signed = || trust.signers(&stored.checkpoint).is_ok();
+        let standing = || trust.standing(&stored.checkpoint);
         match against(&stored, log) {
             Judged::Unknown => {}
-            Judged::Fails(found) => failures.extend(is_signed().then_some(found)),
-            Judged::Fits if size > anchor.signed_to.unwrap_or(0) && is_signed() => {
+            Judged::Fails(found) => failures.extend(match standing() {
+                Standing::Trusted(_) => Some(found),
+                Standing::Before(key) => Some(with_readings(found, key)),
+                Standing::Wrong(_) | Standing::Unknown(_) => None,
+            }),
+            Judged::Fits
+                if size > anchor.signed_to.unwrap_or(0) && matches!(standing(), Standing::Trusted(_)) =>
+            {
                 anchor.signed_to = Some(size);
             }
             Judged::Fits => {}
@@ -188,7 +280,7 @@ fn split_view(size: u64, given: &[&Given], anchor: &mut Anchor) {
         "split view: {} and {} are both well signed, cover the same {size} events, and have different roots; whoever has the key signed for two different logs",
         first.name, other.name
     );
-    anchor.failures.push(failure(other, Check::CheckpointRoot, detail));
+    anchor.failures.push(failure(other, Check::SplitView, detail));
     anchor.split_views.push(SplitView { size, checkpoints: [first.name.clone(), other.name.clone()] });
 }
 

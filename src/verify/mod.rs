@@ -17,6 +17,7 @@ mod lost;
 mod options;
 mod pages;
 mod past;
+mod predecessors;
 mod report;
 mod row;
 mod seen;
@@ -35,8 +36,8 @@ use rusqlite::{Connection, ErrorCode};
 
 pub use options::Options;
 pub use report::{
-    Anchor, BackwardSteps, Check, Completeness, Failure, LogFacts, NotChecked, Outcome, Redaction, Report,
-    RowSeq, SignerFound, SplitView, TablesChecked, WitnessFound,
+    Anchor, BackwardSteps, Check, Completeness, Failure, LogFacts, NotChecked, Outcome, PredecessorFound,
+    Redaction, Report, RowSeq, SignerFound, SplitView, TablesChecked, WitnessFound,
 };
 pub use seen::{Memory, Record, Remembered};
 pub use since::Since;
@@ -101,6 +102,14 @@ pub enum VerifyError {
     /// The tree of the log cannot be made.
     #[error("the tree of the log cannot be made: {0}")]
     Tree(#[from] merkle::RangeError),
+    /// Nobody who is trusted signed the checkpoint that the verification should begin at.
+    #[error("{checkpoint}: the verification cannot begin at this checkpoint: {why}")]
+    NotSigned {
+        /// What the checkpoint is called.
+        checkpoint: String,
+        /// Who signed, and who is trusted.
+        why: String,
+    },
 }
 
 fn names() -> Vec<&'static str> {
@@ -218,6 +227,7 @@ impl Verification<'_> {
             (&options.memory, &mut remembered, &walk.tree, &walk.failure)
             && remembered.failures.is_empty()
             && anchored.failures.is_empty()
+            && anchored.not_checked.is_empty()
         {
             seen::keep(memory, &log, tree, remembered);
         }
@@ -233,7 +243,11 @@ impl Verification<'_> {
             outcome: Outcome::Wrong,
             self_consistent: self.failures.is_empty() && unchecked.is_empty(),
             failures: self.failures,
-            not_checked: unchecked.into_iter().chain(unseen).collect(),
+            not_checked: unchecked
+                .into_iter()
+                .chain(unseen)
+                .chain(anchored.not_checked.iter().cloned())
+                .collect(),
             anchored,
             // What is damaged is named above; here it is only repeated what the file says.
             evidence: evidence::status(connection).unwrap_or_default(),
@@ -363,8 +377,19 @@ impl Verification<'_> {
                     .map(|failure| failure.seq.map_or(after_last, |seq| Seq::from_sql(seq.get()).get()));
                 let walked = Walked { origin: log.origin.as_deref(), events: log.events, first_bad, tree };
                 let (given, policy) = (&self.options.checkpoints, self.options.policy.as_ref());
-                let mut anchor = given::judge(given, trust, policy, &walked);
-                if !trust.is_empty() && self.options.since.is_none() {
+                let has_stored = !trust.is_empty() && self.options.since.is_none();
+                // Without a change of keys there is nothing to go back by.
+                if !walk.key_changes.is_empty() {
+                    let stored = has_stored.then_some(self.connection);
+                    let covered = given::covered(given, stored, trust, &walked);
+                    let mut root_at = |size| past.root_at(size);
+                    let events = trust.look_back(walked.origin, &walk.key_changes, covered, &mut root_at)?;
+                    for seen in &mut key_changes {
+                        seen.leads_back = events.contains(&seen.seq);
+                    }
+                }
+                let mut anchor = given::judge(given, trust, policy, &walked, &walk.key_changes);
+                if has_stored {
                     // What cannot be read says nothing; the table's own check says so.
                     let _ = given::judge_stored(self.connection, trust, &walked, &mut anchor);
                 }
@@ -373,6 +398,12 @@ impl Verification<'_> {
             None => Anchor::nothing_asked(),
         };
         anchor.key_changes = key_changes;
+        if let Some(origin) = log.origin.as_deref().filter(|origin| trust.is_of_other_logs(origin)) {
+            anchor.not_checked.push(NotChecked {
+                what: "signatures".to_owned(),
+                why: format!("none of the keys given is one of this log `{origin}`: {}", trust.names()),
+            });
+        }
         anchor.failures.splice(0..0, failures);
         let last_covered = anchor.anchored_to.and_then(|size| {
             rows::read_at(self.connection, Seq::new(size)).ok()?.map(|event| event.recorded_at)

@@ -58,6 +58,8 @@ pub enum Check {
     CheckpointSize,
     /// They are the events that it covers.
     CheckpointRoot,
+    /// No other checkpoint of its size, as well signed, has another root.
+    SplitView,
     /// What a trusted key certified when it was replaced is so.
     KeyChange,
     /// The log has all the events that were seen before.
@@ -93,6 +95,7 @@ impl Check {
             Check::CheckpointOrigin => "checkpoint-origin",
             Check::CheckpointSize => "checkpoint-size",
             Check::CheckpointRoot => "checkpoint-root",
+            Check::SplitView => "split-view",
             Check::KeyChange => "key-change",
             Check::RememberedSize => "remembered-size",
             Check::RememberedRoot => "remembered-root",
@@ -318,6 +321,22 @@ pub struct SplitView {
     pub checkpoints: [String; 2],
 }
 
+/// A checkpoint that fits the log, signed by a key that a trusted one took over from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PredecessorFound {
+    /// What the checkpoint is called.
+    pub checkpoint: String,
+    /// Events that it covers.
+    pub size: u64,
+    /// What the key was for.
+    pub role: KeyRole,
+    /// The key, as a vkey.
+    pub vkey: String,
+    /// The event that retired it.
+    pub retired: Seq,
+}
+
 /// Whether the log was held against something outside the file.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
@@ -339,7 +358,8 @@ pub struct Anchor {
     pub anchored_recorded_at: Option<Timestamp>,
     /// Events after it, for which nothing outside the file vouches.
     pub events_since: Option<u64>,
-    /// From that event to the last one: how long nothing outside the file vouches for, in microseconds.
+    /// From that event to the last one: how long nothing outside the file vouches for, in microseconds. None also
+    /// where the clock was set back in between.
     pub micros_since: Option<i64>,
     /// Checkpoints that were given.
     pub checkpoints_given: u64,
@@ -347,6 +367,12 @@ pub struct Anchor {
     pub checkpoints_fitting: u64,
     /// Those that could not be judged, because the log is damaged before their end.
     pub checkpoints_not_judged: u64,
+    /// Checkpoints that fit and that keys before the trusted ones signed: they show that the log still begins
+    /// as it did then, and extend nothing.
+    pub by_predecessors: Vec<PredecessorFound>,
+    /// What could not be checked, because no key that was given says anything about it. The report lists it among
+    /// all that was not.
+    pub not_checked: Vec<NotChecked>,
     /// Checkpoints that contradict each other.
     pub split_views: Vec<SplitView>,
     /// Changes of the log's keys.
@@ -481,9 +507,12 @@ impl Anchor {
     pub(super) fn conclude(&mut self, events: u64, anchored: Option<Timestamp>, last: Option<Timestamp>) {
         let Some(size) = self.anchored_to else {
             if self.checkpoints_given > 0 {
-                self.note = match self.checkpoints_not_judged == self.checkpoints_given {
-                    true => "the log could not be read as far as the checkpoints given cover it",
-                    false => "no checkpoint that was given vouches for this log",
+                self.note = if self.checkpoints_not_judged == self.checkpoints_given {
+                    "the log could not be read as far as the checkpoints given cover it"
+                } else if self.by_predecessors.is_empty() {
+                    "no checkpoint that was given vouches for this log"
+                } else {
+                    "the checkpoints given that fit are signed by keys that were replaced since, which vouch for nothing by themselves; give one that a present key signed"
                 };
             }
             return;
@@ -491,7 +520,9 @@ impl Anchor {
         self.events_since = Some(events.saturating_sub(size));
         self.anchored_recorded_at = anchored;
         self.micros_since =
-            anchored.zip(last).map(|(anchored, last)| last.micros().saturating_sub(anchored.micros()).max(0));
+            anchored.zip(last).and_then(|(anchored, last)| last.micros().checked_sub(anchored.micros()));
+        // Where the clock was set back in between, the times do not say how long it took.
+        self.micros_since = self.micros_since.filter(|micros| *micros >= 0);
         self.note = "the events that the checkpoint covers are those that were signed for; of those after it only the chain says that they belong here";
     }
 }

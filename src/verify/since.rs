@@ -9,7 +9,7 @@ use super::options::Given;
 use super::report::{Check, Failure};
 use super::row::{self, Before, RowRef};
 use super::tree::{Tree, Wanted};
-use super::trust::Trust;
+use super::trust::{Standing, Trust};
 use super::walk::{Start, Walk};
 use super::{VerifyError, is_damage};
 use crate::chain;
@@ -110,7 +110,19 @@ pub(super) fn begin(
 ) -> Result<Begun, NoStart> {
     let checkpoint = &given.checkpoint;
     let fails = |check, detail: String| NoStart::Failure(failure(check, format!("{}: {detail}", given.name)));
-    trust.signers(checkpoint).map_err(|why| fails(Check::CheckpointSignature, why))?;
+    match trust.standing(checkpoint) {
+        Standing::Trusted(_) => {}
+        Standing::Wrong(why) => return Err(fails(Check::CheckpointSignature, why)),
+        Standing::Unknown(why) => {
+            let checkpoint = given.name.clone();
+            return Err(NoStart::Error(VerifyError::NotSigned { checkpoint, why }));
+        }
+        // What leads back to a key stands in events that were not walked along yet.
+        Standing::Before(key) => {
+            let (checkpoint, why) = (given.name.clone(), key.why_not());
+            return Err(NoStart::Error(VerifyError::NotSigned { checkpoint, why }));
+        }
+    }
     let size = checkpoint.size();
     let root = *checkpoint.root();
     if size == 0 {

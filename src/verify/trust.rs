@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::predecessors::{Predecessor, Predecessors};
 use super::report::{Check, Failure};
 use crate::event::{KeyChangeCause, KeyChanged, KeyRole, Seq};
 use crate::merkle::NodeHash;
@@ -13,6 +14,7 @@ use crate::note::{KeyChange, SignatureError, SignedCheckpoint, SignedNote, Verif
 struct Trusted {
     role: KeyRole,
     key: VerifierKey,
+    is_given: bool,
     /// The smallest size.
     from: u64,
     /// The event that retired it, which is also the largest size.
@@ -22,6 +24,10 @@ struct Trusted {
 impl Trusted {
     fn is_for(&self, size: u64) -> bool {
         self.from <= size && self.retired.is_none_or(|retired| size <= retired)
+    }
+
+    fn is_active(&self, role: KeyRole, key: &VerifierKey) -> bool {
+        self.key == *key && self.role == role && self.retired.is_none()
     }
 }
 
@@ -45,8 +51,12 @@ pub struct KeyChangeSeen {
     pub reason: Option<String>,
     /// Whether it is the first of its role that the verification came by, and says so. Nobody certifies one.
     pub is_first: bool,
+    /// Whether the key that it names was given to the verification.
+    pub is_given: bool,
     /// Whether a trusted key certified it, so that the new key is trusted too.
     pub is_certified: bool,
+    /// Whether trust goes back by it from the new key to the one before.
+    pub leads_back: bool,
     /// Who certified it, or why nobody did whom the verifier trusts.
     pub certified: String,
 }
@@ -55,6 +65,8 @@ pub struct KeyChangeSeen {
 enum Certified {
     /// A trusted key did: the new key is trusted from this size on.
     By { previous: Box<VerifierKey>, new: Box<VerifierKey>, from: u64 },
+    /// A trusted key did, which was compromised: it is retired, and the new key is trusted by nobody for that.
+    Revoked { previous: Box<VerifierKey> },
     /// Nobody did who counts.
     NotTrusted(String),
     /// A trusted key did, and what it certified is not so.
@@ -69,14 +81,69 @@ pub(super) struct Trust {
     changed: Vec<KeyRole>,
     /// A key of an epoch was given: without one no checkpoint is taken.
     asks_for_epoch: bool,
+    predecessors: Predecessors,
+}
+
+/// How a checkpoint stands to the keys that are known.
+pub(super) enum Standing<'t> {
+    /// Keys signed it that are trusted for its size.
+    Trusted(Vec<(KeyRole, &'t VerifierKey)>),
+    /// A key signed it that a trusted key took over from.
+    Before(&'t Predecessor),
+    /// A signature by a known key is bad, or not one that counts.
+    Wrong(String),
+    /// No key of its log that is known here signed it.
+    Unknown(String),
 }
 
 impl Trust {
     /// Trusts the keys that were given, for every size.
     pub(super) fn new(given: Vec<(KeyRole, VerifierKey)>) -> Trust {
         let asks_for_epoch = given.iter().any(|(role, _)| *role == KeyRole::Epoch);
-        let keys = given.into_iter().map(|(role, key)| Trusted { role, key, from: 0, retired: None });
-        Trust { keys: keys.collect(), changed: Vec::new(), asks_for_epoch }
+        let keys = given.into_iter().map(|(role, key)| Trusted {
+            role,
+            key,
+            is_given: true,
+            from: 0,
+            retired: None,
+        });
+        let keys = keys.collect();
+        Trust { keys, changed: Vec::new(), asks_for_epoch, predecessors: Predecessors::default() }
+    }
+
+    /// The keys that were given, each in its role: those that are trusted for every size.
+    fn given(&self) -> impl Iterator<Item = (KeyRole, &VerifierKey)> {
+        self.keys.iter().filter(|trusted| trusted.is_given).map(|trusted| (trusted.role, &trusted.key))
+    }
+
+    fn is_given(&self, role: KeyRole, vkey: &str) -> bool {
+        self.given().any(|(given, key)| given == role && key.to_string() == vkey)
+    }
+
+    /// The names and ids of the keys that are trusted.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<String> = self.keys.iter().map(|trusted| shown(&trusted.key)).collect();
+        names.join(", ")
+    }
+
+    /// Whether keys were given, and none of them can sign for the log of this origin.
+    pub(super) fn is_of_other_logs(&self, origin: &str) -> bool {
+        !self.is_empty() && !self.keys.iter().any(|trusted| trusted.key.signs_for(origin))
+    }
+
+    /// Goes back from the given keys to those before them, by the changes that stand within the first
+    /// `covered` events, and returns the events that led back. `root_at` as in [`Trust::change`].
+    pub(super) fn look_back<E>(
+        &mut self,
+        origin: Option<&str>,
+        changes: &[(Seq, KeyChanged)],
+        covered: u64,
+        root_at: &mut dyn FnMut(u64) -> Result<Option<NodeHash>, E>,
+    ) -> Result<Vec<Seq>, E> {
+        let given: Vec<(KeyRole, VerifierKey)> =
+            self.given().map(|(role, key)| (role, key.clone())).collect();
+        self.predecessors = Predecessors::of(&given, origin, changes, covered, root_at)?;
+        Ok(self.predecessors.events())
     }
 
     /// Whether no key was given.
@@ -98,8 +165,17 @@ impl Trust {
         let (is_certified, said, failure) = match certified {
             Certified::By { previous, new, from } => {
                 let said = shown(&previous);
-                self.hand_on(event.role, &previous, *new, from, seq);
+                self.retire(event.role, &previous, seq);
+                self.hand_on(event.role, *new, from);
                 (true, said, None)
+            }
+            Certified::Revoked { previous } => {
+                self.retire(event.role, &previous, seq);
+                let said = format!(
+                    "{} was compromised and is retired from here on, so trust in this one must come from elsewhere",
+                    shown(&previous)
+                );
+                (false, said, None)
             }
             Certified::NotTrusted(why) => (false, why, None),
             Certified::Wrong(detail) => (false, detail.clone(), Some(key_change_failure(seq, detail))),
@@ -107,6 +183,8 @@ impl Trust {
         let KeyChanged { role, vkey, previous, certificate: _, cause, actor, reason } = event;
         let seen = KeyChangeSeen {
             is_first,
+            is_given: self.is_given(role, &vkey),
+            leads_back: false,
             seq,
             role,
             vkey,
@@ -120,16 +198,16 @@ impl Trust {
         Ok((seen, failure))
     }
 
-    fn hand_on(&mut self, role: KeyRole, previous: &VerifierKey, new: VerifierKey, from: u64, seq: Seq) {
-        let is_active = |trusted: &Trusted, key: &VerifierKey| {
-            trusted.key == *key && trusted.role == role && trusted.retired.is_none()
-        };
-        for trusted in self.keys.iter_mut().filter(|trusted| is_active(trusted, previous)) {
+    fn retire(&mut self, role: KeyRole, key: &VerifierKey, seq: Seq) {
+        for trusted in self.keys.iter_mut().filter(|trusted| trusted.is_active(role, key)) {
             trusted.retired = Some(seq.get());
         }
+    }
+
+    fn hand_on(&mut self, role: KeyRole, new: VerifierKey, from: u64) {
         // One that was given is trusted from further back.
-        if !self.keys.iter().any(|trusted| is_active(trusted, &new)) {
-            self.keys.push(Trusted { role, key: new, from, retired: None });
+        if !self.keys.iter().any(|trusted| trusted.is_active(role, &new)) {
+            self.keys.push(Trusted { role, key: new, is_given: false, from, retired: None });
         }
     }
 
@@ -163,15 +241,24 @@ impl Trust {
                 KeyChangeCause::Lost => {
                     "the key before was lost, so trust in this one must come from elsewhere"
                 }
+                KeyChangeCause::Compromised => {
+                    "the key before was compromised, so trust in this one must come from elsewhere"
+                }
                 KeyChangeCause::Rotated => "it has no certificate",
             });
         };
+        if event.cause == KeyChangeCause::Lost {
+            return not_trusted(
+                "the key before was lost, and yet there is a certificate: nobody can tell whose",
+            );
+        }
         let Ok(note) = certificate.parse::<SignedNote>() else {
             return not_trusted("the certificate is no signed note");
         };
         let previous = event.previous.as_deref().and_then(|vkey| vkey.parse::<VerifierKey>().ok());
         let is_previous = |trusted: &&Trusted| {
-            trusted.role == event.role && trusted.retired.is_none() && Some(&trusted.key) == previous.as_ref()
+            previous.as_ref().is_some_and(|previous| trusted.is_active(event.role, previous))
+                && origin.is_none_or(|origin| trusted.key.signs_for(origin))
         };
         let Some(previous) = self.keys.iter().find(is_previous) else {
             return not_trusted(self.why_not_handed_on(event, previous.as_ref()));
@@ -214,8 +301,11 @@ impl Trust {
         }
         match root_at(change.size())? {
             Some(root) if root == *change.root() => {
-                let (new, from) = (Box::new(change.key().clone()), change.size());
-                Ok(Certified::By { previous: Box::new(previous.key.clone()), new, from })
+                let (previous, from) = (Box::new(previous.key.clone()), change.size());
+                Ok(match event.cause {
+                    KeyChangeCause::Compromised => Certified::Revoked { previous },
+                    _ => Certified::By { previous, new: Box::new(change.key().clone()), from },
+                })
             }
             _ => wrong(format!("the log's first {} events are not those that it covers", change.size())),
         }
@@ -226,6 +316,7 @@ impl Trust {
         match known {
             None => "the key before is none that this verification trusts",
             Some(known) if known.retired.is_some() => "the key before was retired already",
+            Some(known) if known.role == event.role => "the key before is not named after the log",
             Some(_) if event.role == KeyRole::Epoch => {
                 "the key before was given as a stable one; give it with --epoch-key"
             }
@@ -233,36 +324,55 @@ impl Trust {
         }
     }
 
-    /// The keys that signed a checkpoint and are trusted for its size.
-    pub(super) fn signers<'t>(
-        &'t self,
-        checkpoint: &SignedCheckpoint,
-    ) -> Result<Vec<(KeyRole, &'t VerifierKey)>, String> {
+    /// How a checkpoint stands to the keys: docs/format.md, section 11, has the steps in their order.
+    pub(super) fn standing<'t>(&'t self, checkpoint: &SignedCheckpoint) -> Standing<'t> {
         let keys: Vec<VerifierKey> = self.keys.iter().map(|trusted| trusted.key.clone()).collect();
         let signed = match checkpoint.verify(&keys) {
             Ok(signed) => signed,
-            Err(SignatureError::NoneKnown) => return Err(self.nobody(checkpoint)),
-            Err(error) => return Err(error.to_string()),
+            Err(SignatureError::NoneKnown) => Vec::new(),
+            Err(error) => return Standing::Wrong(error.to_string()),
         };
-        let size = checkpoint.size();
         let signers: Vec<&Trusted> = self
             .keys
             .iter()
             .filter(|trusted| signed.iter().any(|signer| *signer.key == trusted.key))
             .collect();
+        let size = checkpoint.size();
         let good: Vec<&Trusted> = signers
             .iter()
             .copied()
             .filter(|trusted| trusted.is_for(size) && trusted.key.signs_for(checkpoint.origin()))
             .collect();
-        if good.is_empty() {
-            let why: Vec<String> = signers.iter().map(|trusted| why_not(trusted, checkpoint)).collect();
-            return Err(why.join("; "));
+        if good.iter().any(|trusted| self.is_enough(trusted.role)) {
+            return Standing::Trusted(good.into_iter().map(|trusted| (trusted.role, &trusted.key)).collect());
         }
-        if self.asks_for_epoch && !good.iter().any(|trusted| trusted.role == KeyRole::Epoch) {
-            return Err("no epoch key that is trusted for its size signed it, and other signatures do not make up for that".to_owned());
+        let before = match self.predecessors.signers(checkpoint) {
+            Ok(before) => before,
+            Err(error) => return Standing::Wrong(error),
+        };
+        let counts = |key: &&&Predecessor| key.is_for(size) && self.is_enough(key.role());
+        if let Some(key) = before.iter().find(counts) {
+            return Standing::Before(key);
         }
-        Ok(good.into_iter().map(|trusted| (trusted.role, &trusted.key)).collect())
+        let of_the_log = signers.iter().any(|trusted| trusted.key.signs_for(checkpoint.origin()));
+        let why: Vec<String> = match !good.is_empty() || before.iter().any(|key| key.is_for(size)) {
+            true => vec!["no epoch key that is trusted for its size signed it, and other signatures do not make up for that".to_owned()],
+            false => signers
+                .iter()
+                .map(|trusted| why_not(trusted, checkpoint))
+                .chain(before.iter().map(|key| key.why_not()))
+                .collect(),
+        };
+        match (of_the_log || !before.is_empty(), signers.is_empty()) {
+            (true, _) => Standing::Wrong(why.join("; ")),
+            (false, true) => Standing::Unknown(self.nobody(checkpoint)),
+            (false, false) => Standing::Unknown(why.join("; ")),
+        }
+    }
+
+    /// Whether a signature in this role is all that is asked for.
+    fn is_enough(&self, role: KeyRole) -> bool {
+        !self.asks_for_epoch || role == KeyRole::Epoch
     }
 
     fn nobody(&self, checkpoint: &SignedCheckpoint) -> String {
@@ -274,8 +384,7 @@ impl Trust {
         if self.is_empty() {
             return "no key was given to check its signature with".to_owned();
         }
-        let trusted: Vec<String> = self.keys.iter().map(|trusted| shown(&trusted.key)).collect();
-        let (names, trusted, origin) = (names.join(", "), trusted.join(", "), checkpoint.origin());
+        let (names, trusted, origin) = (names.join(", "), self.names(), checkpoint.origin());
         if self.keys.iter().all(|trusted| trusted.key.name() != origin) {
             return format!(
                 "it is a checkpoint of the log `{origin}`, signed by {names}, and none of the trusted keys is that log's: {trusted}; perhaps another log's key, or file, was named"
@@ -328,13 +437,18 @@ pub fn signers(
     given: Vec<(KeyRole, VerifierKey)>,
     checkpoint: &SignedCheckpoint,
 ) -> Result<Vec<(KeyRole, VerifierKey)>, NotSigned> {
-    let trust = Trust::new(given);
-    let signers = trust.signers(checkpoint).map_err(NotSigned)?;
-    Ok(signers.into_iter().map(|(role, key)| (role, key.clone())).collect())
+    match Trust::new(given).standing(checkpoint) {
+        Standing::Trusted(signers) => {
+            Ok(signers.into_iter().map(|(role, key)| (role, key.clone())).collect())
+        }
+        Standing::Wrong(why) | Standing::Unknown(why) => Err(NotSigned(why)),
+        // Only a log leads back to one, and there is none.
+        Standing::Before(key) => Err(NotSigned(key.why_not())),
+    }
 }
 
 /// A key, short.
-fn shown(key: &VerifierKey) -> String {
+pub(super) fn shown(key: &VerifierKey) -> String {
     format!("{}+{}", key.name(), key.id())
 }
 

@@ -47,6 +47,7 @@ struct Change {
     certificate: Option<Certificate>,
     /// The new key is written with capital letters in its id.
     capitals: bool,
+    cause: KeyChangeCause,
     notes_after: u8,
 }
 
@@ -96,13 +97,19 @@ fn change() -> impl Strategy<Value = Change> {
     });
     let certificate = prop_oneof![1 => Just(None), 8 => certificate.prop_map(Some)];
     let previous = prop_oneof![1 => Just(None), 2 => (0..=KEYS).prop_map(Some), 6 => Just(Some(KEYS + 1))];
-    let rest = (certificate, mostly(false), 0..3_u8);
+    let cause = prop_oneof![
+        10 => Just(KeyChangeCause::Rotated),
+        1 => Just(KeyChangeCause::Generated),
+        1 => Just(KeyChangeCause::Lost),
+        1 => Just(KeyChangeCause::Compromised),
+    ];
+    let rest = (certificate, mostly(false), cause, 0..3_u8);
     (role(), 0..KEYS, previous, rest).prop_map(
-        |(role, new, previous, (certificate, capitals, notes_after))| {
+        |(role, new, previous, (certificate, capitals, cause, notes_after))| {
             // Mostly the first who signed the certificate.
             let signer = certificate.as_ref().map_or(0, |certificate| certificate.by[0].0);
             let previous = previous.map(|number| if number > KEYS { signer } else { number });
-            Change { role, new, previous, certificate, capitals, notes_after }
+            Change { role, new, previous, certificate, capitals, cause, notes_after }
         },
     )
 }
@@ -184,7 +191,7 @@ impl Change {
             vkey: new,
             previous: self.previous.map(vkey),
             certificate,
-            cause: KeyChangeCause::Rotated,
+            cause: self.cause,
             actor: "ann".to_owned(),
             reason: None,
         };

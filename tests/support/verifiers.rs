@@ -49,8 +49,11 @@ pub(crate) enum Verdict {
         failure: Option<(String, Option<i64>)>,
         anchored_to: Option<u64>,
         signed_to: Option<u64>,
-        /// The events that change keys, and whether they are certified.
-        key_changes: Vec<(u64, bool)>,
+        /// The events that change keys, whether they are certified, and whether they lead back.
+        key_changes: Vec<(u64, bool, bool)>,
+        /// Checkpoints by keys before the trusted ones, and what could not be checked.
+        before: usize,
+        not_checked: usize,
         /// Of a log without a failure.
         facts: Option<Facts>,
     },
@@ -196,7 +199,7 @@ fn verdict_of_rust(log: &Path, given: &Given) -> Verdict {
         options = if *role == KeyRole::Epoch { options.epoch_key(key) } else { options.key(key) };
     }
     if let Some(checkpoints) = &given.checkpoints {
-        match checkpoints.parse::<CheckpointFile>() {
+        match CheckpointFile::from_given(checkpoints.as_bytes()) {
             Ok(checkpoints) => options = options.checkpoints("given", checkpoints),
             Err(_) => return Verdict::CouldNotCheck,
         }
@@ -238,9 +241,16 @@ fn judged(report: &Report) -> Verdict {
     });
     let anchored = &report.anchored;
     let key_changes =
-        anchored.key_changes.iter().map(|change| (change.seq.get(), change.is_certified)).collect();
-    let (anchored_to, signed_to) = (anchored.anchored_to, anchored.signed_to);
-    Verdict::Judged { failure, anchored_to, signed_to, key_changes, facts }
+        anchored.key_changes.iter().map(|change| (change.seq.get(), change.is_certified, change.leads_back));
+    Verdict::Judged {
+        failure,
+        anchored_to: anchored.anchored_to,
+        signed_to: anchored.signed_to,
+        key_changes: key_changes.collect(),
+        before: anchored.by_predecessors.len(),
+        not_checked: anchored.not_checked.len(),
+        facts,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -248,12 +258,15 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn verdict_of_python(status: u64, verdict: &Value) -> Verdict {
-    if status == 2 {
+    let list = |name: &str| verdict[name].as_array().map_or(0, Vec::len);
+    if verdict["consistent"].is_null() {
+        assert_eq!(status, 2, "{verdict}");
         return Verdict::CouldNotCheck;
     }
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let failure = verdict["failure"].as_object();
-    assert_eq!(status, u64::from(failure.is_some()), "{verdict}");
+    let expected = if failure.is_some() { 1 } else { 2 * u64::from(list("not_checked") > 0) };
+    assert_eq!(status, expected, "{verdict}");
     let failure = failure.map(|failure| (text(&failure["check"]).unwrap(), failure["seq"].as_i64()));
     let facts = failure.is_none().then(|| Facts {
         origin: text(&verdict["origin"]),
@@ -277,8 +290,13 @@ fn verdict_of_python(status: u64, verdict: &Value) -> Verdict {
         signed_to: verdict["signed_to"].as_u64(),
         key_changes: key_changes
             .iter()
-            .map(|change| (change["seq"].as_u64().unwrap(), change["certified"].as_bool() == Some(true)))
+            .map(|change| {
+                let is = |name: &str| change[name].as_bool() == Some(true);
+                (change["seq"].as_u64().unwrap(), is("certified"), is("leads_back"))
+            })
             .collect(),
+        before: list("by_predecessors"),
+        not_checked: list("not_checked"),
         facts,
     }
 }

@@ -146,7 +146,23 @@ fn failed(failures: &[Failure], name: &str, out: &mut Out) -> anyhow::Result<()>
     Ok(())
 }
 
+/// What the checkpoints given come to, and which of them say nothing.
 fn anchored(report: &Report, out: &mut Out) -> anyhow::Result<()> {
+    verdict_on_anchor(report, out)?;
+    for fits in &report.anchored.by_predecessors {
+        let said = format!(
+            "{} fits: its first {} are as they were when {} signed, which event {} retired",
+            fits.checkpoint,
+            events(fits.size),
+            shortened(&fits.vkey),
+            fits.retired
+        );
+        beside(out, "", &text::line(&said))?;
+    }
+    Ok(())
+}
+
+fn verdict_on_anchor(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     let anchor = &report.anchored;
     let Some(size) = anchor.anchored_to else {
         if anchor.failures.is_empty() {
@@ -269,20 +285,27 @@ fn own_account(report: &Report, out: &mut Out) -> anyhow::Result<()> {
 }
 
 fn key_change(change: &KeyChangeSeen) -> String {
-    let certified = match change.is_certified {
-        true => format!("certified by {}", change.certified),
-        false if change.is_first => change.certified.clone(),
-        false => format!("not certified: {}", change.certified),
+    let certified = if change.is_certified {
+        format!("certified by {}", change.certified)
+    } else if change.leads_back {
+        "it took over from the key before, as a checkpoint of the keys given confirms".to_owned()
+    } else if change.is_given {
+        "it is one of the keys given".to_owned()
+    } else if change.is_first {
+        change.certified.clone()
+    } else {
+        format!("not certified: {}", change.certified)
     };
     let before = change.previous.as_deref().filter(|_| !change.is_certified);
     let before = before.map(|vkey| format!(" after {}", shortened(vkey))).unwrap_or_default();
     let reason = change.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     format!(
-        "event {}: {} made {} the {} key{before}{reason}; {certified}",
+        "event {}: {} made {} the {} key ({}){before}{reason}; {certified}",
         change.seq,
         change.actor,
         shortened(&change.vkey),
-        change.role
+        change.role,
+        change.cause
     )
 }
 
