@@ -413,6 +413,13 @@ fn the_last_use_is_kept_now_and_then_and_at_the_end() {
     assert!(other.check(&used.reveal(), at(15_000_000)).is_ok());
     other.keep_uses(&log, Uses::All).unwrap();
     assert_eq!(last(&used), Some(at(20_000_000)));
+    // A clock that was ahead once does not say for good when the key was used.
+    let ahead = Keys::open(&path).unwrap();
+    assert!(ahead.check(&used.reveal(), at(8_000_000_000_000_000)).is_ok());
+    ahead.keep_uses(&log, Uses::All).unwrap();
+    assert!(keys.check(&used.reveal(), at(30_000_000)).is_ok());
+    keys.keep_uses(&log, Uses::All).unwrap();
+    assert_eq!(last(&used), Some(at(30_000_000)));
     // A key that is refused is not used.
     assert!(other.check(&with_other_secret(&unused), now()).is_err());
     other.keep_uses(&log, Uses::All).unwrap();

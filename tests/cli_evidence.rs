@@ -123,14 +123,163 @@ fn a_rotated_key_is_certified_by_the_old_one_and_a_lost_one_by_nobody() {
     let verify = |key: &VerifierKey| {
         log.annals(&["verify", "--key", &key.to_string(), "--checkpoint", kept.to_str().unwrap()])
     };
-    verify(&old).assert().success().stdout(contains("certified by"));
+    verify(&old).assert().success().stdout(contains("(yearly); certified"));
     verify(&new).assert().success();
 
     fs::remove_file(folder(&log).join("key")).unwrap();
     log.annals(&["key", "generate"]).assert().code(2).stderr(contains("key rotate --lost"));
     log.annals(&["key", "rotate", "--lost"]).assert().success().stderr(contains("nobody certifies this key"));
     fs::write(&kept, checkpoint(&log, &[]).to_string()).unwrap();
-    verify(&new).assert().code(1).stdout(contains("checkpoint-signature"));
+    verify(&new).assert().code(2).stdout(contains("not checked").and(contains("(lost)")));
+}
+
+#[test]
+fn the_key_that_is_shown_after_a_rotation_takes_what_the_keys_before_it_signed() {
+    let (log, first) = signed_log();
+    record(&log);
+    let old = log.file("old");
+    fs::write(&old, checkpoint(&log, &[]).to_string()).unwrap();
+    log.out(&["key", "rotate"]);
+    record(&log);
+    log.out(&["key", "rotate", "--compromised", "--reason", "a stolen laptop"]);
+    record(&log);
+    let shown = log.out(&["key", "show"]);
+    let present = shown.lines().next().unwrap();
+    for said in [&format!("first {first}"), "(rotated)", "(compromised)", "auditors must have it from you"] {
+        assert!(shown.contains(said), "{said}: {shown}");
+    }
+    let json = log.json(&["key", "show"]);
+    assert_eq!(
+        (json["stable"].as_str(), json["first"]["stable"].as_str()),
+        (Some(present), Some(&*first.to_string()))
+    );
+    let causes: Vec<_> = json["changes"].as_array().unwrap().iter().map(|change| &change["cause"]).collect();
+    assert_eq!(causes, ["generated", "rotated", "compromised"]);
+
+    // As it was shown, as a file and as an argument.
+    fs::write(log.file("vkeys"), &shown).unwrap();
+    let new = log.file("new");
+    fs::write(&new, checkpoint(&log, &["--last"]).to_string()).unwrap();
+    let kept = |keys: &str| {
+        let (old, new) = (old.to_str().unwrap(), new.to_str().unwrap());
+        log.annals(&["verify", "--key", keys, "--checkpoint", old, "--checkpoint", new])
+    };
+    for keys in [log.file("vkeys").to_str().unwrap(), &shown, present] {
+        kept(keys).assert().success().stdout(contains("anchored          yes").and(contains("fits")));
+    }
+    // Who has the first key alone is told to get the present one.
+    kept(&first.to_string()).assert().code(2).stdout(contains("compromised").and(contains(present)));
+}
+
+#[test]
+fn given_files_are_read_whatever_editors_and_shells_did_to_them() {
+    let (log, key) = signed_log();
+    record(&log);
+    let one = checkpoint(&log, &[]).to_string();
+    record(&log);
+    let two = checkpoint(&log, &[]).to_string();
+    let (kept, vkey, policy) = (log.file("kept"), log.file("vkey"), log.file("policy"));
+    let policy_text = format!("log {key}\nquorum none\n");
+    let verify = |flags: &[&str]| {
+        let whole = [&["verify", "--no-remember", "--checkpoint", kept.to_str().unwrap()], flags].concat();
+        log.annals(&whole)
+    };
+    let mark = "\u{feff}";
+    for (checkpoints, key, policy_text) in [
+        (format!("{mark}{one}\n{two}"), format!("{mark}{key}\n"), format!("{mark}{policy_text}")),
+        (format!("{one}{two}"), format!("{key}\r\n\r\n"), policy_text.replace('\n', "\r\n")),
+        (format!("{one}\n{two}\n\n").replace('\n', "\r\n"), key.to_string(), format!("{policy_text}\n\n")),
+    ] {
+        fs::write(&kept, &checkpoints).unwrap();
+        fs::write(&vkey, &key).unwrap();
+        fs::write(&policy, &policy_text).unwrap();
+        verify(&["--key", vkey.to_str().unwrap()])
+            .assert()
+            .success()
+            .stdout(contains("anchored          yes"));
+        verify(&["--policy", policy.to_str().unwrap()]).assert().success();
+    }
+    // What cannot be read is named, and is no tampering.
+    for (bytes, said) in [
+        (format!("{mark}{one}").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>(), "UTF-16"),
+        (b"Dear Ada,\n".to_vec(), "kept: line 1"),
+        (one.trim_end().into(), "cut off"),
+        (Vec::new(), "kept: line 1"),
+    ] {
+        fs::write(&kept, bytes).unwrap();
+        verify(&["--key", &key.to_string()]).assert().code(2).stderr(contains(said));
+    }
+    // Proofs as well.
+    let proof = log.file("proof");
+    log.annals(&["prove", "2", "-o", proof.to_str().unwrap()]).assert().success();
+    let text = fs::read_to_string(&proof).unwrap();
+    for text in [format!("{mark}{text}"), text.replace('\n', "\r\n"), format!("{text}\n")] {
+        fs::write(&proof, text).unwrap();
+        let key = key.to_string();
+        log.annals(&["verify-proof", proof.to_str().unwrap(), "--key", &key]).assert().success();
+    }
+}
+
+#[test]
+fn events_that_are_recorded_and_not_signed_for_are_recorded() {
+    let (log, _) = signed_log();
+    record(&log);
+    // The signer has what it signed last, and the log is set back before it.
+    let signed = folder(&log).join("signed");
+    let ahead = fs::read_to_string(&signed).unwrap().replacen("\n3\n", "\n300\n", 1);
+    fs::write(&signed, ahead).unwrap();
+    let recorded = log.annals(&["record"]).write_stdin(NOTE).assert().success();
+    recorded
+        .stdout(contains("1 event recorded"))
+        .stderr(contains("no checkpoint vouches").and(contains("300")));
+    assert!(log.json(&["info"])["evidence"]["error"].as_str().unwrap().contains("300"));
+    // What was asked for was a signature.
+    log.annals(&["checkpoint"]).assert().code(2);
+}
+
+#[test]
+fn an_anchor_that_does_not_take_checkpoints_is_said_to_by_commands_that_sign() {
+    let (log, _) = signed_log();
+    log.annals(&["anchor", "add", "command", "false"]).assert().success();
+    log.annals(&["record"])
+        .write_stdin(NOTE)
+        .assert()
+        .success()
+        .stderr(contains("the anchor command false does not take"));
+    log.annals(&["anchor", "remove", "command false"]).assert().success();
+    log.annals(&["anchor", "add", "sqlite", ":memory:"]).assert().code(2).stderr(contains("names no file"));
+    let own = log.path();
+    log.annals(&["anchor", "add", "sqlite", own.to_str().unwrap()]).assert().success();
+    log.annals(&["record"])
+        .write_stdin(NOTE)
+        .assert()
+        .success()
+        .stderr(contains("a database of something else"));
+}
+
+#[test]
+fn settings_that_others_can_write_are_not_obeyed() {
+    let (log, _) = signed_log();
+    let output = log.file("output");
+    let script = format!("touch {}", output.display());
+    log.annals(&["anchor", "add", "command", "sh", "-c", &script]).assert().success();
+    let settings = folder(&log).join("settings.toml");
+    let set = |path: &PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for (path, unsafe_mode, safe_mode) in [(settings.clone(), 0o666, 0o600), (folder(&log), 0o777, 0o700)] {
+        set(&path, unsafe_mode);
+        log.annals(&["record"])
+            .write_stdin(NOTE)
+            .assert()
+            .success()
+            .stderr(contains("others can write this").and(contains("no settings are used")));
+        log.annals(&["anchor"]).assert().code(2).stderr(contains("others can write this"));
+        assert!(!output.exists());
+        set(&path, safe_mode);
+    }
+    // To read them does no harm.
+    set(&settings, 0o644);
+    record(&log);
+    assert!(output.exists());
 }
 
 #[test]
@@ -141,7 +290,9 @@ fn epoch_keys_are_kept_beside_the_stable_one() {
     let first = log.out(&["key", "show", "--epoch"]);
     let second = log.out(&["key", "rotate", "--epoch"]);
     assert_ne!(second, first);
-    assert_eq!(log.out(&["key", "show", "--epoch"]), second);
+    let shown = log.out(&["key", "show", "--epoch"]);
+    assert_eq!(shown.lines().next(), Some(second.trim_end()));
+    assert!(shown.contains(&format!("first {}", first.trim_end())), "{shown}");
     record(&log);
     fs::write(log.file("kept"), checkpoint(&log, &[]).to_string()).unwrap();
     let kept = log.file("kept");

@@ -69,15 +69,17 @@ impl AuditLog {
     }
 
     /// Writes down when keys were last used; a time that is before the one that stands there changes
-    /// nothing.
+    /// nothing, except where that one is still to come: it is of a clock that was ahead.
     pub(crate) fn keep_api_key_uses(&self, uses: &[(EventId, Timestamp)]) -> Result<(), ApiKeyError> {
+        let now = self.now().to_sql();
         self.change_beside(|connection| {
             let mut statement = connection.prepare(
                 "INSERT INTO api_key_uses (key, last_used_at) VALUES (?1, ?2)
-                 ON CONFLICT (key) DO UPDATE SET last_used_at = max(last_used_at, excluded.last_used_at)",
+                 ON CONFLICT (key) DO UPDATE SET last_used_at = CASE WHEN last_used_at > ?3
+                   THEN excluded.last_used_at ELSE max(last_used_at, excluded.last_used_at) END",
             )?;
             for (key, at) in uses {
-                statement.execute(params![key.to_string(), at.to_sql()])?;
+                statement.execute(params![key.to_string(), at.to_sql(), now])?;
             }
             Ok(())
         })

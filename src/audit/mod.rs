@@ -473,6 +473,12 @@ impl AuditLog {
         self.ask(|answer| evidence::Order::ChangeKey(request.clone(), answer))
     }
 
+    /// How the anchors that this process gives checkpoints to fare. It can be asked after the log was closed too,
+    /// through a clone that was kept.
+    pub fn anchors(&self) -> Vec<evidence::AnchorHealth> {
+        evidence::anchors(&self.inner.evidence_trouble)
+    }
+
     /// Why the tree is not kept or no checkpoint signed now, if that is so. It is tried again.
     pub fn evidence_trouble(&self) -> Option<Arc<str>> {
         self.inner.evidence_trouble()

@@ -58,6 +58,9 @@ enum Add {
     Sqlite {
         /// The file
         path: PathBuf,
+        /// Make the table `checkpoints` also in a database that is there, of something else
+        #[arg(long)]
+        in_existing: bool,
     },
     /// A program that gets each checkpoint on its standard input
     ///
@@ -190,7 +193,13 @@ fn in_a_folder(path: &Path) -> anyhow::Result<PathBuf> {
 fn setting(anchor: &Add) -> anyhow::Result<AnchorSetting> {
     Ok(match anchor {
         Add::File { path } => AnchorSetting::File { path: in_a_folder(path)? },
-        Add::Sqlite { path } => AnchorSetting::Sqlite { path: in_a_folder(path)? },
+        Add::Sqlite { path, in_existing } => {
+            let name = path.as_os_str().as_encoded_bytes();
+            if name.is_empty() || name == b":memory:" || name.starts_with(b"file:") {
+                bail!("`{}` names no file; name one on a disk", path.display());
+            }
+            AnchorSetting::Sqlite { path: in_a_folder(path)?, in_existing: *in_existing }
+        }
         Add::Command { command, timeout_seconds } => {
             AnchorSetting::Command { command: command.clone(), timeout_seconds: *timeout_seconds }
         }

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Verdict;
+use super::ending;
 use super::out::{self, Out, cell, maybe, one_line, word};
 use super::place::Place;
 use super::{text, time};
@@ -102,7 +103,7 @@ fn create(request: &ApiKeyRequest, place: &Place, out: &mut Out) -> anyhow::Resu
     request.check(Timestamp::now())?;
     let log = place.append()?;
     let created = log.create_api_key(request);
-    let closed = log.close();
+    let closed = ending::close(log);
     let (key, appended) = created?;
     if out.is_json() {
         out.json(&json!({
@@ -181,7 +182,7 @@ fn revoke(
     let id = find(reference, place.read()?.api_keys()?)?;
     let log = place.append_existing()?;
     let revoked = log.revoke_api_key(id, actor, reason);
-    let closed = log.close();
+    let closed = ending::close(log);
     let revoked = revoked?;
     if out.is_json() {
         out.json(&json!({ "id": id, "seq": revoked.seq }))?;

@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::Verdict;
+use super::ending;
 use super::out::Out;
 use super::place::Place;
 
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     } else {
         let log = place.append_existing()?;
         let checkpoint = log.checkpoint();
-        let closed = log.close();
+        let closed = ending::close(log);
         let checkpoint = checkpoint?;
         closed?;
         checkpoint

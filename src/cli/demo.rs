@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::Verdict;
+use super::ending;
 use super::out::{self, BOLD, DIM, Out, maybe, number, one_line, word};
 use super::time;
 
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &Args, db: Option<&Path>, out: &mut Out) -> anyhow::Resu
     }
     let log = AuditLog::open(&path)?;
     let report = demo::run(&log, Options { threads: args.threads })?;
-    log.close()?;
+    ending::close(log)?;
 
     let reader = Reader::open(&path)?;
     let mut filter = SessionFilter::default();

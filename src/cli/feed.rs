@@ -6,6 +6,7 @@ use annals::limits::PAYLOAD_BYTES_DEFAULT;
 use annals::{AppendError, AppendOutcome, Appended, AuditLog, CloseError, Draft, PrepareError, Receipt, Seq};
 use serde::Serialize;
 
+use super::ending;
 use super::place::Place;
 
 /// Events whose answer may be outstanding: some batches of the writer.
@@ -149,7 +150,7 @@ impl<'p> Feed<'p> {
 
     /// Closes the log: the read tables hold what was committed when this returns.
     pub(crate) fn close(self) -> Result<(), CloseError> {
-        self.log.map_or(Ok(()), AuditLog::close)
+        self.log.map_or(Ok(()), ending::close)
     }
 }
 

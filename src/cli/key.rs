@@ -9,6 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Verdict;
+use super::ending;
 use super::out::{self, Out};
 use super::place::Place;
 use super::signing;
@@ -173,7 +174,7 @@ fn request(role: KeyRole, cause: KeyChangeCause, actor: &str, reason: Option<&st
 fn change(place: &Place, origin: &str, request: &KeyChangeRequest) -> anyhow::Result<()> {
     let log = place.builder().evidence(signing::signed(origin)?).open_existing()?;
     let changed = log.change_key(request);
-    let closed = log.close();
+    let closed = ending::close(log);
     changed?;
     closed.context("the key was changed, but the log did not close cleanly")
 }

@@ -8,6 +8,7 @@ mod consistency;
 mod copy;
 mod csv;
 mod demo;
+mod ending;
 mod event_line;
 mod export;
 mod feed;

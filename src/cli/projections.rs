@@ -8,6 +8,7 @@ use clap::Subcommand;
 
 use super::Verdict;
 use super::bar::Bar;
+use super::ending;
 use super::out::{self, Out, cell, maybe, number, word};
 use super::place::Place;
 
@@ -58,7 +59,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             let head = log.committed();
             let reader = place.read()?;
             follow("filling", &reader, |projection| (projection.position.get(), head.get()))?;
-            closed(log.close())?;
+            closed(ending::close(log))?;
         }
         Some(Command::Rebuild { name }) => {
             let log = place.append_existing()?;
@@ -71,17 +72,17 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
                 }
                 _ => (head.get(), head.get()),
             })?;
-            closed(log.close())?;
+            closed(ending::close(log))?;
         }
         Some(Command::Retry { name }) => {
             let log = place.append_existing()?;
             log.retry(name)?;
-            closed(log.close())?;
+            closed(ending::close(log))?;
         }
         Some(Command::Skip { name, reason, actor }) => {
             let log = place.append_existing()?;
             log.skip(name, actor, reason)?;
-            closed(log.close())?;
+            closed(ending::close(log))?;
         }
     }
     let reader = place.read()?;

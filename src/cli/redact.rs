@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use super::Verdict;
+use super::ending;
 use super::out::{self, Out};
 use super::place::Place;
 use super::record::events;
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     }
     let log = place.append_existing()?;
     let redacted = log.redact(&seqs, &args.actor, &args.reason, args.authority.as_deref());
-    let closed = log.close();
+    let closed = ending::close(log);
     let redacted = redacted?;
     if out.is_json() {
         out.json(&json!({ "seq": redacted.seq, "redacted": seqs }))?;

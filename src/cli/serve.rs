@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
+use super::ending;
 use super::out::{self, Out};
 use super::place::Place;
 use super::{Verdict, text};
@@ -73,6 +74,11 @@ pub(crate) struct Args {
     /// Record in the log when a key reads what events say
     #[arg(long)]
     record_reads: bool,
+
+    /// Say at /readyz that the server is not ready where an anchor has lacked events for more than this many
+    /// seconds; more than the time between checkpoints, which is 60 by default
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    anchor_max_age: Option<Duration>,
 
     /// How lines on standard error look
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -179,6 +185,7 @@ impl Args {
         limits.idle = idle_timeout;
         limits.write = write_timeout;
         limits.grace = grace;
+        limits.anchor_max_age = self.anchor_max_age;
         let mut config = Config {
             http: self.listen.clone(),
             grpc: self.grpc.clone(),
@@ -221,12 +228,14 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         let server = match Server::bind(log.clone(), &config) {
             Ok(server) => server,
             Err(error) => {
-                log.close()?;
+                ending::close(log)?;
                 return Err(error.into());
             }
         };
         announce(server.addresses(), config.tls.is_some(), out)?;
-        server.run(async move { stop.notified().await }).await?;
+        let closed = ending::without_evidence(server.run(async move { stop.notified().await }).await);
+        ending::say_anchors(&log);
+        closed?;
         anyhow::Ok(())
     });
     runtime.shutdown_timeout(END_PATIENCE);

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,7 +46,12 @@ pub(crate) enum AnchorSetting {
     /// A file that checkpoints are appended to.
     File { path: PathBuf },
     /// A SQLite file of its own.
-    Sqlite { path: PathBuf },
+    Sqlite {
+        path: PathBuf,
+        /// Whether the table is made also in a database of something else.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_existing: bool,
+    },
     /// A program that gets each checkpoint.
     Command {
         command: Vec<String>,
@@ -86,6 +92,7 @@ impl Settings {
     /// Reads the settings of a log; where there is no file, all is as it is by default.
     pub(crate) fn read(keys: &KeyFolder) -> anyhow::Result<Settings> {
         let path = Settings::file(keys);
+        require_safe(&path)?;
         match fs::read_to_string(&path) {
             Ok(text) => {
                 toml::from_str(&text).with_context(|| format!("{}: these are no settings", path.display()))
@@ -155,6 +162,34 @@ impl Settings {
     }
 }
 
+/// Refuses settings that others than their owner can write: they name programs that are run. The folder is looked at
+/// as well, in which whoever can write puts another file in the place of this one. To read them does no harm.
+fn require_safe(file: &Path) -> anyhow::Result<()> {
+    for path in [Some(file), file.parent()].into_iter().flatten() {
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                return Err(error).with_context(|| format!("{} cannot be looked at", path.display()));
+            }
+        };
+        if metadata.permissions().mode() & 0o022 != 0 {
+            bail!(
+                "{}: others can write this, and have programs run by it; take their right away (chmod go-w), and look at the settings first",
+                path.display()
+            );
+        }
+        let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        if owner != own && owner != 0 {
+            bail!(
+                "{}: belongs to another user (id {owner}), who could have programs run by it",
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// An anchor that cannot be used as it is set: its status says why.
 #[derive(Debug)]
 struct Unusable {
@@ -177,7 +212,7 @@ impl AnchorSetting {
     pub(crate) fn name(&self) -> String {
         match self {
             AnchorSetting::File { path } => format!("file {}", path.display()),
-            AnchorSetting::Sqlite { path } => format!("sqlite {}", path.display()),
+            AnchorSetting::Sqlite { path, .. } => format!("sqlite {}", path.display()),
             AnchorSetting::Command { command, .. } => format!("command {}", command.join(" ")),
             AnchorSetting::Witness { url, .. } => format!("witness {}", url.trim_end_matches('/')),
             AnchorSetting::Timestamp { url, .. } => format!("timestamp {url}"),
@@ -188,7 +223,10 @@ impl AnchorSetting {
     pub(crate) fn anchor(&self) -> anyhow::Result<Box<dyn Anchor>> {
         Ok(match self {
             AnchorSetting::File { path } => Box::new(FileAnchor::new(path)),
-            AnchorSetting::Sqlite { path } => Box::new(SqliteAnchor::new(path)),
+            AnchorSetting::Sqlite { path, in_existing: false } => Box::new(SqliteAnchor::new(path)),
+            AnchorSetting::Sqlite { path, in_existing: true } => {
+                Box::new(SqliteAnchor::new(path).in_existing())
+            }
             AnchorSetting::Command { command, timeout_seconds } => {
                 let (program, arguments) =
                     command.split_first().context("a command anchor needs a program")?;

@@ -12,6 +12,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -96,6 +97,16 @@ pub struct KeyFolder {
 pub(crate) struct EpochKey {
     pub(crate) key: SigningKey,
     pub(crate) since: Timestamp,
+}
+
+impl EpochKey {
+    /// Whether the epoch is over. The clock may have been ahead when the epoch began, or be behind now: an epoch
+    /// that begins further in the future than it lasts says nothing about time, and is over as well. Else one clock
+    /// that was wrong once would keep the key for as long as it was wrong by.
+    pub(crate) fn is_over(&self, length: Duration, now: Timestamp) -> bool {
+        let length = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
+        now.micros().abs_diff(self.since.micros()) >= length
+    }
 }
 
 /// A change of a key that is under way. It is kept from before its event is appended until the new key

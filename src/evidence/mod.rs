@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-pub use anchor::{Anchor, AnchorError, CommandAnchor, Consistency, FileAnchor, SqliteAnchor, Taken};
+pub use anchor::{
+    Anchor, AnchorError, AnchorHealth, CommandAnchor, Consistency, FileAnchor, SqliteAnchor, Taken,
+};
 #[cfg(feature = "http")]
 pub use anchor::{http, timestamp, token, witness};
 pub use home::{HOME_VARIABLE, Home};
@@ -34,7 +36,7 @@ pub use tree::TreeError;
 pub(crate) use anchor::newest;
 pub(crate) use status::{each_receipt, status};
 pub(crate) use tree::{TreeReader, forget, has_table};
-pub(crate) use worker::{Order, Trouble, Worker, why};
+pub(crate) use worker::{Order, Trouble, Worker, anchors, why};
 
 use crate::event::{Content, Event, Seq};
 use crate::limits::{CHECKPOINT_EVENTS_DEFAULT, CHECKPOINT_INTERVAL_DEFAULT};

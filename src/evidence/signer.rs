@@ -286,8 +286,7 @@ impl Signer {
     ) -> Result<Option<SignedCheckpoint>, SignError> {
         let locked = self.keys.lock()?;
         let Some(epoch) = self.keys.epoch()? else { return Ok(None) };
-        let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
-        if (site.clock)().micros().saturating_sub(epoch.since.micros()) < length {
+        if !epoch.is_over(length, (site.clock)()) {
             return Ok(None);
         }
         let request = KeyChangeRequest {
@@ -504,7 +503,8 @@ pub(crate) fn succeeded(
         .map(drop)
 }
 
-/// Says of an anchor, within the caller's transaction, why it took none.
+/// Says of an anchor, within the caller's transaction, why it took none. A failure does not begin after now: a clock
+/// that was ahead said so.
 pub(crate) fn failed(
     connection: &Connection,
     anchor: &str,
@@ -515,7 +515,8 @@ pub(crate) fn failed(
         .prepare_cached(
             "INSERT INTO anchors (name, failed_since, error) VALUES (?1, ?2, ?3)
              ON CONFLICT (name) DO UPDATE
-             SET failed_since = coalesce(failed_since, excluded.failed_since), error = excluded.error",
+             SET failed_since = min(coalesce(failed_since, excluded.failed_since), excluded.failed_since),
+                 error = excluded.error",
         )?
         .execute(params![anchor, now.micros(), error])
         .map(drop)

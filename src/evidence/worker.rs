@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::Connection;
 
-use super::anchor::Deliverer;
+use super::anchor::{AnchorHealth, Deliverer};
 use super::signer::{KeyChangeRequest, SignError, Signer, Site, failed};
 use super::tree::{self, Growth, TreeError};
 use super::{Evidence, Signing, origin_of};
@@ -48,6 +48,8 @@ pub(crate) struct State {
     now: Option<Arc<str>>,
     /// A thread is gone.
     panicked: Option<Arc<str>>,
+    /// How each anchor fares.
+    anchors: Vec<Arc<Mutex<AnchorHealth>>>,
 }
 
 /// Shared by the handle and the threads.
@@ -57,6 +59,12 @@ pub(crate) type Trouble = Arc<Mutex<State>>;
 pub(crate) fn why(trouble: &Trouble) -> Option<Arc<str>> {
     let state = lock(trouble);
     state.panicked.clone().or_else(|| state.now.clone())
+}
+
+/// How the anchors of `trouble` fare.
+pub(crate) fn anchors(trouble: &Trouble) -> Vec<AnchorHealth> {
+    let anchors = lock(trouble).anchors.clone();
+    anchors.iter().map(|health| health.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
 }
 
 fn lock(trouble: &Trouble) -> MutexGuard<'_, State> {
@@ -352,6 +360,8 @@ impl Schedule {
         let mut anchors = Vec::new();
         for anchor in signing.anchors {
             let (wake, woken) = crossbeam_channel::bounded(1);
+            let health = Arc::new(Mutex::new(AnchorHealth::new(anchor.name())));
+            lock(trouble).anchors.push(health.clone());
             let deliverer = Deliverer {
                 path: path.to_owned(),
                 anchor,
@@ -359,6 +369,7 @@ impl Schedule {
                 turns: turns.clone(),
                 clock: clock.clone(),
                 wake: woken,
+                health,
             };
             let guard = PanicGuard { trouble: trouble.clone(), what: "an anchor's thread" };
             let thread = std::thread::Builder::new()
@@ -400,7 +411,6 @@ impl Schedule {
     /// Whether an epoch seems to be over; under the lock that is asked again.
     fn epoch_may_be_over(&self, length: Duration, clock: &Clock) -> Result<bool, SignError> {
         let Some(epoch) = self.signer.keys().epoch()? else { return Ok(false) };
-        let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
-        Ok(clock().micros().saturating_sub(epoch.since.micros()) >= length)
+        Ok(epoch.is_over(length, clock()))
     }
 }

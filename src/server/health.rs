@@ -26,7 +26,8 @@ pub(crate) async fn alive() -> Json<Health> {
     Json(Health { status: "ok", warnings: Vec::new() })
 }
 
-/// The log is in its place, can be appended to, and its read tables are filled.
+/// The log is in its place, can be appended to, its read tables are filled, and its anchors are as near as the operator
+/// asks for.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -60,6 +61,18 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Proble
             return not(format!(
                 "the projection `{name}` stopped after event {}: {reason}; `annals projections` says what to do",
                 place.position
+            ));
+        }
+    }
+    if let Some(bound) = app.limits.anchor_max_age {
+        let committed = app.log.committed().get();
+        // Whoever asks needs no key, so that names and addresses are not said here.
+        if let Some(behind) = app.log.anchors().iter().map(|anchor| anchor.behind(committed)).max()
+            && behind > bound
+        {
+            return not(format!(
+                "an anchor has lacked events for {} seconds; /metrics and `annals anchor` say which, and why",
+                behind.as_secs()
             ));
         }
     }

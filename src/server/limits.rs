@@ -38,6 +38,9 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Wrong keys a minute from one address, before their answer says to wait.
     pub wrong_keys_per_minute: u32,
+    /// How long an anchor may lack events before the server says that it is not ready; None for no bound. It must
+    /// be longer than the time between checkpoints.
+    pub anchor_max_age: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -60,6 +63,7 @@ impl Default for Limits {
             grace: Duration::from_secs(20),
             requests_per_second: 0,
             wrong_keys_per_minute: 30,
+            anchor_max_age: None,
         }
     }
 }

@@ -47,6 +47,11 @@ struct Projection {
     projection: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Anchor {
+    anchor: String,
+}
+
 /// From a tenth of a millisecond to some ten seconds.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.0001, 2.0, 18))
@@ -186,6 +191,23 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
         "Settings that are not safe by themselves; /readyz names them",
         app.warnings.len(),
     );
+    gauge(
+        "signing_failing",
+        "1 where the log's tree is not kept, or no checkpoint signed",
+        usize::from(app.log.evidence_trouble().is_some()),
+    );
+    let failing = Family::<Anchor, Gauge>::default();
+    let events = Family::<Anchor, Gauge<u64, AtomicU64>>::default();
+    let behind = Family::<Anchor, Gauge<f64, AtomicU64>>::default();
+    for health in app.log.anchors() {
+        let labels = Anchor { anchor: health.name.clone() };
+        failing.get_or_create(&labels).set(i64::from(health.error.is_some()));
+        events.get_or_create(&labels).set(health.size.unwrap_or(0));
+        behind.get_or_create(&labels).set(health.behind(committed).as_secs_f64());
+    }
+    now.register("anchor_failing", "1 where the anchor did not take the last checkpoint", failing);
+    now.register("anchor_events", "Events that the last checkpoint covers that the anchor took", events);
+    now.register("anchor_behind_seconds", "For how long the anchor has lacked committed events", behind);
     let turned_away = Family::<Reason, Counter>::default();
     for (reason, requests) in app.gate.turned_away.counts() {
         turned_away.get_or_create(&Reason { reason }).inc_by(requests);

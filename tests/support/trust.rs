@@ -134,6 +134,49 @@ pub(crate) fn story() -> impl Strategy<Value = Story> {
         .prop_map(|(changes, keys, given, stored)| Story { changes, keys, given, stored })
 }
 
+/// Keys that follow each other as they should, nearly always, told to somebody who has one of them.
+pub(crate) fn rotations() -> impl Strategy<Value = Story> {
+    let cause = prop_oneof![
+        20 => Just(KeyChangeCause::Rotated),
+        2 => Just(KeyChangeCause::Compromised),
+        1 => Just(KeyChangeCause::Lost),
+    ];
+    let fits = (mostly(true), mostly(true), 0..2_i64, cause, 0..3_u8);
+    let changes = prop::collection::vec(fits, 1..4).prop_map(|changes| {
+        let numbered = (0..KEYS).zip(changes);
+        numbered
+            .map(|(number, (is_right, has_root, back, cause, notes_after))| Change {
+                role: KeyRole::Stable,
+                new: number + 1,
+                previous: Some(number),
+                certificate: Some(Certificate {
+                    by: vec![(if is_right { number } else { number + 1 }, Signature::Good)],
+                    has_role: true,
+                    has_key: true,
+                    has_origin: true,
+                    has_root,
+                    back,
+                    more: false,
+                }),
+                capitals: false,
+                cause,
+                notes_after,
+            })
+            .collect::<Vec<_>>()
+    });
+    let by = (0..KEYS - 1, prop_oneof![12 => Just(Signature::Good), 1 => Just(Signature::Bad)]);
+    let checkpoint = (prop::collection::vec(by, 1..3), 0..9_i64, mostly(true))
+        .prop_map(|(by, back, has_root)| Checkpoint { by, back, has_origin: true, has_root, more: false })
+        .boxed();
+    let list = move |most| prop::collection::vec(checkpoint.clone(), 1..most);
+    (changes, 0..KEYS - 1, list(5), list(3)).prop_map(|(changes, number, given, stored)| Story {
+        changes,
+        keys: vec![(KeyRole::Stable, number)],
+        given,
+        stored,
+    })
+}
+
 /// A signed note, with signatures as they are told.
 fn note(origin: &str, text: &str, by: &[(u8, Signature)]) -> String {
     let mut lines = String::new();

@@ -55,7 +55,7 @@ pub(crate) enum Verdict {
         before: usize,
         not_checked: usize,
         /// Of a log without a failure.
-        facts: Option<Facts>,
+        facts: Option<Box<Facts>>,
     },
 }
 
@@ -225,19 +225,21 @@ fn judged(report: &Report) -> Verdict {
     let failure = failures.into_iter().find(|failure| of_the_page(failure.check));
     let failure =
         failure.map(|failure| (failure.check.name().to_owned(), failure.seq.map(verify::RowSeq::get)));
-    let facts = failure.is_none().then(|| Facts {
-        origin: report.log.origin.clone(),
-        log_id: report.log.log_id.map(|id| hex(id.bytes())),
-        events: report.log.events,
-        head: report.log.head.map(|head| head.to_string()),
-        redactions: report
-            .redactions
-            .iter()
-            .map(|redaction| {
-                let (actor, reason) = (redaction.actor.clone(), redaction.reason.clone());
-                (redaction.licence.get(), actor, reason, redaction.authority.clone())
-            })
-            .collect(),
+    let facts = failure.is_none().then(|| {
+        Box::new(Facts {
+            origin: report.log.origin.clone(),
+            log_id: report.log.log_id.map(|id| hex(id.bytes())),
+            events: report.log.events,
+            head: report.log.head.map(|head| head.to_string()),
+            redactions: report
+                .redactions
+                .iter()
+                .map(|redaction| {
+                    let (actor, reason) = (redaction.actor.clone(), redaction.reason.clone());
+                    (redaction.licence.get(), actor, reason, redaction.authority.clone())
+                })
+                .collect(),
+        })
     });
     let anchored = &report.anchored;
     let key_changes =
@@ -268,20 +270,23 @@ fn verdict_of_python(status: u64, verdict: &Value) -> Verdict {
     let expected = if failure.is_some() { 1 } else { 2 * u64::from(list("not_checked") > 0) };
     assert_eq!(status, expected, "{verdict}");
     let failure = failure.map(|failure| (text(&failure["check"]).unwrap(), failure["seq"].as_i64()));
-    let facts = failure.is_none().then(|| Facts {
-        origin: text(&verdict["origin"]),
-        log_id: text(&verdict["log_id"]),
-        events: verdict["events"].as_u64().unwrap(),
-        head: text(&verdict["head"]),
-        redactions: verdict["licences"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|licence| {
-                let (actor, reason) = (text(&licence["actor"]).unwrap(), text(&licence["reason"]).unwrap());
-                (licence["seq"].as_u64().unwrap(), actor, reason, text(&licence["authority"]))
-            })
-            .collect(),
+    let facts = failure.is_none().then(|| {
+        Box::new(Facts {
+            origin: text(&verdict["origin"]),
+            log_id: text(&verdict["log_id"]),
+            events: verdict["events"].as_u64().unwrap(),
+            head: text(&verdict["head"]),
+            redactions: verdict["licences"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|licence| {
+                    let (actor, reason) =
+                        (text(&licence["actor"]).unwrap(), text(&licence["reason"]).unwrap());
+                    (licence["seq"].as_u64().unwrap(), actor, reason, text(&licence["authority"]))
+                })
+                .collect(),
+        })
     });
     let key_changes = verdict["key_changes"].as_array().unwrap();
     Verdict::Judged {

@@ -1,21 +1,31 @@
 //! A command that gets each checkpoint: git, mail, object storage, whatever there is.
 
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
-use wait_timeout::ChildExt as _;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::{Anchor, AnchorError, Consistency, Taken};
 use crate::note::SignedCheckpoint;
 
 /// Bytes of what the command says that a report repeats.
-const SAID_BYTES_MAX: u64 = 1 << 10;
+const SAID_BYTES_MAX: usize = 1 << 10;
+
+/// How long what a command said last is waited for after it ended.
+const SAID_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Shortest and longest time between two looks whether a command ended.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// Runs a command for each checkpoint, with the signed note on its standard input and
 /// `ANNALS_ORIGIN` and `ANNALS_SIZE` in its environment. If it ends with status 0 it took it.
 ///
-/// The program is started directly, not by a shell.
+/// The program is started directly, not by a shell, in a group of processes of its own. When it ends, or takes too
+/// long, what it left running in that group is killed.
 #[derive(Clone, Debug)]
 pub struct CommandAnchor {
     program: String,
@@ -33,14 +43,14 @@ impl CommandAnchor {
         CommandAnchor { program: program.into(), arguments: arguments.into_iter().collect(), timeout }
     }
 
-    /// Files without a name stand in for pipes: nothing blocks where the command does not read, or leaves
-    /// something running that keeps a pipe open.
+    /// The note is read from a file without a name: nothing blocks where the command does not read it. What it
+    /// says is read by a thread, which keeps the beginning. It is the first of a group of processes, and the group
+    /// ends with it.
     fn run(&self, checkpoint: &SignedCheckpoint) -> io::Result<Result<(), String>> {
         let mut note = tempfile::tempfile()?;
         note.write_all(checkpoint.to_string().as_bytes())?;
         note.rewind()?;
-        let mut said = tempfile::tempfile()?;
-        let mut child = Command::new(&self.program)
+        let child = Command::new(&self.program)
             .args(&self.arguments)
             // The log's private key is none of its business.
             .env_remove("ANNALS_KEY")
@@ -48,20 +58,88 @@ impl CommandAnchor {
             .env("ANNALS_SIZE", checkpoint.size().to_string())
             .stdin(Stdio::from(note))
             .stdout(Stdio::null())
-            .stderr(Stdio::from(said.try_clone()?))
+            .stderr(Stdio::piped())
+            .process_group(0)
             .spawn()?;
-        let Some(status) = child.wait_timeout(self.timeout)? else {
-            child.kill()?;
-            child.wait()?;
+        let mut group = Group(child);
+        let said = group.0.stderr.take().map(Said::listen).transpose()?;
+        let is_in_time = group.wait(self.timeout)?;
+        let status = group.end()?;
+        if !is_in_time {
             return Ok(Err(format!("took longer than {:?} and was stopped", self.timeout)));
-        };
+        }
         if status.success() {
             return Ok(Ok(()));
         }
-        said.rewind()?;
-        let mut words = Vec::new();
-        said.take(SAID_BYTES_MAX).read_to_end(&mut words)?;
+        let words = said.map(Said::words).unwrap_or_default();
         Ok(Err(format!("ended with {status}: {}", String::from_utf8_lossy(&words).trim())))
+    }
+}
+
+/// A command, and what it started that did not leave its group of processes.
+struct Group(Child);
+
+impl Group {
+    /// Waits until the command ends, but does not take its status: until then its number names the group. False if
+    /// the time is over before.
+    fn wait(&self, timeout: Duration) -> io::Result<bool> {
+        let pid = Pid::from_child(&self.0);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let (end, mut pause) = (Instant::now().checked_add(timeout), PAUSE.0);
+        loop {
+            match waitid(WaitId::Pid(pid), options) {
+                Ok(Some(_)) => return Ok(true),
+                Ok(None) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return Ok(false);
+            }
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(PAUSE.1);
+        }
+    }
+
+    /// Ends whatever is left of the group, and says how the command itself ended.
+    fn end(mut self) -> io::Result<ExitStatus> {
+        self.kill();
+        self.0.wait()
+    }
+
+    fn kill(&self) {
+        // A group of which nobody is left cannot be found, which is as good.
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+    }
+}
+
+/// The beginning of what a command says. The rest is read and dropped, however much it is.
+struct Said {
+    kept: Arc<Mutex<Vec<u8>>>,
+    ended: mpsc::Receiver<()>,
+}
+
+impl Said {
+    fn listen(mut from: ChildStderr) -> io::Result<Said> {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let (at_end, ended) = mpsc::channel();
+        let keep = kept.clone();
+        std::thread::Builder::new().name("annals-anchor-said".to_owned()).spawn(move || {
+            // Dropped at the end, whatever it is.
+            let _at_end: mpsc::Sender<()> = at_end;
+            let mut part = [0; 4 << 10];
+            while let Ok(bytes @ 1..) = from.read(&mut part) {
+                let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = SAID_BYTES_MAX.saturating_sub(kept.len()).min(bytes);
+                kept.extend_from_slice(part.get(..room).unwrap_or_default());
+            }
+        })?;
+        Ok(Said { kept, ended })
+    }
+
+    /// What was said. A process that left the group may keep the pipe open: it is not waited for.
+    fn words(self) -> Vec<u8> {
+        let _ = self.ended.recv_timeout(SAID_PATIENCE);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -97,7 +175,7 @@ mod tests {
 
     fn shell(script: &str) -> Result<Taken, AnchorError> {
         let arguments = ["-c".to_owned(), script.to_owned()];
-        let mut anchor = CommandAnchor::new("sh", arguments, Duration::from_millis(500));
+        let mut anchor = CommandAnchor::new("sh", arguments, Duration::from_secs(5));
         anchor.take(&checkpoint(), &mut |_, _| panic!("no proof is needed"))
     }
 
@@ -123,14 +201,43 @@ mod tests {
 
     #[test]
     fn a_command_that_hangs_is_stopped() {
-        let error = shell("exec sleep 60").unwrap_err().to_string();
+        let arguments = ["60".to_owned()];
+        let mut anchor = CommandAnchor::new("sleep", arguments, Duration::from_millis(100));
+        let error =
+            anchor.take(&checkpoint(), &mut |_, _| panic!("no proof is needed")).unwrap_err().to_string();
         assert!(error.contains("took longer"), "{error}");
     }
 
+    /// Whether a process writes to a file still: it is asked to once more than it needs.
+    fn is_still_written(path: &std::path::Path) -> bool {
+        let before = std::fs::read(path).unwrap().len();
+        std::thread::sleep(Duration::from_millis(200));
+        std::fs::read(path).unwrap().len() > before
+    }
+
     #[test]
-    fn what_a_command_leaves_running_is_not_waited_for() {
-        let error = shell("sleep 60 & exit 3").unwrap_err().to_string();
-        assert!(error.contains("exit status: 3"), "{error}");
+    fn what_a_command_leaves_running_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, last) in [("failed", "exit 3"), ("done", "exit 0"), ("hangs", "sleep 60")] {
+            let path = folder.path().join(name);
+            let left = format!(
+                "(while :; do echo x >> {0}; sleep 0.01; done) & while [ ! -s {0} ]; do sleep 0.01; done; {last}",
+                path.display()
+            );
+            let ended = shell(&left);
+            assert_eq!(ended.is_ok(), name == "done", "{ended:?}");
+            assert!(!is_still_written(&path), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_says_more_than_fits_anywhere_is_heard_to_its_beginning() {
+        let error = shell("echo begins >&2; yes >&2").unwrap_err().to_string();
+        assert!(error.contains("took longer"), "{error}");
+        let error = shell("echo begins >&2; head -c 10000000 /dev/zero | tr '\\0' x >&2; exit 3")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("begins") && error.len() < 2_000, "{} bytes", error.len());
     }
 
     #[test]

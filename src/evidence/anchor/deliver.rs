@@ -1,19 +1,19 @@
 //! The thread of an anchor: brings it the newest checkpoint, and tries again where that fails.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Anchor, AnchorError, Taken};
+use super::{Anchor, AnchorError, AnchorHealth, Taken};
 use crate::evidence::keys::KeyFolder;
 use crate::evidence::signer::{self, SignError, Site};
 use crate::evidence::tree::{TreeReader, has_table};
 use crate::log::open::{self, AtClose, Claim, Durability, OpenError};
 use crate::log::presence::Present;
-use crate::log::rows::note_column;
+use crate::log::rows::{self, note_column};
 use crate::log::turns::{Turns, Who, begin};
 use crate::merkle::consistency_proof;
 use crate::note::SignedCheckpoint;
@@ -25,6 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// First and longest time between attempts at an anchor that fails.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// Attempts at an anchor in a row, where checkpoints are signed faster than it takes them.
+const ATTEMPTS_MAX: usize = 3;
+
 /// An anchor's thread.
 pub(crate) struct Deliverer {
     pub(crate) path: PathBuf,
@@ -34,6 +37,8 @@ pub(crate) struct Deliverer {
     pub(crate) clock: Clock,
     /// Told of a new checkpoint; disconnected when the log is closed.
     pub(crate) wake: Receiver<()>,
+    /// Where it says how the anchor fares.
+    pub(crate) health: Arc<Mutex<AnchorHealth>>,
 }
 
 /// Why a delivery did not come about.
@@ -95,11 +100,25 @@ impl Deliverer {
 
     /// Brings the newest checkpoint, unless the anchor has it, and records how that went.
     fn deliver(&mut self, kept: &mut Option<Kept>) -> Result<(), Failure> {
+        let delivered = self.deliver_to(kept);
+        {
+            let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            match &delivered {
+                Ok(Some((size, committed))) => health.delivered(*size, *committed),
+                Ok(None) => {}
+                Err(error) => health.failed(error.to_string()),
+            }
+        }
+        delivered.map(drop)
+    }
+
+    /// Says the size that the anchor has, and the events that there are. None where the log is let go of: then there is
+    /// nothing new to bring.
+    fn deliver_to(&mut self, kept: &mut Option<Kept>) -> Result<Option<(Option<u64>, u64)>, Failure> {
         let own = match kept.take() {
             Some(own) => own,
             None => {
-                // While the log is let go of there is nothing new to bring.
-                let Some(present) = self.turns.presence().enter() else { return Ok(()) };
+                let Some(present) = self.turns.presence().enter() else { return Ok(None) };
                 let opened = open::open_writer(&self.path, Durability::Normal, Claim::Settled)?;
                 Kept { connection: opened.connection, _present: present }
             }
@@ -110,21 +129,40 @@ impl Deliverer {
             // What cannot be recorded either is tried again with the rest.
             self.record_failure(&own.connection, &name, &error.to_string())?;
         }
+        let head = rows::head(&own.connection)?.seq.get();
         *kept = Some(own);
-        delivered
+        Ok(Some((delivered?, head)))
     }
 
-    fn deliver_over(&mut self, connection: &Connection, name: &str) -> Result<(), Failure> {
+    /// Brings the newest checkpoint. One that another process signs meanwhile is brought next, before anything is
+    /// said of one that came too late: an anchor that has more than it is given may have it from there.
+    fn deliver_over(&mut self, connection: &Connection, name: &str) -> Result<Option<u64>, Failure> {
+        for _ in 1..ATTEMPTS_MAX {
+            let before = self.last_size()?;
+            match self.deliver_once(connection, name) {
+                Err(Failure::Anchor(_)) if self.last_size()? > before => {}
+                delivered => return delivered,
+            }
+        }
+        self.deliver_once(connection, name)
+    }
+
+    fn last_size(&self) -> Result<Option<u64>, SignError> {
+        Ok(self.keys.last_signed()?.map(|last| last.size()))
+    }
+
+    fn deliver_once(&mut self, connection: &Connection, name: &str) -> Result<Option<u64>, Failure> {
         // What was signed is known from beside the key. The table may hold what somebody wrote there, and
         // adds cosignatures alone.
-        let Some(mut checkpoint) = self.keys.last_signed().map_err(SignError::from)? else { return Ok(()) };
+        let Some(mut checkpoint) = self.keys.last_signed().map_err(SignError::from)? else { return Ok(None) };
+        let size = checkpoint.size();
         if let Some(stored) = stored(connection, checkpoint.size())?
             && stored.text() == checkpoint.text()
         {
             checkpoint.add_signatures(stored.signatures().iter().cloned());
         }
-        if has(connection, name, checkpoint.size())? {
-            return Ok(());
+        if has(connection, name, size)? {
+            return Ok(Some(size));
         }
         let mut prove = |old, new| {
             let prove = || -> Result<_, String> {
@@ -135,7 +173,8 @@ impl Deliverer {
             prove().map_err(AnchorError::new)
         };
         let taken = self.anchor.take(&checkpoint, &mut prove)?;
-        self.record(connection, name, checkpoint, taken)
+        self.record(connection, name, checkpoint, taken)?;
+        Ok(Some(size))
     }
 
     fn record(

@@ -68,10 +68,11 @@ fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
                 last.size()
             )));
         }
+        if last.size() > checkpoint.size() {
+            return Err(io::Error::other(AnchorError::ahead(last.size(), checkpoint.size())));
+        }
         let is_whole = checkpoint.signatures().iter().all(|own| last.signatures().contains(own));
-        if found.rest.is_empty()
-            && (last.size() > checkpoint.size() || is_whole && last.size() == checkpoint.size())
-        {
+        if found.rest.is_empty() && is_whole && last.size() == checkpoint.size() {
             return Ok(());
         }
     }
@@ -203,10 +204,20 @@ mod tests {
     fn each_checkpoint_is_appended_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoints");
-        for size in [1, 2, 2, 1, 900] {
+        for size in [1, 2, 2, 900] {
             append(&path, &checkpoint(size)).unwrap();
         }
         assert_eq!(sizes(&path), [1, 2, 900]);
+    }
+
+    #[test]
+    fn a_file_that_has_more_of_the_log_than_there_is_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoints");
+        append(&path, &checkpoint(900)).unwrap();
+        let ahead = append(&path, &checkpoint(2)).unwrap_err().to_string();
+        assert!(ahead.contains("900 events of this log, which has 2"), "{ahead}");
+        assert_eq!(sizes(&path), [900]);
     }
 
     #[test]

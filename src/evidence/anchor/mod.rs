@@ -3,6 +3,7 @@
 mod command;
 mod deliver;
 mod file;
+mod health;
 #[cfg(feature = "http")]
 pub mod http;
 mod sqlite;
@@ -16,6 +17,7 @@ pub mod witness;
 pub use command::CommandAnchor;
 pub(crate) use deliver::{Deliverer, newest};
 pub use file::FileAnchor;
+pub use health::AnchorHealth;
 pub use sqlite::SqliteAnchor;
 
 use std::fmt;
@@ -40,6 +42,14 @@ pub enum Taken {
 pub struct AnchorError(String);
 
 impl AnchorError {
+    /// An anchor that has more of this log than there is: what it has is right, or somebody else's, and both are
+    /// worth looking into.
+    pub(crate) fn ahead(theirs: u64, ours: u64) -> String {
+        format!(
+            "has a checkpoint of {theirs} events of this log, which has {ours}: events were cut off, or this is an older copy, or another copy goes on elsewhere; do not append to it before you know which"
+        )
+    }
+
     /// An error with this text.
     pub fn new(text: impl fmt::Display) -> AnchorError {
         AnchorError(text.to_string())

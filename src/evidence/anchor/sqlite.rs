@@ -1,9 +1,10 @@
 //! A second SQLite file that keeps the checkpoints of any number of logs.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::{Anchor, AnchorError, Consistency, Taken};
 use crate::log::rows::note_column;
@@ -12,35 +13,57 @@ use crate::note::SignedCheckpoint;
 /// How long another program that writes to the file is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What marks a file that an anchor made: the bytes `AnCp`.
+const APPLICATION_ID: i64 = 0x416E_4370;
+
 /// Its one table. The triggers guard against accidents.
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS checkpoints (
+CREATE TABLE checkpoints (
   origin  TEXT NOT NULL,
   size    INTEGER NOT NULL, -- events that it covers
   note    TEXT NOT NULL, -- the signed note
   kept_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')), -- UTC, by the clock of who wrote it
   PRIMARY KEY (origin, size)
 ) STRICT;
-CREATE TRIGGER IF NOT EXISTS checkpoints_stay BEFORE DELETE ON checkpoints
+CREATE TRIGGER checkpoints_stay BEFORE DELETE ON checkpoints
 BEGIN
   SELECT RAISE(ABORT, 'checkpoints are never deleted');
 END;
-CREATE TRIGGER IF NOT EXISTS checkpoints_never_change BEFORE UPDATE ON checkpoints
+CREATE TRIGGER checkpoints_never_change BEFORE UPDATE ON checkpoints
 BEGIN
   SELECT RAISE(ABORT, 'checkpoints never change');
 END;";
+
+/// The columns of the table.
+const COLUMNS: &str = "origin, size, note, kept_at";
+
+/// Whether the table may be made in a database of something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Within {
+    OwnFile,
+    AnyFile,
+}
 
 /// Keeps checkpoints in a table `checkpoints(origin, size, note, kept_at)` of a SQLite file: of all logs of
 /// a team, say. It protects as far as whoever can write the log cannot write that file.
 #[derive(Clone, Debug)]
 pub struct SqliteAnchor {
     path: PathBuf,
+    within: Within,
 }
 
 impl SqliteAnchor {
-    /// Keeps them in the file at a path, which is made where there is none.
+    /// Keeps them in the file at a path, which is made where there is none. A database of something else is left
+    /// alone.
     pub fn new(path: impl Into<PathBuf>) -> SqliteAnchor {
-        SqliteAnchor { path: path.into() }
+        SqliteAnchor { path: path.into(), within: Within::OwnFile }
+    }
+
+    /// Makes the table also in a database that is there, of whatever else.
+    #[must_use]
+    pub fn in_existing(mut self) -> SqliteAnchor {
+        self.within = Within::AnyFile;
+        self
     }
 }
 
@@ -50,27 +73,65 @@ impl Anchor for SqliteAnchor {
     }
 
     fn take(&mut self, checkpoint: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
-        let kept = keep(&self.path, checkpoint)
+        let kept = keep(&self.path, self.within, checkpoint)
             .map_err(|error| AnchorError::new(format_args!("{}: {error}", self.path.display())))?;
         match kept {
-            Some(other) if other != checkpoint.text() => Err(AnchorError::new(format_args!(
+            Kept::Now => Ok(Taken::Kept),
+            Kept::Before(other) if other == checkpoint.text() => Ok(Taken::Kept),
+            Kept::Before(_) => Err(AnchorError::new(format_args!(
                 "{}: has another checkpoint of this log with {} events: two logs have one origin, or history was rewritten",
                 self.path.display(),
                 checkpoint.size()
             ))),
-            _ => Ok(Taken::Kept),
         }
     }
 }
 
+/// A checkpoint that is in the table.
+enum Kept {
+    /// It was put there.
+    Now,
+    /// One of its size was there, with this text.
+    Before(String),
+}
+
+/// Why a file keeps no checkpoint.
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error("names no file; name one on a disk")]
+    NoFile,
+    #[error(
+        "is a database of something else, in which nothing is made; name a file of its own, or ask for a table in this one (annals anchor add sqlite --in-existing)"
+    )]
+    OfSomethingElse,
+    #[error("has a table `checkpoints` with other columns than {COLUMNS}; name another file")]
+    OtherTable,
+    #[error("{0}")]
+    Ahead(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
 /// Keeps a checkpoint, or says the text of the one that is there already.
-fn keep(path: &Path, checkpoint: &SignedCheckpoint) -> rusqlite::Result<Option<String>> {
-    let mut connection = Connection::open(path)?;
+fn keep(path: &Path, within: Within, checkpoint: &SignedCheckpoint) -> Result<Kept, KeepError> {
+    let mut connection = open(path)?;
     connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // A file that was just made, or is empty, has no page yet; a transaction that writes gives it one.
+    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
     let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    tx.execute_batch(SCHEMA)?;
+    require_table(&tx, within, if pages == 0 { Found::Nothing } else { Found::Database })?;
     let size = i64::try_from(checkpoint.size()).unwrap_or(i64::MAX);
+    let last: Option<i64> =
+        tx.query_row("SELECT max(size) FROM checkpoints WHERE origin = ?1", [checkpoint.origin()], |row| {
+            row.get(0)
+        })?;
+    if let Some(last) = last.filter(|last| *last > size) {
+        let theirs = u64::try_from(last).unwrap_or(0);
+        return Err(KeepError::Ahead(AnchorError::ahead(theirs, checkpoint.size())));
+    }
     let before: Option<String> = tx
         .query_row(
             &format!("SELECT {} FROM checkpoints WHERE origin = ?1 AND size = ?2", note_column("note")),
@@ -87,10 +148,53 @@ fn keep(path: &Path, checkpoint: &SignedCheckpoint) -> rusqlite::Result<Option<S
     }
     tx.commit()?;
     // Cosignatures may differ; the text is what must not.
-    Ok(before.map(|note| match note.parse::<SignedCheckpoint>() {
-        Ok(before) => before.text().to_owned(),
-        Err(_) => note,
+    Ok(before.map_or(Kept::Now, |note| {
+        Kept::Before(match note.parse::<SignedCheckpoint>() {
+            Ok(before) => before.text().to_owned(),
+            Err(_) => note,
+        })
     }))
+}
+
+/// Opens a file on a disk. What SQLite would take for a database in memory, or for an address, is none.
+fn open(path: &Path) -> Result<Connection, KeepError> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if bytes.is_empty() || bytes == b":memory:" || bytes.starts_with(b"file:") {
+        return Err(KeepError::NoFile);
+    }
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(path, flags)?)
+}
+
+/// What a file was before anything was written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Database,
+}
+
+/// Makes the table, unless it is there, in a file that had nothing in it or that was made for it.
+fn require_table(connection: &Connection, within: Within, found: Found) -> Result<(), KeepError> {
+    let columns: Option<String> = connection.query_row(
+        "SELECT group_concat(name, ', ') FROM (SELECT name FROM pragma_table_info('checkpoints') ORDER BY cid)",
+        [],
+        |row| row.get(0),
+    )?;
+    match columns {
+        Some(columns) if columns == COLUMNS => return Ok(()),
+        Some(_) if within == Within::AnyFile => return Err(KeepError::OtherTable),
+        Some(_) => return Err(KeepError::OfSomethingElse),
+        None => {}
+    }
+    let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if found == Found::Database && application != APPLICATION_ID && within == Within::OwnFile {
+        return Err(KeepError::OfSomethingElse);
+    }
+    if found == Found::Nothing {
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    Ok(connection.execute_batch(SCHEMA)?)
 }
 
 #[cfg(test)]
@@ -127,5 +231,43 @@ mod tests {
             .query_row("SELECT count(*) FROM checkpoints", [], |row| row.get(0))
             .unwrap();
         assert_eq!(rows, 2);
+    }
+
+    #[test]
+    fn a_file_that_has_more_of_the_log_than_there_is_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut anchor = SqliteAnchor::new(folder.path().join("checkpoints.db"));
+        take(&mut anchor, &checkpoint(9, EMPTY_ROOT)).unwrap();
+        let ahead = take(&mut anchor, &checkpoint(8, EMPTY_ROOT)).unwrap_err().to_string();
+        assert!(ahead.contains("9 events of this log, which has 8"), "{ahead}");
+    }
+
+    #[test]
+    fn a_database_of_something_else_is_left_alone_unless_it_is_named_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("customers.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE customers (name)").unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let refused = take(&mut SqliteAnchor::new(&path), &checkpoint(1, EMPTY_ROOT)).unwrap_err();
+        assert!(refused.to_string().contains("of something else"), "{refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+
+        take(&mut SqliteAnchor::new(&path).in_existing(), &checkpoint(1, EMPTY_ROOT)).unwrap();
+        // From then on the table is there.
+        take(&mut SqliteAnchor::new(&path), &checkpoint(2, EMPTY_ROOT)).unwrap();
+
+        let other = folder.path().join("other.db");
+        Connection::open(&other).unwrap().execute_batch("CREATE TABLE checkpoints (size, note)").unwrap();
+        for anchor in [SqliteAnchor::new(&other), SqliteAnchor::new(&other).in_existing()] {
+            take(&mut { anchor }, &checkpoint(1, EMPTY_ROOT)).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_keeps_nothing() {
+        for name in [":memory:", "", "file:checkpoints.db", "file::memory:?cache=shared"] {
+            let refused = take(&mut SqliteAnchor::new(name), &checkpoint(1, EMPTY_ROOT)).unwrap_err();
+            assert!(refused.to_string().contains("names no file"), "{name}: {refused}");
+        }
     }
 }
