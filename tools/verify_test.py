@@ -1884,7 +1884,6 @@ class Proofs(InFolder):
         lines = good.split("\n")
         for wrong in (
             good[:-1],
-            good + "\n",
             good.replace("extra ", "extra  "),
             good.replace("index ", "index 0"),
             good.replace("\nindex", "\n\nindex"),
@@ -1943,10 +1942,18 @@ class Proofs(InFolder):
 
     def test_a_file_that_is_no_text(self) -> None:
         path = self.folder / "p"
-        path.write_bytes(b"\xff\xfe")
+        path.write_bytes(b"\xff\xff")
         status, verdict = self.run_main("proof", str(path), "--key", self.signer.vkey)
         self.assertEqual(status, 1)
         self.assert_fails(verdict, None, "proof-format")
+        path.write_bytes(self.event(4).encode("utf-16"))
+        self.assertIn("UTF-16", self.assert_cannot_check("proof", str(path), "--key", self.signer.vkey))
+
+    def test_a_proof_is_read_whatever_was_done_to_it_on_its_way(self) -> None:
+        good, path = self.event(4), self.folder / "p"
+        for text in (f"\ufeff{good}", good.replace("\n", "\r\n"), f"{good}\n\n"):
+            path.write_bytes(text.encode("utf-8"))
+            self.assertEqual(self.run_main("proof", str(path), "--key", self.signer.vkey)[0], 0)
 
     def test_golden_proofs(self) -> None:
         golden = GOLDEN / "proofs"
