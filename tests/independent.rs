@@ -657,7 +657,8 @@ fn cosignatures_by_ml_dsa_44_are_judged_alike() {
     };
     // A cosigner stands for no log.
     let alone = vec![(KeyRole::Stable, key.clone())];
-    assert_eq!(judge("alone", &good, alone).check(), Some("checkpoint-signature"));
+    let alone = judge("alone", &good, alone);
+    assert!(matches!(alone, Verdict::Judged { failure: None, anchored_to: None, not_checked: 1.., .. }));
     let dash = good.rfind('\u{2014}').unwrap();
     for (what, at) in [("the time", 40), ("the signature", 1_000), ("its last byte", good.len() - dash - 8)] {
         let mut bad = good.clone().into_bytes();

@@ -1300,7 +1300,7 @@ class Anchors(InFolder):
         witness = Signer(4, "witness.example/w", kind=verify.ML_DSA_44)
         both = self.log.checkpoint(self.signer, witness)
         self.assertEqual(self.check(both, self.signer, witness)["anchored_to"], 7)
-        self.assert_fails(self.check(both, witness), None, "checkpoint-signature")
+        self.assert_not_checked(self.check(both, witness), "is signed by")
         bad = self.log.checkpoint(self.signer) + witness.line(self.log.note(), good=False)
         self.assert_fails(self.check(bad, self.signer, witness), None, "checkpoint-signature")
         self.assertEqual(self.check(bad, self.signer)["anchored_to"], 7)
