@@ -76,7 +76,7 @@ fn forged_rows_in_tables_of_another_version_do_not_pass() {
         assert_eq!(report.not_checked.len(), 1);
         assert_eq!(report.not_checked[0].what, "the read tables of `sessions`");
         assert!(report.not_checked[0].why.contains(&format!("version {version}")), "{report:?}");
-        for options in [Options::new().leave_out("sessions"), Options::new().scope(Scope::LogOnly)] {
+        for options in [Options::new().skip("sessions"), Options::new().scope(Scope::LogOnly)] {
             let report = with(&path, options);
             assert!(report.is_good() && report.tables[0].left_out.is_some(), "{report:?}");
             assert!(!report.completeness.complete);
@@ -87,8 +87,8 @@ fn forged_rows_in_tables_of_another_version_do_not_pass() {
                 .and(predicate::str::contains("self-consistent   yes").not()),
         );
         annals(&path).args(["verify", "--require-complete"]).assert().code(2);
-        annals(&path).args(["verify", "--leave-out", "sessions"]).assert().success();
-        annals(&path).args(["verify", "--leave-out", "nothing"]).assert().code(2);
+        annals(&path).args(["verify", "--skip", "sessions"]).assert().success();
+        annals(&path).args(["verify", "--skip", "nothing"]).assert().code(2);
         let word = if version == 99 { "newer" } else { "outdated" };
         for command in ["info", "projections"] {
             annals(&path).arg(command).assert().success().stdout(predicate::str::contains(word));

@@ -29,7 +29,7 @@ required, 2 the verification could not be carried out, or not all of it: what wa
 Examples:
   annals verify
   annals verify --log-only              the chain alone, without the read tables
-  annals verify --leave-out search      without the search index, which another version made
+  annals verify --skip search           without the search index, which another version made
   annals verify --require-complete      exit 1 also when something is known to be missing
   annals verify --key log.vkey --checkpoint kept.txt --require-anchor
                                         hold it against checkpoints that were kept elsewhere
@@ -44,7 +44,7 @@ pub(crate) struct Args {
 
     /// Leave out the read tables of this projection, as `annals projections` names it
     #[arg(long, value_name = "NAME", conflicts_with = "require_complete")]
-    leave_out: Vec<String>,
+    skip: Vec<String>,
 
     /// Count lost events, open sessions and lagging read tables as wrong
     #[arg(long, conflicts_with_all = ["log_only", "since"])]
@@ -96,8 +96,8 @@ impl Args {
 
     fn options(&self) -> anyhow::Result<Options> {
         let mut options = Options::new().scope(self.scope());
-        for name in &self.leave_out {
-            options = options.leave_out(name);
+        for name in &self.skip {
+            options = options.skip(name);
         }
         let is_signer_known = !self.key.is_empty() || !self.epoch_key.is_empty();
         for key in given::keys(&self.key)? {

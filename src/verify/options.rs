@@ -62,7 +62,7 @@ impl Options {
 
     /// Leaves the read tables of a projection out, which another version of Annals made, for example.
     #[must_use]
-    pub fn leave_out(mut self, projection: &str) -> Options {
+    pub fn skip(mut self, projection: &str) -> Options {
         self.left_out.push(projection.to_owned());
         self
     }

@@ -315,7 +315,7 @@ fn not_checked(projection: &Projection, cursor: Option<&Cursor>) -> Option<Strin
         false => "verify with the version that made them",
     };
     Some(format!(
-        "they have version {}, and this version of Annals makes version {}; {way_out}, or leave them out with `--leave-out {}`",
+        "they have version {}, and this version of Annals makes version {}; {way_out}, or leave them out with `--skip {}`",
         cursor.version, projection.version, projection.name
     ))
 }
