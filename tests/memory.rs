@@ -73,7 +73,7 @@ fn run(path: &Path, args: &[&str]) -> Ran {
         .unwrap();
     let pid = child.id();
     let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let out = std::thread::spawn(move || {
+    let out = std::thread::Builder::new().spawn(move || {
         let (mut begin, mut bytes, mut buffer) = (Vec::new(), 0_u64, vec![0; 1 << 16]);
         loop {
             match stdout.read(&mut buffer).unwrap() {
@@ -87,7 +87,7 @@ fn run(path: &Path, args: &[&str]) -> Ran {
             }
         }
     });
-    let errors = std::thread::spawn(move || {
+    let errors = std::thread::Builder::new().spawn(move || {
         let mut text = Vec::new();
         stderr.read_to_end(&mut text).unwrap();
         text
@@ -100,7 +100,7 @@ fn run(path: &Path, args: &[&str]) -> Ran {
             None => std::thread::sleep(std::time::Duration::from_millis(2)),
         }
     };
-    let ((begin, said_bytes), errors) = (out.join().unwrap(), errors.join().unwrap());
+    let ((begin, said_bytes), errors) = (out.unwrap().join().unwrap(), errors.unwrap().join().unwrap());
     let said_bytes = said_bytes + errors.len() as u64;
     let said = String::from_utf8_lossy(&[begin, errors].concat()).into_owned();
     println!("{:>6} MiB {:>12} bytes   annals {}", peak, said_bytes, args.join(" "));
@@ -115,8 +115,9 @@ fn with_large_session(mib: u64) -> (TempDir, std::path::PathBuf) {
         drop(log.append(support::json(&event.to_string())).unwrap());
     };
     append(json!({"type": "session.started", "session": "large", "input": "words", "conversation": "c"}));
-    let words = "several words of a long text ".repeat((MIB as usize) / 29);
-    let endless = "x".repeat(MIB as usize - 64);
+    let mib_bytes = usize::try_from(MIB).unwrap();
+    let words = "several words of a long text ".repeat(mib_bytes / 29);
+    let endless = "x".repeat(mib_bytes - 64);
     for number in 0..mib / 4 {
         let step = number.to_string();
         append(json!({"type": "step.started", "session": "large", "step": step, "input": words}));
