@@ -29,9 +29,12 @@ use crate::log::{FileIdentity, Head, LogFiles, rows};
 /// ```
 #[derive(Debug)]
 pub struct Watch {
+    /// The path as the caller named it.
+    name: PathBuf,
     path: PathBuf,
     files: LogFiles,
-    connection: Connection,
+    /// None once the write-ahead log was removed: a writer makes a new one only when nobody uses the old one.
+    connection: Option<Connection>,
     seen: Head,
 }
 
@@ -45,11 +48,9 @@ impl Watch {
         let path = open::resolved(name)?;
         let database =
             FileIdentity::at(&path).map_err(|error| OpenError::io(&path, "cannot be looked at", error))?;
-        let connection = open::open_reader(&path)?;
+        let (connection, files) = connect(name, &path, database)?;
         let seen = head(&connection, &path)?;
-        let files = LogFiles::of(database, &path)?.named(name, &path);
-        files.require_at(&path)?;
-        Ok(Watch { path, files, connection, seen })
+        Ok(Watch { name: name.to_owned(), path, files, connection: Some(connection), seen })
     }
 
     /// Looks once, and returns the end of the log.
@@ -57,10 +58,27 @@ impl Watch {
     /// # Errors
     /// If another file, or none, is at the path or in the place of the write-ahead log; if the file lacks the last
     /// event of an earlier look, so that it was cut off or written over; or if it cannot be read. The next look may
-    /// succeed again: a file that was moved away may come back.
+    /// succeed again: a file that was moved away may come back, and a writer makes the write-ahead log anew.
     pub fn look(&mut self) -> Result<Head, OpenError> {
-        let Watch { path, files, connection, seen } = self;
-        files.require_at(path)?;
+        let Watch { name, path, files, connection, seen } = self;
+        let connection = match connection {
+            Some(open) => {
+                if let Err(error) = files.require_at(path) {
+                    if matches!(error, OpenError::WalReplaced { .. }) {
+                        *connection = None;
+                    }
+                    return Err(error);
+                }
+                open
+            }
+            None => {
+                // Another file is not even opened: SQLite would read it together with what lies beside it.
+                files.database.require_at(path)?;
+                let (opened, found) = connect(name, path, files.database)?;
+                *files = found;
+                connection.insert(opened)
+            }
+        };
         let metadata =
             fs::metadata(&*path).map_err(|error| OpenError::io(path, "is no longer where it was", error))?;
         if metadata.len() == 0 {
@@ -89,6 +107,14 @@ impl Watch {
     pub(crate) fn files(&self) -> (PathBuf, LogFiles) {
         (self.path.clone(), self.files.clone())
     }
+}
+
+/// Opens a log for reading, and finds the files that are its own then.
+fn connect(name: &Path, path: &Path, database: FileIdentity) -> Result<(Connection, LogFiles), OpenError> {
+    let connection = open::open_reader(path)?;
+    let files = LogFiles::of(database, path)?.named(name, path);
+    files.require_at(path)?;
+    Ok((connection, files))
 }
 
 fn head(connection: &Connection, path: &Path) -> Result<Head, OpenError> {

@@ -293,7 +293,7 @@ fn keys_that_cannot_be_read_let_nobody_in() {
         Denied::Unreadable { reason } => assert!(reason.contains("event 3"), "{reason}"),
         denied => panic!("{denied:?}"),
     }
-    assert!(keys.any_ever());
+    assert!(keys.any_ever().unwrap());
     assert!(Keys::open(&path).is_err());
 }
 
@@ -302,16 +302,16 @@ fn keys_are_needed_from_when_there_was_one() {
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
     let keys = Keys::open(&path).unwrap();
-    assert!(!keys.any_ever());
+    assert!(!keys.any_ever().unwrap());
     let key = create(&log, "pipeline");
     let end = Instant::now() + PATIENCE;
-    while !keys.any_ever() {
+    while !keys.any_ever().unwrap() {
         assert!(Instant::now() < end);
     }
     log.revoke_api_key(key.id(), "ops", None).unwrap();
     wait_until_refused(&keys, &key);
-    assert!(keys.any_ever());
-    assert!(Keys::open(&path).unwrap().any_ever());
+    assert!(keys.any_ever().unwrap());
+    assert!(Keys::open(&path).unwrap().any_ever().unwrap());
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn a_log_of_an_earlier_schema_has_no_keys_until_it_is_opened_for_appending() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1.db");
     std::fs::copy(golden, &path).unwrap();
     let keys = Keys::open(&path).unwrap();
-    assert!(!keys.any_ever());
+    assert!(!keys.any_ever().unwrap());
     assert!(Reader::open(&path).unwrap().api_keys().unwrap().is_empty());
     let log = AuditLog::open(&path).unwrap();
     let key = create(&log, "pipeline");
@@ -347,7 +347,7 @@ fn a_file_of_the_second_schema_is_verified_as_it_is_and_gets_its_tables_when_it_
         )
         .unwrap();
     assert_eq!(verify_whole(&path).foreign_objects, [""; 0]);
-    assert!(!Keys::open(&path).unwrap().any_ever());
+    assert!(!Keys::open(&path).unwrap().any_ever().unwrap());
 
     let log = AuditLog::open(&path).unwrap();
     create(&log, "pipeline");

@@ -96,6 +96,26 @@ fn a_server_refuses_to_answer_from_another_file_and_goes_on_when_its_own_is_back
 }
 
 #[test]
+fn a_server_whose_write_ahead_log_is_removed_keeps_everything_and_goes_on() {
+    let Fixture { path, _folder, .. } = log_with_older_copy();
+    let served = Served::start(&path);
+    let note = json!([{ "type": "note.logged", "message": "acknowledged" }]);
+    assert_eq!(served.post_json("/v1/events", note.to_string()).status, 200);
+    // Every kind of connection that a server keeps has the old one open.
+    served.get("/v1/log").expect(200);
+    std::fs::remove_file(path.with_file_name("audit.db-wal")).unwrap();
+    let note = json!([{ "type": "note.logged", "message": "after all" }]);
+    wait_until("appended again", || served.post_json("/v1/events", note.to_string()).status == 200);
+    wait_until("ready again", || served.get("/readyz").status == 200);
+    let events = served.get("/v1/events").expect(200).to_string();
+    assert!(events.contains("acknowledged") && events.contains("after all"), "{events}");
+    served.stop();
+    let verified =
+        Command::new(env!("CARGO_BIN_EXE_annals")).arg("--db").arg(&path).arg("verify").output().unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+#[test]
 fn a_server_whose_file_is_cut_to_nothing_is_not_ready_and_asks_for_no_key() {
     let Fixture { path, _folder, .. } = log_with_older_copy();
     let served = Served::start(&path);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,15 @@ pub enum Uses {
     All,
 }
 
+/// The log's file.
+enum File {
+    Open(Connection),
+    /// Closed, and to be opened again by the next look.
+    LetGo,
+    /// Closed for good.
+    Closed,
+}
+
 /// What is known of the keys, and since when.
 struct State {
     known: Known,
@@ -111,7 +120,7 @@ struct Use {
 /// # let path = folder.path().join("audit.db");
 /// let log = AuditLog::open(&path)?;
 /// let keys = Keys::open(&path)?;
-/// assert!(!keys.any_ever());
+/// assert!(!keys.any_ever()?);
 ///
 /// let (key, _) = log.create_api_key(&ApiKeyRequest {
 ///     name: "nightly evaluation".into(),
@@ -125,8 +134,9 @@ struct Use {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Keys {
-    /// Who holds it looks for what is new; the others wait for that. None once it was closed.
-    connection: Mutex<Option<Connection>>,
+    path: PathBuf,
+    /// Whoever holds it looks for what is new; the others wait for that.
+    file: Mutex<File>,
     state: RwLock<State>,
     uses: Mutex<HashMap<EventId, Use>>,
 }
@@ -147,23 +157,24 @@ impl Keys {
         let mut known = Known::default();
         known.catch_up(&connection)?;
         Ok(Keys {
-            connection: Mutex::new(Some(connection)),
+            path: path.to_owned(),
+            file: Mutex::new(File::Open(connection)),
             state: RwLock::new(State { known, looked_at: Instant::now() }),
             uses: Mutex::default(),
         })
     }
 
-    /// Whether a key was ever created in this log: from then on keys are always needed. Also if that
-    /// cannot be read.
-    pub fn any_ever(&self) -> bool {
+    /// Whether a key was ever created in this log: once there is one, keys are always needed.
+    ///
+    /// # Errors
+    /// If that cannot be read; keys are needed then as well.
+    pub fn any_ever(&self) -> Result<bool, KeysError> {
         // A key that was created stays created.
-        if self.with_known(|known| !known.keys.is_empty()) {
-            return true;
+        if !self.with_known(|known| known.keys.is_empty()) {
+            return Ok(true);
         }
-        match self.catch_up(BELIEVED_FOR) {
-            Ok(()) => self.with_known(|known| !known.keys.is_empty()),
-            Err(_) => true,
-        }
+        self.catch_up(BELIEVED_FOR)?;
+        Ok(self.with_known(|known| !known.keys.is_empty()))
     }
 
     /// Whether the key that somebody shows is good now, and who they are.
@@ -258,7 +269,21 @@ impl Keys {
     /// Do so before the log is closed: the last connection that closes takes the write-ahead log away, and
     /// one that only reads cannot.
     pub fn close(&self) {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
+        *self.file() = File::Closed;
+    }
+
+    /// Closes the file until keys are asked for again: a write-ahead log that was removed is made anew only when
+    /// nobody uses the old one.
+    pub fn let_go(&self) {
+        let mut file = self.file();
+        if matches!(*file, File::Open(_)) {
+            *file = File::LetGo;
+        }
+    }
+
+    fn file(&self) -> MutexGuard<'_, File> {
+        // It is changed by assignments alone, which a panic leaves whole.
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn judge(&self, id: EventId, hash: ApiKeyHash, now: Timestamp) -> Result<Allowed, Denied> {
@@ -289,11 +314,14 @@ impl Keys {
             return Ok(());
         }
         // What is behind the locks is changed by assignments alone, which a panic leaves whole.
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file();
         if is_new_enough(self.looked_at()) {
             return Ok(());
         }
-        let connection = connection.as_ref().ok_or(KeysError::Closed)?;
+        if let File::LetGo = *file {
+            *file = File::Open(open::open_reader(&self.path)?);
+        }
+        let File::Open(connection) = &*file else { return Err(KeysError::Closed) };
         let looked_at = Instant::now();
         let has_news = {
             let state = self.state.read().unwrap_or_else(PoisonError::into_inner);

@@ -77,6 +77,8 @@ pub(crate) struct Gate {
     keys: Arc<Keys>,
     /// Whether a key was ever created, as of the last look.
     any: AtomicBool,
+    /// Whether the last look failed: until one succeeds nobody is let in.
+    unreadable: AtomicBool,
     /// Whether it is recorded who reads what.
     record_reads: bool,
     pub(crate) turned_away: TurnedAway,
@@ -90,13 +92,40 @@ impl Gate {
         record_reads: bool,
     ) -> Result<Gate, KeysError> {
         let keys = Arc::new(Keys::open(path)?);
-        let any = AtomicBool::new(keys.any_ever());
-        Ok(Gate { authentication, keys, any, record_reads, turned_away: TurnedAway::default() })
+        let any = AtomicBool::new(keys.any_ever()?);
+        let unreadable = AtomicBool::new(false);
+        Ok(Gate { authentication, keys, any, unreadable, record_reads, turned_away: TurnedAway::default() })
     }
 
     /// Closes the file: nobody is let in by a key from then on.
     pub(super) fn close(&self) {
         self.keys.close();
+    }
+
+    /// Closes the file until keys are asked for again.
+    pub(super) fn let_go(&self) {
+        self.keys.let_go();
+    }
+
+    /// Looks whether there are keys.
+    fn look(&self) {
+        if self.any.load(Ordering::Acquire) {
+            return;
+        }
+        let found = self.keys.any_ever();
+        self.unreadable.store(found.is_err(), Ordering::Release);
+        if let Ok(true) = found {
+            self.any.store(true, Ordering::Release);
+        }
+    }
+
+    /// Makes sure that it is known whether a key is needed.
+    fn require_known(&self) -> Result<(), Problem> {
+        let is_asked = self.authentication == Authentication::WhereThereAreKeys;
+        if is_asked && self.unreadable.load(Ordering::Acquire) && !self.any.load(Ordering::Acquire) {
+            return Err(Problem::new(Kind::Unavailable, "whether the log has API keys cannot be read now"));
+        }
+        Ok(())
     }
 
     /// Whether a key is needed now.
@@ -135,11 +164,8 @@ pub(super) async fn watch(app: App) {
         let which = if running { Uses::Due } else { Uses::All };
         let at_work = app.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let Gate { keys, any, .. } = &at_work.gate;
-            if !any.load(Ordering::Acquire) && keys.any_ever() {
-                any.store(true, Ordering::Release);
-            }
-            keys.keep_uses(&at_work.log, which)
+            at_work.gate.look();
+            at_work.gate.keys.keep_uses(&at_work.log, which)
         });
         if let Ok(Err(error)) = looked.await {
             tracing::debug!(error = %error, "when keys were used cannot be written now");
@@ -174,7 +200,9 @@ impl Caller {
     /// Whether what was allowed when a long answer began is allowed still: keys expire and are revoked, and
     /// may be needed where none was.
     pub(crate) async fn is_still_allowed(&self, app: &App) -> bool {
-        let Some(key) = self.principal else { return !app.gate.is_closed() };
+        let Some(key) = self.principal else {
+            return app.gate.require_known().is_ok() && !app.gate.is_closed();
+        };
         let (keys, now) = (app.gate.keys.clone(), app.log.now());
         match keys.recall_good(key, now) {
             Some(is_good) => is_good,
@@ -193,6 +221,7 @@ pub(crate) async fn authenticate(
     peer: &Peer,
     scope: ApiKeyScope,
 ) -> Result<Caller, Problem> {
+    app.gate.require_known()?;
     let principal = if app.gate.is_closed() {
         Some(key(app, &parts.headers, peer, scope).await?)
     } else {

@@ -5,7 +5,7 @@
 //! need the log compare the file's identity as well, so that none is answered from another file than the rest.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -28,7 +28,8 @@ const WITHOUT_THE_LOG: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/openapi
 /// The log's file, and the result of the last look at it.
 pub(crate) struct LogFile {
     path: PathBuf,
-    files: LogFiles,
+    /// Others once a writer made the write-ahead log anew.
+    files: RwLock<LogFiles>,
     /// None once the server is about to end.
     watch: Mutex<Option<Watch>>,
     trouble: watch::Sender<Option<Arc<str>>>,
@@ -43,7 +44,12 @@ impl LogFile {
         let watch = Watch::open(log.path())?;
         let (path, files) = watch.files();
         log.database().require_at(&path)?;
-        Ok(LogFile { path, files, watch: Mutex::new(Some(watch)), trouble: watch::Sender::new(None) })
+        Ok(LogFile {
+            path,
+            files: RwLock::new(files),
+            watch: Mutex::new(Some(watch)),
+            trouble: watch::Sender::new(None),
+        })
     }
 
     /// Makes sure that the file at the path is the one that the server opened, and was whole when it was last
@@ -53,7 +59,8 @@ impl LogFile {
     /// If it is not; what was sent is not committed then, and may be sent again.
     pub(crate) fn require(&self) -> Result<(), Problem> {
         let unavailable = |reason: String| Problem::new(Kind::Unavailable, reason);
-        self.files.require_at(&self.path).map_err(|error| unavailable(error.to_string()))?;
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+        files.require_at(&self.path).map_err(|error| unavailable(error.to_string()))?;
         let trouble = self.trouble.borrow().clone();
         trouble.map_or(Ok(()), |reason| Err(unavailable(reason.to_string())))
     }
@@ -68,11 +75,16 @@ impl LogFile {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the file; finds nothing where the server is about to end.
-    fn look(&self) -> Option<Head> {
-        let looked = self.watch().as_mut()?.look();
+    /// Looks at the file; None where the server is about to end.
+    fn look(&self) -> Option<Result<Head, OpenError>> {
+        let mut watch = self.watch();
+        let watch = watch.as_mut()?;
+        let looked = watch.look();
+        if looked.is_ok() {
+            *self.files.write().unwrap_or_else(PoisonError::into_inner) = watch.files().1;
+        }
         self.tell(looked.as_ref().err());
-        looked.ok()
+        Some(looked)
     }
 
     fn tell(&self, found: Option<&OpenError>) {
@@ -109,7 +121,16 @@ pub(super) async fn watch(app: App) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         let at_work = app.clone();
-        if let Ok(Some(head)) = tokio::task::spawn_blocking(move || at_work.file.look()).await {
+        let looked = tokio::task::spawn_blocking(move || {
+            let looked = at_work.file.look();
+            if matches!(looked, Some(Err(OpenError::WalReplaced { .. }))) {
+                // The writer makes a new write-ahead log only when nobody uses the old one any longer.
+                at_work.readers.let_go();
+                at_work.gate.let_go();
+            }
+            looked
+        });
+        if let Ok(Some(Ok(head))) = looked.await {
             app.tails.reached(head.seq);
         }
     }

@@ -110,6 +110,11 @@ impl Readers {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Closes the connections that nobody asks now. The next questions open others.
+    pub(super) fn let_go(&self) {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Asks the log, on a thread that may block. Where nobody waits for the answer any more, SQLite breaks
     /// off.
     pub(crate) async fn ask<T: Send + 'static>(

@@ -41,6 +41,7 @@ impl Plan {
         let mut failures = Vec::new();
         let mut reports = Vec::new();
         let mut to_check = Vec::new();
+        let found = schema::version_of(log)?;
         for projection in &PROJECTIONS {
             let cursor = match tables::cursor(log, projection.name, Stage::Live) {
                 Err(error) if is_damage(&error) => {
@@ -53,13 +54,22 @@ impl Plan {
                 }
                 cursor => cursor?,
             };
-            let is_left_out = left_out.iter().any(|name| name == projection.name);
+            let why_left_out = if left_out.iter().any(|name| name == projection.name) {
+                Some("the caller left them out".to_owned())
+            } else if cursor.is_none() && found < schema::version() && !has_tables(log, projection)? {
+                // Nobody can read what is not there.
+                Some(format!(
+                    "the file has none: its schema version is {found}; opening the log for writing makes them"
+                ))
+            } else {
+                None
+            };
             let report = TablesChecked {
                 projection: projection.name.to_owned(),
                 position: cursor.as_ref().map_or(Seq::ZERO, |cursor| cursor.position),
                 lag: walk.events.saturating_sub(cursor.as_ref().map_or(0, |cursor| cursor.position.get())),
-                not_checked: not_checked(projection, cursor.as_ref()).filter(|_| !is_left_out),
-                left_out: is_left_out.then(|| "the caller left them out".to_owned()),
+                not_checked: not_checked(projection, cursor.as_ref()).filter(|_| why_left_out.is_none()),
+                left_out: why_left_out,
                 stopped: cursor.as_ref().and_then(|cursor| {
                     cursor
                         .stopped
