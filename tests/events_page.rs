@@ -85,6 +85,7 @@ fn it_lists_the_columns_of_the_read_tables() {
         "anchor_receipts",
         "api_key_events",
         "api_key_uses",
+        "generation",
     ];
     let tables = names(
         "SELECT name FROM sqlite_schema

@@ -203,9 +203,14 @@ impl<'de> Deserialize<'de> for Timestamp {
 /// process that are made within a millisecond are in the order in which they were made.
 fn uuid_at(time: Timestamp) -> uuid::Uuid {
     static CONTEXT: Mutex<uuid::ContextV7> = Mutex::new(uuid::ContextV7::new());
+    uuid_after(&CONTEXT, time)
+}
+
+/// A UUIDv7 of a time, or of the latest time before it in the same context, where that is later.
+fn uuid_after(context: &Mutex<uuid::ContextV7>, time: Timestamp) -> uuid::Uuid {
     let micros = u64::try_from(time.0).unwrap_or(0);
     let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
-    uuid::Uuid::new_v7(uuid::Timestamp::from_unix(&CONTEXT, micros / 1_000_000, nanos))
+    uuid::Uuid::new_v7(uuid::Timestamp::from_unix(context, micros / 1_000_000, nanos))
 }
 
 /// Id of an event, and the key that makes sending it twice harmless: a UUID, version 7 where
@@ -503,7 +508,8 @@ mod tests {
 
     #[test]
     fn an_id_begins_with_its_time() {
-        let id = uuid_at("2026-11-20T12:00:00.123456Z".parse().unwrap());
+        let context = Mutex::new(uuid::ContextV7::new());
+        let id = uuid_after(&context, "2026-11-20T12:00:00.123456Z".parse().unwrap());
         let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
         assert_eq!((seconds, nanos), (1_795_176_000, 123_000_000));
     }
