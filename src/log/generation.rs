@@ -14,8 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rand::Rng as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::rows;
-use crate::event::EventId;
+use super::rows::{self, Head};
+use crate::chain::link;
+use crate::event::{Digest, EventId, Seq};
 
 /// A run of the write-ahead log: 16 random bytes.
 pub(crate) type RunId = [u8; 16];
@@ -91,13 +92,30 @@ pub(crate) fn fit(both: &Connection, alone: &Connection) -> Fit {
             _ => return Fit::Strangers,
         }
     }
-    if let Ok(head) = rows::head(alone)
+    if let Some(head) = whole_head(alone)
         && let Ok(link) = rows::link_at(both, head.seq)
         && link != Some(head.hash)
     {
         return Fit::Strangers;
     }
     Fit::Together(known)
+}
+
+/// The last event of the file alone, if its row is whole.
+///
+/// A checkpoint that was cut off leaves pages of several moments: a row may be there whose link is in a page that
+/// was not written yet. It shows nothing. A row that follows from the one before was written as it is.
+fn whole_head(alone: &Connection) -> Option<Head> {
+    let head = rows::head(alone).ok()?;
+    let before = match head.seq {
+        Seq::FIRST => Digest::ZERO,
+        seq => rows::link_at(alone, Seq::new(seq.get().checked_sub(1)?)).ok()??,
+    };
+    let entry: Vec<u8> = alone
+        .prepare_cached("SELECT entry FROM log WHERE seq = ?1")
+        .and_then(|mut statement| statement.query_row([head.seq.to_sql()], |row| row.get(0)))
+        .ok()?;
+    (link(&before, &entry) == head.hash).then_some(head)
 }
 
 /// What this process knows to be in the file itself, for all its connections to the log.
@@ -163,4 +181,32 @@ pub(crate) fn machine() -> &'static str {
             id => EventId::from_name(&format!("annals machine {id}")).to_string(),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::AuditLog;
+
+    #[test]
+    fn a_row_that_a_cut_off_checkpoint_left_in_part_shows_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, torn) = (folder.path().join("audit.db"), folder.path().join("torn.db"));
+        AuditLog::open(&path).unwrap().close().unwrap();
+        std::fs::copy(&path, &torn).unwrap();
+        let (whole, torn) = (Connection::open(&path).unwrap(), Connection::open(&torn).unwrap());
+        let triggers: Vec<String> = torn
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'log'")
+            .and_then(|mut names| names.query_map([], |row| row.get(0))?.collect())
+            .unwrap();
+        for trigger in triggers {
+            torn.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
+        }
+        torn.execute_batch("UPDATE log SET hash = zeroblob(32)").unwrap();
+        assert!(matches!(fit(&whole, &torn), Fit::Together(Some(_))));
+        // The same of a row that was written whole, and is another log's.
+        torn.execute_batch("UPDATE log SET entry = x'01'").unwrap();
+        torn.execute("UPDATE log SET hash = ?1", [link(&Digest::ZERO, &[1]).bytes()]).unwrap();
+        assert_eq!(fit(&whole, &torn), Fit::Strangers);
+    }
 }
