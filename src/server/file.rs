@@ -4,6 +4,7 @@
 //! go on answering from a log that nobody else can see. One thread looks now and then, for all; requests that
 //! need the log compare the file's identity as well, so that none is answered from another file than the rest.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -60,7 +61,7 @@ impl LogFile {
     pub(crate) fn require(&self) -> Result<(), Problem> {
         let unavailable = |reason: String| Problem::new(Kind::Unavailable, reason);
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
-        files.require_at(&self.path).map_err(|error| unavailable(error.to_string()))?;
+        files.require_at(&self.path).map_err(|error| unavailable(told(&error)))?;
         let trouble = self.trouble.borrow().clone();
         trouble.map_or(Ok(()), |reason| Err(unavailable(reason.to_string())))
     }
@@ -88,18 +89,37 @@ impl LogFile {
     }
 
     fn tell(&self, found: Option<&OpenError>) {
-        let found: Option<Arc<str>> = found.map(|error| error.to_string().into());
+        let reason: Option<Arc<str>> = found.map(|error| told(error).into());
         self.trouble.send_if_modified(|known| {
-            if *known == found {
+            if *known == reason {
                 return false;
             }
-            match &found {
-                Some(reason) => tracing::error!(%reason, "the log cannot be read at its path"),
+            match found {
+                Some(error) => tracing::error!(%error, "the log cannot be read at its path"),
                 None => tracing::info!("the log can be read at its path again"),
             }
-            *known = found;
+            *known = reason;
             true
         });
+    }
+}
+
+/// The reason for whoever asks, with a key or without one: it names no path of this machine.
+fn told(error: &OpenError) -> String {
+    match error {
+        OpenError::Replaced { .. } => "the log's file: another file took its place".to_owned(),
+        OpenError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            "the log's file is no longer where it was".to_owned()
+        }
+        OpenError::Empty { .. } => "the log's file is empty".to_owned(),
+        OpenError::CutOff { seq, .. } => {
+            format!("the log no longer has event {seq}: its file was cut off or written over")
+        }
+        OpenError::WalReplaced { .. } => {
+            "the log's write-ahead log was removed or replaced; the log goes on when every program has closed it"
+                .to_owned()
+        }
+        _ => "the log's file cannot be read now; the server's own log says why".to_owned(),
     }
 }
 
