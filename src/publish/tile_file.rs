@@ -69,6 +69,7 @@ impl TileFile {
     }
 
     /// Whether a tree of that size has it.
+    #[cfg(feature = "server")]
     pub(super) fn is_covered_by(self, size: u64) -> bool {
         let tile = self.tile();
         let hashes = size.checked_shr(8 * u32::from(tile.level)).unwrap_or(0);
