@@ -99,6 +99,10 @@ fn what_is_given_wrongly_is_an_error_that_says_what_to_do() {
     let empty = folder.path().join("empty").display().to_string();
     std::fs::write(&empty, "").unwrap();
     let skey = key(1).to_skey().to_string();
+    let (unended, ended) = (folder.path().join("unended"), folder.path().join("policy"));
+    std::fs::write(&unended, format!("log {}\nquorum none", key(1).verifier())).unwrap();
+    std::fs::write(&ended, "quorum none\n").unwrap();
+    let (unended, ended) = (unended.display().to_string(), ended.display().to_string());
     for (args, said) in [
         (&["--checkpoint", &kept][..], "--key"),
         (&["--since", &kept], "--key"),
@@ -108,6 +112,11 @@ fn what_is_given_wrongly_is_an_error_that_says_what_to_do() {
         (&["--key", &vkey, "--checkpoint", &empty], "empty: line 1"),
         (&["--key", &vkey, "--checkpoint", &vkey], "log.vkey: line 1"),
         (&["--key", &vkey, "--policy", &kept], "kept.txt: line 1"),
+        (
+            &["--checkpoint", &kept, "--policy", &unended],
+            "unended: line 2: the line does not end in a newline",
+        ),
+        (&["--policy", &ended], "--key"),
         (&["--no-remember", "--forget"], "cannot be used with"),
         (&["--key", "@/dev/zero"], "has more than"),
         (&["--key", &vkey, "--policy", "/dev/zero"], "has more than"),

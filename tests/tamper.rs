@@ -747,6 +747,46 @@ fn what_is_missing_or_altered_in_the_schema_is_named() {
 }
 
 #[test]
+fn evidence_that_is_no_ordinary_table_or_lacks_a_column_is_damage_and_nothing_of_it_is_judged() {
+    for (sql, table) in [
+        (
+            "ALTER TABLE log RENAME TO kept; CREATE VIRTUAL TABLE log USING fts5(seq, event_id, entry, payload, hash)",
+            "log",
+        ),
+        ("ALTER TABLE log RENAME TO kept; CREATE VIEW log AS SELECT * FROM kept", "log"),
+        ("ALTER TABLE log RENAME TO kept; CREATE TABLE Log AS SELECT * FROM kept", "log"),
+        ("ALTER TABLE log RENAME COLUMN hash TO link", "log"),
+        (
+            "ALTER TABLE redactions RENAME TO kept; CREATE VIRTUAL TABLE redactions USING fts5(seq)",
+            "redactions",
+        ),
+        ("ALTER TABLE redactions RENAME TO kept; CREATE VIEW redactions AS SELECT * FROM kept", "redactions"),
+        ("ALTER TABLE redactions RENAME COLUMN seq TO event", "redactions"),
+    ] {
+        let (_folder, path) = copy();
+        sqlite(&path).execute_batch(sql).unwrap();
+        let report = verify(&path);
+        let first = &report.failures[0];
+        assert_eq!((first.check, first.seq), (Check::Damage, None), "{sql}: {:?}", report.failures);
+        assert!(first.detail.contains(&format!("`{table}`")), "{sql}: {first:?}");
+        assert_eq!(report.log.events, 0, "{sql}");
+        let others = &report.failures[1..];
+        assert!(others.iter().all(|failure| failure.check == Check::Schema), "{sql}: {others:?}");
+    }
+}
+
+#[test]
+fn a_row_that_sqlite_gives_out_of_order_fails_where_it_is_given() {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1.db");
+    let mut bytes = std::fs::read(golden).unwrap();
+    // Where the row of event 11 lies on its page: what is there has the seq 0.
+    bytes[10_248] = 12;
+    let report = judge(bytes).unwrap();
+    let first = &report.failures[0];
+    assert_eq!((first.check, first.seq.map(|seq| seq.get())), (Check::Sequence, Some(11)), "{report:?}");
+}
+
+#[test]
 fn a_condition_in_quotes_does_not_pass_for_the_condition() {
     let (_folder, path) = copy();
     let connection = sqlite(&path);

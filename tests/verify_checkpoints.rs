@@ -298,6 +298,109 @@ fn a_policy_asks_for_the_cosignatures_of_its_witnesses() {
     assert_found(&report, Check::CheckpointSignature);
 }
 
+/// Puts a checkpoint into the file.
+fn keep(path: &Path, kept: &SignedCheckpoint) {
+    let size = i64::try_from(kept.size()).unwrap();
+    let sql = "INSERT OR REPLACE INTO checkpoints (size, note, made_at) VALUES (?1, ?2, 0)";
+    support::sqlite(path).execute(sql, (size, kept.to_string())).unwrap();
+}
+
+#[test]
+fn a_policy_is_asked_of_the_checkpoints_that_the_file_keeps_where_none_was_given() {
+    let (_folder, path) = log_of(9);
+    let witness = Cosigner::from_seed("example.net/witness", &[3; 32]).unwrap();
+    let nobody: [&SigningKey; 0] = [];
+    let asked = || judge(&path, options(&nobody, Vec::new()).policy(policy(&witness)));
+    assert_found(&asked(), Check::CheckpointSignature);
+    keep(&path, &checkpoint(&path, 9, &[&key(1)]));
+    assert_found(&asked(), Check::CheckpointSignature);
+
+    let mut cosigned = checkpoint(&path, 4, &[&key(1)]);
+    let signature = witness.cosign(&cosigned, 1_795_176_000);
+    cosigned.add_signatures([signature.clone()]);
+    keep(&path, &cosigned);
+    let report = asked();
+    assert!(report.is_good(), "{:?}", report.anchored.failures);
+    assert_eq!((report.anchored.anchored_to, report.anchored.signed_to), (None, Some(9)));
+
+    // Once one was given, those that the file keeps are not asked.
+    let plain = checkpoint(&path, 9, &[&key(1)]);
+    let report = judge(&path, options(&nobody, vec![plain]).policy(policy(&witness)));
+    assert_found(&report, Check::CheckpointSignature);
+
+    // A bad cosignature does not count, whoever signed besides.
+    let mut forged = checkpoint(&path, 4, &[&key(1)]);
+    let of_another = witness.cosign(&checkpoint(&path, 5, &[&key(1)]), 1_795_176_000);
+    forged.add_signatures([of_another]);
+    keep(&path, &forged);
+    assert_found(&asked(), Check::CheckpointSignature);
+}
+
+#[test]
+fn a_policy_that_no_key_can_be_held_against_is_not_checked() {
+    let (_folder, path) = log_of(9);
+    keep(&path, &checkpoint(&path, 9, &[&key(1)]));
+    let of_nobody: Policy = "quorum none\n".parse().unwrap();
+    let nobody: [&SigningKey; 0] = [];
+    let report = judge(&path, options(&nobody, Vec::new()).policy(of_nobody.clone()));
+    assert_not_checked(&report, "no key was given");
+    let other = SigningKey::from_seed("example.org/other", &[1; 32]).unwrap();
+    let report = judge(&path, options(&[&other], Vec::new()).policy(of_nobody.clone()));
+    assert_not_checked(&report, "none of the keys given is one of this log");
+    let report = judge(&path, options(&[&key(1)], Vec::new()).policy(of_nobody));
+    assert!(report.is_good(), "{:?}", report.anchored.failures);
+}
+
+#[test]
+fn a_policy_that_only_a_retired_key_was_given_for_is_not_met() {
+    let (_folder, path) = rotated_twice();
+    let by_the_first = checkpoint(&path, 10, &[&key(1)]);
+    let present = checkpoint(&path, 30, &[&key(3)]);
+    let of_nobody: Policy = "quorum none\n".parse().unwrap();
+    keep(&path, &present);
+    let given = || options(&[&key(3)], vec![by_the_first.clone()]);
+    let report = judge(&path, given());
+    assert_eq!(report.anchored.by_predecessors.len(), 1, "{:?}", report.anchored);
+    assert_found(&judge(&path, given().policy(of_nobody)), Check::CheckpointSignature);
+}
+
+#[test]
+fn checkpoints_that_the_file_keeps_in_no_ordinary_table_say_nothing() {
+    for make in [
+        "DROP TABLE checkpoints; CREATE VIRTUAL TABLE checkpoints USING fts5(size, note, made_at)",
+        "PRAGMA user_version = 1",
+    ] {
+        let (_folder, path) = log_of(9);
+        support::sqlite(&path).execute_batch(make).unwrap();
+        keep(&path, &sign(5, root(&path, 1), &[&key(1)]));
+        let report = judge(&path, options(&[&key(1)], Vec::new()));
+        assert_eq!((found(&report), report.anchored.signed_to), (Vec::new(), None), "{make}");
+    }
+}
+
+#[test]
+fn checkpoints_in_the_file_that_cannot_be_read_are_damage_and_say_nothing() {
+    let (_folder, path) = log_of(9);
+    keep(&path, &checkpoint(&path, 9, &[&key(1)]));
+    support::sqlite(&path).execute_batch("ALTER TABLE checkpoints RENAME COLUMN note TO text").unwrap();
+    let report = judge(&path, options(&[&key(1)], Vec::new()));
+    assert_eq!((found(&report), report.anchored.signed_to), (vec![(Check::Damage, None)], None));
+}
+
+#[test]
+fn a_key_that_several_certify_is_trusted_from_the_smallest_of_their_sizes() {
+    let (_folder, path) = log_of(20);
+    for (previous, size) in [(1, 15), (5, 10)] {
+        let certified = certificate(&path, KeyRole::Stable, &key(previous), &key(2), size);
+        let event = key_changed(KeyRole::Stable, Some(&key(previous)), &key(2), Some(certified));
+        append(&path, Kind::KeyChanged, &event);
+    }
+    let kept = checkpoint(&path, 12, &[&key(2)]);
+    let report = judge(&path, options(&[&key(1), &key(5)], vec![kept]));
+    assert!(report.anchored.failures.is_empty(), "{:?}", report.anchored.failures);
+    assert_eq!(report.anchored.anchored_to, Some(12));
+}
+
 #[test]
 fn a_key_hands_trust_on_to_the_next_and_is_retired() {
     let (_folder, path) = log_of(10);

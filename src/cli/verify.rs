@@ -63,7 +63,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VKEY")]
     epoch_key: Vec<String>,
 
-    /// Ask for the cosignatures of witnesses that this policy asks for (C2SP tlog-policy)
+    /// Ask for the cosignatures of witnesses that this policy asks for (C2SP tlog-policy): of the
+    /// checkpoints given, or where there are none, of those that the file keeps
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
@@ -109,7 +110,8 @@ impl Args {
         let policy = self.policy.as_deref().map(given::policy).transpose()?;
         let names_logs = policy.as_ref().is_some_and(|policy| !policy.logs().is_empty());
         let has_checkpoints = !self.checkpoint.is_empty() || self.since.is_some();
-        if has_checkpoints && !is_signer_known && !names_logs {
+        let is_signer_asked = has_checkpoints || policy.is_some();
+        if is_signer_asked && !is_signer_known && !names_logs {
             bail!(
                 "a checkpoint says something only with the key that signed it\nhint: name the log's public key with --key; get it from who runs the log, where `annals key show` prints it"
             );

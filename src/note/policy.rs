@@ -99,6 +99,9 @@ pub enum PolicyFault {
         /// The line of the other.
         line: usize,
     },
+    /// The file ends within the line.
+    #[error("the line does not end in a newline; something may be missing from the end of the file")]
+    NotEnded,
     /// There is no quorum.
     #[error("the policy has no line `quorum <name>`; `quorum none` asks for no witness")]
     NoQuorum,
@@ -164,9 +167,13 @@ impl Policy {
             return Err(faulty(1)(PolicyFault::TooLong { max: POLICY_BYTES_MAX }));
         }
         let mut last = 1;
+        let is_ended = file.is_empty() || file.ends_with(b"\n");
         for (line, number) in file.split(|byte| *byte == b'\n').zip(1..) {
             parser.line(line, number).map_err(faulty(number))?;
             last = number;
+        }
+        if !is_ended {
+            return Err(faulty(last)(PolicyFault::NotEnded));
         }
         let Some((quorum, _)) = parser.quorum else { return Err(faulty(last)(PolicyFault::NoQuorum)) };
         let Parser { logs, witnesses, defined, .. } = parser;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
+use super::is_damage;
 use super::options::Given;
 use super::predecessors::Predecessor;
 use super::report::{
@@ -36,25 +37,81 @@ enum Judged {
 
 /// The largest size of a checkpoint that fits and that a trusted key signed: of those that were given, and of
 /// those in the file, if it is asked. Events up to there are those that the key stands for.
-pub(super) fn covered(given: &[Given], stored: Option<&Connection>, trust: &Trust, log: &Walked<'_>) -> u64 {
-    let mut covered = 0;
-    let mut look = |given: &Given| {
+///
+/// # Errors
+/// If the system keeps SQLite from reading those in the file. Where that is damaged they cover nothing, and
+/// [`judge_stored`] says so.
+pub(super) fn covered(
+    given: &[Given],
+    stored: Option<&Connection>,
+    trust: &Trust,
+    log: &Walked<'_>,
+) -> rusqlite::Result<u64> {
+    let larger = |covered: u64, given: &Given| {
         let size = given.checkpoint.size();
-        if size > covered
+        let is_covered = size > covered
             && matches!(against(given, log), Judged::Fits)
-            && matches!(trust.standing(&given.checkpoint), Standing::Trusted(_))
-        {
-            covered = size;
-        }
+            && matches!(trust.standing(&given.checkpoint), Standing::Trusted(_));
+        if is_covered { size } else { covered }
     };
-    given.iter().for_each(&mut look);
-    if let Some(connection) = stored {
-        // What cannot be read covers nothing; the table's own check says so.
-        let _ = stored::each_checkpoint(connection, |checkpoint| {
-            look(&Given { name: String::new(), checkpoint });
-        });
+    let by_given = given.iter().fold(0, larger);
+    let Some(connection) = stored else { return Ok(by_given) };
+    let mut covered = by_given;
+    let read = stored::each_checkpoint(connection, |checkpoint| {
+        covered = larger(covered, &Given { name: String::new(), checkpoint });
+    });
+    match read {
+        Ok(()) => Ok(covered),
+        Err(error) if is_damage(&error) => Ok(by_given),
+        Err(error) => Err(error),
     }
-    covered
+}
+
+/// The search for a checkpoint that a policy accepts.
+struct Search<'p> {
+    policy: Option<&'p Policy>,
+    is_met: bool,
+    /// Of those that fit and lack cosignatures, the largest: its name, its size, and what it lacks.
+    unmet: Option<(String, u64, String)>,
+}
+
+impl<'p> Search<'p> {
+    fn new(policy: Option<&'p Policy>) -> Search<'p> {
+        Search { policy, is_met: false, unmet: None }
+    }
+
+    /// Whether another checkpoint may still meet the policy.
+    fn goes_on(&self) -> bool {
+        self.policy.is_some() && !self.is_met
+    }
+
+    /// Takes a checkpoint that fits and is signed as it should be.
+    fn take(&mut self, given: &Given, witnesses: &Result<Vec<WitnessFound>, Unmet>) {
+        match witnesses {
+            Ok(_) => self.is_met = true,
+            Err(Unmet::Missing(why) | Unmet::Bad(why)) => {
+                let size = given.checkpoint.size();
+                if self.unmet.as_ref().is_none_or(|(_, largest, _)| *largest <= size) {
+                    self.unmet = Some((given.name.clone(), size, why.clone()));
+                }
+            }
+        }
+    }
+
+    /// The failure of a policy that none of the checkpoints met.
+    fn failure(self, among: &str) -> Option<Failure> {
+        if !self.goes_on() {
+            return None;
+        }
+        let detail = match self.unmet {
+            Some((name, _, why)) => {
+                format!("{name}: it does not meet the policy, and no other does: {why}")
+            }
+            None => format!("the policy: {among} is signed as it should be by a key trusted for it"),
+        };
+        let affected = "what it would vouch for".to_owned();
+        Some(Failure { check: Check::CheckpointSignature, seq: None, detail, affected })
+    }
 }
 
 /// Judges every checkpoint. Of one that nobody known signed, `changes` says where its key is named.
@@ -68,7 +125,7 @@ pub(super) fn judge(
     let mut anchor = Anchor { checkpoints_given: given.len() as u64, ..Anchor::nothing_asked() };
     let mut signed: BTreeMap<(&str, u64), Vec<&Given>> = BTreeMap::new();
     let mut best: Option<(&Given, Vec<SignerFound>, Vec<WitnessFound>)> = None;
-    let mut unmet = Vec::new();
+    let mut search = Search::new(policy);
     for given in given {
         let checkpoint = &given.checkpoint;
         let signers = match trust.standing(checkpoint) {
@@ -90,28 +147,22 @@ pub(super) fn judge(
                 continue;
             }
         };
-        let witnesses = match witnesses(policy, checkpoint) {
-            Ok(witnesses) => witnesses,
-            Err(Unmet::Bad(why)) => {
-                anchor.failures.push(failure(given, Check::CheckpointSignature, why));
-                continue;
-            }
-            Err(Unmet::Missing(why)) => {
-                unmet.push((given, why));
-                Vec::new()
-            }
-        };
-        let is_enough = unmet.last().is_none_or(|(last, _)| !std::ptr::eq(*last, given));
+        let witnesses = witnesses(policy, checkpoint);
+        if let Err(Unmet::Bad(why)) = &witnesses {
+            anchor.failures.push(failure(given, Check::CheckpointSignature, why.clone()));
+            continue;
+        }
         signed.entry((checkpoint.origin(), checkpoint.size())).or_default().push(given);
         match against(given, log) {
             Judged::Fails(failure) => anchor.failures.push(failure),
             Judged::Unknown => anchor.checkpoints_not_judged += 1,
             Judged::Fits => {
                 anchor.checkpoints_fitting += 1;
+                search.take(given, &witnesses);
                 let size = checkpoint.size();
                 // The log without events begins every log.
                 if size > 0
-                    && is_enough
+                    && let Ok(witnesses) = witnesses
                     && best.as_ref().is_none_or(|(best, ..)| best.checkpoint.size() < size)
                 {
                     let signers = signers
@@ -126,21 +177,19 @@ pub(super) fn judge(
     for ((_, size), given) in signed {
         split_view(size, &given, &mut anchor);
     }
-    match best {
-        Some((given, signers, witnesses)) => {
-            anchor.anchored_to = Some(given.checkpoint.size());
-            anchor.checkpoint = Some(given.name.clone());
-            anchor.keys = signers;
-            anchor.witnesses = witnesses;
-        }
-        // A policy that no checkpoint meets is not met.
-        None if anchor.checkpoints_fitting > 0 => {
-            if let Some((given, why)) = unmet.iter().max_by_key(|(given, _)| given.checkpoint.size()) {
-                let why = format!("it does not meet the policy, and no other does: {why}");
-                anchor.failures.push(failure(given, Check::CheckpointSignature, why));
-            }
-        }
-        None => {}
+    if let Some((given, signers, witnesses)) = best {
+        anchor.anchored_to = Some(given.checkpoint.size());
+        anchor.checkpoint = Some(given.name.clone());
+        anchor.keys = signers;
+        anchor.witnesses = witnesses;
+    }
+    // Where something else is the matter with all of them, that has been said.
+    let is_said = !anchor.failures.is_empty()
+        || !anchor.not_checked.is_empty()
+        || anchor.checkpoints_not_judged > 0
+        || given.is_empty();
+    if search.unmet.is_some() || !is_said {
+        anchor.failures.extend(search.failure("none of the checkpoints given"));
     }
     anchor
 }
@@ -188,15 +237,21 @@ fn named(checkpoint: &SignedCheckpoint, changes: &[(Seq, KeyChanged)]) -> Option
 
 /// Says how far the log was signed, by the checkpoints that it keeps itself. They anchor nothing: who
 /// can write the file can delete them. What a trusted key signed must fit all the same. They are judged one
-/// by one, and the signature of one that fits matters only if none that is larger was signed.
+/// by one, and the signature of one that fits matters only if none that is larger was signed, or a policy
+/// is asked of them, because no checkpoint was given.
+///
+/// # Errors
+/// If the table cannot be read as a whole: then nothing is taken from it.
 pub(super) fn judge_stored(
     connection: &Connection,
     trust: &Trust,
+    policy: Option<&Policy>,
     log: &Walked<'_>,
     anchor: &mut Anchor,
 ) -> rusqlite::Result<()> {
-    let mut failures = Vec::new();
-    let judged = stored::each_checkpoint(connection, |checkpoint| {
+    let (mut failures, mut signed_to) = (Vec::new(), None);
+    let mut search = Search::new(policy.filter(|_| anchor.checkpoints_given == 0));
+    stored::each_checkpoint(connection, |checkpoint| {
         let size = checkpoint.size();
         let name = format!("the checkpoint of {size} events that the file keeps");
         let stored = Given { name, checkpoint };
@@ -208,17 +263,26 @@ pub(super) fn judge_stored(
                 Standing::Before(key) => Some(with_readings(found, key)),
                 Standing::Wrong(_) | Standing::Unknown(_) => None,
             }),
-            Judged::Fits
-                if size > anchor.signed_to.unwrap_or(0) && matches!(standing(), Standing::Trusted(_)) =>
-            {
-                anchor.signed_to = Some(size);
+            Judged::Fits => {
+                let is_news = size > signed_to.unwrap_or(0);
+                if (is_news || search.goes_on()) && matches!(standing(), Standing::Trusted(_)) {
+                    search.take(&stored, &witnesses(policy, &stored.checkpoint));
+                    signed_to = signed_to.max((size > 0).then_some(size));
+                }
             }
-            Judged::Fits => {}
         }
-    });
+    })?;
     failures.reverse();
+    anchor.signed_to = signed_to;
+    // Of a log that is bad before its end, or of another one than the keys, that has been said.
+    let is_judged =
+        log.first_bad.is_none() && !log.origin.is_some_and(|origin| trust.is_of_other_logs(origin));
+    if is_judged {
+        let among = "no checkpoint was given, and none that the file keeps";
+        anchor.failures.extend(search.failure(among));
+    }
     anchor.failures.extend(failures);
-    judged
+    Ok(())
 }
 
 enum Unmet {

@@ -10,6 +10,7 @@
 
 mod beside;
 mod entry_ref;
+mod evidence;
 mod given;
 mod hashes;
 mod inside;
@@ -44,7 +45,7 @@ pub use since::Since;
 pub use trust::{KeyChangeSeen, NotSigned, signers};
 
 use crate::event::{Content, Event, Seq};
-use crate::evidence;
+use crate::evidence as anchoring;
 use crate::limits::{LISTED_MAX, REPORTED_SEQS_MAX};
 use crate::log::FileIdentity;
 use crate::log::open::{self, OpenError, Reading};
@@ -156,6 +157,9 @@ pub fn verify(
     };
     // Temporary tables are written, the file cannot be: it is opened for reading alone.
     connection.pragma_update(None, "query_only", false)?;
+    // SQLite makes this check of a page once, so that it would depend on what was read before which rows
+    // are given. Every row is judged as it is given, and the pages apart from that.
+    connection.pragma_update(None, "cell_size_check", false)?;
     let mut others = snapshot::begin(path, file, &connection, options.threads_max())?;
     let report = Verification { path, connection: &connection, options: &options, failures: Vec::new() }
         .run(&mut others, progress);
@@ -181,6 +185,9 @@ impl Verification<'_> {
         let Verification { path, connection, options, .. } = self;
         let foreign_objects = beside::check_schema(connection, &mut self.failures);
         let foreign_objects = or_damage(foreign_objects, "the schema", &mut self.failures)?;
+        if let Some(failure) = evidence::check(connection)? {
+            return Ok(self.nothing_to_judge(failure));
+        }
         let seen = options.memory.as_ref().map(|memory| Seen::read(memory, path, self.origin().as_deref()));
         let unseen = seen
             .as_ref()
@@ -193,7 +200,7 @@ impl Verification<'_> {
             Some(given) => match since::begin(connection, given, &trust, &wanted.unwrap_or_default()) {
                 Ok(begun) => (begun.start, Some(begun.known)),
                 Err(NoStart::Error(error)) => return Err(error),
-                Err(NoStart::Failure(failure)) => return Ok(self.nowhere_to_begin(failure)),
+                Err(NoStart::Failure(failure)) => return Ok(self.nothing_to_judge(failure)),
             },
         };
         let mut walk = walk::walk(connection, others, options.threads_max(), start, &mut |events| {
@@ -250,7 +257,7 @@ impl Verification<'_> {
                 .collect(),
             anchored,
             // What is damaged is named above; here it is only repeated what the file says.
-            evidence: evidence::status(connection).unwrap_or_default(),
+            evidence: anchoring::status(connection).unwrap_or_default(),
             completeness,
             tables,
             redactions,
@@ -280,11 +287,12 @@ impl Verification<'_> {
         sizes.extend(seen.iter().flat_map(|seen| seen.sizes()));
         let looks_at_tables = self.looks_at_tables() && options.since.is_none();
         let has_tables = looks_at_tables
-            && (evidence::has_table(self.connection, "tiles")?
-                || evidence::has_table(self.connection, "checkpoints")?);
+            && (evidence::has_beside(self.connection, "tiles")?
+                || evidence::has_beside(self.connection, "checkpoints")?);
         if has_tables {
-            // A table that cannot be read is said to be so where it is checked.
-            let _ = stored::each_checkpoint(self.connection, |stored| sizes.push(stored.size()));
+            let read = stored::each_checkpoint(self.connection, |stored| sizes.push(stored.size()));
+            // Damage is reported where the table is judged.
+            read.or_else(|error| if is_damage(&error) { Ok(()) } else { Err(error) })?;
         }
         let is_needed = !options.checkpoints.is_empty()
             || !options.keys.is_empty()
@@ -381,7 +389,7 @@ impl Verification<'_> {
                 // Without a change of keys there is nothing to go back by.
                 if !walk.key_changes.is_empty() {
                     let stored = has_stored.then_some(self.connection);
-                    let covered = given::covered(given, stored, trust, &walked);
+                    let covered = given::covered(given, stored, trust, &walked)?;
                     let mut root_at = |size| past.root_at(size);
                     let events = trust.look_back(walked.origin, &walk.key_changes, covered, &mut root_at)?;
                     for seen in &mut key_changes {
@@ -390,8 +398,8 @@ impl Verification<'_> {
                 }
                 let mut anchor = given::judge(given, trust, policy, &walked, &walk.key_changes);
                 if has_stored {
-                    // What cannot be read says nothing; the table's own check says so.
-                    let _ = given::judge_stored(self.connection, trust, &walked, &mut anchor);
+                    let judged = given::judge_stored(self.connection, trust, policy, &walked, &mut anchor);
+                    or_damage(judged, "how far the log was signed", &mut anchor.failures)?;
                 }
                 anchor
             }
@@ -404,6 +412,13 @@ impl Verification<'_> {
                 why: format!("none of the keys given is one of this log `{origin}`: {}", trust.names()),
             });
         }
+        if self.options.policy.is_some() && trust.is_empty() {
+            anchor.not_checked.push(NotChecked {
+                what: "the policy".to_owned(),
+                why: "it is asked of checkpoints, and no key was given to check their signatures with"
+                    .to_owned(),
+            });
+        }
         anchor.failures.splice(0..0, failures);
         let last_covered = anchor.anchored_to.and_then(|size| {
             rows::read_at(self.connection, Seq::new(size)).ok()?.map(|event| event.recorded_at)
@@ -413,7 +428,7 @@ impl Verification<'_> {
     }
 
     /// A report of a log of which nothing was walked along.
-    fn nowhere_to_begin(self, failure: Failure) -> Report {
+    fn nothing_to_judge(self, failure: Failure) -> Report {
         let is_evidence = !matches!(failure.check, Check::Damage | Check::Link);
         let mut report = Report::empty(self.path);
         report.anchored = Anchor::not_judged(self.options.checkpoints.len() as u64);
@@ -458,12 +473,12 @@ fn is_damage(error: &rusqlite::Error) -> bool {
         )
 }
 
-/// The result of a check; where the file is too damaged for it, a failure.
 /// Whether a page that should be there is not.
 fn is_cut_off(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }
 
+/// The result of a check; where the file is too damaged for it, a failure.
 fn or_damage<T: Default>(
     result: rusqlite::Result<T>,
     affected: &str,

@@ -92,7 +92,8 @@ impl Options {
         self
     }
 
-    /// Asks for the cosignatures that a policy asks for. The logs that it lists are trusted too.
+    /// Asks for the cosignatures that a policy asks for, of one of the checkpoints given, or where there are
+    /// none, of those that the file keeps. The logs that it lists are trusted too.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Options {
         self.keys.extend(policy.logs().iter().map(|log| (KeyRole::Stable, log.key.clone())));

@@ -3,10 +3,10 @@
 
 use rusqlite::Connection;
 
+use super::evidence::has_beside;
 use super::report::{Check, Failure};
 use super::tree::Tree;
 use super::trust::Trust;
-use crate::evidence::has_table;
 use crate::limits::NOTE_BYTES_MAX;
 use crate::log::rows::to_sql;
 use crate::merkle::{NodeHash, TILE_WIDTH, hashes_from_bytes, root_of};
@@ -22,7 +22,7 @@ pub(super) fn each_checkpoint(
     connection: &Connection,
     mut take: impl FnMut(SignedCheckpoint),
 ) -> rusqlite::Result<()> {
-    if !has_table(connection, "checkpoints")? {
+    if !has_beside(connection, "checkpoints")? {
         return Ok(());
     }
     let mut statement = connection.prepare(&format!("{NOTES} ORDER BY size DESC"))?;
@@ -44,7 +44,9 @@ pub(super) fn check(
     trust: &Trust,
 ) -> rusqlite::Result<Vec<Failure>> {
     let mut failures = Vec::new();
-    if let Some(tile_roots) = tree.tile_roots().filter(|_| has_table(connection, "tiles").unwrap_or(false)) {
+    if let Some(tile_roots) = tree.tile_roots()
+        && has_beside(connection, "tiles")?
+    {
         failures.extend(check_tiles(connection, tile_roots)?.map(|detail| Failure {
             check: Check::Tiles,
             seq: None,
@@ -52,7 +54,7 @@ pub(super) fn check(
             affected: "the evidence tables: proofs and checkpoints are made from the tiles".to_owned(),
         }));
     }
-    if trust.is_empty() && has_table(connection, "checkpoints")? {
+    if trust.is_empty() && has_beside(connection, "checkpoints")? {
         failures.extend(check_checkpoints(connection, origin, tree)?.map(|detail| Failure {
             check: Check::Checkpoints,
             seq: None,

@@ -205,9 +205,10 @@ impl Trust {
     }
 
     fn hand_on(&mut self, role: KeyRole, new: VerifierKey, from: u64) {
-        // One that was given is trusted from further back.
-        if !self.keys.iter().any(|trusted| trusted.is_active(role, &new)) {
-            self.keys.push(Trusted { role, key: new, is_given: false, from, retired: None });
+        match self.keys.iter_mut().find(|trusted| trusted.is_active(role, &new)) {
+            // One that was given is trusted from further back, and so may be one that another key certified.
+            Some(trusted) => trusted.from = trusted.from.min(from),
+            None => self.keys.push(Trusted { role, key: new, is_given: false, from, retired: None }),
         }
     }
 

@@ -260,6 +260,15 @@ fn logs_and_witnesses_sign_with_keys_of_their_own_kinds() {
 }
 
 #[test]
+fn every_line_ends_in_a_newline() {
+    let whole = format!("witness w {}\nquorum w\n", vkey(1));
+    assert!(whole.parse::<Policy>().is_ok());
+    assert_eq!(fault(whole.trim_end(), 2), PolicyFault::NotEnded);
+    assert_eq!(fault("quorum none\n# said by", 2), PolicyFault::NotEnded);
+    assert_eq!(fault("", 1), PolicyFault::NoQuorum);
+}
+
+#[test]
 fn a_policy_has_room_for_many_logs_witnesses_and_groups() {
     let mut policy = String::new();
     for number in 0..200_u8 {
