@@ -159,6 +159,61 @@ fn a_payload_is_proved_by_a_file_beside_the_proof() {
 }
 
 #[test]
+fn what_is_given_with_a_proof_of_another_form_is_refused_before_the_proof_is_judged() {
+    let log = signed(EVENTS);
+    let (payload, kept) = (log.file("payload"), log.file("kept"));
+    fs::write(&payload, "no payload").unwrap();
+    fs::write(&kept, log.out(&["checkpoint", "--last"])).unwrap();
+    let (payload, kept) = (text(&payload), text(&kept));
+    let (event, session) = (log.out(&["prove", "2"]), log.out(&["prove", "--session", "good"]));
+    let proof = log.file("proof");
+    for (written, args) in [
+        ("annals session-proof v1\nsession\n", ["--payload-file", payload.as_str()]),
+        ("old five\n", ["--payload-file", &payload]),
+        (&event, ["--checkpoint", &kept]),
+        ("c2sp.org/tlog-proof@v1\n", ["--checkpoint", &kept]),
+        (&session, ["--checkpoint", &kept]),
+        ("annals session-proof v1\nsession\n", ["--checkpoint", &kept]),
+        // A file of no form is no proof, whatever was given with it.
+    ] {
+        fs::write(&proof, written).unwrap();
+        let refused = Verification::of(&log, &proof).with(&args);
+        bare().args(refused.args).assert().code(2).stderr(contains(args[0]));
+    }
+    fs::write(&proof, "no proof\n").unwrap();
+    for args in [["--payload-file", payload.as_str()], ["--checkpoint", &kept]] {
+        assert_eq!(Verification::of(&log, &proof).with(&args).fails(), "proof-format");
+    }
+    // A payload that cannot be read is asked for before anything is judged.
+    fs::write(&proof, "c2sp.org/tlog-proof@v1\n").unwrap();
+    let missing = text(&log.file("missing"));
+    let missing = Verification::of(&log, &proof).with(&["--payload-file", &missing]);
+    bare().args(missing.args).assert().code(2).stderr(contains("missing"));
+}
+
+#[test]
+fn older_checkpoints_that_a_proof_is_not_about_are_said_to_be_left_out() {
+    let log = signed(EVENTS);
+    let kept = log.file("kept");
+    let first = log.out(&["checkpoint", "--last"]);
+    log.annals(&["record"]).write_stdin(notes(3)).assert().success();
+    let second = log.out(&["checkpoint"]);
+    log.annals(&["record"]).write_stdin(notes(3)).assert().success();
+    log.out(&["checkpoint"]);
+    let old: SignedCheckpoint = first.parse().unwrap();
+    let proof = log.file("proof");
+    fs::write(&proof, log.out(&["consistency", &old.size().to_string()])).unwrap();
+    fs::write(&kept, format!("{first}\n{second}")).unwrap();
+    let answer = Verification::of(&log, &proof).with(&["--checkpoint", &text(&kept)]).holds();
+    let left_out = answer["does_not_show"].to_string();
+    assert!(left_out.contains("other sizes"), "{answer}");
+    // Where none is of the size that the proof is about, nothing that was given is checked.
+    fs::write(&proof, log.out(&["consistency", "0"])).unwrap();
+    let none = Verification::of(&log, &proof).with(&["--checkpoint", &text(&kept)]);
+    bare().args(none.args).assert().code(2).stderr(contains("what --checkpoint names covers"));
+}
+
+#[test]
 fn a_session_is_proved_in_part_and_as_a_whole() {
     let log = signed(EVENTS);
     let [partial, complete] = ["partial.proof", "complete.proof"].map(|name| log.file(name));

@@ -1,9 +1,9 @@
 //! `annals verify-proof`: what a proof shows to somebody who trusts the log's key.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use annals::note::{Checkpoint, SignedCheckpoint, VerifierKey};
-use annals::proof::{CheckedEvent, ProofFile, ProofFileFault, SessionProof};
+use annals::proof::{CheckedEvent, EntryProof, ProofFile, ProofFileFault, ProofForm, SessionProof};
 use annals::{KeyRole, kind_name, merkle, verify};
 use anyhow::{anyhow, bail};
 use serde::Serialize;
@@ -113,12 +113,23 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
     for file in &args.checkpoint {
         old.extend(given::checkpoints(file)?.checkpoints);
     }
+    let payload = args.payload_file.as_deref().map(given::payload).transpose()?;
     let bytes = given::proof(&args.file)?;
+    // What was given and does not go with the form is never left aside.
+    match ProofForm::of(&bytes) {
+        Some(ProofForm::Session | ProofForm::Consistency) if payload.is_some() => {
+            bail!("--payload-file goes with the proof of one event");
+        }
+        Some(ProofForm::Entry | ProofForm::Session) if !old.is_empty() => {
+            bail!("--checkpoint goes with a proof of consistency");
+        }
+        _ => {}
+    }
     let mut answer = Answer::default();
     match ProofFile::parse(&bytes) {
         Ok(mut proof) => {
-            if let Some(file) = &args.payload_file {
-                add_payload(&mut proof, file)?;
+            if let (ProofFile::Entry(proof), Some(payload)) = (&mut proof, payload) {
+                add_payload(proof, payload)?;
             }
             let judged = judge(&proof, &trust, &old, &mut answer, out)?;
             answer.holds = judged.is_ok();
@@ -144,14 +155,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
 }
 
 /// Takes what an event says from a file beside its proof.
-fn add_payload(proof: &mut ProofFile, file: &Path) -> anyhow::Result<()> {
-    let ProofFile::Entry(proof) = proof else {
-        bail!("--payload-file goes with the proof of one event");
-    };
+fn add_payload(proof: &mut EntryProof, payload: Vec<u8>) -> anyhow::Result<()> {
     if proof.event.payload.is_some() {
         bail!("the proof tells what the event says; leave --payload-file out");
     }
-    proof.event.payload = Some(given::payload(file)?);
+    proof.event.payload = Some(payload);
     Ok(())
 }
 
@@ -213,6 +221,13 @@ fn judge(
                     proof.check(older.checkpoint())?;
                 }
                 show_consistency(proof.old, checkpoint.size(), answer);
+                let left_out = old.iter().filter(|given| given.size() != proof.old).count();
+                if left_out > 0 {
+                    answer.does_not_show.push(format!(
+                        "anything of {} of other sizes that were given: they were not looked at",
+                        checkpoints(left_out)
+                    ));
+                }
             }
             (ProofFile::Session(proof), _) => show_session(proof, answer, out)?,
             (ProofFile::Entry(proof), _) => {
@@ -229,6 +244,10 @@ fn judge(
     Ok(judged)
 }
 
+fn checkpoints(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "checkpoint" } else { "checkpoints" })
+}
+
 /// The older checkpoints that a proof of consistency is about; for no events that is known to all.
 fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<Vec<SignedCheckpoint>> {
     let older: Vec<SignedCheckpoint> =
@@ -236,7 +255,7 @@ fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<
     if !older.is_empty() {
         return Ok(older);
     }
-    if size > 0 {
+    if size > 0 || !given.is_empty() {
         let named: Vec<String> = given
             .iter()
             .map(|checkpoint| format!("{} of `{}`", events(checkpoint.size()), checkpoint.origin()))

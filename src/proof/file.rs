@@ -19,6 +19,38 @@ pub enum ProofFile {
     Consistency(ConsistencyProof),
 }
 
+/// The form of a proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofForm {
+    /// Of an event.
+    Entry,
+    /// Of a session.
+    Session,
+    /// That a log still begins with what it was.
+    Consistency,
+}
+
+impl ProofForm {
+    /// Reads the form from the first line of a file, whatever follows it. None if it is no proof's.
+    ///
+    /// ```
+    /// use annals::proof::ProofForm;
+    ///
+    /// assert_eq!(ProofForm::of(b"old 7\n"), Some(ProofForm::Consistency));
+    /// assert_eq!(ProofForm::of(b"Dear Ada,\n"), None);
+    /// ```
+    pub fn of(file: &[u8]) -> Option<ProofForm> {
+        let file = &*as_written(file);
+        let first = file.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        match std::str::from_utf8(first).ok()? {
+            entry::HEADER => Some(ProofForm::Entry),
+            session::HEADER => Some(ProofForm::Session),
+            line if line.starts_with(consistency::WORD) => Some(ProofForm::Consistency),
+            _ => None,
+        }
+    }
+}
+
 impl ProofFile {
     /// Reads a file of any form, also with a byte order mark, line ends of two characters, or empty lines at
     /// its end.
@@ -28,13 +60,12 @@ impl ProofFile {
     pub fn parse(file: &[u8]) -> Result<ProofFile, ProofFileError> {
         let file = &*as_written(file);
         let mut lines = Lines::of(file)?;
-        match lines.take()? {
-            entry::HEADER => EntryProof::parse(file).map(ProofFile::Entry),
-            session::HEADER => SessionProof::parse(file).map(ProofFile::Session),
-            line if line.starts_with(consistency::WORD) => {
-                ConsistencyProof::parse(file).map(ProofFile::Consistency)
-            }
-            _ => {
+        lines.take()?;
+        match ProofForm::of(file) {
+            Some(ProofForm::Entry) => EntryProof::parse(file).map(ProofFile::Entry),
+            Some(ProofForm::Session) => SessionProof::parse(file).map(ProofFile::Session),
+            Some(ProofForm::Consistency) => ConsistencyProof::parse(file).map(ProofFile::Consistency),
+            None => {
                 Err(lines.wrong(ProofFileFault::Expected { what: "the first line of a proof of some form" }))
             }
         }

@@ -24,7 +24,7 @@ mod session;
 pub use check::ProofError;
 pub use consistency::ConsistencyProof;
 pub use entry::EntryProof;
-pub use file::ProofFile;
+pub use file::{ProofFile, ProofForm};
 pub use leaf::{CheckedEvent, LeafProof};
 pub use lines::{ProofFileError, ProofFileFault};
 pub use session::{CheckedSession, Extent, SessionProof};
