@@ -35,7 +35,6 @@ import base64
 import contextlib
 import functools
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -1014,11 +1013,18 @@ def unreadable(error: Exception) -> Failure:
     return Failure(None, "damage", f"SQLite cannot read the file: {said(error)}")
 
 
+# A page that should be there is not: the file was cut off. Python tells the codes of SQLite from 3.11 on.
+SHORT_READ = 10 | 2 << 8
+
+
 def unavailable(error: Exception) -> bool:
     """Whether an error of SQLite speaks of the surroundings and not of what the file holds."""
-    return isinstance(error, sqlite3.OperationalError) and bool(
+    if not isinstance(error, sqlite3.OperationalError) or getattr(error, "sqlite_errorcode", None) == SHORT_READ:
+        return False
+    return bool(
         re.search(
-            r"locked|unable to open|readonly|read-only|attempt to write|out of memory|unsupported file format",
+            r"locked|unable to open|readonly|read-only|attempt to write|out of memory|unsupported file format"
+            r"|disk I/O error|disk is full|interrupted|permission denied",
             str(error),
         )
     )
@@ -1033,12 +1039,21 @@ class LogFile:
     schema: int
 
     def rows(self) -> Iterator[Row]:
-        return self.database.execute(ROWS)
+        """All rows. What SQLite cannot read is raised after the last one that it can."""
+        number = 0
+        try:
+            for row in self.database.execute(ROWS):
+                yield row
+                number += 1
+        except READ_ERRORS as error:
+            # Python reads a row ahead, and drops the one that it has when that cannot be read.
+            with contextlib.suppress(*READ_ERRORS):
+                yield from self.database.execute(f"{ROWS} LIMIT 1 OFFSET ?", (number,))
+            raise error
 
     def entries(self, events: int) -> Iterator[bytes]:
         """The entries of the first events of the log."""
-        rows = self.database.execute("SELECT entry FROM log NOT INDEXED ORDER BY seq")
-        for (entry,) in itertools.islice(rows, events):
+        for (entry,) in self.database.execute("SELECT entry FROM log NOT INDEXED ORDER BY seq LIMIT ?", (events,)):
             yield entry
 
     def event_ids(self) -> Iterator[Any]:
@@ -1063,8 +1078,7 @@ class LogFile:
 
     def stored_checkpoints(self) -> Iterator[Any]:
         """The notes of the table `checkpoints`. It is not evidence, so a file may come without it."""
-        has_table = "SELECT count(*) FROM sqlite_master WHERE name = 'checkpoints' AND type = 'table'"
-        if self.schema >= 2 and self.database.execute(has_table).fetchone()[0]:
+        if self.schema >= 2 and has_table(self.database, "checkpoints"):
             notes = f"SELECT CASE WHEN {LENGTH}(note) <= {LONGEST_STORED_NOTE} THEN note END FROM checkpoints ORDER BY size"
             for (note,) in self.database.execute(notes):
                 yield note
@@ -1115,8 +1129,6 @@ def connect(path: Path, immutable: bool) -> sqlite3.Connection:
         database.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         # Nothing that a hostile schema holds is run on reading.
         database.execute("PRAGMA trusted_schema = OFF")
-        # Pages are checked as they are read: what is damaged is said to be so, and not read as other rows.
-        database.execute("PRAGMA cell_size_check = ON")
         database.execute("BEGIN")
         database.execute("PRAGMA application_id").fetchone()  # the first look at the file, and at its header alone
     except sqlite3.OperationalError as error:
@@ -1139,10 +1151,22 @@ def schema_of(database: sqlite3.Connection, path: Path) -> int:
         raise CannotCheck(f"the log has schema {schema}: it was made by a newer Annals, and a newer verifier is needed")
     if schema not in KNOWN_SCHEMAS:
         raise CannotCheck(f"the log has schema {schema}, which no Annals writes")
-    kinds = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name IN ('log', 'redactions')"
-    if database.execute(kinds).fetchone()[0] != 2:
-        raise Failure(None, "damage", "the file does not have the ordinary tables log and redactions")
+    for table, columns in (("log", "seq, event_id, entry, payload, hash"), ("redactions", "seq")):
+        if not has_table(database, table):
+            raise Failure(None, "damage", f"the file does not have the ordinary table {table}")
+        try:
+            database.execute(f"SELECT {columns} FROM {table} NOT INDEXED LIMIT 0").fetchone()
+        except READ_ERRORS as error:
+            if unavailable(error):
+                raise
+            raise Failure(None, "damage", f"the table {table} is not as it should be: {said(error)}") from error
     return int(schema)
+
+
+def has_table(database: sqlite3.Connection, name: str) -> bool:
+    """Whether there is an ordinary table of this name: no view, and no virtual one."""
+    kinds = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name = ?"
+    return bool(database.execute(kinds, (name,)).fetchone()[0])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1599,24 +1623,33 @@ def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerd
         verdict = LogVerdict(chain, log.with_wal, failure=chain.failure, had_keys=bool(trust.keys))
         if chain.damage is not None and chain.failure is not None and chain.failure.check != "damage":
             verdict.remark(chain.damage)
-        try:
+        with damage_said(verdict):
             if verdict.failure is None:
                 verdict.failure = check_redactions_table(log, chain.licensed)
-            if chain.lost_named:
+        with damage_said(verdict):
+            if chain.lost_named and chain.damage is None:
                 chain.lost_named.difference_update(log.event_ids())
+        with damage_said(verdict):
             judge_signatures(log, verdict, given, trust)
-        except READ_ERRORS as error:
-            if unavailable(error):
-                raise
-            verdict.fail(unreadable(error))
     return verdict
+
+
+@contextlib.contextmanager
+def damage_said(verdict: LogVerdict) -> Iterator[None]:
+    """Makes a failure of what SQLite cannot read."""
+    try:
+        yield
+    except READ_ERRORS as error:
+        if unavailable(error):
+            raise
+        verdict.fail(unreadable(error))
 
 
 def judge_signatures(log: LogFile, verdict: LogVerdict, given: Sequence[Checkpoint], trust: Trust) -> None:
     """Section 11, for the events before the first bad one. Without keys nothing in it says anything."""
     chain = verdict.chain
     changes = {seq: digest for seq, digest in chain.key_changes.items() if seq <= chain.good_events()}
-    stored = read_stored(log, verdict) if trust.keys else []
+    stored, damage = read_stored(log, verdict) if trust.keys else ([], None)
     sizes = {chain.events} | {c.size for c in given} | {c.size for c in stored}
     for seq, digest in changes.items():
         sizes.update(KeyChange.read(seq, log.payload(seq, digest)).sizes())
@@ -1638,6 +1671,8 @@ def judge_signatures(log: LogFile, verdict: LogVerdict, given: Sequence[Checkpoi
         verdict.not_checked.append(f"none of the keys given is one of the log {shown(origin)}: {keys}")
     for checkpoint in stored:
         judge_stored(verdict, checkpoint, trust, roots)
+    if damage is not None:
+        verdict.fail(damage)
 
 
 def covered(
@@ -1703,14 +1738,20 @@ def judge_change(verdict: LogVerdict, change: KeyChange, trust: Trust, roots: Di
         verdict.remark(f"event {change.seq} names a key as epoch key that was given with --key: use --epoch-key")
 
 
-def read_stored(log: LogFile, verdict: LogVerdict) -> List[Checkpoint]:
-    checkpoints = []
-    for note in log.stored_checkpoints():
-        try:
-            checkpoints.append(Checkpoint.parse(note if isinstance(note, str) else ""))
-        except Malformed as error:
-            verdict.remark(f"a checkpoint in the table checkpoints cannot be read: {error}")
-    return checkpoints
+def read_stored(log: LogFile, verdict: LogVerdict) -> Tuple[List[Checkpoint], Optional[Failure]]:
+    """The checkpoints of the file; none, and a failure, if SQLite cannot read all of the table."""
+    checkpoints: List[Checkpoint] = []
+    try:
+        for note in log.stored_checkpoints():
+            try:
+                checkpoints.append(Checkpoint.parse(note if isinstance(note, str) else ""))
+            except Malformed as error:
+                verdict.remark(f"a checkpoint in the table checkpoints cannot be read: {error}")
+    except READ_ERRORS as error:
+        if unavailable(error):
+            raise
+        return [], unreadable(error)
+    return checkpoints, None
 
 
 def anchor(verdict: LogVerdict, checkpoint: Checkpoint, trust: Trust, roots: Dict[int, bytes]) -> bool:
@@ -1912,22 +1953,25 @@ def verify_proof(
     data: bytes, trust: Trust, old: Sequence[Checkpoint], payload: Optional[bytes] = None
 ) -> ProofVerdict:
     """Judges a proof file of any of the three forms, which its first line tells."""
+    first = as_written(data).split(b"\n", 1)[0].decode("utf-8", "replace")
+    header = "old" if first.startswith("old ") else first
+    kinds = {PROOF_HEADER: "event", SESSION_HEADER: "session", "old": "consistency"}
+    # What was given and does not go with the form is never left aside.
+    if payload is not None and header in kinds and header != PROOF_HEADER:
+        raise CannotCheck("--payload-file goes with the proof of one event")
+    if old and header in kinds and header != "old":
+        raise CannotCheck("--checkpoint goes with a proof of consistency")
     if len(data) > LONGEST_PROOF:
         return ProofVerdict("unknown", failure=Failure(None, "proof-format", f"it has more than {LONGEST_PROOF} bytes"))
     try:
         text = as_written(data).decode("utf-8")
     except UnicodeDecodeError:
         return ProofVerdict("unknown", failure=Failure(None, "proof-format", "the file is not UTF-8"))
-    first = text.split("\n", 1)[0]
     checks: Dict[str, Callable[[Lines, ProofVerdict], None]] = {
         PROOF_HEADER: lambda lines, verdict: check_event_proof(lines, verdict, trust, payload),
         SESSION_HEADER: lambda lines, verdict: check_session_proof(lines, verdict, trust),
         "old": lambda lines, verdict: check_consistency_proof(lines, verdict, trust, old),
     }
-    kinds = {PROOF_HEADER: "event", SESSION_HEADER: "session", "old": "consistency"}
-    header = "old" if first.startswith("old ") else first
-    if payload is not None and header in checks and header != PROOF_HEADER:
-        raise CannotCheck("--payload-file goes with the proof of one event")
     verdict = ProofVerdict(kinds.get(header, "unknown"))
     try:
         if header not in checks:
@@ -2064,8 +2108,10 @@ def check_consistency_proof(lines: Lines, verdict: ProofVerdict, trust: Trust, o
     path = lines.take_hashes()
     new = lines.take_checkpoint()
     of_size = [checkpoint for checkpoint in old if checkpoint.size == size]
-    if not of_size and size > 0:
-        raise CannotCheck(f"the proof is about the checkpoint of size {size}: give it with --checkpoint")
+    if not of_size and (old or size > 0):
+        sizes = ", ".join(str(checkpoint.size) for checkpoint in old[:MOST_REMARKS])
+        given = f", and not {sizes}" if old else ""
+        raise CannotCheck(f"the proof is about the checkpoint of size {size}: give it with --checkpoint{given}")
     key = trust.signer(new)
     for checkpoint in of_size:
         trust.signer(checkpoint)
@@ -2080,6 +2126,9 @@ def check_consistency_proof(lines: Lines, verdict: ProofVerdict, trust: Trust, o
     log, events = shown(new.origin), counted(size, "event")
     verdict.proved = f"the log {log} of size {new.size} begins with the {events} of the older checkpoint, unchanged"
     verdict.cannot_say.append("what the events say, and whether the log has more of them by now")
+    if len(of_size) < len(old):
+        left_out = counted(len(old) - len(of_size), "checkpoint")
+        verdict.cannot_say.append(f"anything of the {left_out} of other sizes that were given: they were not looked at")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -615,6 +615,21 @@ class GoldenLog(InFolder):
         self.setUp()
         self.assert_fails(self.spoil("ALTER TABLE log RENAME COLUMN hash TO link"), None, "damage")
 
+    def test_a_table_that_lacks_a_column_is_damaged_whatever_the_rows_say(self) -> None:
+        for spoil in ("ALTER TABLE redactions RENAME COLUMN seq TO event", "ALTER TABLE log RENAME COLUMN hash TO link"):
+            self.setUp()
+            verdict = self.spoil("UPDATE log SET hash = zeroblob(32)", spoil)
+            self.assert_fails(verdict, None, "damage")
+
+    def test_a_column_is_found_by_its_name_in_any_case(self) -> None:
+        self.assertIsNone(self.spoil("ALTER TABLE log RENAME COLUMN hash TO HASH")["failure"])
+
+    def test_a_row_that_sqlite_gives_out_of_order_fails_where_it_is_given(self) -> None:
+        data = bytearray(self.path.read_bytes())
+        data[10248] = 12  # where the row of event 11 lies: what is there has the seq 0
+        self.path.write_bytes(bytes(data))
+        self.assert_fails(self.run_main("log", str(self.path))[1], 11, "sequence")
+
     def test_a_file_that_is_cut_off(self) -> None:
         data = self.path.read_bytes()
         self.path.write_bytes(data[: len(data) // 2])
@@ -847,6 +862,53 @@ class Checks(InFolder):
             else:
                 self.assert_fails(verdict, first_bad, "link")
                 self.assertIn("SQLite cannot read on", verdict["remarks"][0])
+
+    def damaged_in_the_middle(self, *arguments: str) -> Tuple[int, Dict[str, Any]]:
+        """A log of which SQLite cannot read some rows, how many it can read before them, and what is said of it."""
+        for _ in range(300):
+            self.log.add()
+        path = self.log.write(self.folder / "log.db")
+        data = bytearray(path.read_bytes())
+        middle = len(data) // 2 // 4096 * 4096
+        data[middle : middle + 4096] = b"\xff" * 4096
+        path.write_bytes(bytes(data))
+        readable = 0
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            with contextlib.suppress(sqlite3.DatabaseError):
+                while database.execute(f"SELECT seq FROM log ORDER BY seq LIMIT 1 OFFSET {readable}").fetchone():
+                    readable += 1
+        return readable, self.run_main("log", str(path), *arguments)[1]
+
+    def test_the_last_row_before_damage_is_judged(self) -> None:
+        readable, verdict = self.damaged_in_the_middle()
+        self.assertEqual(verdict["events"], readable)
+        self.assert_fails(verdict, None, "damage")
+
+    def test_what_lies_before_damage_is_held_against_checkpoints(self) -> None:
+        signer = Signer(1)
+        fits, other = self.log.checkpoint(signer, size=1), Log()
+        other.add(session="other")
+        both = self.file("kept", f"{fits}\n{other.checkpoint(signer)}")
+        _, verdict = self.damaged_in_the_middle("--checkpoint", both, "--key", signer.vkey)
+        self.assert_fails(verdict, None, "damage")
+        self.assertEqual([failure["check"] for failure in verdict["further_failures"]], ["checkpoint-root"])
+        self.assertEqual(verdict["anchored_to"], 1)
+
+    def test_what_the_system_cannot_read_is_no_damage(self) -> None:
+        path = self.log.write(self.folder / "log.db")
+        for error in (
+            sqlite3.OperationalError("disk I/O error"),
+            sqlite3.OperationalError("database or disk is full"),
+            sqlite3.OperationalError("interrupted"),
+            sqlite3.OperationalError("access permission denied"),
+        ):
+            with mock.patch.object(verify.LogFile, "rows", side_effect=error):
+                self.assertIn(str(error), self.assert_cannot_check("log", str(path)))
+        # A page that should be there and is not is missing from the file.
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = 10 | 2 << 8  # type: ignore[attr-defined]
+        with mock.patch.object(verify.LogFile, "rows", side_effect=error):
+            self.assert_fails(self.run_main("log", str(path))[1], None, "damage")
 
     def test_a_clock_that_was_set_back_is_no_failure(self) -> None:
         verdict = self.judge(self.relink(3, recorded_at=-(2**63)))
@@ -1359,6 +1421,35 @@ class Anchors(InFolder):
         verdict = self.judge(self.log, "--key", self.signer.vkey)
         self.assertTrue(verdict["consistent"])
         self.assertIsNone(verdict["signed_to"])
+
+    def test_stored_checkpoints_of_which_none_is_taken(self) -> None:
+        note = self.log.checkpoint(self.signer)
+        del self.log.rows[-1]
+        self.log.checkpoints = [(7, note)]
+        path = self.log.write(self.folder / "log.db")
+        drop = "ALTER TABLE checkpoints RENAME TO kept"
+        for table in ("CREATE VIRTUAL TABLE checkpoints USING fts5(size, note)", "CREATE VIEW checkpoints AS SELECT * FROM kept"):
+            with contextlib.closing(sqlite3.connect(path)) as database:
+                database.executescript(f"{drop}; {table};")
+                if "VIRTUAL" in table:
+                    database.execute("INSERT INTO checkpoints SELECT size, note FROM kept")
+                database.commit()
+            verdict = self.run_main("log", str(path), "--key", self.signer.vkey)[1]
+            self.assertEqual((verdict["failure"], verdict["signed_to"]), (None, None))
+            self.log.write(path)
+
+    def test_stored_checkpoints_that_cannot_be_read_are_damage_after_all_else(self) -> None:
+        other = Log()
+        other.add(session="other")
+        given = self.file("given", other.checkpoint(self.signer))
+        path = self.log.write(self.folder / "log.db")
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("ALTER TABLE checkpoints RENAME COLUMN note TO text")
+            database.commit()
+        self.assertIsNone(self.run_main("log", str(path))[1]["failure"])  # without a key nothing is read there
+        verdict = self.run_main("log", str(path), "--key", self.signer.vkey, "--checkpoint", given)[1]
+        self.assert_fails(verdict, None, "checkpoint-root")
+        self.assertEqual([failure["check"] for failure in verdict["further_failures"]], ["damage"])
 
     def test_given_checkpoints_come_before_stored_ones(self) -> None:
         forked = Log()
@@ -1937,6 +2028,12 @@ class Proofs(InFolder):
         key = ("--key", self.signer.vkey, "--payload-file", str(beside))
         for proof in (self.event(4), self.session([3])):
             self.assert_cannot_check("proof", self.file("proof", proof), *key)
+        # Also where the proof of another form is malformed, or no text.
+        self.assert_cannot_check("proof", self.file("proof", "annals session-proof v1\nsession\n"), *key)
+        self.assert_cannot_check("proof", self.file("proof", "old five\n"), *key)
+        (self.folder / "proof").write_bytes(b"annals session-proof v1\n\xff\n")
+        self.assert_cannot_check("proof", str(self.folder / "proof"), *key)
+        self.assert_proof_fails("no proof\n", None, "proof-format", "--payload-file", str(beside))
         missing = ("--key", self.signer.vkey, "--payload-file", str(self.folder / "missing"))
         self.assert_cannot_check("proof", self.file("proof", self.event(4, payload=False)), *missing)
 
@@ -1964,7 +2061,7 @@ class Proofs(InFolder):
             ("session-partial.proof", "session"),
             ("consistency.proof", "consistency"),
         ):
-            old = ("--checkpoint", str(golden / "checkpoint-5"))
+            old = ("--checkpoint", str(golden / "checkpoint-5")) if kind == "consistency" else ()
             status, verdict = self.run_main("proof", str(golden / name), *keys, *old)
             self.assertEqual((status, verdict["kind"]), (0, kind), verdict)
 
@@ -2030,6 +2127,17 @@ class Proofs(InFolder):
             verdict = self.check(self.consistency(old, path), "--checkpoint", file)
             self.assertIsNone(verdict["failure"])
         self.assertIsNone(self.check(self.consistency(0, []))["failure"])
+
+    def test_checkpoints_that_the_proof_is_not_about(self) -> None:
+        old, other = (self.log.checkpoint(self.signer, size=size) for size in (7, 8))
+        key = ("--key", self.signer.vkey, "--checkpoint", self.file("old", other))
+        for proof in (self.event(4), self.session([4]), "annals session-proof v1\nsession\n"):
+            self.assertIn("consistency", self.assert_cannot_check("proof", self.file("proof", proof), *key))
+        self.assert_cannot_check("proof", self.file("proof", self.consistency(0, [])), *key)
+        both = self.file("both", f"{old}\n{other}")
+        verdict = self.check(self.consistency(7, model_consistency(7, self.log.leaves)), "--checkpoint", both)
+        self.assertIsNone(verdict["failure"])
+        self.assertTrue(any("other sizes" in what for what in verdict["cannot_be_said"]), verdict)
 
     def test_consistency_that_is_not_proved(self) -> None:
         path = model_consistency(7, self.log.leaves)
