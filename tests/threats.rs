@@ -22,7 +22,9 @@ use annals::apikey::{ApiKey, Keys};
 use annals::evidence::{Epochs, Evidence, KeyFolder, PublicKeys, Signing};
 use annals::note::{Checkpoint, CheckpointFile, Cosigner, Policy, SignedCheckpoint, SigningKey};
 use annals::verify::{self, Check, Memory, Options, Outcome, Report, Scope};
-use annals::{ApiKeyRequest, ApiKeyScope, AuditLog, EventId, KeyChangeCause, KeyRole, Timestamp};
+use annals::{
+    ApiKeyRequest, ApiKeyScope, AuditLog, EventId, KeyChangeCause, KeyRole, Projections, Timestamp,
+};
 use rows::Rows;
 use support::{note, sqlite};
 use tempfile::TempDir;
@@ -470,6 +472,37 @@ fn changed_read_tables_of_another_version_never_pass() {
     sqlite(&scene.path).execute_batch(forged).unwrap();
     let report = verify::verify(&scene.path, Scope::Everything, &mut |_, _| {}).unwrap();
     assert_eq!(report.outcome, Outcome::NotAllChecked, "{report:?}");
+}
+
+#[test]
+fn tables_that_a_rebuild_is_filling_are_judged_once_they_are_the_read_tables() {
+    let scene = Scene::new();
+    let log = signed(&scene.path, &scene.keys).projections(Projections::Off).open().unwrap();
+    log.rebuild("activity").unwrap();
+    log.close().unwrap();
+    // As if the rebuild had come to the end of the log with this.
+    let forged = "INSERT INTO building_notes SELECT * FROM notes;
+         UPDATE building_notes SET message = 'fine' WHERE seq = 7;
+         UPDATE projections SET position = (SELECT max(seq) FROM log) WHERE stage = 'building'";
+    sqlite(&scene.path).execute_batch(forged).unwrap();
+    let whole = || verify::verify(&scene.path, Scope::Everything, &mut |_, _| {}).unwrap();
+    assert_eq!(whole().outcome, Outcome::Good);
+    signed(&scene.path, &scene.keys).open().unwrap().close().unwrap();
+    let report = whole();
+    assert!(report.failures.iter().any(|failure| failure.check == Check::ReadTable), "{report:?}");
+}
+
+#[test]
+fn evidence_is_read_from_ordinary_tables_alone() {
+    for table in [
+        "CREATE VIEW log AS SELECT * FROM kept",
+        "CREATE VIRTUAL TABLE log USING fts5(seq, event_id, entry, payload, hash)",
+    ] {
+        let scene = Scene::new();
+        sqlite(&scene.path).execute_batch(&format!("ALTER TABLE log RENAME TO kept; {table}")).unwrap();
+        let first = &scene.chain().failures[0];
+        assert_eq!((first.check, first.seq), (Check::Damage, None), "{first:?}");
+    }
 }
 
 #[test]

@@ -102,6 +102,29 @@ fn forged_rows_in_tables_of_another_version_do_not_pass() {
 }
 
 #[test]
+fn tables_that_a_rebuild_is_filling_are_neither_judged_nor_vouched_for() {
+    let (_folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    log.append(support::note("said")).unwrap().wait().unwrap();
+    log.close().unwrap();
+    let log = AuditLog::builder(&path).projections(Projections::Off).open().unwrap();
+    log.rebuild("activity").unwrap();
+    log.close().unwrap();
+    let before = verify_all(&path);
+    assert!(before.is_good(), "{before:?}");
+    // What a program with the file in its hands may write there.
+    sqlite(&path)
+        .execute_batch(
+            "INSERT INTO building_notes SELECT * FROM notes; UPDATE building_notes SET message = 'not said'",
+        )
+        .unwrap();
+    let report = verify_all(&path);
+    assert!(report.is_good(), "{report:?}");
+    let said = |report: &Report| format!("{:?} {:?}", report.completeness, report.tables);
+    assert_eq!(said(&report), said(&before), "of the read tables, and no others");
+}
+
+#[test]
 fn tables_that_have_not_come_to_an_erasure_are_folded_but_for_what_was_erased() {
     let (_folder, path) = erased_behind_the_tables();
     let report = verify_all(&path);
