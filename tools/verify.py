@@ -2113,14 +2113,19 @@ def check_consistency_proof(lines: Lines, verdict: ProofVerdict, trust: Trust, o
         given = f", and not {sizes}" if old else ""
         raise CannotCheck(f"the proof is about the checkpoint of size {size}: give it with --checkpoint{given}")
     key = trust.signer(new)
+
+    def check(old_root: bytes) -> None:
+        if not consistency_holds(size, new.size, old_root, new.root, path):
+            detail = f"the proof does not show that the log of {new.size} events begins with that of {size}"
+            raise Failure(None, "consistency", detail)
+
     for checkpoint in of_size:
         trust.signer(checkpoint)
         if checkpoint.origin != new.origin:
             raise Failure(None, "checkpoint-origin", "the two checkpoints are of different logs")
-    for old_root in [checkpoint.root for checkpoint in of_size] or [Tree().root()]:
-        if not consistency_holds(size, new.size, old_root, new.root, path):
-            detail = f"the proof does not show that the log of {new.size} events begins with that of {size}"
-            raise Failure(None, "consistency", detail)
+        check(checkpoint.root)
+    if not of_size:
+        check(Tree().root())
     describe_checkpoint(verdict, new, key)
     verdict.facts.update(old=size)
     log, events = shown(new.origin), counted(size, "event")

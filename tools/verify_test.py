@@ -2139,6 +2139,15 @@ class Proofs(InFolder):
         self.assertIsNone(verdict["failure"])
         self.assertTrue(any("other sizes" in what for what in verdict["cannot_be_said"]), verdict)
 
+    def test_older_checkpoints_are_judged_one_after_the_other(self) -> None:
+        forked = Log()
+        for _ in range(6):
+            forked.add(session="other")
+        forked_one, unsigned = forked.checkpoint(self.signer), self.log.checkpoint(Signer(2), size=7)
+        proof = self.consistency(7, model_consistency(7, self.log.leaves))
+        for kept, check in (((forked_one, unsigned), "consistency"), ((unsigned, forked_one), "checkpoint-signature")):
+            self.assert_proof_fails(proof, None, check, "--checkpoint", self.file("old", "\n".join(kept)))
+
     def test_consistency_that_is_not_proved(self) -> None:
         path = model_consistency(7, self.log.leaves)
         file = self.file("old", self.log.checkpoint(self.signer, size=7))
