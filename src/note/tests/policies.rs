@@ -140,7 +140,7 @@ fn a_bad_cosignature_of_a_listed_witness_rejects_whatever_else_is_there() {
 fn spaces_tabs_comments_and_urls_are_allowed() {
     let policy = format!(
         "# Logs\n \t# and more\n\n \t \n\tlog\t{} \t https://log.example/ \nwitness  w\u{212a}  {} https://w.example/\t\n \
-         group g all w\u{212a}\n quorum g",
+         group g all w\u{212a}\n quorum g\n",
         log_key(1),
         vkey(1)
     );
