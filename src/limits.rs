@@ -64,8 +64,16 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 /// connection refuses them before it has them in memory.
 pub const COLUMN_BYTES_MAX: usize = 4 * PAYLOAD_BYTES_MAX;
 
+/// Attributes that a row of the read tables collects from several events, in bytes of their names and values: twice
+/// what one event has by default. Of the events that would bring more the row has the count.
+pub const ROW_ATTRIBUTES_BYTES_MAX: usize = 2 * PAYLOAD_BYTES_DEFAULT;
+
 /// Longest entry that is judged by its bytes, in bytes: many times [`ENTRY_BYTES_MAX`]. A longer one is none.
 pub const JUDGED_ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Longest value of a table beside the log whose rows are found by a name, in bytes: many times the longest that
+/// Annals writes. SQLite has such a row in memory as a whole to compare it with another.
+pub const BESIDE_BYTES_MAX: usize = 16 << 20;
 
 /// Longest name, or reason for a failure, that a table beside the log shows, in bytes.
 pub const SHOWN_BYTES_MAX: usize = 4_096;
@@ -263,6 +271,8 @@ const _: () = {
     assert!(PAYLOAD_BYTES_MAX + ITEMS_MAX * 1_024 <= DECODE_BYTES_MAX);
     assert!(COLUMN_BYTES_MAX <= i32::MAX as usize);
     assert!(JUDGED_ENTRY_BYTES_MAX > ENTRY_BYTES_MAX);
+    // A row has less than twenty texts of events of ordinary size; in JSON a byte takes up six at most.
+    assert!(20 * PAYLOAD_BYTES_DEFAULT + 2 * 6 * ROW_ATTRIBUTES_BYTES_MAX < COLUMN_BYTES_MAX);
     assert!(BATCH_EVENTS_DEFAULT <= QUEUE_EVENTS_DEFAULT);
     assert!(BATCH_EVENTS_DEFAULT <= LOST_IDS_MAX);
     assert!(LOST_IDS_MAX <= ITEMS_MAX);

@@ -25,6 +25,12 @@ pub(crate) fn shown_column(column: &str) -> String {
     )
 }
 
+/// A name in a condition by which rows are gone through, and not looked up: SQLite has a row that it looks up, and
+/// those that it compares it with, in memory as a whole. One that is too long is not read. For tables of few rows.
+pub(crate) fn name_column(column: &str) -> String {
+    format!("CASE WHEN octet_length({column}) <= {SHOWN_BYTES_MAX} THEN {column} END")
+}
+
 /// A note of the table `checkpoints` in a query. What is too long to be one is not read.
 pub(crate) fn note_column(column: &str) -> String {
     format!("CASE WHEN octet_length({column}) <= {NOTE_BYTES_MAX} THEN {column} END")

@@ -11,7 +11,7 @@ use super::working_set::{Changes, WorkingSet};
 use crate::event::{Content, Event, PayloadRedacted, Recorded, Seq};
 use crate::limits::FOLD_EVENTS_MAX;
 use crate::log::ReadError;
-use crate::log::rows::{self, ReadRow};
+use crate::log::rows::{self, ReadRow, name_column};
 use crate::otel::{Meaning, Meanings};
 
 /// Events that could not be folded.
@@ -37,7 +37,10 @@ impl From<ReadError> for ApplyError {
 /// The events that a projection goes on without.
 pub(crate) fn skips(connection: &Connection, projection: &Projection) -> rusqlite::Result<HashSet<Seq>> {
     connection
-        .prepare_cached("SELECT seq FROM projection_skips WHERE projection = ?1 AND version = ?2")?
+        .prepare_cached(&format!(
+            "SELECT seq FROM projection_skips WHERE {} = ?1 AND version = ?2",
+            name_column("projection")
+        ))?
         .query_map(rusqlite::params![projection.name, projection.version], |row| {
             row.get(0).map(Seq::from_sql)
         })?

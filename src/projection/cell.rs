@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::event::{Attributes, Digest, Json, Timestamp};
+use crate::limits::ROW_ATTRIBUTES_BYTES_MAX;
 
 /// A value as a row holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -193,15 +194,29 @@ pub(crate) fn attributes_text(attributes: &Attributes) -> Option<String> {
     if attributes.is_empty() { None } else { json_text(attributes) }
 }
 
-/// Adds attributes to those of a row: a later event's come in place of an earlier's with the same
-/// name.
+/// Name of the attribute of a row that counts the events whose attributes it has no room for.
+const EVENTS_LEFT_OUT: &str = "annals.events_left_out";
+
+/// Adds attributes to those of a row: a later event's come in place of an earlier's with the same name. Where
+/// they would be too many together, the row keeps what it has, and counts the event.
 pub(crate) fn merge_attributes(row: &mut Option<String>, attributes: &Attributes) {
+    let Some(held) = row.as_deref() else {
+        *row = attributes_text(attributes);
+        return;
+    };
     if attributes.is_empty() {
         return;
     }
-    let mut merged: Attributes =
-        row.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    merged.extend(attributes.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let mut merged: Attributes = serde_json::from_str(held).unwrap_or_default();
+    let kept = merged.iter().filter(|(name, _)| !attributes.contains_key(*name));
+    let bytes = kept.chain(attributes).map(|(name, value)| name.len() + value.as_str().len()).sum::<usize>();
+    if bytes > ROW_ATTRIBUTES_BYTES_MAX {
+        let before = merged.get(EVENTS_LEFT_OUT).and_then(|count| count.as_str().parse::<u64>().ok());
+        let count = Json::of(&before.unwrap_or(0).saturating_add(1)).unwrap_or_default();
+        merged.insert(EVENTS_LEFT_OUT.to_owned(), count);
+    } else {
+        merged.extend(attributes.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
     *row = attributes_text(&merged);
 }
 
@@ -295,6 +310,31 @@ mod tests {
         assert_eq!("a\0b".to_owned().cell(), Cell::Made("a\u{2400}b".to_owned()));
         assert_eq!("a\u{2400}b".to_owned().cell(), Cell::Text("a\u{2400}b"));
         assert!("a\0".to_owned().is_same(&"a\u{2400}".to_owned()), "they are stored as one value");
+    }
+
+    #[test]
+    fn a_row_collects_attributes_up_to_a_bound_and_counts_the_events_beyond_it() {
+        let said =
+            |name: &str, bytes: usize| Attributes::from([(name.to_owned(), Json::text(&"w".repeat(bytes)))]);
+        let held =
+            |row: &Option<String>| serde_json::from_str::<Attributes>(row.as_deref().unwrap()).unwrap();
+        let mut row = None;
+        merge_attributes(&mut row, &said("a", ROW_ATTRIBUTES_BYTES_MAX / 2));
+        merge_attributes(&mut row, &said("b", 10));
+        let before = held(&row);
+        assert_eq!(before.len(), 2);
+        for count in ["1", "2"] {
+            merge_attributes(&mut row, &said("c", ROW_ATTRIBUTES_BYTES_MAX / 2));
+            let mut expected = before.clone();
+            expected.insert(EVENTS_LEFT_OUT.to_owned(), count.parse().unwrap());
+            assert_eq!(held(&row), expected);
+        }
+        merge_attributes(&mut row, &said("a", 10));
+        assert_eq!(held(&row)["a"], Json::text(&"w".repeat(10)), "what makes the row shorter has room");
+        // What one event says stands whole.
+        let mut row = None;
+        merge_attributes(&mut row, &said("a", 2 * ROW_ATTRIBUTES_BYTES_MAX));
+        assert!(held(&row).contains_key("a"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::event::{
     Attributes, Content, DecisionMade, Event, FindingRaised, FindingUpdated, Kind, Recorded, SessionEnded,
     SessionStarted, SessionUpdated, StepEnded, StepStarted, Timestamp,
 };
-use crate::limits::{COST_SUM_MAX, SUMMARY_CHARS, TOKENS_MAX};
+use crate::limits::{COST_SUM_MAX, ROW_ATTRIBUTES_BYTES_MAX, SUMMARY_CHARS, TOKENS_MAX};
 use crate::otel::{Claim, Meaning, Rank};
 
 use super::cell::{Row, attributes_text, json_column, json_text, merge_attributes, text_hash};
@@ -301,6 +301,12 @@ impl SessionRow {
         let held = self.labels.as_deref().and_then(|held| serde_json::from_str::<Labels>(held).ok());
         let mut labels = held.unwrap_or_default();
         labels.extend(said);
+        // Those for which there is no room stay attributes, which are counted where they are too many.
+        if labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            > ROW_ATTRIBUTES_BYTES_MAX
+        {
+            return Cow::Borrowed(attributes);
+        }
         let labels = if labels.is_empty() { None } else { json_text(&labels) };
         set!(self, at, labels: &labels);
         let mut others = attributes.clone();

@@ -8,7 +8,7 @@ use super::store::Store;
 use super::working_set::WorkingSet;
 use super::{fold_activity, fold_keys, fold_search, fold_sessions};
 use crate::event::{Recorded, Seq};
-use crate::log::rows::shown_column;
+use crate::log::rows::{name_column, shown_column};
 use crate::log::schema::{self, Object};
 use crate::otel::Meaning;
 
@@ -49,7 +49,7 @@ pub(crate) enum Pace {
 pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
-        version: 3,
+        version: 4,
         tables: &["sessions", "steps", "decisions", "findings", "finding_updates", "timeline"],
         definition: include_str!("../../schema/read/sessions.sql"),
         rows: Rows::Change(Store::load_session),
@@ -135,8 +135,10 @@ pub(crate) struct StoppedAt {
 pub(crate) fn cursor(connection: &Connection, name: &str, stage: Stage) -> rusqlite::Result<Option<Cursor>> {
     connection
         .prepare_cached(&format!(
-            "SELECT version, generation, position, stopped_at, {} FROM projections WHERE name = ?1 AND stage = ?2",
-            shown_column("error")
+            "SELECT version, generation, position, stopped_at, {} FROM projections WHERE {} = ?1 AND {} = ?2",
+            shown_column("error"),
+            name_column("name"),
+            name_column("stage")
         ))?
         .query_row([name, stage.as_str()], |row| {
             let stopped_at: Option<i64> = row.get(3)?;

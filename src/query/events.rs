@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::event::{Recorded, Seq, kind_name};
 use crate::log::ReadError;
-use crate::log::rows::{self, ReadRow};
+use crate::log::rows::{self, ReadRow, name_column};
 
 /// Events that one step of a walk along the log reads at most.
 const WALK_EVENTS: usize = 512;
@@ -81,10 +81,13 @@ fn seqs(connection: &Connection, query: &str, values: &[String]) -> rusqlite::Re
 /// where the timeline goes on without an event.
 fn indexed(connection: &Connection) -> rusqlite::Result<Seq> {
     let position: Option<i64> = connection
-        .prepare_cached(
-            "SELECT position FROM projections WHERE name = 'sessions' AND stage = 'live'
-             AND NOT EXISTS (SELECT 1 FROM projection_skips WHERE projection = 'sessions')",
-        )?
+        .prepare_cached(&format!(
+            "SELECT position FROM projections WHERE {} = 'sessions' AND {} = 'live'
+             AND NOT EXISTS (SELECT 1 FROM projection_skips WHERE {} = 'sessions')",
+            name_column("name"),
+            name_column("stage"),
+            name_column("projection")
+        ))?
         .query_row([], |row| row.get(0))
         .optional()?;
     Ok(position.map_or(Seq::ZERO, Seq::from_sql))
