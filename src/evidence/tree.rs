@@ -71,11 +71,18 @@ pub(crate) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result
     )
 }
 
-fn stored(connection: &Connection, level: u8, tile: u64) -> rusqlite::Result<Option<Vec<u8>>> {
+/// The hashes of a tile as they are stored. None where there is no such row, and where it has more than a tile.
+pub(crate) fn stored_tile(connection: &Connection, level: u8, tile: u64) -> rusqlite::Result<Option<Vec<u8>>> {
     connection
-        .prepare_cached("SELECT hashes FROM tiles WHERE level = ?1 AND tile = ?2")?
+        .prepare_cached(&format!("SELECT {} FROM tiles WHERE level = ?1 AND tile = ?2", hashes_column()))?
         .query_row(params![level, to_sql(tile)], |row| row.get(0))
         .optional()
+        .map(Option::flatten)
+}
+
+/// The hashes of the table `tiles` in a query. What is longer than a tile is not read.
+pub(crate) fn hashes_column() -> String {
+    format!("CASE WHEN octet_length(hashes) <= {TILE_BYTES} THEN hashes END")
 }
 
 /// Hashes `count` leaves from leaf `start` on, and checks that each event follows from the one before.
@@ -151,7 +158,7 @@ impl HashReader for TreeReader<'_> {
     fn read(&mut self, level: u8, start: u64, count: u16) -> Result<Vec<NodeHash>, TreeError> {
         let tile = start / WIDTH;
         if self.has_tiles
-            && let Some(bytes) = stored(self.connection, level, tile)?
+            && let Some(bytes) = stored_tile(self.connection, level, tile)?
         {
             let hashes = hashes_from_bytes(&bytes).ok_or(TreeError::Tile { level, tile })?;
             let first = usize::try_from(start % WIDTH).unwrap_or(usize::MAX);
@@ -209,7 +216,7 @@ fn store(connection: &Connection, first: u64, tiles: &[Vec<NodeHash>]) -> Result
             let at = number / WIDTH;
             let bytes = match changed.entry((level, at)) {
                 Entry::Occupied(tile) => tile.into_mut(),
-                Entry::Vacant(tile) => tile.insert(stored(connection, level, at)?.unwrap_or_default()),
+                Entry::Vacant(tile) => tile.insert(stored_tile(connection, level, at)?.unwrap_or_default()),
             };
             if bytes.len() as u64 != (number % WIDTH) * HASH_BYTES as u64 {
                 return Err(TreeError::Tile { level, tile: at });

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension};
 
 pub use super::error::OpenError;
 use super::generation::{self, Fit, Generation, RunId, Use};
@@ -16,7 +16,7 @@ use super::identity::{FileIdentity, LogFiles};
 pub(crate) use super::reading::{Reading, open_reader, open_reading};
 use super::turns::{Turns, Who};
 use super::{create, schema, vfs};
-use crate::limits::{COLUMN_BYTES_MAX, WAL_BYTES_KEEP};
+use crate::limits::{BESIDE_BYTES_MAX, COLUMN_BYTES_MAX, WAL_BYTES_KEEP};
 use crate::new_file;
 
 /// The first SQLite that cannot corrupt a WAL which two connections write to.
@@ -405,6 +405,7 @@ pub(crate) fn open_writer(path: &Path, durability: Durability, claim: Claim) -> 
         tx.commit().map_err(sqlite)?;
         require_own_tables(&connection, path)?;
     }
+    require_short_values(&connection, path)?;
     // A file that was none before has a write-ahead log from the first look at it on.
     look(&connection, maker).map_err(sqlite)?;
     let files = LogFiles::of(identity, path)?;
@@ -467,6 +468,39 @@ fn require_own_tables(connection: &Connection, path: &Path) -> Result<(), OpenEr
                 true => format!("the {} `{}` was altered", expected.kind, expected.name),
                 false => format!("the {} `{}` is missing", expected.kind, expected.name),
             };
+            return Err(OpenError::Damaged { path: path.to_owned(), what });
+        }
+    }
+    Ok(())
+}
+
+/// Columns of the tables beside the log whose rows are found by a name. None of these tables has many rows.
+const BESIDE: [(&str, &str); 9] = [
+    ("projections", "name"),
+    ("projections", "stage"),
+    ("projections", "error"),
+    ("projection_skips", "projection"),
+    ("anchors", "name"),
+    ("anchors", "error"),
+    ("anchor_receipts", "name"),
+    ("anchor_receipts", "receipt"),
+    ("api_key_uses", "key"),
+];
+
+/// Refuses to write to a file with values that no Annals makes: whoever writes a row beside them would have them in
+/// memory.
+fn require_short_values(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    for (table, column) in BESIDE {
+        let bytes = format!("octet_length({column})");
+        let sql = format!("SELECT {bytes} FROM {table} WHERE {bytes} > {BESIDE_BYTES_MAX} LIMIT 1");
+        let found: Option<i64> = connection
+            .query_row(&sql, [], |row| row.get(0))
+            .optional()
+            .map_err(|source| OpenError::sqlite(path, "the tables beside the log cannot be read", source))?;
+        if let Some(bytes) = found {
+            let what = format!(
+                "`{column}` in a row of `{table}` has {bytes} bytes, which no Annals writes; `annals verify` says whether the log is good"
+            );
             return Err(OpenError::Damaged { path: path.to_owned(), what });
         }
     }

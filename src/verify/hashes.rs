@@ -1,10 +1,10 @@
 //! Hashes of the tree, read from the file: what the walk does not come by, or came by before it was
 //! known that they would be needed. Nothing here is taken for true; who asks compares.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::is_damage;
-use crate::evidence::has_table;
+use crate::evidence::{has_table, stored_tile};
 use crate::log::rows::to_sql;
 use crate::merkle::{BuildError, HashReader, NodeHash, TILE_WIDTH, hashes_from_bytes, leaf_hash_of, root_of};
 
@@ -52,11 +52,7 @@ impl<'c> Hashes<'c> {
             Tiles::Walked(roots) if level == 1 => Ok(part(roots, start)),
             Tiles::Walked(_) | Tiles::None => Ok(None),
             Tiles::Table => {
-                let stored: Option<Vec<u8>> = self
-                    .connection
-                    .prepare_cached("SELECT hashes FROM tiles WHERE level = ?1 AND tile = ?2")?
-                    .query_row(params![level, to_sql(start / WIDTH)], |row| row.get(0))
-                    .optional()?;
+                let stored = stored_tile(self.connection, level, start / WIDTH)?;
                 let hashes = stored.and_then(|bytes| hashes_from_bytes(&bytes));
                 Ok(hashes.and_then(|hashes| part(&hashes, start % WIDTH)))
             }

@@ -7,6 +7,7 @@ use super::evidence::has_beside;
 use super::report::{Check, Failure};
 use super::tree::Tree;
 use super::trust::Trust;
+use crate::evidence::hashes_column;
 use crate::limits::NOTE_BYTES_MAX;
 use crate::log::rows::to_sql;
 use crate::merkle::{NodeHash, TILE_WIDTH, hashes_from_bytes, root_of};
@@ -67,7 +68,8 @@ pub(super) fn check(
 
 /// Each level has the roots of the full tiles below it, and the lowest has full tiles alone.
 fn check_tiles(connection: &Connection, walked: &[NodeHash]) -> rusqlite::Result<Option<String>> {
-    let mut statement = connection.prepare("SELECT level, tile, hashes FROM tiles ORDER BY level, tile")?;
+    let mut statement = connection
+        .prepare(&format!("SELECT level, tile, {} FROM tiles ORDER BY level, tile", hashes_column()))?;
     let mut rows = statement.query([])?;
     let (mut level, mut next) = (0_i64, 0_u64);
     // The hashes that the table must have on this level, and on the next one.
