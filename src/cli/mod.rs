@@ -12,6 +12,8 @@ mod ending;
 mod event_line;
 mod export;
 mod feed;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod give_back;
 mod given;
 mod import;
 mod info;

@@ -216,6 +216,8 @@ impl Args {
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     tell(args.log_format)?;
     let config = args.config();
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    let _giving_back = super::give_back::start().context("the server's threads cannot be started")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("annals-serve")
         .enable_all()

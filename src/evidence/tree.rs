@@ -72,7 +72,11 @@ pub(crate) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result
 }
 
 /// The hashes of a tile as they are stored. None where there is no such row, and where it has more than a tile.
-pub(crate) fn stored_tile(connection: &Connection, level: u8, tile: u64) -> rusqlite::Result<Option<Vec<u8>>> {
+pub(crate) fn stored_tile(
+    connection: &Connection,
+    level: u8,
+    tile: u64,
+) -> rusqlite::Result<Option<Vec<u8>>> {
     connection
         .prepare_cached(&format!("SELECT {} FROM tiles WHERE level = ?1 AND tile = ?2", hashes_column()))?
         .query_row(params![level, to_sql(tile)], |row| row.get(0))
