@@ -57,8 +57,8 @@ pub(crate) const RSA: Kind =
 pub(crate) enum Mode {
     /// As `openssl ts` does.
     Honest,
-    /// As `openssl ts` does, after a time.
-    Late(Duration),
+    /// As the protocol has it, once another answer is asked for.
+    Held,
     /// As if this had been asked instead: bytes of the request, and what stands in their place.
     Instead(Vec<u8>, Vec<u8>),
     /// As if another nonce had been asked for.
@@ -121,7 +121,6 @@ impl TestAuthority {
             let (server, mode, folder) = (Arc::clone(&server), Arc::clone(&mode), Arc::clone(&folder));
             move || {
                 for request in server.incoming_requests() {
-                    let mode = mode.lock().unwrap().clone();
                     serve(folder.path(), &mode, request);
                 }
             }
@@ -171,13 +170,14 @@ impl Drop for TestAuthority {
     }
 }
 
-fn serve(folder: &Path, mode: &Mode, mut request: tiny_http::Request) {
+fn serve(folder: &Path, now: &Mutex<Mode>, mut request: tiny_http::Request) {
+    let mode = now.lock().unwrap().clone();
     let mut query = Vec::new();
     request.as_reader().read_to_end(&mut query).unwrap();
     let is_query = request.headers().iter().any(|header| {
         header.field.equiv("Content-Type") && header.value.as_str() == "application/timestamp-query"
     });
-    let (status, kind, body) = match mode {
+    let (status, kind, body) = match &mode {
         Mode::Fixed(status, kind, body) => (*status, *kind, body.clone()),
         _ if !is_query => (415, "text/plain", b"not a query".to_vec()),
         Mode::Instead(found, other) => (200, REPLY, reply(folder, &replaced(&query, found, other))),
@@ -187,10 +187,10 @@ fn serve(folder: &Path, mode: &Mode, mut request: tiny_http::Request) {
             *query.get_mut(place).unwrap() ^= 1;
             (200, REPLY, reply(folder, &query))
         }
-        Mode::Honest | Mode::Late(_) => (200, REPLY, reply(folder, &query)),
+        Mode::Honest | Mode::Held => (200, REPLY, reply(folder, &query)),
     };
-    if let Mode::Late(time) = mode {
-        thread::sleep(*time);
+    while matches!(*now.lock().unwrap(), Mode::Held) {
+        thread::sleep(Duration::from_millis(20));
     }
     let kind = Header::from_bytes("Content-Type", kind).unwrap();
     // Whoever asked may have gone.

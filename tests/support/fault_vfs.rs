@@ -1,6 +1,8 @@
 //! A shim between SQLite and the file system that fails when it is told to. It stands before the
 //! default VFS of the process, so that the library under test knows nothing of it.
 
+#![allow(unsafe_code, reason = "SQLite knows file systems as tables of C functions")]
+
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;

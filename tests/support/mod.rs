@@ -2,6 +2,23 @@
 // Each test binary uses its own part of it.
 #![allow(dead_code, clippy::panic, clippy::unwrap_used)]
 
+pub(crate) mod authority;
+pub(crate) mod event_server;
+pub(crate) mod fault_vfs;
+pub(crate) mod forge;
+pub(crate) mod load;
+pub(crate) mod measured;
+pub(crate) mod otlp;
+pub(crate) mod program;
+pub(crate) mod published;
+pub(crate) mod reference;
+pub(crate) mod rows;
+pub(crate) mod server;
+pub(crate) mod trust;
+pub(crate) mod verifiers;
+pub(crate) mod volume;
+pub(crate) mod witness;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -75,22 +92,25 @@ pub(crate) fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> 
     }
 }
 
-/// Starts this test binary again, where the test `child` finds its [`role`].
-pub(crate) fn start_child(role: &str, log: &Path) -> Child {
-    child_command(role, log).spawn().unwrap()
+/// Starts this test binary again, where the test `child` of a module finds its [`role`]. `module` is the caller's
+/// `module_path!()`.
+pub(crate) fn start_child(module: &str, role: &str, log: &Path) -> Child {
+    child_command(module, role, log).spawn().unwrap()
 }
 
 /// What [`start_child`] runs.
-pub(crate) fn child_command(role: &str, log: &Path) -> Command {
+pub(crate) fn child_command(module: &str, role: &str, log: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    prepare_child(&mut command, role, log);
+    prepare_child(&mut command, module, role, log);
     command
 }
 
 /// Adds to a command, which may be the binary itself or something that starts it, what makes it a child.
-pub(crate) fn prepare_child(command: &mut Command, role: &str, log: &Path) {
+pub(crate) fn prepare_child(command: &mut Command, module: &str, role: &str, log: &Path) {
+    // The names of tests leave out that of the program.
+    let (_, module) = module.split_once("::").unwrap();
     command
-        .args(["--exact", "child", "--nocapture"])
+        .args(["--exact", &format!("{module}::child"), "--nocapture"])
         .env(ROLE, role)
         .env(LOG, log)
         .stdin(Stdio::piped())

@@ -6,8 +6,8 @@ use annals::note::{SignedNote, SigningKey};
 use annals::{KeyChangeCause, KeyChanged, KeyRole, Kind};
 use proptest::prelude::*;
 
-use crate::rows::Rows;
-use crate::verifiers::Given;
+use crate::support::rows::Rows;
+use crate::support::verifiers::Given;
 
 /// The first four keys are named after the log, the last one is not.
 const KEYS: u8 = 5;

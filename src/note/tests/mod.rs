@@ -1,4 +1,4 @@
-//! The rules of notes and checkpoints, one by one. Vectors of others are in `tests/note_vectors.rs`.
+//! The rules of notes and checkpoints, one by one. Vectors of others are in `tests/evidence/note_vectors.rs`.
 
 mod files;
 mod keys;

@@ -1,0 +1,22 @@
+//! The program, as a person and a script use it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod apikey;
+mod demo;
+mod evidence;
+mod export;
+mod hostile_text;
+mod json_vectors;
+mod memory;
+mod memory_hostile;
+mod outputs;
+mod proofs;
+mod read;
+mod real_traces;
+mod realistic_sessions;
+mod record;
+mod safe_defaults;
+mod sql;
+mod verify;
