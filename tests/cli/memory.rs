@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::support::forge::tamper;
 use crate::support::measured::{MIB, PEAK_MIB, run};
 use crate::support::server::Served;
 use crate::support::{is_heavy, new_path};
@@ -35,7 +34,7 @@ fn with_large_session(mib: u64) -> (TempDir, PathBuf) {
     let (folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
     let append = |event: Value| {
-        drop(log.append(support::json(&event.to_string())).unwrap());
+        drop(log.append(crate::support::json(&event.to_string())).unwrap());
     };
     append(json!({"type": "session.started", "session": "large", "input": "words", "conversation": "c"}));
     let mib_bytes = usize::try_from(MIB).unwrap();
@@ -229,7 +228,7 @@ impl Small {
     fn refuse(&self, target: &str, bytes: u64) {
         let mut stream = self.served.connect();
         write!(stream, "POST {target} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {bytes}\r\n\r\n").unwrap();
-        let answer = server::answer(&mut stream).unwrap();
+        let answer = crate::support::server::answer(&mut stream).unwrap();
         assert_eq!(answer.status, 413, "{target}: {}", answer.text());
     }
 }

@@ -14,7 +14,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::forge::tamper;
+use crate::support::forge::{self, tamper};
 use crate::support::measured::{PEAK_MIB, Ran, run};
 use crate::support::server::Served;
 use crate::support::{is_heavy, new_path, sqlite};
@@ -69,7 +69,7 @@ fn log_of_all() -> (TempDir, PathBuf, String) {
         json!({"type": "action.recorded", "session": "s", "actor": {"id": "a"}, "action": "b"}),
         json!({"type": "custom", "session": "s", "name": "own.kind", "data": {"words": 1}}),
     ] {
-        drop(log.append(support::json(&event.to_string())).unwrap());
+        drop(log.append(crate::support::json(&event.to_string())).unwrap());
     }
     log.close().unwrap();
     let created = run(&path, &["apikey", "create", "--name", "reader", "--scopes", "read"]).said;

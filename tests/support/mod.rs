@@ -1,6 +1,11 @@
 //! What the tests of several topics share.
-// Each test binary uses its own part of it.
-#![allow(dead_code, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    dead_code,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "each test program uses its own part of it, and a test that cannot go on fails"
+)]
 
 pub(crate) mod authority;
 pub(crate) mod event_server;

@@ -101,7 +101,7 @@ fn forged_rows_in_tables_of_another_version_do_not_pass() {
 fn tables_that_a_rebuild_is_filling_are_neither_judged_nor_vouched_for() {
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
-    log.append(support::note("said")).unwrap().wait().unwrap();
+    log.append(crate::support::note("said")).unwrap().wait().unwrap();
     log.close().unwrap();
     let log = AuditLog::builder(&path).projections(Projections::Off).open().unwrap();
     log.rebuild("activity").unwrap();
