@@ -61,6 +61,12 @@ pub enum ExportError {
         /// Its name.
         name: String,
     },
+    /// The rows of the table belong to no session.
+    #[error("the rows of the read table `{name}` belong to no session; export all of them")]
+    NotOfSessions {
+        /// Its name.
+        name: &'static str,
+    },
     /// The table cannot be read.
     #[error("the read table cannot be read: {0}")]
     Table(#[source] SqlError),
@@ -132,12 +138,22 @@ impl Reader {
             return Err(ExportError::NoTable { name: table.to_owned() });
         };
         let (key, order) = match table {
-            "sessions" => ("id", "first_seq"),
-            "steps" | "decisions" | "findings" => ("session_id", "first_seq"),
-            _ => ("session_id", "seq"),
+            "sessions" => (Some("id"), "first_seq"),
+            "steps" | "decisions" | "findings" => (Some("session_id"), "first_seq"),
+            "api_keys" => (None, "first_seq"),
+            _ => (Some("session_id"), "seq"),
         };
-        let condition = session.map_or_else(String::new, |_| format!(" WHERE {key} = ?1"));
-        let query = format!("SELECT * FROM {table}{condition} ORDER BY {order}");
+        let condition = match (session, key) {
+            (None, _) => String::new(),
+            (Some(_), Some(key)) => format!(" WHERE {key} = ?1"),
+            (Some(_), None) => return Err(ExportError::NotOfSessions { name: table }),
+        };
+        // The rows' places are put in order, and not the rows: SQLite would have all of those in memory. The limit
+        // keeps it from making one query of both.
+        let query = format!(
+            "SELECT {table}.* FROM (SELECT rowid AS place FROM {table}{condition} ORDER BY {order} LIMIT -1)
+             CROSS JOIN {table} ON {table}.rowid = place"
+        );
         let values: Vec<&str> = session.into_iter().collect();
         self.at_one_moment(|connection| {
             sql::run(connection, &query, &values, sink).map_err(|error| match error {

@@ -59,6 +59,37 @@ fn an_export_recorded_elsewhere_gives_the_same_read_tables() {
 }
 
 #[test]
+fn every_read_table_is_exported_in_the_order_of_the_log() {
+    let log = Log::with(EVENTS);
+    for name in ["first", "second"] {
+        log.annals(&["apikey", "create", "--name", name, "--scopes", "read"]).assert().success();
+    }
+    let refused = log.annals(&["export", "--table", "no such"]).assert().failure();
+    let refused = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+    let (_, names) = refused.split_once("there are ").unwrap();
+    let names: Vec<&str> = names.trim_end().split(", ").collect();
+    assert!(names.len() >= 14, "{refused}");
+    let sessions = table(&log, "sessions");
+    let session = sessions[0]["id"].as_str().unwrap().to_owned();
+    for name in names {
+        let rows = log.out(&["export", "--table", name]);
+        let places: Vec<i64> = rows
+            .lines()
+            .map(|line| {
+                let row: serde_json::Value = serde_json::from_str(line).unwrap();
+                row.get("seq").or_else(|| row.get("first_seq")).unwrap().as_i64().unwrap()
+            })
+            .collect();
+        assert!(places.is_sorted(), "{name}: {places:?}");
+        assert!(name != "api_keys" || places.len() == 2, "{rows}");
+    }
+    log.annals(&["export", "--table", "api_keys", "--session", &session])
+        .assert()
+        .failure()
+        .stderr(predicate::str::contains("belong to no session"));
+}
+
+#[test]
 fn json_of_several_lines_is_exported_in_one() {
     let log = Log::new();
     let writer = annals::AuditLog::open(log.path()).unwrap();

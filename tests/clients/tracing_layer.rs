@@ -111,7 +111,7 @@ fn a_span_outside_of_all_others_is_a_session_and_those_within_are_steps() {
         fixture.row(
             "SELECT profile, status, input, agent, labels, summary, step_count, attributes, duration_us >= 0 FROM sessions"
         ),
-        r#"claims | completed | Is claim 17 covered? | adjuster | {"env":"test"} | It is covered. | 2 | {"shard":7,"tracing.target":"tracing_layer"} | 1"#
+        r#"claims | completed | Is claim 17 covered? | adjuster | {"env":"test"} | It is covered. | 2 | {"shard":7,"tracing.target":"clients::tracing_layer"} | 1"#
     );
     assert_eq!(
         fixture.rows(
@@ -146,7 +146,7 @@ fn what_is_recorded_later_is_in_the_tables_too() {
             "SELECT model, tokens_input, tokens_output, cost_usd, confidence, attributes FROM steps
              WHERE started_at IS NOT NULL AND ended_at IS NOT NULL"
         ),
-        r#"large-2 | 812 | 64 | 0.5 | 0.75 | {"attempt":2,"extra":"yes","tracing.target":"tracing_layer"}"#
+        r#"large-2 | 812 | 64 | 0.5 | 0.75 | {"attempt":2,"extra":"yes","tracing.target":"clients::tracing_layer"}"#
     );
 }
 
@@ -181,7 +181,7 @@ fn marked_events_are_decisions_and_findings_and_the_others_notes() {
     });
     assert_eq!(
         fixture.rows("SELECT id, step_id, decision_type, options_considered, chosen_options, rationale, confidence, actor, attributes FROM decisions ORDER BY first_seq LIMIT 1"),
-        [r#"d-1 | plan-1 | next-tool | [{"option":"search","score":0.7},{"option":"ask the user","score":0.3}] | ["search"] | the question names a document | 0.7 | planner | {"latency_ms":12,"tracing.target":"tracing_layer"}"#]
+        [r#"d-1 | plan-1 | next-tool | [{"option":"search","score":0.7},{"option":"ask the user","score":0.3}] | ["search"] | the question names a document | 0.7 | planner | {"latency_ms":12,"tracing.target":"clients::tracing_layer"}"#]
     );
     assert_eq!(
         fixture.rows("SELECT decision_type, options_considered, chosen_option, chosen_options FROM decisions WHERE id <> 'd-1'"),
@@ -194,7 +194,7 @@ fn marked_events_are_decisions_and_findings_and_the_others_notes() {
     );
     assert_eq!(
         fixture.row("SELECT step_id, level, message, data, attributes FROM notes"),
-        r#"plan-1 | warning | no hit | [1, 2] | {"retries":2,"tracing.target":"tracing_layer"}"#
+        r#"plan-1 | warning | no hit | [1, 2] | {"retries":2,"tracing.target":"clients::tracing_layer"}"#
     );
 }
 
@@ -220,16 +220,16 @@ fn a_value_that_does_not_fit_its_field_is_kept_as_an_attribute() {
         fixture.row("SELECT kind, confidence, tokens_input, cost_usd, attributes FROM steps"),
         concat!(
             "- | - | - | - | ",
-            r#"{"confidence":1.5,"cost_usd":"NaN","huge":"340282366920938463463374607431768211455","kind":"unheard-of","step":3,"tokens_input":-1,"tracing.target":"tracing_layer"}"#
+            r#"{"confidence":1.5,"cost_usd":"NaN","huge":"340282366920938463463374607431768211455","kind":"unheard-of","step":3,"tokens_input":-1,"tracing.target":"clients::tracing_layer"}"#
         )
     );
     assert_eq!(
         fixture.row("SELECT category, severity, confidence, attributes FROM findings"),
-        r#"- | - | - | {"confidence":"high","severity":"quite","tracing.target":"tracing_layer"}"#
+        r#"- | - | - | {"confidence":"high","severity":"quite","tracing.target":"clients::tracing_layer"}"#
     );
     assert_eq!(
         fixture.row("SELECT options_considered, chosen_option, attributes FROM decisions"),
-        r#"- | - | {"chosen_options":"one","options_considered":"one or two","tracing.target":"tracing_layer"}"#
+        r#"- | - | {"chosen_options":"one","options_considered":"one or two","tracing.target":"clients::tracing_layer"}"#
     );
     assert_eq!(fixture.watch.lost(), 0);
 }
@@ -308,7 +308,7 @@ fn what_an_instrumented_function_returns_is_the_output_of_its_step() {
     fixture.run(|| info_span!("s").in_scope(|| add(1, 2)));
     assert_eq!(
         fixture.row("SELECT module, kind, output, attributes FROM steps"),
-        r#"add | tool | 3 | {"left":1,"right":2,"tracing.target":"tracing_layer"}"#
+        r#"add | tool | 3 | {"left":1,"right":2,"tracing.target":"clients::tracing_layer"}"#
     );
     assert_eq!(fixture.rows("SELECT * FROM notes"), Vec::<String>::new());
 }
@@ -474,7 +474,7 @@ fn what_has_no_session_is_a_note_with_all_its_fields() {
     fixture.run(|| info!(annals.decision = "routing", chosen_option = "left", "on my own"));
     assert_eq!(
         fixture.row("SELECT session_id, message, attributes FROM notes"),
-        r#"- | on my own | {"annals.decision":"routing","chosen_option":"left","tracing.target":"tracing_layer"}"#
+        r#"- | on my own | {"annals.decision":"routing","chosen_option":"left","tracing.target":"clients::tracing_layer"}"#
     );
 }
 
