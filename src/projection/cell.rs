@@ -197,25 +197,44 @@ pub(crate) fn attributes_text(attributes: &Attributes) -> Option<String> {
 /// Name of the attribute of a row that counts the events whose attributes it has no room for.
 const EVENTS_LEFT_OUT: &str = "annals.events_left_out";
 
+/// Whether a row already left something out that an event says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Whole,
+    InPart,
+}
+
+/// The attributes of an event that a row takes. The count of events left out is the row's own: none of an event
+/// stands under its name.
+pub(crate) fn taken_attributes(said: &Attributes) -> Cow<'_, Attributes> {
+    if !said.contains_key(EVENTS_LEFT_OUT) {
+        return Cow::Borrowed(said);
+    }
+    let mut taken = said.clone();
+    taken.remove(EVENTS_LEFT_OUT);
+    Cow::Owned(taken)
+}
+
 /// Adds attributes to those of a row: a later event's come in place of an earlier's with the same name. Where
 /// they would be too many together, the row keeps what it has, and counts the event.
-pub(crate) fn merge_attributes(row: &mut Option<String>, attributes: &Attributes) {
-    let Some(held) = row.as_deref() else {
-        *row = attributes_text(attributes);
-        return;
-    };
-    if attributes.is_empty() {
+pub(crate) fn merge_attributes(row: &mut Option<String>, attributes: &Attributes, taken: Taken) {
+    let attributes = &*taken_attributes(attributes);
+    if attributes.is_empty() && taken == Taken::Whole {
         return;
     }
-    let mut merged: Attributes = serde_json::from_str(held).unwrap_or_default();
+    let mut merged: Attributes =
+        row.as_deref().and_then(|held| serde_json::from_str(held).ok()).unwrap_or_default();
     let kept = merged.iter().filter(|(name, _)| !attributes.contains_key(*name));
     let bytes = kept.chain(attributes).map(|(name, value)| name.len() + value.as_str().len()).sum::<usize>();
-    if bytes > ROW_ATTRIBUTES_BYTES_MAX {
+    // What one event says stands whole.
+    let has_room = row.is_none() || bytes <= ROW_ATTRIBUTES_BYTES_MAX;
+    if has_room {
+        merged.extend(attributes.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
+    if !has_room || taken == Taken::InPart {
         let before = merged.get(EVENTS_LEFT_OUT).and_then(|count| count.as_str().parse::<u64>().ok());
         let count = Json::of(&before.unwrap_or(0).saturating_add(1)).unwrap_or_default();
         merged.insert(EVENTS_LEFT_OUT.to_owned(), count);
-    } else {
-        merged.extend(attributes.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     *row = attributes_text(&merged);
 }
@@ -319,21 +338,21 @@ mod tests {
         let held =
             |row: &Option<String>| serde_json::from_str::<Attributes>(row.as_deref().unwrap()).unwrap();
         let mut row = None;
-        merge_attributes(&mut row, &said("a", ROW_ATTRIBUTES_BYTES_MAX / 2));
-        merge_attributes(&mut row, &said("b", 10));
+        merge_attributes(&mut row, &said("a", ROW_ATTRIBUTES_BYTES_MAX / 2), Taken::Whole);
+        merge_attributes(&mut row, &said("b", 10), Taken::Whole);
         let before = held(&row);
         assert_eq!(before.len(), 2);
         for count in ["1", "2"] {
-            merge_attributes(&mut row, &said("c", ROW_ATTRIBUTES_BYTES_MAX / 2));
+            merge_attributes(&mut row, &said("c", ROW_ATTRIBUTES_BYTES_MAX / 2), Taken::Whole);
             let mut expected = before.clone();
             expected.insert(EVENTS_LEFT_OUT.to_owned(), count.parse().unwrap());
             assert_eq!(held(&row), expected);
         }
-        merge_attributes(&mut row, &said("a", 10));
+        merge_attributes(&mut row, &said("a", 10), Taken::Whole);
         assert_eq!(held(&row)["a"], Json::text(&"w".repeat(10)), "what makes the row shorter has room");
         // What one event says stands whole.
         let mut row = None;
-        merge_attributes(&mut row, &said("a", 2 * ROW_ATTRIBUTES_BYTES_MAX));
+        merge_attributes(&mut row, &said("a", 2 * ROW_ATTRIBUTES_BYTES_MAX), Taken::Whole);
         assert!(held(&row).contains_key("a"));
     }
 

@@ -3,7 +3,6 @@
 //! Events may come in any order: a child before its parent, an end before its start. Each event
 //! sets what it says and leaves the rest of its row alone, and makes the row where it is missing.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::event::{
@@ -13,7 +12,9 @@ use crate::event::{
 use crate::limits::{COST_SUM_MAX, ROW_ATTRIBUTES_BYTES_MAX, SUMMARY_CHARS, TOKENS_MAX};
 use crate::otel::{Claim, Meaning, Rank};
 
-use super::cell::{Row, attributes_text, json_column, json_text, merge_attributes, text_hash};
+use super::cell::{
+    Row, Taken, attributes_text, json_column, json_text, merge_attributes, taken_attributes, text_hash,
+};
 use super::claims::{Claims, bit};
 use super::rows::{DecisionRow, FindingRow, FindingUpdateRow, SessionRow, StepRow, TimelineRow};
 use super::working_set::{KeyIn, WorkingSet};
@@ -138,13 +139,20 @@ impl At {
     }
 
     /// Adds attributes to those of a row; those of spans and log records stand or fall together.
-    fn merge(&self, claims: &mut Claims, bit: u64, column: &mut Option<String>, said: &Attributes) {
-        if said.is_empty() || !claims.take(bit, self.claim, column.is_some()) {
+    fn merge(
+        &self,
+        claims: &mut Claims,
+        bit: u64,
+        column: &mut Option<String>,
+        (said, taken): (&Attributes, Taken),
+    ) {
+        let is_nothing = said.is_empty() && taken == Taken::Whole;
+        if is_nothing || !claims.take(bit, self.claim, column.is_some()) {
             return;
         }
         match self.claim {
-            Some(_) => *column = attributes_text(said),
-            None => merge_attributes(column, said),
+            Some(_) => *column = attributes_text(&taken_attributes(said)),
+            None => merge_attributes(column, said, taken),
         }
     }
 
@@ -162,7 +170,15 @@ impl At {
 /// Adds attributes to those of a row.
 macro_rules! merge {
     ($row:ident, $at:ident, $said:expr) => {
-        $at.merge(&mut $row.claims, const { bit(Self::COLUMNS, "attributes") }, &mut $row.attributes, $said)
+        merge!($row, $at, $said, Taken::Whole)
+    };
+    ($row:ident, $at:ident, $said:expr, $taken:expr) => {
+        $at.merge(
+            &mut $row.claims,
+            const { bit(Self::COLUMNS, "attributes") },
+            &mut $row.attributes,
+            ($said, $taken),
+        )
     };
 }
 
@@ -292,26 +308,32 @@ impl SessionRow {
         }
     }
 
-    /// Adds labels to those of the row, and takes them out of the attributes that they came in.
-    fn add_labels<'a>(&mut self, attributes: &'a Attributes, at: &At) -> Cow<'a, Attributes> {
+    /// Adds the attributes of an event to those of the row, and the labels among them to its labels. Labels for
+    /// which there is no room are left out, and the event is counted.
+    fn add_attributes(&mut self, attributes: &Attributes, at: &At) {
         let said = attributes.get("labels").filter(|_| at.claim.is_none());
         let Some(said) = said.and_then(|said| serde_json::from_str::<Labels>(said.as_str()).ok()) else {
-            return Cow::Borrowed(attributes);
+            merge!(self, at, attributes);
+            return;
         };
+        let taken = self.add_labels(said, at);
+        let mut others = attributes.clone();
+        others.remove("labels");
+        merge!(self, at, &others, taken);
+    }
+
+    fn add_labels(&mut self, said: Labels, at: &At) -> Taken {
         let held = self.labels.as_deref().and_then(|held| serde_json::from_str::<Labels>(held).ok());
         let mut labels = held.unwrap_or_default();
         labels.extend(said);
-        // Those for which there is no room stay attributes, which are counted where they are too many.
-        if labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
-            > ROW_ATTRIBUTES_BYTES_MAX
-        {
-            return Cow::Borrowed(attributes);
+        let bytes = labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        // What one event says stands whole.
+        if self.labels.is_some() && bytes > ROW_ATTRIBUTES_BYTES_MAX {
+            return Taken::InPart;
         }
         let labels = if labels.is_empty() { None } else { json_text(&labels) };
         set!(self, at, labels: &labels);
-        let mut others = attributes.clone();
-        others.remove("labels");
-        Cow::Owned(others)
+        Taken::Whole
     }
 
     fn start(&mut self, e: &SessionStarted, at: &At) {
@@ -342,8 +364,7 @@ impl SessionRow {
             self.status = status.as_str().to_owned();
         }
         set!(self, at, progress: &e.progress, message: &e.message);
-        let attributes = self.add_labels(&e.attributes, at);
-        merge!(self, at, &attributes);
+        self.add_attributes(&e.attributes, at);
     }
 
     fn end(&mut self, e: &SessionEnded, at: &At) {
@@ -371,8 +392,7 @@ impl SessionRow {
             stated_tokens_output: &count(e.tokens_output),
             stated_cost_usd: &e.cost_usd,
         );
-        let attributes = self.add_labels(&e.attributes, at);
-        merge!(self, at, &attributes);
+        self.add_attributes(&e.attributes, at);
         self.duration_us = duration(self.started_at, self.ended_at);
     }
 

@@ -49,7 +49,7 @@ pub(crate) enum Pace {
 pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
-        version: 4,
+        version: 5,
         tables: &["sessions", "steps", "decisions", "findings", "finding_updates", "timeline"],
         definition: include_str!("../../schema/read/sessions.sql"),
         rows: Rows::Change(Store::load_session),

@@ -153,6 +153,45 @@ fn labels_of_an_update_are_labels_of_the_session() {
 }
 
 #[test]
+fn labels_that_a_session_has_no_room_for_are_counted_and_stand_nowhere_else() {
+    let (_folder, path) = new_path();
+    let labelled = |name: &str, more: &str| {
+        let label = "w".repeat(3_500_000);
+        format!(r#"{{"type":"session.updated","session":"s","labels":{{"{name}":"{label}"}}{more}}}"#)
+    };
+    let [a, b, c, d] =
+        [("a", ""), ("b", ""), ("c", ""), ("d", r#","shard":7"#)].map(|(name, more)| labelled(name, more));
+    record(&path, &[&a, &b, &c, &d]);
+    let names = "(SELECT group_concat(key) FROM json_each(labels))";
+    assert_eq!(
+        ask(&path, &format!("SELECT {names}, attributes FROM sessions")),
+        ["a,b".to_owned().into(), r#"{"annals.events_left_out":2,"shard":7}"#.to_owned().into()]
+    );
+    // The count is the row's own: no event says it, or begins it anew.
+    record(&path, &[r#"{"type":"session.updated","session":"s","annals.events_left_out":"none","shard":8}"#]);
+    assert_eq!(
+        ask(&path, "SELECT attributes FROM sessions"),
+        [r#"{"annals.events_left_out":2,"shard":8}"#.to_owned().into()]
+    );
+}
+
+#[test]
+fn the_count_of_events_left_out_is_nothing_that_an_event_can_say() {
+    let (_folder, path) = new_path();
+    let forged = r#""annals.events_left_out":7"#;
+    record(
+        &path,
+        &[
+            &format!(r#"{{"type":"session.started","session":"s",{forged},"a":1}}"#),
+            &format!(r#"{{"type":"session.updated","session":"s",{forged}}}"#),
+            &format!(r#"{{"type":"step.started","session":"s","step":"1","module":"m",{forged}}}"#),
+        ],
+    );
+    assert_eq!(ask(&path, "SELECT attributes FROM sessions"), [r#"{"a":1}"#.to_owned().into()]);
+    assert_eq!(ask(&path, "SELECT attributes FROM steps"), [Value::Null]);
+}
+
+#[test]
 fn a_sum_that_cannot_be_held_is_not_known_instead_of_wrong() {
     let (_folder, path) = new_path();
     let most = "4611686018427387903";
