@@ -107,7 +107,9 @@ impl LogFile {
 /// The reason for whoever asks, with a key or without one: it names no path of this machine.
 fn told(error: &OpenError) -> String {
     match error {
-        OpenError::Replaced { .. } => "the log's file: another file took its place".to_owned(),
+        OpenError::Replaced { .. } | OpenError::LinkMoved { .. } => {
+            "the log's file: another file took its place".to_owned()
+        }
         OpenError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             "the log's file is no longer where it was".to_owned()
         }
@@ -153,5 +155,17 @@ pub(super) async fn watch(app: App) {
         if let Ok(Some(Ok(head))) = looked.await {
             app.tails.reached(head.seq);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_leads_elsewhere_is_told_as_another_file() {
+        let path = PathBuf::from("/srv/audit.db");
+        let moved = OpenError::LinkMoved { link: PathBuf::from("/srv/link.db"), path: path.clone() };
+        assert_eq!(told(&moved), told(&OpenError::Replaced { path }));
     }
 }
