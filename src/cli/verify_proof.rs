@@ -248,6 +248,9 @@ fn checkpoints(count: usize) -> String {
     format!("{count} {}", if count == 1 { "checkpoint" } else { "checkpoints" })
 }
 
+/// Most checkpoints that an error names, of the very many that a file may hold.
+const NAMED_MAX: usize = 10;
+
 /// The older checkpoints that a proof of consistency is about; for no events that is known to all.
 fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<Vec<SignedCheckpoint>> {
     let older: Vec<SignedCheckpoint> =
@@ -256,10 +259,15 @@ fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<
         return Ok(older);
     }
     if size > 0 || !given.is_empty() {
-        let named: Vec<String> = given
+        let mut named: Vec<String> = given
             .iter()
+            .take(NAMED_MAX)
             .map(|checkpoint| format!("{} of `{}`", events(checkpoint.size()), checkpoint.origin()))
             .collect();
+        let more = given.len().saturating_sub(NAMED_MAX);
+        if more > 0 {
+            named.push(format!("and {more} more"));
+        }
         let wanted = format!("the proof is about the checkpoint of {} of the log `{origin}`", events(size));
         if named.is_empty() {
             bail!("{wanted}; name a file with it: --checkpoint FILE");

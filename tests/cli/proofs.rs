@@ -206,8 +206,12 @@ fn older_checkpoints_that_a_proof_is_not_about_are_said_to_be_left_out() {
     assert!(left_out.contains("other sizes"), "{answer}");
     // Where none is of the size that the proof is about, nothing that was given is checked.
     fs::write(&proof, log.out(&["consistency", "0"])).unwrap();
-    let none = Verification::of(&log, &proof).with(&["--checkpoint", &text(&kept)]);
-    bare().args(none.args).assert().code(2).stderr(contains("what --checkpoint names covers"));
+    let none = || Verification::of(&log, &proof).with(&["--checkpoint", &text(&kept)]);
+    bare().args(none().args).assert().code(2).stderr(contains("what --checkpoint names covers"));
+    // Of very many the first few are named.
+    fs::write(&kept, format!("{second}\n").repeat(500)).unwrap();
+    let refused = bare().args(none().args).assert().code(2).stderr(contains("and 490 more"));
+    assert!(refused.get_output().stderr.len() < 2_000);
 }
 
 #[test]
