@@ -42,7 +42,11 @@ impl ProofForm {
     pub fn of(file: &[u8]) -> Option<ProofForm> {
         let file = &*as_written(file);
         let first = file.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        match std::str::from_utf8(first).ok()? {
+        ProofForm::of_line(std::str::from_utf8(first).ok()?)
+    }
+
+    fn of_line(first: &str) -> Option<ProofForm> {
+        match first {
             entry::HEADER => Some(ProofForm::Entry),
             session::HEADER => Some(ProofForm::Session),
             line if line.starts_with(consistency::WORD) => Some(ProofForm::Consistency),
@@ -60,8 +64,7 @@ impl ProofFile {
     pub fn parse(file: &[u8]) -> Result<ProofFile, ProofFileError> {
         let file = &*as_written(file);
         let mut lines = Lines::of(file)?;
-        lines.take()?;
-        match ProofForm::of(file) {
+        match ProofForm::of_line(lines.take()?) {
             Some(ProofForm::Entry) => EntryProof::parse(file).map(ProofFile::Entry),
             Some(ProofForm::Session) => SessionProof::parse(file).map(ProofFile::Session),
             Some(ProofForm::Consistency) => ConsistencyProof::parse(file).map(ProofFile::Consistency),
