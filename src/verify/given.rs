@@ -98,8 +98,9 @@ impl<'p> Search<'p> {
         }
     }
 
-    /// The failure of a policy that none of the checkpoints met.
-    fn failure(self, among: &str) -> Option<Failure> {
+    /// The failure of a policy that none of the checkpoints met. Where none of them got as far as the policy, and
+    /// `is_said` why, there is none.
+    fn failure(self, among: &str, is_said: bool) -> Option<Failure> {
         if !self.goes_on() {
             return None;
         }
@@ -107,6 +108,7 @@ impl<'p> Search<'p> {
             Some((name, _, why)) => {
                 format!("{name}: it does not meet the policy, and no other does: {why}")
             }
+            None if is_said => return None,
             None => format!("the policy: {among} is signed as it should be by a key trusted for it"),
         };
         let affected = "what it would vouch for".to_owned();
@@ -188,9 +190,7 @@ pub(super) fn judge(
         || !anchor.not_checked.is_empty()
         || anchor.checkpoints_not_judged > 0
         || given.is_empty();
-    if search.unmet.is_some() || !is_said {
-        anchor.failures.extend(search.failure("none of the checkpoints given"));
-    }
+    anchor.failures.extend(search.failure("none of the checkpoints given", is_said));
     anchor
 }
 
@@ -275,12 +275,11 @@ pub(super) fn judge_stored(
     failures.reverse();
     anchor.signed_to = signed_to;
     // Of a log that is bad before its end, or of another one than the keys, that has been said.
-    let is_judged =
-        log.first_bad.is_none() && !log.origin.is_some_and(|origin| trust.is_of_other_logs(origin));
-    if is_judged {
-        let among = "no checkpoint was given, and none that the file keeps";
-        anchor.failures.extend(search.failure(among));
-    }
+    let is_said = !failures.is_empty()
+        || log.first_bad.is_some()
+        || log.origin.is_some_and(|origin| trust.is_of_other_logs(origin));
+    let among = "no checkpoint was given, and none that the file keeps";
+    anchor.failures.extend(search.failure(among, is_said));
     anchor.failures.extend(failures);
     Ok(())
 }

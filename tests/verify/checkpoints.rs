@@ -335,6 +335,41 @@ fn a_policy_is_asked_of_the_checkpoints_that_the_file_keeps_where_none_was_given
 }
 
 #[test]
+fn a_policy_that_stored_checkpoints_did_not_get_as_far_as_is_not_named_beside_the_reason() {
+    let (_folder, path) = log_of(9);
+    let witness = Cosigner::from_seed("example.net/witness", &[3; 32]).unwrap();
+    let nobody: [&SigningKey; 0] = [];
+    let asked = || judge(&path, options(&nobody, Vec::new()).policy(policy(&witness)));
+    let kept = [4, 9].map(|size| checkpoint(&path, size, &[&key(1)]));
+    forge::rewrite(&path, 3);
+    kept.iter().for_each(|kept| keep(&path, kept));
+    assert_eq!(found(&asked()), [(Check::CheckpointRoot, None), (Check::CheckpointRoot, None)]);
+    // One that fits got as far, and lacks the cosignature.
+    keep(&path, &checkpoint(&path, 2, &[&key(1)]));
+    let all =
+        [Check::CheckpointSignature, Check::CheckpointRoot, Check::CheckpointRoot].map(|check| (check, None));
+    assert_eq!(found(&asked()), all);
+}
+
+#[test]
+fn a_policy_that_a_stored_checkpoint_does_not_meet_is_named_also_before_a_bad_event() {
+    let (_folder, path) = log_of(9);
+    let witness = Cosigner::from_seed("example.net/witness", &[3; 32]).unwrap();
+    let nobody: [&SigningKey; 0] = [];
+    let asked = || judge(&path, options(&nobody, Vec::new()).policy(policy(&witness)));
+    keep(&path, &checkpoint(&path, 9, &[&key(1)]));
+    let before = checkpoint(&path, 4, &[&key(1)]);
+    tamper(&path, |connection| {
+        connection.execute_batch("UPDATE log SET hash = zeroblob(32) WHERE seq = 7").unwrap();
+    });
+    let report = asked();
+    assert_eq!(report.failures[0].check, Check::Link);
+    assert_eq!(found(&report), [], "the bad event says why");
+    keep(&path, &before);
+    assert_eq!(found(&asked()), [(Check::CheckpointSignature, None)]);
+}
+
+#[test]
 fn a_policy_that_no_key_can_be_held_against_is_not_checked() {
     let (_folder, path) = log_of(9);
     keep(&path, &checkpoint(&path, 9, &[&key(1)]));
