@@ -155,11 +155,7 @@ pub fn verify(
         }
         opened => opened?,
     };
-    // Temporary tables are written, the file cannot be: it is opened for reading alone.
-    connection.pragma_update(None, "query_only", false)?;
-    // SQLite makes this check of a page once, so that it would depend on what was read before which rows
-    // are given. Every row is judged as it is given, and the pages apart from that.
-    connection.pragma_update(None, "cell_size_check", false)?;
+    snapshot::configure(&connection)?;
     let mut others = snapshot::begin(path, file, &connection, options.threads_max())?;
     let report = Verification { path, connection: &connection, options: &options, failures: Vec::new() }
         .run(&mut others, progress);

@@ -22,6 +22,15 @@ const ROWS_SHARED: u64 = 2 * RUN_ROWS;
 /// rare, and the connections begin within a few milliseconds.
 const ATTEMPTS: u32 = 8;
 
+/// Settings that every connection of a verification has, so that none says anything else than another.
+pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    // Temporary tables are written, the file cannot be: it is opened for reading alone.
+    connection.pragma_update(None, "query_only", false)?;
+    // SQLite makes this check of a page once, so that it would depend on what was read before which rows
+    // are given. Every row is judged as it is given, and the pages apart from that.
+    connection.pragma_update(None, "cell_size_check", false)
+}
+
 /// Begins a transaction, and opens other connections that see the same moment of the log: one for each thread
 /// but the first, and one at least. There are none where the log is too short for them, or they do not
 /// come to see the same.
@@ -58,6 +67,7 @@ fn others(path: &Path, head: Head, count: usize) -> Option<Vec<Option<Connection
     (0..count)
         .map(|_| {
             let other = open::open_reader(path).ok()?;
+            configure(&other).ok()?;
             let is_same = sees_the_same(&other, head).ok()?;
             Some(is_same.then_some(other))
         })

@@ -146,6 +146,27 @@ fn a_page_that_cannot_be_read_is_named_alike_by_every_number_of_threads() {
 }
 
 #[test]
+fn a_bad_page_of_a_read_table_is_named_alike_by_every_number_of_threads() {
+    let (_folder, path) = new_path();
+    let log = AuditLog::open(&path).unwrap();
+    append(&log, 8_300);
+    log.close().unwrap();
+    let leaf = pages(&path, "documents", "leaf")[3];
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The place of the page's third cell is within the list of places.
+    let start = PAGE * (leaf - 1);
+    bytes[start + 12..start + 14].copy_from_slice(&[0, 9]);
+    std::fs::write(&path, bytes).unwrap();
+    let verified = |threads| {
+        let options = Options::new().threads(NonZeroUsize::new(threads).unwrap());
+        serde_json::to_value(verify::verify(&path, options, &mut |_, _| {}).unwrap()).unwrap()
+    };
+    let report = verified(1);
+    assert_eq!(report["self_consistent"], false);
+    assert_eq!(report, verified(3));
+}
+
+#[test]
 fn an_index_that_names_another_event_is_found_by_every_number_of_threads() {
     for place in [0, 7, 40] {
         let report = after_bytes("a leaf of the index", |path, bytes| {

@@ -130,8 +130,6 @@ impl Plan {
         let cursors = cursors(log).ok()?;
         let other =
             others.iter_mut().find(|other| self::cursors(other).is_ok_and(|found| found == cursors))?;
-        // Temporary tables are written.
-        other.pragma_update(None, "query_only", false).ok()?;
         let search = self.to_check.get(place)?.clone();
         let (folded_here, folded) = crossbeam_channel::unbounded();
         let check = move || check_part(other, &[search], &mut |events| tell(&folded_here, events));
