@@ -185,10 +185,6 @@ impl Verification<'_> {
             return Ok(self.nothing_to_judge(failure));
         }
         let seen = options.memory.as_ref().map(|memory| Seen::read(memory, path, self.origin().as_deref()));
-        let unseen = seen
-            .as_ref()
-            .and_then(Seen::unreadable)
-            .map(|why| NotChecked { what: "what earlier verifications saw".to_owned(), why: why.to_owned() });
         let wanted = self.wanted(seen.as_ref())?;
         let mut trust = Trust::new(options.trusted());
         let (start, since) = match &options.since {
@@ -229,11 +225,16 @@ impl Verification<'_> {
         if let (Some(memory), Some(remembered), Some(tree), None) =
             (&options.memory, &mut remembered, &walk.tree, &walk.failure)
             && remembered.failures.is_empty()
+            && remembered.not_compared.is_none()
             && anchored.failures.is_empty()
             && anchored.not_checked.is_empty()
         {
             seen::keep(memory, &log, tree, remembered);
         }
+        let unseen = remembered
+            .as_ref()
+            .and_then(|remembered| remembered.not_compared.clone())
+            .map(|why| NotChecked { what: "what earlier verifications saw".to_owned(), why });
         let events_lost = std::mem::take(&mut walk.lost).count(connection);
         let events_lost = or_damage(events_lost, "the count of lost events", &mut self.failures)?;
         let completeness = completeness(connection, &walk, &tables, events_lost);

@@ -76,10 +76,12 @@ pub struct Record {
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Remembered {
-    /// What an earlier verification saw.
+    /// What an earlier verification saw. The log still begins so where nothing below says otherwise.
     pub before: Option<Record>,
     /// How the log contradicts that.
     pub failures: Vec<Failure>,
+    /// Why the log could not be held against all of that. Nothing is known of it then, good or bad.
+    pub not_compared: Option<String>,
     /// Whether what this verification saw is remembered now.
     pub is_kept: bool,
     /// What cannot be read or written, so that nothing, or not everything, is remembered.
@@ -119,11 +121,6 @@ impl Seen {
         }
     }
 
-    /// The reason why something that may be remembered was not compared.
-    pub(super) fn unreadable(&self) -> Option<&str> {
-        self.warning.as_deref()
-    }
-
     fn records(&self) -> impl Iterator<Item = &Record> {
         self.at_path
             .iter()
@@ -141,28 +138,51 @@ impl Seen {
         log: &LogFacts,
         root_at: &mut dyn FnMut(u64) -> Result<Option<NodeHash>, E>,
     ) -> Result<Remembered, E> {
-        let mut failures = Vec::new();
+        let (mut failures, mut not_compared) = (Vec::new(), self.warning.clone());
         for record in self.records() {
-            failures.extend(contradiction(record, log, root_at)?);
+            match compared(record, log, root_at)? {
+                Compared::Same => {}
+                Compared::Contradicts(failure) => failures.push(failure),
+                Compared::Unknown(why) => not_compared = not_compared.or(Some(why)),
+            }
         }
         let before = self.of_origin.or(self.at_path);
-        Ok(Remembered { before, failures, is_kept: false, warning: self.warning })
+        Ok(Remembered { before, failures, not_compared, is_kept: false, warning: self.warning })
     }
 }
 
 const WAY_OUT: &str = "--no-remember looks at this file alone, as an older copy asks for; --forget takes what is there now for right";
 
-fn contradiction<E>(
+/// What a log has to say to a record.
+enum Compared {
+    Same,
+    Contradicts(Failure),
+    /// It cannot be said whether it is the same.
+    Unknown(String),
+}
+
+fn compared<E>(
     record: &Record,
     log: &LogFacts,
     root_at: &mut dyn FnMut(u64) -> Result<Option<NodeHash>, E>,
-) -> Result<Option<Failure>, E> {
-    // A log whose first event cannot be read has a failure that says so.
-    let (Some(log_id), Some(origin)) = (log.log_id, &log.origin) else { return Ok(None) };
+) -> Result<Compared, E> {
     let Record { origin: was, size, verified_at, .. } = record;
-    let (check, what) = if record.log_id != log_id.to_string() || was != origin {
+    let unknown = |why: &str| {
+        Ok(Compared::Unknown(format!(
+            "{why}, so that the {size} events verified at {verified_at} may be others"
+        )))
+    };
+    let Some(log_id) = log.log_id else { return unknown("the first event cannot be read") };
+    // A first event of a newer version does not say what the log is called. Its id and its events tell it from
+    // others all the same.
+    let has_other_name = log.origin.as_ref().is_some_and(|origin| origin != was);
+    let (check, what) = if record.log_id != log_id.to_string() || has_other_name {
+        let this = match &log.origin {
+            Some(origin) => format!("this is `{origin}` with the id {log_id}"),
+            None => format!("this has the id {log_id}, and {NAMELESS}"),
+        };
         let what = format!(
-            "the log `{was}` with the id {} and {size} events was verified here, or under this name, at {verified_at}; this is `{origin}` with the id {log_id}: another log took its place",
+            "the log `{was}` with the id {} and {size} events was verified here, or under this name, at {verified_at}; {this}: another log took its place",
             record.log_id
         );
         (Check::RememberedLog, what)
@@ -174,8 +194,8 @@ fn contradiction<E>(
         (Check::RememberedSize, what)
     } else {
         match root_at(*size)? {
-            None => return Ok(None),
-            Some(root) if root.to_string() == record.root => return Ok(None),
+            None => return unknown("the log cannot be read as far, or does not say what its beginning was"),
+            Some(root) if root.to_string() == record.root => return Ok(Compared::Same),
             Some(_) => {
                 let what = format!(
                     "the first {size} events are not those that were verified at {verified_at}: the log was written anew"
@@ -185,12 +205,19 @@ fn contradiction<E>(
         }
     };
     let affected = "every event of the log".to_owned();
-    Ok(Some(Failure { check, seq: None, detail: format!("{what}; {WAY_OUT}"), affected }))
+    Ok(Compared::Contradicts(Failure { check, seq: None, detail: format!("{what}; {WAY_OUT}"), affected }))
 }
+
+/// Said of a log of a newer version.
+const NAMELESS: &str = "its first event does not say what it is called";
 
 /// Remembers a log that was found good.
 pub(super) fn keep(memory: &Memory, log: &LogFacts, tree: &Tree, remembered: &mut Remembered) {
-    let (Some(log_id), Some(origin)) = (log.log_id, &log.origin) else { return };
+    let (Some(log_id), Some(origin)) = (log.log_id, &log.origin) else {
+        remembered.warning =
+            Some(format!("{NAMELESS}, so that the next verification has nothing to compare with"));
+        return;
+    };
     let path = fs::canonicalize(&log.path).unwrap_or_else(|_| log.path.clone());
     let record = Record {
         version: 1,

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::forge::{checkpoint, key, log_of, make, rewrite};
+use crate::support::forge::{checkpoint, key, log_of, make, rewrite, tamper};
 use crate::support::program::annals;
 use predicates::prelude::*;
 use tempfile::TempDir;
@@ -85,6 +85,17 @@ fn a_log_that_was_set_back_is_noticed_without_any_key_until_somebody_says_it_is_
     verify(&path, &["--log-only"]).code(1);
     verify(&path, &["--forget", "--log-only"]).success();
     verify(&path, &["--log-only"]).success();
+}
+
+#[test]
+fn a_log_that_could_not_be_compared_with_what_was_seen_before_is_not_said_to_be_the_same() {
+    let (_folder, path) = log_of(5);
+    verify(&path, &[]).success();
+    tamper(&path, |connection| {
+        connection.execute_batch("UPDATE log SET hash = zeroblob(32) WHERE seq = 3").unwrap();
+    });
+    let said = verify(&path, &[]).code(1).stdout(predicate::str::contains("what earlier verifications saw"));
+    said.stdout(predicate::str::contains("remembered        ?"));
 }
 
 #[test]

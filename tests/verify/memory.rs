@@ -12,7 +12,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::support::beside;
-use crate::support::forge::{checkpoint, key, log_of, make, rewrite, store_tiles, tamper};
+use crate::support::forge::{
+    as_a_newer_version, checkpoint, key, log_of, make, rewrite, store_tiles, tamper,
+};
 use annals::AuditLog;
 use annals::verify::{self, Check, Memory, Options, Outcome, Remembered, Scope};
 
@@ -82,6 +84,56 @@ fn another_log_in_the_place_of_the_old_one_is_noticed() {
     let _ = std::fs::remove_file(beside(&path, "-wal"));
     AuditLog::open(&path).unwrap().close().unwrap();
     assert_eq!(checks(&verified(&path)), [Check::RememberedLog]);
+}
+
+#[test]
+fn a_log_whose_first_event_does_not_say_its_name_is_compared_all_the_same() {
+    let (folder, path) = log_of(5);
+    verified(&path);
+    let whole = std::fs::read(&path).unwrap();
+    as_a_newer_version(&path);
+    assert_eq!(checks(&verified(&path)), [Check::RememberedRoot], "its first event is another");
+    std::fs::write(&path, whole).unwrap();
+    tamper(&path, |connection| connection.execute_batch("DELETE FROM log WHERE seq > 2").unwrap());
+    as_a_newer_version(&path);
+    assert_eq!(checks(&verified(&path)), [Check::RememberedSize]);
+    let fresh = folder.path().join("fresh.db");
+    make(&fresh, 1, "a fresh log");
+    as_a_newer_version(&fresh);
+    std::fs::copy(&fresh, &path).unwrap();
+    let remembered = verified(&path);
+    assert_eq!(checks(&remembered), [Check::RememberedLog]);
+    let detail = &remembered.failures[0].detail;
+    assert!(detail.contains("does not say what it is called"), "{detail}");
+}
+
+#[test]
+fn a_log_whose_first_event_does_not_say_its_name_is_not_remembered_and_that_is_said() {
+    let (_folder, path) = log_of(3);
+    as_a_newer_version(&path);
+    let remembered = verified(&path);
+    assert!(!remembered.is_kept);
+    assert!(remembered.warning.unwrap().contains("does not say what it is called"));
+}
+
+#[test]
+fn a_log_that_is_bad_before_the_remembered_size_was_not_compared() {
+    for (sql, is_first) in [
+        ("UPDATE log SET hash = zeroblob(32) WHERE seq = 4", false),
+        ("UPDATE log SET entry = x'ff' WHERE seq = 1", true),
+    ] {
+        let (_folder, path) = log_of(9);
+        verified(&path);
+        tamper(&path, |connection| connection.execute_batch(sql).unwrap());
+        let options = Options::new().scope(Scope::LogOnly).memory(memory(&path));
+        let report = verify::verify(&path, options, &mut |_, _| {}).unwrap();
+        assert_eq!(report.log.log_id.is_none(), is_first);
+        let remembered = report.remembered.unwrap();
+        assert_eq!(checks(&remembered), []);
+        assert!(remembered.not_compared.is_some(), "{sql}");
+        let what = &report.not_checked[0].what;
+        assert_eq!(what, "what earlier verifications saw", "{sql}");
+    }
 }
 
 #[test]

@@ -230,6 +230,9 @@ fn remembered(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     let Some(remembered) = &report.remembered else { return Ok(()) };
     if !remembered.failures.is_empty() {
         failed(&remembered.failures, "remembered", out)?;
+    } else if remembered.not_compared.is_some() {
+        let said = "not all that was verified before could be compared: see `not checked`";
+        verdict(out, "warning", "remembered", "?", said)?;
     } else if let Some(before) = &remembered.before {
         let said = format!(
             "the first {} are those that were verified at {}",
