@@ -44,18 +44,18 @@ pub use seen::{Memory, Record, Remembered};
 pub use since::Since;
 pub use trust::{KeyChangeSeen, NotSigned, signers};
 
-use crate::event::{Content, Event, Seq};
+use crate::event::{Event, Seq};
 use crate::evidence as anchoring;
 use crate::limits::{LISTED_MAX, REPORTED_SEQS_MAX};
 use crate::log::FileIdentity;
 use crate::log::open::{self, OpenError, Reading};
-use crate::log::rows;
 use crate::log::still::Still;
 use crate::merkle;
 use crate::projection::tables::{PROJECTIONS, Projection, Stage, cursor};
 use given::Walked;
 use past::PastRoots;
-use report::listed;
+use report::{listed, shortened};
+use row::{OwnedRow, Payloads};
 use seen::Seen;
 use since::NoStart;
 use tree::Wanted;
@@ -268,10 +268,11 @@ impl Verification<'_> {
         Ok(report.concluded())
     }
 
-    /// The log's own name, nothing checked.
+    /// The log's own name, as its first event says it, whatever that follows from.
     fn origin(&self) -> Option<String> {
-        match rows::read_at(self.connection, Seq::FIRST).ok()??.content {
-            Content::Event(Event::LogCreated(created)) => Some(created.origin),
+        let first = OwnedRow::at(self.connection, Seq::FIRST, Payloads::Read).ok()??;
+        match row::own_event(first.as_ref())? {
+            Event::LogCreated(created) => Some(shortened(created.origin)),
             _ => None,
         }
     }
@@ -418,7 +419,8 @@ impl Verification<'_> {
         }
         anchor.failures.splice(0..0, failures);
         let last_covered = anchor.anchored_to.and_then(|size| {
-            rows::read_at(self.connection, Seq::new(size)).ok()?.map(|event| event.recorded_at)
+            let last = OwnedRow::at(self.connection, Seq::new(size), Payloads::LeftOut).ok()??;
+            last.own_entry().map(|entry| entry.recorded_at)
         });
         anchor.conclude(log.events, last_covered, log.last_recorded_at);
         Ok(anchor)

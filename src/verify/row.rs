@@ -3,11 +3,13 @@
 //! first bad row.
 
 use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::chain;
 use crate::encoding::DecodeError;
 use crate::entry::Entry;
-use crate::event::{Content, Digest, Event, Kind, PayloadError, Strictness, is_reserved};
+use crate::event::{Content, Digest, Event, Kind, PayloadError, Seq, Strictness, is_reserved};
+use crate::limits::{JUDGED_ENTRY_BYTES_MAX, PAYLOAD_BYTES_MAX, SALT_BYTES};
 use crate::prepare::without_salt;
 
 use super::entry_ref::EntryRef;
@@ -51,6 +53,87 @@ impl<'a> RowRef<'a> {
             is_payload_too_long,
             hash: blob(4)?.unwrap_or_default(),
         })
+    }
+}
+
+/// Whether payloads are read with their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Payloads {
+    Read,
+    /// A NULL stands for each.
+    LeftOut,
+}
+
+/// The columns of rows for [`RowRef::of`], as SQL. Nothing is read that is no blob, or too long to be what its
+/// column has. A payload that is too long is told from one that is no blob: a number stands for it.
+pub(super) fn columns(payloads: Payloads) -> String {
+    let payload = match payloads {
+        Payloads::LeftOut => "NULL".to_owned(),
+        Payloads::Read => format!(
+            "CASE WHEN payload IS NULL THEN NULL
+                  WHEN typeof(payload) <> 'blob' THEN typeof(payload)
+                  WHEN length(payload) <= {} THEN payload
+                  ELSE length(payload) END",
+            SALT_BYTES + PAYLOAD_BYTES_MAX
+        ),
+    };
+    format!(
+        "seq,
+         CASE WHEN typeof(event_id) = 'blob' AND length(event_id) = 16 THEN event_id END,
+         CASE WHEN typeof(entry) = 'blob' AND length(entry) <= {JUDGED_ENTRY_BYTES_MAX} THEN entry END,
+         {payload},
+         CASE WHEN typeof(hash) = 'blob' AND length(hash) = 32 THEN hash END"
+    )
+}
+
+/// A row of its own, of bounded size.
+pub(super) struct OwnedRow {
+    pub(super) seq: i64,
+    pub(super) event_id: Vec<u8>,
+    pub(super) entry: Vec<u8>,
+    payload: Option<Vec<u8>>,
+    is_payload_too_long: bool,
+    pub(super) hash: Vec<u8>,
+}
+
+impl OwnedRow {
+    /// Reads a row, if it is there.
+    pub(super) fn at(
+        connection: &Connection,
+        seq: Seq,
+        payloads: Payloads,
+    ) -> rusqlite::Result<Option<OwnedRow>> {
+        connection
+            .prepare_cached(&format!("SELECT {} FROM log WHERE seq = ?1", columns(payloads)))?
+            .query_row([seq.to_sql()], |row| {
+                let row = RowRef::of(|column| row.get_ref(column))?;
+                Ok(OwnedRow {
+                    seq: row.seq,
+                    event_id: row.event_id.to_vec(),
+                    entry: row.entry.to_vec(),
+                    payload: row.payload.map(<[u8]>::to_vec),
+                    is_payload_too_long: row.is_payload_too_long,
+                    hash: row.hash.to_vec(),
+                })
+            })
+            .optional()
+    }
+
+    /// The row, to be judged.
+    pub(super) fn as_ref(&self) -> RowRef<'_> {
+        RowRef {
+            seq: self.seq,
+            event_id: &self.event_id,
+            entry: &self.entry,
+            payload: self.payload.as_deref(),
+            is_payload_too_long: self.is_payload_too_long,
+            hash: &self.hash,
+        }
+    }
+
+    /// Its entry, if that is well formed, and this row's.
+    pub(super) fn own_entry(&self) -> Option<Entry> {
+        own_entry(self.seq, &self.event_id, &self.entry)
     }
 }
 
@@ -163,17 +246,22 @@ fn check_payload(entry: &EntryRef, cell: &[u8]) -> Result<Option<Box<Event>>, (C
 /// The events that a row licenses to have no payload, judged from the row alone: also behind a row
 /// that failed, where the chain says nothing any more.
 pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
+    // Most rows are of another kind: their payloads are not looked at.
     let entry = own_entry(row.seq, row.event_id, row.entry)?;
     if entry.kind != Kind::PayloadRedacted.code() {
         return None;
     }
-    if row.is_payload_too_long {
-        return None;
-    }
-    match *check_payload(&entry.into(), row.payload?).ok()?? {
+    match own_event(row)? {
         Event::PayloadRedacted(redacted) => Some((row.seq, redacted.seqs)),
         _ => None,
     }
+}
+
+/// What a row says in which Annals itself wrote, judged from the row alone.
+pub(super) fn own_event(row: RowRef<'_>) -> Option<Event> {
+    let entry = own_entry(row.seq, row.event_id, row.entry)?;
+    let cell = row.payload.filter(|_| !row.is_payload_too_long)?;
+    check_payload(&entry.into(), cell).ok()?.map(|own| *own)
 }
 
 /// An entry that is well formed, and that of the row which it stands in.

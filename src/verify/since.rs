@@ -1,20 +1,19 @@
 //! Where a walk begins that takes what a checkpoint covers for verified: at the event after it, if the
 //! file's tree leads to the checkpoint's root and the last event that it covers stands in that tree.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::Serialize;
 
 use super::hashes::{Hashes, Readable as _};
 use super::options::Given;
-use super::report::{Check, Failure};
-use super::row::{self, Before, RowRef};
+use super::report::{Check, Failure, shortened};
+use super::row::{self, Before, OwnedRow, Payloads};
 use super::tree::{Tree, Wanted};
 use super::trust::{Standing, Trust};
 use super::walk::{Start, Walk};
 use super::{VerifyError, is_damage};
 use crate::chain;
 use crate::event::{Digest, Event, EventId, Seq, Timestamp};
-use crate::log::rows::StoredRow;
 use crate::merkle::{compact_range_at, inclusion_proof, leaf_hash_of, verify_inclusion};
 
 /// What a verification since a checkpoint rests on, and what it left out.
@@ -129,15 +128,16 @@ pub(super) fn begin(
         return Err(fails(Check::CheckpointSize, "it covers no events; verify without it".to_owned()));
     }
     let mut hashes = Hashes::stored(connection)?;
-    let read = |seq| -> Result<StoredRow, NoStart> {
-        row_at(connection, seq)?.ok_or_else(|| {
+    // Of the last two events it matters what their entries are, and not what they say.
+    let read = |seq, payloads| -> Result<OwnedRow, NoStart> {
+        OwnedRow::at(connection, Seq::new(seq), payloads)?.ok_or_else(|| {
             let detail = format!(
                 "it covers {size} events, and event {seq} is not there: the log was cut off, or set back to an older copy"
             );
             fails(Check::CheckpointSize, detail)
         })
     };
-    let (first, last) = (read(1)?, read(size)?);
+    let (first, last) = (read(1, Payloads::Read)?, read(size, Payloads::LeftOut)?);
     let range = compact_range_at(&mut hashes, size).readable()?;
     if range.as_ref().is_none_or(|range| range.root() != root) {
         let detail = format!(
@@ -148,7 +148,7 @@ pub(super) fn begin(
     // From here on hashes that lead to the root are those of the log that was signed for.
     let before_last = match size {
         1 => Digest::ZERO.bytes().to_vec(),
-        _ => read(size - 1)?.hash,
+        _ => read(size - 1, Payloads::LeftOut)?.hash,
     };
     for (seq, row, before) in [(1, &first, Digest::ZERO.bytes().as_slice()), (size, &last, &before_last)] {
         let leaf = leaf_hash_of(&[before, &row.entry]);
@@ -180,34 +180,20 @@ pub(super) fn begin(
     // Besides the first and the last event there was the one before the last.
     let rows_read = hashes.rows_read + 3;
     let checkpoint = given.name.clone();
-    let last_recorded_at =
-        row::own_entry(last.seq, &last.event_id, &last.entry).map(|entry| entry.recorded_at);
+    let last_recorded_at = last.own_entry().map(|entry| entry.recorded_at);
     let known = Known { checkpoint, size, log_id, origin, first_recorded_at, last_recorded_at, rows_read };
     Ok(Begun { start: Start { events: size, hash, tree: Some(tree) }, known })
 }
 
 /// What the first event says, which is held against all that can be asked of it alone.
-fn first_event(row: &StoredRow) -> Result<(EventId, String, Timestamp), Failure> {
-    let fields = RowRef {
-        seq: row.seq,
-        event_id: &row.event_id,
-        entry: &row.entry,
-        payload: row.payload.as_deref(),
-        is_payload_too_long: false,
-        hash: &row.hash,
-    };
+fn first_event(first: &OwnedRow) -> Result<(EventId, String, Timestamp), Failure> {
     let before = Before { seq: 0, hash: Some(Digest::ZERO) };
     let bad = |check, detail| Failure { seq: Some(Seq::FIRST.into()), ..failure(check, detail) };
-    let good = row::check(before, fields).map_err(|fault| bad(fault.check, fault.detail))?;
+    let good = row::check(before, first.as_ref()).map_err(|fault| bad(fault.check, fault.detail))?;
     match good.own.map(|own| *own) {
-        Some(Event::LogCreated(created)) => Ok((good.entry.event_id, created.origin, good.entry.recorded_at)),
+        Some(Event::LogCreated(created)) => {
+            Ok((good.entry.event_id, shortened(created.origin), good.entry.recorded_at))
+        }
         _ => Err(bad(Check::Redaction, "the payload of the first event is gone".to_owned())),
     }
-}
-
-fn row_at(connection: &Connection, seq: u64) -> rusqlite::Result<Option<StoredRow>> {
-    connection
-        .prepare_cached("SELECT seq, event_id, entry, payload, hash FROM log WHERE seq = ?1")?
-        .query_row([Seq::new(seq).to_sql()], StoredRow::read)
-        .optional()
 }

@@ -5,8 +5,7 @@ use rusqlite::{Connection, params_from_iter};
 use super::merge::{Merge, ReadTo};
 use super::run::{Checked, With};
 use super::{Start, Walk};
-use crate::limits::{JUDGED_ENTRY_BYTES_MAX, PAYLOAD_BYTES_MAX, SALT_BYTES};
-use crate::verify::row::RowRef;
+use crate::verify::row::{Payloads, RowRef, columns};
 use crate::verify::structure::Pairs;
 use crate::verify::tree::Tree;
 use crate::verify::{VerifyError, is_damage};
@@ -30,20 +29,7 @@ pub(super) fn walk(
     // No event is before the first, and if one is it must be seen, whatever its seq.
     let from = (before.seq != 0).then(|| before.seq.saturating_add(1));
     let narrowed = if from.is_some() { "WHERE seq >= ?1" } else { "" };
-    // Nothing is read that is no blob, or too long to be what its column has. A payload that is too long is told
-    // from one that is no blob: a number stands for it.
-    let sql = format!(
-        "SELECT seq,
-                CASE WHEN typeof(event_id) = 'blob' AND length(event_id) = 16 THEN event_id END,
-                CASE WHEN typeof(entry) = 'blob' AND length(entry) <= {JUDGED_ENTRY_BYTES_MAX} THEN entry END,
-                CASE WHEN payload IS NULL THEN NULL
-                     WHEN typeof(payload) <> 'blob' THEN typeof(payload)
-                     WHEN length(payload) <= {} THEN payload
-                     ELSE length(payload) END,
-                CASE WHEN typeof(hash) = 'blob' AND length(hash) = 32 THEN hash END
-         FROM log NOT INDEXED {narrowed} ORDER BY seq",
-        SALT_BYTES + PAYLOAD_BYTES_MAX
-    );
+    let sql = format!("SELECT {} FROM log NOT INDEXED {narrowed} ORDER BY seq", columns(Payloads::Read));
     let mut statement = match connection.prepare(&sql) {
         Ok(statement) => statement,
         Err(error) => return merge.finish(connection, damage(before.seq, error)?),
