@@ -185,7 +185,7 @@ pub(super) fn check_skips(
     if walk.failure.is_some() {
         return Ok(());
     }
-    let recorded: BTreeSet<(String, i64, i64)> = walk
+    let recorded: BTreeSet<(Option<String>, i64, i64)> = walk
         .skips
         .iter()
         .map(|(projection, version, seq)| (projection.clone(), i64::from(*version), Seq::new(*seq).to_sql()))
@@ -195,9 +195,11 @@ pub(super) fn check_skips(
         "SELECT {}, version, seq FROM projection_skips ORDER BY projection, version, seq",
         shown_column("projection")
     );
-    let different =
-        first_difference(connection, &sql, &recorded, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let different = first_difference(connection, &sql, &recorded, |row| {
+        Ok((Some(row.get(0)?), row.get(1)?, row.get(2)?))
+    })?;
     if let Some(Difference { item: (projection, _, seq), .. }) = different {
+        let projection = projection.unwrap_or_else(|| "a name longer than any".to_owned());
         failures.push(Failure {
             check: Check::Skips,
             seq: Some(RowSeq::of_row(seq)),

@@ -18,7 +18,7 @@ use crate::support::forge::{self, tamper};
 use crate::support::measured::{PEAK_MIB, Ran, run};
 use crate::support::server::Served;
 use crate::support::{is_heavy, new_path, sqlite};
-use annals::AuditLog;
+use annals::{ApiKeyRevoked, AuditLog, EventId, KeyRole, Kind, ProjectionSkipped};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -288,6 +288,59 @@ fn tiles_that_are_longer_than_a_tile_are_named() {
     assert!(ran.peak_mib < bound, "{} MiB", ran.peak_mib);
     let report: Value = serde_json::from_str(ran.said.lines().next().unwrap()).unwrap();
     assert!(report["failures"][0]["detail"].as_str().unwrap().contains("tile 1 of level 0"), "{report}");
+}
+
+#[test]
+fn long_texts_in_events_of_annals_own_are_not_kept() {
+    let (_folder, path) = new_path();
+    forge::make(&path, 3, "a note");
+    let long = || "x".repeat(8 << 20);
+    let short = || "short".to_owned();
+    for number in 0..8 {
+        let mut change = forge::key_changed(KeyRole::Stable, Some(&forge::key(1)), &forge::key(2), None);
+        match number % 4 {
+            0 => change.vkey = long(),
+            1 => change.previous = Some(long()),
+            2 => change.certificate = Some(long()),
+            _ => change.actor = long(),
+        }
+        forge::append(&path, Kind::KeyChanged, &change);
+        let skipped = |projection, actor, reason| ProjectionSkipped {
+            projection,
+            version: number,
+            seq: 2,
+            actor,
+            reason,
+        };
+        forge::append(&path, Kind::ProjectionSkipped, &skipped(long(), short(), short()));
+        forge::append(&path, Kind::ProjectionSkipped, &skipped(short(), long(), long()));
+        let revoked = ApiKeyRevoked { key: EventId::generate(), actor: short(), reason: Some(long()) };
+        forge::append(&path, Kind::ApiKeyRevoked, &revoked);
+    }
+    for args in [&["verify"] as &[&str], &["--json", "verify"], &["verify", "--log-only"]] {
+        let ran = run_bounded(&path, args);
+        assert_eq!(ran.status, Some(1), "{}", ran.said);
+        assert!(ran.said.contains("skips"), "{}", ran.said);
+    }
+}
+
+#[test]
+fn a_verification_since_a_checkpoint_reads_no_endless_value() {
+    let (_folder, path) = new_path();
+    forge::make(&path, 20, "a note");
+    forge::store_tiles(&path);
+    let kept = path.with_file_name("kept");
+    std::fs::write(&kept, forge::checkpoint(&path, 20, &[&forge::key(1)]).to_string()).unwrap();
+    let vkey = forge::key(1).verifier().to_string();
+    let args = ["verify", "--since", &kept.display().to_string(), "--key", &vkey];
+    for (sql, status) in [("payload = zeroblob(?1)", 0), ("entry = zeroblob(?1)", 1)] {
+        tamper(&path, |connection| {
+            let sql = format!("UPDATE log SET {sql} WHERE seq IN (19, 20)");
+            connection.execute(&sql, [text_bytes()]).unwrap();
+        });
+        let ran = run_bounded(&path, &args);
+        assert_eq!(ran.status, Some(status), "{}", ran.said);
+    }
 }
 
 #[test]

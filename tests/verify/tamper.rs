@@ -674,6 +674,21 @@ fn a_cursor_that_was_moved_is_found_or_reported() {
 }
 
 #[test]
+fn a_skip_by_a_name_that_is_longer_than_that_of_any_projection_is_named() {
+    let (_folder, path) = crate::support::forge::log_of(3);
+    let projection = "x".repeat(257);
+    let sql = format!("INSERT INTO projection_skips VALUES ('{projection}', 1, 2)");
+    crate::support::sqlite(&path).execute_batch(&sql).unwrap();
+    let (actor, reason) = ("ann".to_owned(), "none".to_owned());
+    let skipped = annals::ProjectionSkipped { projection, version: 1, seq: 2, actor, reason };
+    crate::support::forge::append(&path, annals::Kind::ProjectionSkipped, &skipped);
+    let report = verify::verify(&path, Scope::LogOnly, &mut |_, _| {}).unwrap();
+    assert_eq!(report.failures[0].check, Check::Skips, "{:?}", report.failures);
+    assert!(report.failures[0].detail.contains("a name longer than any"));
+    assert_eq!(report.completeness.skips, 1);
+}
+
+#[test]
 fn the_lists_that_are_written_with_redactions_and_skips_are_held_against_the_log() {
     assert_found(&after_sql("DELETE FROM redactions"), Check::Redaction, 19);
     assert_found(&after_sql("INSERT INTO redactions VALUES (7)"), Check::Redaction, 7);

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::Connection;
 
 use super::licence::{self, LicenceProblem};
+use super::own::Own;
 use super::run::Checked;
 use super::{Start, Walk};
-use crate::event::{Event, Seq};
+use crate::event::Seq;
 use crate::merkle::RangeError;
 use crate::verify::VerifyError;
 use crate::verify::report::{Check, Failure, Redaction, RowSeq};
@@ -101,32 +102,31 @@ impl Merge {
         self.walk.last_recorded_at = checked.last_recorded_at.or(self.walk.last_recorded_at);
         self.unlicensed.extend(checked.redacted);
         self.licences.extend(checked.licences);
-        for (seq, event) in checked.own {
-            self.add_own(Seq::from_sql(seq), event);
+        for (seq, own) in checked.own {
+            self.add_own(Seq::from_sql(seq), own);
         }
         self.first_bad = checked.first_bad;
         Ok(())
     }
 
-    fn add_own(&mut self, seq: Seq, event: Event) {
-        match event {
-            Event::LogCreated(created) => self.walk.origin = Some(created.origin),
-            Event::EventsLost(lost) => self.walk.lost.add(lost),
-            Event::ProjectionSkipped(skipped) => {
-                self.walk.skips.insert((skipped.projection, skipped.version, skipped.seq));
+    fn add_own(&mut self, seq: Seq, own: Own) {
+        match own {
+            Own::Created { origin } => self.walk.origin = Some(origin),
+            Own::Lost(lost) => self.walk.lost.add(lost),
+            Own::Skipped { projection, version, seq } => {
+                self.walk.skips.insert((projection, version, seq));
             }
-            Event::PayloadRedacted(redacted) => self.walk.redactions.push(Redaction {
+            Own::Redacted(redacted) => self.walk.redactions.push(Redaction {
                 licence: seq,
                 actor: redacted.actor,
                 reason: redacted.reason,
                 authority: redacted.authority,
                 seqs: redacted.seqs,
             }),
-            Event::KeyChanged(changed) => self.walk.key_changes.push((seq, changed)),
-            Event::ApiKeyCreated(_) | Event::ApiKeyRevoked(_) => {
+            Own::KeyChanged(changed) => self.walk.key_changes.push((seq, changed)),
+            Own::ApiKey => {
                 self.walk.api_keys.insert(seq.get());
             }
-            _ => {}
         }
     }
 

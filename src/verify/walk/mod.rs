@@ -11,6 +11,7 @@
 mod alone;
 mod licence;
 mod merge;
+mod own;
 mod run;
 mod together;
 
@@ -42,8 +43,8 @@ pub(super) struct Walk {
     pub(super) redactions: Vec<Redaction>,
     pub(super) backward_steps: BackwardSteps,
     pub(super) lost: Lost,
-    /// Projection, version and event.
-    pub(super) skips: BTreeSet<(String, u32, u64)>,
+    /// Projection, version and event. None for a name that is longer than any.
+    pub(super) skips: BTreeSet<(Option<String>, u32, u64)>,
     pub(super) key_changes: Vec<(Seq, KeyChanged)>,
     /// The events that say what became of API keys.
     pub(super) api_keys: BTreeSet<u64>,

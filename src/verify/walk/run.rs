@@ -2,10 +2,11 @@
 
 use rusqlite::functions::Context;
 
+use super::own::Own;
 use crate::event::{Event, EventId, Seq, Timestamp};
 use crate::merkle::leaf_hash_of;
 use crate::verify::inside::Take;
-use crate::verify::report::{BackwardSteps, Check, shortened};
+use crate::verify::report::{BackwardSteps, Check};
 use crate::verify::row::{self, Before, Fault, RowRef};
 use crate::verify::structure::{Fingerprint, Pairs};
 use crate::verify::tree::{Piece, Wanted};
@@ -23,7 +24,7 @@ pub(super) struct Checked {
     /// Rows up to the first bad one whose payload is NULL.
     pub(super) redacted: Vec<i64>,
     pub(super) licences: Vec<(i64, Vec<u64>)>,
-    pub(super) own: Vec<(i64, Event)>,
+    pub(super) own: Vec<(i64, Own)>,
     pub(super) log_id: Option<EventId>,
     pub(super) first: Option<(Seq, Timestamp)>,
     pub(super) last_recorded_at: Option<Timestamp>,
@@ -103,30 +104,8 @@ impl Checked {
             if let Event::PayloadRedacted(redacted) = &*event {
                 self.licences.push((row.seq, redacted.seqs.clone()));
             }
-            self.own.push((row.seq, with_short_texts(*event)));
+            self.own.extend(Own::of(*event).map(|own| (row.seq, own)));
         }
-    }
-}
-
-/// An event of Annals' own as it is kept until the end: people wrote texts of any length into some, and a report
-/// has their beginnings.
-fn with_short_texts(event: Event) -> Event {
-    match event {
-        Event::PayloadRedacted(mut redacted) => {
-            redacted.actor = shortened(redacted.actor);
-            redacted.reason = shortened(redacted.reason);
-            redacted.authority = redacted.authority.map(shortened);
-            Event::PayloadRedacted(redacted)
-        }
-        Event::EventsLost(mut lost) => {
-            lost.reason = String::new();
-            Event::EventsLost(lost)
-        }
-        Event::KeyChanged(mut changed) => {
-            changed.reason = changed.reason.map(shortened);
-            Event::KeyChanged(changed)
-        }
-        event => event,
     }
 }
 
