@@ -9,10 +9,10 @@ use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-/// How often it is looked whether there is something to give back.
+/// Time between two looks at the resident memory.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Gives memory back for as long as it is there.
+/// The thread that gives memory back; it ends when this is dropped.
 pub(super) struct GivingBack {
     _until_dropped: Sender<()>,
 }
@@ -29,7 +29,8 @@ pub(super) fn start() -> io::Result<GivingBack> {
     Ok(GivingBack { _until_dropped: until_dropped })
 }
 
-/// Gives memory back where an eighth more is resident than after the last time, and says what is resident then.
+/// Gives memory back where an eighth more is resident than there was least since the last time, and returns what is
+/// resident then.
 fn look(floor: Option<u64>) -> Option<u64> {
     let now = resident_pages()?;
     match floor {

@@ -436,7 +436,7 @@ impl Courier {
         }) {
             let Some((_, flush)) = self.flushes.remove(place) else { break };
             let answer = self.unflushed.take().map_or(Ok(self.flushed()), Err);
-            // Who does not wait any longer does not want to know.
+            // The caller no longer waits for the flush; there is nobody to notify.
             let _ = flush.answer.send(answer);
         }
     }

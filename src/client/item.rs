@@ -48,7 +48,7 @@ impl Waiting for Item {
 
 impl Waiting for Flush {
     fn refuse(self, error: &AppendError) {
-        // Who does not wait any longer does not want to know.
+        // The caller no longer waits for the flush; there is nobody to notify.
         let _ = self.answer.send(Err(error.clone()));
     }
 }

@@ -195,7 +195,7 @@ impl Writer {
         if let End::Flush(answer) = &mut end
             && let Some(answer) = answer.take()
         {
-            // Who does not wait any longer does not want to know.
+            // The caller dropped the receipt; there is nobody to notify.
             let _ = answer.send(self.flush());
         }
         end

@@ -94,7 +94,7 @@ impl Waiting for Item {
 
 impl Waiting for FlushAnswer {
     fn refuse(self, error: &AppendError) {
-        // Who does not wait any longer does not want to know.
+        // The caller dropped the receipt; there is nobody to notify.
         let _ = self.send(Err(error.clone()));
     }
 }

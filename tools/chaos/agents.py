@@ -54,10 +54,12 @@ class Source:
         self.acknowledged.update(ids)
 
     def work(self) -> None:
-        """Sends a batch until it is acknowledged, and again, until it is over."""
+        """Sends a batch until it is acknowledged, and again, until it is over or something is wrong."""
         while not self.world.over.is_set():
             batch = self.batch()
             while not self.send(batch):
+                if self.world.faults:
+                    return
                 self.again += 1
                 time.sleep(PAUSE_S)
             time.sleep(self.random.uniform(0, 2 * PAUSE_S))
@@ -405,7 +407,7 @@ def start(world: World, sources: list[Source]) -> list[threading.Thread]:
             world.fault(f"{source.name}: {error!r}")
             raise
 
-    workers = [threading.Thread(target=work, args=(source,), name=source.name) for source in sources]
+    workers = [threading.Thread(target=work, args=(source,), name=source.name, daemon=True) for source in sources]
     for worker in workers:
         worker.start()
     return workers

@@ -39,8 +39,6 @@ class World:
         self.random = random.Random(seed)
         self.over = threading.Event()
         """No more is begun."""
-        self.quiet = threading.Event()
-        """Nothing is disturbed any more."""
         self.stopping = threading.Event()
         """The servers end in peace."""
         self.abandoned = False
@@ -207,7 +205,6 @@ class World:
         for thread in threading.enumerate():
             if thread.name.startswith("disorder"):
                 thread.join(max(0.0, deadline - time.monotonic()))
-        self.quiet.set()
 
     def _victim(self) -> tuple[str, subprocess.Popen[bytes]] | None:
         with self._lock:
@@ -280,7 +277,6 @@ class World:
     def end(self) -> None:
         self.abandoned = True
         self.over.set()
-        self.quiet.set()
         self.stopping.set()
         with self._lock:
             living = list(self._living.values())
