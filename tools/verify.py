@@ -1488,7 +1488,9 @@ class KeyChange:
         if not able:
             return f"the key before it is not one that is trusted as {self.role} key here"
         try:
-            signers = trust.good_signers(note, able)
+            # Others of its name and id as well: then nobody can tell which of them signed.
+            names = {(t.key.name, t.key.id) for t in able}
+            signers = trust.good_signers(note, [t for t in trust.keys if (t.key.name, t.key.id) in names])
         except Malformed as error:
             raise self.failure(str(error)) from error
         if not signers:
@@ -1666,9 +1668,10 @@ def judge_signatures(log: LogFile, verdict: LogVerdict, given: Sequence[Checkpoi
             signed.append(checkpoint)
     find_split_views(verdict, signed)
     origin = chain.origin
-    if trust.keys and origin is not None and not any(may_sign_for(t.key, origin) for t in trust.keys):
+    if trust.keys and not any(may_sign_for(t.key, t.key.name if origin is None else origin) for t in trust.keys):
         keys = ", ".join(str(t.key) for t in trust.keys)
-        verdict.not_checked.append(f"none of the keys given is one of the log {shown(origin)}: {keys}")
+        log = "any log" if origin is None else f"the log {shown(origin)}"
+        verdict.not_checked.append(f"none of the keys given is one of {log}: {keys}")
     for checkpoint in stored:
         judge_stored(verdict, checkpoint, trust, roots)
     if damage is not None:

@@ -275,9 +275,7 @@ pub(super) fn judge_stored(
     failures.reverse();
     anchor.signed_to = signed_to;
     // Of a log that is bad before its end, or of another one than the keys, that has been said.
-    let is_said = !failures.is_empty()
-        || log.first_bad.is_some()
-        || log.origin.is_some_and(|origin| trust.is_of_other_logs(origin));
+    let is_said = !failures.is_empty() || log.first_bad.is_some() || trust.is_of_other_logs(log.origin);
     let among = "no checkpoint was given, and none that the file keeps";
     anchor.failures.extend(search.failure(among, is_said));
     anchor.failures.extend(failures);

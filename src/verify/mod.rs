@@ -404,10 +404,12 @@ impl Verification<'_> {
             None => Anchor::nothing_asked(),
         };
         anchor.key_changes = key_changes;
-        if let Some(origin) = log.origin.as_deref().filter(|origin| trust.is_of_other_logs(origin)) {
+        let origin = log.origin.as_deref();
+        if trust.is_of_other_logs(origin) {
+            let log = origin.map_or_else(|| "any log".to_owned(), |origin| format!("this log `{origin}`"));
             anchor.not_checked.push(NotChecked {
                 what: "signatures".to_owned(),
-                why: format!("none of the keys given is one of this log `{origin}`: {}", trust.names()),
+                why: format!("none of the keys given is one of {log}: {}", trust.names()),
             });
         }
         if self.options.policy.is_some() && trust.is_empty() {

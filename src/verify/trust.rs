@@ -126,9 +126,11 @@ impl Trust {
         names.join(", ")
     }
 
-    /// Whether keys were given, and none of them can sign for the log of this origin.
-    pub(super) fn is_of_other_logs(&self, origin: &str) -> bool {
-        !self.is_empty() && !self.keys.iter().any(|trusted| trusted.key.signs_for(origin))
+    /// Whether keys were given, and none of them can sign for the log of this origin, or, where the log does not
+    /// say what it is called, for any.
+    pub(super) fn is_of_other_logs(&self, origin: Option<&str>) -> bool {
+        let signs = |key: &VerifierKey| key.signs_for(origin.unwrap_or_else(|| key.name()));
+        !self.is_empty() && !self.keys.iter().any(|trusted| signs(&trusted.key))
     }
 
     /// Goes back from the given keys to those before them, by the changes that stand within the first
@@ -264,7 +266,15 @@ impl Trust {
         let Some(previous) = self.keys.iter().find(is_previous) else {
             return not_trusted(self.why_not_handed_on(event, previous.as_ref()));
         };
-        match note.verify(std::slice::from_ref(&previous.key)) {
+        // Others of its name and id as well: then nobody can tell which of them signed.
+        let alike: Vec<VerifierKey> = self
+            .keys
+            .iter()
+            .map(|trusted| &trusted.key)
+            .filter(|key| key.name() == previous.key.name() && key.id() == previous.key.id())
+            .cloned()
+            .collect();
+        match note.verify(&alike) {
             Ok(_) => {}
             Err(SignatureError::NoneKnown) => {
                 return not_trusted("the key before did not sign the certificate");

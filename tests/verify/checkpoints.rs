@@ -13,8 +13,8 @@ use crate::support::forge;
 use std::path::Path;
 
 use crate::support::forge::{
-    ORIGIN, append, certificate, checkpoint, key, key_changed, log_of, make, rewrite, root, rotate, sign,
-    store_tiles, tamper,
+    ORIGIN, append, as_a_newer_version, certificate, checkpoint, key, key_changed, log_of, make, rewrite,
+    root, rotate, sign, store_tiles, tamper,
 };
 use crate::support::verify_whole;
 use annals::merkle::NodeHash;
@@ -658,6 +658,24 @@ fn a_certificate_of_a_trusted_key_that_does_not_fit_fails_where_it_stands() {
 }
 
 #[test]
+fn nobody_can_tell_who_certified_where_two_known_keys_have_one_name_and_id() {
+    // Their ids are the same four bytes.
+    let [one, other] = [28_867_u32, 52_570].map(|number| {
+        let mut seed = [0; 32];
+        seed[28..].copy_from_slice(&number.to_be_bytes());
+        SigningKey::from_seed(ORIGIN, &seed).unwrap()
+    });
+    assert!(vkey(&one).id() == vkey(&other).id() && vkey(&one) != vkey(&other));
+    let (_folder, path) = log_of(3);
+    rotate(&path, KeyRole::Stable, &one, &key(2));
+    let alone = judge(&path, options(&[&one], Vec::new()));
+    assert!(alone.is_good() && alone.anchored.key_changes[0].is_certified, "{:?}", alone.anchored);
+    let both = judge(&path, options(&[&one, &other], Vec::new()));
+    assert_eq!(found(&both), [(Check::KeyChange, Some(4))], "{:?}", both.anchored);
+    assert!(!both.anchored.key_changes[0].is_certified);
+}
+
+#[test]
 fn a_change_that_the_key_before_did_not_certify_hands_nothing_on_and_is_no_failure() {
     for previous in [Some(key(5)), None] {
         let report = wrong_change(|path| {
@@ -682,6 +700,15 @@ fn without_a_key_that_was_given_nothing_is_handed_on_and_nothing_fails() {
     assert!(!report.anchored.key_changes[0].is_certified);
     let report = judge(&path, Scope::Everything.into());
     assert_eq!(report.anchored.key_changes.len(), 1);
+}
+
+#[test]
+fn a_key_that_no_log_signs_with_is_a_wrong_one_also_where_the_log_does_not_say_what_it_is_called() {
+    let (_folder, path) = log_of(3);
+    as_a_newer_version(&path);
+    let cosigner = Cosigner::from_seed("witness.example/w", &[7; 32]).unwrap();
+    let options = Options::new().scope(Scope::LogOnly).key(cosigner.verifier().clone());
+    assert_not_checked(&judge(&path, options), "none of the keys given is one of any log");
 }
 
 #[test]

@@ -447,6 +447,30 @@ fn a_licence_behind_a_bad_row_still_licenses_what_is_before_it() {
 }
 
 #[test]
+fn nothing_fails_by_a_licence_that_stands_again_behind_the_first_bad_row() {
+    let (_folder, path) = copy();
+    without_triggers(&path, |connection| {
+        let redacted =
+            PayloadRedacted { seqs: vec![3], actor: "a".into(), reason: "r".into(), authority: None };
+        forge_payload(connection, 21, Kind::PayloadRedacted, &encoded(&redacted));
+    });
+    let report = after(|connection| {
+        // A table that takes a seq twice.
+        connection.execute("ATTACH ?1 AS forged", [path.to_str()]).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE loose AS SELECT * FROM log;
+                 DROP TABLE log;
+                 ALTER TABLE loose RENAME TO log;
+                 INSERT INTO log SELECT * FROM forged.log WHERE seq = 21;
+                 DETACH forged;",
+            )
+            .unwrap();
+    });
+    assert_eq!(found(&report)[0], (Check::Sequence, Some(22)), "{:?}", report.failures);
+}
+
+#[test]
 fn an_entry_that_is_not_its_own_encoding_is_malformed_though_the_chain_holds() {
     let forged = |change: &dyn Fn(Vec<u8>) -> Vec<u8>| {
         after(|connection| {

@@ -34,8 +34,10 @@ pub(super) struct Merge {
     first_bad: Option<Fault>,
     /// NULL payloads that no licence was found for yet.
     unlicensed: BTreeSet<i64>,
-    /// Every licence, also behind the first bad row.
+    /// Licences before the first bad row, in order, and its own if it came as far as its redaction.
     licences: Vec<(i64, Vec<u64>)>,
+    /// All others.
+    later_licences: Vec<(i64, Vec<u64>)>,
     /// What the index on the event ids must have.
     pub(super) pairs: Fingerprint,
 }
@@ -50,6 +52,7 @@ impl Merge {
             first_bad: None,
             unlicensed: BTreeSet::new(),
             licences: Vec::new(),
+            later_licences: Vec::new(),
             pairs: Fingerprint::default(),
         }
     }
@@ -79,7 +82,8 @@ impl Merge {
         self.walk.rows_read += checked.rows;
         self.last = checked.last;
         if self.first_bad.is_some() {
-            self.licences.extend(checked.licences);
+            self.later_licences.extend(checked.licences);
+            self.later_licences.extend(checked.later_licences);
             return Ok(());
         }
         if let (Some(tree), Some(leaves)) = (&mut self.walk.tree, checked.leaves) {
@@ -102,6 +106,7 @@ impl Merge {
         self.walk.last_recorded_at = checked.last_recorded_at.or(self.walk.last_recorded_at);
         self.unlicensed.extend(checked.redacted);
         self.licences.extend(checked.licences);
+        self.later_licences.extend(checked.later_licences);
         for (seq, own) in checked.own {
             self.add_own(Seq::from_sql(seq), own);
         }
@@ -130,27 +135,36 @@ impl Merge {
         }
     }
 
+    /// Takes a licence into account, and returns what is wrong with it.
+    fn license(
+        &mut self,
+        connection: &Connection,
+        licence: i64,
+        seqs: Vec<u64>,
+    ) -> Result<Option<String>, VerifyError> {
+        let problem = match licence::problem(connection, licence, &seqs)? {
+            LicenceProblem::Invalid(problem) => return Ok(Some(problem)),
+            LicenceProblem::StillThere(problem) => Some(problem),
+            LicenceProblem::None => None,
+        };
+        for seq in seqs {
+            self.unlicensed.remove(&i64::try_from(seq).unwrap_or(i64::MAX));
+        }
+        Ok(problem)
+    }
+
     /// Judges the redactions, and names the first bad row.
     pub(super) fn finish(mut self, connection: &Connection, read: ReadTo) -> Result<Walk, VerifyError> {
-        let mut first_bad = self.first_bad.take();
+        let mut bad_licence = None;
         for (licence, seqs) in std::mem::take(&mut self.licences) {
-            let problem = match licence::problem(connection, licence, &seqs)? {
-                LicenceProblem::None => None,
-                LicenceProblem::StillThere(problem) => Some((problem, true)),
-                LicenceProblem::Invalid(problem) => Some((problem, false)),
-            };
-            if problem.as_ref().is_none_or(|(_, is_valid)| *is_valid) {
-                for seq in seqs {
-                    self.unlicensed.remove(&i64::try_from(seq).unwrap_or(i64::MAX));
-                }
-            }
-            let redaction_comes_first = first_bad.as_ref().is_none_or(|fault| {
-                licence < fault.seq || (licence == fault.seq && fault.check == Check::Link)
-            });
-            if let Some((detail, _)) = problem.filter(|_| redaction_comes_first) {
-                first_bad = Some(Fault { seq: licence, check: Check::Redaction, detail });
-            }
+            let problem = self.license(connection, licence, seqs)?;
+            bad_licence =
+                bad_licence.or(problem.map(|detail| Fault { seq: licence, check: Check::Redaction, detail }));
         }
+        for (licence, seqs) in std::mem::take(&mut self.later_licences) {
+            self.license(connection, licence, seqs)?;
+        }
+        let mut first_bad = bad_licence.or(self.first_bad.take());
         // A licence may lie where the file cannot be read.
         if let (Some(&seq), ReadTo::End) = (self.unlicensed.first(), &read)
             && first_bad.as_ref().is_none_or(|fault| seq <= fault.seq)

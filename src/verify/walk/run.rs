@@ -23,7 +23,10 @@ pub(super) struct Checked {
     pub(super) first_bad: Option<Fault>,
     /// Rows up to the first bad one whose payload is NULL.
     pub(super) redacted: Vec<i64>,
+    /// Licences that came as far as their redaction.
     pub(super) licences: Vec<(i64, Vec<u64>)>,
+    /// Those from the first bad row on, whatever their seqs: they license, and nothing fails by them.
+    pub(super) later_licences: Vec<(i64, Vec<u64>)>,
     pub(super) own: Vec<(i64, Own)>,
     pub(super) log_id: Option<EventId>,
     pub(super) first: Option<(Seq, Timestamp)>,
@@ -52,6 +55,7 @@ impl Checked {
             first_bad: None,
             redacted: Vec::new(),
             licences: Vec::new(),
+            later_licences: Vec::new(),
             own: Vec::new(),
             log_id: None,
             first: None,
@@ -66,19 +70,22 @@ impl Checked {
     pub(super) fn push(&mut self, row: RowRef<'_>, with: &With) {
         self.rows += 1;
         let before = std::mem::replace(&mut self.last, Before::after(row));
-        if self.first_bad.is_none() {
-            match row::check(before, row) {
-                Ok(good) => self.add(before, row, good, with),
-                Err(fault) => {
-                    if fault.check == Check::Link && row.payload.is_none() {
-                        self.redacted.push(row.seq);
-                    }
-                    self.first_bad = Some(fault);
-                }
-            }
-        }
         if self.first_bad.is_some() {
-            self.licences.extend(row::licence(row));
+            self.later_licences.extend(row::licence(row));
+            return;
+        }
+        match row::check(before, row) {
+            Ok(good) => self.add(before, row, good, with),
+            Err(fault) => {
+                // The redaction is judged before the link.
+                if fault.check == Check::Link {
+                    self.redacted.extend(row.payload.is_none().then_some(row.seq));
+                    self.licences.extend(row::licence(row));
+                } else {
+                    self.later_licences.extend(row::licence(row));
+                }
+                self.first_bad = Some(fault);
+            }
         }
     }
 
