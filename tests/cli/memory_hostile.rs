@@ -325,7 +325,7 @@ fn long_texts_in_events_of_annals_own_are_not_kept() {
 }
 
 #[test]
-fn a_verification_since_a_checkpoint_reads_no_endless_value() {
+fn a_verification_since_a_checkpoint_reads_no_endless_payload() {
     let (_folder, path) = new_path();
     forge::make(&path, 20, "a note");
     forge::store_tiles(&path);
@@ -333,14 +333,12 @@ fn a_verification_since_a_checkpoint_reads_no_endless_value() {
     std::fs::write(&kept, forge::checkpoint(&path, 20, &[&forge::key(1)]).to_string()).unwrap();
     let vkey = forge::key(1).verifier().to_string();
     let args = ["verify", "--since", &kept.display().to_string(), "--key", &vkey];
-    for (sql, status) in [("payload = zeroblob(?1)", 0), ("entry = zeroblob(?1)", 1)] {
-        tamper(&path, |connection| {
-            let sql = format!("UPDATE log SET {sql} WHERE seq IN (19, 20)");
-            connection.execute(&sql, [text_bytes()]).unwrap();
-        });
-        let ran = run_bounded(&path, &args);
-        assert_eq!(ran.status, Some(status), "{}", ran.said);
-    }
+    tamper(&path, |connection| {
+        let sql = "UPDATE log SET payload = zeroblob(?1) WHERE seq IN (19, 20)";
+        connection.execute(sql, [text_bytes()]).unwrap();
+    });
+    let ran = run_bounded(&path, &args);
+    assert_eq!(ran.status, Some(0), "{}", ran.said);
 }
 
 #[test]
