@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::event::{Digest, EventId, Seq};
 use crate::evidence::{self, TreeError, TreeReader};
 use crate::limits::{NOTE_BYTES_MAX, PROOF_BYTES_MAX, SESSION_ID_BYTES_MAX};
-use crate::log::{ReadError, rows};
+use crate::log::{ReadError, rows, schema};
 use crate::merkle::{BuildError, HashReader, consistency_proof, inclusion_proof, root_at};
 use crate::note::SignedCheckpoint;
 use crate::proof::{ConsistencyProof, EntryProof, Extent, LeafProof, ProofError, SessionProof};
@@ -265,7 +265,7 @@ pub(crate) fn last_checkpoint(
 /// The checkpoint that was signed when the log had so many events.
 fn checkpoint_of(connection: &Connection, size: u64) -> Result<SignedCheckpoint, ProveError> {
     let missing = || ProveError::NoCheckpointOf { size };
-    if !evidence::has_table(connection, "checkpoints")? {
+    if !schema::has_table(connection, "checkpoints")? {
         return Err(missing());
     }
     let note: Option<String> = connection

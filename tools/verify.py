@@ -1164,9 +1164,15 @@ def schema_of(database: sqlite3.Connection, path: Path) -> int:
 
 
 def has_table(database: sqlite3.Connection, name: str) -> bool:
-    """Whether there is an ordinary table of this name: no view, and no virtual one."""
-    kinds = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name = ?"
-    return bool(database.execute(kinds, (name,)).fetchone()[0])
+    """Whether there is an ordinary table of this name: no view, and no virtual one, which can make up rows.
+
+    The statement decides: it is what SQLite goes by, and the number of a page can be any. Old SQLite libraries do not
+    compare the name in the statement with that of the row.
+    """
+    kinds = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?"
+    found = database.execute(kinds, (name,)).fetchall()
+    made = rf"""CREATE TABLE ({name}[\s(/-]|"{name}"|'{name}'|`{name}`|\[{name}\])"""
+    return len(found) == 1 and re.match(made, str(found[0][0])) is not None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

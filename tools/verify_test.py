@@ -615,6 +615,17 @@ class GoldenLog(InFolder):
         self.setUp()
         self.assert_fails(self.spoil("ALTER TABLE log RENAME COLUMN hash TO link"), None, "damage")
 
+    def test_a_virtual_table_that_is_said_to_have_pages_is_no_ordinary_one(self) -> None:
+        columns = "seq, event_id, entry, payload, hash"
+        verdict = self.spoil(
+            "ALTER TABLE log RENAME TO kept",
+            "CREATE VIEW told AS SELECT seq, event_id, entry, payload, hash FROM kept WHERE random() IS NOT NULL",
+            f"CREATE VIRTUAL TABLE log USING fts5({columns}, content = 'told', content_rowid = 'seq')",
+            "PRAGMA writable_schema = ON",
+            "UPDATE sqlite_master SET rootpage = 2 WHERE name = 'log'",
+        )
+        self.assert_fails(verdict, None, "damage")
+
     def test_a_table_that_lacks_a_column_is_damaged_whatever_the_rows_say(self) -> None:
         for spoil in ("ALTER TABLE redactions RENAME COLUMN seq TO event", "ALTER TABLE log RENAME COLUMN hash TO link"):
             self.setUp()

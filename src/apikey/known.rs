@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::key::ApiKeyHash;
 use crate::event::{ApiKeyScope, Content, Event, EventId, Recorded, Seq, Timestamp};
-use crate::evidence::has_table;
 use crate::log::rows::shown_column;
+use crate::log::schema::has_table;
 use crate::log::{OpenError, ReadError, rows};
 
 /// Keys that cannot be read. Nobody is let in by keys that cannot be read.

@@ -164,7 +164,7 @@ impl Builder {
     /// copy of a log in use. Make sure that nobody appends to it there any more.
     #[must_use]
     pub fn take_over(mut self) -> Builder {
-        self.claim = Claim::Settled;
+        self.claim = Claim::TakeOver;
         self
     }
 

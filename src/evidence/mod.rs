@@ -35,7 +35,7 @@ pub use tree::TreeError;
 
 pub(crate) use anchor::newest;
 pub(crate) use status::{each_receipt, status};
-pub(crate) use tree::{TreeReader, forget, has_table, hashes_column, stored_tile};
+pub(crate) use tree::{TreeReader, forget, hashes_column, stored_tile};
 pub(crate) use worker::{Order, Trouble, Worker, anchors, why};
 
 use crate::event::{Content, Event, Seq};

@@ -4,10 +4,11 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::signer::SIGNER;
-use super::tree::{full_tiles, has_table};
+use super::tree::full_tiles;
 use crate::event::Timestamp;
-use crate::limits::{LISTED_MAX, SHOWN_BYTES_MAX, TOKEN_BYTES_MAX};
-use crate::log::rows::{self, note_column, shown_column};
+use crate::limits::{LISTED_MAX, TOKEN_BYTES_MAX};
+use crate::log::rows::{self, bounded, integer_column, name_column, note_column, shown_column};
+use crate::log::schema::has_table;
 use crate::merkle::TILE_WIDTH;
 use crate::note::SignedCheckpoint;
 
@@ -64,11 +65,10 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Status> {
     if !are_tables.collect::<rusqlite::Result<Vec<bool>>>()?.into_iter().all(|is_table| is_table) {
         return Ok(Status { unanchored_events: events, ..Status::default() });
     }
-    let signed: Option<(i64, i64)> = connection
-        .query_row("SELECT size, made_at FROM checkpoints ORDER BY size DESC LIMIT 1", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
+    let sql =
+        format!("SELECT size, {} FROM checkpoints ORDER BY size DESC LIMIT 1", integer_column("made_at"));
+    let signed: Option<(i64, i64)> =
+        connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let mut status = Status {
         tree_size: full_tiles(connection)?.saturating_mul(u64::from(TILE_WIDTH)),
         signed: signed.and_then(|(size, _)| u64::try_from(size).ok()),
@@ -78,8 +78,11 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Status> {
     // From one end of the table to the other: to look a name up, SQLite would read those that it is compared with
     // whole, however long they are.
     let sql = format!(
-        "SELECT {}, size, anchored_at, failed_since, {} FROM anchors",
+        "SELECT {}, {}, {}, {}, {} FROM anchors",
         shown_column("name"),
+        integer_column("size"),
+        integer_column("anchored_at"),
+        integer_column("failed_since"),
         shown_column("error")
     );
     let mut statement = connection.prepare(&sql)?;
@@ -132,10 +135,10 @@ pub(crate) fn each_receipt<E: From<rusqlite::Error>>(
         return Ok(());
     }
     let sql = format!(
-        "SELECT CASE WHEN octet_length(r.name) <= {SHOWN_BYTES_MAX} THEN r.name END, {},
-                CASE WHEN octet_length(r.receipt) <= {TOKEN_BYTES_MAX} THEN r.receipt END
-         FROM anchor_receipts r CROSS JOIN checkpoints c ON c.size = r.size",
-        note_column("c.note")
+        "SELECT {}, {}, {} FROM anchor_receipts r CROSS JOIN checkpoints c ON c.size = r.size",
+        name_column("r.name"),
+        note_column("c.note"),
+        bounded("r.receipt", TOKEN_BYTES_MAX)
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;

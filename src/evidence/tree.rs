@@ -11,6 +11,7 @@ use crate::chain;
 use crate::event::{Digest, Seq};
 use crate::limits::TREE_TILES_MAX;
 use crate::log::rows::{self, to_sql};
+use crate::log::schema;
 use crate::log::turns::{Turns, Who, begin};
 use crate::merkle::{
     CompactRange, HASH_BYTES, HashReader, NodeHash, TILE_WIDTH, hashes_from_bytes, hashes_to_bytes,
@@ -62,15 +63,6 @@ pub(crate) fn full_tiles(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(last.map_or(0, |tile| u64::try_from(tile).unwrap_or(0).saturating_add(1)))
 }
 
-/// Whether a file has a table: those of evidence came with the schema's second version.
-pub(crate) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
-    connection.query_row(
-        "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = ?1",
-        [name],
-        |row| row.get(0),
-    )
-}
-
 /// The hashes of a tile as they are stored. None where there is no such row, and where it has more than a tile.
 pub(crate) fn stored_tile(
     connection: &Connection,
@@ -86,7 +78,7 @@ pub(crate) fn stored_tile(
 
 /// The hashes of the table `tiles` in a query. What is longer than a tile is not read.
 pub(crate) fn hashes_column() -> String {
-    format!("CASE WHEN octet_length(hashes) <= {TILE_BYTES} THEN hashes END")
+    rows::bounded("hashes", TILE_BYTES)
 }
 
 /// Hashes `count` leaves from leaf `start` on, and checks that each event follows from the one before.
@@ -146,7 +138,7 @@ pub(crate) struct TreeReader<'c> {
 
 impl<'c> TreeReader<'c> {
     pub(crate) fn new(connection: &'c Connection) -> rusqlite::Result<TreeReader<'c>> {
-        Ok(TreeReader { connection, has_tiles: has_table(connection, "tiles")? })
+        Ok(TreeReader { connection, has_tiles: schema::has_table(connection, "tiles")? })
     }
 
     /// The hash of a leaf, from the event itself and not from a tile.

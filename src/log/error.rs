@@ -64,13 +64,21 @@ pub enum OpenError {
         /// Ours.
         known: i32,
     },
-    /// The table of events is not what Annals made.
+    /// A table, or a value in it, is not what Annals writes.
     #[error("{}: is damaged: {what}", path.display())]
     Damaged {
         /// The path.
         path: PathBuf,
         /// What is wrong.
         what: String,
+    },
+    /// In the place of a table there is something that can make up its rows.
+    #[error("{}: is damaged: `{table}` is no ordinary table, but a view, a virtual one, or one whose name has other letters, and nothing is read from it; go on with a copy of the log from before", path.display())]
+    NoTable {
+        /// The path.
+        path: PathBuf,
+        /// The name of the table.
+        table: &'static str,
     },
     /// Its folder cannot be written, and a write-ahead log lies beside it.
     #[error("{}: has a write-ahead log beside it, which cannot be read in a folder without write permission; copy the file and its -wal to a folder of your own", path.display())]

@@ -15,14 +15,18 @@ use rand::Rng as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rows::{self, Head};
+use super::schema::{self, Found};
 use crate::chain::link;
 use crate::event::{Digest, EventId, Seq};
+use crate::limits::SHOWN_BYTES_MAX;
 
 /// A run of the write-ahead log: 16 random bytes.
-pub(crate) type RunId = [u8; 16];
+pub(crate) type RunId = [u8; RUN_ID_BYTES];
+
+const RUN_ID_BYTES: usize = 16;
 
 /// What is written where there was no run before.
-const NONE_BEFORE: RunId = [0; 16];
+const NONE_BEFORE: RunId = [0; RUN_ID_BYTES];
 
 /// Whether somebody appended and did not close the log since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +49,19 @@ pub(crate) struct Generation {
 
 /// Reads the row; None in a file of an older schema.
 pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Option<Generation>> {
-    let has_table: bool = connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'generation')",
-        )?
-        .query_row([], |row| row.get(0))?;
-    if !has_table {
+    // Whatever the version says: the page that says it may be of another moment than the table's.
+    if schema::found(connection, "generation")? != Found::Table {
         return Ok(None);
     }
+    let sql = format!(
+        "SELECT {}, {}, {}, {} FROM generation WHERE one = 1",
+        rows::bounded("id", RUN_ID_BYTES),
+        rows::bounded("previous", RUN_ID_BYTES),
+        rows::integer_column("is_open"),
+        rows::bounded("machine", SHOWN_BYTES_MAX)
+    );
     connection
-        .prepare_cached("SELECT id, previous, is_open, machine FROM generation WHERE one = 1")?
+        .prepare_cached(&sql)?
         .query_row([], |row| {
             Ok(Generation {
                 id: row.get(0)?,

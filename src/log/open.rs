@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 pub use super::error::OpenError;
 use super::generation::{self, Fit, Generation, RunId, Use};
 use super::identity::{FileIdentity, LogFiles};
+use super::own_tables::{require_own_tables, require_short_values};
 pub(crate) use super::reading::{Reading, open_reader, open_reading};
 use super::turns::{Turns, Who};
 use super::{create, schema, vfs};
-use crate::limits::{BESIDE_BYTES_MAX, COLUMN_BYTES_MAX, WAL_BYTES_KEEP};
+use crate::limits::{COLUMN_BYTES_MAX, WAL_BYTES_KEEP};
 use crate::new_file;
 
 /// The first SQLite that cannot corrupt a WAL which two connections write to.
@@ -115,13 +116,24 @@ pub(super) fn connect(path: &Path, query: &str, flags: OpenFlags) -> Result<Conn
 
 /// Refuses a file that is not a log, or a newer one, by what stands in the file itself. SQLite would
 /// recover a write-ahead log or roll back a journal that lies beside it as soon as it reads it in
-/// earnest, and other programs' files are not ours to change.
-pub(super) fn refuse_foreign(path: &Path) -> Result<Connection, OpenError> {
+/// earnest, and other programs' files are not ours to change. None where the file alone cannot be read.
+pub(super) fn refuse_foreign(path: &Path) -> Result<Option<Connection>, OpenError> {
     let connection = alone(path)?;
-    match check_version(&connection, path) {
+    match require_log(&connection, path) {
+        Ok(_) => Ok(Some(connection)),
         // A log of which pages are still in the write-ahead log can look damaged.
-        Ok(_) | Err(OpenError::Sqlite { .. }) => Ok(connection),
+        Err(OpenError::Sqlite { .. }) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Refuses what is not a log, a newer one, and one of which a table would make up its rows; before any row is read.
+pub(super) fn require_log(connection: &Connection, path: &Path) -> Result<i32, OpenError> {
+    let version = check_version(connection, path)?;
+    match schema::replaced_table(connection) {
+        Ok(None) => Ok(version),
+        Ok(Some(table)) => Err(OpenError::NoTable { path: path.to_owned(), table }),
+        Err(source) => Err(OpenError::sqlite(path, "its schema cannot be read", source)),
     }
 }
 
@@ -138,23 +150,31 @@ pub(super) struct Together {
 }
 
 /// Refuses a write-ahead log that is not the file's: one of another run, or another one than that of which
-/// the memory beside it speaks. `connection` must not checkpoint when it is closed.
+/// the memory beside it speaks. `connection` must not checkpoint when it is closed. `file` is the file alone, if it
+/// can be read.
 pub(super) fn require_together(
     connection: &Connection,
-    file: &Connection,
+    file: Option<&Connection>,
     path: &Path,
 ) -> Result<Together, OpenError> {
     let sqlite = |source| OpenError::sqlite(path, "cannot be read", source);
     let moment = connection.unchecked_transaction().map_err(sqlite)?;
     // The first look begins the transaction.
-    let generation = generation::read(&moment).ok().flatten();
+    let log = require_log(&moment, path);
     if !vfs::wal_is_that_of_memory(&moment) {
         return Err(OpenError::OpenElsewhere { path: path.to_owned() });
     }
-    let mut fit = generation::fit(&moment, file);
+    log?;
+    let generation = generation::read(&moment).ok().flatten();
+    let fit_of = |file: Option<&Connection>| match file {
+        Some(file) => generation::fit(&moment, file),
+        // What cannot be read says nothing.
+        None => Fit::Together(None),
+    };
+    let mut fit = fit_of(file);
     if fit == Fit::Strangers {
         // What was read before the transaction may be older than what it sees.
-        fit = generation::fit(&moment, &alone(path)?);
+        fit = fit_of(refuse_foreign(path)?.as_ref());
     }
     match fit {
         Fit::Together(in_file) => Ok(Together { generation, in_file }),
@@ -317,13 +337,15 @@ pub(crate) fn side_file(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// What becomes of a log that another machine has open, or did not close.
+/// What is known of a log that is opened for writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// It is refused.
+    /// Nothing: it is refused where another machine has it open, or did not close it.
     #[default]
     Cautious,
-    /// It is opened: the operator said so, or a connection of this process has it open already.
+    /// The operator says that no other machine has it open.
+    TakeOver,
+    /// A connection of this process has it open already, or had, and looked at it.
     Settled,
 }
 
@@ -356,7 +378,7 @@ pub(crate) fn open_writer(path: &Path, durability: Durability, claim: Claim) -> 
     at_close(&connection, AtClose::LeaveAsItIs).map_err(sqlite)?;
     configure(&connection).map_err(sqlite)?;
     let maker = match claim {
-        Claim::Cautious => MAKER_PATIENCE,
+        Claim::Cautious | Claim::TakeOver => MAKER_PATIENCE,
         Claim::Settled => MAKER_PATIENCE_AGAIN,
     };
     look(&connection, maker).map_err(|source| match is_about_files_beside(&source) {
@@ -366,7 +388,7 @@ pub(crate) fn open_writer(path: &Path, durability: Durability, claim: Claim) -> 
     if vfs::has_moved(&connection) {
         return Err(OpenError::Replaced { path: path.to_owned() });
     }
-    let Together { generation, in_file } = require_together(&connection, &file, path)?;
+    let Together { generation, in_file } = require_together(&connection, file.as_ref(), path)?;
     if claim == Claim::Cautious && generation.is_some_and(|generation| is_of_another_machine(&generation)) {
         return Err(OpenError::OtherMachine { path: path.to_owned() });
     }
@@ -405,7 +427,10 @@ pub(crate) fn open_writer(path: &Path, durability: Durability, claim: Claim) -> 
         tx.commit().map_err(sqlite)?;
         require_own_tables(&connection, path)?;
     }
-    require_short_values(&connection, path)?;
+    // It reads tables through, and callers wait where the log was open already.
+    if claim != Claim::Settled {
+        require_short_values(&connection, path)?;
+    }
     // A file that was none before has a write-ahead log from the first look at it on.
     look(&connection, maker).map_err(sqlite)?;
     let files = LogFiles::of(identity, path)?;
@@ -454,55 +479,6 @@ fn begin_wal(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     };
     if journal_mode != "wal" {
         return Err(OpenError::NoWal { path: path.to_owned(), journal_mode });
-    }
-    Ok(())
-}
-
-/// Refuses to write to a file whose tables or guard rails were altered or removed.
-fn require_own_tables(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    let sqlite = |source| OpenError::sqlite(path, "its schema cannot be read", source);
-    let found = schema::objects(connection).map_err(sqlite)?;
-    for expected in schema::expected_objects(schema::version()).map_err(sqlite)? {
-        if !found.contains(&expected) {
-            let what = match found.iter().any(|object| object.name == expected.name) {
-                true => format!("the {} `{}` was altered", expected.kind, expected.name),
-                false => format!("the {} `{}` is missing", expected.kind, expected.name),
-            };
-            return Err(OpenError::Damaged { path: path.to_owned(), what });
-        }
-    }
-    Ok(())
-}
-
-/// Columns of the tables beside the log whose rows are found by a name. None of these tables has many rows.
-const BESIDE: [(&str, &str); 9] = [
-    ("projections", "name"),
-    ("projections", "stage"),
-    ("projections", "error"),
-    ("projection_skips", "projection"),
-    ("anchors", "name"),
-    ("anchors", "error"),
-    ("anchor_receipts", "name"),
-    ("anchor_receipts", "receipt"),
-    ("api_key_uses", "key"),
-];
-
-/// Refuses to write to a file with values that no Annals makes: whoever writes a row beside them would have them in
-/// memory.
-fn require_short_values(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    for (table, column) in BESIDE {
-        let bytes = format!("octet_length({column})");
-        let sql = format!("SELECT {bytes} FROM {table} WHERE {bytes} > {BESIDE_BYTES_MAX} LIMIT 1");
-        let found: Option<i64> = connection
-            .query_row(&sql, [], |row| row.get(0))
-            .optional()
-            .map_err(|source| OpenError::sqlite(path, "the tables beside the log cannot be read", source))?;
-        if let Some(bytes) = found {
-            let what = format!(
-                "`{column}` in a row of `{table}` has {bytes} bytes, which no Annals writes; `annals verify` says whether the log is good"
-            );
-            return Err(OpenError::Damaged { path: path.to_owned(), what });
-        }
     }
     Ok(())
 }

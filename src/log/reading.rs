@@ -7,8 +7,8 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags};
 use super::error::OpenError;
 use super::generation::{self, Use};
 use super::open::{
-    AtClose, MAKER_PATIENCE, alone, at_close, check_version, configure, connect, inspect,
-    is_about_files_beside, look, refuse_foreign, require_sqlite, require_together, resolved, side_file,
+    AtClose, MAKER_PATIENCE, alone, at_close, configure, connect, inspect, is_about_files_beside, look,
+    refuse_foreign, require_log, require_sqlite, require_together, resolved, side_file,
 };
 use super::still::Still;
 use super::vfs;
@@ -60,8 +60,7 @@ pub(crate) fn open_reading(path: &Path) -> Result<Reading, OpenError> {
         }
         Err(error) => return Err(sqlite(error)),
     };
-    check_version(&reading.connection, path)?;
-    let together = require_together(&reading.connection, &file, path)?;
+    let together = require_together(&reading.connection, file.as_ref(), path)?;
     reading.lacks_wal = !had_wal && together.generation.is_some_and(|row| row.in_use == Use::Open);
     Ok(reading)
 }
@@ -72,7 +71,7 @@ fn read_still(path: &Path) -> Result<Reading, OpenError> {
     let connection = alone(path)?;
     begin_reading(&connection)
         .map_err(|source| OpenError::sqlite(path, "cannot be opened for reading", source))?;
-    check_version(&connection, path)?;
+    require_log(&connection, path)?;
     let row = generation::read(&connection).ok().flatten();
     let lacks_wal = row.is_some_and(|row| row.in_use == Use::Open);
     Ok(Reading { connection, still: Some(still), lacks_wal })

@@ -25,15 +25,26 @@ pub(crate) fn shown_column(column: &str) -> String {
     )
 }
 
+/// A column in a query: a value of more bytes is not read, and NULL stands in its place.
+pub(crate) fn bounded(column: &str, bytes: usize) -> String {
+    format!("CASE WHEN octet_length({column}) <= {bytes} THEN {column} END")
+}
+
+/// A column of integers in a query. Somebody may have made the table hold other values meanwhile.
+pub(crate) fn integer_column(column: &str) -> String {
+    // As text, which is what is measured: a sign and nineteen digits.
+    bounded(column, 20)
+}
+
 /// A name in a condition by which rows are gone through, and not looked up: SQLite has a row that it looks up, and
 /// those that it compares it with, in memory as a whole. One that is too long is not read. For tables of few rows.
 pub(crate) fn name_column(column: &str) -> String {
-    format!("CASE WHEN octet_length({column}) <= {SHOWN_BYTES_MAX} THEN {column} END")
+    bounded(column, SHOWN_BYTES_MAX)
 }
 
 /// A note of the table `checkpoints` in a query. What is too long to be one is not read.
 pub(crate) fn note_column(column: &str) -> String {
-    format!("CASE WHEN octet_length({column}) <= {NOTE_BYTES_MAX} THEN {column} END")
+    bounded(column, NOTE_BYTES_MAX)
 }
 
 /// The end of the log: what the next event is chained to.

@@ -41,6 +41,86 @@ pub(crate) fn version_of(connection: &Connection) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// The tables that Annals makes, with the version of the schema that brings each.
+const TABLES: [(&str, i32); 11] = [
+    ("log", 1),
+    ("redactions", 1),
+    ("projections", 1),
+    ("projection_skips", 1),
+    ("tiles", 2),
+    ("checkpoints", 2),
+    ("anchors", 2),
+    ("anchor_receipts", 2),
+    ("api_key_events", 3),
+    ("api_key_uses", 3),
+    ("generation", 4),
+];
+
+/// Those of them that are read wherever a log is opened or read, without asking [`has_table`] each time.
+const READ_AT_ONCE: [&str; 6] =
+    ["log", "redactions", "projections", "projection_skips", "api_key_events", "generation"];
+
+/// What stands in a file under the name of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing does.
+    Nothing,
+    /// A table that has rows of its own.
+    Table,
+    /// A view or a virtual table, which can make up its rows as they are read and need never come to an end; or
+    /// a table whose name is spelled in other letters.
+    Other,
+}
+
+/// Finds out what stands under the name of a table, by its statement: it is all that SQLite goes by. The number of its
+/// page can be any.
+///
+/// SQLite's own list of tables is not asked. To make it, SQLite would open every virtual table of the file, which
+/// reads what these need, and that can be a view without end.
+pub(crate) fn found(connection: &Connection, table: &str) -> rusqlite::Result<Found> {
+    // SQLite takes any value here for a text, and its end for the end of the text or the first zero byte.
+    let mut statement = connection.prepare_cached(
+        "SELECT CAST(type AS TEXT), CAST(name AS TEXT), substr(CAST(sql AS TEXT), 1, 13)
+         FROM sqlite_schema WHERE sql IS NOT NULL",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut found = Found::Nothing;
+    while let Some(row) = rows.next()? {
+        let text = |column| -> rusqlite::Result<&[u8]> {
+            let text = row.get_ref(column)?.as_bytes_or_null().map_err(rusqlite::Error::from)?;
+            Ok(text.and_then(|text| text.split(|byte| *byte == 0).next()).unwrap_or_default())
+        };
+        let (kind, name) = (text(0)?, text(1)?);
+        // An index or a trigger may have the name of a table.
+        let is_beside = [&b"index"[..], b"trigger"].iter().any(|beside| kind.eq_ignore_ascii_case(beside));
+        if is_beside || !name.eq_ignore_ascii_case(table.as_bytes()) {
+            continue;
+        }
+        if name != table.as_bytes() || text(2)? != b"CREATE TABLE " {
+            return Ok(Found::Other);
+        }
+        found = Found::Table;
+    }
+    Ok(found)
+}
+
+/// Whether a file has a table of its schema, as an ordinary one.
+pub(crate) fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let since = TABLES.iter().find(|(name, _)| *name == table).map_or(1, |(_, since)| *since);
+    Ok(version_of(connection)? >= since && found(connection, table)? == Found::Table)
+}
+
+/// Names a table that is read wherever a log is opened, and in whose place something else stands. One that is
+/// missing is not named: its pages may still be in the write-ahead log.
+pub(crate) fn replaced_table(connection: &Connection) -> rusqlite::Result<Option<&'static str>> {
+    for table in READ_AT_ONCE {
+        if found(connection, table)? == Found::Other {
+            return Ok(Some(table));
+        }
+    }
+    Ok(None)
+}
+
 /// An object of the schema, its statement without differences of spelling that SQLite itself makes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Object {
@@ -107,4 +187,40 @@ pub(crate) fn expected_objects(version: i32) -> rusqlite::Result<Vec<Object>> {
     let tx = connection.transaction()?;
     migrate_to(&tx, 0, version)?;
     objects(&tx)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_table_is_listed_with_the_version_that_brings_it() {
+        let mut made = Vec::new();
+        for version in 1..=version() {
+            for object in expected_objects(version).unwrap() {
+                if object.kind == "table" && !made.iter().any(|(name, _)| *name == object.name) {
+                    made.push((object.name, version));
+                }
+            }
+        }
+        let mut listed = TABLES.map(|(name, since)| (name.to_owned(), since)).to_vec();
+        made.sort();
+        listed.sort();
+        assert_eq!(made, listed);
+    }
+
+    #[test]
+    fn a_trigger_or_an_index_with_the_name_of_a_table_is_not_taken_for_it() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE other (seq); CREATE INDEX projections ON other (seq);
+                 CREATE TRIGGER log AFTER INSERT ON other BEGIN SELECT 1; END",
+            )
+            .unwrap();
+        assert_eq!(replaced_table(&connection).unwrap(), None);
+        assert_eq!(found(&connection, "log").unwrap(), Found::Nothing);
+        connection.execute_batch("CREATE TABLE log (seq)").unwrap();
+        assert_eq!(found(&connection, "log").unwrap(), Found::Table);
+    }
 }

@@ -8,7 +8,7 @@ use super::store::Store;
 use super::working_set::WorkingSet;
 use super::{fold_activity, fold_keys, fold_search, fold_sessions};
 use crate::event::{Recorded, Seq};
-use crate::log::rows::{name_column, shown_column};
+use crate::log::rows::{integer_column, name_column, shown_column};
 use crate::log::schema::{self, Object};
 use crate::otel::Meaning;
 
@@ -135,7 +135,11 @@ pub(crate) struct StoppedAt {
 pub(crate) fn cursor(connection: &Connection, name: &str, stage: Stage) -> rusqlite::Result<Option<Cursor>> {
     connection
         .prepare_cached(&format!(
-            "SELECT version, generation, position, stopped_at, {} FROM projections WHERE {} = ?1 AND {} = ?2",
+            "SELECT {}, {}, {}, {}, {} FROM projections WHERE {} = ?1 AND {} = ?2",
+            integer_column("version"),
+            integer_column("generation"),
+            integer_column("position"),
+            integer_column("stopped_at"),
             shown_column("error"),
             name_column("name"),
             name_column("stage")

@@ -9,9 +9,8 @@ use rusqlite::{Connection, Row};
 use super::report::{Check, Failure, RowSeq, shortened};
 use super::walk::Walk;
 use crate::event::Seq;
-use crate::evidence::has_table;
 use crate::limits::LISTED_MAX;
-use crate::log::rows::shown_column;
+use crate::log::rows::{integer_column, shown_column};
 use crate::log::schema::{self, Object};
 use crate::projection::tables::{Cursor, PROJECTIONS, Stage, cursor};
 
@@ -137,9 +136,11 @@ pub(super) fn check_redactions(
 fn foreign_cursors(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
     // A table that is not there has been named already.
     let sql = format!(
-        "SELECT {}, {}, version, generation FROM projections",
+        "SELECT {}, {}, {}, {} FROM projections",
         shown_column("name"),
-        shown_column("stage")
+        shown_column("stage"),
+        integer_column("version"),
+        integer_column("generation")
     );
     let Ok(mut statement) = connection.prepare(&sql) else { return Ok(Vec::new()) };
     let mut rows = statement.query([])?;
@@ -192,8 +193,10 @@ pub(super) fn check_skips(
         .collect();
     // A name that is too long to be one differs from every name, whatever stands for it.
     let sql = format!(
-        "SELECT {}, version, seq FROM projection_skips ORDER BY projection, version, seq",
-        shown_column("projection")
+        "SELECT {}, {}, {} FROM projection_skips ORDER BY projection, version, seq",
+        shown_column("projection"),
+        integer_column("version"),
+        integer_column("seq")
     );
     let different = first_difference(connection, &sql, &recorded, |row| {
         Ok((Some(row.get(0)?), row.get(1)?, row.get(2)?))
@@ -221,7 +224,7 @@ pub(super) fn check_api_keys(
         return Ok(());
     }
     let recorded: BTreeSet<i64> = walk.api_keys.iter().map(|seq| Seq::new(*seq).to_sql()).collect();
-    let different = if has_table(connection, "api_key_events")? {
+    let different = if schema::has_table(connection, "api_key_events")? {
         let sql = "SELECT seq FROM api_key_events ORDER BY seq";
         first_difference(connection, sql, &recorded, |row| row.get(0))?
     } else {

@@ -4,8 +4,9 @@
 use rusqlite::{Connection, params};
 
 use super::is_damage;
-use crate::evidence::{has_table, stored_tile};
+use crate::evidence::stored_tile;
 use crate::log::rows::to_sql;
+use crate::log::schema;
 use crate::merkle::{BuildError, HashReader, NodeHash, TILE_WIDTH, hashes_from_bytes, leaf_hash_of, root_of};
 
 const WIDTH: u64 = TILE_WIDTH as u64;
@@ -39,7 +40,7 @@ impl<'c> Hashes<'c> {
 
     /// Hashes of a log that was not.
     pub(super) fn stored(connection: &'c Connection) -> rusqlite::Result<Hashes<'c>> {
-        let tiles = if has_table(connection, "tiles")? { Tiles::Table } else { Tiles::None };
+        let tiles = if schema::has_table(connection, "tiles")? { Tiles::Table } else { Tiles::None };
         Ok(Hashes { connection, tiles, last_leaves: (0, Vec::new()), rows_read: 0 })
     }
 

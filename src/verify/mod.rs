@@ -10,7 +10,6 @@
 
 mod beside;
 mod entry_ref;
-mod evidence;
 mod given;
 mod hashes;
 mod inside;
@@ -20,6 +19,7 @@ mod pages;
 mod past;
 mod predecessors;
 mod report;
+mod required;
 mod row;
 mod seen;
 mod since;
@@ -45,10 +45,11 @@ pub use since::Since;
 pub use trust::{KeyChangeSeen, NotSigned, signers};
 
 use crate::event::{Event, Seq};
-use crate::evidence as anchoring;
+use crate::evidence;
 use crate::limits::{LISTED_MAX, REPORTED_SEQS_MAX};
 use crate::log::FileIdentity;
 use crate::log::open::{self, OpenError, Reading};
+use crate::log::schema;
 use crate::log::still::Still;
 use crate::merkle;
 use crate::projection::tables::{PROJECTIONS, Projection, Stage, cursor};
@@ -153,6 +154,11 @@ pub fn verify(
         {
             return Ok(Report::unreadable(path, options.checkpoints.len() as u64, &source));
         }
+        // Opening reads rows already, and so would all that follows.
+        Err(OpenError::NoTable { table, .. }) => {
+            let checkpoints = options.checkpoints.len() as u64;
+            return Ok(Report::damaged(path, checkpoints, required::replaced(table)));
+        }
         opened => opened?,
     };
     snapshot::configure(&connection)?;
@@ -181,7 +187,7 @@ impl Verification<'_> {
         let Verification { path, connection, options, .. } = self;
         let foreign_objects = beside::check_schema(connection, &mut self.failures);
         let foreign_objects = or_damage(foreign_objects, "the schema", &mut self.failures)?;
-        if let Some(failure) = evidence::check(connection)? {
+        if let Some(failure) = required::check(connection)? {
             return Ok(self.nothing_to_judge(failure));
         }
         let seen = options.memory.as_ref().map(|memory| Seen::read(memory, path, self.origin().as_deref()));
@@ -254,7 +260,7 @@ impl Verification<'_> {
                 .collect(),
             anchored,
             // What is damaged is named above; here it is only repeated what the file says.
-            evidence: anchoring::status(connection).unwrap_or_default(),
+            evidence: evidence::status(connection).unwrap_or_default(),
             completeness,
             tables,
             redactions,
@@ -285,8 +291,8 @@ impl Verification<'_> {
         sizes.extend(seen.iter().flat_map(|seen| seen.sizes()));
         let looks_at_tables = self.looks_at_tables() && options.since.is_none();
         let has_tables = looks_at_tables
-            && (evidence::has_beside(self.connection, "tiles")?
-                || evidence::has_beside(self.connection, "checkpoints")?);
+            && (schema::has_table(self.connection, "tiles")?
+                || schema::has_table(self.connection, "checkpoints")?);
         if has_tables {
             let read = stored::each_checkpoint(self.connection, |stored| sizes.push(stored.size()));
             // Damage is reported where the table is judged.

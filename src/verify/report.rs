@@ -159,6 +159,13 @@ pub struct Failure {
     pub affected: String,
 }
 
+impl Failure {
+    /// Damage of the file, because of which nothing of the log can be relied on.
+    pub(super) fn of_the_file(detail: String) -> Failure {
+        Failure { check: Check::Damage, seq: None, detail, affected: "the whole log".to_owned() }
+    }
+}
+
 /// Characters of a text of the log's that a report has.
 const SHOWN_CHARS: usize = 1_000;
 
@@ -443,12 +450,11 @@ impl Report {
 
     /// Of a file that is damaged so that nothing in it can be read.
     pub(super) fn unreadable(path: &Path, checkpoints: u64, error: &rusqlite::Error) -> Report {
-        let failure = Failure {
-            check: Check::Damage,
-            seq: None,
-            detail: format!("the file cannot be read: {error}"),
-            affected: "the whole log".to_owned(),
-        };
+        Report::damaged(path, checkpoints, Failure::of_the_file(format!("the file cannot be read: {error}")))
+    }
+
+    /// Of a file of which nothing is judged.
+    pub(super) fn damaged(path: &Path, checkpoints: u64, failure: Failure) -> Report {
         let anchored = Anchor::not_judged(checkpoints);
         Report { failures: vec![failure], anchored, ..Report::empty(path) }
     }

@@ -13,7 +13,7 @@ use super::entry_ref::EntryRef;
 use super::walk::RUN_ROWS;
 use crate::event::Kind;
 use crate::log::FileIdentity;
-use crate::log::{Head, open, rows};
+use crate::log::{Head, open, rows, schema};
 
 /// Logs with fewer rows are read by one connection: it is done before others are open.
 const ROWS_SHARED: u64 = 2 * RUN_ROWS;
@@ -45,8 +45,12 @@ pub(super) fn begin(
 ) -> rusqlite::Result<Vec<Connection>> {
     for _ in 0..ATTEMPTS {
         connection.execute_batch("BEGIN")?;
-        // What keeps it from being read is said where it is read.
-        let head = rows::head(connection).ok().filter(|head| head.seq.get() >= ROWS_SHARED);
+        // What keeps it from being read is said where it is read. The file may have changed since it was opened.
+        let is_table = schema::has_table(connection, "log")?;
+        let head = is_table
+            .then(|| rows::head(connection).ok())
+            .flatten()
+            .filter(|head| head.seq.get() >= ROWS_SHARED);
         let Some(head) = head else { return Ok(Vec::new()) };
         // With fewer runs than threads some would have nothing to do.
         let runs = usize::try_from(head.seq.get() / RUN_ROWS).unwrap_or(usize::MAX);
@@ -76,6 +80,9 @@ fn others(path: &Path, head: Head, count: usize) -> Option<Vec<Option<Connection
 
 fn sees_the_same(other: &Connection, head: Head) -> rusqlite::Result<bool> {
     other.execute_batch("BEGIN")?;
+    if !schema::has_table(other, "log")? {
+        return Ok(false);
+    }
     let hash: Option<Vec<u8>> = other
         .query_row("SELECT hash FROM log WHERE seq = ?1", [head.seq.to_sql()], |row| row.get(0))
         .optional()?;

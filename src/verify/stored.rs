@@ -3,31 +3,32 @@
 
 use rusqlite::Connection;
 
-use super::evidence::has_beside;
 use super::report::{Check, Failure};
 use super::tree::Tree;
 use super::trust::Trust;
 use crate::evidence::hashes_column;
-use crate::limits::NOTE_BYTES_MAX;
-use crate::log::rows::to_sql;
+use crate::log::rows::{note_column, to_sql};
+use crate::log::schema::has_table;
 use crate::merkle::{NodeHash, TILE_WIDTH, hashes_from_bytes, root_of};
 use crate::note::SignedCheckpoint;
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// A note that is too long to be one is not read into memory.
-const NOTES: &str = "SELECT size, CASE WHEN octet_length(note) <= ?1 THEN note END FROM checkpoints";
+/// The checkpoints that the file keeps, in no order.
+fn notes() -> String {
+    format!("SELECT size, {} FROM checkpoints", note_column("note"))
+}
 
 /// Hands on the checkpoints that the file keeps, the largest first, but for what is none.
 pub(super) fn each_checkpoint(
     connection: &Connection,
     mut take: impl FnMut(SignedCheckpoint),
 ) -> rusqlite::Result<()> {
-    if !has_beside(connection, "checkpoints")? {
+    if !has_table(connection, "checkpoints")? {
         return Ok(());
     }
-    let mut statement = connection.prepare(&format!("{NOTES} ORDER BY size DESC"))?;
-    let mut rows = statement.query([to_sql(NOTE_BYTES_MAX as u64)])?;
+    let mut statement = connection.prepare(&format!("{} ORDER BY size DESC", notes()))?;
+    let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if let Some(checkpoint) = row.get_ref(1)?.as_str().ok().and_then(|note| note.parse().ok()) {
             take(checkpoint);
@@ -46,7 +47,7 @@ pub(super) fn check(
 ) -> rusqlite::Result<Vec<Failure>> {
     let mut failures = Vec::new();
     if let Some(tile_roots) = tree.tile_roots()
-        && has_beside(connection, "tiles")?
+        && has_table(connection, "tiles")?
     {
         failures.extend(check_tiles(connection, tile_roots)?.map(|detail| Failure {
             check: Check::Tiles,
@@ -55,7 +56,7 @@ pub(super) fn check(
             affected: "the evidence tables: proofs and checkpoints are made from the tiles".to_owned(),
         }));
     }
-    if trust.is_empty() && has_beside(connection, "checkpoints")? {
+    if trust.is_empty() && has_table(connection, "checkpoints")? {
         failures.extend(check_checkpoints(connection, origin, tree)?.map(|detail| Failure {
             check: Check::Checkpoints,
             seq: None,
@@ -121,8 +122,8 @@ fn check_checkpoints(
     origin: Option<&str>,
     tree: &Tree,
 ) -> rusqlite::Result<Option<String>> {
-    let mut statement = connection.prepare(&format!("{NOTES} ORDER BY size"))?;
-    let mut rows = statement.query([to_sql(NOTE_BYTES_MAX as u64)])?;
+    let mut statement = connection.prepare(&format!("{} ORDER BY size", notes()))?;
+    let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (size, note): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
         // Nothing is as little a note as what is too long for one.

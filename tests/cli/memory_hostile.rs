@@ -239,6 +239,7 @@ fn a_value_beside_the_log_that_no_annals_writes_is_named_before_anything_is_writ
         ("anchors", "error", format!("VALUES ('other', 1, 1, 1, {long})")),
         ("anchor_receipts", "receipt", format!("VALUES ('other', 1, zeroblob({}))", text_bytes())),
         ("api_key_uses", "key", format!("VALUES ({long}, 'never')")),
+        ("api_key_uses", "last_used_at", format!("VALUES ('other', {long})")),
     ] {
         tamper(&path, |connection| {
             connection.execute_batch(&format!("INSERT INTO {table} {insert}")).unwrap();

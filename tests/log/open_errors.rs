@@ -12,10 +12,11 @@ use crate::support;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::support::{new_path, note};
-use annals::verify::{self, Scope, VerifyError};
-use annals::{AuditLog, OpenError};
+use crate::support::{new_path, note, within};
+use annals::verify::{self, Check, Scope, VerifyError};
+use annals::{AuditLog, OpenError, Reader};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -145,6 +146,111 @@ fn a_log_whose_tables_or_guards_were_altered() {
     ] {
         let error = error_of(log_with(statements));
         assert!(matches!(&error, OpenError::Damaged { what, .. } if what.contains(named)), "{error:?}");
+    }
+}
+
+/// Where a change of a log stands.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    InTheFile,
+    InTheWriteAheadLog,
+}
+
+/// A log, changed by a script.
+fn changed(script: &str, change: Change) -> (TempDir, PathBuf) {
+    let (folder, path) = new_path();
+    let made = folder.path().join("made.db");
+    let log = AuditLog::open(&made).unwrap();
+    drop(log.append(note("first")).unwrap());
+    log.close().unwrap();
+    let connection = Connection::open(&made).unwrap();
+    connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    connection.execute_batch(script).unwrap();
+    if matches!(change, Change::InTheFile) {
+        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    }
+    for ending in ["", "-wal"] {
+        std::fs::copy(support::beside(&made, ending), support::beside(&path, ending)).unwrap();
+    }
+    (folder, path)
+}
+
+/// A view that gives rows without end.
+const ENDLESS: &str = "AS WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n)
+    SELECT n AS seq, n AS event_id, n AS entry, n AS payload, n AS hash, 2 AS one, n AS id, n AS previous,
+           n AS is_open, n AS machine, 'no' AS name, 'no' AS stage, n AS version, n AS generation, n AS position,
+           n AS stopped_at, n AS error, 'no' AS projection, 'no' AS key, n AS last_used_at FROM n";
+
+#[test]
+fn a_view_without_end_in_the_place_of_a_table_is_named_and_never_read() {
+    for (table, name) in [
+        ("log", "log"),
+        ("log", "LOG"),
+        ("log", "log' || x'00' || 'a"),
+        ("redactions", "redactions"),
+        ("generation", "generation"),
+        ("projections", "projections"),
+        ("projection_skips", "projection_skips"),
+        ("api_key_events", "api_key_events"),
+    ] {
+        for change in [Change::InTheFile, Change::InTheWriteAheadLog] {
+            let script = format!(
+                "ALTER TABLE {table} RENAME TO kept; CREATE VIEW {table} {ENDLESS};
+                 PRAGMA writable_schema = ON;
+                 UPDATE sqlite_schema SET name = '{name}', tbl_name = '{name}' WHERE name = '{table}'"
+            );
+            let (_folder, path) = changed(&script, change);
+            within(Duration::from_secs(60), move || {
+                let names = |error: OpenError| {
+                    let (table, path) = (format!("`{table}`"), path.to_str().unwrap());
+                    let said = error.to_string();
+                    assert!(said.contains(&table) && said.contains(path), "{name} {change:?}: {said}");
+                };
+                names(AuditLog::open(&path).unwrap_err());
+                names(Reader::open(&path).unwrap_err());
+                let report = support::verify(&path);
+                let first = &report.failures[0];
+                assert_eq!((first.check, first.seq), (Check::Damage, None), "{name} {change:?}: {report:?}");
+                assert!(first.detail.contains(&format!("`{table}`")), "{name} {change:?}: {first:?}");
+            });
+        }
+    }
+}
+
+/// Has a table take values of any type, writes there, and restores what the schema says.
+fn forced(table: &str, sql: &str) -> String {
+    let changed = |change: &str| {
+        format!(
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = {change} WHERE name = '{table}';
+             PRAGMA writable_schema = RESET;"
+        )
+    };
+    format!(
+        "CREATE TEMP TABLE as_it_was AS SELECT sql FROM sqlite_schema WHERE name = '{table}';
+         {} {sql}; {} PRAGMA writable_schema = OFF",
+        changed("replace(replace(sql, ') STRICT, WITHOUT ROWID', ') WITHOUT ROWID'), ') STRICT', ')')"),
+        changed("(SELECT sql FROM as_it_was)")
+    )
+}
+
+#[test]
+fn a_long_value_in_any_column_beside_the_log_is_named_before_anything_is_written_there() {
+    let long = "zeroblob(17000000)";
+    for (table, column, sql) in [
+        ("projections", "version", format!("UPDATE projections SET version = {long} WHERE name = 'keys'")),
+        ("projections", "error", format!("UPDATE projections SET error = {long} WHERE name = 'keys'")),
+        ("projection_skips", "seq", format!("INSERT INTO projection_skips VALUES ('keys', 1, {long})")),
+        ("anchors", "anchored_at", format!("INSERT INTO anchors (name, anchored_at) VALUES ('a', {long})")),
+        ("anchor_receipts", "size", format!("INSERT INTO anchor_receipts VALUES ('a', {long}, x'00')")),
+        ("anchor_receipts", "receipt", format!("INSERT INTO anchor_receipts VALUES ('a', 1, {long})")),
+        ("api_key_uses", "last_used_at", format!("INSERT INTO api_key_uses VALUES ('a', {long})")),
+        ("generation", "machine", format!("UPDATE generation SET machine = {long}")),
+    ] {
+        let (_folder, path) = changed(&forced(table, &sql), Change::InTheFile);
+        let error = AuditLog::open(&path).unwrap_err();
+        let named = format!("`{column}` in a row of `{table}`");
+        assert!(matches!(&error, OpenError::Damaged { what, .. } if what.contains(&named)), "{error:?}");
     }
 }
 

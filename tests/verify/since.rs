@@ -127,6 +127,27 @@ fn tiles_that_do_not_lead_to_the_root_are_not_believed() {
 }
 
 #[test]
+fn tiles_are_read_from_an_ordinary_table_alone() {
+    let (_folder, path) = log_of(700);
+    let kept = checkpoint(&path, 600, &[&key(1)]);
+    store_tiles(&path);
+    // A virtual table that has the right hashes, and could have others the next time.
+    changed(
+        &path,
+        "ALTER TABLE tiles RENAME TO kept;
+         CREATE VIEW told AS SELECT rowid AS place, level, tile, hashes FROM
+             (SELECT row_number() OVER (ORDER BY level, tile) AS rowid, level, tile, hashes FROM kept);
+         CREATE VIRTUAL TABLE tiles USING fts5(
+             level, tile, hashes, content = 'told', content_rowid = 'place'
+         )",
+    );
+    let read = |report: Report| report.since.unwrap().rows_read;
+    let with_a_virtual_table = read(since(&path, kept.clone()));
+    changed(&path, "DROP TABLE tiles");
+    assert_eq!(with_a_virtual_table, read(since(&path, kept)));
+}
+
+#[test]
 fn the_last_event_that_is_covered_and_the_first_are_those_that_were_signed_for() {
     let (_folder, path) = log_of(700);
     let kept = checkpoint(&path, 512, &[&key(1)]);

@@ -494,6 +494,13 @@ fn evidence_is_read_from_ordinary_tables_alone() {
     for table in [
         "CREATE VIEW log AS SELECT * FROM kept",
         "CREATE VIRTUAL TABLE log USING fts5(seq, event_id, entry, payload, hash)",
+        // With the number of a page that is another's, it looks like a table with pages of its own.
+        "CREATE VIEW told AS SELECT seq, event_id, iif(random(), entry, hash) AS entry, payload, hash FROM kept;
+         CREATE VIRTUAL TABLE log USING fts5(
+             seq, event_id, entry, payload, hash, content = 'told', content_rowid = 'seq'
+         );
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET rootpage = 2 WHERE name = 'log'",
     ] {
         let scene = Scene::new();
         sqlite(&scene.path).execute_batch(&format!("ALTER TABLE log RENAME TO kept; {table}")).unwrap();

@@ -10,10 +10,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{Anchor, AnchorError, AnchorHealth, Taken};
 use crate::evidence::keys::KeyFolder;
 use crate::evidence::signer::{self, SignError, Site};
-use crate::evidence::tree::{TreeReader, has_table};
+use crate::evidence::tree::TreeReader;
 use crate::log::open::{self, AtClose, Claim, Durability, OpenError};
 use crate::log::presence::Present;
 use crate::log::rows::{self, note_column};
+use crate::log::schema;
 use crate::log::turns::{Turns, Who, begin};
 use crate::merkle::consistency_proof;
 use crate::note::SignedCheckpoint;
@@ -222,7 +223,7 @@ fn stored(connection: &Connection, size: u64) -> rusqlite::Result<Option<SignedC
 
 /// The newest checkpoint that the file keeps; a file of the schema's first version has none.
 pub(crate) fn newest(connection: &Connection) -> rusqlite::Result<Option<SignedCheckpoint>> {
-    if !has_table(connection, "checkpoints")? {
+    if !schema::has_table(connection, "checkpoints")? {
         return Ok(None);
     }
     let note: Option<String> = connection

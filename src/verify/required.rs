@@ -1,0 +1,45 @@
+//! The tables without which nothing of a log can be judged: docs/format.md, section 1. A view or a virtual table can
+//! make up its rows as they are read, so nothing is read from one.
+
+use rusqlite::Connection;
+
+use super::is_damage;
+use super::report::Failure;
+use crate::log::schema::{self, Found};
+
+/// The tables without which nothing of a log can be judged, with the columns that each must have.
+const TABLES: [(&str, &str); 2] = [("log", "seq, event_id, entry, payload, hash"), ("redactions", "seq")];
+
+/// Returns the failure of a file without a table of evidence.
+///
+/// # Errors
+/// If the system keeps SQLite from reading the schema.
+pub(super) fn check(connection: &Connection) -> rusqlite::Result<Option<Failure>> {
+    for (name, columns) in TABLES {
+        let problem = match schema::found(connection, name) {
+            Ok(Found::Table) => {
+                connection.prepare(&format!("SELECT {columns} FROM {name} NOT INDEXED")).err()
+            }
+            Ok(Found::Other) => return Ok(Some(replaced(name))),
+            Ok(Found::Nothing) => {
+                return Ok(Some(Failure::of_the_file(format!("the table `{name}` is missing"))));
+            }
+            Err(error) => Some(error),
+        };
+        match problem {
+            None => {}
+            Some(error) if is_damage(&error) => {
+                return Ok(Some(Failure::of_the_file(format!("the table `{name}` cannot be read: {error}"))));
+            }
+            Some(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// The failure of a file that has something else in the place of a table.
+pub(super) fn replaced(name: &str) -> Failure {
+    Failure::of_the_file(format!(
+        "`{name}` is no ordinary table, but a view, a virtual one, or one whose name has other letters"
+    ))
+}
