@@ -9,7 +9,7 @@ use super::store::Store;
 use super::tables::{Projection, Rows, Stage};
 use super::working_set::{Changes, WorkingSet};
 use crate::event::{Content, Event, PayloadRedacted, Recorded, Seq};
-use crate::limits::FOLD_EVENTS_MAX;
+use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::ReadError;
 use crate::log::rows::{self, ReadRow, name_column};
 use crate::otel::{Meaning, Meanings};
@@ -302,7 +302,8 @@ impl Fold {
                 .execute(&format!("DELETE FROM {} WHERE {key} = ?1", self.stage.table(table)), [session])?;
         }
         // A session may be longer than memory has room for.
-        for seqs in seqs.chunks(FOLD_EVENTS_MAX) {
+        let mut seqs = seqs.into_iter().peekable();
+        while seqs.peek().is_some() {
             let mut again = Fold {
                 projection: self.projection,
                 stage: self.stage,
@@ -310,10 +311,16 @@ impl Fold {
                 skips: HashSet::new(),
                 rows: WorkingSet::default(),
             };
-            for seq in seqs {
-                if let Some(event) = rows::read_at(places.log, Seq::from_sql(*seq))? {
-                    again.change(places.tables, &event, Meanings::of(&event).all())?;
-                }
+            let (mut events, mut bytes) = (0, 0);
+            while events < FOLD_EVENTS_MAX
+                && bytes < FOLD_BYTES_MAX
+                && let Some(seq) = seqs.next()
+            {
+                events += 1;
+                let Some(row) = rows::row_at(places.log, Seq::from_sql(seq))? else { continue };
+                bytes += row.bytes;
+                let event = row.event?;
+                again.change(places.tables, &event, Meanings::of(&event).all())?;
             }
             again.save(places.tables)?;
         }
