@@ -1,7 +1,7 @@
 //! Proof files of the golden log: what they show, and that nothing in them can be changed.
 //!
 //! The files in `tests/golden/proofs` change only when `write_golden_proofs` is run on purpose:
-//! `ANNALS_WRITE_GOLDEN=1 cargo test --test proof_files write_golden_proofs -- --ignored`.
+//! `ANNALS_WRITE_GOLDEN=1 cargo test --test evidence write_golden_proofs -- --ignored`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

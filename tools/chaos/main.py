@@ -24,7 +24,14 @@ import judge
 from world import World
 
 
+NEEDED = ["ANNALS_BIN", "ANNALS_SEND", "ANNALS_TEST_CLIENT_PYTHON", "ANNALS_TEST_PYTHON"]
+
+
 def main() -> int:
+    missing = [name for name in NEEDED if name not in os.environ]
+    if missing:
+        print(f"chaos: {', '.join(missing)} must be set; tools/test --heavy sets them", file=sys.stderr)
+        return 2
     seconds = float(os.environ.get("ANNALS_CHAOS_SECONDS", "60"))
     seed = int(os.environ.get("ANNALS_CHAOS_SEED", str(random.randrange(1 << 32))))
     print(f"chaos: {seconds:.0f} s with ANNALS_CHAOS_SEED={seed}", flush=True)
