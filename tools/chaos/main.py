@@ -23,7 +23,6 @@ import agents
 import judge
 from world import World
 
-
 NEEDED = ["ANNALS_BIN", "ANNALS_SEND", "ANNALS_TEST_CLIENT_PYTHON", "ANNALS_TEST_PYTHON"]
 
 
