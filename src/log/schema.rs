@@ -104,6 +104,11 @@ pub(crate) fn found(connection: &Connection, table: &str) -> rusqlite::Result<Fo
     Ok(found)
 }
 
+/// The tables of a log of the present version beside its read tables.
+pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().map(|(name, _)| *name)
+}
+
 /// Whether a file has a table of its schema, as an ordinary one.
 pub(crate) fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     let since = TABLES.iter().find(|(name, _)| *name == table).map_or(1, |(_, since)| *since);

@@ -8,22 +8,8 @@ use rusqlite::{Connection, ErrorCode};
 use super::report::{Check, Failure};
 use super::walk::Walk;
 use super::{Scope, VerifyError, is_damage};
+use crate::log::schema;
 use crate::projection::tables::PROJECTIONS;
-
-/// The tables of every log. A file of the schema's second version lacks the last two, one of the first
-/// the last six.
-const OWN_TABLES: [&str; 10] = [
-    "log",
-    "redactions",
-    "projections",
-    "projection_skips",
-    "tiles",
-    "checkpoints",
-    "anchors",
-    "anchor_receipts",
-    "api_key_events",
-    "api_key_uses",
-];
 
 /// Checks the structure of every table of ours.
 pub(super) fn check(
@@ -37,8 +23,8 @@ pub(super) fn check(
         Scope::LogOnly => &[],
     };
     let read_tables = read_tables.iter().flat_map(|projection| projection.tables);
-    for table in OWN_TABLES.iter().chain(read_tables) {
-        if *table == "log" && walk.has_sound_pages {
+    for table in schema::tables().chain(read_tables.copied()) {
+        if table == "log" && walk.has_sound_pages {
             continue;
         }
         let said = connection
@@ -46,12 +32,12 @@ pub(super) fn check(
         let detail = match said {
             Ok(said) if said == "ok" => continue,
             Ok(said) => said.trim_end().to_owned(),
-            // The schema's check has said that it is missing.
+            // It is missing, which the schema's check says, or came with a later version of the schema.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => continue,
             Err(error) if is_damage(&error) => error.to_string(),
             Err(error) => return Err(error.into()),
         };
-        let check = if *table == "search" { Check::SearchIndex } else { Check::Damage };
+        let check = if table == "search" { Check::SearchIndex } else { Check::Damage };
         failures.push(Failure {
             check,
             seq: None,

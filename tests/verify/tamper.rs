@@ -839,6 +839,38 @@ fn a_condition_in_quotes_does_not_pass_for_the_condition() {
 }
 
 #[test]
+fn a_page_of_any_table_of_annals_that_cannot_be_read_is_damage() {
+    let tables = [
+        "log",
+        "redactions",
+        "projections",
+        "projection_skips",
+        "tiles",
+        "checkpoints",
+        "anchors",
+        "anchor_receipts",
+        "api_key_events",
+        "api_key_uses",
+        "generation",
+    ];
+    for table in tables {
+        let (_folder, path) = copy();
+        let (page, page_bytes): (u32, u32) = sqlite(&path)
+            .query_row(
+                "SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_schema WHERE name = ?1",
+                [table],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        // Its first byte says of what kind a page is, and none is of this one.
+        bytes[usize::try_from((page - 1) * page_bytes).unwrap()] = 7;
+        let report = judge(bytes).unwrap();
+        assert!(report.failures.iter().any(|failure| failure.check == Check::Damage), "{table}: {report:?}");
+    }
+}
+
+#[test]
 fn objects_of_the_users_own_are_named_and_no_failure() {
     let (_folder, path) = copy();
     sqlite(&path)
