@@ -164,7 +164,7 @@ impl Keys {
         })
     }
 
-    /// Whether a key was ever created in this log: once there is one, keys are always needed.
+    /// Returns whether a key was ever created in this log: once there is one, keys are always needed.
     ///
     /// # Errors
     /// If that cannot be read; keys are needed then as well.

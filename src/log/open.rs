@@ -337,7 +337,7 @@ pub(crate) fn side_file(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// What is known of a log that is opened for writing.
+/// Knowledge of a log before it is opened for writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// Nothing: it is refused where another machine has it open, or did not close it.

@@ -1,5 +1,5 @@
-//! What a file must have, and must not have, before anything is written to it: its tables and guard rails as Annals made
-//! them, and no values beside the log that whoever writes there would have in memory.
+//! Conditions for writing to a file: it has its tables and guard rails as Annals made them, and no values beside the
+//! log that whoever writes there would have in memory.
 
 use std::path::Path;
 

@@ -60,7 +60,7 @@ const TABLES: [(&str, i32); 11] = [
 const READ_AT_ONCE: [&str; 6] =
     ["log", "redactions", "projections", "projection_skips", "api_key_events", "generation"];
 
-/// What stands in a file under the name of a table.
+/// The object that stands in a file under the name of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Nothing does.
@@ -72,7 +72,7 @@ pub(crate) enum Found {
     Other,
 }
 
-/// Finds out what stands under the name of a table, by its statement: it is all that SQLite goes by. The number of its
+/// Finds the object under the name of a table, by its statement: it is all that SQLite goes by. The number of its
 /// page can be any.
 ///
 /// SQLite's own list of tables is not asked. To make it, SQLite would open every virtual table of the file, which
@@ -109,7 +109,7 @@ pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
     TABLES.iter().map(|(name, _)| *name)
 }
 
-/// Whether a file has a table of its schema, as an ordinary one.
+/// Returns whether a file has a table of its schema, as an ordinary one.
 pub(crate) fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     let since = TABLES.iter().find(|(name, _)| *name == table).map_or(1, |(_, since)| *since);
     Ok(version_of(connection)? >= since && found(connection, table)? == Found::Table)

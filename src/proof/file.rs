@@ -26,7 +26,7 @@ pub enum ProofForm {
     Entry,
     /// Of a session.
     Session,
-    /// That a log still begins with what it was.
+    /// Of a log that still begins with what it was.
     Consistency,
 }
 

@@ -77,7 +77,7 @@ pub(crate) struct Gate {
     keys: Arc<Keys>,
     /// Whether a key was ever created, as of the last look.
     any: AtomicBool,
-    /// Whether the last look failed: until one succeeds nobody is let in.
+    /// Set while the last look failed: until one succeeds nobody is let in.
     unreadable: AtomicBool,
     /// Whether it is recorded who reads what.
     record_reads: bool,

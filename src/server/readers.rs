@@ -107,7 +107,7 @@ impl Readers {
         .await;
         self.turns.close();
         self.long_turns.close();
-        self.resting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.let_go();
     }
 
     /// Closes the connections that nobody asks now. The next questions open others.

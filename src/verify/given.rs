@@ -80,7 +80,7 @@ impl<'p> Search<'p> {
         Search { policy, is_met: false, unmet: None }
     }
 
-    /// Whether another checkpoint may still meet the policy.
+    /// Returns whether another checkpoint may still meet the policy.
     fn goes_on(&self) -> bool {
         self.policy.is_some() && !self.is_met
     }

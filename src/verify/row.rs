@@ -56,7 +56,7 @@ impl<'a> RowRef<'a> {
     }
 }
 
-/// Whether payloads are read with their rows.
+/// Choice of reading payloads with their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Payloads {
     Read,
@@ -257,7 +257,7 @@ pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
     }
 }
 
-/// What a row says in which Annals itself wrote, judged from the row alone.
+/// The event of a row that Annals itself wrote, judged from the row alone.
 pub(super) fn own_event(row: RowRef<'_>) -> Option<Event> {
     let entry = own_entry(row.seq, row.event_id, row.entry)?;
     let cell = row.payload.filter(|_| !row.is_payload_too_long)?;

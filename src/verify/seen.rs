@@ -76,7 +76,7 @@ pub struct Record {
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Remembered {
-    /// What an earlier verification saw. The log still begins so where nothing below says otherwise.
+    /// The record of an earlier verification. The log still begins so where nothing below says otherwise.
     pub before: Option<Record>,
     /// How the log contradicts that.
     pub failures: Vec<Failure>,
@@ -153,11 +153,11 @@ impl Seen {
 
 const WAY_OUT: &str = "--no-remember looks at this file alone, as an older copy asks for; --forget takes what is there now for right";
 
-/// What a log has to say to a record.
+/// Answers of a log to a record.
 enum Compared {
     Same,
     Contradicts(Failure),
-    /// It cannot be said whether it is the same.
+    /// The two could not be compared.
     Unknown(String),
 }
 

@@ -126,8 +126,8 @@ impl Trust {
         names.join(", ")
     }
 
-    /// Whether keys were given, and none of them can sign for the log of this origin, or, where the log does not
-    /// say what it is called, for any.
+    /// Returns whether keys were given and none of them can sign for the log of this origin, or, where the log
+    /// does not say what it is called, for any.
     pub(super) fn is_of_other_logs(&self, origin: Option<&str>) -> bool {
         let signs = |key: &VerifierKey| key.signs_for(origin.unwrap_or_else(|| key.name()));
         !self.is_empty() && !self.keys.iter().any(|trusted| signs(&trusted.key))

@@ -195,7 +195,7 @@ impl Writer {
         if let End::Flush(answer) = &mut end
             && let Some(answer) = answer.take()
         {
-            // The caller dropped the receipt; there is nobody to notify.
+            // The caller no longer waits for the flush; there is nobody to notify.
             let _ = answer.send(self.flush());
         }
         end

@@ -94,7 +94,7 @@ impl Waiting for Item {
 
 impl Waiting for FlushAnswer {
     fn refuse(self, error: &AppendError) {
-        // The caller dropped the receipt; there is nobody to notify.
+        // The caller no longer waits for the flush; there is nobody to notify.
         let _ = self.send(Err(error.clone()));
     }
 }

@@ -5,7 +5,7 @@ use crate::event::{Event, EventsLost, KeyChanged, PayloadRedacted};
 use crate::limits::{ID_BYTES_MAX, NOTE_BYTES_MAX, SHOWN_BYTES_MAX};
 use crate::verify::report::shortened;
 
-/// What one of them says of the log. Texts are short, but for a certificate: that may be as long as a note.
+/// One of them. Texts are short, except a certificate: that may be as long as a note.
 pub(super) enum Own {
     Created {
         origin: String,
@@ -23,7 +23,7 @@ pub(super) enum Own {
 }
 
 impl Own {
-    /// What is kept of an event, if anything is.
+    /// Keeps of an event as much as a verdict needs; None if that is nothing.
     pub(super) fn of(event: Event) -> Option<Own> {
         Some(match event {
             Event::LogCreated(created) => Own::Created { origin: shortened(created.origin) },
