@@ -157,11 +157,11 @@ struct Small {
     served: Served,
 }
 
-/// What a server answered.
+/// Answers of a server.
 enum Answered {
     /// 200, with so many bytes.
     Bytes(u64),
-    /// That it takes too long.
+    /// The request took too long.
     TooLong,
 }
 

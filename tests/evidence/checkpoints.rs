@@ -588,7 +588,7 @@ fn child() {
             }
             log.close().unwrap();
         }
-        "sign for ever" => {
+        "sign forever" => {
             let anchor = FileAnchor::new(keys.checkpoints_file());
             let signing = Signing::new(keys).every(Duration::ZERO).anchor(anchor);
             let log = with(&path, signing).open().unwrap();
@@ -598,7 +598,7 @@ fn child() {
                 tell(log.checkpoint().unwrap().size());
             }
         }
-        "rotate for ever" => {
+        "rotate forever" => {
             let log = signed(&path, &keys).open().unwrap();
             tell("ready");
             loop {
@@ -619,7 +619,7 @@ fn killed_while_it_stores_tiles_and_signs_it_goes_on_and_nothing_it_let_out_is_l
     let (folder, path) = new_path();
     let (keys, public) = new_keys(folder.path());
     for round in 0..rounds() {
-        let mut child = child_command(module_path!(), "sign for ever", &path).spawn().unwrap();
+        let mut child = child_command(module_path!(), "sign forever", &path).spawn().unwrap();
         let mut lines = told(child.stdout.take().unwrap());
         assert_eq!(within(PATIENCE, move || lines.next()).as_deref(), Some("ready"));
         std::thread::sleep(Duration::from_millis(20 + u64::from(round % 8) * 37));
@@ -651,7 +651,7 @@ fn killed_while_a_key_is_changed_the_change_is_brought_to_its_end() {
     let (folder, path) = new_path();
     let (keys, _) = new_keys(folder.path());
     for round in 0..rounds() {
-        let mut child = child_command(module_path!(), "rotate for ever", &path).spawn().unwrap();
+        let mut child = child_command(module_path!(), "rotate forever", &path).spawn().unwrap();
         let mut lines = told(child.stdout.take().unwrap());
         assert_eq!(within(PATIENCE, move || lines.next()).as_deref(), Some("ready"));
         std::thread::sleep(Duration::from_millis(5 + u64::from(round % 8) * 11));

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::rows_of;
 use annals::entry::Entry;
 use annals::{AuditLog, Digest, Draft, NoteLogged, Seq};
 use rusqlite::{Connection, OpenFlags};
@@ -71,37 +72,14 @@ fn assert_sound(rows: &[Row]) {
     }
 }
 
-fn texts(connection: &Connection, sql: &str) -> Vec<String> {
-    let mut statement = connection.prepare(sql).unwrap();
-    let columns = statement.column_count();
-    statement
-        .query_map([], |row| {
-            let cells: Vec<String> = (0..columns)
-                .map(|column| {
-                    Ok(match row.get::<_, rusqlite::types::Value>(column)? {
-                        rusqlite::types::Value::Null => "-".to_owned(),
-                        rusqlite::types::Value::Integer(number) => number.to_string(),
-                        rusqlite::types::Value::Real(number) => number.to_string(),
-                        rusqlite::types::Value::Text(text) => text,
-                        rusqlite::types::Value::Blob(_) => "blob".to_owned(),
-                    })
-                })
-                .collect::<rusqlite::Result<_>>()?;
-            Ok(cells.join(" | "))
-        })
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap()
-}
-
 #[test]
 fn its_digests_and_links_are_as_the_page_says() {
     let connection = reader(&golden("format-1.db"));
     let rows = rows(&connection);
     assert_eq!(rows.len(), 14);
     assert_sound(&rows);
-    assert_eq!(texts(&connection, "SELECT seq FROM redactions"), ["5"]);
-    let pragma = |name: &str| texts(&connection, &format!("PRAGMA {name}")).remove(0);
+    assert_eq!(rows_of(&connection, "SELECT seq FROM redactions"), ["5"]);
+    let pragma = |name: &str| rows_of(&connection, &format!("PRAGMA {name}")).remove(0);
     assert_eq!(pragma("application_id"), "1097755763");
     assert_eq!(pragma("user_version"), "1");
 }
@@ -134,7 +112,7 @@ fn its_events_become_the_rows_of_the_read_tables() {
     log.caught_up(Seq::new(14)).unwrap();
     log.close().unwrap();
     let connection = reader(&path);
-    let rows = |sql: &str| texts(&connection, sql);
+    let rows = |sql: &str| rows_of(&connection, sql);
 
     assert_eq!(
         rows(

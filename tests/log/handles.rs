@@ -7,11 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use crate::support::{rows_of, sqlite};
 use annals::{
     AppendError, AuditLog, FindingStatus, Outcome, Session, SessionProgress, Severity, Step, StepKind,
     Timestamp, Verdict,
 };
-use rusqlite::{Connection, types::Value};
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 struct Fixture {
@@ -33,22 +34,7 @@ impl Fixture {
     /// Rows of a query, once the read tables hold everything; NULL is `-`.
     fn rows(&self, query: &str) -> Vec<String> {
         self.log.caught_up(self.log.flush().unwrap()).unwrap();
-        let file = Connection::open(self.folder.path().join("audit.db")).unwrap();
-        let mut statement = file.prepare(query).unwrap();
-        let columns = statement.column_count();
-        let rows = statement.query_map([], |row| {
-            let cells = (0..columns).map(|column| {
-                Ok(match row.get(column)? {
-                    Value::Null => "-".to_owned(),
-                    Value::Integer(number) => number.to_string(),
-                    Value::Real(number) => number.to_string(),
-                    Value::Text(text) => text,
-                    Value::Blob(_) => "blob".to_owned(),
-                })
-            });
-            Ok(cells.collect::<rusqlite::Result<Vec<_>>>()?.join(" | "))
-        });
-        rows.unwrap().collect::<Result<_, _>>().unwrap()
+        rows_of(&sqlite(&self.folder.path().join("audit.db")), query)
     }
 }
 

@@ -123,6 +123,18 @@ fn log_of_300() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
+/// The errors by which appending, reading and verifying refuse a log.
+fn refusals(path: &Path) -> [OpenError; 3] {
+    [
+        AuditLog::open(path).unwrap_err(),
+        Reader::open(path).unwrap_err(),
+        match verify::verify(path, Scope::LogOnly, &mut |_, _| {}).unwrap_err() {
+            VerifyError::Open(error) => error,
+            error => panic!("{error}"),
+        },
+    ]
+}
+
 /// A backup of the log as it is, whole in one file.
 fn backup(path: &Path) -> PathBuf {
     let backup = path.with_file_name("backup.db");
@@ -304,15 +316,7 @@ fn a_backup_put_beside_a_left_write_ahead_log_is_refused() {
     let (_folder, path, old) = killed_with_backup();
     fs::copy(&old, &path).unwrap();
     let before = [fs::read(&path).unwrap(), fs::read(beside(&path, "-wal")).unwrap()];
-    let errors = [
-        AuditLog::open(&path).unwrap_err(),
-        Reader::open(&path).unwrap_err(),
-        match verify::verify(&path, Scope::LogOnly, &mut |_, _| {}).unwrap_err() {
-            VerifyError::Open(error) => error,
-            error => panic!("{error}"),
-        },
-    ];
-    for error in errors {
+    for error in refusals(&path) {
         assert!(matches!(error, OpenError::ForeignWal { .. }), "{error}");
         let wal = beside(&path, "-wal");
         assert!(error.to_string().starts_with(wal.to_str().unwrap()), "{error}");
@@ -433,15 +437,7 @@ fn a_hot_journal_is_refused_by_everybody_alike() {
     let (_folder, path) = log_of_300();
     put_journal(&path, 0xd9);
     let before = fs::read(&path).unwrap();
-    let errors = [
-        AuditLog::open(&path).unwrap_err(),
-        Reader::open(&path).unwrap_err(),
-        match verify::verify(&path, Scope::LogOnly, &mut |_, _| {}).unwrap_err() {
-            VerifyError::Open(error) => error,
-            error => panic!("{error}"),
-        },
-    ];
-    for error in errors {
+    for error in refusals(&path) {
         assert!(matches!(error, OpenError::HotJournal { .. }), "{error}");
         assert!(error.to_string().contains("audit.db-journal"), "{error}");
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 pub(crate) const MIB: u64 = 1 << 20;
 
-/// What a process may have at its peak beside what it needs for next to nothing: pages that connections keep, the
+/// Bound of a process at its peak, beyond its needs for next to nothing: pages that connections keep, the
 /// largest event several times over, and some more for the allocator.
 pub(crate) const PEAK_MIB: u64 = 160;
 
@@ -19,7 +19,7 @@ fn peak_mib(pid: u32) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
-/// What became of a command.
+/// A command that was run.
 pub(crate) struct Ran {
     pub(crate) status: Option<i32>,
     pub(crate) peak_mib: u64,

@@ -74,6 +74,26 @@ pub(crate) fn sqlite(path: &Path) -> rusqlite::Connection {
     connection
 }
 
+/// Rows of a query, with their columns put together; NULL is `-`.
+pub(crate) fn rows_of(connection: &rusqlite::Connection, query: &str) -> Vec<String> {
+    use rusqlite::types::Value;
+    let mut statement = connection.prepare(query).unwrap();
+    let columns = statement.column_count();
+    let rows = statement.query_map([], |row| {
+        let cells = (0..columns).map(|column| {
+            Ok(match row.get(column)? {
+                Value::Null => "-".to_owned(),
+                Value::Integer(number) => number.to_string(),
+                Value::Real(number) => number.to_string(),
+                Value::Text(text) => text,
+                Value::Blob(_) => "blob".to_owned(),
+            })
+        });
+        Ok(cells.collect::<rusqlite::Result<Vec<_>>>()?.join(" | "))
+    });
+    rows.unwrap().collect::<Result<_, _>>().unwrap()
+}
+
 /// What a verification of everything says.
 pub(crate) fn verify(path: &Path) -> Report {
     verify::verify(path, Scope::Everything, &mut |_, _| {}).unwrap()

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::support::forge::tamper;
 use crate::support::{is_heavy, json, new_path, note, sqlite, verify, within};
 use annals::chain;
 use annals::entry::Entry;
@@ -68,29 +69,11 @@ fn copy() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// What a verification says of the fixture after `tamper`, which the triggers do not hinder.
-fn after(tamper: impl FnOnce(&Connection)) -> Report {
+/// What a verification says of the fixture after a change, which the triggers do not hinder.
+fn after(change: impl FnOnce(&Connection)) -> Report {
     let (_folder, path) = copy();
-    without_triggers(&path, tamper);
+    tamper(&path, change);
     verify(&path)
-}
-
-fn without_triggers(path: &std::path::Path, tamper: impl FnOnce(&Connection)) {
-    let connection = sqlite(path);
-    let triggers: Vec<(String, String)> = connection
-        .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
-        .unwrap()
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap();
-    for (name, _) in &triggers {
-        connection.execute_batch(&format!("DROP TRIGGER {name}")).unwrap();
-    }
-    tamper(&connection);
-    for (_, sql) in &triggers {
-        connection.execute_batch(sql).unwrap();
-    }
 }
 
 /// What a verification says of the fixture after some SQL.
@@ -286,7 +269,7 @@ fn read_tables_that_are_ahead_of_the_log_give_a_cut_off_end_away() {
 #[test]
 fn a_log_cut_off_with_its_read_tables_is_self_consistent_and_the_report_says_what_that_is_worth() {
     let (_folder, path) = copy();
-    without_triggers(&path, |connection| {
+    tamper(&path, |connection| {
         connection
             .execute_batch(
                 "INSERT INTO search (search, rowid, text) SELECT 'delete', seq, text FROM documents WHERE seq = 22;
@@ -449,7 +432,7 @@ fn a_licence_behind_a_bad_row_still_licenses_what_is_before_it() {
 #[test]
 fn nothing_fails_by_a_licence_that_stands_again_behind_the_first_bad_row() {
     let (_folder, path) = copy();
-    without_triggers(&path, |connection| {
+    tamper(&path, |connection| {
         let redacted =
             PayloadRedacted { seqs: vec![3], actor: "a".into(), reason: "r".into(), authority: None };
         forge_payload(connection, 21, Kind::PayloadRedacted, &encoded(&redacted));
