@@ -1,13 +1,6 @@
 //! `annals apikey`, as a person and a script use it.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::string_slice, reason = "a test that cannot go on fails")]
 
 use crate::support::program::Log;
 use annals::apikey::{ApiKey, Denied, Keys};

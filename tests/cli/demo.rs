@@ -1,7 +1,5 @@
 //! `annals demo` as a person runs it.
 
-// Clippy takes only functions marked as tests for tests, not their helpers.
-#![allow(clippy::unwrap_used)]
 #![cfg(feature = "cli")]
 
 use std::path::Path;

@@ -1,12 +1,5 @@
 //! The program: names, keys, checkpoints and anchors.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::program;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

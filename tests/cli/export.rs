@@ -1,13 +1,5 @@
 //! What leaves the log: exports, copies, and what is erased.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::program::{EVENTS, Log, annals};
 use predicates::prelude::*;
 

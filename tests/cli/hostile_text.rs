@@ -1,13 +1,5 @@
 //! Texts that would hide something: from SQL, from a person at a terminal, from a spreadsheet's user.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::program::Log;
 
 const LINES: &str = concat!(

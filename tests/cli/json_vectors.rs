@@ -1,13 +1,6 @@
 //! What JSON parsers must take, must refuse, and may do either with, as nst/JSONTestSuite has it: through every
 //! door by which Annals takes JSON from others.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::new_path;
 use crate::support::published::published_files;
 use crate::support::server::Served;

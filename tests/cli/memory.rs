@@ -5,12 +5,6 @@
 //! inputs are as large as they were when programs gave up.
 
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};

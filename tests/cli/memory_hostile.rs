@@ -5,12 +5,6 @@
 //! the texts have half a gigabyte, and the tables a million rows.
 
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,13 +1,5 @@
 //! Sessions, one session, search, and where the log is.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::program::{EVENTS, Log, bare};
 use predicates::prelude::*;
 

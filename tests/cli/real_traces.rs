@@ -4,8 +4,6 @@
 //! The traces are read from `$ANNALS_TEST_DATA`, else from `../shared/data`. Without them these tests
 //! say that they were skipped; in CI they must be there.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,12 +1,7 @@
 //! The sessions that benchmarks measure on are those of the traces, in number and size, and the same each
 //! time.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(missing_docs, reason = "a test that cannot go on fails")]
 
 #[path = "../../benches/support/sessions.rs"]
 mod sessions;

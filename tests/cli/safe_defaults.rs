@@ -1,11 +1,5 @@
 //! What is refused, or left out, until somebody says otherwise.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
 #![cfg(feature = "server")]
 
 use crate::support;

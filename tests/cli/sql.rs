@@ -1,13 +1,5 @@
 //! `annals sql` reads, and does nothing else.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::program::{EVENTS, Log};
 use predicates::prelude::*;
 

@@ -1,7 +1,5 @@
 //! `annals verify` on the command line: what it is given, and its exit status.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::path::{Path, PathBuf};
 
 use crate::support::forge::{checkpoint, key, log_of, make, rewrite, tamper};

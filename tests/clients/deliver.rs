@@ -1,14 +1,6 @@
 //! The client of a server that is well, slow, away, or refuses: every event is delivered in order and
 //! once, or its owner hears why not.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support;
 use std::path::Path;
 use std::process::Command;

@@ -1,13 +1,6 @@
 //! Released instrumented programs, sending to a server with keys. `tools/test` installs them, and names where in
 //! `ANNALS_TEST_CLIENTS`; without that, `tests/serve/otlp_fixtures.rs` alone sends what they once sent.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::otlp;
 use std::path::{Path, PathBuf};
 use std::process::Output;

@@ -1,12 +1,5 @@
 //! The client and `annals serve`, as it is: what goes in through one comes out of the other's log.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::Path;

@@ -1,13 +1,5 @@
 //! The client's spool on a disk that is full, and in hands other than its own.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;

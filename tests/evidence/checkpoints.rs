@@ -1,14 +1,6 @@
 //! Checkpoints: signed for what is on the disk and for nothing that contradicts what was signed before, and
 //! kept outside the log whatever dies in between.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

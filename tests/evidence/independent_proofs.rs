@@ -1,14 +1,6 @@
 //! Proofs and tiles that this library made, checked by tools/verify.py, which knows them from docs/format.md alone; and
 //! damaged ones, of which it must say the same as `annals verify-proof`.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Trees against a published log, and against another implementation.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
+#![allow(clippy::cast_possible_truncation)]
 
 use crate::support::published;
 use std::cell::RefCell;

@@ -1,13 +1,6 @@
 //! Notes, keys, checkpoints and cosignatures that others made, and another implementation as judge.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::string_slice, reason = "a test that cannot go on fails")]
 
 use annals::note::{SignatureError, SignedCheckpoint, SignedNote, SigningKey, VerifierKey};
 use proptest::prelude::*;

@@ -3,8 +3,6 @@
 //! The files in `tests/golden/proofs` change only when `write_golden_proofs` is run on purpose:
 //! `ANNALS_WRITE_GOLDEN=1 cargo test --test evidence write_golden_proofs -- --ignored`.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
-
 use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};

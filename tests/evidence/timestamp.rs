@@ -1,13 +1,6 @@
 //! Time-stamp authorities as another party, and `openssl ts` as the judge of what is kept.
 
 #![cfg(feature = "http")]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
 
 use crate::support::authority;
 use std::io::{Read as _, Write as _};

@@ -1,13 +1,6 @@
 //! Witnesses as another party: what they cosign, what they refuse, and what goes wrong on the way.
 
 #![cfg(feature = "http")]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
 
 use std::time::Duration;
 

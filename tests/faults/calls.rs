@@ -1,13 +1,5 @@
 //! A file system that fails at any one call, or for a while, and then works again.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support;
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};

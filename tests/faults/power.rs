@@ -6,14 +6,6 @@
 //! flushed, and with any part of it. The order of the changes is that of the threads in that run, which
 //! nothing here controls; what is made of it is given by a seed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;

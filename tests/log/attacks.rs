@@ -1,8 +1,6 @@
 //! What somebody may do to a log in use, and what a producer may send: nothing acknowledged is lost in
 //! silence.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use crate::support;
 use std::path::Path;
 

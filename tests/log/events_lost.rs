@@ -1,7 +1,5 @@
 //! Lost are the events that the log says were refused and that are not in it.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! `docs/events.md` held to the code: its examples are read, its fields and columns are all there.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
+use crate::support::OWN_TABLES;
 use std::collections::{BTreeMap, BTreeSet};
 
 use annals::{AuditLog, Kind, parse_draft};
@@ -74,24 +73,11 @@ fn it_lists_the_columns_of_the_read_tables() {
         let mut statement = connection.prepare(sql).unwrap();
         statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
-    let own = [
-        "log",
-        "redactions",
-        "projections",
-        "projection_skips",
-        "tiles",
-        "checkpoints",
-        "anchors",
-        "anchor_receipts",
-        "api_key_events",
-        "api_key_uses",
-        "generation",
-    ];
     let tables = names(
         "SELECT name FROM sqlite_schema
          WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'search%' ORDER BY name",
     );
-    for table in tables.iter().filter(|table| !own.contains(&table.as_str())) {
+    for table in tables.iter().filter(|table| !OWN_TABLES.contains(&table.as_str())) {
         let columns = names(&format!("SELECT name FROM pragma_table_xinfo('{table}')"));
         let columns: Vec<_> = columns.iter().map(|column| format!("`{column}`")).collect();
         let line = format!("**{table}**: {}.", columns.join(", "));

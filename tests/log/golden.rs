@@ -1,7 +1,5 @@
 //! The golden log of format 1, read by nothing but SQLite and BLAKE3, then opened as any other log.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

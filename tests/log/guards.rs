@@ -1,13 +1,5 @@
 //! The guard rails: what the file itself refuses, whoever has it open.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::{new_path, note, verify_whole};
 use annals::{AuditLog, Seq};
 use rusqlite::Connection;

@@ -1,8 +1,5 @@
 //! What a pipeline records through session and step handles, as readers of the file find it.
 
-// Clippy takes only functions marked as tests for tests, not their helpers.
-#![allow(clippy::unwrap_used)]
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

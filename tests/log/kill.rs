@@ -1,13 +1,5 @@
 //! Processes that are killed: nothing that they acknowledged is lost, whatever they were doing.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;

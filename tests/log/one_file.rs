@@ -1,14 +1,6 @@
 //! One file, one writer's view of it: what lies at the path, beside it and around it, and what other programs
 //! do to it. Nothing acknowledged is lost, and nothing is appended to a mixture.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support;
 use std::fs;
 use std::io::Write as _;

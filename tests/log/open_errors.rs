@@ -1,13 +1,5 @@
 //! What is no log, or not as it should be: a clear error, and nothing changed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support;
 use std::collections::BTreeMap;
 use std::ffi::OsString;

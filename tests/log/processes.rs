@@ -1,13 +1,5 @@
 //! Several processes on one log.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 #[allow(unused)]
 use crate::support;
 use std::io::{Read as _, Write as _};

@@ -1,14 +1,6 @@
 //! The queue between the callers and the writer: what blocks, what comes back, what closing does, and
 //! what sending an event twice does.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};

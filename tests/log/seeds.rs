@@ -1,8 +1,6 @@
 //! The five systems that Annals replaces the audit storage of: what each records, in the JSON form, and
 //! the questions that it asks, answered from the read tables alone.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

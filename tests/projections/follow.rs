@@ -1,7 +1,5 @@
 //! Read tables follow the log exactly once, stop where they must, and are made anew unseen.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

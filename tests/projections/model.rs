@@ -1,8 +1,6 @@
 //! Whatever is recorded, in whatever order and batches: the read tables hold what a second, independent
 //! description of them says, live, rebuilt, redacted, and as of any event.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-
 use crate::support::reference;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,13 +1,5 @@
 //! The tree of a session's steps, whatever producers send.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::program::Log;
 use annals::Reader;
 

@@ -1,12 +1,5 @@
 //! The course of a session: erased, started again, labelled, and summed up.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::path::Path;
 
 use crate::support::{json, new_path, sqlite, verify_whole};

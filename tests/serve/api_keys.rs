@@ -1,13 +1,6 @@
 //! API keys: what makes one good, who hears of it and how soon, and what the log says of them.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::string_slice, reason = "a test that cannot go on fails")]
 
 use crate::support;
 use std::path::Path;

@@ -1,12 +1,5 @@
 //! Who may do what: keys, their scopes, and what is recorded of their use.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::server;
 use std::io::Write as _;
 use std::path::Path;

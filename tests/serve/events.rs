@@ -1,12 +1,5 @@
 //! `POST /v1/events`: what is answered, and that it is true.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::server;
 use std::io::Write as _;
 

@@ -1,12 +1,5 @@
 //! Verification, checkpoints, proofs, tiles and administration over HTTP.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::path::Path;
 
 use crate::support::server::Served;

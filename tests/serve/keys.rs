@@ -1,12 +1,6 @@
 //! API keys at a server: who is let in, for what, how soon that ends, and what the log says of it.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::string_slice, reason = "a test that cannot go on fails")]
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;

@@ -1,12 +1,6 @@
 //! `annals serve` under load from another process: what was answered is in the log, once.
 
-#![allow(
-    clippy::cast_possible_truncation,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::cast_possible_truncation, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,12 +1,5 @@
 //! The numbers that the server gives of itself, and the description of its API.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::new_path;
 use crate::support::server::Served;
 

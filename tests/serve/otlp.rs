@@ -1,12 +1,5 @@
 //! OTLP: what is answered over HTTP and gRPC, and that it is true.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::server;
 use std::path::Path;
 

@@ -1,12 +1,5 @@
 //! What real instrumented programs once sent, sent again: what of it is understood, and that all of it is kept.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::otlp;
 use std::collections::BTreeSet;
 use std::io::Write as _;

@@ -1,12 +1,5 @@
 //! The server as a process: where it listens, how it stops, and what is left then.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support;
 use std::collections::HashSet;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};

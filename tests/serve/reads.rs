@@ -1,12 +1,5 @@
 //! Questions over HTTP: the same answers as the command gives, in pages.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::path::Path;
 
 use crate::support::new_path;

@@ -135,8 +135,8 @@ pub(crate) fn column<T: rusqlite::types::FromSql>(connection: &Connection, name:
     connection.query_row(&format!("SELECT {name} FROM log WHERE seq = ?1"), [seq], |row| row.get(0)).unwrap()
 }
 
-/// Links every row anew from the entries as they stand.
-fn link_again(connection: &Connection) {
+/// Links every row anew from the entries as they stand, as a forger would.
+pub(crate) fn link_again(connection: &Connection) {
     let rows: Vec<(i64, Vec<u8>)> = connection
         .prepare("SELECT seq, entry FROM log ORDER BY seq")
         .unwrap()

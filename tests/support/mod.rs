@@ -38,6 +38,21 @@ use tempfile::TempDir;
 const ROLE: &str = "ANNALS_TEST_ROLE";
 const LOG: &str = "ANNALS_TEST_LOG";
 
+/// The tables of a log beside its read tables.
+pub(crate) const OWN_TABLES: [&str; 11] = [
+    "log",
+    "redactions",
+    "projections",
+    "projection_skips",
+    "tiles",
+    "checkpoints",
+    "anchors",
+    "anchor_receipts",
+    "api_key_events",
+    "api_key_uses",
+    "generation",
+];
+
 /// A folder of its own, and the path of a log that is not there yet.
 pub(crate) fn new_path() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();

@@ -1,13 +1,6 @@
 //! What checkpoints that were kept elsewhere show of a log: that it was cut off, set back, written
 //! anew or replaced, and by whose key that is known.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support;
 use crate::support::forge;
 use std::path::Path;

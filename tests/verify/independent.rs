@@ -1,14 +1,6 @@
 //! tools/verify.py, which was written from docs/format.md alone, and the verifier of this library say the same of the
 //! same files: where they differ, one of them, or the page, is wrong.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support::trust;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

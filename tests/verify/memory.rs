@@ -1,13 +1,6 @@
 //! What verifications remember: without any key, a log that was set back, written anew or replaced
 //! is noticed by the next one.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,5 @@
 //! What could not be checked is never taken for good, unless the caller left it out.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::path::{Path, PathBuf};
 
 use crate::support::program::annals;

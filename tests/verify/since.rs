@@ -1,13 +1,6 @@
 //! Verification from a checkpoint on: it costs what the events after it cost, and trusts nothing in
 //! the file that the checkpoint does not vouch for.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support;
 use crate::support::forge;
 use std::path::Path;

@@ -1,14 +1,12 @@
 //! What was changed behind the log's back is found, and named for what it is.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-
 use crate::support;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::support::forge::tamper;
-use crate::support::{is_heavy, json, new_path, note, sqlite, verify, within};
+use crate::support::forge::{link_again, tamper};
+use crate::support::{OWN_TABLES, is_heavy, json, new_path, note, sqlite, verify, within};
 use annals::chain;
 use annals::entry::Entry;
 use annals::verify::{self, Check, Failure, Outcome, Report, Scope, VerifyError};
@@ -114,24 +112,6 @@ fn bytes_of(entry: &Entry) -> Vec<u8> {
     let mut bytes = Vec::new();
     entry.encode(&mut bytes).unwrap();
     bytes
-}
-
-/// Links every row anew from the entries as they stand, as a forger would.
-fn link_again(connection: &Connection) {
-    let rows: Vec<(i64, Vec<u8>)> = connection
-        .prepare("SELECT seq, entry FROM log ORDER BY seq")
-        .unwrap()
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap();
-    let mut previous = Digest::ZERO;
-    for (seq, entry) in rows {
-        previous = chain::link(&previous, &entry);
-        connection
-            .execute("UPDATE log SET hash = ?2 WHERE seq = ?1", params![seq, previous.bytes()])
-            .unwrap();
-    }
 }
 
 /// Puts an entry in the place of another and links the log again.
@@ -823,20 +803,7 @@ fn a_condition_in_quotes_does_not_pass_for_the_condition() {
 
 #[test]
 fn a_page_of_any_table_of_annals_that_cannot_be_read_is_damage() {
-    let tables = [
-        "log",
-        "redactions",
-        "projections",
-        "projection_skips",
-        "tiles",
-        "checkpoints",
-        "anchors",
-        "anchor_receipts",
-        "api_key_events",
-        "api_key_uses",
-        "generation",
-    ];
-    for table in tables {
+    for table in OWN_TABLES {
         let (_folder, path) = copy();
         let (page, page_bytes): (u32, u32) = sqlite(&path)
             .query_row(

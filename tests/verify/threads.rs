@@ -1,13 +1,6 @@
 //! What a verification says does not depend on how many threads read the log, nor on what is appended
 //! meanwhile.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -1,14 +1,6 @@
 //! The rows of docs/threat-model.md: what somebody does to a log, what the chain alone says of it, and what a
 //! checkpoint that was kept elsewhere says. The page names these tests.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails"
-)]
-
 use crate::support;
 use crate::support::rows;
 use std::fs;
