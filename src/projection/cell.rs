@@ -197,7 +197,7 @@ pub(crate) fn attributes_text(attributes: &Attributes) -> Option<String> {
 /// Name of the attribute of a row that counts the events whose attributes it has no room for.
 const EVENTS_LEFT_OUT: &str = "annals.events_left_out";
 
-/// Returns whether a row already left something out that an event says.
+/// Part of an event that its row has taken already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     Whole,
