@@ -12,6 +12,10 @@ use std::time::Duration;
 /// Time between two looks at the resident memory.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// Looks after which memory is given back in any case: what is freed inside the resident memory does not make it
+/// larger.
+const LOOKS_MAX: u32 = 6;
+
 /// The thread that gives memory back; it ends when this is dropped.
 pub(super) struct GivingBack {
     _until_dropped: Sender<()>,
@@ -21,24 +25,32 @@ pub(super) struct GivingBack {
 pub(super) fn start() -> io::Result<GivingBack> {
     let (until_dropped, dropped) = mpsc::channel();
     std::thread::Builder::new().name("annals-memory".to_owned()).spawn(move || {
-        let mut floor = None;
+        let mut least = None;
         while dropped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-            floor = look(floor);
+            least = look(least);
         }
     })?;
     Ok(GivingBack { _until_dropped: until_dropped })
 }
 
-/// Gives memory back where an eighth more is resident than there was least since the last time, and returns what is
-/// resident then.
-fn look(floor: Option<u64>) -> Option<u64> {
+/// The least that was resident since memory was last given back.
+struct Least {
+    pages: u64,
+    looks: u32,
+}
+
+/// Gives memory back where an eighth more is resident than there was least since the last time, and after
+/// [`LOOKS_MAX`] looks.
+fn look(least: Option<Least>) -> Option<Least> {
     let now = resident_pages()?;
-    match floor {
-        Some(floor) if now <= floor + floor / 8 => Some(floor.min(now)),
+    match least {
+        Some(Least { pages, looks }) if now <= pages + pages / 8 && looks < LOOKS_MAX => {
+            Some(Least { pages: pages.min(now), looks: looks + 1 })
+        }
         _ => {
             // SAFETY: it takes the allocator's own locks, and touches only what is free.
             unsafe { libc::malloc_trim(0) };
-            resident_pages()
+            Some(Least { pages: resident_pages()?, looks: 0 })
         }
     }
 }

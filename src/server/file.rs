@@ -144,6 +144,7 @@ pub(super) async fn watch(app: App) {
         }
         let at_work = app.clone();
         let looked = tokio::task::spawn_blocking(move || {
+            at_work.readers.close_idle();
             let looked = at_work.file.look();
             if matches!(looked, Some(Err(OpenError::WalReplaced { .. }))) {
                 // The writer makes a new write-ahead log only when nobody uses the old one any longer.

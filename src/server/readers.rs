@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::InterruptHandle;
 use tokio::sync::Semaphore;
@@ -29,6 +29,9 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// How long an answer about a whole session may take to be written.
 const LONG_PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long a connection that nobody asks stays open: it keeps pages, and what its statements took.
+const REST_MAX: Duration = Duration::from_secs(10);
+
 /// How much there is to read for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Length {
@@ -42,7 +45,14 @@ pub(crate) struct Readers {
     path: PathBuf,
     turns: Arc<Semaphore>,
     long_turns: Arc<Semaphore>,
-    resting: Arc<Mutex<Vec<Reader>>>,
+    resting: Arc<Mutex<Vec<Resting>>>,
+}
+
+/// A connection that nobody asks now. Of several the one that was asked last is taken first, so that the others
+/// can be closed.
+struct Resting {
+    reader: Reader,
+    since: Instant,
 }
 
 /// How far a question is.
@@ -115,6 +125,12 @@ impl Readers {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Closes the connections that nobody has asked for a while.
+    pub(super) fn close_idle(&self) {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.retain(|at_rest| at_rest.since.elapsed() < REST_MAX);
+    }
+
     /// Asks the log, on a thread that may block. Where nobody waits for the answer any more, SQLite breaks
     /// off.
     pub(crate) async fn ask<T: Send + 'static>(
@@ -146,7 +162,7 @@ impl Readers {
             let _turn = turn;
             let rested = resting.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let reader = match rested {
-                Some(reader) => reader,
+                Some(rested) => rested.reader,
                 None => Reader::open(&path).map_err(Problem::from)?,
             };
             if let Stage::InVain = asked.go_on(Stage::Begun(reader.interrupt_handle())) {
@@ -156,7 +172,8 @@ impl Readers {
             // Taken out first: a handle that is used later must not meet the next question.
             let was = asked.go_on(Stage::Answered);
             if matches!(was, Stage::Begun(_)) && answer.is_ok() {
-                resting.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+                let at_rest = Resting { reader, since: Instant::now() };
+                resting.lock().unwrap_or_else(PoisonError::into_inner).push(at_rest);
             }
             answer
         });

@@ -384,7 +384,7 @@ fn answers_and_bodies_share_one_bound_of_memory() {
 fn wait_for_resident(served: &Served, before: u64, most: u64) {
     let peak = served.peak_mib();
     // Only a server that gives nothing back takes so long.
-    let given_back = (0..12_000).find_map(|_| {
+    let given_back = (0..60_000).find_map(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
         let now = served.resident_bytes() / MIB;
         (now < most).then_some(now)
@@ -432,6 +432,8 @@ fn a_server_gives_memory_back_after_much_was_read() {
             scope.spawn(move || assert!([200, 503].contains(&served.get(target).status), "{target}"));
         }
     });
-    assert!(served.peak_mib() > 2 * before, "that was no peak");
-    wait_for_resident(&served, before, before * 3 / 2);
+    let peak = served.peak_mib();
+    assert!(peak > 2 * before, "that was no peak");
+    // Pages between those that are still used stay, some of them for as long as the server runs.
+    wait_for_resident(&served, before, before + (peak - before) / 2);
 }
