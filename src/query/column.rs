@@ -70,9 +70,10 @@ const JSON_CHARS: usize = 64;
 pub(super) fn cut(text: &mut String, chars: usize) {
     if text.len() > chars
         && let Some((end, _)) = text.char_indices().nth(chars)
+        && let Some(begin) = text.get(..end)
     {
-        text.truncate(end);
-        text.shrink_to_fit();
+        // Copied, not cut where it lies: what is kept there takes the room of the next long text.
+        *text = begin.to_owned();
     }
 }
 
