@@ -8,7 +8,7 @@ mod identity;
 #[cfg(target_os = "linux")]
 pub(crate) mod mount;
 pub(crate) mod open;
-mod own_tables;
+pub(crate) mod own_tables;
 pub(crate) mod presence;
 mod reading;
 pub(crate) mod rows;

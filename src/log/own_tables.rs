@@ -1,5 +1,5 @@
 //! Conditions for writing to a file: it has its tables and guard rails as Annals made them, and no values beside the
-//! log that whoever writes there would have in memory.
+//! log that whoever writes there, or checks the table, would have in memory.
 
 use std::path::Path;
 
@@ -38,23 +38,27 @@ pub(super) fn require_short_values(connection: &Connection, path: &Path) -> Resu
     for table in BESIDE {
         let long = long_value(connection, table)
             .map_err(|source| OpenError::sqlite(path, "the tables beside the log cannot be read", source))?;
-        if let Some((column, bytes)) = long {
-            let what = format!(
-                "`{column}` in a row of `{table}` has {bytes} bytes, which no Annals writes; `annals verify` says whether the log is good"
-            );
+        if let Some(long) = long {
+            let what = format!("{long}; `annals verify` says whether the log is good");
             return Err(OpenError::Damaged { path: path.to_owned(), what });
         }
     }
     Ok(())
 }
 
-/// A column with a value that is too long, and its bytes. A table can hold a long value in a column of any type, if
-/// its schema was another one for a while.
-fn long_value(connection: &Connection, table: &str) -> rusqlite::Result<Option<(String, i64)>> {
+/// Says of a table beside the log that it has a value that is too long, if it has one; of other tables nothing. A table
+/// can hold a long value in a column of any type, if its schema was another one for a while.
+pub(crate) fn long_value(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
+    if !BESIDE.contains(&table) {
+        return Ok(None);
+    }
     let columns: Vec<String> = connection
         .prepare("SELECT name FROM pragma_table_info(?1)")?
         .query_map([table], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
+    if columns.is_empty() {
+        return Ok(None);
+    }
     let lengths: Vec<String> = columns.iter().map(|column| format!("octet_length({column})")).collect();
     let is_long: Vec<String> =
         lengths.iter().map(|length| format!("{length} > {BESIDE_BYTES_MAX}")).collect();
@@ -69,7 +73,9 @@ fn long_value(connection: &Connection, table: &str) -> rusqlite::Result<Option<(
             .filter_map(|(column, bytes)| Some((column, bytes?)))
             .max_by_key(|(_, bytes)| *bytes)
     });
-    Ok(longest)
+    Ok(longest.map(|(column, bytes)| {
+        format!("`{column}` in a row of `{table}` has {bytes} bytes, which no Annals writes")
+    }))
 }
 
 #[cfg(test)]

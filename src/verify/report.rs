@@ -170,13 +170,12 @@ impl Failure {
 const SHOWN_CHARS: usize = 1_000;
 
 /// The beginning of a text that a file can make as long as it likes.
-pub(super) fn shortened(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARS) {
-        text.truncate(end);
-        text.push('…');
-        text.shrink_to_fit();
+pub(super) fn shortened(text: String) -> String {
+    match text.char_indices().nth(SHOWN_CHARS).and_then(|(end, _)| text.get(..end)) {
+        // Copied, not cut where it lies: what is kept there takes the room of the next long text.
+        Some(begin) => format!("{begin}…"),
+        None => text,
     }
-    text
 }
 
 /// The items of a list that a report has, and the number of the others.

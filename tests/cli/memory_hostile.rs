@@ -222,7 +222,7 @@ fn a_file_with_endless_texts_and_rows_beside_the_log_takes_no_memory_and_little_
 }
 
 #[test]
-fn a_value_beside_the_log_that_no_annals_writes_is_named_before_anything_is_written_beside_it() {
+fn a_value_beside_the_log_that_no_annals_writes_is_damage_and_nothing_is_written_beside_it() {
     let (_folder, path, _) = log_of_all();
     let long = text(text_bytes());
     for (table, column, insert) in [
@@ -251,6 +251,12 @@ fn a_value_beside_the_log_that_no_annals_writes_is_named_before_anything_is_writ
             let named = format!("`{column}` in a row of `{table}`");
             assert!(ran.said.contains(&named), "{args:?}: {}", ran.said);
         }
+        let ran = run_bounded(&path, &["--json", "verify"]);
+        assert_eq!(ran.status, Some(1), "{}", ran.said);
+        let report: Value = serde_json::from_str(ran.said.lines().next().unwrap()).unwrap();
+        let damage =
+            report["failures"].as_array().unwrap().iter().find(|failure| failure["check"] == "damage");
+        assert!(damage.unwrap()["detail"].as_str().unwrap().contains(&format!("`{column}`")), "{report}");
         tamper(&path, |connection| {
             let sql = format!("DELETE FROM {table} WHERE octet_length({column}) > 1000000");
             connection.execute_batch(&sql).unwrap();
