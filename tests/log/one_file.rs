@@ -407,7 +407,17 @@ fn a_copy_taken_without_its_write_ahead_log_is_said_to_be_one() {
     assert_eq!(Reader::open(&path).unwrap().caution(), None);
     let log = AuditLog::open(&path).unwrap();
     append(&log, "opens it").unwrap();
-    sqlite(&path).query_row("PRAGMA wal_checkpoint", [], |_| Ok(())).unwrap();
+    // Whoever reads an older state keeps what came after it from being moved.
+    let connection = sqlite(&path);
+    let is_moved = || {
+        let moved = connection.query_row("PRAGMA wal_checkpoint", [], |row| Ok((row.get(1)?, row.get(2)?)));
+        let (frames, moved): (i64, i64) = moved.unwrap();
+        frames == moved
+    };
+    while !is_moved() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(connection);
     let copy = backup(&path);
     assert_eq!(Reader::open(&path).unwrap().caution(), None, "its write-ahead log is there");
     let caution = Reader::open(&copy).unwrap().caution().unwrap();
