@@ -12,8 +12,13 @@ pub(crate) const MIB: u64 = 1 << 20;
 /// largest event several times over, and some more for the allocator.
 pub(crate) const PEAK_MIB: u64 = 160;
 
-/// Peak of a process that runs, in MiB.
+/// Peak of a process that runs the program, in MiB.
 fn peak_mib(pid: u32) -> Option<u64> {
+    // For a moment after it was started its memory is still that of the process which started it.
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    if program != Path::new(env!("CARGO_BIN_EXE_annals")) {
+        return None;
+    }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
