@@ -15,8 +15,8 @@ pub(crate) const PEAK_MIB: u64 = 160;
 /// Peak of a process that runs the program, in MiB.
 fn peak_mib(pid: u32) -> Option<u64> {
     // For a moment after it was started its memory is still that of the process which started it.
-    let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    if program != Path::new(env!("CARGO_BIN_EXE_annals")) {
+    let program = std::fs::canonicalize(env!("CARGO_BIN_EXE_annals")).unwrap();
+    if std::fs::read_link(format!("/proc/{pid}/exe")).ok()? != program {
         return None;
     }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
