@@ -135,7 +135,7 @@ pub(super) async fn require_file(State(app): State<App>, request: Request, next:
     next.run(request).await
 }
 
-/// Looks at the file until the server stops, and tells the tails of the log's end.
+/// Looks at the file until the server stops, tells the tails of the log's end, and closes connections at rest.
 pub(super) async fn watch(app: App) {
     loop {
         tokio::select! {
