@@ -54,6 +54,7 @@ pub mod replay;
 #[cfg(feature = "server")]
 pub mod server;
 mod session;
+mod text;
 #[cfg(any(feature = "http", feature = "client"))]
 mod tls_roots;
 #[cfg(feature = "tracing")]

@@ -11,6 +11,7 @@ use crate::event::{
 };
 use crate::limits::{COST_SUM_MAX, ROW_ATTRIBUTES_BYTES_MAX, SUMMARY_CHARS, TOKENS_MAX};
 use crate::otel::{Claim, Meaning, Rank};
+use crate::text::beginning;
 
 use super::cell::{
     Row, Taken, attributes_text, json_column, json_text, merge_attributes, taken_attributes, text_hash,
@@ -222,8 +223,7 @@ fn summary(stated: &Option<String>, text: &Option<String>) -> Option<String> {
         Some(_) => return stated.clone(),
         None => text.as_deref()?,
     };
-    let end = text.char_indices().nth(SUMMARY_CHARS).map_or(text.len(), |(end, _)| end);
-    text.get(..end).map(str::to_owned)
+    Some(beginning(text, SUMMARY_CHARS).unwrap_or(text).to_owned())
 }
 
 impl SessionRow {

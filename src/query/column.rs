@@ -4,6 +4,7 @@ use rusqlite::Row;
 use rusqlite::types::{FromSqlError, FromSqlResult, Type, ValueRef};
 
 use crate::event::{Json, Seq, Timestamp};
+use crate::text::beginning;
 
 /// A type that a column is read as.
 pub(super) trait FromColumn: Sized {
@@ -68,10 +69,7 @@ pub(super) trait Shorten {
 const JSON_CHARS: usize = 64;
 
 pub(super) fn cut(text: &mut String, chars: usize) {
-    if text.len() > chars
-        && let Some((end, _)) = text.char_indices().nth(chars)
-        && let Some(begin) = text.get(..end)
-    {
+    if let Some(begin) = beginning(text, chars) {
         // Copied, not cut where it lies: what is kept there takes the room of the next long text.
         *text = begin.to_owned();
     }

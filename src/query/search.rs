@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::column::cut;
 use super::{QueryError, words};
 use crate::event::{Seq, Timestamp};
+use crate::text::beginning;
 
 /// Around a match in a snippet. Control characters: where a text has them itself, some of its
 /// characters look like a match, and nothing worse.
@@ -177,8 +178,7 @@ fn bounded(snippet: &str) -> &str {
     let before = snippet.get(..found).unwrap_or_default();
     let begin = before.char_indices().rev().nth(SNIPPET_CHARS_BEFORE).map_or(0, |(place, _)| place);
     let part = snippet.get(begin..).unwrap_or(snippet);
-    let end = part.char_indices().nth(SNIPPET_CHARS_MAX).map_or(part.len(), |(place, _)| place);
-    part.get(..end).unwrap_or(part)
+    beginning(part, SNIPPET_CHARS_MAX).unwrap_or(part)
 }
 
 fn bounds(connection: &Connection, session: &str) -> rusqlite::Result<Option<(i64, i64)>> {

@@ -10,6 +10,7 @@ use super::since::Since;
 use super::trust::KeyChangeSeen;
 use crate::event::{Digest, EventId, KeyRole, Seq, Timestamp};
 use crate::evidence::Status;
+use crate::text::beginning;
 
 /// What a row, a table or the file is held against. docs/format.md has the checks of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -171,7 +172,7 @@ const SHOWN_CHARS: usize = 1_000;
 
 /// The beginning of a text that a file can make as long as it likes.
 pub(super) fn shortened(text: String) -> String {
-    match text.char_indices().nth(SHOWN_CHARS).and_then(|(end, _)| text.get(..end)) {
+    match beginning(&text, SHOWN_CHARS) {
         // Copied, not cut where it lies: what is kept there takes the room of the next long text.
         Some(begin) => format!("{begin}…"),
         None => text,

@@ -4,6 +4,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Rows};
 
 use super::failure;
+use crate::text::beginning;
 use crate::verify::report::{Check, Failure};
 
 /// A table's columns, and the key that its rows are ordered by.
@@ -135,8 +136,8 @@ fn show(value: ValueRef<'_>) -> String {
         ValueRef::Real(number) => number.to_string(),
         ValueRef::Text(text) => {
             let text = String::from_utf8_lossy(text);
-            match text.char_indices().nth(CHARS) {
-                Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
+            match beginning(&text, CHARS) {
+                Some(begin) => format!("{begin:?}…"),
                 None => format!("{text:?}"),
             }
         }
