@@ -13,6 +13,16 @@
 //! [`Receipt`] of what must not be lost; or let [`AuditLog::session`] make them for a pipeline that
 //! you instrument by hand. `docs/architecture.md` says how it works and what must stay true;
 //! `docs/format.md` specifies the file.
+//!
+//! # Features
+//!
+//! - `cli`, the default: the program `annals`. Who wants the library alone takes `default-features = false`.
+//! - `client`: [`client`], a log behind `annals serve`, with a spool on the disk.
+//! - `http`: anchors that are reached over HTTP, witnesses and time-stamp authorities.
+//! - `server`: [`server`], HTTP and OTLP over a log.
+//! - `tracing`: [`tracing`](crate::tracing), a layer of `tracing_subscriber` that records spans and events.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod apikey;
 mod audit;
