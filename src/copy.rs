@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::log::open::uri;
 use crate::log::schema::APPLICATION_ID;
+use crate::log::uri;
 use crate::log::{Head, generation, rows};
 use crate::new_file::{NewFile, NewFileError};
 use crate::reader::Reader;

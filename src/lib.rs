@@ -41,6 +41,7 @@ pub mod entry;
 mod event;
 pub mod evidence;
 mod export;
+mod file;
 #[cfg(test)]
 mod golden_tests;
 pub mod import;

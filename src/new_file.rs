@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::event::EventId;
-use crate::log::FileIdentity;
+use crate::file::{FileIdentity, folder_of};
 
 /// The end of the name of a folder in which a file is made; before it stand the file's own name and an id.
 const ENDING: &str = ".new";
@@ -274,11 +274,21 @@ pub(crate) fn unfinished_file(folder: &Path) -> PathBuf {
 
 /// Whether a name is that of a folder in which a file is made.
 fn is_unfinished_name(name: &OsStr) -> bool {
-    name.as_encoded_bytes()
-        .strip_suffix(ENDING.as_bytes())
-        .and_then(|rest| rest.rsplit(|byte| *byte == b'.').next())
-        .and_then(|id| str::from_utf8(id).ok())
-        .is_some_and(|id| id.parse::<EventId>().is_ok())
+    let name = name.as_encoded_bytes();
+    let id = name.strip_suffix(ENDING.as_bytes()).and_then(|rest| rest.rsplit(|byte| *byte == b'.').next());
+    id.is_some_and(is_id)
+}
+
+/// Whether a name is the one under which the file named `own` is made.
+pub(crate) fn is_unfinished_name_of(own: &OsStr, name: &OsStr) -> bool {
+    let rest = name.as_encoded_bytes().strip_prefix(own.as_encoded_bytes());
+    let id =
+        rest.and_then(|rest| rest.strip_prefix(b".")).and_then(|rest| rest.strip_suffix(ENDING.as_bytes()));
+    id.is_some_and(is_id)
+}
+
+fn is_id(text: &[u8]) -> bool {
+    str::from_utf8(text).is_ok_and(|text| text.parse::<EventId>().is_ok())
 }
 
 /// Refuses a name that is a URL: as a path it would lead to new folders named after a scheme and a host.
@@ -312,11 +322,6 @@ fn is_url(path: &Path) -> bool {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_scheme);
     (looks_like_a_scheme && rest.starts_with("//"))
         || SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known))
-}
-
-/// The folder that a path is in.
-fn folder_of(path: &Path) -> PathBuf {
-    crate::log::create::folder_of(path)
 }
 
 /// Gives a file another name, if that is free, by the first of two ways that the file system has.

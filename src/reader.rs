@@ -9,8 +9,8 @@ use rusqlite::Connection;
 use crate::apikey::{self, ApiKeyRecord, KeysError};
 use crate::event::{Continues, Digest, Recorded, Seq};
 use crate::evidence::{self, TreeReader};
-use crate::log::open::{self, OpenError, Reading};
 use crate::log::still::Still;
+use crate::log::{self, OpenError, Reading};
 use crate::log::{Head, ReadError, rows};
 use crate::merkle::root_at;
 use crate::note::SignedCheckpoint;
@@ -59,7 +59,7 @@ impl Reader {
     /// If the file cannot be opened, or is not a log; the error says what to do.
     pub fn open(path: impl Into<PathBuf>) -> Result<Reader, OpenError> {
         let path = path.into();
-        let Reading { connection, still, lacks_wal } = open::open_reading(&path)?;
+        let Reading { connection, still, lacks_wal } = log::open_reading(&path)?;
         Ok(Reader { path, connection, still, lacks_wal })
     }
 
@@ -322,7 +322,7 @@ impl Reader {
     /// # Errors
     /// If the statement does anything else, SQLite refuses it, or the sink does.
     pub fn sql(&self, statement: &str, sink: &mut dyn RowSink) -> Result<(), SqlError> {
-        let Reading { mut connection, still, .. } = open::open_reading(&self.path)?;
+        let Reading { mut connection, still, .. } = log::open_reading(&self.path)?;
         query::guard::only_reads(&mut connection)?;
         let answered = query::sql::run(&connection, statement, &[], sink);
         still.as_ref().map_or(Ok(()), Still::require)?;

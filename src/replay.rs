@@ -12,8 +12,8 @@ use rusqlite::Connection;
 
 use crate::event::{Json, Recorded, Seq, SessionId};
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
-use crate::log::open::{self, OpenError};
 use crate::log::rows::{self, ReadError, ReadRow};
+use crate::log::{self, OpenError};
 use crate::projection::apply::{Applier, ApplyError};
 use crate::projection::scratch::scratch;
 use crate::projection::tables::{self, PROJECTIONS, Projection, Stage};
@@ -97,7 +97,7 @@ impl Replay {
     /// # Errors
     /// If the file cannot be opened.
     pub fn open(path: &Path, session: &SessionId) -> Result<Replay, ReplayError> {
-        let log = open::open_reader(path)?;
+        let log = log::open_reader(path)?;
         log.execute_batch("BEGIN")?;
         Ok(Replay { log, session: session.clone() })
     }

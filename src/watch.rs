@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use crate::log::open::{self, OpenError};
-use crate::log::{FileIdentity, Head, LogFiles, rows};
+use crate::file::FileIdentity;
+use crate::log::{self, OpenError};
+use crate::log::{Head, LogFiles, rows};
 
 /// A repeated look at whether a log is still the file that was opened, with every event that was seen in it.
 ///
@@ -45,7 +46,7 @@ impl Watch {
     /// If the file cannot be opened, or is not a log; the error says what to do.
     pub fn open(path: impl AsRef<Path>) -> Result<Watch, OpenError> {
         let name = path.as_ref();
-        let path = open::resolved(name)?;
+        let path = log::resolved(name)?;
         let database =
             FileIdentity::at(&path).map_err(|error| OpenError::io(&path, "cannot be looked at", error))?;
         let (connection, files) = connect(name, &path, database)?;
@@ -111,7 +112,7 @@ impl Watch {
 
 /// Opens a log for reading, and finds the files that are its own then.
 fn connect(name: &Path, path: &Path, database: FileIdentity) -> Result<(Connection, LogFiles), OpenError> {
-    let connection = open::open_reader(path)?;
+    let connection = log::open_reader(path)?;
     let files = LogFiles::of(database, path)?.named(name, path);
     files.require_at(path)?;
     Ok((connection, files))

@@ -13,7 +13,7 @@ use super::key::{ApiKey, ApiKeyHash};
 use super::known::{ApiKeyStatus, KeysError, Known};
 use crate::audit::AuditLog;
 use crate::event::{ApiKeyScope, EventId, Timestamp};
-use crate::log::open;
+use crate::log;
 
 /// How long it is believed that no key was created or revoked: half of the second in which a key that
 /// another process revoked must be refused.
@@ -153,7 +153,7 @@ impl Keys {
     /// # Errors
     /// If the file cannot be opened, is not a log, or its keys cannot be read.
     pub fn open(path: &Path) -> Result<Keys, KeysError> {
-        let connection = open::open_reader(path)?;
+        let connection = log::open_reader(path)?;
         let mut known = Known::default();
         known.catch_up(&connection)?;
         Ok(Keys {
@@ -319,7 +319,7 @@ impl Keys {
             return Ok(());
         }
         if let File::LetGo = *file {
-            *file = File::Open(open::open_reader(&self.path)?);
+            *file = File::Open(log::open_reader(&self.path)?);
         }
         let File::Open(connection) = &*file else { return Err(KeysError::Closed) };
         let looked_at = Instant::now();

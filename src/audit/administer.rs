@@ -5,8 +5,8 @@ use rusqlite::OptionalExtension;
 use crate::entry::Entry;
 use crate::event::{Event, Kind, ProjectionSkipped, Seq};
 use crate::evidence;
-use crate::log::open::{Durability, OpenError};
 use crate::log::turns::begin;
+use crate::log::{Durability, OpenError};
 use crate::projection::tables;
 use crate::writer::{AppendError, Appended, Effect, OpenLog};
 

@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::AuditLog;
 use crate::apikey::{self, ApiKey, ApiKeyError, ApiKeyRequest};
 use crate::event::{ApiKeyCreated, ApiKeyRevoked, Draft, Event, EventId, Timestamp};
-use crate::log::open;
+use crate::log;
 use crate::writer::{Appended, Effect};
 
 impl AuditLog {
@@ -47,7 +47,7 @@ impl AuditLog {
         actor: &str,
         reason: Option<&str>,
     ) -> Result<Appended, ApiKeyError> {
-        let connection = open::open_reader(self.path())?;
+        let connection = log::open_reader(self.path())?;
         let keys = apikey::read(&connection)?;
         drop(connection);
         let key = keys.into_iter().find(|key| key.id == id).ok_or(ApiKeyError::Unknown(id))?;

@@ -11,9 +11,8 @@ use crate::limits::{
     BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QUEUE_BYTES_MAX,
     QUEUE_EVENTS_DEFAULT,
 };
-use crate::log::create;
-use crate::log::open::{Claim, Durability, OpenError, resolved};
 use crate::log::turns::Turns;
+use crate::log::{self, Claim, Durability, OpenError, resolved};
 use crate::progress::Progress;
 use crate::projection::tables;
 use crate::projection::worker::Worker;
@@ -205,12 +204,12 @@ impl Builder {
     /// If the file cannot be opened or made, or is not a log; the error says what to do.
     pub fn open(self) -> Result<AuditLog, OpenError> {
         if !self.path.try_exists().map_err(|error| OpenError::io(&self.path, "cannot be looked at", error))? {
-            let first = create::First {
+            let first = log::First {
                 origin: self.origin.as_deref(),
                 continues: self.continues.clone(),
                 now: (self.clock)(),
             };
-            create::create(&self.path, first, &tables::install)?;
+            log::create(&self.path, first, &tables::install)?;
         }
         self.open_existing()
     }

@@ -18,8 +18,8 @@ use crossbeam_channel::Sender;
 
 use crate::event::{Draft, Event, EventId, PayloadRedacted, Seq, Timestamp};
 use crate::evidence::{self, KeyChangeRequest, SignError};
-use crate::log::FileIdentity;
-use crate::log::open::OpenError;
+use crate::file::FileIdentity;
+use crate::log::OpenError;
 use crate::log::turns::Turns;
 use crate::note::SignedCheckpoint;
 use crate::prepare::{Prepared, SentBy, prepare};

@@ -11,7 +11,7 @@ use super::tree::{TreeError, TreeReader, hash_on};
 use crate::event::{EventId, KeyChangeCause, KeyChanged, KeyRole, Seq, Timestamp};
 use crate::log::rows::to_sql;
 use crate::log::turns::{Turns, Who, begin};
-use crate::log::{ReadError, open, rows};
+use crate::log::{self, ReadError, rows};
 use crate::merkle::{
     BuildError, CompactRange, NodeHash, compact_range_at, inclusion_proof, verify_inclusion,
 };
@@ -254,7 +254,7 @@ impl Signer {
             return Ok(());
         }
         if let Some(original) = known
-            && let Ok(other) = open::open_reader(&original)
+            && let Ok(other) = log::open_reader(&original)
             && rows::log_id(&other).is_ok_and(|id| rows::log_id(site.connection).is_ok_and(|own| own == id))
         {
             return Err(SignError::Copy { original });

@@ -15,9 +15,9 @@ use super::{Evidence, Signing, origin_of};
 use crate::event::{Draft, Event, EventId, KeyChanged};
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::log::checkpoint::Checkpoints;
-use crate::log::open::{self, AtClose, Claim, Durability, OpenError};
 use crate::log::presence::{LEFT, Present};
 use crate::log::turns::{Turns, Who, begin};
+use crate::log::{self, AtClose, Claim, Durability, OpenError};
 use crate::log::{ReadError, rows};
 use crate::merkle::BuildError;
 use crate::note::SignedCheckpoint;
@@ -190,7 +190,7 @@ impl Worker {
         let must_leave = self.turns.presence().must_leave();
         if must_leave && self.present.is_some() {
             // The writer moves what this connection wrote into the file.
-            let _ = open::at_close(&self.connection, AtClose::LeaveAsItIs);
+            let _ = log::at_close(&self.connection, AtClose::LeaveAsItIs);
             if let Ok(nothing) = Connection::open_in_memory() {
                 self.connection = nothing;
                 self.present = None;
@@ -327,7 +327,7 @@ impl Worker {
 fn connect(path: &Path, turns: &Turns) -> Result<(Connection, Present, Checkpoints), OpenError> {
     let left = || OpenError::io(path, "cannot be opened now", std::io::Error::other(LEFT));
     let present = turns.presence().enter().ok_or_else(left)?;
-    let mut connection = open::open_writer(path, Durability::Normal, Claim::Settled)?.connection;
+    let mut connection = log::open_writer(path, Durability::Normal, Claim::Settled)?.connection;
     let checkpoints = Checkpoints::watch(&mut connection)
         .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be watched", source))?;
     Ok((connection, present, checkpoints))

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
+use super::connect::BUSY_TIMEOUT;
 use super::generation;
-use super::open::BUSY_TIMEOUT;
 use super::turns::{Turns, Who};
 use crate::limits::{WAL_BYTES_CHECKPOINT, WAL_BYTES_RESTART};
 

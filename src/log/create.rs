@@ -1,26 +1,24 @@
 //! Making a new log: whole, or not at all.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::open::{OpenError, side_file, uri};
+use super::connect::uri;
+use super::error::OpenError;
 use super::rows::Insert;
 use super::schema;
 use crate::event::{Continues, Digest, Event, EventId, LogCreated, Seq, Timestamp};
+use crate::file::{folder_of, side_file};
 use crate::limits::ORIGIN_BYTES_MAX;
 use crate::new_file::{self, NewFile, NewFileError};
 use crate::prepare::{Parts, salt};
 
 /// Name and version of this program, as logs record it.
-pub(crate) const SOFTWARE: &str = concat!("annals ", env!("CARGO_PKG_VERSION"));
-
-/// What the name under which a log is made ends in; before that stand the log's own name and an id.
-const IN_THE_MAKING: &str = ".new";
+const SOFTWARE: &str = concat!("annals ", env!("CARGO_PKG_VERSION"));
 
 /// Whether a text can be the first line of a checkpoint.
 fn is_origin(origin: &str) -> bool {
@@ -64,26 +62,6 @@ pub(crate) fn create(
     }
 }
 
-/// Whether a file or folder has the name under which the log named `own` is made.
-pub(super) fn is_name_in_the_making(own: &OsStr, name: &OsStr) -> bool {
-    let (own, name) = (own.as_encoded_bytes(), name.as_encoded_bytes());
-    name.strip_prefix(own)
-        .and_then(|rest| rest.strip_prefix(b"."))
-        .and_then(|rest| rest.strip_suffix(IN_THE_MAKING.as_bytes()))
-        .and_then(|id| str::from_utf8(id).ok())
-        .is_some_and(|id| id.parse::<EventId>().is_ok())
-}
-
-/// Removes a name that somebody else may remove too.
-pub(super) fn remove_if_there(path: &Path) -> Result<(), OpenError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(OpenError::io(path, "cannot be removed", error))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// A write-ahead log without its log: SQLite would apply it to whatever is made beside it.
 fn refuse_left_wal(path: &Path) -> Result<(), OpenError> {
     let wal = side_file(path, "-wal");
@@ -98,14 +76,6 @@ fn refuse_left_wal(path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::LeftWal { wal });
     }
     Ok(())
-}
-
-/// The folder that a path is in.
-pub(crate) fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 fn write_whole(

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use super::open::side_file;
 use super::vfs;
 use crate::event::Seq;
+use crate::file::side_file;
 use crate::new_file::NewFileError;
 
 /// A file that cannot be opened as a log, and what to do about it.

@@ -1,40 +1,17 @@
-//! Which file it is, by device and inode, and what became of the files that a connection has open.
+//! What became of the files that a connection has open.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
 use super::error::OpenError;
-use super::open::side_file;
 use super::rows;
 use crate::event::{Digest, Seq};
-
-/// Device and inode: two paths with equal ones are one file, and a path that gets others names
-/// another file now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileIdentity {
-    device: u64,
-    inode: u64,
-}
-
-/// What a symbolic link at the end of a path stands for. Links among the folders before it are always
-/// followed: whichever name a folder has, the files beside the log are the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    /// Itself: SQLite names the files beside a log after the name that it opened.
-    Itself,
-    /// The file that it leads to.
-    Target,
-}
+use crate::file::{FileIdentity, side_file};
 
 impl FileIdentity {
-    pub(crate) fn of(metadata: &Metadata) -> FileIdentity {
-        use std::os::unix::fs::MetadataExt;
-        FileIdentity { device: metadata.dev(), inode: metadata.ino() }
-    }
-
     /// Makes sure that it is the file at the path.
     pub(crate) fn require_at(self, path: &Path) -> Result<(), OpenError> {
         match FileIdentity::at(path) {
@@ -42,53 +19,6 @@ impl FileIdentity {
             Ok(_) => Err(OpenError::Replaced { path: path.to_owned() }),
             Err(error) => Err(OpenError::io(path, "is no longer where it was", error)),
         }
-    }
-
-    /// Of what has this very name now: of a symbolic link, and not of the file that it leads to. A log that
-    /// was renamed with a link left in its place is under another name, and its next user would keep
-    /// another write-ahead log.
-    pub(crate) fn at(path: &Path) -> io::Result<FileIdentity> {
-        FileIdentity::look(path, Link::Itself)
-    }
-
-    /// Of the file that the path leads to now, through symbolic links.
-    pub(crate) fn behind(path: &Path) -> io::Result<FileIdentity> {
-        FileIdentity::look(path, Link::Target)
-    }
-
-    /// Asks for the inode alone. Who has asked for a file's times is owed an exact one by its next write
-    /// (Linux 6.13, multigrain timestamps), which flushing then has to put into the file system's journal:
-    /// before and after each commit, that takes a quarter of the rate of a single producer.
-    #[cfg(target_os = "linux")]
-    fn look(path: &Path, link: Link) -> io::Result<FileIdentity> {
-        use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
-        use rustix::io::Errno;
-        let flags = match link {
-            Link::Itself => AtFlags::SYMLINK_NOFOLLOW,
-            Link::Target => AtFlags::empty(),
-        };
-        match statx(CWD, path, flags, StatxFlags::INO) {
-            Ok(found) => Ok(FileIdentity {
-                device: makedev(found.stx_dev_major, found.stx_dev_minor),
-                inode: found.stx_ino,
-            }),
-            // Old kernels and sandboxes know the call not, or forbid it.
-            Err(Errno::NOSYS | Errno::PERM) => FileIdentity::look_slowly(path, link),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn look(path: &Path, link: Link) -> io::Result<FileIdentity> {
-        FileIdentity::look_slowly(path, link)
-    }
-
-    fn look_slowly(path: &Path, link: Link) -> io::Result<FileIdentity> {
-        let metadata = match link {
-            Link::Itself => fs::symlink_metadata(path)?,
-            Link::Target => fs::metadata(path)?,
-        };
-        Ok(FileIdentity::of(&metadata))
     }
 }
 
@@ -239,36 +169,24 @@ mod tests {
 
     use super::*;
     use crate::audit::AuditLog;
-    use crate::log::open;
+    use crate::log::open_reader;
 
     #[test]
-    fn a_file_is_the_same_whichever_call_was_asked_for_it() {
+    fn another_file_or_none_in_the_place_of_one_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let (path, other) = (folder.path().join("log"), folder.path().join("other"));
         fs::write(&path, "log").unwrap();
         fs::write(&other, "log").unwrap();
-        let identity = FileIdentity::of(&fs::metadata(&path).unwrap());
+        let identity = FileIdentity::at(&path).unwrap();
         identity.require_at(&path).unwrap();
-        assert_eq!(FileIdentity::look_slowly(&path, Link::Itself).unwrap(), identity);
         assert!(matches!(identity.require_at(&other), Err(OpenError::Replaced { .. })));
         fs::remove_file(&path).unwrap();
         assert!(matches!(identity.require_at(&path), Err(OpenError::Io { .. })));
-    }
-
-    #[test]
-    fn a_link_in_the_place_of_a_file_is_another_file_and_leads_to_the_same() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, real) = (folder.path().join("log"), folder.path().join("real"));
-        fs::write(&path, "log").unwrap();
-        let identity = FileIdentity::at(&path).unwrap();
-        fs::rename(&path, &real).unwrap();
-        symlink(&real, &path).unwrap();
-        assert!(matches!(identity.require_at(&path), Err(OpenError::Replaced { .. })));
-        for link in [Link::Itself, Link::Target] {
-            let found = FileIdentity::look(&path, link).unwrap();
-            assert_eq!(found == identity, link == Link::Target);
-            assert_eq!(FileIdentity::look_slowly(&path, link).unwrap(), found);
-        }
+        symlink(&other, &path).unwrap();
+        assert!(matches!(
+            FileIdentity::at(&other).unwrap().require_at(&path),
+            Err(OpenError::Replaced { .. })
+        ));
     }
 
     /// A log that is open, a connection to it, and its files.
@@ -285,7 +203,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().canonicalize().unwrap().join("audit.db");
         let log = AuditLog::open(&path).unwrap();
-        let connection = open::open_reader(&path).unwrap();
+        let connection = open_reader(&path).unwrap();
         let files = LogFiles::of(FileIdentity::at(&path).unwrap(), &path).unwrap();
         let head = rows::head(&connection).unwrap();
         Scene { folder, path, _log: log, connection, files, seen: (head.seq, head.hash) }

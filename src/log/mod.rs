@@ -1,13 +1,20 @@
-//! The file: its schema, its connections, its rows, and turns at writing to it.
+//! The log's file: its schema, its connections, its rows, and turns at writing to it.
+//!
+//! In reading order: `schema` and `rows` are what the file holds; `vfs` and `connect` how SQLite is made to open it;
+//! `inspect`, `generation`, `identity`, `mount`, `still` and `own_tables` what is looked at before that; `create`,
+//! `reading` and `open` make a log, read it and write it; `presence`, `turns` and `checkpoint` are how those who have it
+//! open get along.
 
 pub(crate) mod checkpoint;
-pub(crate) mod create;
+mod connect;
+mod create;
 mod error;
 pub(crate) mod generation;
 mod identity;
+mod inspect;
 #[cfg(target_os = "linux")]
 pub(crate) mod mount;
-pub(crate) mod open;
+mod open;
 pub(crate) mod own_tables;
 pub(crate) mod presence;
 mod reading;
@@ -21,4 +28,9 @@ pub use error::OpenError;
 pub use open::Durability;
 pub use rows::{Head, ReadError};
 
-pub(crate) use identity::{FileIdentity, LogFiles, Standing, WriteAhead};
+pub(crate) use connect::{AtClose, at_close, bound_columns, keep_pages, uri};
+pub(crate) use create::{First, create};
+pub(crate) use identity::{LogFiles, Standing, WriteAhead};
+pub(crate) use inspect::resolved;
+pub(crate) use open::{Claim, Writing, open_writer};
+pub(crate) use reading::{Reading, open_reader, open_reading};

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fstatfs, openat, statx};
 
-use super::create::folder_of;
 use super::error::OpenError;
+use crate::file::folder_of;
 
 /// File systems that several machines share, by the numbers of `statfs` (`linux/magic.h`, and the drivers').
 /// SQLite's locks may not reach the other machines there, and the memory beside a write-ahead log does not.

@@ -82,7 +82,7 @@ pub(crate) fn long_value(connection: &Connection, table: &str) -> rusqlite::Resu
 mod tests {
     use crate::audit::AuditLog;
     use crate::log::OpenError;
-    use crate::log::open::{Claim, Durability, open_writer};
+    use crate::log::{Claim, Durability, open_writer};
 
     #[test]
     fn the_tables_beside_the_log_are_read_through_when_a_process_first_opens_it_and_not_again() {

@@ -4,14 +4,15 @@ use std::path::Path;
 
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
+use super::connect::{
+    AtClose, MAKER_PATIENCE, alone, at_close, configure, connect, is_about_files_beside, look,
+};
 use super::error::OpenError;
 use super::generation::{self, Use};
-use super::open::{
-    AtClose, MAKER_PATIENCE, alone, at_close, configure, connect, inspect, is_about_files_beside, look,
-    refuse_foreign, require_log, require_sqlite, require_together, resolved, side_file,
-};
+use super::inspect::{inspect, refuse_foreign, require_log, require_sqlite, require_together, resolved};
 use super::still::Still;
 use super::vfs;
+use crate::file::side_file;
 
 /// A log that is open for reading.
 pub(crate) struct Reading {

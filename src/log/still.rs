@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
-use super::open::side_file;
+use crate::file::side_file;
 
 /// What a file and those beside it looked like. SQLite takes no lock on a file that it reads as one that
 /// nobody changes, and would take pages of two times for damage.

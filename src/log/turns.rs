@@ -13,8 +13,8 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::error::OpenError;
 use super::generation::InFile;
-use super::open::side_file;
 use super::presence::Presence;
+use crate::file::side_file;
 
 /// Turns that the writer may take in a row while a projection waits. It keeps its priority, and a
 /// projection is still sure of a turn.

@@ -10,8 +10,8 @@ use super::apply::{self, Fold};
 use super::store::Store;
 use super::tables::{self, Cursor, Pace, Projection, Stage};
 use crate::event::Seq;
-use crate::log::FileIdentity;
-use crate::log::open::{self, OpenError};
+use crate::file::FileIdentity;
+use crate::log::{self, OpenError};
 
 /// A projection's tables of one stage, and where they are.
 #[derive(Clone)]
@@ -76,7 +76,7 @@ impl Group {
     ) -> Result<Group, OpenError> {
         let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be read", source);
         database.require_at(path)?;
-        let connection = open::open_reader(path)?;
+        let connection = log::open_reader(path)?;
         database.require_at(path)?;
         let folds = members.iter().map(|member| member.fold(&connection)).collect::<Result<Vec<_>, _>>();
         let folds = folds.map_err(sqlite)?;

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use crate::log::open::bound_columns;
+use crate::log::bound_columns;
 
 /// A database for what is made anew, which nobody needs after a crash: SQLite keeps it in a temporary file
 /// and removes that by itself.

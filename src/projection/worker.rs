@@ -12,13 +12,13 @@ use super::place::place_of;
 use super::rest::Rests;
 use super::tables::{self, Cursor, PROJECTIONS, Pace, Projection, Stage};
 use crate::event::Seq;
+use crate::file::FileIdentity;
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_REST_AWAITED, PROJECTIONS_CACHE_KIBIBYTES};
-use crate::log::FileIdentity;
 use crate::log::checkpoint::Checkpoints;
-use crate::log::open::{self, AtClose, Claim, Durability, OpenError, Writing};
 use crate::log::presence::{LEFT, Present};
 use crate::log::rows::{self, ReadRow};
 use crate::log::turns::{Turn, Turns, Who, begin};
+use crate::log::{self, AtClose, Claim, Durability, OpenError, Writing};
 use crate::progress::Progress;
 
 /// How often the thread looks whether another process appended or changed something.
@@ -198,7 +198,7 @@ impl Worker {
     fn sit_out(&mut self, orders: &Receiver<Order>) -> Told {
         self.kept.clear();
         // The writer moves what this connection wrote into the file.
-        let _ = open::at_close(&self.connection, AtClose::LeaveAsItIs);
+        let _ = log::at_close(&self.connection, AtClose::LeaveAsItIs);
         let Ok(nothing) = Connection::open_in_memory() else { return Told::Finish };
         self.connection = nothing;
         self.present = None;
@@ -382,10 +382,10 @@ fn connect(
 ) -> Result<(Connection, Present, FileIdentity, Checkpoints), OpenError> {
     let left = || OpenError::io(path, "cannot be opened now", std::io::Error::other(LEFT));
     let present = turns.presence().enter().ok_or_else(left)?;
-    let Writing { mut connection, files, .. } = open::open_writer(path, Durability::Normal, Claim::Settled)?;
+    let Writing { mut connection, files, .. } = log::open_writer(path, Durability::Normal, Claim::Settled)?;
     let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
     connection.pragma_update(None, "legacy_alter_table", true).map_err(sqlite)?;
-    open::keep_pages(&connection, PROJECTIONS_CACHE_KIBIBYTES).map_err(sqlite)?;
+    log::keep_pages(&connection, PROJECTIONS_CACHE_KIBIBYTES).map_err(sqlite)?;
     let checkpoints = Checkpoints::watch(&mut connection).map_err(sqlite)?;
     Ok((connection, present, files.database, checkpoints))
 }

@@ -11,7 +11,7 @@ use super::QueryError;
 use super::projections::{self, ProjectionStatus};
 use crate::event::{Content, Digest, Event, EventId, Seq, Timestamp};
 use crate::evidence;
-use crate::log::open::side_file;
+use crate::file::side_file;
 use crate::log::rows;
 
 /// What a log is, at a glance.

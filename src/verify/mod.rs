@@ -46,11 +46,11 @@ pub use trust::{KeyChangeSeen, NotSigned, signers};
 
 use crate::event::{Event, Seq};
 use crate::evidence;
+use crate::file::FileIdentity;
 use crate::limits::{LISTED_MAX, REPORTED_SEQS_MAX};
-use crate::log::FileIdentity;
-use crate::log::open::{self, OpenError, Reading};
 use crate::log::schema;
 use crate::log::still::Still;
+use crate::log::{self, OpenError, Reading};
 use crate::merkle;
 use crate::projection::tables::{PROJECTIONS, Projection, Stage, cursor};
 use given::Walked;
@@ -148,7 +148,7 @@ pub fn verify(
         return Err(VerifyError::UnknownProjection { name: name.clone() });
     }
     let file = FileIdentity::behind(path).ok();
-    let Reading { connection, still, .. } = match open::open_reading(path) {
+    let Reading { connection, still, .. } = match log::open_reading(path) {
         Err(OpenError::Sqlite { source, .. })
             if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) || is_cut_off(&source) =>
         {

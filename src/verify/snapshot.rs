@@ -12,8 +12,8 @@ use rusqlite::{Connection, OptionalExtension};
 use super::entry_ref::EntryRef;
 use super::walk::RUN_ROWS;
 use crate::event::Kind;
-use crate::log::FileIdentity;
-use crate::log::{Head, open, rows, schema};
+use crate::file::FileIdentity;
+use crate::log::{self, Head, rows, schema};
 
 /// Logs with fewer rows are read by one connection: it is done before others are open.
 const ROWS_SHARED: u64 = 2 * RUN_ROWS;
@@ -70,7 +70,7 @@ pub(super) fn begin(
 fn others(path: &Path, head: Head, count: usize) -> Option<Vec<Option<Connection>>> {
     (0..count)
         .map(|_| {
-            let other = open::open_reader(path).ok()?;
+            let other = log::open_reader(path).ok()?;
             configure(&other).ok()?;
             let is_same = sees_the_same(&other, head).ok()?;
             Some(is_same.then_some(other))

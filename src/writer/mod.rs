@@ -29,12 +29,13 @@ pub use receipt::{
 };
 
 use crate::event::{Digest, EventId, Seq};
+use crate::file::FileIdentity;
 use crate::limits::WRITER_CACHE_KIBIBYTES;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::generation::{self, RunId};
-use crate::log::open::{self, Claim, Durability, OpenError, Writing};
 use crate::log::turns::{Turns, Who};
-use crate::log::{FileIdentity, Head, LogFiles, Standing, rows};
+use crate::log::{self, Claim, Durability, OpenError, Writing};
+use crate::log::{Head, LogFiles, Standing, rows};
 use crate::progress::Progress;
 use batch::Batch;
 use gate::Calls;
@@ -85,8 +86,8 @@ pub(crate) struct OpenLog {
 
 impl OpenLog {
     pub(crate) fn open(path: &Path, durability: Durability, claim: Claim) -> Result<OpenLog, OpenError> {
-        let Writing { mut connection, files, in_file } = open::open_writer(path, durability, claim)?;
-        let checkpoints = open::keep_pages(&connection, WRITER_CACHE_KIBIBYTES)
+        let Writing { mut connection, files, in_file } = log::open_writer(path, durability, claim)?;
+        let checkpoints = log::keep_pages(&connection, WRITER_CACHE_KIBIBYTES)
             .and_then(|()| Checkpoints::watch(&mut connection))
             .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be watched", source))?;
         Ok(OpenLog { connection, files, checkpoints, in_file })

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{OpenLog, Writer};
+use crate::file::side_file;
 use crate::log::checkpoint::move_all;
-use crate::log::open::{self, AtClose, side_file};
 use crate::log::presence::LEFT;
-use crate::log::{Standing, WriteAhead, rows};
+use crate::log::{self, AtClose, Standing, WriteAhead, rows};
 
 /// Least time between two attempts to open the log again after a failure.
 pub(super) const REOPEN_PAUSE: Duration = Duration::from_millis(100);
@@ -59,7 +59,7 @@ impl Writer {
                 }
             }
             WriteAhead::Another => {
-                open::at_close(&log.connection, AtClose::LeaveAsItIs).map_err(|source| error(&source))?;
+                log::at_close(&log.connection, AtClose::LeaveAsItIs).map_err(|source| error(&source))?;
                 return Err(error(&format_args!(
                     "another program wrote a write-ahead log of its own ({}) in the place of the one in use; end that program, and then this one, and verify the log",
                     side_file(path, "-wal").display()
@@ -67,7 +67,7 @@ impl Writer {
             }
         }
         // Whatever lies beside the log now is not what this connection had.
-        open::at_close(&log.connection, AtClose::LeaveAsItIs).map_err(|source| error(&source))?;
+        log::at_close(&log.connection, AtClose::LeaveAsItIs).map_err(|source| error(&source))?;
         poison.left = None;
         Ok(())
     }

@@ -11,11 +11,11 @@ use super::{Anchor, AnchorError, AnchorHealth, Taken};
 use crate::evidence::keys::KeyFolder;
 use crate::evidence::signer::{self, SignError, Site};
 use crate::evidence::tree::TreeReader;
-use crate::log::open::{self, AtClose, Claim, Durability, OpenError};
 use crate::log::presence::Present;
 use crate::log::rows::{self, note_column};
 use crate::log::schema;
 use crate::log::turns::{Turns, Who, begin};
+use crate::log::{self, AtClose, Claim, Durability, OpenError};
 use crate::merkle::consistency_proof;
 use crate::note::SignedCheckpoint;
 use crate::writer::Clock;
@@ -79,7 +79,7 @@ impl Deliverer {
                 && let Some(kept) = kept.take()
             {
                 // The writer moves what this connection wrote into the file.
-                let _ = open::at_close(&kept.connection, AtClose::LeaveAsItIs);
+                let _ = log::at_close(&kept.connection, AtClose::LeaveAsItIs);
             }
             let is_closing = woken == Err(RecvTimeoutError::Disconnected);
             // A new checkpoint is no reason to try a failing anchor sooner; the end of the log is.
@@ -120,7 +120,7 @@ impl Deliverer {
             Some(own) => own,
             None => {
                 let Some(present) = self.turns.presence().enter() else { return Ok(None) };
-                let opened = open::open_writer(&self.path, Durability::Normal, Claim::Settled)?;
+                let opened = log::open_writer(&self.path, Durability::Normal, Claim::Settled)?;
                 Kept { connection: opened.connection, _present: present }
             }
         };
