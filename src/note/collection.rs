@@ -7,8 +7,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::checkpoint::{CheckpointError, SignedCheckpoint};
-use super::signed::{NoteError, Signature};
+use super::checkpoint::CheckpointError;
+use super::signature::{NoteError, Signature};
+use super::signed_checkpoint::SignedCheckpoint;
 use crate::limits::NOTE_SIGNATURES_MAX;
 
 /// A checkpoint file that cannot be read, and where.

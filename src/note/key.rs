@@ -9,8 +9,7 @@ use ed25519_dalek::Signer as _;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::cosignature;
-use super::signed::Signature;
+use super::signature::{KeyId, Signature, parse_id};
 use super::text::{NameError, base64_decode, base64_encode, check_key_name};
 
 /// Bytes of a public key of ML-DSA-44.
@@ -70,53 +69,15 @@ pub enum KeyError {
     Random(String),
 }
 
-/// The first four bytes of a hash over a key's name, algorithm and public key. An identifier, and no
-/// proof: whoever wants can find a key with a given id.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId([u8; 4]);
-
-impl KeyId {
-    /// The id with these bytes.
-    pub const fn from_bytes(bytes: [u8; 4]) -> KeyId {
-        KeyId(bytes)
-    }
-
-    /// Its bytes, as before a signature.
-    pub const fn bytes(&self) -> &[u8; 4] {
-        &self.0
-    }
-
-    fn of(name: &str, algorithm: Algorithm, public: &[u8]) -> KeyId {
-        let mut hasher = Sha256::new();
-        hasher.update(name);
-        hasher.update(b"\n");
-        hasher.update([algorithm.byte()]);
-        hasher.update(public);
-        let [a, b, c, d, ..] = <[u8; 32]>::from(hasher.finalize());
-        KeyId([a, b, c, d])
-    }
-}
-
-/// Eight hexadecimal digits in lower case, as in keys.
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", u32::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyId({self})")
-    }
-}
-
-/// Reads what [`KeyId`] prints, and no other spelling.
-fn parse_id(text: &str) -> Option<KeyId> {
-    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if text.len() != 8 || !digits {
-        return None;
-    }
-    u32::from_str_radix(text, 16).ok().map(|id| KeyId(id.to_be_bytes()))
+/// The id of a key.
+fn key_id(name: &str, algorithm: Algorithm, public: &[u8]) -> KeyId {
+    let mut hasher = Sha256::new();
+    hasher.update(name);
+    hasher.update(b"\n");
+    hasher.update([algorithm.byte()]);
+    hasher.update(public);
+    let [a, b, c, d, ..] = <[u8; 32]>::from(hasher.finalize());
+    KeyId::from_bytes([a, b, c, d])
 }
 
 /// What a key signs, and how.
@@ -224,7 +185,7 @@ impl VerifierKey {
     pub fn new(name: &str, algorithm: Algorithm, public: &[u8]) -> Result<VerifierKey, KeyError> {
         check_key_name(name)?;
         let public = PublicKey::parse(algorithm, public)?;
-        let id = KeyId::of(name, algorithm, public.bytes());
+        let id = key_id(name, algorithm, public.bytes());
         Ok(VerifierKey { name: name.to_owned(), id, public })
     }
 
@@ -256,6 +217,11 @@ impl VerifierKey {
     /// Signatures by other keys on its checkpoints count as witnesses' alone.
     pub fn signs_for(&self, origin: &str) -> bool {
         self.name == origin && self.algorithm() == Algorithm::Ed25519
+    }
+
+    /// A signature of this key's.
+    pub(super) fn signature(&self, bytes: Vec<u8>) -> Signature {
+        Signature { name: self.name.clone(), id: self.id, bytes }
     }
 
     /// Whether a signature says that it is by this key.
@@ -387,7 +353,7 @@ impl SigningKey {
 
     /// Its signature on the text of a note.
     pub fn sign(&self, text: &str) -> Signature {
-        Signature::of(&self.verifier, self.key.sign(text.as_bytes()).to_bytes().to_vec())
+        self.verifier.signature(self.key.sign(text.as_bytes()).to_bytes().to_vec())
     }
 
     pub(super) fn raw(&self) -> &ed25519_dalek::SigningKey {
@@ -399,33 +365,4 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({}+{}, private)", self.verifier.name, self.verifier.id)
     }
-}
-
-/// A signature that is not by its key, or not on this text.
-#[derive(Debug)]
-pub(super) struct NotSigned;
-
-impl VerifierKey {
-    /// Verifies a signature that [`VerifierKey::made`], and says when it was made if it says so itself.
-    pub(super) fn verify(&self, text: &str, signature: &[u8]) -> Result<Option<u64>, NotSigned> {
-        match &self.public {
-            PublicKey::Ed25519(key) => {
-                verify_ed25519(key, text.as_bytes(), signature)?;
-                Ok(None)
-            }
-            PublicKey::CosignatureV1(_) | PublicKey::MlDsa44(_) => {
-                cosignature::verify(self, text, signature).map(Some)
-            }
-        }
-    }
-}
-
-/// Strictly: no key and no signature has a second form that verifies too.
-pub(super) fn verify_ed25519(
-    key: &ed25519_dalek::VerifyingKey,
-    message: &[u8],
-    signature: &[u8],
-) -> Result<(), NotSigned> {
-    let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| NotSigned)?;
-    key.verify_strict(message, &signature).map_err(|_| NotSigned)
 }

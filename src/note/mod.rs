@@ -13,33 +13,43 @@
 //! Specifications: <https://c2sp.org/signed-note>, <https://c2sp.org/tlog-checkpoint>,
 //! <https://c2sp.org/tlog-cosignature>, <https://c2sp.org/tlog-policy>.
 
-mod key;
-mod signed;
+// In reading order: each uses those before it.
+mod text;
+
+mod signature;
 
 mod checkpoint;
+mod key;
+
 mod cosignature;
+mod verifying;
+
+mod signed;
+
+mod signed_checkpoint;
 
 mod collection;
+mod cosigner;
 mod given;
 mod key_change;
 
 mod policy;
 mod policy_verdict;
 
-mod text;
-
 #[cfg(test)]
 mod tests;
 
-pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use collection::{CheckpointFile, CheckpointFileError, RecoveredCheckpoints};
-pub use cosignature::Cosigner;
+pub use cosigner::Cosigner;
 pub use given::{GivenError, NotText, as_written, given_text};
-pub use key::{Algorithm, KeyError, KeyId, SigningKey, VerifierKey};
+pub use key::{Algorithm, KeyError, SigningKey, VerifierKey};
 pub use key_change::{KeyChange, KeyChangeError};
 pub use policy::{Policy, PolicyError, PolicyFault, PolicyLog, PolicyWitness};
 pub use policy_verdict::{Cosigned, LogVerdict, Missing, PolicyVerdict};
-pub use signed::{NoteError, Signature, SignatureError, SignedBy, SignedNote};
+pub use signature::{KeyId, NoteError, Signature};
+pub use signed::{SignatureError, SignedBy, SignedNote};
+pub use signed_checkpoint::SignedCheckpoint;
 #[cfg(feature = "http")]
 pub(crate) use text::decimal;
 pub use text::{NameError, check_key_name};

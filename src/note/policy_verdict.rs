@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::checkpoint::SignedCheckpoint;
 use super::key::VerifierKey;
 use super::policy::{Defined, Policy};
 use super::signed::SignatureError;
+use super::signed_checkpoint::SignedCheckpoint;
 
 /// Whether a log of the policy signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 
 use std::borrow::Cow;
 
+use super::claim::{Claim, Meaning, Rank, own_id};
 use super::conventions::{Family, Field, Work};
 use super::messages::{self, Message, ToolCall};
 use super::node::Node;
+use super::reading::{Prefer, Reading};
 use super::said::Said;
-use super::span::{Prefer, Reading};
-use super::{Claim, Meaning, Rank};
 use crate::event::{Attributes, ConsideredOption, DecisionId, DecisionMade, Event, Json, StepId, Timestamp};
 
 /// Where and by whom a choice was made.
@@ -18,14 +18,6 @@ pub(super) struct Chooser {
     pub(super) step: Option<StepId>,
     pub(super) actor: Option<String>,
     pub(super) options: Vec<ConsideredOption>,
-}
-
-/// An id within the session, of what belongs to a step, or to none.
-pub(super) fn own_id(step: Option<&StepId>, rest: &str) -> String {
-    match step {
-        Some(step) => format!("{step}:{rest}"),
-        None => rest.to_owned(),
-    }
 }
 
 pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Meaning<'static>>) {

@@ -2,128 +2,14 @@
 
 use std::borrow::Cow;
 
+use super::claim::{Claim, Meaning, Rank, fingerprint, own_id};
 use super::conventions::{self, Family, Field, Happening, Work};
-use super::decisions::own_id;
 use super::messages;
-use super::node::{Node, write_text};
-use super::record::{self, Any, Span, Status};
+use super::node::Node;
+use super::reading::{Prefer, Reading};
+use super::record::{self, Any};
 use super::said::Said;
-use super::span::{Prefer, Reading};
-use super::{Claim, Meaning, Rank, fingerprint};
 use crate::event::{Event, FindingId, FindingRaised, Json, Outcome, Severity, StepId, Timestamp};
-
-/// That something failed.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Failure {
-    /// Its class.
-    class: Option<String>,
-    message: Option<String>,
-    stacktrace: Option<String>,
-    at: Option<Timestamp>,
-    severity: Severity,
-}
-
-impl Failure {
-    /// What an `exception` event, or a log record of one, says.
-    fn of_exception<'n>(
-        attributes: impl Iterator<Item = (&'n str, Any<'n>)>,
-        at: Option<Timestamp>,
-    ) -> Option<Failure> {
-        let (mut class, mut message, mut stacktrace) = (None, None, None);
-        for (name, value) in attributes {
-            let place = match name {
-                "exception.type" | "error.type" => &mut class,
-                "exception.message" => &mut message,
-                "exception.stacktrace" => &mut stacktrace,
-                _ => continue,
-            };
-            let text = value.shown().into_owned();
-            if place.is_none() && !text.is_empty() {
-                *place = Some(text);
-            }
-        }
-        if class.is_none() && message.is_none() {
-            return None;
-        }
-        Some(Failure { class, message, stacktrace, at, severity: Severity::Medium })
-    }
-
-    /// Its class and message, as one text.
-    pub(super) fn text(&self) -> Option<String> {
-        match (&self.class, &self.message) {
-            (Some(class), Some(message)) if message.contains(class.as_str()) => Some(message.clone()),
-            (Some(class), Some(message)) => Some(format!("{class}: {message}")),
-            (class, message) => message.clone().or_else(|| class.clone()),
-        }
-    }
-
-    pub(super) fn raise(self, step: Option<StepId>, claim: Claim, meanings: &mut Vec<Meaning<'static>>) {
-        let Ok(finding) = FindingId::new(own_id(step.as_ref(), "error")) else { return };
-        let raised = FindingRaised {
-            finding,
-            step,
-            category: Some("error".to_owned()),
-            pattern_type: self.class.clone(),
-            severity: Some(self.severity),
-            title: self.class.clone().or_else(|| self.message.clone()).or_else(|| Some("failed".to_owned())),
-            description: self.message.clone(),
-            evidence: self.stacktrace.as_ref().map(|stacktrace| {
-                let mut json = String::from("{\"stacktrace\":");
-                write_text(stacktrace, &mut json);
-                json.push('}');
-                Json::written(json)
-            }),
-            ..FindingRaised::default()
-        };
-        meanings.push(Meaning {
-            claim: Some(claim),
-            at: self.at,
-            event: Cow::Owned(Event::FindingRaised(raised)),
-        });
-    }
-}
-
-/// Whether a span failed, or saw something fail: its status, `error.type` and the last exception are one
-/// finding.
-pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<Failure> {
-    let exception = span
-        .events()
-        .iter()
-        .rev()
-        .filter(|event| event.text_of("name").and_then(conventions::happening) == Some(Happening::Exception))
-        .find_map(|event| {
-            Failure::of_exception(
-                record::attributes(event),
-                record::time(record::nanos(event, "timeUnixNano")),
-            )
-        });
-    let class = said.see_text(Field::ErrorType);
-    let has_failed = span.status == Status::Error || class.is_some() && span.status != Status::Ok;
-    if !has_failed {
-        return exception;
-    }
-    let (own_class, message, stacktrace, at) = match exception {
-        Some(exception) => (exception.class, exception.message, exception.stacktrace, exception.at),
-        None => (None, None, None, None),
-    };
-    Some(Failure {
-        class: own_class.or(class),
-        message: message
-            .or_else(|| span.status_message.map(str::to_owned))
-            .or_else(|| said.see_text(Field::ErrorMessage)),
-        stacktrace,
-        at: at.or_else(|| record::time(span.ended.or(span.started))),
-        severity: Severity::High,
-    })
-}
-
-/// A log record of an exception.
-pub(super) fn logged_failure<'n>(
-    attributes: impl Iterator<Item = (&'n str, Any<'n>)>,
-    at: Option<Timestamp>,
-) -> Option<Failure> {
-    Failure::of_exception(attributes, at)
-}
 
 /// What an evaluation came to.
 #[derive(Debug, Default)]

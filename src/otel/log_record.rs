@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 
+use super::claim::{Claim, Meaning, Rank, fingerprint};
 use super::conventions::{Field, Happening, happening};
+use super::failure::Failure;
 use super::messages::{self, Message};
 use super::node::Node;
 use super::record::{self, Any};
 use super::said::Said;
-use super::{Claim, Meaning, Rank, decisions, findings, fingerprint};
+use super::{decisions, findings};
 use crate::event::{
     Attributes, Event, Json, NoteLogged, OtelLog, SessionStarted, StepEnd, StepEnded, StepId, StepStarted,
     Timestamp,
@@ -64,7 +66,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
             );
         }
         Some(Happening::Exception) | None | Some(Happening::OtherMessage(_)) => {
-            if let Some(failure) = findings::logged_failure(record::attributes(&node), at) {
+            if let Some(failure) = Failure::of_exception(record::attributes(&node), at) {
                 failure.raise(step.clone(), claim(Rank::Log, order), &mut after);
             }
         }

@@ -6,13 +6,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::claim::{Meaning, Rank};
 use super::conventions::{Field, Work};
-use super::findings::Failure;
+use super::failure::Failure;
 use super::node::Node;
+use super::reading::{Prefer, Reading};
 use super::record;
 use super::said::Said;
-use super::span::{Prefer, Reading};
-use super::{Meaning, Rank};
 use crate::event::{Attributes, Event, Json, SessionEnd, SessionEnded, SessionStarted, StepEnd, StepKind};
 
 fn rank(reading: &Reading<'_>) -> Rank {

@@ -2,58 +2,16 @@
 
 use std::borrow::Cow;
 
-use super::conventions::{Field, Happening, Work, happening};
+use super::claim::{Meaning, Rank};
+use super::conventions::{Field, Happening, happening};
+use super::failure::{self, Failure};
 use super::messages::Message;
 use super::node::{Node, write_list, write_text};
+use super::reading::{Prefer, Reading};
 use super::record::{self, Span, Status};
 use super::said::Said;
-use super::{Claim, Meaning, Rank, decisions, findings, session, speaker};
-use crate::event::{
-    Attributes, Event, Json, OtelSpan, StepEnd, StepEnded, StepId, StepKind, StepStarted, Timestamp,
-};
-
-/// A span, and what was read from it.
-pub(super) struct Reading<'n> {
-    pub(super) span: Span<'n>,
-    pub(super) step: StepId,
-    pub(super) started_at: Option<Timestamp>,
-    pub(super) ended_at: Option<Timestamp>,
-    pub(super) kind: StepKind,
-    pub(super) work: Work,
-    pub(super) module: String,
-    pub(super) model: Option<String>,
-    pub(super) input: Option<String>,
-    pub(super) output: Option<String>,
-    /// Messages that came out, where it says messages.
-    pub(super) answers: Vec<Message>,
-    pub(super) error: Option<findings::Failure>,
-    pub(super) status: StepEnd,
-}
-
-impl Reading<'_> {
-    /// Who speaks, and from when on: of several the first is the better source, or the last.
-    pub(super) fn claim(&self, rank: Rank, prefer: Prefer) -> Claim {
-        let nanos = |time: Option<u64>| i64::try_from(time.unwrap_or(0)).unwrap_or(i64::MAX);
-        let order = match prefer {
-            Prefer::First => -nanos(self.span.started),
-            Prefer::Last => nanos(self.span.ended),
-            Prefer::Innermost => nanos(self.span.started),
-        };
-        Claim { rank, order, speaker: speaker(&self.span.id) }
-    }
-}
-
-/// Which of several spans of one rank is the better source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Prefer {
-    /// The one that began first.
-    First,
-    /// The one that ended last. Of one span that comes several times, one that has ended stands against one
-    /// that has not; of those that ended together the one that was recorded last.
-    Last,
-    /// The one that began last, and so stands within the others.
-    Innermost,
-}
+use super::{decisions, findings, session};
+use crate::event::{Attributes, Event, Json, OtelSpan, StepEnd, StepEnded, StepId, StepKind, StepStarted};
 
 pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     let Some(node) = Node::parse(event.span.as_str()) else { return Vec::new() };
@@ -79,7 +37,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     let has_own_name = module.as_deref().is_none_or(|module| module == span.name);
     let (input, output) = (said.input(), said.output());
     let (message_input, message_output) = message_events(&span);
-    let error = findings::failure(&span, &said);
+    let error = failure::failure(&span, &said);
     let status = if span.status == Status::Error
         || said.see(Field::ErrorType).is_some() && span.status != Status::Ok
     {
@@ -135,7 +93,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
             tokens_input,
             tokens_output,
             cost_usd,
-            error: reading.error.as_ref().and_then(findings::Failure::text),
+            error: reading.error.as_ref().and_then(Failure::text),
             ..StepEnded::default()
         };
         meanings.push(Meaning {

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use super::is_damage;
+use super::error::is_damage;
 use super::options::Given;
-use super::predecessors::Predecessor;
+use super::predecessors::{Predecessor, shown};
 use super::report::{
     Anchor, Check, Failure, NotChecked, PredecessorFound, SignerFound, SplitView, WitnessFound,
 };
 use super::stored;
 use super::tree::Tree;
-use super::trust::{Standing, Trust, shown};
+use super::trust::{Standing, Trust};
 use crate::event::{KeyChanged, Seq};
 use crate::note::{Policy, SignedCheckpoint, VerifierKey};
 

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::is_damage;
+use super::error::is_damage;
 use crate::evidence::stored_tile;
 use crate::log::rows::to_sql;
 use crate::log::schema;

@@ -10,6 +10,7 @@
 
 mod beside;
 mod entry_ref;
+mod error;
 mod given;
 mod hashes;
 mod inside;
@@ -35,14 +36,15 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
 
-pub use options::Options;
+pub use error::VerifyError;
+pub use options::{Options, Scope};
 pub use report::{
-    Anchor, BackwardSteps, Check, Completeness, Failure, LogFacts, NotChecked, Outcome, PredecessorFound,
-    Redaction, Report, RowSeq, SignerFound, SplitView, TablesChecked, WitnessFound,
+    Anchor, BackwardSteps, Check, Completeness, Failure, KeyChangeSeen, LogFacts, NotChecked, Outcome,
+    PredecessorFound, Record, Redaction, Remembered, Report, RowSeq, SignerFound, Since, SplitView,
+    TablesChecked, WitnessFound,
 };
-pub use seen::{Memory, Record, Remembered};
-pub use since::Since;
-pub use trust::{KeyChangeSeen, NotSigned, signers};
+pub use seen::Memory;
+pub use trust::{NotSigned, signers};
 
 use crate::event::{Event, Seq};
 use crate::evidence;
@@ -51,8 +53,8 @@ use crate::limits::{LISTED_MAX, REPORTED_SEQS_MAX};
 use crate::log::schema;
 use crate::log::still::Still;
 use crate::log::{self, OpenError, Reading};
-use crate::merkle;
 use crate::projection::tables::{PROJECTIONS, Projection, Stage, cursor};
+use error::{is_cut_off, is_damage, projections};
 use given::Walked;
 use past::PastRoots;
 use report::{listed, shortened};
@@ -63,16 +65,6 @@ use tree::Wanted;
 use trust::Trust;
 use walk::{Start, Walk};
 
-/// What is verified.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scope {
-    /// The log and the read tables.
-    #[default]
-    Everything,
-    /// The log alone.
-    LogOnly,
-}
-
 /// What a verification is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -80,42 +72,6 @@ pub enum Phase {
     Chain,
     /// It folds the log to hold the read tables against it.
     Fold,
-}
-
-/// A verification that could not be carried out. It says nothing about the log.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum VerifyError {
-    /// The file cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The system kept SQLite from reading it, or has no room for the scratch tables.
-    #[error("the verification could not go on: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// Tables are to be left out that no projection fills.
-    #[error("there is no projection `{name}` to leave out; there are {}", names().join(", "))]
-    UnknownProjection {
-        /// Its name.
-        name: String,
-    },
-    /// A checking thread ended early.
-    #[error("a checking thread ended early")]
-    ThreadGone,
-    /// The tree of the log cannot be made.
-    #[error("the tree of the log cannot be made: {0}")]
-    Tree(#[from] merkle::RangeError),
-    /// Nobody who is trusted signed the checkpoint that the verification should begin at.
-    #[error("{checkpoint}: the verification cannot begin at this checkpoint: {why}")]
-    NotSigned {
-        /// What the checkpoint is called.
-        checkpoint: String,
-        /// Who signed, and who is trusted.
-        why: String,
-    },
-}
-
-fn names() -> Vec<&'static str> {
-    PROJECTIONS.iter().map(|projection| projection.name).collect()
 }
 
 /// Verifies the log at `path`. `progress` is told of events done, phase by phase.
@@ -144,7 +100,7 @@ pub fn verify(
     progress: &mut dyn FnMut(Phase, u64),
 ) -> Result<Report, VerifyError> {
     let options = options.into();
-    if let Some(name) = options.left_out.iter().find(|name| !names().contains(&name.as_str())) {
+    if let Some(name) = options.left_out.iter().find(|name| !projections().contains(&name.as_str())) {
         return Err(VerifyError::UnknownProjection { name: name.clone() });
     }
     let file = FileIdentity::behind(path).ok();
@@ -458,31 +414,6 @@ fn listed_redactions(redactions: Vec<Redaction>) -> (Vec<Redaction>, u64) {
         })
         .count();
     listed(redactions, fitting)
-}
-
-/// Whether an error says something about the file: anything but the system or another program that
-/// stood in the way.
-fn is_damage(error: &rusqlite::Error) -> bool {
-    is_cut_off(error)
-        || !matches!(
-            error.sqlite_error_code(),
-            Some(
-                ErrorCode::DatabaseBusy
-                    | ErrorCode::DatabaseLocked
-                    | ErrorCode::OutOfMemory
-                    | ErrorCode::OperationInterrupted
-                    | ErrorCode::SystemIoFailure
-                    | ErrorCode::DiskFull
-                    | ErrorCode::CannotOpen
-                    | ErrorCode::PermissionDenied
-                    | ErrorCode::ReadOnly
-            )
-        )
-}
-
-/// Whether a page that should be there is not.
-fn is_cut_off(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }
 
 /// The result of a check; where the file is too damaged for it, a failure.

@@ -2,10 +2,19 @@
 
 use std::num::NonZeroUsize;
 
-use super::Scope;
 use super::seen::Memory;
 use crate::event::KeyRole;
 use crate::note::{CheckpointFile, Policy, SignedCheckpoint, VerifierKey};
+
+/// What is verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// The log and the read tables.
+    #[default]
+    Everything,
+    /// The log alone.
+    LogOnly,
+}
 
 /// What is verified, and against what that was kept outside the file.
 ///

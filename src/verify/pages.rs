@@ -5,9 +5,10 @@
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::error::{VerifyError, is_damage};
+use super::options::Scope;
 use super::report::{Check, Failure};
 use super::walk::Walk;
-use super::{Scope, VerifyError, is_damage};
 use crate::log::{own_tables, schema};
 use crate::projection::tables::PROJECTIONS;
 

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::VerifyError;
+use super::error::VerifyError;
 use super::hashes::{Hashes, Readable as _};
 use super::tree::Tree;
 use crate::merkle::{self, NodeHash};

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 
-use super::trust::shown;
 use crate::event::{KeyChangeCause, KeyChanged, KeyRole, Seq};
 use crate::merkle::NodeHash;
 use crate::note::{KeyChange, SignatureError, SignedCheckpoint, SignedNote, VerifierKey};
@@ -173,4 +172,9 @@ fn signed(event: &KeyChanged) -> Option<(VerifierKey, KeyChange)> {
     let note: SignedNote = event.certificate.as_deref()?.parse().ok()?;
     note.verify(std::slice::from_ref(&previous)).ok()?;
     Some((previous, note.text().parse().ok()?))
+}
+
+/// A key, short.
+pub(super) fn shown(key: &VerifierKey) -> String {
+    format!("{}+{}", key.name(), key.id())
 }

@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use super::is_damage;
+use super::error::is_damage;
 use super::report::Failure;
 use crate::log::schema::{self, Found};
 

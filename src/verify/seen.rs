@@ -6,9 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::report::{Check, Failure, LogFacts};
+use super::report::{Check, Failure, LogFacts, Record, Remembered};
 use super::tree::Tree;
 use crate::event::{EventId, Timestamp};
 use crate::merkle::NodeHash;
@@ -50,42 +48,6 @@ impl Memory {
     fn by_origin(&self, origin: &str) -> PathBuf {
         self.file("logs", origin.as_bytes())
     }
-}
-
-/// What a verification saw of a log that it found good.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Record {
-    /// 1.
-    pub version: u8,
-    /// Where the log was.
-    pub path: String,
-    /// Its own name.
-    pub origin: String,
-    /// Its id.
-    pub log_id: String,
-    /// Its events.
-    pub size: u64,
-    /// The root of their tree, in base64.
-    pub root: String,
-    /// When it was verified.
-    pub verified_at: String,
-}
-
-/// What was remembered, and what came of it.
-#[derive(Clone, Debug, Default, Serialize)]
-#[non_exhaustive]
-pub struct Remembered {
-    /// The record of an earlier verification. The log still begins so where nothing below says otherwise.
-    pub before: Option<Record>,
-    /// How the log contradicts that.
-    pub failures: Vec<Failure>,
-    /// Why the log could not be held against all of that. Nothing is known of it then, good or bad.
-    pub not_compared: Option<String>,
-    /// Whether what this verification saw is remembered now.
-    pub is_kept: bool,
-    /// What cannot be read or written, so that nothing, or not everything, is remembered.
-    pub warning: Option<String>,
 }
 
 /// What is remembered of one log.

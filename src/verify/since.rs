@@ -2,33 +2,18 @@
 //! file's tree leads to the checkpoint's root and the last event that it covers stands in that tree.
 
 use rusqlite::Connection;
-use serde::Serialize;
 
+use super::error::{VerifyError, is_damage};
 use super::hashes::{Hashes, Readable as _};
 use super::options::Given;
-use super::report::{Check, Failure, shortened};
+use super::report::{Check, Failure, Since, shortened};
 use super::row::{self, Before, OwnedRow, Payloads};
 use super::tree::{Tree, Wanted};
 use super::trust::{Standing, Trust};
 use super::walk::{Start, Walk};
-use super::{VerifyError, is_damage};
 use crate::chain;
 use crate::event::{Digest, Event, EventId, Seq, Timestamp};
 use crate::merkle::{compact_range_at, inclusion_proof, leaf_hash_of, verify_inclusion};
-
-/// What a verification since a checkpoint rests on, and what it left out.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct Since {
-    /// What the checkpoint is called.
-    pub checkpoint: String,
-    /// Events that it covers, and that were not walked along.
-    pub size: u64,
-    /// Rows of the log that were read all the same.
-    pub rows_read: u64,
-    /// What was not looked at.
-    pub not_looked_at: Vec<&'static str>,
-}
 
 /// What no verification since a checkpoint looks at.
 const NOT_LOOKED_AT: [&str; 4] = [

@@ -1,10 +1,8 @@
 //! Which keys are trusted for which sizes: those that were given, and those that they hand trust on to.
 //! docs/format.md, section 11, has the rules.
 
-use serde::Serialize;
-
-use super::predecessors::{Predecessor, Predecessors};
-use super::report::{Check, Failure};
+use super::predecessors::{Predecessor, Predecessors, shown};
+use super::report::{Check, Failure, KeyChangeSeen};
 use crate::event::{KeyChangeCause, KeyChanged, KeyRole, Seq};
 use crate::merkle::NodeHash;
 use crate::note::{KeyChange, SignatureError, SignedCheckpoint, SignedNote, VerifierKey};
@@ -29,36 +27,6 @@ impl Trusted {
     fn is_active(&self, role: KeyRole, key: &VerifierKey) -> bool {
         self.key == *key && self.role == role && self.retired.is_none()
     }
-}
-
-/// A change of a key, as the log tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct KeyChangeSeen {
-    /// The event.
-    pub seq: Seq,
-    /// Which of the log's keys.
-    pub role: KeyRole,
-    /// The new key, as a vkey.
-    pub vkey: String,
-    /// The key before it.
-    pub previous: Option<String>,
-    /// Why there is a new key.
-    pub cause: KeyChangeCause,
-    /// Who made it.
-    pub actor: String,
-    /// What they said of it.
-    pub reason: Option<String>,
-    /// Whether it is the first of its role that the verification came by, and says so. Nobody certifies one.
-    pub is_first: bool,
-    /// Whether the key that it names was given to the verification.
-    pub is_given: bool,
-    /// Whether a trusted key certified it, so that the new key is trusted too.
-    pub is_certified: bool,
-    /// Whether trust goes back by it from the new key to the one before.
-    pub leads_back: bool,
-    /// Who certified it, or why nobody did whom the verifier trusts.
-    pub certified: String,
 }
 
 /// What a change of keys comes to.
@@ -456,11 +424,6 @@ pub fn signers(
         // Only a log leads back to one, and there is none.
         Standing::Before(key) => Err(NotSigned(key.why_not())),
     }
-}
-
-/// A key, short.
-pub(super) fn shown(key: &VerifierKey) -> String {
-    format!("{}+{}", key.name(), key.id())
 }
 
 fn key_change_failure(seq: Seq, detail: String) -> Failure {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::super::cosignature::verify_ml_dsa_44;
-use super::super::key::verify_ed25519;
+use super::super::verifying::verify_ed25519;
+use super::super::verifying::verify_ml_dsa_44;
 use super::super::{Algorithm, KeyError, Policy, PolicyFault, VerifierKey};
 use super::ORIGIN;
 use published::published_json;

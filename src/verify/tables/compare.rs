@@ -3,9 +3,25 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Rows};
 
-use super::failure;
+use crate::projection::tables::PROJECTIONS;
 use crate::text::beginning;
 use crate::verify::report::{Check, Failure};
+
+/// The failure of a read table.
+pub(super) fn failure(check: Check, table: &str, detail: String) -> Failure {
+    let projection = PROJECTIONS
+        .iter()
+        .find(|projection| projection.tables.contains(&table))
+        .map_or("", |projection| projection.name);
+    Failure {
+        check,
+        seq: None,
+        detail,
+        affected: format!(
+            "the read table `{table}`; `annals projections rebuild {projection}` makes it anew"
+        ),
+    }
+}
 
 /// A table's columns, and the key that its rows are ordered by.
 struct Shape {

@@ -9,7 +9,7 @@ use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::rows;
 use crate::projection::apply::{Applier, ApplyError};
 use crate::projection::tables::{Projection, Stage};
-use crate::verify::{VerifyError, is_damage};
+use crate::verify::error::{VerifyError, is_damage};
 
 /// A projection whose tables are checked, and its place among the reports.
 #[derive(Clone)]

@@ -4,8 +4,8 @@ use std::hash::RandomState;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::compare::{Difference, compare_table, first_difference};
-use super::{failure, fts5};
+use super::compare::{Difference, compare_table, failure, first_difference};
+use super::fts5;
 use crate::verify::report::{Check, Failure};
 
 /// Compares the full-text indexes: which word stands where in which document, how long the documents are,

@@ -15,16 +15,16 @@ use std::thread::{Scope, ScopedJoinHandle};
 use crossbeam_channel::{Receiver, Sender};
 use rusqlite::{Connection, ErrorCode};
 
+use super::error::{VerifyError, is_damage};
 use super::report::{Check, Failure, TablesChecked};
 use super::walk::Walk;
-use super::{VerifyError, is_damage};
 use crate::event::Seq;
 use crate::limits::LISTED_MAX;
 use crate::log::rows::shown_column;
 use crate::log::schema;
 use crate::projection::scratch::scratch;
 use crate::projection::tables::{self, Cursor, PROJECTIONS, Projection, Stage};
-use compare::compare_table;
+use compare::{compare_table, failure};
 use fold::{Obstacle, ToCheck};
 use index::compare_index;
 
@@ -355,19 +355,4 @@ fn compare(
         }
     }
     Ok(compared)
-}
-
-fn failure(check: Check, table: &str, detail: String) -> Failure {
-    let projection = PROJECTIONS
-        .iter()
-        .find(|projection| projection.tables.contains(&table))
-        .map_or("", |projection| projection.name);
-    Failure {
-        check,
-        seq: None,
-        detail,
-        affected: format!(
-            "the read table `{table}`; `annals projections rebuild {projection}` makes it anew"
-        ),
-    }
 }

@@ -4,11 +4,11 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::merge::{Merge, ReadTo};
 use super::run::{Checked, With};
-use super::{Start, Walk};
+use super::walked::{Start, Walk};
+use crate::verify::error::{VerifyError, is_damage};
 use crate::verify::row::{Payloads, RowRef, columns};
 use crate::verify::structure::Pairs;
 use crate::verify::tree::Tree;
-use crate::verify::{VerifyError, is_damage};
 
 /// Walks along every row after the start, whatever its seq.
 pub(super) fn walk(

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::event::is_reserved;
-use crate::verify::{VerifyError, is_damage, row};
+use crate::verify::error::{VerifyError, is_damage};
+use crate::verify::row;
 
 /// What is wrong with a licence.
 pub(super) enum LicenceProblem {

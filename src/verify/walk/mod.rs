@@ -14,73 +14,16 @@ mod merge;
 mod own;
 mod run;
 mod together;
-
-use std::collections::BTreeSet;
+mod walked;
 
 use rusqlite::Connection;
 use rusqlite::limits::Limit;
 
-use super::VerifyError;
-use super::lost::Lost;
-use super::report::{BackwardSteps, Failure, Redaction};
-use super::row::Before;
-use super::tree::{Tree, Wanted};
-use crate::event::{Digest, EventId, KeyChanged, Seq, Timestamp};
+use super::error::VerifyError;
 use crate::limits::{COLUMN_BYTES_MAX, JUDGED_ENTRY_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 pub(super) use run::RUN_ROWS;
-
-/// What the walk found.
-#[derive(Default)]
-pub(super) struct Walk {
-    pub(super) events: u64,
-    pub(super) head: Option<Digest>,
-    pub(super) log_id: Option<EventId>,
-    pub(super) origin: Option<String>,
-    pub(super) first_recorded_at: Option<Timestamp>,
-    pub(super) last_recorded_at: Option<Timestamp>,
-    pub(super) failure: Option<Failure>,
-    pub(super) redactions: Vec<Redaction>,
-    pub(super) backward_steps: BackwardSteps,
-    pub(super) lost: Lost,
-    /// Projection, version and event. None for a name that is longer than any.
-    pub(super) skips: BTreeSet<(Option<String>, u32, u64)>,
-    pub(super) key_changes: Vec<(Seq, KeyChanged)>,
-    /// The events that say what became of API keys.
-    pub(super) api_keys: BTreeSet<u64>,
-    /// The tree of the events up to the first bad one, if it was asked for.
-    pub(super) tree: Option<Tree>,
-    /// Rows that were read.
-    pub(super) rows_read: u64,
-    /// Whether the pages of the table and its index were found sound on the way.
-    pub(super) has_sound_pages: bool,
-}
-
-/// Where a walk begins.
-#[derive(Clone)]
-pub(super) struct Start {
-    /// Events before it, which are not walked along.
-    pub(super) events: u64,
-    /// The link of the last of them.
-    pub(super) hash: Digest,
-    /// Their tree, if roots are wanted.
-    pub(super) tree: Option<Tree>,
-}
-
-impl Start {
-    /// At the first event.
-    pub(super) fn first(wanted: Option<&Wanted>) -> Start {
-        Start { events: 0, hash: Digest::ZERO, tree: wanted.map(|wanted| Tree::new(wanted.clone())) }
-    }
-
-    fn before(&self) -> Before {
-        Before { seq: Seq::new(self.events).to_sql(), hash: Some(self.hash) }
-    }
-
-    fn into_walk(self) -> Walk {
-        Walk { events: self.events, tree: self.tree, ..Walk::default() }
-    }
-}
+pub(super) use walked::{Start, Walk};
 
 /// Walks along the log to its end, on so many threads. `others` are connections that see the same moment of
 /// it, one for each thread but the calling one, and one at least; where there are none the calling thread

@@ -12,9 +12,9 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::merge::{Merge, ReadTo};
 use super::run::{Checked, Run, With};
-use super::{Start, Walk};
+use super::walked::{Start, Walk};
 use crate::log::rows::to_sql;
-use crate::verify::VerifyError;
+use crate::verify::error::VerifyError;
 use crate::verify::inside::Inside;
 use crate::verify::row::{Before, RowRef};
 use crate::verify::structure::{self, Fingerprint, Pairs};
