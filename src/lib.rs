@@ -17,10 +17,10 @@
 //! # Features
 //!
 //! - `cli`, the default: the program `annals`. Who wants the library alone takes `default-features = false`.
-//! - `client`: [`client`], a log behind `annals serve`, with a spool on the disk.
+//! - `client`: a log behind `annals serve`, with a spool on the disk.
 //! - `http`: anchors that are reached over HTTP, witnesses and time-stamp authorities.
-//! - `server`: [`server`], HTTP and OTLP over a log.
-//! - `tracing`: [`tracing`](crate::tracing), a layer of `tracing_subscriber` that records spans and events.
+//! - `server`: HTTP and OTLP over a log.
+//! - `tracing`: a layer of `tracing_subscriber` that records spans and events.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

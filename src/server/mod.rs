@@ -11,42 +11,26 @@
 //! answer, which says to send it again.
 //!
 //! What is bounded is in [`Limits`]; every error is a problem detail of `problem`. A route is a function
-//! that takes `App`, what its scope demands (`auth::Allowed`) and, last, its body
-//! (`body::Received`).
+//! that takes `App`, what its scope demands (`request::auth::Allowed`) and, last, its body
+//! (`request::body::Received`). `app` is what they share, and knows none of them.
 
-mod admin;
-mod append;
-pub(crate) mod auth;
-pub(crate) mod body;
-mod connection;
-mod events;
-mod evidence;
-mod extract;
-mod file;
-mod grpc;
-mod health;
-mod limits;
-mod listen;
-mod memory;
-mod metrics;
-mod observe;
-mod openapi;
-mod otlp;
-mod output;
-pub(crate) mod problem;
-mod rates;
-mod readers;
-mod reads;
-mod router;
-mod schema;
-pub(crate) mod state;
-mod tail;
-mod tls;
-mod unix;
+// In reading order: each uses those before it.
+mod peer;
+mod problem;
 
-pub use auth::Authentication;
-pub use limits::Limits;
-pub use tls::{TlsError, TlsFiles};
+mod app;
+mod request;
+mod routes;
+
+mod transport;
+mod watches;
+
+mod error;
+
+pub use app::gate::Authentication;
+pub use app::limits::Limits;
+pub use error::ListenError;
+pub use transport::tls::{TlsError, TlsFiles};
 
 use std::future::Future;
 use std::io;
@@ -58,14 +42,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::apikey::KeysError;
 use crate::audit::{AuditLog, CloseError};
-use crate::log::OpenError;
-use auth::Gate;
-use connection::Ends;
-use file::LogFile;
-use listen::{Acceptance, Socket};
-use state::{App, Warning};
+use app::gate::Gate;
+use app::log_file::LogFile;
+use app::{App, Warning};
+use transport::connection::{self, Ends};
+use transport::listen::{self, Acceptance, Socket};
+use transport::tls;
 
 /// How a log is served.
 #[derive(Clone, Debug, Default)]
@@ -97,48 +80,6 @@ pub enum Plaintext {
     /// Other machines, too: keys and events can be read and changed on the way, unless something else
     /// encrypts what goes there. The server warns of it at its start and for as long as it runs.
     Anywhere,
-}
-
-/// A server that cannot begin.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ListenError {
-    /// A socket cannot be bound.
-    #[error("cannot listen on {place}: {source}")]
-    Bind {
-        /// Where.
-        place: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// Others could reach it, and there are no keys.
-    #[error(
-        "{address} can be reached from other machines, and the log has no API key: whoever reaches it could read and append; create a key with `annals apikey create`, listen on 127.0.0.1, or say --no-auth if something else protects it"
-    )]
-    Open {
-        /// The address.
-        address: SocketAddr,
-    },
-    /// Others could reach it, and nothing is encrypted.
-    #[error(
-        "{address} can be reached from other machines, and there is no TLS: keys and events could be read and changed on the way; name a certificate with --tls-cert and --tls-key, listen on 127.0.0.1 or a unix socket, or say --insecure if something else encrypts what goes there"
-    )]
-    Plaintext {
-        /// The address.
-        address: SocketAddr,
-    },
-    /// Nobody said where.
-    #[error("there is nothing to listen on; name an address or a unix socket")]
-    Nowhere,
-    /// The certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The log's file is no longer the one that was opened.
-    #[error(transparent)]
-    File(#[from] OpenError),
-    /// The log's keys cannot be read.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
 }
 
 /// Where a server listens.
@@ -243,14 +184,14 @@ impl Server {
             limits,
         };
         let listeners = TaskTracker::new();
-        let router = router::router(&app);
+        let router = routes::router(&app);
         for socket in http.into_iter().chain(grpc) {
             let accepting = listen::accept(socket, tls.clone(), router.clone(), acceptance.clone());
             listeners.spawn(accepting);
         }
-        listeners.spawn(tail::watch(app.clone()));
-        listeners.spawn(file::watch(app.clone()));
-        let keys = tokio::spawn(auth::watch(app.clone()));
+        listeners.spawn(watches::commits(app.clone()));
+        listeners.spawn(watches::file(app.clone()));
+        let keys = tokio::spawn(watches::keys(app.clone()));
         stop.await;
         app.stopping.cancel();
         listeners.close();

@@ -4,6 +4,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The media type of problem details.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -163,6 +164,23 @@ pub(super) fn explained(response: Response) -> Response {
 fn is_plain(response: &Response) -> bool {
     let media_type = response.headers().get(CONTENT_TYPE);
     media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"text/plain"))
+}
+
+/// What went wrong, as RFC 9457 has it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(crate) struct ProblemDetails {
+    /// What kind of problem it is.
+    #[schema(example = "urn:annals:problem:not-found")]
+    r#type: String,
+    /// The kind in words.
+    title: String,
+    /// The status of the answer.
+    status: u16,
+    /// What went wrong this time, and what to do.
+    detail: String,
+    /// Seconds to wait before sending again.
+    retry_after: Option<u64>,
 }
 
 #[cfg(test)]

@@ -1,0 +1,127 @@
+//! The log's file under a server that runs for long: it may be replaced, cut or taken away meanwhile.
+//!
+//! Every connection of the server keeps the file that it opened, so without a look at the path the server would
+//! go on answering from a log that nobody else can see. One thread looks now and then, for all; requests that
+//! need the log compare the file's identity as well, so that none is answered from another file than the rest.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+use crate::audit::AuditLog;
+use crate::log::{Head, LogFiles, OpenError};
+use crate::server::problem::{Kind, Problem};
+use crate::watch::Watch;
+
+/// The log's file, and the result of the last look at it.
+pub(crate) struct LogFile {
+    path: PathBuf,
+    /// Others once a writer made the write-ahead log anew.
+    files: RwLock<LogFiles>,
+    /// None once the server is about to end.
+    watch: Mutex<Option<Watch>>,
+    trouble: watch::Sender<Option<Arc<str>>>,
+}
+
+impl LogFile {
+    /// Begins to watch the file of an open log.
+    ///
+    /// # Errors
+    /// If it is no longer at its path, or cannot be read.
+    pub(in crate::server) fn open(log: &AuditLog) -> Result<LogFile, OpenError> {
+        let watch = Watch::open(log.path())?;
+        let (path, files) = watch.files();
+        log.database().require_at(&path)?;
+        Ok(LogFile {
+            path,
+            files: RwLock::new(files),
+            watch: Mutex::new(Some(watch)),
+            trouble: watch::Sender::new(None),
+        })
+    }
+
+    /// Makes sure that the file at the path is the one that the server opened, and was whole when it was last
+    /// looked at.
+    ///
+    /// # Errors
+    /// If it is not; what was sent is not committed then, and may be sent again.
+    pub(crate) fn require(&self) -> Result<(), Problem> {
+        let unavailable = |reason: String| Problem::new(Kind::Unavailable, reason);
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+        files.require_at(&self.path).map_err(|error| unavailable(told(&error)))?;
+        let trouble = self.trouble.borrow().clone();
+        trouble.map_or(Ok(()), |reason| Err(unavailable(reason.to_string())))
+    }
+
+    /// Closes the connection that looks.
+    pub(in crate::server) fn close(&self) {
+        self.watch().take();
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
+        // A look that panicked leaves what the one before it saw.
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the file; None where the server is about to end.
+    pub(in crate::server) fn look(&self) -> Option<Result<Head, OpenError>> {
+        let mut watch = self.watch();
+        let watch = watch.as_mut()?;
+        let looked = watch.look();
+        if looked.is_ok() {
+            *self.files.write().unwrap_or_else(PoisonError::into_inner) = watch.files().1;
+        }
+        self.tell(looked.as_ref().err());
+        Some(looked)
+    }
+
+    fn tell(&self, found: Option<&OpenError>) {
+        let reason: Option<Arc<str>> = found.map(|error| told(error).into());
+        self.trouble.send_if_modified(|known| {
+            if *known == reason {
+                return false;
+            }
+            match found {
+                Some(error) => tracing::error!(%error, "the log cannot be read at its path"),
+                None => tracing::info!("the log can be read at its path again"),
+            }
+            *known = reason;
+            true
+        });
+    }
+}
+
+/// The reason for whoever asks, with a key or without one: it names no path of this machine.
+fn told(error: &OpenError) -> String {
+    match error {
+        OpenError::Replaced { .. } | OpenError::LinkMoved { .. } => {
+            "the log's file: another file took its place".to_owned()
+        }
+        OpenError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            "the log's file is no longer where it was".to_owned()
+        }
+        OpenError::Empty { .. } => "the log's file is empty".to_owned(),
+        OpenError::CutOff { seq, .. } => {
+            format!("the log no longer has event {seq}: its file was cut off or written over")
+        }
+        OpenError::WalReplaced { .. } => {
+            "the log's write-ahead log was removed or replaced; the log goes on when every program has closed it"
+                .to_owned()
+        }
+        _ => "the log's file cannot be read now; the server's own log says why".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_leads_elsewhere_is_told_as_another_file() {
+        let path = PathBuf::from("/srv/audit.db");
+        let moved = OpenError::LinkMoved { link: PathBuf::from("/srv/link.db"), path: path.clone() };
+        assert_eq!(told(&moved), told(&OpenError::Replaced { path }));
+    }
+}

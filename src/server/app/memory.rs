@@ -1,0 +1,95 @@
+//! Bytes that all requests share: each takes what it needs, and gives it back when it is done.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes are given out in pieces of this many.
+pub(crate) const PIECE_BYTES: usize = 16 << 10;
+
+/// Room for the bytes of all requests together.
+pub(crate) struct Memory {
+    pieces: Arc<Semaphore>,
+    all: usize,
+}
+
+impl Memory {
+    pub(in crate::server) fn new(bytes: usize) -> Memory {
+        let pieces = (bytes / PIECE_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        Memory { pieces: Arc::new(Semaphore::new(pieces)), all: pieces }
+    }
+
+    /// Bytes that there are for all requests.
+    pub(crate) fn all_bytes(&self) -> usize {
+        self.all.saturating_mul(PIECE_BYTES)
+    }
+
+    /// Bytes that are in use.
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.all.saturating_sub(self.pieces.available_permits()).saturating_mul(PIECE_BYTES)
+    }
+}
+
+/// The requests together have no more bytes now.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+/// Bytes that one request holds. It never waits for more: of several that did, all might wait forever.
+pub(crate) struct Held {
+    pieces: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Holds nothing yet.
+    pub(crate) fn of(memory: &Memory) -> Held {
+        Held { pieces: memory.pieces.clone(), permit: None, bytes: 0 }
+    }
+
+    /// Takes some more bytes.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Full> {
+        let all = self.bytes.saturating_add(bytes);
+        let more = all.div_ceil(PIECE_BYTES) - self.bytes.div_ceil(PIECE_BYTES);
+        if more > 0 {
+            let more = u32::try_from(more).map_err(|_| Full)?;
+            let permit = self.pieces.clone().try_acquire_many_owned(more).map_err(|_| Full)?;
+            match &mut self.permit {
+                None => self.permit = Some(permit),
+                Some(held) => held.merge(permit),
+            }
+        }
+        self.bytes = all;
+        Ok(())
+    }
+
+    /// Gives back all but so many bytes.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        let less = self.bytes.div_ceil(PIECE_BYTES).saturating_sub(bytes.div_ceil(PIECE_BYTES));
+        self.bytes = self.bytes.min(bytes);
+        drop(self.permit.as_mut().and_then(|permit| permit.split(less)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_given_back_when_a_request_is_done_or_needs_fewer() {
+        let memory = Memory::new(64 << 10);
+        let mut first = Held::of(&memory);
+        first.take(1).unwrap();
+        first.take(PIECE_BYTES).unwrap();
+        assert_eq!(memory.used_bytes(), 32 << 10);
+        assert!(first.take(64 << 10).is_err());
+        first.take(PIECE_BYTES).unwrap();
+        assert_eq!(memory.used_bytes(), 48 << 10, "what was refused counts for nothing");
+        first.keep(PIECE_BYTES);
+        assert_eq!(memory.used_bytes(), 16 << 10);
+        first.keep(PIECE_BYTES + 1);
+        assert_eq!(memory.used_bytes(), 16 << 10);
+        drop(first);
+        assert_eq!(memory.used_bytes(), 0);
+    }
+}

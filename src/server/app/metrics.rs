@@ -1,0 +1,141 @@
+//! Numbers for Prometheus: what the server is asked, what the writer does, and how far the read tables are.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::audit::AuditLog;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    route: String,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(in crate::server) struct Reason {
+    pub(in crate::server) reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(in crate::server) struct Projection {
+    pub(in crate::server) projection: &'static str,
+}
+
+/// From a tenth of a millisecond to some ten seconds.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0001, 2.0, 18))
+}
+
+/// What is counted.
+pub(crate) struct Metrics {
+    pub(in crate::server) registry: Registry,
+    requests: Family<Request, Counter>,
+    request_seconds: Family<Route, Histogram, fn() -> Histogram>,
+    events: Family<Outcome, Counter>,
+    rejected: Family<Reason, Counter>,
+    pub(in crate::server) lag: Family<Projection, Gauge<u64, AtomicU64>>,
+    pub(in crate::server) stopped: Family<Projection, Gauge>,
+}
+
+impl Metrics {
+    /// Counts from now on, also what the log's writer does.
+    pub(in crate::server) fn new(log: &AuditLog) -> Metrics {
+        let mut registry = Registry::with_prefix("annals");
+        let metrics = Metrics {
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(seconds),
+            events: Family::default(),
+            rejected: Family::default(),
+            lag: Family::default(),
+            stopped: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register("http_requests", "Requests that were answered", metrics.requests.clone());
+        registry.register(
+            "http_request_seconds",
+            "Time until the answer began",
+            metrics.request_seconds.clone(),
+        );
+        registry.register(
+            "events",
+            "Events that are in the log, by whether they were new",
+            metrics.events.clone(),
+        );
+        registry.register("events_rejected", "Events that were refused", metrics.rejected.clone());
+        registry.register(
+            "projection_lag_events",
+            "Events of the log that the projection does not hold yet",
+            metrics.lag.clone(),
+        );
+        registry.register(
+            "projection_stopped",
+            "1 where the projection does not go on by itself",
+            metrics.stopped.clone(),
+        );
+        let (batch_events, commit_seconds) = (Histogram::new(exponential_buckets(1.0, 2.0, 13)), seconds());
+        registry.register("batch_events", "Events of a commit", batch_events.clone());
+        registry.register("commit_seconds", "Time that a commit took", commit_seconds.clone());
+        log.observe_commits(move |events, took: Duration| {
+            batch_events.observe(events as f64);
+            commit_seconds.observe(took.as_secs_f64());
+        });
+        Metrics { registry, ..metrics }
+    }
+
+    pub(in crate::server) fn request(
+        &self,
+        route: &str,
+        method: &Method,
+        status: StatusCode,
+        took: Duration,
+    ) {
+        let labels = Request { route: route.to_owned(), method: known(method), status: status.as_u16() };
+        self.requests.get_or_create(&labels).inc();
+        self.request_seconds.get_or_create(&Route { route: route.to_owned() }).observe(took.as_secs_f64());
+    }
+
+    pub(in crate::server) fn recorded(&self, new: u64, already: u64) {
+        for (outcome, events) in [("new", new), ("already_recorded", already)] {
+            if events > 0 {
+                self.events.get_or_create(&Outcome { outcome }).inc_by(events);
+            }
+        }
+    }
+
+    pub(crate) fn rejected(&self, reason: &'static str, events: u64) {
+        self.rejected.get_or_create(&Reason { reason }).inc_by(events);
+    }
+}
+
+/// Any other word would be a client's to choose, and each would be a series of its own.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "OTHER",
+    }
+}

@@ -1,0 +1,152 @@
+//! What every request is handled with: the log, its bounds, its counts, and room for what comes.
+
+pub(super) mod gate;
+pub(super) mod limits;
+pub(super) mod log_file;
+pub(super) mod memory;
+pub(super) mod metrics;
+mod page;
+pub(super) mod rates;
+pub(super) mod readers;
+pub(super) mod tails;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use gate::Gate;
+
+use crate::audit::AuditLog;
+use limits::Limits;
+use log_file::LogFile;
+use memory::Memory;
+use metrics::Metrics;
+use rates::Rates;
+use readers::Readers;
+use tails::Tails;
+
+/// A setting that is not safe by itself. It was asked for, and the server says so for as long as it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warning {
+    /// Other machines can reach this address, and there is no TLS.
+    Plaintext(SocketAddr),
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::Plaintext(address) => write!(
+                f,
+                "{address} can be reached from other machines without TLS: keys and events can be read and changed on the way, unless something else encrypts what goes there"
+            ),
+        }
+    }
+}
+
+/// Shared by all requests; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
+    /// The log, without a principal: what a caller appends goes through [`Caller::log`](super::auth::Caller::log).
+    pub(crate) log: AuditLog,
+    pub(crate) file: LogFile,
+    pub(crate) limits: Limits,
+    pub(crate) gate: Gate,
+    /// What operators are warned of.
+    pub(crate) warnings: Vec<Warning>,
+    /// Room for bodies that are being handled, for what is made of them, and for answers.
+    pub(crate) memory: Memory,
+    /// Room on the disk for long answers.
+    pub(crate) disk: Memory,
+    pub(crate) metrics: Metrics,
+    /// Room for connections.
+    pub(in crate::server) room: Arc<Semaphore>,
+    pub(crate) rates: Rates,
+    pub(crate) readers: Readers,
+    pub(crate) tails: Tails,
+    /// Verifications at a time: each reads the whole log, and uses every processor.
+    pub(crate) verification: Arc<Semaphore>,
+    /// Long work on processors: as many at a time as there are.
+    processors: Arc<Semaphore>,
+    /// The wish to stop: what has no end by itself ends then.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl App {
+    pub(in crate::server) fn new(
+        log: AuditLog,
+        file: LogFile,
+        mut limits: Limits,
+        gate: Gate,
+        warnings: Vec<Warning>,
+    ) -> App {
+        // A body for which there can never be room, compressed and decompressed, is too large: who was told to
+        // come again would do so for ever.
+        limits.body_bytes = limits.body_bytes.min(limits.memory_bytes / 2);
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        App(Arc::new(Shared {
+            memory: Memory::new(limits.memory_bytes),
+            disk: Memory::new(limits.answer_disk_bytes),
+            metrics: Metrics::new(&log),
+            room: Arc::new(Semaphore::new(limits.connections.max(1))),
+            rates: Rates::new(limits.requests_per_second, limits.wrong_keys_per_minute),
+            tails: Tails::new(),
+            verification: Arc::new(Semaphore::new(1)),
+            readers: Readers::new(log.path().to_owned()),
+            file,
+            log,
+            limits,
+            gate,
+            warnings,
+            processors: Arc::new(Semaphore::new(processors)),
+            stopping: CancellationToken::new(),
+        }))
+    }
+
+    /// Connections that are open.
+    pub(in crate::server) fn open_connections(&self) -> usize {
+        self.limits.connections.saturating_sub(self.room.available_permits())
+    }
+
+    /// Does work on `bytes` of input away from the threads that serve connections, where it is long. The
+    /// error is a panic in it, or that the server is at its end.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        if bytes <= SHORT_BYTES {
+            return Ok(work());
+        }
+        self.work_apart(work).await
+    }
+
+    /// Does work away from the threads that serve connections. The error is as of [`App::work`].
+    pub(crate) async fn work_apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        let permit = self.processors.clone().acquire_owned().await;
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        })
+        .await
+    }
+}
+
+/// Input that takes about a millisecond to read: shorter than what waiting for another thread might take.
+const SHORT_BYTES: usize = 64 << 10;
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}

@@ -1,0 +1,114 @@
+//! From a body to what became of its events: the way that every kind of body takes.
+
+use crate::event::{Draft, EventId};
+use crate::prepare::{PrepareError, SentBy};
+use crate::server::app::App;
+use crate::server::app::memory::Held;
+use crate::server::problem::{Kind, Problem};
+use crate::server::request::body::Received;
+use crate::server::request::caller::Caller;
+use crate::writer::{AppendError, AppendOutcome, Appended};
+
+/// An event that was sent to the log, and what became of it.
+pub(crate) struct Sent {
+    /// Its id, the sender's or one that was made.
+    pub(crate) id: EventId,
+    pub(crate) outcome: Result<Appended, AppendError>,
+}
+
+/// Reads events out of a body and appends them together under the caller's key. What `read` gives beside
+/// the drafts comes back with what became of each of them, in their order. The body's memory counts for as long
+/// as the caller has it, and `read` takes memory for what it makes of the body, which counts until all of that is
+/// committed.
+///
+/// # Errors
+/// If the body cannot be read, or the log took nothing of it.
+pub(crate) async fn append<T: Send + 'static>(
+    app: &App,
+    caller: &Caller,
+    received: &Received,
+    sent_by: SentBy,
+    read: impl FnOnce(&[u8], &mut Held) -> Result<(T, Vec<Draft>), Problem> + Send + 'static,
+) -> Result<(T, Vec<Sent>), Problem> {
+    let log = caller.log(app);
+    let bytes = received.bytes.clone();
+    let length = bytes.len();
+    let prepare = {
+        let log = log.clone();
+        let mut made = Held::of(&app.memory);
+        move || -> Result<_, Problem> {
+            let (beside, mut drafts) = read(&bytes, &mut made)?;
+            // Made here where they are absent: who is told to send all of it again is told them.
+            let ids: Vec<_> =
+                drafts.iter_mut().map(|draft| *draft.id.get_or_insert_with(EventId::generate)).collect();
+            let (message, receipt) = log.prepare_batch(drafts, sent_by);
+            Ok((beside, ids, message, receipt, made))
+        }
+    };
+    let (beside, ids, message, receipt, _made) = app
+        .work(length, prepare)
+        .await
+        .map_err(|_| Problem::new(Kind::Internal, "the body could not be handled; nothing was recorded"))??;
+    // A body may take long, and its key may have been revoked meanwhile.
+    if !caller.is_still_allowed(app).await {
+        return Err(Problem::new(
+            Kind::Unauthorized,
+            "the key is good no longer; nothing of this request was recorded",
+        ));
+    }
+    if let Some(message) = message {
+        tokio::time::timeout(app.limits.queue, log.send(message))
+            .await
+            .map_err(|_| {
+                Problem::new(
+                    Kind::Overloaded,
+                    "the log's queue is full; nothing of this request was recorded",
+                )
+            })?
+            .map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
+    }
+    let outcomes = tokio::time::timeout(app.limits.commit, receipt.answer()).await.map_err(|_| {
+        Problem::new(
+            Kind::NotWritten,
+            "the commit takes too long; send all of it again with the same ids, which changes nothing if it was written",
+        )
+    })?;
+    count(app, &outcomes);
+    let sent = ids.into_iter().zip(outcomes).map(|(id, outcome)| Sent { id, outcome }).collect();
+    Ok((beside, sent))
+}
+
+fn count(app: &App, outcomes: &[Result<Appended, AppendError>]) {
+    let (mut new, mut already) = (0, 0);
+    for outcome in outcomes {
+        match outcome {
+            Ok(Appended { outcome: AppendOutcome::New, .. }) => new += 1,
+            Ok(Appended { outcome: AppendOutcome::AlreadyRecorded, .. }) => already += 1,
+            Err(error) => app.metrics.rejected(Kind::of(error).name(), 1),
+        }
+    }
+    app.metrics.recorded(new, already);
+}
+
+impl Kind {
+    /// What kind of problem it is that an event was not appended.
+    pub(crate) fn of(error: &AppendError) -> Kind {
+        match error {
+            AppendError::Unfit(PrepareError::TooLarge { .. }) => Kind::TooLarge,
+            AppendError::Unfit(PrepareError::Invalid(_) | PrepareError::Encode(_)) => Kind::InvalidEvent,
+            AppendError::NotRedactable { .. } => Kind::NotRedactable,
+            AppendError::KeyNameTaken { .. } => Kind::InvalidValue,
+            AppendError::Refused(_) => Kind::Filtered,
+            AppendError::Reserved(_) => Kind::Reserved,
+            AppendError::Conflict { .. } => Kind::Conflict,
+            AppendError::NotWritten { .. } | AppendError::Ambiguous { .. } | AppendError::Closed => {
+                Kind::NotWritten
+            }
+            // A log that is open here has no server behind it.
+            #[cfg(feature = "client")]
+            AppendError::Rejected { .. } | AppendError::Spooled | AppendError::NoRoom { .. } => {
+                Kind::NotWritten
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Who asks, and whether they may.
+//!
+//! A key is shown as `Authorization: Bearer annals_…`. Whether it is good is known to
+//! [`Keys`](crate::apikey::Keys); here it is counted who is turned away, and recorded what is done with
+//! some keys that are good.
+
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use zeroize::Zeroizing;
+
+use super::caller::Caller;
+use super::recorded;
+use crate::apikey::{self, Denied};
+use crate::event::{ApiKeyScope, EventId};
+use crate::server::app::App;
+use crate::server::peer::Peer;
+use crate::server::problem::{Kind, Problem};
+
+/// Finds out who sent a request, and whether they may do what needs `scope`.
+///
+/// # Errors
+/// If a key is needed and there is none, or it is not good for this; or if the caller asks too often.
+pub(crate) async fn authenticate(
+    app: &App,
+    parts: &Parts,
+    peer: &Peer,
+    scope: ApiKeyScope,
+) -> Result<Caller, Problem> {
+    app.gate.require_known()?;
+    let principal = if app.gate.is_closed() {
+        Some(key(app, &parts.headers, peer, scope).await?)
+    } else {
+        app.gate.keep_pages_out(parts, peer)?;
+        None
+    };
+    app.rates.request(principal, peer)?;
+    Ok(Caller { principal, peer: peer.clone() })
+}
+
+async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) -> Result<EventId, Problem> {
+    let turned_away = &app.gate.turned_away;
+    let count = |reason: &AtomicU64| reason.fetch_add(1, Ordering::Relaxed);
+    let Some(token) = bearer(headers) else {
+        count(&turned_away.missing);
+        return Err(Problem::new(
+            Kind::Unauthorized,
+            format!("send `Authorization: Bearer annals_…` with a key of the scope `{scope}`"),
+        ));
+    };
+    let denied = match checked(app, token).await? {
+        Ok(allowed) if allowed.may(scope) => return Ok(allowed.id),
+        Ok(allowed) => {
+            count(&turned_away.scope);
+            let has: Vec<&str> = allowed.scopes.iter().map(|scope| scope.as_str()).collect();
+            let detail = format!("this needs a key of the scope `{scope}`; this one has {}", has.join(", "));
+            return Err(Problem::new(Kind::Forbidden, detail));
+        }
+        Err(denied) => denied,
+    };
+    count(match &denied {
+        // Nobody is turned away for what they showed.
+        Denied::Unreadable { reason } => {
+            tracing::error!(%reason, "the API keys cannot be read: nobody is let in");
+            return Err(Problem::new(Kind::Unavailable, denied.to_string()));
+        }
+        Denied::Expired { .. } => &turned_away.expired,
+        Denied::Revoked { .. } => &turned_away.revoked,
+        Denied::Malformed | Denied::Unknown | Denied::WrongSecret => &turned_away.wrong,
+    });
+    tracing::debug!(%peer, %denied, "a key was refused");
+    app.rates.wrong_key(peer)?;
+    let detail = match denied {
+        Denied::Expired { .. } | Denied::Revoked { .. } => denied.to_string(),
+        // Which ids there are is nobody's business who has none of the secrets.
+        _ => "the log has no such key".to_owned(),
+    };
+    Err(Problem::new(Kind::Unauthorized, detail))
+}
+
+/// Whether a key is good: mostly from memory, and else from the log, which may take a moment.
+async fn checked(app: &App, token: &str) -> Result<Result<apikey::Allowed, Denied>, Problem> {
+    let (keys, now) = (&app.gate.keys, app.log.now());
+    if let Some(allowed) = keys.recall(token, now) {
+        return Ok(Ok(allowed));
+    }
+    let (keys, token) = (keys.clone(), Zeroizing::new(token.to_owned()));
+    tokio::task::spawn_blocking(move || keys.check(&token, now))
+        .await
+        .map_err(|_| Problem::new(Kind::Internal, "the key could not be checked"))
+}
+
+/// The token of a header `Authorization: Bearer …`. One that is no text is one that is wrong.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().unwrap_or("bearer ?").split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// A caller who may do what needs the scope `S`. It is read before the body: who may not is not listened to.
+pub(crate) struct Allowed<S> {
+    pub(crate) caller: Caller,
+    scope: PhantomData<S>,
+}
+
+/// Whether a use of a key is an event of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnRecord {
+    Never,
+    /// Where the server was told so.
+    IfWanted,
+    Always,
+}
+
+/// A scope, as a type.
+pub(crate) trait Needed {
+    const SCOPE: ApiKeyScope;
+    const ON_RECORD: OnRecord = OnRecord::Never;
+}
+
+/// Recording events.
+pub(crate) struct Emit;
+
+impl Needed for Emit {
+    const SCOPE: ApiKeyScope = ApiKeyScope::Emit;
+}
+
+/// Reading about them.
+pub(crate) struct Read;
+
+impl Needed for Read {
+    const SCOPE: ApiKeyScope = ApiKeyScope::Read;
+}
+
+/// Reading what they say.
+pub(crate) struct ReadContent;
+
+impl Needed for ReadContent {
+    const SCOPE: ApiKeyScope = ApiKeyScope::Read;
+    const ON_RECORD: OnRecord = OnRecord::IfWanted;
+}
+
+/// Verifying, and reading evidence.
+pub(crate) struct Verify;
+
+impl Needed for Verify {
+    const SCOPE: ApiKeyScope = ApiKeyScope::Verify;
+}
+
+/// Everything that changes more than the end of the log.
+pub(crate) struct Admin;
+
+impl Needed for Admin {
+    const SCOPE: ApiKeyScope = ApiKeyScope::Admin;
+    const ON_RECORD: OnRecord = OnRecord::Always;
+}
+
+impl<S: Needed> FromRequestParts<App> for Allowed<S> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Allowed<S>, Problem> {
+        let peer = parts.extensions.get::<Peer>().cloned().unwrap_or(Peer::Unknown);
+        let caller = authenticate(app, parts, &peer, S::SCOPE).await?;
+        let on_record = match S::ON_RECORD {
+            OnRecord::Never => false,
+            OnRecord::IfWanted => app.gate.record_reads,
+            OnRecord::Always => true,
+        };
+        if on_record {
+            recorded::record(app, &caller, S::SCOPE, parts).await?;
+        }
+        Ok(Allowed { caller, scope: PhantomData })
+    }
+}

@@ -1,0 +1,24 @@
+//! Requests while another file, or none, is in the log's place.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::server::app::App;
+
+/// Paths that are answered whatever became of the log.
+const WITHOUT_THE_LOG: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/openapi.json"];
+
+/// Refuses requests that need the log while another file, or none, is in its place.
+pub(in crate::server) async fn require_file(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !WITHOUT_THE_LOG.contains(&request.uri().path())
+        && let Err(problem) = app.file.require()
+    {
+        return problem.into_response();
+    }
+    next.run(request).await
+}

@@ -1,0 +1,237 @@
+//! What changes more than the end of the log. Every use of a key for it is an event.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::audit::{AuditLog, ProjectionError};
+use crate::event::{Digest, EventId, Seq};
+use crate::evidence::SignError;
+use crate::server::app::App;
+use crate::server::problem::{Kind, Problem, ProblemDetails};
+use crate::server::request::auth::{Admin, Allowed};
+use crate::server::request::body::Received;
+use crate::server::request::caller::Caller;
+use crate::server::request::extract::Path;
+use crate::writer::{AppendError, Appended};
+
+/// An event that records what was done.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Done {
+    id: EventId,
+    seq: Seq,
+    hash: Digest,
+}
+
+impl From<Appended> for Json<Done> {
+    fn from(appended: Appended) -> Json<Done> {
+        Json(Done { id: appended.event_id, seq: appended.seq, hash: appended.hash })
+    }
+}
+
+impl From<AppendError> for Problem {
+    fn from(error: AppendError) -> Problem {
+        let kind = match Kind::of(&error) {
+            // It is about what was asked for, not about events that were sent.
+            Kind::InvalidEvent | Kind::TooLarge | Kind::Filtered | Kind::Reserved => Kind::InvalidValue,
+            kind => kind,
+        };
+        Problem::new(kind, error.to_string())
+    }
+}
+
+impl From<ProjectionError> for Problem {
+    fn from(error: ProjectionError) -> Problem {
+        let kind = match error {
+            ProjectionError::Unknown { .. } => Kind::NotFound,
+            ProjectionError::NotStopped { .. } | ProjectionError::NotSkippable { .. } => Kind::NotPossible,
+            ProjectionError::Append(error) => return error.into(),
+            ProjectionError::Open(_) | ProjectionError::Sqlite(_) | ProjectionError::Lock(_) => {
+                Kind::Unavailable
+            }
+        };
+        Problem::new(kind, error.to_string())
+    }
+}
+
+impl From<SignError> for Problem {
+    fn from(error: SignError) -> Problem {
+        Problem::new(Kind::NotPossible, error.to_string())
+    }
+}
+
+/// Reads a body that is one object.
+fn object<T: DeserializeOwned>(body: &Received) -> Result<T, Problem> {
+    serde_json::from_slice(&body.bytes)
+        .map_err(|error| Problem::new(Kind::BadRequest, format!("the body: {error}")))
+}
+
+/// Who does it: who they say, else their key.
+fn actor(said: Option<String>, caller: &Caller) -> Result<String, Problem> {
+    let key = || caller.principal.map(|key| format!("apikey {key}"));
+    said.or_else(key).ok_or_else(|| {
+        Problem::new(Kind::BadRequest, "the body: `actor` is missing, and there is no key that says who asks")
+    })
+}
+
+/// Does what blocks, with the log as the caller has it.
+async fn with_log<T: Send + 'static>(
+    app: &App,
+    caller: &Caller,
+    work: impl FnOnce(AuditLog) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let log = caller.log(app);
+    tokio::task::spawn_blocking(move || work(log))
+        .await
+        .map_err(|_| Problem::new(Kind::Internal, "a fault in the server"))?
+}
+
+/// What to erase.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Redaction {
+    /// The events, by their places in the log.
+    #[schema(min_items = 1)]
+    seqs: Vec<u64>,
+    /// Why.
+    reason: String,
+    /// Who wants it; the key where absent.
+    actor: Option<String>,
+    /// By what right.
+    authority: Option<String>,
+}
+
+/// Erases what events say, for good. That it was erased stays in the log.
+#[utoipa::path(post, path = "/v1/redactions", tag = "admin", request_body = Redaction, responses(
+    (status = 200, description = "It is erased", body = Done),
+    (status = 400, description = "The body is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key has not the scope admin", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 408, description = "The body did not arrive in time", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 415, description = "An encoding that is not read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 422, description = "An event is not there, or must stay; nothing was erased", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "Not known to be erased", body = ProblemDetails, content_type = "application/problem+json"),
+))]
+pub(crate) async fn redact(
+    State(app): State<App>,
+    Allowed { caller, .. }: Allowed<Admin>,
+    body: Received,
+) -> Result<Json<Done>, Problem> {
+    let redaction: Redaction = object(&body)?;
+    if redaction.seqs.is_empty() {
+        return Err(Problem::new(Kind::BadRequest, "the body: `seqs` names no event"));
+    }
+    let actor = actor(redaction.actor, &caller)?;
+    let largest = i64::MAX as u64;
+    let seqs: Vec<Seq> = redaction.seqs.iter().map(|seq| Seq::new((*seq).min(largest))).collect();
+    let appended = with_log(&app, &caller, move |log| {
+        Ok(log.redact(&seqs, &actor, &redaction.reason, redaction.authority.as_deref())?)
+    });
+    appended.await.map(Into::into)
+}
+
+/// Signs a checkpoint for what is committed now.
+#[utoipa::path(post, path = "/v1/checkpoint", tag = "admin", responses(
+    (status = 200, description = "A signed note", body = String, content_type = "text/plain"),
+    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key has not the scope admin", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 409, description = "The server cannot sign for the log", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+))]
+pub(crate) async fn checkpoint(
+    State(app): State<App>,
+    Allowed { caller, .. }: Allowed<Admin>,
+) -> Result<Response, Problem> {
+    let checkpoint = with_log(&app, &caller, |log| Ok(log.checkpoint()?.to_string())).await?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], checkpoint).into_response())
+}
+
+/// That it was begun.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Begun {
+    /// Of this projection.
+    projection: String,
+}
+
+macro_rules! on_projection {
+    ($( $(#[$doc:meta])* $handler:ident $path:literal $method:ident; )*) => { $(
+        $(#[$doc])*
+        #[utoipa::path(post, path = $path, tag = "admin",
+            params(("name" = String, Path, description = "The projection")),
+            responses(
+                (status = 200, description = "It was begun", body = Begun),
+                (status = 400, description = "That is no name", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 403, description = "The key has not the scope admin", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 404, description = "There is no such projection", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 409, description = "It has not stopped", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+            )
+        )]
+        pub(crate) async fn $handler(
+            State(app): State<App>,
+            Allowed { caller, .. }: Allowed<Admin>,
+            Path(name): Path<String>,
+        ) -> Result<Json<Begun>, Problem> {
+            let begun = with_log(&app, &caller, move |log| {
+                log.$method(&name)?;
+                Ok(Begun { projection: name })
+            });
+            begun.await.map(Json)
+        }
+    )* };
+}
+
+on_projection! {
+    /// Fills a projection's tables anew, beside the live ones.
+    rebuild "/v1/projections/{name}/rebuild" rebuild;
+    /// Lets a stopped projection try again.
+    retry "/v1/projections/{name}/retry" retry;
+}
+
+/// Why a projection goes on without an event.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Skip {
+    reason: String,
+    /// Who decides so; the key where absent.
+    actor: Option<String>,
+}
+
+/// Lets a stopped projection go on without the event that it cannot apply.
+#[utoipa::path(post, path = "/v1/projections/{name}/skip", tag = "admin", request_body = Skip,
+    params(("name" = String, Path, description = "The projection")),
+    responses(
+        (status = 200, description = "It goes on", body = Done),
+        (status = 400, description = "The body is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key has not the scope admin", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such projection", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "It has not stopped, or needs this event", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 415, description = "An encoding that is not read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "The reason cannot be recorded", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn skip(
+    State(app): State<App>,
+    Allowed { caller, .. }: Allowed<Admin>,
+    Path(name): Path<String>,
+    body: Received,
+) -> Result<Json<Done>, Problem> {
+    let skip: Skip = object(&body)?;
+    let actor = actor(skip.actor, &caller)?;
+    let appended = with_log(&app, &caller, move |log| Ok(log.skip(&name, &actor, &skip.reason)?));
+    appended.await.map(Into::into)
+}

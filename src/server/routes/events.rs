@@ -1,0 +1,125 @@
+//! `POST /v1/events`: events as JSON, and what became of each.
+
+mod answer;
+mod read;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::event::Seq;
+use crate::prepare::SentBy;
+use crate::progress::{CatchUpError, Tables};
+use crate::server::app::App;
+use crate::server::problem::{Kind, Problem, ProblemDetails};
+use crate::server::request::append;
+use crate::server::request::auth::{Allowed, Emit};
+use crate::server::request::body::Unread;
+use crate::server::request::extract::Query;
+use answer::{Answer, Recorded, Refused};
+use read::{Form, Place};
+
+/// What an answer waits for beside the commit.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Wait {
+    /// Nothing.
+    Committed,
+    /// That the read tables hold the events.
+    Visible,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PostQuery {
+    /// `visible`: answer when the read tables hold the events as well.
+    wait: Option<Wait>,
+}
+
+fn form(headers: &HeaderMap) -> Result<Form, Problem> {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = media_type.split(';').next().unwrap_or("").trim();
+    match essence.to_ascii_lowercase().as_str() {
+        "application/json" => Ok(Form::Json),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Form::Lines),
+        _ => Err(Problem::new(
+            Kind::UnsupportedMediaType,
+            "send application/json (an array of events, or one event) or application/x-ndjson (one event a line)",
+        )),
+    }
+}
+
+/// Records events.
+///
+/// 200 means that every one is committed. The same event sent again with its `id` is one event, so that what got
+/// any other answer than 200 and 422, or none, can be sent again as it is.
+#[utoipa::path(
+    post,
+    path = "/v1/events",
+    tag = "events",
+    params(PostQuery),
+    request_body(
+        content(
+            (Vec<answer::EventSchema> = "application/json"),
+            (String = "application/x-ndjson"),
+        ),
+        description = "Events, as docs/events.md lists them: an array, one object, or one a line.",
+    ),
+    responses(
+        (status = 200, description = "Every event is committed", body = Recorded),
+        (status = 400, description = "Not JSON, or a wrong parameter; nothing was recorded", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key has not the scope emit", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 413, description = "Too large; nothing was recorded", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 415, description = "Neither JSON nor NDJSON, or an encoding that is not read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "Some events were refused; the others are committed", body = Refused, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Not everything is known to be committed: send all of it again", body = Refused, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn post(
+    State(app): State<App>,
+    Allowed { caller, .. }: Allowed<Emit>,
+    Query(query): Query<PostQuery>,
+    headers: HeaderMap,
+    body: Unread,
+) -> Result<Response, Problem> {
+    let form = form(&headers)?;
+    let received = body.receive(&app, &headers).await?;
+    let events_max = app.limits.request_events;
+    let (places, sent) = append::append(&app, &caller, &received, SentBy::ItsKey, move |bytes, made| {
+        // The texts of events are their texts in the body, without what is between them.
+        made.take(bytes.len())?;
+        let read::Read { places, drafts } = read::read(bytes, form, events_max)?;
+        Ok((places, drafts))
+    })
+    .await?;
+    drop(received);
+    for place in &places {
+        if let Place::Bad { error, .. } = place {
+            app.metrics.rejected(error.kind.name(), 1);
+        }
+    }
+    let answer = Answer::new(places, sent);
+    let visible = match query.wait {
+        Some(Wait::Visible) => Some(visible(&app, answer.last()).await),
+        Some(Wait::Committed) | None => None,
+    };
+    Ok(answer.into_response(visible))
+}
+
+/// Whether the read tables hold what was appended, as soon as they do.
+async fn visible(app: &App, seq: Option<Seq>) -> bool {
+    let Some(seq) = seq else { return true };
+    let _waiting = app.log.progress().waiting(Tables::All);
+    let held = app.log.progress().find(|progress| match progress.look_projected(seq) {
+        Err(CatchUpError::TimedOut { .. }) => None,
+        result => Some(result.is_ok()),
+    });
+    tokio::time::timeout(app.limits.visible, held).await.unwrap_or(false)
+}

@@ -1,0 +1,226 @@
+//! What is answered about events that were sent.
+
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use crate::event::{Digest, EventId, Seq};
+use crate::prepare::PrepareError;
+use crate::server::problem::{Kind, Problem};
+use crate::server::request::append::Sent;
+use crate::server::routes::events::read::Place;
+use crate::writer::{AppendError, AppendOutcome, Appended};
+
+/// An event, as docs/events.md lists them.
+#[derive(ToSchema)]
+#[schema(title = "Event")]
+#[expect(dead_code, reason = "a description")]
+pub(crate) struct EventSchema {
+    /// What happened, such as `step.ended`.
+    #[schema(example = "note.logged")]
+    r#type: String,
+    /// The producer's id; sending the same event again with it changes nothing.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    id: Option<String>,
+    /// The session that it belongs to.
+    session: Option<String>,
+    /// When it happened.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<String>,
+}
+
+/// Every event is committed.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(crate) struct Recorded {
+    /// Events that are in the log.
+    committed: usize,
+    /// With `wait=visible`: whether the read tables hold them.
+    visible: Option<bool>,
+    results: Vec<RecordedEvent>,
+}
+
+/// An event that is in the log.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(crate) struct RecordedEvent {
+    #[schema(format = "uuid")]
+    id: String,
+    /// Its place in the log.
+    seq: u64,
+    /// Its link in the chain, in hexadecimal.
+    hash: String,
+    /// `new`, or `already_recorded` where it was there before.
+    outcome: String,
+}
+
+/// Not every event is committed.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(crate) struct Refused {
+    r#type: String,
+    title: String,
+    status: u16,
+    detail: String,
+    retry_after: Option<u64>,
+    /// Events that are in the log.
+    committed: Option<usize>,
+    /// Events that are not, or not known to be.
+    refused: Option<usize>,
+    /// With `wait=visible`: whether the read tables hold those that are.
+    visible: Option<bool>,
+    /// For each event that was sent, in order, its place in the log or an error.
+    results: Option<Vec<serde_json::Value>>,
+}
+
+/// What is wrong with an event.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct EventError {
+    #[serde(rename = "type")]
+    pub(super) kind: Kind,
+    pub(super) title: &'static str,
+    pub(super) detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) field: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) line: Option<usize>,
+}
+
+impl EventError {
+    pub(super) fn new(kind: Kind, detail: String) -> EventError {
+        EventError { kind, title: kind.title(), detail, field: None, line: None }
+    }
+
+    pub(super) fn at_line(self, line: Option<usize>) -> EventError {
+        EventError { line, ..self }
+    }
+
+    fn of_append(error: &AppendError) -> EventError {
+        let field = match error {
+            AppendError::Unfit(PrepareError::Invalid(invalid)) => Some(invalid.field.clone()),
+            AppendError::Reserved(_) => Some("type".to_owned()),
+            AppendError::Conflict { .. } => Some("id".to_owned()),
+            _ => None,
+        };
+        EventError { field, ..EventError::new(Kind::of(error), error.to_string()) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Result {
+    Committed {
+        id: EventId,
+        seq: Seq,
+        hash: Digest,
+        #[serde(serialize_with = "write_outcome")]
+        outcome: AppendOutcome,
+    },
+    Refused {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<EventId>,
+        error: EventError,
+    },
+}
+
+fn write_outcome<S: Serializer>(
+    outcome: &AppendOutcome,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(match outcome {
+        AppendOutcome::New => "new",
+        AppendOutcome::AlreadyRecorded => "already_recorded",
+    })
+}
+
+/// What became of every event of a request.
+pub(super) struct Answer {
+    committed: usize,
+    last: Option<Seq>,
+    /// Some may be written, or could be if they were sent again.
+    again: bool,
+    results: Vec<Result>,
+}
+
+impl Answer {
+    pub(super) fn new(places: Vec<Place>, sent: Vec<Sent>) -> Answer {
+        let mut answer =
+            Answer { committed: 0, last: None, again: false, results: Vec::with_capacity(places.len()) };
+        let mut sent = sent.into_iter();
+        for place in places {
+            let result = match place {
+                Place::Bad { id, error } => Result::Refused { id, error },
+                Place::Draft { line } => answer.hear(sent.next(), line),
+            };
+            answer.results.push(result);
+        }
+        answer
+    }
+
+    fn hear(&mut self, sent: Option<Sent>, line: Option<usize>) -> Result {
+        let Some(Sent { id, outcome }) = sent else {
+            self.again = true;
+            let error = EventError::new(Kind::NotWritten, "it is not known what became of it".to_owned());
+            return Result::Refused { id: None, error: error.at_line(line) };
+        };
+        match outcome {
+            Ok(Appended { seq, event_id, hash, outcome }) => {
+                self.committed += 1;
+                self.last = self.last.max(Some(seq));
+                Result::Committed { id: event_id, seq, hash, outcome }
+            }
+            Err(error) => {
+                let error = EventError::of_append(&error).at_line(line);
+                self.again |= error.kind == Kind::NotWritten;
+                Result::Refused { id: Some(id), error }
+            }
+        }
+    }
+
+    /// The last event that is in the log.
+    pub(super) fn last(&self) -> Option<Seq> {
+        self.last
+    }
+
+    pub(super) fn into_response(self, visible: Option<bool>) -> Response {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(flatten, skip_serializing_if = "Option::is_none")]
+            problem: Option<&'a Problem>,
+            committed: usize,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            refused: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            visible: Option<bool>,
+            results: &'a [Result],
+        }
+        let refused = self.results.len() - self.committed;
+        let problem = (refused > 0).then(|| {
+            if self.again {
+                Problem::new(
+                    Kind::NotWritten,
+                    "not every event is known to be committed; send all of them again with the same ids",
+                )
+            } else {
+                Problem::new(Kind::EventsRefused, format!("{refused} of {} refused", self.results.len()))
+            }
+        });
+        let body = Body {
+            problem: problem.as_ref(),
+            committed: self.committed,
+            refused: (refused > 0).then_some(refused),
+            visible,
+            results: &self.results,
+        };
+        // An answer is about 200 bytes an event.
+        let mut bytes = Vec::with_capacity(64 + 224 * self.results.len());
+        // Texts and numbers always have a JSON form, and a vector takes it.
+        let _ = serde_json::to_writer(&mut bytes, &body);
+        match problem {
+            Some(problem) => problem.with_members(bytes),
+            None => (StatusCode::OK, [(CONTENT_TYPE, "application/json")], bytes).into_response(),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Events out of a body, each on its own: what is wrong with one is nothing to the others.
+
+use std::fmt;
+
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::event::{Draft, EventId, JsonEventError, parse_draft};
+use crate::server::problem::{Kind, Problem};
+use crate::server::routes::events::answer::EventError;
+
+/// How the events stand in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// An array, or one object.
+    Json,
+    /// One a line.
+    Lines,
+}
+
+/// An event's place in the answer.
+pub(super) enum Place {
+    /// It is a draft, the next one.
+    Draft {
+        /// Its line, where the body has lines.
+        line: Option<usize>,
+    },
+    /// It cannot be one.
+    Bad { id: Option<EventId>, error: EventError },
+}
+
+/// The events of a body.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) places: Vec<Place>,
+    pub(super) drafts: Vec<Draft>,
+}
+
+/// Reads the events of a body.
+///
+/// # Errors
+/// If it is no JSON at all, or has more events than `events_max`.
+pub(super) fn read(bytes: &[u8], form: Form, events_max: usize) -> Result<Read, Problem> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut read = Read::default();
+    match form {
+        Form::Json => {
+            let text = std::str::from_utf8(bytes).map_err(|error| {
+                not_json(format_args!("it is not UTF-8 from byte {} on", error.valid_up_to() + 1))
+            })?;
+            for event in events(text, events_max)? {
+                read.take(Ok(event), None);
+            }
+        }
+        Form::Lines => {
+            for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                if read.places.len() == events_max {
+                    return Err(too_many(events_max));
+                }
+                let text = std::str::from_utf8(line).map_err(|error| {
+                    format!("the line is not UTF-8 from its byte {} on", error.valid_up_to() + 1)
+                });
+                read.take(text, Some(number));
+            }
+        }
+    }
+    Ok(read)
+}
+
+impl Read {
+    fn take(&mut self, text: Result<&str, String>, line: Option<usize>) {
+        let parsed = text.map_err(|detail| (None, EventError::new(Kind::InvalidEvent, detail)));
+        let parsed = parsed
+            .and_then(|text| parse_draft(text).map_err(|error| (id_of(text), EventError::of_json(&error))));
+        match parsed {
+            Ok(draft) => {
+                self.drafts.push(draft);
+                self.places.push(Place::Draft { line });
+            }
+            Err((id, error)) => self.places.push(Place::Bad { id, error: error.at_line(line) }),
+        }
+    }
+}
+
+/// The id of an event that is wrong in another field.
+fn id_of(text: &str) -> Option<EventId> {
+    #[derive(serde::Deserialize)]
+    struct HasId {
+        id: Option<EventId>,
+    }
+    serde_json::from_str::<HasId>(text).ok()?.id
+}
+
+fn not_json(reason: impl fmt::Display) -> Problem {
+    Problem::new(Kind::NotJson, format!("the body is not JSON: {reason}; nothing was recorded"))
+}
+
+fn too_many(max: usize) -> Problem {
+    Problem::new(
+        Kind::TooLarge,
+        format!("a request has at most {max} events; send them in several, nothing was recorded"),
+    )
+}
+
+/// The texts of an array's items; of an object, itself.
+fn events(text: &str, events_max: usize) -> Result<Vec<&str>, Problem> {
+    match text.trim_start().as_bytes().first() {
+        Some(b'[') => {
+            let mut items = serde_json::Deserializer::from_str(text);
+            let read = items
+                .deserialize_seq(Items { max: events_max })
+                .and_then(|read| items.end().map(|()| read))
+                .map_err(not_json)?;
+            read.ok_or_else(|| too_many(events_max))
+        }
+        Some(b'{') => {
+            let event: &RawValue = serde_json::from_str(text).map_err(not_json)?;
+            Ok(vec![event.get()])
+        }
+        _ => Err(not_json("an array of events, or one event as an object, is expected")),
+    }
+}
+
+/// Reads an array's items as their texts; none where there are too many.
+struct Items {
+    max: usize,
+}
+
+impl<'de> Visitor<'de> for Items {
+    type Value = Option<Vec<&'de str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = array.next_element::<&'de RawValue>()? {
+            if items.len() == self.max {
+                // The rest is read over: it decides whether this is JSON at all.
+                while array.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+                return Ok(None);
+            }
+            items.push(item.get());
+        }
+        Ok(Some(items))
+    }
+}
+
+impl EventError {
+    fn of_json(error: &JsonEventError) -> EventError {
+        let field = match error {
+            JsonEventError::Envelope { field, .. } => Some((*field).to_owned()),
+            JsonEventError::UnknownType { .. } | JsonEventError::Reserved(_) => Some("type".to_owned()),
+            JsonEventError::Duplicate(field) | JsonEventError::Field { field, .. } => Some(field.clone()),
+            JsonEventError::Invalid(invalid) => Some(invalid.field.clone()),
+            JsonEventError::Syntax(_) | JsonEventError::TooDeep(_) => None,
+        };
+        let kind = match error {
+            JsonEventError::Reserved(_) => Kind::Reserved,
+            _ => Kind::InvalidEvent,
+        };
+        EventError { field, ..EventError::new(kind, error.to_string()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTE: &str = r#"{"type":"note.logged","message":"m"}"#;
+
+    fn kinds(read: &Read) -> Vec<Option<Kind>> {
+        read.places
+            .iter()
+            .map(|place| match place {
+                Place::Draft { .. } => None,
+                Place::Bad { error, .. } => Some(error.kind),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_array_an_object_and_lines_are_read() {
+        let array = format!("\u{feff} [{NOTE} , {NOTE}]\n");
+        assert_eq!(read(array.as_bytes(), Form::Json, 9).ok().unwrap().drafts.len(), 2);
+        assert_eq!(read(NOTE.as_bytes(), Form::Json, 9).ok().unwrap().drafts.len(), 1);
+        let lines = format!("{NOTE}\r\n\n  \n{NOTE}");
+        assert_eq!(read(lines.as_bytes(), Form::Lines, 9).ok().unwrap().drafts.len(), 2);
+        assert_eq!(read(b"[]", Form::Json, 9).ok().unwrap().places.len(), 0);
+        assert_eq!(read(b"", Form::Lines, 9).ok().unwrap().places.len(), 0);
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_as_a_whole() {
+        for text in ["", "7", "\"a\"", "[", "[{}", "[{}] x", "{} {}", "{", "[{},]", "[01]"] {
+            assert_eq!(
+                read(text.as_bytes(), Form::Json, 9).err().map(|p| p.kind),
+                Some(Kind::NotJson),
+                "{text}"
+            );
+        }
+        assert_eq!(read(b"[\"\xff\"]", Form::Json, 9).err().map(|p| p.kind), Some(Kind::NotJson));
+    }
+
+    #[test]
+    fn a_bad_event_is_nothing_to_the_others() {
+        let text = format!(r#"[{NOTE}, 7, {{"type":"no.such"}}, {NOTE}]"#);
+        let bad = Some(Kind::InvalidEvent);
+        assert_eq!(kinds(&read(text.as_bytes(), Form::Json, 9).ok().unwrap()), [None, bad, bad, None]);
+        let lines = format!("{NOTE}\nnot json\n{{\"type\":\"log.created\"}}\n{NOTE}\n");
+        let read = read(lines.as_bytes(), Form::Lines, 9).ok().unwrap();
+        assert_eq!(kinds(&read), [None, bad, Some(Kind::Reserved), None]);
+        assert!(matches!(&read.places[1], Place::Bad { error, .. } if error.line == Some(2)));
+    }
+
+    #[test]
+    fn the_number_of_events_is_bounded() {
+        let text = "[0,0,0]";
+        assert!(read(text.as_bytes(), Form::Json, 3).is_ok());
+        assert_eq!(read(text.as_bytes(), Form::Json, 2).err().map(|p| p.kind), Some(Kind::TooLarge));
+        assert_eq!(read(b"[0,0,0", Form::Json, 2).err().map(|p| p.kind), Some(Kind::NotJson));
+        assert_eq!(read(b"0\n0\n0", Form::Lines, 2).err().map(|p| p.kind), Some(Kind::TooLarge));
+    }
+}

@@ -1,0 +1,81 @@
+//! Whether the server lives, and whether it can do its work.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::server::app::App;
+use crate::server::problem::{Kind, Problem};
+
+/// That all is well.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// Settings that are not safe by themselves, such as `--insecure`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
+}
+
+/// The server lives.
+#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, description = "It does", body = Health)))]
+pub(crate) async fn alive() -> Json<Health> {
+    Json(Health { status: "ok", warnings: Vec::new() })
+}
+
+/// The log is in its place, can be appended to, its read tables are filled, and its anchors are as near as the operator
+/// asks for.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    security(()),
+    responses(
+        (status = 200, description = "It does", body = Health),
+        (status = 503, description = "Something is in the way", body = crate::server::problem::ProblemDetails,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Problem> {
+    let not = |detail: String| Err(Problem::new(Kind::Unavailable, detail));
+    if app.stopping.is_cancelled() {
+        return not("the server is about to stop".to_owned());
+    }
+    app.file.require()?;
+    if let Some(reason) = app.log.trouble() {
+        // Nobody has shown a key here. Where files lie is told on the server's machine alone.
+        let path = app.log.path();
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let reason = reason.replace(&*path.to_string_lossy(), &name);
+        return not(format!("nothing can be appended: {reason}"));
+    }
+    let progress = app.log.progress();
+    if let Some(reason) = progress.worker_gone() {
+        return not(format!("the read tables are not filled: {reason}"));
+    }
+    for (name, place) in progress.places() {
+        if let Some(reason) = place.stopped {
+            return not(format!(
+                "the projection `{name}` stopped after event {}: {reason}; `annals projections` says what to do",
+                place.position
+            ));
+        }
+    }
+    if let Some(bound) = app.limits.anchor_max_age {
+        let committed = app.log.committed().get();
+        // Whoever asks needs no key, so that names and addresses are not said here.
+        if let Some(behind) = app.log.anchors().iter().map(|anchor| anchor.behind(committed)).max()
+            && behind > bound
+        {
+            return not(format!(
+                "an anchor has lacked events for {} seconds; /metrics and `annals anchor` say which, and why",
+                behind.as_secs()
+            ));
+        }
+    }
+    let warnings = app.warnings.iter().map(ToString::to_string).collect();
+    Ok(Json(Health { status: "ok", warnings }))
+}

@@ -1,0 +1,383 @@
+//! OTLP over HTTP: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>. Answers are in the encoding of the
+//! request, errors too.
+
+use std::collections::HashSet;
+
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message as _;
+
+use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::otlp::{self, Attempt, Bounds, Form, Rejected, Signal, Unreadable};
+use crate::prepare::{PrepareError, SentBy};
+use crate::server::app::App;
+use crate::server::problem::{Kind, Problem, ProblemDetails};
+use crate::server::request::append::{self, Sent};
+use crate::server::request::auth::{Allowed, Emit};
+use crate::server::request::body::{Received, Unread};
+use crate::server::request::caller::Caller;
+use crate::writer::AppendError;
+
+/// How much larger than their request events may be: each has the resource and scope that the request
+/// has once for many.
+const GROWTH_MAX: usize = 4;
+
+/// Items that are named in an answer; of more there is their number.
+const NAMED_MAX: usize = 5;
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+
+/// What became of a request: everything is committed, but for what can never be.
+#[derive(Debug, Default)]
+pub(in crate::server) struct Recorded {
+    rejected: i64,
+    message: String,
+}
+
+impl Recorded {
+    fn new(signal: Signal, rejected: &[Rejected]) -> Recorded {
+        let named: Vec<String> = rejected
+            .iter()
+            .take(NAMED_MAX)
+            .map(|Rejected { place, name, reason }| format!("{} {place} `{name}`: {reason}", signal.item()))
+            .collect();
+        let mut message = named.join("; ");
+        if rejected.len() > NAMED_MAX {
+            message += &format!("; and {} more", rejected.len() - NAMED_MAX);
+        }
+        Recorded { rejected: i64::try_from(rejected.len()).unwrap_or(i64::MAX), message }
+    }
+
+    /// The response message of a service.
+    pub(in crate::server) fn to_protobuf(&self, signal: Signal) -> Vec<u8> {
+        let is_partial = self.rejected > 0;
+        let error_message = self.message.clone();
+        match signal {
+            Signal::Traces => {
+                let partial = ExportTracePartialSuccess { rejected_spans: self.rejected, error_message };
+                ExportTraceServiceResponse { partial_success: is_partial.then_some(partial) }.encode_to_vec()
+            }
+            Signal::Logs => {
+                let partial = ExportLogsPartialSuccess { rejected_log_records: self.rejected, error_message };
+                ExportLogsServiceResponse { partial_success: is_partial.then_some(partial) }.encode_to_vec()
+            }
+        }
+    }
+
+    fn to_json(&self, signal: Signal) -> Vec<u8> {
+        if self.rejected == 0 {
+            return b"{}".to_vec();
+        }
+        let rejected = match signal {
+            Signal::Traces => "rejectedSpans",
+            Signal::Logs => "rejectedLogRecords",
+        };
+        // 64-bit integers are texts there.
+        let partial =
+            serde_json::json!({ rejected: self.rejected.to_string(), "errorMessage": self.message });
+        serde_json::json!({ "partialSuccess": partial }).to_string().into_bytes()
+    }
+}
+
+/// Which ids items are sent with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tries {
+    /// Their own, which make them one event when they are sent again.
+    Own(Attempt),
+    /// New ones: an item that came with ever other contents is recorded as often as it is sent.
+    Fresh,
+}
+
+/// Records what a request brings.
+///
+/// # Errors
+/// If it cannot be read, or it is not known that all of it is committed.
+pub(in crate::server) async fn record(
+    app: &App,
+    caller: &Caller,
+    received: Received,
+    signal: Signal,
+    form: Form,
+) -> Result<Recorded, Problem> {
+    let bounds = Bounds {
+        items: app.limits.request_events,
+        item_bytes: PAYLOAD_BYTES_MAX,
+        // What can never find room is too large: who was told to come again would do so forever.
+        bytes: app.limits.body_bytes.saturating_mul(GROWTH_MAX).min(app.memory.all_bytes() / 2),
+    };
+    let mut rejected = Vec::new();
+    let mut tries = Tries::Own(Attempt::default());
+    // The places of items whose id another event has: the same span with other content, most often. They are
+    // recorded beside it. At first that is known of none, and all are sent.
+    let mut places: Option<HashSet<usize>> = None;
+    loop {
+        let ((names, unfit), sent) =
+            append::append(app, caller, &received, SentBy::Anybody, move |bytes, made| {
+                let attempt = match tries {
+                    Tries::Own(attempt) => attempt,
+                    Tries::Fresh => Attempt::default(),
+                };
+                let mut room = |bytes| made.take(bytes).is_ok();
+                let read = otlp::read_into(bytes, signal, form, bounds, attempt, &mut room);
+                let otlp::Request { mut items, rejected } = read.map_err(|error| unreadable(&error, form))?;
+                if let Some(places) = places {
+                    items.retain(|item| places.contains(&item.place));
+                }
+                if tries == Tries::Fresh {
+                    // Made where they are absent: no other event has them.
+                    items.iter_mut().for_each(|item| item.draft.id = None);
+                }
+                let (names, drafts): (Vec<_>, Vec<_>) =
+                    items.into_iter().map(|item| ((item.place, item.name), item.draft)).unzip();
+                Ok(((names, rejected), drafts))
+            })
+            .await?;
+        if tries == Tries::Own(Attempt::default()) {
+            rejected = unfit;
+        }
+        let mut taken = Vec::new();
+        hear(names, sent, &mut rejected, &mut taken)?;
+        if taken.is_empty() {
+            break;
+        }
+        tries = match tries {
+            Tries::Own(attempt) => attempt.next().map_or(Tries::Fresh, Tries::Own),
+            Tries::Fresh => Tries::Fresh,
+        };
+        places = Some(taken.into_iter().map(|(place, _)| place).collect());
+    }
+    rejected.sort_unstable_by_key(|rejected| rejected.place);
+    Ok(Recorded::new(signal, &rejected))
+}
+
+/// Sorts out what became of items: `taken` are those whose id another event has.
+fn hear(
+    names: Vec<(usize, String)>,
+    sent: Vec<Sent>,
+    rejected: &mut Vec<Rejected>,
+    taken: &mut Vec<(usize, String)>,
+) -> Result<(), Problem> {
+    for ((place, name), Sent { outcome, .. }) in names.into_iter().zip(sent) {
+        match outcome {
+            Ok(_) => {}
+            Err(AppendError::Conflict { .. }) => taken.push((place, name)),
+            Err(
+                error @ (AppendError::Unfit(
+                    PrepareError::TooLarge { .. } | PrepareError::Invalid(_) | PrepareError::Encode(_),
+                )
+                | AppendError::Refused(_)
+                | AppendError::Reserved(_)
+                | AppendError::NotRedactable { .. }
+                | AppendError::KeyNameTaken { .. }),
+            ) => rejected.push(Rejected { place, name, reason: error.to_string() }),
+            Err(error) => {
+                return Err(Problem::new(
+                    Kind::NotWritten,
+                    format!("not everything is known to be committed: {error}; send all of it again"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(error: &Unreadable, form: Form) -> Problem {
+    let kind = match (error, form) {
+        (Unreadable::TooMany { .. } | Unreadable::TooLarge { .. }, _) => Kind::TooLarge,
+        (Unreadable::NoRoom, _) => Kind::Overloaded,
+        (_, Form::Json) => Kind::NotJson,
+        (_, Form::Protobuf) => Kind::BadRequest,
+    };
+    Problem::new(kind, format!("{error}; nothing was recorded"))
+}
+
+/// Exporters give up after 408, and send again after 503.
+fn retryable(problem: Problem) -> Problem {
+    match problem.kind {
+        Kind::Timeout => Problem::new(Kind::Overloaded, problem.detail),
+        _ => problem,
+    }
+}
+
+/// The encoding of a request, and of its answer.
+fn form(headers: &HeaderMap) -> Option<Form> {
+    let media_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = media_type.split(';').next().unwrap_or("").trim();
+    if essence.eq_ignore_ascii_case(PROTOBUF) || essence.eq_ignore_ascii_case("application/protobuf") {
+        Some(Form::Protobuf)
+    } else if essence.eq_ignore_ascii_case(JSON) {
+        Some(Form::Json)
+    } else {
+        None
+    }
+}
+
+/// `google.rpc.Status`, which errors are answered with.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Status {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+/// A code of `google.rpc.Code` for a problem.
+pub(in crate::server) fn code(problem: &Problem) -> tonic::Code {
+    match problem.status {
+        StatusCode::BAD_REQUEST
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        | StatusCode::UNPROCESSABLE_ENTITY
+        | StatusCode::PAYLOAD_TOO_LARGE => tonic::Code::InvalidArgument,
+        StatusCode::UNAUTHORIZED => tonic::Code::Unauthenticated,
+        StatusCode::FORBIDDEN => tonic::Code::PermissionDenied,
+        StatusCode::REQUEST_TIMEOUT => tonic::Code::DeadlineExceeded,
+        StatusCode::TOO_MANY_REQUESTS => tonic::Code::ResourceExhausted,
+        StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
+        _ => tonic::Code::Internal,
+    }
+}
+
+/// A problem as OTLP has errors.
+fn error(problem: &Problem, form: Form) -> Response {
+    let status = Status { code: i32::from(code(problem)), message: problem.detail.clone() };
+    let (media_type, body) = match form {
+        Form::Protobuf => (PROTOBUF, status.encode_to_vec()),
+        Form::Json => {
+            let body = serde_json::json!({ "code": status.code, "message": status.message });
+            (JSON, body.to_string().into_bytes())
+        }
+    };
+    let mut response = (problem.status, [(CONTENT_TYPE, media_type)], body).into_response();
+    if let Some(seconds) = problem.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if problem.status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+async fn answer(
+    app: &App,
+    allowed: Result<Allowed<Emit>, Problem>,
+    headers: &HeaderMap,
+    body: Unread,
+    signal: Signal,
+) -> Response {
+    let Some(form) = form(headers) else {
+        let problem = Problem::new(
+            Kind::UnsupportedMediaType,
+            "send application/x-protobuf or application/json; nothing was recorded",
+        );
+        return error(&problem, Form::Json);
+    };
+    let recorded = async {
+        let Allowed { caller, .. } = allowed?;
+        let received = body.receive(app, headers).await.map_err(retryable)?;
+        record(app, &caller, received, signal, form).await
+    };
+    match (recorded.await, form) {
+        (Ok(recorded), Form::Protobuf) => {
+            ([(CONTENT_TYPE, PROTOBUF)], recorded.to_protobuf(signal)).into_response()
+        }
+        (Ok(recorded), Form::Json) => ([(CONTENT_TYPE, JSON)], recorded.to_json(signal)).into_response(),
+        (Err(problem), form) => error(&problem, form),
+    }
+}
+
+macro_rules! route {
+    ($(#[$doc:meta])* $name:ident, $path:literal, $signal:expr) => {
+        $(#[$doc])*
+        #[utoipa::path(
+            post,
+            path = $path,
+            tag = "opentelemetry",
+            request_body(
+                content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json")),
+                description = "A request of OTLP, plain or compressed with gzip or zstd.",
+            ),
+            responses(
+                (status = 200, description = "Everything is committed, but for what `partial_success` counts and names", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 400, description = "Not a request of OTLP; nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 401, description = "A key is needed", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 403, description = "The key has not the scope emit", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 413, description = "Too large; nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 415, description = "Neither protocol buffers nor JSON, or an encoding that is not read", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 503, description = "Not everything is known to be committed: send all of it again", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+            )
+        )]
+        pub(crate) async fn $name(
+            State(app): State<App>,
+            allowed: Result<Allowed<Emit>, Problem>,
+            headers: HeaderMap,
+            body: Unread,
+        ) -> Response {
+            answer(&app, allowed, &headers, body, $signal).await
+        }
+    };
+}
+
+route! {
+    /// Records the spans of OpenTelemetry traces.
+    ///
+    /// 200 means that every span is committed, but for those that can never be, which the answer counts and
+    /// names. A span that was sent before is one event with it.
+    traces, "/v1/traces", Signal::Traces
+}
+
+route! {
+    /// Records OpenTelemetry's log records.
+    ///
+    /// 200 means that every one is committed, but for those that can never be, which the answer counts and
+    /// names.
+    logs, "/v1/logs", Signal::Logs
+}
+
+/// Takes OpenTelemetry's metrics, and drops them.
+///
+/// Exporters that are configured together send them unasked, and would report errors.
+#[utoipa::path(
+    post,
+    path = "/v1/metrics",
+    tag = "opentelemetry",
+    request_body(
+        content((Option<Vec<u8>> = "application/x-protobuf"), (Option<serde_json::Value> = "application/json")),
+        description = "A request of OTLP, plain or compressed with gzip or zstd; it is not looked at.",
+    ),
+    responses(
+        (status = 200, description = "Nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 400, description = "The body is not in the encoding that it names", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 401, description = "A key is needed", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 403, description = "The key has not the scope emit", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 413, description = "Too large", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 415, description = "Neither protocol buffers nor JSON, or an encoding that is not read", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Too much is being handled", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+    )
+)]
+pub(crate) async fn metrics(
+    State(app): State<App>,
+    allowed: Result<Allowed<Emit>, Problem>,
+    headers: HeaderMap,
+    body: Unread,
+) -> Response {
+    let form = form(&headers).unwrap_or(Form::Json);
+    let dropped = async {
+        allowed?;
+        // An answer before the end of the body would break the connection.
+        body.receive(&app, &headers).await.map_err(retryable)
+    };
+    match (dropped.await, form) {
+        (Ok(_), Form::Protobuf) => ([(CONTENT_TYPE, PROTOBUF)], Vec::new()).into_response(),
+        (Ok(_), Form::Json) => ([(CONTENT_TYPE, JSON)], "{}").into_response(),
+        (Err(problem), form) => error(&problem, form),
+    }
+}

@@ -1,0 +1,279 @@
+//! Steps, decisions, findings and timelines, of one session or of all.
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::query::lists::{ListFilter, Listed};
+use crate::query::{Decision, Finding, Step, TimelineEntry};
+use crate::server::app::App;
+use crate::server::problem::{Kind, Problem, ProblemDetails};
+use crate::server::request::auth::{Allowed, ReadContent};
+use crate::server::request::extract::{Path, Query};
+use crate::server::routes::reads::params::{
+    FindingStatusWord, Fraction, Limit, OutcomeWord, SeverityWord, StepKindWord, StepStatusWord, cursor,
+};
+use crate::server::routes::reads::{List, answer};
+
+/// Answers with a page. Of one session, it must be there.
+async fn list<R: Listed + Serialize + Send + 'static>(
+    app: &App,
+    name: &'static str,
+    session: Option<String>,
+    filter: ListFilter,
+) -> Result<Response, Problem> {
+    answer(app, move |reader, output| {
+        if let Some(session) = &session
+            && !reader.has_session(session)?
+        {
+            return Err(no_session(session));
+        }
+        let page = reader.list::<R>(&filter)?;
+        let next = page.next.map(|next| next.to_string());
+        output.json(&List { name, items: &page.items, next, lag: reader.lag()? })
+    })
+    .await
+}
+
+pub(super) fn no_session(id: &str) -> Problem {
+    Problem::new(Kind::NotFound, format!("there is no session `{id}`, or the read tables do not hold it yet"))
+}
+
+/// A page of a list.
+macro_rules! page_schema {
+    ($( $page:ident = $list:ident: $item:ty; )*) => { $(
+        /// A page of a list.
+        #[derive(ToSchema)]
+        #[expect(dead_code, reason = "a description")]
+        pub(crate) struct $page {
+            $list: Vec<$item>,
+            /// `cursor` of the next page; null where there is none. A page before that may be short, or empty.
+            next: Option<String>,
+            /// Events of the log that some read table does not hold yet.
+            lag: u64,
+        }
+    )* };
+}
+
+page_schema! {
+    StepPage = steps: Step;
+    DecisionPage = decisions: Decision;
+    FindingPage = findings: Finding;
+    TimelinePage = timeline: TimelineEntry;
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StepQuery {
+    /// Of this session.
+    session: Option<String>,
+    /// Of this module.
+    module: Option<String>,
+    /// Of this model.
+    model: Option<String>,
+    /// Of this kind.
+    #[param(inline)]
+    kind: Option<StepKindWord>,
+    #[param(inline)]
+    status: Option<StepStatusWord>,
+    /// At most this sure.
+    #[param(inline)]
+    max_confidence: Option<Fraction>,
+    #[serde(default)]
+    #[param(inline)]
+    limit: Limit,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,18}$")]
+    cursor: Option<String>,
+}
+
+impl StepQuery {
+    fn filter(self) -> Result<ListFilter, Problem> {
+        Ok(ListFilter::new(self.session, cursor(self.cursor.as_deref())?, self.limit.0)
+            .equal("module", self.module)
+            .equal("model", self.model)
+            .equal("kind", self.kind.map(|word| word.0))
+            .equal("status", self.status.map(|word| word.0))
+            .at_most("confidence", self.max_confidence.map(|most| most.0)))
+    }
+}
+
+/// Lists steps: of a session in the order of the log, else those of the newest sessions first.
+#[utoipa::path(get, path = "/v1/steps", tag = "read", params(StepQuery), responses(
+    (status = 200, description = "A page", body = StepPage),
+    (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+))]
+pub(crate) async fn steps(
+    State(app): State<App>,
+    _: Allowed<ReadContent>,
+    Query(query): Query<StepQuery>,
+) -> Result<Response, Problem> {
+    list::<Step>(&app, "steps", None, query.filter()?).await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DecisionQuery {
+    /// Of this session.
+    session: Option<String>,
+    /// Made in this step.
+    step: Option<String>,
+    /// Of this type.
+    decision_type: Option<String>,
+    /// Where this was chosen.
+    chosen_option: Option<String>,
+    /// Made by this.
+    actor: Option<String>,
+    /// At most this sure.
+    #[param(inline)]
+    max_confidence: Option<Fraction>,
+    #[serde(default)]
+    #[param(inline)]
+    limit: Limit,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,18}$")]
+    cursor: Option<String>,
+}
+
+impl DecisionQuery {
+    fn filter(self) -> Result<ListFilter, Problem> {
+        Ok(ListFilter::new(self.session, cursor(self.cursor.as_deref())?, self.limit.0)
+            .equal("step_id", self.step)
+            .equal("decision_type", self.decision_type)
+            .equal("chosen_option", self.chosen_option)
+            .equal("actor", self.actor)
+            .at_most("confidence", self.max_confidence.map(|most| most.0)))
+    }
+}
+
+/// Lists decisions: of a session in the order of the log, else those of the newest sessions first.
+#[utoipa::path(get, path = "/v1/decisions", tag = "read", params(DecisionQuery), responses(
+    (status = 200, description = "A page", body = DecisionPage),
+    (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+))]
+pub(crate) async fn decisions(
+    State(app): State<App>,
+    _: Allowed<ReadContent>,
+    Query(query): Query<DecisionQuery>,
+) -> Result<Response, Problem> {
+    list::<Decision>(&app, "decisions", None, query.filter()?).await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FindingQuery {
+    /// Of this session.
+    session: Option<String>,
+    /// Found in this step.
+    step: Option<String>,
+    /// Of this category.
+    category: Option<String>,
+    /// Of this rule or pattern.
+    pattern_type: Option<String>,
+    #[param(inline)]
+    severity: Option<SeverityWord>,
+    #[param(inline)]
+    outcome: Option<OutcomeWord>,
+    #[param(inline)]
+    status: Option<FindingStatusWord>,
+    #[serde(default)]
+    #[param(inline)]
+    limit: Limit,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,18}$")]
+    cursor: Option<String>,
+}
+
+impl FindingQuery {
+    fn filter(self) -> Result<ListFilter, Problem> {
+        Ok(ListFilter::new(self.session, cursor(self.cursor.as_deref())?, self.limit.0)
+            .equal("step_id", self.step)
+            .equal("category", self.category)
+            .equal("pattern_type", self.pattern_type)
+            .equal("severity", self.severity.map(|word| word.0))
+            .equal("outcome", self.outcome.map(|word| word.0))
+            .equal("status", self.status.map(|word| word.0)))
+    }
+}
+
+/// Lists findings: of a session in the order of the log, else those of the newest sessions first.
+#[utoipa::path(get, path = "/v1/findings", tag = "read", params(FindingQuery), responses(
+    (status = 200, description = "A page", body = FindingPage),
+    (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+))]
+pub(crate) async fn findings(
+    State(app): State<App>,
+    _: Allowed<ReadContent>,
+    Query(query): Query<FindingQuery>,
+) -> Result<Response, Problem> {
+    list::<Finding>(&app, "findings", None, query.filter()?).await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    #[serde(default)]
+    #[param(inline)]
+    limit: Limit,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,18}$")]
+    cursor: Option<String>,
+}
+
+macro_rules! of_session {
+    ($( $(#[$doc:meta])* $handler:ident $path:literal $name:literal: $item:ty => $page:ident; )*) => { $(
+        $(#[$doc])*
+        #[utoipa::path(
+            get,
+            path = $path,
+            tag = "read",
+            params(("id" = String, Path, description = "The session's id"), PageQuery),
+            responses(
+                (status = 200, description = "A page", body = $page),
+                (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 404, description = "There is no such session", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+            )
+        )]
+        pub(crate) async fn $handler(
+            State(app): State<App>,
+            _: Allowed<ReadContent>,
+            Path(id): Path<String>,
+            Query(query): Query<PageQuery>,
+        ) -> Result<Response, Problem> {
+            let filter = ListFilter::new(Some(id.clone()), cursor(query.cursor.as_deref())?, query.limit.0);
+            list::<$item>(&app, $name, Some(id), filter).await
+        }
+    )* };
+}
+
+of_session! {
+    /// Lists the steps of a session.
+    session_steps "/v1/sessions/{id}/steps" "steps": Step => StepPage;
+    /// Lists the decisions of a session.
+    session_decisions "/v1/sessions/{id}/decisions" "decisions": Decision => DecisionPage;
+    /// Lists the findings of a session.
+    session_findings "/v1/sessions/{id}/findings" "findings": Finding => FindingPage;
+    /// Lists the events of a session, without what they say.
+    session_timeline "/v1/sessions/{id}/timeline" "timeline": TimelineEntry => TimelinePage;
+}

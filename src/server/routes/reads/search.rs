@@ -1,0 +1,94 @@
+//! Full-text search.
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::event::Seq;
+use crate::query::{Hit, SearchFilter, SearchOrder};
+use crate::server::app::App;
+use crate::server::problem::{Problem, ProblemDetails};
+use crate::server::request::auth::{Allowed, ReadContent};
+use crate::server::request::extract::Query;
+use crate::server::routes::reads::params::{KindWord, Limit, place};
+use crate::server::routes::reads::{List, answer};
+
+/// The order of what is found.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Order {
+    /// The newest first.
+    #[default]
+    Newest,
+    /// The best match first; there are no pages then.
+    Rank,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SearchQuery {
+    /// Words that must all be in one event; in double quotes a phrase, with a star at its end the beginning
+    /// of words.
+    q: String,
+    /// In this session.
+    session: Option<String>,
+    /// In events of this type.
+    #[param(inline)]
+    kind: Option<KindWord>,
+    #[serde(default)]
+    #[param(inline)]
+    order: Order,
+    #[serde(default)]
+    #[param(inline)]
+    limit: Limit,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,18}$")]
+    cursor: Option<String>,
+}
+
+/// A page of a list.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(crate) struct HitPage {
+    hits: Vec<Hit>,
+    /// `cursor` of the next page; null where there is none.
+    next: Option<String>,
+    /// Events of the log that some read table does not hold yet.
+    lag: u64,
+}
+
+/// Finds events by their words.
+#[utoipa::path(get, path = "/v1/search", tag = "read", params(SearchQuery), responses(
+    (status = 200, description = "A page", body = HitPage),
+    (status = 400, description = "A parameter is wrong, or there are no words", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+))]
+pub(crate) async fn search(
+    State(app): State<App>,
+    _: Allowed<ReadContent>,
+    Query(query): Query<SearchQuery>,
+) -> Result<Response, Problem> {
+    let limit = query.limit.0;
+    let mut filter = SearchFilter::new(query.q);
+    filter.session = query.session;
+    filter.kind = query.kind.map(|word| word.0);
+    filter.before = place(query.cursor.as_deref())?.map(Seq::new);
+    filter.order = match query.order {
+        Order::Newest => SearchOrder::Newest,
+        Order::Rank => SearchOrder::Rank,
+    };
+    filter.limit = limit + 1;
+    answer(&app, move |reader, output| {
+        let mut hits = reader.search(&filter)?;
+        let more = hits.len() > limit && filter.order == SearchOrder::Newest;
+        hits.truncate(limit);
+        let next = hits.last().filter(|_| more).map(|hit| hit.seq.to_string());
+        output.json(&List { name: "hits", items: &hits, next, lag: reader.lag()? })
+    })
+    .await
+}

@@ -1,0 +1,194 @@
+//! Sessions, newest first, and one of them whole.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::event::{Seq, SessionId, Timestamp};
+use crate::query::WriteError;
+use crate::query::{SessionFilter, SessionRecord, SessionSummary};
+use crate::replay::{Moment, ReplayError, Stop};
+use crate::server::app::App;
+use crate::server::app::readers::Length;
+use crate::server::problem::{Kind, Problem, ProblemDetails};
+use crate::server::request::auth::{Allowed, ReadContent};
+use crate::server::request::extract::{Path, Query};
+use crate::server::routes::reads::lists::no_session;
+use crate::server::routes::reads::params::{Fraction, Limit, Place, SessionStatus, place};
+use crate::server::routes::reads::{JSON, List, answer, answer_for};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SessionQuery {
+    #[param(inline)]
+    status: Option<SessionStatus>,
+    /// Of this pipeline.
+    profile: Option<String>,
+    /// Of this conversation.
+    conversation: Option<String>,
+    /// Begun at this time or later.
+    #[param(value_type = Option<String>, format = "date-time")]
+    since: Option<Timestamp>,
+    /// Begun before this time.
+    #[param(value_type = Option<String>, format = "date-time")]
+    until: Option<Timestamp>,
+    /// With a step of this module.
+    module: Option<String>,
+    /// With a step that is at most this sure.
+    #[param(inline)]
+    max_confidence: Option<Fraction>,
+    /// With findings.
+    #[serde(default)]
+    with_findings: bool,
+    /// With these words in the texts of one event.
+    text: Option<String>,
+    #[serde(default)]
+    #[param(inline)]
+    limit: Limit,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,18}$")]
+    cursor: Option<String>,
+}
+
+impl SessionQuery {
+    fn filter(self) -> Result<SessionFilter, Problem> {
+        Ok(SessionFilter {
+            status: self.status.map(|word| word.0),
+            profile: self.profile,
+            conversation: self.conversation,
+            since: self.since,
+            until: self.until,
+            module: self.module,
+            max_confidence: self.max_confidence.map(|most| most.0),
+            with_findings: self.with_findings,
+            text: self.text,
+            before: place(self.cursor.as_deref())?.map(Seq::new),
+            limit: self.limit.0,
+        })
+    }
+}
+
+/// A page of a list.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(crate) struct SessionPage {
+    sessions: Vec<SessionSummary>,
+    /// `cursor` of the next page; null where there is none.
+    next: Option<String>,
+    /// Events of the log that some read table does not hold yet.
+    lag: u64,
+}
+
+/// Lists sessions, newest first. Every filter that is given must fit.
+#[utoipa::path(get, path = "/v1/sessions", tag = "read", params(SessionQuery), responses(
+    (status = 200, description = "A page", body = SessionPage),
+    (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    _: Allowed<ReadContent>,
+    Query(query): Query<SessionQuery>,
+) -> Result<Response, Problem> {
+    let filter = query.filter()?;
+    answer(&app, move |reader, output| {
+        let page = reader.sessions(&filter)?;
+        let next = page.next.map(|next| next.to_string());
+        output.json(&List { name: "sessions", items: &page.sessions, next, lag: reader.lag()? })
+    })
+    .await
+}
+
+/// A session with everything that belongs to it.
+#[utoipa::path(get, path = "/v1/sessions/{id}", tag = "read",
+    params(("id" = String, Path, description = "The session's id")),
+    responses(
+        (status = 200, description = "The session", body = SessionRecord),
+        (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such session", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn one(
+    State(app): State<App>,
+    _: Allowed<ReadContent>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    answer_for(&app, Length::Session, JSON, move |reader, _, output| {
+        match reader.write_session(&id, output) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(no_session(&id)),
+            Err(WriteError::Write(error)) => Err(output.failed(&error)),
+            Err(error @ WriteError::Sqlite(_)) => Err(Problem::new(Kind::Unavailable, error.to_string())),
+        }
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ReplayQuery {
+    /// The state after this event, by its place in the log; after the last one where absent.
+    #[param(inline)]
+    until: Option<Place>,
+}
+
+/// A session's events in order, and its state after the last of them.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(crate) struct Replayed {
+    session_id: String,
+    #[schema(value_type = Vec<Object>)]
+    events: Vec<serde_json::Value>,
+    /// Null where there were no events yet.
+    state: Option<SessionRecord>,
+}
+
+/// Follows a session event by event, up to a moment.
+#[utoipa::path(get, path = "/v1/sessions/{id}/replay", tag = "read",
+    params(("id" = String, Path, description = "The session's id"), ReplayQuery),
+    responses(
+        (status = 200, description = "What happened, and the state then", body = Replayed),
+        (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such session", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn replay(
+    State(app): State<App>,
+    _: Allowed<ReadContent>,
+    Path(id): Path<String>,
+    Query(query): Query<ReplayQuery>,
+) -> Result<Response, Problem> {
+    let until = query.until.map(|until| until.0);
+    answer_for(&app, Length::Session, JSON, move |reader, asked, output| {
+        let session = SessionId::new(id.as_str()).map_err(|_| no_session(&id))?;
+        if !reader.has_session(&id)? {
+            return Err(no_session(&id));
+        }
+        let asked = asked.clone();
+        let stop: Stop = Arc::new(move || asked.is_in_vain());
+        reader.at_one_moment(|log| {
+            let replayed = Moment { log, session: &session }.write(until, Some(stop), output);
+            replayed.map_err(|error| match error {
+                ReplayError::Write(error) => output.failed(&error),
+                error => error.into(),
+            })
+        })
+    })
+    .await
+}

@@ -1,0 +1,232 @@
+//! `GET /v1/tail`: the log as it grows, as server-sent events.
+//!
+//! A client reads the committed log from where it stands, not a queue of its own: however slow it is, it
+//! costs one page, and when it comes again it goes on where it was. Commits of this process wake it; those
+//! of other processes are looked for now and then, once for all clients. Where the log's file is replaced, it is
+//! told so and ends.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
+use utoipa::IntoParams;
+
+use crate::event::Seq;
+use crate::query::EventFilter;
+use crate::query::events::EventPage;
+use crate::server::app::App;
+use crate::server::app::memory::{Full, Held};
+use crate::server::problem::{Kind, Problem, ProblemDetails};
+use crate::server::request::auth::{Allowed, ReadContent};
+use crate::server::request::caller::Caller;
+use crate::server::request::extract::Query;
+use crate::server::routes::reads::params::{KindWord, Place};
+
+/// Events, and bytes of them, that are sent at once.
+const EVENTS_AT_ONCE: usize = 500;
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// After how long without an event the client is told that the connection lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Where a client says up to where it has read.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TailQuery {
+    /// After this place in the log; where absent, only what comes from now on. The header Last-Event-ID goes
+    /// before it.
+    #[param(inline)]
+    after: Option<Place>,
+    /// Of this session.
+    session: Option<String>,
+    /// Of this type; may be given several times.
+    #[serde(default)]
+    #[param(inline)]
+    kind: Vec<KindWord>,
+}
+
+/// How often it is looked whether a client that waits is still allowed to.
+const KEYS_EVERY: Duration = Duration::from_millis(250);
+
+/// One client's place.
+struct Tail {
+    app: App,
+    caller: Caller,
+    filter: EventFilter,
+    position: Seq,
+    head: watch::Receiver<Seq>,
+    /// There was more than one page when it last looked.
+    more: bool,
+    heartbeat: Instant,
+    /// The client was told why nothing more comes.
+    told_of_trouble: bool,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Follows the log as server-sent events: `id` is the place in the log, `event` the type, `data` the event.
+/// An event `problem` says why it ends, where the log is no longer at its path.
+#[utoipa::path(get, path = "/v1/tail", tag = "events",
+    params(TailQuery, ("Last-Event-ID" = Option<String>, Header, description = "Up to where the client has read")),
+    responses(
+        (status = 200, description = "Events without end", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Too many follow the log already", body = ProblemDetails, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn tail(
+    State(app): State<App>,
+    Allowed { caller, .. }: Allowed<ReadContent>,
+    Query(query): Query<TailQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let room = app.tails.room.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(Kind::Overloaded, "too many clients follow the log already").retry_after(5)
+    })?;
+    let head = app.tails.head.subscribe();
+    let position = match last_event_id(&headers)?.or(query.after.map(|after| after.0)) {
+        Some(after) => after,
+        None => app.readers.ask(|reader| Ok(reader.head()?.seq)).await?,
+    };
+    let tail = Tail {
+        filter: EventFilter { session: query.session, kinds: KindWord::codes(&query.kind) },
+        position,
+        head,
+        more: true,
+        heartbeat: Instant::now() + HEARTBEAT,
+        told_of_trouble: false,
+        caller,
+        app,
+        _room: room,
+    };
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        // A proxy that gathers answers would hold events back.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(tail.stream())).into_response())
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
+    let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) else { return Ok(None) };
+    let id = id.to_str().ok().and_then(|id| id.trim().parse().ok());
+    id.filter(|id: &Seq| i64::try_from(id.get()).is_ok()).map(Some).ok_or_else(|| {
+        Problem::new(Kind::BadRequest, "the header Last-Event-ID is the id of an event that was sent here")
+    })
+}
+
+impl Tail {
+    fn stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        // The first bytes say that it has begun, and from where: a client that is cut off before the first event
+        // comes again with that place, and misses none.
+        let greeting = Bytes::from(format!(": following\nid: {}\n\n", self.position));
+        let greeting = stream::once(async { Ok(greeting) });
+        let events = stream::unfold(self, |mut tail| async {
+            let bytes = tail.next().await?;
+            Some((Ok(bytes), tail))
+        });
+        stream::StreamExt::chain(greeting, events)
+    }
+
+    /// What is to be sent next; nothing where it is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            // A key that is revoked meanwhile is good for nothing more.
+            if self.app.stopping.is_cancelled() || !self.caller.is_still_allowed(&self.app).await {
+                return None;
+            }
+            if let Err(problem) = self.app.file.require() {
+                // Events of the file that it was would never come to an end, and none of them is in the log any more.
+                let told = std::mem::replace(&mut self.told_of_trouble, true);
+                return (!told).then(|| written_problem(&problem));
+            }
+            if self.more || *self.head.borrow_and_update() > self.position {
+                let (app, filter, after) = (self.app.clone(), self.filter.clone(), self.position);
+                let page = self.app.readers.ask(move |reader| {
+                    let page = reader.event_page(&filter, after, EVENTS_AT_ONCE, BYTES_AT_ONCE)?;
+                    let sent =
+                        if page.events.is_empty() { Ok(None) } else { Sent::of(&app, &page).map(Some) };
+                    Ok((sent, page.looked, page.next.is_some()))
+                });
+                // The client comes again, and hears then why this cannot be read.
+                let (sent, looked, more) = page.await.ok()?;
+                // Where there is no memory for it now, the same page is read again.
+                if let Ok(sent) = sent {
+                    self.position = looked;
+                    self.more = more;
+                    if let Some(sent) = sent {
+                        self.heartbeat = Instant::now() + HEARTBEAT;
+                        return Some(Bytes::from_owner(sent));
+                    }
+                    if self.more {
+                        continue;
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.app.stopping.cancelled() => return None,
+                changed = self.head.changed() => changed.ok()?,
+                () = tokio::time::sleep(KEYS_EVERY) => {}
+                () = tokio::time::sleep_until(self.heartbeat) => {
+                    self.heartbeat = Instant::now() + HEARTBEAT;
+                    return Some(Bytes::from_static(b":\n\n"));
+                }
+            }
+        }
+    }
+}
+
+fn written_problem(problem: &Problem) -> Bytes {
+    // An object of texts and numbers always has a JSON form, which is one line.
+    let json = serde_json::to_string(problem).unwrap_or_default();
+    Bytes::from(format!("event: problem\ndata: {json}\n\n"))
+}
+
+/// A page on its way, whose memory counts until it is sent.
+struct Sent {
+    text: String,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+impl Sent {
+    fn of(app: &App, page: &EventPage) -> Result<Sent, Full> {
+        let room = page.events.iter().map(|event| event.json.len() + AROUND_BYTES + event.kind.len()).sum();
+        let mut held = Held::of(&app.memory);
+        held.take(room)?;
+        Ok(Sent { text: written(page, room), _held: held })
+    }
+}
+
+/// What stands around an event, beside the name of its kind: words, and a number.
+const AROUND_BYTES: usize = 64;
+
+fn written(page: &EventPage, room: usize) -> String {
+    let mut text = String::with_capacity(room);
+    for event in &page.events {
+        // An event's JSON form is one line; writing to a String cannot fail.
+        let _ = write!(text, "id: {}\nevent: {}\ndata: {}\n\n", event.seq, event.kind, event.json);
+    }
+    text
+}

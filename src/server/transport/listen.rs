@@ -1,0 +1,168 @@
+//! Where the server listens, and how connections come in.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use super::unix;
+use crate::server::app::limits::Limits;
+use crate::server::error::ListenError;
+use crate::server::peer::Peer;
+use crate::server::transport::connection::{self, Ends};
+
+/// How long nothing is accepted after that failed: there are no file descriptors left, which only time mends.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that the system keeps until they are accepted.
+const BACKLOG: u32 = 1_024;
+
+/// A bound socket.
+pub(in crate::server) enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, unix::Name),
+}
+
+impl Socket {
+    pub(in crate::server) fn tcp(address: SocketAddr) -> Result<Socket, ListenError> {
+        let bind = || -> io::Result<TcpListener> {
+            let socket = match address {
+                SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+            };
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        };
+        bind().map(Socket::Tcp).map_err(|source| ListenError::Bind { place: address.to_string(), source })
+    }
+
+    pub(in crate::server) fn unix(path: &Path) -> Result<Socket, ListenError> {
+        let bound = unix::bind(path)
+            .map_err(|source| ListenError::Bind { place: path.display().to_string(), source })?;
+        Ok(Socket::Unix(bound.0, bound.1))
+    }
+
+    pub(in crate::server) fn address(&self) -> io::Result<Option<SocketAddr>> {
+        match self {
+            Socket::Tcp(listener) => listener.local_addr().map(Some),
+            Socket::Unix(..) => Ok(None),
+        }
+    }
+
+    pub(in crate::server) fn path(&self) -> Option<PathBuf> {
+        match self {
+            Socket::Tcp(_) => None,
+            Socket::Unix(_, name) => Some(name.path().to_owned()),
+        }
+    }
+}
+
+/// What every listener of a server has.
+#[derive(Clone)]
+pub(in crate::server) struct Acceptance {
+    pub(in crate::server) limits: Limits,
+    pub(in crate::server) protocol: Arc<auto::Builder<TokioExecutor>>,
+    pub(in crate::server) room: Arc<Semaphore>,
+    pub(in crate::server) ends: Ends,
+    pub(in crate::server) connections: TaskTracker,
+}
+
+/// Accepts connections until it is told to stop.
+pub(in crate::server) async fn accept(
+    socket: Socket,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    acceptance: Acceptance,
+) {
+    let stop = acceptance.ends.gently.clone();
+    loop {
+        let next = async {
+            let accepted = match &socket {
+                Socket::Tcp(listener) => listener.accept().await.map(|(stream, address)| {
+                    // Answers are small, and somebody waits for them.
+                    let _ = stream.set_nodelay(true);
+                    (Stream::Tcp(stream), Peer::Tcp(address))
+                }),
+                Socket::Unix(listener, _) => {
+                    listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), Peer::Unix))
+                }
+            };
+            // One connection waits here when there is no room, and those after it in the system's queue. A
+            // socket that nobody comes to takes no room from the others.
+            let room = acceptance.room.clone().acquire_owned().await.ok()?;
+            Some((accepted, room))
+        };
+        let (accepted, room) = tokio::select! {
+            () = stop.cancelled() => return,
+            next = next => match next {
+                Some(next) => next,
+                None => return,
+            },
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let serving = serve(stream, peer, tls.clone(), router.clone(), acceptance.clone(), room);
+                acceptance.connections.spawn(serving);
+            }
+            // The one that called has gone again.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) => {}
+            Err(error) => {
+                tracing::warn!(error = %error, "connections cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+enum Stream {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+async fn serve(
+    stream: Stream,
+    peer: Peer,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    acceptance: Acceptance,
+    room: OwnedSemaphorePermit,
+) {
+    let _room = room;
+    let Acceptance { limits, protocol, ends, room: crowd, .. } = acceptance;
+    match (stream, tls) {
+        (Stream::Unix(stream), _) => {
+            connection::serve(stream, peer, protocol, router, &limits, ends, &crowd).await;
+        }
+        (Stream::Tcp(stream), None) => {
+            connection::serve(stream, peer, protocol, router, &limits, ends, &crowd).await;
+        }
+        (Stream::Tcp(stream), Some(tls)) => {
+            let shaken = tokio::select! {
+                () = ends.now.cancelled() => return,
+                () = ends.gently.cancelled() => return,
+                shaken = tokio::time::timeout(limits.header, tls.accept(stream)) => shaken,
+            };
+            match shaken {
+                Ok(Ok(stream)) => {
+                    connection::serve(stream, peer, protocol, router, &limits, ends, &crowd).await;
+                }
+                Ok(Err(error)) => tracing::debug!(peer = %peer, error = %error, "no TLS with a client"),
+                Err(_) => tracing::debug!(peer = %peer, "a client took too long over TLS"),
+            }
+        }
+    }
+}
