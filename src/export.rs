@@ -4,6 +4,7 @@ use std::io;
 
 use crate::event::{Content, Seq, is_reserved};
 use crate::log::{ReadError, rows};
+use crate::projection::tables::Table;
 use crate::query::events::{Next, walk};
 use crate::query::projections::read_tables;
 use crate::query::sql;
@@ -56,7 +57,7 @@ pub enum ExportError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// There is no such table.
-    #[error("there is no read table `{name}` to export; there are {}", exported_tables().join(", "))]
+    #[error("there is no read table `{name}` to export; there are {}", exported_tables().map(|table| table.name).collect::<Vec<_>>().join(", "))]
     NoTable {
         /// Its name.
         name: String,
@@ -78,9 +79,9 @@ pub enum ExportError {
     Sink(#[from] io::Error),
 }
 
-/// The tables that hold what was recorded. The full-text index holds nothing of its own.
-fn exported_tables() -> Vec<&'static str> {
-    read_tables().filter(|table| *table != "search").collect()
+/// The tables that hold what was recorded. A full-text index holds nothing of its own.
+fn exported_tables() -> impl Iterator<Item = &'static Table> {
+    read_tables().filter(|table| !table.is_index())
 }
 
 impl Reader {
@@ -134,14 +135,10 @@ impl Reader {
         session: Option<&str>,
         sink: &mut dyn RowSink,
     ) -> Result<(), ExportError> {
-        let Some(table) = exported_tables().into_iter().find(|known| *known == table) else {
+        let Some(&Table { name: table, session: key, order, .. }) =
+            exported_tables().find(|known| known.name == table)
+        else {
             return Err(ExportError::NoTable { name: table.to_owned() });
-        };
-        let (key, order) = match table {
-            "sessions" => (Some("id"), "first_seq"),
-            "steps" | "decisions" | "findings" => (Some("session_id"), "first_seq"),
-            "api_keys" => (None, "first_seq"),
-            _ => (Some("session_id"), "seq"),
         };
         let condition = match (session, key) {
             (None, _) => String::new(),

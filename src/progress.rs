@@ -17,6 +17,8 @@ use crate::event::Seq;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) position: Seq,
+    /// Whether its tables are, or include, a full-text index.
+    pub(crate) has_index: bool,
     /// Why it will not go on by itself.
     pub(crate) stopped: Option<Arc<str>>,
     /// Why it did not get on the last time it tried; it tries again.
@@ -106,8 +108,8 @@ pub(crate) enum Tables {
 }
 
 impl Tables {
-    fn include(self, projection: &str) -> bool {
-        self == Tables::All || projection != "search"
+    fn include(self, place: &Place) -> bool {
+        self == Tables::All || !place.has_index
     }
 }
 
@@ -247,7 +249,7 @@ impl Progress {
                 return Err(CatchUpError::Off);
             }
             let behind =
-                state.projections.iter().filter(|(name, place)| tables.include(name) && place.position < seq);
+                state.projections.iter().filter(|(_, place)| tables.include(place) && place.position < seq);
             let stopped = behind.clone().find_map(|(name, place)| {
                 let reason = place.stopped.clone()?;
                 Some(CatchUpError::Stopped { projection: name, position: place.position, reason })

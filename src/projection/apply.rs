@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::store::Store;
-use super::tables::{Projection, Rows, Stage};
+use super::tables::{Projection, Rows, Stage, Table, TakenBack};
 use super::working_set::{Changes, WorkingSet};
 use crate::event::{Content, Event, PayloadRedacted, Recorded, Seq};
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
@@ -210,58 +210,72 @@ impl Fold {
         index: &mut Index,
     ) -> Result<(), ApplyError> {
         let seqs: BTreeSet<Seq> = seqs.collect();
-        match self.projection.name {
-            "sessions" => self.erase_from_sessions(places, &seqs),
-            "search" => self.erase_from_search(places.tables, &seqs, index),
-            // It is made from events that Annals itself writes, which are never redacted.
-            "keys" => Ok(()),
-            _ => self.erase_rows(places.tables, &seqs),
+        match self.projection.taken_back {
+            TakenBack::WithItsSession { timeline } => self.fold_sessions_again(places, timeline, &seqs),
+            TakenBack::ByItself => self.erase_rows(places.tables, &seqs, index),
+            TakenBack::Never => Ok(()),
         }
     }
 
-    fn erase_rows(&self, tables: &Connection, seqs: &BTreeSet<Seq>) -> Result<(), ApplyError> {
-        for table in self.projection.tables {
-            let delete = format!("DELETE FROM {} WHERE seq = ?1", self.stage.table(table));
-            let mut statement = tables.prepare_cached(&delete)?;
-            for seq in seqs {
-                statement.execute([seq.to_sql()])?;
-            }
-        }
-        Ok(())
-    }
-
-    fn erase_from_search(
+    fn erase_rows(
         &self,
         tables: &Connection,
         seqs: &BTreeSet<Seq>,
         index: &mut Index,
     ) -> Result<(), ApplyError> {
-        let (documents, search) = (self.stage.table("documents"), self.stage.table("search"));
-        let text_of = format!("SELECT text FROM {documents} WHERE seq = ?1");
-        let from_index = format!("INSERT INTO {search} ({search}, rowid, text) VALUES ('delete', ?1, ?2)");
-        let from_documents = format!("DELETE FROM {documents} WHERE seq = ?1");
-        for seq in seqs {
-            let seq = seq.to_sql();
-            let text: Option<String> =
-                tables.prepare_cached(&text_of)?.query_row([seq], |row| row.get(0)).optional()?;
-            let Some(text) = text else { continue };
-            tables.prepare_cached(&from_index)?.execute(rusqlite::params![seq, text])?;
-            tables.prepare_cached(&from_documents)?.execute([seq])?;
-            *index = Index::Erased;
+        for table in self.projection.tables.iter().filter(|table| !table.is_index()) {
+            let delete = format!("DELETE FROM {} WHERE seq = ?1", self.stage.table(table.name));
+            let indexed = self.projection.index_of(table.name);
+            for seq in seqs {
+                if let Some(of_it) = indexed
+                    && self.erase_from_index(tables, of_it, table, *seq)?
+                {
+                    *index = Index::Erased;
+                }
+                tables.prepare_cached(&delete)?.execute([seq.to_sql()])?;
+            }
         }
         Ok(())
     }
 
-    /// Until its segments are merged the full-text index still says which words stood where.
+    /// Takes a row out of the full-text index of its table; whether it was there. The index keeps no texts: it is told
+    /// which words to forget.
+    fn erase_from_index(
+        &self,
+        tables: &Connection,
+        index: &Table,
+        table: &Table,
+        seq: Seq,
+    ) -> Result<bool, ApplyError> {
+        let (table, index) = (self.stage.table(table.name), self.stage.table(index.name));
+        let text: Option<String> = tables
+            .prepare_cached(&format!("SELECT text FROM {table} WHERE seq = ?1"))?
+            .query_row([seq.to_sql()], |row| row.get(0))
+            .optional()?;
+        let Some(text) = text else { return Ok(false) };
+        tables
+            .prepare_cached(&format!("INSERT INTO {index} ({index}, rowid, text) VALUES ('delete', ?1, ?2)"))?
+            .execute(rusqlite::params![seq.to_sql(), text])?;
+        Ok(true)
+    }
+
+    /// Until its segments are merged a full-text index still says which words stood where.
     fn merge_index(&self, tables: &Connection) -> Result<(), ApplyError> {
-        let search = self.stage.table("search");
-        tables.execute(&format!("INSERT INTO {search} ({search}) VALUES ('optimize')"), [])?;
+        for index in self.projection.tables.iter().filter(|table| table.is_index()) {
+            let index = self.stage.table(index.name);
+            tables.execute(&format!("INSERT INTO {index} ({index}) VALUES ('optimize')"), [])?;
+        }
         Ok(())
     }
 
     /// Folds every session again that lost an event: its rows follow from all of its events.
-    fn erase_from_sessions(&self, places: Places<'_>, seqs: &BTreeSet<Seq>) -> Result<(), ApplyError> {
-        let timeline = self.stage.table("timeline");
+    fn fold_sessions_again(
+        &self,
+        places: Places<'_>,
+        timeline: &str,
+        seqs: &BTreeSet<Seq>,
+    ) -> Result<(), ApplyError> {
+        let timeline = self.stage.table(timeline);
         let mut sessions = BTreeSet::new();
         for seq in seqs {
             let found: Option<(Option<String>, bool)> = places
@@ -285,21 +299,24 @@ impl Fold {
                 _ => {}
             }
         }
-        sessions.iter().try_for_each(|session| self.fold_session_again(places, session))
+        sessions.iter().try_for_each(|session| self.fold_session_again(places, &timeline, session))
     }
 
-    fn fold_session_again(&self, places: Places<'_>, session: &str) -> Result<(), ApplyError> {
-        let timeline = self.stage.table("timeline");
+    fn fold_session_again(
+        &self,
+        places: Places<'_>,
+        timeline: &str,
+        session: &str,
+    ) -> Result<(), ApplyError> {
         let seqs: Vec<i64> = places
             .tables
             .prepare(&format!("SELECT seq FROM {timeline} WHERE session_id = ?1 ORDER BY seq"))?
             .query_map([session], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         for table in self.projection.tables {
-            let key = if *table == "sessions" { "id" } else { "session_id" };
-            places
-                .tables
-                .execute(&format!("DELETE FROM {} WHERE {key} = ?1", self.stage.table(table)), [session])?;
+            let Some(key) = table.session else { continue };
+            let table = self.stage.table(table.name);
+            places.tables.execute(&format!("DELETE FROM {table} WHERE {key} = ?1"), [session])?;
         }
         // A session may be longer than memory has room for.
         let mut seqs = seqs.into_iter().peekable();

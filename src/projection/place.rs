@@ -19,33 +19,25 @@ pub(super) fn place_of(
         .map(|stopped| format!("its rebuild stopped: {}", why_stopped(&stopped)));
     let Cursor { version, position, stopped, .. } = live;
     let known = projection.version;
+    let mut place =
+        Place { position, has_index: projection.has_index(), stopped: None, trouble: trouble.map(Arc::from) };
     match stopped {
-        Some(stopped) => Place {
+        Some(stopped) => {
             // Where the log was cut off the tables hold events that are no longer there.
-            position: position.min(Seq::new(stopped.seq.get().saturating_sub(1))),
-            stopped: Some(why_stopped(&stopped).into()),
-            trouble: trouble.map(Arc::from),
-        },
-        None if version > known => Place {
-            position,
-            stopped: Some(
-                format!(
-                    "its tables have version {version}, this version of Annals knows {known}; use the newer one"
-                )
-                .into(),
-            ),
-            trouble: trouble.map(Arc::from),
-        },
-        // Only the rebuild would take tables of an older version on.
-        None if version < known => Place {
-            position,
-            stopped: rebuild_stopped.map(Arc::from),
-            trouble: trouble.map(Arc::from),
-        },
-        None => {
-            Place { position, stopped: None, trouble: trouble.or(rebuild_stopped).map(Arc::from) }
+            place.position = position.min(Seq::new(stopped.seq.get().saturating_sub(1)));
+            place.stopped = Some(why_stopped(&stopped).into());
         }
+        None if version > known => {
+            let why = format!(
+                "its tables have version {version}, this version of Annals knows {known}; use the newer one"
+            );
+            place.stopped = Some(why.into());
+        }
+        // Only the rebuild would take tables of an older version on.
+        None if version < known => place.stopped = rebuild_stopped.map(Arc::from),
+        None => place.trouble = place.trouble.or(rebuild_stopped.map(Arc::from)),
     }
+    place
 }
 
 fn why_stopped(stopped: &StoppedAt) -> String {

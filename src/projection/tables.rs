@@ -17,9 +17,10 @@ pub(crate) struct Projection {
     pub(crate) name: &'static str,
     /// Of the fold and its tables: a change of either is a new version, and a rebuild.
     pub(crate) version: u32,
-    pub(crate) tables: &'static [&'static str],
+    pub(crate) tables: &'static [Table],
     definition: &'static str,
     pub(crate) rows: Rows,
+    pub(crate) taken_back: TakenBack,
     pub(crate) pace: Pace,
     /// Folds one event, and what it means.
     pub(crate) fold: fn(&mut WorkingSet, &Recorded, &[Meaning<'_>]),
@@ -37,6 +38,58 @@ pub(crate) enum Rows {
     Stay,
 }
 
+/// A table of a projection.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) form: Form,
+    /// The column with the session that a row belongs to, where rows belong to one.
+    pub(crate) session: Option<&'static str>,
+    /// The column with the event that a row began with: the order of the log.
+    pub(crate) order: &'static str,
+}
+
+/// What a table is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Rows, with a key.
+    Rows,
+    /// A full-text index of the column `text` of another table of the projection, which is in the order of the log.
+    /// It holds nothing of its own.
+    Index { of: &'static str },
+}
+
+impl Table {
+    /// One row an event.
+    const fn of_events(name: &'static str) -> Table {
+        Table { name, form: Form::Rows, session: Some("session_id"), order: "seq" }
+    }
+
+    /// Rows of which several events speak.
+    const fn of_several_events(name: &'static str, session: Option<&'static str>) -> Table {
+        Table { name, form: Form::Rows, session, order: "first_seq" }
+    }
+
+    const fn index(name: &'static str, of: &'static str) -> Table {
+        Table { name, form: Form::Index { of }, session: None, order: "rowid" }
+    }
+
+    pub(crate) fn is_index(&self) -> bool {
+        matches!(self.form, Form::Index { .. })
+    }
+}
+
+/// How what an erased event left in the tables is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TakenBack {
+    /// Its session's rows follow from all of its events: they are made again from those that are left. The table
+    /// names the session of each event.
+    WithItsSession { timeline: &'static str },
+    /// Its own rows go.
+    ByItself,
+    /// It has none: the tables are made from events that Annals itself writes, which are never redacted.
+    Never,
+}
+
 /// How often tables are written while events come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pace {
@@ -50,36 +103,54 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
         version: 5,
-        tables: &["sessions", "steps", "decisions", "findings", "finding_updates", "timeline"],
+        tables: &[
+            Table::of_several_events("sessions", Some("id")),
+            Table::of_several_events("steps", Some("session_id")),
+            Table::of_several_events("decisions", Some("session_id")),
+            Table::of_several_events("findings", Some("session_id")),
+            Table::of_events("finding_updates"),
+            Table::of_events("timeline"),
+        ],
         definition: include_str!("../../schema/read/sessions.sql"),
         rows: Rows::Change(Store::load_session),
+        taken_back: TakenBack::WithItsSession { timeline: "timeline" },
         pace: Pace::Soon,
         fold: fold_sessions::fold,
     },
     Projection {
         name: "activity",
         version: 3,
-        tables: &["reviews", "artifacts", "metrics", "notes", "actions", "custom_events"],
+        tables: &[
+            Table::of_events("reviews"),
+            Table::of_events("artifacts"),
+            Table::of_events("metrics"),
+            Table::of_events("notes"),
+            Table::of_events("actions"),
+            Table::of_events("custom_events"),
+        ],
         definition: include_str!("../../schema/read/activity.sql"),
         rows: Rows::Stay,
+        taken_back: TakenBack::ByItself,
         pace: Pace::Soon,
         fold: fold_activity::fold,
     },
     Projection {
         name: "search",
         version: 4,
-        tables: &["documents", "search"],
+        tables: &[Table::of_events("documents"), Table::index("search", "documents")],
         definition: include_str!("../../schema/read/search.sql"),
         rows: Rows::Stay,
+        taken_back: TakenBack::ByItself,
         pace: Pace::Seldom,
         fold: fold_search::fold,
     },
     Projection {
         name: "keys",
         version: 2,
-        tables: &["api_keys"],
+        tables: &[Table::of_several_events("api_keys", None)],
         definition: include_str!("../../schema/read/keys.sql"),
         rows: Rows::Change(Store::load_key),
+        taken_back: TakenBack::Never,
         pace: Pace::Soon,
         fold: fold_keys::fold,
     },
@@ -200,6 +271,20 @@ pub(crate) fn stop(
 }
 
 impl Projection {
+    pub(crate) fn table_names(&self) -> Vec<&'static str> {
+        self.tables.iter().map(|table| table.name).collect()
+    }
+
+    /// The full-text index of a table, if it has one.
+    pub(crate) fn index_of(&self, table: &str) -> Option<&'static Table> {
+        self.tables.iter().find(|index| matches!(index.form, Form::Index { of } if of == table))
+    }
+
+    /// Whether one of its tables is a full-text index.
+    pub(crate) fn has_index(&self) -> bool {
+        self.tables.iter().any(Table::is_index)
+    }
+
     /// The statements that make the tables, in the names of a stage and generation. Indexes cannot
     /// be renamed, so from the second generation on their names carry its number.
     fn statements(&self, stage: Stage, generation: u32) -> Vec<String> {
@@ -227,7 +312,7 @@ impl Projection {
 
     fn drop_tables(&self, connection: &Connection, stage: Stage) -> rusqlite::Result<()> {
         self.tables.iter().try_for_each(|table| {
-            connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", stage.table(table)))
+            connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", stage.table(table.name)))
         })
     }
 
@@ -250,9 +335,9 @@ impl Projection {
     pub(crate) fn switch(&self, connection: &Connection) -> rusqlite::Result<()> {
         let own = self.foreign_attachments(connection)?;
         self.drop_tables(connection, Stage::Live)?;
-        for table in self.tables {
+        for Table { name, .. } in self.tables {
             connection
-                .execute_batch(&format!("ALTER TABLE {} RENAME TO {table}", Stage::Building.table(table)))?;
+                .execute_batch(&format!("ALTER TABLE {} RENAME TO {name}", Stage::Building.table(name)))?;
         }
         connection.execute("DELETE FROM projections WHERE name = ?1 AND stage = 'live'", [self.name])?;
         connection.execute(
@@ -276,7 +361,7 @@ impl Projection {
         while let Some(row) = rows.next()? {
             let (name, table, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
             // A trigger's table is spelled as its author spelled it.
-            let is_here = self.tables.iter().any(|own| own.eq_ignore_ascii_case(&table));
+            let is_here = self.tables.iter().any(|own| own.name.eq_ignore_ascii_case(&table));
             if is_here && !ours.iter().any(|object| object.name == name) {
                 found.push(sql);
             }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::event::Seq;
 use crate::log::rows;
-use crate::projection::tables::{self, PROJECTIONS, Stage, StoppedAt};
+use crate::projection::tables::{self, PROJECTIONS, Stage, StoppedAt, Table};
 
 /// Where a projection is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,7 +15,7 @@ pub struct ProjectionStatus {
     /// Its name.
     pub name: &'static str,
     /// The tables that it fills.
-    pub tables: &'static [&'static str],
+    pub tables: Vec<&'static str>,
     /// Version of its tables in the file; None where the file has none yet.
     pub version: Option<u32>,
     /// The version that this version of Annals fills.
@@ -71,7 +71,7 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Vec<Projection
             let position = live.as_ref().map_or(Seq::ZERO, |cursor| cursor.position);
             Ok(ProjectionStatus {
                 name: projection.name,
-                tables: projection.tables,
+                tables: projection.table_names(),
                 version: live.as_ref().map(|cursor| cursor.version),
                 known_version: projection.version,
                 position,
@@ -88,6 +88,6 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Vec<Projection
 }
 
 /// Every read table, in the order in which they are defined.
-pub(crate) fn read_tables() -> impl Iterator<Item = &'static str> {
-    PROJECTIONS.iter().flat_map(|projection| projection.tables).copied()
+pub(crate) fn read_tables() -> impl Iterator<Item = &'static Table> {
+    PROJECTIONS.iter().flat_map(|projection| projection.tables)
 }

@@ -23,8 +23,12 @@ pub(super) fn check(
         Scope::Everything => PROJECTIONS.as_slice(),
         Scope::LogOnly => &[],
     };
-    let read_tables = read_tables.iter().flat_map(|projection| projection.tables);
-    for table in schema::tables().chain(read_tables.copied()) {
+    let own = schema::tables().map(|table| (table, Check::Damage));
+    let read_tables = read_tables
+        .iter()
+        .flat_map(|projection| projection.tables)
+        .map(|table| (table.name, if table.is_index() { Check::SearchIndex } else { Check::Damage }));
+    for (table, check) in own.chain(read_tables) {
         if table == "log" && walk.has_sound_pages {
             continue;
         }
@@ -36,7 +40,6 @@ pub(super) fn check(
             Err(error) if is_damage(&error) => error.to_string(),
             Err(error) => return Err(error.into()),
         };
-        let check = if table == "search" { Check::SearchIndex } else { Check::Damage };
         failures.push(Failure {
             check,
             seq: None,

@@ -11,7 +11,7 @@ use crate::verify::report::{Check, Failure};
 pub(super) fn failure(check: Check, table: &str, detail: String) -> Failure {
     let projection = PROJECTIONS
         .iter()
-        .find(|projection| projection.tables.contains(&table))
+        .find(|projection| projection.tables.iter().any(|known| known.name == table))
         .map_or("", |projection| projection.name);
     Failure {
         check,

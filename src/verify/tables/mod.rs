@@ -23,7 +23,7 @@ use crate::limits::LISTED_MAX;
 use crate::log::rows::shown_column;
 use crate::log::schema;
 use crate::projection::scratch::scratch;
-use crate::projection::tables::{self, Cursor, PROJECTIONS, Projection, Stage};
+use crate::projection::tables::{self, Cursor, Form, PROJECTIONS, Projection, Stage};
 use compare::{compare_table, failure};
 use fold::{Obstacle, ToCheck};
 use index::compare_index;
@@ -126,7 +126,7 @@ impl Plan {
         if threads == 1 {
             return None;
         }
-        let place = self.to_check.iter().position(|to_check| to_check.projection.name == "search")?;
+        let place = self.to_check.iter().position(|to_check| to_check.projection.has_index())?;
         let cursors = cursors(log).ok()?;
         let other =
             others.iter_mut().find(|other| self::cursors(other).is_ok_and(|found| found == cursors))?;
@@ -294,9 +294,9 @@ fn take_over(
 
 fn has_tables(log: &Connection, projection: &Projection) -> Result<bool, VerifyError> {
     let tables = schema::objects(log)?;
-    Ok(tables
-        .iter()
-        .any(|object| object.kind == "table" && projection.tables.contains(&object.name.as_str())))
+    Ok(tables.iter().any(|object| {
+        object.kind == "table" && projection.tables.iter().any(|table| table.name == object.name)
+    }))
 }
 
 fn cursor_failure(projection: &Projection, detail: String) -> Failure {
@@ -304,7 +304,7 @@ fn cursor_failure(projection: &Projection, detail: String) -> Failure {
         check: Check::ReadTable,
         seq: None,
         detail: format!("the projection `{}`: {detail}", projection.name),
-        affected: format!("the read tables {}", projection.tables.join(", ")),
+        affected: format!("the read tables {}", projection.table_names().join(", ")),
     }
 }
 
@@ -337,19 +337,20 @@ fn compare(
 ) -> Result<u64, VerifyError> {
     let mut compared = 0;
     for table in projection.tables {
-        let difference = match *table {
-            "search" => compare_index(log, scratch),
-            table => compare_table(log, scratch, table, &mut compared),
+        let difference = match table.form {
+            Form::Index { .. } => compare_index(log, scratch),
+            Form::Rows => compare_table(log, scratch, table.name, &mut compared),
         };
         match difference {
             Ok(difference) => failures.extend(difference),
             Err(error) if is_damage(&error) => {
                 let check = match error.sqlite_error_code() {
-                    _ if *table == "search" => Check::SearchIndex,
+                    _ if table.is_index() => Check::SearchIndex,
                     Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Check::Damage,
                     _ => Check::ReadTable,
                 };
-                failures.push(failure(check, table, format!("`{table}` cannot be read: {error}")));
+                let name = table.name;
+                failures.push(failure(check, name, format!("`{name}` cannot be read: {error}")));
             }
             Err(error) => return Err(error.into()),
         }

@@ -9,7 +9,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::event::Seq;
-use crate::projection::tables::Projection;
+use crate::projection::tables::{Projection, TakenBack};
 
 /// Events, or sessions, that are named in a reason at most.
 const NAMED_MAX: usize = 5;
@@ -29,11 +29,10 @@ pub(super) fn take_over(
     projection: &Projection,
     erased: &BTreeSet<Seq>,
 ) -> rusqlite::Result<Taken> {
-    match projection.name {
-        "sessions" => sessions(log, scratch, projection, erased),
-        // It is made from events that are never erased.
-        "keys" => Ok(Taken::default()),
-        _ => events(log, scratch, projection, erased),
+    match projection.taken_back {
+        TakenBack::WithItsSession { timeline } => sessions(log, scratch, projection, timeline, erased),
+        TakenBack::ByItself => events(log, scratch, projection, erased),
+        TakenBack::Never => Ok(Taken::default()),
     }
 }
 
@@ -42,13 +41,14 @@ fn sessions(
     log: &Connection,
     scratch: &Connection,
     projection: &Projection,
+    timeline: &str,
     erased: &BTreeSet<Seq>,
 ) -> rusqlite::Result<Taken> {
     let (mut sessions, mut alone) = (BTreeSet::new(), BTreeSet::new());
     for seq in erased {
         // The scratch table follows from the log.
         let session: Option<Option<String>> = scratch
-            .prepare_cached("SELECT session_id FROM main.timeline WHERE seq = ?1")?
+            .prepare_cached(&format!("SELECT session_id FROM main.{timeline} WHERE seq = ?1"))?
             .query_row([seq.to_sql()], |row| row.get(0))
             .optional()?;
         match session {
@@ -59,13 +59,13 @@ fn sessions(
     }
     let mut rows = 0;
     for table in projection.tables {
-        let key = if *table == "sessions" { "id" } else { "session_id" };
+        let Some(key) = table.session else { continue };
         for session in &sessions {
-            rows += copy(log, scratch, table, key, &session.clone().into())?;
+            rows += copy(log, scratch, table.name, key, &session.clone().into())?;
         }
     }
     for seq in &alone {
-        rows += copy(log, scratch, "timeline", "seq", &seq.to_sql().into())?;
+        rows += copy(log, scratch, timeline, "seq", &seq.to_sql().into())?;
     }
     let named = [
         named("session", sessions.iter().map(|session| format!("`{session}`"))),
@@ -83,20 +83,24 @@ fn events(
 ) -> rusqlite::Result<Taken> {
     let mut rows = 0;
     let mut found = BTreeSet::new();
-    for table in projection.tables.iter().filter(|table| **table != "search") {
+    for table in projection.tables.iter().filter(|table| !table.is_index()) {
+        let name = table.name;
+        let index = projection.index_of(name).map(|index| {
+            format!(
+                "INSERT INTO main.{} (rowid, text) SELECT seq, text FROM main.{name} WHERE seq = ?1",
+                index.name
+            )
+        });
         for seq in erased {
-            let copied = copy(log, scratch, table, "seq", &seq.to_sql().into())?;
-            if copied > 0 {
-                found.insert(*seq);
+            let copied = copy(log, scratch, name, "seq", &seq.to_sql().into())?;
+            if copied == 0 {
+                continue;
             }
+            found.insert(*seq);
             rows += copied;
-        }
-    }
-    if projection.name == "search" {
-        for seq in &found {
-            scratch
-                .prepare_cached("INSERT INTO main.search (rowid, text) SELECT seq, text FROM main.documents WHERE seq = ?1")?
-                .execute([seq.to_sql()])?;
+            if let Some(index) = &index {
+                scratch.prepare_cached(index)?.execute([seq.to_sql()])?;
+            }
         }
     }
     Ok(Taken { rows, what: named("event", found.iter().map(Seq::to_string)) })
