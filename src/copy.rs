@@ -10,6 +10,7 @@ use crate::log::uri;
 use crate::log::{Head, generation, rows};
 use crate::new_file::{NewFile, NewFileError};
 use crate::reader::Reader;
+use crate::storage::StorageError;
 
 /// Pages that are copied between two words about progress.
 const PAGES_A_STEP: i32 = 1_024;
@@ -29,11 +30,11 @@ pub enum CopyError {
     New(NewFileError),
     /// SQLite cannot copy.
     #[error("{}: cannot be copied to: {source}", path.display())]
-    Sqlite {
+    Storage {
         /// The place.
         path: PathBuf,
         /// Why not.
-        source: rusqlite::Error,
+        source: StorageError,
     },
     /// What was written is not what was read.
     #[error("{}: what was written there is not the log that was read; the disk may be failing", path.display())]
@@ -48,7 +49,7 @@ impl CopyError {
     fn at(self, target: &Path) -> CopyError {
         let path = target.to_owned();
         match self {
-            CopyError::Sqlite { source, .. } => CopyError::Sqlite { path, source },
+            CopyError::Storage { source, .. } => CopyError::Storage { path, source },
             CopyError::Differs { .. } => CopyError::Differs { path },
             error => error,
         }
@@ -89,7 +90,8 @@ impl Reader {
     /// # Errors
     /// If it cannot be written; then it may hold anything.
     pub fn copy_over(&self, path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Head, CopyError> {
-        let sqlite = |source| CopyError::Sqlite { path: path.to_owned(), source };
+        let sqlite =
+            |source: rusqlite::Error| CopyError::Storage { path: path.to_owned(), source: source.into() };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut copy =
             Connection::open_with_flags(uri(path, ""), flags | OpenFlags::SQLITE_OPEN_URI).map_err(sqlite)?;

@@ -10,6 +10,7 @@ use crate::query::projections::read_tables;
 use crate::query::sql;
 use crate::query::{EventFilter, RowSink, SqlError};
 use crate::reader::Reader;
+use crate::storage::{StorageError, from_sqlite};
 
 /// An event on its way out, or the reason why it stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +74,13 @@ pub enum ExportError {
     Table(#[source] SqlError),
     /// SQLite refused.
     #[error("the log cannot be read: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     /// What was exported cannot be taken.
     #[error("cannot be written: {0}")]
     Sink(#[from] io::Error),
 }
+
+from_sqlite!(ExportError);
 
 /// The tables that hold what was recorded. A full-text index holds nothing of its own.
 fn exported_tables() -> impl Iterator<Item = &'static Table> {

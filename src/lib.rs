@@ -65,6 +65,7 @@ pub mod replay;
 #[cfg(feature = "server")]
 pub mod server;
 mod session;
+mod storage;
 mod text;
 #[cfg(any(feature = "http", feature = "client"))]
 mod tls_roots;
@@ -94,6 +95,7 @@ pub use query::{
 };
 pub use reader::Reader;
 pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
+pub use storage::{StorageError, StorageErrorKind};
 pub use watch::Watch;
 #[cfg(feature = "client")]
 pub use writer::Delivery;

@@ -15,6 +15,7 @@ use crate::proof::{ConsistencyProof, EntryProof, Extent, LeafProof, ProofError, 
 use crate::query::EventFilter;
 use crate::query::events::{Next, walk};
 use crate::reader::Reader;
+use crate::storage::{StorageError, from_sqlite};
 
 /// What stands around an event in the file of a proof, apart from its leaf, payload and hashes: words,
 /// a number, lengths and ends of lines; and at the head of the file, where the session's id may be
@@ -97,11 +98,13 @@ pub enum ProveError {
     Read(#[from] ReadError),
     /// The file cannot be read.
     #[error("the log cannot be read: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     /// The proof does not show what it should.
     #[error("what the log holds proves nothing: {0}; `annals verify` says more")]
     Refused(#[from] ProofError),
 }
+
+from_sqlite!(ProveError);
 
 impl ProveError {
     /// Whether the log is not what it should be, and it is not only that something could not be done.

@@ -19,6 +19,7 @@ use crate::projection::scratch::scratch;
 use crate::projection::tables::{self, PROJECTIONS, Projection, Stage};
 use crate::query::events::{self, Next};
 use crate::query::{EventFilter, ExtractBounds, SessionExtract, SessionRecord, WriteError, session};
+use crate::storage::{StorageError, from_sqlite};
 
 /// The projections whose tables a [`SessionRecord`] is read from.
 const RECORD_PROJECTIONS: [&str; 2] = ["sessions", "activity"];
@@ -41,16 +42,18 @@ pub enum ReplayError {
     Fold(String),
     /// SQLite refused.
     #[error("the log cannot be read: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     /// It cannot be written there.
     #[error("cannot be written: {0}")]
     Write(#[from] io::Error),
 }
 
+from_sqlite!(ReplayError);
+
 impl From<WriteError> for ReplayError {
     fn from(error: WriteError) -> ReplayError {
         match error {
-            WriteError::Sqlite(error) => ReplayError::Sqlite(error),
+            WriteError::Storage(error) => ReplayError::Storage(error),
             WriteError::Write(error) => ReplayError::Write(error),
         }
     }
@@ -59,7 +62,7 @@ impl From<WriteError> for ReplayError {
 impl From<ApplyError> for ReplayError {
     fn from(error: ApplyError) -> ReplayError {
         match error {
-            ApplyError::Sqlite(error) => ReplayError::Sqlite(error),
+            ApplyError::Sqlite(error) => error.into(),
             ApplyError::Unreadable(reason) => ReplayError::Fold(reason),
         }
     }

@@ -10,6 +10,7 @@ use crate::event::{ApiKeyScope, Content, Event, EventId, Recorded, Seq, Timestam
 use crate::log::rows::shown_column;
 use crate::log::schema::has_table;
 use crate::log::{OpenError, ReadError, rows};
+use crate::storage::{StorageError, from_sqlite};
 
 /// Keys that cannot be read. Nobody is let in by keys that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +30,10 @@ pub enum KeysError {
     Closed,
     /// SQLite refused.
     #[error("the API keys cannot be read: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
 }
+
+from_sqlite!(KeysError);
 
 /// An API key, as the log tells of it; its secret is known to nobody here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -27,6 +27,7 @@ pub(crate) use known::read;
 
 use crate::event::{ApiKeyScope, EventId, Timestamp};
 use crate::log::OpenError;
+use crate::storage::{StorageError, from_sqlite};
 use crate::writer::AppendError;
 
 /// Longest name of a key, in bytes of UTF-8: a line in a list.
@@ -108,8 +109,10 @@ pub enum ApiKeyError {
     Open(#[from] OpenError),
     /// SQLite refused.
     #[error("when keys were used cannot be kept: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     /// The lock file cannot be locked.
     #[error("the lock file cannot be locked: {0}")]
     Lock(#[from] std::io::Error),
 }
+
+from_sqlite!(ApiKeyError);

@@ -8,6 +8,7 @@ use crate::evidence;
 use crate::log::turns::begin;
 use crate::log::{Durability, OpenError};
 use crate::projection::tables;
+use crate::storage::{StorageError, from_sqlite};
 use crate::writer::{AppendError, Appended, Effect, OpenLog};
 
 use super::AuditLog;
@@ -44,11 +45,13 @@ pub enum ProjectionError {
     Append(#[from] AppendError),
     /// SQLite refused.
     #[error("the projection cannot be changed: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     /// The lock file cannot be locked.
     #[error("the lock file cannot be locked: {0}")]
     Lock(#[from] std::io::Error),
 }
+
+from_sqlite!(ProjectionError);
 
 /// The name under which the stored tiles are made anew.
 const TREE: &str = "tree";

@@ -18,6 +18,7 @@ use crate::merkle::{
 use crate::note::{
     Checkpoint, CheckpointError, KeyChange, KeyError, NoteError, SignedCheckpoint, SignedNote, SigningKey,
 };
+use crate::storage::{StorageError, from_sqlite};
 use crate::writer::{AppendError, Appended, Clock};
 
 /// The row of `anchors` in which the signer says how it fares.
@@ -41,7 +42,7 @@ pub enum SignError {
     Log(#[from] ReadError),
     /// The file cannot be written.
     #[error("the file cannot be written: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     /// The lock file cannot be locked.
     #[error("the lock file cannot be locked: {0}")]
     Turn(std::io::Error),
@@ -107,6 +108,8 @@ pub enum SignError {
     #[error("the log has no epoch key; `annals key generate --epochs` makes one with the first key")]
     NoEpochs,
 }
+
+from_sqlite!(SignError);
 
 /// Where a log is, and what signing needs of it.
 pub(crate) struct Site<'a> {

@@ -17,6 +17,7 @@ use crate::merkle::{
     CompactRange, HASH_BYTES, HashReader, NodeHash, TILE_WIDTH, hashes_from_bytes, hashes_to_bytes,
     leaf_hash_of, root_of,
 };
+use crate::storage::{StorageError, from_sqlite};
 
 /// A tree that cannot be made from the log.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ use crate::merkle::{
 pub enum TreeError {
     /// The file cannot be read or written.
     #[error("the file cannot be read or written: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     /// The lock file cannot be locked.
     #[error("the lock file cannot be locked: {0}")]
     Turn(std::io::Error),
@@ -51,6 +52,8 @@ pub enum TreeError {
         tile: u64,
     },
 }
+
+from_sqlite!(TreeError);
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 const TILE_BYTES: usize = TILE_WIDTH as usize * HASH_BYTES;

@@ -111,7 +111,9 @@ impl Worker {
             Evidence::Off | Evidence::Tree => None,
             Evidence::Signed(signing) => {
                 let origin = origin_of(&connection).map_err(|error| match error {
-                    ReadError::Sqlite(source) => OpenError::sqlite(path, "its origin cannot be read", source),
+                    ReadError::Storage(error) => {
+                        OpenError::sqlite(path, "its origin cannot be read", error.into_sqlite())
+                    }
                     error => OpenError::Damaged { path: path.to_owned(), what: error.to_string() },
                 })?;
                 Some(Schedule::start(path, origin, *signing, &turns, &clock, &trouble)?)
@@ -216,7 +218,7 @@ impl Worker {
     fn grow(&self) -> Result<Growth, SignError> {
         self.require_present()?;
         let growth = tree::grow(&self.connection, &self.turns).map_err(|error| match error {
-            TreeError::Sqlite(error) => SignError::Sqlite(error),
+            TreeError::Storage(error) => SignError::Storage(error),
             error => SignError::Tree(BuildError::Read(error)),
         })?;
         if growth == Growth::Grown {

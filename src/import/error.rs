@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::limits::SESSION_ID_BYTES_MAX;
+use crate::storage::StorageError;
 use crate::{IdError, InvalidField};
 
 /// Why the receiver of the drafts did not take one.
@@ -66,7 +67,7 @@ pub enum ImportError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: rusqlite::Error,
+        source: StorageError,
     },
     /// A record is not JSON, or not an object.
     #[error("{place}: {reason}")]
@@ -120,11 +121,11 @@ pub enum ImportError {
     },
     /// SQLite cannot read the file on.
     #[error("reading table `{table}`: {source}")]
-    Sqlite {
+    Storage {
         /// The table.
         table: &'static str,
         /// What SQLite says.
-        source: rusqlite::Error,
+        source: StorageError,
     },
     /// The receiver of the drafts did not take one.
     #[error("cannot be recorded: {0}")]

@@ -9,6 +9,7 @@ use super::vfs;
 use crate::event::Seq;
 use crate::file::side_file;
 use crate::new_file::NewFileError;
+use crate::storage::StorageError;
 
 /// A file that cannot be opened as a log, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +181,7 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
         /// What SQLite says.
-        source: rusqlite::Error,
+        source: StorageError,
     },
     /// The file system has no memory that processes can share.
     #[error("{}: cannot have a write-ahead log (its journal mode stays `{journal_mode}`); keep it on a local file system", path.display())]
@@ -227,13 +228,13 @@ pub enum OpenError {
     },
     /// SQLite refused.
     #[error("{}: {doing}: {source}", path.display())]
-    Sqlite {
+    Storage {
         /// The path.
         path: PathBuf,
         /// What was tried.
         doing: &'static str,
         /// Why not.
-        source: rusqlite::Error,
+        source: StorageError,
     },
 }
 
@@ -253,7 +254,7 @@ impl OpenError {
             Some(error) if error.code == ErrorCode::NotADatabase => {
                 OpenError::NotADatabase { path: path.to_owned() }
             }
-            _ => OpenError::Sqlite { path: path.to_owned(), doing, source },
+            _ => OpenError::Storage { path: path.to_owned(), doing, source: source.into() },
         }
     }
 }

@@ -70,7 +70,7 @@ pub(super) fn refuse_foreign(path: &Path) -> Result<Option<Connection>, OpenErro
     match require_log(&connection, path) {
         Ok(_) => Ok(Some(connection)),
         // A log of which pages are still in the write-ahead log can look damaged.
-        Err(OpenError::Sqlite { .. }) => Ok(None),
+        Err(OpenError::Storage { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }

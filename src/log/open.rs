@@ -128,7 +128,7 @@ pub(crate) fn open_writer(path: &Path, durability: Durability, claim: Claim) -> 
         Claim::Settled => MAKER_PATIENCE_AGAIN,
     };
     look(&connection, maker).map_err(|source| match is_about_files_beside(&source) {
-        true => OpenError::ReadOnlyFolder { path: path.to_owned(), source },
+        true => OpenError::ReadOnlyFolder { path: path.to_owned(), source: source.into() },
         false => sqlite(source),
     })?;
     if vfs::has_moved(&connection) {

@@ -11,6 +11,7 @@ use crate::entry::Entry;
 use crate::event::{Content, Digest, EventId, PayloadError, Recorded, Seq, Strictness};
 use crate::limits::{NOTE_BYTES_MAX, SHOWN_BYTES_MAX};
 use crate::prepare::{Prepared, without_salt};
+use crate::storage::{StorageError, from_sqlite};
 
 /// A place or a size as SQLite has it. They stay below 2^63: they count rows.
 pub(crate) fn to_sql(number: u64) -> i64 {
@@ -165,8 +166,10 @@ pub enum ReadError {
     NotCreated,
     /// SQLite cannot read it.
     #[error("the log cannot be read: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
 }
+
+from_sqlite!(ReadError);
 
 /// Makes an event of an entry and a payload cell.
 pub(crate) fn recorded(seq: Seq, entry: &[u8], payload: Option<&[u8]>) -> Result<Recorded, ReadError> {

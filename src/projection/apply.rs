@@ -28,7 +28,7 @@ pub(crate) enum ApplyError {
 impl From<ReadError> for ApplyError {
     fn from(error: ReadError) -> ApplyError {
         match error {
-            ReadError::Sqlite(error) => ApplyError::Sqlite(error),
+            ReadError::Storage(error) => ApplyError::Sqlite(error.into_sqlite()),
             error => ApplyError::Unreadable(error.to_string()),
         }
     }

@@ -21,6 +21,7 @@ use crate::merkle::{BuildError, Tile};
 use crate::note::{CheckpointError, SignedCheckpoint};
 use crate::prove::{ProveError, is_damage, last_checkpoint};
 use crate::reader::Reader;
+use crate::storage::{StorageError, from_sqlite};
 use site::Site;
 #[cfg(feature = "server")]
 pub(crate) use tile_file::TileFile;
@@ -52,7 +53,7 @@ pub enum PublishError {
     Tree(#[from] BuildError<TreeError>),
     /// The log cannot be read.
     #[error("the log cannot be read: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     /// A file cannot be read or written.
     #[error("{}: {what}: {source}", path.display())]
     Io {
@@ -151,6 +152,8 @@ pub enum PublishError {
         tile: Tile,
     },
 }
+
+from_sqlite!(PublishError);
 
 impl PublishError {
     /// Whether the log or the folder is not what it should be, and it is not only that something could

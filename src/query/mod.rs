@@ -34,6 +34,7 @@ pub use sessions::{SessionFilter, SessionPage};
 pub use sql::{RowSink, SqlError, SqlValue};
 
 use crate::log::ReadError;
+use crate::storage::{StorageError, from_sqlite};
 
 /// A question that could not be answered.
 #[derive(Debug, thiserror::Error)]
@@ -47,5 +48,7 @@ pub enum QueryError {
     NoWords(String),
     /// SQLite refused.
     #[error("the read tables cannot be queried: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
 }
+
+from_sqlite!(QueryError);

@@ -1,5 +1,6 @@
 //! One session with everything that belongs to it.
 
+use crate::storage::{StorageError, from_sqlite};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
@@ -198,11 +199,13 @@ pub(crate) fn extract(
 pub enum WriteError {
     /// SQLite refused.
     #[error("the read tables cannot be queried: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     /// It cannot be written there, or has no JSON form.
     #[error("cannot be written: {0}")]
     Write(#[from] io::Error),
 }
+
+from_sqlite!(WriteError);
 
 /// Writes the JSON form of a session's [`SessionRecord`], row by row, if there is one with this id: one row is in
 /// memory at a time.

@@ -1,5 +1,6 @@
 //! SQL of the user's own.
 
+use crate::storage::StorageError;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
 
@@ -51,7 +52,7 @@ pub enum SqlError {
     Several,
     /// SQLite refused.
     #[error("{0}")]
-    Sqlite(rusqlite::Error),
+    Storage(#[source] StorageError),
     /// The rows could not be taken.
     #[error("the result cannot be written: {0}")]
     Sink(#[from] std::io::Error),
@@ -64,7 +65,7 @@ impl From<rusqlite::Error> for SqlError {
             (Some(ErrorCode::AuthorizationForStatementDenied | ErrorCode::ReadOnly), _) => {
                 SqlError::NotReading(error.to_string())
             }
-            _ => SqlError::Sqlite(error),
+            _ => SqlError::Storage(error.into()),
         }
     }
 }

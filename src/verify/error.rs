@@ -5,6 +5,7 @@ use rusqlite::ErrorCode;
 use crate::log::OpenError;
 use crate::merkle;
 use crate::projection::tables::PROJECTIONS;
+use crate::storage::{StorageError, from_sqlite};
 
 /// A verification that could not be carried out. It says nothing about the log.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +16,7 @@ pub enum VerifyError {
     Open(#[from] OpenError),
     /// The system kept SQLite from reading it, or has no room for the scratch tables.
     #[error("the verification could not go on: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     /// Tables are to be left out that no projection fills.
     #[error("there is no projection `{name}` to leave out; there are {}", projections().join(", "))]
     UnknownProjection {
@@ -37,6 +38,8 @@ pub enum VerifyError {
         why: String,
     },
 }
+
+from_sqlite!(VerifyError);
 
 pub(super) fn projections() -> Vec<&'static str> {
     PROJECTIONS.iter().map(|projection| projection.name).collect()
@@ -63,6 +66,6 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 /// Whether a page that should be there is not.
-pub(super) fn is_cut_off(error: &rusqlite::Error) -> bool {
+fn is_cut_off(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }

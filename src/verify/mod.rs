@@ -54,7 +54,8 @@ use crate::log::schema;
 use crate::log::still::Still;
 use crate::log::{self, OpenError, Reading};
 use crate::projection::tables::{PROJECTIONS, Projection, Stage, cursor};
-use error::{is_cut_off, is_damage, projections};
+use crate::storage::StorageErrorKind;
+use error::{is_damage, projections};
 use given::Walked;
 use past::PastRoots;
 use report::{listed, shortened};
@@ -105,10 +106,8 @@ pub fn verify(
     }
     let file = FileIdentity::behind(path).ok();
     let Reading { connection, still, .. } = match log::open_reading(path) {
-        Err(OpenError::Sqlite { source, .. })
-            if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) || is_cut_off(&source) =>
-        {
-            return Ok(Report::unreadable(path, options.checkpoints.len() as u64, &source));
+        Err(OpenError::Storage { source, .. }) if source.kind() == StorageErrorKind::Damaged => {
+            return Ok(Report::unreadable(path, options.checkpoints.len() as u64, source.sqlite()));
         }
         // Opening reads rows already, and so would all that follows.
         Err(OpenError::NoTable { table, .. }) => {
@@ -308,8 +307,8 @@ impl Verification<'_> {
             plan.and_then(|plan| tables::check(plan, connection, apart, failures, &mut progress))
         });
         let tables = match tables {
-            Err(VerifyError::Sqlite(error)) => {
-                or_damage(Err(error), "the read tables, which were not all checked", failures)?
+            Err(VerifyError::Storage(error)) => {
+                or_damage(Err(error.into_sqlite()), "the read tables, which were not all checked", failures)?
             }
             checked => checked?,
         };

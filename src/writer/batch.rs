@@ -121,7 +121,7 @@ impl<'c> Batch<'c> {
     fn key_name_taken(&self, name: &str, own: EventId) -> rusqlite::Result<Option<AppendError>> {
         let keys = match apikey::read(&self.tx) {
             Ok(keys) => keys,
-            Err(KeysError::Sqlite(error)) => return Err(error),
+            Err(KeysError::Storage(error)) => return Err(error.into_sqlite()),
             Err(error) => return Ok(Some(AppendError::NotWritten { reason: error.to_string().into() })),
         };
         let now = (self.clock)();

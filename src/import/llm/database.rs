@@ -23,7 +23,8 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Database, ImportError> {
-        let opening = |source| ImportError::Open { path: path.to_owned(), source };
+        let opening =
+            |source: rusqlite::Error| ImportError::Open { path: path.to_owned(), source: source.into() };
         if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0) {
             return Err(ImportError::Empty { expected: EXPECTED });
         }
@@ -97,7 +98,7 @@ impl Database {
         parameters: &[&dyn ToSql],
         mut each: impl FnMut(&Row<'_>) -> Result<(), ImportError>,
     ) -> Result<(), ImportError> {
-        let failed = |source| ImportError::Sqlite { table, source };
+        let failed = |source: rusqlite::Error| ImportError::Storage { table, source: source.into() };
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let mut rows = statement.query(parameters).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {

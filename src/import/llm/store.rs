@@ -74,7 +74,7 @@ impl Database {
             let cells = Cells::of(row, "attachments", id.as_str());
             let content = row
                 .get_ref("content")
-                .map_err(|source| ImportError::Sqlite { table: "attachments", source })?;
+                .map_err(|source| ImportError::Storage { table: "attachments", source: source.into() })?;
             let bytes = match content {
                 ValueRef::Blob(bytes) | ValueRef::Text(bytes) if !bytes.is_empty() => bytes,
                 _ => {

@@ -205,7 +205,9 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Problem {
         match error {
             QueryError::NoWords(_) => Problem::new(Kind::BadRequest, error.to_string()),
-            QueryError::Read(_) | QueryError::Sqlite(_) => Problem::new(Kind::Unavailable, error.to_string()),
+            QueryError::Read(_) | QueryError::Storage(_) => {
+                Problem::new(Kind::Unavailable, error.to_string())
+            }
         }
     }
 }

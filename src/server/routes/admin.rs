@@ -50,7 +50,7 @@ impl From<ProjectionError> for Problem {
             ProjectionError::Unknown { .. } => Kind::NotFound,
             ProjectionError::NotStopped { .. } | ProjectionError::NotSkippable { .. } => Kind::NotPossible,
             ProjectionError::Append(error) => return error.into(),
-            ProjectionError::Open(_) | ProjectionError::Sqlite(_) | ProjectionError::Lock(_) => {
+            ProjectionError::Open(_) | ProjectionError::Storage(_) | ProjectionError::Lock(_) => {
                 Kind::Unavailable
             }
         };

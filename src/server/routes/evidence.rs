@@ -155,7 +155,7 @@ impl From<ProveError> for Problem {
             ProveError::Unfit { .. }
             | ProveError::Tree(_)
             | ProveError::Read(_)
-            | ProveError::Sqlite(_)
+            | ProveError::Storage(_)
             | ProveError::Refused(_) => Kind::Unavailable,
         };
         Problem::new(kind, error.to_string())

@@ -24,7 +24,7 @@ pub(super) fn walk(
     let mut run = Checked::after(before, &with);
     let damage = |after: i64, error: rusqlite::Error| match is_damage(&error) {
         true => Ok(ReadTo::Damage { after, error: error.to_string() }),
-        false => Err(VerifyError::Sqlite(error)),
+        false => Err(VerifyError::from(error)),
     };
     // No event is before the first, and if one is it must be seen, whatever its seq.
     let from = (before.seq != 0).then(|| before.seq.saturating_add(1));

@@ -129,7 +129,7 @@ pub(crate) async fn one(
             Ok(true) => Ok(()),
             Ok(false) => Err(no_session(&id)),
             Err(WriteError::Write(error)) => Err(output.failed(&error)),
-            Err(error @ WriteError::Sqlite(_)) => Err(Problem::new(Kind::Unavailable, error.to_string())),
+            Err(error @ WriteError::Storage(_)) => Err(Problem::new(Kind::Unavailable, error.to_string())),
         }
     })
     .await
