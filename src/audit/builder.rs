@@ -14,8 +14,8 @@ use crate::limits::{
 use crate::log::turns::Turns;
 use crate::log::{self, Claim, Durability, OpenError, resolved};
 use crate::progress::Progress;
+use crate::projection::schedule::worker::Worker;
 use crate::projection::tables;
-use crate::projection::worker::Worker;
 use crate::writer::{Clock, Config, OpenLog, Queue, Shared, Writer};
 
 use super::{AuditLog, EvidenceThread, Inner, ProjectionThread, Threads};

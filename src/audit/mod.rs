@@ -24,7 +24,7 @@ use crate::log::turns::Turns;
 use crate::note::SignedCheckpoint;
 use crate::prepare::{Prepared, SentBy, prepare};
 use crate::progress::{CatchUpError, Progress, Tables};
-use crate::projection::worker::Order;
+use crate::projection::schedule::worker::Order;
 use crate::writer::{
     AppendError, Appended, BatchReceipt, Clock, Effect, Item, Message, NotSent, Queue, Receipt,
     TryAppendError,

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::event::Seq;
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::rows;
-use crate::projection::apply::{Applier, ApplyError};
+use crate::projection::tables::apply::{Applier, ApplyError};
 use crate::projection::tables::{Projection, Stage};
 use crate::verify::error::{VerifyError, is_damage};
 

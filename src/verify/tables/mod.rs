@@ -22,7 +22,7 @@ use crate::event::Seq;
 use crate::limits::LISTED_MAX;
 use crate::log::rows::shown_column;
 use crate::log::schema;
-use crate::projection::scratch::scratch;
+use crate::projection::tables::scratch::scratch;
 use crate::projection::tables::{self, Cursor, Form, PROJECTIONS, Projection, Stage};
 use compare::{compare_table, failure};
 use fold::{Obstacle, ToCheck};

@@ -3,12 +3,12 @@
 use crate::event::{Attributes, Event, Json, Recorded};
 use crate::otel::Meaning;
 
-use super::fold_sessions::subject;
-use super::rows::DocumentRow;
-use super::working_set::WorkingSet;
+use crate::projection::fold::rows::DocumentRow;
+use crate::projection::fold::sessions::subject;
+use crate::projection::fold::working_set::WorkingSet;
 
 /// Folds one event, by what it means.
-pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
+pub(in crate::projection) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
     let mut text = Text::default();
     for meaning in meanings {
         // What a span says of its session it says of its step too.

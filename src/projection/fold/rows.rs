@@ -1,8 +1,8 @@
 //! The rows of the read tables. Their meaning is in schema/read, column by column.
 
-use super::cell::table;
-use super::claims::Claims;
 use crate::event::Timestamp;
+use crate::projection::fold::cell::table;
+use crate::projection::fold::claims::Claims;
 
 table! {
     SessionRow in "sessions", key ("id") {

@@ -5,20 +5,19 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction};
 
-use super::ahead::{Ahead, Part};
-use super::apply::{self, Fold};
-use super::store::Store;
-use super::tables::{self, Cursor, Pace, Projection, Stage};
 use crate::event::Seq;
 use crate::file::FileIdentity;
 use crate::log::{self, OpenError};
+use crate::projection::schedule::ahead::{Ahead, Part};
+use crate::projection::tables::apply::Fold;
+use crate::projection::tables::{self, Cursor, Pace, Projection, Stage, Store, apply};
 
 /// A projection's tables of one stage, and where they are.
 #[derive(Clone)]
-pub(super) struct Member {
-    pub(super) projection: &'static Projection,
-    pub(super) stage: Stage,
-    pub(super) cursor: Cursor,
+pub(in crate::projection) struct Member {
+    pub(in crate::projection) projection: &'static Projection,
+    pub(in crate::projection) stage: Stage,
+    pub(in crate::projection) cursor: Cursor,
 }
 
 impl Member {
@@ -31,19 +30,24 @@ impl Member {
     }
 
     /// Whether nobody else moved the cursor.
-    pub(super) fn is_as_stored(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
+    pub(in crate::projection) fn is_as_stored(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
         let stored = tables::cursor(tx, self.projection.name, self.stage)?;
         Ok(stored.as_ref() == Some(&self.cursor))
     }
 
     /// Moves the cursor, within a transaction in which nobody else moved it.
-    pub(super) fn advance(&self, tx: &Transaction<'_>, to: Seq) -> rusqlite::Result<()> {
+    pub(in crate::projection) fn advance(&self, tx: &Transaction<'_>, to: Seq) -> rusqlite::Result<()> {
         tables::advance(tx, self.projection.name, self.stage, &self.cursor, to)
     }
 
     /// Puts the tables of a rebuild in their place, if they hold what the log holds. After the live ones
     /// were written: these are dropped for it.
-    pub(super) fn switch(&self, tx: &Transaction<'_>, position: Seq, head: Seq) -> rusqlite::Result<()> {
+    pub(in crate::projection) fn switch(
+        &self,
+        tx: &Transaction<'_>,
+        position: Seq,
+        head: Seq,
+    ) -> rusqlite::Result<()> {
         if self.switches(position, head) { self.projection.switch(tx) } else { Ok(()) }
     }
 
@@ -51,24 +55,24 @@ impl Member {
         self.stage == Stage::Building && position >= head
     }
 
-    pub(super) fn fold(&self, log: &Connection) -> rusqlite::Result<Fold> {
+    pub(in crate::projection) fn fold(&self, log: &Connection) -> rusqlite::Result<Fold> {
         Fold::new(self.projection, self.stage, log)
     }
 }
 
 /// Tables that stand at one place, and the thread that folds what comes next.
-pub(super) struct Group {
+pub(in crate::projection) struct Group {
     members: Vec<Member>,
     pace: Pace,
     /// The events that each of them goes on without.
     skips: Vec<HashSet<Seq>>,
     has_switched: bool,
-    pub(super) ahead: Ahead,
+    pub(in crate::projection) ahead: Ahead,
 }
 
 impl Group {
     /// The tables at `position`, of the log at `path`: of that file, and of no other that was put in its place.
-    pub(super) fn start(
+    pub(in crate::projection) fn start(
         members: Vec<Member>,
         pace: Pace,
         (path, database): (&Path, FileIdentity),
@@ -86,31 +90,31 @@ impl Group {
         Ok(Group { members, pace, skips, has_switched: false, ahead })
     }
 
-    pub(super) fn pace(&self) -> Pace {
+    pub(in crate::projection) fn pace(&self) -> Pace {
         self.pace
     }
 
-    pub(super) fn members(&self) -> &[Member] {
+    pub(in crate::projection) fn members(&self) -> &[Member] {
         &self.members
     }
 
-    pub(super) fn into_members(self) -> Vec<Member> {
+    pub(in crate::projection) fn into_members(self) -> Vec<Member> {
         self.members
     }
 
     /// Whether it is that of these tables, at the places where they are.
-    pub(super) fn is_of(&self, members: &[Member]) -> bool {
+    pub(in crate::projection) fn is_of(&self, members: &[Member]) -> bool {
         self.members.len() == members.len()
             && self.members.iter().zip(members).all(|(own, other)| own.is_same(other))
     }
 
     /// Whether some of these tables are among its own.
-    pub(super) fn has_some_of(&self, members: &[Member]) -> bool {
+    pub(in crate::projection) fn has_some_of(&self, members: &[Member]) -> bool {
         self.members.iter().any(|own| members.iter().any(|other| own.is_of_same_tables(other)))
     }
 
     /// Whether nobody else moved a cursor, or had an event skipped.
-    pub(super) fn is_as_stored(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
+    pub(in crate::projection) fn is_as_stored(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
         for (member, skips) in self.members.iter().zip(&self.skips) {
             if !member.is_as_stored(tx)? || apply::skips(tx, member.projection)? != *skips {
                 return Ok(false);
@@ -120,13 +124,13 @@ impl Group {
     }
 
     /// Writes what events change in its tables.
-    pub(super) fn save(&self, tx: &Transaction<'_>, part: &Part) -> rusqlite::Result<()> {
+    pub(in crate::projection) fn save(&self, tx: &Transaction<'_>, part: &Part) -> rusqlite::Result<()> {
         let mut each = self.members.iter().zip(&part.changes);
         each.try_for_each(|(member, changes)| Store::of(member.stage).save(tx, changes))
     }
 
     /// Notes that its tables hold the events up to `position`, of a log that ends at `head`.
-    pub(super) fn move_to(&mut self, position: Seq, head: Seq) {
+    pub(in crate::projection) fn move_to(&mut self, position: Seq, head: Seq) {
         for member in &mut self.members {
             self.has_switched |= member.switches(position, head);
             member.cursor.position = position;
@@ -134,7 +138,7 @@ impl Group {
     }
 
     /// Whether tables of a rebuild are in their place now: what was folded ahead goes to others.
-    pub(super) fn has_switched(&self) -> bool {
+    pub(in crate::projection) fn has_switched(&self) -> bool {
         self.has_switched
     }
 }

@@ -1,16 +1,15 @@
 //! The tables of each projection: their definition, their making, and their change of place.
 
-use std::borrow::Cow;
+use rusqlite::{Connection, params};
 
-use rusqlite::{Connection, OptionalExtension, params};
-
+use super::cursor::cursor;
+use super::stage::Stage;
 use super::store::Store;
-use super::working_set::WorkingSet;
-use super::{fold_activity, fold_keys, fold_search, fold_sessions};
-use crate::event::{Recorded, Seq};
-use crate::log::rows::{integer_column, name_column, shown_column};
+use crate::event::Recorded;
 use crate::log::schema::{self, Object};
 use crate::otel::Meaning;
+use crate::projection::fold::working_set::WorkingSet;
+use crate::projection::fold::{activity, keys, search, sessions};
 
 /// A fold and the tables that it fills.
 pub(crate) struct Projection {
@@ -111,11 +110,11 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
             Table::of_events("finding_updates"),
             Table::of_events("timeline"),
         ],
-        definition: include_str!("../../schema/read/sessions.sql"),
+        definition: include_str!("../../../schema/read/sessions.sql"),
         rows: Rows::Change(Store::load_session),
         taken_back: TakenBack::WithItsSession { timeline: "timeline" },
         pace: Pace::Soon,
-        fold: fold_sessions::fold,
+        fold: sessions::fold,
     },
     Projection {
         name: "activity",
@@ -128,146 +127,37 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
             Table::of_events("actions"),
             Table::of_events("custom_events"),
         ],
-        definition: include_str!("../../schema/read/activity.sql"),
+        definition: include_str!("../../../schema/read/activity.sql"),
         rows: Rows::Stay,
         taken_back: TakenBack::ByItself,
         pace: Pace::Soon,
-        fold: fold_activity::fold,
+        fold: activity::fold,
     },
     Projection {
         name: "search",
         version: 4,
         tables: &[Table::of_events("documents"), Table::index("search", "documents")],
-        definition: include_str!("../../schema/read/search.sql"),
+        definition: include_str!("../../../schema/read/search.sql"),
         rows: Rows::Stay,
         taken_back: TakenBack::ByItself,
         pace: Pace::Seldom,
-        fold: fold_search::fold,
+        fold: search::fold,
     },
     Projection {
         name: "keys",
         version: 2,
         tables: &[Table::of_several_events("api_keys", None)],
-        definition: include_str!("../../schema/read/keys.sql"),
+        definition: include_str!("../../../schema/read/keys.sql"),
         rows: Rows::Change(Store::load_key),
         taken_back: TakenBack::Never,
         pace: Pace::Soon,
-        fold: fold_keys::fold,
+        fold: keys::fold,
     },
 ];
 
 /// The projection with this name.
 pub(crate) fn find(name: &str) -> Option<&'static Projection> {
     PROJECTIONS.iter().find(|projection| projection.name == name)
-}
-
-/// Whether tables are those that people read, or those of a rebuild.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Stage {
-    Live,
-    Building,
-}
-
-impl Stage {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Stage::Live => "live",
-            Stage::Building => "building",
-        }
-    }
-
-    /// The name of a table in this stage.
-    pub(crate) fn table(self, name: &str) -> Cow<'_, str> {
-        match self {
-            Stage::Live => Cow::Borrowed(name),
-            Stage::Building => Cow::Owned(format!("building_{name}")),
-        }
-    }
-}
-
-/// Where a projection is, as the file says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    pub(crate) version: u32,
-    /// Counts rebuilds.
-    pub(crate) generation: u32,
-    pub(crate) position: Seq,
-    pub(crate) stopped: Option<StoppedAt>,
-}
-
-/// The event that a projection cannot apply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StoppedAt {
-    pub(crate) seq: Seq,
-    pub(crate) error: String,
-}
-
-/// Reads where a projection is.
-pub(crate) fn cursor(connection: &Connection, name: &str, stage: Stage) -> rusqlite::Result<Option<Cursor>> {
-    connection
-        .prepare_cached(&format!(
-            "SELECT {}, {}, {}, {}, {} FROM projections WHERE {} = ?1 AND {} = ?2",
-            integer_column("version"),
-            integer_column("generation"),
-            integer_column("position"),
-            integer_column("stopped_at"),
-            shown_column("error"),
-            name_column("name"),
-            name_column("stage")
-        ))?
-        .query_row([name, stage.as_str()], |row| {
-            let stopped_at: Option<i64> = row.get(3)?;
-            let error: Option<String> = row.get(4)?;
-            Ok(Cursor {
-                version: row.get(0)?,
-                generation: row.get(1)?,
-                position: Seq::from_sql(row.get(2)?),
-                stopped: stopped_at
-                    .map(|seq| StoppedAt { seq: Seq::from_sql(seq), error: error.unwrap_or_default() }),
-            })
-        })
-        .optional()
-}
-
-/// Moves a cursor, which the caller has found where it is in the same transaction.
-pub(crate) fn advance(
-    connection: &Connection,
-    name: &str,
-    stage: Stage,
-    from: &Cursor,
-    to: Seq,
-) -> rusqlite::Result<()> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE projections SET position = ?1, stopped_at = NULL, error = NULL
-             WHERE name = ?2 AND stage = ?3 AND version = ?4 AND generation = ?5 AND position = ?6",
-        )?
-        .execute(params![
-            to.to_sql(),
-            name,
-            stage.as_str(),
-            from.version,
-            from.generation,
-            from.position.to_sql()
-        ])?;
-    if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
-}
-
-/// Says that an event cannot be applied, unless somebody else moved the cursor.
-pub(crate) fn stop(
-    connection: &Connection,
-    name: &str,
-    stage: Stage,
-    at: &Cursor,
-    seq: Seq,
-    error: &str,
-) -> rusqlite::Result<()> {
-    connection.execute(
-        "UPDATE projections SET stopped_at = ?1, error = ?2
-         WHERE name = ?3 AND stage = ?4 AND version = ?5 AND generation = ?6 AND position = ?7",
-        params![seq.to_sql(), error, name, stage.as_str(), at.version, at.generation, at.position.to_sql()],
-    )?;
-    Ok(())
 }
 
 impl Projection {

@@ -7,27 +7,27 @@
 
 use std::time::{Duration, Instant};
 
-use super::tables::Pace;
 use crate::event::Seq;
 use crate::limits::{FOLD_REST, FOLD_REST_AWAITED, INDEX_REST};
 use crate::progress::Awaited;
+use crate::projection::tables::Pace;
 
 /// When each kind of tables was written last.
 #[derive(Default)]
-pub(super) struct Rests {
+pub(in crate::projection) struct Rests {
     tables: Option<Rest>,
     index: Option<Rest>,
 }
 
 /// What was written.
 #[derive(Clone, Copy)]
-pub(super) struct Wrote {
+pub(in crate::projection) struct Wrote {
     /// How long it took.
-    pub(super) took: Duration,
+    pub(in crate::projection) took: Duration,
     /// Up to where.
-    pub(super) position: Seq,
+    pub(in crate::projection) position: Seq,
     /// The end of the log then.
-    pub(super) head: Seq,
+    pub(in crate::projection) head: Seq,
 }
 
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ struct Rest {
 
 impl Rests {
     /// Notes what was written just now.
-    pub(super) fn wrote(&mut self, pace: Pace, wrote: Wrote) {
+    pub(in crate::projection) fn wrote(&mut self, pace: Pace, wrote: Wrote) {
         let rest = match pace {
             Pace::Soon => &mut self.tables,
             Pace::Seldom => &mut self.index,
@@ -50,7 +50,7 @@ impl Rests {
     }
 
     /// Until when tables are left alone, if they are; `head` is the end of the log.
-    pub(super) fn until(&self, pace: Pace, head: Seq, awaited: Awaited) -> Option<Instant> {
+    pub(in crate::projection) fn until(&self, pace: Pace, head: Seq, awaited: Awaited) -> Option<Instant> {
         let (rest, least) = match (pace, awaited) {
             (Pace::Soon, Awaited::ByNobody) => (self.tables?, FOLD_REST),
             (Pace::Soon, Awaited::Tables | Awaited::All) => (self.tables?, FOLD_REST_AWAITED),

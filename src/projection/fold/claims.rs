@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
-use super::cell::{Cell, Column, OwnedCell};
 use crate::otel::{Claim, Rank};
+use crate::projection::fold::cell::{Cell, Column, OwnedCell};
 
 /// The claims of a row, each with the columns that stand by it. A column that has a value and no claim
 /// has it from an event that claims nothing.
@@ -15,7 +15,7 @@ use crate::otel::{Claim, Rank};
 pub(crate) struct Claims(Vec<(Claim, u64)>);
 
 /// The bit of a column, by its place.
-pub(super) const fn bit(columns: &[&str], name: &str) -> u64 {
+pub(in crate::projection) const fn bit(columns: &[&str], name: &str) -> u64 {
     let mut place = 0;
     let mut rest = columns;
     while let [column, others @ ..] = rest {
@@ -42,7 +42,7 @@ const fn is_same(mut a: &[u8], mut b: &[u8]) -> bool {
 impl Claims {
     /// Whether what is said by this claim comes in place of what a column holds, if it holds anything;
     /// if so, the column stands by this claim from now on.
-    pub(super) fn take(&mut self, column: u64, claim: Option<Claim>, is_said: bool) -> bool {
+    pub(in crate::projection) fn take(&mut self, column: u64, claim: Option<Claim>, is_said: bool) -> bool {
         let held = self.0.iter().position(|(_, columns)| columns & column != 0);
         let old = held.and_then(|place| self.0.get(place)).map(|(claim, _)| *claim);
         let takes = match (claim, old) {

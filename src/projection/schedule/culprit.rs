@@ -3,18 +3,18 @@
 
 use rusqlite::ErrorCode;
 
-use super::apply::{ApplyError, Batch, Places};
-use super::group::Member;
-use super::tables;
-use super::worker::{Step, Worker, Written, read_after};
 use crate::event::Seq;
 use crate::log::rows::{self, ReadRow};
 use crate::log::turns::begin;
+use crate::projection::schedule::group::Member;
+use crate::projection::schedule::worker::{Step, Worker, Written, read_after};
+use crate::projection::tables;
+use crate::projection::tables::apply::{ApplyError, Batch, Places};
 
 impl Worker {
     /// Takes one projection's tables forward, and finds the event that keeps them from it. An error is one
     /// that does not depend on the event: it is tried again.
-    pub(super) fn fold_alone(&self, member: &Member, until: Seq) -> rusqlite::Result<Step> {
+    pub(in crate::projection) fn fold_alone(&self, member: &Member, until: Seq) -> rusqlite::Result<Step> {
         let until = rows::head(&self.connection)?.seq.min(until);
         let position = member.cursor.position;
         let events = match read_after(&self.connection, position, until) {
@@ -61,7 +61,11 @@ impl Worker {
 
     /// Folds these events, and no others, for tables that stand at one place, and moves their cursors: in
     /// one transaction, and all within it.
-    pub(super) fn fold_given(&self, members: &[Member], events: &[ReadRow]) -> Result<Written, ApplyError> {
+    pub(in crate::projection) fn fold_given(
+        &self,
+        members: &[Member],
+        events: &[ReadRow],
+    ) -> Result<Written, ApplyError> {
         let batch = Batch::of(events);
         let _turn = self.take_turn()?;
         let tx = begin(&self.connection)?;

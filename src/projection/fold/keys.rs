@@ -3,12 +3,12 @@
 use crate::event::{Content, Event, Recorded};
 use crate::otel::Meaning;
 
-use super::cell::json_text;
-use super::rows::ApiKeyRow;
-use super::working_set::WorkingSet;
+use crate::projection::fold::cell::json_text;
+use crate::projection::fold::rows::ApiKeyRow;
+use crate::projection::fold::working_set::WorkingSet;
 
 /// The key that an event is about: its id as text.
-pub(super) fn key_of(event: &Recorded) -> Option<String> {
+pub(in crate::projection) fn key_of(event: &Recorded) -> Option<String> {
     match &event.content {
         Content::Event(Event::ApiKeyCreated(_)) => Some(event.event_id.to_string()),
         Content::Event(Event::ApiKeyRevoked(revoked)) => Some(revoked.key.to_string()),
@@ -17,7 +17,7 @@ pub(super) fn key_of(event: &Recorded) -> Option<String> {
 }
 
 /// Folds one event. Where a key is revoked twice, the first time counts.
-pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, _: &[Meaning<'_>]) {
+pub(in crate::projection) fn fold(rows: &mut WorkingSet, event: &Recorded, _: &[Meaning<'_>]) {
     let (Some(id), Content::Event(content)) = (key_of(event), &event.content) else { return };
     let seq = event.seq.to_sql();
     match content {

@@ -7,10 +7,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use rusqlite::{Connection, Transaction};
 
-use super::group::{Group, Member};
-use super::place::place_of;
-use super::rest::Rests;
-use super::tables::{self, Cursor, PROJECTIONS, Pace, Projection, Stage};
 use crate::event::Seq;
 use crate::file::FileIdentity;
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_REST_AWAITED, PROJECTIONS_CACHE_KIBIBYTES};
@@ -20,6 +16,10 @@ use crate::log::rows::{self, ReadRow};
 use crate::log::turns::{Turn, Turns, Who, begin};
 use crate::log::{self, AtClose, Claim, Durability, OpenError, Writing};
 use crate::progress::Progress;
+use crate::projection::schedule::group::{Group, Member};
+use crate::projection::schedule::place::place_of;
+use crate::projection::schedule::rest::Rests;
+use crate::projection::tables::{self, Cursor, PROJECTIONS, Pace, Projection, Stage};
 
 /// How often the thread looks whether another process appended or changed something.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const ATTEMPTS_AT_CLOSE: u32 = 20;
 
 /// Beyond the end of any log.
-pub(super) const EVERYTHING: Seq = Seq::new(u64::MAX);
+pub(in crate::projection) const EVERYTHING: Seq = Seq::new(u64::MAX);
 
 /// What the thread is told.
 pub(crate) enum Order {
@@ -39,22 +39,22 @@ pub(crate) enum Order {
 
 /// The projections' thread.
 pub(crate) struct Worker {
-    pub(super) path: PathBuf,
-    pub(super) connection: Connection,
+    pub(in crate::projection) path: PathBuf,
+    pub(in crate::projection) connection: Connection,
     /// None while the log is let go of: then the connection is to nothing.
     present: Option<Present>,
-    pub(super) database: FileIdentity,
+    pub(in crate::projection) database: FileIdentity,
     progress: Arc<Progress>,
-    pub(super) turns: Arc<Turns>,
-    pub(super) checkpoints: Checkpoints,
+    pub(in crate::projection) turns: Arc<Turns>,
+    pub(in crate::projection) checkpoints: Checkpoints,
     /// Those that this thread took forward last, with what is folded ahead of them.
-    pub(super) kept: Vec<Group>,
-    pub(super) rests: Rests,
+    pub(in crate::projection) kept: Vec<Group>,
+    pub(in crate::projection) rests: Rests,
 }
 
 /// What one attempt at projections came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::projection) enum Step {
     /// Nothing is left to do.
     Idle,
     /// Something is to be done then.
@@ -66,7 +66,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    pub(super) fn and(self, other: Step) -> Step {
+    pub(in crate::projection) fn and(self, other: Step) -> Step {
         match (self, other) {
             (Step::Trouble, _) | (_, Step::Trouble) => Step::Trouble,
             (Step::Worked, _) | (_, Step::Worked) => Step::Worked,
@@ -84,7 +84,7 @@ enum Told {
 }
 
 /// What became of events that were to be written.
-pub(super) enum Written {
+pub(in crate::projection) enum Written {
     Committed,
     SomebodyElseDid,
 }
@@ -218,7 +218,7 @@ impl Worker {
 
     /// Opens the connection anew after an error: FTS5 keeps numbers in memory that a read which failed
     /// leaves wrong, and would write them later. Where that fails too the old one is tried again.
-    pub(super) fn reconnect(&mut self) {
+    pub(in crate::projection) fn reconnect(&mut self) {
         // Another file in this one's place is not even looked at.
         if self.database.require_at(&self.path).is_err() {
             return;
@@ -308,27 +308,31 @@ impl Worker {
     }
 
     /// Tells the rest of the process where projections are now.
-    pub(super) fn publish_all(&self, members: &[Member]) -> Step {
+    pub(in crate::projection) fn publish_all(&self, members: &[Member]) -> Step {
         members.iter().fold(Step::Idle, |step, Member { projection, .. }| {
             let published = self.publish(projection, None).map(|()| Step::Idle);
             step.and(published.unwrap_or_else(|error| self.say_trouble(projection, &error)))
         })
     }
 
-    pub(super) fn say_troubles(&self, members: &[Member], error: &rusqlite::Error) -> Step {
+    pub(in crate::projection) fn say_troubles(&self, members: &[Member], error: &rusqlite::Error) -> Step {
         members.iter().fold(Step::Idle, |step, member| step.and(self.say_trouble(member.projection, error)))
     }
 
     /// Says what keeps a projection from going on. If not even the cursors can be read, what was known of
     /// them stays.
-    pub(super) fn say_trouble(&self, projection: &'static Projection, error: &rusqlite::Error) -> Step {
+    pub(in crate::projection) fn say_trouble(
+        &self,
+        projection: &'static Projection,
+        error: &rusqlite::Error,
+    ) -> Step {
         let _ = self.publish(projection, Some(error.to_string()));
         Step::Trouble
     }
 
     /// A turn at writing. What keeps it from one is told like any error that does not depend on the
     /// event: by the status, and tried again.
-    pub(super) fn take_turn(&self) -> rusqlite::Result<Turn<'_>> {
+    pub(in crate::projection) fn take_turn(&self) -> rusqlite::Result<Turn<'_>> {
         self.turns
             .take(Who::Projection)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
@@ -353,7 +357,7 @@ impl Worker {
     }
 
     /// Tells the rest of the process where a projection is.
-    pub(super) fn publish(
+    pub(in crate::projection) fn publish(
         &self,
         projection: &'static Projection,
         trouble: Option<String>,
@@ -368,7 +372,7 @@ impl Worker {
 }
 
 /// The events after a place that are folded at once.
-pub(super) fn read_after(
+pub(in crate::projection) fn read_after(
     connection: &Connection,
     position: Seq,
     until: Seq,

@@ -11,34 +11,34 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rusqlite::Connection;
 
-use super::apply::{ApplyError, Batch, Fold};
-use super::working_set::Changes;
 use crate::event::Seq;
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::rows;
+use crate::projection::fold::working_set::Changes;
+use crate::projection::tables::apply::{ApplyError, Batch, Fold};
 
 /// Parts that wait to be written, beside the one that is being folded and the one that is being written.
 const PARTS_WAITING_MAX: usize = 2;
 
 /// What comes next.
-pub(super) enum Next {
+pub(in crate::projection) enum Next {
     Part(Part),
     /// The next events take back what earlier ones left in the tables: that is done where they are written.
     Erasure,
 }
 
 /// Events that were folded.
-pub(super) struct Part {
+pub(in crate::projection) struct Part {
     /// The last one.
-    pub(super) position: Seq,
+    pub(in crate::projection) position: Seq,
     /// What they change, one for each fold.
-    pub(super) changes: Vec<Changes>,
+    pub(in crate::projection) changes: Vec<Changes>,
     /// Counts the parts, from 1.
     number: u64,
 }
 
 /// The thread, as the one that writes has it. It ends when this is dropped.
-pub(super) struct Ahead {
+pub(in crate::projection) struct Ahead {
     /// None when it is being dropped.
     orders: Option<Sender<Seq>>,
     parts: Option<Receiver<Result<Next, ApplyError>>>,
@@ -51,7 +51,11 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// Folds what comes after `position`, when it is told to. The connection reads the log and the tables.
-    pub(super) fn start(connection: Connection, folds: Vec<Fold>, position: Seq) -> std::io::Result<Ahead> {
+    pub(in crate::projection) fn start(
+        connection: Connection,
+        folds: Vec<Fold>,
+        position: Seq,
+    ) -> std::io::Result<Ahead> {
         let (orders, ordered) = unbounded();
         let (sender, parts) = bounded(PARTS_WAITING_MAX);
         let stored = Arc::new(AtomicU64::new(0));
@@ -63,7 +67,7 @@ impl Ahead {
     }
 
     /// Has the events up to `until` folded.
-    pub(super) fn go_on(&self, until: Seq) {
+    pub(in crate::projection) fn go_on(&self, until: Seq) {
         if let Some(orders) = &self.orders {
             // Where the thread has ended, it said why.
             let _ = orders.send(until);
@@ -71,7 +75,7 @@ impl Ahead {
     }
 
     /// What comes next, waited for: to be asked for only where something was ordered that did not come yet.
-    pub(super) fn peek(&mut self) -> Option<&Result<Next, ApplyError>> {
+    pub(in crate::projection) fn peek(&mut self) -> Option<&Result<Next, ApplyError>> {
         if self.next.is_none() {
             self.next = self.parts.as_ref().and_then(|parts| parts.recv().ok());
             if self.next.is_none() {
@@ -82,7 +86,7 @@ impl Ahead {
     }
 
     /// The next part, if one comes: waited for, or only if it is there.
-    pub(super) fn take_part(&mut self, wait: Wait) -> Option<Part> {
+    pub(in crate::projection) fn take_part(&mut self, wait: Wait) -> Option<Part> {
         if self.next.is_none() && wait == Wait::No {
             self.next = self.parts.as_ref().and_then(|parts| parts.try_recv().ok());
         } else {
@@ -98,7 +102,7 @@ impl Ahead {
     }
 
     /// Says that the tables hold the parts up to this one.
-    pub(super) fn stored(&self, part: &Part) {
+    pub(in crate::projection) fn stored(&self, part: &Part) {
         self.stored.store(part.number, Ordering::Release);
     }
 
@@ -116,7 +120,7 @@ impl Ahead {
 
 /// Whether a part is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(in crate::projection) enum Wait {
     Yes,
     No,
 }

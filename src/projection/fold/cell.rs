@@ -263,38 +263,38 @@ macro_rules! table {
             $(pub(crate) $column: $type,)*
         }
 
-        impl $crate::projection::cell::Row for $name {
+        impl $crate::projection::fold::cell::Row for $name {
             const TABLE: &'static str = $table;
             const KEY: &'static [&'static str] = &[$($key),+];
             const COLUMNS: &'static [&'static str] = &[$(stringify!($column)),*];
 
             fn put_cells<E>(
                 &self,
-                mut put: impl FnMut($crate::projection::cell::Cell<'_>) -> Result<(), E>,
+                mut put: impl FnMut($crate::projection::fold::cell::Cell<'_>) -> Result<(), E>,
             ) -> Result<(), E> {
-                $(put($crate::projection::cell::Column::cell(&self.$column))?;)*
+                $(put($crate::projection::fold::cell::Column::cell(&self.$column))?;)*
                 Ok(())
             }
 
             fn changes(&self, before: &$name) -> u64 {
-                [$($crate::projection::cell::Column::is_same(&self.$column, &before.$column)),*]
+                [$($crate::projection::fold::cell::Column::is_same(&self.$column, &before.$column)),*]
                     .into_iter()
                     .enumerate()
                     .fold(0, |changes, (place, is_same)| changes | u64::from(!is_same) << place)
             }
 
             fn text_bytes(&self) -> usize {
-                0 $(+ $crate::projection::cell::Column::text_bytes(&self.$column))*
+                0 $(+ $crate::projection::fold::cell::Column::text_bytes(&self.$column))*
             }
 
             fn from_cells(
-                cells: &mut dyn Iterator<Item = $crate::projection::cell::OwnedCell>,
-            ) -> Result<$name, $crate::projection::cell::ForeignCell> {
+                cells: &mut dyn Iterator<Item = $crate::projection::fold::cell::OwnedCell>,
+            ) -> Result<$name, $crate::projection::fold::cell::ForeignCell> {
                 Ok($name {
                     $($column: cells
                         .next()
-                        .and_then($crate::projection::cell::Column::from_cell)
-                        .ok_or($crate::projection::cell::ForeignCell { column: stringify!($column) })?,)*
+                        .and_then($crate::projection::fold::cell::Column::from_cell)
+                        .ok_or($crate::projection::fold::cell::ForeignCell { column: stringify!($column) })?,)*
                 })
             }
         }

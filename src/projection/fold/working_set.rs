@@ -6,12 +6,12 @@ use std::sync::Arc;
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{Equivalent, HashMap};
 
-use super::cell::Row;
-use super::rows::{
+use crate::limits::FOLD_KEPT_BYTES_MAX;
+use crate::projection::fold::cell::Row;
+use crate::projection::fold::rows::{
     ActionRow, ApiKeyRow, ArtifactRow, CustomRow, DecisionRow, DocumentRow, FindingRow, FindingUpdateRow,
     MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
-use crate::limits::FOLD_KEPT_BYTES_MAX;
 
 /// What a row takes up beside its texts, about.
 const KEPT_ROW_BYTES: usize = 512;
@@ -116,7 +116,7 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
     }
 
     /// The row, made where there is none, to be changed.
-    pub(super) fn change<Q>(&mut self, key: &Q, make: impl FnOnce() -> R) -> &mut R
+    pub(in crate::projection) fn change<Q>(&mut self, key: &Q, make: impl FnOnce() -> R) -> &mut R
     where
         Q: Hash + Equivalent<K> + ?Sized,
         K: for<'q> From<&'q Q>,
@@ -134,7 +134,7 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
     }
 
     /// The row, to be changed, if there is one.
-    pub(super) fn change_known<Q>(&mut self, key: &Q) -> Option<&mut R>
+    pub(in crate::projection) fn change_known<Q>(&mut self, key: &Q) -> Option<&mut R>
     where
         Q: Hash + Equivalent<K> + ?Sized,
         K: for<'q> From<&'q Q>,
@@ -144,7 +144,7 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
     }
 
     /// The row, if there is one.
-    pub(super) fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<&R> {
+    pub(in crate::projection) fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<&R> {
         self.slots.get(key)?.as_ref().map(|held| &*held.row)
     }
 

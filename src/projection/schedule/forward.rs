@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use super::ahead::{Next, Wait};
-use super::apply::ApplyError;
-use super::group::{Group, Member};
-use super::rest::Wrote;
-use super::tables::{Pace, Stage};
-use super::worker::{EVERYTHING, Step, Worker, Written, read_after};
 use crate::event::Seq;
 use crate::limits::{FOLD_REST_AWAITED, FOLD_TIME_MAX};
 use crate::log::rows;
 use crate::log::turns::{Who, begin};
+use crate::projection::schedule::ahead::{Next, Wait};
+use crate::projection::schedule::group::{Group, Member};
+use crate::projection::schedule::rest::Wrote;
+use crate::projection::schedule::worker::{EVERYTHING, Step, Worker, Written, read_after};
+use crate::projection::tables::apply::ApplyError;
+use crate::projection::tables::{Pace, Stage};
 
 /// Tables for which events are folded.
 struct Due {
@@ -24,7 +24,7 @@ struct Due {
 impl Worker {
     /// Takes tables forward, all in one transaction; where that fails, each in one of its own, so that what
     /// is wrong with one holds up no other.
-    pub(super) fn take_forward(&mut self, mut due: Vec<Member>, until: Seq) -> Step {
+    pub(in crate::projection) fn take_forward(&mut self, mut due: Vec<Member>, until: Seq) -> Step {
         let mut result = Step::Idle;
         let mut ready = Vec::new();
         let place = |member: &Member| (member.projection.pace, member.cursor.position);

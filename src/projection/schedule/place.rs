@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::tables::{Cursor, Projection, StoppedAt};
 use crate::event::Seq;
 use crate::progress::Place;
+use crate::projection::tables::{Cursor, Projection, StoppedAt};
 
 /// Where a projection is, by the cursor of its live tables and that of a rebuild; with what went wrong at
 /// the last attempt, if something did.
-pub(super) fn place_of(
+pub(in crate::projection) fn place_of(
     projection: &Projection,
     live: Cursor,
     building: Option<Cursor>,

@@ -7,17 +7,18 @@ use std::sync::LazyLock;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, ToSql, params_from_iter};
 
-use super::cell::{Cell, ForeignCell, OwnedCell, Row, stored};
-use super::fold_keys;
-use super::fold_sessions::{self, Child};
-use super::rows::{
+use super::stage::Stage;
+use crate::event::Recorded;
+use crate::otel::Meaning;
+use crate::projection::fold::cell::{Cell, ForeignCell, OwnedCell, Row, stored};
+use crate::projection::fold::keys;
+use crate::projection::fold::rows::{
     ActionRow, ApiKeyRow, ArtifactRow, CustomRow, DecisionRow, DocumentRow, FindingRow, FindingUpdateRow,
     MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
-use super::tables::Stage;
-use super::working_set::{Change, Changes, KeyIn, Keyed, SessionKey, WorkingSet, Write};
-use crate::event::Recorded;
-use crate::otel::Meaning;
+use crate::projection::fold::sessions;
+use crate::projection::fold::sessions::Child;
+use crate::projection::fold::working_set::{Change, Changes, KeyIn, Keyed, SessionKey, WorkingSet, Write};
 
 impl ToSql for Cell<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -230,7 +231,7 @@ impl Store {
     }
 
     /// Loads what an event may change of its session.
-    pub(super) fn load_session(
+    pub(in crate::projection) fn load_session(
         &self,
         connection: &Connection,
         rows: &mut WorkingSet,
@@ -248,7 +249,7 @@ impl Store {
         if rows.sessions.was_made(session) {
             return Ok(());
         }
-        for (child, id) in meanings.iter().filter_map(|meaning| fold_sessions::child(&meaning.event)) {
+        for (child, id) in meanings.iter().filter_map(|meaning| sessions::child(&meaning.event)) {
             let key = KeyIn { session, id };
             let bytes = match child {
                 Child::Step => load_child(&self.steps, connection, &mut rows.steps, key)?,
@@ -261,14 +262,14 @@ impl Store {
     }
 
     /// Loads the key that an event is about.
-    pub(super) fn load_key(
+    pub(in crate::projection) fn load_key(
         &self,
         connection: &Connection,
         rows: &mut WorkingSet,
         event: &Recorded,
         _: &[Meaning<'_>],
     ) -> rusqlite::Result<()> {
-        let Some(key) = fold_keys::key_of(event) else { return Ok(()) };
+        let Some(key) = keys::key_of(event) else { return Ok(()) };
         if !rows.api_keys.knows(key.as_str()) {
             let row = self.api_keys.load(connection, &[&key])?;
             rows.add_kept(row.as_ref().map_or(0, Row::text_bytes));

@@ -5,14 +5,15 @@ use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::definition::{Projection, Rows, Table, TakenBack};
+use super::stage::Stage;
 use super::store::Store;
-use super::tables::{Projection, Rows, Stage, Table, TakenBack};
-use super::working_set::{Changes, WorkingSet};
 use crate::event::{Content, Event, PayloadRedacted, Recorded, Seq};
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::ReadError;
 use crate::log::rows::{self, ReadRow, name_column};
 use crate::otel::{Meaning, Meanings};
+use crate::projection::fold::working_set::{Changes, WorkingSet};
 
 /// Events that could not be folded.
 #[derive(Debug, thiserror::Error)]

@@ -3,12 +3,12 @@
 use crate::event::{Event, Recorded};
 use crate::otel::Meaning;
 
-use super::cell::{attributes_text, json_column, json_text};
-use super::rows::{ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, ReviewRow};
-use super::working_set::WorkingSet;
+use crate::projection::fold::cell::{attributes_text, json_column, json_text};
+use crate::projection::fold::rows::{ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, ReviewRow};
+use crate::projection::fold::working_set::WorkingSet;
 
 /// Folds one event, by what it means: at most one of its meanings is a row here, which its place names.
-pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
+pub(in crate::projection) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
     meanings.iter().for_each(|meaning| fold_meaning(rows, event, meaning));
 }
 

@@ -13,12 +13,14 @@ use crate::limits::{COST_SUM_MAX, ROW_ATTRIBUTES_BYTES_MAX, SUMMARY_CHARS, TOKEN
 use crate::otel::{Claim, Meaning, Rank};
 use crate::text::beginning;
 
-use super::cell::{
+use crate::projection::fold::cell::{
     Row, Taken, attributes_text, json_column, json_text, merge_attributes, taken_attributes, text_hash,
 };
-use super::claims::{Claims, bit};
-use super::rows::{DecisionRow, FindingRow, FindingUpdateRow, SessionRow, StepRow, TimelineRow};
-use super::working_set::{KeyIn, WorkingSet};
+use crate::projection::fold::claims::{Claims, bit};
+use crate::projection::fold::rows::{
+    DecisionRow, FindingRow, FindingUpdateRow, SessionRow, StepRow, TimelineRow,
+};
+use crate::projection::fold::working_set::{KeyIn, WorkingSet};
 
 /// The status of a session of which nobody can say any more whether and how it ended.
 const ERASED: &str = "erased";
@@ -47,7 +49,7 @@ pub(crate) fn child(event: &Event) -> Option<(Child, &str)> {
 }
 
 /// What an event is about, in the words of its kind.
-pub(super) fn subject(event: &Event) -> Option<String> {
+pub(in crate::projection) fn subject(event: &Event) -> Option<String> {
     match event {
         Event::ReviewRecorded(e) => Some(e.review.to_string()),
         Event::ArtifactAttached(e) => Some(e.artifact.to_string()),
@@ -65,7 +67,7 @@ pub(super) fn subject(event: &Event) -> Option<String> {
 
 /// Folds one event, by what it means. Its session's row, and those of its children, are known to the
 /// working set.
-pub(super) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
+pub(in crate::projection) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
     let at =
         At { seq: event.seq.to_sql(), occurred: event.occurred_at, recorded: event.recorded_at, claim: None };
     let redacted = event.content == Content::Redacted;

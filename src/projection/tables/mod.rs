@@ -1,0 +1,18 @@
+//! The tables of each projection, and how rows get into them and out of them.
+
+// In reading order: each uses those before it.
+mod stage;
+
+mod cursor;
+
+mod store;
+
+mod definition;
+
+pub(crate) mod apply;
+pub(crate) mod scratch;
+
+pub(crate) use cursor::{Cursor, StoppedAt, advance, cursor, stop};
+pub(crate) use definition::{Form, PROJECTIONS, Pace, Projection, Table, TakenBack, find, install};
+pub(crate) use stage::Stage;
+pub(in crate::projection) use store::Store;
