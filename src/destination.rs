@@ -13,7 +13,7 @@ pub(crate) mod sealed {
 
     use crate::audit::AuditLog;
     use crate::event::{Draft, Timestamp};
-    use crate::writer::{AppendError, Receipt, TryAppendError};
+    use crate::receipt::{AppendError, Receipt, TryAppendError};
 
     /// What a [`Destination`](super::Destination) does.
     pub trait Append: Debug + Send + Sync + 'static {

@@ -61,6 +61,7 @@ mod prove;
 mod publish;
 pub mod query;
 mod reader;
+mod receipt;
 pub mod replay;
 #[cfg(feature = "server")]
 pub mod server;
@@ -94,14 +95,14 @@ pub use query::{
     TimelineEntry,
 };
 pub use reader::Reader;
+#[cfg(feature = "client")]
+pub use receipt::Delivery;
+pub use receipt::{
+    AppendError, AppendOutcome, Appended, BatchReceipt, Receipt, ReceiptFuture, TryAppendError,
+};
 pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
 pub use storage::{StorageError, StorageErrorKind};
 pub use watch::Watch;
-#[cfg(feature = "client")]
-pub use writer::Delivery;
-pub use writer::{
-    AppendError, AppendOutcome, Appended, BatchReceipt, Receipt, ReceiptFuture, TryAppendError,
-};
 
 /// The README's examples, compiled.
 #[cfg(doctest)]

@@ -8,10 +8,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::ApiKeyError;
 use super::key::{ApiKey, ApiKeyHash};
 use super::known::{ApiKeyStatus, KeysError, Known};
-use crate::audit::AuditLog;
 use crate::event::{ApiKeyScope, EventId, Timestamp};
 use crate::log;
 
@@ -234,34 +232,25 @@ impl Keys {
         self.uses().entry(id).or_insert(Use { last: now, kept: None }).last = now;
     }
 
-    /// Writes to the log's file when keys were last used. A server calls this now and then, and when it
-    /// stops.
-    ///
-    /// # Errors
-    /// If the file cannot be written; it is tried again by the next call.
-    pub fn keep_uses(&self, log: &AuditLog, which: Uses) -> Result<(), ApiKeyError> {
-        let due: Vec<(EventId, Timestamp)> = self
-            .uses()
-            .iter()
-            .filter(|(_, used)| match used.kept {
-                None => true,
-                Some((kept, _)) if kept == used.last => false,
-                Some((_, at)) => which == Uses::All || at.elapsed() >= USE_KEPT_EVERY,
-            })
-            .map(|(id, used)| (*id, used.last))
-            .collect();
-        if due.is_empty() {
-            return Ok(());
-        }
-        log.keep_api_key_uses(&due)?;
+    /// The keys whose last use is to be written to the log's file.
+    pub(crate) fn uses_due(&self, which: Uses) -> Vec<(EventId, Timestamp)> {
+        let is_due = |used: &Use| match used.kept {
+            None => true,
+            Some((kept, _)) if kept == used.last => false,
+            Some((_, at)) => which == Uses::All || at.elapsed() >= USE_KEPT_EVERY,
+        };
+        self.uses().iter().filter(|(_, used)| is_due(used)).map(|(id, used)| (*id, used.last)).collect()
+    }
+
+    /// Notes that these uses were written.
+    pub(crate) fn uses_kept(&self, kept: &[(EventId, Timestamp)]) {
         let now = Instant::now();
         let mut uses = self.uses();
-        for (id, last) in due {
-            if let Some(used) = uses.get_mut(&id) {
-                used.kept = Some((last, now));
+        for (id, last) in kept {
+            if let Some(used) = uses.get_mut(id) {
+                used.kept = Some((*last, now));
             }
         }
-        Ok(())
     }
 
     /// Closes the file. From then on every key is refused, but for what is known from memory for a moment.

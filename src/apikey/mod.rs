@@ -27,8 +27,8 @@ pub(crate) use known::read;
 
 use crate::event::{ApiKeyScope, EventId, Timestamp};
 use crate::log::OpenError;
+use crate::receipt::AppendError;
 use crate::storage::{StorageError, from_sqlite};
-use crate::writer::AppendError;
 
 /// Longest name of a key, in bytes of UTF-8: a line in a list.
 pub const NAME_BYTES_MAX: usize = 200;

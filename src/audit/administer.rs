@@ -8,8 +8,9 @@ use crate::evidence;
 use crate::log::turns::begin;
 use crate::log::{Durability, OpenError};
 use crate::projection::tables;
+use crate::receipt::{AppendError, Appended};
 use crate::storage::{StorageError, from_sqlite};
-use crate::writer::{AppendError, Appended, Effect, OpenLog};
+use crate::writer::{Effect, OpenLog};
 
 use super::AuditLog;
 

@@ -3,10 +3,11 @@
 use rusqlite::params;
 
 use super::AuditLog;
-use crate::apikey::{self, ApiKey, ApiKeyError, ApiKeyRequest};
+use crate::apikey::{self, ApiKey, ApiKeyError, ApiKeyRequest, Keys, Uses};
 use crate::event::{ApiKeyCreated, ApiKeyRevoked, Draft, Event, EventId, Timestamp};
 use crate::log;
-use crate::writer::{Appended, Effect};
+use crate::receipt::Appended;
+use crate::writer::Effect;
 
 impl AuditLog {
     /// Creates an API key: with it a server lets its holder do what its scopes say. What this returns is
@@ -83,5 +84,22 @@ impl AuditLog {
             }
             Ok(())
         })
+    }
+}
+
+impl Keys {
+    /// Writes to the log's file when keys were last used. A server calls this now and then, and when it
+    /// stops.
+    ///
+    /// # Errors
+    /// If the file cannot be written; it is tried again by the next call.
+    pub fn keep_uses(&self, log: &AuditLog, which: Uses) -> Result<(), ApiKeyError> {
+        let due = self.uses_due(which);
+        if due.is_empty() {
+            return Ok(());
+        }
+        log.keep_api_key_uses(&due)?;
+        self.uses_kept(&due);
+        Ok(())
     }
 }

@@ -25,10 +25,8 @@ use crate::note::SignedCheckpoint;
 use crate::prepare::{Prepared, SentBy, prepare};
 use crate::progress::{CatchUpError, Progress, Tables};
 use crate::projection::schedule::worker::Order;
-use crate::writer::{
-    AppendError, Appended, BatchReceipt, Clock, Effect, Item, Message, NotSent, Queue, Receipt,
-    TryAppendError,
-};
+use crate::receipt::{AppendError, Appended, BatchReceipt, Receipt, TryAppendError};
+use crate::writer::{Clock, Effect, Item, Message, NotSent, Queue};
 use builder::Filter;
 
 struct ProjectionThread {

@@ -17,8 +17,9 @@ use crate::limits::{
     CLIENT_CLOSE_PATIENCE, CLIENT_PATIENCE_MAX, QUEUE_EVENTS_DEFAULT, REQUEST_BYTES_DEFAULT,
     REQUEST_EVENTS_DEFAULT, SERVER_PATIENCE, SPOOL_AFTER_DEFAULT, SPOOL_BYTES_DEFAULT,
 };
+use crate::receipt::AppendError;
 use crate::tls_roots;
-use crate::writer::{AppendError, Clock};
+use crate::writer::Clock;
 
 pub(super) type Filter = Arc<dyn Fn(&mut Draft) -> Result<(), String> + Send + Sync>;
 

@@ -20,7 +20,7 @@ use super::sender::{Request, Sender};
 use super::spool::{Head, Line, Spool};
 use super::status::Status;
 use crate::event::EventId;
-use crate::writer::{Ack, AppendError, Appended};
+use crate::receipt::{Ack, AppendError, Appended};
 
 /// Least time between two attempts to write to a spool that takes nothing.
 const SPOOL_PAUSE: Duration = Duration::from_secs(1);

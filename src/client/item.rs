@@ -3,7 +3,8 @@
 use crate::event::{Draft, EventId};
 use crate::limits::LINE_BYTES_MAX;
 use crate::prepare::PrepareError;
-use crate::writer::{Ack, AppendError, Receipt, Waiting};
+use crate::receipt::{Ack, AppendError, Receipt};
+use crate::writer::Waiting;
 
 /// An event, and the caller's wish to know.
 pub(super) struct Item {

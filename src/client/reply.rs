@@ -7,7 +7,7 @@ use chrono::DateTime;
 use serde::Deserialize;
 
 use crate::event::{Digest, EventId, Seq, Timestamp};
-use crate::writer::{AppendOutcome, Appended};
+use crate::receipt::{AppendOutcome, Appended};
 
 /// Characters of an answer that an error repeats.
 const EXCERPT_CHARS: usize = 200;

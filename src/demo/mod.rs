@@ -26,7 +26,7 @@ pub use calls::Calls;
 
 use crate::event::{ActionRecorded, Actor, Content, Draft, Event, Recorded, Seq, SessionId, is_reserved};
 use crate::query::EventFilter;
-use crate::writer::AppendError;
+use crate::receipt::AppendError;
 use crate::{AuditLog, CatchUpError, OpenError, ReadError, Reader};
 use pipeline::Run;
 use puzzles::PUZZLES;

@@ -18,8 +18,9 @@ use crate::merkle::{
 use crate::note::{
     Checkpoint, CheckpointError, KeyChange, KeyError, NoteError, SignedCheckpoint, SignedNote, SigningKey,
 };
+use crate::receipt::{AppendError, Appended};
 use crate::storage::{StorageError, from_sqlite};
-use crate::writer::{AppendError, Appended, Clock};
+use crate::writer::Clock;
 
 /// The row of `anchors` in which the signer says how it fares.
 pub(crate) const SIGNER: &str = "signer";

@@ -22,7 +22,8 @@ use crate::log::{ReadError, rows};
 use crate::merkle::BuildError;
 use crate::note::SignedCheckpoint;
 use crate::prepare::prepare;
-use crate::writer::{AppendError, Appended, Clock, Effect, Item, Message, Queue, Receipt};
+use crate::receipt::{AppendError, Appended, Receipt};
+use crate::writer::{Clock, Effect, Item, Message, Queue};
 
 /// How often the thread looks for new events. Proofs and checkpoints do not wait for it: what it has not
 /// hashed yet they hash themselves.

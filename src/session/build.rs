@@ -1,7 +1,7 @@
 //! What the builders share: setters that read alike, and values that turn out not to be usable.
 
 use crate::event::{InvalidField, Kind, Problem};
-use crate::writer::AppendError;
+use crate::receipt::AppendError;
 
 /// The first value that a builder could not take. Setters return the builder, so that the call
 /// that records is the first that can say so.

@@ -3,7 +3,7 @@
 use super::build::{attribute_setter, text_setters, value_setters};
 use super::{Recording, Session, Step};
 use crate::event::{ConsideredOption, DecisionId, DecisionMade, IdError};
-use crate::writer::AppendError;
+use crate::receipt::AppendError;
 
 fn decision(decision_type: impl Into<String>) -> DecisionMade {
     DecisionMade { decision_type: Some(decision_type.into()), ..DecisionMade::default() }

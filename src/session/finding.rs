@@ -7,7 +7,7 @@ use super::{Recording, Session, Step};
 use crate::event::{
     Correction, FindingId, FindingRaised, FindingStatus, FindingUpdated, IdError, Json, Outcome, Severity,
 };
-use crate::writer::AppendError;
+use crate::receipt::AppendError;
 
 fn finding(category: impl Into<String>) -> FindingRaised {
     FindingRaised { category: Some(category.into()), ..FindingRaised::default() }

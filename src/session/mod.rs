@@ -29,7 +29,7 @@ use crate::event::{
     IdError, Kind, SessionEnd, SessionEnded, SessionId, SessionProgress, SessionStarted, SessionUpdated,
     Severity,
 };
-use crate::writer::{AppendError, Receipt};
+use crate::receipt::{AppendError, Receipt};
 use build::{FirstProblem, attribute_setter, text_setters, usage_setters, value_setters};
 use scope::{Dropped, Scope};
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::build::{attribute_setter, text_setters, value_setters};
 use super::{Recording, Session, Step};
 use crate::event::{ArtifactAttached, Digest, Json, MetricRecorded, NoteLogged};
-use crate::writer::AppendError;
+use crate::receipt::AppendError;
 
 /// The digest and the length of some content.
 fn artifact(content: &[u8]) -> ArtifactAttached {

@@ -3,7 +3,7 @@
 use super::build::FirstProblem;
 use super::scope::Scope;
 use crate::event::{Event, Kind};
-use crate::writer::{AppendError, Appended, Receipt};
+use crate::receipt::{AppendError, Appended, Receipt};
 
 /// Something that a session or a step is about to record: a decision, a finding, a note …
 ///

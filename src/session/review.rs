@@ -3,7 +3,7 @@
 use super::build::{attribute_setter, text_setters};
 use super::{Recording, Session};
 use crate::event::{DecisionId, FindingId, IdError, ReviewId, ReviewRecorded, StepId, SubjectKind, Verdict};
-use crate::writer::AppendError;
+use crate::receipt::AppendError;
 
 impl Session {
     /// What a person said of the session, or of something in it.

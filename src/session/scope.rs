@@ -6,7 +6,7 @@ use std::thread;
 use crate::destination::sealed;
 use crate::event::{Draft, Event, SessionId};
 use crate::limits::DROP_PATIENCE;
-use crate::writer::{AppendError, Receipt};
+use crate::receipt::{AppendError, Receipt};
 
 #[derive(Debug)]
 pub(super) struct Scope {

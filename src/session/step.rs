@@ -6,7 +6,7 @@ use super::build::{FirstProblem, attribute_setter, text_setters, usage_setters, 
 use super::scope::{Dropped, Scope};
 use super::{Recording, State};
 use crate::event::{Event, IdError, Kind, SessionId, StepEnd, StepEnded, StepId, StepKind, StepStarted};
-use crate::writer::AppendError;
+use crate::receipt::AppendError;
 
 /// A step that is about to start. See [`Session::step`](crate::Session::step).
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::{AuditLayer, Sessions, WhenFull, map};
 use crate::event::{
     Draft, Event, Json, SessionEnded, SessionId, SessionStarted, StepEnded, StepId, StepKind, StepStarted,
 };
-use crate::writer::{AppendError, TryAppendError};
+use crate::receipt::{AppendError, TryAppendError};
 
 /// The attribute of an event that stands for one that the log did not take, and says why.
 const UNRECORDED: &str = "annals.unrecorded";

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
 use super::queue::{Effect, Item};
-use super::receipt::{AppendError, AppendOutcome, Appended, Outcome};
 use crate::apikey::{self, ApiKeyStatus, KeysError};
 use crate::entry::Entry;
 use crate::event::{Digest, EventId, Seq, Timestamp, is_reserved};
 use crate::log::rows::{self, Head, Insert, StoredRow};
 use crate::log::turns::begin;
 use crate::prepare::{Prepared, SentBy, without_salt};
+use crate::receipt::{AppendError, AppendOutcome, Appended, Outcome};
 
 /// The injected clock.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -5,11 +5,9 @@
 //! the file again and read its head.
 
 mod batch;
-mod gate;
 mod lost;
 mod poison;
 mod queue;
-mod receipt;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,13 +18,6 @@ use rusqlite::Connection;
 
 pub(crate) use batch::Clock;
 pub(crate) use queue::{Effect, Item, Message, NotSent, Queue, Waiting};
-#[cfg(feature = "client")]
-pub(crate) use receipt::Ack;
-#[cfg(feature = "client")]
-pub use receipt::Delivery;
-pub use receipt::{
-    AppendError, AppendOutcome, Appended, BatchReceipt, Receipt, ReceiptFuture, TryAppendError,
-};
 
 use crate::event::{Digest, EventId, Seq};
 use crate::file::FileIdentity;
@@ -37,11 +28,11 @@ use crate::log::turns::{Turns, Who};
 use crate::log::{self, Claim, Durability, OpenError, Writing};
 use crate::log::{Head, LogFiles, Standing, rows};
 use crate::progress::Progress;
+use crate::receipt::gate::Calls;
+use crate::receipt::{AppendError, Outcome};
 use batch::Batch;
-use gate::Calls;
 use lost::Losses;
 use poison::{Poison, REOPEN_PAUSE};
-use receipt::Outcome;
 
 /// How long the writer lets the log rest before it moves the write-ahead log into the file.
 const IDLE_BEFORE_CHECKPOINT: Duration = Duration::from_millis(200);

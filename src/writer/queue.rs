@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use tokio::sync::Notify;
 
-use super::gate::{Calls, Gates, Pass};
-use super::receipt::{Ack, AppendError, BatchAck, Outcome};
 use crate::event::Seq;
 use crate::prepare::Prepared;
+use crate::receipt::gate::{Calls, Gates, Pass};
+use crate::receipt::{Ack, AppendError, BatchAck, Outcome};
 
 /// What goes with an event into its transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,12 +2,12 @@
 
 use crate::event::{Draft, EventId};
 use crate::prepare::{PrepareError, SentBy};
+use crate::receipt::{AppendError, AppendOutcome, Appended};
 use crate::server::app::App;
 use crate::server::app::memory::Held;
 use crate::server::problem::{Kind, Problem};
 use crate::server::request::body::Received;
 use crate::server::request::caller::Caller;
-use crate::writer::{AppendError, AppendOutcome, Appended};
 
 /// An event that was sent to the log, and what became of it.
 pub(crate) struct Sent {

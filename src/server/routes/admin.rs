@@ -11,13 +11,13 @@ use utoipa::ToSchema;
 use crate::audit::{AuditLog, ProjectionError};
 use crate::event::{Digest, EventId, Seq};
 use crate::evidence::SignError;
+use crate::receipt::{AppendError, Appended};
 use crate::server::app::App;
 use crate::server::problem::{Kind, Problem, ProblemDetails};
 use crate::server::request::auth::{Admin, Allowed};
 use crate::server::request::body::Received;
 use crate::server::request::caller::Caller;
 use crate::server::request::extract::Path;
-use crate::writer::{AppendError, Appended};
 
 /// An event that records what was done.
 #[derive(Debug, Serialize, ToSchema)]

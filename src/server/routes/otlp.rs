@@ -16,13 +16,13 @@ use prost::Message as _;
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::otlp::{self, Attempt, Bounds, Form, Rejected, Signal, Unreadable};
 use crate::prepare::{PrepareError, SentBy};
+use crate::receipt::AppendError;
 use crate::server::app::App;
 use crate::server::problem::{Kind, Problem, ProblemDetails};
 use crate::server::request::append::{self, Sent};
 use crate::server::request::auth::{Allowed, Emit};
 use crate::server::request::body::{Received, Unread};
 use crate::server::request::caller::Caller;
-use crate::writer::AppendError;
 
 /// How much larger than their request events may be: each has the resource and scope that the request
 /// has once for many.

@@ -1,4 +1,4 @@
-//! A model check of `src/writer/gate.rs`, as it is: nobody is left asleep.
+//! A model check of `src/receipt/gate.rs`, as it is: nobody is left asleep.
 //!
 //! The file is compiled here with loom's locks in the place of the standard library's, by a crate that calls
 //! itself `std`. Loom then runs each of the models below once for every order in which its threads can take
@@ -17,7 +17,7 @@ pub mod sync {
 }
 
 #[allow(dead_code, unused_imports, reason = "the models use a part of it")]
-#[path = "../../../src/writer/gate.rs"]
+#[path = "../../../src/receipt/gate.rs"]
 mod gate;
 
 mod writer {

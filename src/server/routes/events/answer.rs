@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 
 use crate::event::{Digest, EventId, Seq};
 use crate::prepare::PrepareError;
+use crate::receipt::{AppendError, AppendOutcome, Appended};
 use crate::server::problem::{Kind, Problem};
 use crate::server::request::append::Sent;
 use crate::server::routes::events::read::Place;
-use crate::writer::{AppendError, AppendOutcome, Appended};
 
 /// An event, as docs/events.md lists them.
 #[derive(ToSchema)]

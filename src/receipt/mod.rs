@@ -1,14 +1,16 @@
 //! What a caller gets for an event, and what it can turn into.
 
+pub(crate) mod gate;
+
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::gate::{Call, Calls, Pass};
 use crate::event::{Digest, Draft, EventId, Seq};
 use crate::prepare::PrepareError;
+use gate::{Call, Calls, Pass};
 
 /// An event that is in the log, at the durability that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -56,7 +56,7 @@ pub(crate) struct Gates {
 
 impl Gates {
     /// Has those who come from now on wait apart from those who are there.
-    pub(super) fn turn(&self) {
+    pub(crate) fn turn(&self) {
         self.current.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -79,7 +79,7 @@ impl Pass {
     }
 
     /// Blocks until `look` finds something. It is called again whenever the gate opens.
-    pub(super) fn wait_for<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    pub(crate) fn wait_for<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         let found = look();
         let Some(gate) = self.gate().filter(|_| found.is_none()) else { return found };
         let mut waiting = gate.waiting();
@@ -105,10 +105,10 @@ impl Pass {
 }
 
 /// Opens a gate when it is dropped: whoever answers, or ends without an answer, leaves nobody asleep.
-pub(super) struct Call(Option<Pass>);
+pub(crate) struct Call(Option<Pass>);
 
 impl Call {
-    pub(super) fn to(pass: Option<Pass>) -> Call {
+    pub(crate) fn to(pass: Option<Pass>) -> Call {
         Call(pass)
     }
 }
@@ -126,7 +126,7 @@ impl Drop for Call {
 pub(crate) struct Calls(Vec<Call>);
 
 impl Calls {
-    pub(super) fn add(&mut self, mut call: Call) {
+    pub(crate) fn add(&mut self, mut call: Call) {
         let is_new = |pass: &Pass| !self.0.iter().flat_map(|call| &call.0).any(|it| it.number == pass.number);
         if call.0.as_ref().is_some_and(is_new) {
             self.0.push(call);
