@@ -16,13 +16,10 @@ use crate::log::rows::{self, ReadError, ReadRow};
 use crate::log::{self, OpenError};
 use crate::projection::tables::apply::{Applier, ApplyError};
 use crate::projection::tables::scratch::scratch;
-use crate::projection::tables::{self, PROJECTIONS, Projection, Stage};
+use crate::projection::tables::{PROJECTIONS, Projection, Stage};
 use crate::query::events::{self, Next};
 use crate::query::{EventFilter, ExtractBounds, SessionExtract, SessionRecord, WriteError, session};
 use crate::storage::{StorageError, from_sqlite};
-
-/// The projections whose tables a [`SessionRecord`] is read from.
-const RECORD_PROJECTIONS: [&str; 2] = ["sessions", "activity"];
 
 /// Steps of SQLite after which it asks whether to break off: some milliseconds of work.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
@@ -251,7 +248,11 @@ impl Moment<'_> {
 
     /// Folds what a [`SessionRecord`] is read from.
     fn fold_record(&self, until: Option<Seq>, stop: Option<Stop>) -> Result<Connection, ReplayError> {
-        let projections: Vec<&Projection> = RECORD_PROJECTIONS.into_iter().filter_map(tables::find).collect();
+        // Those with rows of sessions, which are not there for searching alone.
+        let is_of_sessions = |projection: &&Projection| {
+            !projection.has_index() && projection.tables.iter().any(|table| table.session.is_some())
+        };
+        let projections: Vec<&Projection> = PROJECTIONS.iter().filter(is_of_sessions).collect();
         self.fold(until, &projections, stop)
     }
 

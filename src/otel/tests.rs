@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::event::{
     DecisionMade, EventId, FindingRaised, Json, NoteLogged, OtelLog, OtelSpan, Outcome, Seq, SessionEnd,
-    SessionEnded, SessionId, SessionStarted, Severity, StepEnd, StepEnded, StepKind, StepStarted,
+    SessionEnded, SessionId, SessionStarted, Severity, StepEnd, StepEnded, StepKind, StepStarted, Timestamp,
 };
 
 fn attribute(name: &str, value: &Value) -> Value {

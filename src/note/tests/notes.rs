@@ -121,7 +121,7 @@ fn a_bad_signature_by_a_known_key_rejects_the_note() {
     let [bad, ..] = changed.signatures() else { panic!("it has two") };
     let mut bytes = bad.bytes().to_vec();
     bytes[0] ^= 1;
-    half.add(Signature::of(key("a", 1).verifier(), bytes));
+    half.add(key("a", 1).verifier().signature(bytes));
     assert!(half.verify(&verifiers(&[("b", 2)])).is_ok());
     assert!(matches!(half.verify(&verifiers(&[("b", 2), ("a", 1)])), Err(SignatureError::Bad { .. })));
 }
@@ -129,7 +129,7 @@ fn a_bad_signature_by_a_known_key_rejects_the_note() {
 #[test]
 fn a_bad_signature_after_a_good_one_of_the_same_key_rejects_the_note_too() {
     let good = note();
-    let text = format!("{good}{}\n", Signature::of(key("a", 1).verifier(), vec![0; 64]));
+    let text = format!("{good}{}\n", key("a", 1).verifier().signature(vec![0; 64]));
     let keys = verifiers(&[("a", 1)]);
     assert!(matches!(text.parse::<SignedNote>().unwrap().verify(&keys), Err(SignatureError::Bad { .. })));
     // And a good one that is there twice is one signer.
@@ -206,7 +206,7 @@ fn a_cosignature_with_another_time_or_on_another_checkpoint_is_bad() {
     let keys = [witness(1).verifier().clone()];
     let bad = |checkpoint: &SignedCheckpoint, bytes: Vec<u8>| {
         let mut checkpoint = checkpoint.clone();
-        checkpoint.add_signatures([Signature::of(witness(1).verifier(), bytes)]);
+        checkpoint.add_signatures([witness(1).verifier().signature(bytes)]);
         matches!(checkpoint.verify(&keys), Err(SignatureError::Bad { .. }))
     };
     assert!(!bad(&checkpoint(5), signature.bytes().to_vec()));
@@ -231,7 +231,7 @@ fn a_time_that_fits_no_signed_number_is_bad() {
     let signature = ed25519_dalek::Signer::sign(&seed, message.as_bytes()).to_bytes();
     let mut checkpoint = checkpoint(5);
     let bytes = [time.to_be_bytes().as_slice(), &signature].concat();
-    checkpoint.add_signatures([Signature::of(witness(1).verifier(), bytes)]);
+    checkpoint.add_signatures([witness(1).verifier().signature(bytes)]);
     assert!(matches!(checkpoint.verify(&[witness(1).verifier().clone()]), Err(SignatureError::Bad { .. })));
 }
 
@@ -249,7 +249,7 @@ fn ml_dsa_44(name: &str, checkpoint: &Checkpoint, time: u64) -> (VerifierKey, Si
     message.extend(checkpoint.size().to_be_bytes());
     message.extend(checkpoint.root().bytes());
     let signature = key.expanded_key().sign_deterministic(&message, &[]).unwrap().encode();
-    let signature = Signature::of(&verifier, [time.to_be_bytes().as_slice(), &signature].concat());
+    let signature = verifier.signature([time.to_be_bytes().as_slice(), &signature].concat());
     (verifier, signature)
 }
 
@@ -265,7 +265,7 @@ fn an_ml_dsa_44_cosignature_covers_name_time_origin_size_and_root() {
 
     let bad = |checkpoint: Checkpoint, bytes: Vec<u8>| {
         let mut checkpoint = SignedCheckpoint::unsigned(checkpoint);
-        checkpoint.add_signatures([Signature::of(&keys[0], bytes)]);
+        checkpoint.add_signatures([keys[0].signature(bytes)]);
         matches!(checkpoint.verify(&keys), Err(SignatureError::Bad { .. }))
     };
     let (same, bytes) = (signed.checkpoint(), signature.bytes().to_vec());

@@ -1,5 +1,5 @@
 use super::super::{
-    Algorithm, Cosigner, LogVerdict, Missing, Policy, PolicyFault, PolicyVerdict, Signature, SignatureError,
+    Algorithm, Cosigner, LogVerdict, Missing, Policy, PolicyFault, PolicyVerdict, SignatureError,
     SignedCheckpoint, SigningKey, VerifierKey,
 };
 use super::{ORIGIN, checkpoint, key, witness};
@@ -126,13 +126,13 @@ fn a_bad_cosignature_of_a_listed_witness_rejects_whatever_else_is_there() {
     let policy: Policy = example().parse().unwrap();
     let mut signed = cosigned(&[1, 2, 4]);
     assert!(policy.evaluate(&signed).is_accepted());
-    signed.add_signatures([Signature::of(witness(3).verifier(), vec![0; 72])]);
+    signed.add_signatures([witness(3).verifier().signature(vec![0; 72])]);
     let verdict = policy.evaluate(&signed);
     assert!(verdict.missing.is_empty() && !verdict.is_accepted());
     assert!(matches!(verdict.bad.as_slice(), [SignatureError::Bad { .. }]));
     // One that nobody listed does not matter.
     let mut signed = cosigned(&[1, 2, 4]);
-    signed.add_signatures([Signature::of(witness(7).verifier(), vec![0; 72])]);
+    signed.add_signatures([witness(7).verifier().signature(vec![0; 72])]);
     assert!(policy.evaluate(&signed).is_accepted());
 }
 

@@ -202,8 +202,8 @@ fn decompressed(encoding: Encoding, sent: &[u8], max: usize, held: &mut Held) ->
 mod tests {
     use std::io::Write as _;
 
-    use super::super::memory::Memory;
     use super::*;
+    use crate::server::app::memory::Memory;
 
     fn held(bytes: usize) -> Held {
         Held::of(&Memory::new(bytes))

@@ -72,11 +72,9 @@ mod tests {
     use crate::reader::Reader;
     use crate::server::Limits;
     use crate::server::app::App;
-    use crate::server::app::gate::Authentication;
-    use crate::server::app::gate::Gate;
+    use crate::server::app::gate::{Authentication, Gate};
     use crate::server::app::log_file::LogFile;
-    use crate::server::request::auth::Admin;
-    use crate::server::request::auth::Allowed;
+    use crate::server::request::auth::{Admin, Allowed};
 
     fn last(path: &std::path::Path) -> Recorded {
         Reader::open(path).unwrap().last_events(&EventFilter::default(), 1).unwrap().remove(0)
