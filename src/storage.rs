@@ -75,12 +75,8 @@ impl fmt::Display for StorageError {
     }
 }
 
-impl Error for StorageError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // Its own text is the one above.
-        self.0.source()
-    }
-}
+/// It has no source: its own text says all that SQLite said.
+impl Error for StorageError {}
 
 /// Has `?` make an error of these types, with a variant `Storage`, of what SQLite refused.
 macro_rules! from_sqlite {

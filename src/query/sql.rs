@@ -52,7 +52,7 @@ pub enum SqlError {
     Several,
     /// SQLite refused.
     #[error("{0}")]
-    Storage(#[source] StorageError),
+    Storage(StorageError),
     /// The rows could not be taken.
     #[error("the result cannot be written: {0}")]
     Sink(#[from] std::io::Error),
