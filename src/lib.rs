@@ -24,57 +24,58 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod apikey;
-mod audit;
-mod canonical;
-pub mod chain;
-#[cfg(feature = "client")]
-pub mod client;
-mod copy;
-#[cfg(feature = "cli")]
-pub mod demo;
-mod destination;
-mod encoding;
-#[cfg(test)]
-mod encoding_tests;
-pub mod entry;
-mod event;
-pub mod evidence;
-mod export;
-mod file;
-#[cfg(test)]
-mod golden_tests;
-pub mod import;
 pub mod limits;
-mod log;
+mod text;
+mod encoding;
+mod canonical;
+mod event;
+pub mod entry;
+pub mod chain;
 pub mod merkle;
-pub mod new_file;
 pub mod note;
 pub mod otel;
+mod prepare;
+pub mod proof;
+mod file;
+mod storage;
+pub mod new_file;
+mod log;
+mod progress;
+mod receipt;
+pub mod apikey;
+mod writer;
+mod projection;
+pub mod import;
 #[cfg(feature = "server")]
 pub mod otlp;
-mod prepare;
-mod progress;
-mod projection;
-pub mod proof;
-mod prove;
-mod publish;
-pub mod query;
-mod reader;
-mod receipt;
-pub mod replay;
-#[cfg(feature = "server")]
-pub mod server;
-mod session;
-mod storage;
-mod text;
 #[cfg(any(feature = "http", feature = "client"))]
 mod tls_roots;
+pub mod evidence;
+mod audit;
+pub mod query;
+mod reader;
+pub mod replay;
+pub mod verify;
+mod export;
+mod copy;
+mod prove;
+mod publish;
+mod destination;
+mod session;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "tracing")]
 pub mod tracing;
-pub mod verify;
+#[cfg(feature = "cli")]
+pub mod demo;
 mod watch;
-mod writer;
+#[cfg(feature = "server")]
+pub mod server;
+
+#[cfg(test)]
+mod encoding_tests;
+#[cfg(test)]
+mod golden_tests;
 
 pub use apikey::{ApiKey, ApiKeyError, ApiKeyRecord, ApiKeyRequest};
 pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections};

@@ -1,5 +1,7 @@
 //! From a draft to what the writer needs: encoding, salt and digest, on the caller's own thread.
 
+use std::sync::Arc;
+
 use rand::Rng;
 
 use crate::chain;
@@ -10,6 +12,9 @@ use crate::limits::{ENTRY_BYTES_MAX, SALT_BYTES};
 
 /// Room that is made for a payload with its salt before its size is known.
 const CELL_BYTES_USUAL: usize = 512;
+
+/// What a program has every draft pass before it is recorded: it may change it, or refuse it with a reason.
+pub(crate) type Filter = Arc<dyn Fn(&mut Draft) -> Result<(), String> + Send + Sync>;
 
 /// When an event that has the id of a recorded one can be that event, sent again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,8 +14,8 @@
 //! are, or if nobody fills them.
 
 mod key;
-mod keys;
 mod known;
+mod keys;
 
 use serde::Serialize;
 

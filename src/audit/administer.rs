@@ -12,7 +12,7 @@ use crate::receipt::{AppendError, Appended};
 use crate::storage::{StorageError, from_sqlite};
 use crate::writer::{Effect, OpenLog};
 
-use super::AuditLog;
+use super::handle::AuditLog;
 
 /// A projection that cannot be administered as asked.
 #[derive(Debug, thiserror::Error)]

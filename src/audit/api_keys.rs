@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::AuditLog;
+use super::handle::AuditLog;
 use crate::apikey::{self, ApiKey, ApiKeyError, ApiKeyRequest, Keys, Uses};
 use crate::event::{ApiKeyCreated, ApiKeyRevoked, Draft, Event, EventId, Timestamp};
 use crate::log;

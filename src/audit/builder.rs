@@ -13,14 +13,13 @@ use crate::limits::{
 };
 use crate::log::turns::Turns;
 use crate::log::{self, Claim, Durability, OpenError, resolved};
+use crate::prepare::Filter;
 use crate::progress::Progress;
 use crate::projection::schedule::worker::Worker;
 use crate::projection::tables;
 use crate::writer::{Clock, Config, OpenLog, Queue, Shared, Writer};
 
-use super::{AuditLog, EvidenceThread, Inner, ProjectionThread, Threads};
-
-pub(super) type Filter = Arc<dyn Fn(&mut Draft) -> Result<(), String> + Send + Sync>;
+use super::handle::{AuditLog, EvidenceThread, Inner, ProjectionThread, Threads};
 
 /// Whether this process fills the read tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +53,21 @@ pub struct Builder {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl AuditLog {
+    /// How to open the log at `path`.
+    pub fn builder(path: impl Into<PathBuf>) -> Builder {
+        Builder::new(path.into())
+    }
+
+    /// Opens the log at `path` with everything as it is by default, and makes it where there is none.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub fn open(path: impl Into<PathBuf>) -> Result<AuditLog, OpenError> {
+        AuditLog::builder(path).open()
     }
 }
 

@@ -10,10 +10,10 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Verdict;
 use super::out::{Out, cell, maybe, number};
 use super::place::Place;
 use super::settings::{AnchorSetting, Settings, absolute};
+use super::verdict::Verdict;
 use super::{signing, time};
 
 /// Say who keeps the log's checkpoints outside it, and how far they are.

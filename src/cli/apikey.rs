@@ -6,10 +6,10 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Verdict;
 use super::ending;
 use super::out::{self, Out, cell, maybe, one_line, word};
 use super::place::Place;
+use super::verdict::Verdict;
 use super::{text, time};
 
 /// Characters of an id that a list shows: the time within it, to the millisecond.

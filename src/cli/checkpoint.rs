@@ -4,10 +4,10 @@ use annals::note::SignedCheckpoint;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::Verdict;
 use super::ending;
 use super::out::Out;
 use super::place::Place;
+use super::verdict::Verdict;
 
 /// Sign for the log as it is now, and print the checkpoint.
 ///

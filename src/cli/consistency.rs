@@ -7,11 +7,13 @@ use annals::note::Checkpoint;
 use annals::proof::ProofError;
 use anyhow::{Context as _, anyhow, bail};
 
+use super::failure::say_error;
+use super::given;
 use super::out::Out;
 use super::place::Place;
 use super::prove::{Proof, found_wrong};
 use super::record::events;
-use super::{Verdict, given, say_error};
+use super::verdict::Verdict;
 
 /// Prove that the log still begins with what it was when it had OLD events.
 ///

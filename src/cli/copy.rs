@@ -9,11 +9,11 @@ use annals::new_file::NewFile;
 use anyhow::{Context as _, bail};
 use serde_json::json;
 
-use super::Verdict;
 use super::bar::Bar;
 use super::out::{self, Out};
 use super::place::Place;
 use super::record::events;
+use super::verdict::Verdict;
 
 /// Copy the log to a new file, while others append to it.
 ///

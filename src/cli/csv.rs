@@ -4,7 +4,7 @@
 
 use annals::SqlValue;
 
-use super::rows::hex;
+use super::text::hex;
 
 /// What becomes of a text that a spreadsheet would take for a formula and run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

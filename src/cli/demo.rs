@@ -1,5 +1,6 @@
 //! `annals demo`: a pipeline that records itself, and what can then be asked of the record.
 
+mod parts;
 mod decisions;
 
 use std::collections::HashMap;
@@ -14,10 +15,12 @@ use annals::{AuditLog, EventId, Reader, SessionFilter, SessionRecord, SessionSum
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::Verdict;
 use super::ending;
-use super::out::{self, BOLD, DIM, Out, maybe, number, one_line, word};
+use parts::{heading, shown};
+
+use super::out::{self, DIM, Out, maybe, number, one_line, word};
 use super::time;
+use super::verdict::Verdict;
 
 /// Sessions of the table beside those with findings.
 const PLAIN_SESSIONS_SHOWN: usize = 5;
@@ -112,13 +115,6 @@ fn temporary() -> PathBuf {
     env::temp_dir().join(format!("annals-demo-{}", EventId::generate())).join("audit.db")
 }
 
-fn heading(text: &str, out: &mut Out) -> anyhow::Result<()> {
-    let text = out.paint(BOLD, text);
-    out.line("")?;
-    out.line(&text)?;
-    Ok(())
-}
-
 fn head(report: &demo::Report, path: &Path, out: &mut Out) -> anyhow::Result<()> {
     let count =
         |fits: fn(&Answer) -> bool| report.puzzles.iter().filter(|puzzle| fits(&puzzle.answer)).count();
@@ -179,15 +175,6 @@ fn table(sessions: &[SessionSummary], puzzles: &[PuzzleReport], out: &mut Out) -
         out.line(&more)?;
     }
     Ok(())
-}
-
-fn shown(answer: &Answer) -> String {
-    match answer {
-        Answer::Found(expression) => format!("{expression} = 24"),
-        Answer::Missed(expression) => format!("missed: {expression} = 24"),
-        Answer::Wrong(expression) => format!("wrong: {expression}"),
-        _ => "there is none".to_owned(),
-    }
 }
 
 fn next_commands(path: &Path, example: Option<&PuzzleReport>, out: &mut Out) -> anyhow::Result<()> {

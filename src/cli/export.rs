@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use annals::{Export, LeftOut, RowSink, SqlValue};
 use anyhow::{Context as _, bail};
 
-use super::Verdict;
 use super::bar::Bar;
 use super::csv::{self, Cells};
 use super::out::{self, Out};
@@ -14,6 +13,7 @@ use super::place::Place;
 use super::record::events;
 use super::rows::{Form, Rows};
 use super::target::{self, Target, refuse_own_files};
+use super::verdict::Verdict;
 use super::{show, text};
 
 /// Export events, as `annals record` reads them, or a read table.

@@ -10,13 +10,13 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::Verdict;
 use super::bar::Bar;
 use super::feed::{Counts, Feed, Refusal};
 use super::interrupt::Interrupt;
 use super::out::Out;
 use super::place::Place;
 use super::record::summary;
+use super::verdict::Verdict;
 
 /// Import what other programs recorded.
 ///

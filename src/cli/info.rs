@@ -2,9 +2,9 @@
 
 use annals::{Info, ProjectionStatus};
 
-use super::Verdict;
 use super::out::{BOLD, DIM, Out};
 use super::place::Place;
+use super::verdict::Verdict;
 use super::{projections, text, time};
 
 pub(crate) fn run(place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {

@@ -7,9 +7,9 @@ use annals::{Projections, Reader};
 use anyhow::bail;
 use serde_json::json;
 
-use super::Verdict;
 use super::out::Out;
 use super::place::Place;
+use super::verdict::Verdict;
 
 /// Make a new log, with a name of its own.
 ///

@@ -8,11 +8,11 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Verdict;
 use super::ending;
 use super::out::{self, Out};
 use super::place::Place;
 use super::signing;
+use super::verdict::Verdict;
 use chain::Chain;
 
 /// Look after the keys that sign a log's checkpoints.

@@ -1,69 +1,62 @@
 //! The command line: what can be typed, and who does it.
 
-mod anchor;
-mod apikey;
-mod bar;
-mod checkpoint;
-mod consistency;
-mod copy;
-mod csv;
-mod demo;
-mod ending;
-mod event_line;
-mod export;
-mod feed;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod give_back;
 mod given;
-mod import;
-mod info;
-mod init;
 mod interrupt;
-mod key;
 mod lines;
-mod out;
-mod place;
-mod projections;
-mod prove;
-mod record;
-mod redact;
-mod replay;
-mod rows;
-mod search;
-mod serve;
-mod sessions;
 mod settings;
-mod show;
-mod signing;
-mod sql;
 mod stdout;
-mod tail;
 mod target;
 mod text;
-mod tiles;
+mod csv;
+mod out;
+mod bar;
+mod ending;
+mod event_line;
+mod failure;
+mod rows;
+mod signing;
+mod place;
+mod feed;
 mod time;
+mod verdict;
+mod anchor;
+mod apikey;
+mod checkpoint;
+mod init;
+mod key;
+mod projections;
+mod info;
+mod record;
+mod copy;
+mod import;
+mod redact;
+mod serve;
+mod sessions;
+mod show;
+mod export;
+mod prove;
+mod consistency;
+mod replay;
+mod search;
+mod sql;
+mod tail;
+mod tiles;
 mod verify;
+mod demo;
 mod verify_proof;
 
-use std::io;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub(crate) use failure::{is_reader_gone, say_error};
+pub(crate) use verdict::Verdict;
+
 use out::Out;
 use place::{Claim, Place};
-
-/// What a command came to, where it could be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Done, and nothing is wrong.
-    Done,
-    /// Done, and something is wrong with what was looked at.
-    FoundWrong,
-    /// Nothing wrong was found, and not all that was asked for could be looked at.
-    NotAllChecked,
-}
 
 /// An audit log for reasoning pipelines, in one SQLite file.
 ///
@@ -233,26 +226,4 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
     let verdict = verdict?;
     flushed?;
     Ok(verdict)
-}
-
-/// Whether the reader of standard output went away, which is its right.
-pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(stdout::is_reader_gone))
-}
-
-/// Says on standard error why something could not be done.
-pub(crate) fn say_error(error: &anyhow::Error) {
-    let style = anstyle::AnsiColor::Red.on_default().bold();
-    out::say(&format!("{style}error:{style:#} {}", text::block(&with_causes(error))));
-}
-
-/// An error with its causes, each said once: some say their own cause already.
-fn with_causes(error: &anyhow::Error) -> String {
-    let mut said = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !said.contains(&cause) {
-            said = format!("{said}: {cause}");
-        }
-    }
-    said
 }

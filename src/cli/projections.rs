@@ -6,11 +6,11 @@ use annals::{CloseError, ProjectionStatus, Reader};
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use super::Verdict;
 use super::bar::Bar;
 use super::ending;
 use super::out::{self, Out, cell, maybe, number, word};
 use super::place::Place;
+use super::verdict::Verdict;
 
 /// How often a bar moves.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

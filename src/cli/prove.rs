@@ -9,11 +9,13 @@ use annals::{Completeness, EventId, Payloads, ProveError, Reader, Seq};
 use anyhow::{Context as _, bail};
 use serde_json::json;
 
+use super::failure::say_error;
 use super::out::Out;
 use super::place::Place;
 use super::record::events;
 use super::target::{self, Target, refuse_own_files};
-use super::{Verdict, out, say_error, show, text};
+use super::verdict::Verdict;
+use super::{out, show, text};
 
 /// Prove that an event, or the events of a session, are in the log.
 ///

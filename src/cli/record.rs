@@ -10,7 +10,6 @@ use anyhow::{Context as _, bail};
 use crossbeam_channel::select_biased;
 use serde::Serialize;
 
-use super::Verdict;
 use super::bar::Bar;
 use super::feed::{self, Feed, Refusal};
 use super::interrupt::Interrupt;
@@ -18,6 +17,7 @@ use super::lines::{self, BadLine, Line};
 use super::out::Out;
 use super::place::Place;
 use super::text;
+use super::verdict::Verdict;
 
 /// Record events: JSON, one object a line.
 ///

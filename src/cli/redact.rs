@@ -6,12 +6,12 @@ use annals::{Content, Seq};
 use anyhow::{Context as _, bail};
 use serde_json::json;
 
-use super::Verdict;
 use super::ending;
 use super::out::{self, Out};
 use super::place::Place;
 use super::record::events;
 use super::text;
+use super::verdict::Verdict;
 
 /// Erase what events say, for good.
 ///

@@ -9,7 +9,8 @@ use anyhow::Context as _;
 
 use super::out::{BOLD, Out};
 use super::place::Place;
-use super::{Verdict, event_line, out, show, text, time};
+use super::verdict::Verdict;
+use super::{event_line, out, show, text, time};
 
 /// Follow a session event by event, and show its state after the last.
 ///

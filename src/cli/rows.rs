@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment, Table};
 
 use super::csv::{self, Cells};
 use super::out::{self, Out};
+use super::text::hex;
 
 /// Characters of a cell that a terminal shows.
 const CELL_CHARS: usize = 2_000;
@@ -118,10 +119,6 @@ fn cell(value: &SqlValue<'_>) -> Cell {
             _ => Cell::new(hex(bytes)),
         },
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A row as a JSON object. A name that several columns have stands for the first of them.

@@ -5,9 +5,9 @@ use std::io;
 use annals::{Hit, Kind, SearchFilter, SearchOrder, Seq, Timestamp};
 use clap::builder::PossibleValuesParser;
 
-use super::Verdict;
 use super::out::{self, BOLD, DIM, FOUND, Out};
 use super::place::Place;
+use super::verdict::Verdict;
 use super::{show, text, time};
 
 /// Hits that are asked for at once.

@@ -14,7 +14,8 @@ use tracing_subscriber::EnvFilter;
 use super::ending;
 use super::out::{self, Out};
 use super::place::Place;
-use super::{Verdict, text};
+use super::text;
+use super::verdict::Verdict;
 
 /// Where HTTP and gRPC are where nobody says it: the ports that OpenTelemetry's exporters look for.
 const HTTP_PORT: u16 = 4318;

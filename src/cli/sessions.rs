@@ -6,11 +6,11 @@ use annals::{Reader, Seq, SessionEnd, SessionFilter, SessionProgress, SessionSum
 use clap::builder::PossibleValuesParser;
 use comfy_table::{Cell, ColumnConstraint};
 
-use super::Verdict;
 use super::out::{self, Out, maybe, number, one_line, word};
 use super::place::Place;
 use super::rows::TABLE_ROWS_MAX;
 use super::time;
+use super::verdict::Verdict;
 
 /// Width of a terminal from which on every column is shown.
 const WIDE: usize = 100;

@@ -8,10 +8,10 @@ use annals::query::{ExtractBounds, SessionExtract};
 use annals::{Found, Reader};
 use anyhow::{Context as _, bail};
 
-use super::Verdict;
 use super::out::{JsonWriter, Out};
 use super::place::Place;
 use super::text;
+use super::verdict::Verdict;
 
 /// Show a session with its steps, decisions and findings.
 #[derive(Debug, clap::Args)]

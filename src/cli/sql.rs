@@ -5,11 +5,11 @@ use std::io::Read as _;
 use annals::SqlError;
 use anyhow::Context as _;
 
-use super::Verdict;
 use super::csv::{self, Cells};
 use super::out::Out;
 use super::place::Place;
 use super::rows::{Form, Rows};
+use super::verdict::Verdict;
 
 /// Query the read tables with SQL.
 ///

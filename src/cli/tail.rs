@@ -6,7 +6,8 @@ use annals::{EventFilter, Kind, Reader, Recorded};
 
 use super::out::Out;
 use super::place::Place;
-use super::{Verdict, event_line, show, text, time};
+use super::verdict::Verdict;
+use super::{event_line, show, text, time};
 
 /// How often the log is asked for more.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -6,10 +6,11 @@ use annals::Already;
 use serde_json::json;
 
 use super::bar::Bar;
+use super::failure::say_error;
 use super::out::Out;
 use super::place::Place;
 use super::record::events;
-use super::{Verdict, say_error};
+use super::verdict::Verdict;
 
 /// Write the log into a folder as static files that anybody can fetch and check.
 ///

@@ -12,9 +12,10 @@ use anyhow::bail;
 pub(crate) use print::print;
 
 use super::bar::Bar;
+use super::given;
 use super::out::{self, Out};
 use super::place::Place;
-use super::{Verdict, given};
+use super::verdict::Verdict;
 
 /// Check that nothing in the log was changed, and that the read tables say what it says.
 ///

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 
 use super::out::{BOLD, Out, style_of};
 use super::record::events;
-use super::{Verdict, event_line, given, text, time};
+use super::verdict::Verdict;
+use super::{event_line, given, text, time};
 
 /// Check a proof, without the log.
 ///

@@ -6,22 +6,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::courier::{Config, Courier, Shared};
+use super::handle::{Inner, RemoteLog};
 use super::item::Queue;
 use super::refusal::{OnRefused, Refusal, Refusals};
 use super::sender::{Sender, Server};
 use super::spool::{Spool, SpoolError};
 use super::status::Status;
-use super::{Inner, RemoteLog};
 use crate::event::{Draft, Timestamp};
 use crate::limits::{
     CLIENT_CLOSE_PATIENCE, CLIENT_PATIENCE_MAX, QUEUE_EVENTS_DEFAULT, REQUEST_BYTES_DEFAULT,
     REQUEST_EVENTS_DEFAULT, SERVER_PATIENCE, SPOOL_AFTER_DEFAULT, SPOOL_BYTES_DEFAULT,
 };
+use crate::prepare::Filter;
 use crate::receipt::AppendError;
 use crate::tls_roots;
 use crate::writer::Clock;
-
-pub(super) type Filter = Arc<dyn Fn(&mut Draft) -> Result<(), String> + Send + Sync>;
 
 /// A client that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +72,13 @@ pub struct Builder {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").field("url", &self.url).field("spool", &self.spool).finish_non_exhaustive()
+    }
+}
+
+impl RemoteLog {
+    /// How to reach a server.
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 }
 

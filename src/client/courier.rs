@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
 
-use super::CloseError;
 use super::backoff::Backoff;
+use super::close::CloseError;
 use super::item::{Flush, Flushed, Item, Message, Queue, Until};
 use super::refusal::{Refusal, Refusals};
 use super::reply::Reply;

@@ -11,8 +11,9 @@
 
 mod calls;
 mod game24;
-mod pipeline;
 mod puzzles;
+mod report;
+mod pipeline;
 
 #[cfg(test)]
 mod tests;
@@ -20,19 +21,18 @@ mod tests;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use calls::Calls;
+pub use report::{Answer, PuzzleReport, Report};
 
-use crate::event::{ActionRecorded, Actor, Content, Draft, Event, Recorded, Seq, SessionId, is_reserved};
+use crate::event::{ActionRecorded, Actor, Content, Draft, Event, Recorded, Seq, is_reserved};
 use crate::query::EventFilter;
 use crate::receipt::AppendError;
 use crate::{AuditLog, CatchUpError, OpenError, ReadError, Reader};
 use pipeline::Run;
 use puzzles::PUZZLES;
-
-/// Profile of the sessions, and the first part of their ids.
-const PROFILE: &str = "game-of-24";
+use report::PROFILE;
 
 /// Who begins a run, as the log has it.
 const ACTOR: &str = "annals demo";
@@ -83,52 +83,6 @@ pub enum DemoError {
     /// A thread panicked.
     #[error("a thread of the demonstration panicked")]
     Panicked,
-}
-
-/// What a run did.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Report {
-    /// Its name: the first part of the ids of its sessions.
-    pub run: String,
-    /// What came of each puzzle, in the order in which they are posed.
-    pub puzzles: Vec<PuzzleReport>,
-    /// Threads that solved them.
-    pub threads: usize,
-    /// Events that were recorded.
-    pub events: usize,
-    /// From the first event until the last one was on the disk.
-    pub elapsed: Duration,
-    /// What recording cost the threads that solved.
-    pub calls: Calls,
-    /// The end of the log after the run. The read tables hold everything up to it.
-    pub last: Seq,
-}
-
-/// What came of a puzzle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PuzzleReport {
-    /// Its session.
-    pub session: SessionId,
-    /// Its numbers, as in `4 5 6 10`.
-    pub puzzle: String,
-    /// How the search ended.
-    pub answer: Answer,
-}
-
-/// How a search ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Answer {
-    /// With this expression, which was checked.
-    Found(String),
-    /// With nothing, and there is nothing.
-    NoneExists,
-    /// With nothing, and this expression was missed.
-    Missed(String),
-    /// With this expression, which is wrong.
-    Wrong(String),
 }
 
 /// Solves all puzzles, each in a session of its own, and returns when all of it is on the disk and

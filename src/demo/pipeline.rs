@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::calls::Calls;
 use super::game24::{BEAM, Judgement, Thought, Verdict, check, choose, judge, propose, search_everywhere};
 use super::puzzles::written;
-use super::{Answer, PROFILE, PuzzleReport};
+use super::report::{Answer, PROFILE, PuzzleReport};
 use crate::event::{Attributes, ConsideredOption, Json, Outcome, Severity, StepKind};
 use crate::session::{Session, Step};
 use crate::{AppendError, AuditLog};

@@ -1,9 +1,10 @@
 //! What every draft is held against before it is encoded.
 
+use super::draft::Draft;
 use super::id::{IdError, Timestamp};
 use super::json_text::{Attributes, Json, JsonTextError};
+use super::kind::{Event, Kind};
 use super::words::SubjectKind;
-use super::{Draft, Event, Kind};
 use crate::limits::{ITEMS_MAX, TOKENS_MAX};
 
 /// A field with a value that cannot be recorded.

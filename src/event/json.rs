@@ -9,14 +9,16 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::check::InvalidField;
+use super::draft::Draft;
 use super::id::{EventId, SessionId, Timestamp};
 use super::json_text::{Json, JsonTextError, check_depth};
+use super::kind::{Event, Kind};
 use super::payload::{
     ActionRecorded, ArtifactAttached, Custom, DecisionMade, FindingRaised, FindingUpdated, MetricRecorded,
     NoteLogged, OtelLog, OtelSpan, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded,
     StepStarted,
 };
-use super::{Content, Draft, Event, Kind, Recorded};
+use super::recorded::{Content, Recorded};
 use crate::limits::JSON_EVENT_DEPTH_MAX;
 
 /// An event in JSON that cannot be recorded.
@@ -366,4 +368,23 @@ pub(super) fn write_recorded(recorded: &Recorded) -> String {
     }
     json.push('}');
     json
+}
+
+impl Recorded {
+    /// The JSON form that [`parse_draft`] reads: what the producer sent, without what the log added.
+    /// None where there is nothing to send again: the payload is gone, or of a kind that this
+    /// version does not know.
+    pub fn to_draft_json(&self) -> Option<String> {
+        match &self.content {
+            Content::Event(event) => {
+                write_event(self.event_id, self.session.as_ref(), self.occurred_at, event).ok()
+            }
+            Content::Redacted | Content::Raw(_) => None,
+        }
+    }
+
+    /// The JSON form: what `record` reads, with `seq` and `recorded_at`.
+    pub fn to_json(&self) -> String {
+        write_recorded(self)
+    }
 }

@@ -10,17 +10,15 @@
 //! Nothing here is needed to append, and nothing here is trusted by verification: it makes what others
 //! hold against the log.
 
-mod anchor;
 mod home;
 mod keys;
-mod signer;
-mod status;
+mod stored;
 mod tree;
+mod signer;
+mod anchor;
+mod settings;
+mod status;
 mod worker;
-
-use std::time::Duration;
-
-use rusqlite::Connection;
 
 pub use anchor::{
     Anchor, AnchorError, AnchorHealth, CommandAnchor, Consistency, FileAnchor, SqliteAnchor, Taken,
@@ -29,116 +27,12 @@ pub use anchor::{
 pub use anchor::{http, timestamp, token, witness};
 pub use home::{HOME_VARIABLE, Home};
 pub use keys::{Epochs, KeyFolder, KeyFolderError, LockedKeys, PublicKeys, replace_file};
+pub use settings::{Evidence, Signing};
 pub use signer::{KeyChangeRequest, SignError};
 pub use status::{AnchorReceipt, AnchorStatus, Status};
 pub use tree::TreeError;
 
-pub(crate) use anchor::newest;
 pub(crate) use status::{each_receipt, status};
+pub(crate) use stored::{newest, origin_of};
 pub(crate) use tree::{TreeReader, forget, hashes_column, stored_tile};
 pub(crate) use worker::{Order, Trouble, Worker, anchors, why};
-
-use crate::event::{Content, Event, Seq};
-use crate::limits::{CHECKPOINT_EVENTS_DEFAULT, CHECKPOINT_INTERVAL_DEFAULT};
-use crate::log::{ReadError, rows};
-use crate::note::SigningKey;
-
-/// What a process that has a log open for appending does for its evidence.
-#[derive(Debug, Default)]
-pub enum Evidence {
-    /// Nothing: another process does, or nobody. Proofs are made all the same, more slowly.
-    Off,
-    /// It keeps the tree.
-    #[default]
-    Tree,
-    /// It keeps the tree and signs checkpoints.
-    Signed(Box<Signing>),
-}
-
-/// How checkpoints are signed, how often, and who gets them.
-///
-/// ```no_run
-/// use std::time::Duration;
-/// use annals::AuditLog;
-/// use annals::evidence::{CommandAnchor, Evidence, KeyFolder, Signing};
-///
-/// let keys = KeyFolder::at("/var/lib/annals-keys/billing");
-/// let publish = CommandAnchor::new("publish-checkpoint", [], Duration::from_secs(30));
-/// let signing = Signing::new(keys).every(Duration::from_secs(10)).anchor(publish);
-/// let log = AuditLog::builder("audit.db").evidence(Evidence::Signed(Box::new(signing))).open()?;
-/// # Ok::<(), annals::OpenError>(())
-/// ```
-#[derive(Debug)]
-pub struct Signing {
-    keys: KeyFolder,
-    given: Option<SigningKey>,
-    every_events: u64,
-    every: Duration,
-    epoch: Option<Duration>,
-    anchors: Vec<Box<dyn Anchor>>,
-}
-
-impl Signing {
-    /// Signs with the keys of a folder: after a minute or 65,536 events, and when the log is closed. There
-    /// are no anchors yet.
-    pub fn new(keys: KeyFolder) -> Signing {
-        Signing {
-            keys,
-            given: None,
-            every_events: CHECKPOINT_EVENTS_DEFAULT,
-            every: CHECKPOINT_INTERVAL_DEFAULT,
-            epoch: None,
-            anchors: Vec::new(),
-        }
-    }
-
-    /// Signs with this stable key in place of the folder's. What was signed last is still kept there.
-    #[must_use]
-    pub fn key(mut self, key: SigningKey) -> Signing {
-        self.given = Some(key);
-        self
-    }
-
-    /// Signs when so many events came after the last checkpoint, at least 1.
-    #[must_use]
-    pub fn every_events(mut self, events: u64) -> Signing {
-        self.every_events = events.max(1);
-        self
-    }
-
-    /// Signs when so much time went by since the last checkpoint, and something was appended.
-    #[must_use]
-    pub fn every(mut self, interval: Duration) -> Signing {
-        self.every = interval;
-        self
-    }
-
-    /// Replaces the epoch key after so long, where the folder has one. The old one is erased.
-    #[must_use]
-    pub fn epoch(mut self, length: Duration) -> Signing {
-        self.epoch = Some(length);
-        self
-    }
-
-    /// Gives each checkpoint to an anchor.
-    #[must_use]
-    pub fn anchor(mut self, anchor: impl Anchor + 'static) -> Signing {
-        self.anchors.push(Box::new(anchor));
-        self
-    }
-
-    /// Gives each checkpoint to an anchor that is chosen at run time.
-    #[must_use]
-    pub fn boxed_anchor(mut self, anchor: Box<dyn Anchor>) -> Signing {
-        self.anchors.push(anchor);
-        self
-    }
-}
-
-/// The origin of a log: what its first event says.
-pub(crate) fn origin_of(connection: &Connection) -> Result<String, ReadError> {
-    match rows::read_at(connection, Seq::FIRST)?.map(|first| first.content) {
-        Some(Content::Event(Event::LogCreated(created))) => Ok(created.origin),
-        _ => Err(ReadError::NotCreated),
-    }
-}

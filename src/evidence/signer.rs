@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::anchor::newest;
 use super::keys::{Change, KeyFolder, KeyFolderError, LockedKeys};
+use super::stored::newest;
 use super::tree::{TreeError, TreeReader, hash_on};
 use crate::event::{EventId, KeyChangeCause, KeyChanged, KeyRole, Seq, Timestamp};
 use crate::log::rows::to_sql;

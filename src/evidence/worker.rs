@@ -9,9 +9,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::Connection;
 
 use super::anchor::{AnchorHealth, Deliverer};
+use super::settings::{Evidence, Signing};
 use super::signer::{KeyChangeRequest, SignError, Signer, Site, failed};
+use super::stored::origin_of;
 use super::tree::{self, Growth, TreeError};
-use super::{Evidence, Signing, origin_of};
 use crate::event::{Draft, Event, EventId, KeyChanged};
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::log::checkpoint::Checkpoints;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::error::{ImportError, Place, SinkError};
-use super::{Imported, Source};
+use super::source::{Imported, Source};
 use crate::{Draft, Event, EventId, SessionId, Timestamp};
 
 /// Where every importer puts its drafts.

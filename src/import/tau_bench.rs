@@ -22,7 +22,7 @@ use serde::Serialize;
 use super::emit::{Emitter, Scope};
 use super::error::{ImportError, SinkError};
 use super::json_list::{Fields, Label, for_each_record};
-use super::{Imported, Source};
+use super::source::{Imported, Source};
 use crate::{
     Attributes, Draft, FindingRaised, Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity,
     StepEnd, StepEnded, StepId, StepKind, StepStarted,

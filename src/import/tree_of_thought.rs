@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::emit::{Emitter, Scope};
 use super::error::{ImportError, SinkError};
 use super::json_list::{Fields, Label, for_each_record, text_of};
-use super::{Imported, Source};
+use super::source::{Imported, Source};
 use crate::{
     Attributes, ConsideredOption, DecisionMade, Draft, FindingRaised, Json, Outcome, SessionEnd,
     SessionEnded, SessionStarted, Severity, StepEnd, StepEnded, StepId, StepKind, StepStarted,

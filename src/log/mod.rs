@@ -5,24 +5,24 @@
 //! `reading` and `open` make a log, read it and write it; `presence`, `turns` and `checkpoint` are how those who have it
 //! open get along.
 
-pub(crate) mod checkpoint;
+pub(crate) mod rows;
+pub(crate) mod schema;
+pub(crate) mod generation;
+mod vfs;
+mod error;
 mod connect;
 mod create;
-mod error;
-pub(crate) mod generation;
 mod identity;
 mod inspect;
 #[cfg(target_os = "linux")]
 pub(crate) mod mount;
-mod open;
 pub(crate) mod own_tables;
 pub(crate) mod presence;
-mod reading;
-pub(crate) mod rows;
-pub(crate) mod schema;
 pub(crate) mod still;
+mod reading;
 pub(crate) mod turns;
-mod vfs;
+pub(crate) mod checkpoint;
+mod open;
 
 pub use error::OpenError;
 pub use open::Durability;

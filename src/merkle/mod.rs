@@ -13,11 +13,11 @@
 //!
 //! Leaves are counted from 0. All sizes and places are `u64`, and no input makes anything here panic.
 
-mod build;
 mod hash;
 mod proof;
 mod range;
 mod tile;
+mod build;
 
 #[cfg(test)]
 mod naive;

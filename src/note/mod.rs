@@ -15,26 +15,19 @@
 
 // In reading order: each uses those before it.
 mod text;
-
 mod signature;
-
 mod checkpoint;
-mod key;
-
 mod cosignature;
-mod verifying;
-
+mod key;
+mod key_change;
+mod policy;
 mod signed;
-
 mod signed_checkpoint;
-
 mod collection;
 mod cosigner;
 mod given;
-mod key_change;
-
-mod policy;
 mod policy_verdict;
+mod verifying;
 
 #[cfg(test)]
 mod tests;

@@ -14,26 +14,22 @@
 //! comes with a [`Claim`], and of each column the strongest claim stands.
 
 // In reading order: each uses those before it.
-mod node;
-
-mod record;
-
-mod conventions;
-mod messages;
-
 mod claim;
+mod conventions;
+mod node;
+mod record;
+mod messages;
 mod said;
-
 mod failure;
-
 mod reading;
-
 mod decisions;
 mod findings;
-mod session;
-
 mod log_record;
+mod session;
 mod span;
+
+#[cfg(test)]
+mod tests;
 
 pub use claim::{Claim, Meaning, Rank};
 #[cfg(feature = "server")]
@@ -83,6 +79,3 @@ impl<'e> Meanings<'e> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::ids::{LogKey, SpanKey};
-use super::{Origin, Reading, Signal, Unreadable};
+use super::reading::{Origin, Reading, Signal, Unreadable};
+use super::wire::Malformed;
 use crate::event::Json;
 
 /// `ExportTraceServiceRequest` or `ExportLogsServiceRequest`.
@@ -131,7 +132,7 @@ fn one(
     };
     let name = text(head.name.or(head.event_name));
     if item.get().len() > reading.bounds.item_bytes {
-        return reading.reject(&name, super::Malformed::Size);
+        return reading.reject(&name, Malformed::Size);
     }
     let json = match Json::of_raw(item) {
         Ok(json) => json,

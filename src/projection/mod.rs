@@ -2,7 +2,5 @@
 
 // In reading order: each uses those before it.
 pub(crate) mod fold;
-
 pub(crate) mod tables;
-
 pub(crate) mod schedule;

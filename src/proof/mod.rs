@@ -14,12 +14,12 @@
 //! the file: it is worth what the keys are worth that signed that.
 
 mod check;
-mod consistency;
-mod entry;
-mod file;
-mod leaf;
 mod lines;
+mod consistency;
+mod leaf;
+mod entry;
 mod session;
+mod file;
 
 pub use check::ProofError;
 pub use consistency::ConsistencyProof;

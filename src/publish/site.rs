@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::error::{PublishError, io_error};
 use super::tile_file::TileFile;
-use super::{Already, CHECKPOINT, PublishError, io_error};
 use crate::evidence::TreeReader;
 use crate::limits::{LEAF_BYTES_MAX, NOTE_BYTES_MAX};
 use crate::merkle::{TILE_WIDTH, Tile, root_at, tiles_between, tiles_of};
 use crate::note::SignedCheckpoint;
+
+/// The name of the file with the checkpoint.
+const CHECKPOINT: &str = "checkpoint";
 
 /// The folder of everything but the checkpoint.
 const TILES: &str = "tile";
@@ -22,6 +25,18 @@ const IN_THE_MAKING: &str = ".new";
 
 /// Bytes of the longest file: a bundle of the longest leaves, each after its length.
 const FILE_BYTES_MAX: usize = TILE_WIDTH as usize * (2 + LEAF_BYTES_MAX);
+
+/// What becomes of the files that are in the folder already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Already {
+    /// Checks those that the new files continue: the last of each level, and the last entries.
+    #[default]
+    Continued,
+    /// Checks all that the checkpoint in the folder covers.
+    Checked,
+    /// Checks all, and writes anew those that are missing or differ from the log.
+    Repaired,
+}
 
 /// Makes the folder itself, and those above it. It may be behind a symbolic link: its name is the caller's.
 pub(super) fn make_whole_folder(folder: &Path) -> Result<(), PublishError> {

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::PublishError;
+use super::error::PublishError;
 use crate::event::{Digest, Seq};
 use crate::evidence::{TreeError, TreeReader};
 use crate::log::rows;

@@ -6,20 +6,22 @@
 //! program asks them.
 
 mod column;
+mod error;
 pub(crate) mod events;
 pub(crate) mod find;
 pub(crate) mod guard;
+pub(crate) mod projections;
 pub(crate) mod info;
+mod records;
 #[cfg(feature = "server")]
 pub(crate) mod lists;
-pub(crate) mod projections;
-mod records;
-pub(crate) mod search;
 pub(crate) mod session;
-pub(crate) mod sessions;
 pub(crate) mod sql;
 mod words;
+pub(crate) mod search;
+pub(crate) mod sessions;
 
+pub use error::QueryError;
 pub use events::EventFilter;
 pub use find::Found;
 pub use info::Info;
@@ -32,23 +34,3 @@ pub use search::{Fragment, Hit, SearchFilter, SearchOrder};
 pub use session::{ExtractBounds, OutlinedStep, SessionExtract, SessionRecord, WriteError};
 pub use sessions::{SessionFilter, SessionPage};
 pub use sql::{RowSink, SqlError, SqlValue};
-
-use crate::log::ReadError;
-use crate::storage::{StorageError, from_sqlite};
-
-/// A question that could not be answered.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum QueryError {
-    /// An event of the log cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// There is nothing to search for.
-    #[error("`{0}` has no words to search for")]
-    NoWords(String),
-    /// SQLite refused.
-    #[error("the read tables cannot be queried: {0}")]
-    Storage(#[from] StorageError),
-}
-
-from_sqlite!(QueryError);

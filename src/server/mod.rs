@@ -17,19 +17,15 @@
 // In reading order: each uses those before it.
 mod peer;
 mod problem;
-
 mod app;
 mod request;
 mod routes;
-
-mod transport;
 mod watches;
-
-mod error;
+mod transport;
 
 pub use app::gate::Authentication;
 pub use app::limits::Limits;
-pub use error::ListenError;
+pub use transport::error::ListenError;
 pub use transport::tls::{TlsError, TlsFiles};
 
 use std::future::Future;

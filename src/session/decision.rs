@@ -1,7 +1,9 @@
 //! Decisions.
 
 use super::build::{attribute_setter, text_setters, value_setters};
-use super::{Recording, Session, Step};
+use super::handle::Session;
+use super::recording::Recording;
+use super::step::Step;
 use crate::event::{ConsideredOption, DecisionId, DecisionMade, IdError};
 use crate::receipt::AppendError;
 

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::build::{attribute_setter, text_setters, value_setters};
-use super::{Recording, Session, Step};
+use super::handle::Session;
+use super::recording::Recording;
+use super::step::Step;
 use crate::event::{
     Correction, FindingId, FindingRaised, FindingStatus, FindingUpdated, IdError, Json, Outcome, Severity,
 };

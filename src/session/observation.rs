@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::build::{attribute_setter, text_setters, value_setters};
-use super::{Recording, Session, Step};
+use super::handle::Session;
+use super::recording::Recording;
+use super::step::Step;
 use crate::event::{ArtifactAttached, Digest, Json, MetricRecorded, NoteLogged};
 use crate::receipt::AppendError;
 

@@ -1,7 +1,8 @@
 //! Reviews: the human in the loop.
 
 use super::build::{attribute_setter, text_setters};
-use super::{Recording, Session};
+use super::handle::Session;
+use super::recording::Recording;
 use crate::event::{DecisionId, FindingId, IdError, ReviewId, ReviewRecorded, StepId, SubjectKind, Verdict};
 use crate::receipt::AppendError;
 

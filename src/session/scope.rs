@@ -72,3 +72,10 @@ impl Dropped {
         .to_owned()
     }
 }
+
+/// Whether an end was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    Ended,
+}

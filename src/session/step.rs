@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::build::{FirstProblem, attribute_setter, text_setters, usage_setters, value_setters};
-use super::scope::{Dropped, Scope};
-use super::{Recording, State};
+use super::recording::Recording;
+use super::scope::{Dropped, Scope, State};
 use crate::event::{Event, IdError, Kind, SessionId, StepEnd, StepEnded, StepId, StepKind, StepStarted};
 use crate::receipt::AppendError;
 

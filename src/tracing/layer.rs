@@ -9,9 +9,10 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::fields::{Fields, text_of};
+use super::map;
 use super::reentry::{Inside, is_our_own};
+use super::settings::{AuditLayer, Sessions, WhenFull};
 use super::span::{Place, Records, SpanRecord};
-use super::{AuditLayer, Sessions, WhenFull, map};
 use crate::event::{
     Draft, Event, Json, SessionEnded, SessionId, SessionStarted, StepEnded, StepId, StepKind, StepStarted,
 };

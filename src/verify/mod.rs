@@ -8,29 +8,29 @@
 //!
 //! It reads one snapshot of the file and writes nothing to it.
 
-mod beside;
 mod entry_ref;
 mod error;
-mod given;
 mod hashes;
 mod inside;
 mod lost;
-mod options;
-mod pages;
-mod past;
 mod predecessors;
 mod report;
 mod required;
 mod row;
+mod structure;
+mod tree;
+mod past;
 mod seen;
+mod options;
+mod trust;
+mod stored;
+mod given;
+mod walk;
+mod beside;
+mod pages;
 mod since;
 mod snapshot;
-mod stored;
-mod structure;
 mod tables;
-mod tree;
-mod trust;
-mod walk;
 
 use std::path::Path;
 

@@ -4,10 +4,10 @@
 //! of recording and links. After a commit that failed the writer appends nothing until it has opened
 //! the file again and read its head.
 
-mod batch;
-mod lost;
 mod poison;
 mod queue;
+mod batch;
+mod lost;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use annals::demo::PuzzleReport;
 use annals::{Decision, Json, SessionRecord};
 use serde::Deserialize;
 
-use super::{heading, shown};
+use super::parts::{heading, shown};
 use crate::cli::out::{DIM, Out, style_of};
 use crate::cli::text;
 

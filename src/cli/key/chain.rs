@@ -1,12 +1,11 @@
 //! The keys of a log from the first on, as its events tell: what an auditor holds, and what follows from it.
 
+use annals::evidence::PublicKeys;
 use annals::{Content, Event, EventFilter, KeyChangeCause, KeyChanged, KeyRole, Kind, Reader, Seq};
 use serde_json::{Value, json};
 
 use crate::cli::out::Out;
 use crate::cli::text;
-
-use super::PublicKeys;
 
 /// Changes that are read at a time.
 const PAGE: usize = 256;

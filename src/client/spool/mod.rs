@@ -10,10 +10,14 @@
 //! the same ids, and the log has them once; and no mark ever deletes an event. Nothing here has to be
 //! written before events can be sent and their segments deleted: a full disk empties itself.
 
+mod error;
 mod folder;
-mod place;
 mod reserve;
 mod segment;
+mod place;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -29,40 +33,7 @@ use folder::Folder;
 use place::{Mark, Place};
 pub(super) use reserve::Reserve;
 
-/// A spool that cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SpoolError {
-    /// Another process uses the folder.
-    #[error(
-        "another process uses the spool {}; give each process a folder of its own",
-        folder.display()
-    )]
-    InUse {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// Other users may write to the folder.
-    #[error(
-        "other users may write to the spool {} (mode {mode:o}), and so delete events or add their own; \
-         make it the owner's alone (`chmod go-w`), or give a folder within it",
-        folder.display()
-    )]
-    Writable {
-        /// The folder.
-        folder: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// A file of it cannot be read or written.
-    #[error("the spool {} cannot be used: {source}", folder.display())]
-    Io {
-        /// The folder.
-        folder: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-}
+pub use error::SpoolError;
 
 /// What did not go into the spool.
 #[derive(Debug, thiserror::Error)]
@@ -419,6 +390,3 @@ fn read_line(line: Vec<u8>) -> Result<Line, String> {
         Err(_) => Err(text),
     }
 }
-
-#[cfg(test)]
-mod tests;

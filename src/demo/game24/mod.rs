@@ -3,10 +3,10 @@
 //! Solved as in tree of thought: propose every next operation, judge each, keep the best few, and
 //! descend. All of it is pure: the same puzzle, the same decisions.
 
-mod check;
 mod fraction;
-mod judge;
 mod thought;
+mod judge;
+mod check;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::{Anchor, AnchorError, Consistency, Taken};
+use super::contract::{Anchor, AnchorError, Consistency, Taken};
 use crate::note::SignedCheckpoint;
 
 /// Bytes of what the command says that a report repeats.

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Anchor, AnchorError, AnchorHealth, Taken};
+use super::contract::{Anchor, AnchorError, Taken};
+use super::health::AnchorHealth;
 use crate::evidence::keys::KeyFolder;
 use crate::evidence::signer::{self, SignError, Site};
+use crate::evidence::stored;
 use crate::evidence::tree::TreeReader;
 use crate::log::presence::Present;
-use crate::log::rows::{self, note_column};
-use crate::log::schema;
+use crate::log::rows;
 use crate::log::turns::{Turns, Who, begin};
 use crate::log::{self, AtClose, Claim, Durability, OpenError};
 use crate::merkle::consistency_proof;
@@ -157,7 +158,7 @@ impl Deliverer {
         // adds cosignatures alone.
         let Some(mut checkpoint) = self.keys.last_signed().map_err(SignError::from)? else { return Ok(None) };
         let size = checkpoint.size();
-        if let Some(stored) = stored(connection, checkpoint.size())?
+        if let Some(stored) = stored::of_size(connection, checkpoint.size())?
             && stored.text() == checkpoint.text()
         {
             checkpoint.add_signatures(stored.signatures().iter().cloned());
@@ -209,33 +210,6 @@ impl Deliverer {
         signer::failed(&tx, name, error, (self.clock)())?;
         Ok(tx.commit()?)
     }
-}
-
-/// The checkpoint of a size that the file keeps.
-fn stored(connection: &Connection, size: u64) -> rusqlite::Result<Option<SignedCheckpoint>> {
-    let note: Option<String> = connection
-        .prepare_cached(&format!("SELECT {} FROM checkpoints WHERE size = ?1", note_column("note")))?
-        .query_row([i64::try_from(size).unwrap_or(i64::MAX)], |row| row.get(0))
-        .optional()?
-        .flatten();
-    Ok(note.and_then(|note| note.parse().ok()))
-}
-
-/// The newest checkpoint that the file keeps; a file of the schema's first version has none.
-pub(crate) fn newest(connection: &Connection) -> rusqlite::Result<Option<SignedCheckpoint>> {
-    if !schema::has_table(connection, "checkpoints")? {
-        return Ok(None);
-    }
-    let note: Option<String> = connection
-        .prepare_cached(&format!(
-            "SELECT {} FROM checkpoints ORDER BY size DESC LIMIT 1",
-            note_column("note")
-        ))?
-        .query_row([], |row| row.get(0))
-        .optional()?
-        .flatten();
-    // One that cannot be read was not written by Annals; verification names it.
-    Ok(note.and_then(|note| note.parse().ok()))
 }
 
 /// Whether an anchor has the checkpoint of this very size, as far as is known here.

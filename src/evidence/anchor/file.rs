@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Anchor, AnchorError, Consistency, Taken};
+use super::contract::{Anchor, AnchorError, Consistency, Taken};
 use crate::limits::NOTE_BYTES_MAX;
 use crate::merkle::{EMPTY_ROOT, NodeHash};
 use crate::note::{CheckpointFile, SignedCheckpoint};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::{Anchor, AnchorError, Consistency, Taken};
+use super::contract::{Anchor, AnchorError, Consistency, Taken};
 use crate::log::rows::note_column;
 use crate::note::SignedCheckpoint;
 

@@ -8,9 +8,9 @@ use der::asn1::{Int, OctetString};
 use sha2::{Digest as _, Sha256};
 use x509_tsp::{MessageImprint, TimeStampReq, TspVersion};
 
+use super::contract::{Anchor, AnchorError, Consistency, Taken};
 use super::http::{HttpClient, HttpError, check_url};
 use super::token::{self, AuthorityCertificates, Response, SHA_256, TokenError, stamped_text};
-use super::{Anchor, AnchorError, Consistency, Taken};
 use crate::event::Timestamp;
 use crate::note::SignedCheckpoint;
 

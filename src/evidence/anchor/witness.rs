@@ -3,8 +3,8 @@
 //! The protocol is C2SP's tlog-witness, `add-checkpoint`. A witness remembers the size that it
 //! cosigned last, and wants a proof from there; a client that does not know that size is told.
 
+use super::contract::{Anchor, AnchorError, Consistency, Taken};
 use super::http::{Answer, HttpClient, HttpError, check_url};
-use super::{Anchor, AnchorError, Consistency, Taken};
 use crate::merkle::NodeHash;
 use crate::note::{NoteError, Signature, SignatureError, SignedBy, SignedCheckpoint, VerifierKey, decimal};
 

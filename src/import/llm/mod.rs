@@ -21,8 +21,8 @@
 mod call;
 mod conversation;
 mod database;
-mod responses;
 mod store;
+mod responses;
 mod turns;
 
 #[cfg(test)]

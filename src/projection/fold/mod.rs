@@ -1,10 +1,10 @@
 //! What an event makes of rows. It is pure: rows come in and go out by the room of the tables.
 
-pub(in crate::projection) mod activity;
 pub(in crate::projection) mod cell;
 mod claims;
-pub(in crate::projection) mod keys;
 pub(in crate::projection) mod rows;
-pub(in crate::projection) mod search;
-pub(in crate::projection) mod sessions;
 pub(in crate::projection) mod working_set;
+pub(in crate::projection) mod activity;
+pub(in crate::projection) mod keys;
+pub(in crate::projection) mod sessions;
+pub(in crate::projection) mod search;

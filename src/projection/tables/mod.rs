@@ -1,16 +1,12 @@
 //! The tables of each projection, and how rows get into them and out of them.
 
 // In reading order: each uses those before it.
-mod stage;
-
-mod cursor;
-
-mod store;
-
-mod definition;
-
-pub(crate) mod apply;
 pub(crate) mod scratch;
+mod stage;
+mod cursor;
+mod store;
+mod definition;
+pub(crate) mod apply;
 
 pub(crate) use cursor::{Cursor, StoppedAt, advance, cursor, stop};
 pub(crate) use definition::{Form, PROJECTIONS, Pace, Projection, Table, TakenBack, find, install};

@@ -1,11 +1,11 @@
 //! What every request is handled with: the log, its bounds, its counts, and room for what comes.
 
-pub(super) mod gate;
 pub(super) mod limits;
 pub(super) mod log_file;
 pub(super) mod memory;
 pub(super) mod metrics;
 mod page;
+pub(super) mod gate;
 pub(super) mod rates;
 pub(super) mod readers;
 pub(super) mod tails;

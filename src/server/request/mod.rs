@@ -1,11 +1,11 @@
 //! What all requests have in common: who asks, what they send, and what they are answered.
 
-pub(super) mod append;
-pub(super) mod auth;
 pub(super) mod body;
 pub(super) mod caller;
+pub(super) mod append;
 pub(super) mod extract;
 pub(super) mod in_place;
 pub(super) mod observe;
 pub(super) mod output;
 mod recorded;
+pub(super) mod auth;

@@ -1,7 +1,8 @@
 //! `POST /v1/events`: events as JSON, and what became of each.
 
-mod answer;
+mod error;
 mod read;
+mod answer;
 
 use axum::extract::State;
 use axum::http::HeaderMap;

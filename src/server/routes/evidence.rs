@@ -21,7 +21,7 @@ use crate::server::problem::{Kind, Problem, ProblemDetails};
 use crate::server::request::auth::{Allowed, Verify};
 use crate::server::request::body::Received;
 use crate::server::request::extract::{Path, Query};
-use crate::server::routes::reads::answer_for;
+use crate::server::routes::reads::answer::answer_for;
 use crate::server::routes::reads::params::Place;
 use crate::verify::{self, Options, Scope};
 

@@ -2,13 +2,13 @@
 
 mod admin;
 mod events;
-mod evidence;
-mod grpc;
 mod health;
 mod metrics;
-mod openapi;
 mod otlp;
+mod grpc;
 mod reads;
+mod evidence;
+mod openapi;
 mod schema;
 mod tail;
 

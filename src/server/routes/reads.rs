@@ -1,64 +1,9 @@
 //! Questions to the read tables and the log.
 
-pub(in crate::server) mod events;
-pub(in crate::server) mod lists;
+pub(in crate::server) mod answer;
 pub(in crate::server) mod log;
 pub(in crate::server) mod params;
+pub(in crate::server) mod events;
+pub(in crate::server) mod lists;
 pub(in crate::server) mod search;
 pub(in crate::server) mod sessions;
-
-use axum::response::Response;
-use serde::ser::SerializeMap as _;
-use serde::{Serialize, Serializer};
-
-use crate::reader::Reader;
-use crate::server::app::App;
-use crate::server::app::readers::{Asked, Length};
-use crate::server::problem::Problem;
-use crate::server::request::output::Output;
-
-/// A page of a list, under its own name.
-struct List<'a, T> {
-    name: &'static str,
-    items: &'a [T],
-    /// What `cursor` of the next page is.
-    next: Option<String>,
-    /// Events that some read table does not hold yet.
-    lag: u64,
-}
-
-impl<T: Serialize> Serialize for List<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(3))?;
-        map.serialize_entry(self.name, self.items)?;
-        map.serialize_entry("next", &self.next)?;
-        map.serialize_entry("lag", &self.lag)?;
-        map.end()
-    }
-}
-
-/// Answers a question with the JSON that is written where blocking is allowed.
-async fn answer(
-    app: &App,
-    question: impl FnOnce(&Reader, &mut Output) -> Result<(), Problem> + Send + 'static,
-) -> Result<Response, Problem> {
-    answer_for(app, Length::Page, JSON, |reader, _, output| question(reader, output)).await
-}
-
-pub(in crate::server) const JSON: &str = "application/json";
-
-/// Answers a question with what is written where blocking is allowed.
-pub(in crate::server) async fn answer_for(
-    app: &App,
-    length: Length,
-    media_type: &'static str,
-    question: impl FnOnce(&Reader, &Asked, &mut Output) -> Result<(), Problem> + Send + 'static,
-) -> Result<Response, Problem> {
-    let own = app.clone();
-    let written = app.readers.ask_for(length, move |reader, asked| {
-        let mut output = Output::new(&own, asked.clone());
-        question(reader, asked, &mut output)?;
-        Ok(output)
-    });
-    written.await?.into_response(media_type)
-}

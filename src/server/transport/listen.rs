@@ -14,9 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
+use super::error::ListenError;
 use super::unix;
 use crate::server::app::limits::Limits;
-use crate::server::error::ListenError;
 use crate::server::peer::Peer;
 use crate::server::transport::connection::{self, Ends};
 

@@ -1,7 +1,7 @@
 //! What a verification says.
 
-mod anchor;
 mod failure;
+mod anchor;
 
 use std::path::{Path, PathBuf};
 

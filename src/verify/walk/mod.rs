@@ -8,13 +8,13 @@
 //! Where anything is not as it should be, one thread walks again along the whole log, row after row, and
 //! what it says counts: which row is the first bad one does not depend on how many threads there are.
 
-mod alone;
 mod licence;
-mod merge;
 mod own;
 mod run;
-mod together;
 mod walked;
+mod merge;
+mod alone;
+mod together;
 
 use rusqlite::Connection;
 use rusqlite::limits::Limit;

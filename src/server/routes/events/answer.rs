@@ -7,10 +7,10 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::event::{Digest, EventId, Seq};
-use crate::prepare::PrepareError;
-use crate::receipt::{AppendError, AppendOutcome, Appended};
+use crate::receipt::{AppendOutcome, Appended};
 use crate::server::problem::{Kind, Problem};
 use crate::server::request::append::Sent;
+use crate::server::routes::events::error::EventError;
 use crate::server::routes::events::read::Place;
 
 /// An event, as docs/events.md lists them.
@@ -73,39 +73,6 @@ pub(crate) struct Refused {
     visible: Option<bool>,
     /// For each event that was sent, in order, its place in the log or an error.
     results: Option<Vec<serde_json::Value>>,
-}
-
-/// What is wrong with an event.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct EventError {
-    #[serde(rename = "type")]
-    pub(super) kind: Kind,
-    pub(super) title: &'static str,
-    pub(super) detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) field: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) line: Option<usize>,
-}
-
-impl EventError {
-    pub(super) fn new(kind: Kind, detail: String) -> EventError {
-        EventError { kind, title: kind.title(), detail, field: None, line: None }
-    }
-
-    pub(super) fn at_line(self, line: Option<usize>) -> EventError {
-        EventError { line, ..self }
-    }
-
-    fn of_append(error: &AppendError) -> EventError {
-        let field = match error {
-            AppendError::Unfit(PrepareError::Invalid(invalid)) => Some(invalid.field.clone()),
-            AppendError::Reserved(_) => Some("type".to_owned()),
-            AppendError::Conflict { .. } => Some("id".to_owned()),
-            _ => None,
-        };
-        EventError { field, ..EventError::new(Kind::of(error), error.to_string()) }
-    }
 }
 
 #[derive(Serialize)]

@@ -5,9 +5,9 @@ use std::fmt;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::event::{Draft, EventId, JsonEventError, parse_draft};
+use crate::event::{Draft, EventId, parse_draft};
 use crate::server::problem::{Kind, Problem};
-use crate::server::routes::events::answer::EventError;
+use crate::server::routes::events::error::EventError;
 
 /// How the events stand in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,23 +147,6 @@ impl<'de> Visitor<'de> for Items {
             items.push(item.get());
         }
         Ok(Some(items))
-    }
-}
-
-impl EventError {
-    fn of_json(error: &JsonEventError) -> EventError {
-        let field = match error {
-            JsonEventError::Envelope { field, .. } => Some((*field).to_owned()),
-            JsonEventError::UnknownType { .. } | JsonEventError::Reserved(_) => Some("type".to_owned()),
-            JsonEventError::Duplicate(field) | JsonEventError::Field { field, .. } => Some(field.clone()),
-            JsonEventError::Invalid(invalid) => Some(invalid.field.clone()),
-            JsonEventError::Syntax(_) | JsonEventError::TooDeep(_) => None,
-        };
-        let kind = match error {
-            JsonEventError::Reserved(_) => Kind::Reserved,
-            _ => Kind::InvalidEvent,
-        };
-        EventError { field, ..EventError::new(kind, error.to_string()) }
     }
 }
 

@@ -14,8 +14,8 @@ use crate::server::app::App;
 use crate::server::problem::{Kind, Problem, ProblemDetails};
 use crate::server::request::auth::{Allowed, ReadContent};
 use crate::server::request::extract::{Path, Query};
+use crate::server::routes::reads::answer::{List, answer};
 use crate::server::routes::reads::params::{KindWord, Limit, Place, place};
-use crate::server::routes::reads::{List, answer};
 
 /// Bytes of events after which a page ends.
 const PAGE_BYTES_MAX: usize = 8 << 20;

@@ -11,10 +11,10 @@ use crate::server::app::App;
 use crate::server::problem::{Kind, Problem, ProblemDetails};
 use crate::server::request::auth::{Allowed, ReadContent};
 use crate::server::request::extract::{Path, Query};
+use crate::server::routes::reads::answer::{List, answer};
 use crate::server::routes::reads::params::{
     FindingStatusWord, Fraction, Limit, OutcomeWord, SeverityWord, StepKindWord, StepStatusWord, cursor,
 };
-use crate::server::routes::reads::{List, answer};
 
 /// Answers with a page. Of one session, it must be there.
 async fn list<R: Listed + Serialize + Send + 'static>(

@@ -13,7 +13,7 @@ use crate::query::{Info, ProjectionStatus};
 use crate::server::app::App;
 use crate::server::problem::{Problem, ProblemDetails};
 use crate::server::request::auth::{Allowed, Read};
-use crate::server::routes::reads::answer;
+use crate::server::routes::reads::answer::answer;
 
 /// What the log is, at a glance.
 #[utoipa::path(get, path = "/v1/log", tag = "read", responses(

@@ -11,8 +11,8 @@ use crate::server::app::App;
 use crate::server::problem::{Problem, ProblemDetails};
 use crate::server::request::auth::{Allowed, ReadContent};
 use crate::server::request::extract::Query;
+use crate::server::routes::reads::answer::{List, answer};
 use crate::server::routes::reads::params::{KindWord, Limit, place};
-use crate::server::routes::reads::{List, answer};
 
 /// The order of what is found.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]

@@ -16,9 +16,9 @@ use crate::server::app::readers::Length;
 use crate::server::problem::{Kind, Problem, ProblemDetails};
 use crate::server::request::auth::{Allowed, ReadContent};
 use crate::server::request::extract::{Path, Query};
+use crate::server::routes::reads::answer::{JSON, List, answer, answer_for};
 use crate::server::routes::reads::lists::no_session;
 use crate::server::routes::reads::params::{Fraction, Limit, Place, SessionStatus, place};
-use crate::server::routes::reads::{JSON, List, answer, answer_for};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

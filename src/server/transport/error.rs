@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::transport::tls::TlsError;
+use super::tls::TlsError;
 use crate::apikey::KeysError;
 use crate::log::OpenError;
 

@@ -1,0 +1,525 @@
+//! An open log, and what goes through its handle.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use crate::event::{Draft, Event, EventId, PayloadRedacted, Seq, Timestamp};
+use crate::evidence::{self, KeyChangeRequest, SignError};
+use crate::file::FileIdentity;
+use crate::log::turns::Turns;
+use crate::note::SignedCheckpoint;
+use crate::prepare::{Filter, Prepared, SentBy, prepare};
+use crate::progress::{CatchUpError, Progress, Tables};
+use crate::projection::schedule::worker::Order;
+use crate::receipt::{AppendError, Appended, BatchReceipt, Receipt, TryAppendError};
+use crate::writer::{Clock, Effect, Item, Message, NotSent, Queue};
+
+pub(super) struct ProjectionThread {
+    pub(super) order: Sender<Order>,
+    pub(super) thread: JoinHandle<()>,
+}
+
+pub(super) struct EvidenceThread {
+    pub(super) order: Sender<evidence::Order>,
+    pub(super) thread: JoinHandle<()>,
+}
+
+pub(super) struct Threads {
+    pub(super) writer: JoinHandle<Result<(), Arc<str>>>,
+    pub(super) projections: Option<ProjectionThread>,
+    pub(super) evidence: Option<EvidenceThread>,
+}
+
+pub(super) struct Inner {
+    pub(super) path: PathBuf,
+    pub(super) log_id: EventId,
+    pub(super) database: FileIdentity,
+    pub(super) queue: Arc<Queue>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) turns: Arc<Turns>,
+    pub(super) payload_bytes_max: usize,
+    pub(super) filter: Option<Filter>,
+    pub(super) clock: Clock,
+    pub(super) evidence: Option<Sender<evidence::Order>>,
+    pub(super) evidence_trouble: evidence::Trouble,
+    /// None once the log was closed.
+    pub(super) threads: Mutex<Option<Threads>>,
+}
+
+/// A log that did not close cleanly. What was acknowledged is safe all the same.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The log could not be written at the end: events were refused, and their receipts said so.
+    #[error("the log could not be written at the end: {0}")]
+    Writer(Arc<str>),
+    /// A thread panicked.
+    #[error("the {0} thread panicked")]
+    Panicked(&'static str),
+    /// The log's tree could not be kept, or no checkpoint signed.
+    #[error("everything is written, but no checkpoint vouches for all of it: {0}")]
+    Evidence(Arc<str>),
+    /// The read tables do not hold everything that was committed.
+    #[error(transparent)]
+    CatchUp(#[from] CatchUpError),
+}
+
+/// An open log: append to it from as many threads as you like.
+///
+/// It is cheap to clone, and every clone is the same log. The events go through a bounded queue to
+/// one writer thread, which commits them in groups; another thread fills the read tables.
+///
+/// Dropping the last clone closes the log: what was sent is still written. Call [`AuditLog::close`]
+/// to hear of errors.
+///
+/// ```
+/// use annals::{AuditLog, Draft, NoteLogged};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("audit.db");
+/// let log = AuditLog::builder(path).open()?;
+/// let note = NoteLogged { message: "cache is cold".into(), ..Default::default() };
+/// let receipt = log.append(Draft::new(note))?;
+/// let appended = receipt.wait()?; // on the disk now
+/// log.caught_up(appended.seq)?; // in the read tables now
+/// log.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct AuditLog {
+    pub(super) inner: Arc<Inner>,
+    pub(super) principal: Option<EventId>,
+}
+
+impl fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditLog").field("path", &self.inner.path).finish_non_exhaustive()
+    }
+}
+
+impl AuditLog {
+    /// The same log for events of another principal: those that are appended through what this returns
+    /// carry the id of the API key that submitted them.
+    pub fn with_principal(&self, principal: Option<EventId>) -> AuditLog {
+        AuditLog { inner: self.inner.clone(), principal }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// The file that is open, whatever is at the path now.
+    #[cfg(feature = "server")]
+    pub(crate) fn database(&self) -> FileIdentity {
+        self.inner.database
+    }
+
+    /// What somebody should know about the place where the log lies: a file system that may not keep a log
+    /// whole, though it was not refused.
+    pub fn caution(&self) -> Option<String> {
+        #[cfg(target_os = "linux")]
+        return crate::log::mount::caution(&self.inner.path);
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    /// The log's id: that of its first event.
+    pub fn log_id(&self) -> EventId {
+        self.inner.log_id
+    }
+
+    /// The last event that this process knows to be committed.
+    pub fn committed(&self) -> Seq {
+        self.inner.progress.committed()
+    }
+
+    /// Why nothing can be appended now, if that is so. The next append tries again.
+    pub fn trouble(&self) -> Option<Arc<str>> {
+        self.inner.progress.poisoned()
+    }
+
+    /// Now, by the log's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.inner.clock)()
+    }
+
+    /// Events that were not, or perhaps not, written, since the log was opened: those whose receipts
+    /// said so, and ends of dropped handles that the log did not take.
+    pub fn refused(&self) -> u64 {
+        self.inner.progress.refused()
+    }
+
+    /// Appends an event; blocks while the queue is full.
+    ///
+    /// The receipt says when it is committed. Without waiting for it an event may still be lost with
+    /// the process.
+    ///
+    /// # Errors
+    /// If the event cannot be recorded as it is, or the log is closed.
+    pub fn append(&self, draft: Draft) -> Result<Receipt, AppendError> {
+        let mut draft = draft;
+        let (message, receipt) = self.prepare(&mut draft)?;
+        self.inner.queue.send(message)?;
+        Ok(receipt)
+    }
+
+    /// Appends an event without ever blocking.
+    ///
+    /// # Errors
+    /// As [`AuditLog::append`]; and where the queue is full, the draft comes back.
+    pub fn try_append(&self, draft: Draft) -> Result<Receipt, TryAppendError> {
+        let mut draft = draft;
+        if self.inner.queue.is_full() {
+            // Without an encoding that would be in vain; the id is the same from now on.
+            draft.id.get_or_insert_with(EventId::generate);
+            return Err(TryAppendError::Full(Box::new(draft)));
+        }
+        let (message, receipt) = self.prepare(&mut draft)?;
+        match self.inner.queue.try_send(message) {
+            Ok(()) => Ok(receipt),
+            Err(NotSent::Full) => Err(TryAppendError::Full(Box::new(draft))),
+            Err(NotSent::Ended(error)) => Err(error.into()),
+        }
+    }
+
+    /// Appends what a handle says when it is dropped: nobody is there to hear of an error, so an
+    /// event that cannot be sent, or finds no room in the queue in time, is counted as refused. If
+    /// the log can still be told, the writer records it as lost.
+    pub(crate) fn append_or_count(&self, draft: impl FnOnce() -> Draft, patience: Duration) {
+        // The clock and the filter are the caller's code, and a panic that leaves a destructor while
+        // the thread unwinds already would abort the process.
+        let sent = catch_unwind(AssertUnwindSafe(|| {
+            let (message, receipt) = self.prepare(&mut draft()).ok()?;
+            // The writer counts what it refuses by itself.
+            drop(receipt);
+            Some(self.inner.queue.send_within(message, patience))
+        }));
+        match sent {
+            Ok(Some(Ok(()))) => return,
+            // The filter refused it, or the log is closed.
+            Ok(None | Some(Err(NotSent::Ended(_)))) => {}
+            Ok(Some(Err(NotSent::Full))) | Err(_) => self.inner.queue.give_up(),
+        }
+        self.inner.progress.add_refused(1);
+    }
+
+    /// Appends an event; waits for room in the queue without blocking the executor. Any executor
+    /// will do.
+    ///
+    /// ```
+    /// # async fn example(log: annals::AuditLog) -> Result<(), annals::AppendError> {
+    /// use annals::{Draft, NoteLogged};
+    ///
+    /// let note = NoteLogged { message: "cache is warm".into(), ..Default::default() };
+    /// let receipt = log.append_async(Draft::new(note)).await?;
+    /// let appended = receipt.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AuditLog::append`].
+    pub async fn append_async(&self, draft: Draft) -> Result<Receipt, AppendError> {
+        let mut draft = draft;
+        let (message, receipt) = self.prepare(&mut draft)?;
+        self.inner.queue.send_async(message).await?;
+        Ok(receipt)
+    }
+
+    fn prepare(&self, draft: &mut Draft) -> Result<(Message, Receipt), AppendError> {
+        let prepared = self.prepare_event(draft)?;
+        Ok(self.message(prepared, Effect::None))
+    }
+
+    pub(super) fn prepare_own(
+        &self,
+        draft: &mut Draft,
+        effect: Effect,
+    ) -> Result<(Message, Receipt), AppendError> {
+        let prepared = prepare(draft, self.principal, self.inner.payload_bytes_max)?;
+        Ok(self.message(prepared, effect))
+    }
+
+    fn message(&self, prepared: Prepared, effect: Effect) -> (Message, Receipt) {
+        let (ack, receipt) = Receipt::new(prepared.event_id, Some(self.inner.queue.pass()));
+        (Message::Append(Item::One { prepared: Box::new(prepared), effect, ack }), receipt)
+    }
+
+    /// Makes an event that a caller sent ready for the writer.
+    fn prepare_event(&self, draft: &mut Draft) -> Result<Prepared, AppendError> {
+        if let Some(filter) = &self.inner.filter {
+            filter(draft).map_err(AppendError::Refused)?;
+        }
+        let kind = draft.event.kind();
+        if kind.is_reserved() {
+            return Err(AppendError::Reserved(kind.name()));
+        }
+        Ok(prepare(draft, self.principal, self.inner.payload_bytes_max)?)
+    }
+
+    /// Appends events together: in their order, nothing between them, in one transaction. This is
+    /// cheaper than one by one. Blocks while the queue is full, in which they take up one place.
+    ///
+    /// An event that cannot be recorded as it is does not keep the others out; the receipt says so.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let log = annals::AuditLog::open(folder.path().join("audit.db"))?;
+    /// use annals::{Draft, NoteLogged};
+    ///
+    /// let notes = ["one", "two"].map(|text| NoteLogged { message: text.into(), ..Default::default() });
+    /// let receipt = log.append_batch(notes.into_iter().map(Draft::new).collect())?;
+    /// assert!(receipt.wait().iter().all(Result::is_ok));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the log is closed.
+    pub fn append_batch(&self, drafts: Vec<Draft>) -> Result<BatchReceipt, AppendError> {
+        let (message, receipt) = self.prepare_batch(drafts, SentBy::ItsKey);
+        if let Some(message) = message {
+            self.inner.queue.send(message)?;
+        }
+        Ok(receipt)
+    }
+
+    /// As [`AuditLog::append_batch`], but waits for room in the queue without blocking the executor.
+    /// Where this is dropped while it waits, nothing was sent.
+    ///
+    /// # Errors
+    /// As [`AuditLog::append_batch`].
+    pub async fn append_batch_async(&self, drafts: Vec<Draft>) -> Result<BatchReceipt, AppendError> {
+        let (message, receipt) = self.prepare_batch(drafts, SentBy::ItsKey);
+        if let Some(message) = message {
+            self.inner.queue.send_async(message).await?;
+        }
+        Ok(receipt)
+    }
+
+    /// Makes events ready on the caller's own thread, for [`AuditLog::send`] on another one. There is no
+    /// message where there is nothing to send.
+    pub(crate) fn prepare_batch(
+        &self,
+        drafts: Vec<Draft>,
+        sent_by: SentBy,
+    ) -> (Option<Message>, BatchReceipt) {
+        let mut prepared = Vec::with_capacity(drafts.len());
+        let sent = drafts
+            .into_iter()
+            .map(|mut draft| {
+                prepared.push(Prepared { sent_by, ..self.prepare_event(&mut draft)? });
+                Ok(())
+            })
+            .collect();
+        let (ack, receipt) = BatchReceipt::new(sent);
+        let message = (!prepared.is_empty()).then_some(Message::Append(Item::Many { prepared, ack }));
+        (message, receipt)
+    }
+
+    /// Sends what was made ready; waits for room in the queue without blocking the executor. Where this is
+    /// dropped while it waits, nothing was sent.
+    #[cfg(feature = "server")]
+    pub(crate) async fn send(&self, message: Message) -> Result<(), AppendError> {
+        self.inner.queue.send_async(message).await
+    }
+
+    /// Has `observe` called after every commit, by the writer, with the number of events and the time that
+    /// it took. Only the first who asks is heard.
+    #[cfg(feature = "server")]
+    pub(crate) fn observe_commits(&self, observe: impl Fn(usize, Duration) + Send + Sync + 'static) {
+        self.inner.progress.observe_commits(Box::new(observe));
+    }
+
+    /// Messages that wait for the writer.
+    #[cfg(feature = "server")]
+    pub(crate) fn queued(&self) -> usize {
+        self.inner.queue.len()
+    }
+
+    /// How far the log and its read tables are.
+    #[cfg(feature = "server")]
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.inner.progress
+    }
+
+    pub(super) fn append_own(&self, event: Event, effect: Effect) -> Result<Appended, AppendError> {
+        let mut draft = Draft::new(event);
+        let (message, receipt) = self.prepare_own(&mut draft, effect)?;
+        self.inner.queue.send(message)?;
+        receipt.wait()
+    }
+
+    /// Blocks until everything that was sent before is committed, and returns the end of the log.
+    ///
+    /// # Errors
+    /// If an event was refused that was sent since the last flush, through this clone or another; the
+    /// receipts say what became of each. If the log cannot be written, or is closed.
+    pub fn flush(&self) -> Result<Seq, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.queue.send(Message::Flush(answer))?;
+        // Without an answer the writer's thread panicked just now.
+        answered.recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Blocks until the read tables hold every event up to `seq`: to read one's own writes.
+    ///
+    /// # Errors
+    /// If a projection stopped before that, or nobody fills the read tables.
+    pub fn caught_up(&self, seq: Seq) -> Result<(), CatchUpError> {
+        self.inner.progress.wait_projected(Tables::All, seq, None)
+    }
+
+    /// As [`AuditLog::caught_up`], but for the full-text index, which is written less often while events
+    /// come in: what was appended is in the tables some hundredths of a second later, and can be searched
+    /// a tenth of a second later.
+    ///
+    /// # Errors
+    /// As [`AuditLog::caught_up`].
+    ///
+    /// # Examples
+    /// ```
+    /// use annals::{AuditLog, Draft, NoteLogged};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("audit.db");
+    /// let log = AuditLog::open(path)?;
+    /// let note = NoteLogged { message: "cache is cold".into(), ..Default::default() };
+    /// let appended = log.append(Draft::new(note))?.wait()?;
+    /// log.tables_caught_up(appended.seq)?; // in the table `notes` now
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tables_caught_up(&self, seq: Seq) -> Result<(), CatchUpError> {
+        self.inner.progress.wait_projected(Tables::AllButIndex, seq, None)
+    }
+
+    /// As [`AuditLog::caught_up`], for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`AuditLog::caught_up`]; and when the time is over.
+    pub fn caught_up_within(&self, seq: Seq, timeout: Duration) -> Result<(), CatchUpError> {
+        self.inner.progress.wait_projected(Tables::All, seq, Instant::now().checked_add(timeout))
+    }
+
+    /// Erases the payloads of events, for good: what stays is that there was an event, when, in which
+    /// session, and this redaction. The chain can still be verified.
+    ///
+    /// Copies of the file, and exports, made before still have them.
+    ///
+    /// # Errors
+    /// If an event is not there or must stay, or the log cannot be written; then nothing is erased.
+    pub fn redact(
+        &self,
+        seqs: &[Seq],
+        actor: &str,
+        reason: &str,
+        authority: Option<&str>,
+    ) -> Result<Appended, AppendError> {
+        let mut seqs = seqs.to_vec();
+        seqs.sort_unstable();
+        seqs.dedup();
+        let event = PayloadRedacted {
+            seqs: seqs.iter().map(|seq| seq.get()).collect(),
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+            authority: authority.map(str::to_owned),
+        };
+        self.append_own(Event::PayloadRedacted(event), Effect::Redact(seqs))
+    }
+
+    /// Signs a checkpoint for everything that is committed now, and gives it to the anchors. Where nothing
+    /// was appended since the last one, it is that one.
+    ///
+    /// # Errors
+    /// If the log was opened without a key, or cannot be signed for; the error says what to do.
+    pub fn checkpoint(&self) -> Result<SignedCheckpoint, SignError> {
+        self.ask(evidence::Order::Checkpoint)
+    }
+
+    /// Replaces one of the log's keys, and says the checkpoint that both keys signed. The event
+    /// `key.changed` records it.
+    ///
+    /// # Errors
+    /// If the log was opened without a folder of keys, a file cannot be written, or the log cannot be
+    /// signed for. A change that a crash left under way is brought to its end by the next attempt, and by
+    /// the next opening.
+    pub fn change_key(&self, request: &KeyChangeRequest) -> Result<SignedCheckpoint, SignError> {
+        self.ask(|answer| evidence::Order::ChangeKey(request.clone(), answer))
+    }
+
+    /// How the anchors that this process gives checkpoints to fare. It can be asked after the log was closed too,
+    /// through a clone that was kept.
+    pub fn anchors(&self) -> Vec<evidence::AnchorHealth> {
+        evidence::anchors(&self.inner.evidence_trouble)
+    }
+
+    /// Why the tree is not kept or no checkpoint signed now, if that is so. It is tried again.
+    pub fn evidence_trouble(&self) -> Option<Arc<str>> {
+        self.inner.evidence_trouble()
+    }
+
+    fn ask(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<SignedCheckpoint, SignError>>) -> evidence::Order,
+    ) -> Result<SignedCheckpoint, SignError> {
+        let (answer, answered) = oneshot::channel();
+        let thread = self.inner.evidence.as_ref().ok_or(SignError::NotSigned)?;
+        thread.send(order(answer)).map_err(|_| SignError::Closed)?;
+        answered.recv().unwrap_or(Err(SignError::Closed))
+    }
+
+    /// Closes the log for every clone: what was sent before is committed, and in the read tables,
+    /// when this returns.
+    ///
+    /// # Errors
+    /// If the log could not be written at the end, a thread panicked, or the read tables are behind.
+    pub fn close(self) -> Result<(), CloseError> {
+        self.inner.close()
+    }
+}
+
+impl Inner {
+    fn evidence_trouble(&self) -> Option<Arc<str>> {
+        evidence::why(&self.evidence_trouble)
+    }
+
+    fn close(&self) -> Result<(), CloseError> {
+        // Held to the end: when a second one who closes gets it, the log is closed.
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Threads { writer, projections, evidence }) = threads.take() else { return Ok(()) };
+        // A writer that is gone already does not hear it.
+        let _ = self.queue.send(Message::Close);
+        let written = writer.join().map_err(|_| CloseError::Panicked("writer's"));
+        let mut projected = Ok(());
+        if let Some(ProjectionThread { order, thread }) = projections {
+            let _ = order.send(Order::Finish);
+            projected = thread.join().map_err(|_| CloseError::Panicked("projections'")).and_then(|()| {
+                let (all, now) = (self.progress.committed(), Instant::now());
+                Ok(self.progress.wait_projected(Tables::All, all, Some(now))?)
+            });
+        }
+        // After the writer: what it wrote last is signed for as well.
+        let mut vouched = Ok(());
+        if let Some(EvidenceThread { order, thread }) = evidence {
+            let _ = order.send(evidence::Order::Finish);
+            vouched = thread.join().map_err(|_| CloseError::Panicked("evidence's"));
+        }
+        written?.map_err(CloseError::Writer)?;
+        projected?;
+        vouched?;
+        self.evidence_trouble().map_or(Ok(()), |reason| Err(CloseError::Evidence(reason)))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Who wants to hear of errors calls `close`.
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,39 @@
+//! Why a spool cannot be opened.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A spool that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpoolError {
+    /// Another process uses the folder.
+    #[error(
+        "another process uses the spool {}; give each process a folder of its own",
+        folder.display()
+    )]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Other users may write to the folder.
+    #[error(
+        "other users may write to the spool {} (mode {mode:o}), and so delete events or add their own; \
+         make it the owner's alone (`chmod go-w`), or give a folder within it",
+        folder.display()
+    )]
+    Writable {
+        /// The folder.
+        folder: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A file of it cannot be read or written.
+    #[error("the spool {} cannot be used: {source}", folder.display())]
+    Io {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,48 @@
+//! What holds between the forms of an event.
+
+use super::*;
+
+fn json(text: &str) -> Json {
+    text.parse().unwrap()
+}
+
+#[test]
+fn null_in_a_free_form_field_is_absent() {
+    let changes = Changes { before: Some(json("null")), after: Some(json("[null]")) };
+    let action = ActionRecorded {
+        actor: Actor { id: "a".into(), kind: None },
+        action: "x".into(),
+        ..Default::default()
+    };
+    let mut draft = Draft::new(ActionRecorded { changes: Some(changes), ..action });
+    draft.drop_nulls();
+    let written = write_event(EventId::generate(), None, None, &draft.event).unwrap();
+    assert_eq!(parse_draft(&written).unwrap().event, draft.event);
+    assert!(written.contains(r#""changes":{"after":[null]}"#), "{written}");
+}
+
+#[test]
+fn an_attribute_of_an_option_cannot_have_the_name_of_its_field() {
+    let mut option = ConsideredOption::scored("left", 0.5);
+    option.attributes.insert("score".to_owned(), json("1"));
+    let made = DecisionMade { options_considered: vec![option], ..Default::default() };
+    let draft = Draft::new(made).in_session("s".try_into().unwrap());
+    let error = draft.check().unwrap_err();
+    assert_eq!((error.field.as_str(), error.problem), ("options_considered[0].score", Problem::OwnField));
+}
+
+#[test]
+fn json_of_the_greatest_depth_comes_back_from_every_place_it_may_stand_in() {
+    let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    let deepest = json(&deep(crate::limits::JSON_DEPTH_MAX));
+    let mut option = ConsideredOption::from("left");
+    option.attributes.insert("why".to_owned(), deepest.clone());
+    let attributes = Attributes::from([("why".to_owned(), deepest)]);
+    let made = DecisionMade { options_considered: vec![option], attributes, ..Default::default() };
+    let draft = Draft::new(made).in_session("s".try_into().unwrap());
+    assert_eq!(draft.check(), Ok(()));
+    let written = write_event(EventId::generate(), draft.session.as_ref(), None, &draft.event).unwrap();
+    assert_eq!(parse_draft(&written).unwrap().event, draft.event);
+    let deeper = deep(crate::limits::JSON_DEPTH_MAX + 1);
+    assert!(parse_draft(&format!(r#"{{"type":"custom","name":"n","data":{deeper}}}"#)).is_err());
+}

@@ -1,0 +1,147 @@
+//! Why a log is not published.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::evidence::TreeError;
+use crate::merkle::{BuildError, Tile};
+use crate::note::CheckpointError;
+use crate::prove::{ProveError, is_damage};
+use crate::storage::{StorageError, from_sqlite};
+
+/// A log that was not published.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// There is no checkpoint to publish, or it does not fit the log.
+    #[error(transparent)]
+    Checkpoint(#[from] ProveError),
+    /// The log's tree cannot be made.
+    #[error("the log's tree cannot be made: {0}")]
+    Tree(#[from] BuildError<TreeError>),
+    /// The log cannot be read.
+    #[error("the log cannot be read: {0}")]
+    Storage(#[from] StorageError),
+    /// A file cannot be read or written.
+    #[error("{}: {what}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What cannot be done.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder has other things in it.
+    #[error("{}: is not of a published log; name an empty folder, or one that is not there yet", path.display())]
+    Foreign {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// The checkpoint in the folder cannot be read.
+    #[error("{}: is no checkpoint: {source}", path.display())]
+    OldCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: CheckpointError,
+    },
+    /// The folder is of another log.
+    #[error("{} holds the log `{found}`, and this is `{origin}`", folder.display())]
+    OtherLog {
+        /// The folder.
+        folder: PathBuf,
+        /// The log in it.
+        found: String,
+        /// This log.
+        origin: String,
+    },
+    /// More was published than the last checkpoint covers.
+    #[error(
+        "{} holds a checkpoint of {published} events, and the last one of the log covers {size}: the log was set back to an older copy",
+        folder.display()
+    )]
+    Behind {
+        /// The folder.
+        folder: PathBuf,
+        /// Events that were published.
+        published: u64,
+        /// Events that the log's checkpoint covers.
+        size: u64,
+    },
+    /// What was published is not what the log has now.
+    #[error(
+        "the checkpoint of {size} events in {} is not of this log: the log was rewritten, or the folder was changed",
+        folder.display()
+    )]
+    Contradicts {
+        /// The folder.
+        folder: PathBuf,
+        /// Events of the checkpoint.
+        size: u64,
+    },
+    /// A file holds something else than the log has.
+    #[error(
+        "{}: holds something else than the log has there; it was changed, or the log was; where the log is \
+         good, `--repair` writes the file anew",
+        path.display()
+    )]
+    Differs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that the checkpoint in the folder covers is not there.
+    #[error("{}: is missing, and the checkpoint covers it; `--repair` writes it again", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something below the folder is a symbolic link.
+    #[error(
+        "{}: is a symbolic link; nothing below the folder is read or written through one, so remove it",
+        path.display()
+    )]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+    /// Something stands where a file or folder belongs, and is of another type.
+    #[error("{}: is no {wanted}, and one belongs there", path.display())]
+    Type {
+        /// What is in the way.
+        path: PathBuf,
+        /// What belongs there.
+        wanted: &'static str,
+    },
+    /// The stored tiles do not follow from the events.
+    #[error("the tree of the log is damaged at {tile}; `annals verify` says more")]
+    Damaged {
+        /// Where.
+        tile: Tile,
+    },
+}
+
+from_sqlite!(PublishError);
+
+impl PublishError {
+    /// Whether the log or the folder is not what it should be, and it is not only that something could
+    /// not be done.
+    pub fn is_contradiction(&self) -> bool {
+        match self {
+            PublishError::Behind { .. }
+            | PublishError::Contradicts { .. }
+            | PublishError::Differs { .. }
+            | PublishError::Missing { .. }
+            | PublishError::Damaged { .. } => true,
+            PublishError::Checkpoint(error) => error.is_damage(),
+            PublishError::Tree(error) => is_damage(error),
+            _ => false,
+        }
+    }
+}
+
+/// The error of a file that the system refuses.
+pub(super) fn io_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> PublishError {
+    let path = path.to_owned();
+    move |source| PublishError::Io { path, what, source }
+}
