@@ -249,18 +249,18 @@ pub(crate) fn json_column(json: Option<&Json>) -> Option<String> {
     json.map(|json| stored_json(json.as_str().to_owned()))
 }
 
-/// Lists the columns of a read table: a row as the fold has it, and how it is stored and read.
+/// Lists the stored columns of a read table: a row as the fold has it, and how it is stored and loaded.
 macro_rules! table {
     ($(
         $(#[$doc:meta])*
         $name:ident in $table:literal, key ($($key:literal),+) {
-            $($column:ident: $type:ty,)*
+            $($(#[$column_doc:meta])* $column:ident: $type:ty,)*
         }
     )*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
         pub(crate) struct $name {
-            $(pub(crate) $column: $type,)*
+            $($(#[$column_doc])* pub(crate) $column: $type,)*
         }
 
         impl $crate::projection::fold::cell::Row for $name {

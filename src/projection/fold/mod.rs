@@ -2,6 +2,7 @@
 
 pub(in crate::projection) mod cell;
 mod claims;
+pub(crate) mod columns;
 pub(in crate::projection) mod rows;
 pub(in crate::projection) mod working_set;
 pub(in crate::projection) mod activity;

@@ -1,233 +1,34 @@
-//! The rows of the read tables. Their meaning is in schema/read, column by column.
+//! The rows of the read tables, as the fold has them and as they are stored.
 
 use crate::event::Timestamp;
 use crate::projection::fold::cell::table;
 use crate::projection::fold::claims::Claims;
+use crate::projection::fold::columns::tables;
 
+/// Makes the rows of declared tables, of the columns that are stored.
+macro_rules! rows {
+    ($(
+        $(#[$doc:meta])*
+        $row:ident => $record:ident in $table:literal, key $key:tt {$(
+            #[$column_doc:meta]
+            $column:ident $(stored($stored:ty))? $(read($read:ty))? $(: $both:ty)?,
+        )*}
+    )*) => {
+        table! {$(
+            $(#[$doc])*
+            $row in $table, key $key {$(
+                $(#[$column_doc] $column: $both,)?
+                $(#[$column_doc] $column: $stored,)?
+            )*}
+        )*}
+    };
+}
+
+tables!(rows);
+
+// Tables that no program reads as records.
 table! {
-    SessionRow in "sessions", key ("id") {
-        id: String,
-        conversation_id: Option<String>,
-        profile: Option<String>,
-        status: String,
-        started_at: Option<Timestamp>,
-        ended_at: Option<Timestamp>,
-        duration_us: Option<i64>,
-        input: Option<String>,
-        input_hash: Option<String>,
-        summary: Option<String>,
-        error: Option<String>,
-        risk_level: Option<String>,
-        scores: Option<String>,
-        agent: Option<String>,
-        agent_version: Option<String>,
-        model: Option<String>,
-        source: Option<String>,
-        tenant: Option<String>,
-        labels: Option<String>,
-        parent_session_id: Option<String>,
-        progress: Option<f64>,
-        message: Option<String>,
-        event_count: i64,
-        step_count: i64,
-        error_count: i64,
-        decision_count: i64,
-        finding_count: i64,
-        redacted_count: i64,
-        start_count: i64,
-        erased_end_count: i64,
-        stated_tokens_input: Option<i64>,
-        stated_tokens_output: Option<i64>,
-        stated_cost_usd: Option<f64>,
-        steps_tokens_input: Option<i64>,
-        steps_tokens_output: Option<i64>,
-        steps_cost_usd: Option<f64>,
-        attributes: Option<String>,
-        claims: Claims,
-        first_recorded_at: Timestamp,
-        last_recorded_at: Timestamp,
-        first_seq: i64,
-        last_seq: i64,
-    }
-
-    StepRow in "steps", key ("session_id", "id") {
-        id: String,
-        session_id: String,
-        parent_step_id: Option<String>,
-        module: Option<String>,
-        kind: Option<String>,
-        model: Option<String>,
-        status: String,
-        started_at: Option<Timestamp>,
-        ended_at: Option<Timestamp>,
-        duration_us: Option<i64>,
-        input: Option<String>,
-        output: Option<String>,
-        input_hash: Option<String>,
-        output_hash: Option<String>,
-        input_summary: Option<String>,
-        output_summary: Option<String>,
-        confidence: Option<f64>,
-        tokens_input: Option<i64>,
-        tokens_output: Option<i64>,
-        cost_usd: Option<f64>,
-        error: Option<String>,
-        attributes: Option<String>,
-        claims: Claims,
-        first_recorded_at: Timestamp,
-        last_recorded_at: Timestamp,
-        first_seq: i64,
-        last_seq: i64,
-    }
-
-    DecisionRow in "decisions", key ("session_id", "id") {
-        id: String,
-        step_id: Option<String>,
-        session_id: String,
-        decision_type: Option<String>,
-        options_considered: Option<String>,
-        chosen_option: Option<String>,
-        chosen_options: Option<String>,
-        rationale: Option<String>,
-        confidence: Option<f64>,
-        actor: Option<String>,
-        decided_at: Option<Timestamp>,
-        attributes: Option<String>,
-        claims: Claims,
-        first_recorded_at: Timestamp,
-        last_recorded_at: Timestamp,
-        first_seq: i64,
-        last_seq: i64,
-    }
-
-    FindingRow in "findings", key ("session_id", "id") {
-        id: String,
-        session_id: String,
-        step_id: Option<String>,
-        category: Option<String>,
-        pattern_type: Option<String>,
-        severity: Option<String>,
-        outcome: Option<String>,
-        status: String,
-        confidence: Option<f64>,
-        title: Option<String>,
-        description: Option<String>,
-        plain_english: Option<String>,
-        suggestion: Option<String>,
-        legal_source: Option<String>,
-        evidence: Option<String>,
-        scope: Option<String>,
-        rule_version: Option<String>,
-        raised_at: Option<Timestamp>,
-        updated_at: Option<Timestamp>,
-        updated_by: Option<String>,
-        attributes: Option<String>,
-        claims: Claims,
-        first_recorded_at: Timestamp,
-        last_recorded_at: Timestamp,
-        first_seq: i64,
-        last_seq: i64,
-    }
-
-    FindingUpdateRow in "finding_updates", key ("seq") {
-        seq: i64,
-        session_id: String,
-        finding_id: String,
-        previous_status: Option<String>,
-        status: String,
-        actor: Option<String>,
-        reason: Option<String>,
-        original: Option<String>,
-        corrected: Option<String>,
-        strategy: Option<String>,
-        updated_at: Option<Timestamp>,
-        attributes: Option<String>,
-        recorded_at: Timestamp,
-    }
-
-    TimelineRow in "timeline", key ("seq") {
-        seq: i64,
-        session_id: Option<String>,
-        kind: String,
-        subject_id: Option<String>,
-        occurred_at: Option<Timestamp>,
-        recorded_at: Timestamp,
-        redacted: i64,
-    }
-
-    ReviewRow in "reviews", key ("seq") {
-        seq: i64,
-        id: String,
-        session_id: Option<String>,
-        actor: String,
-        subject_kind: String,
-        subject_id: Option<String>,
-        verdict: String,
-        reason: Option<String>,
-        reviewed_at: Option<Timestamp>,
-        attributes: Option<String>,
-        recorded_at: Timestamp,
-    }
-
-    ArtifactRow in "artifacts", key ("seq") {
-        seq: i64,
-        id: String,
-        session_id: Option<String>,
-        step_id: Option<String>,
-        label: Option<String>,
-        position: Option<i64>,
-        media_type: Option<String>,
-        size: Option<i64>,
-        attached_at: Option<Timestamp>,
-        attributes: Option<String>,
-        recorded_at: Timestamp,
-    }
-
-    MetricRow in "metrics", key ("seq") {
-        seq: i64,
-        session_id: Option<String>,
-        name: String,
-        value: f64,
-        unit: Option<String>,
-        labels: Option<String>,
-        measured_at: Option<Timestamp>,
-        attributes: Option<String>,
-        recorded_at: Timestamp,
-    }
-
-    NoteRow in "notes", key ("seq") {
-        seq: i64,
-        session_id: Option<String>,
-        step_id: Option<String>,
-        level: Option<String>,
-        message: String,
-        data: Option<String>,
-        logged_at: Option<Timestamp>,
-        attributes: Option<String>,
-        recorded_at: Timestamp,
-    }
-
-    ActionRow in "actions", key ("seq") {
-        seq: i64,
-        session_id: Option<String>,
-        actor_id: String,
-        actor_kind: Option<String>,
-        action: String,
-        entity_type: Option<String>,
-        entity_id: Option<String>,
-        outcome: Option<String>,
-        reason: Option<String>,
-        before: Option<String>,
-        after: Option<String>,
-        ip: Option<String>,
-        user_agent: Option<String>,
-        request_id: Option<String>,
-        tenant: Option<String>,
-        acted_at: Option<Timestamp>,
-        attributes: Option<String>,
-        recorded_at: Timestamp,
-    }
-
+    /// An event of a kind of the producer's own.
     CustomRow in "custom_events", key ("seq") {
         seq: i64,
         session_id: Option<String>,
@@ -238,6 +39,7 @@ table! {
         recorded_at: Timestamp,
     }
 
+    /// The texts of an event, to be searched.
     DocumentRow in "documents", key ("seq") {
         seq: i64,
         session_id: Option<String>,
@@ -246,6 +48,7 @@ table! {
         text: String,
     }
 
+    /// An API key.
     ApiKeyRow in "api_keys", key ("id") {
         id: String,
         name: String,

@@ -304,3 +304,76 @@ pub(crate) fn install(connection: &Connection) -> rusqlite::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::projection::fold::cell::Row;
+    use crate::projection::fold::columns::tables;
+    use crate::projection::fold::rows::*;
+
+    /// The columns of a table: those that are stored, in their order, and those that SQLite makes of them.
+    #[derive(Debug, PartialEq)]
+    struct Columns {
+        table: String,
+        stored: Vec<String>,
+        generated: BTreeSet<String>,
+    }
+
+    impl Columns {
+        /// As they are declared. Some of those that are read are stored as well, as another type.
+        fn declared<R: Row>(read: &[(&str, &str)]) -> Columns {
+            let generated = read.iter().filter(|(column, _)| !R::COLUMNS.contains(column));
+            Columns {
+                table: R::TABLE.to_owned(),
+                stored: R::COLUMNS.iter().map(|column| (*column).to_owned()).collect(),
+                generated: generated.map(|(column, _)| (*column).to_owned()).collect(),
+            }
+        }
+
+        /// As a file has them.
+        fn of(file: &Connection, table: &str) -> Columns {
+            let mut statement = file.prepare("SELECT name, hidden FROM pragma_table_xinfo(?1)").unwrap();
+            let columns = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            let (stored, generated): (Vec<(String, i64)>, Vec<_>) =
+                columns.map(Result::unwrap).partition(|(_, hidden)| *hidden == 0);
+            Columns {
+                table: table.to_owned(),
+                stored: stored.into_iter().map(|(column, _)| column).collect(),
+                generated: generated.into_iter().map(|(column, _)| column).collect(),
+            }
+        }
+    }
+
+    macro_rules! declared {
+        ($(
+            $(#[$doc:meta])*
+            $row:ident => $record:ident in $table:literal, key $key:tt {$(
+                #[$column_doc:meta]
+                $column:ident $(stored($stored:ty))? $(read($read:ty))? $(: $both:ty)?,
+            )*}
+        )*) => {
+            [$( Columns::declared::<$row>(&[$( $((stringify!($column), stringify!($read)),)? )*]) ),*]
+        };
+    }
+
+    #[test]
+    fn the_columns_that_are_declared_are_those_of_a_fresh_file() {
+        let mut declared = Vec::from(tables!(declared));
+        declared.push(Columns::declared::<CustomRow>(&[]));
+        declared.push(Columns::declared::<DocumentRow>(&[]));
+        declared.push(Columns::declared::<ApiKeyRow>(&[]));
+        declared.sort_by(|a, b| a.table.cmp(&b.table));
+
+        let file = Connection::open_in_memory().unwrap();
+        PROJECTIONS.iter().for_each(|projection| projection.create_tables(&file, Stage::Live, 1).unwrap());
+        let tables = PROJECTIONS.iter().flat_map(|projection| projection.tables);
+        let mut found: Vec<Columns> =
+            tables.filter(|table| !table.is_index()).map(|table| Columns::of(&file, table.name)).collect();
+        found.sort_by(|a, b| a.table.cmp(&b.table));
+        // The order of what is stored as well: `claims` names columns by their place.
+        assert_eq!(declared, found);
+    }
+}
