@@ -73,6 +73,8 @@ fn stored_json(json: String) -> String {
 
 /// A type that a column can have.
 pub(crate) trait Column: Sized {
+    /// The value where nothing is said: none, zero, or no text.
+    fn blank() -> Self;
     fn cell(&self) -> Cell<'_>;
     fn from_cell(cell: OwnedCell) -> Option<Self>;
     /// Whether both are stored as the same value.
@@ -84,6 +86,10 @@ pub(crate) trait Column: Sized {
 }
 
 impl Column for String {
+    fn blank() -> String {
+        String::new()
+    }
+
     fn cell(&self) -> Cell<'_> {
         match stored(self) {
             Cow::Borrowed(text) => Cell::Text(text),
@@ -108,6 +114,10 @@ impl Column for String {
 }
 
 impl Column for i64 {
+    fn blank() -> i64 {
+        0
+    }
+
     fn cell(&self) -> Cell<'_> {
         Cell::Integer(*self)
     }
@@ -125,6 +135,10 @@ impl Column for i64 {
 }
 
 impl Column for f64 {
+    fn blank() -> f64 {
+        0.0
+    }
+
     fn cell(&self) -> Cell<'_> {
         Cell::Real(*self)
     }
@@ -142,6 +156,10 @@ impl Column for f64 {
 }
 
 impl<T: Column> Column for Option<T> {
+    fn blank() -> Option<T> {
+        None
+    }
+
     fn cell(&self) -> Cell<'_> {
         self.as_ref().map_or(Cell::Null, Column::cell)
     }
@@ -168,6 +186,10 @@ impl<T: Column> Column for Option<T> {
 
 /// A time, in SQLite's own form.
 impl Column for Timestamp {
+    fn blank() -> Timestamp {
+        Timestamp::from_micros(0)
+    }
+
     fn cell(&self) -> Cell<'_> {
         self.sql_bytes().map_or_else(|| Cell::Made(self.to_sql()), Cell::Time)
     }
@@ -268,6 +290,10 @@ macro_rules! table {
             const KEY: &'static [&'static str] = &[$($key),+];
             const COLUMNS: &'static [&'static str] = &[$(stringify!($column)),*];
 
+            fn blank() -> $name {
+                $name { $($column: $crate::projection::fold::cell::Column::blank(),)* }
+            }
+
             fn put_cells<E>(
                 &self,
                 mut put: impl FnMut($crate::projection::fold::cell::Cell<'_>) -> Result<(), E>,
@@ -311,6 +337,8 @@ pub(crate) trait Row: Sized {
     /// Every stored column. Generated ones follow from them.
     const COLUMNS: &'static [&'static str];
 
+    /// The row before anything is said of it. What it always has is the fold's to set: its key, its status, its times.
+    fn blank() -> Self;
     /// Hands out the values, in the order of [`Row::COLUMNS`].
     fn put_cells<E>(&self, put: impl FnMut(Cell<'_>) -> Result<(), E>) -> Result<(), E>;
     /// The columns that hold something else than before: the bit at each one's place.

@@ -101,6 +101,10 @@ impl Claims {
 
 /// As `rank:order:speaker:columns`, one after the other; nothing where there are none.
 impl Column for Claims {
+    fn blank() -> Claims {
+        Claims::default()
+    }
+
     fn cell(&self) -> Cell<'_> {
         if self.0.is_empty() { Cell::Null } else { Cell::Made(self.text()) }
     }
