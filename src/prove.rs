@@ -159,12 +159,7 @@ impl Reader {
     /// # Errors
     /// If the file cannot be read.
     pub fn seq_of(&self, id: EventId) -> Result<Option<Seq>, ReadError> {
-        self.at_one_moment(|connection| {
-            let query = "SELECT seq FROM log WHERE event_id = ?1";
-            let seq =
-                connection.prepare_cached(query)?.query_row([id.bytes()], |row| row.get(0)).optional()?;
-            Ok(seq.map(Seq::from_sql))
-        })
+        self.at_one_moment(|connection| Ok(rows::seq_of(connection, id)?))
     }
 
     /// Proves that an event is in the log that the last checkpoint covers.
@@ -308,15 +303,11 @@ fn leaf(
         0 => Digest::ZERO,
         before => rows::link_at(connection, Seq::new(before))?.ok_or_else(|| missing(Seq::new(before)))?,
     };
-    let query = match payloads {
-        Payloads::LeftOut => "SELECT entry, NULL FROM log WHERE seq = ?1",
-        Payloads::Included => "SELECT entry, payload FROM log WHERE seq = ?1",
+    let entry = rows::entry_at(connection, seq)?.ok_or_else(|| missing(seq))?;
+    let payload = match payloads {
+        Payloads::LeftOut => None,
+        Payloads::Included => rows::cell_at(connection, seq)?,
     };
-    let (entry, payload): (Vec<u8>, Option<Vec<u8>>) = connection
-        .prepare_cached(query)?
-        .query_row([seq.to_sql()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?
-        .ok_or_else(|| missing(seq))?;
     let hashes = inclusion_proof(tree, index, size)?;
     Ok(LeafProof { leaf: [link.bytes().as_slice(), &entry].concat(), payload, index, hashes })
 }
@@ -349,17 +340,15 @@ fn entries_between(
     own: &[Seq],
     room: &mut Room,
 ) -> Result<Vec<Vec<u8>>, ProveError> {
-    let mut statement = connection
-        .prepare_cached("SELECT seq, entry FROM log NOT INDEXED WHERE seq > ?1 AND seq < ?2 ORDER BY seq")?;
-    let mut rows = statement.query([first.to_sql(), last.to_sql()])?;
     let mut entries = Vec::new();
-    while let Some(row) = rows.next()? {
-        if own.binary_search(&Seq::from_sql(row.get(0)?)).is_err() {
-            let entry: Vec<u8> = row.get(1)?;
+    rows::each_entry(connection, first.get() + 1..=last.get().saturating_sub(1), |row| {
+        if own.binary_search(&row.seq()?).is_err() {
+            let entry = row.entry()?;
             room.take(entry.len())?;
-            entries.push(entry);
+            entries.push(entry.to_vec());
         }
-    }
+        Ok::<_, ProveError>(())
+    })?;
     Ok(entries)
 }
 

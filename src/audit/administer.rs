@@ -1,12 +1,10 @@
 //! Looking after the projections of an open log.
 
-use rusqlite::OptionalExtension;
-
 use crate::entry::Entry;
 use crate::event::{Event, Kind, ProjectionSkipped, Seq};
 use crate::evidence;
 use crate::log::turns::begin;
-use crate::log::{Durability, OpenError};
+use crate::log::{Durability, OpenError, rows};
 use crate::projection::tables;
 use crate::receipt::{AppendError, Appended};
 use crate::storage::{StorageError, from_sqlite};
@@ -110,15 +108,12 @@ impl AuditLog {
                 stopped = stopped.or(cursor.and_then(|cursor| cursor.stopped).map(|stopped| stopped.seq));
             }
             if let Some(seq) = stopped {
-                entry = connection
-                    .query_row("SELECT entry FROM log WHERE seq = ?1", [seq.to_sql()], |row| row.get(0))
-                    .optional()?;
+                entry = rows::entry_at(connection, seq)?;
             }
             Ok(())
         })?;
         let seq = stopped.ok_or(ProjectionError::NotStopped { name: projection.name })?;
-        let entry: Vec<u8> =
-            entry.ok_or(ProjectionError::NotSkippable { seq, reason: "the log does not have it" })?;
+        let entry = entry.ok_or(ProjectionError::NotSkippable { seq, reason: "the log does not have it" })?;
         if Entry::decode(&entry).is_ok_and(|entry| entry.kind == Kind::PayloadRedacted.code()) {
             let reason = "the tables would still say what it redacts";
             return Err(ProjectionError::NotSkippable { seq, reason });

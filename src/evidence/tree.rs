@@ -87,24 +87,16 @@ pub(crate) fn hashes_column() -> String {
 /// Hashes `count` leaves from leaf `start` on, and checks that each event follows from the one before.
 fn hash_leaves(connection: &Connection, start: u64, count: u64) -> Result<Vec<NodeHash>, TreeError> {
     // Leaf n is event n + 1, and its first half is the link of event n.
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, entry, hash FROM log NOT INDEXED WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq",
-    )?;
-    let mut rows = statement.query(params![to_sql(start), to_sql(start + count)])?;
     let mut hashes = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
-    let mut previous = None;
-    if start == 0 {
-        previous = Some(Digest::ZERO);
-    }
+    let mut previous = (start == 0).then_some(Digest::ZERO);
     let mut expected = if start == 0 { 1 } else { start };
-    while let Some(row) = rows.next()? {
-        let missing = TreeError::Missing { seq: Seq::new(expected) };
-        if row.get::<_, i64>(0)? != to_sql(expected) {
-            return Err(missing);
+    rows::each_entry(connection, start..=start + count, |row| {
+        if row.seq()? != Seq::new(expected) {
+            return Err(TreeError::Missing { seq: Seq::new(expected) });
         }
-        let link = Digest::from_bytes(row.get(2)?);
+        let link = row.link()?;
         if let Some(previous) = previous {
-            let entry = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            let entry = row.entry()?;
             if chain::link(&previous, entry) != link {
                 return Err(TreeError::Broken { seq: Seq::new(expected) });
             }
@@ -112,7 +104,8 @@ fn hash_leaves(connection: &Connection, start: u64, count: u64) -> Result<Vec<No
         }
         previous = Some(link);
         expected += 1;
-    }
+        Ok(())
+    })?;
     if expected != start + count + 1 {
         return Err(TreeError::Missing { seq: Seq::new(expected) });
     }

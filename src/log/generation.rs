@@ -118,10 +118,7 @@ fn whole_head(alone: &Connection) -> Option<Head> {
         Seq::FIRST => Digest::ZERO,
         seq => rows::link_at(alone, Seq::new(seq.get().checked_sub(1)?)).ok()??,
     };
-    let entry: Vec<u8> = alone
-        .prepare_cached("SELECT entry FROM log WHERE seq = ?1")
-        .and_then(|mut statement| statement.query_row([head.seq.to_sql()], |row| row.get(0)))
-        .ok()?;
+    let entry = rows::entry_at(alone, head.seq).ok()??;
     (link(&before, &entry) == head.hash).then_some(head)
 }
 

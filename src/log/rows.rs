@@ -4,6 +4,8 @@
 //! SQLite would take the rows from there if the file's statistics say that it is smaller than the table.
 //! Who verifies must see what others do.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use crate::encoding::DecodeError;
@@ -95,6 +97,65 @@ pub(crate) fn link_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Opt
     connection
         .prepare_cached("SELECT hash FROM log WHERE seq = ?1")?
         .query_row([seq.to_sql()], |row| row.get(0).map(Digest::from_bytes))
+        .optional()
+}
+
+/// The entry at a place, as it is stored.
+pub(crate) fn entry_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT entry FROM log WHERE seq = ?1")?
+        .query_row([seq.to_sql()], |row| row.get(0))
+        .optional()
+}
+
+/// The payload cell at a place. None where it was erased, and where there is no event.
+pub(crate) fn cell_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT payload FROM log WHERE seq = ?1")?
+        .query_row([seq.to_sql()], |row| row.get(0))
+        .optional()
+        .map(Option::flatten)
+}
+
+/// The part of a row that is chained, as SQLite has it.
+pub(crate) struct EntryRow<'r>(&'r Row<'r>);
+
+impl EntryRow<'_> {
+    pub(crate) fn seq(&self) -> rusqlite::Result<Seq> {
+        self.0.get(0).map(Seq::from_sql)
+    }
+
+    pub(crate) fn entry(&self) -> rusqlite::Result<&[u8]> {
+        Ok(self.0.get_ref(1)?.as_blob()?)
+    }
+
+    pub(crate) fn link(&self) -> rusqlite::Result<Digest> {
+        self.0.get(2).map(Digest::from_bytes)
+    }
+}
+
+/// Calls `each` with the events at these places, in order, until it fails. Whether none is missing is the caller's to
+/// look at.
+pub(crate) fn each_entry<E: From<rusqlite::Error>>(
+    connection: &Connection,
+    places: RangeInclusive<u64>,
+    mut each: impl FnMut(EntryRow<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, entry, hash FROM log NOT INDEXED WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq",
+    )?;
+    let mut rows = statement.query([to_sql(*places.start()), to_sql(*places.end())])?;
+    while let Some(row) = rows.next()? {
+        each(EntryRow(row))?;
+    }
+    Ok(())
+}
+
+/// The place of the event with this id.
+pub(crate) fn seq_of(connection: &Connection, event_id: EventId) -> rusqlite::Result<Option<Seq>> {
+    connection
+        .prepare_cached("SELECT seq FROM log WHERE event_id = ?1")?
+        .query_row([event_id.bytes()], |row| row.get(0).map(Seq::from_sql))
         .optional()
 }
 

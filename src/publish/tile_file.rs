@@ -156,19 +156,19 @@ fn leaves(connection: &Connection, start: u64, count: u16) -> Result<Vec<Vec<u8>
         before => rows::link_at(connection, Seq::new(before))?.ok_or_else(|| missing(before))?,
     };
     let end = start.saturating_add(count.into());
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, entry, hash FROM log NOT INDEXED WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
-    )?;
-    let mut rows = statement.query([Seq::new(start).to_sql(), Seq::new(end).to_sql()])?;
     let mut leaves = Vec::with_capacity(count.into());
-    for number in start..end {
-        let row = rows.next()?.ok_or_else(|| missing(number))?;
-        if Seq::from_sql(row.get(0)?) != Seq::new(number).next() {
+    let mut number = start;
+    rows::each_entry(connection, start.saturating_add(1)..=end, |row| {
+        if row.seq()? != Seq::new(number).next() {
             return Err(missing(number));
         }
-        let entry = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        leaves.push([link.bytes().as_slice(), entry].concat());
-        link = Digest::from_bytes(row.get(2)?);
+        leaves.push([link.bytes().as_slice(), row.entry()?].concat());
+        link = row.link()?;
+        number += 1;
+        Ok(())
+    })?;
+    if number < end {
+        return Err(missing(number));
     }
     Ok(leaves)
 }

@@ -97,12 +97,7 @@ impl<'c> Batch<'c> {
 
     fn not_redactable(&self, seqs: &[Seq], own: Seq) -> rusqlite::Result<Option<AppendError>> {
         for &seq in seqs {
-            let entry = self
-                .tx
-                .prepare_cached("SELECT entry FROM log WHERE seq = ?1")?
-                .query_map([seq.to_sql()], |row| row.get::<_, Vec<u8>>(0))?
-                .next()
-                .transpose()?;
+            let entry = rows::entry_at(&self.tx, seq)?;
             let reason = match entry.as_deref().map(Entry::decode) {
                 _ if seq >= own => Some("there is no such event yet"),
                 None => Some("there is no such event"),
