@@ -5,9 +5,8 @@ use rusqlite::params;
 use super::handle::AuditLog;
 use crate::apikey::{self, ApiKey, ApiKeyError, ApiKeyRequest, Keys, Uses};
 use crate::event::{ApiKeyCreated, ApiKeyRevoked, Draft, Event, EventId, Timestamp};
-use crate::log;
+use crate::log::{self, Effect};
 use crate::receipt::Appended;
-use crate::writer::Effect;
 
 impl AuditLog {
     /// Creates an API key: with it a server lets its holder do what its scopes say. What this returns is

@@ -12,13 +12,14 @@ use crossbeam_channel::Sender;
 use crate::event::{Draft, Event, EventId, PayloadRedacted, Seq, Timestamp};
 use crate::evidence::{self, KeyChangeRequest, SignError};
 use crate::file::FileIdentity;
+use crate::log::Effect;
 use crate::log::turns::Turns;
 use crate::note::SignedCheckpoint;
 use crate::prepare::{Filter, Prepared, SentBy, prepare};
 use crate::progress::{CatchUpError, Progress, Tables};
 use crate::projection::schedule::worker::Order;
 use crate::receipt::{AppendError, Appended, BatchReceipt, Receipt, TryAppendError};
-use crate::writer::{Clock, Effect, Item, Message, NotSent, Queue};
+use crate::writer::{Clock, Item, Message, NotSent, Queue};
 
 pub(super) struct ProjectionThread {
     pub(super) order: Sender<Order>,

@@ -18,13 +18,13 @@ use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::presence::{LEFT, Present};
 use crate::log::turns::{Turns, Who, begin};
-use crate::log::{self, AtClose, Claim, Durability, OpenError};
+use crate::log::{self, AtClose, Claim, Durability, Effect, OpenError};
 use crate::log::{ReadError, rows};
 use crate::merkle::BuildError;
 use crate::note::SignedCheckpoint;
 use crate::prepare::prepare;
 use crate::receipt::{AppendError, Appended, Receipt};
-use crate::writer::{Clock, Effect, Item, Message, Queue};
+use crate::writer::{Clock, Item, Message, Queue};
 
 /// How often the thread looks for new events. Proofs and checkpoints do not wait for it: what it has not
 /// hashed yet they hash themselves.

@@ -1,11 +1,9 @@
 //! The log's file: its schema, its connections, its rows, and turns at writing to it.
 //!
-//! In reading order: `schema` and `rows` are what the file holds; `vfs` and `connect` how SQLite is made to open it;
-//! `inspect`, `generation`, `identity`, `mount`, `still` and `own_tables` what is looked at before that; `create`,
-//! `reading` and `open` make a log, read it and write it; `presence`, `turns` and `checkpoint` are how those who have it
-//! open get along.
+//! The files are in reading order. `store`, the last, is the contract that everything above relies on.
 
 pub(crate) mod rows;
+mod effect;
 pub(crate) mod schema;
 pub(crate) mod generation;
 mod vfs;
@@ -30,6 +28,7 @@ pub use rows::{Head, ReadError};
 
 pub(crate) use connect::{AtClose, at_close, bound_columns, keep_pages, uri};
 pub(crate) use create::{First, create};
+pub(crate) use effect::Effect;
 pub(crate) use identity::{LogFiles, Standing, WriteAhead};
 pub(crate) use inspect::resolved;
 pub(crate) use open::{Claim, Writing, open_writer};

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, Transaction, params};
+use rusqlite::{Connection, ErrorCode, Transaction};
 
-use super::queue::{Effect, Item};
+use super::queue::Item;
 use crate::apikey::{self, ApiKeyStatus, KeysError};
 use crate::entry::Entry;
 use crate::event::{Digest, EventId, Seq, Timestamp, is_reserved};
+use crate::log::Effect;
 use crate::log::rows::{self, Head, Insert, StoredRow};
 use crate::log::turns::begin;
 use crate::prepare::{Prepared, SentBy, without_salt};
@@ -62,7 +63,7 @@ impl<'c> Batch<'c> {
         }
         let outcome = self.append_event(prepared)?;
         if let Ok(Appended { seq, outcome: AppendOutcome::New, .. }) = outcome {
-            self.apply(effect, seq)?;
+            effect.apply(&self.tx, seq)?;
         }
         Ok(outcome)
     }
@@ -124,43 +125,6 @@ impl<'c> Batch<'c> {
             .into_iter()
             .find(|key| key.name == name && key.id != own && key.status(now) == ApiKeyStatus::Active);
         Ok(taken.map(|key| AppendError::KeyNameTaken { name: name.into(), id: key.id }))
-    }
-
-    fn apply(&self, effect: &Effect, own: Seq) -> rusqlite::Result<()> {
-        match effect {
-            Effect::None => Ok(()),
-            Effect::Redact(seqs) => {
-                // Else the bytes stay in pages that are free.
-                self.tx.pragma_update(None, "secure_delete", "ON")?;
-                for &seq in seqs {
-                    self.tx
-                        .prepare_cached("INSERT OR IGNORE INTO redactions (seq) VALUES (?1)")?
-                        .execute([seq.to_sql()])?;
-                    self.tx
-                        .prepare_cached(
-                            "UPDATE log SET payload = NULL WHERE seq = ?1 AND payload IS NOT NULL",
-                        )?
-                        .execute([seq.to_sql()])?;
-                }
-                Ok(())
-            }
-            Effect::Skip { projection, version, seq } => {
-                self.tx.execute(
-                    "INSERT OR IGNORE INTO projection_skips (projection, version, seq) VALUES (?1, ?2, ?3)",
-                    params![projection, version, seq.to_sql()],
-                )?;
-                self.tx.execute(
-                    "UPDATE projections SET stopped_at = NULL, error = NULL
-                     WHERE name = ?1 AND version = ?2 AND stopped_at = ?3",
-                    params![projection, version, seq.to_sql()],
-                )?;
-                Ok(())
-            }
-            Effect::ApiKeyCreated { .. } | Effect::ApiKeyRevoked => {
-                self.tx.execute("INSERT OR IGNORE INTO api_key_events (seq) VALUES (?1)", [own.to_sql()])?;
-                Ok(())
-            }
-        }
     }
 
     /// Commits. An error does not tell whether it took effect.

@@ -17,7 +17,7 @@ use crossbeam_channel::Sender;
 use rusqlite::Connection;
 
 pub(crate) use batch::Clock;
-pub(crate) use queue::{Effect, Item, Message, NotSent, Queue, Waiting};
+pub(crate) use queue::{Item, Message, NotSent, Queue, Waiting};
 
 use crate::event::{Digest, EventId, Seq};
 use crate::file::FileIdentity;

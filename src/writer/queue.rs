@@ -8,25 +8,10 @@ use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use tokio::sync::Notify;
 
 use crate::event::Seq;
+use crate::log::Effect;
 use crate::prepare::Prepared;
 use crate::receipt::gate::{Calls, Gates, Pass};
 use crate::receipt::{Ack, AppendError, BatchAck, Outcome};
-
-/// What goes with an event into its transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// Nothing.
-    None,
-    /// The payloads of these events are erased.
-    Redact(Vec<Seq>),
-    /// This projection goes on without this event.
-    Skip { projection: &'static str, version: u32, seq: Seq },
-    /// It is listed among those that say what became of API keys, and creates one with this name, which no
-    /// living key may have.
-    ApiKeyCreated { name: String },
-    /// It is listed among those that say what became of API keys.
-    ApiKeyRevoked,
-}
 
 /// What goes into one transaction, and the caller's wish to know.
 pub(crate) enum Item {
