@@ -91,12 +91,7 @@ impl Watch {
         connection.execute_batch("PRAGMA shrink_memory").map_err(sqlite)?;
         let moment = connection.unchecked_transaction().map_err(sqlite)?;
         let head = head(&moment, path)?;
-        let link = if head.seq == seen.seq {
-            Some(head.hash)
-        } else {
-            rows::link_at(&moment, seen.seq).map_err(sqlite)?
-        };
-        if link != Some(seen.hash) {
+        if !head.still_has(*seen, &moment).map_err(sqlite)? {
             return Err(OpenError::CutOff { path: path.clone(), seq: seen.seq });
         }
         *seen = head;

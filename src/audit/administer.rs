@@ -4,11 +4,10 @@ use crate::entry::Entry;
 use crate::event::{Event, Kind, ProjectionSkipped, Seq};
 use crate::evidence;
 use crate::log::turns::begin;
-use crate::log::{Durability, Effect, OpenError, rows};
+use crate::log::{Durability, Effect, OpenError, OpenLog, rows};
 use crate::projection::tables;
 use crate::receipt::{AppendError, Appended};
 use crate::storage::{StorageError, from_sqlite};
-use crate::writer::OpenLog;
 
 use super::handle::AuditLog;
 

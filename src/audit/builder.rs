@@ -12,12 +12,12 @@ use crate::limits::{
     QUEUE_EVENTS_DEFAULT,
 };
 use crate::log::turns::Turns;
-use crate::log::{self, Claim, Durability, OpenError, resolved};
+use crate::log::{self, Claim, Durability, OpenError, OpenLog, resolved};
 use crate::prepare::Filter;
 use crate::progress::Progress;
 use crate::projection::schedule::worker::Worker;
 use crate::projection::tables;
-use crate::writer::{Clock, Config, OpenLog, Queue, Shared, Writer};
+use crate::writer::{Clock, Config, Queue, Shared, Writer};
 
 use super::handle::{AuditLog, EvidenceThread, Inner, ProjectionThread, Threads};
 

@@ -37,7 +37,7 @@ pub(crate) enum Effect {
 
 impl Effect {
     /// Writes what the event at `own`, which was just appended, changes beside the log.
-    pub(crate) fn apply(&self, tx: &Connection, own: Seq) -> rusqlite::Result<()> {
+    pub(super) fn apply(&self, tx: &Connection, own: Seq) -> rusqlite::Result<()> {
         match self {
             Effect::None => Ok(()),
             Effect::Redact(seqs) => redact(tx, seqs),

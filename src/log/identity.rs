@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::error::OpenError;
-use super::rows;
-use crate::event::{Digest, Seq};
+use super::rows::{self, Head};
 use crate::file::{FileIdentity, side_file};
 
 impl FileIdentity {
@@ -150,16 +149,16 @@ impl LogFiles {
         &self,
         path: &Path,
         connection: &Connection,
-        (seq, link): (Seq, Digest),
+        seen: Head,
     ) -> Result<Standing, OpenError> {
         let standing = self.standing(path)?;
         if standing != Standing::Same {
             return Ok(standing);
         }
-        let found = rows::link_at(connection, seq).map_err(|source| {
+        let has = rows::has(connection, seen).map_err(|source| {
             OpenError::sqlite(path, "the last event that was seen cannot be read", source)
         })?;
-        Ok(if found == Some(link) { Standing::Same } else { Standing::Cut })
+        Ok(if has { Standing::Same } else { Standing::Cut })
     }
 }
 
@@ -169,6 +168,7 @@ mod tests {
 
     use super::*;
     use crate::audit::AuditLog;
+    use crate::event::Digest;
     use crate::log::open_reader;
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
         _log: AuditLog,
         connection: Connection,
         files: LogFiles,
-        seen: (Seq, Digest),
+        seen: Head,
     }
 
     fn scene() -> Scene {
@@ -206,7 +206,7 @@ mod tests {
         let connection = open_reader(&path).unwrap();
         let files = LogFiles::of(FileIdentity::at(&path).unwrap(), &path).unwrap();
         let head = rows::head(&connection).unwrap();
-        Scene { folder, path, _log: log, connection, files, seen: (head.seq, head.hash) }
+        Scene { folder, path, _log: log, connection, files, seen: head }
     }
 
     impl Scene {
@@ -244,9 +244,9 @@ mod tests {
     #[test]
     fn an_event_that_is_no_longer_there_is_a_log_cut_off() {
         let mut scene = scene();
-        scene.seen = (scene.seen.0, Digest::ZERO);
+        scene.seen = Head { hash: Digest::ZERO, ..scene.seen };
         assert_eq!(scene.standing(), Standing::Cut);
-        scene.seen = (scene.seen.0.next(), Digest::ZERO);
+        scene.seen = Head { seq: scene.seen.seq.next(), hash: Digest::ZERO };
         assert_eq!(scene.standing(), Standing::Cut);
     }
 

@@ -21,6 +21,7 @@ mod reading;
 pub(crate) mod turns;
 pub(crate) mod checkpoint;
 mod open;
+mod store;
 
 pub use error::OpenError;
 pub use open::Durability;
@@ -33,3 +34,4 @@ pub(crate) use identity::{LogFiles, Standing, WriteAhead};
 pub(crate) use inspect::resolved;
 pub(crate) use open::{Claim, Writing, open_writer};
 pub(crate) use reading::{Reading, open_reader, open_reading};
+pub(crate) use store::{Appending, Inserted, OpenLog, StoreError};

@@ -59,6 +59,19 @@ pub struct Head {
     pub hash: Digest,
 }
 
+impl Head {
+    /// Whether the log that ends here still has the event that was once its end. Both are of one moment: that of the
+    /// caller's transaction.
+    pub(crate) fn still_has(self, seen: Head, connection: &Connection) -> rusqlite::Result<bool> {
+        if self.seq == seen.seq { Ok(self == seen) } else { has(connection, seen) }
+    }
+}
+
+/// Whether the log has an event with this link at this place.
+pub(crate) fn has(connection: &Connection, seen: Head) -> rusqlite::Result<bool> {
+    Ok(link_at(connection, seen.seq)? == Some(seen.hash))
+}
+
 /// Appends rows.
 pub(crate) struct Insert<'c>(CachedStatement<'c>);
 

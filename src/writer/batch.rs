@@ -1,16 +1,14 @@
-//! One batch in one transaction: sealed under the write lock, after the head was read there.
+//! One batch in one transaction: what is appended, in which order, and what each sender is answered. `log::store` has the
+//! statements, and says what a transaction promises.
 
 use std::sync::Arc;
-
-use rusqlite::{Connection, ErrorCode, Transaction};
 
 use super::queue::Item;
 use crate::apikey::{self, ApiKeyStatus, KeysError};
 use crate::entry::Entry;
 use crate::event::{Digest, EventId, Seq, Timestamp, is_reserved};
-use crate::log::Effect;
-use crate::log::rows::{self, Head, Insert, StoredRow};
-use crate::log::turns::begin;
+use crate::log::rows::StoredRow;
+use crate::log::{Appending, Effect, Head, Inserted, StoreError};
 use crate::prepare::{Prepared, SentBy, without_salt};
 use crate::receipt::{AppendError, AppendOutcome, Appended, Outcome};
 
@@ -19,25 +17,21 @@ pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// A batch in its transaction.
 pub(crate) struct Batch<'c> {
-    tx: Transaction<'c>,
-    insert: Insert<'c>,
-    head: Head,
+    log: Appending<'c>,
     clock: Clock,
     /// The entry of the event at hand: one allocation for all.
     entry: Vec<u8>,
 }
 
 impl<'c> Batch<'c> {
-    /// Begins the transaction and reads the head in it: other processes may have appended.
-    pub(crate) fn begin(connection: &'c Connection, clock: Clock) -> rusqlite::Result<Batch<'c>> {
-        let tx = begin(connection)?;
-        let head = rows::head(&tx)?;
-        Ok(Batch { tx, insert: Insert::new(connection)?, head, clock, entry: Vec::with_capacity(256) })
+    /// A batch of nothing yet.
+    pub(crate) fn new(log: Appending<'c>, clock: Clock) -> Batch<'c> {
+        Batch { log, clock, entry: Vec::with_capacity(256) }
     }
 
     /// The end of the log, with what this batch appended so far.
     pub(crate) fn head(&self) -> Head {
-        self.head
+        self.log.head()
     }
 
     /// Appends an item's events. An answer about one event alone is in its outcome; the error is the
@@ -50,9 +44,8 @@ impl<'c> Batch<'c> {
     }
 
     fn append_with(&mut self, prepared: &Prepared, effect: &Effect) -> rusqlite::Result<Outcome> {
-        let seq = self.head.seq.next();
         if let Effect::Redact(seqs) = effect
-            && let Some(error) = self.not_redactable(seqs, seq)?
+            && let Some(error) = self.not_redactable(seqs)?
         {
             return Ok(Err(error));
         }
@@ -62,43 +55,38 @@ impl<'c> Batch<'c> {
             return Ok(Err(error));
         }
         let outcome = self.append_event(prepared)?;
-        if let Ok(Appended { seq, outcome: AppendOutcome::New, .. }) = outcome {
-            effect.apply(&self.tx, seq)?;
+        // One that was recorded before had its effect then.
+        if let Ok(Appended { outcome: AppendOutcome::New, .. }) = outcome {
+            self.log.apply(effect)?;
         }
         Ok(outcome)
     }
 
     /// Whether the log has an event with this id.
     pub(crate) fn has(&self, event_id: EventId) -> rusqlite::Result<bool> {
-        StoredRow::find(&self.tx, event_id).map(|row| row.is_some())
+        self.log.find(event_id).map(|row| row.is_some())
     }
 
     /// Appends one event without effects.
     pub(crate) fn append_event(&mut self, prepared: &Prepared) -> rusqlite::Result<Outcome> {
-        let seq = self.head.seq.next();
-        let hash = match prepared.seal(&self.head.hash, seq, (self.clock)(), &mut self.entry) {
+        let head = self.log.head();
+        let seq = head.seq.next();
+        let hash = match prepared.seal(&head.hash, seq, (self.clock)(), &mut self.entry) {
             Ok(hash) => hash,
             Err(error) => return Ok(Err(AppendError::Unfit(error.into()))),
         };
-        match self.insert.row(seq, prepared, &self.entry, &hash) {
-            Ok(()) => {
-                self.head = Head { seq, hash };
-                let event_id = prepared.event_id;
-                Ok(Ok(Appended { seq, event_id, hash, outcome: AppendOutcome::New }))
+        Ok(match self.log.insert(prepared, &self.entry, &hash)? {
+            Inserted::New => {
+                Ok(Appended { seq, event_id: prepared.event_id, hash, outcome: AppendOutcome::New })
             }
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                match StoredRow::find(&self.tx, prepared.event_id)? {
-                    Some(row) => Ok(same_event(&row, prepared)),
-                    None => Err(error),
-                }
-            }
-            Err(error) => Err(error),
-        }
+            Inserted::Known(row) => same_event(&row, prepared),
+        })
     }
 
-    fn not_redactable(&self, seqs: &[Seq], own: Seq) -> rusqlite::Result<Option<AppendError>> {
+    fn not_redactable(&self, seqs: &[Seq]) -> rusqlite::Result<Option<AppendError>> {
+        let own = self.log.head().seq.next();
         for &seq in seqs {
-            let entry = rows::entry_at(&self.tx, seq)?;
+            let entry = self.log.entry_at(seq)?;
             let reason = match entry.as_deref().map(Entry::decode) {
                 _ if seq >= own => Some("there is no such event yet"),
                 None => Some("there is no such event"),
@@ -115,7 +103,7 @@ impl<'c> Batch<'c> {
 
     /// Whether another key has a name. It is decided here, where nobody else can be creating one.
     fn key_name_taken(&self, name: &str, own: EventId) -> rusqlite::Result<Option<AppendError>> {
-        let keys = match apikey::read(&self.tx) {
+        let keys = match apikey::read(self.log.connection()) {
             Ok(keys) => keys,
             Err(KeysError::Storage(error)) => return Err(error.into_sqlite()),
             Err(error) => return Ok(Some(AppendError::NotWritten { reason: error.to_string().into() })),
@@ -128,8 +116,8 @@ impl<'c> Batch<'c> {
     }
 
     /// Commits. An error does not tell whether it took effect.
-    pub(crate) fn commit(self) -> rusqlite::Result<()> {
-        self.tx.commit()
+    pub(crate) fn commit(self) -> Result<(), StoreError> {
+        self.log.commit()
     }
 }
 

@@ -9,24 +9,21 @@ mod queue;
 mod batch;
 mod lost;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use rusqlite::Connection;
 
 pub(crate) use batch::Clock;
 pub(crate) use queue::{Item, Message, NotSent, Queue, Waiting};
 
-use crate::event::{Digest, EventId, Seq};
+use crate::event::{EventId, Seq};
 use crate::file::FileIdentity;
-use crate::limits::WRITER_CACHE_KIBIBYTES;
 use crate::log::checkpoint::Checkpoints;
-use crate::log::generation::{self, RunId};
+use crate::log::generation;
 use crate::log::turns::{Turns, Who};
-use crate::log::{self, Claim, Durability, OpenError, Writing};
-use crate::log::{Head, LogFiles, Standing, rows};
+use crate::log::{Durability, Head, OpenError, OpenLog, Standing, rows};
 use crate::progress::Progress;
 use crate::receipt::gate::Calls;
 use crate::receipt::{AppendError, Outcome};
@@ -67,45 +64,6 @@ pub(crate) struct Shared {
     pub(crate) wake: Sender<()>,
 }
 
-/// The file as the writer has it open.
-pub(crate) struct OpenLog {
-    pub(crate) connection: Connection,
-    files: LogFiles,
-    checkpoints: Checkpoints,
-    in_file: Option<RunId>,
-}
-
-impl OpenLog {
-    pub(crate) fn open(path: &Path, durability: Durability, claim: Claim) -> Result<OpenLog, OpenError> {
-        let Writing { mut connection, files, in_file } = log::open_writer(path, durability, claim)?;
-        let checkpoints = log::keep_pages(&connection, WRITER_CACHE_KIBIBYTES)
-            .and_then(|()| Checkpoints::watch(&mut connection))
-            .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be watched", source))?;
-        Ok(OpenLog { connection, files, checkpoints, in_file })
-    }
-
-    /// Has the name watched by which the caller opened the log.
-    pub(crate) fn named(mut self, config: &Config) -> OpenLog {
-        self.files = self.files.named(&config.name, &config.path);
-        self
-    }
-
-    /// Opens the file once more, which must still be the same. Another one in its place is not even
-    /// looked at: SQLite would read it together with the write-ahead log of this one.
-    pub(crate) fn open_again(
-        path: &Path,
-        durability: Durability,
-        database: FileIdentity,
-    ) -> Result<OpenLog, OpenError> {
-        database.require_at(path)?;
-        OpenLog::open(path, durability, Claim::Settled)
-    }
-
-    pub(crate) fn database(&self) -> FileIdentity {
-        self.files.database
-    }
-}
-
 /// A batch that failed, and whether it may have taken effect all the same.
 enum Failure {
     NotWritten(Arc<str>),
@@ -119,7 +77,7 @@ pub(crate) struct Writer {
     database: FileIdentity,
     log_id: EventId,
     /// The last event that this writer acknowledged: a log that is opened again must still have it.
-    acknowledged: (Seq, Digest),
+    acknowledged: Head,
     poison: Option<Poison>,
     losses: Losses,
     /// What was refused and nobody has heard of by a flush; where one event was perhaps written, that.
@@ -134,14 +92,14 @@ impl Writer {
         let log_id = rows::log_id(&log.connection).map_err(sqlite)?;
         let head = rows::head(&log.connection).map_err(sqlite)?;
         shared.progress.set_committed(head.seq);
-        let log = log.named(&config);
+        let log = log.named(&config.name);
         shared.turns.presence().opened(&config.path, &log.files);
         shared.turns.in_file().set(log.in_file);
         Ok(Writer {
             database: log.database(),
             log: Some(log),
             log_id,
-            acknowledged: (head.seq, head.hash),
+            acknowledged: head,
             poison: None,
             losses: Losses::default(),
             unflushed: None,
@@ -261,58 +219,30 @@ impl Writer {
 
     fn try_commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>, Failure> {
         let not_written = |error: &dyn std::fmt::Display| Failure::NotWritten(error.to_string().into());
-        let ambiguous = |error: &dyn std::fmt::Display| Failure::Ambiguous(error.to_string().into());
         let Some(log) = &self.log else { return Err(not_written(&"the log is not open")) };
         let _turn = self
             .shared
             .turns
             .take(Who::Writer)
             .map_err(|error| not_written(&format_args!("the lock file: {error}")))?;
-        let mut batch =
-            Batch::begin(&log.connection, self.config.clock.clone()).map_err(|error| not_written(&error))?;
-        log.files.require_at(&self.config.path).map_err(|error| not_written(&error))?;
-        self.require_acknowledged(batch.head(), &log.connection)?;
-        self.shared.turns.in_file().renew(&log.connection).map_err(|error| not_written(&error))?;
+        let appending =
+            log.begin(self.acknowledged, self.shared.turns.in_file()).map_err(|error| not_written(&error))?;
+        let mut batch = Batch::new(appending, self.config.clock.clone());
         let record = self.losses.append(&mut batch).map_err(|error| not_written(&error))?;
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
             batch.append(item, &mut outcomes).map_err(|error| not_written(&error))?;
         }
         let head = batch.head();
-        // Files that took the place of these do not have what was committed to the old ones.
-        let committed = batch
-            .commit()
-            .map_err(|error| ambiguous(&error))
-            .and_then(|()| log.files.require_at(&self.config.path).map_err(|error| ambiguous(&error)));
-        if let Err(failure) = committed {
+        if let Err(error) = batch.commit() {
             self.losses.perhaps_recorded(record);
-            return Err(failure);
+            return Err(Failure::Ambiguous(error.to_string().into()));
         }
         self.losses.recorded();
-        self.acknowledged = (head.seq, head.hash);
+        self.acknowledged = head;
         self.shared.progress.set_committed(head.seq);
         self.checkpoint_due = true;
         Ok(outcomes)
-    }
-
-    /// Makes sure that the log still has what was acknowledged last: the bytes of an older copy may
-    /// have been written over the file, which stays the same file.
-    fn require_acknowledged(&self, head: Head, connection: &Connection) -> Result<(), Failure> {
-        let (seq, acknowledged) = self.acknowledged;
-        let link = if head.seq == seq {
-            Some(head.hash)
-        } else {
-            rows::link_at(connection, seq).map_err(|error| Failure::NotWritten(error.to_string().into()))?
-        };
-        if link == Some(acknowledged) { Ok(()) } else { Err(Failure::NotWritten(self.cut_off(seq))) }
-    }
-
-    fn cut_off(&self, seq: Seq) -> Arc<str> {
-        format!(
-            "{}: no longer has event {seq}, which was acknowledged: it was cut off or replaced by an older copy",
-            self.config.path.display()
-        )
-        .into()
     }
 
     /// Answers what cannot be written, and counts it.

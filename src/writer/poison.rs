@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{OpenLog, Writer};
+use super::Writer;
 use crate::file::side_file;
 use crate::log::checkpoint::move_all;
 use crate::log::presence::LEFT;
-use crate::log::{self, AtClose, Standing, WriteAhead, rows};
+use crate::log::{self, AtClose, OpenLog, Standing, WriteAhead};
 
 /// Least time between two attempts to open the log again after a failure.
 pub(super) const REOPEN_PAUSE: Duration = Duration::from_millis(100);
@@ -98,12 +98,9 @@ impl Writer {
     fn reopen(&self) -> Result<OpenLog, Arc<str>> {
         let log = OpenLog::open_again(&self.config.path, self.config.durability, self.database)
             .map_err(|error| Arc::from(error.to_string()))?;
-        let (seq, acknowledged) = self.acknowledged;
-        let link = rows::link_at(&log.connection, seq).map_err(|error| Arc::from(error.to_string()))?;
-        if link != Some(acknowledged) {
-            return Err(self.cut_off(seq));
-        }
-        Ok(log.named(&self.config))
+        // The bytes of an older copy may have been written over the file, which stays the same file.
+        log.require(self.acknowledged).map_err(|error| Arc::from(error.to_string()))?;
+        Ok(log.named(&self.config.name))
     }
 
     /// Sees whether the files that are open are still those of the log, so that nobody has to append to hear
@@ -115,7 +112,7 @@ impl Writer {
         let standing = log.files.standing_of(path, &log.connection, self.acknowledged);
         let reason = match standing {
             Ok(Standing::Same) | Err(_) => return,
-            Ok(Standing::Cut) => self.cut_off(self.acknowledged.0),
+            Ok(Standing::Cut) => log.cut_off(self.acknowledged).to_string().into(),
             Ok(Standing::Replaced | Standing::WalReplaced) => match log.files.require_at(path) {
                 Ok(()) => return,
                 Err(error) => error.to_string().into(),

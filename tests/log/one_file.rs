@@ -695,6 +695,19 @@ fn the_table_of_the_file_names_tests_that_are_there() {
     }
 }
 
+#[test]
+fn the_contract_of_the_store_names_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = sources(&root.join("tests")) + &sources(&root.join("src"));
+    let page = fs::read_to_string(root.join("src/log/store.rs")).unwrap();
+    let page: String = page.lines().filter(|line| line.starts_with("//!")).collect();
+    let names: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|name| is_test_name(name)).collect();
+    assert!(names.len() >= 25, "{}", names.len());
+    for name in names {
+        assert!(tests.contains(&format!("fn {name}()")), "{name}");
+    }
+}
+
 fn is_test_name(name: &str) -> bool {
     name.contains('_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
