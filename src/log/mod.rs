@@ -2,8 +2,8 @@
 //!
 //! The files are in reading order. `store`, the last, is the contract that everything above relies on.
 
-pub(crate) mod rows;
 mod effect;
+pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod generation;
 mod vfs;

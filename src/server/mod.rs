@@ -20,8 +20,8 @@ mod problem;
 mod app;
 mod request;
 mod routes;
-mod watches;
 mod transport;
+mod watches;
 
 pub use app::gate::Authentication;
 pub use app::limits::Limits;

@@ -13,10 +13,10 @@ mod scope;
 mod recording;
 mod step;
 mod handle;
-mod review;
 mod decision;
 mod finding;
 mod observation;
+mod review;
 
 pub use handle::{Session, SessionBuilder, SessionEnding};
 pub use recording::Recording;

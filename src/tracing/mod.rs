@@ -89,8 +89,8 @@ mod fields;
 mod losses;
 mod map;
 mod reentry;
-mod span;
 mod settings;
+mod span;
 mod layer;
 
 pub use losses::Loss;

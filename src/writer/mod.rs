@@ -4,7 +4,7 @@
 //! of recording and links. After a commit that failed the writer appends nothing until it has opened
 //! the file again and read its head.
 
-mod poison;
+mod held;
 mod queue;
 mod batch;
 mod lost;
@@ -19,17 +19,16 @@ pub(crate) use batch::Clock;
 pub(crate) use queue::{Item, Message, NotSent, Queue, Waiting};
 
 use crate::event::{EventId, Seq};
-use crate::file::FileIdentity;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::generation;
 use crate::log::turns::{Turns, Who};
-use crate::log::{Durability, Head, OpenError, OpenLog, Standing, rows};
+use crate::log::{Durability, OpenError, OpenLog, Standing, rows};
 use crate::progress::Progress;
 use crate::receipt::gate::Calls;
 use crate::receipt::{AppendError, Outcome};
 use batch::Batch;
+use held::{Held, REOPEN_PAUSE};
 use lost::Losses;
-use poison::{Poison, REOPEN_PAUSE};
 
 /// How long the writer lets the log rest before it moves the write-ahead log into the file.
 const IDLE_BEFORE_CHECKPOINT: Duration = Duration::from_millis(200);
@@ -73,12 +72,8 @@ enum Failure {
 pub(crate) struct Writer {
     config: Config,
     shared: Shared,
-    log: Option<OpenLog>,
-    database: FileIdentity,
+    held: Held,
     log_id: EventId,
-    /// The last event that this writer acknowledged: a log that is opened again must still have it.
-    acknowledged: Head,
-    poison: Option<Poison>,
     losses: Losses,
     /// What was refused and nobody has heard of by a flush; where one event was perhaps written, that.
     unflushed: Option<AppendError>,
@@ -95,17 +90,25 @@ impl Writer {
         let log = log.named(&config.name);
         shared.turns.presence().opened(&config.path, &log.files);
         shared.turns.in_file().set(log.in_file);
-        Ok(Writer {
+        let held = Held {
+            path: config.path.clone(),
+            name: config.name.clone(),
+            durability: config.durability,
             database: log.database(),
+            progress: shared.progress.clone(),
+            turns: shared.turns.clone(),
             log: Some(log),
-            log_id,
             acknowledged: head,
             poison: None,
+        };
+        Ok(Writer {
+            config,
+            shared,
+            held,
+            log_id,
             losses: Losses::default(),
             unflushed: None,
             checkpoint_due: true,
-            config,
-            shared,
         })
     }
 
@@ -188,7 +191,7 @@ impl Writer {
         if items.is_empty() {
             return;
         }
-        if let Err(reason) = self.ensure_open() {
+        if let Err(reason) = self.held.ensure_open() {
             self.refuse(items, &Failure::NotWritten(reason));
             return;
         }
@@ -205,13 +208,13 @@ impl Writer {
                     item.answer(&mut outcomes, &mut calls);
                 }
                 drop(calls);
-                if let Some(log) = &self.log {
+                if let Some(log) = &self.held.log {
                     log.checkpoints.if_large(&log.connection, &self.shared.turns, Who::Writer);
                 }
             }
             Err(failure) => {
                 let (Failure::NotWritten(reason) | Failure::Ambiguous(reason)) = &failure;
-                self.set_poison(reason.clone());
+                self.held.set_poison(reason.clone());
                 self.refuse(items, &failure);
             }
         }
@@ -219,14 +222,15 @@ impl Writer {
 
     fn try_commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>, Failure> {
         let not_written = |error: &dyn std::fmt::Display| Failure::NotWritten(error.to_string().into());
-        let Some(log) = &self.log else { return Err(not_written(&"the log is not open")) };
+        let Some(log) = &self.held.log else { return Err(not_written(&"the log is not open")) };
         let _turn = self
             .shared
             .turns
             .take(Who::Writer)
             .map_err(|error| not_written(&format_args!("the lock file: {error}")))?;
-        let appending =
-            log.begin(self.acknowledged, self.shared.turns.in_file()).map_err(|error| not_written(&error))?;
+        let appending = log
+            .begin(self.held.acknowledged, self.shared.turns.in_file())
+            .map_err(|error| not_written(&error))?;
         let mut batch = Batch::new(appending, self.config.clock.clone());
         let record = self.losses.append(&mut batch).map_err(|error| not_written(&error))?;
         let mut outcomes = Vec::with_capacity(items.len());
@@ -239,7 +243,7 @@ impl Writer {
             return Err(Failure::Ambiguous(error.to_string().into()));
         }
         self.losses.recorded();
-        self.acknowledged = head;
+        self.held.acknowledged = head;
         self.shared.progress.set_committed(head.seq);
         self.checkpoint_due = true;
         Ok(outcomes)
@@ -281,9 +285,9 @@ impl Writer {
 
     /// What is done when nothing is to be done.
     fn rest(&mut self) {
-        self.look();
+        self.held.look();
         // Why it cannot be done is kept for those who ask; it is tried again.
-        let _ = self.ensure_open();
+        let _ = self.held.ensure_open();
         let _ = self.record_losses();
         if self.checkpoint_due && self.checkpoint().is_ok() {
             self.checkpoint_due = false;
@@ -303,10 +307,10 @@ impl Writer {
         if self.losses.is_empty() {
             return Ok(());
         }
-        self.ensure_open()?;
+        self.held.ensure_open()?;
         self.try_commit(&[]).map_err(|failure| {
             let (Failure::NotWritten(reason) | Failure::Ambiguous(reason)) = failure;
-            self.set_poison(reason.clone());
+            self.held.set_poison(reason.clone());
             reason
         })?;
         let _ = self.shared.wake.try_send(());
@@ -325,32 +329,32 @@ impl Writer {
     }
 
     fn checkpoint(&self) -> rusqlite::Result<()> {
-        let Some(log) = &self.log else { return Ok(()) };
+        let Some(log) = &self.held.log else { return Ok(()) };
         Checkpoints::passive(&log.connection, &self.shared.turns, Who::Writer)
     }
 
     /// Tries once more to say in the log what was refused.
     fn finish(mut self) -> Result<(), Arc<str>> {
-        self.look();
-        if let Some(poison) = &self.poison {
+        self.held.look();
+        if let Some(poison) = &self.held.poison {
             std::thread::sleep(poison.try_again.saturating_duration_since(Instant::now()));
         }
         let began = Instant::now();
-        while self.poison.as_ref().is_some_and(|poison| poison.left.is_some())
+        while self.held.poison.as_ref().is_some_and(|poison| poison.left.is_some())
             && began.elapsed() < LETTING_GO_PATIENCE
-            && self.ensure_open().is_err()
+            && self.held.ensure_open().is_err()
         {
             std::thread::sleep(REOPEN_PAUSE);
         }
         let result = self.record_losses();
-        if let Some(log) = &self.log {
+        if let Some(log) = &self.held.log {
             // If it cannot be said that the log was closed, the next to open it is more careful.
             let _ = self.say_closed(log);
         }
         // In a turn: of two that close at once each would take the other for a user of the file, and
         // neither would take the write-ahead log away.
         let _turn = self.shared.turns.take(Who::Writer);
-        if self.log.take().is_some() {
+        if self.held.log.take().is_some() {
             self.shared.turns.presence().closed();
         }
         result

@@ -2,6 +2,6 @@
 
 pub(super) mod connection;
 pub(super) mod tls;
-mod unix;
 pub(super) mod error;
+mod unix;
 pub(super) mod listen;

@@ -1,13 +1,15 @@
-//! A writer that cannot append: why, and how it comes back to its log.
+//! The log as the writer holds it: open, or why it cannot be appended to, and how the writer comes back to it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Writer;
-use crate::file::side_file;
+use crate::file::{FileIdentity, side_file};
 use crate::log::checkpoint::move_all;
 use crate::log::presence::LEFT;
-use crate::log::{self, AtClose, OpenLog, Standing, WriteAhead};
+use crate::log::turns::Turns;
+use crate::log::{self, AtClose, Durability, Head, OpenLog, Standing, WriteAhead};
+use crate::progress::Progress;
 
 /// Least time between two attempts to open the log again after a failure.
 pub(super) const REOPEN_PAUSE: Duration = Duration::from_millis(100);
@@ -21,19 +23,36 @@ pub(super) struct Poison {
     pub(super) left: Option<OpenLog>,
 }
 
-impl Writer {
+/// The log that a writer appends to.
+pub(super) struct Held {
+    /// The file, without a symbolic link at its end.
+    pub(super) path: PathBuf,
+    /// As the caller named it.
+    pub(super) name: PathBuf,
+    pub(super) durability: Durability,
+    pub(super) database: FileIdentity,
+    pub(super) progress: Arc<Progress>,
+    pub(super) turns: Arc<Turns>,
+    /// None while the writer is poisoned, and when it has closed the log.
+    pub(super) log: Option<OpenLog>,
+    /// The last event that the writer acknowledged: a log that is opened again must still have it.
+    pub(super) acknowledged: Head,
+    pub(super) poison: Option<Poison>,
+}
+
+impl Held {
     /// Closes the log, or lets go of it where its files are not at their places: others have them open too.
     pub(super) fn set_poison(&mut self, reason: Arc<str>) {
         let left = self.poison.take().and_then(|poison| poison.left);
         let left = left.or_else(|| {
             let log = self.log.take()?;
-            let standing = log.files.standing(&self.config.path);
+            let standing = log.files.standing(&self.path);
             matches!(standing, Ok(Standing::WalReplaced)).then_some(log)
         });
         if left.is_some() {
-            self.shared.turns.presence().leave();
+            self.turns.presence().leave();
         }
-        self.shared.progress.set_poisoned(Some(reason.clone()));
+        self.progress.set_poisoned(Some(reason.clone()));
         self.poison = Some(Poison { reason, try_again: Instant::now() + REOPEN_PAUSE, left });
     }
 
@@ -42,10 +61,10 @@ impl Writer {
     fn let_go(&mut self) -> Result<(), Arc<str>> {
         let Some(poison) = &mut self.poison else { return Ok(()) };
         let Some(log) = &poison.left else { return Ok(()) };
-        if !self.shared.turns.presence().is_left() {
+        if !self.turns.presence().is_left() {
             return Err(Arc::from(format!("{}; this program is about to close it", LEFT)));
         }
-        let path = &self.config.path;
+        let path = &self.path;
         let error = |error: &dyn std::fmt::Display| Arc::from(format!("{}: {error}", path.display()));
         match log.files.write_ahead_at(path).map_err(|source| error(&source))? {
             // Only the memory was taken: the next to open the log reads the write-ahead log anew, and by now
@@ -81,11 +100,11 @@ impl Writer {
         }
         match self.let_go().and_then(|()| self.reopen()) {
             Ok(log) => {
-                self.shared.turns.presence().opened(&self.config.path, &log.files);
-                self.shared.turns.in_file().set(log.in_file);
+                self.turns.presence().opened(&self.path, &log.files);
+                self.turns.in_file().set(log.in_file);
                 self.log = Some(log);
                 self.poison = None;
-                self.shared.progress.set_poisoned(None);
+                self.progress.set_poisoned(None);
                 Ok(())
             }
             Err(reason) => {
@@ -96,18 +115,18 @@ impl Writer {
     }
 
     fn reopen(&self) -> Result<OpenLog, Arc<str>> {
-        let log = OpenLog::open_again(&self.config.path, self.config.durability, self.database)
+        let log = OpenLog::open_again(&self.path, self.durability, self.database)
             .map_err(|error| Arc::from(error.to_string()))?;
         // The bytes of an older copy may have been written over the file, which stays the same file.
         log.require(self.acknowledged).map_err(|error| Arc::from(error.to_string()))?;
-        Ok(log.named(&self.config.name))
+        Ok(log.named(&self.name))
     }
 
     /// Sees whether the files that are open are still those of the log, so that nobody has to append to hear
     /// that they are not.
     pub(super) fn look(&mut self) {
         let Some(log) = &self.log else { return };
-        let path = &self.config.path;
+        let path = &self.path;
         // What cannot be looked at now is looked at by the next commit.
         let standing = log.files.standing_of(path, &log.connection, self.acknowledged);
         let reason = match standing {
