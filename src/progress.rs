@@ -1,11 +1,9 @@
 //! How far the writer and the projections are: what one thread sets and the others wait for.
 
 use std::collections::BTreeMap;
-#[cfg(feature = "server")]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-#[cfg(feature = "server")]
 use std::time::Duration;
 use std::time::Instant;
 
@@ -58,12 +56,10 @@ pub(crate) struct Progress {
     /// How many wait for all but the full-text index.
     waiting_for_tables: AtomicUsize,
     /// Who wants to hear of commits.
-    #[cfg(feature = "server")]
     commits: OnceLock<CommitObserver>,
 }
 
 /// Is told of the events of a commit, and how long it took.
-#[cfg(feature = "server")]
 type CommitObserver = Box<dyn Fn(usize, Duration) + Send + Sync>;
 
 /// Read tables that do not hold what was waited for.
@@ -135,7 +131,6 @@ impl Progress {
     }
 
     /// Waits until `find` finds what it looks for; it looks again whenever something has changed.
-    #[cfg(feature = "server")]
     pub(crate) async fn find<T>(&self, mut find: impl FnMut(&Progress) -> Option<T>) -> T {
         loop {
             let mut told = std::pin::pin!(self.told.notified());
@@ -157,13 +152,11 @@ impl Progress {
     }
 
     /// Has `observer` told of every commit from now on, unless somebody is told already.
-    #[cfg(feature = "server")]
     pub(crate) fn observe_commits(&self, observer: CommitObserver) {
         let _ = self.commits.set(observer);
     }
 
     /// Tells of a commit.
-    #[cfg(feature = "server")]
     pub(crate) fn tell_commit(&self, events: usize, took: Duration) {
         if let Some(observer) = self.commits.get() {
             observer(events, took);
@@ -193,13 +186,11 @@ impl Progress {
     }
 
     /// Where every projection of this process is.
-    #[cfg(feature = "server")]
     pub(crate) fn places(&self) -> Vec<(&'static str, Place)> {
         self.state().projections.iter().map(|(name, place)| (*name, place.clone())).collect()
     }
 
     /// Why the projections' thread is gone, if it is.
-    #[cfg(feature = "server")]
     pub(crate) fn worker_gone(&self) -> Option<Arc<str>> {
         self.state().worker_gone.clone()
     }
@@ -210,7 +201,6 @@ impl Progress {
 
     /// Whether every projection holds the events up to `seq` now; where they do not yet, the error is that
     /// the time is over.
-    #[cfg(feature = "server")]
     pub(crate) fn look_projected(&self, seq: Seq) -> Result<(), CatchUpError> {
         self.wait_projected(Tables::All, seq, Some(Instant::now()))
     }

@@ -269,7 +269,6 @@ impl Reader {
     }
 
     /// A page of what sessions have.
-    #[cfg(feature = "server")]
     pub(crate) fn list<R: query::lists::Listed>(
         &self,
         filter: &query::lists::ListFilter,
@@ -278,13 +277,11 @@ impl Reader {
     }
 
     /// Whether there is a session with this id.
-    #[cfg(feature = "server")]
     pub(crate) fn has_session(&self, id: &str) -> Result<bool, QueryError> {
         self.at_one_moment(|connection| Ok(query::lists::has_session(connection, id)?))
     }
 
     /// A page of events, bounded also in bytes.
-    #[cfg(feature = "server")]
     pub(crate) fn event_page(
         &self,
         filter: &EventFilter,
@@ -296,7 +293,6 @@ impl Reader {
     }
 
     /// What breaks off an answer from another thread.
-    #[cfg(feature = "server")]
     pub(crate) fn interrupt_handle(&self) -> rusqlite::InterruptHandle {
         self.connection.get_interrupt_handle()
     }

@@ -117,7 +117,6 @@ impl AuditLog {
     }
 
     /// The file that is open, whatever is at the path now.
-    #[cfg(feature = "server")]
     pub(crate) fn database(&self) -> FileIdentity {
         self.inner.database
     }
@@ -326,26 +325,22 @@ impl AuditLog {
 
     /// Sends what was made ready; waits for room in the queue without blocking the executor. Where this is
     /// dropped while it waits, nothing was sent.
-    #[cfg(feature = "server")]
     pub(crate) async fn send(&self, message: Message) -> Result<(), AppendError> {
         self.inner.queue.send_async(message).await
     }
 
     /// Has `observe` called after every commit, by the writer, with the number of events and the time that
     /// it took. Only the first who asks is heard.
-    #[cfg(feature = "server")]
     pub(crate) fn observe_commits(&self, observe: impl Fn(usize, Duration) + Send + Sync + 'static) {
         self.inner.progress.observe_commits(Box::new(observe));
     }
 
     /// Messages that wait for the writer.
-    #[cfg(feature = "server")]
     pub(crate) fn queued(&self) -> usize {
         self.inner.queue.len()
     }
 
     /// How far the log and its read tables are.
-    #[cfg(feature = "server")]
     pub(crate) fn progress(&self) -> &Progress {
         &self.inner.progress
     }

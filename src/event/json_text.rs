@@ -83,7 +83,6 @@ impl Json {
     ///
     /// # Errors
     /// If it nests too deep, or has numbers that readers cannot follow.
-    #[cfg(feature = "server")]
     pub(crate) fn of_raw(raw: &RawValue) -> Result<Json, JsonTextError> {
         check_extent(raw.get())?;
         Ok(Json(one_line(raw.get()).into_owned()))

@@ -9,9 +9,7 @@ use crate::log::rows;
 use crate::merkle::{
     BuildError, HashReader as _, NodeHash, TILE_WIDTH, Tile, bundle_path, hashes_to_bytes, leaf_hash, root_of,
 };
-#[cfg(feature = "server")]
 use crate::prove::last_checkpoint;
-#[cfg(feature = "server")]
 use crate::reader::Reader;
 
 /// A file of a published log, by its path behind `tile/`.
@@ -25,7 +23,6 @@ pub(crate) enum TileFile {
 
 impl TileFile {
     /// The file of a path, which is written in no other way than [`Tile`] writes it.
-    #[cfg(feature = "server")]
     pub(crate) fn of_path(path: &str) -> Option<TileFile> {
         let (level, place) = path.split_once('/')?;
         let (number, width) = match place.split_once(".p/") {
@@ -55,7 +52,6 @@ impl TileFile {
     }
 
     /// Whether it will not change any more.
-    #[cfg(feature = "server")]
     pub(crate) fn is_full(self) -> bool {
         self.tile().is_full()
     }
@@ -69,7 +65,6 @@ impl TileFile {
     }
 
     /// Whether a tree of that size has it.
-    #[cfg(feature = "server")]
     pub(super) fn is_covered_by(self, size: u64) -> bool {
         let tile = self.tile();
         let hashes = size.checked_shr(8 * u32::from(tile.level)).unwrap_or(0);
@@ -117,8 +112,6 @@ fn hash_below(
     };
     (tile.start()..tile.start() + u64::from(tile.width)).map(hash).collect()
 }
-
-#[cfg(feature = "server")]
 impl Reader {
     /// A file as [`Reader::publish`] writes it; none where the last checkpoint does not cover it.
     pub(crate) fn tile(&self, file: TileFile) -> Result<Option<Vec<u8>>, PublishError> {

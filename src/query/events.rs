@@ -193,7 +193,6 @@ pub(crate) fn within(
 }
 
 /// An event in its JSON form.
-#[cfg(feature = "server")]
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) seq: Seq,
@@ -204,7 +203,6 @@ pub(crate) struct Told {
 }
 
 /// Events in order, and where more follow.
-#[cfg(feature = "server")]
 #[derive(Debug)]
 pub(crate) struct EventPage {
     pub(crate) events: Vec<Told>,
@@ -216,7 +214,6 @@ pub(crate) struct EventPage {
 
 /// The events after `after` that fit, in order, until there are `limit` of them or their texts have
 /// `bytes_max`.
-#[cfg(feature = "server")]
 pub(crate) fn page(
     connection: &Connection,
     filter: &EventFilter,

@@ -13,7 +13,6 @@ pub(crate) mod guard;
 pub(crate) mod projections;
 pub(crate) mod info;
 mod records;
-#[cfg(feature = "server")]
 pub(crate) mod lists;
 pub(crate) mod session;
 pub(crate) mod sql;

@@ -90,20 +90,17 @@ pub enum AppendError {
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
-    /// The server refused it for good.
-    #[cfg(feature = "client")]
+    /// The server behind a [`RemoteLog`](crate::client::RemoteLog) refused it for good.
     #[error("the server refused the event: {reason}")]
     Rejected {
         /// What the server says is wrong with it.
         reason: Arc<str>,
     },
-    /// The client was closed before the server had it. It is in the spool, and sent by the next program
+    /// The [`RemoteLog`](crate::client::RemoteLog) was closed before the server had it. It is in the spool, and sent by the next program
     /// that opens that.
-    #[cfg(feature = "client")]
     #[error("not sent yet: it is in the spool, and sent by the next program that opens it")]
     Spooled,
-    /// The server is away, and the spool takes no more. Nothing was recorded.
-    #[cfg(feature = "client")]
+    /// The server behind a [`RemoteLog`](crate::client::RemoteLog) is away, and the spool takes no more. Nothing was recorded.
     #[error("the server is away, and the spool takes no more: {reason}")]
     NoRoom {
         /// What is in the way.
@@ -130,7 +127,6 @@ enum Word {
     /// The last word.
     Last(Outcome),
     /// It is on this machine's disk; there is another word to come.
-    #[cfg(feature = "client")]
     Spooled(oneshot::Receiver<Word>),
 }
 
@@ -143,7 +139,6 @@ pub(crate) struct Ack {
 }
 
 impl Ack {
-    #[cfg(feature = "client")]
     pub(crate) fn send(self, outcome: Outcome) {
         self.send_with(outcome, &mut Calls::default());
     }
@@ -156,21 +151,19 @@ impl Ack {
     }
 
     /// Says that the event is in the spool. None if nobody waits for what becomes of it then.
-    #[cfg(feature = "client")]
     pub(crate) fn spooled(self) -> Option<Ack> {
         let (sender, receiver) = oneshot::channel();
         self.sender.send(Word::Spooled(receiver)).ok().map(|()| Ack { sender, call: Call::to(None) })
     }
 
     /// Whether nobody waits for it any more.
-    #[cfg(feature = "client")]
     pub(crate) fn is_unheard(&self) -> bool {
         self.sender.is_closed()
     }
 }
 
-/// How safe an event is that was given to a [`RemoteLog`](crate::client::RemoteLog).
-#[cfg(feature = "client")]
+/// How safe an event is. Only a [`RemoteLog`](crate::client::RemoteLog) has a spool: an event of an
+/// [`AuditLog`](crate::AuditLog) is committed, or an error.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Delivery {
@@ -229,7 +222,6 @@ impl Receipt {
         match self.word() {
             Some(Word::Last(outcome)) => outcome,
             // The word after it is the last.
-            #[cfg(feature = "client")]
             Some(Word::Spooled(receiver)) => Receipt { receiver, ..self }.wait(),
             None => Err(writer_is_gone()),
         }
@@ -241,7 +233,6 @@ impl Receipt {
     ///
     /// # Errors
     /// As [`Receipt::wait`].
-    #[cfg(feature = "client")]
     pub fn delivery(self) -> Result<Delivery, AppendError> {
         match self.word() {
             Some(Word::Last(outcome)) => outcome.map(Delivery::Committed),
@@ -330,7 +321,6 @@ impl Future for ReceiptFuture {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Word::Last(outcome))) => Poll::Ready(outcome),
             // The word after it is the last.
-            #[cfg(feature = "client")]
             Poll::Ready(Ok(Word::Spooled(next))) => {
                 self.0 = next.into_future();
                 self.poll(context)

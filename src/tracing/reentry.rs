@@ -25,7 +25,6 @@ impl Drop for Inside {
 
 /// Whether what this thread does is a layer's doing, or that of a client's own threads.
 pub(super) fn is_our_own() -> bool {
-    #[cfg(feature = "client")]
     if crate::client::own_thread::is_current() {
         return true;
     }

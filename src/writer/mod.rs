@@ -196,11 +196,9 @@ impl Writer {
             return;
         }
         self.count_given_up();
-        #[cfg(feature = "server")]
         let began = Instant::now();
         match self.try_commit(&items) {
             Ok(outcomes) => {
-                #[cfg(feature = "server")]
                 self.shared.progress.tell_commit(outcomes.len(), began.elapsed());
                 let _ = self.shared.wake.try_send(());
                 let (mut outcomes, mut calls) = (outcomes.into_iter(), Calls::default());

@@ -124,7 +124,6 @@ pub(crate) struct Queue<T = Item, F = FlushAnswer> {
     /// next batch, or at the end.
     given_up: AtomicU64,
     /// Why nothing is put in for now, if that is so.
-    #[cfg(feature = "client")]
     refusing: std::sync::Mutex<Option<AppendError>>,
     /// The writer takes nothing any more, and this is what callers are told.
     ended: OnceLock<AppendError>,
@@ -144,14 +143,12 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
             gates: Arc::default(),
             closing: AtomicBool::new(false),
             given_up: AtomicU64::new(0),
-            #[cfg(feature = "client")]
             refusing: std::sync::Mutex::default(),
             ended: OnceLock::new(),
         }
     }
 
     /// Messages that are waiting.
-    #[cfg(feature = "server")]
     pub(crate) fn len(&self) -> usize {
         self.sender.len()
     }
@@ -213,28 +210,18 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
             None => self.require_taking(),
         }
     }
-
-    #[cfg(not(feature = "client"))]
-    #[allow(clippy::unused_self, reason = "as the one below")]
-    fn require_taking(&self) -> Result<(), AppendError> {
-        Ok(())
-    }
-
-    #[cfg(feature = "client")]
     fn require_taking(&self) -> Result<(), AppendError> {
         let refusing = self.refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         refusing.clone().map_or(Ok(()), Err)
     }
 
     /// Refuses what is sent from now on with an error, and those who wait for room; or takes again.
-    #[cfg(feature = "client")]
     pub(crate) fn set_refusing(&self, error: Option<AppendError>) {
         *self.refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = error;
         self.room.notify_waiters();
     }
 
     /// Puts a message in; blocks while there is no room, unless it begins to refuse meanwhile.
-    #[cfg(feature = "client")]
     pub(crate) fn send_unless_refusing(&self, mut message: Message<T, F>) -> Result<(), AppendError> {
         /// How long somebody who waits for room does not hear that it is in vain.
         const LOOK_UP: Duration = Duration::from_millis(100);
@@ -251,7 +238,6 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
     }
 
     /// What there is to take, for those who wait for other things beside it.
-    #[cfg(feature = "client")]
     pub(crate) fn waiting(&self) -> &Receiver<Message<T, F>> {
         &self.receiver
     }

@@ -105,7 +105,6 @@ impl Kind {
                 Kind::NotWritten
             }
             // A log that is open here has no server behind it.
-            #[cfg(feature = "client")]
             AppendError::Rejected { .. } | AppendError::Spooled | AppendError::NoRoom { .. } => {
                 Kind::NotWritten
             }
