@@ -133,7 +133,7 @@ async fn handle(app: &App, request: Request, signal: Option<Signal>) -> Result<V
     let received = message(app, &parts.headers, frame).await?;
     let Some(signal) = signal else { return Ok(Vec::new()) };
     let recorded = otlp::record(app, &caller, received, signal, Form::Protobuf).await.map_err(wrong)?;
-    Ok(recorded.to_protobuf(signal))
+    Ok(recorded.to_protobuf())
 }
 
 /// The one message of a unary call, decompressed.

@@ -7,10 +7,6 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTracePartialSuccess, ExportTraceServiceResponse,
-};
 use prost::Message as _;
 
 use crate::limits::PAYLOAD_BYTES_MAX;
@@ -41,6 +37,22 @@ pub(in crate::server) struct Recorded {
     message: String,
 }
 
+/// `ExportTraceServiceResponse` and `ExportLogsServiceResponse`, which are the same on the wire.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ServiceResponse {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
+}
+
+/// `ExportTracePartialSuccess` and `ExportLogsPartialSuccess`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    rejected: i64,
+    #[prost(string, tag = "2")]
+    error_message: String,
+}
+
 impl Recorded {
     fn new(signal: Signal, rejected: &[Rejected]) -> Recorded {
         let named: Vec<String> = rejected
@@ -56,19 +68,9 @@ impl Recorded {
     }
 
     /// The response message of a service.
-    pub(in crate::server) fn to_protobuf(&self, signal: Signal) -> Vec<u8> {
-        let is_partial = self.rejected > 0;
-        let error_message = self.message.clone();
-        match signal {
-            Signal::Traces => {
-                let partial = ExportTracePartialSuccess { rejected_spans: self.rejected, error_message };
-                ExportTraceServiceResponse { partial_success: is_partial.then_some(partial) }.encode_to_vec()
-            }
-            Signal::Logs => {
-                let partial = ExportLogsPartialSuccess { rejected_log_records: self.rejected, error_message };
-                ExportLogsServiceResponse { partial_success: is_partial.then_some(partial) }.encode_to_vec()
-            }
-        }
+    pub(in crate::server) fn to_protobuf(&self) -> Vec<u8> {
+        let partial = PartialSuccess { rejected: self.rejected, error_message: self.message.clone() };
+        ServiceResponse { partial_success: (self.rejected > 0).then_some(partial) }.encode_to_vec()
     }
 
     fn to_json(&self, signal: Signal) -> Vec<u8> {
@@ -285,7 +287,7 @@ async fn answer(
     };
     match (recorded.await, form) {
         (Ok(recorded), Form::Protobuf) => {
-            ([(CONTENT_TYPE, PROTOBUF)], recorded.to_protobuf(signal)).into_response()
+            ([(CONTENT_TYPE, PROTOBUF)], recorded.to_protobuf()).into_response()
         }
         (Ok(recorded), Form::Json) => ([(CONTENT_TYPE, JSON)], recorded.to_json(signal)).into_response(),
         (Err(problem), form) => error(&problem, form),
