@@ -63,6 +63,7 @@ mod export;
 mod copy;
 mod prove;
 mod publish;
+mod own_thread;
 mod destination;
 mod session;
 #[cfg(feature = "client")]

@@ -17,6 +17,7 @@ use crate::limits::{
     CLIENT_CLOSE_PATIENCE, CLIENT_PATIENCE_MAX, QUEUE_EVENTS_DEFAULT, REQUEST_BYTES_DEFAULT,
     REQUEST_EVENTS_DEFAULT, SERVER_PATIENCE, SPOOL_AFTER_DEFAULT, SPOOL_BYTES_DEFAULT,
 };
+use crate::own_thread;
 use crate::prepare::Filter;
 use crate::receipt::AppendError;
 use crate::tls_roots;
@@ -245,7 +246,7 @@ impl Builder {
         let courier = Courier::new(self.config, shared, sender, spool, refusals);
         let end = EndOfQueue(Arc::clone(&queue));
         let thread = std::thread::Builder::new().name("annals-client".to_owned()).spawn(move || {
-            super::own_thread::mark();
+            own_thread::mark();
             let _end = end;
             courier.run()
         });

@@ -46,7 +46,6 @@
 mod backoff;
 mod close;
 mod item;
-pub(crate) mod own_thread;
 mod reply;
 mod sender;
 mod spool;

@@ -11,6 +11,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use super::reply::Reply;
 use crate::event::EventId;
 use crate::limits::{REPLY_BYTES_MAX, SERVER_CONNECT_PATIENCE};
+use crate::own_thread;
 
 /// Events for the server.
 pub(super) struct Request {
@@ -98,7 +99,7 @@ impl Sender {
         let (requests, to_send) = bounded::<Request>(1);
         let (answer, replies) = bounded(1);
         let thread = std::thread::Builder::new().name("annals-sender".to_owned()).spawn(move || {
-            super::own_thread::mark();
+            own_thread::mark();
             for request in to_send {
                 if answer.send(server.ask(&request)).is_err() {
                     break;

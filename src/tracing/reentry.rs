@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use crate::own_thread;
+
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
@@ -25,7 +27,7 @@ impl Drop for Inside {
 
 /// Whether what this thread does is a layer's doing, or that of a client's own threads.
 pub(super) fn is_our_own() -> bool {
-    if crate::client::own_thread::is_current() {
+    if own_thread::is_current() {
         return true;
     }
     INSIDE.get()

@@ -8,12 +8,11 @@ thread_local! {
 }
 
 /// Says that this thread is one.
-pub(super) fn mark() {
+pub(crate) fn mark() {
     OWN.set(true);
 }
 
 /// Whether this thread is one.
-#[cfg(feature = "tracing")]
 pub(crate) fn is_current() -> bool {
     OWN.get()
 }
