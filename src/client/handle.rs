@@ -103,7 +103,7 @@ impl RemoteLog {
     }
 
     /// Blocks until everything that was appended before is safe: committed, or in the spool; and says
-    /// how much is in the spool. It takes about as long as [`Builder::spool_after`] says, at most.
+    /// how much is in the spool. It takes about as long as [`Builder::spool_after`](super::Builder::spool_after) says, at most.
     ///
     /// # Errors
     /// If the server refused an event for good since the last flush, through this clone or another; if events
@@ -160,7 +160,7 @@ impl RemoteLog {
     }
 
     /// Closes the client for every clone. What was appended before is sent, if the server answers within
-    /// [`Builder::close_patience`], and else in the spool; what is there says how much that is.
+    /// [`Builder::close_patience`](super::Builder::close_patience), and else in the spool; what is there says how much that is.
     ///
     /// # Errors
     /// If events could neither be sent nor spooled.

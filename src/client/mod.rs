@@ -25,20 +25,20 @@
 //! | after | it is |
 //! | --- | --- |
 //! | [`append`](RemoteLog::append) | in this process's memory, for as long as [`Builder::spool_after`] says at most |
-//! | [`Receipt::delivery`], [`RemoteLog::flush`] | committed by the server, or flushed to this machine's disk |
-//! | [`Receipt::wait`] | committed by the server |
+//! | [`Receipt::delivery`](crate::Receipt::delivery), [`RemoteLog::flush`] | committed by the server, or flushed to this machine's disk |
+//! | [`Receipt::wait`](crate::Receipt::wait) | committed by the server |
 //!
 //! `wait` blocks until the server has answered, however long it is away; when the log is closed before, it
-//! says [`AppendError::Spooled`]. [`Recording::commit`](crate::Recording::commit) waits in the same way.
+//! says [`AppendError::Spooled`](crate::AppendError::Spooled). [`Recording::commit`](crate::Recording::commit) waits in the same way.
 //!
 //! # What can go wrong
 //!
 //! - The server **refuses** an event for good: the receipt and the next flush say
-//!   [`AppendError::Rejected`], and the event goes to `refused.jsonl` in the spool with the reason, is counted in
+//!   [`AppendError::Rejected`](crate::AppendError::Rejected), and the event goes to `refused.jsonl` in the spool with the reason, is counted in
 //!   [`RemoteLog::refused`] and told to [`Builder::on_refused`].
 //! - The server does not take the **key**, is no server of Annals, or something before it refuses everything:
 //!   the events stay in the spool, and [`RemoteLog::trouble`] says why.
-//! - The spool is **full**, or cannot be written: `append` says [`AppendError::NoRoom`] until the server is back.
+//! - The spool is **full**, or cannot be written: `append` says [`AppendError::NoRoom`](crate::AppendError::NoRoom) until the server is back.
 //!   What `append` took before stays in memory.
 //! - A new **key** while events are in the spool that the server has already, because its answer was
 //!   lost: an id belongs to the key that sent it first, so the server refuses these, and has them.

@@ -116,7 +116,7 @@ impl SessionBuilder {
     }
 }
 
-/// A session under way. Threads share it by reference, or take [`Step`]s of it with them.
+/// A session under way. Threads share it by reference, or take [`Step`](super::Step)s of it with them.
 ///
 /// Dropped without an end, it records `session.ended` with status `disconnected`; while its thread
 /// panics, with status `failed` and error `panicked`. Steps may outlive it: what they record belongs

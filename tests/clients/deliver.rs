@@ -49,12 +49,16 @@ fn refused(spool: &Path) -> Vec<serde_json::Value> {
 /// An address at which nobody ever serves.
 const NOBODY: &str = "http://127.0.0.1:1";
 
-/// Appends for as long as the spool can be written, which it soon cannot.
+/// KiB of a file that this process may write, the unit of `ulimit -f`.
+const FILE_KIBIBYTES_MAX: usize = 4;
+
+/// Appends until the spool cannot be written: one event is longer than any of its files may be.
 fn fill(spool: &Path) {
     let log = client(NOBODY, spool).open().unwrap();
     append(&log, 0..10);
     assert_eq!(log.flush().unwrap().spooled, 10);
-    let mut taken = 10;
+    drop(log.append(note("w".repeat(2 * FILE_KIBIBYTES_MAX * 1024))).unwrap());
+    let mut taken = 11;
     let error = loop {
         match log.append(note(taken.to_string())) {
             Ok(_receipt) => taken += 1,
@@ -74,14 +78,14 @@ fn a_disk_that_takes_half_of_a_write_keeps_whole_events_and_the_rest_is_owned_up
         let folder = tempfile::tempdir().unwrap();
         // A write that would make a file larger than this stops half-way.
         let mut command = Command::new("bash");
-        command.args(["-c", r#"trap '' XFSZ; ulimit -f 4; exec "$0" "$@""#]);
+        command.args(["-c", &format!(r#"trap '' XFSZ; ulimit -f {FILE_KIBIBYTES_MAX}; exec "$0" "$@""#)]);
         command.arg(std::env::current_exe().unwrap());
         support::prepare_child(&mut command, module_path!(), NOBODY, folder.path());
         let mut child = command.spawn().unwrap();
         let told: Vec<usize> = told(child.stdout.take().unwrap()).map(|line| line.parse().unwrap()).collect();
         child.wait().unwrap();
         let [taken, lost] = told[..] else { panic!("{told:?}") };
-        assert!(lost > 0 && taken - lost >= 10, "{told:?}");
+        assert_eq!(taken - lost, 10, "{told:?}");
 
         let server = EventServer::start(Mode::Honest);
         let log = client(&server.url(), folder.path()).open().unwrap();
