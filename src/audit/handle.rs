@@ -175,18 +175,7 @@ impl AuditLog {
     /// # Errors
     /// As [`AuditLog::append`]; and where the queue is full, the draft comes back.
     pub fn try_append(&self, draft: Draft) -> Result<Receipt, TryAppendError> {
-        let mut draft = draft;
-        if self.inner.queue.is_full() {
-            // Without an encoding that would be in vain; the id is the same from now on.
-            draft.id.get_or_insert_with(EventId::generate);
-            return Err(TryAppendError::Full(Box::new(draft)));
-        }
-        let (message, receipt) = self.prepare(&mut draft)?;
-        match self.inner.queue.try_send(message) {
-            Ok(()) => Ok(receipt),
-            Err(NotSent::Full) => Err(TryAppendError::Full(Box::new(draft))),
-            Err(NotSent::Ended(error)) => Err(error.into()),
-        }
+        self.inner.queue.try_append(draft, |draft| self.prepare(draft))
     }
 
     /// Appends what a handle says when it is dropped: nobody is there to hear of an error, so an
@@ -372,7 +361,7 @@ impl AuditLog {
         self.inner.progress.wait_projected(Tables::All, seq, None)
     }
 
-    /// As [`AuditLog::caught_up`], but for the full-text index, which is written less often while events
+    /// As [`AuditLog::caught_up`], except the full-text index, which is written less often while events
     /// come in: what was appended is in the tables some hundredths of a second later, and can be searched
     /// a tenth of a second later.
     ///

@@ -12,12 +12,12 @@ use super::close::CloseError;
 use super::item::{self, Flush, Flushed, Message, Queue, Until};
 use super::status::Status;
 use crate::destination::{Destination, sealed};
-use crate::event::{Draft, EventId, Timestamp};
+use crate::event::{Draft, Timestamp};
 use crate::limits::CLIENT_PATIENCE_MAX;
 use crate::prepare::Filter;
 use crate::receipt::{AppendError, Receipt, TryAppendError};
 use crate::session::SessionBuilder;
-use crate::writer::{Clock, NotSent};
+use crate::writer::Clock;
 
 pub(super) struct Inner {
     pub(super) url: String,
@@ -69,17 +69,7 @@ impl RemoteLog {
     /// # Errors
     /// As [`RemoteLog::append`]; and where the queue is full, the draft comes back.
     pub fn try_append(&self, draft: Draft) -> Result<Receipt, TryAppendError> {
-        let mut draft = draft;
-        if self.inner.queue.is_full() {
-            draft.id.get_or_insert_with(EventId::generate);
-            return Err(TryAppendError::Full(Box::new(draft)));
-        }
-        let (message, receipt) = self.prepare(&mut draft)?;
-        match self.inner.queue.try_send(message) {
-            Ok(()) => Ok(receipt),
-            Err(NotSent::Full) => Err(TryAppendError::Full(Box::new(draft))),
-            Err(NotSent::Ended(error)) => Err(error.into()),
-        }
+        self.inner.queue.try_append(draft, |draft| self.prepare(draft))
     }
 
     /// Appends an event; waits for room in the queue without blocking the executor. Any executor

@@ -155,6 +155,21 @@ impl Reading<'_> {
         if (self.room)(bytes) { Ok(()) } else { Err(Unreadable::NoRoom) }
     }
 
+    /// The place and the key of the next item. None where it is rejected, because it has no key.
+    fn begin<K>(
+        &mut self,
+        name: &str,
+        key: Result<K, &'static str>,
+        json: &Json,
+        origin: &Origin,
+    ) -> Result<Option<(usize, K)>, Unreadable> {
+        let place = self.place()?;
+        match key {
+            Ok(key) => self.count(json, origin).map(|()| Some((place, key))),
+            Err(reason) => self.reject(name, reason).map(|()| None),
+        }
+    }
+
     pub(super) fn span(
         &mut self,
         name: &str,
@@ -162,12 +177,7 @@ impl Reading<'_> {
         span: Json,
         origin: &Origin,
     ) -> Result<(), Unreadable> {
-        let place = self.place()?;
-        let key = match key {
-            Ok(key) => key,
-            Err(reason) => return self.reject(name, reason),
-        };
-        self.count(&span, origin)?;
+        let Some((place, key)) = self.begin(name, key, &span, origin)? else { return Ok(()) };
         let Origin { resource, resource_schema_url, scope, scope_schema_url } = origin.clone();
         let event =
             OtelSpan { span, resource, resource_schema_url, scope, scope_schema_url, ..OtelSpan::default() };
@@ -188,12 +198,7 @@ impl Reading<'_> {
         log_record: Json,
         origin: &Origin,
     ) -> Result<(), Unreadable> {
-        let place = self.place()?;
-        let key = match key {
-            Ok(key) => key,
-            Err(reason) => return self.reject(name, reason),
-        };
-        self.count(&log_record, origin)?;
+        let Some((place, key)) = self.begin(name, key, &log_record, origin)? else { return Ok(()) };
         let Origin { resource, resource_schema_url, scope, scope_schema_url } = origin.clone();
         let event = OtelLog {
             log_record,

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use tokio::sync::Notify;
 
-use crate::event::Seq;
+use crate::event::{Draft, EventId, Seq};
 use crate::log::Effect;
 use crate::prepare::Prepared;
 use crate::receipt::gate::{Calls, Gates, Pass};
-use crate::receipt::{Ack, AppendError, BatchAck, Outcome};
+use crate::receipt::{Ack, AppendError, BatchAck, Outcome, Receipt, TryAppendError};
 
 /// What goes into one transaction, and the caller's wish to know.
 pub(crate) enum Item {
@@ -154,7 +154,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
     }
 
     /// Whether there is no room now.
-    pub(crate) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.sender.is_full() || self.has_too_many_bytes()
     }
 
@@ -253,8 +253,28 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         Ok(())
     }
 
+    /// Puts an event in if there is room, without ever blocking. `prepare` makes a message of the draft; where there is
+    /// no room the draft comes back, with the id that it has from then on.
+    pub(crate) fn try_append(
+        &self,
+        mut draft: Draft,
+        prepare: impl FnOnce(&mut Draft) -> Result<(Message<T, F>, Receipt), AppendError>,
+    ) -> Result<Receipt, TryAppendError> {
+        if self.is_full() {
+            // To prepare it would be in vain.
+            draft.id.get_or_insert_with(EventId::generate);
+            return Err(TryAppendError::Full(Box::new(draft)));
+        }
+        let (message, receipt) = prepare(&mut draft)?;
+        match self.try_send(message) {
+            Ok(()) => Ok(receipt),
+            Err(NotSent::Full) => Err(TryAppendError::Full(Box::new(draft))),
+            Err(NotSent::Ended(error)) => Err(error.into()),
+        }
+    }
+
     /// Puts a message in if there is room.
-    pub(crate) fn try_send(&self, message: Message<T, F>) -> Result<(), NotSent> {
+    fn try_send(&self, message: Message<T, F>) -> Result<(), NotSent> {
         self.require_open().map_err(NotSent::Ended)?;
         if self.has_too_many_bytes() {
             return Err(NotSent::Full);
