@@ -113,11 +113,8 @@ impl Tree {
         let mut found = BTreeSet::new();
         for (module, (_, source)) in self.files.iter().filter(|(module, _)| !self.is_test(module)) {
             for path in &source.paths {
-                let Some(used) =
-                    self.target(module, path).filter(|used| !module.starts_with(used) || !used.is_empty())
-                else {
-                    continue;
-                };
+                // What stands in the root itself is for everybody.
+                let Some(used) = self.target(module, path).filter(|used| !used.is_empty()) else { continue };
                 let common = module.iter().zip(&used).take_while(|(own, other)| own == other).count();
                 let is_fine = match (module.get(..=common), used.get(..=common)) {
                     // A file may use those of its own room.
@@ -184,7 +181,9 @@ impl Source {
                         }
                         at += 2;
                     } else if is_test {
+                        // The name and the body of one that is written here.
                         at += 2;
+                        (is_test, is_public) = (false, false);
                     }
                 }
                 TokenTree::Ident(ident) if ident == "use" => {
