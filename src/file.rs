@@ -40,9 +40,9 @@ impl FileIdentity {
         FileIdentity::look(path, Link::Target)
     }
 
-    /// Asks for the inode alone. Who has asked for a file's times is owed an exact one by its next write
-    /// (Linux 6.13, multigrain timestamps), which flushing then has to put into the file system's journal:
-    /// before and after each commit, that takes a quarter of the rate of a single producer.
+    /// Asks for the inode alone. After a file's times were asked for, its next write gets an exact one (Linux 6.13,
+    /// multigrain timestamps), which flushing then has to put into the file system's journal: before and after
+    /// each commit, that takes a quarter of the rate of a single producer.
     #[cfg(target_os = "linux")]
     fn look(path: &Path, link: Link) -> io::Result<FileIdentity> {
         use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};

@@ -1,4 +1,4 @@
-//! What SQLite, or the system under it, refused: as much of it as a caller can go by.
+//! Errors of SQLite, or of the system under it: as much of them as a caller can act on.
 
 use std::error::Error;
 use std::fmt;

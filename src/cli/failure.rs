@@ -1,4 +1,4 @@
-//! What is said of a command that could not be done.
+//! Messages about commands that could not be done.
 
 use std::io;
 

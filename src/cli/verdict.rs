@@ -1,4 +1,4 @@
-//! What a command came to, from which `main` makes the exit status.
+//! The result of a command, from which `main` makes the exit status.
 
 /// What a command came to, where it could be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What a run did, and what came of each puzzle.
+//! The report of a run: its puzzles and the answers to them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What holds between the forms of an event.
+//! Tests of the forms of an event against each other.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a process does for the evidence of a log that it has open.
+//! Settings of a process for the evidence of a log that it has open.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the file says of the log's evidence.
+//! The log's evidence as the file has it: its origin and its checkpoints.
 
 use rusqlite::{Connection, OptionalExtension as _};
 

@@ -1,4 +1,4 @@
-//! What an import reads, and what it came to.
+//! The source of an import, and the count of what came from it.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Whether a signature is by a key and on a text.
+//! Verification of a signature by a key on a text.
 
 use super::checkpoint::Checkpoint;
 use super::cosignature::{TIME_MAX, subtree_message, v1_message};

@@ -1,4 +1,4 @@
-//! What is said of a row, and how strongly.
+//! Claims on the columns of a row, and their strength.
 
 use std::borrow::Cow;
 

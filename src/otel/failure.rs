@@ -1,4 +1,4 @@
-//! What failed, as a span or a log record tells it.
+//! Failures, as a span or a log record reports them.
 
 use std::borrow::Cow;
 

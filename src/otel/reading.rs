@@ -1,4 +1,4 @@
-//! What was read from a span, for all that it means.
+//! The reading of a span, from which everything that it means is made.
 
 use super::claim::{Claim, Rank, speaker};
 use super::conventions::Work;
@@ -26,7 +26,7 @@ pub(super) struct Reading<'n> {
 }
 
 impl Reading<'_> {
-    /// Who speaks, and from when on: of several the first is the better source, or the last.
+    /// The source of the reading and its time: of several sources the first counts, or the last.
     pub(super) fn claim(&self, rank: Rank, prefer: Prefer) -> Claim {
         let nanos = |time: Option<u64>| i64::try_from(time.unwrap_or(0)).unwrap_or(i64::MAX);
         let order = match prefer {

@@ -1,4 +1,4 @@
-//! Why a log is not published.
+//! Errors of publishing a log.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Why a question is not answered.
+//! Errors of queries.
 
 use crate::log::ReadError;
 use crate::storage::{StorageError, from_sqlite};

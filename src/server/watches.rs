@@ -1,4 +1,4 @@
-//! What a server looks for by itself, until it stops: keys, its file, and the log's end.
+//! Tasks that watch keys, the file and the end of the log until the server stops.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Why a spool cannot be opened.
+//! Errors of opening a spool.
 
 use std::io;
 use std::path::PathBuf;

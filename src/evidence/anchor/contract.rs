@@ -1,4 +1,4 @@
-//! What an anchor does, and what is asked of it.
+//! The contract of an anchor.
 
 use std::fmt;
 

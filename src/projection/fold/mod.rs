@@ -1,4 +1,4 @@
-//! What an event makes of rows. It is pure: rows come in and go out by the room of the tables.
+//! Folds: from events to rows. They are pure: rows come in and go out by the room of the tables.
 
 pub(in crate::projection) mod cell;
 mod claims;

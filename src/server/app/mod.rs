@@ -52,7 +52,7 @@ impl fmt::Display for Warning {
 pub(crate) struct App(Arc<Shared>);
 
 pub(crate) struct Shared {
-    /// The log, without a principal: what a caller appends goes through [`Caller::log`](super::auth::Caller::log).
+    /// The log, without a principal: what a caller appends goes through `request::caller::Caller::log`.
     pub(crate) log: AuditLog,
     pub(crate) file: LogFile,
     pub(crate) limits: Limits,
@@ -85,8 +85,8 @@ impl App {
         gate: Gate,
         warnings: Vec<Warning>,
     ) -> App {
-        // A body for which there can never be room, compressed and decompressed, is too large: who was told to
-        // come again would do so for ever.
+        // A body for which there can never be room, compressed and decompressed, is too large: a client that was told
+        // to come again would do so forever.
         limits.body_bytes = limits.body_bytes.min(limits.memory_bytes / 2);
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         App(Arc::new(Shared {

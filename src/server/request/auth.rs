@@ -1,4 +1,4 @@
-//! Who asks, and whether they may.
+//! The caller of a request, and the scope that its key must have.
 //!
 //! A key is shown as `Authorization: Bearer annals_…`. Whether it is good is known to
 //! [`Keys`](crate::apikey::Keys); here it is counted who is turned away, and recorded what is done with

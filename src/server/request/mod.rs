@@ -1,4 +1,4 @@
-//! What all requests have in common: who asks, what they send, and what they are answered.
+//! The common part of all requests: callers, bodies, and answers.
 
 pub(super) mod body;
 pub(super) mod caller;

@@ -1,4 +1,4 @@
-//! Why a server does not begin.
+//! Errors of a server that cannot begin.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What was found of things that come from outside the file: checkpoints, keys, witnesses.
+//! The findings about things that come from outside the file: checkpoints, keys, witnesses.
 
 use serde::Serialize;
 

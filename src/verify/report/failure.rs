@@ -1,4 +1,4 @@
-//! What is wrong, and where; and what nobody knows.
+//! Failures and their places, and what could not be checked.
 
 use std::fmt;
 

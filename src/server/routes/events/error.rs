@@ -1,4 +1,4 @@
-//! What is said of an event that is not recorded.
+//! Errors about single events of a request.
 
 use serde::Serialize;
 
