@@ -62,17 +62,18 @@ impl ByHand {
         }
     }
 
-    /// Puts texts into a full-text index over a table of documents.
+    /// Puts texts into a full-text index beside a table of documents.
     pub(crate) fn index(&mut self, documents: &[Document]) {
         for batch in documents.chunks(BATCH) {
             let tx = self.connection.unchecked_transaction().expect("begun");
             {
-                let mut document =
-                    tx.prepare_cached("INSERT INTO documents VALUES (?, ?, ?, ?, ?)").expect("a statement");
+                let mut document = tx
+                    .prepare_cached("INSERT INTO search_documents VALUES (?, ?, ?, ?)")
+                    .expect("a statement");
                 let mut index =
                     tx.prepare_cached("INSERT INTO search (rowid, text) VALUES (?, ?)").expect("a statement");
                 for Document { seq, session, kind, subject, text } in batch {
-                    document.execute(params![seq, session, kind, subject, text]).expect("inserted");
+                    document.execute(params![seq, session, kind, subject]).expect("inserted");
                     index.execute(params![seq, text]).expect("indexed");
                 }
             }
@@ -88,7 +89,7 @@ impl ByHand {
     }
 }
 
-/// A row of `documents`.
+/// A row of `search_documents`, and the words of its event.
 pub(crate) struct Document {
     pub(crate) seq: i64,
     pub(crate) session: Option<String>,
@@ -101,8 +102,17 @@ impl Document {
     /// Those of a log.
     pub(crate) fn all_of(log: &Path) -> Vec<Document> {
         let connection = Connection::open(log).expect("a connection");
+        connection
+            .execute_batch(
+                "CREATE VIRTUAL TABLE temp.instances USING fts5vocab('main', 'search', 'instance')",
+            )
+            .expect("a list of words");
         let mut statement = connection
-            .prepare("SELECT seq, session_id, kind, subject_id, text FROM documents ORDER BY seq")
+            .prepare(
+                "SELECT seq, session_id, kind, subject_id, group_concat(term, ' ') FROM
+                   (SELECT doc, term FROM temp.instances ORDER BY doc, \"offset\")
+                 JOIN search_documents ON seq = doc GROUP BY seq ORDER BY seq",
+            )
             .expect("a statement");
         let documents = statement
             .query_map([], |row| {

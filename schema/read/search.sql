@@ -1,15 +1,15 @@
--- The texts of the events, and an index over their words. A row is never changed; it goes when its
--- event is redacted.
+-- What there is to find, and an index over its words. The texts themselves stand in the log alone. A row is
+-- never changed; it goes when its event is redacted.
 
-CREATE TABLE documents (
+CREATE TABLE search_documents (
   seq        INTEGER PRIMARY KEY,
   session_id TEXT,
   kind       TEXT NOT NULL,
   subject_id TEXT,
-  text       TEXT NOT NULL
+  text       TEXT GENERATED ALWAYS AS (NULL) VIRTUAL -- asked for by whoever reads a column of the index
 ) STRICT;
 
-CREATE VIRTUAL TABLE search USING fts5(text, content='documents', content_rowid='seq', tokenize='unicode61 remove_diacritics 2');
+CREATE VIRTUAL TABLE search USING fts5(text, content="search_documents", content_rowid="seq", tokenize='unicode61 remove_diacritics 2');
 
 -- Segments of one size that are merged into one. Each merge writes their words again; a search looks into
 -- every segment that is left.

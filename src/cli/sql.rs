@@ -15,7 +15,7 @@ use super::verdict::Verdict;
 ///
 /// Nothing can be changed by it, here or in another file. The tables are sessions, steps,
 /// decisions, findings, finding_updates, timeline, reviews, artifacts, metrics, notes, actions,
-/// custom_events, documents and search (full text).
+/// custom_events, api_keys, search_documents and search (full text).
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals sql \"SELECT id, started_at FROM sessions WHERE started_at > datetime('now', '-7 days')\"

@@ -17,11 +17,13 @@ pub(crate) mod lists;
 pub(crate) mod session;
 pub(crate) mod sql;
 mod words;
+mod excerpt;
 pub(crate) mod search;
 pub(crate) mod sessions;
 
 pub use error::QueryError;
 pub use events::EventFilter;
+pub use excerpt::Fragment;
 pub use find::Found;
 pub use info::Info;
 pub use projections::{ProjectionStatus, Rebuild, StoppedProjection};
@@ -29,7 +31,7 @@ pub use records::{
     Action, Artifact, Decision, Finding, FindingUpdate, Metric, Note, Review, Session, SessionSummary, Step,
     TimelineEntry,
 };
-pub use search::{Fragment, Hit, SearchFilter, SearchOrder};
+pub use search::{Hit, SearchFilter, SearchOrder};
 pub use session::{ExtractBounds, OutlinedStep, SessionExtract, SessionRecord, WriteError};
 pub use sessions::{SessionFilter, SessionPage};
 pub use sql::{RowSink, SqlError, SqlValue};

@@ -5,23 +5,15 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde::{Serialize, Serializer};
 
 use super::column::cut;
+use super::excerpt::{Excerpts, Fragment};
 use super::{QueryError, words};
 use crate::event::{Seq, Timestamp};
-use crate::text::beginning;
+use crate::log::rows;
+use crate::projection::fold::search::text_of;
+use crate::projection::tables;
 
-/// Around a match in a snippet. Control characters: where a text has them itself, some of its
-/// characters look like a match, and nothing worse.
-const MATCH_BEGINS: char = '\u{1}';
-const MATCH_ENDS: char = '\u{2}';
-
-/// Words of a snippet.
-const SNIPPET_WORDS: u32 = 24;
-
-/// Characters of a snippet: several times those of so many words. A text without spaces is one word.
-const SNIPPET_CHARS_MAX: usize = 2_000;
-
-/// Characters of it before and after its first match, if it is longer.
-const SNIPPET_CHARS_BEFORE: usize = 500;
+/// Characters of an id or a name at most.
+const NAME_CHARS_MAX: usize = 2_000;
 
 /// What to search for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,19 +74,11 @@ pub struct Hit {
     pub subject: Option<String>,
     /// When it was recorded, if the timeline knows it already.
     pub recorded_at: Option<Timestamp>,
-    /// The text around the matches; one text in JSON.
+    /// The text around the matches; one text in JSON. Empty where the event was erased and the index does not
+    /// know it yet.
     #[serde(serialize_with = "as_text")]
     #[cfg_attr(feature = "server", schema(value_type = String))]
     pub snippet: Vec<Fragment>,
-}
-
-/// A part of a snippet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fragment {
-    /// Its text.
-    pub text: String,
-    /// Whether this is what was searched for.
-    pub matches: bool,
 }
 
 fn as_text<S: Serializer>(snippet: &[Fragment], serializer: S) -> Result<S::Ok, S::Error> {
@@ -104,6 +88,7 @@ fn as_text<S: Serializer>(snippet: &[Fragment], serializer: S) -> Result<S::Ok, 
 /// The events that have what is searched for.
 pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<Vec<Hit>, QueryError> {
     let query = words::to_fts(&filter.text).ok_or_else(|| QueryError::NoWords(filter.text.clone()))?;
+    let documents = tables::documents(connection)?;
     let mut wheres = vec!["search MATCH ?".to_owned()];
     let mut values: Vec<Value> = vec![query.clone().into()];
     if let Some(session) = &filter.session {
@@ -126,7 +111,7 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
     let sql = format!(
         "SELECT documents.seq, documents.session_id, documents.kind, documents.subject_id,
                 (SELECT recorded_at FROM timeline WHERE timeline.seq = documents.seq)
-         FROM search CROSS JOIN documents ON documents.seq = search.rowid
+         FROM search CROSS JOIN {documents} AS documents ON documents.seq = search.rowid
          WHERE {} ORDER BY {order} LIMIT {}",
         wheres.join(" AND "),
         i64::try_from(filter.limit).unwrap_or(i64::MAX)
@@ -145,21 +130,13 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
             })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    // One by one: where SQLite sorts, it would keep the snippets of all that is found.
-    let sql = format!(
-        "SELECT snippet(search, 0, char({}), char({}), '…', {SNIPPET_WORDS})
-         FROM search WHERE search MATCH ?1 AND rowid = ?2",
-        u32::from(MATCH_BEGINS),
-        u32::from(MATCH_ENDS),
-    );
-    let mut snippet = connection.prepare_cached(&sql)?;
+    if hits.is_empty() {
+        return Ok(hits);
+    }
+    let excerpts = Excerpts::new(query)?;
     for hit in &mut hits {
-        let found = snippet
-            .query_row(rusqlite::params![query, hit.seq.to_sql()], |row| {
-                Ok(fragments(bounded(row.get_ref(0)?.as_str()?)))
-            })
-            .optional()?;
-        hit.snippet = found.unwrap_or_default();
+        let text = rows::read_at(connection, hit.seq)?.as_ref().and_then(text_of);
+        hit.snippet = text.map_or(Ok(Vec::new()), |text| excerpts.of(&text))?;
     }
     Ok(hits)
 }
@@ -167,18 +144,9 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
 /// An id or a name, of which Annals writes none that is cut here.
 fn short(text: Option<String>) -> Option<String> {
     text.map(|mut text| {
-        cut(&mut text, SNIPPET_CHARS_MAX);
+        cut(&mut text, NAME_CHARS_MAX);
         text
     })
-}
-
-/// The part of a snippet around its first match.
-fn bounded(snippet: &str) -> &str {
-    let found = snippet.find(MATCH_BEGINS).unwrap_or(0);
-    let before = snippet.get(..found).unwrap_or_default();
-    let begin = before.char_indices().rev().nth(SNIPPET_CHARS_BEFORE).map_or(0, |(place, _)| place);
-    let part = snippet.get(begin..).unwrap_or(snippet);
-    beginning(part, SNIPPET_CHARS_MAX).unwrap_or(part)
 }
 
 fn bounds(connection: &Connection, session: &str) -> rusqlite::Result<Option<(i64, i64)>> {
@@ -186,45 +154,4 @@ fn bounds(connection: &Connection, session: &str) -> rusqlite::Result<Option<(i6
         .prepare_cached("SELECT first_seq, last_seq FROM sessions WHERE id = ?1")?
         .query_row([session], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
-}
-
-/// Takes a snippet apart at its marks.
-fn fragments(snippet: &str) -> Vec<Fragment> {
-    let mut fragments = Vec::new();
-    let mut matches = false;
-    for part in snippet.split_inclusive([MATCH_BEGINS, MATCH_ENDS]) {
-        let text = part.trim_end_matches([MATCH_BEGINS, MATCH_ENDS]);
-        if !text.is_empty() {
-            fragments.push(Fragment { text: text.to_owned(), matches });
-        }
-        matches = part.ends_with(MATCH_BEGINS);
-    }
-    fragments
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snippet_of_endless_words_is_cut_around_its_first_match() {
-        let short = "a \u{1}b\u{2} c";
-        assert_eq!(bounded(short), short);
-        let long = format!("{}\u{1}{}\u{2}", "ä".repeat(1_000_000), "ß".repeat(1_000_000));
-        let cut = bounded(&long);
-        assert_eq!(cut.chars().count(), SNIPPET_CHARS_MAX);
-        let parts = fragments(cut);
-        assert_eq!(parts.iter().map(|part| part.matches).collect::<Vec<_>>(), [false, true]);
-    }
-
-    #[test]
-    fn a_snippet_is_taken_apart_at_its_marks() {
-        let found: Vec<_> = fragments("a \u{1}b\u{2} c \u{1}d\u{2}")
-            .into_iter()
-            .map(|fragment| (fragment.text, fragment.matches))
-            .collect();
-        let expected = [("a ", false), ("b", true), (" c ", false), ("d", true)];
-        assert_eq!(found, expected.map(|(text, matches)| (text.to_owned(), matches)));
-        assert!(fragments("").is_empty());
-    }
 }

@@ -12,6 +12,7 @@ use super::column::{PAGE_BYTES_MAX, Record, text_bytes};
 use super::records::SessionSummary;
 use super::{QueryError, words};
 use crate::event::{Seq, Timestamp};
+use crate::projection::tables;
 
 /// Rows of an index that are few: naming and sorting their sessions takes some milliseconds.
 const FEW_ROWS: usize = 2_000;
@@ -191,20 +192,20 @@ fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Con
             .query_row([&query], |row| row.get(0))
             .optional()?;
         let newest = newest.unwrap_or(0);
+        let documents = tables::documents(connection)?;
         let few = if conditions.is_empty() { FEW_ROWS } else { FEW_EVENTS_WITH_WORDS };
         conditions.push(Condition {
             // The events of a session stand between its first and its last, and no session that
             // began after the last event with the words has one.
             row: format!(
-                "first_seq <= {newest} AND EXISTS (SELECT 1 FROM search CROSS JOIN documents ON documents.seq = search.rowid
+                "first_seq <= {newest} AND EXISTS (SELECT 1 FROM search CROSS JOIN {documents} AS documents ON documents.seq = search.rowid
                   WHERE search MATCH ? AND search.rowid BETWEEN sessions.first_seq AND sessions.last_seq
                   AND documents.session_id = sessions.id)"
             ),
-            ids: Some(
-                "SELECT session_id FROM search CROSS JOIN documents ON documents.seq = search.rowid
+            ids: Some(format!(
+                "SELECT session_id FROM search CROSS JOIN {documents} AS documents ON documents.seq = search.rowid
                  WHERE search MATCH ? AND session_id IS NOT NULL"
-                    .to_owned(),
-            ),
+            )),
             few,
             values: vec![query.into()],
         });

@@ -18,7 +18,7 @@ fn table(log: &Log, name: &str) -> Vec<serde_json::Value> {
 }
 
 const TABLES: [&str; 8] =
-    ["sessions", "steps", "decisions", "findings", "reviews", "notes", "timeline", "documents"];
+    ["sessions", "steps", "decisions", "findings", "reviews", "notes", "timeline", "search_documents"];
 
 #[test]
 fn an_export_recorded_elsewhere_gives_the_same_read_tables() {
@@ -35,7 +35,7 @@ fn an_export_recorded_elsewhere_gives_the_same_read_tables() {
     other.annals(&["record"]).write_stdin(events.clone()).assert().success();
     for name in TABLES {
         let mut found = table(&other, name);
-        if matches!(name, "timeline" | "documents") {
+        if matches!(name, "timeline" | "search_documents") {
             // The other log's own first events.
             found.retain(|row| row["kind"] != "metric.recorded" && row["kind"] != "log.created");
         }

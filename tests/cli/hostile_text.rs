@@ -25,7 +25,6 @@ fn no_text_hides_its_rest_from_sql() {
         "SELECT labels ->> '$' LIKE '%b%d%' FROM sessions",
         "SELECT count(*) FROM steps WHERE module LIKE '%roll'",
         "SELECT count(*) FROM custom_events WHERE name LIKE '%me' AND data ->> 0 = '\u{2400}'",
-        "SELECT count(*) FROM documents WHERE text LIKE '%mallory%'",
         "SELECT count(*) FROM search WHERE search MATCH 'mallory'",
     ] {
         assert_eq!(log.number(query), 1, "{query}");

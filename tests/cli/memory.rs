@@ -96,7 +96,7 @@ fn commands_take_no_more_memory_for_a_large_session() {
         (&["export", "-o", &events], 0),
         (&["export", "--session", "large"], whole),
         (&["export", "--table", "steps", "--format", "json"], whole / 2),
-        (&["export", "--table", "documents", "--format", "csv"], whole / 2),
+        (&["export", "--table", "search_documents", "--format", "csv"], 100),
         (&["sql", "SELECT * FROM notes"], 1_000),
         (&["tail", "--lines", "1000"], 1_000),
         (&["--json", "sessions"], 100),

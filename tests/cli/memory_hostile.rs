@@ -88,7 +88,7 @@ const READ_TABLES: [(&str, &str); 14] = [
     ("actions", "reason"),
     ("custom_events", "data"),
     ("api_keys", "reason"),
-    ("documents", "text"),
+    ("search_documents", "subject_id"),
 ];
 
 #[test]

@@ -403,7 +403,7 @@ fn compliance_validations_have_gates_corrections_and_a_trail() {
     assert_eq!(
         ask(
             &path,
-            "SELECT d.session_id FROM search JOIN documents d ON d.seq = search.rowid WHERE search MATCH '\"annual report\"'"
+            "SELECT d.session_id FROM search JOIN search_documents d ON d.seq = search.rowid WHERE search MATCH '\"annual report\"'"
         ),
         ["val-1"]
     );

@@ -160,7 +160,7 @@ fn a_skip_is_an_event_and_a_rebuild_honours_it() {
         )
         .unwrap();
     assert_eq!((kind.as_str(), subject.as_deref()), ("projection.skipped", Some("activity")));
-    assert_eq!(count(&path, &format!("documents WHERE seq = {refused}")), 1);
+    assert_eq!(count(&path, &format!("search_documents WHERE seq = {refused}")), 1);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn readers_never_see_half_a_table_while_it_is_rebuilt_and_appended_to() {
                     connection
                         .query_row(
                             "SELECT (SELECT count(*) FROM steps), (SELECT count(*) FROM timeline),
-                                    (SELECT count(*) FROM documents),
+                                    (SELECT count(*) FROM search_documents),
                                     (SELECT count(*) FROM search WHERE search MATCH 'words')",
                             [],
                             |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]),

@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod erasure;
 mod follow;
 mod model;
 mod outline;

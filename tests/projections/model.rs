@@ -625,7 +625,7 @@ fn assert_tables(connection: &Connection, facts: &[Fact], when: &str) {
         assert_eq!(found[table].len(), expected[table].len(), "{when}: rows of {table}");
     }
     let documents: BTreeMap<i64, (Option<String>, String, Option<String>)> = connection
-        .prepare("SELECT seq, session_id, kind, subject_id FROM documents WHERE text <> ''")
+        .prepare("SELECT seq, session_id, kind, subject_id FROM search_documents")
         .unwrap()
         .query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))
         .unwrap()

@@ -53,6 +53,16 @@ pub(crate) const OWN_TABLES: [&str; 11] = [
     "generation",
 ];
 
+/// The statements that take an event out of the full-text index, which knows its words alone.
+pub(crate) fn unindex(seq: u64) -> String {
+    format!(
+        "CREATE VIRTUAL TABLE temp.instances USING fts5vocab('main', 'search', 'instance');
+         INSERT INTO search (search, rowid, text) SELECT 'delete', {seq}, group_concat(term, ' ') FROM
+           (SELECT term FROM temp.instances WHERE doc = {seq} ORDER BY \"offset\");
+         DROP TABLE temp.instances;"
+    )
+}
+
 /// A folder of its own, and the path of a log that is not there yet.
 pub(crate) fn new_path() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();

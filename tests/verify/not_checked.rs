@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::program::annals;
-use crate::support::{json, new_path, sqlite, verify as verify_all};
+use crate::support::{json, new_path, sqlite, unindex, verify as verify_all};
 use annals::verify::{self, Check, Options, Outcome, Report, Scope};
 use annals::{AuditLog, Projections, Seq};
 use predicates::prelude::*;
@@ -133,9 +133,9 @@ fn tables_that_have_not_come_to_an_erasure_are_folded_but_for_what_was_erased() 
         "UPDATE sessions SET status = 'completed' WHERE id = 'b'",
         "UPDATE timeline SET session_id = 'a' WHERE seq = 4",
         "UPDATE notes SET message = 'praise' WHERE session_id = 'b'",
-        "UPDATE documents SET text = 'praise' WHERE session_id = 'b'",
+        "UPDATE search_documents SET kind = 'praise' WHERE session_id = 'b'",
         "INSERT INTO search (rowid, text) VALUES (4, 'praise')",
-        "INSERT INTO search (search, rowid, text) SELECT 'delete', seq, text FROM documents WHERE seq = 2",
+        &unindex(2),
     ] {
         let report = forged(&path, sql);
         assert_eq!(report.outcome, Outcome::Wrong, "{sql}");

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::support::forge::{link_again, tamper};
-use crate::support::{OWN_TABLES, is_heavy, json, new_path, note, sqlite, verify, within};
+use crate::support::{OWN_TABLES, is_heavy, json, new_path, note, sqlite, unindex, verify, within};
 use annals::chain;
 use annals::entry::Entry;
 use annals::verify::{self, Check, Failure, Outcome, Report, Scope, VerifyError};
@@ -250,10 +250,10 @@ fn read_tables_that_are_ahead_of_the_log_give_a_cut_off_end_away() {
 fn a_log_cut_off_with_its_read_tables_is_self_consistent_and_the_report_says_what_that_is_worth() {
     let (_folder, path) = copy();
     tamper(&path, |connection| {
+        connection.execute_batch(&unindex(22)).unwrap();
         connection
             .execute_batch(
-                "INSERT INTO search (search, rowid, text) SELECT 'delete', seq, text FROM documents WHERE seq = 22;
-                 DELETE FROM documents WHERE seq = 22;
+                "DELETE FROM search_documents WHERE seq = 22;
                  DELETE FROM notes WHERE seq = 22;
                  DELETE FROM timeline WHERE seq = 22;
                  DELETE FROM log WHERE seq = 22;
@@ -535,7 +535,7 @@ const READ_TABLES: [&str; 13] = [
     "notes",
     "actions",
     "custom_events",
-    "documents",
+    "search_documents",
 ];
 
 #[test]
@@ -608,9 +608,7 @@ fn a_row_too_few_or_too_many_in_a_read_table_is_found() {
 
 #[test]
 fn a_full_text_index_that_does_not_say_what_the_documents_say_is_found() {
-    let forget =
-        "INSERT INTO search (search, rowid, text) SELECT 'delete', seq, text FROM documents WHERE seq = 14";
-    let report = after_sql(forget);
+    let report = after_sql(&unindex(14));
     assert_eq!(report.failures[0].check, Check::SearchIndex, "{:?}", report.failures);
     let report = after_sql("INSERT INTO search (rowid, text) VALUES (14, 'planted')");
     assert_eq!(report.failures[0].check, Check::SearchIndex, "{:?}", report.failures);

@@ -144,7 +144,7 @@ fn a_bad_page_of_a_read_table_is_named_alike_by_every_number_of_threads() {
     let log = AuditLog::open(&path).unwrap();
     append(&log, 8_300);
     log.close().unwrap();
-    let leaf = pages(&path, "documents", "leaf")[3];
+    let leaf = pages(&path, "search_documents", "leaf")[3];
     let mut bytes = std::fs::read(&path).unwrap();
     // The place of the page's third cell is within the list of places.
     let start = PAGE * (leaf - 1);

@@ -8,4 +8,4 @@ pub(in crate::projection) mod working_set;
 pub(in crate::projection) mod activity;
 pub(in crate::projection) mod keys;
 pub(in crate::projection) mod sessions;
-pub(in crate::projection) mod search;
+pub(crate) mod search;

@@ -39,13 +39,12 @@ table! {
         recorded_at: Timestamp,
     }
 
-    /// The texts of an event, to be searched.
-    DocumentRow in "documents", key ("seq") {
+    /// An event with texts that can be searched.
+    DocumentRow in "search_documents", key ("seq") {
         seq: i64,
         session_id: Option<String>,
         kind: String,
         subject_id: Option<String>,
-        text: String,
     }
 
     /// An API key.

@@ -1,14 +1,35 @@
 //! The fold of the projection `search`: the texts of each event that people would search.
 
 use crate::event::{Attributes, Event, Json, Recorded};
-use crate::otel::Meaning;
+use crate::otel::{Meaning, Meanings};
 
+use crate::projection::fold::cell::stored;
 use crate::projection::fold::rows::DocumentRow;
 use crate::projection::fold::sessions::subject;
-use crate::projection::fold::working_set::WorkingSet;
+use crate::projection::fold::working_set::{Document, WorkingSet};
+
+/// Bytes of a word at most. FTS5 cuts words at twice as many, also within a character, and a folded letter has at
+/// most twice the bytes of what it was: no word of a document is ever cut.
+const WORD_BYTES_MAX: usize = 16 << 10;
 
 /// Folds one event, by what it means.
 pub(in crate::projection) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
+    let Some(text) = text_of_meanings(meanings) else { return };
+    let row = DocumentRow {
+        seq: event.seq.to_sql(),
+        session_id: event.session.as_ref().map(ToString::to_string),
+        kind: event.kind_name(),
+        subject_id: meanings.first().and_then(|meaning| subject(&meaning.event)),
+    };
+    rows.single.documents.push(Document { row, text });
+}
+
+/// The text by whose words an event is found. None where it says nothing.
+pub(crate) fn text_of(event: &Recorded) -> Option<String> {
+    text_of_meanings(Meanings::of(event).all())
+}
+
+fn text_of_meanings(meanings: &[Meaning<'_>]) -> Option<String> {
     let mut text = Text::default();
     for meaning in meanings {
         // What a span says of its session it says of its step too.
@@ -19,16 +40,28 @@ pub(in crate::projection) fn fold(rows: &mut WorkingSet, event: &Recorded, meani
         }
         text = text.add(&self::text(&meaning.event));
     }
-    if text.0.is_empty() {
-        return;
+    (!text.0.is_empty()).then(|| with_short_words(stored(&text.0).into_owned()))
+}
+
+/// A text with a line break within each word that is too long.
+fn with_short_words(text: String) -> String {
+    // What is not ASCII may be a letter or not.
+    let ends_word = |c: char| c.is_ascii() && !c.is_ascii_alphanumeric();
+    let is_too_long = |word: &str| word.len() > WORD_BYTES_MAX;
+    if !text.split(ends_word).any(is_too_long) {
+        return text;
     }
-    rows.single.documents.push(DocumentRow {
-        seq: event.seq.to_sql(),
-        session_id: event.session.as_ref().map(ToString::to_string),
-        kind: event.kind_name(),
-        subject_id: meanings.first().and_then(|meaning| subject(&meaning.event)),
-        text: text.0,
-    });
+    let mut short = String::with_capacity(text.len() + text.len() / WORD_BYTES_MAX);
+    let mut bytes = 0;
+    for c in text.chars() {
+        bytes = if ends_word(c) { 0 } else { bytes + c.len_utf8() };
+        if bytes > WORD_BYTES_MAX {
+            short.push('\n');
+            bytes = c.len_utf8();
+        }
+        short.push(c);
+    }
+    short
 }
 
 /// Texts one a line.
@@ -149,5 +182,21 @@ fn text(event: &Event) -> String {
         Event::KeyChanged(e) => text.add(&e.vkey).add(&e.actor).say(&e.reason).0,
         Event::ApiKeyCreated(e) => text.add(&e.name).add(&e.actor).say(&e.reason).0,
         Event::ApiKeyRevoked(e) => text.add(&e.key.to_string()).add(&e.actor).say(&e.reason).0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_the_index_would_cut_are_broken_at_a_character() {
+        let broken =
+            with_short_words(format!("a {}, {}", "ä".repeat(WORD_BYTES_MAX), "b".repeat(WORD_BYTES_MAX)));
+        let words: Vec<usize> =
+            broken.split([' ', ',', '\n']).map(str::len).filter(|bytes| *bytes > 0).collect();
+        assert_eq!(words, [1, WORD_BYTES_MAX, WORD_BYTES_MAX, WORD_BYTES_MAX]);
+        assert_eq!(broken.matches('\n').count(), 1);
+        assert_eq!(with_short_words("short words\nof 日本".to_owned()), "short words\nof 日本");
     }
 }

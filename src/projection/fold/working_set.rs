@@ -223,7 +223,13 @@ pub(crate) struct Single {
     pub(crate) notes: Vec<NoteRow>,
     pub(crate) actions: Vec<ActionRow>,
     pub(crate) custom_events: Vec<CustomRow>,
-    pub(crate) documents: Vec<DocumentRow>,
+    pub(crate) documents: Vec<Document>,
+}
+
+/// What can be searched of an event: its row, and the text whose words the index takes.
+pub(crate) struct Document {
+    pub(crate) row: DocumentRow,
+    pub(crate) text: String,
 }
 
 /// The rows of all projections. A projection touches its own alone.

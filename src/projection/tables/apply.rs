@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::definition::{Projection, Rows, Table, TakenBack};
+use super::definition::{Projection, Rows, TakenBack};
+use super::index;
 use super::stage::Stage;
 use super::store::Store;
 use crate::event::{Content, Event, PayloadRedacted, Recorded, Seq};
@@ -46,13 +47,6 @@ pub(crate) fn skips(connection: &Connection, projection: &Projection) -> rusqlit
             row.get(0).map(Seq::from_sql)
         })?
         .collect()
-}
-
-/// Whether documents were taken out of the full-text index since it was last merged.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Index {
-    Whole,
-    Erased,
 }
 
 /// Events, and what each of them means: worked out once for all projections.
@@ -136,21 +130,20 @@ impl Fold {
 
     /// Folds events that follow what the tables hold, within the caller's transaction.
     pub(crate) fn apply(&mut self, places: Places<'_>, batch: &Batch<'_>) -> Result<(), ApplyError> {
-        let mut index = Index::Whole;
+        let mut erased = BTreeSet::new();
         for event in &batch.0 {
             self.fold_one(places.tables, event)?;
             let redacted = event.0.event.as_ref().ok().and_then(redaction);
             if let Some(redacted) = redacted.filter(|_| !self.skips.contains(&event.0.seq)) {
-                self.save(places.tables)?;
-                self.rows.forget();
-                self.erase(places, redacted.seqs(), &mut index)?;
+                erased.extend(redacted.seqs());
             }
         }
         self.save(places.tables)?;
-        match index {
-            Index::Whole => Ok(()),
-            Index::Erased => self.merge_index(places.tables),
+        if erased.is_empty() {
+            return Ok(());
         }
+        self.rows.forget();
+        self.erase(places, &erased)
     }
 
     /// Folds events that erase nothing, in memory, and hands out what they change. What was handed out
@@ -204,67 +197,27 @@ impl Fold {
 
     /// Takes back what the payloads of redacted events left in the tables, so that the tables are
     /// those of a log that never had them.
-    fn erase(
-        &self,
-        places: Places<'_>,
-        seqs: impl Iterator<Item = Seq>,
-        index: &mut Index,
-    ) -> Result<(), ApplyError> {
-        let seqs: BTreeSet<Seq> = seqs.collect();
+    fn erase(&self, places: Places<'_>, seqs: &BTreeSet<Seq>) -> Result<(), ApplyError> {
         match self.projection.taken_back {
-            TakenBack::WithItsSession { timeline } => self.fold_sessions_again(places, timeline, &seqs),
-            TakenBack::ByItself => self.erase_rows(places.tables, &seqs, index),
+            TakenBack::WithItsSession { timeline } => self.fold_sessions_again(places, timeline, seqs),
+            TakenBack::ByItself => self.erase_rows(places.tables, seqs).map_err(ApplyError::Sqlite),
             TakenBack::Never => Ok(()),
         }
     }
 
-    fn erase_rows(
-        &self,
-        tables: &Connection,
-        seqs: &BTreeSet<Seq>,
-        index: &mut Index,
-    ) -> Result<(), ApplyError> {
+    fn erase_rows(&self, tables: &Connection, seqs: &BTreeSet<Seq>) -> rusqlite::Result<()> {
         for table in self.projection.tables.iter().filter(|table| !table.is_index()) {
-            let delete = format!("DELETE FROM {} WHERE seq = ?1", self.stage.table(table.name));
-            let indexed = self.projection.index_of(table.name);
-            for seq in seqs {
-                if let Some(of_it) = indexed
-                    && self.erase_from_index(tables, of_it, table, *seq)?
-                {
-                    *index = Index::Erased;
+            let name = self.stage.table(table.name);
+            let mut delete = tables.prepare(&format!("DELETE FROM {name} WHERE seq = ?1"))?;
+            let mut erased = Vec::new();
+            for seq in seqs.iter().map(|seq| seq.to_sql()) {
+                if delete.execute([seq])? > 0 {
+                    erased.push(seq);
                 }
-                tables.prepare_cached(&delete)?.execute([seq.to_sql()])?;
             }
-        }
-        Ok(())
-    }
-
-    /// Takes a row out of the full-text index of its table; whether it was there. The index keeps no texts: it is told
-    /// which words to forget.
-    fn erase_from_index(
-        &self,
-        tables: &Connection,
-        index: &Table,
-        table: &Table,
-        seq: Seq,
-    ) -> Result<bool, ApplyError> {
-        let (table, index) = (self.stage.table(table.name), self.stage.table(index.name));
-        let text: Option<String> = tables
-            .prepare_cached(&format!("SELECT text FROM {table} WHERE seq = ?1"))?
-            .query_row([seq.to_sql()], |row| row.get(0))
-            .optional()?;
-        let Some(text) = text else { return Ok(false) };
-        tables
-            .prepare_cached(&format!("INSERT INTO {index} ({index}, rowid, text) VALUES ('delete', ?1, ?2)"))?
-            .execute(rusqlite::params![seq.to_sql(), text])?;
-        Ok(true)
-    }
-
-    /// Until its segments are merged a full-text index still says which words stood where.
-    fn merge_index(&self, tables: &Connection) -> Result<(), ApplyError> {
-        for index in self.projection.tables.iter().filter(|table| table.is_index()) {
-            let index = self.stage.table(index.name);
-            tables.execute(&format!("INSERT INTO {index} ({index}) VALUES ('optimize')"), [])?;
+            if let Some(of_it) = self.projection.index_of(table.name) {
+                index::forget(tables, &self.stage.table(of_it.name), &erased)?;
+            }
         }
         Ok(())
     }

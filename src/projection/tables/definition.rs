@@ -17,6 +17,7 @@ pub(crate) struct Projection {
     /// Of the fold and its tables: a change of either is a new version, and a rebuild.
     pub(crate) version: u32,
     pub(crate) tables: &'static [Table],
+    former: &'static [Former],
     definition: &'static str,
     pub(crate) rows: Rows,
     pub(crate) taken_back: TakenBack,
@@ -45,6 +46,13 @@ pub(crate) struct Table {
     pub(crate) session: Option<&'static str>,
     /// The column with the event that a row began with: the order of the log.
     pub(crate) order: &'static str,
+}
+
+/// A table that earlier versions of a projection had, and others may have the name of since.
+struct Former {
+    name: &'static str,
+    /// The first version without it.
+    gone_in: u32,
 }
 
 /// What a table is made of.
@@ -110,6 +118,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
             Table::of_events("finding_updates"),
             Table::of_events("timeline"),
         ],
+        former: &[],
         definition: include_str!("../../../schema/read/sessions.sql"),
         rows: Rows::Change(Store::load_session),
         taken_back: TakenBack::WithItsSession { timeline: "timeline" },
@@ -127,6 +136,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
             Table::of_events("actions"),
             Table::of_events("custom_events"),
         ],
+        former: &[],
         definition: include_str!("../../../schema/read/activity.sql"),
         rows: Rows::Stay,
         taken_back: TakenBack::ByItself,
@@ -135,8 +145,9 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     },
     Projection {
         name: "search",
-        version: 4,
-        tables: &[Table::of_events("documents"), Table::index("search", "documents")],
+        version: 5,
+        tables: &[Table::of_events("search_documents"), Table::index("search", "search_documents")],
+        former: &[Former { name: "documents", gone_in: 5 }],
         definition: include_str!("../../../schema/read/search.sql"),
         rows: Rows::Stay,
         taken_back: TakenBack::ByItself,
@@ -147,6 +158,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
         name: "keys",
         version: 2,
         tables: &[Table::of_several_events("api_keys", None)],
+        former: &[],
         definition: include_str!("../../../schema/read/keys.sql"),
         rows: Rows::Change(Store::load_key),
         taken_back: TakenBack::Never,
@@ -200,9 +212,13 @@ impl Projection {
             .try_for_each(|statement| connection.execute_batch(statement))
     }
 
+    /// Drops the tables of a stage, of whatever version they are.
     fn drop_tables(&self, connection: &Connection, stage: Stage) -> rusqlite::Result<()> {
-        self.tables.iter().try_for_each(|table| {
-            connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", stage.table(table.name)))
+        let version = cursor(connection, self.name, stage)?.map_or(self.version, |cursor| cursor.version);
+        let former = self.former.iter().filter(|table| version < table.gone_in).map(|table| table.name);
+        let mut names = self.tables.iter().map(|table| table.name).chain(former);
+        names.try_for_each(|name| {
+            connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", stage.table(name)))
         })
     }
 
@@ -291,6 +307,15 @@ fn named(statement: &str, stage: Stage, generation: u32) -> String {
     head + glue + rest
 }
 
+/// The table with the documents that the full-text index `search` is of. Tables of an earlier version are read
+/// until this version's have taken their place.
+pub(crate) fn documents(connection: &Connection) -> rusqlite::Result<&'static str> {
+    let mut statement = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'search_documents')")?;
+    let is_there = statement.query_row([], |row| row.get(0))?;
+    Ok(if is_there { "search_documents" } else { "documents" })
+}
+
 /// Makes the tables of every projection that the file lacks.
 pub(crate) fn install(connection: &Connection) -> rusqlite::Result<()> {
     for projection in &PROJECTIONS {
@@ -363,7 +388,7 @@ mod tests {
     fn the_columns_that_are_declared_are_those_of_a_fresh_file() {
         let mut declared = Vec::from(tables!(declared));
         declared.push(Columns::declared::<CustomRow>(&[]));
-        declared.push(Columns::declared::<DocumentRow>(&[]));
+        declared.push(Columns::declared::<DocumentRow>(&[("text", "")]));
         declared.push(Columns::declared::<ApiKeyRow>(&[]));
         declared.sort_by(|a, b| a.table.cmp(&b.table));
 

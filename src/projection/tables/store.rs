@@ -18,7 +18,9 @@ use crate::projection::fold::rows::{
 };
 use crate::projection::fold::sessions;
 use crate::projection::fold::sessions::Child;
-use crate::projection::fold::working_set::{Change, Changes, KeyIn, Keyed, SessionKey, WorkingSet, Write};
+use crate::projection::fold::working_set::{
+    Change, Changes, Document, KeyIn, Keyed, SessionKey, WorkingSet, Write,
+};
 
 impl ToSql for Cell<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -110,12 +112,20 @@ impl<R: Row> Statements<R> {
             .optional()
     }
 
-    fn insert_all(&self, connection: &Connection, rows: &[R]) -> rusqlite::Result<()> {
-        if rows.is_empty() {
+    fn insert_all<'r>(
+        &self,
+        connection: &Connection,
+        rows: impl IntoIterator<Item = &'r R>,
+    ) -> rusqlite::Result<()>
+    where
+        R: 'r,
+    {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
             return Ok(());
         }
         let mut statement = connection.prepare_cached(&self.insert)?;
-        rows.iter().try_for_each(|row| write(&mut statement, row, u64::MAX, &[]).map(drop))
+        rows.try_for_each(|row| write(&mut statement, row, u64::MAX, &[]).map(drop))
     }
 
     fn save_all(
@@ -295,12 +305,12 @@ impl Store {
         self.actions.insert_all(connection, &single.actions)?;
         self.custom_events.insert_all(connection, &single.custom_events)?;
         if !single.documents.is_empty() {
-            let mut statement = connection.prepare_cached(&self.index_document)?;
-            for document in &single.documents {
-                statement.execute(rusqlite::params![document.seq, stored(&document.text)])?;
+            let mut index = connection.prepare_cached(&self.index_document)?;
+            for Document { row, text } in &single.documents {
+                index.execute(rusqlite::params![row.seq, text])?;
             }
         }
-        self.documents.insert_all(connection, &single.documents)
+        self.documents.insert_all(connection, single.documents.iter().map(|document| &document.row))
     }
 }
 

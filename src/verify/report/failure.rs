@@ -40,7 +40,7 @@ pub enum Check {
     ApiKeys,
     /// A read table equals the fold of the log.
     ReadTable,
-    /// The full-text index holds the words of the documents.
+    /// The full-text index holds the words of the events.
     SearchIndex,
     /// The hashes that the file keeps follow from the log.
     Tiles,

@@ -9,7 +9,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::event::Seq;
-use crate::projection::tables::{Projection, TakenBack};
+use crate::projection::tables::{Projection, Table, TakenBack, index};
 
 /// Events, or sessions, that are named in a reason at most.
 const NAMED_MAX: usize = 5;
@@ -85,22 +85,20 @@ fn events(
     let mut found = BTreeSet::new();
     for table in projection.tables.iter().filter(|table| !table.is_index()) {
         let name = table.name;
-        let index = projection.index_of(name).map(|index| {
-            format!(
-                "INSERT INTO main.{} (rowid, text) SELECT seq, text FROM main.{name} WHERE seq = ?1",
-                index.name
-            )
-        });
+        let mut of_it = Vec::new();
         for seq in erased {
             let copied = copy(log, scratch, name, "seq", &seq.to_sql().into())?;
-            if copied == 0 {
-                continue;
+            if copied > 0 {
+                found.insert(*seq);
+                rows += copied;
+                of_it.push(seq.to_sql());
             }
-            found.insert(*seq);
-            rows += copied;
-            if let Some(index) = &index {
-                scratch.prepare_cached(index)?.execute([seq.to_sql()])?;
-            }
+        }
+        if let Some(Table { name, .. }) = projection.index_of(name) {
+            let insert = format!("INSERT INTO main.{name} (rowid, text) VALUES (?1, ?2)");
+            index::each_text(log, name, &of_it, |seq, text| {
+                scratch.prepare_cached(&insert)?.execute(rusqlite::params![seq, text]).map(drop)
+            })?;
         }
     }
     Ok(Taken { rows, what: named("event", found.iter().map(Seq::to_string)) })

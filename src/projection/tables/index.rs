@@ -1,0 +1,215 @@
+//! Full-text indexes. They keep no texts, and none is at hand once an event is erased: what an index is to forget
+//! is read from the index itself.
+
+use rusqlite::Connection;
+
+/// How texts become words, in SQL.
+pub(crate) const TOKENIZE: &str = "tokenize='unicode61 remove_diacritics 2'";
+
+/// Words of documents that are in memory at once, about; those of one document always are.
+const WORDS_MAX: usize = 1 << 20;
+
+/// Takes documents out of an index, and leaves no trace of their words in it. Whoever has the rows of the documents
+/// sees to these.
+pub(super) fn forget(connection: &Connection, index: &str, documents: &[i64]) -> rusqlite::Result<()> {
+    if documents.is_empty() {
+        return Ok(());
+    }
+    let delete = format!("INSERT INTO {index} ({index}, rowid, text) VALUES ('delete', ?1, ?2)");
+    each_text(connection, index, documents, |document, text| {
+        connection.prepare_cached(&delete)?.execute(rusqlite::params![document, text]).map(drop)
+    })?;
+    // Until its segments are merged an index still says which words stood where.
+    connection.execute(&format!("INSERT INTO {index} ({index}) VALUES ('optimize')"), []).map(drop)
+}
+
+/// Calls `each` with documents, which are sorted, and for each a text that has the words which the index has of it, in
+/// their order: the index makes the same of it as of the text that it was given. Reads the whole index.
+pub(crate) fn each_text(
+    connection: &Connection,
+    index: &str,
+    documents: &[i64],
+    mut each: impl FnMut(i64, &str) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!(
+        "DROP TABLE IF EXISTS temp.annals_instances;
+         CREATE VIRTUAL TABLE temp.annals_instances USING fts5vocab('main', '{index}', 'instance');"
+    ))?;
+    let mut rest = documents;
+    while !rest.is_empty() {
+        let words = Words::read(connection, rest)?;
+        let (read, unread) = rest.split_at(rest.partition_point(|document| *document <= words.last));
+        rest = unread;
+        let mut places = words.places.iter().peekable();
+        for document in read {
+            let mut text = String::new();
+            while let Some(place) = places.next_if(|place| place.document == *document) {
+                text.push_str(words.words.get(place.word).map_or("", String::as_str));
+                text.push(' ');
+            }
+            each(*document, &text)?;
+        }
+    }
+    connection.execute_batch("DROP TABLE temp.annals_instances")
+}
+
+/// A word of a document. In the order of documents, and of the words in each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    document: i64,
+    offset: i64,
+    /// Among the words.
+    word: usize,
+}
+
+/// What an index says of documents.
+struct Words {
+    words: Vec<String>,
+    /// Sorted.
+    places: Vec<Place>,
+    /// The last document of which it is all here.
+    last: i64,
+}
+
+impl Words {
+    /// Reads the words of the first of these documents: of as many as there is room for.
+    fn read(connection: &Connection, documents: &[i64]) -> rusqlite::Result<Words> {
+        let (mut words, mut places) = (Vec::<String>::new(), Vec::<Place>::new());
+        let mut last = documents.last().copied().unwrap_or(0);
+        let mut room = WORDS_MAX;
+        let mut instances = connection.prepare("SELECT doc, \"offset\", term FROM temp.annals_instances")?;
+        let mut instances = instances.query([])?;
+        while let Some(row) = instances.next()? {
+            let document: i64 = row.get(0)?;
+            if document > last || documents.binary_search(&document).is_err() {
+                continue;
+            }
+            let word = row.get_ref(2)?.as_str()?;
+            if words.last().is_none_or(|before| before != word) {
+                words.push(word.to_owned());
+            }
+            places.push(Place { document, offset: row.get(1)?, word: words.len() - 1 });
+            if places.len() > room {
+                last = keep_first(&mut places).unwrap_or(last);
+                room = WORDS_MAX.max(places.len().saturating_mul(2));
+            }
+        }
+        places.sort_unstable();
+        Ok(Words { words, places, last })
+    }
+}
+
+/// Keeps the places of the first half of the documents, and of one at least; gives the last of them.
+fn keep_first(places: &mut Vec<Place>) -> Option<i64> {
+    places.sort_unstable();
+    let middle = places.get(places.len() / 2)?.document;
+    let before = places.partition_point(|place| place.document < middle);
+    let kept = if before > 0 { before } else { places.partition_point(|place| place.document == middle) };
+    places.truncate(kept);
+    places.last().map(|place| place.document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(name: &str, texts: &[(i64, String)]) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(&format!(
+                "CREATE TABLE documents (seq INTEGER PRIMARY KEY, text GENERATED ALWAYS AS (NULL));
+                 CREATE VIRTUAL TABLE {name} USING fts5(text, content='documents', content_rowid='seq', {TOKENIZE})"
+            ))
+            .unwrap();
+        let mut insert =
+            connection.prepare(&format!("INSERT INTO {name} (rowid, text) VALUES (?1, ?2)")).unwrap();
+        for (document, text) in texts {
+            insert.execute(rusqlite::params![document, text]).unwrap();
+        }
+        drop(insert);
+        connection
+    }
+
+    /// All that an index keeps, and that no text is left of.
+    fn kept(connection: &Connection) -> Vec<(i64, Vec<u8>)> {
+        connection.execute("INSERT INTO search (search) VALUES ('optimize')", []).unwrap();
+        connection
+            // Numbers of segments differ.
+            .prepare("SELECT id & 0x1fffffffff, block FROM search_data WHERE id <> 10 UNION ALL SELECT id, sz FROM search_docsize")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    #[test]
+    fn the_definition_of_the_index_has_the_same_tokenizer() {
+        assert!(include_str!("../../../schema/read/search.sql").contains(TOKENIZE));
+    }
+
+    #[test]
+    fn words_that_were_read_are_the_same_words_again_whatever_their_characters() {
+        // Beyond these no character is assigned.
+        let characters: Vec<char> =
+            (1..0x4_0000_u32).chain(0xe_0000..0xe_1000).filter_map(char::from_u32).collect();
+        let text = |c: &char| format!("a{c}b {c} c{c} ");
+        let texts: Vec<(i64, String)> =
+            (1..).zip(characters.chunks(64).map(|some| some.iter().map(text).collect())).collect();
+        let first = index("search", &texts);
+        let documents: Vec<i64> = texts.iter().map(|(document, _)| *document).collect();
+        let mut read = Vec::new();
+        each_text(&first, "search", &documents, |document, text| {
+            read.push((document, text.to_owned()));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(read.len(), texts.len());
+        assert_eq!(kept(&index("search", &read)), kept(&first));
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_an_index_as_if_it_had_never_been_there() {
+        let text = |document: i64| {
+            format!("event {document} says word{} and shared\nÉté {}", document % 7, "x ".repeat(40))
+        };
+        let texts: Vec<(i64, String)> = (1..=200).map(|document| (document, text(document))).collect();
+        let (forgotten, others): (Vec<_>, Vec<_>) =
+            texts.iter().cloned().partition(|(document, _)| document % 9 == 0);
+        let whole = index("search", &texts);
+        let forgotten: Vec<i64> = forgotten.into_iter().map(|(document, _)| document).collect();
+        forget(&whole, "search", &forgotten).unwrap();
+        assert_eq!(kept(&whole), kept(&index("search", &others)));
+    }
+
+    #[test]
+    fn a_document_without_words_is_forgotten_too() {
+        let texts = [(1, "one".to_owned()), (2, "--".to_owned())];
+        let whole = index("search", &texts);
+        forget(&whole, "search", &[2]).unwrap();
+        assert_eq!(kept(&whole), kept(&index("search", &texts[..1])));
+    }
+
+    #[test]
+    fn more_words_than_there_is_room_for_are_read_in_parts() {
+        let long = "w ".repeat(WORDS_MAX / 2 - 10);
+        let texts: Vec<(i64, String)> = vec![
+            (1, long.clone()),
+            (3, long.clone()),
+            (4, long.repeat(4)),
+            (5, "end".to_owned()),
+            (7, String::new()),
+        ];
+        let documents: Vec<i64> = texts.iter().map(|(document, _)| *document).collect();
+        let mut read = Vec::new();
+        each_text(&index("search", &texts), "search", &documents, |document, text| {
+            read.push((document, text.to_owned()));
+            Ok(())
+        })
+        .unwrap();
+        let trimmed = |texts: &[(i64, String)]| -> Vec<(i64, String)> {
+            texts.iter().map(|(document, text)| (*document, text.trim().to_owned())).collect()
+        };
+        assert_eq!(trimmed(&read), trimmed(&texts));
+    }
+}
