@@ -58,7 +58,7 @@ pub enum ExportError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// There is no such table.
-    #[error("there is no read table `{name}` to export; there are {}", exported_tables().map(|table| table.name).collect::<Vec<_>>().join(", "))]
+    #[error("there is no read table `{name}` to export; there are {}", exported_tables().map(|table| table.shown).collect::<Vec<_>>().join(", "))]
     NoTable {
         /// Its name.
         name: String,
@@ -138,21 +138,26 @@ impl Reader {
         session: Option<&str>,
         sink: &mut dyn RowSink,
     ) -> Result<(), ExportError> {
-        let Some(&Table { name: table, session: key, order, .. }) =
-            exported_tables().find(|known| known.name == table)
+        let Some(&Table { shown: table, session: of_session, key, order, .. }) =
+            exported_tables().find(|known| known.shown == table)
         else {
             return Err(ExportError::NoTable { name: table.to_owned() });
         };
-        let condition = match (session, key) {
+        let condition = match (session, of_session) {
             (None, _) => String::new(),
-            (Some(_), Some(key)) => format!(" WHERE {key} = ?1"),
+            (Some(_), Some(column)) => format!(" WHERE {column} = ?1"),
             (Some(_), None) => return Err(ExportError::NotOfSessions { name: table }),
         };
-        // The rows' places are put in order, and not the rows: SQLite would have all of those in memory. The limit
-        // keeps it from making one query of both.
+        // The keys of the rows are put in order, and not the rows: SQLite would have all of those in memory. The
+        // limit keeps it from making one query of both.
+        let keys: Vec<_> = key.iter().map(|column| format!("{column} AS key_{column}")).collect();
+        let same: Vec<_> = key.iter().map(|column| format!("{table}.{column} = key_{column}")).collect();
         let query = format!(
-            "SELECT {table}.* FROM (SELECT rowid AS place FROM {table}{condition} ORDER BY {order} LIMIT -1)
-             CROSS JOIN {table} ON {table}.rowid = place"
+            "SELECT {table}.* FROM (SELECT {} FROM {table}{condition} ORDER BY {order}, {} LIMIT -1)
+             CROSS JOIN {table} ON {}",
+            keys.join(", "),
+            key.join(", "),
+            same.join(" AND ")
         );
         let values: Vec<&str> = session.into_iter().collect();
         self.at_one_moment(|connection| {

@@ -94,10 +94,10 @@ pub use progress::CatchUpError;
 pub use prove::{Completeness, Payloads, ProveError, ProvedSession};
 pub use publish::{Already, PublishError, Published};
 pub use query::{
-    Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info, Metric,
-    Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink, SearchFilter, SearchOrder,
-    SessionFilter, SessionPage, SessionRecord, SessionSummary, SqlError, SqlValue, StoppedProjection,
-    TimelineEntry,
+    Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info,
+    LeftOutObject, Metric, Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink,
+    SearchFilter, SearchOrder, SessionFilter, SessionPage, SessionRecord, SessionSummary, SqlError, SqlValue,
+    StoppedProjection, TimelineEntry,
 };
 pub use reader::Reader;
 pub use receipt::{

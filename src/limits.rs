@@ -119,6 +119,12 @@ pub const JSON_EXPONENT_MAX: u32 = 9_999;
 /// several options, so that three levels are the event's own.
 pub const JSON_EVENT_DEPTH_MAX: usize = JSON_DEPTH_MAX + 3;
 
+/// Bytes of a text from which on a row refers to the payload that has it, and does not have it again.
+pub const REFERRED_BYTES_MIN: usize = 128;
+
+/// Bytes of a text beyond which a row has its beginning: a shorter one is looked up as fast.
+pub const BEGINNING_BYTES_MIN: usize = 4 << 10;
+
 /// First characters of a text that stand in where the producer gave no summary.
 pub const SUMMARY_CHARS: usize = 200;
 

@@ -14,7 +14,7 @@ use crate::event::{Json, Recorded, Seq, SessionId};
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::rows::{self, ReadError, ReadRow};
 use crate::log::{self, OpenError};
-use crate::projection::tables::apply::{Applier, ApplyError};
+use crate::projection::tables::apply::{Applier, ApplyError, Places, Texts};
 use crate::projection::tables::scratch::scratch;
 use crate::projection::tables::{PROJECTIONS, Projection, Stage};
 use crate::query::events::{self, Next};
@@ -218,9 +218,12 @@ impl Moment<'_> {
         for projection in projections {
             projection.create_tables(&then, Stage::Live, 1)?;
         }
+        // Views look into it for texts, of which rows that have theirs refer to none.
+        then.execute_batch("CREATE TABLE log (seq INTEGER PRIMARY KEY, payload BLOB)")?;
+        let places = Places { tables: &then, log: self.log };
         let mut appliers = projections
             .iter()
-            .map(|projection| Applier::new(projection, Stage::Live, &then, self.log))
+            .map(|projection| Applier::new(projection, Stage::Live, places, Texts::Whole))
             .collect::<rusqlite::Result<Vec<_>>>()?;
         then.execute_batch("BEGIN")?;
         let (mut rows, mut bytes) = (Vec::new(), 0);

@@ -84,7 +84,9 @@ impl ByHand {
     /// Whether the last event's row can be seen.
     pub(crate) fn holds(&self, session: &str) -> bool {
         self.connection
-            .query_row("SELECT last_seq FROM sessions WHERE id = ?", [session], |row| row.get::<_, i64>(0))
+            .query_row("SELECT last_seq FROM annals_sessions WHERE id = ?", [session], |row| {
+                row.get::<_, i64>(0)
+            })
             .is_ok()
     }
 }
@@ -190,7 +192,7 @@ impl<'a> Row<'a> {
         match self.event {
             Event::SessionStarted(e) => Row::execute(
                 tx,
-                "INSERT INTO sessions (id, profile, status, started_at, input, input_hash, source, labels,
+                "INSERT INTO annals_sessions (id, profile, status, started_at, input_text, input_hash, source, labels,
                      attributes, event_count, step_count, error_count, decision_count, finding_count,
                      redacted_count, start_count, erased_end_count, first_recorded_at, last_recorded_at, first_seq,
                      last_seq)
@@ -211,8 +213,8 @@ impl<'a> Row<'a> {
             Event::StepStarted(e) => {
                 Row::execute(
                     tx,
-                    "INSERT INTO steps (id, session_id, parent_step_id, module, kind, model, status, started_at,
-                         input, input_hash, input_summary, attributes, first_recorded_at, last_recorded_at,
+                    "INSERT INTO annals_steps (id, session_id, parent_step_id, module, kind, model, status, started_at,
+                         input_text, input_hash, input_summary_text, attributes, first_recorded_at, last_recorded_at,
                          first_seq, last_seq)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'running', ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?13)",
                     params![
@@ -236,8 +238,8 @@ impl<'a> Row<'a> {
             Event::StepEnded(e) => {
                 Row::execute(
                     tx,
-                    "UPDATE steps SET status = ?1, ended_at = ?2, output = ?3, output_hash = ?4,
-                         output_summary = ?5, confidence = ?6, tokens_input = ?7, tokens_output = ?8,
+                    "UPDATE annals_steps SET status = ?1, ended_at = ?2, output_text = ?3, output_hash = ?4,
+                         output_summary_text = ?5, confidence = ?6, tokens_input = ?7, tokens_output = ?8,
                          cost_usd = ?9, error = ?10, duration_us = ?11 - (unixepoch(started_at, 'subsec') * 1000000),
                          last_recorded_at = ?12, last_seq = ?13
                      WHERE session_id = ?14 AND id = ?15",
@@ -261,7 +263,7 @@ impl<'a> Row<'a> {
                 );
                 Row::execute(
                     tx,
-                    "UPDATE sessions SET error_count = error_count + ?1,
+                    "UPDATE annals_sessions SET error_count = error_count + ?1,
                          steps_tokens_input = coalesce(steps_tokens_input, 0) + ?2,
                          steps_tokens_output = coalesce(steps_tokens_output, 0) + ?3,
                          event_count = event_count + 1, last_recorded_at = ?4, last_seq = ?5
@@ -301,7 +303,7 @@ impl<'a> Row<'a> {
             Event::FindingRaised(e) => {
                 Row::execute(
                     tx,
-                    "INSERT INTO findings (id, session_id, category, pattern_type, severity, outcome, status,
+                    "INSERT INTO annals_findings (id, session_id, category, pattern_type, severity, outcome, status,
                          title, description, plain_english, evidence, raised_at, first_recorded_at,
                          last_recorded_at, first_seq, last_seq)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'open', ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?13)",
@@ -325,7 +327,7 @@ impl<'a> Row<'a> {
             }
             Event::SessionEnded(e) => Row::execute(
                 tx,
-                "UPDATE sessions SET status = ?1, ended_at = ?2, scores = ?3, summary = ?4,
+                "UPDATE annals_sessions SET status = ?1, ended_at = ?2, scores = ?3, summary_text = ?4,
                      attributes = json_patch(coalesce(attributes, '{}'), ?5),
                      duration_us = ?6 - (unixepoch(started_at, 'subsec') * 1000000),
                      event_count = event_count + 1, last_recorded_at = ?7, last_seq = ?8
@@ -349,7 +351,7 @@ impl<'a> Row<'a> {
     /// Follows an event in the row of its session.
     fn count(&self, tx: &Transaction<'_>, what: &str) {
         let sql = format!(
-            "UPDATE sessions SET {what}, event_count = event_count + 1, last_recorded_at = ?, last_seq = ?
+            "UPDATE annals_sessions SET {what}, event_count = event_count + 1, last_recorded_at = ?, last_seq = ?
              WHERE id = ?"
         );
         Row::execute(tx, &sql, params![self.recorded_at, self.seq, self.session]);

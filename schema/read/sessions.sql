@@ -3,8 +3,11 @@
 -- Times are UTC in SQLite's own text form. Those called started_at, ended_at and the like are the
 -- producer's, NULL where it gave none; those called …recorded_at are the writer's. first_seq and
 -- last_seq are the events that made the row and that last changed it.
+--
+-- A long text is not stored again: the row says in which payload of the log it stands, and where. The views
+-- show it whole.
 
-CREATE TABLE sessions (
+CREATE TABLE annals_sessions (
   id                TEXT NOT NULL PRIMARY KEY,
   conversation_id   TEXT,
   profile           TEXT,
@@ -12,9 +15,15 @@ CREATE TABLE sessions (
   started_at        TEXT,
   ended_at          TEXT,
   duration_us       INTEGER,
-  input             TEXT,
+  input_text        TEXT, -- the text; or, where it is long, the payload that has it
+  input_seq         INTEGER,
+  input_offset      INTEGER,
+  input_length      INTEGER,
   input_hash        TEXT,
-  summary           TEXT,
+  summary_text      TEXT,
+  summary_seq       INTEGER,
+  summary_offset    INTEGER,
+  summary_length    INTEGER,
   error             TEXT,
   risk_level        TEXT, -- critical, high, medium, low, info
   scores            TEXT, -- JSON object: name to number
@@ -54,14 +63,26 @@ CREATE TABLE sessions (
   last_seq          INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX sessions_by_first_seq ON sessions (first_seq);
-CREATE INDEX sessions_by_started_at ON sessions (started_at);
-CREATE INDEX sessions_by_status ON sessions (status, first_seq);
-CREATE INDEX sessions_by_profile ON sessions (profile, first_seq);
-CREATE INDEX sessions_by_conversation ON sessions (conversation_id, first_seq) WHERE conversation_id IS NOT NULL;
-CREATE INDEX sessions_by_input ON sessions (input_hash) WHERE input_hash IS NOT NULL;
+CREATE INDEX sessions_by_first_seq ON annals_sessions (first_seq);
+CREATE INDEX sessions_by_started_at ON annals_sessions (started_at);
+CREATE INDEX sessions_by_status ON annals_sessions (status, first_seq);
+CREATE INDEX sessions_by_profile ON annals_sessions (profile, first_seq);
+CREATE INDEX sessions_by_conversation ON annals_sessions (conversation_id, first_seq) WHERE conversation_id IS NOT NULL;
+CREATE INDEX sessions_by_input ON annals_sessions (input_hash) WHERE input_hash IS NOT NULL;
 
-CREATE TABLE steps (
+CREATE VIEW sessions AS SELECT
+  id, conversation_id, profile, status, started_at, ended_at, duration_us,
+  coalesce(input_text, (SELECT CAST(substr(payload, input_offset, input_length) AS TEXT) FROM log WHERE seq = input_seq)) AS input,
+  input_hash,
+  coalesce(summary_text, (SELECT CAST(substr(payload, summary_offset, summary_length) AS TEXT) FROM log WHERE seq = summary_seq)) AS summary,
+  error, risk_level, scores, agent, agent_version, model, source, tenant, labels, parent_session_id, progress,
+  message, event_count, step_count, error_count, decision_count, finding_count, redacted_count, start_count,
+  erased_end_count, stated_tokens_input, stated_tokens_output, stated_cost_usd, steps_tokens_input,
+  steps_tokens_output, steps_cost_usd, tokens_input, tokens_output, tokens_used, cost_usd, attributes, claims,
+  first_recorded_at, last_recorded_at, first_seq, last_seq
+FROM annals_sessions;
+
+CREATE TABLE annals_steps (
   id                TEXT NOT NULL,
   session_id        TEXT NOT NULL,
   parent_step_id    TEXT,
@@ -72,12 +93,18 @@ CREATE TABLE steps (
   started_at        TEXT,
   ended_at          TEXT,
   duration_us       INTEGER,
-  input             TEXT,
-  output            TEXT,
+  input_text        TEXT, -- the text; or, where it is long, the payload that has it
+  input_seq         INTEGER,
+  input_offset      INTEGER,
+  input_length      INTEGER,
+  output_text       TEXT,
+  output_seq        INTEGER,
+  output_offset     INTEGER,
+  output_length     INTEGER,
   input_hash        TEXT, -- BLAKE3 of the text
   output_hash       TEXT, -- BLAKE3 of the text
-  input_summary     TEXT,
-  output_summary    TEXT,
+  input_summary_text TEXT, -- where it does not follow from the text at once
+  output_summary_text TEXT,
   confidence        REAL, -- 0 to 1
   tokens_input      INTEGER,
   tokens_output     INTEGER,
@@ -93,10 +120,25 @@ CREATE TABLE steps (
   PRIMARY KEY (session_id, id)
 ) STRICT;
 
-CREATE INDEX steps_by_session ON steps (session_id, first_seq);
-CREATE INDEX steps_by_module ON steps (module, started_at);
-CREATE INDEX steps_by_confidence ON steps (confidence) WHERE confidence IS NOT NULL;
-CREATE INDEX steps_by_started_at ON steps (started_at) WHERE started_at IS NOT NULL;
+CREATE INDEX steps_by_session ON annals_steps (session_id, first_seq);
+CREATE INDEX steps_by_module ON annals_steps (module, started_at);
+CREATE INDEX steps_by_confidence ON annals_steps (confidence) WHERE confidence IS NOT NULL;
+CREATE INDEX steps_by_started_at ON annals_steps (started_at) WHERE started_at IS NOT NULL;
+
+CREATE VIEW steps AS SELECT
+  id, session_id, parent_step_id, module, kind, model, status, started_at, ended_at, duration_us,
+  coalesce(input_text, (SELECT CAST(substr(payload, input_offset, input_length) AS TEXT) FROM log WHERE seq = input_seq)) AS input,
+  coalesce(output_text, (SELECT CAST(substr(payload, output_offset, output_length) AS TEXT) FROM log WHERE seq = output_seq)) AS output,
+  input_hash, output_hash,
+  coalesce(input_summary_text, substr(input_text, 1, 200),
+    -- 200 characters are in 800 bytes.
+    (SELECT substr(CAST(substr(payload, input_offset, min(input_length, 800)) AS TEXT), 1, 200) FROM log WHERE seq = input_seq)) AS input_summary,
+  coalesce(output_summary_text, substr(output_text, 1, 200),
+    -- 200 characters are in 800 bytes.
+    (SELECT substr(CAST(substr(payload, output_offset, min(output_length, 800)) AS TEXT), 1, 200) FROM log WHERE seq = output_seq)) AS output_summary,
+  confidence, tokens_input, tokens_output, tokens_used,
+  cost_usd, error, attributes, claims, first_recorded_at, last_recorded_at, first_seq, last_seq
+FROM annals_steps;
 
 CREATE TABLE decisions (
   id                 TEXT NOT NULL,
@@ -122,7 +164,7 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_by_session ON decisions (session_id, first_seq);
 CREATE INDEX decisions_by_type ON decisions (decision_type);
 
-CREATE TABLE findings (
+CREATE TABLE annals_findings (
   id                TEXT NOT NULL,
   session_id        TEXT NOT NULL,
   step_id           TEXT,
@@ -137,7 +179,10 @@ CREATE TABLE findings (
   plain_english     TEXT,
   suggestion        TEXT,
   legal_source      TEXT,
-  evidence          TEXT, -- JSON
+  evidence_text     TEXT, -- JSON; or, where it is long, the payload that has it
+  evidence_seq      INTEGER,
+  evidence_offset   INTEGER,
+  evidence_length   INTEGER,
   scope             TEXT,
   rule_version      TEXT,
   raised_at         TEXT,
@@ -152,9 +197,17 @@ CREATE TABLE findings (
   PRIMARY KEY (session_id, id)
 ) STRICT;
 
-CREATE INDEX findings_by_session ON findings (session_id, first_seq);
-CREATE INDEX findings_by_severity ON findings (severity, status);
-CREATE INDEX findings_by_category ON findings (category, pattern_type);
+CREATE INDEX findings_by_session ON annals_findings (session_id, first_seq);
+CREATE INDEX findings_by_severity ON annals_findings (severity, status);
+CREATE INDEX findings_by_category ON annals_findings (category, pattern_type);
+
+CREATE VIEW findings AS SELECT
+  id, session_id, step_id, category, pattern_type, severity, outcome, status, confidence, title, description,
+  plain_english, suggestion, legal_source,
+  coalesce(evidence_text, (SELECT CAST(substr(payload, evidence_offset, evidence_length) AS TEXT) FROM log WHERE seq = evidence_seq)) AS evidence,
+  scope, rule_version, raised_at, updated_at, updated_by, attributes, claims, first_recorded_at, last_recorded_at,
+  first_seq, last_seq
+FROM annals_findings;
 
 -- The history of each finding: one row an update.
 CREATE TABLE finding_updates (

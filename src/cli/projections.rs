@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use annals::{CloseError, ProjectionStatus, Reader};
+use annals::{CloseError, LeftOutObject, ProjectionStatus, Reader};
 use anyhow::Context as _;
 use clap::Subcommand;
 
@@ -168,6 +168,12 @@ fn print(projections: &[ProjectionStatus], out: &mut Out) -> anyhow::Result<()> 
                     projection.name, stopped.seq, stopped.reason
                 ));
             }
+        }
+        for LeftOutObject { name, table, reason, .. } in &projection.left_out {
+            out::note(&format!(
+                "`{}`, which somebody made on `{}`, could not be made again: {}\nhint: make it by hand on columns that the table has, or delete its row from `annals_left_out`",
+                name, table, reason
+            ));
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use crate::encoding::DecodeError;
 use crate::entry::Entry;
 use crate::event::{Content, Digest, EventId, PayloadError, Recorded, Seq, Strictness};
-use crate::limits::{NOTE_BYTES_MAX, SHOWN_BYTES_MAX};
+use crate::limits::{NOTE_BYTES_MAX, REFERRED_BYTES_MIN, SHOWN_BYTES_MAX};
 use crate::prepare::{Prepared, without_salt};
 use crate::storage::{StorageError, from_sqlite};
 
@@ -273,6 +273,8 @@ pub(crate) fn recorded(seq: Seq, entry: &[u8], payload: Option<&[u8]>) -> Result
 pub(crate) struct ReadRow {
     pub(crate) seq: Seq,
     pub(crate) bytes: usize,
+    /// The payload cell, where it is so long that a row may refer to it.
+    pub(crate) cell: Option<Vec<u8>>,
     pub(crate) event: Result<Recorded, ReadError>,
 }
 
@@ -320,5 +322,10 @@ pub(crate) fn read_row(row: &Row<'_>) -> rusqlite::Result<ReadRow> {
     let seq = Seq::from_sql(row.get(0)?);
     let entry = row.get_ref(1)?.as_blob()?;
     let payload = row.get_ref(2)?.as_blob_or_null()?;
-    Ok(ReadRow { seq, bytes: payload.map_or(0, <[u8]>::len), event: recorded(seq, entry, payload) })
+    Ok(ReadRow {
+        seq,
+        bytes: payload.map_or(0, <[u8]>::len),
+        cell: payload.filter(|cell| cell.len() >= REFERRED_BYTES_MIN).map(<[u8]>::to_vec),
+        event: recorded(seq, entry, payload),
+    })
 }

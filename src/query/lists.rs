@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::column::{PAGE_BYTES_MAX, Record, text_bytes};
 use super::records::{Decision, Finding, Step, TimelineEntry};
+use crate::projection::tables::{self, Stored};
 
 /// Sessions that are looked through for one page at most.
 const SESSIONS_MAX: usize = 1_000;
@@ -176,11 +177,19 @@ impl<R: Listed> Walk<'_, R> {
             wheres.push(format!("({}, rowid) {comparison} (?, ?)", R::ORDER));
             values.extend([order.into(), row.into()]);
         }
+        // The order of rows is that of the table that has them, and their texts are had from where they are shown.
+        let Stored { rows, key } = tables::stored(self.connection, R::TABLE)?;
+        let keys: Vec<_> = key.iter().map(|column| format!("{column} AS key_{column}")).collect();
+        let same: Vec<_> = key.iter().map(|column| format!("{column} = key_{column}")).collect();
         let sql = format!(
-            "SELECT {}, {order}, rowid FROM {} WHERE {} ORDER BY {order} {direction}, rowid {direction}",
+            "SELECT {}, place_order, place_row
+             FROM (SELECT {order} AS place_order, rowid AS place_row, {} FROM {rows} WHERE {})
+             CROSS JOIN {} ON {} ORDER BY place_order {direction}, place_row {direction}",
             R::COLUMNS.join(", "),
-            R::TABLE,
+            keys.join(", "),
             wheres.join(" AND "),
+            R::TABLE,
+            same.join(" AND "),
             order = R::ORDER,
         );
         let mut statement = self.connection.prepare_cached(&sql)?;

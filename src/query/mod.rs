@@ -26,7 +26,7 @@ pub use events::EventFilter;
 pub use excerpt::Fragment;
 pub use find::Found;
 pub use info::Info;
-pub use projections::{ProjectionStatus, Rebuild, StoppedProjection};
+pub use projections::{LeftOutObject, ProjectionStatus, Rebuild, StoppedProjection};
 pub use records::{
     Action, Artifact, Decision, Finding, FindingUpdate, Metric, Note, Review, Session, SessionSummary, Step,
     TimelineEntry,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::event::Seq;
 use crate::log::rows;
-use crate::projection::tables::{self, PROJECTIONS, Stage, StoppedAt, Table};
+use crate::projection::tables::{self, LeftOut, PROJECTIONS, Stage, StoppedAt, Table};
 
 /// Where a projection is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +28,21 @@ pub struct ProjectionStatus {
     pub stopped: Option<StoppedProjection>,
     /// The rebuild that is under way.
     pub rebuild: Option<Rebuild>,
+    /// Indexes and triggers of others that could not be made again on its tables; the next rebuild tries it again.
+    pub left_out: Vec<LeftOutObject>,
+}
+
+/// An index or a trigger of somebody else that could not be made again on a read table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct LeftOutObject {
+    /// Its name.
+    pub name: String,
+    /// The table that it was on.
+    pub table: String,
+    /// Why it could not be made.
+    pub reason: String,
 }
 
 /// Why a projection does not go on.
@@ -82,6 +97,10 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Vec<Projection
                     position: cursor.position,
                     stopped: cursor.stopped.map(StoppedProjection::from),
                 }),
+                left_out: tables::left_out(connection, projection.name)?
+                    .into_iter()
+                    .map(|LeftOut { name, table, error }| LeftOutObject { name, table, reason: error })
+                    .collect(),
             })
         })
         .collect()

@@ -58,14 +58,14 @@ records! {
 macro_rules! records_of_tables {
     ($(
         $(#[$doc:meta])*
-        $row:ident => $record:ident in $table:literal, key $key:tt {$(
+        $row:ident in $table:literal => $record:ident in $shown:literal, key $key:tt {$(
             #[$column_doc:meta]
             $column:ident $(stored($stored:ty))? $(read($read:ty))? $(: $both:ty)?,
         )*}
     )*) => {
         records! {$(
             $(#[$doc])*
-            $record from $table {$(
+            $record from $shown {$(
                 $(#[$column_doc] $column: $both,)?
                 $(#[$column_doc] $column: $read,)?
             )*}

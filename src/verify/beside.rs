@@ -12,7 +12,7 @@ use crate::event::Seq;
 use crate::limits::LISTED_MAX;
 use crate::log::rows::{integer_column, shown_column};
 use crate::log::schema::{self, Object};
-use crate::projection::tables::{Cursor, PROJECTIONS, Stage, cursor};
+use crate::projection::tables::{self, Cursor, PROJECTIONS, Stage, cursor};
 
 /// Holds the schema against what Annals makes, and names what is not ours.
 pub(super) fn check_schema(
@@ -54,8 +54,9 @@ pub(super) fn check_schema(
         });
     }
     failures.extend(foreign_cursors(connection)?);
-    let ours: BTreeSet<(&str, &str)> =
+    let mut ours: BTreeSet<(&str, &str)> =
         expected.iter().map(|object| (object.kind.as_str(), object.name.as_str())).collect();
+    ours.insert(("table", tables::LEFT_OUT));
     Ok(found
         .into_iter()
         .filter(|object| !ours.contains(&(object.kind.as_str(), object.name.as_str())))

@@ -16,3 +16,4 @@ mod follow;
 mod model;
 mod outline;
 mod session_course;
+mod upgrade;

@@ -422,7 +422,8 @@ fn nothing_fails_by_a_licence_that_stands_again_behind_the_first_bad_row() {
         connection.execute("ATTACH ?1 AS forged", [path.to_str()]).unwrap();
         connection
             .execute_batch(
-                "CREATE TABLE loose AS SELECT * FROM log;
+                "PRAGMA legacy_alter_table = ON;
+                 CREATE TABLE loose AS SELECT * FROM log;
                  DROP TABLE log;
                  ALTER TABLE loose RENAME TO log;
                  INSERT INTO log SELECT * FROM forged.log WHERE seq = 21;
@@ -523,10 +524,10 @@ fn a_payload_that_is_not_its_own_encoding_is_malformed_though_the_chain_holds() 
 
 /// The read tables that hold a row an event, and those that hold a row a thing.
 const READ_TABLES: [&str; 13] = [
-    "sessions",
-    "steps",
+    "annals_sessions",
+    "annals_steps",
     "decisions",
-    "findings",
+    "annals_findings",
     "finding_updates",
     "timeline",
     "reviews",
@@ -579,8 +580,8 @@ fn a_row_too_few_or_too_many_in_a_read_table_is_found() {
         assert_found(&report, Check::ReadTable, None);
         assert!(only(&report).detail.contains("lacks the row"), "{report:?}");
         let (key, value) = match table {
-            "sessions" => ("id", "'zz'"),
-            "steps" | "decisions" | "findings" => ("id", "'zz'"),
+            "annals_sessions" => ("id", "'zz'"),
+            "annals_steps" | "decisions" | "annals_findings" => ("id", "'zz'"),
             _ => ("seq", "9999"),
         };
         let report = after(|connection| {
@@ -690,10 +691,15 @@ fn what_is_missing_or_altered_in_the_schema_is_named() {
         ("DROP TABLE projection_skips", "the table `projection_skips` is missing"),
         ("DROP INDEX steps_by_module", "the index `steps_by_module` is missing"),
         (
-            "DROP INDEX steps_by_module; CREATE INDEX steps_by_module ON steps (module)",
+            "DROP INDEX steps_by_module; CREATE INDEX steps_by_module ON annals_steps (module)",
             "the index `steps_by_module` was altered",
         ),
         ("ALTER TABLE notes ADD COLUMN mine TEXT", "the table `notes` was altered"),
+        ("DROP VIEW steps", "the view `steps` is missing"),
+        (
+            "DROP VIEW sessions; CREATE VIEW sessions AS SELECT id, 'completed' AS status FROM annals_sessions",
+            "the view `sessions` was altered",
+        ),
     ] {
         let (_folder, path) = copy();
         sqlite(&path).execute_batch(sql).unwrap();
@@ -824,7 +830,7 @@ fn objects_of_the_users_own_are_named_and_no_failure() {
     sqlite(&path)
         .execute_batch(
             "CREATE VIEW my_view AS SELECT * FROM sessions;
-             CREATE INDEX my_index ON steps (model);
+             CREATE INDEX my_index ON annals_steps (model);
              CREATE TABLE my_table (x);
              CREATE TRIGGER log AFTER INSERT ON notes BEGIN SELECT 1; END;",
         )

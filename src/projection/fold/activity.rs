@@ -4,12 +4,13 @@ use crate::event::{Event, Recorded};
 use crate::otel::Meaning;
 
 use crate::projection::fold::cell::{attributes_text, json_column, json_text};
+use crate::projection::fold::input::Input;
 use crate::projection::fold::rows::{ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, ReviewRow};
 use crate::projection::fold::working_set::WorkingSet;
 
 /// Folds one event, by what it means: at most one of its meanings is a row here, which its place names.
-pub(in crate::projection) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
-    meanings.iter().for_each(|meaning| fold_meaning(rows, event, meaning));
+pub(in crate::projection) fn fold(rows: &mut WorkingSet, input: &Input<'_>) {
+    input.meanings.iter().for_each(|meaning| fold_meaning(rows, input.event, meaning));
 }
 
 fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) {

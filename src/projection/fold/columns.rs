@@ -13,6 +13,8 @@
 /// | `name stored(Type)` | is stored, and no record has it |
 /// | `name read(Type)` | is read, and SQLite makes it of others |
 ///
+/// Rows stand in one table, and are read from it or from a view of it: each has the names of both.
+///
 /// The order of the read columns is that of the JSON that programs get. The order of the stored ones is that of the SQL,
 /// and `claims` names columns by their place in it: to change it takes a new version of the projection. A column whose
 /// place differs between the two is listed once for each.
@@ -20,7 +22,7 @@ macro_rules! tables {
     ($each:ident) => {
         $each! {
             /// A session, whole.
-            SessionRow => Session in "sessions", key ("id") {
+            SessionRow in "annals_sessions" => Session in "sessions", key ("id") {
                 /// Its id.
                 id: String,
                 /// What it has in common with other sessions.
@@ -38,11 +40,27 @@ macro_rules! tables {
                 /// How long it took, in microseconds.
                 duration_us: Option<i64>,
                 /// What it was asked.
-                input: Option<String>,
+                input read(Option<String>),
+                /// The same, where the row has it itself.
+                input_text stored(Option<String>),
+                /// The event whose payload has it, where the row has not.
+                input_seq stored(Option<i64>),
+                /// Its first byte in that payload cell, from 1.
+                input_offset stored(Option<i64>),
+                /// Bytes of it there.
+                input_length stored(Option<i64>),
                 /// What identical inputs are found by.
                 input_hash: Option<String>,
                 /// What it came to.
-                summary: Option<String>,
+                summary read(Option<String>),
+                /// The same, where the row has it itself.
+                summary_text stored(Option<String>),
+                /// The event whose payload has it, where the row has not.
+                summary_seq stored(Option<i64>),
+                /// Its first byte in that payload cell, from 1.
+                summary_offset stored(Option<i64>),
+                /// Bytes of it there.
+                summary_length stored(Option<i64>),
                 /// Why it failed.
                 error: Option<String>,
                 /// How risky the outcome is.
@@ -118,7 +136,7 @@ macro_rules! tables {
             }
 
             /// A step of a session.
-            StepRow => Step in "steps", key ("session_id", "id") {
+            StepRow in "annals_steps" => Step in "steps", key ("session_id", "id") {
                 /// Its id, unique within the session.
                 id: String,
                 /// Its session.
@@ -140,17 +158,37 @@ macro_rules! tables {
                 /// How long it took, in microseconds.
                 duration_us: Option<i64>,
                 /// What went in.
-                input: Option<String>,
+                input read(Option<String>),
+                /// The same, where the row has it itself.
+                input_text stored(Option<String>),
+                /// The event whose payload has it, where the row has not.
+                input_seq stored(Option<i64>),
+                /// Its first byte in that payload cell, from 1.
+                input_offset stored(Option<i64>),
+                /// Bytes of it there.
+                input_length stored(Option<i64>),
                 /// What came out.
-                output: Option<String>,
+                output read(Option<String>),
+                /// The same, where the row has it itself.
+                output_text stored(Option<String>),
+                /// The event whose payload has it, where the row has not.
+                output_seq stored(Option<i64>),
+                /// Its first byte in that payload cell, from 1.
+                output_offset stored(Option<i64>),
+                /// Bytes of it there.
+                output_length stored(Option<i64>),
                 /// BLAKE3 of the input.
                 input_hash: Option<String>,
                 /// BLAKE3 of the output.
                 output_hash: Option<String>,
                 /// The input in short.
-                input_summary: Option<String>,
+                input_summary read(Option<String>),
+                /// The same, where it does not follow from the text at once.
+                input_summary_text stored(Option<String>),
                 /// The output in short.
-                output_summary: Option<String>,
+                output_summary read(Option<String>),
+                /// The same, where it does not follow from the text at once.
+                output_summary_text stored(Option<String>),
                 /// How sure the module is, 0 to 1.
                 confidence: Option<f64>,
                 /// Tokens read by the model.
@@ -178,7 +216,7 @@ macro_rules! tables {
             }
 
             /// A decision.
-            DecisionRow => Decision in "decisions", key ("session_id", "id") {
+            DecisionRow in "decisions" => Decision in "decisions", key ("session_id", "id") {
                 /// Its id, unique within the session.
                 id: String,
                 /// Its session.
@@ -218,7 +256,7 @@ macro_rules! tables {
             }
 
             /// A finding.
-            FindingRow => Finding in "findings", key ("session_id", "id") {
+            FindingRow in "annals_findings" => Finding in "findings", key ("session_id", "id") {
                 /// Its id, unique within the session.
                 id: String,
                 /// Its session.
@@ -248,7 +286,15 @@ macro_rules! tables {
                 /// The law or policy behind it.
                 legal_source: Option<String>,
                 /// What shows it.
-                evidence stored(Option<String>) read(Option<Json>),
+                evidence read(Option<Json>),
+                /// The same, where the row has it itself.
+                evidence_text stored(Option<String>),
+                /// The event whose payload has it, where the row has not.
+                evidence_seq stored(Option<i64>),
+                /// Its first byte in that payload cell, from 1.
+                evidence_offset stored(Option<i64>),
+                /// Bytes of it there.
+                evidence_length stored(Option<i64>),
                 /// How far it reaches.
                 scope: Option<String>,
                 /// Version of the rule.
@@ -274,7 +320,7 @@ macro_rules! tables {
             }
 
             /// An event of the log, of any kind.
-            TimelineRow => TimelineEntry in "timeline", key ("seq") {
+            TimelineRow in "timeline" => TimelineEntry in "timeline", key ("seq") {
                 /// The event.
                 seq stored(i64) read(Seq),
                 /// Its session.
@@ -292,7 +338,7 @@ macro_rules! tables {
             }
 
             /// One update of a finding.
-            FindingUpdateRow => FindingUpdate in "finding_updates", key ("seq") {
+            FindingUpdateRow in "finding_updates" => FindingUpdate in "finding_updates", key ("seq") {
                 /// Its event.
                 seq stored(i64) read(Seq),
                 /// Its session.
@@ -322,7 +368,7 @@ macro_rules! tables {
             }
 
             /// A review by a person.
-            ReviewRow => Review in "reviews", key ("seq") {
+            ReviewRow in "reviews" => Review in "reviews", key ("seq") {
                 /// Its event.
                 seq stored(i64) read(Seq),
                 /// Its id.
@@ -348,7 +394,7 @@ macro_rules! tables {
             }
 
             /// A file that belongs to the record.
-            ArtifactRow => Artifact in "artifacts", key ("seq") {
+            ArtifactRow in "artifacts" => Artifact in "artifacts", key ("seq") {
                 /// Its event.
                 seq stored(i64) read(Seq),
                 /// BLAKE3 of the content.
@@ -374,7 +420,7 @@ macro_rules! tables {
             }
 
             /// A measurement.
-            MetricRow => Metric in "metrics", key ("seq") {
+            MetricRow in "metrics" => Metric in "metrics", key ("seq") {
                 /// Its event.
                 seq stored(i64) read(Seq),
                 /// Its session.
@@ -396,7 +442,7 @@ macro_rules! tables {
             }
 
             /// A line of a log.
-            NoteRow => Note in "notes", key ("seq") {
+            NoteRow in "notes" => Note in "notes", key ("seq") {
                 /// Its event.
                 seq stored(i64) read(Seq),
                 /// Its session.
@@ -418,7 +464,7 @@ macro_rules! tables {
             }
 
             /// What somebody did to something.
-            ActionRow => Action in "actions", key ("seq") {
+            ActionRow in "actions" => Action in "actions", key ("seq") {
                 /// Its event.
                 seq stored(i64) read(Seq),
                 /// Its session.

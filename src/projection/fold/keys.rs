@@ -1,9 +1,9 @@
 //! The fold of the projection `keys`: what became of each API key.
 
 use crate::event::{Content, Event, Recorded};
-use crate::otel::Meaning;
 
 use crate::projection::fold::cell::json_text;
+use crate::projection::fold::input::Input;
 use crate::projection::fold::rows::ApiKeyRow;
 use crate::projection::fold::working_set::WorkingSet;
 
@@ -17,7 +17,7 @@ pub(in crate::projection) fn key_of(event: &Recorded) -> Option<String> {
 }
 
 /// Folds one event. Where a key is revoked twice, the first time counts.
-pub(in crate::projection) fn fold(rows: &mut WorkingSet, event: &Recorded, _: &[Meaning<'_>]) {
+pub(in crate::projection) fn fold(rows: &mut WorkingSet, &Input { event, .. }: &Input<'_>) {
     let (Some(id), Content::Event(content)) = (key_of(event), &event.content) else { return };
     let seq = event.seq.to_sql();
     match content {

@@ -1,6 +1,7 @@
 //! Folds: from events to rows. They are pure: rows come in and go out by the room of the tables.
 
 pub(in crate::projection) mod cell;
+pub(crate) mod input;
 mod claims;
 pub(crate) mod columns;
 pub(in crate::projection) mod rows;

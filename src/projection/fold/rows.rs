@@ -9,7 +9,7 @@ use crate::projection::fold::columns::tables;
 macro_rules! rows {
     ($(
         $(#[$doc:meta])*
-        $row:ident => $record:ident in $table:literal, key $key:tt {$(
+        $row:ident in $table:literal => $record:ident in $shown:literal, key $key:tt {$(
             #[$column_doc:meta]
             $column:ident $(stored($stored:ty))? $(read($read:ty))? $(: $both:ty)?,
         )*}

@@ -4,6 +4,7 @@ use crate::event::{Attributes, Event, Json, Recorded};
 use crate::otel::{Meaning, Meanings};
 
 use crate::projection::fold::cell::stored;
+use crate::projection::fold::input::Input;
 use crate::projection::fold::rows::DocumentRow;
 use crate::projection::fold::sessions::subject;
 use crate::projection::fold::working_set::{Document, WorkingSet};
@@ -13,7 +14,7 @@ use crate::projection::fold::working_set::{Document, WorkingSet};
 const WORD_BYTES_MAX: usize = 16 << 10;
 
 /// Folds one event, by what it means.
-pub(in crate::projection) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
+pub(in crate::projection) fn fold(rows: &mut WorkingSet, &Input { event, meanings, .. }: &Input<'_>) {
     let Some(text) = text_of_meanings(meanings) else { return };
     let row = DocumentRow {
         seq: event.seq.to_sql(),

@@ -6,17 +6,18 @@
 use std::collections::BTreeMap;
 
 use crate::event::{
-    Attributes, Content, DecisionMade, Event, FindingRaised, FindingUpdated, Kind, Recorded, SessionEnded,
+    Attributes, Content, DecisionMade, Event, FindingRaised, FindingUpdated, Kind, SessionEnded,
     SessionStarted, SessionUpdated, StepEnded, StepStarted, Timestamp,
 };
-use crate::limits::{COST_SUM_MAX, ROW_ATTRIBUTES_BYTES_MAX, SUMMARY_CHARS, TOKENS_MAX};
-use crate::otel::{Claim, Meaning, Rank};
+use crate::limits::{BEGINNING_BYTES_MIN, COST_SUM_MAX, ROW_ATTRIBUTES_BYTES_MAX, SUMMARY_CHARS, TOKENS_MAX};
+use crate::otel::{Claim, Rank};
 use crate::text::beginning;
 
 use crate::projection::fold::cell::{
     Row, Taken, attributes_text, json_column, json_text, merge_attributes, taken_attributes, text_hash,
 };
 use crate::projection::fold::claims::{Claims, bit};
+use crate::projection::fold::input::Input;
 use crate::projection::fold::rows::{
     DecisionRow, FindingRow, FindingUpdateRow, SessionRow, StepRow, TimelineRow,
 };
@@ -67,9 +68,15 @@ pub(in crate::projection) fn subject(event: &Event) -> Option<String> {
 
 /// Folds one event, by what it means. Its session's row, and those of its children, are known to the
 /// working set.
-pub(in crate::projection) fn fold(rows: &mut WorkingSet, event: &Recorded, meanings: &[Meaning<'_>]) {
-    let at =
-        At { seq: event.seq.to_sql(), occurred: event.occurred_at, recorded: event.recorded_at, claim: None };
+pub(in crate::projection) fn fold(rows: &mut WorkingSet, input: &Input<'_>) {
+    let &Input { event, meanings, .. } = input;
+    let at = At {
+        input,
+        seq: event.seq.to_sql(),
+        occurred: event.occurred_at,
+        recorded: event.recorded_at,
+        claim: None,
+    };
     let redacted = event.content == Content::Redacted;
     rows.single.timeline.push(TimelineRow {
         seq: at.seq,
@@ -93,7 +100,7 @@ pub(in crate::projection) fn fold(rows: &mut WorkingSet, event: &Recorded, meani
         session.erased_end_count = session.erased_end_count.saturating_add(1);
     }
     for meaning in meanings {
-        let at = At { occurred: meaning.at, claim: meaning.claim, seq: at.seq, recorded: at.recorded };
+        let at = At { occurred: meaning.at, claim: meaning.claim, ..at };
         fold_meaning(rows, id.as_str(), &meaning.event, &at);
     }
     change_session(rows, id.as_str(), &at).settle();
@@ -104,7 +111,7 @@ fn may_end_session(kind: u16) -> bool {
     [Kind::SessionEnded, Kind::OtelSpan].iter().any(|ends| ends.code() == kind)
 }
 
-fn fold_meaning(rows: &mut WorkingSet, id: &str, meaning: &Event, at: &At) {
+fn fold_meaning(rows: &mut WorkingSet, id: &str, meaning: &Event, at: &At<'_>) {
     match meaning {
         Event::SessionStarted(e) => change_session(rows, id, at).start(e, at),
         Event::SessionUpdated(e) => change_session(rows, id, at).update(e, at),
@@ -118,19 +125,21 @@ fn fold_meaning(rows: &mut WorkingSet, id: &str, meaning: &Event, at: &At) {
     }
 }
 
-fn change_session<'a>(rows: &'a mut WorkingSet, id: &str, at: &At) -> &'a mut SessionRow {
+fn change_session<'a>(rows: &'a mut WorkingSet, id: &str, at: &At<'_>) -> &'a mut SessionRow {
     rows.sessions.change(id, || SessionRow::partial(id, at))
 }
 
 /// Where and when an event stands, and how strongly it is said.
-struct At {
+#[derive(Clone, Copy)]
+struct At<'e> {
+    input: &'e Input<'e>,
     seq: i64,
     occurred: Option<Timestamp>,
     recorded: Timestamp,
     claim: Option<Claim>,
 }
 
-impl At {
+impl At<'_> {
     /// Sets a column to what an event says, and leaves it alone where the event says nothing, or another
     /// has said it more strongly. Whether it was set.
     fn set<T: Clone>(&self, claims: &mut Claims, bit: u64, column: &mut Option<T>, said: &Option<T>) -> bool {
@@ -139,6 +148,38 @@ impl At {
             column.clone_from(said);
         }
         sets
+    }
+
+    /// Sets the columns of a text, as [`At::set`] does: to the text, or to where it stands.
+    fn set_text(&self, claims: &mut Claims, bit: u64, columns: TextColumns<'_>, said: &Option<String>) {
+        let is_said = columns.text.is_some() || columns.seq.is_some();
+        let Some(said) = said else { return };
+        if !claims.take(bit, self.claim, is_said) {
+            return;
+        }
+        let place = self.input.place_of(said);
+        *columns.text = place.is_none().then(|| said.clone());
+        *columns.seq = place.map(|place| place.seq);
+        *columns.offset = place.map(|place| place.offset);
+        *columns.length = place.map(|place| place.length);
+    }
+
+    /// Sets the column of a text's summary, as [`At::set`] does: to that of the producer, or to the text's first
+    /// characters where they are not read from it each time. Whoever says the text says a summary.
+    fn set_summary(
+        &self,
+        claims: &mut Claims,
+        bit: u64,
+        (column, has_text): (&mut Option<String>, bool),
+        (stated, text): (&Option<String>, &Option<String>),
+    ) {
+        let is_nothing = stated.is_none() && text.is_none();
+        if is_nothing || !claims.take(bit, self.claim, column.is_some() || has_text) {
+            return;
+        }
+        let long = text.as_deref().filter(|text| text.len() > BEGINNING_BYTES_MIN);
+        let begins = || long.map(|text| beginning(text, SUMMARY_CHARS).unwrap_or(text).to_owned());
+        *column = stated.clone().or_else(begins);
     }
 
     /// Adds attributes to those of a row; those of spans and log records stand or fall together.
@@ -168,6 +209,44 @@ impl At {
     fn ends_step(&self) -> bool {
         self.claim.is_none_or(|claim| claim.rank == Rank::Root)
     }
+}
+
+/// The columns of a text: the text itself, or where it stands in the log.
+struct TextColumns<'r> {
+    text: &'r mut Option<String>,
+    seq: &'r mut Option<i64>,
+    offset: &'r mut Option<i64>,
+    length: &'r mut Option<i64>,
+}
+
+/// Sets the columns of a text to what an event says.
+macro_rules! set_text {
+    ($row:ident, $at:ident, $text:ident, $seq:ident, $offset:ident, $length:ident: $said:expr) => {
+        $at.set_text(
+            &mut $row.claims,
+            const { bit(Self::COLUMNS, stringify!($text)) },
+            TextColumns {
+                text: &mut $row.$text,
+                seq: &mut $row.$seq,
+                offset: &mut $row.$offset,
+                length: &mut $row.$length,
+            },
+            $said,
+        )
+    };
+}
+
+/// Sets the column of a summary to what an event says; before that of the text.
+macro_rules! set_summary {
+    ($row:ident, $at:ident, $summary:ident, $text:ident, $seq:ident: $stated:expr, $said:expr) => {{
+        let has_text = $row.$text.is_some() || $row.$seq.is_some();
+        $at.set_summary(
+            &mut $row.claims,
+            const { bit(Self::COLUMNS, stringify!($summary)) },
+            (&mut $row.$summary, has_text),
+            ($stated, $said),
+        )
+    }};
 }
 
 /// Adds attributes to those of a row.
@@ -219,17 +298,8 @@ fn is_before(first: Option<Timestamp>, second: Option<Timestamp>) -> bool {
     first.zip(second).is_some_and(|(first, second)| first < second)
 }
 
-/// The producer's summary, else the text's first characters.
-fn summary(stated: &Option<String>, text: &Option<String>) -> Option<String> {
-    let text = match stated {
-        Some(_) => return stated.clone(),
-        None => text.as_deref()?,
-    };
-    Some(beginning(text, SUMMARY_CHARS).unwrap_or(text).to_owned())
-}
-
 impl SessionRow {
-    fn partial(id: &str, at: &At) -> SessionRow {
+    fn partial(id: &str, at: &At<'_>) -> SessionRow {
         SessionRow {
             id: id.to_owned(),
             status: "running".to_owned(),
@@ -277,7 +347,7 @@ impl SessionRow {
 
     /// Adds the attributes of an event to those of the row, and the labels among them to its labels. Labels for
     /// which there is no room are left out, and the event is counted.
-    fn add_attributes(&mut self, attributes: &Attributes, at: &At) {
+    fn add_attributes(&mut self, attributes: &Attributes, at: &At<'_>) {
         let said = attributes.get("labels").filter(|_| at.claim.is_none());
         let Some(said) = said.and_then(|said| serde_json::from_str::<Labels>(said.as_str()).ok()) else {
             merge!(self, at, attributes);
@@ -289,7 +359,7 @@ impl SessionRow {
         merge!(self, at, &others, taken);
     }
 
-    fn add_labels(&mut self, said: Labels, at: &At) -> Taken {
+    fn add_labels(&mut self, said: Labels, at: &At<'_>) -> Taken {
         let held = self.labels.as_deref().and_then(|held| serde_json::from_str::<Labels>(held).ok());
         let mut labels = held.unwrap_or_default();
         labels.extend(said);
@@ -303,12 +373,11 @@ impl SessionRow {
         Taken::Whole
     }
 
-    fn start(&mut self, e: &SessionStarted, at: &At) {
+    fn start(&mut self, e: &SessionStarted, at: &At<'_>) {
         let labels = if e.labels.is_empty() { None } else { json_text(&e.labels) };
         set!(self, at,
             started_at: &at.occurred,
             profile: &e.profile,
-            input: &e.input,
             input_hash: &e.input.as_deref().map(text_hash),
             input_hash: &e.input_hash,
             conversation_id: &e.conversation,
@@ -320,11 +389,12 @@ impl SessionRow {
             tenant: &e.tenant,
             labels: &labels,
         );
+        set_text!(self, at, input_text, input_seq, input_offset, input_length: &e.input);
         merge!(self, at, &e.attributes);
         self.duration_us = duration(self.started_at, self.ended_at);
     }
 
-    fn update(&mut self, e: &SessionUpdated, at: &At) {
+    fn update(&mut self, e: &SessionUpdated, at: &At<'_>) {
         if let Some(status) = e.status
             && !self.has_ended()
         {
@@ -334,7 +404,7 @@ impl SessionRow {
         self.add_attributes(&e.attributes, at);
     }
 
-    fn end(&mut self, e: &SessionEnded, at: &At) {
+    fn end(&mut self, e: &SessionEnded, at: &At<'_>) {
         let is_of_earlier_run = at.claim.is_none() && self.is_of_earlier_run(at.occurred);
         if at.is_of_whole_session() && !is_of_earlier_run {
             let has_ended = self.has_ended();
@@ -351,8 +421,8 @@ impl SessionRow {
             }
         }
         let scores = if e.scores.is_empty() { None } else { json_text(&e.scores) };
+        set_text!(self, at, summary_text, summary_seq, summary_offset, summary_length: &e.summary);
         set!(self, at,
-            summary: &e.summary,
             risk_level: &word(e.risk_level),
             scores: &scores,
             stated_tokens_input: &count(e.tokens_input),
@@ -415,7 +485,13 @@ impl StepShare {
     }
 }
 
-fn change_step(rows: &mut WorkingSet, session: &str, id: &str, at: &At, change: impl FnOnce(&mut StepRow)) {
+fn change_step(
+    rows: &mut WorkingSet,
+    session: &str,
+    id: &str,
+    at: &At<'_>,
+    change: impl FnOnce(&mut StepRow),
+) {
     let key = KeyIn { session, id };
     let before = rows.steps.get(&key).map(StepShare::of).unwrap_or_default();
     let step = rows.steps.change(&key, || StepRow::partial(session, id, at));
@@ -427,7 +503,7 @@ fn change_step(rows: &mut WorkingSet, session: &str, id: &str, at: &At, change: 
 }
 
 impl StepRow {
-    fn partial(session: &str, id: &str, at: &At) -> StepRow {
+    fn partial(session: &str, id: &str, at: &At<'_>) -> StepRow {
         StepRow {
             id: id.to_owned(),
             session_id: session.to_owned(),
@@ -440,7 +516,7 @@ impl StepRow {
         }
     }
 
-    fn start(&mut self, e: &StepStarted, at: &At) {
+    fn start(&mut self, e: &StepStarted, at: &At<'_>) {
         // It runs again, and nothing is known yet of how it ends.
         if at.claim.is_none() && self.started_at.is_some() && is_before(self.ended_at, at.occurred) {
             "running".clone_into(&mut self.status);
@@ -453,15 +529,15 @@ impl StepRow {
             module: &e.module,
             kind: &word(e.kind),
             model: &e.model,
-            input: &e.input,
             input_hash: &e.input.as_deref().map(text_hash),
-            input_summary: &summary(&e.input_summary, &e.input),
         );
+        set_summary!(self, at, input_summary_text, input_text, input_seq: &e.input_summary, &e.input);
+        set_text!(self, at, input_text, input_seq, input_offset, input_length: &e.input);
         merge!(self, at, &e.attributes);
         self.duration_us = duration(self.started_at, self.ended_at);
     }
 
-    fn end(&mut self, e: &StepEnded, at: &At) {
+    fn end(&mut self, e: &StepEnded, at: &At<'_>) {
         if at.ends_step() {
             let has_ended = self.status != "running";
             if self.claims.take(const { bit(Self::COLUMNS, "status") }, at.claim, has_ended) {
@@ -470,9 +546,7 @@ impl StepRow {
         }
         set!(self, at,
             ended_at: &at.occurred,
-            output: &e.output,
             output_hash: &e.output.as_deref().map(text_hash),
-            output_summary: &summary(&e.output_summary, &e.output),
             confidence: &e.confidence,
             tokens_input: &count(e.tokens_input),
             tokens_output: &count(e.tokens_output),
@@ -480,12 +554,14 @@ impl StepRow {
             cost_usd: &e.cost_usd.filter(|cost| !cost.is_nan()),
             error: &e.error,
         );
+        set_summary!(self, at, output_summary_text, output_text, output_seq: &e.output_summary, &e.output);
+        set_text!(self, at, output_text, output_seq, output_offset, output_length: &e.output);
         merge!(self, at, &e.attributes);
         self.duration_us = duration(self.started_at, self.ended_at);
     }
 }
 
-fn decide(rows: &mut WorkingSet, session: &str, e: &DecisionMade, at: &At) {
+fn decide(rows: &mut WorkingSet, session: &str, e: &DecisionMade, at: &At<'_>) {
     let key = KeyIn { session, id: e.decision.as_str() };
     let is_new = rows.decisions.get(&key).is_none();
     let row = rows.decisions.change(&key, || DecisionRow {
@@ -507,7 +583,7 @@ fn decide(rows: &mut WorkingSet, session: &str, e: &DecisionMade, at: &At) {
 }
 
 impl DecisionRow {
-    fn make(&mut self, e: &DecisionMade, at: &At) {
+    fn make(&mut self, e: &DecisionMade, at: &At<'_>) {
         let options = if e.options_considered.is_empty() { None } else { json_text(&e.options_considered) };
         let chosen: Vec<&String> = e.chosen_option.iter().chain(&e.chosen_options).collect();
         set!(self, at,
@@ -526,7 +602,7 @@ impl DecisionRow {
 }
 
 /// The finding's row, made and counted where it is missing.
-fn change_finding<'a>(rows: &'a mut WorkingSet, session: &str, id: &str, at: &At) -> &'a mut FindingRow {
+fn change_finding<'a>(rows: &'a mut WorkingSet, session: &str, id: &str, at: &At<'_>) -> &'a mut FindingRow {
     let key = KeyIn { session, id };
     if rows.findings.get(&key).is_none() {
         let session = change_session(rows, session, at);
@@ -548,7 +624,7 @@ fn change_finding<'a>(rows: &'a mut WorkingSet, session: &str, id: &str, at: &At
 }
 
 impl FindingRow {
-    fn raise(&mut self, e: &FindingRaised, at: &At) {
+    fn raise(&mut self, e: &FindingRaised, at: &At<'_>) {
         set!(self, at,
             step_id: &e.step.as_ref().map(ToString::to_string),
             category: &e.category,
@@ -561,15 +637,16 @@ impl FindingRow {
             plain_english: &e.plain_english,
             suggestion: &e.suggestion,
             legal_source: &e.legal_source,
-            evidence: &json_column(e.evidence.as_ref()),
             scope: &e.scope,
             rule_version: &e.rule_version,
             raised_at: &at.occurred,
         );
+        let evidence = json_column(e.evidence.as_ref());
+        set_text!(self, at, evidence_text, evidence_seq, evidence_offset, evidence_length: &evidence);
         merge!(self, at, &e.attributes);
     }
 
-    fn judge(&mut self, e: &FindingUpdated, at: &At) {
+    fn judge(&mut self, e: &FindingUpdated, at: &At<'_>) {
         if let Some(status) = e.status {
             self.status = status.as_str().to_owned();
         }
@@ -577,7 +654,7 @@ impl FindingRow {
     }
 }
 
-fn update_finding(rows: &mut WorkingSet, session: &str, e: &FindingUpdated, at: &At) {
+fn update_finding(rows: &mut WorkingSet, session: &str, e: &FindingUpdated, at: &At<'_>) {
     let key = KeyIn { session, id: e.finding.as_str() };
     let previous_status = rows.findings.get(&key).map(|finding| finding.status.clone());
     let finding = change_finding(rows, session, e.finding.as_str(), at);

@@ -9,7 +9,7 @@ use crate::event::Seq;
 use crate::file::FileIdentity;
 use crate::log::{self, OpenError};
 use crate::projection::schedule::ahead::{Ahead, Part};
-use crate::projection::tables::apply::Fold;
+use crate::projection::tables::apply::{Fold, Texts};
 use crate::projection::tables::{self, Cursor, Pace, Projection, Stage, Store, apply};
 
 /// A projection's tables of one stage, and where they are.
@@ -56,7 +56,7 @@ impl Member {
     }
 
     pub(in crate::projection) fn fold(&self, log: &Connection) -> rusqlite::Result<Fold> {
-        Fold::new(self.projection, self.stage, log)
+        Fold::new(self.projection, self.stage, log, Texts::Referred)
     }
 }
 

@@ -13,7 +13,8 @@ use crate::event::{Content, Event, PayloadRedacted, Recorded, Seq};
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::ReadError;
 use crate::log::rows::{self, ReadRow, name_column};
-use crate::otel::{Meaning, Meanings};
+use crate::otel::Meanings;
+use crate::projection::fold::input::Input;
 use crate::projection::fold::working_set::{Changes, WorkingSet};
 
 /// Events that could not be folded.
@@ -54,7 +55,6 @@ pub(crate) struct Batch<'e>(Vec<(&'e ReadRow, Meanings<'e>)>);
 
 impl<'e> Batch<'e> {
     pub(crate) fn of(events: impl IntoIterator<Item = &'e ReadRow>) -> Batch<'e> {
-        let meanings = |row: &'e ReadRow| row.event.as_ref().map_or(Meanings::Nothing, Meanings::of);
         Batch(events.into_iter().map(|row| (row, meanings(row))).collect())
     }
 
@@ -64,11 +64,24 @@ impl<'e> Batch<'e> {
     }
 }
 
+fn meanings(row: &ReadRow) -> Meanings<'_> {
+    row.event.as_ref().map_or(Meanings::Nothing, Meanings::of)
+}
+
 fn redaction(event: &Recorded) -> Option<&PayloadRedacted> {
     match &event.content {
         Content::Event(Event::PayloadRedacted(redacted)) => Some(redacted),
         _ => None,
     }
+}
+
+/// Where the long texts of rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Texts {
+    /// In the log alone, which the tables stand beside: the rows refer to it.
+    Referred,
+    /// In the rows: there is no log beside them.
+    Whole,
 }
 
 /// Folds events for one projection, and keeps the rows that the next events may change, as long as nobody
@@ -77,6 +90,7 @@ pub(crate) struct Fold {
     projection: &'static Projection,
     stage: Stage,
     store: &'static Store,
+    texts: Texts,
     skips: HashSet<Seq>,
     rows: WorkingSet,
 }
@@ -98,10 +112,10 @@ impl<'c> Applier<'c> {
     pub(crate) fn new(
         projection: &'static Projection,
         stage: Stage,
-        tables: &'c Connection,
-        log: &'c Connection,
+        places: Places<'c>,
+        texts: Texts,
     ) -> rusqlite::Result<Applier<'c>> {
-        Ok(Applier { fold: Fold::new(projection, stage, log)?, places: Places { tables, log } })
+        Ok(Applier { fold: Fold::new(projection, stage, places.log, texts)?, places })
     }
 
     /// Folds events that follow what the tables hold, within the caller's transaction.
@@ -118,9 +132,10 @@ impl Fold {
         projection: &'static Projection,
         stage: Stage,
         log: &Connection,
+        texts: Texts,
     ) -> rusqlite::Result<Fold> {
         let skips = skips(log, projection)?;
-        Ok(Fold { projection, stage, store: Store::of(stage), skips, rows: WorkingSet::default() })
+        Ok(Fold { projection, stage, store: Store::of(stage), texts, skips, rows: WorkingSet::default() })
     }
 
     /// The events that it goes on without.
@@ -177,21 +192,27 @@ impl Fold {
         }
         let event = row.event.as_ref().map_err(|error| ApplyError::Unreadable(error.to_string()))?;
         self.rows.add_kept(row.bytes);
-        self.change(tables, event, meanings.all()).map_err(ApplyError::Sqlite)
+        self.change(tables, row, event, meanings).map_err(ApplyError::Sqlite)
     }
 
     fn change(
         &mut self,
         tables: &Connection,
+        row: &ReadRow,
         event: &Recorded,
-        meanings: &[Meaning<'_>],
+        meanings: &Meanings<'_>,
     ) -> rusqlite::Result<()> {
+        let cell = match self.texts {
+            Texts::Referred => row.cell.as_deref(),
+            Texts::Whole => None,
+        };
+        let input = Input { event, meanings: meanings.all(), cell };
         match self.projection.rows {
-            Rows::Change(load) => load(self.store, tables, &mut self.rows, event, meanings)?,
+            Rows::Change(load) => load(self.store, tables, &mut self.rows, &input)?,
             // The rows of other projections are none of its business, nor are they always there.
             Rows::Stay => {}
         }
-        (self.projection.fold)(&mut self.rows, event, meanings);
+        (self.projection.fold)(&mut self.rows, &input);
         Ok(())
     }
 
@@ -279,6 +300,7 @@ impl Fold {
                 projection: self.projection,
                 stage: self.stage,
                 store: self.store,
+                texts: self.texts,
                 skips: HashSet::new(),
                 rows: WorkingSet::default(),
             };
@@ -290,8 +312,7 @@ impl Fold {
                 events += 1;
                 let Some(row) = rows::row_at(places.log, Seq::from_sql(seq))? else { continue };
                 bytes += row.bytes;
-                let event = row.event?;
-                again.change(places.tables, &event, Meanings::of(&event).all())?;
+                again.fold_one(places.tables, &(&row, meanings(&row)))?;
             }
             again.save(places.tables)?;
         }

@@ -1,13 +1,13 @@
 //! The tables of each projection: their definition, their making, and their change of place.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::cursor::cursor;
+use super::left_out::{self, Attached};
 use super::stage::Stage;
 use super::store::Store;
-use crate::event::Recorded;
 use crate::log::schema::{self, Object};
-use crate::otel::Meaning;
+use crate::projection::fold::input::Input;
 use crate::projection::fold::working_set::WorkingSet;
 use crate::projection::fold::{activity, keys, search, sessions};
 
@@ -22,13 +22,12 @@ pub(crate) struct Projection {
     pub(crate) rows: Rows,
     pub(crate) taken_back: TakenBack,
     pub(crate) pace: Pace,
-    /// Folds one event, and what it means.
-    pub(crate) fold: fn(&mut WorkingSet, &Recorded, &[Meaning<'_>]),
+    /// Folds one event.
+    pub(crate) fold: fn(&mut WorkingSet, &Input<'_>),
 }
 
 /// Reads the rows that the fold of an event reads or changes, unless they are known.
-pub(crate) type Load =
-    fn(&Store, &Connection, &mut WorkingSet, &Recorded, &[Meaning<'_>]) -> rusqlite::Result<()>;
+pub(crate) type Load = fn(&Store, &Connection, &mut WorkingSet, &Input<'_>) -> rusqlite::Result<()>;
 
 /// What becomes of a row once it is there.
 pub(crate) enum Rows {
@@ -41,6 +40,10 @@ pub(crate) enum Rows {
 /// A table of a projection.
 pub(crate) struct Table {
     pub(crate) name: &'static str,
+    /// The name by which its rows are read: its own, or that of a view that shows them with their texts.
+    pub(crate) shown: &'static str,
+    /// The columns of its key.
+    pub(crate) key: &'static [&'static str],
     pub(crate) form: Form,
     /// The column with the session that a row belongs to, where rows belong to one.
     pub(crate) session: Option<&'static str>,
@@ -68,16 +71,32 @@ pub(crate) enum Form {
 impl Table {
     /// One row an event.
     const fn of_events(name: &'static str) -> Table {
-        Table { name, form: Form::Rows, session: Some("session_id"), order: "seq" }
+        Table {
+            name,
+            shown: name,
+            key: &["seq"],
+            form: Form::Rows,
+            session: Some("session_id"),
+            order: "seq",
+        }
     }
 
     /// Rows of which several events speak.
     const fn of_several_events(name: &'static str, session: Option<&'static str>) -> Table {
-        Table { name, form: Form::Rows, session, order: "first_seq" }
+        Table { name, shown: name, key: &["id"], form: Form::Rows, session, order: "first_seq" }
+    }
+
+    /// Rows of a session of which several events speak.
+    const fn in_sessions(name: &'static str) -> Table {
+        Table { key: &["session_id", "id"], ..Table::of_several_events(name, Some("session_id")) }
+    }
+
+    const fn shown_as(self, view: &'static str) -> Table {
+        Table { shown: view, ..self }
     }
 
     const fn index(name: &'static str, of: &'static str) -> Table {
-        Table { name, form: Form::Index { of }, session: None, order: "rowid" }
+        Table { name, shown: name, key: &["rowid"], form: Form::Index { of }, session: None, order: "rowid" }
     }
 
     pub(crate) fn is_index(&self) -> bool {
@@ -109,12 +128,12 @@ pub(crate) enum Pace {
 pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
-        version: 5,
+        version: 6,
         tables: &[
-            Table::of_several_events("sessions", Some("id")),
-            Table::of_several_events("steps", Some("session_id")),
-            Table::of_several_events("decisions", Some("session_id")),
-            Table::of_several_events("findings", Some("session_id")),
+            Table::of_several_events("annals_sessions", Some("id")).shown_as("sessions"),
+            Table::in_sessions("annals_steps").shown_as("steps"),
+            Table::in_sessions("decisions"),
+            Table::in_sessions("annals_findings").shown_as("findings"),
             Table::of_events("finding_updates"),
             Table::of_events("timeline"),
         ],
@@ -173,8 +192,9 @@ pub(crate) fn find(name: &str) -> Option<&'static Projection> {
 }
 
 impl Projection {
+    /// The names by which its tables are read.
     pub(crate) fn table_names(&self) -> Vec<&'static str> {
-        self.tables.iter().map(|table| table.name).collect()
+        self.tables.iter().map(|table| table.shown).collect()
     }
 
     /// The full-text index of a table, if it has one.
@@ -200,25 +220,34 @@ impl Projection {
             .collect()
     }
 
-    /// Makes the tables, empty.
+    /// Makes the tables, empty, and in the place of those that people read the views of them.
     pub(crate) fn create_tables(
         &self,
         connection: &Connection,
         stage: Stage,
         generation: u32,
     ) -> rusqlite::Result<()> {
-        self.statements(stage, generation)
-            .iter()
-            .try_for_each(|statement| connection.execute_batch(statement))
+        let mut statements = self.statements(stage, generation);
+        match stage {
+            Stage::Live => {}
+            // A view cannot be renamed: it is made when its table is in its place.
+            Stage::Building => statements.retain(|statement| !is_view(statement)),
+        }
+        statements.iter().try_for_each(|statement| connection.execute_batch(statement))
     }
 
-    /// Drops the tables of a stage, of whatever version they are.
+    /// Drops the tables of a stage, and the views of them, of whatever version they are.
     fn drop_tables(&self, connection: &Connection, stage: Stage) -> rusqlite::Result<()> {
         let version = cursor(connection, self.name, stage)?.map_or(self.version, |cursor| cursor.version);
         let former = self.former.iter().filter(|table| version < table.gone_in).map(|table| table.name);
-        let mut names = self.tables.iter().map(|table| table.name).chain(former);
-        names.try_for_each(|name| {
-            connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", stage.table(name)))
+        let views = self.tables.iter().filter(|table| table.shown != table.name).map(|table| table.shown);
+        let tables = self.tables.iter().map(|table| table.name);
+        views.chain(tables).chain(former).try_for_each(|name| {
+            let name = stage.table(name);
+            match kind_of(connection, &name)? {
+                Some(kind) => connection.execute_batch(&format!("DROP {kind} \"{name}\"")),
+                None => Ok(()),
+            }
         })
     }
 
@@ -236,25 +265,45 @@ impl Projection {
         Ok(())
     }
 
-    /// Puts the tables of a finished rebuild in the place of the live ones. Views stay as they are,
-    /// and the user's own indexes and triggers are made again.
+    /// Puts the tables of a finished rebuild in the place of the live ones. Views of others stay as they are, and
+    /// their indexes and triggers are made again.
     pub(crate) fn switch(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let own = self.foreign_attachments(connection)?;
+        let generation =
+            cursor(connection, self.name, Stage::Building)?.map_or(1, |cursor| cursor.generation);
+        self.name_as_now(connection)?;
+        let mut attached = self.foreign_attachments(connection)?;
+        attached.extend(left_out::take(connection, self.name)?);
         self.drop_tables(connection, Stage::Live)?;
         for Table { name, .. } in self.tables {
             connection
                 .execute_batch(&format!("ALTER TABLE {} RENAME TO {name}", Stage::Building.table(name)))?;
         }
+        let statements = self.statements(Stage::Live, generation);
+        statements
+            .iter()
+            .filter(|statement| is_view(statement))
+            .try_for_each(|view| connection.execute_batch(view))?;
         connection.execute("DELETE FROM projections WHERE name = ?1 AND stage = 'live'", [self.name])?;
         connection.execute(
             "UPDATE projections SET stage = 'live' WHERE name = ?1 AND stage = 'building'",
             [self.name],
         )?;
-        own.iter().try_for_each(|statement| connection.execute_batch(statement))
+        attached.iter().try_for_each(|object| object.attach(connection, self.name))
+    }
+
+    /// Gives tables that people read themselves in an earlier version the names that they have now, and with them
+    /// what others attached to them.
+    fn name_as_now(&self, connection: &Connection) -> rusqlite::Result<()> {
+        for Table { name, shown, .. } in self.tables.iter().filter(|table| table.shown != table.name) {
+            if kind_of(connection, shown)?.as_deref() == Some("table") {
+                connection.execute_batch(&format!("ALTER TABLE {shown} RENAME TO {name}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Indexes and triggers on the live tables that are not ours.
-    fn foreign_attachments(&self, connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    fn foreign_attachments(&self, connection: &Connection) -> rusqlite::Result<Vec<Attached>> {
         let ours = cursor(connection, self.name, Stage::Live)?
             .map(|live| self.objects(Stage::Live, live.generation))
             .transpose()?
@@ -267,9 +316,12 @@ impl Projection {
         while let Some(row) = rows.next()? {
             let (name, table, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
             // A trigger's table is spelled as its author spelled it.
-            let is_here = self.tables.iter().any(|own| own.name.eq_ignore_ascii_case(&table));
-            if is_here && !ours.iter().any(|object| object.name == name) {
-                found.push(sql);
+            let is = |own: &str| own.eq_ignore_ascii_case(&table);
+            let own = self.tables.iter().find(|own| is(own.name) || is(own.shown));
+            if let Some(own) = own
+                && !ours.iter().any(|object| object.name == name)
+            {
+                found.push(Attached { name, table: own.name.to_owned(), sql });
             }
         }
         Ok(found)
@@ -281,6 +333,18 @@ impl Projection {
         self.create_tables(&connection, stage, generation)?;
         schema::objects(&connection)
     }
+}
+
+/// The kind of the table or view with a name, as SQL calls it.
+fn kind_of(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT type FROM sqlite_schema WHERE name = ?1 AND type IN ('table', 'view')")?
+        .query_row([name], |row| row.get(0))
+        .optional()
+}
+
+fn is_view(statement: &str) -> bool {
+    statement.starts_with("CREATE VIEW ")
 }
 
 /// Gives a statement the names of a stage and generation.
@@ -305,6 +369,24 @@ fn named(statement: &str, stage: Stage, generation: u32) -> String {
         _ => head.to_owned(),
     };
     head + glue + rest
+}
+
+/// Where the rows are that are read under a name.
+pub(crate) struct Stored {
+    /// The table that has them.
+    pub(crate) rows: &'static str,
+    /// The columns of their key.
+    pub(crate) key: &'static [&'static str],
+}
+
+/// Where the rows are that are read under a name of this version. Tables of an earlier version are read until this
+/// version's have taken their place.
+pub(crate) fn stored(connection: &Connection, shown: &str) -> rusqlite::Result<Stored> {
+    let table =
+        PROJECTIONS.iter().flat_map(|projection| projection.tables).find(|table| table.shown == shown);
+    let Some(&Table { name, shown, key, .. }) = table else { return Err(rusqlite::Error::InvalidQuery) };
+    let is_there = name == shown || kind_of(connection, name)?.is_some();
+    Ok(Stored { rows: if is_there { name } else { shown }, key })
 }
 
 /// The table with the documents that the full-text index `search` is of. Tables of an earlier version are read
@@ -350,6 +432,11 @@ mod tests {
     impl Columns {
         /// As they are declared. Some of those that are read are stored as well, as another type.
         fn declared<R: Row>(read: &[(&str, &str)]) -> Columns {
+            let key = PROJECTIONS
+                .iter()
+                .flat_map(|projection| projection.tables)
+                .find(|table| table.name == R::TABLE);
+            assert_eq!(key.unwrap().key, R::KEY, "{}", R::TABLE);
             let generated = read.iter().filter(|(column, _)| !R::COLUMNS.contains(column));
             Columns {
                 table: R::TABLE.to_owned(),
@@ -359,23 +446,24 @@ mod tests {
         }
 
         /// As a file has them.
-        fn of(file: &Connection, table: &str) -> Columns {
-            let mut statement = file.prepare("SELECT name, hidden FROM pragma_table_xinfo(?1)").unwrap();
-            let columns = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-            let (stored, generated): (Vec<(String, i64)>, Vec<_>) =
-                columns.map(Result::unwrap).partition(|(_, hidden)| *hidden == 0);
-            Columns {
-                table: table.to_owned(),
-                stored: stored.into_iter().map(|(column, _)| column).collect(),
-                generated: generated.into_iter().map(|(column, _)| column).collect(),
-            }
+        fn of(file: &Connection, table: &Table) -> Columns {
+            let columns = |table: &str| -> Vec<(String, i64)> {
+                let mut statement = file.prepare("SELECT name, hidden FROM pragma_table_xinfo(?1)").unwrap();
+                let columns = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+                columns.map(Result::unwrap).collect()
+            };
+            let stored = columns(table.name).into_iter().filter(|(_, hidden)| *hidden == 0);
+            let stored: Vec<String> = stored.map(|(column, _)| column).collect();
+            let shown = columns(table.shown).into_iter().map(|(column, _)| column);
+            let generated = shown.filter(|column| !stored.contains(column)).collect();
+            Columns { table: table.name.to_owned(), stored, generated }
         }
     }
 
     macro_rules! declared {
         ($(
             $(#[$doc:meta])*
-            $row:ident => $record:ident in $table:literal, key $key:tt {$(
+            $row:ident in $table:literal => $record:ident in $shown:literal, key $key:tt {$(
                 #[$column_doc:meta]
                 $column:ident $(stored($stored:ty))? $(read($read:ty))? $(: $both:ty)?,
             )*}
@@ -393,10 +481,12 @@ mod tests {
         declared.sort_by(|a, b| a.table.cmp(&b.table));
 
         let file = Connection::open_in_memory().unwrap();
+        // What views look into.
+        file.execute_batch("CREATE TABLE log (seq INTEGER PRIMARY KEY, payload BLOB)").unwrap();
         PROJECTIONS.iter().for_each(|projection| projection.create_tables(&file, Stage::Live, 1).unwrap());
         let tables = PROJECTIONS.iter().flat_map(|projection| projection.tables);
         let mut found: Vec<Columns> =
-            tables.filter(|table| !table.is_index()).map(|table| Columns::of(&file, table.name)).collect();
+            tables.filter(|table| !table.is_index()).map(|table| Columns::of(&file, table)).collect();
         found.sort_by(|a, b| a.table.cmp(&b.table));
         // The order of what is stored as well: `claims` names columns by their place.
         assert_eq!(declared, found);

@@ -8,9 +8,8 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Statement, ToSql, params_from_iter};
 
 use super::stage::Stage;
-use crate::event::Recorded;
-use crate::otel::Meaning;
 use crate::projection::fold::cell::{Cell, ForeignCell, OwnedCell, Row, stored};
+use crate::projection::fold::input::Input;
 use crate::projection::fold::keys;
 use crate::projection::fold::rows::{
     ActionRow, ApiKeyRow, ArtifactRow, CustomRow, DecisionRow, DocumentRow, FindingRow, FindingUpdateRow,
@@ -245,8 +244,7 @@ impl Store {
         &self,
         connection: &Connection,
         rows: &mut WorkingSet,
-        event: &Recorded,
-        meanings: &[Meaning<'_>],
+        &Input { event, meanings, .. }: &Input<'_>,
     ) -> rusqlite::Result<()> {
         let Some(session) = &event.session else { return Ok(()) };
         let session = session.as_str();
@@ -276,8 +274,7 @@ impl Store {
         &self,
         connection: &Connection,
         rows: &mut WorkingSet,
-        event: &Recorded,
-        _: &[Meaning<'_>],
+        &Input { event, .. }: &Input<'_>,
     ) -> rusqlite::Result<()> {
         let Some(key) = keys::key_of(event) else { return Ok(()) };
         if !rows.api_keys.knows(key.as_str()) {

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::event::Seq;
 use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX};
 use crate::log::rows;
-use crate::projection::tables::apply::{Applier, ApplyError};
+use crate::projection::tables::apply::{Applier, ApplyError, Places, Texts};
 use crate::projection::tables::{Projection, Stage};
 use crate::verify::error::{VerifyError, is_damage};
 
@@ -41,7 +41,7 @@ pub(super) fn fold(
     for to_check in projections {
         to_check.projection.create_tables(scratch, Stage::Live, 1)?;
         appliers.push((
-            Applier::new(to_check.projection, Stage::Live, scratch, log)?,
+            Applier::new(to_check.projection, Stage::Live, Places { tables: scratch, log }, Texts::Referred)?,
             to_check.until,
             None::<Obstacle>,
         ));
