@@ -304,7 +304,7 @@ impl<'a> Row<'a> {
                 Row::execute(
                     tx,
                     "INSERT INTO annals_findings (id, session_id, category, pattern_type, severity, outcome, status,
-                         title, description, plain_english, evidence, raised_at, first_recorded_at,
+                         title, description, plain_english, evidence_text, raised_at, first_recorded_at,
                          last_recorded_at, first_seq, last_seq)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'open', ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?13)",
                     params![
