@@ -250,7 +250,7 @@ fn durable(_: &mut Criterion) {
     if !wanted("durable") {
         return;
     }
-    for producers in [1, 16] {
+    for producers in [1, 16, 64] {
         for projections in [Projections::Off, Projections::On] {
             let mut scratch = Scratch::new();
             let log = AuditLog::builder(scratch.path()).projections(projections).open().expect("a log");

@@ -154,20 +154,43 @@ pub const BATCH_BYTES_DEFAULT: usize = 8 << 20;
 /// Events that a projection folds at once.
 pub const FOLD_EVENTS_MAX: usize = 512;
 
-/// How long the read tables are left alone after a transaction of the projections while others append: each
-/// call that waits for its events to be durable, and meets such a transaction, waits for its end too. Longer
-/// than the hundredfold of a commit, so that of a hundred calls less than one does.
-pub const FOLD_REST: Duration = Duration::from_millis(120);
+/// The same while more is appended than the tables can take in: less than a millisecond of work.
+pub const FOLD_EVENTS_SHORT: usize = 96;
+
+/// Events that are left after a transaction of the projections from which on its like are short.
+pub const FOLD_BEHIND_MIN: u64 = 1_024;
+
+/// How long the read tables are left alone after they came to the end of the log, while others append. Each call that
+/// waits for its events to be durable, and meets a transaction of the projections, waits for its end too: there are so
+/// few of them that of a hundred calls of one producer less than one does.
+pub const FOLD_REST: Duration = Duration::from_millis(100);
 
 /// The same where somebody waits for the tables.
 pub const FOLD_REST_AWAITED: Duration = Duration::from_millis(16);
 
-/// The same of the full-text index, if it is not behind and nobody waits for it.
-pub const INDEX_REST: Duration = Duration::from_millis(240);
+/// The same of the full-text index, if nobody waits for it: each of its transactions makes a segment.
+pub const INDEX_REST: Duration = Duration::from_millis(200);
 
-/// How long one transaction of the projections goes on with further events, if there are any: its fixed
-/// cost, and the pages that every event changes, are paid once.
+/// Pages of the full-text index, of about 4 KiB each, that one transaction merges, about: a few milliseconds.
+pub const INDEX_MERGE_PAGES: u32 = 96;
+
+/// The same while more is appended than the tables can take in.
+pub const INDEX_MERGE_PAGES_SHORT: u32 = 24;
+
+/// How long one transaction of the projections goes on with further events, if there are any, and nobody else
+/// waits: its fixed cost, and the pages that every event changes, are paid once.
 pub const FOLD_TIME_MAX: Duration = Duration::from_millis(100);
+
+/// The same while the writer waits for its turn: long enough to come to the end of the log, where the tables keep up
+/// with what is appended.
+pub const FOLD_TIME_KEEPING_UP: Duration = Duration::from_millis(12);
+
+/// The same where they do not: then there is always more to be folded, and most of those who wait for their events to
+/// be durable meet a transaction.
+pub const FOLD_TIME_SHORT: Duration = Duration::from_micros(800);
+
+/// How long transactions stay short after one that did not come to the end of the log.
+pub const FOLD_SHORT_FOR: Duration = Duration::from_secs(2);
 
 /// Payload bytes that a projection folds at once.
 pub const FOLD_BYTES_MAX: usize = 4 << 20;

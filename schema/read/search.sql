@@ -11,6 +11,13 @@ CREATE TABLE search_documents (
 
 CREATE VIRTUAL TABLE search USING fts5(text, content="search_documents", content_rowid="seq", tokenize='unicode61 remove_diacritics 2');
 
+-- Each transaction makes a segment of the index. FTS5 would merge them within one of these, all at once, while
+-- others wait to append; instead they are merged in small steps of their own.
+INSERT INTO search (search, rank) VALUES ('automerge', 0);
+
 -- Segments of one size that are merged into one. Each merge writes their words again; a search looks into
 -- every segment that is left.
-INSERT INTO search (search, rank) VALUES ('automerge', 8);
+INSERT INTO search (search, rank) VALUES ('usermerge', 16);
+
+-- Segments of one size at which FTS5 merges them all the same: more than there ever are while steps keep up.
+INSERT INTO search (search, rank) VALUES ('crisismerge', 64);

@@ -52,15 +52,25 @@ impl Checkpoints {
         checkpoint(connection, turns, "PASSIVE").map(drop)
     }
 
-    /// Checkpoints a write-ahead log that is large, after a commit.
+    /// Checkpoints a write-ahead log that is large, after a commit. Most of it is moved while others go on writing,
+    /// and what they wrote meanwhile in a turn: only when everything was moved is its space used again.
     ///
     /// SQLite uses the space again once everything was moved and no reader needs it. Where readers
     /// overlap, one or the other always does, so at some size they are waited for; a reader that
     /// stays for long is waited for rarely.
     pub(crate) fn if_large(&self, connection: &Connection, turns: &Turns, who: Who) {
         let bytes = self.bytes.load(Ordering::Relaxed);
-        if bytes < WAL_BYTES_CHECKPOINT {
+        // The writer leaves it to the projections, where there are some: they have more time.
+        let large = match who {
+            Who::Projection => WAL_BYTES_CHECKPOINT,
+            Who::Writer => WAL_BYTES_CHECKPOINT.saturating_mul(3) / 2,
+        };
+        if bytes < large {
             return;
+        }
+        if who == Who::Projection {
+            // An error is met again in the turn.
+            let _ = checkpoint_once(connection, "PASSIVE");
         }
         if bytes < self.restart_at_bytes.get() {
             // An error is met again by the next commit or checkpoint.

@@ -5,7 +5,7 @@
 //! and that may not be there yet it still has.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -46,6 +46,8 @@ pub(in crate::projection) struct Ahead {
     next: Option<Result<Next, ApplyError>>,
     /// The number of the last part that is in the tables.
     stored: Arc<AtomicU64>,
+    /// Events of a part.
+    events: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -59,11 +61,21 @@ impl Ahead {
         let (orders, ordered) = unbounded();
         let (sender, parts) = bounded(PARTS_WAITING_MAX);
         let stored = Arc::new(AtomicU64::new(0));
-        let mut folder = Folder { connection, folds, position, number: 0, stored: stored.clone() };
+        let events = Arc::new(AtomicUsize::new(FOLD_EVENTS_MAX));
+        let (stored_too, events_too) = (stored.clone(), events.clone());
+        let mut folder =
+            Folder { connection, folds, position, number: 0, stored: stored_too, events: events_too };
         let thread = std::thread::Builder::new()
             .name("annals-fold".to_owned())
             .spawn(move || folder.run(&ordered, &sender))?;
-        Ok(Ahead { orders: Some(orders), parts: Some(parts), next: None, stored, thread: Some(thread) })
+        Ok(Ahead {
+            orders: Some(orders),
+            parts: Some(parts),
+            next: None,
+            stored,
+            events,
+            thread: Some(thread),
+        })
     }
 
     /// Has the events up to `until` folded.
@@ -99,6 +111,11 @@ impl Ahead {
                 None
             }
         }
+    }
+
+    /// Has parts of so many events made from now on, but for those that wait already.
+    pub(in crate::projection) fn fold_at_once(&self, events: usize) {
+        self.events.store(events, Ordering::Relaxed);
     }
 
     /// Says that the tables hold the parts up to this one.
@@ -137,6 +154,7 @@ struct Folder {
     position: Seq,
     number: u64,
     stored: Arc<AtomicU64>,
+    events: Arc<AtomicUsize>,
 }
 
 impl Folder {
@@ -154,8 +172,8 @@ impl Folder {
     }
 
     fn fold_next(&mut self, until: Seq) -> Result<Next, ApplyError> {
-        let events =
-            rows::read_after(&self.connection, self.position, until, FOLD_EVENTS_MAX, FOLD_BYTES_MAX)?;
+        let events_max = self.events.load(Ordering::Relaxed);
+        let events = rows::read_after(&self.connection, self.position, until, events_max, FOLD_BYTES_MAX)?;
         let Some(last) = events.last() else {
             return Err(ApplyError::Unreadable(format!("event {} is not there", self.position.next())));
         };

@@ -1,12 +1,15 @@
 //! Taking read tables forward: events are folded ahead, and what they change is written in one transaction.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event::Seq;
-use crate::limits::{FOLD_REST_AWAITED, FOLD_TIME_MAX};
+use crate::limits::{
+    FOLD_EVENTS_MAX, FOLD_EVENTS_SHORT, FOLD_REST_AWAITED, FOLD_TIME_KEEPING_UP, FOLD_TIME_MAX,
+    FOLD_TIME_SHORT,
+};
 use crate::log::rows;
 use crate::log::turns::{Who, begin};
-use crate::projection::schedule::ahead::{Next, Wait};
+use crate::projection::schedule::ahead::{Next, Part, Wait};
 use crate::projection::schedule::group::{Group, Member};
 use crate::projection::schedule::rest::Wrote;
 use crate::projection::schedule::worker::{EVERYTHING, Step, Worker, Written, read_after};
@@ -112,32 +115,53 @@ impl Worker {
             }
         }
         let head = rows::head(&tx)?.seq;
-        let mut written = Vec::new();
+        let mut written = Vec::<(Option<Part>, Duration)>::new();
+        let is_pressed = self.rests.is_pressed();
+        let has_room = || {
+            let longest = match (self.turns.writer_waits(), is_pressed) {
+                (false, _) => FOLD_TIME_MAX,
+                (true, false) => FOLD_TIME_KEEPING_UP,
+                (true, true) => FOLD_TIME_SHORT,
+            };
+            began.elapsed() < longest
+        };
         for Due { group, position, limit } in &mut *due {
             let mut last = None;
             let until = head.min(*limit);
             let since = Instant::now();
             group.ahead.go_on(until);
-            while *position < until && (last.is_none() || began.elapsed() < FOLD_TIME_MAX) {
+            // Each comes to something, unless others that were due before it have had all the time.
+            let is_first = written.iter().all(|(last, _)| last.is_none());
+            while *position < until && (has_room() || (is_first && last.is_none())) {
                 let wait = if self.turns.writer_waits() { Wait::No } else { Wait::Yes };
                 let Some(part) = group.ahead.take_part(wait) else { break };
                 group.save(&tx, &part)?;
                 *position = part.position;
                 last = Some(part);
             }
-            written.push((last, Wrote { took: since.elapsed(), position: *position, head }));
+            written.push((last, since.elapsed()));
         }
         let places = || due.iter().flat_map(|due| due.group.members().iter().map(|it| (it, due.position)));
-        places().try_for_each(|(member, position)| member.advance(&tx, position))?;
+        places()
+            .filter(|(member, position)| member.cursor.position != *position)
+            .try_for_each(|(member, position)| member.advance(&tx, position))?;
         places().try_for_each(|(member, position)| member.switch(&tx, position, head))?;
+        let since = Instant::now();
         tx.commit()?;
         drop(turn);
-        for (Due { group, position, .. }, (last, wrote)) in due.iter_mut().zip(written) {
+        let commit = since.elapsed();
+        for (Due { group, position, .. }, (last, took)) in due.iter_mut().zip(written) {
+            group.move_to(*position, head);
             if let Some(last) = last {
                 group.ahead.stored(&last);
+                for member in group.members().iter().filter(|member| member.projection.has_index()) {
+                    let stage = if group.has_switched() { Stage::Live } else { member.stage };
+                    self.to_merge = Some((member.projection, stage));
+                }
+                self.rests.wrote(group.pace(), Wrote { took: took + commit, position: *position, head });
+                let is_short = self.rests.is_pressed();
+                group.ahead.fold_at_once(if is_short { FOLD_EVENTS_SHORT } else { FOLD_EVENTS_MAX });
             }
-            group.move_to(*position, head);
-            self.rests.wrote(group.pace(), wrote);
         }
         // The writer may have nothing to do while a rebuild writes.
         self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);

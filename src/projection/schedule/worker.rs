@@ -9,17 +9,20 @@ use rusqlite::{Connection, Transaction};
 
 use crate::event::Seq;
 use crate::file::FileIdentity;
-use crate::limits::{FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_REST_AWAITED, PROJECTIONS_CACHE_KIBIBYTES};
+use crate::limits::{
+    FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_REST_AWAITED, INDEX_MERGE_PAGES, INDEX_MERGE_PAGES_SHORT,
+    PROJECTIONS_CACHE_KIBIBYTES,
+};
 use crate::log::checkpoint::Checkpoints;
 use crate::log::presence::{LEFT, Present};
 use crate::log::rows::{self, ReadRow};
 use crate::log::turns::{Turn, Turns, Who, begin};
 use crate::log::{self, AtClose, Claim, Durability, OpenError, Writing};
-use crate::progress::Progress;
+use crate::progress::{Awaited, Progress};
 use crate::projection::schedule::group::{Group, Member};
 use crate::projection::schedule::place::place_of;
 use crate::projection::schedule::rest::Rests;
-use crate::projection::tables::{self, Cursor, PROJECTIONS, Pace, Projection, Stage};
+use crate::projection::tables::{self, Cursor, PROJECTIONS, Projection, Stage, index};
 
 /// How often the thread looks whether another process appended or changed something.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -50,6 +53,8 @@ pub(crate) struct Worker {
     /// Those that this thread took forward last, with what is folded ahead of them.
     pub(in crate::projection) kept: Vec<Group>,
     pub(in crate::projection) rests: Rests,
+    /// The full-text index in which there may be segments to merge.
+    pub(in crate::projection) to_merge: Option<(&'static Projection, Stage)>,
 }
 
 /// What one attempt at projections came to.
@@ -128,6 +133,7 @@ impl Worker {
             checkpoints,
             kept: Vec::new(),
             rests: Rests::default(),
+            to_merge: None,
         };
         for projection in &PROJECTIONS {
             worker.publish(projection, None).map_err(sqlite)?;
@@ -248,6 +254,7 @@ impl Worker {
         }
         if let Haste::No = haste {
             result = result.and(self.leave_resting(&mut due));
+            result = result.and(self.merge(&mut due));
         }
         result.and(self.take_forward(due, until))
     }
@@ -263,21 +270,56 @@ impl Worker {
             }
         };
         let awaited = self.progress.awaited();
-        let rest = |pace| self.rests.until(pace, head, awaited);
-        let has_soon = due.iter().any(|member| member.projection.pace == Pace::Soon);
-        let soon = rest(Pace::Soon).filter(|_| has_soon);
-        // Together with the others: a transaction less that somebody may have to wait for.
-        let seldom = rest(Pace::Seldom).max(soon);
         let mut step = Step::Idle;
         due.retain(|member| {
-            let until = match member.projection.pace {
-                Pace::Soon => soon,
-                Pace::Seldom => seldom,
-            };
+            let until = self.rests.until(member.projection.pace, head, awaited);
             step = until.map_or(step, |until| step.and(Step::Resting(until)));
             until.is_none()
         });
         step
+    }
+
+    /// Merges segments of the full-text index, if it may have some to merge and is not resting: in turn with what
+    /// is written to it, so that neither has to wait for the other to be done.
+    fn merge(&mut self, due: &mut Vec<Member>) -> Step {
+        let Some((projection, stage)) = self.to_merge else { return Step::Idle };
+        let head = rows::head(&self.connection).map(|head| head.seq);
+        let rest = head.map(|head| self.rests.until(projection.pace, head, Awaited::All));
+        match rest {
+            Ok(None) => {}
+            Ok(Some(until)) => return Step::Resting(until),
+            Err(error) => return self.say_trouble(projection, &error),
+        }
+        let others = due.len();
+        due.retain(|member| member.projection.name != projection.name || member.stage != stage);
+        match self.try_merge(projection, stage) {
+            Ok(has_merged) if has_merged && due.len() == others => {}
+            Ok(_) => self.to_merge = None,
+            Err(error) => {
+                self.to_merge = None;
+                return self.say_trouble(projection, &error);
+            }
+        }
+        Step::Worked
+    }
+
+    fn try_merge(&mut self, projection: &Projection, stage: Stage) -> rusqlite::Result<bool> {
+        let turn = self.take_turn()?;
+        let began = Instant::now();
+        let tx = begin(&self.connection)?;
+        let mut has_merged = false;
+        let pages = if self.rests.is_pressed() { INDEX_MERGE_PAGES_SHORT } else { INDEX_MERGE_PAGES };
+        for index in projection.tables.iter().filter(|table| table.is_index()) {
+            has_merged |= index::merge(&tx, &stage.table(index.name), pages)?;
+        }
+        if has_merged {
+            tx.commit()?
+        } else {
+            tx.rollback()?
+        }
+        drop(turn);
+        self.rests.worked(projection.pace, began.elapsed());
+        Ok(has_merged)
     }
 
     /// Sees what there is to do. An error is one that does not depend on the event: it is tried again.

@@ -9,6 +9,16 @@ pub(crate) const TOKENIZE: &str = "tokenize='unicode61 remove_diacritics 2'";
 /// Words of documents that are in memory at once, about; those of one document always are.
 const WORDS_MAX: usize = 1 << 20;
 
+/// Merges some of the segments of an index, for about as many pages; whether there was something to merge.
+pub(crate) fn merge(connection: &Connection, index: &str, pages: u32) -> rusqlite::Result<bool> {
+    let before = connection.total_changes();
+    connection
+        .prepare_cached(&format!("INSERT INTO {index} ({index}, rank) VALUES ('merge', ?1)"))?
+        .execute([pages])?;
+    // FTS5 counts the statement itself as one change (<https://sqlite.org/fts5.html#the_merge_command>).
+    Ok(connection.total_changes().saturating_sub(before) >= 2)
+}
+
 /// Takes documents out of an index, and leaves no trace of their words in it. Whoever has the rows of the documents
 /// sees to these.
 pub(super) fn forget(connection: &Connection, index: &str, documents: &[i64]) -> rusqlite::Result<()> {
@@ -180,6 +190,31 @@ mod tests {
         let forgotten: Vec<i64> = forgotten.into_iter().map(|(document, _)| document).collect();
         forget(&whole, "search", &forgotten).unwrap();
         assert_eq!(kept(&whole), kept(&index("search", &others)));
+    }
+
+    #[test]
+    fn segments_are_merged_in_steps_until_few_are_left_and_say_the_same() {
+        let texts: Vec<(i64, String)> = (1..=400)
+            .map(|document| (document, format!("text {document} of words {}", "w ".repeat(99))))
+            .collect();
+        let whole = index("search", &[]);
+        for setting in ["'automerge', 0", "'usermerge', 16", "'crisismerge', 64"] {
+            whole.execute(&format!("INSERT INTO search (search, rank) VALUES ({setting})"), []).unwrap();
+        }
+        // Each statement is a transaction, and makes a segment.
+        let mut steps = 0;
+        for (document, text) in &texts {
+            whole.execute("INSERT INTO search (rowid, text) VALUES (?1, ?2)", (document, text)).unwrap();
+            steps += u32::from(document % 8 == 0 && merge(&whole, "search", 4).unwrap());
+        }
+        while merge(&whole, "search", 4).unwrap() {
+            steps += 1;
+        }
+        assert!(steps > 10, "{steps}");
+        let segments: i64 =
+            whole.query_row("SELECT count(DISTINCT segid) FROM search_idx", [], |row| row.get(0)).unwrap();
+        assert!(segments < 32, "{segments}");
+        assert_eq!(kept(&whole), kept(&index("search", &texts)));
     }
 
     #[test]
