@@ -153,13 +153,21 @@ fn datasette_shows_the_tables_without_configuration() {
     let Some(file) = traces("tree-of-thought-game24.json") else { return };
     let log = Log::new();
     log.import("tree-of-thought", &file);
-    let get = |path: &str| -> Value {
+    let page = |path: &str| -> Vec<u8> {
         let output = Command::new(&datasette).arg(log.path()).arg("--get").arg(path).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
+        output.stdout
     };
+    let get = |path: &str| -> Value { serde_json::from_slice(&page(path)).unwrap() };
     let sessions = get("/audit/sessions.json?status=failed&_shape=array&_size=max");
     assert_eq!(sessions.as_array().unwrap().len(), 31);
     let found = get("/audit/search_documents.json?_search=left&_shape=array&_size=max");
-    assert!(!found.as_array().unwrap().is_empty(), "the full-text index is found by itself");
+    let hits: i64 = crate::support::sqlite(&log.path())
+        .query_row("SELECT count(*) FROM search WHERE search MATCH 'left'", [], |row| row.get(0))
+        .unwrap();
+    assert!(hits > 1_000, "{hits}");
+    assert_eq!(found.as_array().unwrap().len(), 1_000, "as many as Datasette gives at once");
+    let shown = String::from_utf8(page("/audit/search_documents?_search=left")).unwrap();
+    assert!(shown.contains("name=\"_search\""), "the page has a field to search in");
+    assert!(shown.contains(&format!("{},{:03} rows", hits / 1_000, hits % 1_000)), "{shown}");
 }

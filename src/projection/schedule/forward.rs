@@ -116,6 +116,7 @@ impl Worker {
         }
         let head = rows::head(&tx)?.seq;
         let mut written = Vec::<(Option<Part>, Duration)>::new();
+        let mut served: Option<Pace> = None;
         let is_pressed = self.rests.is_pressed();
         let has_room = || {
             let longest = match (self.turns.writer_waits(), is_pressed) {
@@ -130,14 +131,15 @@ impl Worker {
             let until = head.min(*limit);
             let since = Instant::now();
             group.ahead.go_on(until);
-            // Each comes to something, unless others that were due before it have had all the time.
-            let is_first = written.iter().all(|(last, _)| last.is_none());
-            while *position < until && (has_room() || (is_first && last.is_none())) {
+            // Each comes to something, unless those of another pace have had the time.
+            let has_turn = served.is_none_or(|pace| pace == group.pace());
+            while *position < until && (has_room() || (has_turn && last.is_none())) {
                 let wait = if self.turns.writer_waits() { Wait::No } else { Wait::Yes };
                 let Some(part) = group.ahead.take_part(wait) else { break };
                 group.save(&tx, &part)?;
                 *position = part.position;
                 last = Some(part);
+                served = served.or(Some(group.pace()));
             }
             written.push((last, since.elapsed()));
         }
