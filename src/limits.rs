@@ -157,7 +157,8 @@ pub const FOLD_EVENTS_MAX: usize = 512;
 /// The same while more is appended than the tables can take in: less than a millisecond of work.
 pub const FOLD_EVENTS_SHORT: usize = 96;
 
-/// Events that are left after a transaction of the projections from which on its like are short.
+/// Events left after a transaction of the projections beyond which the tables are behind: then the next transactions
+/// are short.
 pub const FOLD_BEHIND_MIN: u64 = 1_024;
 
 /// How long the read tables are left alone after they came to the end of the log, while others append. Each call that

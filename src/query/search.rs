@@ -116,27 +116,23 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
         wheres.join(" AND "),
         i64::try_from(filter.limit).unwrap_or(i64::MAX)
     );
-    let mut hits = connection
-        .prepare_cached(&sql)?
-        .query_map(params_from_iter(values), |row| {
-            let recorded_at: Option<String> = row.get(4)?;
-            Ok(Hit {
-                seq: Seq::from_sql(row.get(0)?),
-                session: short(row.get(1)?),
-                kind: short(row.get(2)?).unwrap_or_default(),
-                subject: short(row.get(3)?),
-                recorded_at: recorded_at.and_then(|time| Timestamp::from_sql(&time)),
-                snippet: Vec::new(),
-            })
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    if hits.is_empty() {
-        return Ok(hits);
-    }
     let excerpts = Excerpts::new(query)?;
-    for hit in &mut hits {
-        let text = rows::read_at(connection, hit.seq)?.as_ref().and_then(text_of);
-        hit.snippet = text.map_or(Ok(Vec::new()), |text| excerpts.of(&text))?;
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query(params_from_iter(values))?;
+    let mut hits = Vec::new();
+    // One by one, while the statement is under way: who breaks it off breaks off the excerpts too.
+    while let Some(row) = found.next()? {
+        let seq = Seq::from_sql(row.get(0)?);
+        let recorded_at: Option<String> = row.get(4)?;
+        let text = rows::read_at(connection, seq)?.as_ref().and_then(text_of);
+        hits.push(Hit {
+            seq,
+            session: short(row.get(1)?),
+            kind: short(row.get(2)?).unwrap_or_default(),
+            subject: short(row.get(3)?),
+            recorded_at: recorded_at.and_then(|time| Timestamp::from_sql(&time)),
+            snippet: text.map_or(Ok(Vec::new()), |text| excerpts.of(&text))?,
+        });
     }
     Ok(hits)
 }
