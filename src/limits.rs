@@ -167,7 +167,7 @@ pub const FOLD_BEHIND_MIN: u64 = 1_024;
 pub const FOLD_REST: Duration = Duration::from_millis(100);
 
 /// The same where somebody waits for the tables.
-pub const FOLD_REST_AWAITED: Duration = Duration::from_millis(16);
+pub const FOLD_REST_AWAITED: Duration = Duration::from_millis(10);
 
 /// The same of the full-text index, if nobody waits for it: each of its transactions makes a segment.
 pub const INDEX_REST: Duration = Duration::from_millis(200);
