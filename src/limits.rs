@@ -161,7 +161,7 @@ pub const FOLD_EVENTS_SHORT: usize = 96;
 /// are short.
 pub const FOLD_BEHIND_MIN: u64 = 1_024;
 
-/// How long the read tables are left alone after they came to the end of the log, while others append. Each call that
+/// Rest of the read tables once they came to the end of the log, while others append. Each call that
 /// waits for its events to be durable, and meets a transaction of the projections, waits for its end too: there are so
 /// few of them that of a hundred calls of one producer less than one does.
 pub const FOLD_REST: Duration = Duration::from_millis(100);
@@ -178,7 +178,7 @@ pub const INDEX_MERGE_PAGES: u32 = 96;
 /// The same while more is appended than the tables can take in.
 pub const INDEX_MERGE_PAGES_SHORT: u32 = 24;
 
-/// How long one transaction of the projections goes on with further events, if there are any, and nobody else
+/// Longest time for which one transaction of the projections goes on with further events while nobody else
 /// waits: its fixed cost, and the pages that every event changes, are paid once.
 pub const FOLD_TIME_MAX: Duration = Duration::from_millis(100);
 
@@ -190,7 +190,7 @@ pub const FOLD_TIME_KEEPING_UP: Duration = Duration::from_millis(12);
 /// be durable meet a transaction.
 pub const FOLD_TIME_SHORT: Duration = Duration::from_micros(800);
 
-/// How long transactions stay short after one that did not come to the end of the log.
+/// Time for which transactions stay short after one that did not come to the end of the log.
 pub const FOLD_SHORT_FOR: Duration = Duration::from_secs(2);
 
 /// Payload bytes that a projection folds at once.

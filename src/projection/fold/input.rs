@@ -1,4 +1,4 @@
-//! What is folded.
+//! Events as the folds take them, and the places of their texts in the log.
 
 use memchr::memmem;
 
@@ -6,17 +6,17 @@ use crate::event::Recorded;
 use crate::limits::REFERRED_BYTES_MIN;
 use crate::otel::Meaning;
 
-/// An event, as folds take it.
+/// An event to fold.
 #[derive(Clone, Copy)]
 pub(crate) struct Input<'e> {
     pub(crate) event: &'e Recorded,
-    /// What it means.
+    /// Its meanings, which are events of the native kinds.
     pub(crate) meanings: &'e [Meaning<'e>],
     /// Its payload cell, where rows may refer to it.
     pub(crate) cell: Option<&'e [u8]>,
 }
 
-/// Where a text stands in the log.
+/// The place of a text in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::projection) struct Place {
     pub(in crate::projection) seq: i64,
@@ -27,7 +27,7 @@ pub(in crate::projection) struct Place {
 }
 
 impl Input<'_> {
-    /// Where a text of the event stands, if it is long, and stands in the payload as a row would have it.
+    /// Finds a text of the event in its payload. None for a short one, and for one that a row has in another form.
     pub(in crate::projection) fn place_of(&self, text: &str) -> Option<Place> {
         // What follows U+0000 nobody would see.
         if text.len() < REFERRED_BYTES_MIN || text.contains('\0') {

@@ -226,7 +226,7 @@ pub(crate) struct Single {
     pub(crate) documents: Vec<Document>,
 }
 
-/// What can be searched of an event: its row, and the text whose words the index takes.
+/// An event that can be searched for: its row, and the text whose words the index takes.
 pub(crate) struct Document {
     pub(crate) row: DocumentRow,
     pub(crate) text: String,

@@ -83,7 +83,7 @@ impl Rests {
         rest.until(pace, head, least)
     }
 
-    /// Whether more is appended than the tables take in: of late they did not come to the end of the log.
+    /// Returns whether more is appended than the tables take in: of late they did not come to the end of the log.
     pub(in crate::projection) fn is_pressed(&self) -> bool {
         self.pressed.is_some_and(|since| since.elapsed() < FOLD_SHORT_FOR)
     }

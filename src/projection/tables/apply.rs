@@ -75,7 +75,7 @@ fn redaction(event: &Recorded) -> Option<&PayloadRedacted> {
     }
 }
 
-/// Where the long texts of rows are.
+/// The place of the long texts of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Texts {
     /// In the log alone, which the tables stand beside: the rows refer to it.

@@ -371,7 +371,7 @@ fn named(statement: &str, stage: Stage, generation: u32) -> String {
     head + glue + rest
 }
 
-/// Where the rows are that are read under a name.
+/// The table behind a name that people read.
 pub(crate) struct Stored {
     /// The table that has them.
     pub(crate) rows: &'static str,
@@ -379,7 +379,7 @@ pub(crate) struct Stored {
     pub(crate) key: &'static [&'static str],
 }
 
-/// Where the rows are that are read under a name of this version. Tables of an earlier version are read until this
+/// Finds the table behind a name of this version. Tables of an earlier version are read until this
 /// version's have taken their place.
 pub(crate) fn stored(connection: &Connection, shown: &str) -> rusqlite::Result<Stored> {
     let table =

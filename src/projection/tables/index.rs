@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-/// How texts become words, in SQL.
+/// The tokenizer of the index, as an argument of FTS5.
 pub(crate) const TOKENIZE: &str = "tokenize='unicode61 remove_diacritics 2'";
 
 /// Words of documents that are in memory at once, about; those of one document always are.
@@ -72,7 +72,7 @@ struct Place {
     word: usize,
 }
 
-/// What an index says of documents.
+/// The words of some documents, as an index has them.
 struct Words {
     words: Vec<String>,
     /// Sorted.

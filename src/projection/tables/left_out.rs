@@ -1,4 +1,4 @@
-//! What others attach to read tables: indexes and triggers, which a rebuild makes again. One that cannot be made on
+//! Indexes and triggers that others attach to read tables. A rebuild makes them again. One that cannot be made on
 //! the tables as they are now is kept in a list, and tried again with the next rebuild.
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -85,7 +85,7 @@ pub(super) fn take(connection: &Connection, projection: &str) -> rusqlite::Resul
         .collect()
 }
 
-/// What is listed of a projection, and does not stand in the file again meanwhile.
+/// Lists the objects of a projection that were left out, but for those that somebody made again meanwhile.
 pub(crate) fn listed(connection: &Connection, projection: &str) -> rusqlite::Result<Vec<LeftOut>> {
     if !has_list(connection)? {
         return Ok(Vec::new());
