@@ -3,6 +3,7 @@
 pub(in crate::projection) mod cell;
 pub(crate) mod input;
 mod claims;
+mod said;
 pub(crate) mod columns;
 pub(in crate::projection) mod rows;
 pub(in crate::projection) mod working_set;

@@ -9,18 +9,15 @@ use crate::event::{
     Attributes, Content, DecisionMade, Event, FindingRaised, FindingUpdated, Kind, SessionEnded,
     SessionStarted, SessionUpdated, StepEnded, StepStarted, Timestamp,
 };
-use crate::limits::{BEGINNING_BYTES_MIN, COST_SUM_MAX, ROW_ATTRIBUTES_BYTES_MAX, SUMMARY_CHARS, TOKENS_MAX};
-use crate::otel::{Claim, Rank};
-use crate::text::beginning;
+use crate::limits::{COST_SUM_MAX, ROW_ATTRIBUTES_BYTES_MAX, TOKENS_MAX};
 
-use crate::projection::fold::cell::{
-    Row, Taken, attributes_text, json_column, json_text, merge_attributes, taken_attributes, text_hash,
-};
-use crate::projection::fold::claims::{Claims, bit};
+use crate::projection::fold::cell::{Row, Taken, attributes_text, json_column, json_text, text_hash};
+use crate::projection::fold::claims::bit;
 use crate::projection::fold::input::Input;
 use crate::projection::fold::rows::{
     DecisionRow, FindingRow, FindingUpdateRow, SessionRow, StepRow, TimelineRow,
 };
+use crate::projection::fold::said::{At, merge, set, set_summary, set_text, unclaim};
 use crate::projection::fold::working_set::{KeyIn, WorkingSet};
 
 /// The status of a session of which nobody can say any more whether and how it ended.
@@ -127,155 +124,6 @@ fn fold_meaning(rows: &mut WorkingSet, id: &str, meaning: &Event, at: &At<'_>) {
 
 fn change_session<'a>(rows: &'a mut WorkingSet, id: &str, at: &At<'_>) -> &'a mut SessionRow {
     rows.sessions.change(id, || SessionRow::partial(id, at))
-}
-
-/// Where and when an event stands, and how strongly it is said.
-#[derive(Clone, Copy)]
-struct At<'e> {
-    input: &'e Input<'e>,
-    seq: i64,
-    occurred: Option<Timestamp>,
-    recorded: Timestamp,
-    claim: Option<Claim>,
-}
-
-impl At<'_> {
-    /// Sets a column to what an event says, and leaves it alone where the event says nothing, or another
-    /// has said it more strongly. Whether it was set.
-    fn set<T: Clone>(&self, claims: &mut Claims, bit: u64, column: &mut Option<T>, said: &Option<T>) -> bool {
-        let sets = said.is_some() && claims.take(bit, self.claim, column.is_some());
-        if sets {
-            column.clone_from(said);
-        }
-        sets
-    }
-
-    /// Sets the columns of a text, as [`At::set`] does: to the text, or to where it stands.
-    fn set_text(&self, claims: &mut Claims, bit: u64, columns: TextColumns<'_>, said: &Option<String>) {
-        let is_said = columns.text.is_some() || columns.seq.is_some();
-        let Some(said) = said else { return };
-        if !claims.take(bit, self.claim, is_said) {
-            return;
-        }
-        let place = self.input.place_of(said);
-        *columns.text = place.is_none().then(|| said.clone());
-        *columns.seq = place.map(|place| place.seq);
-        *columns.offset = place.map(|place| place.offset);
-        *columns.length = place.map(|place| place.length);
-    }
-
-    /// Sets the column of a text's summary, as [`At::set`] does: to that of the producer, or to the text's first
-    /// characters where they are not read from it each time. Whoever says the text says a summary.
-    fn set_summary(
-        &self,
-        claims: &mut Claims,
-        bit: u64,
-        (column, has_text): (&mut Option<String>, bool),
-        (stated, text): (&Option<String>, &Option<String>),
-    ) {
-        let is_nothing = stated.is_none() && text.is_none();
-        if is_nothing || !claims.take(bit, self.claim, column.is_some() || has_text) {
-            return;
-        }
-        let long = text.as_deref().filter(|text| text.len() > BEGINNING_BYTES_MIN);
-        let begins = || long.map(|text| beginning(text, SUMMARY_CHARS).unwrap_or(text).to_owned());
-        *column = stated.clone().or_else(begins);
-    }
-
-    /// Adds attributes to those of a row; those of spans and log records stand or fall together.
-    fn merge(
-        &self,
-        claims: &mut Claims,
-        bit: u64,
-        column: &mut Option<String>,
-        (said, taken): (&Attributes, Taken),
-    ) {
-        let is_nothing = said.is_empty() && taken == Taken::Whole;
-        if is_nothing || !claims.take(bit, self.claim, column.is_some()) {
-            return;
-        }
-        match self.claim {
-            Some(_) => *column = attributes_text(&taken_attributes(said)),
-            None => merge_attributes(column, said, taken),
-        }
-    }
-
-    /// Whether it starts or ends its session, not only knows something of it.
-    fn is_of_whole_session(&self) -> bool {
-        self.claim.is_none_or(|claim| claim.rank.is_whole_session())
-    }
-
-    /// Whether it ends its step.
-    fn ends_step(&self) -> bool {
-        self.claim.is_none_or(|claim| claim.rank == Rank::Root)
-    }
-}
-
-/// The columns of a text: the text itself, or where it stands in the log.
-struct TextColumns<'r> {
-    text: &'r mut Option<String>,
-    seq: &'r mut Option<i64>,
-    offset: &'r mut Option<i64>,
-    length: &'r mut Option<i64>,
-}
-
-/// Sets the columns of a text to what an event says.
-macro_rules! set_text {
-    ($row:ident, $at:ident, $text:ident, $seq:ident, $offset:ident, $length:ident: $said:expr) => {
-        $at.set_text(
-            &mut $row.claims,
-            const { bit(Self::COLUMNS, stringify!($text)) },
-            TextColumns {
-                text: &mut $row.$text,
-                seq: &mut $row.$seq,
-                offset: &mut $row.$offset,
-                length: &mut $row.$length,
-            },
-            $said,
-        )
-    };
-}
-
-/// Sets the column of a summary to what an event says; before that of the text.
-macro_rules! set_summary {
-    ($row:ident, $at:ident, $summary:ident, $text:ident, $seq:ident: $stated:expr, $said:expr) => {{
-        let has_text = $row.$text.is_some() || $row.$seq.is_some();
-        $at.set_summary(
-            &mut $row.claims,
-            const { bit(Self::COLUMNS, stringify!($summary)) },
-            (&mut $row.$summary, has_text),
-            ($stated, $said),
-        )
-    }};
-}
-
-/// Adds attributes to those of a row.
-macro_rules! merge {
-    ($row:ident, $at:ident, $said:expr) => {
-        merge!($row, $at, $said, Taken::Whole)
-    };
-    ($row:ident, $at:ident, $said:expr, $taken:expr) => {
-        $at.merge(
-            &mut $row.claims,
-            const { bit(Self::COLUMNS, "attributes") },
-            &mut $row.attributes,
-            ($said, $taken),
-        )
-    };
-}
-
-/// Sets columns of a row to what an event says.
-macro_rules! set {
-    ($row:ident, $at:ident, $( $column:ident: $said:expr ),+ $(,)?) => {
-        $( $at.set(&mut $row.claims, const { bit(Self::COLUMNS, stringify!($column)) }, &mut $row.$column, $said); )+
-    };
-}
-
-/// Lets anybody say columns of a row anew.
-macro_rules! unclaim {
-    ($row:ident, $( $column:ident ),+) => {
-        $( $row.claims.take(const { bit(Self::COLUMNS, stringify!($column)) }, None, false); )+
-    };
 }
 
 fn word<T: std::fmt::Display>(word: Option<T>) -> Option<String> {

@@ -1,0 +1,173 @@
+//! Columns of rows, set to what events say of them.
+
+use crate::event::{Attributes, Timestamp};
+use crate::limits::{BEGINNING_BYTES_MIN, SUMMARY_CHARS};
+use crate::otel::{Claim, Rank};
+use crate::text::beginning;
+
+use crate::projection::fold::cell::{Taken, attributes_text, merge_attributes, taken_attributes};
+use crate::projection::fold::claims::Claims;
+use crate::projection::fold::input::Input;
+
+/// The place and time of an event that is folded, and how strongly it is said.
+#[derive(Clone, Copy)]
+pub(super) struct At<'e> {
+    pub(super) input: &'e Input<'e>,
+    pub(super) seq: i64,
+    pub(super) occurred: Option<Timestamp>,
+    pub(super) recorded: Timestamp,
+    pub(super) claim: Option<Claim>,
+}
+
+impl At<'_> {
+    /// Sets a column to what an event says, and leaves it alone where the event says nothing, or another
+    /// has said it more strongly. Whether it was set.
+    pub(super) fn set<T: Clone>(
+        &self,
+        claims: &mut Claims,
+        bit: u64,
+        column: &mut Option<T>,
+        said: &Option<T>,
+    ) -> bool {
+        let sets = said.is_some() && claims.take(bit, self.claim, column.is_some());
+        if sets {
+            column.clone_from(said);
+        }
+        sets
+    }
+
+    /// Sets the columns of a text, as [`At::set`] does: to the text, or to where it stands.
+    pub(super) fn set_text(
+        &self,
+        claims: &mut Claims,
+        bit: u64,
+        columns: TextColumns<'_>,
+        said: &Option<String>,
+    ) {
+        let is_said = columns.text.is_some() || columns.seq.is_some();
+        let Some(said) = said else { return };
+        if !claims.take(bit, self.claim, is_said) {
+            return;
+        }
+        let place = self.input.place_of(said);
+        *columns.text = place.is_none().then(|| said.clone());
+        *columns.seq = place.map(|place| place.seq);
+        *columns.offset = place.map(|place| place.offset);
+        *columns.length = place.map(|place| place.length);
+    }
+
+    /// Sets the column of a text's summary, as [`At::set`] does: to that of the producer, or to the text's first
+    /// characters where they are not read from it each time. Whoever says the text says a summary.
+    pub(super) fn set_summary(
+        &self,
+        claims: &mut Claims,
+        bit: u64,
+        (column, has_text): (&mut Option<String>, bool),
+        (stated, text): (&Option<String>, &Option<String>),
+    ) {
+        let is_nothing = stated.is_none() && text.is_none();
+        if is_nothing || !claims.take(bit, self.claim, column.is_some() || has_text) {
+            return;
+        }
+        let long = text.as_deref().filter(|text| text.len() > BEGINNING_BYTES_MIN);
+        let begins = || long.map(|text| beginning(text, SUMMARY_CHARS).unwrap_or(text).to_owned());
+        *column = stated.clone().or_else(begins);
+    }
+
+    /// Adds attributes to those of a row; those of spans and log records stand or fall together.
+    pub(super) fn merge(
+        &self,
+        claims: &mut Claims,
+        bit: u64,
+        column: &mut Option<String>,
+        (said, taken): (&Attributes, Taken),
+    ) {
+        let is_nothing = said.is_empty() && taken == Taken::Whole;
+        if is_nothing || !claims.take(bit, self.claim, column.is_some()) {
+            return;
+        }
+        match self.claim {
+            Some(_) => *column = attributes_text(&taken_attributes(said)),
+            None => merge_attributes(column, said, taken),
+        }
+    }
+
+    /// Whether it starts or ends its session, not only knows something of it.
+    pub(super) fn is_of_whole_session(&self) -> bool {
+        self.claim.is_none_or(|claim| claim.rank.is_whole_session())
+    }
+
+    /// Whether it ends its step.
+    pub(super) fn ends_step(&self) -> bool {
+        self.claim.is_none_or(|claim| claim.rank == Rank::Root)
+    }
+}
+
+/// The columns of a text: the text itself, or where it stands in the log.
+pub(super) struct TextColumns<'r> {
+    pub(super) text: &'r mut Option<String>,
+    pub(super) seq: &'r mut Option<i64>,
+    pub(super) offset: &'r mut Option<i64>,
+    pub(super) length: &'r mut Option<i64>,
+}
+
+/// Sets the columns of a text to what an event says.
+macro_rules! set_text {
+    ($row:ident, $at:ident, $text:ident, $seq:ident, $offset:ident, $length:ident: $said:expr) => {
+        $at.set_text(
+            &mut $row.claims,
+            const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($text)) },
+            $crate::projection::fold::said::TextColumns {
+                text: &mut $row.$text,
+                seq: &mut $row.$seq,
+                offset: &mut $row.$offset,
+                length: &mut $row.$length,
+            },
+            $said,
+        )
+    };
+}
+
+/// Sets the column of a summary to what an event says; before that of the text.
+macro_rules! set_summary {
+    ($row:ident, $at:ident, $summary:ident, $text:ident, $seq:ident: $stated:expr, $said:expr) => {{
+        let has_text = $row.$text.is_some() || $row.$seq.is_some();
+        $at.set_summary(
+            &mut $row.claims,
+            const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($summary)) },
+            (&mut $row.$summary, has_text),
+            ($stated, $said),
+        )
+    }};
+}
+
+/// Adds attributes to those of a row.
+macro_rules! merge {
+    ($row:ident, $at:ident, $said:expr) => {
+        merge!($row, $at, $said, $crate::projection::fold::cell::Taken::Whole)
+    };
+    ($row:ident, $at:ident, $said:expr, $taken:expr) => {
+        $at.merge(
+            &mut $row.claims,
+            const { $crate::projection::fold::claims::bit(Self::COLUMNS, "attributes") },
+            &mut $row.attributes,
+            ($said, $taken),
+        )
+    };
+}
+
+/// Sets columns of a row to what an event says.
+macro_rules! set {
+    ($row:ident, $at:ident, $( $column:ident: $said:expr ),+ $(,)?) => {
+        $( $at.set(&mut $row.claims, const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($column)) }, &mut $row.$column, $said); )+
+    };
+}
+
+/// Lets anybody say columns of a row anew.
+macro_rules! unclaim {
+    ($row:ident, $( $column:ident ),+) => {
+        $( $row.claims.take(const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($column)) }, None, false); )+
+    };
+}
+
+pub(super) use {merge, set, set_summary, set_text, unclaim};
