@@ -43,12 +43,16 @@ struct Rest {
 }
 
 impl Rests {
-    /// Notes what was written just now.
-    pub(in crate::projection) fn wrote(&mut self, pace: Pace, wrote: Wrote) {
-        let rest = match pace {
+    fn of(&mut self, pace: Pace) -> &mut Option<Rest> {
+        match pace {
             Pace::Soon => &mut self.tables,
             Pace::Seldom => &mut self.index,
-        };
+        }
+    }
+
+    /// Notes what was written just now.
+    pub(in crate::projection) fn wrote(&mut self, pace: Pace, wrote: Wrote) {
+        let rest = self.of(pace);
         let is_appended_to = rest.is_some_and(|before| before.wrote.head < wrote.head);
         let now = Rest { since: Instant::now(), wrote, is_appended_to };
         *rest = Some(now);
@@ -59,10 +63,7 @@ impl Rests {
 
     /// Notes that something else was done for tables just now.
     pub(in crate::projection) fn worked(&mut self, pace: Pace, took: Duration) {
-        let rest = match pace {
-            Pace::Soon => &mut self.tables,
-            Pace::Seldom => &mut self.index,
-        };
+        let rest = self.of(pace);
         if let Some(rest) = rest {
             rest.since = Instant::now();
             rest.wrote.took = took;
