@@ -125,6 +125,16 @@ pub const REFERRED_BYTES_MIN: usize = 128;
 /// Bytes of a text beyond which a row has its beginning: a shorter one is looked up as fast.
 pub const BEGINNING_BYTES_MIN: usize = 4 << 10;
 
+/// Bytes beyond which a text of a span or log record, and the beginning of it, is treated as a long one: it may be put
+/// together of pieces of the payload.
+pub const PIECED_BYTES_MIN: usize = 1 << 10;
+
+/// Bytes of a piece at least: to read one costs about as much as a copy of it.
+pub const PIECE_BYTES_MIN: usize = 64;
+
+/// Bytes at most that are copied to read a text of pieces: those of the payload, for each piece.
+pub const PIECES_BYTES_MAX: usize = 32 << 20;
+
 /// First characters of a text that stand in where the producer gave no summary.
 pub const SUMMARY_CHARS: usize = 200;
 

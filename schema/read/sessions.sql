@@ -19,11 +19,13 @@ CREATE TABLE annals_sessions (
   input_seq         INTEGER,
   input_offset      INTEGER,
   input_length      INTEGER,
+  input_pieces      TEXT,
   input_hash        TEXT,
   summary_text      TEXT,
   summary_seq       INTEGER,
   summary_offset    INTEGER,
   summary_length    INTEGER,
+  summary_pieces    TEXT,
   error             TEXT,
   risk_level        TEXT, -- critical, high, medium, low, info
   scores            TEXT, -- JSON object: name to number
@@ -72,9 +74,25 @@ CREATE INDEX sessions_by_input ON annals_sessions (input_hash) WHERE input_hash 
 
 CREATE VIEW sessions AS SELECT
   id, conversation_id, profile, status, started_at, ended_at, duration_us,
-  coalesce(input_text, (SELECT CAST(substr(payload, input_offset, input_length) AS TEXT) FROM log WHERE seq = input_seq)) AS input,
+  CASE
+    WHEN input_text IS NOT NULL THEN input_text
+    WHEN input_pieces IS NULL THEN (SELECT CAST(substr(payload, input_offset, input_length) AS TEXT) FROM log WHERE seq = input_seq)
+    ELSE (SELECT group_concat(CASE
+      WHEN type = 'text' THEN value
+      WHEN json_extract(value, '$[2]') IS NULL THEN CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT)
+      WHEN json_extract(value, '$[2]') = 1 THEN json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$')
+      ELSE json_extract('"' || json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$') || '"', '$')
+    END, '') FROM log, json_each(input_pieces) WHERE seq = input_seq) END AS input,
   input_hash,
-  coalesce(summary_text, (SELECT CAST(substr(payload, summary_offset, summary_length) AS TEXT) FROM log WHERE seq = summary_seq)) AS summary,
+  CASE
+    WHEN summary_text IS NOT NULL THEN summary_text
+    WHEN summary_pieces IS NULL THEN (SELECT CAST(substr(payload, summary_offset, summary_length) AS TEXT) FROM log WHERE seq = summary_seq)
+    ELSE (SELECT group_concat(CASE
+      WHEN type = 'text' THEN value
+      WHEN json_extract(value, '$[2]') IS NULL THEN CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT)
+      WHEN json_extract(value, '$[2]') = 1 THEN json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$')
+      ELSE json_extract('"' || json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$') || '"', '$')
+    END, '') FROM log, json_each(summary_pieces) WHERE seq = summary_seq) END AS summary,
   error, risk_level, scores, agent, agent_version, model, source, tenant, labels, parent_session_id, progress,
   message, event_count, step_count, error_count, decision_count, finding_count, redacted_count, start_count,
   erased_end_count, stated_tokens_input, stated_tokens_output, stated_cost_usd, steps_tokens_input,
@@ -97,10 +115,12 @@ CREATE TABLE annals_steps (
   input_seq         INTEGER,
   input_offset      INTEGER,
   input_length      INTEGER,
+  input_pieces      TEXT,
   output_text       TEXT,
   output_seq        INTEGER,
   output_offset     INTEGER,
   output_length     INTEGER,
+  output_pieces     TEXT,
   input_hash        TEXT, -- BLAKE3 of the text
   output_hash       TEXT, -- BLAKE3 of the text
   input_summary_text TEXT, -- where it does not follow from the text at once
@@ -127,8 +147,24 @@ CREATE INDEX steps_by_started_at ON annals_steps (started_at) WHERE started_at I
 
 CREATE VIEW steps AS SELECT
   id, session_id, parent_step_id, module, kind, model, status, started_at, ended_at, duration_us,
-  coalesce(input_text, (SELECT CAST(substr(payload, input_offset, input_length) AS TEXT) FROM log WHERE seq = input_seq)) AS input,
-  coalesce(output_text, (SELECT CAST(substr(payload, output_offset, output_length) AS TEXT) FROM log WHERE seq = output_seq)) AS output,
+  CASE
+    WHEN input_text IS NOT NULL THEN input_text
+    WHEN input_pieces IS NULL THEN (SELECT CAST(substr(payload, input_offset, input_length) AS TEXT) FROM log WHERE seq = input_seq)
+    ELSE (SELECT group_concat(CASE
+      WHEN type = 'text' THEN value
+      WHEN json_extract(value, '$[2]') IS NULL THEN CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT)
+      WHEN json_extract(value, '$[2]') = 1 THEN json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$')
+      ELSE json_extract('"' || json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$') || '"', '$')
+    END, '') FROM log, json_each(input_pieces) WHERE seq = input_seq) END AS input,
+  CASE
+    WHEN output_text IS NOT NULL THEN output_text
+    WHEN output_pieces IS NULL THEN (SELECT CAST(substr(payload, output_offset, output_length) AS TEXT) FROM log WHERE seq = output_seq)
+    ELSE (SELECT group_concat(CASE
+      WHEN type = 'text' THEN value
+      WHEN json_extract(value, '$[2]') IS NULL THEN CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT)
+      WHEN json_extract(value, '$[2]') = 1 THEN json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$')
+      ELSE json_extract('"' || json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$') || '"', '$')
+    END, '') FROM log, json_each(output_pieces) WHERE seq = output_seq) END AS output,
   input_hash, output_hash,
   coalesce(input_summary_text, substr(input_text, 1, 200),
     -- 200 characters are in 800 bytes.
@@ -183,6 +219,7 @@ CREATE TABLE annals_findings (
   evidence_seq      INTEGER,
   evidence_offset   INTEGER,
   evidence_length   INTEGER,
+  evidence_pieces   TEXT,
   scope             TEXT,
   rule_version      TEXT,
   raised_at         TEXT,
@@ -204,7 +241,15 @@ CREATE INDEX findings_by_category ON annals_findings (category, pattern_type);
 CREATE VIEW findings AS SELECT
   id, session_id, step_id, category, pattern_type, severity, outcome, status, confidence, title, description,
   plain_english, suggestion, legal_source,
-  coalesce(evidence_text, (SELECT CAST(substr(payload, evidence_offset, evidence_length) AS TEXT) FROM log WHERE seq = evidence_seq)) AS evidence,
+  CASE
+    WHEN evidence_text IS NOT NULL THEN evidence_text
+    WHEN evidence_pieces IS NULL THEN (SELECT CAST(substr(payload, evidence_offset, evidence_length) AS TEXT) FROM log WHERE seq = evidence_seq)
+    ELSE (SELECT group_concat(CASE
+      WHEN type = 'text' THEN value
+      WHEN json_extract(value, '$[2]') IS NULL THEN CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT)
+      WHEN json_extract(value, '$[2]') = 1 THEN json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$')
+      ELSE json_extract('"' || json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$') || '"', '$')
+    END, '') FROM log, json_each(evidence_pieces) WHERE seq = evidence_seq) END AS evidence,
   scope, rule_version, raised_at, updated_at, updated_by, attributes, claims, first_recorded_at, last_recorded_at,
   first_seq, last_seq
 FROM annals_findings;

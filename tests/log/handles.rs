@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use crate::support::{rows_of, sqlite};
 use annals::{
@@ -231,11 +232,14 @@ fn drops_after_the_log_was_closed_are_counted_and_do_not_panic() {
 fn a_drop_does_not_wait_for_ever_for_a_log_that_is_stuck() {
     let fixture = Fixture::with(|builder| builder.queue_events(1));
     let session = fixture.log.session("p").start().unwrap();
-    let steps = [(); 4].map(|()| session.step("m").start().unwrap());
+    let [first, steps @ ..] = [(); 4].map(|()| session.step("m").start().unwrap());
     fixture.log.flush().unwrap();
     let other = Connection::open(fixture.folder.path().join("audit.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // One end is with the writer, which waits for the file, and one in the queue: the others come back.
+    // One end is with the writer, which gathers no more once it waits for the file, and one in the queue: the others
+    // come back.
+    drop(first);
+    std::thread::sleep(Duration::from_millis(500));
     drop(steps);
     assert!(fixture.log.refused() >= 2, "{}", fixture.log.refused());
     other.execute_batch("ROLLBACK").unwrap();

@@ -15,5 +15,6 @@ mod erasure;
 mod follow;
 mod model;
 mod outline;
+mod pieces;
 mod session_course;
 mod upgrade;

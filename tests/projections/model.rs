@@ -363,11 +363,19 @@ fn otel_attributes() -> impl Strategy<Value = Vec<serde_json::Value>> {
         tokens().prop_map(move |n| json!({"key": key, "value": {"intValue": n.to_string()}}))
     };
     let calls = r#"[{"role":"assistant","parts":[{"type":"text","content":"one"},{"type":"tool_call","id":"d1D1d1D1","name":"w","arguments":{"a":1}},{"type":"tool_call","name":"kilo"}]}]"#;
+    // Long enough to be put together of the payload's pieces.
+    let said = |what: &str| format!("{what} says \"é\", and goes on\n").repeat(30);
+    let history = json!([
+        {"role": "user", "parts": [{"type": "text", "content": said("alpha")}]},
+        {"role": "assistant", "parts": [{"type": "text", "content": said("beta")}]},
+    ])
+    .to_string();
     vec(
         prop_oneof![
             3 => word("gen_ai.operation.name", &["chat", "execute_tool", "invoke_agent", "plan", "alpha"]),
             2 => word("openinference.span.kind", &["LLM", "AGENT", "CHAIN", "GUARDRAIL", "EVALUATOR"]),
             2 => word("gen_ai.output.messages", &[calls, "[]", "gamma"]),
+            2 => Just(json!({"key": "gen_ai.input.messages", "value": {"stringValue": history}})),
             1 => word("error.type", &["Alpha", "Beta"]),
             1 => word("gen_ai.conversation.id", &["one", "two"]),
             1 => word("user.id", &["one", "two"]),

@@ -49,6 +49,8 @@ macro_rules! tables {
                 input_offset stored(Option<i64>),
                 /// Bytes of it there.
                 input_length stored(Option<i64>),
+                /// Where it is put together: JSON of its pieces.
+                input_pieces stored(Option<String>),
                 /// What identical inputs are found by.
                 input_hash: Option<String>,
                 /// What it came to.
@@ -61,6 +63,8 @@ macro_rules! tables {
                 summary_offset stored(Option<i64>),
                 /// Bytes of it there.
                 summary_length stored(Option<i64>),
+                /// Where it is put together: JSON of its pieces.
+                summary_pieces stored(Option<String>),
                 /// Why it failed.
                 error: Option<String>,
                 /// How risky the outcome is.
@@ -167,6 +171,8 @@ macro_rules! tables {
                 input_offset stored(Option<i64>),
                 /// Bytes of it there.
                 input_length stored(Option<i64>),
+                /// Where it is put together: JSON of its pieces.
+                input_pieces stored(Option<String>),
                 /// What came out.
                 output read(Option<String>),
                 /// The same, where the row has it itself.
@@ -177,6 +183,8 @@ macro_rules! tables {
                 output_offset stored(Option<i64>),
                 /// Bytes of it there.
                 output_length stored(Option<i64>),
+                /// Where it is put together: JSON of its pieces.
+                output_pieces stored(Option<String>),
                 /// BLAKE3 of the input.
                 input_hash: Option<String>,
                 /// BLAKE3 of the output.
@@ -295,6 +303,8 @@ macro_rules! tables {
                 evidence_offset stored(Option<i64>),
                 /// Bytes of it there.
                 evidence_length stored(Option<i64>),
+                /// Where it is put together: JSON of its pieces.
+                evidence_pieces stored(Option<String>),
                 /// How far it reaches.
                 scope: Option<String>,
                 /// Version of the rule.

@@ -1,6 +1,8 @@
 //! Folds: from events to rows. They are pure: rows come in and go out by the room of the tables.
 
 pub(in crate::projection) mod cell;
+mod find;
+mod pieces;
 pub(crate) mod input;
 mod claims;
 mod said;

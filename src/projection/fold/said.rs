@@ -1,13 +1,13 @@
 //! Columns of rows, set to what events say of them.
 
 use crate::event::{Attributes, Timestamp};
-use crate::limits::{BEGINNING_BYTES_MIN, SUMMARY_CHARS};
+use crate::limits::SUMMARY_CHARS;
 use crate::otel::{Claim, Rank};
 use crate::text::beginning;
 
 use crate::projection::fold::cell::{Taken, attributes_text, merge_attributes, taken_attributes};
 use crate::projection::fold::claims::Claims;
-use crate::projection::fold::input::Input;
+use crate::projection::fold::input::{Input, Reference};
 
 /// The place and time of an event that is folded, and how strongly it is said.
 #[derive(Clone, Copy)]
@@ -49,11 +49,14 @@ impl At<'_> {
         if !claims.take(bit, self.claim, is_said) {
             return;
         }
-        let place = self.input.place_of(said);
-        *columns.text = place.is_none().then(|| said.clone());
-        *columns.seq = place.map(|place| place.seq);
-        *columns.offset = place.map(|place| place.offset);
-        *columns.length = place.map(|place| place.length);
+        let reference = self.input.reference_to(said);
+        *columns.text = reference.is_none().then(|| said.clone());
+        *columns.seq = reference.is_some().then_some(self.seq);
+        (*columns.offset, *columns.length, *columns.pieces) = match reference {
+            Some(Reference::Whole { offset, length }) => (Some(offset), Some(length), None),
+            Some(Reference::Pieces(pieces)) => (None, None, Some(pieces)),
+            None => (None, None, None),
+        };
     }
 
     /// Sets the column of a text's summary, as [`At::set`] does: to that of the producer, or to the text's first
@@ -69,7 +72,7 @@ impl At<'_> {
         if is_nothing || !claims.take(bit, self.claim, column.is_some() || has_text) {
             return;
         }
-        let long = text.as_deref().filter(|text| text.len() > BEGINNING_BYTES_MIN);
+        let long = text.as_deref().filter(|text| text.len() > self.input.beginning_bytes_min());
         let begins = || long.map(|text| beginning(text, SUMMARY_CHARS).unwrap_or(text).to_owned());
         *column = stated.clone().or_else(begins);
     }
@@ -109,11 +112,12 @@ pub(super) struct TextColumns<'r> {
     pub(super) seq: &'r mut Option<i64>,
     pub(super) offset: &'r mut Option<i64>,
     pub(super) length: &'r mut Option<i64>,
+    pub(super) pieces: &'r mut Option<String>,
 }
 
 /// Sets the columns of a text to what an event says.
 macro_rules! set_text {
-    ($row:ident, $at:ident, $text:ident, $seq:ident, $offset:ident, $length:ident: $said:expr) => {
+    ($row:ident, $at:ident, $text:ident, $seq:ident, $offset:ident, $length:ident, $pieces:ident: $said:expr) => {
         $at.set_text(
             &mut $row.claims,
             const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($text)) },
@@ -122,6 +126,7 @@ macro_rules! set_text {
                 seq: &mut $row.$seq,
                 offset: &mut $row.$offset,
                 length: &mut $row.$length,
+                pieces: &mut $row.$pieces,
             },
             $said,
         )

@@ -237,7 +237,7 @@ impl SessionRow {
             tenant: &e.tenant,
             labels: &labels,
         );
-        set_text!(self, at, input_text, input_seq, input_offset, input_length: &e.input);
+        set_text!(self, at, input_text, input_seq, input_offset, input_length, input_pieces: &e.input);
         merge!(self, at, &e.attributes);
         self.duration_us = duration(self.started_at, self.ended_at);
     }
@@ -269,7 +269,7 @@ impl SessionRow {
             }
         }
         let scores = if e.scores.is_empty() { None } else { json_text(&e.scores) };
-        set_text!(self, at, summary_text, summary_seq, summary_offset, summary_length: &e.summary);
+        set_text!(self, at, summary_text, summary_seq, summary_offset, summary_length, summary_pieces: &e.summary);
         set!(self, at,
             risk_level: &word(e.risk_level),
             scores: &scores,
@@ -380,7 +380,7 @@ impl StepRow {
             input_hash: &e.input.as_deref().map(text_hash),
         );
         set_summary!(self, at, input_summary_text, input_text, input_seq: &e.input_summary, &e.input);
-        set_text!(self, at, input_text, input_seq, input_offset, input_length: &e.input);
+        set_text!(self, at, input_text, input_seq, input_offset, input_length, input_pieces: &e.input);
         merge!(self, at, &e.attributes);
         self.duration_us = duration(self.started_at, self.ended_at);
     }
@@ -403,7 +403,7 @@ impl StepRow {
             error: &e.error,
         );
         set_summary!(self, at, output_summary_text, output_text, output_seq: &e.output_summary, &e.output);
-        set_text!(self, at, output_text, output_seq, output_offset, output_length: &e.output);
+        set_text!(self, at, output_text, output_seq, output_offset, output_length, output_pieces: &e.output);
         merge!(self, at, &e.attributes);
         self.duration_us = duration(self.started_at, self.ended_at);
     }
@@ -490,7 +490,7 @@ impl FindingRow {
             raised_at: &at.occurred,
         );
         let evidence = json_column(e.evidence.as_ref());
-        set_text!(self, at, evidence_text, evidence_seq, evidence_offset, evidence_length: &evidence);
+        set_text!(self, at, evidence_text, evidence_seq, evidence_offset, evidence_length, evidence_pieces: &evidence);
         merge!(self, at, &e.attributes);
     }
 

@@ -206,7 +206,7 @@ impl Fold {
             Texts::Referred => row.cell.as_deref(),
             Texts::Whole => None,
         };
-        let input = Input { event, meanings: meanings.all(), cell };
+        let input = Input::new(event, meanings.all(), cell);
         match self.projection.rows {
             Rows::Change(load) => load(self.store, tables, &mut self.rows, &input)?,
             // The rows of other projections are none of its business, nor are they always there.

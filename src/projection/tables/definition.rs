@@ -128,7 +128,7 @@ pub(crate) enum Pace {
 pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
-        version: 6,
+        version: 7,
         tables: &[
             Table::of_several_events("annals_sessions", Some("id")).shown_as("sessions"),
             Table::in_sessions("annals_steps").shown_as("steps"),

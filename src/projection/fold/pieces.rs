@@ -1,0 +1,325 @@
+//! Texts put together of pieces of a payload: those of spans and log records, whose messages stand within JSON, and
+//! often within JSON in a text of that.
+
+use memchr::{memchr, memchr2};
+use serde::Serialize;
+
+use crate::limits::{PIECE_BYTES_MIN, PIECES_BYTES_MAX};
+use crate::projection::fold::find::find;
+
+/// What a text of JSON means, and where in the payload it stands.
+pub(in crate::projection) struct Source {
+    text: String,
+    /// Its first byte in the payload, from 0.
+    offset: usize,
+    /// Bytes in the payload.
+    length: usize,
+    /// Times that it is read as what stands between the quotes of a JSON text, until it is the text.
+    escapes: usize,
+}
+
+/// How deep texts of JSON are looked for within others: as deep as SQL reads them.
+const DEPTH_MAX: usize = 2;
+
+/// The long texts within JSON that stands at an offset of a payload, in their order.
+pub(in crate::projection) fn sources(json: &str, offset: usize) -> Vec<Source> {
+    let mut found = Vec::new();
+    for string in strings(json) {
+        let Some(raw) = json.get(string.clone()) else { continue };
+        let offset = offset.saturating_add(string.start);
+        if memchr(b'\\', raw.as_bytes()).is_none() {
+            found.push(Source { text: raw.to_owned(), offset, length: raw.len(), escapes: 0 });
+            continue;
+        }
+        let Some(text) = unescaped(raw) else { continue };
+        if text.trim_start().starts_with(['{', '[']) {
+            found.extend(within(&text, raw, offset));
+        }
+        found.push(Source { text, offset, length: raw.len(), escapes: 1 });
+    }
+    found.retain(|source| !source.text.contains('\0'));
+    found
+}
+
+/// The same within a text that is JSON itself, and stands in other JSON as `raw`.
+fn within(text: &str, raw: &str, offset: usize) -> Vec<Source> {
+    let mut raw_place = Place { text: 0, raw: 0 };
+    let mut found = Vec::new();
+    for string in strings(text) {
+        let Some(inner) = text.get(string.clone()) else { continue };
+        let Some(inner) = unescaped(inner) else { continue };
+        let (Some(start), Some(end)) =
+            (raw_place.advance(raw, string.start), raw_place.advance(raw, string.end))
+        else {
+            break;
+        };
+        let has_escapes = raw.get(start..end).is_some_and(|raw| memchr(b'\\', raw.as_bytes()).is_some());
+        found.push(Source {
+            text: inner,
+            offset: offset.saturating_add(start),
+            length: end.saturating_sub(start),
+            escapes: if has_escapes { DEPTH_MAX } else { 0 },
+        });
+    }
+    found
+}
+
+/// A place in a text, and the same in its escaped form.
+struct Place {
+    text: usize,
+    raw: usize,
+}
+
+impl Place {
+    /// Goes on to a place in the text; the same in the escaped form.
+    fn advance(&mut self, raw: &str, to: usize) -> Option<usize> {
+        while self.text < to {
+            let rest = raw.as_bytes().get(self.raw..)?;
+            let plain = memchr(b'\\', rest).unwrap_or(rest.len()).min(to - self.text);
+            (self.text, self.raw) = (self.text + plain, self.raw + plain);
+            if self.text < to {
+                let (text, raw) = escape_length(rest.get(plain..)?)?;
+                (self.text, self.raw) = (self.text + text, self.raw + raw);
+            }
+        }
+        Some(self.raw)
+    }
+}
+
+/// Bytes of what an escape means, and of the escape.
+fn escape_length(escape: &[u8]) -> Option<(usize, usize)> {
+    if escape.get(1) != Some(&b'u') {
+        return Some((1, 2));
+    }
+    let unit = u32::from_str_radix(std::str::from_utf8(escape.get(2..6)?).ok()?, 16).ok()?;
+    match char::from_u32(unit) {
+        Some(c) => Some((c.len_utf8(), 6)),
+        // Half of a pair, which stand together.
+        None => Some((4, 12)),
+    }
+}
+
+/// What stands between the quotes of a JSON text. None where it means no text, as half of a surrogate pair does not.
+fn unescaped(raw: &str) -> Option<String> {
+    serde_json::from_str(&format!("\"{raw}\"")).ok()
+}
+
+/// The places of the long strings of JSON text, between their quotes.
+fn strings(json: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let bytes = json.as_bytes();
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let start = from + memchr(b'"', bytes.get(from..)?)? + 1;
+            let end = start + string_end(bytes.get(start..)?)?;
+            from = end + 1;
+            if end - start >= PIECE_BYTES_MIN {
+                return Some(start..end);
+            }
+        }
+    })
+}
+
+/// The place of the quote that ends a string.
+fn string_end(string: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let place = from + memchr2(b'"', b'\\', string.get(from..)?)?;
+        if string.get(place) == Some(&b'"') {
+            return Some(place);
+        }
+        from = place + 2;
+    }
+}
+
+/// A part of a text, as SQL reads it from JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Piece<'t> {
+    Literal(&'t str),
+    /// The first byte in the payload, from 1, and the bytes.
+    Plain(usize, usize),
+    /// The same, and how often it is escaped.
+    Escaped(usize, usize, usize),
+}
+
+impl Source {
+    fn piece<'t>(&self) -> Piece<'t> {
+        let first = self.offset.saturating_add(1);
+        match self.escapes {
+            0 => Piece::Plain(first, self.length),
+            escapes => Piece::Escaped(first, self.length, escapes),
+        }
+    }
+}
+
+/// Bytes of a text that are searched for the next source. Mostly sources stand in the text in their order.
+const AHEAD_BYTES: usize = 16 << 10;
+
+/// Times a text is searched through for its sources, at most.
+const SEARCHES_MAX: usize = 64;
+
+/// A text as JSON that SQL puts together with a payload of so many bytes: a list of pieces. None where that takes up
+/// more than half of the text's own room, or would be slow to read.
+pub(in crate::projection) fn pieces(text: &str, sources: &[Source], payload: usize) -> Option<String> {
+    let mut room = text.len().saturating_mul(SEARCHES_MAX);
+    let pieces: Vec<Piece<'_>> = cover(text, sources, &mut room)
+        .into_iter()
+        // Again for those that stand in another order than their sources.
+        .flat_map(|piece| match piece {
+            Piece::Literal(literal) => cover(literal, sources, &mut room),
+            piece => vec![piece],
+        })
+        .collect();
+    let count = pieces.iter().filter(|piece| !matches!(piece, Piece::Literal(_))).count();
+    // SQL copies the payload for each.
+    if count == 0 || payload.saturating_mul(count) > PIECES_BYTES_MAX {
+        return None;
+    }
+    serde_json::to_string(&pieces).ok().filter(|list| list.len() <= text.len() / 2)
+}
+
+/// Takes a text apart: the sources in it, and what stands between these.
+fn cover<'t>(text: &'t str, sources: &[Source], room: &mut usize) -> Vec<Piece<'t>> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    for source in sources {
+        let ahead = AHEAD_BYTES.saturating_add(source.text.len()).min(rest.len());
+        let Some(left) = room.checked_sub(ahead) else { break };
+        *room = left;
+        let Some(place) = find(rest.as_bytes().get(..ahead).unwrap_or_default(), source.text.as_bytes())
+        else {
+            continue;
+        };
+        let Some((before, after)) = rest.split_at_checked(place) else { continue };
+        let Some(after) = after.get(source.text.len()..) else { continue };
+        if !before.is_empty() {
+            pieces.push(Piece::Literal(before));
+        }
+        pieces.push(source.piece());
+        rest = after;
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Literal(rest));
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use proptest::prelude::*;
+    use rusqlite::Connection;
+
+    use super::*;
+
+    /// JSON of a text, as one library or another writes it.
+    fn json(text: &str, ascii: bool) -> String {
+        let json = serde_json::to_string(text).unwrap();
+        if !ascii {
+            return json;
+        }
+        let mut escaped = String::new();
+        for c in json.chars() {
+            if c.is_ascii() {
+                escaped.push(c);
+            } else {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(escaped, "\\u{unit:04x}").unwrap();
+                }
+            }
+        }
+        escaped
+    }
+
+    /// A text as the view of the steps reads it, of pieces of a payload.
+    fn read(payload: &str, pieces: &str) -> String {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE log (seq INTEGER PRIMARY KEY, event_id BLOB, entry BLOB, payload BLOB, link BLOB)",
+            )
+            .unwrap();
+        connection.execute_batch(include_str!("../../../schema/read/sessions.sql")).unwrap();
+        connection.execute("INSERT INTO log (seq, payload) VALUES (7, ?1)", [payload.as_bytes()]).unwrap();
+        connection
+            .execute(
+                "INSERT INTO annals_steps (id, session_id, status, first_recorded_at, last_recorded_at, first_seq, last_seq, input_seq, input_pieces)
+                 VALUES ('a', 's', 'ok', '', '', 7, 7, 7, ?1)",
+                [pieces],
+            )
+            .unwrap();
+        connection.query_row("SELECT input FROM steps", [], |row| row.get(0)).unwrap()
+    }
+
+    fn joined(texts: &[String]) -> String {
+        texts.iter().map(|text| format!("user: {text}\n\n")).collect()
+    }
+
+    fn long_text() -> impl Strategy<Value = String> {
+        let c = prop_oneof![
+            6 => proptest::char::range(' ', '~'),
+            1 => proptest::sample::select(vec!['\n', '\t', '"', '\\', '/', '\u{1}', '\u{7f}', 'é', '漢', '\u{2028}', '\u{ffff}', '🙂']),
+            1 => any::<char>(),
+        ];
+        proptest::collection::vec(c, 150..400).prop_map(String::from_iter)
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_put_together_again_whatever_its_characters_and_whoever_escaped_them(
+            texts in proptest::collection::vec(long_text(), 1..6),
+            rotation in 0_usize..6,
+            (outer, inner, is_nested) in any::<(bool, bool, bool)>(),
+        ) {
+            let texts: Vec<String> = texts.into_iter().map(|text| text.replace('\0', "␀")).collect();
+            let list = format!("[{}]", texts.iter().map(|text| json(text, inner)).collect::<Vec<_>>().join(","));
+            let document = format!(r#"{{"k":{}}}"#, if is_nested { json(&list, outer) } else { list });
+            let mut shown = texts.clone();
+            shown.rotate_left(rotation % texts.len());
+            let text = joined(&shown);
+            let payload = format!("before{document}");
+            let pieces = pieces(&text, &sources(&document, 6), payload.len()).unwrap();
+            prop_assert!(pieces.len() < 60 * texts.len(), "{pieces}");
+            prop_assert_eq!(read(&payload, &pieces), text);
+        }
+
+        #[test]
+        fn nothing_that_looks_like_json_is_too_strange(
+            parts in proptest::collection::vec(
+                prop_oneof![
+                    proptest::sample::select(vec!["\"", "\\", "\\\\\"", "\\u", "d83d", "\\u00e9", "[", "{", "é", "🙂"]),
+                    Just("a text that is so long that two of it are long enough to be a piece of "),
+                ],
+                0..40,
+            ),
+        ) {
+            let text = parts.concat();
+            for source in sources(&text, 0) {
+                prop_assert!(source.offset + source.length <= text.len());
+            }
+            drop(pieces(&text, &sources(&text, 0), text.len()));
+        }
+    }
+
+    #[test]
+    fn what_sql_would_not_read_as_the_text_is_no_source() {
+        let long = "x".repeat(PIECE_BYTES_MIN);
+        for escape in [r"\u0000", r"\ud800", r"\udc00\ud800", r"\q"] {
+            assert!(sources(&format!(r#"["{long}{escape}"]"#), 0).is_empty(), "{escape}");
+        }
+        assert_eq!(sources(&format!(r#"["{long}\ud83d\ude42"]"#), 0).len(), 1);
+    }
+
+    #[test]
+    fn a_text_that_little_of_the_payload_is_in_is_not_put_together() {
+        let source = "of the payload, ".repeat(8);
+        let document = json(&source, false);
+        let sources = sources(&document, 0);
+        assert!(pieces(&format!("{source}and"), &sources, document.len()).is_some());
+        assert_eq!(pieces(&format!("{source}{}", "other ".repeat(60)), &sources, document.len()), None);
+        assert_eq!(pieces(&"other ".repeat(60), &sources, document.len()), None);
+        assert_eq!(pieces(&format!("{source}and"), &sources, PIECES_BYTES_MAX + 1), None);
+    }
+}
