@@ -132,7 +132,8 @@ pub const PIECED_BYTES_MIN: usize = 1 << 10;
 /// Bytes of a piece at least: to read one costs about as much as a copy of it.
 pub const PIECE_BYTES_MIN: usize = 64;
 
-/// Bytes at most that are copied to read a text of pieces: those of the payload, for each piece.
+/// Bytes at most that are copied to read a text of pieces: those of the payload, for each piece. The views have the same
+/// bound, whoever made the row.
 pub const PIECES_BYTES_MAX: usize = 32 << 20;
 
 /// First characters of a text that stand in where the producer gave no summary.

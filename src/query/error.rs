@@ -1,7 +1,7 @@
 //! Errors of queries.
 
 use crate::log::ReadError;
-use crate::storage::{StorageError, from_sqlite};
+use crate::storage::{StorageError, StorageErrorKind, from_sqlite};
 
 /// A question that could not be answered.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +14,18 @@ pub enum QueryError {
     #[error("`{0}` has no words to search for")]
     NoWords(String),
     /// SQLite refused.
-    #[error("the read tables cannot be queried: {0}")]
+    #[error("the read tables cannot be queried: {0}{remedy}", remedy = remedy(.0))]
     Storage(#[from] StorageError),
 }
 
 from_sqlite!(QueryError);
+
+/// What to do where trying again does not help: somebody may have changed a row, or a table.
+pub(super) fn remedy(error: &StorageError) -> &'static str {
+    match error.kind() {
+        StorageErrorKind::Damaged | StorageErrorKind::Other => {
+            "; `annals verify` says whether somebody changed them, and `annals projections rebuild` makes them anew"
+        }
+        _ => "",
+    }
+}

@@ -1,13 +1,15 @@
 //! One session with everything that belongs to it.
 
-use crate::storage::{StorageError, from_sqlite};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
+use crate::storage::{StorageError, from_sqlite};
+
 use super::column::Record;
+use super::error::remedy;
 use super::records::{
     Action, Artifact, Decision, Finding, FindingUpdate, Metric, Note, Review, Session, Step,
 };
@@ -198,7 +200,7 @@ pub(crate) fn extract(
 #[non_exhaustive]
 pub enum WriteError {
     /// SQLite refused.
-    #[error("the read tables cannot be queried: {0}")]
+    #[error("the read tables cannot be queried: {0}{remedy}", remedy = remedy(.0))]
     Storage(#[from] StorageError),
     /// It cannot be written there, or has no JSON form.
     #[error("cannot be written: {0}")]

@@ -345,3 +345,25 @@ fn long_answers_are_whole_and_in_order() {
         .stderr(predicate::str::contains("older ones: --before"));
     log.annals(&["sessions", "--limit", "2300"]).assert().success().stderr(predicate::str::is_empty());
 }
+
+#[test]
+fn a_row_that_somebody_changed_so_that_it_cannot_be_read_leads_to_who_says_so_and_what_helps() {
+    let question = "a question of some length, with é at its end: é".repeat(4);
+    let log = Log::with(&format!(
+        "{{\"type\":\"session.started\",\"session\":\"s\",\"profile\":\"p\"}}\n\
+         {{\"type\":\"step.started\",\"session\":\"s\",\"step\":\"1\",\"module\":\"m\",\"input\":\"{question}\"}}\n"
+    ));
+    for change in ["input_length = 48", "input_pieces = '[[1,2,1]]'", "input_pieces = 'x'"] {
+        let connection = rusqlite::Connection::open(log.path()).unwrap();
+        connection.execute(&format!("UPDATE annals_steps SET {change}"), []).unwrap();
+        drop(connection);
+        log.annals(&["show", "s"])
+            .assert()
+            .failure()
+            .stderr(predicate::str::contains("`annals verify`"))
+            .stderr(predicate::str::contains("`annals projections rebuild`"));
+        log.annals(&["verify"]).assert().code(1).stdout(predicate::str::contains("annals_steps"));
+        log.out(&["projections", "rebuild", "sessions"]);
+        assert_eq!(log.json(&["show", "s"])["steps"][0]["input"], question, "{change}");
+    }
+}

@@ -171,9 +171,9 @@ pub(in crate::projection) fn pieces(text: &str, sources: &[Source], payload: usi
             piece => vec![piece],
         })
         .collect();
-    let count = pieces.iter().filter(|piece| !matches!(piece, Piece::Literal(_))).count();
-    // SQL copies the payload for each.
-    if count == 0 || payload.saturating_mul(count) > PIECES_BYTES_MAX {
+    let has_sources = pieces.iter().any(|piece| !matches!(piece, Piece::Literal(_)));
+    let copied = payload.saturating_mul(pieces.len());
+    if !has_sources || copied > PIECES_BYTES_MAX {
         return None;
     }
     serde_json::to_string(&pieces).ok().filter(|list| list.len() <= text.len() / 2)
@@ -234,7 +234,7 @@ mod tests {
     }
 
     /// A text as the view of the steps reads it, of pieces of a payload.
-    fn read(payload: &str, pieces: &str) -> String {
+    fn read(payload: &str, pieces: &str) -> Option<String> {
         let connection = Connection::open_in_memory().unwrap();
         connection
             .execute_batch(
@@ -282,7 +282,7 @@ mod tests {
             let payload = format!("before{document}");
             let pieces = pieces(&text, &sources(&document, 6), payload.len()).unwrap();
             prop_assert!(pieces.len() < 60 * texts.len(), "{pieces}");
-            prop_assert_eq!(read(&payload, &pieces), text);
+            prop_assert_eq!(read(&payload, &pieces), Some(text));
         }
 
         #[test]
@@ -320,6 +320,22 @@ mod tests {
         assert!(pieces(&format!("{source}and"), &sources, document.len()).is_some());
         assert_eq!(pieces(&format!("{source}{}", "other ".repeat(60)), &sources, document.len()), None);
         assert_eq!(pieces(&"other ".repeat(60), &sources, document.len()), None);
-        assert_eq!(pieces(&format!("{source}and"), &sources, PIECES_BYTES_MAX + 1), None);
+    }
+
+    #[test]
+    fn more_is_not_put_together_than_sql_reads() {
+        assert!(
+            include_str!("../../../schema/read/sessions.sql").contains(&format!("<= {PIECES_BYTES_MAX})"))
+        );
+        let source = "of the payload, ".repeat(8);
+        let document = json(&source, false);
+        let sources = sources(&document, 0);
+        // A piece, and what follows it.
+        let text = format!("{source}and");
+        assert!(pieces(&text, &sources, PIECES_BYTES_MAX / 2).is_some());
+        assert_eq!(pieces(&text, &sources, PIECES_BYTES_MAX / 2 + 1), None);
+        let most = format!("{document}{}", " ".repeat(PIECES_BYTES_MAX / 2 - document.len()));
+        assert_eq!(read(&most, &pieces(&text, &sources, most.len()).unwrap()), Some(text));
+        assert_eq!(read(&format!("{most} "), "[[2,4],\"and\"]"), None);
     }
 }
