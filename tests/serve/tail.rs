@@ -144,21 +144,22 @@ fn slow_readers_hold_nobody_up_and_take_no_memory() {
     let before = served.resident_bytes();
     let mut fast = Tail::open(&served, "/v1/tail", "");
     let text = "x".repeat(10_000);
-    for _ in 0..10 {
+    for _ in 0..30 {
         let events = vec![json!({"type": "note.logged", "message": text}); 100];
         served.post_json("/v1/events", Value::from(events).to_string()).expect(200);
     }
-    for _ in 0..1_000 {
+    for _ in 0..3_000 {
         assert_eq!(fast.next().unwrap().kind, "note.logged");
     }
-    assert!(served.resident_bytes() < before + (100 << 20), "{} MiB", served.resident_bytes() >> 20);
+    // Appending takes its 120 MiB, however much is appended; what eight readers have not read yet is 240.
+    assert!(served.resident_bytes() < before + (180 << 20), "{} MiB", served.resident_bytes() >> 20);
     for mut tail in slow {
         let mut seen = Vec::new();
-        while seen.last() != Some(&1_002) {
+        while seen.last() != Some(&3_002) {
             let line = tail.line().unwrap();
             seen.extend(line.strip_prefix("id: ").map(|id| id.parse::<u64>().unwrap()));
         }
-        assert_eq!(seen, (1..=1_002).collect::<Vec<_>>());
+        assert_eq!(seen, (1..=3_002).collect::<Vec<_>>());
     }
 }
 
