@@ -132,8 +132,8 @@ pub const PIECED_BYTES_MIN: usize = 1 << 10;
 /// Bytes of a piece at least: to read one costs about as much as a copy of it.
 pub const PIECE_BYTES_MIN: usize = 64;
 
-/// Bytes at most that are copied to read a text of pieces: those of the payload, for each piece. The views have the same
-/// bound, whoever made the row.
+/// Most bytes that SQLite may copy to read a text of pieces: it copies the payload for each piece. The views have the same
+/// bound, so that no row of a foreign file is slower to read.
 pub const PIECES_BYTES_MAX: usize = 32 << 20;
 
 /// First characters of a text that stand in where the producer gave no summary.
@@ -172,33 +172,33 @@ pub const FOLD_EVENTS_SHORT: usize = 96;
 /// are short.
 pub const FOLD_BEHIND_MIN: u64 = 1_024;
 
-/// Rest of the read tables once they came to the end of the log, while others append. Each call that
-/// waits for its events to be durable, and meets a transaction of the projections, waits for its end too: there are so
-/// few of them that of a hundred calls of one producer less than one does.
+/// Rest of the read tables once they came to the end of the log, while events are appended. A durable append that meets a
+/// transaction of the projections waits for its end. With so few of them, less than one in a hundred appends of one
+/// producer does.
 pub const FOLD_REST: Duration = Duration::from_millis(100);
 
-/// The same where somebody waits for the tables.
+/// Rest of the read tables where somebody waits for them.
 pub const FOLD_REST_AWAITED: Duration = Duration::from_millis(10);
 
-/// The same of the full-text index, if nobody waits for it: each of its transactions makes a segment.
+/// Rest of the full-text index where nobody waits for it: each of its transactions makes a segment.
 pub const INDEX_REST: Duration = Duration::from_millis(200);
 
 /// Pages of the full-text index, of about 4 KiB each, that one transaction merges, about: a few milliseconds.
 pub const INDEX_MERGE_PAGES: u32 = 96;
 
-/// The same while more is appended than the tables can take in.
+/// Pages that one transaction merges while more is appended than the tables can take in.
 pub const INDEX_MERGE_PAGES_SHORT: u32 = 24;
 
 /// Longest time for which one transaction of the projections goes on with further events while nobody else
 /// waits: its fixed cost, and the pages that every event changes, are paid once.
 pub const FOLD_TIME_MAX: Duration = Duration::from_millis(100);
 
-/// The same while the writer waits for its turn: long enough to come to the end of the log, where the tables keep up
-/// with what is appended.
+/// Longest time of such a transaction while the writer waits for its turn: enough to come to the end of the log, where
+/// the tables keep up with what is appended.
 pub const FOLD_TIME_KEEPING_UP: Duration = Duration::from_millis(12);
 
-/// The same where they do not: then there is always more to be folded, and most of those who wait for their events to
-/// be durable meet a transaction.
+/// Longest time of such a transaction where the tables do not keep up: then there is always more to be folded, and most
+/// durable appends meet a transaction.
 pub const FOLD_TIME_SHORT: Duration = Duration::from_micros(800);
 
 /// Time for which transactions stay short after one that did not come to the end of the log.
@@ -220,9 +220,12 @@ pub const WRITER_CACHE_KIBIBYTES: i32 = 16 << 10;
 /// change in one transaction.
 pub const PROJECTIONS_CACHE_KIBIBYTES: i32 = 64 << 10;
 
-/// Bytes in the write-ahead log at which the writer checkpoints even under load. Those who append wait
+/// Bytes in the write-ahead log at which the projections' thread checkpoints even under load. Appends wait
 /// for it: twice as much is hardly faster on the whole, and the longest wait twice as long.
 pub const WAL_BYTES_CHECKPOINT: u64 = 32 << 20;
+
+/// Bytes in the write-ahead log at which the writer checkpoints: where there are projections, these do it before.
+pub const WAL_BYTES_CHECKPOINT_WRITER: u64 = 48 << 20;
 
 /// Bytes in the write-ahead log at which a checkpoint waits for readers: beyond it they would keep it
 /// growing for as long as they overlap.
@@ -230,7 +233,7 @@ pub const WAL_BYTES_RESTART: u64 = 4 * WAL_BYTES_CHECKPOINT;
 
 /// Size to which SQLite cuts the file of the write-ahead log after a checkpoint, in bytes. Writing over
 /// what is there is cheaper than making the file longer, so that under steady load it is never cut.
-pub const WAL_BYTES_KEEP: u64 = 48 << 20;
+pub const WAL_BYTES_KEEP: u64 = 64 << 20;
 
 /// Tiles that one transaction of the tree stores at most. The writer waits no longer than one such
 /// transaction for its turn, and a tile is 8 KiB.
@@ -319,5 +322,6 @@ const _: () = {
     assert!(LOST_IDS_MAX <= ITEMS_MAX);
     assert!(LOST_IDS_MAX * 16 + (64 << 10) <= PAYLOAD_BYTES_DEFAULT);
     assert!(BATCH_BYTES_DEFAULT <= QUEUE_BYTES_MAX);
-    assert!(WAL_BYTES_KEEP > WAL_BYTES_CHECKPOINT);
+    assert!(WAL_BYTES_CHECKPOINT_WRITER > WAL_BYTES_CHECKPOINT);
+    assert!(WAL_BYTES_KEEP > WAL_BYTES_CHECKPOINT_WRITER);
 };

@@ -6,7 +6,7 @@ CREATE TABLE search_documents (
   session_id TEXT,
   kind       TEXT NOT NULL,
   subject_id TEXT,
-  text       TEXT GENERATED ALWAYS AS (NULL) VIRTUAL -- asked for by whoever reads a column of the index
+  text       TEXT GENERATED ALWAYS AS (NULL) VIRTUAL -- FTS5 reads it where a query names the column
 ) STRICT;
 
 CREATE VIRTUAL TABLE search USING fts5(text, content="search_documents", content_rowid="seq", tokenize='unicode61 remove_diacritics 2');

@@ -20,6 +20,7 @@ CREATE TABLE annals_sessions (
   input_offset      INTEGER,
   input_length      INTEGER,
   input_pieces      TEXT,
+  input_summary_text TEXT, -- the beginning of a long one, for lists
   input_hash        TEXT,
   summary_text      TEXT,
   summary_seq       INTEGER,
@@ -82,7 +83,8 @@ CREATE VIEW sessions AS SELECT
       WHEN json_extract(value, '$[2]') IS NULL THEN CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT)
       WHEN json_extract(value, '$[2]') = 1 THEN json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$')
       ELSE json_extract('"' || json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$') || '"', '$')
-    END, '') FROM log, json_each(input_pieces) WHERE seq = input_seq AND json_array_length(input_pieces) * length(payload) <= 33554432) END AS input,
+    END, '') FROM log, json_each(input_pieces) WHERE seq = input_seq AND json_type(input_pieces) = 'array'
+      AND json_array_length(input_pieces) * length(payload) <= 33554432) END AS input,
   input_hash,
   CASE
     WHEN summary_text IS NOT NULL THEN summary_text
@@ -92,7 +94,8 @@ CREATE VIEW sessions AS SELECT
       WHEN json_extract(value, '$[2]') IS NULL THEN CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT)
       WHEN json_extract(value, '$[2]') = 1 THEN json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$')
       ELSE json_extract('"' || json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$') || '"', '$')
-    END, '') FROM log, json_each(summary_pieces) WHERE seq = summary_seq AND json_array_length(summary_pieces) * length(payload) <= 33554432) END AS summary,
+    END, '') FROM log, json_each(summary_pieces) WHERE seq = summary_seq AND json_type(summary_pieces) = 'array'
+      AND json_array_length(summary_pieces) * length(payload) <= 33554432) END AS summary,
   error, risk_level, scores, agent, agent_version, model, source, tenant, labels, parent_session_id, progress,
   message, event_count, step_count, error_count, decision_count, finding_count, redacted_count, start_count,
   erased_end_count, stated_tokens_input, stated_tokens_output, stated_cost_usd, steps_tokens_input,
@@ -155,7 +158,8 @@ CREATE VIEW steps AS SELECT
       WHEN json_extract(value, '$[2]') IS NULL THEN CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT)
       WHEN json_extract(value, '$[2]') = 1 THEN json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$')
       ELSE json_extract('"' || json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$') || '"', '$')
-    END, '') FROM log, json_each(input_pieces) WHERE seq = input_seq AND json_array_length(input_pieces) * length(payload) <= 33554432) END AS input,
+    END, '') FROM log, json_each(input_pieces) WHERE seq = input_seq AND json_type(input_pieces) = 'array'
+      AND json_array_length(input_pieces) * length(payload) <= 33554432) END AS input,
   CASE
     WHEN output_text IS NOT NULL THEN output_text
     WHEN output_pieces IS NULL THEN (SELECT CAST(substr(payload, output_offset, output_length) AS TEXT) FROM log WHERE seq = output_seq)
@@ -164,7 +168,8 @@ CREATE VIEW steps AS SELECT
       WHEN json_extract(value, '$[2]') IS NULL THEN CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT)
       WHEN json_extract(value, '$[2]') = 1 THEN json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$')
       ELSE json_extract('"' || json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$') || '"', '$')
-    END, '') FROM log, json_each(output_pieces) WHERE seq = output_seq AND json_array_length(output_pieces) * length(payload) <= 33554432) END AS output,
+    END, '') FROM log, json_each(output_pieces) WHERE seq = output_seq AND json_type(output_pieces) = 'array'
+      AND json_array_length(output_pieces) * length(payload) <= 33554432) END AS output,
   input_hash, output_hash,
   coalesce(input_summary_text, substr(input_text, 1, 200),
     -- 200 characters are in 800 bytes.
@@ -249,7 +254,8 @@ CREATE VIEW findings AS SELECT
       WHEN json_extract(value, '$[2]') IS NULL THEN CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT)
       WHEN json_extract(value, '$[2]') = 1 THEN json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$')
       ELSE json_extract('"' || json_extract('"' || CAST(substr(payload, json_extract(value, '$[0]'), json_extract(value, '$[1]')) AS TEXT) || '"', '$') || '"', '$')
-    END, '') FROM log, json_each(evidence_pieces) WHERE seq = evidence_seq AND json_array_length(evidence_pieces) * length(payload) <= 33554432) END AS evidence,
+    END, '') FROM log, json_each(evidence_pieces) WHERE seq = evidence_seq AND json_type(evidence_pieces) = 'array'
+      AND json_array_length(evidence_pieces) * length(payload) <= 33554432) END AS evidence,
   scope, rule_version, raised_at, updated_at, updated_by, attributes, claims, first_recorded_at, last_recorded_at,
   first_seq, last_seq
 FROM annals_findings;

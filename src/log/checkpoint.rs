@@ -11,7 +11,7 @@ use rusqlite::hooks::Wal;
 use super::connect::BUSY_TIMEOUT;
 use super::generation;
 use super::turns::{Turns, Who};
-use crate::limits::{WAL_BYTES_CHECKPOINT, WAL_BYTES_RESTART};
+use crate::limits::{WAL_BYTES_CHECKPOINT, WAL_BYTES_CHECKPOINT_WRITER, WAL_BYTES_RESTART};
 
 /// How long a checkpoint that must come to an end waits for readers. Everybody who writes waits
 /// with it.
@@ -63,7 +63,7 @@ impl Checkpoints {
         // The writer leaves it to the projections, where there are some: they have more time.
         let large = match who {
             Who::Projection => WAL_BYTES_CHECKPOINT,
-            Who::Writer => WAL_BYTES_CHECKPOINT.saturating_mul(3) / 2,
+            Who::Writer => WAL_BYTES_CHECKPOINT_WRITER,
         };
         if bytes < large {
             return;

@@ -44,15 +44,16 @@ impl Excerpts {
     }
 
     /// The excerpt of a text; nothing where the query does not find it.
-    pub(super) fn of(&self, text: &str) -> rusqlite::Result<Vec<Fragment>> {
-        self.index.prepare_cached("REPLACE INTO one (rowid, text) VALUES (1, ?1)")?.execute([text])?;
+    pub(super) fn of(&mut self, text: &str) -> rusqlite::Result<Vec<Fragment>> {
+        // Rolled back: of a row that is deleted an index would keep the words for a while.
+        let tx = self.index.transaction()?;
+        tx.prepare_cached("INSERT INTO one (text) VALUES (?1)")?.execute([text])?;
         let sql = format!(
             "SELECT snippet(one, 0, char({}), char({}), '…', {WORDS}) FROM one WHERE one MATCH ?1",
             u32::from(MATCH_BEGINS),
             u32::from(MATCH_ENDS),
         );
-        let found = self
-            .index
+        let found = tx
             .prepare_cached(&sql)?
             .query_row([&self.query], |row| Ok(fragments(bounded(row.get_ref(0)?.as_str()?))))
             .optional()?;

@@ -8,7 +8,7 @@ use super::column::cut;
 use super::excerpt::{Excerpts, Fragment};
 use super::{QueryError, words};
 use crate::event::{Seq, Timestamp};
-use crate::log::rows;
+use crate::log::{ReadError, rows};
 use crate::projection::fold::search::text_of;
 use crate::projection::tables;
 
@@ -116,7 +116,7 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
         wheres.join(" AND "),
         i64::try_from(filter.limit).unwrap_or(i64::MAX)
     );
-    let excerpts = Excerpts::new(query)?;
+    let mut excerpts = Excerpts::new(query)?;
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query(params_from_iter(values))?;
     let mut hits = Vec::new();
@@ -124,7 +124,12 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
     while let Some(row) = found.next()? {
         let seq = Seq::from_sql(row.get(0)?);
         let recorded_at: Option<String> = row.get(4)?;
-        let text = rows::read_at(connection, seq)?.as_ref().and_then(text_of);
+        let text = match rows::read_at(connection, seq) {
+            Ok(event) => event.as_ref().and_then(text_of),
+            Err(ReadError::Storage(error)) => return Err(error.into()),
+            // The others are found all the same; who reads this one hears what is wrong with it.
+            Err(_) => None,
+        };
         hits.push(Hit {
             seq,
             session: short(row.get(1)?),

@@ -128,9 +128,15 @@ pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<Se
     }
     let wheres = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
     let limit = filter.limit.max(1);
+    let table = tables::stored(connection, "sessions")?.rows;
+    let columns = SessionSummary::COLUMNS.join(", ");
+    let columns = match table {
+        // Of an earlier version, with its texts.
+        "sessions" => columns,
+        _ => columns.replacen(INPUT, INPUT_BEGINNING, 1),
+    };
     let sql = format!(
-        "{}{wheres} ORDER BY {plus}first_seq DESC LIMIT {}",
-        SessionSummary::select(),
+        "SELECT {columns} FROM {table} AS sessions{wheres} ORDER BY {plus}first_seq DESC LIMIT {}",
         limit.saturating_add(1)
     );
     let mut statement = connection.prepare_cached(&sql)?;
@@ -146,6 +152,14 @@ pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<Se
     }
     Ok(SessionPage { sessions, next })
 }
+
+/// What a summary has of a session's input.
+const INPUT: &str = "substr(input, 1, 200)";
+
+/// The same, without the making of long texts.
+const INPUT_BEGINNING: &str = "coalesce(input_summary_text, substr(input_text, 1, 200),
+    (SELECT substr(CAST(substr(payload, input_offset, min(input_length, 800)) AS TEXT), 1, 200)
+     FROM log WHERE seq = input_seq))";
 
 fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Condition>, QueryError> {
     let mut conditions = Vec::new();

@@ -367,3 +367,31 @@ fn a_row_that_somebody_changed_so_that_it_cannot_be_read_leads_to_who_says_so_an
         assert_eq!(log.json(&["show", "s"])["steps"][0]["input"], question, "{change}");
     }
 }
+
+#[test]
+fn a_list_has_the_beginnings_of_inputs_however_they_are_kept() {
+    let letters = "é and more, ".repeat(600);
+    let messages = format!(
+        r#"[{{"role":"system","parts":[{{"content":"{letters}"}}]}},{{"role":"user","parts":[{{"content":"{letters}"}}]}}]"#
+    );
+    let messages = serde_json::Value::from(messages);
+    let span = format!(
+        r#"{{"type":"otel.span","session":"otel-a","span":{{"traceId":"a","spanId":"00000000000000a1","name":"chat","attributes":[{{"key":"gen_ai.operation.name","value":{{"stringValue":"chat"}}}},{{"key":"gen_ai.input.messages","value":{{"stringValue":{messages}}}}}]}}}}"#
+    );
+    let start = |id: &str, input: &str| {
+        format!(r#"{{"type":"session.started","session":"{id}","profile":"p","input":"{input}"}}"#)
+    };
+    let lines =
+        [start("short", "é"), start("referred", &"é and more, ".repeat(150)), start("long", &letters), span]
+            .join("\n");
+    let log = Log::with(&(lines + "\n"));
+    let kept = "SELECT count(*) FROM annals_sessions WHERE";
+    assert_eq!(log.number(&format!("{kept} input_pieces IS NOT NULL AND input_summary_text IS NOT NULL")), 1);
+    assert_eq!(log.number(&format!("{kept} input_offset IS NOT NULL AND input_summary_text IS NULL")), 1);
+    let page = log.json(&["sessions"]);
+    let begin = |text: &str| text.chars().take(200).collect::<String>();
+    let expected = [begin(&format!("system: {letters}")), begin(&letters), begin(&letters), "é".to_owned()];
+    let sessions = page["sessions"].as_array().unwrap();
+    let beginnings: Vec<&str> = sessions.iter().map(|it| it["input_summary"].as_str().unwrap()).collect();
+    assert_eq!(beginnings, expected);
+}

@@ -161,6 +161,7 @@ fn what_others_made_on_read_tables_moves_along_or_is_listed() {
         .execute_batch(
             "CREATE INDEX my_index ON steps (module, confidence) WHERE module <> 'steps';
              CREATE INDEX bad_index ON steps (input);
+             CREATE INDEX my_kinds ON documents (kind);
              CREATE TABLE my_log (step TEXT);
              CREATE TRIGGER my_trigger AFTER INSERT ON steps BEGIN INSERT INTO my_log VALUES (NEW.id); END;
              CREATE TRIGGER bad_trigger AFTER UPDATE ON \"steps\" BEGIN INSERT INTO my_log VALUES (NEW.output); END;
@@ -174,6 +175,7 @@ fn what_others_made_on_read_tables_moves_along_or_is_listed() {
         objects(&connection),
         [
             "index my_index on annals_steps",
+            "index my_kinds on search_documents",
             "table my_log on my_log",
             "trigger my_trigger on annals_steps",
             "view my_view on my_view"
@@ -205,7 +207,7 @@ fn what_others_made_on_read_tables_moves_along_or_is_listed() {
     log.close().unwrap();
     assert_eq!(listed(), left_out);
     let connection = sqlite(&path);
-    assert_eq!(objects(&connection).len(), 4);
+    assert_eq!(objects(&connection).len(), 5);
     assert_eq!(rows_of(&connection, "SELECT count(*) FROM documents"), ["0"], "that of somebody else stays");
     assert_eq!(rows_of(&connection, "SELECT count(*) FROM my_log WHERE step = 'new'"), ["1"]);
     verify_whole(&path);
@@ -213,4 +215,52 @@ fn what_others_made_on_read_tables_moves_along_or_is_listed() {
     // Made by hand on what is there, it is not listed any more.
     connection.execute_batch("CREATE INDEX bad_index ON annals_steps (input_hash)").unwrap();
     assert_eq!(listed().len(), 1);
+}
+
+#[test]
+fn a_list_that_somebody_else_wrote_runs_nothing_and_keeps_no_rebuild_from_its_end() {
+    let (_folder, path) = with_events();
+    let elsewhere = path.with_file_name("elsewhere");
+    let attack = format!(
+        "COMMIT; ATTACH '{}' AS a; CREATE TABLE a.t (x); BEGIN; SAVEPOINT attaching",
+        elsewhere.display()
+    );
+    let list = "CREATE TABLE annals_left_out (name TEXT NOT NULL PRIMARY KEY, projection TEXT NOT NULL,
+                table_name TEXT NOT NULL, sql TEXT NOT NULL, error TEXT NOT NULL) STRICT";
+    let connection = sqlite(&path);
+    connection.execute_batch(list).unwrap();
+    let mut insert = connection
+        .prepare("INSERT INTO annals_left_out VALUES (?1, 'sessions', 'annals_steps', ?2, '')")
+        .unwrap();
+    for (name, sql) in [
+        ("several", attack.as_str()),
+        ("another", "DELETE FROM log"),
+        ("both", "CREATE INDEX both ON annals_steps (model); DROP TABLE annals_steps"),
+        ("long", &format!("CREATE INDEX long ON annals_steps (model) -- {}", "x".repeat(2_000_000))),
+    ] {
+        insert.execute([name, sql]).unwrap();
+    }
+    connection
+        .execute("INSERT INTO annals_left_out VALUES ('torn', 'sessions', 'x', CAST(x'ff' AS TEXT), '')", [])
+        .unwrap();
+    drop(insert);
+    let seen = everything(&connection);
+    let log = AuditLog::open(&path).unwrap();
+    log.rebuild("sessions").unwrap();
+    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.close().unwrap();
+    assert!(!elsewhere.exists());
+    assert_eq!(everything(&connection), seen);
+    let objects = "SELECT name FROM sqlite_schema WHERE name IN ('both', 'long', 'another', 'several')";
+    assert_eq!(rows_of(&connection, objects), [""; 0]);
+    let status = Reader::open(&path).unwrap().projections().unwrap();
+    assert_eq!(status.into_iter().flat_map(|projection| projection.left_out).count(), 5);
+
+    // A table of another form has nothing to take from.
+    connection.execute_batch("DROP TABLE annals_left_out; CREATE TABLE annals_left_out (mine)").unwrap();
+    let log = AuditLog::open(&path).unwrap();
+    log.rebuild("sessions").unwrap();
+    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.close().unwrap();
+    verify_whole(&path);
 }

@@ -51,6 +51,8 @@ macro_rules! tables {
                 input_length stored(Option<i64>),
                 /// Where it is put together: JSON of its pieces.
                 input_pieces stored(Option<String>),
+                /// Its first characters, where they do not follow from the text at once.
+                input_summary_text stored(Option<String>),
                 /// What identical inputs are found by.
                 input_hash: Option<String>,
                 /// What it came to.

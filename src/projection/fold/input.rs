@@ -1,6 +1,6 @@
 //! Events as the folds take them, and the places of their texts in the log.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use crate::event::{Content, Event, Json, Recorded};
 use crate::limits::{BEGINNING_BYTES_MIN, PIECED_BYTES_MIN, REFERRED_BYTES_MIN};
@@ -16,9 +16,15 @@ pub(crate) struct Input<'e> {
     pub(crate) meanings: &'e [Meaning<'e>],
     /// Its payload cell, where rows may refer to it.
     cell: Option<&'e [u8]>,
+    /// Bytes of it that may still be searched for texts.
+    room: Cell<usize>,
     /// The texts within its JSON, once they are asked for.
     sources: OnceCell<Vec<Source>>,
 }
+
+/// Times that a payload is searched through for texts at most. A span may mean thousands of them, and those that are
+/// looked for beyond that stand in their rows.
+const SEARCHES_MAX: usize = 64;
 
 /// A text in the log, in the payload of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +42,8 @@ pub(in crate::projection) enum Reference {
 
 impl<'e> Input<'e> {
     pub(crate) fn new(event: &'e Recorded, meanings: &'e [Meaning<'e>], cell: Option<&'e [u8]>) -> Input<'e> {
-        Input { event, meanings, cell, sources: OnceCell::new() }
+        let room = Cell::new(cell.map_or(0, <[u8]>::len).saturating_mul(SEARCHES_MAX));
+        Input { event, meanings, cell, room, sources: OnceCell::new() }
     }
 
     /// Finds a text of the event in its payload. None for a short one, and for one that a row has in another form.
@@ -45,8 +52,12 @@ impl<'e> Input<'e> {
         if text.len() < REFERRED_BYTES_MIN || text.contains('\0') {
             return None;
         }
-        let cell = self.cell?;
-        if let Some(offset) = find(cell, text.as_bytes()) {
+        let mut room = self.room.get();
+        let cell = self.cell.filter(|cell| text.len() <= cell.len() && room > 0)?;
+        let offset = find(cell, text.as_bytes());
+        room = room.saturating_sub(offset.unwrap_or(cell.len()).saturating_add(text.len()));
+        self.room.set(room);
+        if let Some(offset) = offset {
             return Some(Reference::Whole {
                 offset: i64::try_from(offset).ok()?.checked_add(1)?,
                 length: i64::try_from(text.len()).ok()?,
@@ -57,7 +68,9 @@ impl<'e> Input<'e> {
             find(cell, json.as_str().as_bytes())
                 .map_or_else(Vec::new, |offset| sources(json.as_str(), offset))
         });
-        pieces(text, sources, cell.len()).map(Reference::Pieces)
+        let pieces = pieces(text, sources, cell.len(), &mut room);
+        self.room.set(room);
+        pieces.map(Reference::Pieces)
     }
 
     /// Bytes of a text beyond which its beginning stands in the row, where it is read faster.

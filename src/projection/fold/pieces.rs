@@ -156,24 +156,31 @@ impl Source {
 /// Bytes of a text that are searched for the next source. Mostly sources stand in the text in their order.
 const AHEAD_BYTES: usize = 16 << 10;
 
-/// Times a text is searched through for its sources, at most.
-const SEARCHES_MAX: usize = 64;
-
-/// A text as JSON that SQL puts together with a payload of so many bytes: a list of pieces. None where that takes up
-/// more than half of the text's own room, or would be slow to read.
-pub(in crate::projection) fn pieces(text: &str, sources: &[Source], payload: usize) -> Option<String> {
-    let mut room = text.len().saturating_mul(SEARCHES_MAX);
-    let pieces: Vec<Piece<'_>> = cover(text, sources, &mut room)
-        .into_iter()
-        // Again for those that stand in another order than their sources.
-        .flat_map(|piece| match piece {
-            Piece::Literal(literal) => cover(literal, sources, &mut room),
-            piece => vec![piece],
-        })
-        .collect();
-    let has_sources = pieces.iter().any(|piece| !matches!(piece, Piece::Literal(_)));
-    let copied = payload.saturating_mul(pieces.len());
-    if !has_sources || copied > PIECES_BYTES_MAX {
+/// A text as JSON that SQL puts together with a payload of so many bytes: a list of pieces. None where the list takes up
+/// more than half of the text's own room, or would be slow to read. Takes the bytes that it searches from `room`, and
+/// leaves as literals what it has no room for.
+pub(in crate::projection) fn pieces(
+    text: &str,
+    sources: &[Source],
+    payload: usize,
+    room: &mut usize,
+) -> Option<String> {
+    // SQL copies the payload for each.
+    let most = PIECES_BYTES_MAX / payload.max(1);
+    let mut pieces = Vec::new();
+    for piece in cover(text, sources, room) {
+        match piece {
+            // Again for those that stand in another order than their sources.
+            Piece::Literal(literal) if literal.len() >= PIECE_BYTES_MIN => {
+                pieces.extend(cover(literal, sources, room));
+            }
+            piece => pieces.push(piece),
+        }
+        if pieces.len() > most {
+            return None;
+        }
+    }
+    if pieces.iter().all(|piece| matches!(piece, Piece::Literal(_))) {
         return None;
     }
     serde_json::to_string(&pieces).ok().filter(|list| list.len() <= text.len() / 2)
@@ -183,15 +190,19 @@ pub(in crate::projection) fn pieces(text: &str, sources: &[Source], payload: usi
 fn cover<'t>(text: &'t str, sources: &[Source], room: &mut usize) -> Vec<Piece<'t>> {
     let mut pieces = Vec::new();
     let mut rest = text;
-    for source in sources {
-        let ahead = AHEAD_BYTES.saturating_add(source.text.len()).min(rest.len());
-        let Some(left) = room.checked_sub(ahead) else { break };
-        *room = left;
-        let Some(place) = find(rest.as_bytes().get(..ahead).unwrap_or_default(), source.text.as_bytes())
-        else {
+    for source in sources.iter().filter(|source| source.text.len() <= text.len()) {
+        if rest.len() < source.text.len() {
             continue;
-        };
-        let Some((before, after)) = rest.split_at_checked(place) else { continue };
+        }
+        if *room == 0 || rest.len() < PIECE_BYTES_MIN {
+            break;
+        }
+        let ahead = AHEAD_BYTES.saturating_add(source.text.len()).min(rest.len());
+        let place = find(rest.as_bytes().get(..ahead).unwrap_or_default(), source.text.as_bytes());
+        let searched = place.map_or(ahead, |place| place.saturating_add(source.text.len()));
+        *room = room.saturating_sub(searched);
+        let parts = place.and_then(|place| rest.split_at_checked(place));
+        let Some((before, after)) = parts else { continue };
         let Some(after) = after.get(source.text.len()..) else { continue };
         if !before.is_empty() {
             pieces.push(Piece::Literal(before));
@@ -253,6 +264,11 @@ mod tests {
         connection.query_row("SELECT input FROM steps", [], |row| row.get(0)).unwrap()
     }
 
+    /// With room for all searches.
+    fn pieces(text: &str, sources: &[Source], payload: usize) -> Option<String> {
+        super::pieces(text, sources, payload, &mut usize::MAX.clone())
+    }
+
     fn joined(texts: &[String]) -> String {
         texts.iter().map(|text| format!("user: {text}\n\n")).collect()
     }
@@ -296,10 +312,14 @@ mod tests {
             ),
         ) {
             let text = parts.concat();
-            for source in sources(&text, 0) {
+            let found = sources(&text, 0);
+            for source in &found {
                 prop_assert!(source.offset + source.length <= text.len());
             }
-            drop(pieces(&text, &sources(&text, 0), text.len()));
+            let shown: String = found.iter().map(|source| format!("{}, ", source.text)).collect();
+            if let Some(pieces) = pieces(&shown, &found, text.len()) {
+                prop_assert_eq!(read(&text, &pieces), Some(shown));
+            }
         }
     }
 
@@ -337,5 +357,43 @@ mod tests {
         let most = format!("{document}{}", " ".repeat(PIECES_BYTES_MAX / 2 - document.len()));
         assert_eq!(read(&most, &pieces(&text, &sources, most.len()).unwrap()), Some(text));
         assert_eq!(read(&format!("{most} "), "[[2,4],\"and\"]"), None);
+        // Neither does SQL read what only looks like few pieces.
+        assert_eq!(read(&most, r#"{"a":[2,4],"b":[2,4]}"#), None);
+    }
+
+    #[test]
+    fn what_there_is_no_room_to_search_for_stays_a_literal() {
+        let texts = [24, 8].map(|times| format!("a text that is repeated {times} times, ").repeat(times));
+        let document = format!("[{}, {}]", json(&texts[0], false), json(&texts[1], false));
+        let sources = sources(&document, 0);
+        assert_eq!(sources.len(), 2);
+        let text = texts.concat();
+        let mut room = 10;
+        let list = super::pieces(&text, &sources, document.len(), &mut room).unwrap();
+        assert_eq!(
+            (list.matches("8 times").count(), list.matches("24 times").count(), room),
+            (8, 0, 0),
+            "{list}"
+        );
+        assert_eq!(super::pieces(&text, &sources, document.len(), &mut room), None);
+    }
+
+    #[test]
+    fn all_views_read_texts_in_the_same_way() {
+        let sql = include_str!("../../../schema/read/sessions.sql");
+        let ways: Vec<String> = ["input", "summary", "output", "evidence"]
+            .iter()
+            .flat_map(|name| {
+                let begin = format!("CASE\n    WHEN {name}_text IS NOT NULL");
+                let end = format!("END AS {name},");
+                sql.split(&begin)
+                    .skip(1)
+                    .map(|rest| rest.split(&end).next().unwrap().replace(&format!("{name}_"), "it_"))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(ways.len(), 5);
+        assert!(ways[0].contains(&format!("<= {PIECES_BYTES_MAX})")));
+        assert!(ways.iter().all(|way| *way == ways[0]), "{ways:?}");
     }
 }

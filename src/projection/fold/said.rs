@@ -60,7 +60,7 @@ impl At<'_> {
     }
 
     /// Sets the column of a text's summary, as [`At::set`] does: to that of the producer, or to the text's first
-    /// characters where they are not read from it each time. Whoever says the text says a summary.
+    /// characters where they are not read from it each time. An event that says the text says a summary too.
     pub(super) fn set_summary(
         &self,
         claims: &mut Claims,

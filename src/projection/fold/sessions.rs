@@ -237,6 +237,7 @@ impl SessionRow {
             tenant: &e.tenant,
             labels: &labels,
         );
+        set_summary!(self, at, input_summary_text, input_text, input_seq: &None, &e.input);
         set_text!(self, at, input_text, input_seq, input_offset, input_length, input_pieces: &e.input);
         merge!(self, at, &e.attributes);
         self.duration_us = duration(self.started_at, self.ended_at);

@@ -113,7 +113,7 @@ impl Ahead {
         }
     }
 
-    /// Has parts of so many events made from now on, but for those that wait already.
+    /// Sets the number of events of the parts that are folded from now on.
     pub(in crate::projection) fn fold_at_once(&self, events: usize) {
         self.events.store(events, Ordering::Relaxed);
     }

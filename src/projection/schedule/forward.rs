@@ -152,19 +152,28 @@ impl Worker {
         tx.commit()?;
         drop(turn);
         let commit = since.elapsed();
+        let mut wrote = Vec::<(Pace, Wrote)>::new();
         for (Due { group, position, .. }, (last, took)) in due.iter_mut().zip(written) {
             group.move_to(*position, head);
-            if let Some(last) = last {
-                group.ahead.stored(&last);
-                for member in group.members().iter().filter(|member| member.projection.has_index()) {
-                    let stage = if group.has_switched() { Stage::Live } else { member.stage };
-                    self.to_merge = Some((member.projection, stage));
+            let Some(last) = last else { continue };
+            group.ahead.stored(&last);
+            for member in group.members().iter().filter(|member| member.projection.has_index()) {
+                let stage = if group.has_switched() { Stage::Live } else { member.stage };
+                self.to_merge = Some((member.projection, stage));
+            }
+            let this = Wrote { took: took + commit, position: *position, head };
+            match wrote.iter_mut().find(|(pace, _)| *pace == group.pace()) {
+                // A rebuild beside the live tables.
+                Some((_, both)) => {
+                    both.took += took;
+                    both.position = both.position.min(this.position);
                 }
-                self.rests.wrote(group.pace(), Wrote { took: took + commit, position: *position, head });
-                let is_short = self.rests.is_pressed();
-                group.ahead.fold_at_once(if is_short { FOLD_EVENTS_SHORT } else { FOLD_EVENTS_MAX });
+                None => wrote.push((group.pace(), this)),
             }
         }
+        wrote.into_iter().for_each(|(pace, wrote)| self.rests.wrote(pace, wrote));
+        let events = if self.rests.is_pressed() { FOLD_EVENTS_SHORT } else { FOLD_EVENTS_MAX };
+        due.iter().for_each(|due| due.group.ahead.fold_at_once(events));
         // The writer may have nothing to do while a rebuild writes.
         self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);
         Ok(Written::Committed)

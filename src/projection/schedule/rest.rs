@@ -1,6 +1,6 @@
 //! When projections are taken forward again.
 //!
-//! Whoever appends, and waits until it is durable, waits while read tables are written. So their transactions are
+//! A durable append waits while read tables are written. So their transactions are
 //! short while the writer waits, and there is a rest between them in which it gets its turn. Tables that have come to
 //! the end of the log rest longer: a transaction costs less an event if it has many. Where nobody appends there is
 //! nobody to rest for.

@@ -94,6 +94,9 @@ pub(in crate::projection) enum Written {
     SomebodyElseDid,
 }
 
+/// Steps of merging the index when the log is closed, at most: one takes some milliseconds.
+const MERGES_AT_CLOSE: usize = 4;
+
 /// Whether tables are written as soon as there is something to write.
 enum Haste {
     Yes,
@@ -191,6 +194,7 @@ impl Worker {
                 }
             }
         }
+        self.merge_at_close();
         self.kept.clear();
         // In a turn, as the writer.
         let turn = self.turns.take(Who::Projection);
@@ -303,10 +307,31 @@ impl Worker {
         Step::Worked
     }
 
+    /// Merges a little of what was indexed: else the segments of many processes that are soon over would pile up, and
+    /// be merged at once while somebody waits to append.
+    fn merge_at_close(&mut self) {
+        let Some((projection, stage)) = self.to_merge else { return };
+        for _ in 0..MERGES_AT_CLOSE {
+            match self.try_merge(projection, stage) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    self.say_trouble(projection, &error);
+                    return;
+                }
+            }
+        }
+    }
+
     fn try_merge(&mut self, projection: &Projection, stage: Stage) -> rusqlite::Result<bool> {
         let turn = self.take_turn()?;
         let began = Instant::now();
         let tx = begin(&self.connection)?;
+        // Another process may have put tables of a rebuild in their place.
+        let cursor = tables::cursor(&tx, projection.name, stage)?;
+        if cursor.is_none_or(|cursor| cursor.version != projection.version) {
+            return Ok(false);
+        }
         let mut has_merged = false;
         let pages = if self.rests.is_pressed() { INDEX_MERGE_PAGES_SHORT } else { INDEX_MERGE_PAGES };
         for index in projection.tables.iter().filter(|table| table.is_index()) {

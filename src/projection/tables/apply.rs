@@ -230,12 +230,8 @@ impl Fold {
         for table in self.projection.tables.iter().filter(|table| !table.is_index()) {
             let name = self.stage.table(table.name);
             let mut delete = tables.prepare(&format!("DELETE FROM {name} WHERE seq = ?1"))?;
-            let mut erased = Vec::new();
-            for seq in seqs.iter().map(|seq| seq.to_sql()) {
-                if delete.execute([seq])? > 0 {
-                    erased.push(seq);
-                }
-            }
+            let erased: Vec<i64> = seqs.iter().map(|seq| seq.to_sql()).collect();
+            erased.iter().try_for_each(|seq| delete.execute([seq]).map(drop))?;
             if let Some(of_it) = self.projection.index_of(table.name) {
                 index::forget(tables, &self.stage.table(of_it.name), &erased)?;
             }

@@ -54,6 +54,8 @@ pub(crate) struct Table {
 /// A table that earlier versions of a projection had, and others may have the name of since.
 struct Former {
     name: &'static str,
+    /// The table that is in its place.
+    now: &'static str,
     /// The first version without it.
     gone_in: u32,
 }
@@ -166,7 +168,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
         name: "search",
         version: 5,
         tables: &[Table::of_events("search_documents"), Table::index("search", "search_documents")],
-        former: &[Former { name: "documents", gone_in: 5 }],
+        former: &[Former { name: "documents", now: "search_documents", gone_in: 5 }],
         definition: include_str!("../../../schema/read/search.sql"),
         rows: Rows::Stay,
         taken_back: TakenBack::ByItself,
@@ -238,8 +240,7 @@ impl Projection {
 
     /// Drops the tables of a stage, and the views of them, of whatever version they are.
     fn drop_tables(&self, connection: &Connection, stage: Stage) -> rusqlite::Result<()> {
-        let version = cursor(connection, self.name, stage)?.map_or(self.version, |cursor| cursor.version);
-        let former = self.former.iter().filter(|table| version < table.gone_in).map(|table| table.name);
+        let former = self.former_of(connection, stage)?.map(|table| table.name);
         let views = self.tables.iter().filter(|table| table.shown != table.name).map(|table| table.shown);
         let tables = self.tables.iter().map(|table| table.name);
         views.chain(tables).chain(former).try_for_each(|name| {
@@ -249,6 +250,16 @@ impl Projection {
                 None => Ok(()),
             }
         })
+    }
+
+    /// The tables of a stage that this version has no more.
+    fn former_of(
+        &self,
+        connection: &Connection,
+        stage: Stage,
+    ) -> rusqlite::Result<impl Iterator<Item = &'static Former>> {
+        let version = cursor(connection, self.name, stage)?.map_or(self.version, |cursor| cursor.version);
+        Ok(self.former.iter().filter(move |table| version < table.gone_in))
     }
 
     /// Makes the tables beside the live ones, and a cursor at the start of the log. A rebuild that
@@ -294,9 +305,12 @@ impl Projection {
     /// Gives tables that people read themselves in an earlier version the names that they have now, and with them
     /// what others attached to them.
     fn name_as_now(&self, connection: &Connection) -> rusqlite::Result<()> {
-        for Table { name, shown, .. } in self.tables.iter().filter(|table| table.shown != table.name) {
-            if kind_of(connection, shown)?.as_deref() == Some("table") {
-                connection.execute_batch(&format!("ALTER TABLE {shown} RENAME TO {name}"))?;
+        let shown = self.tables.iter().filter(|table| table.shown != table.name);
+        let former = self.former_of(connection, Stage::Live)?;
+        let names = shown.map(|table| (table.shown, table.name)).chain(former.map(|it| (it.name, it.now)));
+        for (then, now) in names {
+            if kind_of(connection, then)?.as_deref() == Some("table") {
+                connection.execute_batch(&format!("ALTER TABLE {then} RENAME TO {now}"))?;
             }
         }
         Ok(())

@@ -1,13 +1,15 @@
 //! Full-text indexes. They keep no texts, and none is at hand once an event is erased: what an index is to forget
 //! is read from the index itself.
 
+use std::rc::Rc;
+
 use rusqlite::Connection;
 
 /// The tokenizer of the index, as an argument of FTS5.
 pub(crate) const TOKENIZE: &str = "tokenize='unicode61 remove_diacritics 2'";
 
-/// Words of documents that are in memory at once, about; those of one document always are.
-const WORDS_MAX: usize = 1 << 20;
+/// Bytes of words of documents that are in memory at once, about; those of one document always are.
+const WORDS_BYTES_MAX: usize = 48 << 20;
 
 /// Merges some of the segments of an index, for about as many pages; whether there was something to merge.
 pub(crate) fn merge(connection: &Connection, index: &str, pages: u32) -> rusqlite::Result<bool> {
@@ -19,14 +21,19 @@ pub(crate) fn merge(connection: &Connection, index: &str, pages: u32) -> rusqlit
     Ok(connection.total_changes().saturating_sub(before) >= 2)
 }
 
-/// Takes documents out of an index, and leaves no trace of their words in it. Whoever has the rows of the documents
-/// sees to these.
+/// Takes documents out of an index, and leaves no trace of their words in it. The rows of the documents stay.
 pub(super) fn forget(connection: &Connection, index: &str, documents: &[i64]) -> rusqlite::Result<()> {
+    // The index knows its documents itself, also where somebody took the row of one away.
+    let mut known = connection.prepare(&format!("SELECT 1 FROM {index}_docsize WHERE id = ?1"))?;
+    let documents: Vec<i64> = documents
+        .iter()
+        .filter_map(|document| known.exists([document]).map(|is| is.then_some(*document)).transpose())
+        .collect::<rusqlite::Result<_>>()?;
     if documents.is_empty() {
         return Ok(());
     }
     let delete = format!("INSERT INTO {index} ({index}, rowid, text) VALUES ('delete', ?1, ?2)");
-    each_text(connection, index, documents, |document, text| {
+    each_text(connection, index, &documents, |document, text| {
         connection.prepare_cached(&delete)?.execute(rusqlite::params![document, text]).map(drop)
     })?;
     // Until its segments are merged an index still says which words stood where.
@@ -54,7 +61,7 @@ pub(crate) fn each_text(
         for document in read {
             let mut text = String::new();
             while let Some(place) = places.next_if(|place| place.document == *document) {
-                text.push_str(words.words.get(place.word).map_or("", String::as_str));
+                text.push_str(&place.word);
                 text.push(' ');
             }
             each(*document, &text)?;
@@ -64,17 +71,15 @@ pub(crate) fn each_text(
 }
 
 /// A word of a document. In the order of documents, and of the words in each.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     document: i64,
     offset: i64,
-    /// Among the words.
-    word: usize,
+    word: Rc<str>,
 }
 
 /// The words of some documents, as an index has them.
 struct Words {
-    words: Vec<String>,
     /// Sorted.
     places: Vec<Place>,
     /// The last document of which it is all here.
@@ -84,9 +89,9 @@ struct Words {
 impl Words {
     /// Reads the words of the first of these documents: of as many as there is room for.
     fn read(connection: &Connection, documents: &[i64]) -> rusqlite::Result<Words> {
-        let (mut words, mut places) = (Vec::<String>::new(), Vec::<Place>::new());
+        let mut places = Vec::<Place>::new();
         let mut last = documents.last().copied().unwrap_or(0);
-        let mut room = WORDS_MAX;
+        let (mut bytes, mut room) = (0_usize, WORDS_BYTES_MAX);
         let mut instances = connection.prepare("SELECT doc, \"offset\", term FROM temp.annals_instances")?;
         let mut instances = instances.query([])?;
         while let Some(row) = instances.next()? {
@@ -95,17 +100,24 @@ impl Words {
                 continue;
             }
             let word = row.get_ref(2)?.as_str()?;
-            if words.last().is_none_or(|before| before != word) {
-                words.push(word.to_owned());
-            }
-            places.push(Place { document, offset: row.get(1)?, word: words.len() - 1 });
-            if places.len() > room {
+            // They come in the order of the words.
+            let word = match places.last().filter(|place| *place.word == *word) {
+                Some(before) => Rc::clone(&before.word),
+                None => {
+                    bytes = bytes.saturating_add(word.len());
+                    Rc::from(word)
+                }
+            };
+            places.push(Place { document, offset: row.get(1)?, word });
+            bytes = bytes.saturating_add(size_of::<Place>());
+            if bytes > room {
                 last = keep_first(&mut places).unwrap_or(last);
-                room = WORDS_MAX.max(places.len().saturating_mul(2));
+                bytes = places.iter().map(|place| size_of::<Place>() + place.word.len()).sum();
+                room = WORDS_BYTES_MAX.max(bytes.saturating_mul(2));
             }
         }
         places.sort_unstable();
-        Ok(Words { words, places, last })
+        Ok(Words { places, last })
     }
 }
 
@@ -227,7 +239,8 @@ mod tests {
 
     #[test]
     fn more_words_than_there_is_room_for_are_read_in_parts() {
-        let long = "w ".repeat(WORDS_MAX / 2 - 10);
+        // Half a million words are half of what there is room for.
+        let long = "w ".repeat(WORDS_BYTES_MAX / size_of::<Place>() / 2 - 10);
         let texts: Vec<(i64, String)> = vec![
             (1, long.clone()),
             (3, long.clone()),
