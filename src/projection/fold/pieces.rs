@@ -32,10 +32,11 @@ pub(in crate::projection) fn sources(json: &str, offset: usize) -> Vec<Source> {
             continue;
         }
         let Some(text) = unescaped(raw) else { continue };
-        if text.trim_start().starts_with(['{', '[']) {
-            found.extend(within(&text, raw, offset));
-        }
+        let inner =
+            if text.trim_start().starts_with(['{', '[']) { within(&text, raw, offset) } else { Vec::new() };
+        // A text that has all of it is found before one that has a part.
         found.push(Source { text, offset, length: raw.len(), escapes: 1 });
+        found.extend(inner);
     }
     found.retain(|source| !source.text.contains('\0'));
     found
