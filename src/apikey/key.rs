@@ -1,4 +1,4 @@
-//! The key itself: `annals_<id>_<secret>`.
+//! The text form of a key: `annals_<id>_<secret>`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,27 +9,27 @@ use zeroize::Zeroizing;
 
 use crate::event::{Digest, EventId};
 
-/// What every key begins with, so that scanners for leaked secrets know it.
+/// The beginning of every key. Scanners for leaked secrets find keys by it.
 const PREFIX: &str = "annals_";
 
-/// Hexadecimal digits of an id.
+/// Number of hexadecimal digits of an id.
 const ID_CHARS: usize = 32;
 
-/// Bytes of a secret, and its characters in base64.
+/// Number of bytes of a secret, and of its characters in base64.
 const SECRET_BYTES: usize = 32;
 const SECRET_CHARS: usize = 43;
 
-/// What the hash of secrets is derived for. It is part of the file's format, and never changes.
+/// The context from which the hash of secrets is derived. It is part of the file's format, and never changes.
 const CONTEXT: &str = "annals 2026-11-21 v1 api key";
 
-/// A text that is no API key. It never holds the text.
+/// A text that is not an API key. The error never holds the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is not an API key like `annals_<32 hexadecimal digits>_<43 characters of base64url>`")]
 pub struct NotAnApiKey;
 
-/// An API key with its secret. Whoever has it may do what it may do.
+/// An API key with its secret. Whoever has it may use all its scopes.
 ///
-/// It is printed by [`ApiKey::reveal`] alone, and its memory is cleared when it is dropped.
+/// Only [`ApiKey::reveal`] prints the secret. Its memory is cleared when the key is dropped.
 ///
 /// ```
 /// use annals::apikey::ApiKey;
@@ -47,7 +47,7 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// A fresh key, which no log knows yet.
+    /// Makes a fresh key, which no log knows yet.
     ///
     /// # Errors
     /// If the system gives no random bytes.
@@ -57,20 +57,21 @@ impl ApiKey {
         Ok(ApiKey { id: EventId::generate(), secret })
     }
 
-    /// Its id: that of the event that creates it. It is no secret.
+    /// The id of the key: that of the event that creates it. It is not secret.
     pub fn id(&self) -> EventId {
         self.id
     }
 
-    /// What the log has of its secret.
+    /// The hash of the secret, as the log has it.
     pub fn hash(&self) -> ApiKeyHash {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         hasher.update(self.secret.as_slice());
         ApiKeyHash(hasher.finalize())
     }
 
-    /// The key as it is handed out, once.
+    /// The text of the key, which is handed out once.
     pub fn reveal(&self) -> Zeroizing<String> {
+        // Has its full capacity from the beginning: a text that grows leaves its old bytes in memory.
         let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + ID_CHARS + 1 + SECRET_CHARS));
         text.push_str(PREFIX);
         for byte in self.id.bytes() {
@@ -84,7 +85,7 @@ impl ApiKey {
     }
 }
 
-/// The id alone.
+/// Prints the id alone.
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKey").field("id", &self.id).finish_non_exhaustive()
@@ -94,13 +95,14 @@ impl fmt::Debug for ApiKey {
 impl FromStr for ApiKey {
     type Err = NotAnApiKey;
 
-    /// Reads what [`ApiKey::reveal`] wrote, and no other spelling of it. The secret may have `_` in it,
-    /// so that the parts are told by their places.
+    /// Reads the text that [`ApiKey::reveal`] returns, and no other spelling of it. The secret may contain
+    /// `_`, so the parts are separated by their lengths.
     fn from_str(text: &str) -> Result<ApiKey, NotAnApiKey> {
         let rest = text.strip_prefix(PREFIX).ok_or(NotAnApiKey)?;
         let (id, secret) = rest.split_at_checked(ID_CHARS).ok_or(NotAnApiKey)?;
         let secret =
             secret.strip_prefix('_').filter(|secret| secret.len() == SECRET_CHARS).ok_or(NotAnApiKey)?;
+        // The decoder refuses padding and unused bits that are not zero, so every secret has one spelling.
         let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
         let length = URL_SAFE_NO_PAD.decode_slice(secret, bytes.as_mut_slice()).map_err(|_| NotAnApiKey)?;
         if length != SECRET_BYTES {
@@ -111,12 +113,13 @@ impl FromStr for ApiKey {
 }
 
 fn parse_id(text: &str) -> Option<EventId> {
+    // `EventId` accepts other spellings too. An API key has only this one.
     let is_spelled_so = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     (text.len() == ID_CHARS && text.bytes().all(is_spelled_so)).then(|| text.parse().ok()).flatten()
 }
 
-/// What the log has of a key's secret: BLAKE3 in its mode for deriving keys, of the 32 bytes. The secret
-/// is random, so nothing slower is needed; comparing takes as long whatever the difference is.
+/// The hash of a key's secret, as the log has it: BLAKE3 in its key derivation mode, over the 32 bytes. The
+/// secret is random, so a slow hash is not needed. The comparison takes the same time for every difference.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ApiKeyHash(blake3::Hash);
 
@@ -167,7 +170,7 @@ mod tests {
     fn no_other_spelling_is_a_key() {
         let upper = KEY.replace("ab_", "AB_");
         let dashes = KEY.replace("019f00000000700080000000000000ab", "019f0000-0000-7000-8000-0000000000ab");
-        // Two bits at the end that no byte has.
+        // The last two bits belong to no byte.
         let bits = KEY.replace("Hh8", "Hh9");
         for text in [
             "",

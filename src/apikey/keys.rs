@@ -1,4 +1,4 @@
-//! Whether a key that somebody shows is good, without asking the file each time.
+//! The decision whether a presented key is good, without a query to the file each time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,85 +13,84 @@ use super::known::{ApiKeyStatus, KeysError, Known};
 use crate::event::{ApiKeyScope, EventId, Timestamp};
 use crate::log;
 
-/// How long it is believed that no key was created or revoked: half of the second in which a key that
-/// another process revoked must be refused.
+/// The time for which the keys in memory are used without a look at the log: half of the second within
+/// which a key that another process revoked must be refused.
 const BELIEVED_FOR: Duration = Duration::from_millis(500);
 
-/// Least time between two writings of when a key was last used: it is for people, and each writing is a
-/// transaction.
+/// Shortest time between two writes of a key's last use. The time is for people, and each write is a transaction.
 const USE_KEPT_EVERY: Duration = Duration::from_secs(60);
 
-/// Who showed a good key.
+/// The holder of a good key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Allowed {
-    /// The key's id: the principal of what is submitted with it.
+    /// The key's id: the principal of all events that are submitted with it.
     pub id: EventId,
-    /// What it is called.
+    /// The name of the key.
     pub name: String,
-    /// What it may do.
+    /// The scopes of the key.
     pub scopes: Vec<ApiKeyScope>,
 }
 
 impl Allowed {
-    /// Whether the key may be used for this. No scope includes another.
+    /// Returns whether the key has this scope. No scope includes another.
     pub fn may(&self, scope: ApiKeyScope) -> bool {
         self.scopes.contains(&scope)
     }
 }
 
-/// Why a key is not good. Only who knows the secret hears that it is expired or revoked.
+/// The reason why a key is refused. Only a caller that knows the secret learns that the key is expired or revoked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Denied {
-    /// It is no key.
+    /// The text is not an API key.
     #[error("this is not an API key")]
     Malformed,
-    /// The log knows none with this id.
+    /// The log has no key with this id.
     #[error("the log has no such key")]
     Unknown,
-    /// The log knows one with this id and another secret.
+    /// The log has a key with this id, but with another secret.
     #[error("the secret of the key is wrong")]
     WrongSecret,
-    /// Its time is over.
+    /// The key has expired.
     #[error("the key expired at {at}")]
     Expired {
-        /// When.
+        /// The time at which it expired.
         at: Timestamp,
     },
-    /// It was taken back.
+    /// The key was revoked.
     #[error("the key was revoked at {at}")]
     Revoked {
-        /// When.
+        /// The time of the revocation.
         at: Timestamp,
     },
-    /// What became of the keys cannot be read now, so that nobody is let in.
+    /// The keys cannot be read at the moment, so every key is refused.
     #[error("the API keys cannot be read: {reason}")]
     Unreadable {
-        /// Why not.
+        /// The reason why.
         reason: String,
     },
 }
 
-/// Which uses are written.
+/// The last uses that are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Uses {
-    /// Those of keys whose last use was not written for a minute.
+    /// Those of keys for which none was written in the last minute.
     Due,
-    /// All of them, at the end.
+    /// All of them, when the server stops.
     All,
 }
 
 /// The log's file.
 enum File {
     Open(Connection),
-    /// Closed, and to be opened again by the next look.
+    /// Closed; the next look at the log opens it again.
     LetGo,
     /// Closed for good.
     Closed,
 }
 
-/// What is known of the keys, and since when.
+/// The keys in memory, and the time of the last look at the log.
 struct State {
     known: Known,
     looked_at: Instant,
@@ -100,15 +99,14 @@ struct State {
 #[derive(Clone, Copy)]
 struct Use {
     last: Timestamp,
-    /// What was written, and when.
+    /// The last use that was written, and the time of that write.
     kept: Option<(Timestamp, Instant)>,
 }
 
-/// The keys of a log, for deciding about requests.
+/// The keys of a log, for decisions about requests.
 ///
-/// What became of them is in memory, and is brought up to date from the log every half second, and at
-/// once when a key is shown that is not known. If it cannot be, every key is refused. It does not depend
-/// on the read tables.
+/// The keys are in memory. They are brought up to date from the log every half second, and at once if an
+/// unknown key is presented. If that fails, every key is refused. The read tables are not used.
 ///
 /// ```
 /// use annals::apikey::{ApiKeyRequest, Keys};
@@ -133,7 +131,7 @@ struct Use {
 /// ```
 pub struct Keys {
     path: PathBuf,
-    /// Whoever holds it looks for what is new; the others wait for that.
+    /// The thread that holds this lock looks at the log; the others wait for its result.
     file: Mutex<File>,
     state: RwLock<State>,
     uses: Mutex<HashMap<EventId, Use>>,
@@ -162,12 +160,12 @@ impl Keys {
         })
     }
 
-    /// Returns whether a key was ever created in this log: once there is one, keys are always needed.
+    /// Returns whether a key was ever created in this log. Once there is one, keys are always needed.
     ///
     /// # Errors
-    /// If that cannot be read; keys are needed then as well.
+    /// If the keys cannot be read. A key is needed in this case too.
     pub fn any_ever(&self) -> Result<bool, KeysError> {
-        // A key that was created stays created.
+        // No look at the log is needed: a key that was created once stays in the log.
         if !self.with_known(|known| known.keys.is_empty()) {
             return Ok(true);
         }
@@ -175,17 +173,17 @@ impl Keys {
         Ok(self.with_known(|known| !known.keys.is_empty()))
     }
 
-    /// Whether the key that somebody shows is good now, and who they are.
+    /// Checks whether a presented key is good now, and returns its holder.
     ///
     /// # Errors
-    /// If it is not.
+    /// If the key is not good.
     pub fn check(&self, presented: &str, now: Timestamp) -> Result<Allowed, Denied> {
         let key: ApiKey = presented.parse().map_err(|_| Denied::Malformed)?;
         let hash = key.hash();
         self.catch_up(BELIEVED_FOR).map_err(unreadable)?;
         let allowed = match self.judge(key.id(), hash, now) {
-            // It may have been created just now. A wrong secret is looked at as long as an unknown id, so
-            // that the time that it takes does not tell one from the other.
+            // The key may have been created a moment ago. A wrong secret costs the same look at the log as
+            // an unknown id, so the time of the answer does not reveal which of the two it is.
             Err(Denied::Unknown | Denied::WrongSecret) => {
                 self.catch_up(Duration::ZERO).map_err(unreadable)?;
                 self.judge(key.id(), hash, now)?
@@ -196,24 +194,25 @@ impl Keys {
         Ok(allowed)
     }
 
-    /// As [`Keys::check`], from memory alone: it never waits. None where the file must be asked, or the key is
-    /// not good.
+    /// As [`Keys::check`], from memory alone: it never waits for the file. `None` if the log must be looked
+    /// at, or the key is not good.
     pub fn recall(&self, presented: &str, now: Timestamp) -> Option<Allowed> {
         let key: ApiKey = presented.parse().ok()?;
         if !self.is_up_to_date() {
             return None;
         }
+        // A refusal by memory is not final: the key may be new, so `check` looks at the log first.
         let allowed = self.judge(key.id(), key.hash(), now).ok()?;
         self.used(allowed.id, now);
         Some(allowed)
     }
 
-    /// As [`Keys::is_good`], from memory alone. None where the file must be asked.
+    /// As [`Keys::is_good`], from memory alone. `None` if the log must be looked at.
     pub fn recall_good(&self, id: EventId, now: Timestamp) -> Option<bool> {
         self.is_up_to_date().then(|| self.is_active(id, now))
     }
 
-    /// Whether a key that was shown and good before is good still. Not, if that cannot be read.
+    /// Returns whether a key that was good before is still good. False if the keys cannot be read.
     pub fn is_good(&self, id: EventId, now: Timestamp) -> bool {
         self.catch_up(BELIEVED_FOR).is_ok() && self.is_active(id, now)
     }
@@ -232,8 +231,9 @@ impl Keys {
         self.uses().entry(id).or_insert(Use { last: now, kept: None }).last = now;
     }
 
-    /// The keys whose last use is to be written to the log's file.
+    /// Returns the keys with a last use that is to be written to the log's file.
     pub(crate) fn uses_due(&self, which: Uses) -> Vec<(EventId, Timestamp)> {
+        // A use that was written is never due again. A later one is due a minute after the last write.
         let is_due = |used: &Use| match used.kept {
             None => true,
             Some((kept, _)) if kept == used.last => false,
@@ -242,7 +242,7 @@ impl Keys {
         self.uses().iter().filter(|(_, used)| is_due(used)).map(|(id, used)| (*id, used.last)).collect()
     }
 
-    /// Notes that these uses were written.
+    /// Notes that these uses were written. A use that came after `kept` was collected stays due.
     pub(crate) fn uses_kept(&self, kept: &[(EventId, Timestamp)]) {
         let now = Instant::now();
         let mut uses = self.uses();
@@ -253,16 +253,17 @@ impl Keys {
         }
     }
 
-    /// Closes the file. From then on every key is refused, but for what is known from memory for a moment.
+    /// Closes the file. After that every key is refused, except that the keys in memory are still used for
+    /// up to half a second.
     ///
-    /// Do so before the log is closed: the last connection that closes takes the write-ahead log away, and
-    /// one that only reads cannot.
+    /// Call this before the log is closed: the last connection that closes removes the write-ahead log, and
+    /// a connection that only reads cannot do that.
     pub fn close(&self) {
         *self.file() = File::Closed;
     }
 
-    /// Closes the file until keys are asked for again: a write-ahead log that was removed is made anew only when
-    /// nobody uses the old one.
+    /// Closes the file until a key is checked again. A write-ahead log that was removed is created again
+    /// only when nobody uses the old one.
     pub fn let_go(&self) {
         let mut file = self.file();
         if matches!(*file, File::Open(_)) {
@@ -271,13 +272,15 @@ impl Keys {
     }
 
     fn file(&self) -> MutexGuard<'_, File> {
-        // It is changed by assignments alone, which a panic leaves whole.
+        // The value is changed only by assignments, so it is whole even after a panic.
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn judge(&self, id: EventId, hash: ApiKeyHash, now: Timestamp) -> Result<Allowed, Denied> {
         self.with_known(|known| {
             let record = known.keys.get(&id).ok_or(Denied::Unknown)?;
+            // The secret is checked first: without it, a caller must not learn that the key was revoked or
+            // has expired.
             if record.secret_hash != hash {
                 return Err(Denied::WrongSecret);
             }
@@ -291,19 +294,20 @@ impl Keys {
         })
     }
 
-    /// Looks for what is new, unless somebody did so within `believed_for`. Who comes while somebody looks
-    /// waits for the answer.
+    /// Reads new events about keys, unless another thread did so within `believed_for`. A caller that comes
+    /// during such a read waits for its result.
     fn catch_up(&self, believed_for: Duration) -> Result<(), KeysError> {
         let came = Instant::now();
         let is_new_enough = |looked_at: Instant| {
-            // What began after this call came sees everything that was there when it came.
+            // A read that began after this call sees every event that was committed before the call.
             looked_at >= came || came.duration_since(looked_at) < believed_for
         };
         if is_new_enough(self.looked_at()) {
             return Ok(());
         }
-        // What is behind the locks is changed by assignments alone, which a panic leaves whole.
+        // The values behind the locks are changed only by assignments, so they are whole even after a panic.
         let mut file = self.file();
+        // Asked again: another thread may have read while this one waited for the lock.
         if is_new_enough(self.looked_at()) {
             return Ok(());
         }
@@ -311,18 +315,24 @@ impl Keys {
             *file = File::Open(log::open_reader(&self.path)?);
         }
         let File::Open(connection) = &*file else { return Err(KeysError::Closed) };
+        // Taken before the query: the result includes at least everything that was committed before this moment.
         let looked_at = Instant::now();
         let has_news = {
+            // Only the holder of `file` writes `state`, so a read lock is enough here, and requests that
+            // are decided from memory are not delayed by the query.
             let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
             state.known.has_news(connection)?
         };
         let news = if has_news {
+            // A copy is changed: if an event cannot be read, the keys in memory stay as they were. Keys
+            // change rarely.
             let mut known = self.with_known(Known::clone);
             known.catch_up(connection)?;
             Some(known)
         } else {
             None
         };
+        // Held for two assignments only.
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = news {
             state.known = known;

@@ -1,4 +1,4 @@
-//! What became of each key, as the log tells.
+//! The state of each key, from the events of the log.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::log::schema::has_table;
 use crate::log::{OpenError, ReadError, rows};
 use crate::storage::{StorageError, from_sqlite};
 
-/// Keys that cannot be read. Nobody is let in by keys that cannot be read.
+/// Keys that cannot be read. Every key is refused in this case.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeysError {
@@ -25,7 +25,7 @@ pub enum KeysError {
     /// The list of events about keys does not fit the log.
     #[error("event {0} should be about an API key, and is not; `annals verify` says more")]
     NotAboutKeys(Seq),
-    /// They were closed.
+    /// The keys were closed.
     #[error("the keys are closed: the server is about to end")]
     Closed,
     /// SQLite refused.
@@ -35,62 +35,62 @@ pub enum KeysError {
 
 from_sqlite!(KeysError);
 
-/// An API key, as the log tells of it; its secret is known to nobody here.
+/// An API key as the log has it, without the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ApiKeyRecord {
-    /// Its id, and the principal of what it submitted.
+    /// The id of the key: also the principal of the events that were submitted with it.
     pub id: EventId,
-    /// What it is called.
+    /// The name of the key.
     pub name: String,
-    /// What it may do.
+    /// The scopes of the key.
     pub scopes: Vec<ApiKeyScope>,
     #[serde(skip)]
     pub(super) secret_hash: ApiKeyHash,
-    /// When it was created.
+    /// The time of its creation.
     pub created_at: Timestamp,
-    /// Who created it.
+    /// The author of its creation.
     pub created_by: String,
-    /// What for.
+    /// The purpose of the key.
     pub reason: Option<String>,
     /// The event that created it.
     pub seq: Seq,
-    /// When it stops being good.
+    /// The time at which it expires.
     pub expires_at: Option<Timestamp>,
-    /// Who took it back, if somebody did.
+    /// The revocation, if the key was revoked.
     pub revoked: Option<Revocation>,
-    /// When it was last used, to the minute or so.
+    /// The time of its last use, precise to about a minute.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// A key that was taken back.
+/// The revocation of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Revocation {
-    /// When.
+    /// The time of the revocation.
     pub at: Timestamp,
-    /// By whom.
+    /// The author of the revocation.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: Option<String>,
-    /// The event that says so.
+    /// The event that recorded it.
     pub seq: Seq,
 }
 
-/// What a key is good for at some time.
+/// The status of a key at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ApiKeyStatus {
-    /// What its scopes say.
+    /// The key can be used for its scopes.
     Active,
-    /// Nothing: its time is over.
+    /// The key has expired.
     Expired,
-    /// Nothing: it was taken back.
+    /// The key was revoked.
     Revoked,
 }
 
 impl ApiKeyStatus {
-    /// The word for it.
+    /// The status as a word, as in the JSON form.
     pub const fn as_str(self) -> &'static str {
         match self {
             ApiKeyStatus::Active => "active",
@@ -101,7 +101,7 @@ impl ApiKeyStatus {
 }
 
 impl ApiKeyRecord {
-    /// What it is good for at this time.
+    /// Returns the status at this time. A revoked key stays revoked after its expiry.
     pub fn status(&self, now: Timestamp) -> ApiKeyStatus {
         match (&self.revoked, self.expires_at) {
             (Some(_), _) => ApiKeyStatus::Revoked,
@@ -111,16 +111,16 @@ impl ApiKeyRecord {
     }
 }
 
-/// What is known of the keys.
+/// The keys up to some event of the log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) keys: BTreeMap<EventId, ApiKeyRecord>,
-    /// The last event about keys that is taken into account.
+    /// The last event about keys that is included.
     pub(super) until: Seq,
 }
 
 impl Known {
-    /// Whether something was recorded since: one look at the end of a small table.
+    /// Returns whether there are newer events about keys: one look at the end of a small table.
     pub(super) fn has_news(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let sql = "SELECT EXISTS (SELECT 1 FROM api_key_events WHERE seq > ?1)";
         match connection.prepare_cached(sql) {
@@ -131,7 +131,7 @@ impl Known {
         }
     }
 
-    /// Takes into account what was recorded since.
+    /// Reads the newer events about keys.
     pub(super) fn catch_up(&mut self, connection: &Connection) -> Result<(), KeysError> {
         // A file of an earlier schema has no keys.
         if !has_table(connection, "api_key_events")? {
@@ -142,6 +142,7 @@ impl Known {
             .query_map(params![self.until.to_sql()], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         for seq in seqs.into_iter().map(Seq::from_sql) {
+            // A listed event that the log lacks is an error and is not skipped: it may be a revocation.
             let event = rows::read_at(connection, seq)?.ok_or(KeysError::NotAboutKeys(seq))?;
             self.add(event)?;
             self.until = seq;
@@ -149,8 +150,8 @@ impl Known {
         Ok(())
     }
 
-    /// The fold of the projection `keys` does the same with rows: where a key is revoked twice, the first
-    /// time counts.
+    /// Applies one event. The fold of the projection `keys` does the same with rows: if a key is revoked
+    /// twice, the first revocation counts.
     fn add(&mut self, event: Recorded) -> Result<(), KeysError> {
         let seq = event.seq;
         match event.content {
@@ -171,6 +172,7 @@ impl Known {
                 self.keys.insert(record.id, record);
             }
             Content::Event(Event::ApiKeyRevoked(revoked)) => {
+                // The revocation of an unknown key changes nothing: there is no key to refuse.
                 if let Some(record) = self.keys.get_mut(&revoked.key) {
                     record.revoked.get_or_insert(Revocation {
                         at: event.recorded_at,
@@ -186,7 +188,7 @@ impl Known {
     }
 }
 
-/// Every key that was ever created, the newest first, with when it was last used.
+/// Reads every key that was ever created, the newest first, with the time of its last use.
 pub(crate) fn read(connection: &Connection) -> Result<Vec<ApiKeyRecord>, KeysError> {
     let mut known = Known::default();
     known.catch_up(connection)?;
@@ -199,7 +201,7 @@ pub(crate) fn read(connection: &Connection) -> Result<Vec<ApiKeyRecord>, KeysErr
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let (key, used_at): (String, String) = (row.get(0)?, row.get(1)?);
-            // It is no evidence: what cannot be read is not known.
+            // The time of last use is no evidence: one that cannot be read is left out.
             if let Some(record) = key.parse().ok().and_then(|id: EventId| known.keys.get_mut(&id)) {
                 record.last_used_at = Timestamp::from_sql(&used_at);
             }

@@ -1,17 +1,16 @@
-//! API keys: who may ask a server for what.
+//! API keys: the permissions of the users of a server.
 //!
 //! ```text
 //! create, revoke ─▶ apikey.created, apikey.revoked ─▶ log ─┬─▶ api_key_events ─▶ Keys ─▶ may this key do that?
 //!                                                          └─▶ projection `keys` ─▶ api_keys, for SQL
 //! ```
 //!
-//! A key is an id and a secret. The id is that of the event that created it, and the principal of what
-//! is submitted with it; of the secret the log has a hash alone. What became of each key is in the log,
-//! so that who gave out which key, and when it was taken back, is as provable as everything else.
+//! A key is an id and a secret. The id is that of the event that created the key. It is also the principal of all
+//! events that are submitted with the key. The log has only a hash of the secret. Creation and revocation of keys
+//! are events of the log, so their authors and times are as provable as every other event.
 //!
-//! [`Keys`] goes by the events and not by the read table: these are listed in `api_key_events` by the
-//! transaction that appends them. So a key that was revoked is refused however far behind the read tables
-//! are, or if nobody fills them.
+//! [`Keys`] reads the events and not the read table. The transaction that appends such an event lists it in
+//! `api_key_events`. So a revoked key is refused even if the read tables are behind, or no process fills them.
 
 mod key;
 mod known;
@@ -33,27 +32,27 @@ use crate::storage::{StorageError, from_sqlite};
 /// Longest name of a key, in bytes of UTF-8: a line in a list.
 pub const NAME_BYTES_MAX: usize = 200;
 
-/// A key that somebody asks for.
+/// A request for a new key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ApiKeyRequest {
-    /// What it is called, for people: 1 to 200 bytes, no control characters. No other key that is good has
-    /// its name; one that expired or was revoked may.
+    /// The name of the key, for people: 1 to 200 bytes, no control characters. No other active key has the
+    /// same name; an expired or revoked one may.
     pub name: String,
-    /// What it may do; at least one thing.
+    /// The scopes of the key, at least one.
     pub scopes: Vec<ApiKeyScope>,
-    /// When it stops being good, which is not past.
+    /// The time at which the key expires. It must be in the future.
     pub expires_at: Option<Timestamp>,
-    /// Who makes it.
+    /// The person or program that creates the key.
     pub actor: String,
-    /// What for.
+    /// The purpose of the key.
     pub reason: Option<String>,
 }
 
 impl ApiKeyRequest {
-    /// Whether a key can be made as asked, at this time.
+    /// Checks whether such a key can be made at this time.
     ///
     /// # Errors
-    /// Names what is wrong with the request.
+    /// If the name, the scopes or the expiry cannot be used.
     pub fn check(&self, now: Timestamp) -> Result<(), ApiKeyError> {
         let name = &self.name;
         if name.trim().is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
@@ -69,45 +68,45 @@ impl ApiKeyRequest {
     }
 }
 
-/// A key that could not be made or revoked.
+/// A key that could not be created or revoked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiKeyError {
-    /// Its name cannot be one.
+    /// The name is empty, too long, or has control characters.
     #[error("a key needs a name of 1 to {NAME_BYTES_MAX} bytes without control characters")]
     Name,
-    /// It could do nothing.
+    /// The key would have no scope.
     #[error("a key needs at least one scope: emit, read, verify or admin")]
     NoScope,
-    /// It would never be good.
+    /// The key would expire before it could be used, or at a time beyond the year 9999.
     #[error("a key that expires at {0} is good for nothing: name a time to come, before the year 10000")]
     ExpiresAt(Timestamp),
-    /// There is no such key.
+    /// The log has no key with this id.
     #[error("the log has no key {0}")]
     Unknown(EventId),
-    /// It is revoked.
+    /// The key was already revoked.
     #[error("the key {id} was revoked already, at {at} by {by}")]
     AlreadyRevoked {
-        /// The key.
+        /// The id of the key.
         id: EventId,
-        /// When.
+        /// The time of the revocation.
         at: Timestamp,
-        /// By whom.
+        /// The author of the revocation.
         by: String,
     },
     /// The system gave no random bytes for the secret.
     #[error("no random bytes from the system for the key's secret: {0}")]
     Random(String),
-    /// What became of the keys before cannot be read.
+    /// The keys of the log cannot be read.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// It could not be recorded.
+    /// The event could not be recorded.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// The file refused.
+    /// The log's file cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// SQLite refused.
+    /// SQLite refused to keep the times of last use.
     #[error("when keys were used cannot be kept: {0}")]
     Storage(#[from] StorageError),
     /// The lock file cannot be locked.

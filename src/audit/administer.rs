@@ -1,4 +1,4 @@
-//! Looking after the projections of an open log.
+//! Administration of the projections of an open log.
 
 use crate::entry::Entry;
 use crate::event::{Event, Kind, ProjectionSkipped, Seq};
@@ -15,36 +15,36 @@ use super::handle::AuditLog;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProjectionError {
-    /// There is none with this name.
+    /// A name that no projection has.
     #[error("there is no projection `{name}`; there are {}", projection_names().join(", "))]
     Unknown {
-        /// The name.
+        /// The name that was given.
         name: String,
     },
-    /// It has not stopped, so there is nothing to retry or skip.
+    /// A projection that has not stopped, so there is nothing to retry or skip.
     #[error("the projection `{name}` has not stopped")]
     NotStopped {
-        /// The name.
+        /// The name of the projection.
         name: &'static str,
     },
-    /// It cannot go on without this event.
+    /// An event without which the projection cannot go on.
     #[error("event {seq} cannot be skipped: {reason}; rebuild the projection")]
     NotSkippable {
-        /// The event.
+        /// The failing event.
         seq: Seq,
-        /// Why not.
+        /// The reason, for the message.
         reason: &'static str,
     },
-    /// The file refused.
+    /// A file that cannot be opened for writing.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The skip could not be recorded.
+    /// A skip that could not be recorded.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// SQLite refused.
+    /// A change that SQLite refused.
     #[error("the projection cannot be changed: {0}")]
     Storage(#[from] StorageError),
-    /// The lock file cannot be locked.
+    /// A lock file that cannot be locked.
     #[error("the lock file cannot be locked: {0}")]
     Lock(#[from] std::io::Error),
 }
@@ -59,9 +59,9 @@ fn projection_names() -> Vec<&'static str> {
 }
 
 impl AuditLog {
-    /// Fills a projection's tables anew, beside the live ones, which take over when they have caught
-    /// up: readers never see half of a table. This returns when it has begun. `tree` forgets the stored
-    /// tiles of the Merkle tree, which are then made anew.
+    /// Fills a projection's tables anew, beside the live ones. The new tables take over when they have caught up, so
+    /// readers never see half of a table. Returns when the rebuild has begun. `tree` forgets the stored tiles of the
+    /// Merkle tree, which are then made anew.
     ///
     /// # Errors
     /// If there is no such projection, or the file cannot be written.
@@ -73,7 +73,7 @@ impl AuditLog {
         self.administer(|connection| projection.start_rebuild(connection))
     }
 
-    /// Lets a stopped projection try again: after an upgrade, or when what was in its way is gone.
+    /// Lets a stopped projection try again: after an upgrade, or when the obstacle is gone.
     ///
     /// # Errors
     /// If there is no such projection, it has not stopped, or the file cannot be written.
@@ -93,14 +93,16 @@ impl AuditLog {
         }
     }
 
-    /// Lets a stopped projection go on without the event that it cannot apply. The log records who
-    /// decided so, and why; the read tables lack what that event says.
+    /// Lets a stopped projection go on without its failing event. The log records who decided so, and why. The read
+    /// tables lack the content of that event.
     ///
     /// # Errors
     /// If there is no such projection, it has not stopped, or the log cannot be written.
     pub fn skip(&self, projection: &str, actor: &str, reason: &str) -> Result<Appended, ProjectionError> {
         let projection = find_projection(projection)?;
         let (mut stopped, mut entry) = (None, None);
+        // Another process may change the projection before the event below is appended. `Effect::Skip` ends the stop
+        // only if it is still at this event.
         self.administer(|connection| {
             for stage in [tables::Stage::Live, tables::Stage::Building] {
                 let cursor = tables::cursor(connection, projection.name, stage)?;
@@ -128,7 +130,7 @@ impl AuditLog {
         Ok(self.append_own(Event::ProjectionSkipped(event), effect)?)
     }
 
-    /// Forgets what the file says of an anchor that is used no longer.
+    /// Deletes what the file records about an anchor that is no longer used. Returns whether there was anything.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -157,6 +159,8 @@ impl AuditLog {
     where
         E: From<OpenError> + From<rusqlite::Error> + From<std::io::Error>,
     {
+        // A connection of its own, because the writer's belongs to its thread. It is opened before the write lock is
+        // taken, so that nobody waits for the opening.
         let log = OpenLog::open_again(&self.inner.path, Durability::Normal, self.inner.database)?;
         let _turn = self.inner.turns.take(crate::log::turns::Who::Projection)?;
         let tx = begin(&log.connection)?;

@@ -9,12 +9,12 @@ use crate::log::{self, Effect};
 use crate::receipt::Appended;
 
 impl AuditLog {
-    /// Creates an API key: with it a server lets its holder do what its scopes say. What this returns is
-    /// the only copy of the secret; the log records the key with a hash of that.
+    /// Creates an API key, with which a server lets its holder do what its scopes allow. The returned value has the
+    /// only copy of the secret; the log records the key with a hash of it.
     ///
     /// # Errors
-    /// If there can be no such key, a key that is good has its name, or it cannot be recorded. Where it is not known whether it was, it is
-    /// good for nothing: nobody has its secret.
+    /// If the request is not valid, an active key has its name, or the key cannot be recorded. If it is unknown
+    /// whether the key was recorded, the key is useless: nobody has its secret.
     pub fn create_api_key(&self, request: &ApiKeyRequest) -> Result<(ApiKey, Appended), ApiKeyError> {
         request.check(self.now())?;
         let key = ApiKey::generate().map_err(|error| ApiKeyError::Random(error.to_string()))?;
@@ -37,10 +37,10 @@ impl AuditLog {
         Ok((key, appended))
     }
 
-    /// Takes an API key back: servers refuse it within a second, in whichever process they are.
+    /// Revokes an API key. Servers refuse it within a second, whichever process they run in.
     ///
     /// # Errors
-    /// If there is no such key, it is revoked already, or that cannot be recorded.
+    /// If there is no such key, it is revoked already, or the revocation cannot be recorded.
     pub fn revoke_api_key(
         &self,
         id: EventId,
@@ -68,8 +68,8 @@ impl AuditLog {
         Ok(receipt.wait()?)
     }
 
-    /// Writes down when keys were last used; a time that is before the one that stands there changes
-    /// nothing, except where that one is still to come: it is of a clock that was ahead.
+    /// Records the times at which keys were last used. A time before the stored one changes nothing, unless the
+    /// stored one is in the future: it comes from a clock that was ahead.
     pub(crate) fn keep_api_key_uses(&self, uses: &[(EventId, Timestamp)]) -> Result<(), ApiKeyError> {
         let now = self.now().to_sql();
         self.change_beside(|connection| {
@@ -87,17 +87,17 @@ impl AuditLog {
 }
 
 impl Keys {
-    /// Writes to the log's file when keys were last used. A server calls this now and then, and when it
-    /// stops.
+    /// Writes to the log's file when keys were last used. A server calls this from time to time, and when it stops.
     ///
     /// # Errors
-    /// If the file cannot be written; it is tried again by the next call.
+    /// If the file cannot be written. The next call tries again.
     pub fn keep_uses(&self, log: &AuditLog, which: Uses) -> Result<(), ApiKeyError> {
         let due = self.uses_due(which);
         if due.is_empty() {
             return Ok(());
         }
         log.keep_api_key_uses(&due)?;
+        // After the commit: times that could not be written stay due.
         self.uses_kept(&due);
         Ok(())
     }

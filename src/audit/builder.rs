@@ -1,4 +1,4 @@
-//! How a log is opened.
+//! The settings with which a log is opened, and its opening.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,17 +21,17 @@ use crate::writer::{Clock, Config, Queue, Shared, Writer};
 
 use super::handle::{AuditLog, EvidenceThread, Inner, ProjectionThread, Threads};
 
-/// Whether this process fills the read tables.
+/// The choice whether this process fills the read tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Projections {
-    /// A thread of this process does.
+    /// A thread of this process fills them.
     #[default]
     On,
-    /// Another process does, or nobody does for now: they catch up later.
+    /// Another process fills them, or nobody does for now: they catch up later.
     Off,
 }
 
-/// How a log is opened. Start with [`AuditLog::builder`].
+/// The settings with which a log is opened. Start with [`AuditLog::builder`].
 pub struct Builder {
     path: PathBuf,
     durability: Durability,
@@ -57,12 +57,12 @@ impl fmt::Debug for Builder {
 }
 
 impl AuditLog {
-    /// How to open the log at `path`.
+    /// A builder that opens the log at `path`.
     pub fn builder(path: impl Into<PathBuf>) -> Builder {
         Builder::new(path.into())
     }
 
-    /// Opens the log at `path` with everything as it is by default, and makes it where there is none.
+    /// Opens the log at `path` with the default settings. Makes it if there is none.
     ///
     /// # Errors
     /// As [`Builder::open`].
@@ -92,96 +92,94 @@ impl Builder {
         }
     }
 
-    /// What an acknowledgement promises; [`Durability::Full`] unless said otherwise.
+    /// Sets the promise of an acknowledgement. The default is [`Durability::Full`].
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Builder {
         self.durability = durability;
         self
     }
 
-    /// Events that may wait for the writer, at least 1. When so many do, `append` blocks.
+    /// Sets the number of events that may wait for the writer, at least 1. When so many wait, `append` blocks.
     #[must_use]
     pub fn queue_events(mut self, events: usize) -> Builder {
         self.queue_events = events.max(1);
         self
     }
 
-    /// Events that are committed together, at least 1.
+    /// Sets the number of events that are committed together, at least 1.
     #[must_use]
     pub fn batch_events(mut self, events: usize) -> Builder {
         self.batch_events = events.max(1);
         self
     }
 
-    /// Payload bytes after which a batch is closed.
+    /// Sets the payload bytes after which a batch is closed, at least 1.
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Builder {
         self.batch_bytes = bytes.max(1);
         self
     }
 
-    /// How long the writer waits for more events before it commits a batch that is not full. None
-    /// unless said otherwise: while one batch is flushed to the disk, the next gathers by itself.
+    /// Sets the time that the writer waits for more events before it commits a batch that is not full. The default is
+    /// none: while one batch is flushed to the disk, the next gathers by itself.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Builder {
         self.linger = linger;
         self
     }
 
-    /// Largest payload that is accepted, in bytes as encoded: 4 MiB unless said otherwise, 64 MiB at
-    /// most.
+    /// Sets the largest payload that is accepted, in bytes as encoded. The default is 4 MiB, the maximum 64 MiB.
     #[must_use]
     pub fn payload_bytes_max(mut self, bytes: usize) -> Builder {
         self.payload_bytes_max = bytes.min(PAYLOAD_BYTES_MAX);
         self
     }
 
-    /// The log's own name, for a log that is made by this opening: 1 to 255 bytes without spaces,
-    /// `+` and control characters, such as `example.com/audit/billing`.
+    /// Sets the log's own name, for a log that is made by this opening: 1 to 255 bytes without spaces, `+` and
+    /// control characters, such as `example.com/audit/billing`.
     #[must_use]
     pub fn origin(mut self, origin: impl Into<String>) -> Builder {
         self.origin = Some(origin.into());
         self
     }
 
-    /// The id of the key on whose behalf this handle appends; it is part of every entry.
+    /// Sets the id of the key on whose behalf this handle appends. It is part of every entry.
     #[must_use]
     pub fn principal(mut self, principal: EventId) -> Builder {
         self.principal = Some(principal);
         self
     }
 
-    /// Whether this process fills the read tables; it does unless said otherwise.
+    /// Sets whether this process fills the read tables. By default it does.
     #[must_use]
     pub fn projections(mut self, projections: Projections) -> Builder {
         self.projections = projections;
         self
     }
 
-    /// What this process does for the log's evidence: it keeps the tree and signs nothing unless said
-    /// otherwise.
+    /// Sets what this process does for the log's evidence. By default it keeps the tree and signs nothing.
     #[must_use]
     pub fn evidence(mut self, evidence: Evidence) -> Builder {
         self.evidence = evidence;
         self
     }
 
-    /// The log that this one follows, for a log that is made by this opening.
+    /// Sets the log that this one follows, for a log that is made by this opening.
     #[must_use]
     pub fn continues(mut self, continues: Continues) -> Builder {
         self.continues = Some(continues);
         self
     }
 
-    /// Opens the log also where it is open on another machine or was not closed there: after a crash, or for a
-    /// copy of a log in use. Make sure that nobody appends to it there any more.
+    /// Opens the log even if it is open on another machine or was not closed there: after a crash, or for a copy of a
+    /// log in use. Make sure that nobody appends to it there any more.
     #[must_use]
     pub fn take_over(mut self) -> Builder {
         self.claim = Claim::TakeOver;
         self
     }
 
-    /// A function that sees every draft before it is encoded, on the caller's own thread. It may
+    /// Sets a function that sees every draft before it is encoded, on the caller's own thread. The function may
     /// change the draft, or refuse it with a reason.
     ///
     /// ```
@@ -204,18 +202,18 @@ impl Builder {
         self
     }
 
-    /// The clock that `recorded_at`, and the times of [`Session`](crate::Session) and
-    /// [`Step`](crate::Step) handles, are read from: the system's unless said otherwise.
+    /// Sets the clock for `recorded_at`, and for the times of [`Session`](crate::Session) and [`Step`](crate::Step)
+    /// handles. The default is the system's clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Builder {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Opens the log, and makes it where there is none.
+    /// Opens the log. Makes it if there is none.
     ///
     /// # Errors
-    /// If the file cannot be opened or made, or is not a log; the error says what to do.
+    /// If the file cannot be opened or made, or is not a log. The message has the remedy.
     pub fn open(self) -> Result<AuditLog, OpenError> {
         if !self.path.try_exists().map_err(|error| OpenError::io(&self.path, "cannot be looked at", error))? {
             let first = log::First {
@@ -228,14 +226,15 @@ impl Builder {
         self.open_existing()
     }
 
-    /// Opens the log, which must be there.
+    /// Opens a log that exists.
     ///
     /// # Errors
-    /// If the file cannot be opened, or is not a log; the error says what to do.
+    /// If the file cannot be opened, or is not a log. The message has the remedy.
     pub fn open_existing(mut self) -> Result<AuditLog, OpenError> {
         let name = std::path::absolute(&self.path)
             .map_err(|error| OpenError::io(&self.path, "cannot be looked at", error))?;
         self.path = resolved(&self.path)?;
+        // One wake-up in the channel is enough: the thread that takes it finds everything that was committed before.
         let (wake, woken) = crossbeam_channel::bounded(1);
         let (order, orders) = crossbeam_channel::bounded(1);
         let progress = Arc::new(Progress::default());
@@ -250,7 +249,7 @@ impl Builder {
             clock: self.clock.clone(),
         };
         let log = OpenLog::open(&self.path, self.durability, self.claim)?;
-        // Only now that it is known to be a log are lock files made beside it.
+        // Only now is it known to be a log: lock files are made beside nothing else.
         let turns = Arc::new(Turns::open(&self.path)?);
         let database = log.database();
         let shared = Shared { progress: progress.clone(), turns: turns.clone(), queue: queue.clone(), wake };
@@ -289,6 +288,7 @@ impl Builder {
             }
         };
         let evidence_order = evidence.as_ref().map(|evidence| evidence.order.clone());
+        // Started last: after an error above, the other threads end with their channels, and no writer is left.
         let writer = std::thread::Builder::new()
             .name("annals-writer".to_owned())
             .spawn(move || writer.run())

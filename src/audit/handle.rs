@@ -1,4 +1,4 @@
-//! An open log, and what goes through its handle.
+//! An open log, and the operations of its handle.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,31 +53,31 @@ pub(super) struct Inner {
     pub(super) threads: Mutex<Option<Threads>>,
 }
 
-/// A log that did not close cleanly. What was acknowledged is safe all the same.
+/// A log that did not close cleanly. Acknowledged events are safe all the same.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
-    /// The log could not be written at the end: events were refused, and their receipts said so.
+    /// A log that could not be written at the end: events were refused, and their receipts reported it.
     #[error("the log could not be written at the end: {0}")]
     Writer(Arc<str>),
-    /// A thread panicked.
+    /// A thread that panicked.
     #[error("the {0} thread panicked")]
     Panicked(&'static str),
-    /// The log's tree could not be kept, or no checkpoint signed.
+    /// A tree that could not be kept, or a checkpoint that could not be signed.
     #[error("everything is written, but no checkpoint vouches for all of it: {0}")]
     Evidence(Arc<str>),
-    /// The read tables do not hold everything that was committed.
+    /// Read tables that do not hold everything that was committed.
     #[error(transparent)]
     CatchUp(#[from] CatchUpError),
 }
 
-/// An open log: append to it from as many threads as you like.
+/// An open log: append to it from any number of threads.
 ///
-/// It is cheap to clone, and every clone is the same log. The events go through a bounded queue to
-/// one writer thread, which commits them in groups; another thread fills the read tables.
+/// The handle is cheap to clone, and every clone is the same log. The events go through a bounded queue to one writer
+/// thread, which commits them in groups. Another thread fills the read tables.
 ///
-/// Dropping the last clone closes the log: what was sent is still written. Call [`AuditLog::close`]
-/// to hear of errors.
+/// Dropping the last clone closes the log: events that were sent are still written. Call [`AuditLog::close`] to get
+/// the errors.
 ///
 /// ```
 /// use annals::{AuditLog, Draft, NoteLogged};
@@ -105,24 +105,24 @@ impl fmt::Debug for AuditLog {
 }
 
 impl AuditLog {
-    /// The same log for events of another principal: those that are appended through what this returns
-    /// carry the id of the API key that submitted them.
+    /// The same log for events of another principal. Events that are appended through the returned handle carry the
+    /// id of the API key that submitted them.
     pub fn with_principal(&self, principal: Option<EventId>) -> AuditLog {
         AuditLog { inner: self.inner.clone(), principal }
     }
 
-    /// The file.
+    /// The path of the log's file, without symbolic links.
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
 
-    /// The file that is open, whatever is at the path now.
+    /// The identity of the file that is open, whatever is at the path now.
     pub(crate) fn database(&self) -> FileIdentity {
         self.inner.database
     }
 
-    /// What somebody should know about the place where the log lies: a file system that may not keep a log
-    /// whole, though it was not refused.
+    /// A warning about the place where the log lies: a file system that may not keep a log whole, though it was not
+    /// refused.
     pub fn caution(&self) -> Option<String> {
         #[cfg(target_os = "linux")]
         return crate::log::mount::caution(&self.inner.path);
@@ -140,26 +140,25 @@ impl AuditLog {
         self.inner.progress.committed()
     }
 
-    /// Why nothing can be appended now, if that is so. The next append tries again.
+    /// The reason why nothing can be appended now, if there is one. The next append tries again.
     pub fn trouble(&self) -> Option<Arc<str>> {
         self.inner.progress.poisoned()
     }
 
-    /// Now, by the log's clock.
+    /// The present time, by the log's clock.
     pub(crate) fn now(&self) -> Timestamp {
         (self.inner.clock)()
     }
 
-    /// Events that were not, or perhaps not, written, since the log was opened: those whose receipts
-    /// said so, and ends of dropped handles that the log did not take.
+    /// Number of events that were not, or perhaps not, written since the log was opened: those whose receipts
+    /// reported it, and ends of dropped handles that the log did not take.
     pub fn refused(&self) -> u64 {
         self.inner.progress.refused()
     }
 
     /// Appends an event; blocks while the queue is full.
     ///
-    /// The receipt says when it is committed. Without waiting for it an event may still be lost with
-    /// the process.
+    /// The receipt reports when the event is committed. Until then the event may still be lost with the process.
     ///
     /// # Errors
     /// If the event cannot be recorded as it is, or the log is closed.
@@ -173,20 +172,20 @@ impl AuditLog {
     /// Appends an event without ever blocking.
     ///
     /// # Errors
-    /// As [`AuditLog::append`]; and where the queue is full, the draft comes back.
+    /// As [`AuditLog::append`]. If the queue is full, the draft comes back.
     pub fn try_append(&self, draft: Draft) -> Result<Receipt, TryAppendError> {
         self.inner.queue.try_append(draft, |draft| self.prepare(draft))
     }
 
-    /// Appends what a handle says when it is dropped: nobody is there to hear of an error, so an
-    /// event that cannot be sent, or finds no room in the queue in time, is counted as refused. If
-    /// the log can still be told, the writer records it as lost.
+    /// Appends the event of a handle that is dropped. Nobody is there to get an error, so an event that cannot be
+    /// sent, or finds no room in the queue in time, is counted as refused. If the log can still be written, the
+    /// writer records the event as lost.
     pub(crate) fn append_or_count(&self, draft: impl FnOnce() -> Draft, patience: Duration) {
-        // The clock and the filter are the caller's code, and a panic that leaves a destructor while
-        // the thread unwinds already would abort the process.
+        // The clock and the filter are the caller's code. A panic that leaves a destructor while the thread already
+        // unwinds would abort the process.
         let sent = catch_unwind(AssertUnwindSafe(|| {
             let (message, receipt) = self.prepare(&mut draft()).ok()?;
-            // The writer counts what it refuses by itself.
+            // The writer itself counts what it refuses.
             drop(receipt);
             Some(self.inner.queue.send_within(message, patience))
         }));
@@ -199,8 +198,7 @@ impl AuditLog {
         self.inner.progress.add_refused(1);
     }
 
-    /// Appends an event; waits for room in the queue without blocking the executor. Any executor
-    /// will do.
+    /// Appends an event. Waits for room in the queue without blocking the executor, which can be any.
     ///
     /// ```
     /// # async fn example(log: annals::AuditLog) -> Result<(), annals::AppendError> {
@@ -241,11 +239,12 @@ impl AuditLog {
         (Message::Append(Item::One { prepared: Box::new(prepared), effect, ack }), receipt)
     }
 
-    /// Makes an event that a caller sent ready for the writer.
+    /// Prepares an event of a caller for the writer.
     fn prepare_event(&self, draft: &mut Draft) -> Result<Prepared, AppendError> {
         if let Some(filter) = &self.inner.filter {
             filter(draft).map_err(AppendError::Refused)?;
         }
+        // Asked after the filter, which may have replaced the event.
         let kind = draft.event.kind();
         if kind.is_reserved() {
             return Err(AppendError::Reserved(kind.name()));
@@ -253,10 +252,10 @@ impl AuditLog {
         Ok(prepare(draft, self.principal, self.inner.payload_bytes_max)?)
     }
 
-    /// Appends events together: in their order, nothing between them, in one transaction. This is
-    /// cheaper than one by one. Blocks while the queue is full, in which they take up one place.
+    /// Appends events together: in their order, nothing between them, in one transaction. This is cheaper than one by
+    /// one. Blocks while the queue is full; in it they count as one message.
     ///
-    /// An event that cannot be recorded as it is does not keep the others out; the receipt says so.
+    /// An event that cannot be recorded as it is does not keep the others out; the receipt reports it.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -279,8 +278,8 @@ impl AuditLog {
         Ok(receipt)
     }
 
-    /// As [`AuditLog::append_batch`], but waits for room in the queue without blocking the executor.
-    /// Where this is dropped while it waits, nothing was sent.
+    /// Appends events as [`AuditLog::append_batch`] does, but waits for room in the queue without blocking the
+    /// executor. If the future is dropped while it waits, nothing was sent.
     ///
     /// # Errors
     /// As [`AuditLog::append_batch`].
@@ -292,8 +291,8 @@ impl AuditLog {
         Ok(receipt)
     }
 
-    /// Makes events ready on the caller's own thread, for [`AuditLog::send`] on another one. There is no
-    /// message where there is nothing to send.
+    /// Prepares events on the caller's own thread, for [`AuditLog::send`] on another one. Returns no message if there
+    /// is nothing to send.
     pub(crate) fn prepare_batch(
         &self,
         drafts: Vec<Draft>,
@@ -312,14 +311,14 @@ impl AuditLog {
         (message, receipt)
     }
 
-    /// Sends what was made ready; waits for room in the queue without blocking the executor. Where this is
-    /// dropped while it waits, nothing was sent.
+    /// Sends prepared events. Waits for room in the queue without blocking the executor. If the future is dropped
+    /// while it waits, nothing was sent.
     pub(crate) async fn send(&self, message: Message) -> Result<(), AppendError> {
         self.inner.queue.send_async(message).await
     }
 
-    /// Has `observe` called after every commit, by the writer, with the number of events and the time that
-    /// it took. Only the first who asks is heard.
+    /// Makes the writer call `observe` after every commit, with the number of events and the time that it took. Only
+    /// the first observer is kept.
     pub(crate) fn observe_commits(&self, observe: impl Fn(usize, Duration) + Send + Sync + 'static) {
         self.inner.progress.observe_commits(Box::new(observe));
     }
@@ -329,7 +328,7 @@ impl AuditLog {
         self.inner.queue.len()
     }
 
-    /// How far the log and its read tables are.
+    /// The progress of the log and its read tables.
     pub(crate) fn progress(&self) -> &Progress {
         &self.inner.progress
     }
@@ -344,16 +343,16 @@ impl AuditLog {
     /// Blocks until everything that was sent before is committed, and returns the end of the log.
     ///
     /// # Errors
-    /// If an event was refused that was sent since the last flush, through this clone or another; the
-    /// receipts say what became of each. If the log cannot be written, or is closed.
+    /// If an event was refused that was sent since the last flush, through this clone or another; the receipts have
+    /// the result of each. If the log cannot be written, or is closed.
     pub fn flush(&self) -> Result<Seq, AppendError> {
         let (answer, answered) = oneshot::channel();
         self.inner.queue.send(Message::Flush(answer))?;
-        // Without an answer the writer's thread panicked just now.
+        // A missing answer means that the writer's thread panicked just now.
         answered.recv().unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Blocks until the read tables hold every event up to `seq`: to read one's own writes.
+    /// Blocks until the read tables hold every event up to `seq`, so that a caller can read its own writes.
     ///
     /// # Errors
     /// If a projection stopped before that, or nobody fills the read tables.
@@ -361,9 +360,9 @@ impl AuditLog {
         self.inner.progress.wait_projected(Tables::All, seq, None)
     }
 
-    /// As [`AuditLog::caught_up`], except the full-text index, which is written less often while events
-    /// come in: what was appended is in the tables some hundredths of a second later, and can be searched
-    /// a tenth of a second later.
+    /// Blocks as [`AuditLog::caught_up`] does, except for the full-text index, which is written less often while
+    /// events come in. An event is in the tables some hundredths of a second after it was appended, and can be
+    /// searched a tenth of a second later.
     ///
     /// # Errors
     /// As [`AuditLog::caught_up`].
@@ -384,18 +383,18 @@ impl AuditLog {
         self.inner.progress.wait_projected(Tables::AllButIndex, seq, None)
     }
 
-    /// As [`AuditLog::caught_up`], for at most `timeout`.
+    /// Blocks as [`AuditLog::caught_up`] does, for at most `timeout`.
     ///
     /// # Errors
-    /// As [`AuditLog::caught_up`]; and when the time is over.
+    /// As [`AuditLog::caught_up`], and when the time is over.
     pub fn caught_up_within(&self, seq: Seq, timeout: Duration) -> Result<(), CatchUpError> {
         self.inner.progress.wait_projected(Tables::All, seq, Instant::now().checked_add(timeout))
     }
 
-    /// Erases the payloads of events, for good: what stays is that there was an event, when, in which
-    /// session, and this redaction. The chain can still be verified.
+    /// Erases the payloads of events for good. What stays is that there was an event, its time, its session, and this
+    /// redaction. The chain can still be verified.
     ///
-    /// Copies of the file, and exports, made before still have them.
+    /// Copies of the file and exports that were made before still have the payloads.
     ///
     /// # Errors
     /// If an event is not there or must stay, or the log cannot be written; then nothing is erased.
@@ -418,33 +417,32 @@ impl AuditLog {
         self.append_own(Event::PayloadRedacted(event), Effect::Redact(seqs))
     }
 
-    /// Signs a checkpoint for everything that is committed now, and gives it to the anchors. Where nothing
-    /// was appended since the last one, it is that one.
+    /// Signs a checkpoint for everything that is committed now, and gives it to the anchors. If nothing was appended
+    /// since the last one, returns the last one.
     ///
     /// # Errors
-    /// If the log was opened without a key, or cannot be signed for; the error says what to do.
+    /// If the log was opened without a key, or cannot be signed for. The message has the remedy.
     pub fn checkpoint(&self) -> Result<SignedCheckpoint, SignError> {
         self.ask(evidence::Order::Checkpoint)
     }
 
-    /// Replaces one of the log's keys, and says the checkpoint that both keys signed. The event
-    /// `key.changed` records it.
+    /// Replaces one of the log's keys, and returns the checkpoint that both keys signed. The event `key.changed`
+    /// records it.
     ///
     /// # Errors
-    /// If the log was opened without a folder of keys, a file cannot be written, or the log cannot be
-    /// signed for. A change that a crash left under way is brought to its end by the next attempt, and by
-    /// the next opening.
+    /// If the log was opened without a folder of keys, a file cannot be written, or the log cannot be signed for. A
+    /// change that a crash interrupted is completed by the next attempt, and by the next opening.
     pub fn change_key(&self, request: &KeyChangeRequest) -> Result<SignedCheckpoint, SignError> {
         self.ask(|answer| evidence::Order::ChangeKey(request.clone(), answer))
     }
 
-    /// How the anchors that this process gives checkpoints to fare. It can be asked after the log was closed too,
-    /// through a clone that was kept.
+    /// The state of the anchors that this process gives checkpoints to. A clone that was kept can also ask for it
+    /// after the log was closed.
     pub fn anchors(&self) -> Vec<evidence::AnchorHealth> {
         evidence::anchors(&self.inner.evidence_trouble)
     }
 
-    /// Why the tree is not kept or no checkpoint signed now, if that is so. It is tried again.
+    /// The reason why the tree is not kept or no checkpoint is signed now, if there is one. The thread tries again.
     pub fn evidence_trouble(&self) -> Option<Arc<str>> {
         self.inner.evidence_trouble()
     }
@@ -459,8 +457,8 @@ impl AuditLog {
         answered.recv().unwrap_or(Err(SignError::Closed))
     }
 
-    /// Closes the log for every clone: what was sent before is committed, and in the read tables,
-    /// when this returns.
+    /// Closes the log for every clone. When this returns, everything that was sent before is committed, and in the
+    /// read tables.
     ///
     /// # Errors
     /// If the log could not be written at the end, a thread panicked, or the read tables are behind.
@@ -475,13 +473,15 @@ impl Inner {
     }
 
     fn close(&self) -> Result<(), CloseError> {
-        // Held to the end: when a second one who closes gets it, the log is closed.
+        // Held to the end: a second caller that gets it finds the log closed.
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Threads { writer, projections, evidence }) = threads.take() else { return Ok(()) };
-        // A writer that is gone already does not hear it.
+        // An error means that the writer is gone already.
         let _ = self.queue.send(Message::Close);
         let written = writer.join().map_err(|_| CloseError::Panicked("writer's"));
         let mut projected = Ok(());
+        // After the writer, because the projections then know the last commit. The deadline is now: their thread has
+        // ended, so waiting would bring nothing.
         if let Some(ProjectionThread { order, thread }) = projections {
             let _ = order.send(Order::Finish);
             projected = thread.join().map_err(|_| CloseError::Panicked("projections'")).and_then(|()| {
@@ -489,12 +489,13 @@ impl Inner {
                 Ok(self.progress.wait_projected(Tables::All, all, Some(now))?)
             });
         }
-        // After the writer: what it wrote last is signed for as well.
+        // After the writer as well, so that its last commit is signed for.
         let mut vouched = Ok(());
         if let Some(EvidenceThread { order, thread }) = evidence {
             let _ = order.send(evidence::Order::Finish);
             vouched = thread.join().map_err(|_| CloseError::Panicked("evidence's"));
         }
+        // All threads have ended by now, so an error leaves nothing running.
         written?.map_err(CloseError::Writer)?;
         projected?;
         vouched?;
@@ -504,7 +505,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Who wants to hear of errors calls `close`.
+        // A caller that wants the errors calls `close`.
         let _ = self.close();
     }
 }

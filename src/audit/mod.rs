@@ -1,4 +1,4 @@
-//! The handle: what a program opens, clones and appends through.
+//! The handle through which a program opens a log, clones it and appends to it.
 
 mod handle;
 mod administer;

@@ -1,11 +1,11 @@
-//! When a server that is away is tried again.
+//! Pauses between attempts to reach a server that is away.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::{RETRY_AFTER_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 
-/// Pauses that double, each of a random length between the half and the whole of it: clients that lost
-/// their server at the same moment do not come back at the same moment.
+/// Pauses that double. Each has a random length between half and all of its bound, so that clients which
+/// lost their server at the same moment do not all come back at the same moment.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
@@ -13,7 +13,8 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The server is away. It may have said how long it wants to be left alone.
+    /// Notes a failure. The server may have asked for a pause of its own, of which at most
+    /// [`RETRY_AFTER_MAX`] counts.
     pub(super) fn failed(&mut self, retry_after: Option<Duration>) {
         let pause = pause(self.failures, random());
         self.failures = self.failures.saturating_add(1);
@@ -21,32 +22,34 @@ impl Backoff {
         self.until = Instant::now().checked_add(pause.max(asked));
     }
 
-    /// The server answered.
+    /// Notes an answer: the next failure begins with the shortest pause again.
     pub(super) fn answered(&mut self) {
         *self = Backoff::default();
     }
 
-    /// Whether the server was away when it was asked last.
+    /// Returns whether the last request failed.
     pub(super) fn is_away(&self) -> bool {
         self.failures > 0
     }
 
-    /// When to try, where that is not now.
+    /// The time of the next attempt; `None` if that is now.
     pub(super) fn until(&self) -> Option<Instant> {
         self.until.filter(|&until| until > Instant::now())
     }
 }
 
 fn pause(failures: u32, random: u64) -> Duration {
+    // The shift stops at 20, far beyond `RETRY_PAUSE_MAX`, so that it cannot overflow a `u32`.
     let doubled = RETRY_PAUSE_MIN.saturating_mul(1_u32.checked_shl(failures.min(20)).unwrap_or(u32::MAX));
     let whole = doubled.min(RETRY_PAUSE_MAX);
+    // Only the second half is random, so no pause is shorter than half of its bound.
     let half = whole / 2;
     let spread = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1);
     half + Duration::from_micros(random % spread)
 }
 
 fn random() -> u64 {
-    // Without random bytes the pauses are as good, but for others' pauses being the same.
+    // If the system gives no random bytes, the zero is used: pauses still double, but clients come back together.
     let mut bytes = [0; 8];
     let _ = getrandom::fill(&mut bytes);
     u64::from_le_bytes(bytes)

@@ -1,4 +1,4 @@
-//! How a server is reached.
+//! Settings of a client, and opening it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -27,19 +27,19 @@ use crate::writer::Clock;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// It is not said which server.
+    /// No address of a server was given.
     #[error("no server: give its address to `Builder::url`, or in $ANNALS_URL")]
     NoUrl,
-    /// The address is none.
+    /// The text is not an address of a server.
     #[error("`{url}` is not an address that begins with `https://` or `http://`")]
     Url {
-        /// The address.
+        /// The text that was given.
         url: String,
     },
-    /// The key cannot be one.
+    /// The API key has a space, or a character outside printable ASCII.
     #[error("the API key has characters that no key has")]
     Key,
-    /// It is not said where events go while the server is away.
+    /// No folder was given for events while the server is away.
     #[error(
         "no folder for events while the server is away: give one to `Builder::spool`, or in $ANNALS_SPOOL"
     )]
@@ -47,7 +47,7 @@ pub enum OpenError {
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// The certificates of authorities cannot be read.
+    /// The given certificates of authorities cannot be read.
     #[error("there are no certificates that can be read in the file of authorities{0}")]
     Authorities(String),
     /// The client's threads cannot be started.
@@ -55,7 +55,8 @@ pub enum OpenError {
     Threads(#[source] std::io::Error),
 }
 
-/// How a server is reached, and what happens while it cannot be. Start with [`RemoteLog::builder`].
+/// The settings of a client: the server, and the handling of events while it cannot be reached. Start with
+/// [`RemoteLog::builder`].
 pub struct Builder {
     url: Option<String>,
     api_key: Option<String>,
@@ -77,7 +78,7 @@ impl fmt::Debug for Builder {
 }
 
 impl RemoteLog {
-    /// How to reach a server.
+    /// Returns the settings of a client, all at their defaults.
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -105,46 +106,46 @@ impl Builder {
         }
     }
 
-    /// The server's address, such as `https://audit.example.com`; `$ANNALS_URL` unless said otherwise.
+    /// Sets the server's address, such as `https://audit.example.com`. The default is `$ANNALS_URL`.
     #[must_use]
     pub fn url(mut self, url: impl Into<String>) -> Builder {
         self.url = Some(url.into());
         self
     }
 
-    /// The API key, which needs the scope `emit`; `$ANNALS_API_KEY` unless said otherwise, and none where
-    /// that is not there either.
+    /// Sets the API key, which needs the scope `emit`. The default is `$ANNALS_API_KEY`, and no key if that
+    /// is not set either.
     #[must_use]
     pub fn api_key(mut self, key: impl Into<String>) -> Builder {
         self.api_key = Some(key.into());
         self
     }
 
-    /// Who must have certified a server that is reached by `https`: the certificates of a PEM file, and
-    /// nobody else. The authorities that browsers trust unless said otherwise.
+    /// Sets the authorities that must have certified a server that is reached by `https`: those in a PEM
+    /// file, and no others. The default is the authorities that browsers trust.
     #[must_use]
     pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Builder {
         self.authorities = Some(pem.into());
         self
     }
 
-    /// The folder for events while the server is away; `$ANNALS_SPOOL` unless said otherwise. It is made
-    /// where there is none; no other user may write to it. One process at a time uses it, so give each process
-    /// its own. What is found in it is sent first.
+    /// Sets the folder for events while the server is away. The default is `$ANNALS_SPOOL`. The folder is
+    /// created if it does not exist; no other user may write to it. One process at a time uses it, so give
+    /// each process its own folder. Events that are found in it are sent first.
     #[must_use]
     pub fn spool(mut self, folder: impl Into<PathBuf>) -> Builder {
         self.spool = Some(folder.into());
         self
     }
 
-    /// Bytes that the spool may have: 1 GiB unless said otherwise. Beyond it, `append` says so.
+    /// Sets the largest size of the spool, in bytes: 1 GiB by default. Beyond it, `append` returns an error.
     #[must_use]
     pub fn spool_bytes_max(mut self, bytes: u64) -> Builder {
         self.spool_bytes_max = bytes;
         self
     }
 
-    /// How long an event is in this process's memory alone: 1 second unless said otherwise. When the
+    /// Sets the longest time that an event is in this process's memory alone: 1 second by default. If the
     /// server has not answered by then, the event goes to the spool.
     #[must_use]
     pub fn spool_after(mut self, time: Duration) -> Builder {
@@ -152,43 +153,44 @@ impl Builder {
         self
     }
 
-    /// Events that may wait for the client's thread, at least 1. When so many do, `append` blocks.
+    /// Sets the length of the queue before the client's thread, in events, at least 1. `append` blocks
+    /// while the queue is full.
     #[must_use]
     pub fn queue_events(mut self, events: usize) -> Builder {
         self.queue_events = events.max(1);
         self
     }
 
-    /// Events that are sent in one request, at least 1.
+    /// Sets the number of events that are sent in one request, at least 1.
     #[must_use]
     pub fn request_events(mut self, events: usize) -> Builder {
         self.config.request_events = events.max(1);
         self
     }
 
-    /// Bytes of events after which a request is closed; one event alone may have more.
+    /// Sets the size in bytes after which a request is closed. A single event may be larger.
     #[must_use]
     pub fn request_bytes(mut self, bytes: usize) -> Builder {
         self.config.request_bytes = bytes.max(1);
         self
     }
 
-    /// How long an answer is waited for: 30 seconds unless said otherwise. Then all of the request is sent
-    /// again.
+    /// Sets the timeout for an answer of the server: 30 seconds by default. After it, the whole request is
+    /// sent again.
     #[must_use]
     pub fn request_timeout(mut self, time: Duration) -> Builder {
         self.patience = time.min(CLIENT_PATIENCE_MAX);
         self
     }
 
-    /// How long [`RemoteLog::close`] waits for the server: 5 seconds unless said otherwise.
+    /// Sets the longest time that [`RemoteLog::close`] waits for the server: 5 seconds by default.
     #[must_use]
     pub fn close_patience(mut self, time: Duration) -> Builder {
         self.config.close_patience = time.min(CLIENT_PATIENCE_MAX);
         self
     }
 
-    /// A function that sees every draft before it is sent, as
+    /// Sets a function that sees every draft before it is sent, as
     /// [`annals::Builder::filter`](crate::Builder::filter) does.
     #[must_use]
     pub fn filter(
@@ -199,32 +201,34 @@ impl Builder {
         self
     }
 
-    /// A function that hears of every event that the server refuses for good, on the client's thread. It must
-    /// not wait for that: it neither flushes nor closes the client, and appends with
-    /// [`RemoteLog::try_append`] alone.
+    /// Sets a function that is called for every event that the server refuses for good. It runs on the
+    /// client's thread and must not wait for that thread: it neither flushes nor closes the client, and it
+    /// appends only with [`RemoteLog::try_append`].
     #[must_use]
     pub fn on_refused(mut self, hear: impl Fn(&Refusal) + Send + Sync + 'static) -> Builder {
         self.on_refused = Some(Arc::new(hear));
         self
     }
 
-    /// The clock that the times of [`Session`](crate::Session) and [`Step`](crate::Step) handles are read
-    /// from: the system's unless said otherwise.
+    /// Sets the clock that [`Session`](crate::Session) and [`Step`](crate::Step) handles read times from.
+    /// The default is the system's clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Builder {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Opens the spool, and starts to send what is in it. The server need not be there.
+    /// Opens the spool, and starts to send the events in it. The server need not be reachable.
     ///
     /// # Errors
-    /// If it is not said which server, or the spool cannot be used; the error says what to do.
+    /// If no server was given, or the spool cannot be used; the error message states the remedy.
     pub fn open(self) -> Result<RemoteLog, OpenError> {
+        // A variable that is empty counts as not set.
         let from_environment = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let url = self.url.or_else(|| from_environment("ANNALS_URL")).ok_or(OpenError::NoUrl)?;
         let url = check_url(url)?;
         let key = self.api_key.or_else(|| from_environment("ANNALS_API_KEY"));
+        // The key becomes a part of an HTTP header, so it must not contain a line break.
         if key.as_ref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err(OpenError::Key);
         }
@@ -235,18 +239,24 @@ impl Builder {
         let roots = tls_roots::roots(self.authorities.as_deref()).map_err(OpenError::Authorities)?;
         let server = Server::new(&url, key.as_deref(), self.patience, roots);
 
+        // Takes the folder's lock: from here on no other process sends or deletes these events.
         let spool = Spool::open(&folder, self.spool_bytes_max)?;
         let refusals = Refusals::new(&folder, self.on_refused);
         let status = Arc::new(Status::default());
+        // The count is known to callers before the courier runs.
         status.set_spooled(spool.events());
+        // Bounded in events alone. The courier takes events until it has two requests' worth of bytes.
         let queue = Arc::new(Queue::new(self.queue_events, usize::MAX));
+        // Room for one signal. It stays there until the courier, which may be busy, reads it.
         let (close, closed) = crossbeam_channel::bounded(1);
         let shared = Shared { queue: Arc::clone(&queue), status: Arc::clone(&status), close: closed };
         let sender = Sender::start(server).map_err(OpenError::Threads)?;
         let courier = Courier::new(self.config, shared, sender, spool, refusals);
         let end = EndOfQueue(Arc::clone(&queue));
         let thread = std::thread::Builder::new().name("annals-client".to_owned()).spawn(move || {
+            // A `tracing` layer that records into this client must not record what this thread itself logs.
             own_thread::mark();
+            // Dropped when this thread ends, also by a panic.
             let _end = end;
             courier.run()
         });
@@ -264,7 +274,7 @@ impl Builder {
     }
 }
 
-/// Answers who waits, should the courier panic: else they would wait for ever.
+/// Ends the queue when the courier's thread ends, also by a panic: otherwise callers would wait forever.
 struct EndOfQueue(Arc<Queue>);
 
 impl Drop for EndOfQueue {
@@ -274,6 +284,7 @@ impl Drop for EndOfQueue {
 }
 
 fn check_url(url: String) -> Result<String, OpenError> {
+    // A path is added to the address later, so slashes at its end are cut. A scheme alone is not an address.
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let plain = url.chars().all(|c| c.is_ascii_graphic());
     match host {

@@ -1,4 +1,4 @@
-//! The end of a client.
+//! Errors of closing a client.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use std::sync::Arc;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
-    /// Events are neither committed nor in the spool; their receipts say so.
+    /// Some events are neither committed nor in the spool; their receipts return the same reason.
     #[error("{events} events could neither be sent nor spooled: {reason}")]
     NotKept {
-        /// How many.
+        /// The number of these events.
         events: u64,
-        /// Why not.
+        /// The reason why.
         reason: Arc<str>,
     },
     /// The client's thread panicked.

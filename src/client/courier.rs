@@ -1,9 +1,9 @@
-//! The thread between the callers and the server: what it holds in memory, and when it goes to the disk.
+//! The thread between the callers and the server: the events that it holds in memory, and their way to the disk.
 //!
-//! Events stay in one order all the way: first the spool, then what is in memory, then the queue. A
-//! request takes events from the front, and they leave only with its answer. Memory goes to the spool when
-//! the server is away, when there is something in the spool already, and when an event has waited for
-//! too long: so an event is in memory alone for a bounded time, and nothing here waits for the network.
+//! Events stay in one order all the way: first the spool, then memory, then the queue. A request takes
+//! events from the front, and they leave only with its answer. Memory goes to the spool when the server is
+//! away, when the spool is not empty, and when an event has waited for too long. So an event is in memory
+//! alone for a bounded time, and this thread never waits for the network.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use super::status::Status;
 use crate::event::EventId;
 use crate::receipt::{Ack, AppendError, Appended};
 
-/// Least time between two attempts to write to a spool that takes nothing.
+/// Shortest time between two attempts to write to a spool that takes no events.
 const SPOOL_PAUSE: Duration = Duration::from_secs(1);
 
-/// Receipts of spooled events above which those that nobody holds any more are looked for.
+/// Number of receipts of spooled events above which the courier drops those that no caller holds any more.
 const HEARD_MIN: usize = 1_024;
 
-/// How the courier works.
+/// The bounds of the courier's work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Config {
     pub(super) request_events: usize,
@@ -37,11 +37,11 @@ pub(super) struct Config {
     pub(super) close_patience: Duration,
 }
 
-/// What the courier shares with the callers.
+/// The state that the courier shares with the callers.
 pub(super) struct Shared {
     pub(super) queue: Arc<Queue>,
     pub(super) status: Arc<Status>,
-    /// Told to close, or disconnected.
+    /// Signals that the client is to be closed. A disconnected channel means the same.
     pub(super) close: Receiver<()>,
 }
 
@@ -50,8 +50,7 @@ struct Held {
     since: Instant,
 }
 
-/// What the request under way is about: so many events at the front of the memory, or these at the front
-/// of the spool.
+/// The events of the request under way: so many at the front of memory, or these lines at the front of the spool.
 enum Flight {
     Memory(usize),
     Spool(Vec<Line>),
@@ -67,23 +66,24 @@ pub(super) struct Courier {
     memory: VecDeque<Held>,
     memory_bytes: usize,
     flight: Option<Flight>,
-    /// Receipts of events in the spool that somebody may still wait for.
+    /// The receipts of events in the spool that a caller may still wait for.
     heard: HashMap<EventId, Ack>,
     heard_max: usize,
     backoff: Backoff,
-    /// Events of the next request: fewer after one that was too large.
+    /// Number of events of the next request: fewer after one that was too large.
     request_events: usize,
-    /// Why the spool takes nothing, and when it is tried again.
+    /// The reason why the spool takes no events, and the time of the next attempt.
     no_room: Option<(Arc<str>, Instant)>,
-    /// Events that came, those in the spool at the start included; of these, how many are safe, and how
-    /// many are gone. All three follow the one order.
+    /// Number of events that came, including those in the spool at the start; of these, the number that are
+    /// safe, and the number that have left: committed, refused or lost. All three follow the one order, so
+    /// each count is also a position in it.
     entered: u64,
     safe: u64,
     left: u64,
     flushes: VecDeque<(u64, Flush)>,
-    /// What was refused and nobody has heard of by a flush.
+    /// The first error since the last flush, for the next flush to return.
     unflushed: Option<AppendError>,
-    /// When closing gives up, if it was told to close.
+    /// The time at which closing gives up, once closing has begun.
     closing: Option<Instant>,
 }
 
@@ -120,8 +120,10 @@ impl Courier {
         }
     }
 
-    /// Works until it is told to close.
+    /// Works until the client is closed.
     pub(super) fn run(mut self) -> Result<Flushed, CloseError> {
+        // `keep` comes before `dispatch`: while the spool is not empty, memory joins it, and requests are
+        // made of the spool alone. That keeps the order.
         loop {
             self.keep();
             self.dispatch();
@@ -133,8 +135,10 @@ impl Courier {
         }
     }
 
-    /// Waits for whatever is next.
+    /// Waits for the next message, answer, signal or time.
     fn wait(&mut self) {
+        // While memory is full the queue is not read. It fills up to its own bound, and callers block there. A
+        // channel that is disconnected is always ready: `never` stands in for it, or this loop would spin.
         let queue = if self.has_room() { self.shared.queue.waiting().clone() } else { never() };
         let replies = if self.sender_is_gone { never() } else { self.sender.replies.clone() };
         let close = if self.closing.is_some() { never() } else { self.shared.close.clone() };
@@ -142,6 +146,7 @@ impl Courier {
         select! {
             recv(queue) -> message => {
                 message.into_iter().for_each(|message| self.take(message));
+                // Takes all that is there at once: each turn of the loop in `run` may write to the disk.
                 while self.has_room() && let Some(message) = self.shared.queue.try_take() {
                     self.take(message);
                 }
@@ -150,6 +155,7 @@ impl Courier {
             recv(replies) -> reply => match reply {
                 Ok(reply) => self.hear(reply),
                 Err(_) => {
+                    // From now on every event goes to the spool, and stays there for the next process.
                     self.sender_is_gone = true;
                     let why = "the thread that asks the server ended".into();
                     self.hear(Reply::Away { why, retry_after: None });
@@ -160,7 +166,7 @@ impl Courier {
         }
     }
 
-    /// When something is to be done even if nothing comes.
+    /// The next time at which something is to be done even if no message comes.
     fn next_look(&self) -> Option<Instant> {
         let oldest = self.memory.front().and_then(|held| held.since.checked_add(self.config.spool_after));
         let spool = match &self.no_room {
@@ -173,8 +179,8 @@ impl Courier {
         [spool, server, self.closing].into_iter().flatten().min()
     }
 
-    /// Twice a request: one under way, and one that gathers meanwhile. What is more waits in the queue,
-    /// whose bound the callers chose.
+    /// Returns whether memory has less than two requests: one under way, and one that is being filled. All
+    /// other events wait in the queue, with the bound that the callers chose.
     fn has_room(&self) -> bool {
         self.memory.len() < 2 * self.config.request_events
             && self.memory_bytes < 2 * self.config.request_bytes
@@ -192,9 +198,10 @@ impl Courier {
         }
     }
 
-    /// Moves what is in memory to the spool, if it must go there.
+    /// Moves memory to the spool, if a reason for that has come up.
     fn keep(&mut self) {
         let Some(oldest) = self.memory.front() else { return };
+        // An event in memory is newer than every event in the spool. It must not be sent before them.
         let must = !self.spool.is_empty()
             || self.backoff.is_away()
             || oldest.since.elapsed() >= self.config.spool_after
@@ -203,7 +210,8 @@ impl Courier {
         if !must || !(may || self.is_too_late()) {
             return;
         }
-        // A request is about the front of one of them: its events go together.
+        // The events of the request under way move together or not at all: its answer is applied either to
+        // memory or to the spool.
         let least = if let Some(Flight::Memory(events)) = self.flight { events } else { 1 };
         let lines = self.memory.iter().map(|held| held.item.line.as_str());
         match self.spool.append(lines, least) {
@@ -213,16 +221,18 @@ impl Courier {
                     self.set_no_room(None);
                 }
             }
+            // Nothing was taken: all events stay in memory, in order.
             Err(error) => self.set_no_room(Some(error.to_string().into())),
         }
     }
 
-    /// The first events in memory are in the spool now.
+    /// Takes the first events out of memory, because they are in the spool now.
     fn moved(&mut self, count: usize) {
         let asked = if let Some(Flight::Memory(events)) = self.flight { events } else { 0 };
         let mut lines = Vec::with_capacity(asked);
         for (place, Held { item, .. }) in self.memory.drain(..count).enumerate() {
             self.memory_bytes -= item.line.len();
+            // The caller learns that the event is on the disk. Its receipt stays open for the server's answer.
             if !item.ack.is_unheard()
                 && let Some(ack) = item.ack.spooled()
             {
@@ -232,17 +242,20 @@ impl Courier {
                 lines.push(Line { event_id: item.event_id, text: item.line });
             }
         }
+        // A request of memory is only sent while the spool is empty. So its events are the front of the spool now.
         if asked > 0 {
             self.flight = Some(Flight::Spool(lines));
         }
         self.safe += count as u64;
+        // A sweep looks at every receipt, so the next one waits until their number has doubled: its cost
+        // for each event stays constant.
         if self.heard.len() > self.heard_max {
             self.heard.retain(|_, ack| !ack.is_unheard());
             self.heard_max = HEARD_MIN.max(2 * self.heard.len());
         }
     }
 
-    /// Callers hear at once that nothing more can be kept, and when it can again.
+    /// Makes the queue refuse events at once while none can be kept, and accept them again afterwards.
     fn set_no_room(&mut self, reason: Option<Arc<str>>) {
         if reason.is_some() || self.no_room.is_some() {
             self.shared.queue.set_refusing(reason.clone().map(|reason| AppendError::NoRoom { reason }));
@@ -250,7 +263,7 @@ impl Courier {
         self.no_room = reason.map(|reason| (reason, Instant::now() + SPOOL_PAUSE));
     }
 
-    /// Sends a request, if there is something to send and the server may be there.
+    /// Sends a request, if there are events to send and the server may be reachable.
     fn dispatch(&mut self) {
         if self.flight.is_some()
             || self.sender_is_gone
@@ -259,6 +272,7 @@ impl Courier {
         {
             return;
         }
+        // The spool is older than memory. Memory is sent below only when the spool is empty.
         while !self.spool.is_empty() {
             match self.spool.head(self.request_events, self.config.request_bytes) {
                 Ok(Head::Lines(lines)) => {
@@ -271,11 +285,14 @@ impl Courier {
                     let reason = "this line of the spool is no event: cut off while it was written, before \
                                   anybody was told that it is safe, or damaged later";
                     let event = text.clone();
+                    // The line leaves the spool only once it is kept in `refused.jsonl`.
                     if !self.refuse(&[Refusal { event_id: None, reason: reason.into(), event }]) {
                         return;
                     }
                     self.advance(std::iter::once(text.as_str()));
                 }
+                // The spool counts events that are in no file any more. `miss` sets the count to zero,
+                // which ends the loop.
                 Ok(Head::Nothing) => self.miss(),
                 Err(error) => {
                     self.trouble(format!("the spool cannot be read: {error}"));
@@ -287,6 +304,7 @@ impl Courier {
         let mut bytes = 0;
         let fits = |held: &&Held| {
             bytes += held.item.line.len();
+            // The first event is taken whatever its size, so a large one cannot block the rest forever.
             bytes <= self.config.request_bytes || bytes == held.item.line.len()
         };
         let events = self.memory.iter().take(self.request_events).take_while(fits).count();
@@ -298,6 +316,7 @@ impl Courier {
         }
     }
 
+    /// Applies the answer to the request under way.
     fn hear(&mut self, reply: Reply) {
         let Some(flight) = self.flight.take() else { return };
         let events = match &flight {
@@ -306,13 +325,16 @@ impl Courier {
         };
         let outcomes = match reply {
             Reply::Each(outcomes) => outcomes,
+            // The request had one event, so its refusal is the refusal of that event.
             Reply::Whole(why) if events <= 1 => vec![Err(why)],
             Reply::Whole(_) => {
-                // Which of them it is shows by sending fewer.
+                // The event that is refused is not known: the same events are sent again in smaller
+                // requests. Halving ends at a request of one event.
                 self.request_events = events / 2;
                 return;
             }
             Reply::Away { why, retry_after } => {
+                // `flight` is empty now, and its events are still at the front: the next request takes them again.
                 self.backoff.failed(retry_after);
                 self.shared.status.set_trouble(Some(why));
                 return;
@@ -321,12 +343,15 @@ impl Courier {
         self.backoff.answered();
         self.shared.status.set_trouble(None);
         self.request_events = self.config.request_events.min(self.request_events.saturating_mul(2));
-        // An event that was refused leaves only once it is kept. Until then those before it do.
+        // A refused event leaves only once it is kept in `refused.jsonl`. If that fails, only the events
+        // before it leave. A crash in between sends the event again; at worst its refusal is kept twice.
         let refused = self.refused_of(&flight, &outcomes);
         let settled = match outcomes.iter().position(Result::is_err) {
             Some(first) if !self.refuse(&refused) => first,
             _ => events,
         };
+        // Receipts are answered before the spool moves on. After a crash in between, these events are sent
+        // again, and the server recognizes their ids.
         let acks: Vec<Option<Ack>> = match &flight {
             Flight::Spool(lines) => {
                 lines.iter().take(settled).map(|line| self.heard.remove(&line.event_id)).collect()
@@ -361,14 +386,16 @@ impl Courier {
             }
         }
         match &mut self.no_room {
+            // Events left the spool or memory, so there may be room: the next attempt is not put off any longer.
             Some(_) if self.memory.is_empty() => self.set_no_room(None),
             Some((_, again)) => *again = Instant::now(),
             None => {}
         }
     }
 
-    /// Goes past lines at the front of the spool.
+    /// Removes lines from the front of the spool.
     fn advance<'l>(&mut self, lines: impl ExactSizeIterator<Item = &'l str>) {
+        // The server has these events, whether or not the spool can note that. At worst they are sent again.
         self.left += lines.len() as u64;
         if let Err(error) = self.spool.advance(lines) {
             self.trouble(format!("the spool cannot be written; what was sent may be sent again: {error}"));
@@ -392,7 +419,7 @@ impl Courier {
         }
     }
 
-    /// Keeps what was refused, and says whether that worked. If not, everything is tried again later.
+    /// Keeps refusals, and returns whether that worked. If not, the events are sent again later.
     fn refuse(&mut self, refusals: &[Refusal]) -> bool {
         match self.refusals.add(refusals) {
             Ok(()) => {
@@ -407,7 +434,7 @@ impl Courier {
         }
     }
 
-    /// Owns up to events of the spool that are gone: to their receipts, and to the next flush.
+    /// Reports events that are gone from the spool, to their receipts and to the next flush.
     fn miss(&mut self) {
         let lost = self.spool.give_up();
         self.left += lost;
@@ -415,7 +442,7 @@ impl Courier {
         let reason: Arc<str> =
             format!("{lost} events are not in the spool any more: somebody else changed it").into();
         let error = AppendError::NotWritten { reason: reason.clone() };
-        // Events of the spool that are not gone were answered before.
+        // The spool is empty now, so every receipt that is left belongs to an event that is gone.
         for (_, ack) in self.heard.drain() {
             ack.send(Err(error.clone()));
         }
@@ -427,9 +454,11 @@ impl Courier {
         self.shared.status.set_trouble(Some(what.into()));
     }
 
-    /// Says how far it is to those who ask and those who wait.
+    /// Publishes the state, and answers the flushes that have reached their goal.
     fn tell(&mut self) {
         self.shared.status.set_spooled(self.spool.events());
+        // Not only the first flush is looked at: one that waits for the disk may be done before an older
+        // one that waits for the server.
         while let Some(place) = self.flushes.iter().position(|(goal, flush)| match flush.until {
             Until::Safe => self.safe >= *goal,
             Until::Sent => self.left >= *goal,
@@ -445,6 +474,8 @@ impl Courier {
         Flushed { spooled: self.spool.events() }
     }
 
+    /// Begins to close. The queue is closed first and then emptied, so that every event that a caller put
+    /// in before is taken.
     fn begin_to_close(&mut self) {
         self.closing = Some(Instant::now() + self.config.close_patience);
         self.shared.queue.close();
@@ -458,22 +489,26 @@ impl Courier {
         self.shared.queue.tell_of_room();
     }
 
-    /// Whether closing has waited long enough.
+    /// Returns whether the time for closing is over.
     fn is_too_late(&self) -> bool {
         self.closing.is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// Whether it was told to close, and waiting is of no more use.
+    /// Returns whether closing has begun and further waiting is useless.
     fn is_done(&self) -> bool {
         let nothing_left = self.memory.is_empty() && self.spool.is_empty();
-        // What found no room in the spool is lost with the process: that waits for the server as long as it may.
+        // Events that found no room in the spool are lost with the process, so they wait for the server
+        // until the deadline.
         let hopeless = self.sender_is_gone || (self.backoff.is_away() && self.memory.is_empty());
         let idle = self.flight.is_none() && (nothing_left || hopeless);
         self.closing.is_some() && (idle || self.is_too_late())
     }
 
+    /// Ends the client: every event is either kept or answered with an error.
     fn end(mut self) -> Result<Flushed, CloseError> {
+        // A caller that passed the check before `close` may have put in one more event.
         self.take_all();
+        // A deadline that is over makes `keep` write at once, without the pause after a failure.
         self.closing = Some(Instant::now());
         self.keep();
         self.tell();
@@ -491,7 +526,9 @@ impl Courier {
         for (_, flush) in self.flushes.drain(..) {
             let _ = flush.answer.send(Ok(flushed));
         }
+        // From here on whatever is put in is answered by the caller that puts it in.
         self.shared.queue.end(AppendError::Closed);
+        // The thread is not joined while it waits for the server: its timeout may be longer than that of closing.
         self.sender.end(self.flight.is_some());
         if lost > 0 { Err(CloseError::NotKept { events: lost, reason }) } else { Ok(flushed) }
     }

@@ -1,4 +1,4 @@
-//! An open client, and what goes through its handle.
+//! An open client: appending, flushing and closing.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,15 +26,15 @@ pub(super) struct Inner {
     pub(super) filter: Option<Filter>,
     pub(super) clock: Clock,
     pub(super) close: Sender<()>,
-    /// None once it was closed.
+    /// The courier's thread; `None` once the client was closed.
     pub(super) thread: Mutex<Option<JoinHandle<Result<Flushed, CloseError>>>>,
 }
 
-/// The log of a server, as [`AuditLog`](crate::AuditLog) is one that is open here: append to it from as
-/// many threads as you like. See the [module](super) for what it promises.
+/// The log behind a server, with the methods of an [`AuditLog`](crate::AuditLog). Any number of threads may
+/// append to it. See the [module](super) for its guarantees.
 ///
-/// It is cheap to clone, and every clone is the same client. Dropping the last clone closes it; call
-/// [`RemoteLog::close`] to hear of errors.
+/// A clone is cheap, and every clone is the same client. Dropping the last clone closes the client; call
+/// [`RemoteLog::close`] to get its errors.
 #[derive(Clone)]
 pub struct RemoteLog {
     pub(super) inner: Arc<Inner>,
@@ -52,8 +52,8 @@ impl RemoteLog {
         SessionBuilder::new(Arc::new(self.clone()), profile.into())
     }
 
-    /// Appends an event; blocks while the queue is full, which a server that is away does not make it:
-    /// the queue goes to the disk then.
+    /// Appends an event. It blocks while the queue is full. A server that is away does not fill the queue,
+    /// because events go to the disk then.
     ///
     /// # Errors
     /// If the event cannot be recorded as it is, the client is closed, or the spool takes no more.
@@ -67,13 +67,13 @@ impl RemoteLog {
     /// Appends an event without ever blocking.
     ///
     /// # Errors
-    /// As [`RemoteLog::append`]; and where the queue is full, the draft comes back.
+    /// As [`RemoteLog::append`]. If the queue is full, the error returns the draft.
     pub fn try_append(&self, draft: Draft) -> Result<Receipt, TryAppendError> {
         self.inner.queue.try_append(draft, |draft| self.prepare(draft))
     }
 
-    /// Appends an event; waits for room in the queue without blocking the executor. Any executor
-    /// will do. The receipt can be awaited.
+    /// Appends an event, and waits for room in the queue without blocking the executor. Any executor will
+    /// do. The receipt can be awaited.
     ///
     /// # Errors
     /// As [`RemoteLog::append`].
@@ -92,36 +92,39 @@ impl RemoteLog {
         Ok((Message::Append(item), receipt))
     }
 
-    /// Blocks until everything that was appended before is safe: committed, or in the spool; and says
-    /// how much is in the spool. It takes about as long as [`Builder::spool_after`](super::Builder::spool_after) says, at most.
+    /// Blocks until every event that was appended before is safe, which means committed or in the spool.
+    /// Returns the number of events in the spool. It takes at most about as long as
+    /// [`Builder::spool_after`](super::Builder::spool_after).
     ///
     /// # Errors
-    /// If the server refused an event for good since the last flush, through this clone or another; if events
-    /// are gone from the spool; if the spool takes no more and the server is away; or if the client is closed.
+    /// If the server refused an event for good since the last flush, through any clone; if events are gone
+    /// from the spool; if the spool takes no more and the server is away; or if the client is closed.
     pub fn flush(&self) -> Result<Flushed, AppendError> {
         let answered = self.ask(Until::Safe)?;
-        // Without an answer the client's thread panicked just now.
+        // Without an answer, the client's thread has just panicked.
         answered.recv().unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Blocks until the server has everything that was appended before and what was in the spool, for
-    /// `timeout` at most; and says how much is in the spool.
+    /// Blocks until the server has every event that was appended before and every event that was in the
+    /// spool, but at most for `timeout`. Returns the number of events in the spool.
     ///
     /// # Errors
     /// As [`RemoteLog::flush`].
     pub fn flush_to_server(&self, timeout: Duration) -> Result<Flushed, AppendError> {
-        /// Between two looks at whether a spool that took nothing more takes something again.
+        /// The pause before a flush is tried again while the spool takes no more events.
         const LOOK_UP: Duration = Duration::from_millis(50);
         let began = Instant::now();
         let left = || timeout.saturating_sub(began.elapsed());
         let answered = loop {
             match self.ask(Until::Sent) {
+                // While the spool is full, the queue refuses flushes too. The server may come back and empty it.
                 Err(AppendError::NoRoom { .. }) if !left().is_zero() => thread::sleep(LOOK_UP.min(left())),
                 answered => break answered?,
             }
         };
         match answered.recv_timeout(left().min(CLIENT_PATIENCE_MAX)) {
             Ok(answer) => answer,
+            // At the timeout, everything that is not sent must be in the spool at least.
             Err(oneshot::RecvTimeoutError::Timeout) => self.flush(),
             Err(oneshot::RecvTimeoutError::Disconnected) => Err(AppendError::Closed),
         }
@@ -133,24 +136,25 @@ impl RemoteLog {
         Ok(answered)
     }
 
-    /// Events in the spool: on this machine's disk, and not in the server's log.
+    /// Returns the number of events in the spool: on this machine's disk, and not in the server's log.
     pub fn spooled(&self) -> u64 {
         self.inner.status.spooled()
     }
 
-    /// Events that are not in the server's log and never will be, since the client was opened: those that
-    /// the server refused for good, and those that neither it nor the spool took.
+    /// Returns the number of events since the client was opened that will never be in the server's log:
+    /// those that the server refused for good, and those that neither the server nor the spool took.
     pub fn refused(&self) -> u64 {
         self.inner.status.refused()
     }
 
-    /// Why nothing can be sent now, if that is so. It is tried again.
+    /// Returns the last error, if nothing can be sent at the moment. Sending is tried again by itself.
     pub fn trouble(&self) -> Option<Arc<str>> {
         self.inner.status.trouble()
     }
 
-    /// Closes the client for every clone. What was appended before is sent, if the server answers within
-    /// [`Builder::close_patience`](super::Builder::close_patience), and else in the spool; what is there says how much that is.
+    /// Closes the client for every clone. Events that were appended before are sent if the server answers
+    /// within [`Builder::close_patience`](super::Builder::close_patience). The others stay in the spool,
+    /// and their number is returned.
     ///
     /// # Errors
     /// If events could neither be sent nor spooled.
@@ -161,10 +165,11 @@ impl RemoteLog {
 
 impl Inner {
     fn close(&self) -> Result<Flushed, CloseError> {
-        // Held to the end: when a second one who closes gets it, the client is closed.
+        // Held until the thread has ended. A second caller of `close` blocks here until the client is
+        // really closed.
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(thread) = thread.take() else { return Ok(Flushed { spooled: self.status.spooled() }) };
-        // A thread that is gone already does not hear it.
+        // If the thread is already gone, there is nobody to signal.
         let _ = self.close.try_send(());
         thread.join().unwrap_or(Err(CloseError::Panicked))
     }
@@ -172,7 +177,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Who wants to hear of errors calls `close`.
+        // A caller that needs the errors calls `close`.
         let _ = self.close();
     }
 }
@@ -193,8 +198,8 @@ impl sealed::Append for RemoteLog {
     }
 
     fn append_or_count(&self, draft: Box<dyn FnOnce() -> Draft + '_>, patience: Duration) {
-        // The clock and the filter are the caller's code, and a panic that leaves a destructor while the
-        // thread unwinds already would abort the process.
+        // The clock and the filter are the caller's code. This runs in destructors: a second panic while
+        // the thread already unwinds would abort the process.
         let sent = catch_unwind(AssertUnwindSafe(|| {
             let (message, _receipt) = self.prepare(&mut draft()).ok()?;
             self.inner.queue.send_within(message, patience).ok()

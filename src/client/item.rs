@@ -1,4 +1,4 @@
-//! What waits between the callers and the courier.
+//! Messages between the callers and the courier.
 
 use crate::event::{Draft, EventId};
 use crate::limits::LINE_BYTES_MAX;
@@ -6,35 +6,35 @@ use crate::prepare::PrepareError;
 use crate::receipt::{Ack, AppendError, Receipt};
 use crate::writer::Waiting;
 
-/// An event, and the caller's wish to know.
+/// An event, and the sender for the answer to its receipt.
 pub(super) struct Item {
     pub(super) event_id: EventId,
-    /// Its JSON form, one line.
+    /// The event's JSON form, on one line.
     pub(super) line: String,
     pub(super) ack: Ack,
 }
 
-/// Until when a flush blocks.
+/// The condition for which a flush blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// Everything is committed, or in the spool.
+    /// Every event is committed, or in the spool.
     Safe,
-    /// Everything is committed, or was refused.
+    /// Every event is committed, or was refused.
     Sent,
 }
 
-/// A caller who waits.
+/// A caller that waits for a flush.
 pub(super) struct Flush {
     pub(super) until: Until,
     pub(super) answer: oneshot::Sender<Result<Flushed, AppendError>>,
 }
 
-/// What a [`RemoteLog`](super::RemoteLog) has not sent yet.
+/// The events that a [`RemoteLog`](super::RemoteLog) has not sent yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Flushed {
-    /// Events in the spool: on this machine's disk, and not in the server's log. Zero is everything
-    /// committed.
+    /// Number of events in the spool: on this machine's disk, and not in the server's log. Zero means that
+    /// every event is committed.
     pub spooled: u64,
 }
 
@@ -54,13 +54,14 @@ impl Waiting for Flush {
     }
 }
 
-/// Checks a draft as a log does, on the caller's own thread, and writes it down. It gets an id here,
-/// so that it can be sent any number of times.
+/// Checks a draft as a log does, on the caller's thread, and writes its JSON form. The draft gets an id
+/// here, so that it can be sent any number of times.
 pub(super) fn item(draft: &mut Draft) -> Result<(Item, Receipt), AppendError> {
     let kind = draft.event.kind();
     if kind.is_reserved() {
         return Err(AppendError::Reserved(kind.name()));
     }
+    // The id is written into the line below. Every attempt sends this same line, also after a crash.
     let event_id = *draft.id.get_or_insert_with(EventId::generate);
     draft.drop_nulls();
     draft.check().map_err(PrepareError::from)?;

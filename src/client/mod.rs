@@ -1,4 +1,4 @@
-//! A client of `annals serve`, with the surface of an [`AuditLog`](crate::AuditLog).
+//! A client of `annals serve` with the surface of an [`AuditLog`](crate::AuditLog).
 //!
 //! ```no_run
 //! use annals::client::RemoteLog;
@@ -14,34 +14,36 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A thread sends events in the order in which they were appended, many in a request. When the server is
-//! away, slow, or asks to be left alone, they go to the *spool*: files in a folder of this machine. They
-//! are sent from there, still in order, when the server is back: by this program, or by the next one that
-//! opens the spool. Every event has its id from the beginning, so that one that is sent twice, because an
-//! answer was lost or a program was killed, is in the log once.
+//! A thread sends events in the order in which they were appended, many in one request. While the server is
+//! away, slow, or asks for a pause, events go to the *spool*: files in a folder of this machine. From there
+//! they are sent, still in order, when the server is back: by this program, or by the next one that opens
+//! the spool. Every event gets its id before it is sent. An event that is sent twice, because an answer was
+//! lost or a program was killed, is therefore in the log once.
 //!
-//! # How safe an event is
+//! # Guarantees for an event
 //!
-//! | after | it is |
+//! | after | an event is |
 //! | --- | --- |
-//! | [`append`](RemoteLog::append) | in this process's memory, for as long as [`Builder::spool_after`] says at most |
+//! | [`append`](RemoteLog::append) | in this process's memory, for at most the time of [`Builder::spool_after`] |
 //! | [`Receipt::delivery`](crate::Receipt::delivery), [`RemoteLog::flush`] | committed by the server, or flushed to this machine's disk |
 //! | [`Receipt::wait`](crate::Receipt::wait) | committed by the server |
 //!
-//! `wait` blocks until the server has answered, however long it is away; when the log is closed before, it
-//! says [`AppendError::Spooled`](crate::AppendError::Spooled). [`Recording::commit`](crate::Recording::commit) waits in the same way.
+//! `wait` blocks until the server has answered, however long the server is away. If the client is closed
+//! before that, `wait` returns [`AppendError::Spooled`](crate::AppendError::Spooled).
+//! [`Recording::commit`](crate::Recording::commit) waits in the same way.
 //!
-//! # What can go wrong
+//! # Failures
 //!
-//! - The server **refuses** an event for good: the receipt and the next flush say
-//!   [`AppendError::Rejected`](crate::AppendError::Rejected), and the event goes to `refused.jsonl` in the spool with the reason, is counted in
-//!   [`RemoteLog::refused`] and told to [`Builder::on_refused`].
-//! - The server does not take the **key**, is no server of Annals, or something before it refuses everything:
-//!   the events stay in the spool, and [`RemoteLog::trouble`] says why.
-//! - The spool is **full**, or cannot be written: `append` says [`AppendError::NoRoom`](crate::AppendError::NoRoom) until the server is back.
-//!   What `append` took before stays in memory.
-//! - A new **key** while events are in the spool that the server has already, because its answer was
-//!   lost: an id belongs to the key that sent it first, so the server refuses these, and has them.
+//! - The server **refuses** an event for good: the receipt and the next flush return
+//!   [`AppendError::Rejected`](crate::AppendError::Rejected). The event goes to `refused.jsonl` in the spool,
+//!   with the reason; it is counted in [`RemoteLog::refused`] and reported to [`Builder::on_refused`].
+//! - The server does not accept the **key**, the address is not an Annals server, or a proxy refuses everything:
+//!   the events stay in the spool, and [`RemoteLog::trouble`] returns the reason.
+//! - The spool is **full** or cannot be written: `append` returns
+//!   [`AppendError::NoRoom`](crate::AppendError::NoRoom) until the server is back. Events that `append` took
+//!   before that stay in memory.
+//! - The **key changes** while the spool has events that the server has already, because an answer was lost:
+//!   an id belongs to the key that sent it first. The server refuses these events, although it has them.
 
 mod backoff;
 mod close;

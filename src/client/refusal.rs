@@ -1,4 +1,4 @@
-//! What a server refused for good, and where it is kept.
+//! Events that a server refused for good, and the file that keeps them.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -14,23 +14,23 @@ use serde_json::value::RawValue;
 use super::spool::Reserve;
 use crate::event::{EventId, Timestamp};
 
-/// An event that the server refused for good, or a line of the spool that is no event. It stands in the
-/// spool's `refused.jsonl` too.
+/// An event that the server refused for good, or a line of the spool that is not an event. It is also
+/// written to the spool's `refused.jsonl`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The event's id; none where it cannot be read.
+    /// The event's id; `None` if it cannot be read.
     pub event_id: Option<EventId>,
-    /// What is wrong with it.
+    /// The reason for the refusal.
     pub reason: Arc<str>,
     /// The event's JSON form, or the text of the line.
     pub event: String,
 }
 
-/// Hears of every refusal.
+/// The caller's function that is called for every refusal.
 pub(super) type OnRefused = Arc<dyn Fn(&Refusal) + Send + Sync>;
 
-/// Writes `refused.jsonl`.
+/// The writer of `refused.jsonl`.
 pub(super) struct Refusals {
     path: PathBuf,
     reserve: Reserve,
@@ -48,8 +48,7 @@ impl Refusals {
         Refusals { path: folder.join("refused.jsonl"), reserve: Reserve::new(folder), hear }
     }
 
-    /// Keeps what was refused, durably, and then tells whoever wants to hear of it. All of it or, with an
-    /// error, none.
+    /// Keeps refusals durably, and then calls the caller's function for each. With an error, none is kept.
     pub(super) fn add(&self, refusals: &[Refusal]) -> io::Result<()> {
         if refusals.is_empty() {
             return Ok(());
@@ -60,7 +59,8 @@ impl Refusals {
         }
         self.reserve.yield_to(|| append(&self.path, &bytes))?;
         for (refusal, hear) in refusals.iter().zip(std::iter::repeat(&self.hear)) {
-            // The caller's own code, on a thread that others wait for.
+            // The function is the caller's code. A panic in it must not end the courier's thread, which
+            // callers wait for.
             let _ = hear.as_ref().map(|hear| catch_unwind(AssertUnwindSafe(|| hear(refusal))));
         }
         Ok(())
@@ -77,6 +77,7 @@ fn write_line(bytes: &mut Vec<u8>, refusal: &Refusal) -> io::Result<()> {
         #[serde(skip_serializing_if = "Option::is_none")]
         text: Option<&'a str>,
     }
+    // A `RawValue` repeats the event byte for byte. A line of the spool that is not JSON goes into `text` instead.
     let event = serde_json::from_str::<&RawValue>(&refusal.event).ok();
     let line = Line {
         refused_at: Timestamp::now().to_string(),
@@ -89,16 +90,17 @@ fn write_line(bytes: &mut Vec<u8>, refusal: &Refusal) -> io::Result<()> {
     Ok(())
 }
 
-/// Appends lines to a file, durably. Of an error nothing stays.
+/// Appends lines to a file, durably. After an error the file is as it was before.
 fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
     let is_new = !path.try_exists()?;
     let mut file: File = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     let before = file.metadata()?.len();
     let written = file.write_all(lines).and_then(|()| file.sync_data());
     if written.is_err() {
-        // Half a line would spoil the next one.
+        // A part of a line would make the next line unreadable.
         let _ = file.set_len(before);
     } else if is_new && let Some(folder) = path.parent() {
+        // Without this, a loss of power could take the name of a new file although its bytes are on the disk.
         File::open(folder)?.sync_all()?;
     }
     written

@@ -1,4 +1,4 @@
-//! What a server's answer says of the events that it was sent.
+//! A server's answers to requests with events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use serde::Deserialize;
 use crate::event::{Digest, EventId, Seq, Timestamp};
 use crate::receipt::{AppendOutcome, Appended};
 
-/// Characters of an answer that an error repeats.
+/// Number of characters of an answer that an error message repeats.
 const EXCERPT_CHARS: usize = 200;
 
-/// The problems that say that a request is no good as it is, and would not be at another time.
+/// The problem types for a request that is unusable as it is, now and later.
 const REFUSALS_OF_BODIES: [&str; 2] = ["urn:annals:problem:not-json", "urn:annals:problem:too-large"];
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// An answer for each event, in the order in which they were sent: committed, or refused for good.
+    /// One result for each event, in the order in which the events were sent: committed, or refused for good.
     Each(Vec<Result<Appended, Arc<str>>>),
-    /// The request as a whole was refused: it is too large, or cannot be read.
+    /// The request as a whole was refused, because it is too large or cannot be read.
     Whole(Arc<str>),
-    /// It is not known that everything is committed. All of it is to be sent again, later.
+    /// Some events may not be committed. All of them are to be sent again later.
     Away { why: Arc<str>, retry_after: Option<Duration> },
 }
 
@@ -40,7 +40,7 @@ struct Answered {
     error: Option<Problem>,
 }
 
-/// Problem details, as RFC 9457 has them.
+/// Problem details as in RFC 9457.
 #[derive(Deserialize)]
 struct Problem {
     title: Option<String>,
@@ -58,6 +58,9 @@ impl Reply {
     ) -> Reply {
         let retry_after = retry_after.and_then(read_retry_after);
         let away = |why: String| Reply::Away { why: why.into(), retry_after };
+        // Events leave the spool only by an answer with one result for each of them, or by a refusal that
+        // only Annals sends. Every other answer means "try again": it may come from a proxy, or from a
+        // server that is broken.
         match status {
             200 | 422 => match serde_json::from_slice::<Answer>(body) {
                 Ok(answer) => match each(answer.results, ids) {
@@ -74,19 +77,22 @@ impl Reply {
     }
 }
 
-/// Whether a request was refused for what it is. Only Annals can say that an event is no good: somebody in
-/// between who refuses everything must not empty the spool. That there are too many of them anybody can say.
+/// Returns whether a request was refused because of its body. Only Annals can refuse an event for good: a
+/// proxy that refuses everything must not empty the spool. That a request has too many events can be
+/// reported by anything on the way.
 fn is_about_the_body(status: u16, body: &[u8], events: usize) -> bool {
     #[derive(Deserialize)]
     struct Kind {
         r#type: String,
     }
     let kind = serde_json::from_slice::<Kind>(body);
+    // With several events, a 413 of unknown origin only makes the next request smaller. With one event, it
+    // would refuse that event for good.
     kind.is_ok_and(|kind| REFUSALS_OF_BODIES.contains(&kind.r#type.as_str())) || (status == 413 && events > 1)
 }
 
-/// Pairs answers with events. A committed event has a place and a link; none is taken for committed
-/// because of less.
+/// Pairs results with events. A result without a sequence number or a hash makes the answer unusable: no
+/// event counts as committed without both.
 fn each(
     results: Vec<Answered>,
     ids: impl ExactSizeIterator<Item = EventId>,
@@ -99,6 +105,7 @@ fn each(
 
 impl Answered {
     fn outcome_of(self, event_id: EventId) -> Option<Result<Appended, Arc<str>>> {
+        // The result of a refused event may lack its id. An id that differs belongs to another request.
         if self.id.is_some_and(|id| id != event_id) {
             return None;
         }
@@ -123,18 +130,19 @@ impl Problem {
     }
 }
 
-/// The status, and what the answer says in a line.
+/// The status, and the answer's text on one line.
 fn said(status: u16, body: &[u8]) -> String {
     let text = match serde_json::from_slice::<Problem>(body) {
         Ok(problem) if problem.detail.is_some() || problem.title.is_some() => problem.text(),
         _ => String::from_utf8_lossy(body).into_owned(),
     };
+    // The text comes from outside. A control character in it could break a line of a log or a terminal.
     let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
     let line: String = line.take(EXCERPT_CHARS).collect();
     if line.is_empty() { status.to_string() } else { format!("{status}: {line}") }
 }
 
-/// Seconds, or a date (RFC 9110, section 10.2.3).
+/// Reads seconds or a date (RFC 9110, section 10.2.3).
 fn read_retry_after(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
@@ -205,12 +213,12 @@ mod tests {
         let problem = |name: &str| format!(r#"{{"type":"urn:annals:problem:{name}","title":"no"}}"#);
         assert!(matches!(read(400, &problem("not-json")), Reply::Whole(_)));
         assert!(matches!(read(413, &problem("too-large")), Reply::Whole(_)));
-        // What went wrong on the way, and what somebody else says who is in between.
+        // Errors on the way, and answers of others than Annals.
         for name in ["bad-request", "bad-encoding"] {
             assert!(matches!(read(400, &problem(name)), Reply::Away { .. }), "{name}");
         }
         assert!(matches!(read(400, "The plain HTTP request was sent to HTTPS port"), Reply::Away { .. }));
-        // Somebody in between may be right that there are too many, and never that one is no event.
+        // A proxy may be right that there are too many events; it cannot know that one is not an event.
         assert!(matches!(read(413, "<html>"), Reply::Whole(_)));
         let one = Reply::read(413, None, b"<html>", [id(1)].into_iter());
         assert!(matches!(one, Reply::Away { .. }), "{one:?}");

@@ -1,4 +1,4 @@
-//! The thread that asks the server, one request at a time, so that nothing else waits for the network.
+//! The thread that sends requests to the server, one at a time, so that no other thread waits for the network.
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use crate::event::EventId;
 use crate::limits::{REPLY_BYTES_MAX, SERVER_CONNECT_PATIENCE};
 use crate::own_thread;
 
-/// Events for the server.
+/// Events in the form in which they are sent.
 pub(super) struct Request {
     pub(super) ids: Vec<EventId>,
     /// Their JSON forms, each on a line.
@@ -32,7 +32,7 @@ impl Request {
     }
 }
 
-/// Where the server is, and who asks it.
+/// The server's address, and the credentials for it.
 pub(super) struct Server {
     agent: ureq::Agent,
     url: String,
@@ -51,7 +51,7 @@ impl Server {
             .timeout_connect(Some(SERVER_CONNECT_PATIENCE.min(patience)))
             .timeout_global(Some(patience))
             .http_status_as_error(false)
-            // The key goes where it was meant to go, or nowhere.
+            // A redirect could lead to another host, which must not get the API key.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("annals/", env!("CARGO_PKG_VERSION")))
@@ -68,6 +68,7 @@ impl Server {
             Ok((status, retry_after, body)) => {
                 Reply::read(status, retry_after.as_deref(), &body, request.ids.iter().copied())
             }
+            // The server may have committed the events although no answer came. `Away` keeps them to be sent again.
             Err(error) => {
                 Reply::Away { why: format!("it cannot be reached: {error}").into(), retry_after: None }
             }
@@ -82,12 +83,13 @@ impl Server {
         let mut response = request.send(body)?;
         let retry_after =
             response.headers().get("Retry-After").and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        // Any server may be at the address, so the answer is read only up to a bound.
         let body = response.body_mut().with_config().limit(REPLY_BYTES_MAX).read_to_vec()?;
         Ok((response.status().as_u16(), retry_after, body))
     }
 }
 
-/// The thread, and the way to it and back.
+/// The thread, and the channels to it and back.
 pub(super) struct Sender {
     requests: Channel<Request>,
     pub(super) replies: Receiver<Reply>,
@@ -96,6 +98,7 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn start(server: Server) -> io::Result<Sender> {
+        // At most one request is under way, so one place in each channel is enough for neither side to block.
         let (requests, to_send) = bounded::<Request>(1);
         let (answer, replies) = bounded(1);
         let thread = std::thread::Builder::new().name("annals-sender".to_owned()).spawn(move || {
@@ -109,14 +112,16 @@ impl Sender {
         Ok(Sender { requests, replies, thread })
     }
 
-    /// Sends a request; there is none under way.
+    /// Sends a request. The caller makes sure that no other one is under way.
     pub(super) fn send(&self, request: Request) {
-        // If the thread is gone, no reply says so.
+        // If the thread is gone, its end of `replies` is gone too, and the courier notices that.
         let _ = self.requests.send(request);
     }
 
-    /// Ends the thread. One that still waits for its server ends when it has heard of it, or not.
+    /// Ends the thread. While it still waits for its server it is not joined: it ends after the answer or
+    /// the timeout.
     pub(super) fn end(self, is_waiting: bool) {
+        // The thread's loop ends when this, the only sender, is gone.
         drop(self.requests);
         if !is_waiting {
             let _ = self.thread.join();

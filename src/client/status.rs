@@ -1,4 +1,4 @@
-//! What the courier says of itself, for those who ask.
+//! The state of the courier, as callers may read it at any time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

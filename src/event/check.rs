@@ -1,4 +1,4 @@
-//! What every draft is held against before it is encoded.
+//! The checks that every draft must pass before it is encoded.
 
 use super::draft::Draft;
 use super::id::{IdError, Timestamp};
@@ -15,61 +15,61 @@ pub struct InvalidField {
     pub kind: Kind,
     /// The field, as in the JSON form.
     pub field: String,
-    /// What is wrong with it.
+    /// The problem with the value.
     pub problem: Problem,
 }
 
-/// What is wrong with a field.
+/// The problem with a field.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// It must be there.
+    /// A value that must be present is absent.
     #[error("is missing")]
     Missing,
-    /// It must not be empty.
+    /// The value is empty.
     #[error("is empty")]
     Empty,
-    /// It cannot be an id.
+    /// The value cannot be an id.
     #[error("cannot be used: {0}")]
     Id(#[from] IdError),
-    /// It must be between 0 and 1.
+    /// The number is not between 0 and 1.
     #[error("is {0}, not between 0 and 1")]
     NotAFraction(f64),
-    /// It is infinite or not a number.
+    /// The number is infinite or not a number.
     #[error("is {0}, not a finite number")]
     NotFinite(f64),
-    /// It is larger than the read tables can hold.
+    /// The number is larger than the read tables can hold.
     #[error("is {number}, more than {max}")]
     TooLarge {
-        /// The number.
+        /// The number that was given.
         number: u64,
         /// The largest allowed.
         max: u64,
     },
-    /// It is outside the years that SQLite can read.
+    /// The time is outside the years that SQLite can read.
     #[error("is not between the years 1 and 9999")]
     TimeRange,
-    /// It has too many items.
+    /// The list or object has too many items.
     #[error("has {items} items, more than {ITEMS_MAX}")]
     TooManyItems {
-        /// How many it has.
+        /// Number of its items.
         items: usize,
     },
-    /// It is not JSON, or nested too deep.
+    /// The value is not JSON that readers can follow.
     #[error("cannot be used: {0}")]
     Json(#[from] JsonTextError),
-    /// It is an attribute with the name of a field beside it.
+    /// An attribute has the name of a field that stands beside it.
     #[error("is a field of its own, and cannot be an attribute")]
     OwnField,
-    /// It is JSON, and not an object.
+    /// The value is JSON, but not an object.
     #[error("is not a JSON object")]
     NotAnObject,
-    /// Two fields say the same thing.
+    /// Two fields were given of which only one may be.
     #[error("excludes `{0}`: give one of them")]
     Excludes(&'static str),
 }
 
-/// Collects the first problem, so that the checks below read as a list.
+/// The checks of single fields. Each returns its problem, so that `?` stops at the first one.
 struct Checker {
     kind: Kind,
 }
@@ -83,6 +83,7 @@ impl Checker {
 
     fn id(&self, field: &str, checked: Result<(), IdError>) -> Checked {
         checked.map_err(|error| match error {
+            // The empty id stands for an absent one.
             IdError::Empty => self.problem(field, Problem::Missing),
             error => self.problem(field, error),
         })
@@ -92,12 +93,13 @@ impl Checker {
         if text.is_empty() { Err(self.problem(field, Problem::Empty)) } else { Ok(()) }
     }
 
-    /// As [`Checker::filled`], and blanks fill nothing.
+    /// As [`Checker::filled`], but a text of blanks counts as empty.
     fn said(&self, field: &str, text: &str) -> Checked {
         self.filled(field, text.trim())
     }
 
     fn finite(&self, field: &str, number: Option<f64>) -> Checked {
+        // JSON lacks such numbers, so the event would not come back from an export.
         match number {
             Some(number) if !number.is_finite() => Err(self.problem(field, Problem::NotFinite(number))),
             _ => Ok(()),
@@ -122,18 +124,22 @@ impl Checker {
     }
 
     fn tokens(&self, field: &str, number: Option<u64>) -> Checked {
+        // Below the bound of other integers, because the read tables add two such numbers.
         self.at_most(field, number, TOKENS_MAX)
     }
 
     fn count(&self, field: &str, number: Option<u64>) -> Checked {
+        // The columns of the read tables are SQLite's integers, which end at 2^63 - 1.
         self.at_most(field, number, i64::MAX.unsigned_abs())
     }
 
     fn items(&self, field: &str, items: usize) -> Checked {
+        // Bounds the memory that a decoder reserves in advance.
         if items > ITEMS_MAX { Err(self.problem(field, Problem::TooManyItems { items })) } else { Ok(()) }
     }
 
     fn json(&self, field: &str, json: Option<&Json>) -> Checked {
+        // Not every value was checked when it was made: one that was decoded from a file was not.
         match json.map(Json::check) {
             Some(Err(error)) => Err(self.problem(field, error)),
             _ => Ok(()),
@@ -156,7 +162,7 @@ impl Checker {
 }
 
 impl Draft {
-    /// Whether it can be recorded; ids that Annals makes may still be absent.
+    /// Checks that the draft can be recorded. Ids that Annals makes may still be absent.
     ///
     /// # Errors
     /// Names the first field that is wrong, and how.
@@ -178,6 +184,7 @@ impl Draft {
 
 impl Event {
     fn check(&self, check: &Checker) -> Checked {
+        // One arm for each kind and none for all others: the compiler asks for the checks of a new kind.
         match self {
             Event::SessionStarted(e) => {
                 if let Some(parent) = &e.parent_session {
@@ -216,6 +223,7 @@ impl Event {
                 check.attributes("attributes", &e.attributes)
             }
             Event::DecisionMade(e) => {
+                // `parse_draft` checks before absent ids are filled, so they pass.
                 if !e.decision.is_absent() {
                     check.id("decision", e.decision.check())?;
                 }
@@ -227,7 +235,8 @@ impl Event {
                     let field = format!("options_considered[{place}]");
                     check.finite(&format!("{field}.score"), option.score)?;
                     check.attributes(&field, &option.attributes)?;
-                    // They stand beside its fields in the JSON form.
+                    // In the JSON form an option's attributes stand beside its fields, and a name may stand
+                    // there only once.
                     if let Some(name) =
                         ["option", "score"].iter().find(|name| option.attributes.contains_key(**name))
                     {
@@ -261,6 +270,7 @@ impl Event {
                     check.id("review", e.review.check())?;
                 }
                 check.filled("actor", &e.actor)?;
+                // A session needs no name of its own: the event's session is meant.
                 if e.subject_id.is_none() && e.subject_kind != SubjectKind::Session {
                     return Err(check.problem("subject_id", Problem::Missing));
                 }

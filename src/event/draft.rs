@@ -6,7 +6,7 @@ use super::kind::Event;
 use super::payload::{ActionRecorded, OtelLog, OtelSpan};
 use crate::encoding;
 
-/// An event before it is recorded.
+/// An event that was not appended yet.
 ///
 /// ```
 /// use annals::{Draft, NoteLogged};
@@ -16,13 +16,14 @@ use crate::encoding;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    /// The producer's id for it, which makes sending it again harmless; made where absent.
+    /// The producer's id: an event that is sent again with the same id is recorded once. If absent, Annals
+    /// makes one.
     pub id: Option<EventId>,
-    /// The session that it belongs to.
+    /// The session that the event belongs to.
     pub session: Option<SessionId>,
-    /// When it happened by the producer's clock; absent where that is not known.
+    /// Time at which the event happened, by the producer's clock; absent if it is not known.
     pub at: Option<Timestamp>,
-    /// What it says.
+    /// The kind and the content.
     pub event: Event,
 }
 
@@ -32,28 +33,28 @@ impl Draft {
         Draft { id: None, session: None, at: None, event: event.into() }
     }
 
-    /// The same in a session.
+    /// Puts the draft into a session.
     #[must_use]
     pub fn in_session(mut self, session: SessionId) -> Draft {
         self.session = Some(session);
         self
     }
 
-    /// The same at a time.
+    /// Sets the time at which the event happened.
     #[must_use]
     pub fn at(mut self, at: Timestamp) -> Draft {
         self.at = Some(at);
         self
     }
 
-    /// The same with an id.
+    /// Sets the event's id.
     #[must_use]
     pub fn with_id(mut self, id: EventId) -> Draft {
         self.id = Some(id);
         self
     }
 
-    /// Size of what it says as encoded, in bytes: what a log's limit is held against.
+    /// The size of the payload as encoded, in bytes, to which the limit of a log applies.
     ///
     /// # Errors
     /// If it has no encoding.
@@ -63,8 +64,9 @@ impl Draft {
         Ok(bytes.len())
     }
 
-    /// Makes the ids that the producer left to Annals: the event's own id serves.
+    /// Fills the absent id of a decision, finding or review with the event's own id.
     pub(crate) fn fill_ids(&mut self, event_id: EventId) {
+        // Not a fresh id: an event that is sent again under its id must have the same payload again.
         match &mut self.event {
             Event::DecisionMade(made) if made.decision.is_absent() => made.decision = event_id.into(),
             Event::FindingRaised(raised) if raised.finding.is_absent() => raised.finding = event_id.into(),
@@ -73,14 +75,16 @@ impl Draft {
         }
     }
 
-    /// Takes free-form fields that are `null` for absent, as the JSON form does: else an event that
-    /// was exported and read again would not be the one that was recorded.
+    /// Makes free-form fields that are `null` absent, as the JSON form does. Otherwise an event that is
+    /// exported and read again would differ from the recorded one.
     pub(crate) fn drop_nulls(&mut self) {
         fn drop_null(field: &mut Option<Json>) {
             if field.as_ref().is_some_and(Json::is_null) {
                 *field = None;
             }
         }
+        // Attributes keep their nulls, because the JSON form keeps them too. A span or log record itself must
+        // be an object.
         match &mut self.event {
             Event::FindingRaised(raised) => drop_null(&mut raised.evidence),
             Event::NoteLogged(note) => drop_null(&mut note.data),

@@ -21,7 +21,7 @@ use crate::limits::{ID_BYTES_MAX, SESSION_ID_BYTES_MAX};
 pub struct Seq(u64);
 
 impl Seq {
-    /// Before the first event.
+    /// The position before the first event.
     pub const ZERO: Seq = Seq(0);
     /// The first event, `log.created`.
     pub const FIRST: Seq = Seq(1);
@@ -31,18 +31,18 @@ impl Seq {
         Seq(number)
     }
 
-    /// Its number.
+    /// The position as a number, from 1; 0 for [`Seq::ZERO`].
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// As the database has it. Its integers end at 2^63 - 1, which no log comes near.
+    /// The number as SQLite stores it. SQLite's integers end at 2^63 - 1, which no log comes near.
     pub(crate) fn to_sql(self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
-    /// From a number of the database's. Negative ones are no position: they read as zero, which no
-    /// event has either.
+    /// Reads a number of the database. A negative number is no position: it reads as zero, which is no
+    /// event's position either.
     pub(crate) fn from_sql(number: i64) -> Seq {
         Seq(u64::try_from(number).unwrap_or(0))
     }
@@ -72,7 +72,8 @@ impl FromStr for Seq {
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// 0001-01-01 and 9999-12-31, what SQLite's date functions can read.
+    /// The first microsecond of the year 1 to the last of the year 9999: the times that SQLite's date
+    /// functions read.
     const RANGE_US: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
     /// The time with this many microseconds since the Unix epoch.
@@ -85,23 +86,25 @@ impl Timestamp {
         self.0
     }
 
-    /// Now, by the system's clock, whatever that says.
+    /// The present time by the system's clock, even if that clock is wrong or stands before 1970.
     pub fn now() -> Timestamp {
-        // The one place that reads it: what reads it elsewhere panics before 1970.
+        // The only place that reads the clock. Other ways to read it panic if it stands before 1970.
         #[allow(clippy::disallowed_methods)]
         Timestamp::of_system(SystemTime::now())
     }
 
     /// A time of the system's clock, which may stand before 1970.
     fn of_system(time: SystemTime) -> Timestamp {
+        // Saturates at i64::MAX, so that the negation below cannot overflow.
         let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        // For a time before 1970 `duration_since` fails, and its error has the distance to 1970.
         Timestamp(match time.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(after) => micros(after),
             Err(before) => -micros(before.duration()),
         })
     }
 
-    /// Whether SQLite's date functions can read it: from the year 1 to the year 9999.
+    /// Returns true if SQLite's date functions can read the time: from the year 1 to the year 9999.
     pub fn in_range(self) -> bool {
         Timestamp::RANGE_US.contains(&self.0)
     }
@@ -110,19 +113,21 @@ impl Timestamp {
         DateTime::from_timestamp_micros(self.0)
     }
 
-    /// SQLite's own form, as in the read tables: `2026-11-20 12:00:00.000000`.
+    /// The form of SQLite's date functions, as in the read tables: `2026-11-20 12:00:00.000000`.
     pub fn to_sql(self) -> String {
         if let Some(text) = self.sql_bytes() {
             return text.into_iter().map(char::from).collect();
         }
+        // Years outside 0 to 9999, and times that chrono cannot hold. `Draft::check` refuses such a time in a
+        // draft; a file may still have one.
         match self.utc() {
             Some(time) => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string(),
             None => format!("{} us", self.0),
         }
     }
 
-    /// The text of [`Timestamp::to_sql`], where its year has four digits. Every event has a few of them,
-    /// and what formats numbers in general takes many times as long.
+    /// The text of [`Timestamp::to_sql`] for a year from 0 to 9999, as ASCII. Every event has several times,
+    /// and a general formatter takes many times as long.
     pub(crate) fn sql_bytes(self) -> Option<[u8; 26]> {
         let time = self.utc()?.naive_utc();
         let year = u32::try_from(time.year()).ok().filter(|year| *year < 10_000)?;
@@ -135,6 +140,8 @@ impl Timestamp {
         let [h1, h2] = pair(time.hour());
         let [m1, m2] = pair(time.minute());
         let [s1, s2] = pair(time.second());
+        // The time is made from microseconds and so holds no leap second: `nanosecond` is below 10^9, and six
+        // digits are enough.
         let micros = time.nanosecond() / 1_000;
         let [u1, u2] = pair(micros / 10_000);
         let [u3, u4] = pair(micros / 100);
@@ -145,8 +152,9 @@ impl Timestamp {
         ])
     }
 
-    /// Reads what [`Timestamp::to_sql`] wrote.
+    /// Reads the text that [`Timestamp::to_sql`] writes.
     pub fn from_sql(text: &str) -> Option<Timestamp> {
+        // The form of a time that chrono cannot hold.
         if let Some(micros) = text.strip_suffix(" us") {
             return micros.parse().ok().map(Timestamp);
         }
@@ -154,9 +162,10 @@ impl Timestamp {
         Timestamp::from_calendar(time.and_utc())
     }
 
-    /// A time that was read from a text. The second 60 is none: times count no leap seconds, and it would
-    /// become another one.
+    /// The timestamp of a time that was read from a text. None for the second 60: timestamps count no leap
+    /// seconds, and it would become another time.
     pub(crate) fn from_calendar(time: DateTime<Utc>) -> Option<Timestamp> {
+        // chrono holds the second 60 as the second 59 with 10^9 nanoseconds or more.
         (time.nanosecond() < 1_000_000_000).then(|| Timestamp(time.timestamp_micros()))
     }
 }
@@ -171,7 +180,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Reads RFC 3339 with any offset; digits beyond the microsecond are below the log's unit.
+/// Reads RFC 3339 with any offset. Digits finer than a microsecond are dropped.
 impl FromStr for Timestamp {
     type Err = String;
 
@@ -183,6 +192,7 @@ impl FromStr for Timestamp {
                 "`{text}` has a second 60: leap seconds are not counted, and it would become another time"
             )
         })?;
+        // Checked after the conversion, because an offset can move a time into the year 0 or 10000.
         if time.in_range() { Ok(time) } else { Err(format!("`{text}` is not between the years 1 and 9999")) }
     }
 }
@@ -199,22 +209,25 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A UUIDv7 of a time; of 1970 where the clock stands before it, which a UUID cannot say. Those of one
-/// process that are made within a millisecond are in the order in which they were made.
+/// A UUIDv7 of a time. A UUID cannot hold a time before 1970: such a time counts as 1970. Ids that one
+/// process makes within a millisecond sort in the order in which they were made.
 fn uuid_at(time: Timestamp) -> uuid::Uuid {
+    // One context for the whole process: its counter orders the ids that share a millisecond.
     static CONTEXT: Mutex<uuid::ContextV7> = Mutex::new(uuid::ContextV7::new());
     uuid_after(&CONTEXT, time)
 }
 
-/// A UUIDv7 of a time, or of the latest time before it in the same context, where that is later.
+/// A UUIDv7 of a time, or of the latest time that the context was given before, if that is later.
 fn uuid_after(context: &Mutex<uuid::ContextV7>, time: Timestamp) -> uuid::Uuid {
+    // A time before 1970 becomes 0. The remainder is below 10^9 nanoseconds, so that it fits.
     let micros = u64::try_from(time.0).unwrap_or(0);
     let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
+    // The clock sequence locks the context: no two threads get the same counter.
     uuid::Uuid::new_v7(uuid::Timestamp::from_unix(context, micros / 1_000_000, nanos))
 }
 
-/// Id of an event, and the key that makes sending it twice harmless: a UUID, version 7 where
-/// Annals makes it.
+/// Id of an event: a UUID, of version 7 if Annals makes it. An event that is sent again with the same id is
+/// recorded once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct EventId([u8; 16]);
 
@@ -224,7 +237,7 @@ impl EventId {
         EventId(bytes)
     }
 
-    /// Its bytes, as in the log.
+    /// The bytes of the id, as in the log.
     pub const fn bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -234,8 +247,9 @@ impl EventId {
         EventId(uuid_at(Timestamp::now()).into_bytes())
     }
 
-    /// The UUIDv5 of a name. Importers make ids from a source's name and a position in it, so that
-    /// a second import adds nothing; never make one from the content of an event.
+    /// The UUIDv5 of a name. Importers make ids from the name of a source and a position in it, so that a
+    /// second import adds nothing. Never make an id from the content of an event: the id stays when the
+    /// payload is erased.
     pub fn from_name(name: &str) -> EventId {
         /// UUIDv5 of the URL namespace and `annals:event-names`.
         const NAMESPACE: uuid::Uuid = uuid::uuid!("01d409b9-2306-5182-94d0-a1fc87d9b1a9");
@@ -276,7 +290,8 @@ impl<'de> Deserialize<'de> for EventId {
     }
 }
 
-/// 32 bytes of a hash, BLAKE3 unless the name says otherwise; 64 hexadecimal digits in JSON and in the read tables.
+/// A hash of 32 bytes: BLAKE3, unless the name says otherwise. In JSON and in the read tables it is 64
+/// hexadecimal digits.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Digest([u8; 32]);
 
@@ -289,12 +304,12 @@ impl Digest {
         Digest(bytes)
     }
 
-    /// Its bytes, as in the log.
+    /// The bytes of the digest, as in the log.
     pub const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Plain BLAKE3 of some content, by which two runs are compared and artifacts are named.
+    /// The plain BLAKE3 of some content. Runs are compared by it, and artifacts are named by it.
     pub fn of(content: impl AsRef<[u8]>) -> Digest {
         Digest(*blake3::hash(content.as_ref()).as_bytes())
     }
@@ -322,6 +337,7 @@ impl FromStr for Digest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Digest, String> {
+        // A SHA-256 has as many digits. Only a prefix can tell it apart, so every other prefix is refused.
         let digits = match text.split_once(':') {
             None => text,
             Some(("blake3", digits)) => digits,
@@ -347,27 +363,27 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// A session id that cannot be used, and why.
+/// An id that cannot be used, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
-    /// It has no characters.
+    /// The id has no characters.
     #[error("an id must not be empty")]
     Empty,
-    /// It has more bytes than an id may have.
+    /// The id has more bytes than an id of its type may have.
     #[error("an id has at most {max} bytes, this one has {bytes}")]
     TooLong {
-        /// Its length in bytes.
+        /// Length of the id, in bytes.
         bytes: usize,
-        /// The longest allowed.
+        /// The greatest length allowed, in bytes.
         max: usize,
     },
-    /// It has a control character, which would garble terminals and logs.
+    /// The id has a control character, which would garble terminals and logs.
     #[error("an id must not have control characters, this one has U+{0:04X}")]
     Control(u32),
 }
 
-/// An id is an id: what takes a text for one takes it as well.
+/// Lets a function that takes anything convertible to an id take an id itself.
 impl From<Infallible> for IdError {
     fn from(never: Infallible) -> IdError {
         match never {}
@@ -391,8 +407,8 @@ macro_rules! text_ids {
     ($($(#[$doc:meta])* $name:ident, at most $max:expr;)*) => {$(
         $(#[$doc])*
         ///
-        /// The default is the empty id: absent. An event with an absent id is given one when it is
-        /// appended, or refused where its kind demands the producer's own.
+        /// The default is the empty id, which means absent. An event with an absent id gets one when it is
+        /// appended, or is refused if its kind needs an id of the producer's own.
         #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
         #[serde(transparent)]
         pub struct $name(String);
@@ -413,12 +429,12 @@ macro_rules! text_ids {
                 $name(uuid_at(Timestamp::now()).to_string())
             }
 
-            /// Its text.
+            /// The text of the id.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
-            /// Whether it is absent.
+            /// Returns true if the id is absent.
             pub fn is_absent(&self) -> bool {
                 self.0.is_empty()
             }
@@ -430,13 +446,14 @@ macro_rules! text_ids {
 
         impl WellFormed for $name {
             fn pass(input: &mut Input<'_>) -> Option<()> {
-                // What may be in an id is a rule for writers.
+                // The rules for the characters of an id bind writers only: a reader accepts any text.
                 String::pass(input)
             }
         }
 
         impl From<EventId> for $name {
             fn from(id: EventId) -> $name {
+                // The 36 characters of a UUID are within the bound of every id.
                 $name(id.to_string())
             }
         }

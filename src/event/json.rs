@@ -1,4 +1,4 @@
-//! The JSON form of events: one object an event, `{"type": …, "id"?, "session"?, "at"?, fields}`.
+//! The JSON form of events, one object per event: `{"type": …, "id"?, "session"?, "at"?, fields}`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,10 +25,10 @@ use crate::limits::JSON_EVENT_DEPTH_MAX;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonEventError {
-    /// It is not a JSON object; the reason names the column.
+    /// The text is not a JSON object; the reason names the column.
     #[error("not a JSON object: {0}")]
     Syntax(String),
-    /// It nests deeper than readers can follow.
+    /// The text nests deeper than readers can follow.
     #[error(transparent)]
     TooDeep(#[from] JsonTextError),
     /// A field stands twice.
@@ -39,26 +39,26 @@ pub enum JsonEventError {
     Envelope {
         /// The field.
         field: &'static str,
-        /// What is wrong with it.
+        /// The problem with the field.
         reason: String,
     },
-    /// There is no such type of event.
+    /// The type of event does not exist.
     #[error("field `type`: `{name}` is no type of event; there are {}", known_types())]
     UnknownType {
-        /// What it says.
+        /// The type that was given.
         name: String,
     },
     /// Only Annals itself writes this type of event.
     #[error("field `type`: only Annals itself writes `{0}`")]
     Reserved(&'static str),
-    /// A field of the event's own is wrong or missing.
+    /// A field of the event's kind is wrong or missing.
     #[error("{kind}: field `{field}`: {reason}", kind = kind.name())]
     Field {
         /// The event's kind.
         kind: Kind,
-        /// The field, as a path where it is inside another.
+        /// The field, as a path if it is inside another object.
         field: String,
-        /// What is wrong with it.
+        /// The problem with the field.
         reason: String,
     },
     /// A field has the right form and a value that cannot be recorded.
@@ -102,6 +102,8 @@ impl<'a> Fields<'a> {
     fn parse(text: &'a str) -> Result<Fields<'a>, JsonEventError> {
         let fields: Fields<'a> =
             serde_json::from_str(text).map_err(|error| JsonEventError::Syntax(error.to_string()))?;
+        // Readers disagree on which value of a repeated name counts, so it is refused. After sorting, equal
+        // names are neighbours.
         let mut names: Vec<_> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         match names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next) {
@@ -110,9 +112,10 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Takes a field out; `null` is the same as absent.
+    /// Takes a field out. `null` counts as absent.
     fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         let place = self.0.iter().position(|(field, _)| field == name)?;
+        // This changes the order of the other fields, which are read by name.
         let (_, value) = self.0.swap_remove(place);
         (value.get() != "null").then_some(value)
     }
@@ -127,7 +130,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// An error of `serde_json` without the position, which would be one within the field.
+/// The message of a `serde_json` error without its position, which would count from the start of the field.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
@@ -138,8 +141,8 @@ fn reason(error: &serde_json::Error) -> String {
 
 /// Reads an event from its JSON form, and checks it.
 ///
-/// Fields that its type does not know are kept under `attributes`: those of an object within it by
-/// their path (`context.region`).
+/// Fields that the type does not know are kept under `attributes`; those of an object within the event get
+/// their path as name (`context.region`).
 ///
 /// # Errors
 /// Names the field, and what is wrong with it.
@@ -151,6 +154,7 @@ fn reason(error: &serde_json::Error) -> String {
 /// # Ok::<(), annals::JsonEventError>(())
 /// ```
 pub fn parse_draft(text: &str) -> Result<Draft, JsonEventError> {
+    // Depth before syntax: this scan needs no stack, however deep the text nests.
     check_depth(text, JSON_EVENT_DEPTH_MAX)?;
     let mut fields = Fields::parse(text)?;
     let name: String = fields
@@ -160,6 +164,7 @@ pub fn parse_draft(text: &str) -> Result<Draft, JsonEventError> {
     let id: Option<EventId> = fields.take_as("id")?;
     let session: Option<SessionId> = fields.take_as("session")?;
     let at: Option<Timestamp> = fields.take_as("at")?;
+    // The fields of every event are taken out: those that are left belong to the kind.
     let event = parse_event(kind, fields)?;
     let draft = Draft { id, session, at, event };
     draft.check()?;
@@ -172,6 +177,7 @@ fn parse_event(kind: Kind, fields: Fields<'_>) -> Result<Event, JsonEventError> 
             match kind {
                 $( Kind::$name => parse_payload::<$name>(kind, fields, $name::FIELDS, $name::NESTED)
                     .map(Event::$name), )*
+                // Refused by type alone: the fields of a reserved kind are never read from JSON.
                 Kind::LogCreated
                 | Kind::EventsLost
                 | Kind::PayloadRedacted
@@ -214,6 +220,7 @@ fn parse_payload<T: DeserializeOwned>(
         Some(value) => parse_at(kind, "attributes", value)?,
         None => BTreeMap::new(),
     };
+    // A name that stands both beside `attributes` and in it is refused: neither value may win in silence.
     let mut keep = |name: String, value: &RawValue| -> Result<(), JsonEventError> {
         let value: Json = parse_at(kind, &name, value)?;
         match attributes.insert(name.clone(), value) {
@@ -221,10 +228,12 @@ fn parse_payload<T: DeserializeOwned>(
             None => Ok(()),
         }
     };
-    // Objects within the event, taken apart: their texts must outlive the deserializer below.
+    // Objects within the event, written again without their unknown fields. They own their texts, because the
+    // deserializer below borrows its input.
     let mut rebuilt: Vec<(String, Box<RawValue>)> = Vec::new();
     let mut flat: Vec<(String, &RawValue)> = Vec::new();
     for (name, value) in fields.0 {
+        // `null` in an unknown field is kept: only in a known field it means absent.
         if !known.contains(&name.as_str()) {
             keep(name, value)?;
             continue;
@@ -240,12 +249,14 @@ fn parse_payload<T: DeserializeOwned>(
                 for (field, value) in unknown {
                     keep(format!("{name}.{field}"), value)?;
                 }
+                // `Fields::parse` has refused repeated names, so the map loses nothing.
                 let inner: BTreeMap<_, _> =
                     inner.into_iter().filter(|(_, value)| value.get() != "null").collect();
                 let object = serde_json::value::to_raw_value(&inner)
                     .map_err(|error| field_error(kind, &name, &error))?;
                 rebuilt.push((name, object));
             }
+            // A nested field that is no object goes on as it is: serde reports its type.
             _ => flat.push((name, value)),
         }
     }
@@ -253,6 +264,7 @@ fn parse_payload<T: DeserializeOwned>(
         .then(|| serde_json::value::to_raw_value(&attributes))
         .transpose()
         .map_err(|error| field_error(kind, "attributes", &error))?;
+    // serde sees one object with known fields only: it refuses others.
     let pairs = flat
         .iter()
         .map(|(name, value)| (name.as_str(), *value))
@@ -261,6 +273,7 @@ fn parse_payload<T: DeserializeOwned>(
     serde_path_to_error::deserialize(MapDeserializer::<_, serde_json::Error>::new(pairs)).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
+        // The path of a missing field is that of the object around it; the message has the field's name.
         match missing_field(&error) {
             Some(field) => JsonEventError::Field { kind, field, reason: "is missing".to_owned() },
             None => field_error(kind, &path, &error),
@@ -276,7 +289,7 @@ fn field_error(kind: Kind, field: &str, error: &serde_json::Error) -> JsonEventE
     JsonEventError::Field { kind, field: field.to_owned(), reason: reason(error) }
 }
 
-/// The field that serde says is missing: at the top of an event its path is that of the event.
+/// The name of a field that serde reports as missing. For a field of the event itself, serde's path lacks it.
 fn missing_field(error: &serde_json::Error) -> Option<String> {
     let text = reason(error);
     Some(text.strip_prefix("missing field `")?.strip_suffix('`')?.to_owned())
@@ -284,6 +297,7 @@ fn missing_field(error: &serde_json::Error) -> Option<String> {
 
 /// Writes a member of a JSON object, with a comma before all but the first.
 fn write_member(json: &mut String, name: &str, value: &str) {
+    // The text begins with a brace, so it is longer than one byte if a member stands before.
     if json.len() > 1 {
         json.push(',');
     }
@@ -291,7 +305,7 @@ fn write_member(json: &mut String, name: &str, value: &str) {
     let _ = write!(json, "\"{name}\":{value}");
 }
 
-/// The parts of an event's JSON form that every kind has.
+/// Writes the members that every kind has.
 fn write_envelope(
     json: &mut String,
     kind: &str,
@@ -313,6 +327,7 @@ fn write_envelope(
 
 fn write_fields(json: &mut String, event: &Event) -> Result<(), serde_json::Error> {
     let fields = event.fields()?;
+    // The fields become members of the event's own object: their braces are left out.
     if let Some(inner) = fields.strip_prefix('{').and_then(|fields| fields.strip_suffix('}'))
         && !inner.is_empty()
     {
@@ -322,7 +337,7 @@ fn write_fields(json: &mut String, event: &Event) -> Result<(), serde_json::Erro
     Ok(())
 }
 
-/// The JSON form of an event that [`parse_draft`] reads again.
+/// Writes the JSON form of an event, which [`parse_draft`] reads again.
 pub(crate) fn write_event(
     id: EventId,
     session: Option<&SessionId>,
@@ -336,7 +351,7 @@ pub(crate) fn write_event(
     Ok(json)
 }
 
-/// The JSON form of a recorded event, whatever its content is.
+/// Writes the JSON form of a recorded event, whatever its content is.
 pub(super) fn write_recorded(recorded: &Recorded) -> String {
     let mut json = String::from("{");
     write_member(&mut json, "seq", &recorded.seq.to_string());
@@ -353,6 +368,8 @@ pub(super) fn write_recorded(recorded: &Recorded) -> String {
     }
     match &recorded.content {
         Content::Event(event) => {
+            // Fails only for JSON that a foreign program wrote. The fields are pushed as a whole or not at
+            // all, so the text is still an object.
             if let Err(error) = write_fields(&mut json, event) {
                 write_member(&mut json, "unreadable", Json::text(&error.to_string()).as_str());
             }
@@ -371,9 +388,8 @@ pub(super) fn write_recorded(recorded: &Recorded) -> String {
 }
 
 impl Recorded {
-    /// The JSON form that [`parse_draft`] reads: what the producer sent, without what the log added.
-    /// None where there is nothing to send again: the payload is gone, or of a kind that this
-    /// version does not know.
+    /// The JSON form that [`parse_draft`] reads: the event as the producer sent it, without the fields that
+    /// the log added. None if the payload was redacted, or is of a kind that this version does not know.
     pub fn to_draft_json(&self) -> Option<String> {
         match &self.content {
             Content::Event(event) => {
@@ -383,7 +399,7 @@ impl Recorded {
         }
     }
 
-    /// The JSON form: what `record` reads, with `seq` and `recorded_at`.
+    /// The JSON form that `record` reads, plus `seq`, `recorded_at` and `principal`.
     pub fn to_json(&self) -> String {
         write_recorded(self)
     }

@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 use crate::canonical::{Input, WellFormed};
 use crate::limits::{JSON_DEPTH_MAX, JSON_EXPONENT_MAX, JSON_NUMBER_CHARS_MAX};
 
-/// A JSON value as the text that was sent: never parsed and printed again, so numbers, order and
-/// spelling come back as they were. Only line breaks between its parts become spaces, so that the
-/// JSON form of an event is always one line.
+/// A JSON value, kept as the text that was sent. The text is never parsed and printed again, so numbers,
+/// order and spelling come back unchanged. Only line breaks between its parts become spaces: the JSON form of
+/// an event is always one line.
 ///
 /// ```
 /// use annals::Json;
@@ -30,27 +30,27 @@ pub struct Json(String);
 /// Fields that a kind does not know, by name: kept, exported and searchable, never lost.
 pub type Attributes = BTreeMap<String, Json>;
 
-/// A text that is not JSON, or nested too deep.
+/// A text that is not JSON, nests too deep, or has a number that readers cannot follow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonTextError {
-    /// It is not JSON; the reason names line and column.
+    /// The text is not JSON; the reason names line and column.
     #[error("not JSON: {0}")]
     Syntax(String),
-    /// It nests lists and objects deeper than readers can follow.
+    /// Lists and objects nest deeper than readers can follow.
     #[error("JSON nested deeper than {max} levels")]
     TooDeep {
         /// Deepest nesting allowed.
         max: usize,
     },
-    /// It has a number that readers cannot follow.
+    /// A number is too long, or has too great an exponent, for readers to follow.
     #[error("JSON with a number of more than {chars} characters or with an exponent beyond {exponent}; make it a text", chars = JSON_NUMBER_CHARS_MAX, exponent = JSON_EXPONENT_MAX)]
     LongNumber,
 }
 
 impl WellFormed for Json {
     fn pass(input: &mut Input<'_>) -> Option<()> {
-        // What the text says is none of the encoding's business.
+        // Only the encoding is judged here: the text need not be JSON.
         String::pass(input)
     }
 }
@@ -79,7 +79,7 @@ impl Json {
         Json(serde_json::Value::String(content.to_owned()).to_string())
     }
 
-    /// The text of a value that was read.
+    /// The JSON of a value that serde_json has read. Its syntax is known to be right.
     ///
     /// # Errors
     /// If it nests too deep, or has numbers that readers cannot follow.
@@ -88,41 +88,45 @@ impl Json {
         Ok(Json(one_line(raw.get()).into_owned()))
     }
 
-    /// A text that was written as JSON, on one line, no deeper than what it was made from.
+    /// Takes a text without any check. The caller has written it as JSON, on one line, and no deeper than the
+    /// value that it was made from.
     pub(crate) fn written(text: String) -> Json {
         Json(text)
     }
 
-    /// Whether it is `null`, which says no more than a field that is absent.
+    /// Returns true for `null`, which means the same as an absent field.
     pub fn is_null(&self) -> bool {
         self.0 == "null"
     }
 
-    /// Whether it is an object.
+    /// Returns true for an object.
     pub fn is_object(&self) -> bool {
+        // Texts are trimmed when they are read, so the first byte decides.
         self.0.starts_with('{')
     }
 
-    /// Its text.
+    /// The JSON text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the text is JSON that readers can follow, by its depth and its numbers; what was read from a file
-    /// may not be.
+    /// Checks that the text is JSON whose depth and numbers readers can follow. A value that was decoded from
+    /// a file may fail.
     pub(crate) fn check(&self) -> Result<(), JsonTextError> {
         self.check_syntax()?;
         check_extent(&self.0)
     }
 
     fn check_syntax(&self) -> Result<(), JsonTextError> {
+        // Depth before syntax: this scan needs no stack, however deep the text nests.
         check_depth(&self.0, JSON_DEPTH_MAX)?;
         serde_json::from_str::<&RawValue>(&self.0)
             .map(|_| ())
             .map_err(|error| JsonTextError::Syntax(error.to_string()))
     }
 
-    /// The value of a column. It may have numbers that are recorded no more.
+    /// Reads the JSON of a column. The length of its numbers is not checked: an older log may have numbers
+    /// that are refused today.
     ///
     /// # Errors
     /// If it is not JSON, or nests too deep.
@@ -133,14 +137,14 @@ impl Json {
     }
 }
 
-/// Refuses text that readers cannot follow, by its depth or its numbers. It looks at single bytes alone, so it is safe
-/// to run on anything before a parser is.
+/// Refuses text whose depth or numbers readers cannot follow. It looks only at single bytes, so it is safe on
+/// any text, before a parser sees it.
 fn check_extent(text: &str) -> Result<(), JsonTextError> {
     check_depth(text, JSON_DEPTH_MAX)?;
     if long_numbers(text).next().is_some() { Err(JsonTextError::LongNumber) } else { Ok(()) }
 }
 
-/// The places of numbers in JSON text that readers cannot follow, in order.
+/// The byte ranges of numbers in JSON text that readers cannot follow, in order.
 fn long_numbers(text: &str) -> impl Iterator<Item = Range<usize>> {
     let bytes = text.as_bytes();
     let mut place = 0;
@@ -148,8 +152,11 @@ fn long_numbers(text: &str) -> impl Iterator<Item = Range<usize>> {
         while let Some(byte) = bytes.get(place) {
             let rest = bytes.get(place..).unwrap_or_default();
             let length = match byte {
+                // Strings are skipped whole: digits inside them are no numbers.
                 b'"' => string_length(rest),
                 b'-' | b'0'..=b'9' => {
+                    // Takes every byte that a number can have. In JSON none of them can follow a number, so
+                    // the number ends where the run ends.
                     let is_part = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
                     let length = rest.iter().take_while(is_part).count();
                     if is_long(rest.get(..length).unwrap_or_default()) {
@@ -167,7 +174,7 @@ fn long_numbers(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Bytes of the string that stands at the beginning, with its quotes.
+/// Length of the string at the beginning, in bytes, with both quotes. Of an unclosed string it is all bytes.
 fn string_length(bytes: &[u8]) -> usize {
     let mut escaped = false;
     let end = bytes.iter().skip(1).position(|byte| match byte {
@@ -181,28 +188,34 @@ fn string_length(bytes: &[u8]) -> usize {
         }
         byte => *byte == b'"',
     });
+    // `end` counts from after the opening quote, so both quotes are added.
     end.map_or(bytes.len(), |end| end + 2)
 }
 
+/// Returns true if a number has too many characters or too great an exponent.
 fn is_long(number: &[u8]) -> bool {
     if number.len() > JSON_NUMBER_CHARS_MAX {
         return true;
     }
     let Some(e) = number.iter().position(|byte| matches!(byte, b'e' | b'E')) else { return false };
+    // The sign is left out, because both directions have the same bound. An exponent of any length saturates
+    // above the bound.
     let digits = number.iter().skip(e + 1).filter(|byte| byte.is_ascii_digit());
     let exponent = digits
         .fold(0_u32, |exponent, digit| exponent.saturating_mul(10).saturating_add((digit - b'0').into()));
     exponent > JSON_EXPONENT_MAX
 }
 
-/// JSON text in which numbers that readers cannot follow are texts. Such numbers are recorded no more, but stand
-/// in logs from before.
+/// JSON text with quotes around the numbers that readers cannot follow. New events cannot have such numbers;
+/// older logs may.
 fn harmless(text: &str) -> Cow<'_, str> {
     let mut numbers = long_numbers(text).peekable();
     if numbers.peek().is_none() {
         return Cow::Borrowed(text);
     }
     let (mut shown, mut end) = (String::with_capacity(text.len() + 16), 0);
+    // A number has no byte that needs an escape in a string. Only the shown text changes: the payload in the
+    // log stays as it is.
     for number in numbers {
         shown.push_str(text.get(end..number.start).unwrap_or_default());
         shown.push('"');
@@ -214,15 +227,15 @@ fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// JSON text without line breaks. They stand between its parts alone: JSON has none in strings.
+/// JSON text without line breaks. In JSON a line break stands only between parts; in a string it is escaped.
 fn one_line(text: &str) -> Cow<'_, str> {
-    // One character at a time is looked for many times faster than either of two.
+    // Two searches for one character each are many times faster than one search for either.
     let is_one_line = !text.contains('\n') && !text.contains('\r');
     if is_one_line { text.into() } else { text.replace(['\n', '\r'], " ").into() }
 }
 
-/// Refuses text that nests lists and objects deeper than `max`. It looks at brackets outside
-/// strings alone, so it is safe to run on anything before a parser is.
+/// Refuses text that nests lists and objects deeper than `max`. It looks only at brackets outside strings, so
+/// it is safe on any text, before a parser sees it.
 pub(crate) fn check_depth(text: &str, max: usize) -> Result<(), JsonTextError> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
@@ -243,6 +256,7 @@ pub(crate) fn check_depth(text: &str, max: usize) -> Result<(), JsonTextError> {
                     return Err(JsonTextError::TooDeep { max });
                 }
             }
+            // The text may have more closing brackets than opening ones.
             b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
@@ -260,6 +274,7 @@ impl FromStr for Json {
     type Err = JsonTextError;
 
     fn from_str(text: &str) -> Result<Json, JsonTextError> {
+        // Trimmed, because the first byte of the text must give the type of the value.
         let json = Json(one_line(text.trim()).into_owned());
         json.check()?;
         Ok(json)
@@ -268,7 +283,7 @@ impl FromStr for Json {
 
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // What a foreign program wrote into a log may have line breaks: exports have one event a line.
+        // A payload of a foreign program may have line breaks, but an export has one event per line.
         let text = one_line(&self.0);
         let text = harmless(&text);
         let raw: &RawValue = serde_json::from_str(&text).map_err(serde::ser::Error::custom)?;
@@ -278,6 +293,7 @@ impl Serialize for Json {
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
+        // serde_json has checked the syntax of a raw value, but neither its depth nor its numbers.
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         check_extent(raw.get()).map_err(de::Error::custom)?;
         Ok(Json(one_line(raw.get()).into_owned()))

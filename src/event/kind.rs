@@ -9,10 +9,10 @@ use super::payload::{
 use crate::canonical;
 use crate::encoding::{self, DecodeError};
 
-/// Lists the kinds: name of the payload and of the variant, code on disk, name in JSON.
+/// Declares the kinds: name of the payload and of the variant, code on disk, name in JSON.
 macro_rules! kinds {
     ($( $name:ident = $code:literal, $text:literal; )*) => {
-        /// What an event is: its code on disk and its name in JSON never change.
+        /// The kind of an event. Its code on disk and its name in JSON never change.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Kind {
@@ -37,8 +37,8 @@ macro_rules! kinds {
             }
         }
 
-        /// What an event says: one variant for each [`Kind`].
-        // Events are made one at a time and moved once; a box would cost every one of them.
+        /// The payload of an event: one variant for each [`Kind`].
+        // Events are made one at a time and moved once; a box would cost each of them an allocation.
         #[allow(clippy::large_enum_variant)]
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
@@ -50,7 +50,7 @@ macro_rules! kinds {
         }
 
         impl Event {
-            /// What it is.
+            /// The kind of the event.
             pub const fn kind(&self) -> Kind {
                 match self { $( Event::$name(_) => Kind::$name, )* }
             }
@@ -60,9 +60,9 @@ macro_rules! kinds {
                 match self { $( Event::$name(payload) => encoding::encode(payload, bytes), )* }
             }
 
-            /// Reads the bytes of a payload of `kind` and `version`, whole.
+            /// Decodes a payload of `kind` and `version`, which must take up all of `bytes`.
             ///
-            /// This is the one place where payloads of older versions become those of today.
+            /// This is the only place where payloads of older versions become payloads of today's version.
             pub(super) fn decode(
                 kind: Kind,
                 version: u8,
@@ -75,6 +75,7 @@ macro_rules! kinds {
                             strictness.decode(bytes).map(Event::$name)
                         }
                     )*
+                    // Older versions are decoded forever, because a row of the log never changes.
                     (Kind::EventsLost, 1) => {
                         strictness.decode(bytes).map(|lost: EventsLost1| lost.into()).map(Event::EventsLost)
                     }
@@ -82,11 +83,12 @@ macro_rules! kinds {
                 }
             }
 
-            /// Whether bytes are certainly well formed as the payload of a kind and version; of others
-            /// decoding says so.
+            /// Returns true if bytes are certainly the canonical payload of a kind and version. If false,
+            /// only decoding can decide.
             pub(super) fn is_well_formed(code: u16, version: u8, bytes: &[u8]) -> bool {
                 match (code, version) {
                     $( ($code, version) if version == Kind::$name.version() => canonical::is_well_formed::<$name>(bytes), )*
+                    // Older versions and unknown kinds are rare: decoding judges them.
                     _ => false,
                 }
             }
@@ -108,6 +110,8 @@ macro_rules! kinds {
 }
 
 kinds! {
+    // Codes of one subject are neighbours, with room between the subjects. All from 240 on are written by
+    // Annals only.
     LogCreated = 1, "log.created";
     SessionStarted = 16, "session.started";
     SessionUpdated = 17, "session.updated";
@@ -152,20 +156,22 @@ impl Kind {
         }
     }
 
-    /// Whether only Annals itself writes events of this kind.
+    /// Returns true if only Annals itself writes events of this kind.
     pub const fn is_reserved(self) -> bool {
         is_reserved(self.code())
     }
 
-    /// Whether an event of this kind belongs to a session, always.
+    /// Returns true if every event of this kind belongs to a session.
     pub const fn needs_session(self) -> bool {
+        // Not a review (66), and not a log record (145): it may have no trace, and then has no session.
         matches!(self.code(), 16..=18 | 32..=33 | 48 | 64..=65 | 144)
     }
 }
 
-/// Whether only Annals itself writes events with this code: else no licence for a redaction could
-/// be trusted. Their payloads can never be redacted, for the same reason.
+/// Returns true if only Annals itself writes events with this code. If a producer could write them, no record
+/// of a redaction could be trusted. For the same reason their payloads can never be redacted.
 pub const fn is_reserved(code: u16) -> bool {
+    // All codes from 240 on, so that the rule also holds for kinds of later versions.
     code == 1 || code >= 240
 }
 
@@ -173,12 +179,12 @@ pub const fn is_reserved(code: u16) -> bool {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// A newer Annals wrote it.
+    /// A newer version of Annals wrote the payload.
     #[error("{} version {version} is newer than this version of Annals knows; use a newer one", kind.name())]
     UnknownVersion {
         /// The kind.
         kind: Kind,
-        /// Its version.
+        /// Version of the kind's payload.
         version: u8,
     },
     /// The bytes are not such a payload.
@@ -186,12 +192,12 @@ pub enum PayloadError {
     Malformed(#[from] DecodeError),
 }
 
-/// How much is asked of a payload's bytes.
+/// The rule by which a payload's bytes are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strictness {
-    /// They are whole: for those who read what verification has judged or will judge.
+    /// The value takes up all bytes. For readers: verification judges the rest.
     Whole,
-    /// They are the only bytes that the value encodes to: for verification.
+    /// The bytes are the only encoding of the value. For verification and proofs.
     Canonical,
 }
 
@@ -204,7 +210,7 @@ impl Strictness {
     }
 }
 
-/// The name of the kind with this code, or `kind-<code>` where this version does not know it.
+/// The name of the kind with this code, or `kind-<code>` if this version does not know it.
 pub fn kind_name(code: u16) -> String {
     match Kind::from_code(code) {
         Some(kind) => kind.name().to_owned(),

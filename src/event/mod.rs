@@ -1,7 +1,7 @@
-//! What is recorded: kinds of events, their payloads and their JSON form.
+//! Events as they are recorded: their kinds, payloads, ids and JSON form.
 //!
-//! Everything here is pure: it knows neither SQLite nor threads nor the clock, but for the
-//! functions named `generate` and `now`.
+//! Everything here is pure: no SQLite, no threads and no clock, except in the functions named `generate` and
+//! `now`.
 
 mod id;
 mod json_text;

@@ -1,8 +1,8 @@
-//! What an event says, one struct for each kind.
+//! Payloads: the content of an event, one struct for each kind.
 //!
-//! Each struct is the payload of the newest version of its kind. Its fields are written in the order in
-//! which they stand here (bincode is positional), so a released struct is frozen: any change is a
-//! new version of the kind, and an upcast where payloads are decoded.
+//! Each struct is the newest version of its kind's payload. Its fields are encoded in the order in which they
+//! stand here (bincode is positional). So a released struct is frozen: any change needs a new version of the
+//! kind, and a conversion where payloads are decoded.
 //!
 //! Field names are those of the JSON form, and of the read tables' columns.
 
@@ -21,12 +21,12 @@ use super::words::{
 };
 use crate::canonical::{Input, WellFormed};
 
-/// Whether a field has nothing to say and is left out of the JSON form.
+/// Returns true for a default value, which the JSON form leaves out.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Lists the kinds' payloads. Fields under `required` must be in the JSON form; those under
+/// Declares the payloads of the kinds. Fields under `required` must be in the JSON form; those under
 /// `optional` may be absent. `nested` names fields that hold an object with fields of its own.
 macro_rules! payloads {
     ($(
@@ -54,6 +54,7 @@ macro_rules! payloads {
 
         impl WellFormed for $name {
             fn pass(input: &mut Input<'_>) -> Option<()> {
+                // The order of the struct's fields, and so that of the encoding.
                 $( <$required_type as WellFormed>::pass(input)?; )*
                 $( <$optional_type as WellFormed>::pass(input)?; )*
                 <Attributes as WellFormed>::pass(input)
@@ -73,7 +74,7 @@ macro_rules! payloads {
     )*};
 }
 
-/// Lists the objects inside payloads.
+/// Declares the objects inside payloads.
 macro_rules! objects {
     ($(
         $(#[$doc:meta])*
@@ -109,7 +110,7 @@ macro_rules! objects {
 }
 
 objects! {
-    /// Before and after.
+    /// A text before and after its correction.
     Correction {
         required {}
         optional {
@@ -117,22 +118,22 @@ objects! {
             original: Option<String>,
             /// The text as it should be.
             corrected: Option<String>,
-            /// How the correction was made.
+            /// The way in which the correction was made.
             strategy: Option<String>,
         }
     }
-    /// Who acted.
+    /// The one that acted.
     Actor {
         required {
-            /// The actor's id: a user, a service, a key.
+            /// Id of a user, a service or a key.
             id: String,
         }
         optional {
-            /// What the actor is: user, system, api …
+            /// Kind of actor: user, system, api …
             kind: Option<String>,
         }
     }
-    /// What an action changed.
+    /// The state before and after an action.
     Changes {
         required {}
         optional {
@@ -142,7 +143,7 @@ objects! {
             after: Option<Json>,
         }
     }
-    /// Where a request came from.
+    /// The origin of a request.
     RequestContext {
         required {}
         optional {
@@ -150,7 +151,7 @@ objects! {
             ip: Option<String>,
             /// The client's own name.
             user_agent: Option<String>,
-            /// What correlates it with other records.
+            /// Id that correlates the request with other records.
             request_id: Option<String>,
         }
     }
@@ -161,9 +162,9 @@ objects! {
 pub struct ConsideredOption {
     /// The option itself, or its name.
     pub option: String,
-    /// How it was rated, in the producer's own scale.
+    /// Rating of the option, in the producer's own scale.
     pub score: Option<f64>,
-    /// Its other fields, by name.
+    /// Other fields of the option, by name.
     pub attributes: Attributes,
 }
 
@@ -216,7 +217,7 @@ impl Serialize for ConsideredOption {
     }
 }
 
-/// An object as [`ConsideredOption`] is written, or the option alone as a text.
+/// Reads an object as [`ConsideredOption`] is written, or a text: the option alone.
 impl<'de> Deserialize<'de> for ConsideredOption {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ConsideredOption, D::Error> {
         struct OptionVisitor;
@@ -233,6 +234,8 @@ impl<'de> Deserialize<'de> for ConsideredOption {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ConsideredOption, A::Error> {
+                // The outer option records that a field was seen, also with `null`. serde refuses repeated
+                // fields of derived structs only, so this visitor does it itself.
                 let (mut option, mut score, mut attributes) = (None, None, Attributes::new());
                 while let Some(name) = map.next_key::<String>()? {
                     let again = match name.as_str() {
@@ -258,13 +261,13 @@ payloads! {
     SessionStarted {
         required {}
         optional {
-            /// Which pipeline, or which of its configurations.
+            /// Name of the pipeline, or of one of its configurations.
             profile: Option<String>,
-            /// What it was asked, whole.
+            /// The question or task, whole.
             input: Option<String>,
-            /// What identical inputs are found by; BLAKE3 of `input` where absent.
+            /// Hash by which identical inputs are found; BLAKE3 of `input` if absent.
             input_hash: Option<String>,
-            /// What several sessions with one user have in common.
+            /// Id that several sessions with one user have in common.
             conversation: Option<String>,
             /// The session that started this one.
             parent_session: Option<SessionId>,
@@ -272,38 +275,38 @@ payloads! {
             agent: Option<String>,
             /// Version of the agent.
             agent_version: Option<String>,
-            /// Model it works with.
+            /// Model that the agent works with.
             model: Option<String>,
-            /// Where the record came from.
+            /// Origin of the record.
             source: Option<String>,
-            /// Whose session it is, where several share a log.
+            /// Owner of the session, if several owners share a log.
             tenant: Option<String>,
             /// The producer's own labels.
             labels: BTreeMap<String, String>,
         }
     }
-    /// `session.updated`: how far a session is.
+    /// `session.updated`: the progress of a session.
     SessionUpdated {
         required {}
         optional {
-            /// Its new state.
+            /// The new state.
             status: Option<SessionProgress>,
-            /// How much of it is done, 0 to 1.
+            /// Share of the work that is done, 0 to 1.
             progress: Option<f64>,
-            /// What it is doing.
+            /// Present activity.
             message: Option<String>,
         }
     }
     /// `session.ended`: a session ended.
     SessionEnded {
         required {
-            /// How it ended.
+            /// The way in which the session ended.
             status: SessionEnd,
         }
         optional {
-            /// What it came to, whole.
+            /// Result of the session, whole.
             summary: Option<String>,
-            /// How risky the outcome is.
+            /// Risk of the outcome.
             risk_level: Option<Severity>,
             /// Ratings by name, each in the producer's own scale.
             scores: BTreeMap<String, f64>,
@@ -313,45 +316,45 @@ payloads! {
             tokens_output: Option<u64>,
             /// Cost of the whole session, in US dollars.
             cost_usd: Option<f64>,
-            /// Why it failed.
+            /// Reason for the failure.
             error: Option<String>,
         }
     }
     /// `step.started`: a step of a session began.
     StepStarted {
         required {
-            /// Its id, unique within the session.
+            /// Id of the step, unique within the session.
             step: StepId,
         }
         optional {
             /// The step that this one is part of.
             parent_step: Option<StepId>,
-            /// What does the work: the module, the tool, the model's role.
+            /// The module, the tool or the model's role that does the work.
             module: Option<String>,
-            /// What kind of work it is.
+            /// Kind of work.
             kind: Option<StepKind>,
-            /// Model it calls.
+            /// Model that the step calls.
             model: Option<String>,
-            /// What went in, whole.
+            /// Input, whole.
             input: Option<String>,
-            /// The same in short; the first characters of `input` where absent.
+            /// Summary of `input`; its first characters if absent.
             input_summary: Option<String>,
         }
     }
     /// `step.ended`: a step ended.
     StepEnded {
         required {
-            /// Its id, unique within the session.
+            /// Id of the step, unique within the session.
             step: StepId,
-            /// How it ended.
+            /// The way in which the step ended.
             status: StepEnd,
         }
         optional {
-            /// What came out, whole.
+            /// Output, whole.
             output: Option<String>,
-            /// The same in short; the first characters of `output` where absent.
+            /// Summary of `output`; its first characters if absent.
             output_summary: Option<String>,
-            /// How sure the module is of it, 0 to 1.
+            /// Confidence of the module in its output, 0 to 1.
             confidence: Option<f64>,
             /// Tokens read by the model.
             tokens_input: Option<u64>,
@@ -359,7 +362,7 @@ payloads! {
             tokens_output: Option<u64>,
             /// Cost in US dollars.
             cost_usd: Option<f64>,
-            /// Why it failed.
+            /// Reason for the failure.
             error: Option<String>,
         }
     }
@@ -367,23 +370,23 @@ payloads! {
     DecisionMade {
         required {}
         optional {
-            /// Its id, unique within the session; made where absent.
+            /// Id of the decision, unique within the session; made if absent.
             decision: DecisionId,
             /// The step in which it was made.
             step: Option<StepId>,
-            /// What kind of decision it is.
+            /// Kind of decision.
             decision_type: Option<String>,
-            /// What could have been chosen.
+            /// Options that could have been chosen.
             options_considered: Vec<ConsideredOption>,
-            /// What was chosen.
+            /// The option that was chosen.
             chosen_option: Option<String>,
-            /// What was chosen, where it is more than one, best first.
+            /// The options that were chosen, if they are several, best first.
             chosen_options: Vec<String>,
-            /// Why.
+            /// Reason for the choice.
             rationale: Option<String>,
-            /// How sure the decider is, 0 to 1.
+            /// Confidence of the decider, 0 to 1.
             confidence: Option<f64>,
-            /// Who or what decided.
+            /// Person or program that decided.
             actor: Option<String>,
         }
     }
@@ -391,33 +394,33 @@ payloads! {
     FindingRaised {
         required {}
         optional {
-            /// Its id, unique within the session; made where absent.
+            /// Id of the finding, unique within the session; made if absent.
             finding: FindingId,
             /// The step in which it was found.
             step: Option<StepId>,
-            /// What it belongs to.
+            /// Group that the finding belongs to.
             category: Option<String>,
             /// The rule or pattern that it matches.
             pattern_type: Option<String>,
-            /// How grave it is.
+            /// Gravity of the finding.
             severity: Option<Severity>,
-            /// What the check came to.
+            /// Result of the check.
             outcome: Option<Outcome>,
-            /// How sure the finder is, 0 to 1.
+            /// Confidence of the finder, 0 to 1.
             confidence: Option<f64>,
-            /// A line that names it.
+            /// Name of the finding, one line.
             title: Option<String>,
-            /// What was found, for those who know the field.
+            /// Description for readers that know the field.
             description: Option<String>,
-            /// The same for everybody else.
+            /// Description for all other readers.
             plain_english: Option<String>,
-            /// What to do about it.
+            /// Action that the finder proposes.
             suggestion: Option<String>,
-            /// The law or policy behind it.
+            /// Law or policy that the finding rests on.
             legal_source: Option<String>,
-            /// What shows it.
+            /// Data that supports the finding.
             evidence: Option<Json>,
-            /// How far it reaches.
+            /// Extent that the finding applies to.
             scope: Option<String>,
             /// Version of the rule.
             rule_version: Option<String>,
@@ -430,66 +433,67 @@ payloads! {
             finding: FindingId,
         }
         optional {
-            /// Where it stands now.
+            /// New status of the finding.
             status: Option<FindingStatus>,
-            /// Who said so.
+            /// Person or program that made the update.
             actor: Option<String>,
-            /// Why.
+            /// Reason for the update.
             reason: Option<String>,
-            /// What was changed because of it.
+            /// Correction that was made because of the finding.
             correction: Option<Correction>,
         }
         nested { correction: Correction, }
     }
-    /// `review.recorded`: a person looked at something and said what they think of it.
+    /// `review.recorded`: a person examined something and gave a verdict.
     ReviewRecorded {
         required {
-            /// Who reviewed.
+            /// The reviewer.
             actor: String,
-            /// What was reviewed.
+            /// Kind of the reviewed item.
             subject_kind: SubjectKind,
-            /// What they said.
+            /// Verdict of the reviewer.
             verdict: Verdict,
         }
         optional {
-            /// Its id; made where absent.
+            /// Id of the review; made if absent.
             review: ReviewId,
-            /// The id of what was reviewed; the session's own where that was reviewed.
+            /// Id of the reviewed item. If a session was reviewed it may be absent: then the event's session
+            /// is meant.
             subject_id: Option<String>,
-            /// Why.
+            /// Reason for the verdict.
             reason: Option<String>,
         }
     }
     /// `artifact.attached`: a file belongs to the record. Its content is kept elsewhere; the digest
-    /// says which it is.
+    /// identifies it.
     ArtifactAttached {
         required {
             /// BLAKE3 of the content.
             artifact: Digest,
         }
         optional {
-            /// The step that it belongs to.
+            /// The step that the file belongs to.
             step: Option<StepId>,
-            /// What it is called, or where it is.
+            /// Name or location of the file.
             label: Option<String>,
-            /// Its place among several.
+            /// Position among several files.
             position: Option<u64>,
-            /// Its media type, as in HTTP.
+            /// Media type, as in HTTP.
             media_type: Option<String>,
-            /// Its length in bytes.
+            /// Length of the content, in bytes.
             size: Option<u64>,
         }
     }
     /// `metric.recorded`: a measurement.
     MetricRecorded {
         required {
-            /// What was measured.
+            /// Name of the measured quantity.
             name: String,
-            /// The number.
+            /// The measured value.
             value: f64,
         }
         optional {
-            /// Its unit.
+            /// Unit of the value.
             unit: Option<String>,
             /// The producer's own labels.
             labels: BTreeMap<String, String>,
@@ -498,40 +502,40 @@ payloads! {
     /// `note.logged`: a line of a log.
     NoteLogged {
         required {
-            /// What it says.
+            /// Text of the note.
             message: String,
         }
         optional {
-            /// The step that it belongs to.
+            /// The step that the note belongs to.
             step: Option<StepId>,
-            /// How important it is: debug, info, warning, error …
+            /// Importance: debug, info, warning, error …
             level: Option<String>,
-            /// What goes with it.
+            /// Data that belongs to the message.
             data: Option<Json>,
         }
     }
-    /// `action.recorded`: somebody did something to something.
+    /// `action.recorded`: an actor did something to an entity.
     ActionRecorded {
         required {
-            /// Who.
+            /// The one that acted.
             actor: Actor,
-            /// What they did.
+            /// Name of the action.
             action: String,
         }
         optional {
-            /// To what kind of thing.
+            /// Kind of the entity that was acted on.
             entity_type: Option<String>,
-            /// To which.
+            /// Id of the entity that was acted on.
             entity_id: Option<String>,
-            /// What came of it.
+            /// Result of the action.
             outcome: Option<ActionOutcome>,
-            /// Why.
+            /// Reason for the action, or for its result.
             reason: Option<String>,
-            /// What it changed.
+            /// State before and after the action.
             changes: Option<Changes>,
-            /// Where the request came from.
+            /// Origin of the request.
             context: Option<RequestContext>,
-            /// On whose behalf, where several share a log.
+            /// Tenant on whose behalf the actor acted, if several tenants share a log.
             tenant: Option<String>,
         }
         nested { actor: Actor, changes: Changes, context: RequestContext, }
@@ -543,11 +547,11 @@ payloads! {
             span: Json,
         }
         optional {
-            /// What sent it: an object.
+            /// The sender: an object.
             resource: Option<Json>,
             /// The schema that the resource's attributes follow.
             resource_schema_url: Option<String>,
-            /// The instrumentation that made it: an object.
+            /// The instrumentation that made the span: an object.
             scope: Option<Json>,
             /// The schema that the attributes of scope and span follow.
             scope_schema_url: Option<String>,
@@ -561,11 +565,11 @@ payloads! {
             log_record: Json,
         }
         optional {
-            /// What sent it: an object.
+            /// The sender: an object.
             resource: Option<Json>,
             /// The schema that the resource's attributes follow.
             resource_schema_url: Option<String>,
-            /// The instrumentation that made it: an object.
+            /// The instrumentation that made the log record: an object.
             scope: Option<Json>,
             /// The schema that the attributes of scope and log record follow.
             scope_schema_url: Option<String>,
@@ -574,11 +578,11 @@ payloads! {
     /// `custom`: anything else, for views of the user's own.
     Custom {
         required {
-            /// What it is.
+            /// Name of the type, of the producer's own choice.
             name: String,
         }
         optional {
-            /// What it says.
+            /// Content, of the producer's own form.
             data: Option<Json>,
         }
     }
@@ -587,38 +591,38 @@ payloads! {
 /// `log.created`: the first event of every log. Its event id is the log's id.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct LogCreated {
-    /// The owner's own name for the log, else `annals.internal/<log id>`: the first line of its
+    /// Name that the owner gave the log, or else `annals.internal/<log id>`: the first line of its
     /// checkpoints. 1 to 255 bytes, no space, no `+`, no control characters.
     pub origin: String,
-    /// Name and version of the program that made it.
+    /// Name and version of the program that made the log.
     pub software: String,
-    /// The log that this one follows, where that was archived or restored.
+    /// The log that this one continues, if that log was archived or restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continues: Option<Continues>,
 }
 
-/// The log that another one follows, as its last checkpoint had it.
+/// A log that another one continues, as described by its last checkpoint.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct Continues {
-    /// Its origin.
+    /// Name of the log in its checkpoints.
     pub origin: String,
-    /// Its size in events.
+    /// Number of its events.
     pub size: u64,
     /// The root of its Merkle tree (RFC 6962, SHA-256).
     pub root: Digest,
 }
 
-/// `events.lost`: events were refused while the log could not be written. Those that were sent again
-/// later, under the same ids, are not lost: their ids are in the log.
+/// `events.lost`: events were refused while the log could not be written. An event that was sent again later
+/// under the same id is not lost: its id is in the log.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct EventsLost {
-    /// How many, those in `ids` among them.
+    /// Number of refused events, including those in `ids`.
     pub count: u64,
-    /// When the first was refused.
+    /// Time at which the first event was refused.
     pub since: super::id::Timestamp,
-    /// Why writing failed.
+    /// Reason for which writing failed.
     pub reason: String,
-    /// The ids of as many of them as there was room for: [`LOST_IDS_MAX`](crate::limits::LOST_IDS_MAX).
+    /// Ids of the refused events, at most [`LOST_IDS_MAX`](crate::limits::LOST_IDS_MAX).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<EventId>,
 }
@@ -637,16 +641,16 @@ impl From<EventsLost1> for EventsLost {
     }
 }
 
-/// `payload.redacted`: the one licence for a payload to be NULL.
+/// `payload.redacted`: the only event that permits a payload to be NULL.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct PayloadRedacted {
     /// The events whose payloads are erased, each earlier than this event.
     pub seqs: Vec<u64>,
-    /// Who erased them.
+    /// Person or program that erased them.
     pub actor: String,
-    /// Why.
+    /// Reason for the erasure.
     pub reason: String,
-    /// What gives them the right: a law, a policy, a request.
+    /// Basis of the erasure: a law, a policy, a request.
     pub authority: Option<String>,
 }
 
@@ -660,54 +664,54 @@ impl PayloadRedacted {
 /// `key.changed`: a key that signs the log's checkpoints from now on.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct KeyChanged {
-    /// Which of the log's keys.
+    /// Role of the key among the log's keys.
     pub role: KeyRole,
     /// The new key, as a vkey.
     pub vkey: String,
     /// The key before it, as a vkey.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// What the key before says of the new one: a signed note, as `docs/format.md` has it. Absent for
-    /// a first key, and where the key before was lost.
+    /// Signature of the previous key for the new one: a signed note, as in `docs/format.md`. Absent for a
+    /// first key, and if the previous key was lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
-    /// Why there is a new key.
+    /// Cause of the change.
     pub cause: KeyChangeCause,
-    /// Who made it.
+    /// Person or program that made the new key.
     pub actor: String,
-    /// What they said of it.
+    /// Reason that the actor gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// `apikey.created`: whoever shows this key may do what its scopes say. The event's id is the key's id,
-/// and the principal of what it submits.
+/// `apikey.created`: whoever presents this key may do what its scopes allow. The id of the event is the id of
+/// the key, and the principal of events that are submitted with the key.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct ApiKeyCreated {
-    /// Its name, for people.
+    /// Name of the key, for people.
     pub name: String,
-    /// What it may do.
+    /// Operations that the key allows.
     pub scopes: Vec<ApiKeyScope>,
-    /// BLAKE3 of its secret, as `docs/format.md` has it: what says that a key is this one.
+    /// BLAKE3 of the secret, as in `docs/format.md`. A key that is presented is recognised by it.
     pub secret_hash: Digest,
-    /// When it stops being good.
+    /// Time at which the key expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<super::id::Timestamp>,
-    /// Who made it.
+    /// Person or program that made the key.
     pub actor: String,
-    /// What for.
+    /// Purpose of the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// `apikey.revoked`: a key is good for nothing any more.
+/// `apikey.revoked`: an API key is no longer accepted.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct ApiKeyRevoked {
     /// The key: the id of the event that created it.
     pub key: EventId,
-    /// Who revoked it.
+    /// Person or program that revoked the key.
     pub actor: String,
-    /// Why.
+    /// Reason for the revocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -715,19 +719,20 @@ pub struct ApiKeyRevoked {
 /// `projection.skipped`: a projection goes on without an event that it cannot apply.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct ProjectionSkipped {
-    /// Which projection.
+    /// Name of the projection.
     pub projection: String,
-    /// Its version.
+    /// Version of the projection.
     pub version: u32,
-    /// The event that it goes on without.
+    /// Sequence number of the event that is skipped.
     pub seq: u64,
-    /// Who said so.
+    /// Person or program that decided to skip it.
     pub actor: String,
-    /// Why.
+    /// Reason for the skip.
     pub reason: String,
 }
 
-/// Those that Annals itself writes are few, and say something of other events: they are decoded.
+/// Payloads without a quick check. Annals itself writes them, they are few, and verification needs their
+/// values: so they are always decoded.
 macro_rules! always_decoded {
     ($( $name:ident )*) => { $( impl WellFormed for $name {} )* };
 }

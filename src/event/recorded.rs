@@ -4,23 +4,23 @@ use super::id::{EventId, Seq, SessionId, Timestamp};
 use super::kind::{Event, Kind, PayloadError, Strictness, kind_name};
 use crate::encoding;
 
-/// What the payload of a recorded event is.
-// As with events: nearly all of them are of the large kind.
+/// The payload of a recorded event, as far as it can be read.
+// As for `Event`: nearly all values are of the large variant, and a box would cost each of them an
+// allocation.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Content {
     /// An event of a kind that this version knows.
     Event(Event),
-    /// It was redacted: a later event says by whom, when and why.
+    /// The payload was redacted; a later event records by whom, when and why.
     Redacted,
-    /// An event of a kind that this version does not know, or stored in an encoding that it does
-    /// not know: the bytes as they are.
+    /// A payload of a kind, or in an encoding, that this version does not know: the bytes as they are.
     Raw(Vec<u8>),
 }
 
 impl Content {
-    /// Reads payload bytes (without the salt) of the kind with this code.
+    /// Decodes payload bytes, without the salt, of the kind with this code.
     pub(crate) fn decode(
         code: u16,
         version: u8,
@@ -32,12 +32,14 @@ impl Content {
             Some(kind) if encoding == encoding::ENCODING_PLAIN => {
                 Event::decode(kind, version, bytes, strictness).map(Content::Event)
             }
+            // A newer version wrote it: no error, because the log can be read and verified without its
+            // meaning. Only a known kind in an unknown version is an error, from `Event::decode`.
             _ => Ok(Content::Raw(bytes.to_vec())),
         }
     }
 
-    /// Whether payload bytes are certainly well formed as what they claim to be: then
-    /// [`Content::decode`] takes them in [`Strictness::Canonical`]. Of others it says so, or why not.
+    /// Returns true if payload bytes are certainly canonical: then [`Content::decode`] accepts them in
+    /// [`Strictness::Canonical`]. If false, decoding decides, and returns the reason for a refusal.
     pub(crate) fn is_well_formed(code: u16, version: u8, encoding: u8, bytes: &[u8]) -> bool {
         encoding == encoding::ENCODING_PLAIN && Event::is_well_formed(code, version, bytes)
     }
@@ -46,26 +48,26 @@ impl Content {
 /// An event as the log has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
-    /// Its place.
+    /// Position in the log: the sequence number.
     pub seq: Seq,
-    /// Its id.
+    /// Id of the event.
     pub event_id: EventId,
-    /// Code of its kind; [`Kind::from_code`] names it.
+    /// Code of the kind; [`Kind::from_code`] finds the kind.
     pub kind: u16,
-    /// Its session.
+    /// The session that the event belongs to.
     pub session: Option<SessionId>,
-    /// When it happened, by the producer's clock.
+    /// Time at which the event happened, by the producer's clock.
     pub occurred_at: Option<Timestamp>,
-    /// When it was recorded, by the writer's clock.
+    /// Time at which the event was recorded, by the writer's clock.
     pub recorded_at: Timestamp,
-    /// Id of the key that submitted it.
+    /// Id of the API key with which the event was submitted.
     pub principal: Option<EventId>,
-    /// What it says.
+    /// The payload.
     pub content: Content,
 }
 
 impl Recorded {
-    /// The name of its kind, or `kind-<code>` where this version does not know it.
+    /// The name of the kind, or `kind-<code>` if this version does not know it.
     pub fn kind_name(&self) -> String {
         kind_name(self.kind)
     }

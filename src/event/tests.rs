@@ -1,4 +1,4 @@
-//! Tests of the forms of an event against each other.
+//! Tests that compare the forms of an event with each other.
 
 use super::*;
 
@@ -26,6 +26,7 @@ fn an_attribute_of_an_option_cannot_have_the_name_of_its_field() {
     let mut option = ConsideredOption::scored("left", 0.5);
     option.attributes.insert("score".to_owned(), json("1"));
     let made = DecisionMade { options_considered: vec![option], ..Default::default() };
+    // The name of a field of the option itself, which the JSON form writes beside it.
     let draft = Draft::new(made).in_session("s".try_into().unwrap());
     let error = draft.check().unwrap_err();
     assert_eq!((error.field.as_str(), error.problem), ("options_considered[0].score", Problem::OwnField));
@@ -43,6 +44,7 @@ fn json_of_the_greatest_depth_comes_back_from_every_place_it_may_stand_in() {
     assert_eq!(draft.check(), Ok(()));
     let written = write_event(EventId::generate(), draft.session.as_ref(), None, &draft.event).unwrap();
     assert_eq!(parse_draft(&written).unwrap().event, draft.event);
+    // One level deeper is refused, although the form of an event allows more levels than free-form JSON.
     let deeper = deep(crate::limits::JSON_DEPTH_MAX + 1);
     assert!(parse_draft(&format!(r#"{{"type":"custom","name":"n","data":{deeper}}}"#)).is_err());
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::{Input, WellFormed};
 
-/// Lists enums that are one word in JSON and in the read tables. Discriminants are written to
-/// disk: they are given by the order, which therefore never changes.
+/// Declares enums whose values are one word in JSON and in the read tables. The order of the variants gives
+/// the discriminants on disk, so it never changes.
 macro_rules! words {
     ($(
         $(#[$doc:meta])*
@@ -30,6 +30,7 @@ macro_rules! words {
 
         impl WellFormed for $name {
             fn pass(input: &mut Input<'_>) -> Option<()> {
+                // The number on disk is the index in `ALL`: both follow the order of the declaration.
                 let place = usize::try_from(input.number()?).ok()?;
                 $name::ALL.get(place).map(|_| ())
             }
@@ -55,7 +56,7 @@ macro_rules! words {
 }
 
 words! {
-    /// How far a session is.
+    /// The state of a session that has not ended.
     SessionProgress {
         /// Waiting to run.
         Queued = "queued",
@@ -65,27 +66,27 @@ words! {
         /// Stopped for a while.
         Paused = "paused",
     }
-    /// How a session ended.
+    /// The way in which a session ended.
     SessionEnd {
-        /// It did what it was to do.
+        /// The session did its work.
         #[default]
         Completed = "completed",
-        /// It did not.
+        /// The session did not do its work.
         Failed = "failed",
-        /// Somebody stopped it.
+        /// Somebody stopped the session.
         Cancelled = "cancelled",
-        /// It went away without saying how it ended.
+        /// The session went away without reporting an end.
         Disconnected = "disconnected",
     }
-    /// How a step ended.
+    /// The way in which a step ended.
     StepEnd {
-        /// It did what it was to do.
+        /// The step did its work.
         #[default]
         Ok = "ok",
-        /// It did not.
+        /// The step did not do its work.
         Error = "error",
     }
-    /// What a step is.
+    /// The kind of work that a step does.
     StepKind {
         /// A call of a language model.
         Llm = "llm",
@@ -103,7 +104,7 @@ words! {
         #[default]
         Other = "other",
     }
-    /// How grave a finding is.
+    /// The gravity of a finding.
     Severity {
         /// Must be dealt with at once.
         Critical = "critical",
@@ -117,7 +118,7 @@ words! {
         #[default]
         Info = "info",
     }
-    /// What a check came to.
+    /// The result of a check.
     Outcome {
         /// In order.
         #[default]
@@ -131,14 +132,14 @@ words! {
         /// The check itself failed.
         Error = "error",
     }
-    /// Where a finding stands.
+    /// The present judgement of a finding.
     FindingStatus {
-        /// Nobody has decided.
+        /// Nobody has decided yet.
         #[default]
         Open = "open",
-        /// It is right.
+        /// The finding is right.
         Confirmed = "confirmed",
-        /// It is wrong, or does not matter.
+        /// The finding is wrong, or does not matter.
         Dismissed = "dismissed",
         /// Its correction was made.
         Applied = "applied",
@@ -147,7 +148,7 @@ words! {
         /// Its correction was made and taken back.
         Reverted = "reverted",
     }
-    /// What a review is about.
+    /// The kind of item that a review is about.
     SubjectKind {
         /// A session.
         #[default]
@@ -161,29 +162,29 @@ words! {
         /// An action.
         Action = "action",
     }
-    /// What the reviewer said.
+    /// The judgement of a reviewer.
     Verdict {
-        /// It may stand.
+        /// The item may stand.
         #[default]
         Approved = "approved",
-        /// It may not.
+        /// The item may not stand.
         Rejected = "rejected",
         /// The reviewer decided otherwise.
         Overridden = "overridden",
-        /// Somebody else is to say.
+        /// Somebody else has to decide.
         Escalated = "escalated",
     }
-    /// What came of an action.
+    /// The result of an action.
     ActionOutcome {
-        /// It was done.
+        /// The action was done.
         #[default]
         Success = "success",
-        /// It was not allowed.
+        /// The action was not allowed.
         Denied = "denied",
-        /// It was tried and failed.
+        /// The action was tried and failed.
         Failed = "failed",
     }
-    /// Which of a log's keys.
+    /// The role of a key among the keys of a log.
     KeyRole {
         /// The key that witnesses and auditors know the log by.
         #[default]
@@ -191,7 +192,7 @@ words! {
         /// The key of an epoch, erased at its end.
         Epoch = "epoch",
     }
-    /// What an API key may do.
+    /// An operation that an API key allows.
     ApiKeyScope {
         /// Append events.
         #[default]
@@ -203,9 +204,9 @@ words! {
         /// Administer the log: redact, look after the read tables, sign.
         Admin = "admin",
     }
-    /// Why a log has a new key.
+    /// The reason for which a log has a new key.
     KeyChangeCause {
-        /// It is the first of its role.
+        /// The key is the first of its role.
         #[default]
         Generated = "generated",
         /// The key before it was replaced.

@@ -1,11 +1,11 @@
-//! Where a user's keys, settings and memory are kept: outside every log.
+//! The folder of a user's keys, settings and memory of verifications, outside every log.
 
 use std::path::{Path, PathBuf};
 
-/// The variable that names another folder.
+/// The environment variable that names another folder.
 pub const HOME_VARIABLE: &str = "ANNALS_HOME";
 
-/// Longest name of a log's folder, in bytes: what common file systems take, less room for endings.
+/// Longest name of a log's folder, in bytes: the limit of common file systems, less room for endings.
 const NAME_BYTES_MAX: usize = 200;
 
 /// The folder of a user's own Annals files.
@@ -20,42 +20,43 @@ impl Home {
         Home { path: path.into() }
     }
 
-    /// The folder that `ANNALS_HOME` names, else `annals` in the user's data folder; None where the
-    /// user has none.
+    /// The folder that `ANNALS_HOME` names, otherwise `annals` in the user's data folder; None if the user has
+    /// neither.
     #[cfg(feature = "cli")]
     pub fn of_user() -> Option<Home> {
         use etcetera::BaseStrategy as _;
         let named = std::env::var_os(HOME_VARIABLE).filter(|path| !path.is_empty());
         named
             .map(PathBuf::from)
-            // The place of data by the conventions of the system.
+            // The data folder by the conventions of the system.
             .or_else(|| Some(etcetera::choose_base_strategy().ok()?.data_dir().join("annals")))
             .map(Home::at)
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The folder of what belongs to the log with this origin: its key, its settings, its checkpoints.
+    /// The folder for the log with this origin: its key, its settings, its checkpoints.
     pub fn of_log(&self, origin: &str) -> PathBuf {
         self.path.join("logs").join(file_name(origin))
     }
 
-    /// The folder of what verifications saw.
+    /// The folder in which verifications remember the logs that they saw.
     pub fn seen(&self) -> PathBuf {
         self.path.join("seen")
     }
 }
 
-/// An origin as the name of a folder: different for different origins, and readable where it can be.
+/// The name of the folder for an origin: different for different origins, and readable where possible.
 fn file_name(origin: &str) -> String {
     use std::fmt::Write as _;
     let mut name = String::new();
     for (place, byte) in origin.bytes().enumerate() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
+            // Escaped at the front: `.` and `..` are folders of their own, and a name that begins with a dot is hidden.
             b'.' if place > 0 => name.push('.'),
             // Writing to a String cannot fail.
             byte => {
@@ -66,7 +67,7 @@ fn file_name(origin: &str) -> String {
     if name.len() <= NAME_BYTES_MAX {
         return name;
     }
-    // `%%` stands in no escaped name.
+    // No escaped name contains `%%`, so a hash never equals one.
     format!("%%{}", blake3::hash(origin.as_bytes()).to_hex())
 }
 

@@ -1,9 +1,9 @@
-//! The folder of a log's keys, and of what was signed with them: outside the log.
+//! The folder of a log's keys and of its last signed checkpoint, outside the log.
 //!
 //! ```text
 //! key      the stable key, an skey                        epoch    the key of the present epoch, if there are epochs
 //! change   a change of either key that is under way       signed   the last checkpoint that was signed
-//! lock     held while something is signed                 log      where the log lies that it was signed for
+//! lock     held while something is signed                 log      the path of the log that was signed for
 //! ```
 //!
 //! Files are replaced as a whole and flushed, so that a crash leaves the old one or the new one.
@@ -23,50 +23,50 @@ use crate::note::{CheckpointError, KeyError, SignedCheckpoint, SigningKey, Verif
 /// Longest file that is read here, in bytes: a key, or a checkpoint with the signatures that it can have.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Keys that cannot be read or kept.
+/// The reason why keys cannot be read or kept.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFolderError {
     /// A file or folder cannot be read or written.
     #[error("{}: {what}: {source}", path.display())]
     Io {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// What cannot be done.
+        /// The operation that failed.
         what: &'static str,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// There is a key already, and making another would leave nobody who can sign for the log.
+    /// A key exists already; another one in its place would leave nobody able to sign for the log.
     #[error("{}: there is a key already; `annals key rotate` replaces it", path.display())]
     Exists {
-        /// Its file.
+        /// The file of the key.
         path: PathBuf,
     },
     /// There is no key.
     #[error("{}: there is no key; `annals key generate` makes one", path.display())]
     None {
-        /// Where it would be.
+        /// The path at which the key belongs.
         path: PathBuf,
     },
-    /// Others than its owner can read a private key.
+    /// Users other than the owner can read a private key.
     #[error("{}: others can read this private key; take their right away (chmod 600), and rotate the key if somebody may have read it", path.display())]
     Readable {
-        /// Its file.
+        /// The file of the key.
         path: PathBuf,
     },
-    /// A file does not hold what it should.
+    /// A file has another content than it should have.
     #[error("{}: does not hold what it should: {what}", path.display())]
     Content {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault of the content.
         what: String,
     },
-    /// The key is another log's.
+    /// The key belongs to another log.
     #[error("the key is for the log `{name}`, and this is `{origin}`")]
     OtherLog {
-        /// Its name.
+        /// The name of the key, which is the origin of its log.
         name: String,
         /// This log's origin.
         origin: String,
@@ -76,45 +76,45 @@ pub enum KeyFolderError {
     Key(#[from] KeyError),
 }
 
-/// Whether a log has keys that are replaced at the end of each epoch, besides its stable one.
+/// The choice of epoch keys: keys beside the stable one that are replaced at the end of each epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Epochs {
-    /// It has not.
+    /// Only the stable key.
     #[default]
     None,
-    /// It has.
+    /// The stable key and an epoch key.
     Kept,
 }
 
-/// The folder of a log's keys. Its place is the caller's choice; beside the log it would be copied,
-/// and stolen, with it.
+/// The folder of a log's keys. The caller chooses its path. Beside the log the folder would be copied, and stolen,
+/// together with the log.
 #[derive(Clone, Debug)]
 pub struct KeyFolder {
     path: PathBuf,
 }
 
-/// The key of an epoch, and when the epoch began.
+/// The key of an epoch, and the time at which the epoch began.
 pub(crate) struct EpochKey {
     pub(crate) key: SigningKey,
     pub(crate) since: Timestamp,
 }
 
 impl EpochKey {
-    /// Whether the epoch is over. The clock may have been ahead when the epoch began, or be behind now: an epoch
-    /// that begins further in the future than it lasts says nothing about time, and is over as well. Else one clock
-    /// that was wrong once would keep the key for as long as it was wrong by.
+    /// Returns true if the epoch is over. An epoch that begins further in the future than it lasts is over as well:
+    /// the clock was ahead when it began, or is behind now. Otherwise a clock that was wrong once would keep the key
+    /// for as long as it was wrong by.
     pub(crate) fn is_over(&self, length: Duration, now: Timestamp) -> bool {
         let length = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
         now.micros().abs_diff(self.since.micros()) >= length
     }
 }
 
-/// A change of a key that is under way. It is kept from before its event is appended until the new key
-/// has taken the old one's place, so that whoever finds it can bring it to its end.
+/// A change of a key that is under way. Its file exists from before the event is appended until the new key has
+/// taken the old one's place. Whoever finds the file can complete the change.
 pub(crate) struct Change {
     pub(crate) role: KeyRole,
     pub(crate) new: SigningKey,
-    /// The id of its event: appending it twice is appending it once.
+    /// The id of the event, which makes a second append harmless.
     pub(crate) event_id: EventId,
     pub(crate) previous: Option<String>,
     pub(crate) certificate: Option<String>,
@@ -143,7 +143,7 @@ struct EpochFile {
     since: i64,
 }
 
-/// The folder, locked: nobody else signs, or changes keys or settings, meanwhile, in this process or another.
+/// The locked folder. Until it is dropped nobody else signs, or changes keys or settings, in this process or another.
 #[derive(Debug)]
 pub struct LockedKeys<'f> {
     folder: &'f KeyFolder,
@@ -151,12 +151,12 @@ pub struct LockedKeys<'f> {
 }
 
 impl KeyFolder {
-    /// The folder at a path. It need not be there yet.
+    /// The folder at a path, which need not exist yet.
     pub fn at(path: impl Into<PathBuf>) -> KeyFolder {
         KeyFolder { path: path.into() }
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -166,21 +166,21 @@ impl KeyFolder {
         self.path.join("key")
     }
 
-    /// The file that the checkpoints of this log are appended to, unless the user says otherwise.
+    /// The file that the checkpoints of this log are appended to, unless the user chooses another.
     pub fn checkpoints_file(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
 
-    /// Whether there is a stable key.
+    /// Returns true if there is a stable key.
     ///
     /// # Errors
-    /// If that cannot be seen.
+    /// If the system cannot answer.
     pub fn has_key(&self) -> Result<bool, KeyFolderError> {
         let path = self.key_file();
         path.try_exists().map_err(|source| io_error(&path, "cannot be looked at", source))
     }
 
-    /// Makes the folder, where it is not there yet. Only its owner can look into it.
+    /// Creates the folder if it is missing. Only its owner can read it.
     ///
     /// # Errors
     /// If it cannot be made.
@@ -192,11 +192,11 @@ impl KeyFolder {
             .map_err(|source| io_error(&self.path, "cannot be made", source))
     }
 
-    /// Makes the first key of a log, named after its origin, and says its public key; with
-    /// [`Epochs::Kept`] also the first epoch's.
+    /// Creates the first key of a log, named after its origin, and with [`Epochs::Kept`] also the first epoch's key.
+    /// Returns the public keys.
     ///
     /// # Errors
-    /// If there is one, or it cannot be written.
+    /// If there is a key already, or a key cannot be written.
     pub fn generate(
         &self,
         origin: &str,
@@ -206,9 +206,11 @@ impl KeyFolder {
         self.make()?;
         let locked = self.lock()?;
         let path = self.key_file();
+        // Under the lock, so that of two programs only one finds no key.
         if self.has_key()? {
             return Err(KeyFolderError::Exists { path });
         }
+        // The stable key comes last. After a crash before it there is no key, and another call starts over.
         if epochs == Epochs::Kept {
             locked.put_epoch(&EpochKey { key: SigningKey::generate(origin)?, since: now })?;
         }
@@ -226,10 +228,10 @@ impl KeyFolder {
         Ok(PublicKeys { stable, epoch })
     }
 
-    /// Waits until nobody else signs, or changes something in the folder.
+    /// Locks the folder. Waits until nobody else signs or changes something in it.
     ///
     /// # Errors
-    /// If the folder is not there, or its lock cannot be had.
+    /// If the folder is missing, or cannot be locked.
     pub fn lock(&self) -> Result<LockedKeys<'_>, KeyFolderError> {
         let path = self.path.join("lock");
         let lock = OpenOptions::new()
@@ -240,12 +242,13 @@ impl KeyFolder {
             .mode(0o600)
             .open(&path)
             .map_err(|source| match source.kind() {
-                // Without its folder there is no key either.
+                // Without the folder there is no key either.
                 io::ErrorKind::NotFound => KeyFolderError::None { path: self.key_file() },
                 _ => io_error(&path, "cannot be opened", source),
             })?;
         loop {
             match lock.lock() {
+                // A signal interrupted the wait. The lock is still needed.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
                     result.map_err(|source| io_error(&path, "cannot be locked", source))?;
@@ -255,7 +258,7 @@ impl KeyFolder {
         }
     }
 
-    /// Whether a change of keys is under way.
+    /// Returns true if a change of keys is under way.
     pub(crate) fn has_change(&self) -> bool {
         self.path.join("change").exists()
     }
@@ -290,7 +293,7 @@ impl KeyFolder {
 pub struct PublicKeys {
     /// The key that witnesses and auditors know the log by.
     pub stable: VerifierKey,
-    /// The key of the present epoch, where the log has epochs.
+    /// The key of the present epoch, if the log has epochs.
     pub epoch: Option<VerifierKey>,
 }
 
@@ -306,18 +309,18 @@ impl LockedKeys<'_> {
         self.replace("epoch", &to_json(&file)?)
     }
 
-    /// Keeps what is about to be let out. From here on nothing that contradicts it is signed.
+    /// Keeps a checkpoint that is about to be let out. After that nothing is signed that contradicts it.
     pub(crate) fn put_signed(&self, checkpoint: &SignedCheckpoint) -> Result<(), KeyFolderError> {
         self.replace("signed", checkpoint.to_string().as_bytes())
     }
 
-    /// Where the log lies that was signed for last.
+    /// The path of the log that was signed for last.
     pub(crate) fn log(&self) -> Result<Option<PathBuf>, KeyFolderError> {
         let text = read_private(&self.folder.path.join("log"))?;
         Ok(text.map(|path| PathBuf::from(path.trim_end_matches('\n'))))
     }
 
-    /// Keeps where the log lies that is signed for.
+    /// Keeps the path of the log that is signed for.
     pub(crate) fn put_log(&self, path: &Path) -> Result<(), KeyFolderError> {
         self.replace("log", format!("{}\n", path.display()).as_bytes())
     }
@@ -356,21 +359,23 @@ impl LockedKeys<'_> {
         self.replace("change", &to_json(&file)?)
     }
 
-    /// Puts the new key in the old one's place, which is overwritten and gone.
+    /// Puts the new key in the place of the old one, and overwrites the bytes of the old one.
     pub(crate) fn finish_change(&self, change: Change) -> Result<(), KeyFolderError> {
         let old = match change.role {
             KeyRole::Stable => self.folder.key_file(),
             KeyRole::Epoch => self.folder.path.join("epoch"),
         };
-        // The file that is replaced loses its name; through this handle its bytes go as well.
+        // The replacement below takes only the name of the old file. This handle is kept to overwrite its bytes.
         let kept = File::options().write(true).open(&old).ok();
         match change.role {
             KeyRole::Stable => self.put_stable(&change.new)?,
             KeyRole::Epoch => self.put_epoch(&EpochKey { key: change.new, since: change.begun_at })?,
         }
+        // The new key is durable now. A crash before this line leaves the old bytes without a name.
         if let Some(kept) = kept {
             overwrite(kept).map_err(|source| io_error(&old, "the old key cannot be erased", source))?;
         }
+        // Last: after a crash before this line the change is repeated, and puts the same key in place.
         erase_file(&self.folder.path.join("change"))
     }
 
@@ -381,15 +386,16 @@ impl LockedKeys<'_> {
 
 impl Drop for LockedKeys<'_> {
     fn drop(&mut self) {
-        // Closing the file unlocks it as well.
+        // Closing the file unlocks it as well, so an error here does no harm.
         let _ = self.lock.unlock();
     }
 }
 
-/// Takes a file away with its bytes. A crash leaves it whole or without a name, never half erased.
+/// Removes a file and overwrites its bytes. A crash leaves it whole or without a name, never half erased.
 fn erase_file(path: &Path) -> Result<(), KeyFolderError> {
     let erase = || {
         let file = File::options().write(true).open(path)?;
+        // The name goes before the bytes: no reader finds a file that is half erased.
         fs::remove_file(path)?;
         overwrite(file)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
@@ -397,15 +403,15 @@ fn erase_file(path: &Path) -> Result<(), KeyFolderError> {
     erase().map_err(|source| io_error(path, "cannot be erased", source))
 }
 
-/// Overwrites what a file holds. Where the disk writes in place that is the end of it; elsewhere the rest
-/// is the file system's to do.
+/// Overwrites the content of a file with zeros. On a disk that writes in place the old bytes are gone; elsewhere
+/// the file system decides when they go.
 fn overwrite(mut file: File) -> io::Result<()> {
     let bytes = file.metadata()?.len().min(FILE_BYTES_MAX);
     file.write_all(&vec![0; usize::try_from(bytes).unwrap_or(0)])?;
     file.sync_all()
 }
 
-/// Puts a file in the place of another, as a whole, and durably. Only its owner can read it.
+/// Replaces a file as a whole, durably. Only its owner can read the new one.
 ///
 /// # Errors
 /// If it cannot be written; then the old one is there.
@@ -416,24 +422,27 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), KeyFolderError> {
     let new = PathBuf::from(new);
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        // A file that was left by a crash may have been made by another program.
+        // The mode above applies only to a new file. One that a crash left may have been made by another program.
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(bytes)?;
         file.sync_all()
     };
     write().map_err(io("cannot be written"))?;
+    // The bytes are on the disk before the name leads to them: after a crash the name leads to the old file or
+    // to the whole new one.
     fs::rename(&new, path).map_err(io("cannot be put in its place"))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("cannot be flushed"))
 }
 
-/// Reads a file that only its owner may read; None where there is none.
+/// Reads a file that only its owner may read; None if there is no such file.
 fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, KeyFolderError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(io_error(path, "cannot be looked at", source)),
     };
+    // An error and not a repair: somebody may have read the key already, and the user must learn of it.
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err(KeyFolderError::Readable { path: path.to_owned() });
     }
@@ -445,7 +454,7 @@ fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, KeyFolderError
 }
 
 fn to_json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, KeyFolderError> {
-    // Room for all of it at once: a buffer that grows leaves the key behind in memory.
+    // Room for all of it at once: a buffer that grows leaves copies of the key in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(16 << 10));
     serde_json::to_writer(&mut *bytes, value).map_err(|error| content(Path::new("change"), &error))?;
     Ok(bytes)

@@ -1,5 +1,5 @@
-//! Evidence that outlives the file: the log's Merkle tree, checkpoints signed over it, and the anchors that
-//! keep them where whoever can write the log cannot write.
+//! Evidence that outlives the file: the log's Merkle tree, the checkpoints signed over it, and the anchors that
+//! keep checkpoints out of reach of whoever can write the log.
 //!
 //! ```text
 //! log ─▶ tree (tiles) ─▶ signer ─▶ keys: last signed ─▶ checkpoints ─▶ anchors ─▶ cosignatures, receipts
@@ -7,8 +7,8 @@
 //!                        never a contradiction
 //! ```
 //!
-//! Nothing here is needed to append, and nothing here is trusted by verification: it makes what others
-//! hold against the log.
+//! Appending needs nothing from here, and verification trusts nothing here. This module makes the evidence that
+//! others compare with the log.
 
 mod home;
 mod keys;

@@ -1,4 +1,4 @@
-//! Settings of a process for the evidence of a log that it has open.
+//! The settings of a process for the evidence of a log that it has open.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use super::keys::KeyFolder;
 use crate::limits::{CHECKPOINT_EVENTS_DEFAULT, CHECKPOINT_INTERVAL_DEFAULT};
 use crate::note::SigningKey;
 
-/// What a process that has a log open for appending does for its evidence.
+/// The evidence that a process keeps for a log that it has open for appending.
 #[derive(Debug, Default)]
 pub enum Evidence {
-    /// Nothing: another process does, or nobody. Proofs are made all the same, more slowly.
+    /// None: another process keeps it, or nobody. Proofs can still be made, more slowly.
     Off,
-    /// It keeps the tree.
+    /// The tree.
     #[default]
     Tree,
-    /// It keeps the tree and signs checkpoints.
+    /// The tree and signed checkpoints.
     Signed(Box<Signing>),
 }
 
-/// How checkpoints are signed, how often, and who gets them.
+/// The settings for signed checkpoints: the keys, the intervals, and the anchors that get them.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -43,8 +43,8 @@ pub struct Signing {
 }
 
 impl Signing {
-    /// Signs with the keys of a folder: after a minute or 65,536 events, and when the log is closed. There
-    /// are no anchors yet.
+    /// Signs with the keys of a folder: after a minute or 65,536 events, and when the log is closed. There are no
+    /// anchors at first.
     pub fn new(keys: KeyFolder) -> Signing {
         Signing {
             keys,
@@ -56,28 +56,28 @@ impl Signing {
         }
     }
 
-    /// Signs with this stable key in place of the folder's. What was signed last is still kept there.
+    /// Signs with this stable key in place of the folder's. The folder still keeps the last signed checkpoint.
     #[must_use]
     pub fn key(mut self, key: SigningKey) -> Signing {
         self.given = Some(key);
         self
     }
 
-    /// Signs when so many events came after the last checkpoint, at least 1.
+    /// Signs when this many events came after the last checkpoint, at least 1.
     #[must_use]
     pub fn every_events(mut self, events: u64) -> Signing {
         self.every_events = events.max(1);
         self
     }
 
-    /// Signs when so much time went by since the last checkpoint, and something was appended.
+    /// Signs when this much time has passed since the last checkpoint, if something was appended.
     #[must_use]
     pub fn every(mut self, interval: Duration) -> Signing {
         self.every = interval;
         self
     }
 
-    /// Replaces the epoch key after so long, where the folder has one. The old one is erased.
+    /// Replaces the epoch key after this much time, if the folder has one. The old key is erased.
     #[must_use]
     pub fn epoch(mut self, length: Duration) -> Signing {
         self.epoch = Some(length);

@@ -1,4 +1,4 @@
-//! Signing checkpoints: only of what is on the disk, and nothing that contradicts what was signed before.
+//! The signer of checkpoints: it signs only what is on the disk, and nothing that contradicts an earlier signature.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,13 +22,13 @@ use crate::receipt::{AppendError, Appended};
 use crate::storage::{StorageError, from_sqlite};
 use crate::writer::Clock;
 
-/// The row of `anchors` in which the signer says how it fares.
+/// The name of the signer's own row in the table `anchors`, which has its last error.
 pub(crate) const SIGNER: &str = "signer";
 
-/// Who begins epochs, as their events say.
+/// The actor in the events that begin epochs.
 const ACTOR: &str = "annals";
 
-/// A checkpoint that cannot be signed.
+/// The reason why a checkpoint cannot be signed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignError {
@@ -52,9 +52,9 @@ pub enum SignError {
         "the log has {events} events, and a checkpoint of {signed} was signed: it was cut off or set back to an older copy; nothing more is signed for it, `annals init --continues` makes a new log that follows it"
     )]
     RolledBack {
-        /// Events of the log.
+        /// The number of events in the log.
         events: u64,
-        /// Events of the last checkpoint.
+        /// The number of events that the last checkpoint covers.
         signed: u64,
     },
     /// The log is not the one that was signed for.
@@ -62,24 +62,24 @@ pub enum SignError {
         "the first {signed} events are not those that a checkpoint was signed for: the log was rewritten, is another one, or a copy of it was appended to and signed for; nothing more is signed for it, `annals init --continues` makes a new log that follows it"
     )]
     Contradicts {
-        /// Events of the last checkpoint.
+        /// The number of events that the last checkpoint covers.
         signed: u64,
     },
     /// The log is a copy of the one that is signed for.
     #[error("this is a copy of {}, for which the key signs; nothing is signed for the copy, or the two would contradict each other. If this one is to go on in its place, move the other one away", original.display())]
     Copy {
-        /// Where the other one is.
+        /// The path of the other one.
         original: PathBuf,
     },
-    /// The key is there.
+    /// The key is here, although the request says that it is lost.
     #[error("the key is here and not lost; leave --lost out, and the new key is certified by it")]
     NotLost,
-    /// The key is another log's.
+    /// The key belongs to another log.
     #[error("the key signs for the log `{signed}`, and this is `{origin}`")]
     OtherLog {
-        /// The key's log.
+        /// The origin of the key's log.
         signed: String,
-        /// This log.
+        /// The origin of this log.
         origin: String,
     },
     /// A note cannot be made.
@@ -99,7 +99,7 @@ pub enum SignError {
         "the key was given in the environment; give the new one there, and record the change with `annals key rotate --lost` where it is kept in a file"
     )]
     GivenKey,
-    /// Nobody signs for the log in this process.
+    /// This process has the log open without a key.
     #[error("this log was opened without a key; `annals key generate` makes one")]
     NotSigned,
     /// The thread that signs is gone.
@@ -112,7 +112,7 @@ pub enum SignError {
 
 from_sqlite!(SignError);
 
-/// Where a log is, and what signing needs of it.
+/// The path of a log, with the connection, the write lock and the clock that signing needs.
 pub(crate) struct Site<'a> {
     pub(crate) path: &'a Path,
     pub(crate) connection: &'a Connection,
@@ -120,7 +120,7 @@ pub(crate) struct Site<'a> {
     pub(crate) clock: &'a Clock,
 }
 
-/// A checkpoint, and whether it was signed just now.
+/// A checkpoint that was signed just now, or before.
 #[derive(Clone, Debug)]
 pub(crate) enum Signed {
     New(SignedCheckpoint),
@@ -135,23 +135,23 @@ impl Signed {
     }
 }
 
-/// A change of a key, as it is asked for.
+/// A request to change a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyChangeRequest {
-    /// Which key.
+    /// The key to change.
     pub role: KeyRole,
-    /// Why.
+    /// The cause of the change.
     pub cause: KeyChangeCause,
-    /// Who asks for it.
+    /// The actor that asks for the change.
     pub actor: String,
-    /// What they say of it.
+    /// The reason in the actor's own words.
     pub reason: Option<String>,
 }
 
-/// Appends an event with this id, which makes a second attempt the same event.
+/// A function that appends an event with this id. The id makes a second attempt the same event.
 pub(crate) type Append<'a> = &'a dyn Fn(KeyChanged, EventId) -> Result<Appended, AppendError>;
 
-/// Signs for one log.
+/// The signer of one log.
 pub(crate) struct Signer {
     origin: String,
     keys: KeyFolder,
@@ -168,7 +168,7 @@ impl Signer {
         &self.keys
     }
 
-    /// Signs for everything that is committed.
+    /// Signs a checkpoint for everything that is committed.
     pub(crate) fn sign(&self, site: &Site<'_>) -> Result<Signed, SignError> {
         let locked = self.keys.lock()?;
         self.sign_locked(&locked, site)
@@ -179,7 +179,7 @@ impl Signer {
         let stable = match &self.given {
             Some(_) => None,
             None if change.as_ref().is_some_and(|change| change.role == KeyRole::Stable) => {
-                // A first key, or one for a key that was lost, has none before it.
+                // A first key, or the key after a lost one, has no key before it.
                 Some(self.keys.stable())
                     .filter(|key| !matches!(key, Err(KeyFolderError::None { .. })))
                     .transpose()?
@@ -187,6 +187,7 @@ impl Signer {
             None => Some(self.keys.stable()?),
         };
         let epoch = self.keys.epoch()?.map(|epoch| epoch.key);
+        // While a change is under way the key before and the new one both sign, for verifiers that know only one.
         let keys: Vec<&SigningKey> =
             [self.given.as_ref(), stable.as_ref(), epoch.as_ref(), change.as_ref().map(|change| &change.new)]
                 .into_iter()
@@ -197,10 +198,11 @@ impl Signer {
         }
         self.require_original(locked, site)?;
         let (size, root) = self.agreed_head(site, &keys)?;
+        // `agreed_head` compared the root of the last checkpoint with the log, so one of this size is this one.
         if let Some(last) = self.keys.last_signed()?.filter(|last| last.size() == size)
             && keys.iter().all(|key| is_signed_by(&last, key))
         {
-            // A crash may have come between keeping it and recording it.
+            // A crash may have come after it was kept and before it was recorded.
             record(site, &last)?;
             well(site)?;
             return Ok(Signed::Before(last));
@@ -209,19 +211,24 @@ impl Signer {
         for key in keys {
             checkpoint.sign(key);
         }
+        // Durable before anybody else sees the checkpoint, and under the folder's lock: whoever signs next, also
+        // after a crash, finds it and signs nothing that contradicts it.
         locked.put_signed(&checkpoint)?;
         record(site, &checkpoint)?;
         well(site)?;
         Ok(Signed::New(checkpoint))
     }
 
-    /// Size and root of the log as it is on the disk, which begins with what was signed before.
+    /// Returns the size and the root of the log on the disk, after checking that it begins with what was signed before.
     ///
-    /// Stored tiles are believed as far as they lead to what was signed; all after that is hashed from the
-    /// events. Where what was signed is not known any more, the file's own checkpoints say it, as far as
-    /// these keys signed them.
+    /// Stored tiles are believed up to a signed size, if they lead to the signed root. Everything after that is hashed
+    /// from the events. If the last signed checkpoint is no longer known, the newest one in the file takes its place,
+    /// provided that one of these keys signed it.
     fn agreed_head(&self, site: &Site<'_>, keys: &[&SigningKey]) -> Result<(u64, NodeHash), SignError> {
+        // The size is that of a flushed commit: a loss of power cannot take events that a checkpoint covers.
         let size = make_durable(site)?.get();
+        // One transaction, so that checkpoints, tiles and events are read at one moment. The tree is read without
+        // the write lock: it covers only events up to `size`, and these do not change.
         let moment = site.connection.unchecked_transaction()?;
         let mut reader = TreeReader::new(&moment)?;
         let stored = newest(&moment)?.filter(|stored| keys.iter().any(|key| is_signed_by(stored, key)));
@@ -238,25 +245,32 @@ impl Signer {
             if signed > size {
                 return Err(SignError::RolledBack { events: size, signed });
             }
+            // The root may come from stored tiles alone, so the last event that it covers is hashed as well. The leaf
+            // of that event has the link of everything before it.
             let begins = compact_range_at(&mut reader, signed)?;
             if begins.root() != *before.root() || !ends_in_its_last_leaf(&mut reader, before)? {
                 return Err(SignError::Contradicts { signed });
             }
+            // The larger of the two leaves less to hash.
             if range.size() < signed {
                 range = begins;
             }
         }
+        // No tile is believed from here on. `hash_on` also checks each link.
         hash_on(&moment, &mut range, size).map_err(BuildError::Read)?;
         Ok((size, range.root()))
     }
 
-    /// Makes sure that this is not a copy of the log that is signed for. One that was moved is.
+    /// Refuses a copy of the log that is signed for. A log that was moved is accepted.
     fn require_original(&self, locked: &LockedKeys<'_>, site: &Site<'_>) -> Result<(), SignError> {
+        // Without symbolic links, so that two names of one file are not taken for two files.
         let here = std::fs::canonicalize(site.path).unwrap_or_else(|_| site.path.to_owned());
         let known = locked.log()?;
         if known.as_ref() == Some(&here) {
             return Ok(());
         }
+        // With the same log at the old path too, two files would go on under one key, and their checkpoints would
+        // contradict each other. A moved log leaves nothing at its old path.
         if let Some(original) = known
             && let Ok(other) = log::open_reader(&original)
             && rows::log_id(&other).is_ok_and(|id| rows::log_id(site.connection).is_ok_and(|own| own == id))
@@ -266,8 +280,8 @@ impl Signer {
         Ok(locked.put_log(&here)?)
     }
 
-    /// Replaces a key: a certificate by the one before, an event, a checkpoint by both, and only then
-    /// the new key takes the old one's place. A change that was under way is brought to its end first.
+    /// Replaces a key: the key before signs a certificate, an event is appended, both keys sign a checkpoint, and only
+    /// then the new key takes the old one's place. A change that was under way is completed first.
     pub(crate) fn change_key(
         &self,
         site: &Site<'_>,
@@ -281,7 +295,7 @@ impl Signer {
         self.change_locked(&locked, site, request, append)
     }
 
-    /// Begins the next epoch, if the present one is over: another process may have begun it.
+    /// Begins the next epoch, if the present one is still over: another process may have begun the next one.
     pub(crate) fn next_epoch(
         &self,
         site: &Site<'_>,
@@ -310,6 +324,7 @@ impl Signer {
         append: Append<'_>,
     ) -> Result<SignedCheckpoint, SignError> {
         let under_way = locked.change()?;
+        // A request that is repeated after a crash is answered by the change that it began: no second change.
         let same = under_way.as_ref().is_some_and(|change| {
             (change.role, change.cause) == (request.role, request.cause) && change.actor == request.actor
         });
@@ -321,11 +336,12 @@ impl Signer {
         }
         self.require_original(locked, site)?;
         let change = self.begin_change(site, request)?;
+        // Durable before the event is appended: after a crash the new key and the id of the event are known.
         locked.put_change(&change)?;
         self.complete(locked, change, site, append)
     }
 
-    /// Brings a change of keys to its end that a crash left under way.
+    /// Completes a change of keys that a crash left under way.
     pub(crate) fn resume_change(&self, site: &Site<'_>, append: Append<'_>) -> Result<(), SignError> {
         let locked = self.keys.lock()?;
         match locked.change()? {
@@ -335,6 +351,7 @@ impl Signer {
     }
 
     fn begin_change(&self, site: &Site<'_>, request: &KeyChangeRequest) -> Result<Change, SignError> {
+        // The key that certifies the new one. A first key, and one after a loss, has none.
         let before = match (request.cause, request.role) {
             (KeyChangeCause::Rotated | KeyChangeCause::Compromised, KeyRole::Stable) => {
                 Some(self.keys.stable()?)
@@ -353,6 +370,7 @@ impl Signer {
             }
             (KeyChangeCause::Generated | KeyChangeCause::Lost, _) => None,
         };
+        // The certificate names the size and the root of the log, so the log is checked as for a checkpoint.
         let own: Vec<SigningKey> = [self.keys.stable().ok(), self.keys.epoch()?.map(|epoch| epoch.key)]
             .into_iter()
             .flatten()
@@ -402,6 +420,8 @@ impl Signer {
             actor: change.actor.clone(),
             reason: change.reason.clone(),
         };
+        // A crash after any of these steps leaves the file of the change, and all steps are done again: the event has
+        // the same id, so it is appended once. The new key takes its place last, because until then both keys sign.
         append(event, change.event_id)?;
         let checkpoint = self.sign_locked(locked, site)?.checkpoint();
         locked.finish_change(change)?;
@@ -409,8 +429,8 @@ impl Signer {
     }
 }
 
-/// Whether the event that a checkpoint ends with is the one that is there now: what follows it begins with
-/// its link.
+/// Returns true if the last event that a checkpoint covers is the one that the log has now. The events after it
+/// begin with its link.
 fn ends_in_its_last_leaf(
     reader: &mut TreeReader<'_>,
     checkpoint: &SignedCheckpoint,
@@ -421,12 +441,13 @@ fn ends_in_its_last_leaf(
     Ok(verify_inclusion(last, checkpoint.size(), &leaf, &proof, checkpoint.root()).is_ok())
 }
 
-/// Says that signing works again, where it did not.
+/// Clears the signer's last error, if there is one.
 fn well(site: &Site<'_>) -> Result<(), SignError> {
     let failed: bool = site
         .connection
         .prepare_cached("SELECT count(*) > 0 FROM anchors WHERE name = ?1 AND error IS NOT NULL")?
         .query_row([SIGNER], |row| row.get(0))?;
+    // Usually nothing failed, and no write lock is taken.
     if failed {
         let _turn = site.turns.take(Who::Projection).map_err(SignError::Turn)?;
         let tx = begin(site.connection)?;
@@ -436,24 +457,26 @@ fn well(site: &Site<'_>) -> Result<(), SignError> {
     Ok(())
 }
 
-/// Whether a key's signature is on a checkpoint that we made ourselves.
+/// Returns true if a key's signature is on one of our own checkpoints.
 fn is_signed_by(checkpoint: &SignedCheckpoint, key: &SigningKey) -> bool {
     checkpoint.verify(std::slice::from_ref(key.verifier())).is_ok()
 }
 
-/// Makes everything that is committed durable, whatever durability it was written with, and says how far
-/// that is. A commit that is flushed takes with it all that the write-ahead log has before it.
+/// Makes everything that is committed durable, whatever durability it was written with, and returns the last
+/// sequence number. A commit that is flushed also flushes everything before it in the write-ahead log.
 fn make_durable(site: &Site<'_>) -> Result<Seq, SignError> {
     let _turn = site.turns.take(Who::Projection).map_err(SignError::Turn)?;
     site.connection.pragma_update(None, "synchronous", "FULL")?;
     let flushed = flush(site);
+    // Set back also after an error: no other transaction of this connection needs a flush.
     site.connection.pragma_update(None, "synchronous", "NORMAL")?;
     Ok(flushed?)
 }
 
-/// Commits a row, so that there is something to flush.
+/// Commits a row, so that there is something to flush. Returns the sequence number of the head.
 fn flush(site: &Site<'_>) -> rusqlite::Result<Seq> {
     let tx = begin(site.connection)?;
+    // Read within the transaction: everything up to this head is before the commit that is flushed.
     let head = rows::head(&tx)?.seq;
     tx.execute(
         "INSERT INTO anchors (name, size, anchored_at) VALUES (?1, ?2, ?3)
@@ -464,7 +487,7 @@ fn flush(site: &Site<'_>) -> rusqlite::Result<Seq> {
     Ok(head)
 }
 
-/// Records a checkpoint, or further signatures of one that is there.
+/// Records a checkpoint, or adds signatures to one that is recorded.
 pub(crate) fn record(site: &Site<'_>, checkpoint: &SignedCheckpoint) -> Result<(), SignError> {
     let _turn = site.turns.take(Who::Projection).map_err(SignError::Turn)?;
     let tx = begin(site.connection)?;
@@ -475,6 +498,8 @@ pub(crate) fn record(site: &Site<'_>, checkpoint: &SignedCheckpoint) -> Result<(
         .optional()?
         .flatten();
     let before = before.and_then(|note| note.parse::<SignedCheckpoint>().ok());
+    // Under the write lock no signature is lost between the read and the write. A note with another text is
+    // replaced: the folder of the key has the last word on what was signed.
     let merged = match before {
         Some(mut before) if before.text() == checkpoint.text() => {
             before.add_signatures(checkpoint.signatures().iter().cloned());
@@ -490,7 +515,7 @@ pub(crate) fn record(site: &Site<'_>, checkpoint: &SignedCheckpoint) -> Result<(
     Ok(tx.commit()?)
 }
 
-/// Says of an anchor, within the caller's transaction, that it took a checkpoint.
+/// Records within the caller's transaction that an anchor took a checkpoint.
 pub(crate) fn succeeded(
     connection: &Connection,
     anchor: &str,
@@ -507,8 +532,8 @@ pub(crate) fn succeeded(
         .map(drop)
 }
 
-/// Says of an anchor, within the caller's transaction, why it took none. A failure does not begin after now: a clock
-/// that was ahead said so.
+/// Records within the caller's transaction the last error of an anchor. The recorded beginning of the failure is
+/// never after now: a clock that was ahead may have written it.
 pub(crate) fn failed(
     connection: &Connection,
     anchor: &str,

@@ -1,4 +1,4 @@
-//! How far checkpoints and anchors are, as the file says. It is a help for operators, and no evidence.
+//! The state of checkpoints and anchors as the file has it: a help for operators, and no evidence.
 
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
@@ -12,55 +12,55 @@ use crate::log::schema::has_table;
 use crate::merkle::TILE_WIDTH;
 use crate::note::SignedCheckpoint;
 
-/// How far the evidence for a log is.
+/// The state of the evidence for a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Status {
     /// Events whose hashes are in stored tiles.
     pub tree_size: u64,
-    /// Events that the last checkpoint covers; None where none was made.
+    /// Events that the last checkpoint covers; None if there is no checkpoint.
     pub signed: Option<u64>,
-    /// When it was made, by the signer's clock.
+    /// The time of the last checkpoint, by the signer's clock.
     pub signed_at: Option<Timestamp>,
-    /// Why signing fails now.
+    /// The last error of the signer; None if signing works.
     pub error: Option<String>,
-    /// The anchors that have been used; some of them where there are very many.
+    /// The anchors that have been used; only some of them if there are very many.
     pub anchors: Vec<AnchorStatus>,
-    /// Anchors that are not among them.
+    /// The number of anchors that are not among them.
     pub anchors_left_out: u64,
     /// Events that no anchor has a checkpoint of.
     pub unanchored_events: u64,
-    /// When an anchor last took a checkpoint.
+    /// The last time at which any anchor took a checkpoint.
     pub anchored_at: Option<Timestamp>,
 }
 
-/// How far an anchor is.
+/// The state of one anchor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AnchorStatus {
-    /// What it is called.
+    /// The name of the anchor.
     pub name: String,
-    /// Events that its last checkpoint covers.
+    /// Events covered by the last checkpoint that the anchor took.
     pub size: Option<u64>,
-    /// When it took that.
+    /// The time at which the anchor took that checkpoint.
     pub anchored_at: Option<Timestamp>,
-    /// Since when it has failed.
+    /// The time since which the anchor has failed; None while it works.
     pub failed_since: Option<Timestamp>,
-    /// Why.
+    /// The last error of the anchor.
     pub error: Option<String>,
 }
 
 impl AnchorStatus {
-    /// Of an anchor that was given nothing yet.
+    /// The state of an anchor that was given nothing yet.
     pub fn unused(name: String) -> AnchorStatus {
         AnchorStatus { name, size: None, anchored_at: None, failed_since: None, error: None }
     }
 }
 
-/// Reads how far the evidence is. A file of the schema's first version has none.
+/// Reads the state of the evidence. A file of the schema's first version has none.
 pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Status> {
     let events = rows::head(connection)?.seq.get();
-    // A view in the place of a table could be anything, and without end.
+    // A view in the place of a table could return anything, and rows without end.
     let are_tables = ["tiles", "checkpoints", "anchors"].into_iter().map(|name| has_table(connection, name));
     if !are_tables.collect::<rusqlite::Result<Vec<bool>>>()?.into_iter().all(|is_table| is_table) {
         return Ok(Status { unanchored_events: events, ..Status::default() });
@@ -75,8 +75,8 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Status> {
         signed_at: signed.map(|(_, made_at)| Timestamp::from_micros(made_at)),
         ..Status::default()
     };
-    // From one end of the table to the other: to look a name up, SQLite would read those that it is compared with
-    // whole, however long they are.
+    // The whole table is scanned: to look up a name, SQLite would read the names that it compares as a whole,
+    // however long they are.
     let sql = format!(
         "SELECT {}, {}, {}, {}, {} FROM anchors",
         shown_column("name"),
@@ -96,12 +96,14 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Status> {
             failed_since: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_micros),
             error: row.get(4)?,
         };
+        // The signer's own row is not an anchor, and would count as one that has everything.
         if anchor.name == SIGNER {
             status.error = anchor.error;
             continue;
         }
         anchored = anchored.max(anchor.size.unwrap_or(0));
         status.anchored_at = status.anchored_at.max(anchor.anchored_at);
+        // The list is bounded, because the file may have any number of rows; the maxima above cover all of them.
         if status.anchors.len() < LISTED_MAX {
             status.anchors.push(anchor);
         } else {
@@ -113,7 +115,7 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Status> {
     Ok(status)
 }
 
-/// What an anchor gave for a checkpoint.
+/// The receipt of an anchor for a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AnchorReceipt {
@@ -121,12 +123,12 @@ pub struct AnchorReceipt {
     pub anchor: String,
     /// The checkpoint.
     pub checkpoint: SignedCheckpoint,
-    /// What it gave: of a time-stamp authority its token, in DER.
+    /// The bytes of the receipt: for a time-stamp authority its token, in DER.
     pub receipt: Vec<u8>,
 }
 
-/// Hands on what anchors gave, until that fails. Names and receipts that are too long to be any are passed over, and
-/// so are checkpoints that cannot be read: Annals did not write them, and verification names them.
+/// Calls `take` with each receipt, until a call fails. Skips names and receipts that are too long, and checkpoints
+/// that cannot be read: Annals did not write them, and verification reports them.
 pub(crate) fn each_receipt<E: From<rusqlite::Error>>(
     connection: &Connection,
     take: &mut dyn FnMut(AnchorReceipt) -> Result<(), E>,
@@ -134,6 +136,8 @@ pub(crate) fn each_receipt<E: From<rusqlite::Error>>(
     if !has_table(connection, "anchor_receipts")? || !has_table(connection, "checkpoints")? {
         return Ok(());
     }
+    // CROSS JOIN keeps the order of the tables: receipts are scanned, and each checkpoint is looked up by its
+    // integer key.
     let sql = format!(
         "SELECT {}, {}, {} FROM anchor_receipts r CROSS JOIN checkpoints c ON c.size = r.size",
         name_column("r.name"),

@@ -7,7 +7,7 @@ use crate::log::rows::{self, note_column};
 use crate::log::{ReadError, schema};
 use crate::note::SignedCheckpoint;
 
-/// The origin of a log: what its first event says.
+/// The origin of a log, from its first event.
 pub(crate) fn origin_of(connection: &Connection) -> Result<String, ReadError> {
     match rows::read_at(connection, Seq::FIRST)?.map(|first| first.content) {
         Some(Content::Event(Event::LogCreated(created))) => Ok(created.origin),
@@ -28,11 +28,11 @@ pub(crate) fn newest(connection: &Connection) -> rusqlite::Result<Option<SignedC
         .query_row([], |row| row.get(0))
         .optional()?
         .flatten();
-    // One that cannot be read was not written by Annals; verification names it.
+    // Annals did not write a note that cannot be read; verification reports it.
     Ok(note.and_then(|note| note.parse().ok()))
 }
 
-/// The checkpoint of a size that the file keeps.
+/// The checkpoint of this size that the file keeps.
 pub(super) fn of_size(connection: &Connection, size: u64) -> rusqlite::Result<Option<SignedCheckpoint>> {
     let note: Option<String> = connection
         .prepare_cached(&format!("SELECT {} FROM checkpoints WHERE size = ?1", note_column("note")))?

@@ -1,6 +1,7 @@
-//! The Merkle tree of a log in SQLite: full tiles are stored, and the rest is hashed from the log when it
-//! is needed. So appending an event costs the tree nothing until 256 of them are there, and a tree that
-//! lags behind the log gives the same roots and proofs, only later.
+//! The Merkle tree of a log in SQLite: full tiles are stored, and the rest is hashed from the log when it is needed.
+//!
+//! So the tree costs an append nothing until 256 events are there. A tree that lags behind the log gives the same
+//! roots and proofs, only later.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,7 +20,7 @@ use crate::merkle::{
 };
 use crate::storage::{StorageError, from_sqlite};
 
-/// A tree that cannot be made from the log.
+/// The reason why a tree cannot be made from the log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TreeError {
@@ -29,26 +30,26 @@ pub enum TreeError {
     /// The lock file cannot be locked.
     #[error("the lock file cannot be locked: {0}")]
     Turn(std::io::Error),
-    /// An event is not there.
+    /// An event is missing.
     #[error("event {seq} is missing; `annals verify` says more")]
     Missing {
-        /// Its place.
+        /// The sequence number of the event.
         seq: Seq,
     },
-    /// An event does not follow from the one before. Nothing from here on can be vouched for.
+    /// An event does not follow from the one before. Nothing from this event on can be vouched for.
     #[error("event {seq} does not follow from the one before; `annals verify` says more")]
     Broken {
-        /// Its place.
+        /// The sequence number of the event.
         seq: Seq,
     },
-    /// A stored tile has not the size that it must have.
+    /// A stored tile has a wrong size.
     #[error(
         "tile {tile} of level {level} is damaged; `annals projections rebuild tree` makes the tiles anew"
     )]
     Tile {
-        /// Its level.
+        /// The level of the tile.
         level: u8,
-        /// Its place in the level.
+        /// The index of the tile within the level.
         tile: u64,
     },
 }
@@ -58,15 +59,16 @@ from_sqlite!(TreeError);
 const WIDTH: u64 = TILE_WIDTH as u64;
 const TILE_BYTES: usize = TILE_WIDTH as usize * HASH_BYTES;
 
-/// Full tiles of hashes of leaves that are stored.
+/// The number of stored full tiles on level 0, the level of the leaves.
 pub(crate) fn full_tiles(connection: &Connection) -> rusqlite::Result<u64> {
+    // Tiles are stored in order and deleted only all at once, so the last index gives the number.
     let last: Option<i64> = connection
         .prepare_cached("SELECT max(tile) FROM tiles WHERE level = 0")?
         .query_row([], |row| row.get(0))?;
     Ok(last.map_or(0, |tile| u64::try_from(tile).unwrap_or(0).saturating_add(1)))
 }
 
-/// The hashes of a tile as they are stored. None where there is no such row, and where it has more than a tile.
+/// The bytes of a tile as they are stored; None if there is no such row, or if it is longer than a tile.
 pub(crate) fn stored_tile(
     connection: &Connection,
     level: u8,
@@ -79,18 +81,20 @@ pub(crate) fn stored_tile(
         .map(Option::flatten)
 }
 
-/// The hashes of the table `tiles` in a query. What is longer than a tile is not read.
+/// The column `hashes` of the table `tiles` in a query. A value that is longer than a tile is not read.
 pub(crate) fn hashes_column() -> String {
     rows::bounded("hashes", TILE_BYTES)
 }
 
 /// Hashes `count` leaves from leaf `start` on, and checks that each event follows from the one before.
 fn hash_leaves(connection: &Connection, start: u64, count: u64) -> Result<Vec<NodeHash>, TreeError> {
-    // Leaf n is event n + 1, and its first half is the link of event n.
+    // Leaf n is event n + 1, and begins with the link of event n. So one row more is read, the one before the first
+    // leaf; it gives a link and no hash. The first leaf of all has a link of zeros before it.
     let mut hashes = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
     let mut previous = (start == 0).then_some(Digest::ZERO);
     let mut expected = if start == 0 { 1 } else { start };
     rows::each_entry(connection, start..=start + count, |row| {
+        // The query skips numbers that are missing.
         if row.seq()? != Seq::new(expected) {
             return Err(TreeError::Missing { seq: Seq::new(expected) });
         }
@@ -106,16 +110,17 @@ fn hash_leaves(connection: &Connection, start: u64, count: u64) -> Result<Vec<No
         expected += 1;
         Ok(())
     })?;
+    // Rows may also be missing at the end.
     if expected != start + count + 1 {
         return Err(TreeError::Missing { seq: Seq::new(expected) });
     }
     Ok(hashes)
 }
 
-/// Leaves that are hashed at a time.
+/// Leaves that are hashed at a time, which bounds the hashes in memory.
 const STRETCH: u64 = 4_096;
 
-/// Appends the leaves of a log to a range of its tree, up to a size, hashed from the events.
+/// Appends the leaves of a log to a range of its tree, up to a size. Hashes them from the events.
 pub(crate) fn hash_on(connection: &Connection, range: &mut CompactRange, size: u64) -> Result<(), TreeError> {
     while range.size() < size {
         let count = (size - range.size()).min(STRETCH);
@@ -126,7 +131,7 @@ pub(crate) fn hash_on(connection: &Connection, range: &mut CompactRange, size: u
     Ok(())
 }
 
-/// Reads a log's tree, within the caller's transaction: one moment.
+/// A reader of a log's tree. The caller's transaction fixes the moment that it reads.
 pub(crate) struct TreeReader<'c> {
     connection: &'c Connection,
     has_tiles: bool,
@@ -154,6 +159,7 @@ impl HashReader for TreeReader<'_> {
         {
             let hashes = hashes_from_bytes(&bytes).ok_or(TreeError::Tile { level, tile })?;
             let first = usize::try_from(start % WIDTH).unwrap_or(usize::MAX);
+            // A tile above level 0 grows, and may lack hashes that the log has by now. Then they are hashed below.
             if let Some(wanted) = hashes.get(first..).and_then(|rest| rest.get(..count.into())) {
                 return Ok(wanted.to_vec());
             }
@@ -161,35 +167,37 @@ impl HashReader for TreeReader<'_> {
         if level == 0 {
             return hash_leaves(self.connection, start, count.into());
         }
-        // The worker has not come so far: the tiles below say the same.
+        // The evidence's thread has not come so far. The tiles below lead to the same hashes, and level 0 ends this.
         (start..start + u64::from(count))
             .map(|number| Ok(root_of(self.read(level - 1, number * WIDTH, TILE_WIDTH)?)))
             .collect()
     }
 }
 
-/// What an attempt to grow the tree came to.
+/// The outcome of an attempt to grow the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Growth {
-    /// There is no full tile that is not stored.
+    /// Every full tile is stored.
     UpToDate,
     /// Tiles were stored; there may be more.
     Grown,
 }
 
-/// Stores full tiles that are not stored yet, some at a time: hashed without a turn, written in one.
+/// Stores the next full tiles that are not stored yet, a bounded number at a time. Takes the write lock only to
+/// write them, and not while it hashes.
 pub(crate) fn grow(connection: &Connection, turns: &Turns) -> Result<Growth, TreeError> {
     let first = full_tiles(connection)?;
     let due = (rows::head(connection)?.seq.get() / WIDTH).saturating_sub(first).min(TREE_TILES_MAX);
     if due == 0 {
         return Ok(Growth::UpToDate);
     }
+    // No lock is needed to hash: the entries and links of committed events never change.
     let tiles: Vec<Vec<NodeHash>> = (first..first + due)
         .map(|tile| hash_leaves(connection, tile * WIDTH, WIDTH))
         .collect::<Result<_, _>>()?;
     let _turn = turns.take(Who::Projection).map_err(TreeError::Turn)?;
     let tx = begin(connection)?;
-    // Another process may have been faster.
+    // Another process may have stored them meanwhile. Then these are dropped, and the next call goes on after its.
     if full_tiles(&tx)? == first {
         store(&tx, first, &tiles)?;
         tx.commit()?;
@@ -199,9 +207,12 @@ pub(crate) fn grow(connection: &Connection, turns: &Turns) -> Result<Growth, Tre
 
 /// Writes full tiles of leaves, and their roots into the levels above.
 fn store(connection: &Connection, first: u64, tiles: &[Vec<NodeHash>]) -> Result<(), TreeError> {
+    // Collected in memory first: a tile above changes for many tiles below, and is written once.
     let mut changed: BTreeMap<(u8, u64), Vec<u8>> = BTreeMap::new();
     for (tile, hashes) in (first..).zip(tiles) {
         changed.insert((0, tile), hashes_to_bytes(hashes));
+        // The root of a full tile is a hash of the level above. If it fills a tile there, that tile's root goes one
+        // level higher, as a carry does in an addition.
         let (mut level, mut number) = (1_u8, tile);
         let mut root = root_of(hashes.iter().copied());
         loop {
@@ -210,6 +221,7 @@ fn store(connection: &Connection, first: u64, tiles: &[Vec<NodeHash>]) -> Result
                 Entry::Occupied(tile) => tile.into_mut(),
                 Entry::Vacant(tile) => tile.insert(stored_tile(connection, level, at)?.unwrap_or_default()),
             };
+            // A hash is appended only at its own index. A tile with more or fewer hashes is damaged.
             if bytes.len() as u64 != (number % WIDTH) * HASH_BYTES as u64 {
                 return Err(TreeError::Tile { level, tile: at });
             }
@@ -231,7 +243,7 @@ fn store(connection: &Connection, first: u64, tiles: &[Vec<NodeHash>]) -> Result
     Ok(())
 }
 
-/// Forgets the stored tiles: they are made anew from the log.
+/// Deletes the stored tiles, which are made anew from the log.
 pub(crate) fn forget(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM tiles", []).map(drop)
 }

@@ -26,58 +26,59 @@ use crate::prepare::prepare;
 use crate::receipt::{AppendError, Appended, Receipt};
 use crate::writer::{Clock, Item, Message, Queue};
 
-/// How often the thread looks for new events. Proofs and checkpoints do not wait for it: what it has not
-/// hashed yet they hash themselves.
+/// Interval at which the thread looks for new events. Proofs and checkpoints do not wait for it: they hash
+/// themselves what it has not hashed yet.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// How long it rests after an error.
+/// Pause after an error.
 const REST: Duration = Duration::from_secs(5);
 
-/// What the thread is told.
+/// An order to the thread.
 pub(crate) enum Order {
     /// Sign for what is committed now.
     Checkpoint(oneshot::Sender<Result<SignedCheckpoint, SignError>>),
     /// Change a key.
     ChangeKey(KeyChangeRequest, oneshot::Sender<Result<SignedCheckpoint, SignError>>),
-    /// Sign for the end, and end.
+    /// Sign for the end of the log, and stop.
     Finish,
 }
 
-/// Why the thread does not get on.
+/// The last errors of the evidence's threads, and the health of the anchors.
 #[derive(Default)]
 pub(crate) struct State {
-    /// It is tried again.
+    /// The last error of work that is tried again.
     now: Option<Arc<str>>,
-    /// A thread is gone.
+    /// The message about a thread that panicked and is gone.
     panicked: Option<Arc<str>>,
-    /// How each anchor fares.
+    /// The health of each anchor.
     anchors: Vec<Arc<Mutex<AnchorHealth>>>,
 }
 
-/// Shared by the handle and the threads.
+/// The state, shared by the handle and the threads.
 pub(crate) type Trouble = Arc<Mutex<State>>;
 
-/// Why the threads of `trouble` do not get on now, if that is so.
+/// The reason why the threads of `trouble` do not go on now, if there is one. A panic comes first.
 pub(crate) fn why(trouble: &Trouble) -> Option<Arc<str>> {
     let state = lock(trouble);
     state.panicked.clone().or_else(|| state.now.clone())
 }
 
-/// How the anchors of `trouble` fare.
+/// The health of the anchors of `trouble`.
 pub(crate) fn anchors(trouble: &Trouble) -> Vec<AnchorHealth> {
+    // Cloned, so that no anchor's lock is taken while this one is held.
     let anchors = lock(trouble).anchors.clone();
     anchors.iter().map(|health| health.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
 }
 
 fn lock(trouble: &Trouble) -> MutexGuard<'_, State> {
-    // Each change is one assignment: nothing is left half done by a panic.
+    // Each change is one assignment, so a panic leaves nothing half done.
     trouble.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) struct Worker {
     path: PathBuf,
     connection: Connection,
-    /// None while the log is let go of: then the connection is to nothing.
+    /// None while the handle lets go of the log. The connection is then to an empty database in memory.
     present: Option<Present>,
     turns: Arc<Turns>,
     clock: Clock,
@@ -87,19 +88,19 @@ pub(crate) struct Worker {
     signing: Option<Schedule>,
 }
 
-/// When to sign, and whom to tell.
+/// The intervals of signing, and the anchors to wake.
 struct Schedule {
     signer: Signer,
     every_events: u64,
     every: Duration,
     epoch: Option<Duration>,
-    /// Events of the last checkpoint, and when this thread heard of it.
+    /// The size of the last checkpoint, and the time at which this thread learned of it.
     last: (u64, Instant),
     anchors: Vec<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Worker {
-    /// Opens a connection of its own, and starts the anchors' threads.
+    /// Opens the thread's own connection, and starts the anchors' threads.
     pub(crate) fn open(
         path: &Path,
         evidence: Evidence,
@@ -130,9 +131,10 @@ impl Worker {
         Site { path: &self.path, connection: &self.connection, turns: &self.turns, clock: &self.clock }
     }
 
-    /// Works until it is told to finish.
+    /// Works until the order to finish comes.
     pub(crate) fn run(mut self, orders: &Receiver<Order>) {
         let _guard = PanicGuard { trouble: self.trouble.clone(), what: "the evidence's thread" };
+        // A change of keys that a crash left under way is completed before anything else is signed here.
         let resumed = self
             .signing
             .as_ref()
@@ -142,9 +144,11 @@ impl Worker {
         loop {
             let mut wait = LOOK_EVERY;
             self.keep_with_the_writer();
+            // Only the thread's own work pauses after an error. An order is carried out at once, and its caller
+            // gets the error.
             if rest.is_none_or(|until| Instant::now() >= until) {
                 match self.grow() {
-                    // Other orders are looked at in between: there may always be something to hash.
+                    // Orders are received in between: under load there may always be something to hash.
                     Ok(Growth::Grown) => wait = Duration::ZERO,
                     Ok(Growth::UpToDate) => {
                         let done = self.sign_if_due();
@@ -156,7 +160,7 @@ impl Worker {
             match orders.recv_timeout(wait) {
                 Ok(Order::Checkpoint(answer)) => {
                     let checkpoint = self.sign();
-                    // Who asked may have gone.
+                    // The caller may have gone.
                     let _ = answer.send(checkpoint);
                 }
                 Ok(Order::ChangeKey(request, answer)) => {
@@ -170,32 +174,34 @@ impl Worker {
         self.finish();
     }
 
-    /// Signs for the end of the log, where there is something to sign for, and lets the anchors take it.
+    /// Signs for the end of the log, if that is not signed for yet, and waits until the anchors' threads have ended.
     fn finish(mut self) {
         let mut rest = None;
         let done = self.sign_what_is_new();
         self.note_trouble(done.err(), &mut rest);
         if let Some(schedule) = self.signing.take() {
             for (wake, thread) in schedule.anchors {
-                // Without its sender the thread makes its last delivery and ends.
+                // The thread finds its channel disconnected, makes its last delivery and ends.
                 drop(wake);
-                // One that panicked has said so by its guard.
+                // The guard of a thread that panicked has reported it.
                 let _ = thread.join();
             }
         }
-        // In a turn, as the writer.
+        // Under the write lock, as the writer closes: of two connections that close at once, each would take the other
+        // for a user of the file.
         let turn = self.turns.take(Who::Projection);
         drop(self.connection);
         drop(turn);
     }
 
-    /// Closes the log while the writer lets go of it, and opens it again after the writer.
+    /// Closes the connection while the writer lets go of the log, and opens the log again after the writer.
     fn keep_with_the_writer(&mut self) {
         let must_leave = self.turns.presence().must_leave();
         if must_leave && self.present.is_some() {
-            // The writer moves what this connection wrote into the file.
+            // Closed without a checkpoint of the write-ahead log: the writer moves its content into the file.
             let _ = log::at_close(&self.connection, AtClose::LeaveAsItIs);
             if let Ok(nothing) = Connection::open_in_memory() {
+                // The assignment closes the old connection. Only after that it stops being counted as present.
                 self.connection = nothing;
                 self.present = None;
             }
@@ -209,7 +215,7 @@ impl Worker {
         }
     }
 
-    /// Refuses to work while the log is let go of.
+    /// Fails while the handle lets go of the log.
     fn require_present(&self) -> Result<(), SignError> {
         match self.present {
             Some(_) => Ok(()),
@@ -232,6 +238,7 @@ impl Worker {
     fn sign_if_due(&mut self) -> Result<(), SignError> {
         let Some(schedule) = &self.signing else { return Ok(()) };
         let append = |event, id| self.append(event, id);
+        // Before anything else is signed: another process may have begun a change and crashed.
         if schedule.signer.keys().has_change() {
             schedule.signer.resume_change(&self.site(), &append)?;
         }
@@ -282,13 +289,14 @@ impl Worker {
         if let Some(schedule) = &mut self.signing {
             schedule.last = (checkpoint.size(), Instant::now());
             for (wake, _) in &schedule.anchors {
-                // One that is at work finds the newest by itself. One that is gone says so by its guard.
+                // The channel has room for one message. If it is full, the thread wakes anyway and takes the newest
+                // checkpoint. The guard of a thread that is gone has reported it.
                 let _ = wake.try_send(());
             }
         }
     }
 
-    /// Appends an event of our own through the writer, as any other.
+    /// Appends an event of our own through the writer, like any other event.
     fn append(&self, event: KeyChanged, id: EventId) -> Result<Appended, AppendError> {
         let mut draft = Draft::new(Event::KeyChanged(event));
         draft.id = Some(id);
@@ -299,10 +307,11 @@ impl Worker {
             effect: Effect::None,
             ack,
         }))?;
+        // This thread holds the folder's lock here, but not the write lock: the writer can commit.
         receipt.wait()
     }
 
-    /// Keeps what went wrong where it is seen, in this process and in the file, and rests.
+    /// Records an error in this process and in the file, and begins a pause. Without an error ends the pause.
     fn note_trouble(&self, error: Option<SignError>, rest: &mut Option<Instant>) {
         let Some(error) = error else {
             *rest = None;
@@ -311,7 +320,7 @@ impl Worker {
         };
         *rest = Some(Instant::now() + REST);
         let text = error.to_string();
-        // Where the file cannot be written either, this process still says it.
+        // If the file cannot be written either, this process still reports the error.
         let _ = self.record_trouble(&text);
         lock(&self.trouble).now = Some(Arc::from(text));
     }
@@ -337,7 +346,7 @@ fn connect(path: &Path, turns: &Turns) -> Result<(Connection, Present, Checkpoin
     Ok((connection, present, checkpoints))
 }
 
-/// Says of a thread that panicked what became of it: nobody else would notice before the log is closed.
+/// Reports the panic of a thread: nobody else would notice it before the log is closed.
 struct PanicGuard {
     trouble: Trouble,
     what: &'static str,
@@ -363,6 +372,7 @@ impl Schedule {
     ) -> Result<Schedule, OpenError> {
         let mut anchors = Vec::new();
         for anchor in signing.anchors {
+            // One message is enough: it has no content, and the thread takes the newest checkpoint.
             let (wake, woken) = crossbeam_channel::bounded(1);
             let health = Arc::new(Mutex::new(AnchorHealth::new(anchor.name())));
             lock(trouble).anchors.push(health.clone());
@@ -379,6 +389,7 @@ impl Schedule {
             let thread = std::thread::Builder::new()
                 .name("annals-anchor".to_owned())
                 .spawn(move || {
+                    // Dropped by the anchor's thread itself, where it sees a panic.
                     let _guard = guard;
                     deliverer.run();
                 })
@@ -395,8 +406,8 @@ impl Schedule {
         })
     }
 
-    /// Looks whether another process signed: then the time until the next one begins anew. What is kept beside
-    /// the key says so; anybody could have written into the file.
+    /// Checks whether another process signed; if so, the time until the next checkpoint begins anew. Reads the
+    /// checkpoint that is kept beside the key, because anybody could have written into the file.
     fn look(&mut self) -> Result<(), SignError> {
         let size = self.signer.keys().last_signed()?.map_or(0, |last| last.size());
         if size > self.last.0 {
@@ -407,12 +418,12 @@ impl Schedule {
 
     fn is_due(&self, events: u64) -> bool {
         let (signed, at) = self.last;
-        // A log that lost events is not signed for, and the attempt says why.
+        // A log that lost events is not signed for. The attempt fails, and its error is the reason.
         events < signed
             || events > signed && (events - signed >= self.every_events || at.elapsed() >= self.every)
     }
 
-    /// Whether an epoch seems to be over; under the lock that is asked again.
+    /// Returns true if an epoch seems to be over. The signer checks this again under the folder's lock.
     fn epoch_may_be_over(&self, length: Duration, clock: &Clock) -> Result<bool, SignError> {
         let Some(epoch) = self.signer.keys().epoch()? else { return Ok(false) };
         Ok(epoch.is_over(length, clock()))

@@ -1,4 +1,4 @@
-//! Making a new log: whole, or not at all.
+//! Creation of a new log: whole, or not at all.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,24 +20,24 @@ use crate::prepare::{Parts, salt};
 /// Name and version of this program, as logs record it.
 const SOFTWARE: &str = concat!("annals ", env!("CARGO_PKG_VERSION"));
 
-/// Whether a text can be the first line of a checkpoint.
+/// Returns whether a text can be the first line of a checkpoint.
 fn is_origin(origin: &str) -> bool {
     (1..=ORIGIN_BYTES_MAX).contains(&origin.len())
         && !origin.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
 }
 
-/// What the first event of a new log says, and when.
+/// The content of a new log's first event, and its time.
 pub(crate) struct First<'a> {
     pub(crate) origin: Option<&'a str>,
     pub(crate) continues: Option<Continues>,
     pub(crate) now: Timestamp,
 }
 
-/// Makes a log at `path`, unless there is something already.
+/// Makes a log at `path`, unless something is there already.
 ///
-/// It is written in full under another name and then put in its place, so that nobody ever sees half a
-/// log; whoever finds that another was faster opens that one. `install` makes the tables that the log's
-/// readers keep in it.
+/// The log is written in full under another name and then put in its place, so that nobody ever sees half a log. If
+/// another process was faster, its log stays, and the caller opens that one. `install` makes the tables that the
+/// log's readers keep in it.
 pub(crate) fn create(
     path: &Path,
     first: First<'_>,
@@ -57,12 +57,13 @@ pub(crate) fn create(
     let new = NewFile::begin(path)?;
     write_whole(&new.path(), EventId::generate(), first, install)?;
     match new.place() {
+        // Another process was faster. Its log is whole, because it was put in its place in the same way.
         Err(NewFileError::Exists { .. }) => Ok(()),
         placed => Ok(placed?),
     }
 }
 
-/// A write-ahead log without its log: SQLite would apply it to whatever is made beside it.
+/// Refuses a write-ahead log without its log: SQLite would apply it to any file that is made beside it.
 fn refuse_left_wal(path: &Path) -> Result<(), OpenError> {
     let wal = side_file(path, "-wal");
     let bytes = |path: &Path| match fs::metadata(path) {
@@ -71,7 +72,8 @@ fn refuse_left_wal(path: &Path) -> Result<(), OpenError> {
             .map(|metadata| Some(metadata.len()))
             .map_err(|error| OpenError::io(path, "cannot be looked at", error)),
     };
-    // In this order: who makes the log now makes it first. An empty one, as readers leave it, holds nothing.
+    // The order matters: a process that is making the log makes the file before its write-ahead log. An empty
+    // write-ahead log, as readers leave it, holds nothing.
     if bytes(&wal)?.is_some_and(|bytes| bytes > 0) && bytes(path)?.is_none() {
         return Err(OpenError::LeftWal { wal });
     }
@@ -89,6 +91,7 @@ fn write_whole(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection =
         Connection::open_with_flags(uri(path, ""), flags | OpenFlags::SQLITE_OPEN_URI).map_err(sqlite)?;
+    // Only a database without tables takes another page size.
     connection.pragma_update(None, "page_size", schema::PAGE_BYTES).map_err(sqlite)?;
     connection.pragma_update(None, "application_id", schema::APPLICATION_ID).map_err(sqlite)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;
@@ -97,6 +100,8 @@ fn write_whole(
     install(&tx).map_err(sqlite)?;
     append_first(&tx, log_id, first).map_err(|error| OpenError::io(path, "cannot be made", error))?;
     tx.commit().map_err(sqlite)?;
+    // Last: everything is committed to the file itself, so the log needs no write-ahead log when it is put in its
+    // place.
     connection.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
     connection.close().map_err(|(_, source)| sqlite(source))?;
     File::open(path).and_then(|file| file.sync_all()).map_err(io)

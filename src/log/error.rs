@@ -1,4 +1,4 @@
-//! Why a file is not opened as a log, and what to do about it.
+//! The reasons why a file is not opened as a log, and the remedy for each.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,193 +11,193 @@ use crate::file::side_file;
 use crate::new_file::NewFileError;
 use crate::storage::StorageError;
 
-/// A file that cannot be opened as a log, and what to do about it.
+/// A file that cannot be opened as a log; the message has the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// There is nothing at that path.
+    /// No file at the path.
     #[error("{}: there is no such file", path.display())]
     Missing {
-        /// The path.
+        /// The path that leads to nothing.
         path: PathBuf,
     },
-    /// It is a symbolic link that leads nowhere.
+    /// A symbolic link that leads nowhere.
     #[error("{}: is a symbolic link to {}, where there is no file; put the log back there, or remove the link", path.display(), target.display())]
     DanglingLink {
-        /// The link.
+        /// The symbolic link.
         path: PathBuf,
-        /// Where it leads.
+        /// The path that it leads to.
         target: PathBuf,
     },
-    /// It is a folder.
+    /// A folder instead of a file.
     #[error("{}: is a folder; name the file in it", path.display())]
     Folder {
-        /// The path.
+        /// The folder.
         path: PathBuf,
     },
-    /// It has no bytes.
+    /// A file without bytes.
     #[error("{}: is empty, which no log ever is; delete it, or name another file", path.display())]
     Empty {
-        /// The path.
+        /// The empty file.
         path: PathBuf,
     },
-    /// It is not an SQLite database.
+    /// A file that is not an SQLite database.
     #[error("{}: is not an SQLite database", path.display())]
     NotADatabase {
-        /// The path.
+        /// The file.
         path: PathBuf,
     },
-    /// It is an SQLite database of some other program.
+    /// An SQLite database of another program.
     #[error("{}: is an SQLite database, but not a log of Annals (its application_id is {application_id})", path.display())]
     NotALog {
-        /// The path.
+        /// The database.
         path: PathBuf,
-        /// What it says it is.
+        /// The `application_id` that it has.
         application_id: i32,
     },
-    /// A newer Annals made it.
+    /// A log of a newer Annals.
     #[error("{}: has schema version {found}, this version of Annals knows {known}; use a newer one", path.display())]
     NewerSchema {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
-        /// Its version.
+        /// The schema version of the file.
         found: i32,
-        /// Ours.
+        /// The newest schema version that this Annals knows.
         known: i32,
     },
-    /// A table, or a value in it, is not what Annals writes.
+    /// A table, or a value in one, that no Annals writes.
     #[error("{}: is damaged: {what}", path.display())]
     Damaged {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
-        /// What is wrong.
+        /// The damage, for the message.
         what: String,
     },
-    /// In the place of a table there is something that can make up its rows.
+    /// An object in the place of a table that can make up its rows.
     #[error("{}: is damaged: `{table}` is no ordinary table, but a view, a virtual one, or one whose name has other letters, and nothing is read from it; go on with a copy of the log from before", path.display())]
     NoTable {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
         /// The name of the table.
         table: &'static str,
     },
-    /// Its folder cannot be written, and a write-ahead log lies beside it.
+    /// A write-ahead log beside a file whose folder cannot be written.
     #[error("{}: has a write-ahead log beside it, which cannot be read in a folder without write permission; copy the file and its -wal to a folder of your own", path.display())]
     WalInReadOnlyFolder {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
     },
-    /// The log was taken away, and its write-ahead log was not.
+    /// A write-ahead log whose log was removed.
     #[error("{}: belongs to a log that is no longer there, and may hold its last events; move it to where that log is now, or delete it", wal.display())]
     LeftWal {
         /// The write-ahead log.
         wal: PathBuf,
     },
-    /// It is not the file that was opened.
+    /// Another file in the place of the one that was opened.
     #[error("{}: another file took its place; close the log, put the right file there, and open it again", path.display())]
     Replaced {
-        /// The path.
+        /// The path of the log.
         path: PathBuf,
     },
-    /// The symbolic link by which it was named leads elsewhere.
+    /// A symbolic link that no longer leads to the log that was opened by it.
     #[error("{}: leads to another file than `{}` by now; close the log and open it again", link.display(), path.display())]
     LinkMoved {
-        /// The link.
+        /// The symbolic link.
         link: PathBuf,
         /// The file that it led to.
         path: PathBuf,
     },
-    /// The write-ahead log, or the memory beside it, is not the one that is in use.
+    /// A write-ahead log, or the shared memory beside it, that is not the one in use.
     #[error("{}: was removed or replaced while the log is open; leave the files beside a log alone, and end every program that has it open: what they recorded is then in the log's file", file.display())]
     WalReplaced {
         /// The file that was removed or replaced.
         file: PathBuf,
     },
-    /// It lacks an event that was read or acknowledged before.
+    /// A log without an event that was read or acknowledged before.
     #[error("{}: no longer has event {seq}, which it had before: it was cut off, or an older copy was written over it; close the log, put the right file there, and open it again", path.display())]
     CutOff {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
-        /// The event.
+        /// The missing event.
         seq: Seq,
     },
-    /// The file is open, and not under this name or not with the write-ahead log that is here.
+    /// A file that is open under another name, or without the write-ahead log that lies beside it now.
     #[error("{}: somebody has it open without the write-ahead log that is beside it now: that was removed or replaced, or the file has another name (a link, or a mount of the file alone); end every program that has it open, or wait until it lets go, and open it by its one name", path.display())]
     OpenElsewhere {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
     },
-    /// The write-ahead log that lies beside it belongs to another file.
+    /// A write-ahead log that belongs to another file than the one beside it.
     #[error("{}: does not belong to {} as it is now: the file was put back from a backup, or replaced, and this write-ahead log was left beside it. Do not open it with sqlite3, which would mix the two. To use the file as it is, move the write-ahead log elsewhere; to keep what that holds, put back the file that it belongs to", wal.display(), path.display())]
     ForeignWal {
-        /// The file.
+        /// The log's file.
         path: PathBuf,
         /// The write-ahead log.
         wal: PathBuf,
     },
-    /// A rollback journal lies beside it, and would be applied.
+    /// A rollback journal beside the file that would be applied.
     #[error("{}: is the journal of a change to the log that another program began and did not end; Annals neither makes nor applies one. Copy both files, then have the change taken back with `sqlite3 {} 'SELECT 1'` and verify the log, or move the journal away if it was put there", journal.display(), path.display())]
     HotJournal {
-        /// The file.
+        /// The log's file.
         path: PathBuf,
         /// The journal.
         journal: PathBuf,
     },
-    /// It was read as a file that nobody changes, and somebody did.
+    /// A change to a file that was read as one that nobody changes.
     #[error("{}: was changed while it was read in a folder without write permission; read it again", path.display())]
     ChangedWhileRead {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
     },
-    /// The file is mounted by itself.
+    /// A file that is mounted alone, without its folder.
     #[error("{}: is mounted alone, without its folder: its write-ahead log would not be where others look for it; mount the folder that it is in", path.display())]
     MountedAlone {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
     },
-    /// It is on a file system that several machines share.
+    /// A file system that several machines share.
     #[error("{}: is on a file system that other machines can write to ({name}), where neither locks nor shared memory can be relied on; keep it on a local disk, and serve it from there", path.display())]
     SharedFileSystem {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
         /// The name of the file system.
         name: String,
     },
-    /// Another machine has it open, or did not close it.
+    /// A log that another machine has open, or did not close.
     #[error("{}: is open on another machine, or was not closed there; if nobody appends to it there any more, and this is the log and no copy of it, take it over (`--take-over`)", path.display())]
     OtherMachine {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
     },
-    /// It may be read, and not written.
+    /// A file that may be read, but not written.
     #[error("{}: may only be read; append as a user who may write it, or change its permissions", path.display())]
     ReadOnly {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
     },
-    /// The files beside it cannot be made or opened.
+    /// Files beside the log that cannot be made or opened.
     #[error("{}: the files that appending makes beside it cannot be opened; make its folder writable ({source})", path.display())]
     ReadOnlyFolder {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's own error.
         source: StorageError,
     },
-    /// The file system has no memory that processes can share.
+    /// A file system without memory that processes can share.
     #[error("{}: cannot have a write-ahead log (its journal mode stays `{journal_mode}`); keep it on a local file system", path.display())]
     NoWal {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
-        /// What SQLite says.
+        /// The journal mode that SQLite keeps instead of `wal`.
         journal_mode: String,
     },
-    /// It has several names.
+    /// A file with several hard links.
     #[error("{}: has several names (hard links), and could be written through one without the others; leave it one", path.display())]
     SeveralNames {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
     },
-    /// The origin cannot be the first line of a checkpoint.
+    /// An origin that cannot be the first line of a checkpoint.
     #[error(
         "the origin `{origin}` cannot be used: it has 1 to 255 bytes, no space, no `+`, no control characters"
     )]
@@ -205,35 +205,35 @@ pub enum OpenError {
         /// The origin.
         origin: String,
     },
-    /// The SQLite library is too old.
+    /// An SQLite library that is too old.
     #[error(
         "the SQLite library is {found}; before 3.51.3 it can corrupt a log that two connections write to"
     )]
     OldSqlite {
-        /// Its version.
+        /// The version of the library.
         found: &'static str,
     },
-    /// It cannot be made.
+    /// A log that cannot be made.
     #[error(transparent)]
     New(#[from] NewFileError),
-    /// The system refused.
+    /// A system call that failed.
     #[error("{}: {doing}: {source}", path.display())]
     Io {
-        /// The path.
+        /// The file that the call was about.
         path: PathBuf,
-        /// What was tried.
+        /// The part of the message that names the failed action.
         doing: &'static str,
-        /// Why not.
+        /// The system's own error.
         source: io::Error,
     },
-    /// SQLite refused.
+    /// An operation that SQLite refused.
     #[error("{}: {doing}: {source}", path.display())]
     Storage {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
-        /// What was tried.
+        /// The part of the message that names the failed action.
         doing: &'static str,
-        /// Why not.
+        /// SQLite's own error.
         source: StorageError,
     },
 }
@@ -259,7 +259,8 @@ impl OpenError {
     }
 }
 
-/// Ours refuses to roll back; a connection that only reads is refused by SQLite.
+/// Returns whether a code means a hot journal: our own file system refuses to roll one back, and SQLite refuses it to
+/// a connection that only reads.
 fn is_hot_journal(extended_code: i32) -> bool {
     [vfs::HOT_JOURNAL, rusqlite::ffi::SQLITE_READONLY_ROLLBACK].contains(&extended_code)
 }

@@ -1,4 +1,4 @@
-//! What became of the files that a connection has open.
+//! The identity of the files that a connection has open, and their present state.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use super::rows::{self, Head};
 use crate::file::{FileIdentity, side_file};
 
 impl FileIdentity {
-    /// Makes sure that it is the file at the path.
+    /// Makes sure that this is the file at the path.
     pub(crate) fn require_at(self, path: &Path) -> Result<(), OpenError> {
         match FileIdentity::at(path) {
             Ok(found) if found == self => Ok(()),
@@ -21,52 +21,51 @@ impl FileIdentity {
     }
 }
 
-/// The files that an open connection uses. As long as it is open SQLite puts no others in their
-/// place: what is found there then was put there by somebody else, and what is committed is in
-/// neither.
+/// The files that an open connection uses. While it is open, SQLite puts no others in their place. Another file that
+/// is found there was put there by somebody else, and does not have what is committed through the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct LogFiles {
     pub(crate) database: FileIdentity,
-    /// None where there was none: SQLite makes it, and the next, when somebody opens the log for appending.
+    /// `None` if there was none. SQLite makes it, and the shared memory, when somebody opens the log for appending.
     write_ahead: Option<FileIdentity>,
-    /// The memory in which connections agree about the write-ahead log: with another one in its
-    /// place they would write over each other's commits.
+    /// The shared memory in which connections agree about the write-ahead log. With another one in its place they
+    /// would overwrite each other's commits.
     shared_memory: Option<FileIdentity>,
-    /// The symbolic link by which the caller named the log, where it was one: it must go on leading here.
+    /// The path by which the caller named the log, if there are symbolic links in it. It must keep leading to this
+    /// file.
     link: Option<PathBuf>,
 }
 
-/// What became of the files that a connection has open.
+/// The state of the files that a connection has open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// They are where they were.
+    /// All files are where they were.
     Same,
-    /// The file is no longer at its path, or the link by which it was named leads elsewhere.
+    /// The file is no longer at its path, or the symbolic link by which it was named leads elsewhere.
     Replaced,
-    /// The file is there, and has no longer what was seen in it: older bytes were written over it.
+    /// The file is there, but lacks an event that was seen in it: older bytes were written over it.
     Cut,
-    /// The write-ahead log or the memory beside it was removed, or another was put in its place. What only
-    /// the removed one holds is lost unless a connection that has it open moves it into the file. The writers
-    /// see to that; a reader closes its connection at once, because the log is opened again only when nobody
-    /// has it open.
+    /// The write-ahead log or the shared memory was removed, or another one was put in its place. Commits that only
+    /// the removed file holds are lost, unless a connection that has it open moves them into the log. The writers do
+    /// that. A reader closes its connection at once, because the log is opened again only when nobody has it open.
     WalReplaced,
 }
 
-/// What lies in the place of a write-ahead log.
+/// The file in the place of a write-ahead log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteAhead {
     /// The one that is in use.
     Same,
-    /// Nothing.
+    /// No file.
     Gone,
-    /// One to which nobody has written.
+    /// A file to which nobody has written.
     Empty,
-    /// One of somebody else.
+    /// A file of somebody else.
     Another,
 }
 
 impl LogFiles {
-    /// What lies in the place of the write-ahead log.
+    /// Looks at the file in the place of the write-ahead log.
     ///
     /// # Errors
     /// If it cannot be looked at.
@@ -80,7 +79,7 @@ impl LogFiles {
         }
     }
 
-    /// Those of a log that a connection just opened and looked at. The path has no symbolic link at its end.
+    /// The files of a log that a connection just opened and looked at. The path has no symbolic link at its end.
     pub(crate) fn of(database: FileIdentity, path: &Path) -> Result<LogFiles, OpenError> {
         let beside = |ending| {
             let file = side_file(path, ending);
@@ -93,15 +92,15 @@ impl LogFiles {
         Ok(LogFiles { database, write_ahead: beside("-wal")?, shared_memory: beside("-shm")?, link: None })
     }
 
-    /// Has the path by which the caller named the log watched as well, where that is another one: there are
-    /// links in it, at its end or among its folders.
+    /// Adds the path by which the caller named the log to what is watched, if it is another path: then there are
+    /// symbolic links at its end or among its folders.
     pub(crate) fn named(mut self, name: &Path, path: &Path) -> LogFiles {
         self.link = (name != path).then(|| name.to_owned());
         self
     }
 
-    /// Makes sure that they are the files at the path. This is asked twice for each commit: three calls of
-    /// the system, or four for a log that was named by a link.
+    /// Makes sure that these are the files at the path. Called twice for each commit: three system calls, or four for
+    /// a log that was named by a symbolic link.
     pub(crate) fn require_at(&self, path: &Path) -> Result<(), OpenError> {
         self.database.require_at(path)?;
         if let Some(link) = &self.link
@@ -124,7 +123,7 @@ impl LogFiles {
         Ok(())
     }
 
-    /// What became of them, by their identities alone.
+    /// The state of the files, judged by their identities alone.
     ///
     /// # Errors
     /// If they cannot be looked at.
@@ -140,8 +139,8 @@ impl LogFiles {
         }
     }
 
-    /// What became of them and of the last event that was seen through `connection`, which has them open
-    /// and is in no transaction that began before.
+    /// The state of the files, and of the last event that was seen through `connection`. The connection has the files
+    /// open, and is in no transaction that began before.
     ///
     /// # Errors
     /// If they cannot be looked at, or the event cannot be read.
@@ -155,6 +154,8 @@ impl LogFiles {
         if standing != Standing::Same {
             return Ok(standing);
         }
+        // The connection reads the files that it opened. Its answer counts only because those are the files at the
+        // path.
         let has = rows::has(connection, seen).map_err(|source| {
             OpenError::sqlite(path, "the last event that was seen cannot be read", source)
         })?;

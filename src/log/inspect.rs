@@ -1,4 +1,5 @@
-//! Looks at a file before SQLite believes it, and what lies beside it: whether it is a log, and they belong together.
+//! Checks of a file, and of the files beside it, before SQLite trusts them: that it is a log, and that they belong
+//! together.
 
 use std::fs;
 use std::io;
@@ -13,13 +14,13 @@ use super::{schema, vfs};
 use crate::file::{FileIdentity, side_file};
 use crate::new_file;
 
-/// The first SQLite that cannot corrupt a WAL which two connections write to.
+/// The first SQLite that cannot corrupt a write-ahead log with two writing connections.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
-/// The smallest page that a database can have, and so the smallest database.
+/// The smallest page of a database, in bytes, and so the smallest database.
 const PAGE_BYTES_LEAST: u64 = 512;
 
-/// Asserts that the SQLite library is one that keeps a WAL whole.
+/// Refuses an SQLite library that can corrupt a write-ahead log.
 pub(super) fn require_sqlite() -> Result<(), OpenError> {
     if rusqlite::version_number() < SQLITE_VERSION_MIN {
         return Err(OpenError::OldSqlite { found: rusqlite::version() });
@@ -27,11 +28,10 @@ pub(super) fn require_sqlite() -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Refuses what is certainly no log before SQLite sees it, so that the message can say why.
+/// Refuses a file that is certainly no log before SQLite sees it, so that the message can give the reason.
 ///
-/// It opens nothing: SQLite's locks are those of the process, and closing any descriptor of the file
-/// gives up the locks of every connection that the process has. Another process would then take the
-/// write-ahead log away under them.
+/// Opens nothing: SQLite's locks belong to the process, and closing any descriptor of the file gives up the locks of
+/// every connection that the process has. Another process would then remove the write-ahead log under them.
 pub(super) fn inspect(path: &Path) -> Result<FileIdentity, OpenError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -44,14 +44,14 @@ pub(super) fn inspect(path: &Path) -> Result<FileIdentity, OpenError> {
     if metadata.len() == 0 {
         return Err(OpenError::Empty { path: path.to_owned() });
     }
-    // SQLite takes the beginning of a page for an empty database.
+    // SQLite takes a file that is shorter than a page for an empty database.
     if metadata.len() < PAGE_BYTES_LEAST {
         return Err(OpenError::NotADatabase { path: path.to_owned() });
     }
     Ok(FileIdentity::of(&metadata))
 }
 
-/// Says why there is no file at a path.
+/// The error for a path without a file: it is a URL, a symbolic link that leads nowhere, or nothing is there.
 fn missing(path: &Path) -> OpenError {
     if let Err(error) = new_file::refuse_url(path) {
         return error.into();
@@ -62,20 +62,21 @@ fn missing(path: &Path) -> OpenError {
     }
 }
 
-/// Refuses a file that is not a log, or a newer one, by what stands in the file itself. SQLite would
-/// recover a write-ahead log or roll back a journal that lies beside it as soon as it reads it in
-/// earnest, and other programs' files are not ours to change. None where the file alone cannot be read.
+/// Refuses a file that is not a log, or has a newer schema, by the content of the file alone. With the first ordinary
+/// read, SQLite would recover a write-ahead log or roll back a journal beside it, and other programs' files are not
+/// ours to change. Returns `None` if the file alone cannot be read.
 pub(super) fn refuse_foreign(path: &Path) -> Result<Option<Connection>, OpenError> {
     let connection = alone(path)?;
     match require_log(&connection, path) {
         Ok(_) => Ok(Some(connection)),
-        // A log of which pages are still in the write-ahead log can look damaged.
+        // A log can look damaged while some of its pages are still in the write-ahead log.
         Err(OpenError::Storage { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Refuses what is not a log, a newer one, and one of which a table would make up its rows; before any row is read.
+/// Refuses, before any row is read, a file that is not a log, has a newer schema, or has a table that would make up
+/// its rows.
 pub(super) fn require_log(connection: &Connection, path: &Path) -> Result<i32, OpenError> {
     let version = check_version(connection, path)?;
     match schema::replaced_table(connection) {
@@ -85,16 +86,15 @@ pub(super) fn require_log(connection: &Connection, path: &Path) -> Result<i32, O
     }
 }
 
-/// What the write-ahead log and the file say of each other.
+/// The result of the comparison of a file with its write-ahead log.
 pub(super) struct Together {
     pub(super) generation: Option<Generation>,
-    /// The row that the file itself is known to have.
+    /// The run whose row the file itself is known to have.
     pub(super) in_file: Option<RunId>,
 }
 
-/// Refuses a write-ahead log that is not the file's: one of another run, or another one than that of which
-/// the memory beside it speaks. `connection` must not checkpoint when it is closed. `file` is the file alone, if it
-/// can be read.
+/// Refuses a write-ahead log that is not the file's: one of another run, or one that the shared memory beside it does
+/// not describe. `connection` must not checkpoint when it is closed. `file` is the file alone, if it can be read.
 pub(super) fn require_together(
     connection: &Connection,
     file: Option<&Connection>,
@@ -102,8 +102,10 @@ pub(super) fn require_together(
 ) -> Result<Together, OpenError> {
     let sqlite = |source| OpenError::sqlite(path, "cannot be read", source);
     let moment = connection.unchecked_transaction().map_err(sqlite)?;
-    // The first look begins the transaction.
+    // The first read begins the transaction.
     let log = require_log(&moment, path);
+    // Before the result of the read is used: with a write-ahead log that was replaced, the read may have failed for
+    // that reason.
     if !vfs::wal_is_that_of_memory(&moment) {
         return Err(OpenError::OpenElsewhere { path: path.to_owned() });
     }
@@ -111,12 +113,13 @@ pub(super) fn require_together(
     let generation = generation::read(&moment).ok().flatten();
     let fit_of = |file: Option<&Connection>| match file {
         Some(file) => generation::fit(&moment, file),
-        // What cannot be read says nothing.
+        // A file that cannot be read proves nothing.
         None => Fit::Together(None),
     };
     let mut fit = fit_of(file);
     if fit == Fit::Strangers {
-        // What was read before the transaction may be older than what it sees.
+        // `file` was read before the transaction began, so it may be older than what the transaction sees. Only a
+        // second look refuses.
         fit = fit_of(refuse_foreign(path)?.as_ref());
     }
     match fit {
@@ -144,7 +147,7 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i32,
     Ok(found)
 }
 
-/// The path of the file that symbolic links lead to: the files beside it are named after that.
+/// The path of the file that symbolic links lead to. The files beside a log are named after this path.
 pub(crate) fn resolved(path: &Path) -> Result<PathBuf, OpenError> {
     match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing(path)),

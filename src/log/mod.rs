@@ -1,6 +1,6 @@
-//! The log's file: its schema, its connections, its rows, and turns at writing to it.
+//! The log's file: its schema, its connections, its rows, and the write lock.
 //!
-//! The files are in reading order. `store`, the last, is the contract that everything above relies on.
+//! The modules stand in reading order. The last one, `store`, is the contract that everything above relies on.
 
 mod effect;
 pub(crate) mod rows;

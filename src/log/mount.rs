@@ -1,5 +1,5 @@
-//! Where a log cannot be kept safely: alone in a mount of its own, or on a file system whose locks and shared
-//! memory end at one machine.
+//! Places where a log is not safe: a file that is mounted alone, and file systems whose locks and shared memory end
+//! at one machine.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -10,8 +10,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fstatfs, openat, statx}
 use super::error::OpenError;
 use crate::file::folder_of;
 
-/// File systems that several machines share, by the numbers of `statfs` (`linux/magic.h`, and the drivers').
-/// SQLite's locks may not reach the other machines there, and the memory beside a write-ahead log does not.
+/// File systems that several machines share, by their numbers in `statfs` (`linux/magic.h`, and the drivers' own).
+/// SQLite's locks may not reach the other machines there, and the shared memory beside a write-ahead log does not.
 const SHARED: &[(u32, &str)] = &[
     (0x0000_6969, "NFS"),
     (0x0000_517B, "SMB"),
@@ -27,29 +27,30 @@ const SHARED: &[(u32, &str)] = &[
     (0x7375_7245, "Coda"),
 ];
 
-/// The number of FUSE, which virtiofs has as well.
+/// The number of FUSE, which virtiofs has too.
 const FUSE: u32 = 0x6573_5546;
 
-/// What is known of the place of a log.
+/// The kind of file system under a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ground {
     /// A file system of this machine.
     Local,
-    /// Of this machine, as far as can be told: a program answers for it, and may keep locks and memory or not.
+    /// A file system of this machine, as far as is known. Another program serves it, and may or may not provide locks
+    /// and shared memory.
     Fuse {
-        /// As the list of mounts calls it.
+        /// The type in the list of mounts.
         name: String,
     },
-    /// One that other machines may write to.
+    /// A file system that other machines may write to.
     Shared {
-        /// Its name.
+        /// The name for messages.
         name: String,
     },
 }
 
-/// Looks where a log lies. The path has no symbolic link at its end.
+/// Finds the kind of file system under a log. The path has no symbolic link at its end.
 ///
-/// The descriptors that it opens give access to nothing: closing one does not give up SQLite's locks.
+/// The descriptors that it opens give no access to the file, so closing one does not give up SQLite's locks.
 ///
 /// # Errors
 /// If the file is mounted by itself, or cannot be looked at.
@@ -59,6 +60,8 @@ pub(super) fn ground(path: &Path) -> Result<Ground, OpenError> {
     let folder = openat(CWD, folder_of(path), flags | OFlags::DIRECTORY, Mode::empty()).map_err(look)?;
     let Some(name) = path.file_name() else { return Ok(Ground::Local) };
     let file: OwnedFd = openat(&folder, name, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(look)?;
+    // A file in another mount than its folder is mounted alone: its write-ahead log would not be where others look
+    // for it. An unknown id proves nothing.
     let mount = mount_id(file.as_fd());
     if let (Some(own), Some(around)) = (mount, mount_id(folder.as_fd()))
         && own != around
@@ -66,7 +69,7 @@ pub(super) fn ground(path: &Path) -> Result<Ground, OpenError> {
         return Err(OpenError::MountedAlone { path: path.to_owned() });
     }
     let found = fstatfs(&file).map_err(look)?;
-    // The kernel's number has 32 bits, in a field that is as wide as the machine makes it, with a sign.
+    // The kernel's number has 32 bits. Its field is signed, and as wide as the machine makes it.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "32 bits are the number")]
     let number = found.f_type as u32;
     let fuse = || mount.and_then(fuse_name).unwrap_or_else(|| "fuse".to_owned());
@@ -86,7 +89,7 @@ fn ground_of(number: u32, fuse: impl FnOnce() -> String) -> Ground {
     }
 }
 
-/// Which mount a descriptor is in; None where the kernel does not say.
+/// The id of the mount that a descriptor is in; `None` if the kernel does not report it.
 fn mount_id(descriptor: BorrowedFd<'_>) -> Option<u64> {
     let asked = statx(descriptor, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
     match asked {
@@ -104,14 +107,16 @@ fn fuse_name(mount: u64) -> Option<String> {
     type_of(mount, &fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 
-/// A line is `36 35 98:0 /root /at rw,noatime master:1 - type source options`.
+/// The type of a mount, from the text of `/proc/self/mountinfo`. A line is
+/// `36 35 98:0 /root /at rw,noatime master:1 - type source options`.
 fn type_of(mount: u64, mounts: &str) -> Option<String> {
     let mount = mount.to_string();
     let line = mounts.lines().find(|line| line.split(' ').next() == Some(&mount))?;
+    // The number of fields before the dash varies.
     line.split_once(" - ")?.1.split(' ').next().map(str::to_owned)
 }
 
-/// Refuses places where a log that is written to would come to harm.
+/// Refuses file systems on which appending could damage the log.
 pub(super) fn require_for_writing(path: &Path) -> Result<(), OpenError> {
     match ground(path)? {
         Ground::Local | Ground::Fuse { .. } => Ok(()),
@@ -119,7 +124,7 @@ pub(super) fn require_for_writing(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// What to tell somebody who keeps a log at this path, if anything.
+/// A warning for users who keep a log at this path, if there is a reason for one.
 pub(crate) fn caution(path: &Path) -> Option<String> {
     let Ok(Ground::Fuse { name }) = ground(path) else { return None };
     Some(format!(

@@ -1,5 +1,5 @@
-//! Conditions for writing to a file: it has its tables and guard rails as Annals made them, and no values beside the
-//! log that whoever writes there, or checks the table, would have in memory.
+//! Conditions for writing to a file: it has its tables and guard rails as Annals made them, and no value beside the
+//! log that is too long for the memory of a process that writes or checks the table.
 
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use crate::limits::BESIDE_BYTES_MAX;
 /// Refuses to write to a file whose tables or guard rails were altered or removed.
 pub(super) fn require_own_tables(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |source| OpenError::sqlite(path, "its schema cannot be read", source);
+    // Further objects are legal: users may add indexes and views of their own.
     let found = schema::objects(connection).map_err(sqlite)?;
     for expected in schema::expected_objects(schema::version()).map_err(sqlite)? {
         if !found.contains(&expected) {
@@ -25,15 +26,15 @@ pub(super) fn require_own_tables(connection: &Connection, path: &Path) -> Result
     Ok(())
 }
 
-/// The tables of which SQLite has a row in memory as a whole, where it looks up one beside it or changes it. `tiles`
-/// is not among them: to read it through takes as long as the log is. The rest have an integer as key, which SQLite
+/// The tables of which SQLite has a whole row in memory when it looks up or changes a row beside it. `tiles` is not
+/// among them: to read it through takes as long as the log is. The other tables have an integer key, which SQLite
 /// compares alone.
 const BESIDE: [&str; 6] =
     ["projections", "projection_skips", "anchors", "anchor_receipts", "api_key_uses", "generation"];
 
-/// Refuses to write to a file with values that no Annals makes: whoever writes a row beside them would have them in
-/// memory. Each table is read through once. `anchor_receipts` has a row for each checkpoint that was stamped; of the
-/// others none has many.
+/// Refuses to write to a file with values that no Annals makes: a process that writes a row beside them would have
+/// them in memory. Reads each table through once. `anchor_receipts` has a row for each checkpoint that was stamped;
+/// none of the other tables has many rows.
 pub(super) fn require_short_values(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     for table in BESIDE {
         let long = long_value(connection, table)
@@ -46,8 +47,8 @@ pub(super) fn require_short_values(connection: &Connection, path: &Path) -> Resu
     Ok(())
 }
 
-/// Says of a table beside the log that it has a value that is too long, if it has one; of other tables nothing. A table
-/// can hold a long value in a column of any type, if its schema was another one for a while.
+/// Describes a value that is too long, if a table beside the log has one. Returns `None` for all other tables. A
+/// column of any type can hold a long value, if the table's schema was another one for a while.
 pub(crate) fn long_value(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
     if !BESIDE.contains(&table) {
         return Ok(None);
@@ -56,9 +57,11 @@ pub(crate) fn long_value(connection: &Connection, table: &str) -> rusqlite::Resu
         .prepare("SELECT name FROM pragma_table_info(?1)")?
         .query_map([table], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
+    // A file of an older schema does not have the table.
     if columns.is_empty() {
         return Ok(None);
     }
+    // SQLite finds a value's length without reading the value.
     let lengths: Vec<String> = columns.iter().map(|column| format!("octet_length({column})")).collect();
     let is_long: Vec<String> =
         lengths.iter().map(|length| format!("{length} > {BESIDE_BYTES_MAX}")).collect();

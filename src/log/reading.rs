@@ -17,9 +17,9 @@ use crate::file::side_file;
 /// A log that is open for reading.
 pub(crate) struct Reading {
     pub(crate) connection: Connection,
-    /// Where the file is read as one that nobody changes: what shows whether somebody did.
+    /// The state of a file that is read as one that nobody changes. It shows afterwards whether somebody did.
     pub(crate) still: Option<Still>,
-    /// The file says that it is open, and no write-ahead log lay beside it.
+    /// Set if the file is marked as open and no write-ahead log lay beside it.
     pub(crate) lacks_wal: bool,
 }
 
@@ -33,16 +33,18 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
 
 /// Opens a log for reading. Nothing can be written through the connection.
 ///
-/// In a folder without write permission, where SQLite cannot make the files that it shares with
-/// writers, a log without a write-ahead log is read as a file that nobody changes. Whoever reads it like
-/// that asks afterwards whether it is so.
+/// In a folder without write permission SQLite cannot make the files that it shares with writers. There a log without
+/// a write-ahead log is read as a file that nobody changes. The caller checks afterwards that nobody did.
 pub(crate) fn open_reading(path: &Path) -> Result<Reading, OpenError> {
     require_sqlite()?;
     inspect(path)?;
     let path = &resolved(path)?;
     let sqlite = |source| OpenError::sqlite(path, "cannot be opened for reading", source);
     let file = refuse_foreign(path)?;
+    // Before any connection of this process can make the file.
     let had_wal = side_file(path, "-wal").symlink_metadata().is_ok();
+    // SQLite's locks do not reach the other machines, so this reading takes none. It is refused if there is a
+    // write-ahead log.
     #[cfg(target_os = "linux")]
     if let super::mount::Ground::Shared { name } = super::mount::ground(path)? {
         return read_still(path).map_err(|error| match error {
@@ -50,7 +52,7 @@ pub(crate) fn open_reading(path: &Path) -> Result<Reading, OpenError> {
             error => error,
         });
     }
-    // Held until the reader has looked at the file: then it is one of those who have it open.
+    // Held until the reader has looked at the file. From then on the reader itself counts as a user of the file.
     let _maker = make_files_beside(path)?;
     let connection = connect(path, &format!("&{}=1", vfs::READER), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut reading = match begin_reading(&connection) {
@@ -66,8 +68,9 @@ pub(crate) fn open_reading(path: &Path) -> Result<Reading, OpenError> {
     Ok(reading)
 }
 
-/// Opens a log as a file that nobody changes.
+/// Opens a log without locks, as a file that nobody changes.
 fn read_still(path: &Path) -> Result<Reading, OpenError> {
+    // Before the first read, so that every later change is noticed.
     let still = Still::of(path)?;
     let connection = alone(path)?;
     begin_reading(&connection)
@@ -78,15 +81,17 @@ fn read_still(path: &Path) -> Result<Reading, OpenError> {
     Ok(Reading { connection, still: Some(still), lacks_wal })
 }
 
-/// Makes the files beside a log, where they lack, through a connection that can lock the file: a reader's
-/// cannot, and would not notice that somebody has the log open without them. Where the file may not be
-/// written there is no such connection.
+/// Makes the missing files beside a log, through a connection that can lock the file. A reader's connection cannot
+/// lock it, and would not notice that somebody has the log open without these files. Returns `None` if nothing is
+/// missing or the file may not be written.
 fn make_files_beside(path: &Path) -> Result<Option<Connection>, OpenError> {
     let lacks = |ending| side_file(path, ending).symlink_metadata().is_err();
     if !lacks("-wal") && !lacks("-shm") {
         return Ok(None);
     }
     let Ok(maker) = connect(path, "", OpenFlags::SQLITE_OPEN_READ_WRITE) else { return Ok(None) };
+    // A read-only file cannot be locked for this. A connection that could checkpoint at its close is not used:
+    // nothing shows yet that the files belong together.
     if !matches!(maker.is_readonly(MAIN_DB), Ok(false)) || at_close(&maker, AtClose::LeaveAsItIs).is_err() {
         return Ok(None);
     }
@@ -94,7 +99,7 @@ fn make_files_beside(path: &Path) -> Result<Option<Connection>, OpenError> {
         Ok(()) => Ok(Some(maker)),
         Err(error) => match OpenError::sqlite(path, "cannot be opened for reading", error) {
             error @ (OpenError::OpenElsewhere { .. } | OpenError::HotJournal { .. }) => Err(error),
-            // What else is wrong is found by the reader.
+            // The reader meets every other fault itself.
             _ => Ok(None),
         },
     }

@@ -1,8 +1,7 @@
-//! Rows of the log: written one way, read one way.
+//! Rows of the log: one way to write them, and one way to read them.
 //!
-//! Wherever rows are read along their keys it is `NOT INDEXED`: anybody may make an index with all columns, and
-//! SQLite would take the rows from there if the file's statistics say that it is smaller than the table.
-//! Who verifies must see what others do.
+//! Reads along the keys are `NOT INDEXED`. Anybody may make an index with all columns, and SQLite would take the rows
+//! from there if the file's statistics claim that it is smaller than the table. A verifier must see what others see.
 
 use std::ops::RangeInclusive;
 
@@ -15,12 +14,12 @@ use crate::limits::{NOTE_BYTES_MAX, REFERRED_BYTES_MIN, SHOWN_BYTES_MAX};
 use crate::prepare::{Prepared, without_salt};
 use crate::storage::{StorageError, from_sqlite};
 
-/// A place or a size as SQLite has it. They stay below 2^63: they count rows.
+/// A position or a size as an SQLite integer. Both count rows, so they stay below 2^63.
 pub(crate) fn to_sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A column of text in a query that shows it: one that is too long is not read, and its size stands in its place.
+/// A column of text in a query that shows it. A value that is too long is not read; its size stands in its place.
 pub(crate) fn shown_column(column: &str) -> String {
     format!(
         "CASE WHEN octet_length({column}) > {SHOWN_BYTES_MAX} \
@@ -28,51 +27,53 @@ pub(crate) fn shown_column(column: &str) -> String {
     )
 }
 
-/// A column in a query: a value of more bytes is not read, and NULL stands in its place.
+/// A bounded column in a query. A value of more bytes is not read; NULL stands in its place.
 pub(crate) fn bounded(column: &str, bytes: usize) -> String {
     format!("CASE WHEN octet_length({column}) <= {bytes} THEN {column} END")
 }
 
 /// A column of integers in a query. Somebody may have made the table hold other values meanwhile.
 pub(crate) fn integer_column(column: &str) -> String {
-    // As text, which is what is measured: a sign and nineteen digits.
+    // The length of an integer is that of its text: a sign and nineteen digits.
     bounded(column, 20)
 }
 
-/// A name in a condition by which rows are gone through, and not looked up: SQLite has a row that it looks up, and
-/// those that it compares it with, in memory as a whole. One that is too long is not read. For tables of few rows.
+/// A column of names in a condition that goes through all rows instead of looking one up. SQLite has a row that it
+/// looks up, and those that it compares it with, in memory as a whole. A name that is too long is not read. For
+/// tables of few rows.
 pub(crate) fn name_column(column: &str) -> String {
     bounded(column, SHOWN_BYTES_MAX)
 }
 
-/// A note of the table `checkpoints` in a query. What is too long to be one is not read.
+/// A column of notes, of the table `checkpoints`, in a query. A value that is too long to be a note is not read.
 pub(crate) fn note_column(column: &str) -> String {
     bounded(column, NOTE_BYTES_MAX)
 }
 
-/// The end of the log: what the next event is chained to.
+/// The end of the log, to which the next event is chained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Place of the last event; also the number of events.
+    /// Position of the last event; also the number of events.
     pub seq: Seq,
-    /// Its link.
+    /// The hash that covers all events up to this one.
     pub hash: Digest,
 }
 
 impl Head {
-    /// Whether the log that ends here still has the event that was once its end. Both are of one moment: that of the
-    /// caller's transaction.
+    /// Returns whether the log that ends here still has the event that was once its end. Both are of one moment: that
+    /// of the caller's transaction.
     pub(crate) fn still_has(self, seen: Head, connection: &Connection) -> rusqlite::Result<bool> {
+        // Nothing was appended since: the usual case, for which no row is read.
         if self.seq == seen.seq { Ok(self == seen) } else { has(connection, seen) }
     }
 }
 
-/// Whether the log has an event with this link at this place.
+/// Returns whether the log has an event with this hash at this position.
 pub(crate) fn has(connection: &Connection, seen: Head) -> rusqlite::Result<bool> {
     Ok(link_at(connection, seen.seq)? == Some(seen.hash))
 }
 
-/// Appends rows.
+/// The prepared statement that appends rows.
 pub(crate) struct Insert<'c>(CachedStatement<'c>);
 
 impl<'c> Insert<'c> {
@@ -81,7 +82,7 @@ impl<'c> Insert<'c> {
         connection.prepare_cached(insert).map(Insert)
     }
 
-    /// Appends a row: an event, with its place, its entry and its link.
+    /// Appends a row: an event, with its position, its entry and its link.
     pub(crate) fn row(
         &mut self,
         seq: Seq,
@@ -91,12 +92,12 @@ impl<'c> Insert<'c> {
     ) -> rusqlite::Result<()> {
         let row = params![seq.to_sql(), prepared.event_id.bytes(), entry, prepared.cell, link.bytes()];
         let inserted = self.0.execute(row)?;
-        // A foreign trigger can make SQLite pass over a row without an error.
+        // A foreign trigger can make SQLite skip a row without an error.
         if inserted == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(inserted)) }
     }
 }
 
-/// The end of the log, within the caller's transaction. A log always has its first event.
+/// The end of the log, within the caller's transaction. Every log has at least its first event.
 pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Head> {
     connection
         .prepare_cached("SELECT seq, hash FROM log NOT INDEXED ORDER BY seq DESC LIMIT 1")?
@@ -105,7 +106,7 @@ pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Head> {
         })
 }
 
-/// The link at a place, if there is an event.
+/// The link at a position, if there is an event.
 pub(crate) fn link_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Digest>> {
     connection
         .prepare_cached("SELECT hash FROM log WHERE seq = ?1")?
@@ -113,7 +114,7 @@ pub(crate) fn link_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Opt
         .optional()
 }
 
-/// The entry at a place, as it is stored.
+/// The entry at a position, as it is stored.
 pub(crate) fn entry_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Vec<u8>>> {
     connection
         .prepare_cached("SELECT entry FROM log WHERE seq = ?1")?
@@ -121,7 +122,7 @@ pub(crate) fn entry_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Op
         .optional()
 }
 
-/// The payload cell at a place. None where it was erased, and where there is no event.
+/// The payload cell at a position. `None` if it was erased, or if there is no event.
 pub(crate) fn cell_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Vec<u8>>> {
     connection
         .prepare_cached("SELECT payload FROM log WHERE seq = ?1")?
@@ -147,8 +148,7 @@ impl EntryRow<'_> {
     }
 }
 
-/// Calls `each` with the events at these places, in order, until it fails. Whether none is missing is the caller's to
-/// look at.
+/// Calls `each` with the events at these positions, in order, until it fails. The caller checks that none is missing.
 pub(crate) fn each_entry<E: From<rusqlite::Error>>(
     connection: &Connection,
     places: RangeInclusive<u64>,
@@ -164,7 +164,7 @@ pub(crate) fn each_entry<E: From<rusqlite::Error>>(
     Ok(())
 }
 
-/// The place of the event with this id.
+/// The position of the event with this id.
 pub(crate) fn seq_of(connection: &Connection, event_id: EventId) -> rusqlite::Result<Option<Seq>> {
     connection
         .prepare_cached("SELECT seq FROM log WHERE event_id = ?1")?
@@ -178,7 +178,7 @@ pub(crate) fn log_id(connection: &Connection) -> rusqlite::Result<EventId> {
         .query_row("SELECT event_id FROM log WHERE seq = 1", [], |row| row.get(0).map(EventId::from_bytes))
 }
 
-/// A row as it is stored, nothing checked.
+/// A row as it is stored; nothing is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredRow {
     pub(crate) seq: i64,
@@ -211,41 +211,41 @@ impl StoredRow {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// Its entry is not one.
+    /// An entry that cannot be decoded.
     #[error("event {seq}: its entry {source}; `annals verify` says more")]
     Entry {
-        /// The row.
+        /// The position of the event.
         seq: Seq,
-        /// What is wrong.
+        /// The error of the decoder.
         source: DecodeError,
     },
-    /// Its payload is not what its entry says.
+    /// A payload that is not what its entry states.
     #[error("event {seq}: its payload {source}")]
     Payload {
-        /// The row.
+        /// The position of the event.
         seq: Seq,
-        /// What is wrong.
+        /// The error of the payload's decoder.
         source: PayloadError,
     },
-    /// Its payload is shorter than a salt.
+    /// A payload that is shorter than a salt.
     #[error("event {seq}: its payload is shorter than a salt; `annals verify` says more")]
     ShortPayload {
-        /// The row.
+        /// The position of the event.
         seq: Seq,
     },
-    /// The first event is missing, or another one than every log begins with.
+    /// A first event that is missing, or another one than every log begins with.
     #[error(
         "event 1 does not say that the log was created, and what it is called; `annals verify` says more"
     )]
     NotCreated,
-    /// SQLite cannot read it.
+    /// A row that SQLite cannot read.
     #[error("the log cannot be read: {0}")]
     Storage(#[from] StorageError),
 }
 
 from_sqlite!(ReadError);
 
-/// Makes an event of an entry and a payload cell.
+/// Makes an event from an entry and a payload cell. Without a cell the payload was erased.
 pub(crate) fn recorded(seq: Seq, entry: &[u8], payload: Option<&[u8]>) -> Result<Recorded, ReadError> {
     let entry = Entry::decode(entry).map_err(|source| ReadError::Entry { seq, source })?;
     let content = match payload {
@@ -268,18 +268,18 @@ pub(crate) fn recorded(seq: Seq, entry: &[u8], payload: Option<&[u8]>) -> Result
     })
 }
 
-/// An event with the size of its payload cell, or what keeps it from being read: a projection stops
-/// at that event and no earlier.
+/// An event with the size of its payload cell. If the event cannot be read, the error takes its place, so that a
+/// projection stops at that event and no earlier.
 pub(crate) struct ReadRow {
     pub(crate) seq: Seq,
     pub(crate) bytes: usize,
-    /// The payload cell, where it is so long that a row may refer to it.
+    /// The payload cell, if it is so long that a row may refer to it.
     pub(crate) cell: Option<Vec<u8>>,
     pub(crate) event: Result<Recorded, ReadError>,
 }
 
-/// The events after `position`, in order: at most `events_max`, and no more than about `bytes_max`
-/// of payload.
+/// The events after `position` and up to `until`, in order: at most `events_max`, and about `bytes_max` bytes of
+/// payload.
 pub(crate) fn read_after(
     connection: &Connection,
     position: Seq,
@@ -297,6 +297,7 @@ pub(crate) fn read_after(
         let read = read_row(row)?;
         bytes += read.bytes;
         events.push(read);
+        // After the event was added: a single event beyond the bound is still returned, so the caller always gets on.
         if bytes >= bytes_max {
             break;
         }
@@ -304,12 +305,12 @@ pub(crate) fn read_after(
     Ok(events)
 }
 
-/// The event at a place.
+/// The event at a position.
 pub(crate) fn read_at(connection: &Connection, seq: Seq) -> Result<Option<Recorded>, ReadError> {
     row_at(connection, seq)?.map(|row| row.event).transpose()
 }
 
-/// The event at a place, with its size.
+/// The event at a position, with its size.
 pub(crate) fn row_at(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<ReadRow>> {
     connection
         .prepare_cached("SELECT seq, entry, payload FROM log WHERE seq = ?1")?

@@ -1,12 +1,12 @@
-//! The schema of the file: numbered migrations, and what marks the file as ours.
+//! The schema of the file: numbered migrations, and the marks of a file of Annals.
 
 use rusqlite::{Connection, Transaction};
 
 /// `application_id` of every log: "Anls".
 pub(crate) const APPLICATION_ID: i32 = 0x416E_6C73;
 
-/// Size of a database page, in bytes. Pages of 4 KiB are level with it for events committed one by one, and
-/// slower in large batches; pages of 16 KiB are slower for events committed one by one.
+/// Size of a database page, in bytes. Pages of 4 KiB are as fast for events that are committed one by one, and slower
+/// in large batches. Pages of 16 KiB are slower for events that are committed one by one.
 pub(crate) const PAGE_BYTES: u32 = 8_192;
 
 /// Every migration, in order. Migration n brings `user_version` from n - 1 to n.
@@ -56,29 +56,30 @@ const TABLES: [(&str, i32); 11] = [
     ("generation", 4),
 ];
 
-/// Those of them that are read wherever a log is opened or read, without asking [`has_table`] each time.
+/// Those of them that are read whenever a log is opened or read, without a call of [`has_table`] each time.
 const READ_AT_ONCE: [&str; 6] =
     ["log", "redactions", "projections", "projection_skips", "api_key_events", "generation"];
 
-/// The object that stands in a file under the name of a table.
+/// The object that a file has under the name of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// Nothing does.
+    /// No object.
     Nothing,
     /// A table that has rows of its own.
     Table,
-    /// A view or a virtual table, which can make up its rows as they are read and need never come to an end; or
-    /// a table whose name is spelled in other letters.
+    /// A view or a virtual table, which can make up its rows as they are read and need never come to an end; or a
+    /// table whose name differs in upper and lower case.
     Other,
 }
 
-/// Finds the object under the name of a table, by its statement: it is all that SQLite goes by. The number of its
+/// Finds the object under the name of a table by its statement, which is all that SQLite goes by. The number of its
 /// page can be any.
 ///
-/// SQLite's own list of tables is not asked. To make it, SQLite would open every virtual table of the file, which
-/// reads what these need, and that can be a view without end.
+/// SQLite's own list of tables is not used. To make it, SQLite would open every virtual table of the file. Each reads
+/// what it needs, and that can be a view without end.
 pub(crate) fn found(connection: &Connection, table: &str) -> rusqlite::Result<Found> {
-    // SQLite takes any value here for a text, and its end for the end of the text or the first zero byte.
+    // SQLite takes any value here for a text, which ends at its end or at the first zero byte. The casts, and the cut
+    // at zero below, do the same.
     let mut statement = connection.prepare_cached(
         "SELECT CAST(type AS TEXT), CAST(name AS TEXT), substr(CAST(sql AS TEXT), 1, 13)
          FROM sqlite_schema WHERE sql IS NOT NULL",
@@ -96,15 +97,18 @@ pub(crate) fn found(connection: &Connection, table: &str) -> rusqlite::Result<Fo
         if is_beside || !name.eq_ignore_ascii_case(table.as_bytes()) {
             continue;
         }
+        // SQLite itself writes these first words in upper case (<https://sqlite.org/schematab.html>). A statement
+        // that begins in another way is not trusted to be an ordinary table.
         if name != table.as_bytes() || text(2)? != b"CREATE TABLE " {
             return Ok(Found::Other);
         }
+        // Not returned yet: a second object of this name would decide against the file.
         found = Found::Table;
     }
     Ok(found)
 }
 
-/// The tables of a log of the present version beside its read tables.
+/// The tables of a log of the present version, without its read tables.
 pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
     TABLES.iter().map(|(name, _)| *name)
 }
@@ -115,7 +119,7 @@ pub(crate) fn has_table(connection: &Connection, table: &str) -> rusqlite::Resul
     Ok(version_of(connection)? >= since && found(connection, table)? == Found::Table)
 }
 
-/// Names a table that is read wherever a log is opened, and in whose place something else stands. One that is
+/// Names a table that is read whenever a log is opened, if something else stands in its place. A table that is
 /// missing is not named: its pages may still be in the write-ahead log.
 pub(crate) fn replaced_table(connection: &Connection) -> rusqlite::Result<Option<&'static str>> {
     for table in READ_AT_ONCE {
@@ -126,7 +130,7 @@ pub(crate) fn replaced_table(connection: &Connection) -> rusqlite::Result<Option
     Ok(None)
 }
 
-/// An object of the schema, its statement without differences of spelling that SQLite itself makes.
+/// An object of the schema. Its statement lacks the differences of spelling that SQLite itself makes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Object {
     pub(crate) kind: String,
@@ -134,7 +138,7 @@ pub(crate) struct Object {
     pub(crate) sql: String,
 }
 
-/// The objects of a schema, but for the indexes that SQLite makes by itself, which have no statement.
+/// The objects of a schema, except for the indexes that SQLite makes by itself, which have no statement.
 pub(crate) fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
     connection
         .prepare("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name, type")?
@@ -145,7 +149,7 @@ pub(crate) fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> 
         .collect()
 }
 
-/// The code of a line, without a comment at its end. Two dashes in a text begin none.
+/// The code of a line, without a comment at its end. Two dashes in a text do not begin a comment.
 fn code(line: &str) -> &str {
     let mut in_text = false;
     let mut previous = ' ';
@@ -160,13 +164,14 @@ fn code(line: &str) -> &str {
     line
 }
 
-/// A statement without comments and runs of white space, and without the quotes around the name of its
-/// table, which renaming puts there. No other quotes are taken away: in them a condition is a text.
+/// A statement without comments, without runs of white space, and without the quotes that renaming puts around the
+/// name of its table. All other quotes stay: they make a text of a condition.
 fn normal_sql(sql: &str) -> String {
     let mut normal: Vec<&str> = Vec::new();
     for line in sql.lines() {
         for word in code(line).split_ascii_whitespace() {
             match normal.last() {
+                // The word after one of these is the name of a table.
                 Some(&"TABLE" | &"ON") => {
                     let (name, rest) = table_name(word);
                     normal.extend([name, rest].into_iter().filter(|part| !part.is_empty()));
@@ -178,7 +183,7 @@ fn normal_sql(sql: &str) -> String {
     normal.join(" ")
 }
 
-/// A table's name that may be in quotes, and the bracket that may follow it.
+/// The name of a table, which may be in quotes, and the bracket that may follow it.
 fn table_name(word: &str) -> (&str, &str) {
     ['"', '\'']
         .into_iter()

@@ -1,4 +1,4 @@
-//! A file that is read as if nobody changed it, and what shows that nobody did.
+//! Reading a file as if nobody changed it, and the proof that nobody did.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use super::error::OpenError;
 use crate::file::side_file;
 
-/// What a file and those beside it looked like. SQLite takes no lock on a file that it reads as one that
-/// nobody changes, and would take pages of two times for damage.
+/// The state of a file and of those beside it. SQLite takes no lock on a file that it reads as one that nobody
+/// changes, and would report pages of two moments as damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Still {
     path: PathBuf,
     file: Look,
-    /// Without a write-ahead log nobody has it open for writing.
+    /// The empty write-ahead log beside it, if there is one. Without a write-ahead log nobody has the file open for
+    /// writing.
     wal: Option<Look>,
 }
 
@@ -22,6 +23,7 @@ pub(crate) struct Still {
 struct Look {
     identity: (u64, u64),
     bytes: u64,
+    // A write that leaves the size as it was changes these times.
     modified: (i64, i64),
     changed: (i64, i64),
 }
@@ -45,7 +47,7 @@ impl Still {
     /// Looks at a file before it is opened.
     ///
     /// # Errors
-    /// If something lies beside it that belongs to it and could not be read with it.
+    /// If a file beside it belongs to it and could not be read with it.
     pub(super) fn of(path: &Path) -> Result<Still, OpenError> {
         let file = Look::at(path)?.ok_or_else(|| OpenError::Missing { path: path.to_owned() })?;
         let wal = Look::at(&side_file(path, "-wal"))?;
@@ -56,13 +58,14 @@ impl Still {
         Ok(Still { path: path.to_owned(), file, wal })
     }
 
-    /// Makes sure that what was read since was the file as it was then.
+    /// Makes sure that everything that was read since came from the unchanged file.
     ///
     /// # Errors
-    /// If somebody changed it, or began to.
+    /// If somebody changed the file, or began to.
     pub(crate) fn require(&self) -> Result<(), OpenError> {
         match Still::of(&self.path) {
             Ok(now) if now == *self => Ok(()),
+            // A write-ahead log that is no longer empty, or a file that is gone, is a change like any other.
             Ok(_) | Err(OpenError::WalInReadOnlyFolder { .. } | OpenError::Missing { .. }) => {
                 Err(OpenError::ChangedWhileRead { path: self.path.clone() })
             }
@@ -71,12 +74,13 @@ impl Still {
     }
 }
 
-/// Refuses a journal that would be rolled back by whoever may write: one whose first byte is not zero.
+/// Refuses a hot journal: one whose first byte is not zero. A process that may write would roll it back.
 fn require_no_journal(path: &Path) -> Result<(), OpenError> {
     let journal = side_file(path, "-journal");
     let mut first = [0];
     let read = File::open(&journal).and_then(|mut file| file.read(&mut first));
     match read {
+        // SQLite does not roll back a journal that is empty or begins with zero.
         Ok(0) => Ok(()),
         Ok(_) if first == [0] => Ok(()),
         Ok(_) => Err(OpenError::HotJournal { path: path.to_owned(), journal }),

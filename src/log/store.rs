@@ -1,7 +1,7 @@
-//! The store of events: what the writer and the readers need of it, and the batch by which the writer appends.
+//! The store of events: the interface for the writer and the readers, and the batch by which the writer appends.
 //!
-//! SQLite gives it, in one file. This page is the contract that everything above `log` relies on, and that another
-//! engine would have to keep. In parentheses after a paragraph stand tests that show what it says.
+//! SQLite provides it, in one file. This page is the contract that everything above `log` relies on, and that another
+//! engine would have to keep. The names in parentheses after a paragraph are tests that show it.
 //!
 //! # Appending
 //!
@@ -10,42 +10,41 @@
 //!
 //! **One at a time.** Between `begin` and the end of the batch nobody else writes to the log, in this process or in
 //! another. `begin` waits for as long as others write; that is never an error. Several machines must not append to
-//! one file: it is refused on file systems that they share, where these are known, and where another machine did not
-//! close it.
+//! one file. Annals refuses this on shared file systems that it knows, and for a log that another machine did not
+//! close.
 //! (`four_processes_append_to_one_chain`, `a_log_that_another_machine_has_open_is_taken_over_only_on_demand`)
 //!
-//! **Order.** `begin` reads the head after it has the write lock. An inserted event gets the place after the head,
-//! and is the head then: places are 1, 2, 3 … without gaps, across batches and processes, and a place that was
+//! **Order.** `begin` reads the head after it has the write lock. An inserted event gets the position after the head,
+//! and becomes the head. Positions are 1, 2, 3 … without gaps, across batches and processes. A position that was
 //! refused or rolled back goes to the next event. A link is computed from the link before it, so the caller seals
-//! each event within its batch; `insert` does not check the link. Events of a batch stand in the order in which they
-//! were inserted.
+//! each event within its batch; `insert` does not check the link. The events of a batch stand in the order in which
+//! they were inserted.
 //! (`four_processes_append_to_one_chain`, `events_sent_together_stand_together_and_a_bad_one_keeps_no_other_out`)
 //!
 //! **All or nothing.** A batch takes effect as a whole, with the effects of its events on other tables ([`Effect`]),
-//! or not at all; dropped without a commit it leaves nothing. An event that is refused for a reason of its own (its
-//! id belongs to another event, it cannot be sealed, it may not be redacted) is not in the batch, and keeps no other
-//! out.
+//! or not at all. If it is dropped without a commit, it leaves nothing. An event can be refused for a reason of its
+//! own: its id belongs to another event, it cannot be sealed, or it may not be redacted. Then it is not in the batch,
+//! and the other events are.
 //! (`a_batch_is_seen_as_a_whole_once_it_is_committed_and_never_if_it_is_dropped`,
 //! `events_sent_together_stand_together_and_a_bad_one_keeps_no_other_out`)
 //!
-//! **Ids.** The log has one event of each id. Inserting an id that the log has, or that this batch inserted before,
-//! changes nothing and returns the row. The writer decides whether that is the same event: if kind, version,
-//! session, time, payload without its salt, and sender are equal, the event is acknowledged with its first place and
-//! link; otherwise it is a conflict. Of an erased event the sender alone is compared, and the sender is not compared
-//! where the id is made from what the event is about. An event that was there already has no effect on other tables
-//! again.
+//! **Ids.** The log has one event for each id. Inserting an id that the log has, or that this batch inserted before,
+//! changes nothing and returns the row. The writer decides whether that is the same event. If kind, version, session,
+//! time, payload without its salt, and sender are equal, the event is acknowledged with its first position and link;
+//! otherwise it is a conflict. Of an erased event the sender alone is compared. The sender is not compared if the id
+//! is made from the subject of the event. An event that was there already has no effect on other tables again.
 //! (`an_id_that_is_there_leaves_the_batch_as_it_is`, `the_same_event_sent_again_is_already_recorded`,
 //! `another_event_with_a_used_id_is_a_conflict_that_names_the_first`,
 //! `a_redacted_event_sent_again_is_already_recorded`)
 //!
-//! **Durability.** When `commit` returned `Ok`, the batch is in the file at the path, and survives the end of the
-//! process, and with [`Durability::Full`] a loss of power as well. A loss of power may take the last batches of
-//! [`Durability::Normal`], and leaves those before them. A batch that inserted nothing flushes nothing: an event
+//! **Durability.** When `commit` has returned `Ok`, the batch is in the file at the path and survives the end of the
+//! process. With [`Durability::Full`] it also survives a loss of power. With [`Durability::Normal`] a loss of power
+//! may take the last batches, but leaves those before them. A batch that inserted nothing flushes nothing: an event
 //! that was there already is as durable as the commit that put it there.
 //! (`what_was_acknowledged_survives_a_kill_at_any_moment`,
 //! `what_was_acknowledged_survives_a_loss_of_power_after_any_change`)
 //!
-//! **The same log.** `begin` and `commit` fail if the open files are not those at the path, and `begin` also if the
+//! **The same log.** `begin` and `commit` fail if the open files are not those at the path. `begin` also fails if the
 //! log lacks the event that the writer acknowledged last. Nothing is acknowledged to a file that others would not
 //! find.
 //! (`another_log_in_the_place_of_the_file_is_left_alone`, `a_file_that_was_deleted_is_not_made_anew`,
@@ -57,18 +56,18 @@
 //! | what failed | what it means | what senders are answered |
 //! | --- | --- | --- |
 //! | opening, `begin`, `insert`, `apply` | nothing of the batch was written | `NotWritten` |
-//! | `commit` | all of it took effect, or nothing, and this cannot be told now: SQLite may have written everything and failed to flush it, or the files may have been taken away meanwhile | `Ambiguous` |
-//! | the writer's thread panicked | the same of the batch at hand; what was queued was not written | `Ambiguous`; `NotWritten` |
+//! | `commit` | all of it took effect, or nothing, and nobody knows which: SQLite may have written everything and failed to flush it, or the files may have been removed meanwhile | `Ambiguous` |
+//! | the writer's thread panicked | the same for the current batch; queued events were not written | `Ambiguous`; `NotWritten` |
 //!
-//! A panic ends the handle. After the other failures nothing more is appended through the same connection: the
-//! writer opens the log again, finds the event that it acknowledged last, and only then appends.
+//! A panic ends the handle. After the other failures nothing more is appended through the same connection. The writer
+//! opens the log again, finds the event that it acknowledged last, and only then appends.
 //!
-//! The writer does not hold answers back until it knows more. It answers at once that it does not know, and never
-//! that an event was written, or was not, without knowing. What became of the batch is looked up by ids later, in
-//! the transaction that acts on what is found: where a sender sends the event again; where the writer records what
-//! was lost, before it counts an event of which it does not know; and, where the commit of such a record failed like
-//! this, before another record is made. It remembers `LOST_IDS_MAX` ids. Beyond that it counts such an event as
-//! lost, and the record says that it may have been written.
+//! The writer does not hold answers back until it knows more. It answers at once that the result is unknown, and
+//! never claims without knowledge that an event was written or was not. The events of such a batch are looked up by
+//! their ids later, in the transaction that acts on the result: when a sender sends the event again; when the writer
+//! records lost events, before it counts one whose fate is unknown; and, if the commit of such a record failed in the
+//! same way, before another record is made. The writer remembers `LOST_IDS_MAX` ids. Beyond that it counts such an
+//! event as lost, and the record states that it may have been written.
 //! (`a_write_that_was_done_and_reported_as_failed`, `a_sync_that_was_done_and_reported_as_failed`,
 //! `events_of_a_commit_that_took_effect_are_not_counted_as_lost`,
 //! `an_event_of_a_commit_that_took_effect_before_the_process_died_is_already_recorded`,
@@ -76,51 +75,51 @@
 //!
 //! # Reading
 //!
-//! **One moment.** Everything that is read in one transaction is of one moment, between two batches: nobody sees
-//! part of a batch, or an event without its effects. A reader waits for no batch, and a batch for no reader, with
-//! one exception: when readers have kept the write-ahead log growing to `WAL_BYTES_RESTART`, the writer waits for
-//! them, for a second at most.
+//! **One moment.** Everything that is read in one transaction is of one moment, between two batches: nobody sees part
+//! of a batch, or an event without its effects. A reader waits for no batch, and a batch for no reader, with one
+//! exception: when readers have kept the write-ahead log growing to `WAL_BYTES_RESTART`, the writer waits for them,
+//! for at most a second.
 //! (`a_batch_is_seen_as_a_whole_once_it_is_committed_and_never_if_it_is_dropped`,
 //! `the_write_ahead_log_stays_bounded_while_readers_overlap`)
 //!
-//! **What was seen stays.** The head of a later moment is not before that of an earlier one, and an event that was
-//! seen at a place keeps its id, entry and link there. Its payload may become NULL; then the batch that erased it
-//! also has the event that licenses it. So a reader that stopped at a place goes on from there, in another
-//! transaction or process. What breaks this is no batch: the file was cut off or set back to an older copy, or a
-//! loss of power took unflushed batches.
+//! **What was seen stays.** The head of a later moment is not before the head of an earlier one. An event that was
+//! seen at a position keeps its id, entry and link there. Its payload may become NULL; then the batch that erased it
+//! also has the event that licenses the erasure. So a reader that stopped at a position can go on from there, in
+//! another transaction or process. No batch breaks this promise. It is broken if the file is cut off or set back to
+//! an older copy, or if a loss of power takes unflushed batches.
 //! (`the_log_refuses_every_other_change`, `a_log_that_grows_is_still_the_same`,
 //! `an_older_copy_that_is_written_over_it_in_place_is_noticed`)
 //!
-//! **Seen is not acknowledged.** A reader may see a batch before its senders are answered, and one of which they
-//! hear no more than `Ambiguous`. With `Durability::Normal` it may see one that a loss of power takes away. So
-//! whoever vouches for events flushes the log first. (`what_could_not_be_flushed_is_not_signed_for`)
+//! **Seen is not acknowledged.** A reader may see a batch before its senders are answered, and also a batch whose
+//! senders get no answer except `Ambiguous`. With `Durability::Normal` it may see a batch that a loss of power takes
+//! away. So code that vouches for events flushes the log first. (`what_could_not_be_flushed_is_not_signed_for`)
 //!
 //! **Another file.** A connection goes on reading the file that it opened, and does not notice that another one, or
-//! none, is at the path. Whoever reads for long looks at the path: [`Watch`](crate::Watch) tells apart another file,
-//! an older copy that was written over this one, and a write-ahead log that was removed. In the last case the reader
-//! closes its connection: the writer moves what only the removed file holds into the log, and opens the log again
-//! when nobody else has it open. (`another_file_in_its_place_is_noticed`,
+//! none, is at the path. A program that reads for long looks at the path: [`Watch`](crate::Watch) distinguishes
+//! another file, an older copy that was written over this one, and a write-ahead log that was removed. In the last
+//! case the reader closes its connection. The writer moves into the log what only the removed file holds, and opens
+//! the log again when nobody else has it open. (`another_file_in_its_place_is_noticed`,
 //! `an_older_copy_that_is_written_over_it_in_place_is_noticed`, `a_reader_of_the_same_program_is_waited_for`,
 //! `a_write_ahead_log_removed_under_a_writer_costs_nothing`)
 //!
-//! **No lock.** Where the files beside the log cannot be made, in a folder without write permission, the log is read
-//! as a file that nobody changes. After each answer the reader looks whether anybody did, and fails if so.
+//! **No lock.** In a folder without write permission the files beside the log cannot be made. The log is then read as
+//! a file that nobody changes. After each answer the reader checks whether anybody did, and fails if so.
 //! (`what_a_writer_does_while_the_file_is_read_is_noticed`)
 //!
-//! # How SQLite gives it, and how an engine with a server would
+//! # The promises in SQLite, and in an engine with a server
 //!
 //! | promise | SQLite | an engine with a server |
 //! | --- | --- | --- |
-//! | one at a time | `BEGIN IMMEDIATE`, repeated while the file is busy; `turns`, so that nobody polls or starves | a lock on the row that holds the log's head, until the transaction ends |
-//! | order | head and rows in one transaction; `seq INTEGER PRIMARY KEY` refuses a place that is taken | the same; a sequence of the engine would leave gaps where a transaction is rolled back |
+//! | one at a time | `BEGIN IMMEDIATE`, repeated while the file is busy; the write lock (`turns`), so that nobody polls or starves | a lock on the row that holds the log's head, until the transaction ends |
+//! | order | head and rows in one transaction; `seq INTEGER PRIMARY KEY` refuses a position that is taken | the same; a sequence of the engine would leave gaps where a transaction is rolled back |
 //! | all or nothing | the transaction | the transaction |
 //! | ids | `event_id BLOB NOT NULL UNIQUE`; an insert that violates it is taken back alone | a unique index, and inserts that pass over a conflict: an error would end the transaction |
 //! | durability | `journal_mode = WAL`, `synchronous = FULL` or `NORMAL`; `wal_autocheckpoint = 0`: no commit depends on a checkpoint | a commit that is answered when it is flushed, also where a standby may take over |
 //! | the same log | identities of database, write-ahead log and shared memory (`identity`), the run that they belong to (`generation`), the event that was acknowledged last | the log's id and the event that was acknowledged last, after each reconnection: a standby that took over may lack it |
 //! | unknown commit | an error of `COMMIT`, or of the look at the files after it | the same, and a connection that was lost before the answer |
 //! | one moment | a read transaction on the write-ahead log | a transaction with repeatable reads |
-//! | what was seen stays | triggers as guard rails, the chain as evidence | the same; a reader that changes to a replica first waits until that has what it saw |
-//! | erased is erased | `secure_delete = ON` on every connection that `open_writer` makes | the engine's own logs and backups too, or its documentation says that they keep it |
+//! | what was seen stays | triggers as guard rails, the chain as evidence | the same; a reader that changes to a replica first waits until the replica has what the reader saw |
+//! | erased is erased | `secure_delete = ON` on every connection that `open_writer` makes | the engine's own logs and backups too, or its documentation states that they keep it |
 
 use std::path::{Path, PathBuf};
 
@@ -143,30 +142,30 @@ use crate::prepare::Prepared;
 /// A batch that could not be begun, or whose commit failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// SQLite refused.
+    /// An operation that SQLite refused.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    /// The open files are not those at the path.
+    /// Open files that are not those at the path.
     #[error(transparent)]
     Files(#[from] OpenError),
-    /// The log lacks the event that the writer acknowledged last.
+    /// A log without the event that the writer acknowledged last.
     #[error("{}: no longer has event {seq}, which was acknowledged: it was cut off or replaced by an older copy", path.display())]
     CutOff {
-        /// The path.
+        /// The log's file.
         path: PathBuf,
-        /// The event.
+        /// The missing event.
         seq: Seq,
     },
 }
 
-/// A log's file that is open for writing, as the writer has it.
+/// A log's file that is open for writing, as the writer holds it.
 pub(crate) struct OpenLog {
     pub(crate) connection: Connection,
     pub(crate) files: LogFiles,
     pub(crate) checkpoints: Checkpoints,
-    /// The row of its write-ahead log that the file itself was known to have when it was opened.
+    /// The run of the write-ahead log whose row the file itself was known to have when it was opened.
     pub(crate) in_file: Option<RunId>,
-    /// Without a symbolic link at its end.
+    /// The path, without a symbolic link at its end.
     path: PathBuf,
 }
 
@@ -180,14 +179,14 @@ impl OpenLog {
         Ok(OpenLog { connection, files, checkpoints, in_file, path: path.to_owned() })
     }
 
-    /// Has the name watched by which the caller opened the log.
+    /// Adds the name by which the caller opened the log to what is watched.
     pub(crate) fn named(mut self, name: &Path) -> OpenLog {
         self.files = self.files.named(name, &self.path);
         self
     }
 
-    /// Opens the file once more, which must still be the same. Another one in its place is not even
-    /// looked at: SQLite would read it together with the write-ahead log of this one.
+    /// Opens the file once more. It must still be the same file. Another one in its place is not even looked at:
+    /// SQLite would read it together with the write-ahead log of this one.
     pub(crate) fn open_again(
         path: &Path,
         durability: Durability,
@@ -214,26 +213,29 @@ impl OpenLog {
     /// path and still have the event `seen`.
     pub(crate) fn begin(&self, seen: Head, in_file: &InFile) -> Result<Appending<'_>, StoreError> {
         let tx = begin(&self.connection)?;
+        // The transaction is `IMMEDIATE`: from here to its end no other process can move the head.
         let head = rows::head(&tx)?;
         let insert = Insert::new(&self.connection)?;
+        // Within the transaction: what is written to files that were replaced would be found by nobody.
         self.files.require_at(&self.path)?;
         if !head.still_has(seen, &tx)? {
             return Err(self.cut_off(seen));
         }
+        // Last, because it changes the file: a batch that is refused above begins no run.
         in_file.renew(&tx)?;
         Ok(Appending { log: self, tx, insert, head })
     }
 }
 
-/// What became of an event that was to be inserted.
+/// The result of inserting an event.
 pub(crate) enum Inserted {
-    /// It is the head now.
+    /// The event is new, and is the head now.
     New,
-    /// Nothing: an event has its id, and this is its row.
+    /// Another row has its id, and nothing was changed.
     Known(StoredRow),
 }
 
-/// A batch in its transaction. Dropped without a commit it leaves nothing.
+/// A batch in its transaction. If it is dropped without a commit, it leaves nothing.
 pub(crate) struct Appending<'c> {
     log: &'c OpenLog,
     tx: Transaction<'c>,
@@ -242,17 +244,17 @@ pub(crate) struct Appending<'c> {
 }
 
 impl Appending<'_> {
-    /// The end of the log, with what this batch inserted so far.
+    /// The end of the log, including the events of this batch.
     pub(crate) fn head(&self) -> Head {
         self.head
     }
 
-    /// The log as this batch sees and leaves it, to be read by others in its transaction.
+    /// The log as this batch sees and leaves it, for others to read in its transaction.
     pub(crate) fn connection(&self) -> &Connection {
         &self.tx
     }
 
-    /// Inserts an event that was sealed for the place after the head, unless the log has its id.
+    /// Inserts an event that was sealed for the position after the head, unless the log has its id.
     pub(crate) fn insert(
         &mut self,
         prepared: &Prepared,
@@ -266,6 +268,8 @@ impl Appending<'_> {
                 Ok(Inserted::New)
             }
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                // SQLite takes back the failed statement alone, and the batch goes on. If no row has the id, another
+                // constraint failed.
                 match self.find(prepared.event_id)? {
                     Some(row) => Ok(Inserted::Known(row)),
                     None => Err(error),
@@ -275,26 +279,26 @@ impl Appending<'_> {
         }
     }
 
-    /// Finds the event with this id, in the log or inserted by this batch.
+    /// Finds the event with this id, in the log or in this batch.
     pub(crate) fn find(&self, event_id: EventId) -> rusqlite::Result<Option<StoredRow>> {
         StoredRow::find(&self.tx, event_id)
     }
 
-    /// The entry at a place.
+    /// The entry at a position.
     pub(crate) fn entry_at(&self, seq: Seq) -> rusqlite::Result<Option<Vec<u8>>> {
         rows::entry_at(&self.tx, seq)
     }
 
-    /// Writes what the event at the head, which was just inserted, changes beside the log.
+    /// Writes the changes beside the log of the event at the head, which was just inserted.
     pub(crate) fn apply(&self, effect: &Effect) -> rusqlite::Result<()> {
         effect.apply(&self.tx, self.head.seq)
     }
 
-    /// Commits, and makes sure that the files are still those at the path. An error does not tell whether the batch
-    /// took effect.
+    /// Commits, and makes sure that the files are still those at the path. After an error it is unknown whether the
+    /// batch took effect.
     pub(crate) fn commit(self) -> Result<(), StoreError> {
         self.tx.commit()?;
-        // Files that took the place of these do not have what was committed to the old ones.
+        // The commit went to the open files. Files that took their place by now do not have it.
         Ok(self.log.files.require_at(&self.log.path)?)
     }
 }
@@ -328,7 +332,7 @@ mod tests {
             self.log.begin(seen, self.turns.in_file())
         }
 
-        /// The places of the last event and of the last one about API keys, as a reader sees them.
+        /// The positions of the last event and of the last one about API keys, as a reader sees them.
         fn seen(&self) -> (Head, Option<i64>) {
             let about_keys = "SELECT max(seq) FROM api_key_events";
             let about_keys = self.reader.query_row(about_keys, [], |row| row.get(0)).unwrap();

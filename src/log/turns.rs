@@ -1,7 +1,7 @@
-//! Turns at writing to the file, within the process and between processes.
+//! The write lock on the file, within the process and between processes.
 //!
-//! SQLite lets one transaction write at a time and makes the others poll. Here they queue instead:
-//! within a process on a condition variable, between processes on a lock file.
+//! SQLite lets one transaction write at a time and makes the others poll. Here they queue instead: within a process
+//! on a condition variable, between processes on a lock file.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,16 +16,16 @@ use super::generation::InFile;
 use super::presence::Presence;
 use crate::file::side_file;
 
-/// Turns that the writer may take in a row while a projection waits. It keeps its priority, and a
-/// projection is still sure of a turn.
+/// Times that the writer may have the write lock in a row while a projection waits. The writer keeps its priority,
+/// and a projection is still sure of the lock.
 const WRITER_TURNS_MAX: u32 = 4;
 
-/// Who wants to write.
+/// The two kinds of thread that want to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
-    /// The writer: callers wait for it.
+    /// The writer, for which callers wait.
     Writer,
-    /// A projection: nobody waits for it.
+    /// A projection, for which nobody waits.
     Projection,
 }
 
@@ -34,14 +34,15 @@ struct Queue {
     taken: bool,
     writers: u32,
     projections: u32,
+    // Times that the writer had the lock in a row while a projection waited.
     writer_turns: u32,
 }
 
-/// Hands out turns.
+/// The write lock, shared by the connections of one handle.
 pub(crate) struct Turns {
     queue: Mutex<Queue>,
     freed: Condvar,
-    /// Held by the process that writes. Who waits for it holds `next`, so that a process which
+    /// The lock file of the process that writes. A process that waits for it holds `next`, so that a process which
     /// writes again and again waits behind the one that is next.
     turn: File,
     next: File,
@@ -49,7 +50,7 @@ pub(crate) struct Turns {
     in_file: InFile,
 }
 
-/// A turn: until it is dropped nobody else writes.
+/// The write lock, held until this is dropped: nobody else writes meanwhile.
 pub(crate) struct Turn<'a> {
     turns: &'a Turns,
 }
@@ -79,27 +80,27 @@ impl Turns {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // The queue's numbers are changed without calling anything that can panic.
+        // No change below calls anything that can panic, so the numbers are right even if the lock is poisoned.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connections of the handle that these turns are of.
+    /// The connections of the handle that this write lock belongs to.
     pub(crate) fn presence(&self) -> &Presence {
         &self.presence
     }
 
-    /// What the handle knows to be in the file itself.
+    /// The run that the handle knows to be in the file itself.
     pub(crate) fn in_file(&self) -> &InFile {
         &self.in_file
     }
 
-    /// Whether the writer of this process waits for its turn.
+    /// Returns whether the writer of this process waits for the write lock.
     pub(crate) fn writer_waits(&self) -> bool {
         self.queue().writers > 0
     }
 
-    /// Waits for a turn. A projection gets none at files that are no longer the log's; the writer sees to
-    /// that within its transaction.
+    /// Waits for the write lock. A projection does not get it for files that are no longer the log's. The writer
+    /// checks that within its transaction.
     pub(crate) fn take(&self, who: Who) -> io::Result<Turn<'_>> {
         let turn = self.take_any(who)?;
         if who == Who::Projection {
@@ -114,6 +115,7 @@ impl Turns {
             Who::Writer => queue.writers += 1,
             Who::Projection => queue.projections += 1,
         }
+        // Counted before the wait, so that `is_next` of the other kind sees this thread.
         while queue.taken || !queue.is_next(who) {
             queue = self.freed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
@@ -121,6 +123,7 @@ impl Turns {
         match who {
             Who::Writer => {
                 queue.writers -= 1;
+                // Only a projection that waits limits the writer.
                 queue.writer_turns = if queue.projections > 0 { queue.writer_turns + 1 } else { 0 };
             }
             Who::Projection => {
@@ -129,17 +132,20 @@ impl Turns {
             }
         }
         drop(queue);
-        // From here on the turn is given back when it is dropped, also on an error below.
+        // From here on dropping `turn` gives the write lock back, also after an error below.
         let turn = Turn { turns: self };
+        // Only the thread that set `taken` comes here. The file locks order processes; they belong to the open files,
+        // and would not keep two threads of this process apart.
         lock(&self.next)?;
         let taken = lock(&self.turn);
         self.next.unlock()?;
+        // `next` is unlocked even if `turn` could not be locked: otherwise no process would come next.
         taken?;
         Ok(turn)
     }
 }
 
-/// Locks a file. A signal that arrives while it waits is no reason to give up.
+/// Locks a file. A signal that arrives during the wait is no reason to give up.
 fn lock(file: &File) -> io::Result<()> {
     loop {
         match file.lock() {
@@ -149,24 +155,26 @@ fn lock(file: &File) -> io::Result<()> {
     }
 }
 
-/// Begins a transaction that may write. Another process that is writing is waited for, however
-/// long it takes: busy is never a failure.
+/// Begins a transaction that may write. Waits for another process that is writing, for as long as it takes: busy is
+/// never a failure.
 pub(crate) fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
     loop {
         match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            // No pause is needed here: SQLite itself waited, for the busy timeout of the connection.
             Err(error) if is_busy(&error) => {}
             result => return result,
         }
     }
 }
 
-/// Whether somebody else is at work on the file, and waiting helps.
+/// Returns whether somebody else is at work on the file, so that waiting helps.
 fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 impl Queue {
     fn is_next(&self, who: Who) -> bool {
+        // If both kinds wait, exactly one of the two conditions holds, so that one thread can always go on.
         match who {
             Who::Writer => self.projections == 0 || self.writer_turns < WRITER_TURNS_MAX,
             Who::Projection => self.writers == 0 || self.writer_turns >= WRITER_TURNS_MAX,
@@ -176,7 +184,9 @@ impl Queue {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // Closing the file would unlock it as well; an error here leaves nothing else to do.
+        // The file is unlocked before `taken` is cleared. In the other order the next thread could take the lock of
+        // the same open file, and this call would unlock it under that thread. An error leaves nothing else to do:
+        // closing the file would unlock it as well.
         let _ = self.turns.turn.unlock();
         self.turns.queue().taken = false;
         self.turns.freed.notify_all();

@@ -1,13 +1,13 @@
-//! The way from SQLite to the file system: the default one, except for two files that it does not open.
+//! The file system under SQLite: the default one, except for two files that it does not open.
 //!
-//! - **A second write-ahead log.** SQLite makes `-wal` and `-shm` where there are none. If they were removed
-//!   while somebody has the log open, or the file has another name under which somebody has it open, the two
-//!   would write over each other's pages. So they are made only by the one connection that the file has, which
-//!   a lock on the file itself shows.
-//! - **A journal to be rolled back.** Logs are in WAL mode, and Annals leaves no rollback journal. One that
-//!   lies beside a log is somebody else's, and readers do not apply it; so nobody does.
+//! - **A second write-ahead log.** SQLite makes `-wal` and `-shm` if they are missing. Perhaps they were removed
+//!   while somebody has the log open, or somebody has the file open under another name. Then the two users would
+//!   overwrite each other's pages. So these files are made only by a connection that is the only one to the file. A
+//!   lock on the file itself shows that.
+//! - **A journal to be rolled back.** Logs are in WAL mode, and Annals leaves no rollback journal. A journal beside a
+//!   log is somebody else's. Readers do not apply it, so nobody does.
 //!
-//! Both are decided under the lock that SQLite holds on the file at that moment: nothing can change between
+//! Both decisions are made under the lock that SQLite holds on the file at that moment: nothing can change between
 //! the look and the act.
 
 #![allow(unsafe_code, reason = "SQLite's file systems are tables of C functions")]
@@ -20,45 +20,46 @@ use std::sync::OnceLock;
 
 use rusqlite::{Connection, ffi};
 
-/// The file is open under another name, or its write-ahead log was taken away. It is a kind of busy: whoever
-/// makes the files at this very moment is waited for.
+/// The error for a file that is open under another name, or whose write-ahead log was removed. It is a kind of busy:
+/// a process that makes the files at this very moment is waited for.
 pub(super) const OPEN_ELSEWHERE: c_int = ffi::SQLITE_BUSY | (0x41 << 8);
 
-/// A journal is to be rolled back.
+/// The error for a journal that would be rolled back.
 pub(super) const HOT_JOURNAL: c_int = ffi::SQLITE_CANTOPEN | (0x41 << 8);
 
-/// Bytes of the header of a write-ahead log, where its salts stand in it, and in the header of the memory
-/// beside it (<https://sqlite.org/walformat.html>).
+/// Bytes of the header of a write-ahead log, and the offset of its salts there; then, in the shared memory, the
+/// offsets of the number of frames and of the salts, and the bytes of a region (<https://sqlite.org/walformat.html>).
 const WAL_HEADER_BYTES: usize = 32;
 const WAL_SALTS: std::ops::Range<usize> = 16..24;
 const MEMORY_FRAMES: usize = 16;
 const MEMORY_SALTS: usize = 32;
 const MEMORY_REGION_BYTES: c_int = 32_768;
 
-/// Looks at two files that change while they are looked at.
+/// Attempts to look at two files that others change meanwhile.
 const LOOKS: u32 = 100;
 
-/// The error of [`OPEN_ELSEWHERE`], where it is found by a connection that is open.
+/// The error [`OPEN_ELSEWHERE`], for a connection that is open already.
 pub(super) fn open_elsewhere() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(OPEN_ELSEWHERE), None)
 }
 
-/// The file system that stands behind ours, as a number, because pointers are not shared between threads.
+/// SQLite's default file system, which ours calls. The address is a number, because pointers are not shared between
+/// threads.
 static BEHIND: OnceLock<Option<usize>> = OnceLock::new();
 
 const NAME: &CStr = c"annals";
 
-/// The name under which connections find it, in a URI; it is registered by the first call.
+/// The name of our file system in a URI. The first call registers it.
 pub(super) fn name() -> &'static str {
     BEHIND.get_or_init(register);
-    // Where it could not be registered SQLite says that there is no such file system.
+    // If it could not be registered, SQLite reports at the opening that there is no such file system.
     "annals"
 }
 
 fn register() -> Option<usize> {
-    // SAFETY: the file system that is found lives as long as the process, and so does the one that is
-    // registered. The functions that are copied with it take what they need from `pAppData`, which is copied
-    // too; `xOpen` is called with the table that it belongs to.
+    // SAFETY: the default file system lives as long as the process, and so does the registered one, which is leaked.
+    // The functions that are copied with it take what they need from `pAppData`, which is copied too; `xOpen` is
+    // called with the table that it belongs to.
     unsafe {
         if ffi::sqlite3_initialize() != ffi::SQLITE_OK {
             return None;
@@ -73,7 +74,7 @@ fn register() -> Option<usize> {
     }
 }
 
-/// A call to the file system behind.
+/// One call of `xOpen` on the default file system.
 struct Call {
     behind: *mut ffi::sqlite3_vfs,
     path: *const c_char,
@@ -98,8 +99,8 @@ impl Call {
         code
     }
 
-    /// Opens a write-ahead log that is there with its memory. Where one of them lacks, they are made under a
-    /// lock that nobody else has on the log.
+    /// Opens a write-ahead log that is there with its shared memory. If one of them is missing, they are made under a
+    /// lock on the log that only its sole user can get.
     ///
     /// SAFETY: as for `open`, and the path is that of a write-ahead log.
     unsafe fn open_wal(&self, flags: c_int) -> c_int {
@@ -108,7 +109,7 @@ impl Call {
         let is_there = |path: &[u8]| Path::new(OsStr::from_bytes(path)).symlink_metadata().is_ok();
         let memory = [wal.strip_suffix(b"-wal").unwrap_or(wal), b"-shm"].concat();
         if is_there(wal) && is_there(&memory) {
-            // Not made, should it be gone by now: then it is as if it had lacked.
+            // Without `CREATE`: if the file was removed since the look, it counts as missing.
             let opened = unsafe { self.open(flags & !ffi::SQLITE_OPEN_CREATE) };
             if opened == ffi::SQLITE_OK || is_there(wal) {
                 return opened;
@@ -121,21 +122,26 @@ impl Call {
         else {
             return unsafe { self.refuse(ffi::SQLITE_CANTOPEN) };
         };
+        // Every connection in WAL mode holds a shared lock on the database for as long as it is open. So an exclusive
+        // lock is granted only if nobody else has the database open.
         match unsafe { lock(database, ffi::SQLITE_LOCK_EXCLUSIVE) } {
             ffi::SQLITE_OK => {
                 let opened = unsafe { self.open(flags) };
+                // The lock becomes shared again. No other connection can get an exclusive one, and make these files,
+                // until this connection is closed.
                 unsafe { unlock(database, ffi::SQLITE_LOCK_SHARED) };
                 opened
             }
             code if code & 0xff == ffi::SQLITE_BUSY => unsafe { self.refuse(OPEN_ELSEWHERE) },
-            // A file that is open for reading alone cannot be locked like this; its reader has seen to it.
+            // A file that is open for reading alone cannot be locked like this. Its reader has made the files through
+            // another connection, which locked it (`make_files_beside`).
             _ if unsafe { is_reader(self.path) } => unsafe { self.open(flags) },
             code => unsafe { self.refuse(code) },
         }
     }
 }
 
-/// The parameter of a URI by which a connection says that it only reads.
+/// The parameter of a URI that marks a connection which only reads.
 pub(super) const READER: &str = "annals_reader";
 
 /// SAFETY: the path is one that SQLite gave to `open`.
@@ -153,7 +159,7 @@ unsafe extern "C" fn open(
     let Some(behind) = BEHIND.get().copied().flatten() else { return ffi::SQLITE_CANTOPEN };
     let call = Call { behind: behind as *mut ffi::sqlite3_vfs, path, file, out_flags };
     let is = |flag| flags & flag != 0;
-    // A journal that is opened for writing, and not made, is rolled back.
+    // SQLite opens a journal for writing, without making it, only to roll it back.
     let rolls_back =
         is(ffi::SQLITE_OPEN_MAIN_JOURNAL) && is(ffi::SQLITE_OPEN_READWRITE) && !is(ffi::SQLITE_OPEN_CREATE);
     // SAFETY: the pointers are SQLite's, for this call.
@@ -181,8 +187,8 @@ fn file_of(connection: &Connection, which: c_int) -> Option<*mut ffi::sqlite3_fi
     is_open.then_some(file)
 }
 
-/// Whether the write-ahead log that a connection has open is the one of which its shared memory speaks. It is
-/// another where somebody removed the one in use and SQLite, or anybody, put a new one there.
+/// Returns whether the write-ahead log that a connection has open is the one that its shared memory describes. It is
+/// another one if somebody removed the one in use, and SQLite or anybody put a new one there.
 pub(super) fn wal_is_that_of_memory(connection: &Connection) -> bool {
     let (Some(wal), Some(database)) = (
         file_of(connection, ffi::SQLITE_FCNTL_JOURNAL_POINTER),
@@ -191,22 +197,25 @@ pub(super) fn wal_is_that_of_memory(connection: &Connection) -> bool {
         return true;
     };
     for _ in 0..LOOKS {
+        // The memory is read before and after the salts of the file. A difference counts only if the memory did not
+        // change in between.
         let before = memory_header(database);
         let salts = wal_salts(wal);
         match before {
-            // Not in WAL mode, or nothing is in it.
+            // The connection is not in WAL mode, or the write-ahead log is empty: there is nothing to compare.
             None => return true,
             Some((0, _)) => return true,
             Some((_, named)) if salts == Some(named) => return true,
-            // It may have begun anew in between: then the memory says so.
+            // The write-ahead log may have begun a new run in between. Then the memory has changed too.
             Some(_) if before == memory_header(database) => return false,
             Some(_) => {}
         }
     }
+    // It changed at every look. Somebody is writing it just now, so it is not refused.
     true
 }
 
-/// How many frames the shared memory knows, and the salts of their log.
+/// The number of frames that the shared memory knows, and the salts of their write-ahead log.
 fn memory_header(database: *mut ffi::sqlite3_file) -> Option<(u32, [u8; 8])> {
     let mut region: *mut c_void = ptr::null_mut();
     let region_out: *mut *mut c_void = &raw mut region;
@@ -217,10 +226,12 @@ fn memory_header(database: *mut ffi::sqlite3_file) -> Option<(u32, [u8; 8])> {
         if code != ffi::SQLITE_OK || region.is_null() {
             return None;
         }
+        // Others write this memory at the same time. A read that mixes old and new bytes is the reason for the second
+        // look of the caller.
         let byte = |place: usize| region.cast::<u8>().add(place).read_volatile();
         let frames = [0, 1, 2, 3].map(|place| byte(MEMORY_FRAMES + place));
         let salts = [0, 1, 2, 3, 4, 5, 6, 7].map(|place| byte(MEMORY_SALTS + place));
-        // Whether there are any is all that is asked, so that the order of the bytes does not matter.
+        // The caller asks only whether there are any frames, so the order of the bytes does not matter.
         Some((u32::from_le_bytes(frames), salts))
     }
 }
@@ -235,7 +246,7 @@ fn wal_salts(wal: *mut ffi::sqlite3_file) -> Option<[u8; 8]> {
     (code == ffi::SQLITE_OK).then(|| header.get(WAL_SALTS)?.try_into().ok())?
 }
 
-/// Whether the file that a connection has open is no longer at its path.
+/// Returns whether the file that a connection has open is no longer at its path.
 pub(super) fn has_moved(connection: &Connection) -> bool {
     let mut moved: c_int = 0;
     let out: *mut c_int = &raw mut moved;

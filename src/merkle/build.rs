@@ -1,16 +1,16 @@
-//! Roots and proofs made from tiles: O(log n) tiles, each read once.
+//! Roots and proofs made from tiles: O(log n) tiles, each read once for a root or a proof.
 
 use super::hash::NodeHash;
 use super::range::{CompactRange, root_of};
 use super::tile::{TILE_HEIGHT, TILE_WIDTH, Tile};
 
-/// Where hashes are read from: tiles in a table, in a folder, in memory.
+/// A source of hashes: tiles in a table, in a folder, in memory.
 ///
 /// On level *L*, hash number *i* is the root of the perfect subtree number *i* of 256^*L* leaves; so
-/// level 0 has the hashes of the leaves. A reader answers for every hash whose leaves all belong to
-/// the tree that is asked about. It is not asked for others, and never across the end of a tile.
+/// level 0 has the hashes of the leaves. A reader must have every hash whose leaves all belong to the tree in
+/// question. It is never asked for other hashes, and never for hashes on both sides of the end of a tile.
 pub trait HashReader {
-    /// Why hashes cannot be read.
+    /// The reason why hashes cannot be read.
     type Error;
 
     /// Reads exactly `count` hashes of a level, from number `start` on.
@@ -20,19 +20,19 @@ pub trait HashReader {
     fn read(&mut self, level: u8, start: u64, count: u16) -> Result<Vec<NodeHash>, Self::Error>;
 }
 
-/// Why a root or a proof cannot be made.
+/// The reason why a root or a proof cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError<E> {
     /// Hashes cannot be read.
     #[error("the tree's hashes cannot be read: {0}")]
     Read(#[source] E),
-    /// The reader gave more or fewer hashes than it was asked for.
+    /// The reader returned more or fewer hashes than it was asked for.
     #[error("{tile} has {found} hashes, and must have {}", tile.width)]
     Count {
         /// The tile, as wide as it is in the tree that was asked about.
         tile: Tile,
-        /// How many there were.
+        /// The number of hashes that the reader returned.
         found: usize,
     },
     /// The tree has no such leaf.
@@ -90,6 +90,8 @@ pub fn inclusion_proof<R: HashReader>(
     let mut tree = Tree::new(reader, size);
     let (mut start, mut end) = (0, size);
     let mut proof = Vec::new();
+    // From the root down to the leaf: at each split the half without the leaf gives a hash of the proof. A proof
+    // begins at the leaf, so the list is reversed.
     while end - start > 1 {
         let middle = start + split(end - start);
         if index < middle {
@@ -123,6 +125,8 @@ pub fn consistency_proof<R: HashReader>(
     }
     let mut tree = Tree::new(reader, new);
     let (mut start, mut end) = (0, new);
+    // From the root down along the right border of the older tree, until a subtree ends where that tree ends.
+    // Each split gives the half that the border is not in.
     while old < end {
         let middle = start + split(end - start);
         if old <= middle {
@@ -133,7 +137,7 @@ pub fn consistency_proof<R: HashReader>(
             start = middle;
         }
     }
-    // What the older tree ends with. If that is all of it, its root is known.
+    // The last perfect subtree of the older tree. If that is the whole tree, the verifier has its root.
     if start > 0 {
         proof.push(tree.root(start, end)?);
     }
@@ -141,8 +145,8 @@ pub fn consistency_proof<R: HashReader>(
     Ok(proof)
 }
 
-/// Where a tree of so many leaves, at least two, falls into its two halves: the largest power of two
-/// below.
+/// The leaves in the left half of a tree of this many leaves, at least two: the largest power of two below that
+/// number.
 fn split(leaves: u64) -> u64 {
     1 << (leaves - 1).ilog2()
 }
@@ -154,12 +158,12 @@ struct Subtree {
     index: u64,
 }
 
-/// The perfect subtrees that the leaves from `start` to before `end` fall into, the largest first.
-/// `start` is a place where the largest can begin.
+/// The perfect subtrees that the leaves from `start` to before `end` consist of, the largest first. The largest must
+/// be able to begin at `start`.
 fn subtrees(start: u64, end: u64) -> impl Iterator<Item = Subtree> {
     let leaves = end - start;
     (0..u64::BITS).rev().filter(move |height| leaves >> height & 1 == 1).map(move |height| {
-        // Its index is that of the last one of its height.
+        // Only smaller subtrees follow, so it is the last one of its height before `end`.
         Subtree { height, index: (end >> height) - 1 }
     })
 }
@@ -168,7 +172,7 @@ fn subtrees(start: u64, end: u64) -> impl Iterator<Item = Subtree> {
 struct Tree<'r, R> {
     reader: &'r mut R,
     size: u64,
-    /// A handful: at most two for each level.
+    /// A handful: at most two for each level, so a list is searched fast enough.
     tiles: Vec<(Tile, Vec<NodeHash>)>,
 }
 
@@ -190,6 +194,8 @@ impl<R: HashReader> Tree<'_, R> {
         let level = subtree.height / u32::from(TILE_HEIGHT);
         let within = subtree.height % u32::from(TILE_HEIGHT);
         let start = subtree.index << within;
+        // The 2^`within` hashes below the subtree are all in one tile: their number divides the width, and their
+        // first index is a multiple of it.
         let width = u64::from(TILE_WIDTH);
         let tile = self.tile(level, start / width)?;
         let before = usize::try_from(start % width).unwrap_or(usize::MAX);
@@ -213,6 +219,8 @@ impl<R: HashReader> Tree<'_, R> {
 
     fn read(&mut self, level: u32, index: u64) -> Result<(Tile, Vec<NodeHash>), BuildError<R::Error>> {
         let width = u64::from(TILE_WIDTH);
+        // The hashes of the level from this tile on. A stored tile may be wider by now; only the width that it had in
+        // the tree of this size is read.
         let left = (self.size >> (level * u32::from(TILE_HEIGHT))).saturating_sub(index * width);
         let tile = Tile {
             level: u8::try_from(level).unwrap_or(u8::MAX),

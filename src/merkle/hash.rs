@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 /// Bytes of a hash.
 pub const HASH_BYTES: usize = 32;
 
-/// What is hashed before a leaf, so that no leaf has the hash of a node.
+/// The byte that is hashed before a leaf. It differs from that of a node, so no leaf has the hash of a node.
 const LEAF_PREFIX: u8 = 0x00;
-/// What is hashed before the two halves of a node.
+/// The byte that is hashed before the two halves of a node.
 const NODE_PREFIX: u8 = 0x01;
 
 /// The root of the tree without leaves: SHA-256 of nothing.
@@ -23,7 +23,7 @@ pub const EMPTY_ROOT: NodeHash = NodeHash([
 
 /// The hash of a leaf or of a node: the root of a subtree.
 ///
-/// Its text is standard base64, as in checkpoints and proofs; only that one text is read back.
+/// The text form is standard base64, as in checkpoints and proofs; a hash is parsed from that one text only.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeHash([u8; HASH_BYTES]);
 
@@ -33,7 +33,7 @@ impl NodeHash {
         NodeHash(bytes)
     }
 
-    /// Its bytes.
+    /// The bytes of the hash.
     pub const fn bytes(&self) -> &[u8; HASH_BYTES] {
         &self.0
     }
@@ -64,6 +64,7 @@ impl FromStr for NodeHash {
     type Err = ParseHashError;
 
     fn from_str(text: &str) -> Result<NodeHash, ParseHashError> {
+        // The decoder refuses a lack of padding and bits that are left over, so no other text has this hash.
         let bytes = STANDARD.decode(text).map_err(|_| ParseHashError)?;
         bytes.try_into().map(NodeHash).map_err(|_| ParseHashError)
     }
@@ -74,7 +75,7 @@ pub fn leaf_hash(leaf: &[u8]) -> NodeHash {
     leaf_hash_of(&[leaf])
 }
 
-/// The hash of the leaf that is these parts, one after the other.
+/// The hash of the leaf that consists of these parts, one after the other.
 ///
 /// ```
 /// use annals::merkle::{leaf_hash, leaf_hash_of};
@@ -92,7 +93,7 @@ pub fn leaf_hash_of(parts: &[&[u8]]) -> NodeHash {
 
 /// The hash of a node with these subtrees.
 pub fn node_hash(left: &NodeHash, right: &NodeHash) -> NodeHash {
-    // In one piece: the hasher's buffer is visited once, and not three times.
+    // In one piece: the hasher's buffer is visited once instead of three times.
     let mut node = [NODE_PREFIX; 1 + 2 * HASH_BYTES];
     node[1..=HASH_BYTES].copy_from_slice(&left.0);
     node[1 + HASH_BYTES..].copy_from_slice(&right.0);

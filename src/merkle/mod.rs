@@ -1,5 +1,5 @@
-//! The Merkle tree of RFC 6962, section 2.1, with SHA-256: what signed checkpoints are over, and
-//! what proves an event to somebody who does not have the log.
+//! The Merkle tree of RFC 6962, section 2.1, with SHA-256. Signed checkpoints cover its root, and its proofs show an
+//! event to somebody without the log.
 //!
 //! ```text
 //! leaves ─▶ leaf_hash ─▶ CompactRange ─▶ root            appending: the right edge is all it needs
@@ -11,7 +11,7 @@
 //!                              verify_inclusion, verify_consistency   no log, no tiles
 //! ```
 //!
-//! Leaves are counted from 0. All sizes and places are `u64`, and no input makes anything here panic.
+//! Leaves are counted from 0. All sizes and indexes are `u64`, and no input makes anything here panic.
 
 mod hash;
 mod proof;

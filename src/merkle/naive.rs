@@ -1,4 +1,4 @@
-//! RFC 6962, section 2.1, written down as it stands there: slow, and plainly right.
+//! RFC 6962, section 2.1, written down word for word: slow, and plainly right.
 
 use super::{EMPTY_ROOT, HashReader, NodeHash, node_hash};
 
@@ -56,8 +56,8 @@ fn subproof(m: usize, d: &[NodeHash], b: bool) -> Vec<NodeHash> {
     proof
 }
 
-/// `PATH(m, D[n])` for each *m* from 0 to *n* - 1: the same recursion, in which those that have a half
-/// in common share its root.
+/// `PATH(m, D[n])` for each *m* from 0 to *n* - 1. The recursion is the same, but paths that need the root of the
+/// same half share it.
 pub(super) fn paths(d: &[NodeHash]) -> Vec<Vec<NodeHash>> {
     if d.len() == 1 {
         return vec![Vec::new()];
@@ -85,13 +85,14 @@ fn subproofs(d: &[NodeHash], b: bool) -> Vec<Vec<NodeHash>> {
     let (left, right) = (root(left), root(right));
     below_left.iter_mut().for_each(|proof| proof.push(right));
     below_right.iter_mut().for_each(|proof| proof.push(left));
+    // The last of these is for m = n below the right half. The RFC has another rule for m = n here.
     let mut proofs = [below_left, below_right].concat();
     proofs.truncate(d.len() - 1);
     proofs.push(whole);
     proofs
 }
 
-/// Answers from hashes of leaves, and counts what it is asked.
+/// A reader that computes hashes from those of the leaves, and records which tiles it is asked for.
 pub(super) struct Leaves<'a> {
     pub(super) hashes: &'a [NodeHash],
     pub(super) reads: Vec<(u8, u64)>,

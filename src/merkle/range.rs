@@ -2,40 +2,40 @@
 
 use super::hash::{EMPTY_ROOT, NodeHash, node_hash};
 
-/// Most leaves of a range, as of SQLite's row ids. Its sums stay within `u64`.
+/// Most leaves of a range: the largest row id of SQLite. The sum of two sizes stays within `u64`.
 pub const SIZE_MAX: u64 = (1 << 63) - 1;
 
-/// The roots of the perfect subtrees that the first *n* leaves fall into, the largest first: one for
-/// each bit that is set in *n*.
+/// The roots of the perfect subtrees that the first *n* leaves consist of, the largest first: one for each bit that
+/// is set in *n*.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CompactRange {
     size: u64,
     nodes: Vec<NodeHash>,
 }
 
-/// A range that cannot be.
+/// The reason why a range is not possible.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RangeError {
-    /// There are more or fewer nodes than bits that are set in the size.
+    /// The number of nodes is not the number of bits that are set in the size.
     #[error("a range of {size} leaves has {expected} nodes, and not {found}")]
     NodeCount {
-        /// Its leaves.
+        /// The leaves of the range.
         size: u64,
-        /// Nodes that so many leaves have.
+        /// The nodes that a range of this size has.
         expected: u32,
         /// Nodes that were given.
         found: usize,
     },
-    /// It would have more than [`SIZE_MAX`] leaves.
+    /// The range would have more than [`SIZE_MAX`] leaves.
     #[error("a range has at most {SIZE_MAX} leaves")]
     TooLarge,
     /// The subtree does not start where a subtree of its height can start.
     #[error("a subtree of height {level} cannot follow {size} leaves")]
     Unaligned {
-        /// Leaves before it.
+        /// The leaves before the subtree.
         size: u64,
-        /// Its height.
+        /// The height of the subtree.
         level: u8,
     },
 }
@@ -61,17 +61,17 @@ impl CompactRange {
         Ok(CompactRange { size, nodes })
     }
 
-    /// The range of these subtrees, which were chosen for this size.
+    /// The range of these subtrees, which the caller chose for this size. Nothing is checked.
     pub(super) fn of_subtrees(size: u64, nodes: Vec<NodeHash>) -> CompactRange {
         CompactRange { size, nodes }
     }
 
-    /// Its leaves.
+    /// The number of leaves in the range.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Its nodes, the largest first.
+    /// The nodes of the range, the largest first.
     pub fn parts(&self) -> &[NodeHash] {
         &self.nodes
     }
@@ -97,9 +97,10 @@ impl CompactRange {
         Ok(())
     }
 
-    /// As binary addition does: the new subtree joins with each last one of its own height.
+    /// Appends a subtree, as binary addition carries: it joins with each last subtree of its own height.
     fn push(&mut self, level: u8, root: NodeHash) {
         let mut node = root;
+        // Each trailing bit that is set, from `level` on, is a subtree at the end of `nodes`; the smallest is last.
         let joins = (self.size >> level).trailing_ones() as usize;
         for left in self.nodes.drain(self.nodes.len().saturating_sub(joins)..).rev() {
             node = node_hash(&left, &node);
@@ -112,6 +113,7 @@ impl CompactRange {
     pub fn root(&self) -> NodeHash {
         let mut nodes = self.nodes.iter().rev();
         let Some(last) = nodes.next() else { return EMPTY_ROOT };
+        // From the smallest subtree to the largest: what was joined so far is always the right half.
         nodes.fold(*last, |right, left| node_hash(left, &right))
     }
 }

@@ -1,4 +1,4 @@
-//! Trees against the RFC's own recursion: every one that is small, and some that are large.
+//! Trees compared with the RFC's own recursion: every small one, and some large ones.
 
 use std::cell::RefCell;
 use std::sync::LazyLock;
@@ -18,15 +18,15 @@ fn other(hash: &NodeHash) -> NodeHash {
     NodeHash::from_bytes(bytes)
 }
 
-/// Whether a test tries a proof: all of the smallest trees, and of the others a seventh, which comes to
-/// all places of all forms of trees. `tools/test --heavy` tries all.
+/// Returns true if a test tries a proof: all proofs of the smallest trees, and a seventh of the others, which still
+/// comes to all positions in all forms of trees. `tools/test --heavy` tries all.
 fn is_tried(place: usize, size: usize) -> bool {
     static HEAVY: LazyLock<bool> =
         LazyLock::new(|| std::env::var_os("ANNALS_TEST_HEAVY").is_some_and(|value| value == "1"));
     size <= 64 || (place + size).is_multiple_of(7) || *HEAVY
 }
 
-/// Proofs that differ from this one by a hash: one is another, is missing, or is too many.
+/// Proofs that differ from this one by one hash, which is changed, missing or added.
 fn spoilt(proof: &[NodeHash]) -> impl Iterator<Item = Vec<NodeHash>> {
     let without = (0..proof.len()).map(|place| [&proof[..place], &proof[place + 1..]].concat());
     let changed = (0..proof.len()).map(|place| {
@@ -146,7 +146,7 @@ fn every_other_proof_of_inclusion_is_refused() {
             }
             check(m, n, &other(&leaf), &proof, &root);
             check(m, n, &leaf, &proof, &other(&root));
-            // A tree of another size may well have a way of this form: but not to another root.
+            // A tree of another size may have a path of the same form, but the path does not lead to its root.
             for other_size in (0..=all.len()).filter(|other_size| *other_size != size) {
                 check(m, other_size as u64, &leaf, &proof, &naive::root(&all[..other_size]));
             }
@@ -207,7 +207,7 @@ fn what_no_tree_has_is_refused() {
     assert_eq!(reader.reads, []);
 }
 
-/// Has one hash less than it is asked for, or none to give.
+/// A reader that returns one hash less than it is asked for, or an error.
 struct Faulty(bool);
 
 impl HashReader for Faulty {
@@ -377,7 +377,7 @@ fn a_tile_is_its_hashes_one_after_the_other() {
     assert_eq!(hashes_from_bytes(&[]), Some(Vec::new()));
 }
 
-/// The naive tree of the largest size that is tried, hashed once.
+/// The leaves of the largest tree that is tried, hashed once.
 fn many() -> &'static [NodeHash] {
     static MANY: LazyLock<Vec<NodeHash>> = LazyLock::new(|| leaves(70_000));
     &MANY

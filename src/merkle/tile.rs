@@ -16,24 +16,24 @@ const TILE_LEVELS: u8 = 64 / TILE_HEIGHT;
 /// A tile: consecutive hashes of one level. Level 0 has the hashes of leaves, level *n* + 1 the roots
 /// of the full tiles of level *n*.
 ///
-/// Its text is its path: `tile/<L>/<N>`, and `.p/<W>` if it is partial.
+/// The text form is the path of the tile: `tile/<L>/<N>`, and `.p/<W>` if it is partial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tile {
-    /// Its level.
+    /// The level of the tile.
     pub level: u8,
-    /// Its place within the level, from 0.
+    /// The index of the tile within the level, from 0.
     pub index: u64,
-    /// Its hashes: 1 to [`TILE_WIDTH`].
+    /// The number of hashes in the tile: 1 to [`TILE_WIDTH`].
     pub width: u16,
 }
 
 impl Tile {
-    /// Whether it will not change any more.
+    /// Returns true if the tile never changes again.
     pub fn is_full(&self) -> bool {
         self.width >= TILE_WIDTH
     }
 
-    /// The number of its first hash within the level.
+    /// The index of the first hash of the tile within the level.
     pub fn start(&self) -> u64 {
         self.index.saturating_mul(TILE_WIDTH.into())
     }
@@ -50,8 +50,8 @@ pub fn bundle_path(index: u64, width: u16) -> String {
     format!("tile/entries/{}", Place { index, width })
 }
 
-/// What ends a path: groups of three digits, all but the last behind an `x`; and the width of what is
-/// partial.
+/// The end of a path: the index in groups of three digits, all except the last after an `x`; and the width of a
+/// partial tile.
 struct Place {
     index: u64,
     width: u16,
@@ -60,6 +60,7 @@ struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut divisor = 1_u64;
+        // No overflow: a new divisor is at most the index.
         while self.index / divisor >= 1_000 {
             divisor *= 1_000;
         }
@@ -87,19 +88,19 @@ pub fn tiles_of(size: u64) -> TilesOf {
     tiles_between(0, size)
 }
 
-/// The tiles that a tree of `new` leaves has and the one of `old` leaves had not: new ones, and those
-/// that have become wider.
+/// The tiles that a tree of `new` leaves has and a tree of `old` leaves lacks: new ones, and those that have become
+/// wider.
 pub fn tiles_between(old: u64, new: u64) -> TilesOf {
     TilesOf { old, new, level: 0, index: old / u64::from(TILE_WIDTH) }
 }
 
-/// Iterates over tiles.
+/// An iterator over tiles, level by level.
 #[derive(Clone, Debug)]
 pub struct TilesOf {
     old: u64,
     new: u64,
     level: u8,
-    /// Of the tile that comes next on this level, if this level has one more.
+    /// The index of the next tile on this level, if the level has one more.
     index: u64,
 }
 
@@ -111,7 +112,7 @@ impl Iterator for TilesOf {
         // A level with nothing new has nothing new above it.
         while self.level < TILE_LEVELS && self.old < self.new {
             let left = self.new.saturating_sub(self.index.saturating_mul(full));
-            // All of a tile, or what there is of the last one.
+            // A full tile, or the hashes that the last one has.
             if let Some(width) = u16::try_from(left.min(full)).ok().filter(|width| *width > 0) {
                 let tile = Tile { level: self.level, index: self.index, width };
                 self.index += 1;
@@ -120,6 +121,7 @@ impl Iterator for TilesOf {
             self.level += 1;
             self.old /= full;
             self.new /= full;
+            // The first tile that the older tree did not fill: every tile before it is full and old.
             self.index = self.old / full;
         }
         None

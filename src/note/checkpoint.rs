@@ -1,4 +1,4 @@
-//! Checkpoints: what a log says of its tree.
+//! Checkpoints: the statement of a log about its tree at one size.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,40 +8,40 @@ use super::text::{base64_decode_32, base64_encode, decimal, is_note_text};
 use crate::limits::ORIGIN_BYTES_MAX;
 use crate::merkle::NodeHash;
 
-/// A text that is no checkpoint, and why.
+/// A text that is not a checkpoint, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// It is no signed note.
+    /// The text is not a signed note.
     #[error(transparent)]
     Note(#[from] NoteError),
-    /// It has fewer than three lines, or does not end with one.
+    /// The text has fewer than three lines, or its last line does not end.
     #[error("a checkpoint has three lines: origin, size and root")]
     Lines,
-    /// Its first line names no log.
+    /// The first line is not the origin of a log.
     #[error("the first line of a checkpoint, its origin, is not empty and has no control characters")]
     Origin,
-    /// Its first line is longer than the origin of a log may be.
+    /// The first line is longer than the origin of a log may be.
     #[error("an origin has at most {max} bytes, that of this checkpoint has {bytes}")]
     OriginTooLong {
-        /// Its length in bytes.
+        /// The origin's length in bytes.
         bytes: usize,
-        /// The longest allowed.
+        /// The largest length allowed.
         max: usize,
     },
-    /// Its second line is no size.
+    /// The second line is not a size.
     #[error("the second line of a checkpoint is a number of leaves in decimal, not `{line}`")]
     Size {
         /// The line.
         line: String,
     },
-    /// Its third line is no root.
+    /// The third line is not a root.
     #[error("the third line of a checkpoint is a root, 32 bytes in base64, not `{line}`")]
     Root {
         /// The line.
         line: String,
     },
-    /// A line after the third is empty.
+    /// A line after the third is empty, or has control characters.
     #[error("the lines after a checkpoint's third are not empty")]
     Extension,
 }
@@ -66,7 +66,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// A checkpoint without extension lines, as logs of Annals have them.
+    /// Makes a checkpoint without extension lines, as logs of Annals have them.
     ///
     /// # Errors
     /// If the origin is empty, too long, or has control characters.
@@ -81,7 +81,7 @@ impl Checkpoint {
         &self.origin
     }
 
-    /// How many leaves the tree has.
+    /// Number of leaves of the tree.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -91,8 +91,8 @@ impl Checkpoint {
         &self.root
     }
 
-    /// Lines that another log added. Nobody but that log knows what they mean, and ML-DSA-44
-    /// cosignatures do not cover them.
+    /// The extension lines of another log. Only that log knows their meaning, and ML-DSA-44 cosignatures do
+    /// not cover them.
     pub fn extensions(&self) -> &[String] {
         &self.extensions
     }
@@ -122,6 +122,7 @@ impl FromStr for Checkpoint {
             .map(NodeHash::from_bytes)
             .ok_or_else(|| CheckpointError::Root { line: root.to_owned() })?;
         let extensions: Vec<String> = lines.map(str::to_owned).collect();
+        // An empty line in the text would be taken for its end where checkpoints follow each other.
         if extensions.iter().any(|line| line.is_empty() || !is_note_text(line)) {
             return Err(CheckpointError::Extension);
         }
@@ -129,7 +130,7 @@ impl FromStr for Checkpoint {
     }
 }
 
-/// The text of the note, with the newline at its end.
+/// Prints the text of the note, with the newline at its end.
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n{}\n{}\n", self.origin, self.size, base64_encode(self.root.bytes()))?;

@@ -1,8 +1,7 @@
-//! Checkpoint files: one or more checkpoints, one after the other, each but the first after an empty
-//! line.
+//! Checkpoint files: one or more checkpoints, with an empty line between two of them.
 //!
-//! A checkpoint has exactly one empty line, before its signatures. So the blocks between empty lines
-//! are by turns the text of a checkpoint and the signatures on it.
+//! A checkpoint has exactly one empty line, before its signatures. So the blocks between empty lines are
+//! alternately the text of a checkpoint and the signatures on it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,14 +11,14 @@ use super::signature::{NoteError, Signature};
 use super::signed_checkpoint::SignedCheckpoint;
 use crate::limits::NOTE_SIGNATURES_MAX;
 
-/// A checkpoint file that cannot be read, and where.
+/// A checkpoint file that cannot be read, and the line of the error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {error}")]
 #[non_exhaustive]
 pub struct CheckpointFileError {
-    /// The first line of the checkpoint that is none, from 1.
+    /// The first line of the part that is not a checkpoint, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The reason why it is not one.
     pub error: CheckpointError,
 }
 
@@ -30,26 +29,26 @@ pub struct CheckpointFile {
     pub checkpoints: Vec<SignedCheckpoint>,
 }
 
-/// What a file has whose end may be torn: a program or a machine stopped while it was appended to.
+/// The content of a file that may be torn at its end, because a program or a machine stopped during an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecoveredCheckpoints<'a> {
-    /// The checkpoints before the first bytes that are none.
+    /// The checkpoints before the first bytes that are not one.
     pub checkpoints: Vec<SignedCheckpoint>,
-    /// Bytes of the file that they take up. The next one belongs there, after an empty line if there
-    /// are any.
+    /// Number of bytes that these checkpoints take up. The next checkpoint belongs there, after an empty
+    /// line if the number is not zero.
     pub good_bytes: usize,
-    /// What comes after them: nothing, a torn checkpoint, or anything that is none.
+    /// The bytes after them: nothing, a torn checkpoint, or any other bytes.
     pub rest: &'a [u8],
-    /// Why the rest is no checkpoint, if there is a rest.
+    /// The reason why the rest is not a checkpoint, if there is a rest.
     pub error: Option<CheckpointFileError>,
 }
 
 impl CheckpointFile {
-    /// Reads the checkpoints of a file up to the first that is not whole. One whose end is torn keeps
-    /// the signatures before, if it has any.
+    /// Reads the checkpoints of a file up to the first that is not whole. A checkpoint with a torn end
+    /// keeps the signatures before the tear, if it has any.
     pub fn recover(file: &[u8]) -> RecoveredCheckpoints<'_> {
-        // A tear within a character ends the text before it.
+        // A file that is torn within a character is read up to that character.
         let text = match std::str::from_utf8(file) {
             Ok(text) => text,
             Err(error) => file
@@ -60,8 +59,10 @@ impl CheckpointFile {
         let (mut checkpoints, mut good_bytes) = (Vec::new(), 0);
         let mut next = Some(text);
         while let Some(whole) = next.and_then(whole_part) {
+            // `good_bytes` moves only over checkpoints that parse, so an append at this offset follows a whole one.
             let Ok(checkpoint) = whole.parse() else { break };
             checkpoints.push(checkpoint);
+            // The second and each later checkpoint has an empty line before it: one more byte.
             good_bytes += whole.len() + usize::from(good_bytes > 0);
             next = text.get(good_bytes..).and_then(|rest| rest.strip_prefix('\n'));
         }
@@ -71,20 +72,21 @@ impl CheckpointFile {
     }
 }
 
-/// The checkpoint at the beginning of a text: up to the last line after the empty one that is a
-/// signature. None if there is no such line.
+/// The checkpoint at the beginning of a text: up to the last of the signature lines after the empty line.
+/// `None` if there is no such line.
 fn whole_part(text: &str) -> Option<&str> {
+    // The text of a checkpoint has no empty lines, so the first one ends it.
     let signatures = text.find("\n\n")? + 2;
     let lines = text.get(signatures..)?.split_inclusive('\n').take(NOTE_SIGNATURES_MAX);
     let whole = lines.take_while(|line| Signature::parse_lines(line).is_ok()).map(str::len).sum::<usize>();
     if whole == 0 { None } else { text.get(..signatures + whole) }
 }
 
-/// Why a file with this text in it is no checkpoint file.
+/// The reason why a file with this text is not a checkpoint file.
 fn error_of(text: &str) -> CheckpointFileError {
     match text.parse::<CheckpointFile>() {
         Err(error) => error,
-        // The text is whole, and what comes after it is no text.
+        // The text is whole, and the bytes after it are not text.
         Ok(_) => CheckpointFileError { line: text.lines().count() + 1, error: NoteError::Control.into() },
     }
 }
@@ -101,7 +103,7 @@ impl FromStr for CheckpointFile {
     }
 }
 
-/// The file. It is empty if there are no checkpoints, which is no checkpoint file.
+/// Prints the file. Without checkpoints it is empty, which is not a valid checkpoint file.
 impl fmt::Display for CheckpointFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.checkpoints.iter().enumerate().try_for_each(|(place, checkpoint)| {
@@ -117,10 +119,10 @@ impl FromIterator<SignedCheckpoint> for CheckpointFile {
     }
 }
 
-/// Goes through a file, and ends at the first checkpoint that is none.
+/// An iterator over the checkpoints of a file, which ends at the first part that is not one.
 struct Notes<'a> {
     text: &'a str,
-    /// Where the next checkpoint begins, if there must be one.
+    /// The offset of the next checkpoint, if there must be one.
     next: Option<usize>,
     line: usize,
 }
@@ -133,7 +135,7 @@ impl<'a> Notes<'a> {
     fn read(&mut self, start: usize) -> Result<SignedCheckpoint, CheckpointError> {
         let rest = self.text.get(start..).unwrap_or_default();
         let mut ends = rest.match_indices("\n\n").map(|(at, _)| at);
-        // The first empty line is the checkpoint's own. It ends before the second.
+        // The first empty line belongs to the checkpoint. The second one is the separator after it.
         let note = match (ends.next(), ends.next()) {
             (Some(_), Some(last)) => rest.get(..=last).unwrap_or(rest),
             _ => rest,
@@ -141,7 +143,7 @@ impl<'a> Notes<'a> {
         let checkpoint = note.parse()?;
         let end = start + note.len();
         self.line += note.split_terminator('\n').count() + 1;
-        // Whatever follows is an empty line, and one more checkpoint.
+        // If anything follows, it must be an empty line and one more checkpoint.
         self.next = if end < self.text.len() { Some(end + 1) } else { None };
         Ok(checkpoint)
     }

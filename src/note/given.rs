@@ -1,26 +1,27 @@
-//! Files on their way: what editors, mail programs and shells do to a text without its meaning being changed.
+//! Files that were edited or sent: changes by editors, mail programs and shells that do not change the
+//! meaning of a text.
 //!
-//! A byte order mark, line ends of two characters and empty lines at the end are no tampering. They are taken away
-//! before anything is read, and the signature says whether the rest is what was signed.
+//! A byte order mark, line ends of two characters and empty lines at the end are not tampering. They are
+//! removed before a file is read. The signature then decides whether the rest is the text that was signed.
 
 use std::borrow::Cow;
 
 use super::collection::{CheckpointFile, CheckpointFileError};
 
-/// What a text in UTF-8 may begin with.
+/// The byte order mark, with which a text in UTF-8 may begin.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How a line with a signature begins.
+/// The beginning of a line with a signature.
 const DASH: &str = "\u{2014} ";
 
-/// A file that is no text that could be read.
+/// A file that cannot be read as text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotText {
-    /// It is in another encoding, as some shells write what is sent to a file.
+    /// The file is in UTF-16, as some shells write redirected output.
     #[error("is in UTF-16; write it again in UTF-8")]
     Utf16,
-    /// It is anything else.
+    /// The file is not in UTF-8.
     #[error("is not text in UTF-8")]
     Other,
 }
@@ -29,23 +30,25 @@ pub enum NotText {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GivenError {
-    /// It is no text.
+    /// The file is not text.
     #[error(transparent)]
     NotText(#[from] NotText),
-    /// It has something else in it than checkpoints.
+    /// The file has other content than checkpoints.
     #[error(transparent)]
     File(#[from] CheckpointFileError),
 }
 
-/// The bytes of a text as they were written: without a byte order mark, with line ends of one character, and
-/// without empty lines at the end.
+/// Returns the bytes of a text as they were first written: without a byte order mark, with line ends of one
+/// character, and without empty lines at the end.
 pub fn as_written(bytes: &[u8]) -> Cow<'_, [u8]> {
     let bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
+    // Only a file with line ends of two characters is copied.
     let mut text = match bytes.windows(2).any(|pair| pair == b"\r\n") {
         false => Cow::Borrowed(bytes),
         true => {
             let mut lines = Vec::with_capacity(bytes.len());
             for (at, byte) in bytes.iter().enumerate() {
+                // A carriage return is dropped only before a newline: alone, it is part of the text.
                 if *byte != b'\r' || bytes.get(at + 1) != Some(&b'\n') {
                     lines.push(*byte);
                 }
@@ -54,6 +57,7 @@ pub fn as_written(bytes: &[u8]) -> Cow<'_, [u8]> {
         }
     };
     let mut end = text.len();
+    // One newline stays, because it ends the last line.
     while text.get(..end).is_some_and(|text| text.ends_with(b"\n\n")) {
         end -= 1;
     }
@@ -64,10 +68,10 @@ pub fn as_written(bytes: &[u8]) -> Cow<'_, [u8]> {
     text
 }
 
-/// The text of a file that was given, as it was written.
+/// Returns the text of a given file, as it was first written.
 ///
 /// # Errors
-/// If it is not in UTF-8.
+/// If the file is not in UTF-8.
 pub fn given_text(bytes: &[u8]) -> Result<String, NotText> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(NotText::Utf16);
@@ -76,28 +80,30 @@ pub fn given_text(bytes: &[u8]) -> Result<String, NotText> {
 }
 
 impl CheckpointFile {
-    /// Reads a file that was given, which others may have put together: checkpoints that follow each other
-    /// with no empty line between them, or several, are read as well.
+    /// Reads a given file, which others may have put together. Between two checkpoints there may be no
+    /// empty line, or several.
     ///
     /// # Errors
-    /// If it is no text, or has something else in it.
+    /// If the file is not text, or has other content than checkpoints.
     pub fn from_given(bytes: &[u8]) -> Result<CheckpointFile, GivenError> {
         Ok(with_one_line_between(&given_text(bytes)?).parse::<CheckpointFile>()?)
     }
 }
 
-/// Checkpoints with one empty line between them. Signatures end a checkpoint, and whatever follows begins the
-/// next one.
+/// Puts one empty line between checkpoints. A checkpoint ends after its signatures: the next line that is
+/// not one begins the next checkpoint.
 fn with_one_line_between(text: &str) -> String {
     enum At {
         Text,
-        /// Behind the empty line after the text, and whether there was a signature.
+        /// After the empty line that ends the text; true once there was a signature.
         Signatures(bool),
         Between,
     }
     let mut written = String::with_capacity(text.len() + 1);
     let mut at = At::Between;
     for line in text.split_inclusive('\n') {
+        // A checkpoint may end only after a signature. An empty line before one belongs to the checkpoint,
+        // and is kept.
         let begins = match at {
             At::Between if line == "\n" => continue,
             At::Signatures(true) if line == "\n" => {
@@ -108,6 +114,7 @@ fn with_one_line_between(text: &str) -> String {
             At::Signatures(true) => !line.starts_with(DASH),
             At::Text | At::Signatures(false) => false,
         };
+        // Exactly one separator, also if the file had none or several.
         if begins && !written.is_empty() {
             written.push('\n');
         }

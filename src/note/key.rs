@@ -1,4 +1,4 @@
-//! Keys, and the text forms in which they are handed on: vkeys (public) and skeys (private).
+//! Keys, and their text forms: vkeys (public) and skeys (private).
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,56 +12,56 @@ use zeroize::Zeroizing;
 use super::signature::{KeyId, Signature, parse_id};
 use super::text::{NameError, base64_decode, base64_encode, check_key_name};
 
-/// Bytes of a public key of ML-DSA-44.
+/// Number of bytes of a public key of ML-DSA-44.
 const ML_DSA_44_BYTES: usize = 1_312;
 
-/// What every skey begins with.
+/// The beginning of every skey.
 const PRIVATE: &str = "PRIVATE+KEY+";
 
-/// A key that cannot be used, and why. It never holds the text of a private key.
+/// A key that cannot be used, and the reason. The error never holds the text of a private key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// It is no public key.
+    /// The text is not a public key.
     #[error("this is not a public key like `<name>+<8 hexadecimal digits>+<base64>`")]
     NotAVerifierKey,
-    /// It is a private key, where a public one was wanted.
+    /// The text is a private key, but a public one was expected.
     #[error(
         "this is a private key, which nobody but the signer may have; give the public one, which does not \
          begin with `PRIVATE+KEY`"
     )]
     Private,
-    /// It is no private key.
+    /// The text is not a private key.
     #[error("this is not a private key like `PRIVATE+KEY+<name>+<8 hexadecimal digits>+<base64>`")]
     NotASigningKey,
-    /// Its name cannot be one.
+    /// The name cannot be that of a key.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Its algorithm is none that can be used for it.
+    /// The algorithm is unknown, or not usable for this key.
     #[error(
         "the key's algorithm {0:#04x} is not known here; Ed25519 (0x01), and for witnesses Ed25519 with time \
          (0x04) and ML-DSA-44 (0x06) are"
     )]
     Algorithm(u8),
-    /// It has not as many bytes as keys of its algorithm have.
+    /// The number of bytes is not that of the algorithm's keys.
     #[error("a key of algorithm {algorithm} has {expected} bytes, this one has {bytes}")]
     Length {
-        /// Its algorithm.
+        /// The key's algorithm.
         algorithm: Algorithm,
-        /// Its length in bytes.
+        /// The key's length in bytes.
         bytes: usize,
         /// The length of its algorithm's keys.
         expected: usize,
     },
-    /// Its bytes are no key, or one by which anybody can sign.
+    /// The bytes are not a key, or are a key with which anybody can sign.
     #[error("the bytes of this key are no point of Ed25519 that can be used")]
     Point,
-    /// Its key id is not that of its name and bytes: a part of it was changed.
+    /// The key id does not match the name and the bytes: a part of the key was changed.
     #[error("the key id is {found}, but that of this name and key is {expected}: a part of it was changed")]
     Id {
-        /// The id that it states.
+        /// The id in the text.
         found: KeyId,
-        /// The id of its name and bytes.
+        /// The id of the name and the bytes.
         expected: KeyId,
     },
     /// The system gives no random bytes.
@@ -69,7 +69,8 @@ pub enum KeyError {
     Random(String),
 }
 
-/// The id of a key.
+/// Computes the id of a key: the first four bytes of SHA-256 over the name, a newline, the algorithm's byte
+/// and the public key.
 fn key_id(name: &str, algorithm: Algorithm, public: &[u8]) -> KeyId {
     let mut hasher = Sha256::new();
     hasher.update(name);
@@ -80,20 +81,20 @@ fn key_id(name: &str, algorithm: Algorithm, public: &[u8]) -> KeyId {
     KeyId::from_bytes([a, b, c, d])
 }
 
-/// What a key signs, and how.
+/// A signature algorithm, and the message that it signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// Ed25519 over the text of a note: what logs sign with.
+    /// Ed25519 over the text of a note. Logs sign with it.
     Ed25519,
-    /// Ed25519 over a time and the text of a checkpoint: what most witnesses sign with.
+    /// Ed25519 over a time and the text of a checkpoint. Most witnesses sign with it.
     CosignatureV1,
-    /// ML-DSA-44 over a time and what a checkpoint says; witnesses and logs sign with it.
+    /// ML-DSA-44 over a time and the content of a checkpoint. Witnesses and logs sign with it.
     MlDsa44,
 }
 
 impl Algorithm {
-    /// The byte that stands for it before a public key.
+    /// The byte for the algorithm, which stands before a public key.
     pub const fn byte(self) -> u8 {
         match self {
             Algorithm::Ed25519 => 0x01,
@@ -109,7 +110,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// The bytes of a public key, and what is needed to verify by it.
+/// A public key in the form that verification needs.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum PublicKey {
     Ed25519(ed25519_dalek::VerifyingKey),
@@ -122,7 +123,7 @@ impl PublicKey {
         match algorithm {
             Algorithm::Ed25519 => ed25519(algorithm, bytes).map(PublicKey::Ed25519),
             Algorithm::CosignatureV1 => ed25519(algorithm, bytes).map(PublicKey::CosignatureV1),
-            // Any bytes of this length are a key.
+            // Every sequence of this length is a key.
             Algorithm::MlDsa44 => sized(algorithm, bytes).map(Box::new).map(PublicKey::MlDsa44),
         }
     }
@@ -147,9 +148,11 @@ fn sized<const N: usize>(algorithm: Algorithm, bytes: &[u8]) -> Result<[u8; N], 
     bytes.try_into().map_err(|_| KeyError::Length { algorithm, bytes: bytes.len(), expected: N })
 }
 
-/// A point of small order verifies signatures that nobody made. One that is not written in its own
-/// form would be a second text, and a second id, for the same key.
+/// Reads an Ed25519 point. A point of small order is refused, because it verifies signatures that nobody
+/// made. A point that is not in its canonical encoding is refused, because it would be a second text, and
+/// have a second id, for the same key.
 fn ed25519(algorithm: Algorithm, bytes: &[u8]) -> Result<ed25519_dalek::VerifyingKey, KeyError> {
+    // `from_bytes` accepts both kinds of points. They are refused here, where all keys are read.
     let bytes = sized(algorithm, bytes)?;
     let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Point)?;
     if key.is_weak() || key.to_edwards().compress().to_bytes() != bytes {
@@ -158,8 +161,8 @@ fn ed25519(algorithm: Algorithm, bytes: &[u8]) -> Result<ed25519_dalek::Verifyin
     Ok(key)
 }
 
-/// A public key with a name: what a verifier trusts. Its text form is the *vkey*
-/// `<name>+<key id>+<base64(algorithm ‖ public key)>`.
+/// A public key with a name, which a verifier may trust. Its text form is the *vkey* `<name>+<key
+/// id>+<base64(algorithm ‖ public key)>`.
 ///
 /// ```
 /// use annals::note::{Algorithm, VerifierKey};
@@ -178,10 +181,10 @@ pub struct VerifierKey {
 }
 
 impl VerifierKey {
-    /// The key with this name and these bytes.
+    /// Makes a key from its name and bytes.
     ///
     /// # Errors
-    /// If the name is none, or the bytes are no key of this algorithm.
+    /// If the name cannot be that of a key, or the bytes are not a key of this algorithm.
     pub fn new(name: &str, algorithm: Algorithm, public: &[u8]) -> Result<VerifierKey, KeyError> {
         check_key_name(name)?;
         let public = PublicKey::parse(algorithm, public)?;
@@ -189,17 +192,17 @@ impl VerifierKey {
         Ok(VerifierKey { name: name.to_owned(), id, public })
     }
 
-    /// Its name: of a log's key, the origin.
+    /// The name of the key. For a log's key, it is the origin.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its id, which with the name says which signatures are its.
+    /// The id of the key. Name and id together mark the key's signatures.
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// What it signs, and how.
+    /// The algorithm of the key.
     pub fn algorithm(&self) -> Algorithm {
         self.public.algorithm()
     }
@@ -213,18 +216,18 @@ impl VerifierKey {
         &self.public
     }
 
-    /// Whether it can be a key of the log of this origin: it has the log's name and signs as logs do.
-    /// Signatures by other keys on its checkpoints count as witnesses' alone.
+    /// Returns whether the key can be one of the log with this origin: it has the log's name and a log's
+    /// algorithm. Signatures by other keys on its checkpoints count only as those of witnesses.
     pub fn signs_for(&self, origin: &str) -> bool {
         self.name == origin && self.algorithm() == Algorithm::Ed25519
     }
 
-    /// A signature of this key's.
+    /// Wraps bytes as a signature of this key.
     pub(super) fn signature(&self, bytes: Vec<u8>) -> Signature {
         Signature { name: self.name.clone(), id: self.id, bytes }
     }
 
-    /// Whether a signature says that it is by this key.
+    /// Returns whether a signature claims to be by this key. The claim itself proves nothing.
     pub fn made(&self, signature: &Signature) -> bool {
         self.name == signature.name() && self.id == signature.id()
     }
@@ -247,6 +250,8 @@ impl FromStr for VerifierKey {
             0x06 => Algorithm::MlDsa44,
             other => return Err(KeyError::Algorithm(other)),
         };
+        // The id is computed anew from name and bytes. One in the text that differs shows a change or a
+        // typing error.
         let key = VerifierKey::new(name, algorithm, public)?;
         if key.id != id {
             return Err(KeyError::Id { found: id, expected: key.id });
@@ -255,15 +260,15 @@ impl FromStr for VerifierKey {
     }
 }
 
-/// Name, id and base64 of a key. Base64 has plus signs too, so that what follows the second one is
-/// one part.
+/// Splits a key into name, id and base64. Base64 may contain plus signs, so the text is split only at the
+/// first two.
 fn parts(text: &str) -> Option<(&str, KeyId, &str)> {
     let (name, rest) = text.split_once('+')?;
     let (id, bytes) = rest.split_once('+')?;
     Some((name, parse_id(id)?, bytes))
 }
 
-/// The vkey.
+/// Prints the vkey.
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = [&[self.algorithm().byte()], self.public.bytes()].concat();
@@ -277,28 +282,28 @@ impl fmt::Debug for VerifierKey {
     }
 }
 
-/// An Ed25519 key that signs notes. Its memory is overwritten when it is dropped, and it has no
-/// printed form but [`SigningKey::to_skey`].
+/// An Ed25519 key that signs notes. Its memory is overwritten when it is dropped. Only
+/// [`SigningKey::to_skey`] prints it.
 pub struct SigningKey {
     key: ed25519_dalek::SigningKey,
     verifier: VerifierKey,
 }
 
 impl SigningKey {
-    /// A new key of the system's random bytes.
+    /// Makes a new key from the system's random bytes.
     ///
     /// # Errors
-    /// If the name is none, or the system gives no random bytes.
+    /// If the name cannot be that of a key, or the system gives no random bytes.
     pub fn generate(name: &str) -> Result<SigningKey, KeyError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(|error| KeyError::Random(error.to_string()))?;
         SigningKey::from_seed(name, &seed)
     }
 
-    /// The key of a seed, as in RFC 8032.
+    /// Makes the key of a seed, as in RFC 8032.
     ///
     /// # Errors
-    /// If the name is none.
+    /// If the name cannot be that of a key.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<SigningKey, KeyError> {
         let key = ed25519_dalek::SigningKey::from_bytes(seed);
         let verifier = VerifierKey::new(name, Algorithm::Ed25519, key.verifying_key().as_bytes())?;
@@ -308,11 +313,12 @@ impl SigningKey {
     /// Reads an skey: `PRIVATE+KEY+<name>+<key id>+<base64(0x01 ‖ seed)>`.
     ///
     /// # Errors
-    /// If it is none, or its id is not that of its name and public key.
+    /// If the text is not an skey, or its id does not match its name and public key.
     pub fn from_skey(text: &str) -> Result<SigningKey, KeyError> {
         let text = text.strip_prefix(PRIVATE).ok_or(KeyError::NotASigningKey)?;
         let (name, id, bytes) = parts(text).ok_or(KeyError::NotASigningKey)?;
         check_key_name(name)?;
+        // From here on the seed exists only in memory that is cleared when it is dropped.
         let bytes = Zeroizing::new(base64_decode(bytes).ok_or(KeyError::NotASigningKey)?);
         let (&algorithm, seed) = bytes.split_first().ok_or(KeyError::NotASigningKey)?;
         if algorithm != Algorithm::Ed25519.byte() {
@@ -326,7 +332,7 @@ impl SigningKey {
         Ok(key)
     }
 
-    /// The skey, which is what a file of the key holds. It is the private key: whoever has it signs.
+    /// Returns the skey, the content of a key's file. It is the private key: whoever has it can sign.
     pub fn to_skey(&self) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new([0; 33]);
         if let Some((algorithm, seed)) = bytes.split_first_mut() {
@@ -334,24 +340,24 @@ impl SigningKey {
             seed.copy_from_slice(self.key.as_bytes());
         }
         let head = format!("{PRIVATE}{}+{}+", self.verifier.name, self.verifier.id);
-        // Room for all of it at once: a text that grows leaves its old bytes behind in memory.
+        // Has its full capacity from the beginning: a text that grows leaves its old bytes in memory.
         let mut text = Zeroizing::new(String::with_capacity(head.len() + 64));
         text.push_str(&head);
         STANDARD.encode_string(bytes.as_slice(), &mut text);
         text
     }
 
-    /// Its name.
+    /// The name of the key.
     pub fn name(&self) -> &str {
         self.verifier.name()
     }
 
-    /// The public key, by which its signatures are verified.
+    /// The public key, which verifies this key's signatures.
     pub fn verifier(&self) -> &VerifierKey {
         &self.verifier
     }
 
-    /// Its signature on the text of a note.
+    /// Signs the text of a note.
     pub fn sign(&self, text: &str) -> Signature {
         self.verifier.signature(self.key.sign(text.as_bytes()).to_bytes().to_vec())
     }

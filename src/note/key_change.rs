@@ -1,4 +1,4 @@
-//! The text by which a key hands its trust on to the next one.
+//! The certificate by which a key hands over to the next one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,38 +9,39 @@ use super::text::{base64_decode_32, base64_encode, decimal};
 use crate::event::KeyRole;
 use crate::merkle::NodeHash;
 
-/// The first line, which no checkpoint of a log has: its second line is no size.
+/// The first line. No log can make a checkpoint of this text: the second line of a checkpoint is a size,
+/// and the third a root.
 const HEAD: &str = "annals key change";
 
-/// A text that is no change of a key, and why.
+/// A text that is not a change of a key, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyChangeError {
-    /// It does not begin as one.
+    /// The first line is a different one.
     #[error("this is no change of a key: its first line is not `{HEAD}`")]
     Head,
-    /// It has not the lines of one.
+    /// The text does not have six lines.
     #[error("a change of a key has six lines: `{HEAD}`, origin, role, key, size and root")]
     Lines,
-    /// Its second line names no log.
+    /// The second line is not the origin of a log.
     #[error("the second line, the origin, cannot be that of a log")]
     Origin,
-    /// Its third line is no role.
+    /// The third line is not a role.
     #[error("the third line is the key's role, `stable` or `epoch`, not `{line}`")]
     Role {
         /// The line.
         line: String,
     },
-    /// Its fourth line is no public key.
+    /// The fourth line is not a public key.
     #[error("the fourth line is the new key: {0}")]
     Key(#[from] KeyError),
-    /// Its fifth line is no size.
+    /// The fifth line is not a size.
     #[error("the fifth line is a number of events in decimal, not `{line}`")]
     Size {
         /// The line.
         line: String,
     },
-    /// Its sixth line is no root.
+    /// The sixth line is not a root.
     #[error("the sixth line is a root, 32 bytes in base64, not `{line}`")]
     Root {
         /// The line.
@@ -48,7 +49,7 @@ pub enum KeyChangeError {
     },
 }
 
-/// A change of a log's key: the text of a certificate, which the key before signs.
+/// A change of a log's key: the text of a certificate, which the previous key signs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyChange {
     origin: String,
@@ -59,7 +60,7 @@ pub struct KeyChange {
 }
 
 impl KeyChange {
-    /// The change to `key` after the first `size` events, whose tree has this root.
+    /// Makes the change to `key` after the first `size` events, which have a tree with this root.
     ///
     /// # Errors
     /// If the origin cannot be that of a log.
@@ -80,7 +81,7 @@ impl KeyChange {
         &self.origin
     }
 
-    /// What the new key is for.
+    /// The role of the new key.
     pub fn role(&self) -> KeyRole {
         self.role
     }
@@ -90,7 +91,7 @@ impl KeyChange {
         &self.key
     }
 
-    /// How many events there are before the change.
+    /// Number of events before the change.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -120,7 +121,7 @@ impl FromStr for KeyChange {
     }
 }
 
-/// The text of the note, with the newline at its end.
+/// Prints the text of the note, with the newline at its end.
 impl fmt::Display for KeyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let KeyChange { origin, role, key, size, root } = self;

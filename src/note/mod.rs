@@ -7,8 +7,8 @@
 //!                     └── VerifierKey: all three kinds ───┴── Policy: which of them are enough
 //! ```
 //!
-//! What was parsed is well formed, and nothing more: only [`SignedNote::verify`] and
-//! [`Policy::evaluate`] say that somebody stands for it.
+//! A parsed value is well formed, and nothing more. Only [`SignedNote::verify`] and [`Policy::evaluate`]
+//! report whether a trusted key signed it.
 //!
 //! Specifications: <https://c2sp.org/signed-note>, <https://c2sp.org/tlog-checkpoint>,
 //! <https://c2sp.org/tlog-cosignature>, <https://c2sp.org/tlog-policy>.

@@ -1,6 +1,6 @@
-//! Policies: which logs a verifier trusts, and which witnesses must have cosigned.
+//! Policies: the logs that a verifier trusts, and the witnesses that must have cosigned.
 //!
-//! The file is one of octets: names are compared byte by byte, and read as UTF-8 by nobody.
+//! A policy file consists of octets: names are compared byte by byte, and are never read as UTF-8.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -8,95 +8,95 @@ use std::str::FromStr;
 use super::key::{Algorithm, KeyError, VerifierKey};
 use crate::limits::POLICY_BYTES_MAX;
 
-/// The name of the quorum that asks for nobody.
+/// The name of the quorum that asks for no witness.
 const NONE: &[u8] = b"none";
 
-/// A policy that cannot be used, and the line because of which.
+/// A policy that cannot be used, and the line of the fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {fault}")]
 #[non_exhaustive]
 pub struct PolicyError {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong there.
+    /// The fault on that line.
     pub fault: PolicyFault,
 }
 
-/// What is wrong with a line of a policy.
+/// A fault on a line of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyFault {
-    /// The file is longer than policies are read.
+    /// The file is longer than the longest policy that is read.
     #[error("a policy has at most {max} bytes")]
     TooLong {
-        /// The longest that is read.
+        /// The largest length that is read.
         max: usize,
     },
-    /// There is an octet that policies do not have.
+    /// The line has an octet that policies must not have.
     #[error("the byte {0:#04x} cannot stand in a policy; the lines end in a newline alone")]
     Octet(u8),
-    /// The line says something else.
+    /// The line begins with an unknown word.
     #[error("`{0}` is none of `log`, `witness`, `group` and `quorum`")]
     Word(String),
     /// The line has too few or too many words.
     #[error("this line is not like `{form}`")]
     Form {
-        /// How it should be.
+        /// The form that the line must have.
         form: &'static str,
     },
     /// The key cannot be read.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The key is of an algorithm that logs, or witnesses, do not sign with.
+    /// The key has an algorithm that logs, or witnesses, do not sign with.
     #[error("a key of algorithm {algorithm} is not for a {of}: {expected} are")]
     Algorithm {
-        /// Its algorithm.
+        /// The key's algorithm.
         algorithm: Algorithm,
-        /// Whose key it should be.
+        /// The role that the line gives to the key: a log or a witness.
         of: &'static str,
-        /// What that signs with.
+        /// The algorithms for that role.
         expected: &'static str,
     },
     /// Another log, or another witness, has this key.
     #[error("the same key stands on line {line}; it counts once")]
     DuplicateKey {
-        /// The line of the other.
+        /// The line of the other one.
         line: usize,
     },
-    /// The name stands for something already.
+    /// The name is already defined.
     #[error("the name `{name}` is taken on line {line}")]
     DuplicateName {
         /// The name.
         name: String,
-        /// The line of the other.
+        /// The line of the first definition.
         line: usize,
     },
-    /// The name is the one that stands for nobody.
+    /// The name is `none`, which is reserved for the empty quorum.
     #[error("`none` is the name of the empty quorum, and no witness, group or member")]
     None,
     /// No line above defines this name.
     #[error("no line above names a witness or group `{0}`")]
     Unknown(String),
-    /// A group's threshold is none.
+    /// A group's threshold cannot be used.
     #[error("a group asks for `all`, `any` or a number of 1 to {members} of its members, not `{threshold}`")]
     Threshold {
-        /// What the line says.
+        /// The threshold on the line.
         threshold: String,
-        /// How many members there are.
+        /// The number of members.
         members: usize,
     },
-    /// A name is a member of two groups, or twice of one.
+    /// A name is a member of two groups, or twice of one group.
     #[error("`{name}` is a member on line {line} already; each counts in one place")]
     DuplicateMember {
         /// The name.
         name: String,
-        /// The line of the other.
+        /// The line of the first membership.
         line: usize,
     },
-    /// There are two quorums.
+    /// There is a second quorum.
     #[error("there is a quorum on line {line} already")]
     SecondQuorum {
-        /// The line of the other.
+        /// The line of the first quorum.
         line: usize,
     },
     /// The file ends within the line.
@@ -111,9 +111,9 @@ pub enum PolicyFault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PolicyLog {
-    /// Its key, whose name is its origin.
+    /// The key of the log; its name is the log's origin.
     pub key: VerifierKey,
-    /// Where it can be reached.
+    /// The address of the log, if the policy has it.
     pub url: Option<String>,
 }
 
@@ -121,15 +121,15 @@ pub struct PolicyLog {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PolicyWitness {
-    /// Its name within the policy. Octets that are no UTF-8 are replaced.
+    /// The name within the policy. Octets that are not UTF-8 are replaced.
     pub name: String,
-    /// Its key.
+    /// The key of the witness.
     pub key: VerifierKey,
-    /// Where it can be reached: the prefix for submissions.
+    /// The address of the witness, if the policy has it: the prefix for submissions.
     pub url: Option<String>,
 }
 
-/// A group, by places among what the policy defines.
+/// A group. Its members are indexes into the list of definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) name: String,
@@ -137,16 +137,16 @@ pub(super) struct Group {
     pub(super) members: Vec<usize>,
 }
 
-/// What a name stands for. Members and quorum are places in the list of these, and a group's members
-/// stand before it.
+/// The definition of a name. Members and quorum are indexes into the list of definitions, and the members
+/// of a group stand before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Defined {
-    /// A place in the list of witnesses.
+    /// An index into the list of witnesses.
     Witness(usize),
     Group(Group),
 }
 
-/// Which logs a verifier trusts, and the quorum: who must have cosigned.
+/// The logs that a verifier trusts, and the quorum: the witnesses that must have cosigned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     logs: Vec<PolicyLog>,
@@ -156,10 +156,10 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads the file of a policy, as C2SP's tlog-policy has it.
+    /// Reads a policy file, in the form of C2SP's tlog-policy.
     ///
     /// # Errors
-    /// If a line breaks one of its rules: the error names the first that does.
+    /// If a line breaks one of the rules. The error names the first such line.
     pub fn parse(file: &[u8]) -> Result<Policy, PolicyError> {
         let mut parser = Parser::default();
         let faulty = |line| move |fault| PolicyError { line, fault };
@@ -167,6 +167,8 @@ impl Policy {
             return Err(faulty(1)(PolicyFault::TooLong { max: POLICY_BYTES_MAX }));
         }
         let mut last = 1;
+        // A file that ends in a newline has one more line here, which is empty. So the whole lines are read
+        // before a missing newline at the end is reported.
         let is_ended = file.is_empty() || file.ends_with(b"\n");
         for (line, number) in file.split(|byte| *byte == b'\n').zip(1..) {
             parser.line(line, number).map_err(faulty(number))?;
@@ -180,18 +182,17 @@ impl Policy {
         Ok(Policy { logs, witnesses, defined, quorum })
     }
 
-    /// The logs, in the order of the lines. There may be none: then the verifier knows from elsewhere
-    /// which one it asks about.
+    /// The logs, in the order of the lines. Without any, the verifier must know the log from elsewhere.
     pub fn logs(&self) -> &[PolicyLog] {
         &self.logs
     }
 
-    /// The witnesses, in the order of the lines, whether the quorum asks for them or not.
+    /// The witnesses, in the order of the lines, including those that the quorum does not ask for.
     pub fn witnesses(&self) -> &[PolicyWitness] {
         &self.witnesses
     }
 
-    /// The name of what is defined at this place.
+    /// The name of the definition with this index.
     pub(super) fn name_of(&self, place: usize) -> &str {
         match self.defined.get(place) {
             Some(Defined::Witness(witness)) => {
@@ -216,19 +217,20 @@ struct Parser<'a> {
     logs: Vec<PolicyLog>,
     witnesses: Vec<PolicyWitness>,
     defined: Vec<Defined>,
-    /// The place of each name, and its line.
+    /// The index and the line of each name.
     names: HashMap<&'a [u8], (usize, usize)>,
-    /// The line on which each place is a member.
+    /// The line on which the definition with this index is a member.
     members: HashMap<usize, usize>,
-    /// The lines of public keys.
+    /// The lines of public keys. A log and a witness may have the same key, so there are two maps.
     log_keys: HashMap<Vec<u8>, usize>,
     witness_keys: HashMap<Vec<u8>, usize>,
-    /// What is asked for, and the line of it.
+    /// The quorum, and its line.
     quorum: Option<(Option<usize>, usize)>,
 }
 
 impl<'a> Parser<'a> {
     fn line(&mut self, line: &'a [u8], number: usize) -> Result<(), PolicyFault> {
+        // Names and comments may have octets from 0x80 on. Of the control characters, only the tab is allowed.
         if let Some(octet) = line.iter().find(|octet| !matches!(octet, b'\t' | 0x20..=0x7e | 0x80..)) {
             return Err(PolicyFault::Octet(*octet));
         }
@@ -257,6 +259,7 @@ impl<'a> Parser<'a> {
 
     fn log(&mut self, key: &[u8], url: Option<&[u8]>, line: usize) -> Result<(), PolicyFault> {
         let key = read_key(key)?;
+        // Ed25519 with a time is for witnesses only. ML-DSA-44 is for logs and for witnesses.
         if key.algorithm() == Algorithm::CosignatureV1 {
             let expected = "Ed25519 (0x01) and ML-DSA-44 (0x06)";
             return Err(PolicyFault::Algorithm { algorithm: key.algorithm(), of: "log", expected });
@@ -291,6 +294,8 @@ impl<'a> Parser<'a> {
         members: &[&[u8]],
         line: usize,
     ) -> Result<(), PolicyFault> {
+        // Members are looked up before the group itself is defined. So a group contains only earlier
+        // definitions, and never itself: there are no cycles.
         let places = members.iter().map(|member| self.member(member, line)).collect::<Result<Vec<_>, _>>()?;
         let threshold = match threshold {
             b"all" => Some(places.len()),
@@ -310,6 +315,7 @@ impl<'a> Parser<'a> {
             return Err(PolicyFault::None);
         }
         let place = self.place(name)?;
+        // Over the whole policy, not only this group: a witness counts in one place.
         match self.members.insert(place, line) {
             Some(line) => Err(PolicyFault::DuplicateMember { name: lossy(name), line }),
             None => Ok(place),
@@ -341,7 +347,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Keys are the same if their bytes are, whatever their names and ids.
+/// Requires that a key was not used before. Two keys are the same if their bytes are, whatever their names and ids.
 fn once(lines: &mut HashMap<Vec<u8>, usize>, key: &VerifierKey, line: usize) -> Result<(), PolicyFault> {
     match lines.insert(key.public_bytes().to_vec(), line) {
         Some(line) => Err(PolicyFault::DuplicateKey { line }),

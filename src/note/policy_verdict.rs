@@ -1,4 +1,4 @@
-//! What a policy says of a checkpoint, and what is missing.
+//! The verdict of a policy on a checkpoint, and the parts that are missing.
 
 use std::fmt;
 
@@ -7,15 +7,14 @@ use super::policy::{Defined, Policy};
 use super::signed::SignatureError;
 use super::signed_checkpoint::SignedCheckpoint;
 
-/// Whether a log of the policy signed.
+/// The result for the logs of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogVerdict {
-    /// A log that is listed, and whose origin this is, signed.
+    /// A listed log signed, and the checkpoint has its origin.
     Signed,
-    /// None did.
+    /// No listed log signed.
     NotSigned,
-    /// The policy lists no logs: whoever evaluates it must know the log from elsewhere, and verify its
-    /// signature.
+    /// The policy lists no logs. The caller must know the log from elsewhere, and verify its signature.
     NoneListed,
 }
 
@@ -25,28 +24,28 @@ pub enum LogVerdict {
 pub struct Cosigned {
     /// The witness's name within the policy.
     pub witness: String,
-    /// When, in seconds since 1970, by the witness's clock. 0 is no time.
+    /// The time of the cosignature in seconds since 1970, by the witness's clock. 0 means no time.
     pub time: u64,
 }
 
-/// A part of the quorum that is not met.
+/// A part of the quorum that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Missing {
-    /// A witness did not cosign, without which there is no quorum.
+    /// A witness that the quorum needs did not cosign.
     Witness {
-        /// Its name within the policy.
+        /// The witness's name within the policy.
         witness: String,
     },
-    /// Too few of a group did.
+    /// Too few members of a group cosigned.
     Group {
-        /// Its name.
+        /// The name of the group.
         group: String,
-        /// How many of its members it asks for.
+        /// The number of members that the group asks for.
         threshold: usize,
-        /// Its members that cosigned, or are met if they are groups.
+        /// The members that cosigned or, if they are groups, are met.
         met: Vec<String>,
-        /// Its other members.
+        /// The other members.
         unmet: Vec<String>,
     },
 }
@@ -66,37 +65,37 @@ impl fmt::Display for Missing {
     }
 }
 
-/// What a policy says of a checkpoint.
+/// The verdict of a policy on a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PolicyVerdict {
-    /// Whether a log of the policy signed.
+    /// The result for the logs of the policy.
     pub log: LogVerdict,
     /// The witnesses that cosigned, in the order of the policy.
     pub cosigned: Vec<Cosigned>,
-    /// What the quorum lacks: the outermost group first, then what is missing within it. Empty if the
+    /// The missing parts of the quorum: the outermost group first, then its missing groups. Empty if the
     /// quorum is met.
     pub missing: Vec<Missing>,
-    /// Signatures with name and id of a key of the policy that are not good. One of them is reason
-    /// enough to reject the whole.
+    /// Bad signatures with the name and id of a key of the policy. One of them is enough to reject the checkpoint.
     pub bad: Vec<SignatureError>,
 }
 
 impl PolicyVerdict {
-    /// Whether the checkpoint is valid under the policy: a listed log signed it, the quorum cosigned
-    /// it, and no signature is bad.
+    /// Returns whether the checkpoint is valid under the policy: a listed log signed it, the quorum
+    /// cosigned it, and no signature is bad.
     pub fn is_accepted(&self) -> bool {
         self.log == LogVerdict::Signed && self.is_quorum_met()
     }
 
-    /// Whether the quorum cosigned it and no signature is bad. It says nothing about the log.
+    /// Returns whether the quorum cosigned the checkpoint and no signature is bad. The log's signature does
+    /// not matter here.
     pub fn is_quorum_met(&self) -> bool {
         self.missing.is_empty() && self.bad.is_empty()
     }
 }
 
-/// The reasons for which the policy does not accept, a line each without a newline at the end;
-/// nothing if it accepts.
+/// Prints the reasons why the policy does not accept, one on each line, without a newline at the end.
+/// Nothing if it accepts.
 impl fmt::Display for PolicyVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let log = match self.log {
@@ -115,9 +114,11 @@ impl fmt::Display for PolicyVerdict {
 }
 
 impl Policy {
-    /// Says whether a checkpoint is valid under this policy, and if not, why.
+    /// Judges a checkpoint by this policy, and lists the reasons if it is not valid.
     pub fn evaluate(&self, checkpoint: &SignedCheckpoint) -> PolicyVerdict {
         let mut bad = Vec::new();
+        // One key at a time: a bad signature of one key must not hide the verdict on the others. A log's
+        // signature has no time, so 0 stands for it.
         let mut time_of = |key: &VerifierKey| match checkpoint.verify(std::slice::from_ref(key)) {
             Ok(signers) => signers.first().map(|signer| signer.time.unwrap_or(0)),
             Err(SignatureError::NoneKnown) => None,
@@ -126,7 +127,8 @@ impl Policy {
                 None
             }
         };
-        // All are asked, so that no bad signature goes unseen.
+        // Every key is asked, even if one log is enough: a bad signature by any of them rejects the checkpoint.
+        // A log's key counts only under its own origin: the log may have signed the checkpoint of another one.
         let logs: Vec<bool> = self
             .logs()
             .iter()
@@ -140,6 +142,7 @@ impl Policy {
         };
         let met = self.met(&times);
         let mut missing = Vec::new();
+        // `quorum none` asks for no witness, so nothing can be missing.
         if let Some(quorum) = self.quorum {
             self.list_missing(quorum, &met, &mut missing);
         }
@@ -152,8 +155,8 @@ impl Policy {
         PolicyVerdict { log, cosigned, missing, bad }
     }
 
-    /// Whether each witness and group has witnessed. A group's members stand before it, so that once
-    /// through is enough.
+    /// Returns for each witness and group whether it is met. The members of a group stand before it, so one
+    /// pass is enough.
     fn met(&self, times: &[Option<u64>]) -> Vec<bool> {
         let mut met: Vec<bool> = Vec::with_capacity(self.defined.len());
         for defined in &self.defined {
@@ -169,7 +172,8 @@ impl Policy {
         met
     }
 
-    /// Each is a member of one group at most, so that none comes twice.
+    /// Lists the missing parts below the quorum. Each witness and group is a member of at most one group,
+    /// so none is listed twice.
     fn list_missing(&self, quorum: usize, met: &[bool], missing: &mut Vec<Missing>) {
         let mut waiting = vec![quorum];
         while let Some(place) = waiting.pop() {
@@ -189,7 +193,8 @@ impl Policy {
                         met: named(&met),
                         unmet: named(&unmet),
                     });
-                    // The group names its own witnesses; of groups within it is said what they lack.
+                    // The entry of the group names its missing witnesses. Its missing groups get entries of
+                    // their own. They are pushed in reverse, because the last one is taken first.
                     let is_group =
                         |place: &usize| matches!(self.defined.get(*place), Some(Defined::Group(_)));
                     waiting.extend(unmet.into_iter().rev().filter(is_group));

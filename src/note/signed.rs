@@ -8,11 +8,11 @@ use super::signature::{KeyId, NoteError, Signature};
 use super::text::is_note_text;
 use crate::limits::NOTE_BYTES_MAX;
 
-/// A note that nobody stands for whom the verifier trusts.
+/// A note that no trusted key signed, or a bad signature on one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// A signature with name and id of a known key is not by that key, or not on this text.
+    /// A signature has the name and id of a known key, but is not by that key, or not on this text.
     #[error("the signature that claims to be by {name}+{id} is not by that key, or not on this text")]
     Bad {
         /// The key's name.
@@ -20,12 +20,12 @@ pub enum SignatureError {
         /// The key's id.
         id: KeyId,
     },
-    /// Two known keys have the same name and id.
+    /// Two different known keys have the same name and id.
     #[error("two of the keys given are named {name}+{id}; leave one out")]
     Ambiguous {
-        /// Their name.
+        /// The name of both keys.
         name: String,
-        /// Their id.
+        /// The id of both keys.
         id: KeyId,
     },
     /// No known key signed.
@@ -33,17 +33,17 @@ pub enum SignatureError {
     NoneKnown,
 }
 
-/// A key that signed a note, and when it says that it did.
+/// A key that signed a note, and the time that the signature states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignedBy<'k> {
-    /// The key, one of those that were asked about.
+    /// The key, one of those that were given.
     pub key: &'k VerifierKey,
-    /// Of a cosignature: its time in seconds since 1970, by the witness's clock. ML-DSA-44 ones may
-    /// say 0, which is no time.
+    /// The time of a cosignature in seconds since 1970, by the witness's clock. An ML-DSA-44 cosignature
+    /// may state 0, which means no time.
     pub time: Option<u64>,
 }
 
-/// A text and signatures on it. Its text form is exact: what was parsed prints as it was.
+/// A text and the signatures on it. Its text form is exact: a parsed note prints as it was.
 ///
 /// ```
 /// use annals::note::{SignedNote, SigningKey};
@@ -65,7 +65,7 @@ pub struct SignedNote {
 }
 
 impl SignedNote {
-    /// A text that nobody signed yet. A note is only whole with a signature.
+    /// Makes a note without signatures. Its text form can only be parsed once it has one.
     ///
     /// # Errors
     /// If the text does not end in a newline, has other control characters, or is too long.
@@ -75,12 +75,12 @@ impl SignedNote {
         Ok(SignedNote { text, signatures: Vec::new() })
     }
 
-    /// The note of a text that is known to be well formed.
+    /// Makes a note of a text that is known to be well formed.
     pub(super) fn of_text(text: String) -> SignedNote {
         SignedNote { text, signatures: Vec::new() }
     }
 
-    /// Its text, with the newline at its end.
+    /// The text, with the newline at its end.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -90,36 +90,40 @@ impl SignedNote {
         &self.signatures
     }
 
-    /// Signs it; a signature by the same key makes place.
+    /// Signs the note. An earlier signature by the same key is removed.
     pub fn sign(&mut self, key: &SigningKey) {
         self.add(key.sign(&self.text));
     }
 
-    /// Adds a signature at the end; one by the same key makes place. It is not verified here.
+    /// Adds a signature at the end, and removes an earlier one by the same key. The signature is not verified here.
     pub fn add(&mut self, signature: Signature) {
         self.signatures.retain(|other| !other.is_by_same_key(&signature));
         self.signatures.push(signature);
     }
 
-    /// Says which of the keys signed this text: each once, in the order of the lines. Signatures of
-    /// other keys count for nothing, and against nothing.
+    /// Returns the keys that signed this text: each once, in the order of the lines. Signatures of other
+    /// keys are ignored.
     ///
     /// # Errors
-    /// If none of them did, or if a signature has name and id of one of them and is not good.
+    /// If none of the keys signed, or if a signature with the name and id of one of them is bad.
     pub fn verify<'k>(&self, keys: &'k [VerifierKey]) -> Result<Vec<SignedBy<'k>>, SignatureError> {
         let mut signers: Vec<SignedBy<'k>> = Vec::new();
         for signature in &self.signatures {
             let named = || (signature.name.clone(), signature.id);
+            // An id has 32 bits, so another key with the same name can have the same id. It would be
+            // unclear which of the two the signature must verify by.
             let mut claimed = keys.iter().filter(|key| key.made(signature));
             let Some(key) = claimed.next() else { continue };
             if claimed.any(|other| other != key) {
                 let (name, id) = named();
                 return Err(SignatureError::Ambiguous { name, id });
             }
+            // A bad signature of a known key rejects the note, however good the others are.
             let time = key.verify(&self.text, &signature.bytes).map_err(|_| {
                 let (name, id) = named();
                 SignatureError::Bad { name, id }
             })?;
+            // A repeated signature is verified too, but counts once.
             if !signers.iter().any(|signer| signer.key == key) {
                 signers.push(SignedBy { key, time });
             }
@@ -145,10 +149,11 @@ impl FromStr for SignedNote {
     type Err = NoteError;
 
     fn from_str(note: &str) -> Result<SignedNote, NoteError> {
+        // The bound is checked before anything is copied.
         if note.len() > NOTE_BYTES_MAX {
             return Err(NoteError::TooLong { bytes: note.len(), max: NOTE_BYTES_MAX });
         }
-        // The text may have empty lines; the last one of all is where it ends.
+        // The text may have empty lines. It ends at the last empty line of the note.
         let (text, lines) = note.rsplit_once("\n\n").ok_or(NoteError::NoSignatures)?;
         let text = format!("{text}\n");
         check_text(&text)?;

@@ -17,7 +17,7 @@ pub struct SignedCheckpoint {
 }
 
 impl SignedCheckpoint {
-    /// A checkpoint that nobody signed yet.
+    /// Makes a checkpoint without signatures.
     pub fn unsigned(checkpoint: Checkpoint) -> SignedCheckpoint {
         let note = SignedNote::of_text(checkpoint.to_string());
         SignedCheckpoint { note, checkpoint }
@@ -28,7 +28,7 @@ impl SignedCheckpoint {
         self.checkpoint.origin()
     }
 
-    /// How many leaves the tree has.
+    /// Number of leaves of the tree.
     pub fn size(&self) -> u64 {
         self.checkpoint.size()
     }
@@ -38,12 +38,12 @@ impl SignedCheckpoint {
         self.checkpoint.root()
     }
 
-    /// What is signed.
+    /// The checkpoint that is signed.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// The note.
+    /// The note that holds the checkpoint's text.
     pub fn note(&self) -> &SignedNote {
         &self.note
     }
@@ -58,22 +58,22 @@ impl SignedCheckpoint {
         self.note.signatures()
     }
 
-    /// Signs it; a signature by the same key makes place.
+    /// Signs the checkpoint. An earlier signature by the same key is removed.
     pub fn sign(&mut self, key: &SigningKey) {
         self.note.sign(key);
     }
 
-    /// Adds signatures at the end, such as a witness answered with; one by the same key makes place.
-    /// They are not verified here.
+    /// Adds signatures at the end, such as those of a witness's answer. Earlier ones by the same keys are
+    /// removed. The signatures are not verified here.
     pub fn add_signatures(&mut self, signatures: impl IntoIterator<Item = Signature>) {
         signatures.into_iter().for_each(|signature| self.note.add(signature));
     }
 
-    /// Says which of the keys signed it, as [`SignedNote::verify`] does. That a key may sign for this
-    /// origin is for the caller to know.
+    /// Returns the keys that signed the checkpoint, as [`SignedNote::verify`] does. The caller must know
+    /// whether a key may sign for this origin.
     ///
     /// # Errors
-    /// If none of them did, or if a signature has name and id of one of them and is not good.
+    /// If none of the keys signed, or if a signature with the name and id of one of them is bad.
     pub fn verify<'k>(&self, keys: &'k [VerifierKey]) -> Result<Vec<SignedBy<'k>>, SignatureError> {
         self.note.verify(keys)
     }

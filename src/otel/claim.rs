@@ -1,75 +1,77 @@
-//! Claims on the columns of a row, and their strength.
+//! The precedence of values in the columns of a row.
 
 use std::borrow::Cow;
 
 use crate::event::{Event, StepId, Timestamp};
 
-/// How strongly something is said: of what several events say of one column, the greatest claim stands.
+/// The precedence of a value: if several events set one column, the greatest claim stands. Claims compare by
+/// rank, then by order, then by speaker.
 ///
-/// Events other than spans and log records claim nothing. What they say stands against every claim.
+/// Events that are not spans or log records have no claim. Their values stand against every claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claim {
-    /// Who speaks.
+    /// Rank of the source.
     pub rank: Rank,
-    /// Between those of one rank: a time, or a place.
+    /// Order among sources of one rank: a time, or an index.
     pub order: i64,
-    /// Who it is, so that no two claims are equal but those of one speaker.
+    /// Number of the source, so that claims of different sources are never equal.
     pub speaker: u64,
 }
 
-/// Who speaks of a row, the weakest first.
+/// The rank of a source of values, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+// The number is stored in the column `claims`, and read back as an index in `ALL`.
 #[repr(u8)]
 pub enum Rank {
-    /// A log record, of one message of several.
+    /// A log record with one of several messages.
     Message,
     /// A log record.
     Log,
-    /// A span, of what it is a part of.
+    /// A span, for a row that it is a part of.
     Span,
-    /// A span that is the run of an agent, of its session.
+    /// A span that is the run of an agent or workflow, for its session.
     Run,
-    /// A span whose parent is in another process, of its session.
+    /// A span whose parent is in another process, for its session.
     Entry,
-    /// The root, of its session; a span, of its own step.
+    /// The root span, for its session; any span, for its own step.
     Root,
 }
 
 impl Rank {
-    /// Every rank, the weakest first.
+    /// Every rank, the weakest first, each at the index of its number.
     pub const ALL: [Rank; 6] = [Rank::Message, Rank::Log, Rank::Span, Rank::Run, Rank::Entry, Rank::Root];
 
-    /// Whether who speaks starts and ends the session, not only knows something of it.
+    /// Returns true if the source starts and ends the session. Other sources only add to it.
     pub fn is_whole_session(self) -> bool {
         self >= Rank::Entry
     }
 }
 
-/// One thing that an event means.
+/// One of the events that a recorded event means.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meaning<'e> {
-    /// How strongly it is said; None is beyond every claim.
+    /// Precedence of its values. None stands against every claim.
     pub claim: Option<Claim>,
-    /// When it happened.
+    /// Time at which it happened.
     pub at: Option<Timestamp>,
-    /// What it says.
+    /// The event that is meant.
     pub event: Cow<'e, Event>,
 }
 
-/// The first 64 bits of an id of hexadecimal digits: who speaks.
+/// The number of a source: the first 64 bits of an id of hexadecimal digits, or else a fingerprint of the id.
 pub(super) fn speaker(id: &str) -> u64 {
     id.get(..16)
         .and_then(|digits| u64::from_str_radix(digits, 16).ok())
         .unwrap_or_else(|| fingerprint(id.as_bytes()))
 }
 
-/// 64 bits that stand for some content.
+/// A hash of some content, cut to 64 bits.
 pub(super) fn fingerprint(content: &[u8]) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(content).as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// An id within the session, of what belongs to a step, or to none.
+/// An id, unique within the session, for something that belongs to a step, or to none.
 pub(super) fn own_id(step: Option<&StepId>, rest: &str) -> String {
     match step {
         Some(step) => format!("{step}:{rest}"),

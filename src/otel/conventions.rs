@@ -1,18 +1,18 @@
-//! The names that spans and log records use for what Annals has columns for: one table for every
-//! convention. `docs/opentelemetry.md` has the same tables, and a test holds the two against each other.
+//! The attribute names of spans and log records that Annals has columns for: one table for all conventions.
+//! `docs/opentelemetry.md` has the same tables, and a test compares the two.
 //!
-//! Conventions: OpenTelemetry's for generative AI, as they are
-//! (<https://github.com/open-telemetry/semantic-conventions-genai>) and as they were
+//! Conventions: OpenTelemetry's for generative AI, the present ones
+//! (<https://github.com/open-telemetry/semantic-conventions-genai>) and the former ones
 //! (<https://github.com/open-telemetry/semantic-conventions/tree/v1.36.0/docs/gen-ai>); OpenInference
 //! (<https://github.com/Arize-ai/openinference/tree/main/spec>); Traceloop's OpenLLMetry
-//! (<https://github.com/traceloop/openllmetry>); and what frameworks add to them.
+//! (<https://github.com/traceloop/openllmetry>); and the additions of frameworks.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::event::{Outcome, StepKind};
 
-/// What an attribute is for.
+/// The purpose of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Field {
     Tool,
@@ -41,20 +41,20 @@ pub(super) enum Field {
     ServiceVersion,
 }
 
-/// Attributes that say the same thing.
+/// Attributes with the same meaning.
 pub(super) struct Row {
     pub(super) field: Field,
-    /// Where it goes.
+    /// Columns that the value goes to.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "for the documentation, which a test holds against it")
     )]
     pub(super) goes_to: &'static str,
-    /// Best first: of several that are there, the first says it.
+    /// Names of the attributes, best first: of several that are present, the first counts.
     pub(super) names: &'static [&'static str],
 }
 
-/// Attributes by what they say.
+/// Attributes, by their meaning.
 pub(super) static ATTRIBUTES: &[Row] = &[
     Row {
         field: Field::Tool,
@@ -235,7 +235,7 @@ pub(super) static ATTRIBUTES: &[Row] = &[
     },
 ];
 
-/// Attributes whose names go on with a number and a path: lists that were taken apart.
+/// Lists that come as one attribute per value. The name of each goes on with an index and a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Family {
     InputMessages,
@@ -249,13 +249,14 @@ pub(super) enum Family {
 }
 
 impl Family {
+    /// Number of the families. `family as usize` is an index below it.
     pub(super) const COUNT: usize = 8;
 }
 
-/// Lists that were taken apart, by the beginning of their names.
+/// A family, with the beginnings of its attributes' names.
 pub(super) struct FamilyRow {
     pub(super) family: Family,
-    /// Where it goes.
+    /// Columns that the values go to.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "for the documentation, which a test holds against it")
@@ -303,13 +304,13 @@ pub(super) static FAMILIES: &[FamilyRow] = &[
     },
 ];
 
-/// What a span's work is, beside its kind.
+/// The special purpose of a span's work, beside its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Nothing more than its kind says.
+    /// No purpose beyond the kind.
     Plain,
-    /// The run of an agent or a workflow: what goes in and comes out is its session's too, where the root
-    /// does not say it.
+    /// The run of an agent or a workflow. Its input and output are also those of the session, if the root has
+    /// none.
     Run,
     /// A decision model's choice.
     Decision,
@@ -322,7 +323,7 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// What comes of it beside the step.
+    /// The rows that the work gives beside its step.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the documentation, which a test holds against it"))]
     pub(super) const fn gives(self) -> &'static str {
         match self {
@@ -345,7 +346,8 @@ const fn word(word: &'static str, kind: StepKind, work: Work) -> Word {
     Word { word, kind, work }
 }
 
-/// Attributes that say what kind of work a span is, best first, with their words, of any case.
+/// Attributes that name the kind of a span's work, best first, with their words. The case of a word does not
+/// matter.
 pub(super) static KINDS: &[(&str, &[Word])] = &[
     (
         "gen_ai.operation.name",
@@ -400,14 +402,14 @@ pub(super) static KINDS: &[(&str, &[Word])] = &[
     ),
 ];
 
-/// What an event of a span, or a log record with that name, is.
+/// The meaning of a span's event, or of a log record, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happening {
     /// Messages of a call of a model, as attributes.
     Details,
-    /// One message that went in, said by a user.
+    /// One message of the input, from a user.
     UserMessage,
-    /// One message that went in, not a user's.
+    /// One message of the input, not from a user.
     OtherMessage(&'static str),
     /// One answer.
     Choice,
@@ -432,7 +434,7 @@ pub(super) static EVENTS: &[(&str, Happening, &str)] = &[
     ("gen_ai.client.operation.exception", Happening::Exception, "step `error`, a finding"),
 ];
 
-/// Labels of evaluations whose outcome is plain from the word. Scores say nothing of it: their range and
+/// Labels of evaluations whose outcome is plain from the word. A score gives no outcome: its range and
 /// direction are the evaluator's own.
 pub(super) static OUTCOMES: &[(Outcome, &[&str])] = &[
     (
@@ -487,8 +489,9 @@ pub(super) static OUTCOMES: &[(Outcome, &[&str])] = &[
     (Outcome::Error, &["error"]),
 ];
 
-/// What an attribute is for, and how good a source of it; 0 is best.
+/// The field that an attribute stands for, and the rank of its name among those of the field; 0 is best.
 pub(super) fn field(name: &str) -> Option<(Field, u8)> {
+    // Made once, because every attribute of every span is looked up.
     static BY_NAME: LazyLock<HashMap<&str, (Field, u8)>> = LazyLock::new(|| {
         ATTRIBUTES
             .iter()
@@ -498,12 +501,13 @@ pub(super) fn field(name: &str) -> Option<(Field, u8)> {
     BY_NAME.get(name).copied()
 }
 
-/// The list that an attribute is a part of, and the rest of its name, which starts with a number.
+/// The list that an attribute is a part of, and the rest of its name, which begins with an index.
 pub(super) fn family(name: &str) -> Option<(Family, &str)> {
     FAMILIES
         .iter()
         .flat_map(|row| row.prefixes.iter().map(|prefix| (row.family, *prefix)))
         .find_map(|(family, prefix)| Some((family, name.strip_prefix(prefix)?)))
+        // Without an index after the prefix an attribute is no part of a list.
         .filter(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
@@ -532,7 +536,7 @@ mod tests {
 
     use super::*;
 
-    /// The tables as the documentation has them.
+    /// The tables in the form of the documentation.
     fn tables() -> Vec<String> {
         let code =
             |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -580,6 +584,7 @@ mod tests {
     #[test]
     fn a_name_stands_for_one_thing() {
         let mut seen = HashSet::new();
+        // A name in two rows would have two meanings, of which `field` keeps the last.
         let names = ATTRIBUTES.iter().flat_map(|row| row.names);
         for name in names.chain(KINDS.iter().map(|(name, _)| name)) {
             assert!(seen.insert(name), "{name} stands twice");

@@ -1,5 +1,5 @@
-//! Decisions that a span or log record tells of: tools that a model chose, a decision model's answers,
-//! what a guardrail let pass, and plans.
+//! Decisions that a span or log record reports: tools that a model chose, the answers of a decision model,
+//! verdicts of guardrails, and plans.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::reading::{Prefer, Reading};
 use super::said::Said;
 use crate::event::{Attributes, ConsideredOption, DecisionId, DecisionMade, Event, Json, StepId, Timestamp};
 
-/// Where and by whom a choice was made.
+/// The circumstances of a choice: its step, time, actor and options, and the precedence of its source.
 pub(super) struct Chooser {
     pub(super) claim: Claim,
     pub(super) at: Option<Timestamp>,
@@ -28,6 +28,7 @@ pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Mea
         actor: reading.model.clone(),
         options,
     };
+    // Calls in the output are choices of this model. Calls in the input are history, which makes no decision.
     if reading.answers.iter().any(|message| !message.calls.is_empty()) {
         tools(&chooser(offered(said)), &reading.answers, meanings);
     }
@@ -65,9 +66,9 @@ fn push(chooser: &Chooser, id: &str, made: DecisionMade, meanings: &mut Vec<Mean
     });
 }
 
-/// One decision for each tool that was chosen. Where the call's own id is unique it says which are the
-/// same: a framework and the client library below it both tell of one call. Else the step and the id say
-/// it: a span and its log records do.
+/// Adds one decision for each tool call. A unique id of a call becomes the id of the decision: a framework
+/// and the client library below it report the same call, and so make one decision. Otherwise the decision's
+/// id is made of the step and the call's id, which a span and its log records have in common.
 pub(super) fn tools(chooser: &Chooser, answers: &[Message], meanings: &mut Vec<Meaning<'static>>) {
     let calls = answers.iter().flat_map(|message| message.calls.iter().map(move |call| (message, call)));
     for (place, (message, call)) in calls.enumerate() {
@@ -77,6 +78,7 @@ pub(super) fn tools(chooser: &Chooser, answers: &[Message], meanings: &mut Vec<M
             Some(id) => own(id),
             None => None,
         }
+        // No id, or none that can be used: the index among the calls stands in.
         .or_else(|| own(&format!("tool:{place}")));
         let Some(decision) = decision else { continue };
         let made = DecisionMade {
@@ -98,9 +100,11 @@ pub(super) fn tools(chooser: &Chooser, answers: &[Message], meanings: &mut Vec<M
     }
 }
 
-/// Whether the id of a call stands for that call alone, as those that are drawn at random do. Models and
-/// frameworks that number calls anew for each answer, or name them after the tool, use an id again.
+/// Returns true if the id of a call looks random, and so belongs to that call alone. Models and frameworks
+/// that number calls anew for each answer, or name them after the tool, use an id again.
 fn is_unique(id: &str, tool: &str) -> bool {
+    // A random part is long, and has digits or letters of both cases. Words lack these, and counters are
+    // short.
     let is_random = |part: &str| {
         let has = |what: fn(&char) -> bool| part.chars().any(|c| what(&c));
         part.len() >= 8
@@ -118,6 +122,7 @@ fn arguments(call: &ToolCall) -> Attributes {
 
 /// The tools that the model was offered.
 pub(super) fn offered(said: &Said<'_>) -> Vec<ConsideredOption> {
+    // Only seen: the definitions stay in the rest, because an option has no more than name and description.
     if let Some(list) = said.see_family(Family::Tools) {
         return list.list().unwrap_or_default().iter().filter_map(tool).collect();
     }
@@ -130,7 +135,8 @@ pub(super) fn offered(said: &Said<'_>) -> Vec<ConsideredOption> {
 }
 
 fn tool(definition: &Node<'_>) -> Option<ConsideredOption> {
-    // Each definition may be JSON of its own, and one level down.
+    // A definition may be JSON within a text, and may stand one level down. The recursion ends, because the
+    // inner text is shorter.
     let inner = definition.get("tool").unwrap_or(definition);
     if let Some(text) = inner.text_of("json_schema").or_else(|| inner.text()) {
         return tool(&Node::parse_structure(text)?);
@@ -143,14 +149,15 @@ fn tool(definition: &Node<'_>) -> Option<ConsideredOption> {
     Some(option)
 }
 
-/// A decision model's answers: `{"answers": {question: {"answer": …, "probabilities": {option: …}}}}`,
-/// and the questions with their options in what it was asked.
+/// Adds a decision model's answers: `{"answers": {question: {"answer": …, "probabilities": {option: …}}}}`.
+/// Their questions and options are in the input.
 fn answers(chooser: &Chooser, reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Meaning<'static>>) {
     let text = |field| said.see(field).map(|value| value.shown().into_owned()).unwrap_or_default();
     let (asked, answered) = (text(Field::Input), text(Field::Output));
     let asked = Node::parse_structure(&asked).unwrap_or(Node::Null);
     let answered = Node::parse_structure(&answered).unwrap_or(Node::Null);
     let Some(Node::Object(answers)) = answered.get("answers") else {
+        // Not in this form: the span is one decision, and its output the choice.
         let made = DecisionMade {
             decision_type: Some(reading.module.clone()),
             chosen_option: reading.output.clone(),
@@ -174,6 +181,7 @@ fn answers(chooser: &Chooser, reading: &Reading<'_>, said: &Said<'_>, meanings: 
             .iter()
             .map(|option| ConsideredOption::from(messages::shown(option)))
             .collect();
+        // Without options in the question, those that have a probability are the options.
         if let (true, Some(Node::Object(odds))) = (options.is_empty(), odds) {
             options = odds.iter().map(|(option, _)| ConsideredOption::from(option.as_ref())).collect();
         }
@@ -184,6 +192,7 @@ fn answers(chooser: &Chooser, reading: &Reading<'_>, said: &Said<'_>, meanings: 
             decision_type: Some(question.to_string()),
             options_considered: options,
             chosen_option: chosen,
+            // A meaning keeps the rules of drafts: a confidence is between 0 and 1.
             confidence: probability.filter(|confidence| (0.0..=1.0).contains(confidence)),
             actor: chooser.actor.clone(),
             attributes: asked
@@ -196,7 +205,8 @@ fn answers(chooser: &Chooser, reading: &Reading<'_>, said: &Said<'_>, meanings: 
     }
 }
 
-/// Whether a guardrail let pass what it checked, where its output says so in one of the usual words.
+/// The verdict of a guardrail: `pass` or `stop` if its output has one of the usual flags, or else the output
+/// itself.
 fn verdict(reading: &Reading<'_>, said: &Said<'_>) -> Option<String> {
     const PASSED: [&str; 5] = ["passed", "pass", "allowed", "valid", "safe"];
     const STOPPED: [&str; 4] = ["flagged", "blocked", "triggered", "tripwire_triggered"];
@@ -208,6 +218,7 @@ fn verdict(reading: &Reading<'_>, said: &Said<'_>) -> Option<String> {
             _ => None,
         })
     };
+    // If an output has flags of both kinds, the one that reports a pass decides.
     match flag(&PASSED).or_else(|| flag(&STOPPED).map(|stopped| !stopped)) {
         Some(true) => Some("pass".to_owned()),
         Some(false) => Some("stop".to_owned()),

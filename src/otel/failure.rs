@@ -9,10 +9,10 @@ use super::record::{self, Any, Span, Status};
 use super::said::Said;
 use crate::event::{Event, FindingId, FindingRaised, Json, Severity, StepId, Timestamp};
 
-/// That something failed.
+/// A failure, as text for a step and as a finding.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Failure {
-    /// Its class.
+    /// Class of the error or exception.
     class: Option<String>,
     message: Option<String>,
     stacktrace: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// What an `exception` event, or a log record of one, says.
+    /// Reads a failure from the attributes of an `exception` event, or of a log record of an exception.
     pub(super) fn of_exception<'n>(
         attributes: impl Iterator<Item = (&'n str, Any<'n>)>,
         at: Option<Timestamp>,
@@ -35,19 +35,24 @@ impl Failure {
                 _ => continue,
             };
             let text = value.shown().into_owned();
+            // Of several attributes with the same meaning, the first with a text counts.
             if place.is_none() && !text.is_empty() {
                 *place = Some(text);
             }
         }
+        // A stack trace alone does not name a failure.
         if class.is_none() && message.is_none() {
             return None;
         }
+        // Medium, because the span may have handled it. If the span itself failed, `failure` makes a failure
+        // of high severity.
         Some(Failure { class, message, stacktrace, at, severity: Severity::Medium })
     }
 
-    /// Its class and message, as one text.
+    /// The class and the message, as one text.
     pub(super) fn text(&self) -> Option<String> {
         match (&self.class, &self.message) {
+            // Many programs repeat the class in the message.
             (Some(class), Some(message)) if message.contains(class.as_str()) => Some(message.clone()),
             (Some(class), Some(message)) => Some(format!("{class}: {message}")),
             (class, message) => message.clone().or_else(|| class.clone()),
@@ -55,6 +60,7 @@ impl Failure {
     }
 
     pub(super) fn raise(self, step: Option<StepId>, claim: Claim, meanings: &mut Vec<Meaning<'static>>) {
+        // One id per step: a span and its log records report the same error, which is one finding.
         let Ok(finding) = FindingId::new(own_id(step.as_ref(), "error")) else { return };
         let raised = FindingRaised {
             finding,
@@ -80,9 +86,10 @@ impl Failure {
     }
 }
 
-/// Whether a span failed, or saw something fail: its status, `error.type` and the last exception are one
-/// finding.
+/// The failure of a span that failed, or that saw an exception. The status, `error.type` and the last
+/// exception of a span make one failure.
 pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<Failure> {
+    // From the end: of several exceptions the last one counts.
     let exception = span
         .events()
         .iter()
@@ -95,10 +102,12 @@ pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<Failure> {
             )
         });
     let class = said.see_text(Field::ErrorType);
+    // An error type without an error status is a failure too, unless the status is explicitly Ok.
     let has_failed = span.status == Status::Error || class.is_some() && span.status != Status::Ok;
     if !has_failed {
         return exception;
     }
+    // The exception is more exact than the status: each of its texts comes first.
     let (own_class, message, stacktrace, at) = match exception {
         Some(exception) => (exception.class, exception.message, exception.stacktrace, exception.at),
         None => (None, None, None, None),

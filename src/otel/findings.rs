@@ -1,4 +1,4 @@
-//! Findings that a span or log record tells of: evaluations, annotations, and errors.
+//! Findings that a span or log record reports: evaluations, annotations, and errors.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::record::{self, Any};
 use super::said::Said;
 use crate::event::{Event, FindingId, FindingRaised, Json, Outcome, Severity, StepId, Timestamp};
 
-/// What an evaluation came to.
+/// The result of an evaluation.
 #[derive(Debug, Default)]
 struct Evaluation {
     name: Option<String>,
@@ -24,7 +24,7 @@ struct Evaluation {
     error: Option<String>,
 }
 
-/// Whose result it is, and by whose word.
+/// The subject of a result, and the precedence of its source.
 struct Judged {
     step: Option<StepId>,
     scope: Option<&'static str>,
@@ -34,6 +34,7 @@ struct Judged {
 
 impl Evaluation {
     fn read(node: &Node<'_>) -> Option<Evaluation> {
+        // OpenInference wraps a result in `annotation` or `evaluation`.
         let node = ["annotation", "evaluation"].iter().find_map(|name| node.get(name)).unwrap_or(node);
         let text = |name| node.get(name).map(messages::shown).filter(|text| !text.is_empty());
         let found = Evaluation {
@@ -46,6 +47,7 @@ impl Evaluation {
             metadata: text("metadata"),
             error: None,
         };
+        // An annotation may have a score or a label alone. An event, below, has its name in every case.
         (found.name.is_some() || found.label.is_some() || found.score.is_some()).then_some(found)
     }
 
@@ -72,16 +74,19 @@ impl Evaluation {
         conventions::outcome(self.label.as_deref()?)
     }
 
-    /// The same result said in two ways is one finding: the name, who judged, and the result make the id.
+    /// The id of the finding, made of its subject, name and result: a result that is reported in two ways is
+    /// one finding.
     fn id(&self, judged: &Judged) -> String {
         let result = format!(
             "{:?}{:?}{:?}{:?}{:?}",
             self.label,
+            // As bits, which are equal for equal numbers, however the sources wrote them.
             self.score.map(f64::to_bits),
             self.explanation,
             self.identifier,
             self.error
         );
+        // The length is bounded, because step, name and digits together must fit into an id.
         let name: String = self.name.as_deref().unwrap_or("evaluation").chars().take(40).collect();
         let name = name.replace(char::is_control, " ");
         let digits = fingerprint(result.as_bytes()) >> 32;
@@ -93,6 +98,7 @@ impl Evaluation {
     }
 
     fn raise(self, judged: &Judged, meanings: &mut Vec<Meaning<'static>>) {
+        // Only a step id of unusual length leaves no room for the rest: then there is no finding.
         let Ok(finding) = FindingId::new(self.id(judged)) else { return };
         let outcome = self.outcome();
         let mut evidence = Vec::new();
@@ -114,9 +120,11 @@ impl Evaluation {
         let result = self.label.clone().or(score);
         let raised = FindingRaised {
             finding,
+            // A result for the whole trace or conversation belongs to no single step.
             step: judged.step.clone().filter(|_| judged.scope.is_none()),
             category: Some("evaluation".to_owned()),
             pattern_type: self.name.clone(),
+            // An evaluation has no severity of its own: the outcome decides.
             severity: Some(match outcome {
                 Some(Outcome::Fail | Outcome::Error) => Severity::Medium,
                 Some(Outcome::Warning) => Severity::Low,
@@ -147,6 +155,7 @@ pub(super) fn add(reading: &Reading<'_>, said: &mut Said<'_>, meanings: &mut Vec
     if let Some(failure) = reading.error.clone() {
         failure.raise(Some(reading.step.clone()), claim, meanings);
     }
+    // A result comes as an event, as an annotation, or as the output. Its id is the same in each.
     for event in reading.span.events() {
         if event.text_of("name").and_then(conventions::happening) == Some(Happening::Evaluation)
             && let Some(evaluation) = Evaluation::of_event(record::attributes(event))
@@ -169,11 +178,13 @@ pub(super) fn add(reading: &Reading<'_>, said: &mut Said<'_>, meanings: &mut Vec
             evaluation.raise(&judged(scope, ended_at), meanings);
         }
     }
+    // The output of an evaluator is its result only if no annotation of the step reports one.
     if reading.work == Work::Evaluation && !has_results {
         let output = said.see(Field::Output).map(|value| value.shown().into_owned()).unwrap_or_default();
         let read = Node::parse_structure(&output).as_ref().and_then(Evaluation::read);
         let evaluation = match read {
             Some(read) => Evaluation { name: read.name.or_else(|| Some(reading.module.clone())), ..read },
+            // No result in the form of an object: the output is a bare label or score.
             None if output.is_empty() => return,
             None => Evaluation {
                 name: Some(reading.module.clone()),
@@ -187,7 +198,7 @@ pub(super) fn add(reading: &Reading<'_>, said: &mut Said<'_>, meanings: &mut Vec
     }
 }
 
-/// The result of an evaluation that came as a log record.
+/// Adds the finding of an evaluation that came as a log record.
 pub(super) fn logged<'n>(
     attributes: impl Iterator<Item = (&'n str, Any<'n>)>,
     step: Option<StepId>,

@@ -1,5 +1,4 @@
-//! What a log record means: a note of its step, and, where it has messages, a result or an exception,
-//! those too.
+//! The meaning of a log record: a note of its step, and also its messages, result or exception if it has any.
 
 use std::borrow::Cow;
 
@@ -16,7 +15,7 @@ use crate::event::{
     Timestamp,
 };
 
-/// Words for the ranges of OTLP's severity numbers.
+/// Words for OTLP's severity numbers. Each word stands for four numbers, from 1.
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warning", "error", "critical"];
 
 pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>) -> Vec<Meaning<'static>> {
@@ -25,12 +24,14 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     let step = record::id(&node, "spanId").and_then(|id| StepId::new(id.as_ref()).ok());
     let time = record::nanos(&node, "timeUnixNano").or_else(|| record::nanos(&node, "observedTimeUnixNano"));
     let at = record::time(time).or(at);
+    // The name was an attribute before OTLP had a field for it.
     let name = node
         .text_of("eventName")
         .filter(|name| !name.is_empty())
         .or_else(|| record::attribute(&node, "event.name").and_then(Any::text));
     let what = name.and_then(happening);
     let claim =
+        // A log record has no id, so its content identifies it as a source.
         |rank, order| Claim { rank, order, speaker: fingerprint(event.log_record.as_str().as_bytes()) };
     let order = i64::try_from(time.unwrap_or(0)).unwrap_or(i64::MAX);
     let mut said = Said::new(record::attributes(&node));
@@ -39,6 +40,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     let message = body_node.as_ref().and_then(Message::read);
 
     let mut meanings = Vec::new();
+    // Decisions, findings and failures come last: the first meaning is the one that the record is about.
     let mut after = Vec::new();
     let mut input_output = (None, None);
     match what {
@@ -52,7 +54,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         }
         Some(Happening::Choice) => {
             let answers: Vec<Message> = message.iter().cloned().collect();
-            // Of several the first by its index, and after that by when it came.
+            // The index of a choice matters only for the output of the step, below.
             choose(&said, claim(Rank::Log, order), at, step.as_ref(), &answers, &mut after);
             input_output.1 = messages::text(&answers);
         }
@@ -66,6 +68,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
             );
         }
         Some(Happening::Exception) | None | Some(Happening::OtherMessage(_)) => {
+            // By its attributes, not by its name alone: a log record of any name may report an exception.
             if let Some(failure) = Failure::of_exception(record::attributes(&node), at) {
                 failure.raise(step.clone(), claim(Rank::Log, order), &mut after);
             }
@@ -78,6 +81,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         Some(Happening::Choice) => Some("assistant"),
         _ => None,
     };
+    // A note has no column for the role, so the text has it.
     let text = match (role, &message) {
         (Some(role), Some(message)) => Some(format!("{role}: {}", message.text())),
         _ => body_text.clone().filter(|text| !text.is_empty()),
@@ -90,13 +94,17 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         data: body_node.as_ref().map(|body| Json::written(body.to_json())),
         attributes,
     };
+    // The note has a row of its own, for which no other event competes: it needs no claim.
     meanings.push(Meaning { claim: None, at, event: Cow::Owned(Event::NoteLogged(note)) });
+    // Steps, decisions and findings belong to a session, a note need not.
     if !in_session {
         return meanings;
     }
     if let Some(step) = step {
+        // A record with one message of several is a weaker source than one with all messages of a call.
         let rank = if what == Some(Happening::Details) { Rank::Log } else { Rank::Message };
         let index = body_node.as_ref().and_then(|body| body.get("index")?.unsigned()).unwrap_or(0);
+        // Of several choices the one with the least index stands, whatever their times.
         let order = match what {
             Some(Happening::Choice) => i64::try_from(index).map_or(i64::MIN, |index| -index),
             _ => order,
@@ -115,6 +123,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     if let Some(conversation) = said.see_text(Field::Conversation) {
         let started = SessionStarted { conversation: Some(conversation), ..SessionStarted::default() };
         meanings.push(Meaning {
+            // Negated, so that the earliest record that names a conversation stands.
             claim: Some(claim(Rank::Log, -order)),
             at: None,
             event: Cow::Owned(Event::SessionStarted(started)),
@@ -142,9 +151,10 @@ fn choose(
     decisions::tools(&chooser, answers, meanings);
 }
 
-/// The body: a text as it is, anything else as JSON.
+/// The body: a text as it is, any other value as JSON.
 fn body(node: &Node<'_>) -> Option<String> {
     let body = node.get("body")?;
+    // The body is a value without a key. Wrapped as an attribute, it is read by the same code as all others.
     let wrapped = Node::Object(vec![
         (Cow::Borrowed("key"), Node::Text(Cow::Borrowed(""))),
         (Cow::Borrowed("value"), body.clone()),
@@ -156,10 +166,11 @@ fn body(node: &Node<'_>) -> Option<String> {
         .map(|(_, value)| value.shown().into_owned())
 }
 
-/// How important it is: by the number, else by the text.
+/// The level, by the severity number, or else by the severity text.
 fn level(node: &Node<'_>) -> Option<String> {
     let number = node.get("severityNumber").and_then(|severity| match severity.text() {
         Some(name) if name.starts_with("SEVERITY_NUMBER_") => {
+            // A digit at the end picks one of the four numbers of a word, which does not matter here.
             let name =
                 name.trim_start_matches("SEVERITY_NUMBER_").trim_end_matches(|c: char| c.is_ascii_digit());
             let place =

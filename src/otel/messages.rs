@@ -1,5 +1,5 @@
-//! Messages between people, models and tools, in the shapes that the conventions and the frameworks
-//! behind them have, as readable text, and the calls of tools among them.
+//! Messages between people, models and tools, and the tool calls in them. Conventions and frameworks have
+//! many shapes for a message; here each becomes readable text.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::node::Node;
 use super::record::Any;
 
-/// A model's wish to call a tool.
+/// A model's request to call a tool.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ToolCall {
     pub(super) id: Option<String>,
@@ -16,20 +16,20 @@ pub(super) struct ToolCall {
     pub(super) arguments: Option<String>,
 }
 
-/// A message.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Message {
     pub(super) role: Option<String>,
     pub(super) texts: Vec<String>,
-    /// What the model thought.
+    /// Reasoning of the model, apart from what it says.
     pub(super) reasoning: Vec<String>,
     pub(super) calls: Vec<ToolCall>,
 }
 
-/// How deep messages are looked for within other data.
+/// The depth to which messages are searched for within other data. It bounds the recursion of `find`.
 const DEPTH_MAX: usize = 6;
 
-/// Members that messages are found in, by frameworks: a request or an answer, a graph's state, a batch.
+/// Members in which frameworks keep messages: a request or an answer, a graph's state, a batch. Of several in
+/// one object, the first in this list is searched.
 const AROUND: [&str; 11] = [
     "messages",
     "choices",
@@ -61,9 +61,10 @@ fn role_of(class: &str) -> Option<&'static str> {
 }
 
 impl Message {
-    /// A message in one of the shapes that it may have; None for everything else.
+    /// Reads a message in any of the shapes that are known; None for everything else.
     pub(super) fn read(node: &Node<'_>) -> Option<Message> {
-        // OpenInference, and a choice of an answer of OpenAI.
+        // OpenInference and the choices of OpenAI's answers wrap a message in `message`. The recursion ends,
+        // because the JSON parser bounds the depth of a node.
         if let Some(inner @ Node::Object(_)) = node.get("message") {
             return Message::read(inner);
         }
@@ -74,6 +75,7 @@ impl Message {
             .and_then(|path| path.last()?.text())
             .or_else(|| node.text_of("type"))
             .and_then(role_of);
+        // A class alone is not enough: other data has a `type` as well. The content must be beside it.
         if let (Some(role), Some(inner @ Node::Object(_))) =
             (class, node.get("data").or_else(|| node.get("kwargs")))
         {
@@ -81,6 +83,7 @@ impl Message {
         }
         let role = node.text_of("role");
         let is_call = node.get("tool_calls").is_some() || node.get("function_call").is_some();
+        // Without a role or a call, only plain `content` makes a message: data with `parts` may be anything.
         if role.is_none() && !is_call && (node.get("content").is_none() || node.get("parts").is_some()) {
             return None;
         }
@@ -89,6 +92,7 @@ impl Message {
 
     fn body(node: &Node<'_>) -> Message {
         let mut message = Message::default();
+        // A message may have content and calls: models comment on the calls that they make.
         for part in ["content", "parts", "contents"].iter().filter_map(|name| node.get(name)) {
             message.part(part);
         }
@@ -98,6 +102,7 @@ impl Message {
         if let Some(call) = node.get("function_call") {
             message.call(call);
         }
+        // OpenInference has another form for a single call: two members of the message itself.
         if let Some(name) = node.text_of("function_call_name") {
             message.calls.push(ToolCall {
                 id: None,
@@ -111,19 +116,20 @@ impl Message {
         message
     }
 
-    /// A message of these parts.
+    /// Makes a message of its parts, without a role.
     pub(super) fn of_parts(parts: &Node<'_>) -> Message {
         let mut message = Message::default();
         message.part(parts);
         message
     }
 
+    // Recurses once per level of parts. The JSON parser bounds the depth of a node.
     fn part(&mut self, part: &Node<'_>) {
         match part {
             Node::Text(text) => self.texts.push(text.to_string()),
             Node::List(parts) => parts.iter().for_each(|part| self.part(part)),
             Node::Object(_) => {
-                // OpenInference wraps each part.
+                // OpenInference wraps each part in `message_content`.
                 if let Some(inner) = part.get("message_content") {
                     return self.part(inner);
                 }
@@ -136,6 +142,7 @@ impl Message {
                         let result = ["response", "result", "content"].iter().find_map(|name| part.get(name));
                         self.texts.extend(result.map(shown));
                     }
+                    // A part of an unknown type is shown as JSON, so that no content is lost.
                     _ => self.texts.push(text.map_or_else(|| part.to_json(), str::to_owned)),
                 }
             }
@@ -144,6 +151,7 @@ impl Message {
     }
 
     fn call(&mut self, call: &Node<'_>) {
+        // OpenInference wraps a call in `tool_call`, and OpenAI puts its name and arguments into `function`.
         let call = call.get("tool_call").unwrap_or(call);
         let function = call.get("function").unwrap_or(call);
         let Some(name) = function.text_of("name") else { return };
@@ -162,7 +170,7 @@ impl Message {
         matches!(self.role.as_deref(), Some("assistant" | "model"))
     }
 
-    /// What it says, without its role.
+    /// The text of the message, without its role.
     pub(super) fn text(&self) -> String {
         let mut lines: Vec<Cow<'_, str>> = Vec::new();
         lines.extend(self.reasoning.iter().map(|text| Cow::Owned(format!("(reasoning) {text}"))));
@@ -178,7 +186,7 @@ impl Message {
         lines.join("\n")
     }
 
-    /// Why it calls tools: what stands beside the calls.
+    /// The reason for its tool calls: the reasoning and the texts beside them.
     pub(super) fn rationale(&self) -> Option<String> {
         let texts: Vec<&str> = self
             .reasoning
@@ -196,7 +204,7 @@ pub(super) fn shown(node: &Node<'_>) -> String {
     node.text().map_or_else(|| node.to_json(), str::to_owned)
 }
 
-/// The messages in a text or list of JSON, however deep they stand in it.
+/// The messages within a JSON value, searched for down to [`DEPTH_MAX`].
 pub(super) fn messages(node: &Node<'_>) -> Vec<Message> {
     let mut found = Vec::new();
     find(node, 0, &mut found);
@@ -211,6 +219,7 @@ fn find(node: &Node<'_>, depth: usize, found: &mut Vec<Message>) {
     match node {
         Node::List(items) => items.iter().for_each(|item| find(item, depth + 1, found)),
         Node::Object(_) => match Message::read(node) {
+            // A message is not searched any further: its parts may look like messages.
             Some(message) => found.push(message),
             None => {
                 if let Some(inner) = AROUND.iter().find_map(|name| {
@@ -224,7 +233,7 @@ fn find(node: &Node<'_>, depth: usize, found: &mut Vec<Message>) {
     }
 }
 
-/// Messages as one text: each with its role where there are several.
+/// Messages as one text; each with its role if there are several.
 pub(super) fn text(messages: &[Message]) -> Option<String> {
     match messages {
         [] => None,
@@ -243,7 +252,7 @@ pub(super) fn text(messages: &[Message]) -> Option<String> {
     .filter(|text| !text.is_empty())
 }
 
-/// The end of a transcript: what came out of it. Answers alone come out whole.
+/// The outcome of a transcript: its last message. If all messages are answers, all of them are the outcome.
 pub(super) fn outcome(messages: &[Message]) -> &[Message] {
     match messages.iter().rposition(|message| !message.is_answer()) {
         Some(_) => messages.last().map_or(&[], std::slice::from_ref),
@@ -251,7 +260,7 @@ pub(super) fn outcome(messages: &[Message]) -> &[Message] {
     }
 }
 
-/// A value that stands alone in an object, as tools have their arguments and frameworks their answers.
+/// The text of an object with no other member, as tools have their arguments and frameworks their answers.
 pub(super) fn only_text<'n>(node: &'n Node<'_>) -> Option<&'n str> {
     match node {
         Node::Object(members) => match members.as_slice() {
@@ -266,14 +275,14 @@ pub(super) fn only_text<'n>(node: &'n Node<'_>) -> Option<&'n str> {
     }
 }
 
-/// Part of the name of an attribute: a list's place or a member's name.
+/// A part of an attribute's name: an index of a list, or the name of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment<'n> {
     Place(u32),
     Name(&'n str),
 }
 
-/// A list that was taken apart into attributes, put together.
+/// A list that came as one attribute per value, put together again.
 #[derive(Default)]
 pub(super) struct Flattened<'n> {
     value: Option<Any<'n>>,
@@ -281,10 +290,11 @@ pub(super) struct Flattened<'n> {
 }
 
 impl<'n> Flattened<'n> {
-    /// Adds an attribute, by the rest of its name: `0.message.role`.
+    /// Adds an attribute by the rest of its name, such as `0.message.role`.
     pub(super) fn add(&mut self, path: &'n str, value: Any<'n>) {
         let mut place = self;
-        // Deeper than any convention goes; whoever sends it shall not exhaust the stack.
+        // Deeper than any convention goes. `to_node` recurses once per level, so a sender must not choose the
+        // depth.
         if path.bytes().filter(|byte| *byte == b'.').count() > 16 {
             return;
         }
@@ -299,9 +309,11 @@ impl<'n> Flattened<'n> {
         self.parts.is_empty()
     }
 
-    /// As JSON would have it.
+    /// The list as JSON.
     pub(super) fn to_node(&self) -> Node<'n> {
         match (&self.value, self.parts.first_key_value()) {
+            // An index sorts before a name, so an index in front means a list. A value is left out if parts
+            // are below it.
             (_, Some((Segment::Place(_), _))) => {
                 Node::List(self.parts.values().map(Flattened::to_node).collect())
             }

@@ -1,17 +1,19 @@
-//! OpenTelemetry: what a span or a log record that was recorded as it came means in Annals' own events.
+//! OpenTelemetry: the meaning of spans and log records, in Annals' own events.
 //!
 //! ```text
-//! otel.span ─ read ─▶ what its attributes say, ─▶ session.started, step.started, step.ended,
-//! otel.log    OTLP's   by the table of             session.ended, decision.made, finding.raised,
-//!             JSON     conventions                  note.logged, each with a claim
+//! otel.span ─ read ─▶ its attributes, by the ─▶ session.started, step.started, step.ended,
+//! otel.log    OTLP's  table of conventions      session.ended, decision.made, finding.raised,
+//!             JSON                              note.logged, each with its precedence
 //! ```
 //!
-//! The log keeps what was received. The folds fold what it means, at the event's place: a better reading
-//! is a new version of the projections, and a rebuild. `docs/opentelemetry.md` says what goes where.
+//! The log keeps spans and log records as they were received. Their meaning is worked out each time that an
+//! event is folded. So a better reading needs only a new version of the projections and a rebuild.
+//! `docs/opentelemetry.md` has the tables.
 //!
-//! Spans come in any order, children before their parents and the root last, and several of them speak of
-//! one row: of their session all of them do. So that the rows do not depend on the order, what is said
-//! comes with a [`Claim`], and of each column the strongest claim stands.
+//! Spans arrive in any order: children before their parents, the root last. Several spans set columns of one
+//! row, and all spans of a trace set columns of its session. So each value comes with its precedence, a
+//! [`Claim`], and in each column the value with the greatest claim stands. The rows do not depend on the
+//! order.
 
 // In reading order: each uses those before it.
 mod claim;
@@ -39,22 +41,22 @@ use std::borrow::Cow;
 
 use crate::event::{Content, Event, Recorded};
 
-/// What an event means.
-// Nearly all are of the large kind; a box would cost every event.
+/// The meaning of an event.
+// Nearly all values are of the large variant; a box would cost each of them an allocation.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Meanings<'e> {
-    /// Nothing that anybody can say: it was redacted, or is of a kind that is not known.
+    /// No meaning: the event was redacted, or its kind is not known.
     Nothing,
-    /// Itself.
+    /// The event itself.
     Itself(Meaning<'e>),
-    /// Other events, what it is about first.
+    /// Other events. The first is the one that the event is about.
     Others(Vec<Meaning<'e>>),
 }
 
 impl<'e> Meanings<'e> {
-    /// What an event means: a span or log record of OpenTelemetry other events, where it can be read as
-    /// one, every other event itself.
+    /// Works out the meaning of an event. A span or log record of OpenTelemetry means other events, if it can
+    /// be read as one. Every other event means itself.
     pub fn of(recorded: &'e Recorded) -> Meanings<'e> {
         let Content::Event(event) = &recorded.content else { return Meanings::Nothing };
         let others = match event {
@@ -64,13 +66,14 @@ impl<'e> Meanings<'e> {
             }
             _ => Vec::new(),
         };
+        // A span or log record that cannot be read is no error: it was recorded, and stands for itself.
         if !others.is_empty() {
             return Meanings::Others(others);
         }
         Meanings::Itself(Meaning { claim: None, at: recorded.occurred_at, event: Cow::Borrowed(event) })
     }
 
-    /// All of them.
+    /// All meanings, in order.
     pub fn all(&self) -> &[Meaning<'e>] {
         match self {
             Meanings::Nothing => &[],

@@ -1,7 +1,7 @@
-//! JSON as it stands in a text, with its strings borrowed from there where they have no escapes.
+//! JSON as a tree. A string without escapes is borrowed from the text.
 //!
-//! What others send is read leniently: a field of the wrong type says nothing, and does not keep the rest
-//! from being read. That is a question of each field, asked of a tree.
+//! Data of other programs is read leniently: a field of the wrong type counts as absent, and the rest is
+//! still read. A tree allows this, because each field is asked for by itself.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -27,15 +27,16 @@ pub(super) enum Node<'a> {
 impl<'a> Node<'a> {
     /// Reads a text that is one JSON value.
     pub(super) fn parse(text: &'a str) -> Option<Node<'a>> {
+        // serde_json refuses more than 128 levels: this bounds every recursion over a tree.
         serde_json::from_str(text).ok()
     }
 
-    /// Reads a text that is a JSON object or list; every other text is a text.
+    /// Reads a text that is a JSON object or list. None for every other text.
     pub(super) fn parse_structure(text: &'a str) -> Option<Node<'a>> {
         if text.trim_start().starts_with(['{', '[']) { Node::parse(text) } else { None }
     }
 
-    /// The same, borrowing nothing.
+    /// The same value, which borrows nothing.
     pub(super) fn into_owned(self) -> Node<'static> {
         match self {
             Node::Null => Node::Null,
@@ -54,7 +55,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The member with this name, unless it is `null`.
+    /// The first member with this name that is not `null`.
     pub(super) fn get(&self, name: &str) -> Option<&Node<'a>> {
         let Node::Object(members) = self else { return None };
         members.iter().find(|(own, value)| own == name && *value != Node::Null).map(|(_, value)| value)
@@ -79,13 +80,14 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A number that JSON may have as a text, as it has 64-bit integers of protocol buffers.
+    /// The unsigned integer, from a number or a text: in the JSON of protocol buffers integers of 64 bits are
+    /// texts.
     pub(super) fn unsigned(&self) -> Option<u64> {
         match self {
             Node::Integer(number) => u64::try_from(*number).ok(),
             Node::Large(number) => Some(*number),
             Node::Text(text) => text.parse().ok(),
-            // 2^53: up to there a float is that one integer.
+            // Up to 2^53 each integer is exactly one float, so the conversion is exact.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             Node::Float(number)
                 if number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(number) =>
@@ -96,7 +98,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The number, where it is one, or the text of one.
+    /// The number, from a number or a text.
     pub(super) fn number(&self) -> Option<f64> {
         match self {
             #[allow(clippy::cast_precision_loss)]
@@ -109,7 +111,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Its JSON text, compact.
+    /// Writes the value as compact JSON.
     pub(super) fn write(&self, out: &mut String) {
         match self {
             Node::Null => out.push_str("null"),
@@ -155,7 +157,7 @@ pub(super) fn write_list<T>(items: &[T], out: &mut String, write: impl Fn(&T, &m
     out.push(']');
 }
 
-/// A number as JSON; what JSON has no number for is the text that OTLP has for it.
+/// Writes a number as JSON. Numbers that JSON lacks become the texts that OTLP has for them.
 pub(crate) fn write_float(number: f64, out: &mut String) {
     match serde_json::to_string(&number) {
         Ok(text) if number.is_finite() => out.push_str(&text),
@@ -165,12 +167,13 @@ pub(crate) fn write_float(number: f64, out: &mut String) {
     }
 }
 
-/// A JSON string with this content.
+/// Writes a JSON string with this content.
 pub(crate) fn write_text(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
+    // Runs without escapes are copied whole: most texts are one run.
     while let Some(place) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
-        // What is escaped is ASCII, so that the text is cut between characters.
+        // Bytes that need an escape are ASCII, so the cut is between characters.
         let (plain, from) = rest.split_at(place);
         out.push_str(plain);
         let mut characters = from.chars();
@@ -238,6 +241,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node<'de>, A::Error> {
                 let mut members = Vec::new();
+                // Repeated names are kept in their order; `get` finds the first.
                 while let Some((Name(name), value)) = map.next_entry()? {
                     members.push((name, value));
                 }
@@ -249,7 +253,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
     }
 }
 
-/// The name of a member, borrowed where it has no escapes.
+/// The name of a member, borrowed if it has no escapes.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {

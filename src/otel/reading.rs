@@ -1,4 +1,4 @@
-//! The reading of a span, from which everything that it means is made.
+//! The reading of a span, from which its whole meaning is made.
 
 use super::claim::{Claim, Rank, speaker};
 use super::conventions::Work;
@@ -7,7 +7,7 @@ use super::messages::Message;
 use super::record::Span;
 use crate::event::{StepEnd, StepId, StepKind, Timestamp};
 
-/// A span, and what was read from it.
+/// A span, and the facts that were read from it.
 pub(super) struct Reading<'n> {
     pub(super) span: Span<'n>,
     pub(super) step: StepId,
@@ -19,16 +19,17 @@ pub(super) struct Reading<'n> {
     pub(super) model: Option<String>,
     pub(super) input: Option<String>,
     pub(super) output: Option<String>,
-    /// Messages that came out, where it says messages.
+    /// Messages of the output, if the span has any. Decisions are made from them.
     pub(super) answers: Vec<Message>,
     pub(super) error: Option<Failure>,
     pub(super) status: StepEnd,
 }
 
 impl Reading<'_> {
-    /// The source of the reading and its time: of several sources the first counts, or the last.
+    /// The precedence of the span as a source of `rank`. Among spans of one rank `prefer` decides.
     pub(super) fn claim(&self, rank: Rank, prefer: Prefer) -> Claim {
         let nanos = |time: Option<u64>| i64::try_from(time.unwrap_or(0)).unwrap_or(i64::MAX);
+        // Negated, so that the earliest start is the greatest claim.
         let order = match prefer {
             Prefer::First => -nanos(self.span.started),
             Prefer::Last => nanos(self.span.ended),
@@ -38,14 +39,14 @@ impl Reading<'_> {
     }
 }
 
-/// Which of several spans of one rank is the better source.
+/// The preference among several spans of one rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Prefer {
-    /// The one that began first.
+    /// The span that began first.
     First,
-    /// The one that ended last. Of one span that comes several times, one that has ended stands against one
-    /// that has not; of those that ended together the one that was recorded last.
+    /// The span that ended last. If one span comes several times, its ended form stands against one that has
+    /// not ended. Of forms that ended together, the one that was recorded last stands.
     Last,
-    /// The one that began last, and so stands within the others.
+    /// The span that began last, and so stands within the others.
     Innermost,
 }

@@ -1,7 +1,7 @@
 //! Spans and log records as OTLP's JSON has them: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
 //!
-//! Integers of 64 bits are texts or numbers, enums are numbers or names, ids are hexadecimal digits of
-//! any case. Fields that are not known are not asked for.
+//! Integers of 64 bits are texts or numbers, enums are numbers or names, ids are hexadecimal digits of any
+//! case. Unknown fields are ignored.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,8 @@ use crate::event::Timestamp;
 pub(super) struct Any<'n>(&'n Node<'n>);
 
 impl<'n> Any<'n> {
-    /// A value that was found without its `AnyValue` around it.
+    /// The member of an `AnyValue` that is set, such as `stringValue`, with its name. Of several the first
+    /// counts.
     fn kind(self) -> Option<(&'n str, &'n Node<'n>)> {
         let Node::Object(members) = self.0 else { return None };
         members
@@ -29,7 +30,7 @@ impl<'n> Any<'n> {
         }
     }
 
-    /// A text, or what other values have as one.
+    /// A text as it is, any other value as JSON.
     pub(super) fn shown(self) -> Cow<'n, str> {
         match self.text() {
             Some(text) => Cow::Borrowed(text),
@@ -50,6 +51,7 @@ impl<'n> Any<'n> {
             ("boolValue", Node::Bool(value)) => Some(f64::from(u8::from(*value))),
             _ => None,
         }
+        // Numbers of meanings must be finite, like those of drafts.
         .filter(|number| number.is_finite())
     }
 
@@ -75,9 +77,12 @@ impl<'n> Any<'n> {
         self.kind().is_none()
     }
 
-    /// The value as plain JSON of its type.
+    /// Writes the value as plain JSON of its type. The recursion ends, because the JSON parser bounds the
+    /// depth of a node.
     pub(super) fn write(self, out: &mut String) {
         match self.kind() {
+            // OTLP's JSON has integers of 64 bits, and numbers that JSON lacks, as texts. A text that is no
+            // number is a text.
             Some(("intValue", Node::Text(text))) => match text.parse::<i64>() {
                 Ok(number) => out.push_str(&number.to_string()),
                 Err(_) => write_text(text, out),
@@ -115,6 +120,7 @@ impl<'n> Any<'n> {
 }
 
 fn key_value<'n>(node: &'n Node<'n>) -> Option<(&'n str, Any<'n>)> {
+    // A key without a value is an attribute with an empty value.
     static EMPTY: Node<'static> = Node::Null;
     Some((node.text_of("key")?, Any(node.get("value").unwrap_or(&EMPTY))))
 }
@@ -124,28 +130,29 @@ pub(super) fn attributes<'n>(node: &'n Node<'n>) -> impl Iterator<Item = (&'n st
     node.get("attributes").and_then(Node::list).unwrap_or_default().iter().filter_map(key_value)
 }
 
-/// The attribute with this name.
+/// The value of the first attribute with this name that is not empty.
 pub(super) fn attribute<'n>(node: &'n Node<'n>, name: &str) -> Option<Any<'n>> {
     attributes(node).find(|(own, value)| *own == name && !value.is_empty()).map(|(_, value)| value)
 }
 
-/// A time in nanoseconds since the Unix epoch; zero is none.
+/// A time in nanoseconds since the Unix epoch. Zero counts as absent.
 pub(super) fn nanos(node: &Node<'_>, name: &str) -> Option<u64> {
     node.get(name)?.unsigned().filter(|nanos| *nanos > 0)
 }
 
-/// The log's unit, for times that it can hold.
+/// The time in the log's unit, microseconds. None if the log cannot hold it.
 pub(super) fn time(nanos: Option<u64>) -> Option<Timestamp> {
     let micros = i64::try_from(nanos? / 1_000).ok()?;
     Some(Timestamp::from_micros(micros)).filter(|time| time.in_range())
 }
 
-/// An id of hexadecimal digits, in lower case; empty and all zero is none.
+/// An id of hexadecimal digits, in lower case. An empty one, or one of zeros alone, counts as absent.
 pub(super) fn id<'n>(node: &'n Node<'n>, name: &str) -> Option<Cow<'n, str>> {
     let text = node.text_of(name)?;
     if text.is_empty() || text.bytes().all(|digit| digit == b'0') {
         return None;
     }
+    // Ids are compared as texts, so their case must be the same.
     Some(if text.bytes().any(|c| c.is_ascii_uppercase()) {
         Cow::Owned(text.to_ascii_lowercase())
     } else {
@@ -153,7 +160,6 @@ pub(super) fn id<'n>(node: &'n Node<'n>, name: &str) -> Option<Cow<'n, str>> {
     })
 }
 
-/// A span's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Unset,
@@ -161,7 +167,7 @@ pub(super) enum Status {
     Error,
 }
 
-/// A span.
+/// The members of a span that its reading needs, and its node.
 pub(super) struct Span<'n> {
     pub(super) node: &'n Node<'n>,
     pub(super) id: Cow<'n, str>,
@@ -171,16 +177,17 @@ pub(super) struct Span<'n> {
     pub(super) ended: Option<u64>,
     pub(super) status: Status,
     pub(super) status_message: Option<&'n str>,
-    /// Whether its parent is in another process; absent where it is not said.
+    /// True if the flags report that the parent is in another process; false if they report nothing.
     pub(super) has_remote_parent: bool,
 }
 
-/// Bits of a span's flags: whether it is known that the parent is remote, and whether it is.
+/// Bits of a span's flags. The first reports that the second is set on purpose, the second that the parent is
+/// remote.
 const REMOTE_IS_KNOWN: u64 = 0x100;
 const IS_REMOTE: u64 = 0x200;
 
 impl<'n> Span<'n> {
-    /// The span, if it has an id.
+    /// Reads a span. None if it has no id.
     pub(super) fn read(node: &'n Node<'n>) -> Option<Span<'n>> {
         let status = node.get("status");
         let flags = node.get("flags").and_then(Node::unsigned).unwrap_or(0);
@@ -191,6 +198,7 @@ impl<'n> Span<'n> {
             name: node.text_of("name").unwrap_or_default(),
             started: nanos(node, "startTimeUnixNano"),
             ended: nanos(node, "endTimeUnixNano"),
+            // An enum comes as a number, as a name, or as a number in a text.
             status: match status.and_then(|status| status.get("code")) {
                 Some(Node::Integer(1)) => Status::Ok,
                 Some(Node::Integer(2)) => Status::Error,
@@ -210,7 +218,7 @@ impl<'n> Span<'n> {
         self.node.get("events").and_then(Node::list).unwrap_or_default()
     }
 
-    /// `client`, `server` …
+    /// The kind of the span in one word: `client`, `server` …
     pub(super) fn kind(&self) -> Option<&'static str> {
         const KINDS: [(&str, &str); 5] = [
             ("SPAN_KIND_INTERNAL", "internal"),
@@ -220,6 +228,7 @@ impl<'n> Span<'n> {
             ("SPAN_KIND_CONSUMER", "consumer"),
         ];
         let kind = self.node.get("kind")?;
+        // The enum begins with 1 for internal; 0 is unspecified.
         let place = match kind.unsigned() {
             Some(number) => usize::try_from(number).ok()?.checked_sub(1)?,
             None => KINDS.iter().position(|(name, _)| kind.text() == Some(name))?,

@@ -1,4 +1,5 @@
-//! What the attributes of a span or log record say, by the table of conventions, and what is left of them.
+//! The attributes of a span or log record, looked up in the table of conventions, and the rest that no column
+//! has.
 
 use super::conventions::{self, Family, Field, KINDS, Work};
 use super::messages::{self, Flattened, Message};
@@ -7,7 +8,7 @@ use super::record::Any;
 use crate::event::{Attributes, Json, StepKind};
 use crate::limits::TOKENS_MAX;
 
-/// Attributes that were looked through once.
+/// Attributes, each of which was looked up once.
 pub(super) struct Said<'n> {
     all: Vec<Attribute<'n>>,
     families: [Flattened<'n>; Family::COUNT],
@@ -16,13 +17,14 @@ pub(super) struct Said<'n> {
 struct Attribute<'n> {
     name: &'n str,
     value: Any<'n>,
+    /// The field that the name stands for, and the rank of the name among those of the field; 0 is best.
     means: Option<(Field, u8)>,
     family: Option<Family>,
-    /// A column has it, whole.
+    /// True if a column has the value, whole.
     used: bool,
 }
 
-/// A text that a step, decision or session has from an attribute.
+/// A text for a step, decision or session, with the messages that decisions are made from.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Content {
     pub(super) text: Option<String>,
@@ -34,6 +36,8 @@ impl<'n> Said<'n> {
         let mut said = Said { all: Vec::new(), families: std::array::from_fn(|_| Flattened::default()) };
         for (name, value) in attributes {
             let family = conventions::family(name);
+            // An attribute of a list stays in `all` as well: until the list is taken, it is an attribute like
+            // any other.
             if let Some((family, path)) = family
                 && let Some(list) = said.families.get_mut(family as usize)
             {
@@ -51,6 +55,7 @@ impl<'n> Said<'n> {
     }
 
     fn best(&self, field: Field) -> Option<usize> {
+        // The least rank wins, then the first attribute. An empty value is passed over.
         self.all
             .iter()
             .enumerate()
@@ -62,20 +67,21 @@ impl<'n> Said<'n> {
             .map(|(_, place)| place)
     }
 
-    /// What says it best; it stays among the attributes.
+    /// The value of the best name for a field. The attribute stays in the rest.
     pub(super) fn see(&self, field: Field) -> Option<Any<'n>> {
         self.best(field).and_then(|place| self.all.get(place)).map(|attribute| attribute.value)
     }
 
-    /// Its text, if there is any.
+    /// The text of that value, unless it is blank.
     pub(super) fn see_text(&self, field: Field) -> Option<String> {
         self.see(field).map(|value| value.shown().into_owned()).filter(|text| !text.trim().is_empty())
     }
 
-    /// What says it best. A column has it now: it is left out of the attributes, and so is what says the
-    /// very same under another name.
+    /// Takes the value of the best name for a field, because a column has it now. The attribute is left out
+    /// of the rest, and so is every attribute of the same field with the same value.
     pub(super) fn take(&mut self, field: Field) -> Option<Any<'n>> {
         let value = self.see(field)?;
+        // Compared as JSON, in which an integer is the same whether OTLP sent it as a number or as a text.
         let json = value.to_json();
         for attribute in &mut self.all {
             if attribute.means.is_some_and(|(own, _)| own == field) && attribute.value.to_json() == json {
@@ -86,6 +92,8 @@ impl<'n> Said<'n> {
     }
 
     pub(super) fn take_text(&mut self, field: Field) -> Option<String> {
+        // Seen first, because a value that the column cannot hold must stay in the rest. The next two
+        // functions do the same.
         self.see_text(field)?;
         self.take(field).map(|value| value.shown().into_owned())
     }
@@ -100,12 +108,13 @@ impl<'n> Said<'n> {
         self.take(field)?.number()
     }
 
-    /// The attribute with this name.
+    /// The value of the attribute with this name.
     pub(super) fn named(&self, name: &str) -> Option<Any<'n>> {
         self.all.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.value)
     }
 
-    /// A list that was taken apart; what is made of it is whole.
+    /// Takes a list that came as one attribute per value. All of them are left out of the rest, because the
+    /// caller makes use of the whole list.
     pub(super) fn take_family(&mut self, family: Family) -> Option<Node<'n>> {
         let list = self.see_family(family)?;
         for attribute in &mut self.all {
@@ -118,16 +127,17 @@ impl<'n> Said<'n> {
         self.families.get(family as usize).filter(|list| !list.is_empty()).map(Flattened::to_node)
     }
 
-    /// What kind of work it is.
+    /// The kind of work, by the first attribute of the table that has a word which is known.
     pub(super) fn kind(&self) -> (StepKind, Work) {
         for (attribute, _) in KINDS {
+            // A word that is not known is passed over.
             if let Some(said) = self.named(attribute).and_then(Any::text)
                 && let Some(word) = conventions::kind(attribute, said)
             {
                 return (word.kind, word.work);
             }
         }
-        // Instrumentations from before there was a name for the operation.
+        // Older instrumentations have no attribute for the operation.
         if self.see(Field::Model).is_some() && self.see(Field::TokensOutput).is_some() {
             return (StepKind::Llm, Work::Plain);
         }
@@ -137,25 +147,28 @@ impl<'n> Said<'n> {
         (StepKind::Other, Work::Plain)
     }
 
-    /// What went in.
+    /// The input, from the most exact source that there is: messages, a list of messages in parts, the
+    /// beginning of a transcript, plain texts.
     pub(super) fn input(&mut self) -> Content {
         let mut found = self.messages_in(Field::InputMessages);
         if found.is_empty()
             && let Some(list) = self.see_family(Family::InputMessages)
         {
             found = messages::messages(&list);
+            // Taken only if messages were found: a list of another shape stays in the rest.
             if !found.is_empty() {
                 self.take_family(Family::InputMessages);
             }
         }
         if found.is_empty() {
-            // The whole run, of which the beginning went in.
+            // A transcript is of the whole run: the messages before the first answer went in.
             found = self.see(Field::Transcript).map(structured).unwrap_or_default();
             let until = found.iter().position(Message::is_answer).unwrap_or(found.len());
             found.truncate(until);
         }
         if let Some(system) = self.see(Field::System) {
             let text = system_text(system);
+            // Without messages, instructions alone would hide a plain input: they are left in the rest.
             if !text.is_empty() && (!found.is_empty() || self.see(Field::Input).is_none()) {
                 self.take(Field::System);
                 found.insert(
@@ -173,7 +186,8 @@ impl<'n> Said<'n> {
         self.readable(Field::Input, |messages| messages)
     }
 
-    /// What came out.
+    /// The output, from the most exact source that there is: messages, a list of messages in parts, plain
+    /// texts.
     pub(super) fn output(&mut self) -> Content {
         let mut found = self.messages_in(Field::OutputMessages);
         if found.is_empty()
@@ -201,17 +215,18 @@ impl<'n> Said<'n> {
         found
     }
 
-    /// The texts of a list of things with one text each.
+    /// The texts of a list whose items have one text each. It is not taken, because an item may have more.
     fn texts_of(&mut self, family: Family) -> Option<String> {
         let Some(Node::List(items)) = self.see_family(family) else { return None };
         let texts: Vec<&str> = items.iter().filter_map(first_text).collect();
         (!texts.is_empty()).then(|| texts.join("\n\n"))
     }
 
-    /// A value that may be text, or data with messages in it.
+    /// The text of a value that is text, or data with messages in it.
     fn readable(&mut self, field: Field, part: impl Fn(&[Message]) -> &[Message]) -> Content {
         let Some(value) = self.see(field) else { return Content::default() };
         let found = structured(value);
+        // Not taken: the value holds more than the text that is shown.
         if let Some(text) = messages::text(part(&found)) {
             return Content { text: Some(text), messages: Vec::new() };
         }
@@ -223,7 +238,7 @@ impl<'n> Said<'n> {
         Content { text: self.take_text(field), messages: Vec::new() }
     }
 
-    /// What no column has, as JSON of its type.
+    /// The attributes that no column has, each as JSON of its type.
     pub(super) fn rest(&self) -> Attributes {
         self.all
             .iter()
@@ -233,7 +248,7 @@ impl<'n> Said<'n> {
     }
 }
 
-/// The messages of a value: JSON as a text, or as OTLP's own lists and maps.
+/// Reads the messages of a value, which is JSON as a text, or OTLP's own lists and maps.
 fn structured(value: Any<'_>) -> Vec<Message> {
     match value.text() {
         Some(text) => Node::parse_structure(text).map(|node| messages::messages(&node)).unwrap_or_default(),
@@ -241,7 +256,7 @@ fn structured(value: Any<'_>) -> Vec<Message> {
     }
 }
 
-/// Instructions: a text, or parts of a message.
+/// The text of instructions, which are a text or the parts of a message.
 fn system_text(value: Any<'_>) -> String {
     let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
     match Node::parse_structure(&json) {
@@ -250,7 +265,7 @@ fn system_text(value: Any<'_>) -> String {
     }
 }
 
-/// The first text within a value: of an answer, a document, a prompt.
+/// The first text within a value, such as an answer, a document or a prompt.
 fn first_text<'m>(node: &'m Node<'_>) -> Option<&'m str> {
     match node {
         Node::Text(text) => Some(text),

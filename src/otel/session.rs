@@ -1,7 +1,7 @@
-//! What a span knows of its session.
+//! The part of a span's meaning that concerns its session.
 //!
-//! The root starts and ends it. Where there is none yet, a span that came from another process stands in
-//! for it; and every span may know the conversation, the user, or the model.
+//! The root span starts and ends the session. Until the root comes, a span whose parent is in another process
+//! stands in for it. Any span may add the conversation, the user, or the model.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ fn rank(reading: &Reading<'_>) -> Rank {
     }
 }
 
-/// An attribute of the resource.
+/// A text of the resource. SDKs send `unknown_service` for a service without a name, which counts as absent.
 fn of_resource(said: &Said<'_>, field: Field) -> Option<String> {
     said.see_text(field).filter(|text| !text.starts_with("unknown_service"))
 }
@@ -39,6 +39,8 @@ pub(super) fn add(
 ) {
     let rank = rank(reading);
     let is_whole = rank.is_whole_session();
+    // A child only adds to its session: input, agent and output of the session come from spans that are whole
+    // runs.
     let is_run = is_whole || rank == Rank::Run;
     let process = Said::new(record::attributes(resource));
     let labels: BTreeMap<String, String> =
@@ -48,6 +50,8 @@ pub(super) fn add(
             .collect();
     let agent = is_run
         .then(|| {
+            // The name of a span is the agent's name only if the span is an agent or a chain, and nothing
+            // names the agent.
             let own_name =
                 matches!(reading.kind, StepKind::Agent | StepKind::Chain).then(|| reading.module.clone());
             named_agent
@@ -60,6 +64,8 @@ pub(super) fn add(
         .then(|| said.see_text(Field::AgentVersion).or_else(|| of_resource(&process, Field::ServiceVersion)))
         .flatten();
     let mut attributes = Attributes::new();
+    // The resource is the same for all spans of a process, so only spans that start the session bring it
+    // along.
     if is_whole {
         for (name, value) in record::attributes(resource) {
             attributes.insert(name.to_owned(), Json::written(value.to_json()));
@@ -71,6 +77,7 @@ pub(super) fn add(
         conversation: said.see_text(Field::Conversation),
         agent,
         agent_version,
+        // Of children only model calls name the session's model; a tool or a retriever may use another one.
         model: reading.model.clone().filter(|_| is_run || reading.kind == StepKind::Llm),
         source: scope.text_of("name").filter(|_| is_whole).filter(|name| !name.is_empty()).map(str::to_owned),
         tenant: said.see_text(Field::Tenant),
@@ -83,6 +90,8 @@ pub(super) fn add(
         at: reading.started_at,
         event: Cow::Owned(Event::SessionStarted(started)),
     });
+    // A span that still runs ends nothing. A child does not end the session either, but the output of an
+    // agent's or workflow's run may be its summary. Of such a source the fold ignores end, status and error.
     if reading.span.ended.is_none() || !is_whole && (reading.output.is_none() || !is_run) {
         return;
     }

@@ -1,4 +1,4 @@
-//! What a span means: a step, what it knows of its session, and decisions and findings.
+//! The meaning of a span: a step, the facts about its session, decisions and findings.
 
 use std::borrow::Cow;
 
@@ -14,12 +14,14 @@ use super::{decisions, findings, session};
 use crate::event::{Attributes, Event, Json, OtelSpan, StepEnd, StepEnded, StepId, StepKind, StepStarted};
 
 pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
+    // Without a node, a span id and a step there is no meaning: the event then stands for itself.
     let Some(node) = Node::parse(event.span.as_str()) else { return Vec::new() };
     let Some(span) = Span::read(&node) else { return Vec::new() };
     let Ok(step) = StepId::new(span.id.as_ref()) else { return Vec::new() };
     let resource = event.resource.as_ref().and_then(|json| Node::parse(json.as_str())).unwrap_or(Node::Null);
     let scope = event.scope.as_ref().and_then(|json| Node::parse(json.as_str())).unwrap_or(Node::Null);
 
+    // Events with all messages of a call count as attributes of the span.
     let details = span
         .events()
         .iter()
@@ -27,6 +29,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         .flat_map(record::attributes);
     let mut said = Said::new(record::attributes(node_of(&span)).chain(details));
     let (kind, work) = said.kind();
+    // Only the agent's own span takes the name. In other spans it stays an attribute.
     let named_agent = if kind == StepKind::Agent { said.take_text(Field::Agent) } else { None };
     let module = match kind {
         StepKind::Tool => said.take_text(Field::Tool),
@@ -34,10 +37,12 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         _ => None,
     }
     .or_else(|| said.take_text(Field::Entity));
+    // The span's own name is kept as an attribute only if the step has another one.
     let has_own_name = module.as_deref().is_none_or(|module| module == span.name);
     let (input, output) = (said.input(), said.output());
     let (message_input, message_output) = message_events(&span);
     let error = failure::failure(&span, &said);
+    // The same rule as in `failure::failure`: an error type counts, unless the status is explicitly Ok.
     let status = if span.status == Status::Error
         || said.see(Field::ErrorType).is_some() && span.status != Status::Ok
     {
@@ -45,6 +50,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     } else {
         StepEnd::Ok
     };
+    // Messages in attributes count before messages that came as events of the span.
     let answers = if output.messages.is_empty() { message_output } else { output.messages };
     let reading = Reading {
         step,
@@ -62,6 +68,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         span,
     };
 
+    // For its own step a span has the highest rank. If it was sent several times, the last end stands.
     let own = reading.claim(Rank::Root, Prefer::Last);
     let tokens_input = said.take_tokens(Field::TokensInput);
     let tokens_output = said.take_tokens(Field::TokensOutput);
@@ -70,6 +77,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     session::add(&reading, &said, &resource, &scope, named_agent, &mut after);
     decisions::add(&reading, &said, &mut after);
     findings::add(&reading, &mut said, &mut after);
+    // After all others: the rest has what no call above has taken.
     let started = StepStarted {
         step: reading.step.clone(),
         parent_step: reading.span.parent.as_deref().and_then(|parent| StepId::new(parent).ok()),
@@ -80,11 +88,13 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         input_summary: None,
         attributes: attributes(event, &reading.span, &said, &scope, has_own_name),
     };
+    // The step comes first, because the span is about it.
     let mut meanings = vec![Meaning {
         claim: Some(own),
         at: reading.started_at,
         event: Cow::Owned(Event::StepStarted(started)),
     }];
+    // A span that was sent when it started has no end yet: its step still runs.
     if reading.span.ended.is_some() {
         let ended = StepEnded {
             step: reading.step.clone(),
@@ -110,12 +120,13 @@ fn node_of<'n>(span: &Span<'n>) -> &'n Node<'n> {
     span.node
 }
 
-/// What an event of a span is, by its name.
+/// The meaning of a span's event, by its name.
 fn named(event: &Node<'_>) -> Option<Happening> {
     happening(event.text_of("name")?)
 }
 
-/// Messages that an instrumentation of the years 2024 and 2025 says one by one, in events of the span.
+/// Input and output messages that came one by one, as events of the span, as instrumentations of the years
+/// 2024 and 2025 send them.
 fn message_events(span: &Span<'_>) -> (Vec<Message>, Vec<Message>) {
     let (mut input, mut output) = (Vec::new(), Vec::new());
     for event in span.events() {
@@ -126,7 +137,7 @@ fn message_events(span: &Span<'_>) -> (Vec<Message>, Vec<Message>) {
             _ => continue,
         };
         let members = record::attributes(event).map(|(name, value)| {
-            // The message itself may be JSON.
+            // A value may be JSON within a text, such as the message of a choice.
             let text = value.shown().into_owned();
             let node = match Node::parse_structure(&text) {
                 Some(node) => node.into_owned(),
@@ -134,6 +145,7 @@ fn message_events(span: &Span<'_>) -> (Vec<Message>, Vec<Message>) {
             };
             (Cow::Owned(name.to_owned()), node)
         });
+        // The event's name gives the role, unless the message has one of its own.
         if let Some(mut message) = Message::read(&Node::Object(members.collect())) {
             message.role.get_or_insert_with(|| role.to_owned());
             messages.push(message);
@@ -142,7 +154,7 @@ fn message_events(span: &Span<'_>) -> (Vec<Message>, Vec<Message>) {
     (input, output)
 }
 
-/// What no column has: the rest of the attributes, and of the span.
+/// The attributes of the step: all of the span and of its attributes that no column has.
 fn attributes(
     event: &OtelSpan,
     span: &Span<'_>,
@@ -152,6 +164,7 @@ fn attributes(
 ) -> Attributes {
     let mut rest = event.attributes.clone();
     rest.extend(said.rest());
+    // Inserted last: an attribute of the sender with the same name must not replace a fact of the span.
     let mut put = |name: &str, json: String| rest.insert(name.to_owned(), Json::written(json));
     let text = |text: &str| {
         let mut json = String::new();
@@ -181,6 +194,7 @@ fn attributes(
             put(name, count.to_string());
         }
     }
+    // Events that have a meaning are in columns, or in rows of their own.
     let events: Vec<&Node<'_>> = span.events().iter().filter(|event| named(event).is_none()).collect();
     if !events.is_empty() {
         let mut json = String::new();

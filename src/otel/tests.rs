@@ -1,4 +1,4 @@
-//! One convention a test: what its names come to.
+//! One test for each convention, with the meaning of its names.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ fn attributes(of: &Value) -> Vec<Value> {
     of.as_object().unwrap().iter().map(|(name, value)| attribute(name, value)).collect()
 }
 
-/// A span that is a child, with these attributes and other members.
+/// A child span with these attributes and other members.
 fn span(said: Value, members: Value) -> Value {
     let mut span = json!({
         "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "00000000000000a1", "parentSpanId": "00000000000000a0",
@@ -112,6 +112,7 @@ fn a_span_that_no_convention_knows_is_a_step_of_kind_other_with_its_attributes()
     assert_eq!((started.step.as_str(), started.module.as_deref()), ("00000000000000a1", Some("name")));
     assert_eq!(started.parent_step.as_ref().unwrap().as_str(), "00000000000000a0");
     assert_eq!(started.kind, Some(StepKind::Other));
+    // Sorted by name, each as JSON of its type. The scope and the kind of the span come with them.
     let attributes: Vec<_> =
         started.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(
@@ -156,6 +157,8 @@ fn a_call_of_a_model_by_the_present_conventions() {
     assert_eq!(started.input.as_deref(), Some("system: Be short.\n\nuser: Rain?"));
     assert_eq!(ended.output.as_deref(), Some("I look.\n→ look {\"city\":\"Lisbon\"}"));
     assert_eq!((ended.tokens_input, ended.tokens_output), (Some(25), Some(7)));
+    // Attributes that a column has as a whole are left out; others, such as the model that was asked for, are
+    // kept.
     let kept: Vec<_> = started.attributes.keys().map(String::as_str).collect();
     assert_eq!(
         kept,
@@ -227,6 +230,7 @@ fn messages_in_events_of_the_span() {
         (Some("Rain?"), Some("No."))
     );
 
+    // The former form: one event for each message, with the content as its attribute.
     let events = json!({"events": [
         {"name": "gen_ai.system.message", "attributes": attributes(&json!({"content": "Be short."}))},
         {"name": "gen_ai.user.message", "attributes": attributes(&json!({"content": "Rain?"}))},
@@ -388,6 +392,7 @@ fn the_same_evaluation_said_in_two_ways_is_one_finding() {
     assert_eq!(findings[0].description.as_deref(), Some("It says too much."));
     assert_eq!(findings[0].evidence.as_ref().unwrap().as_str(), r#"{"label":"fail","score":1.0}"#);
 
+    // As a log record with an id in capitals, the same result is still the same finding.
     let logged = of_log(json!({
         "spanId": "00000000000000A1", "eventName": "gen_ai.evaluation.result",
         "attributes": attributes(&json!({"gen_ai.evaluation.name": "safety", "gen_ai.evaluation.score.label": "fail", "gen_ai.evaluation.score.value": 1, "gen_ai.evaluation.explanation": "It says too much."})),
@@ -455,7 +460,7 @@ fn status_error_type_and_exception_are_one_finding() {
         (Some("failed"), Some("failed"))
     );
 
-    // Seen, and dealt with.
+    // The span saw the exception, and still ended well.
     let seen = of_span(json!({}), json!({"status": {"code": 1}, "events": [exception]}));
     assert_eq!((seen.ended().status, seen.findings()[0].severity), (StepEnd::Ok, Some(Severity::Medium)));
     let silent = of_span(json!({}), json!({"status": {"code": 2}}));
@@ -479,11 +484,13 @@ fn the_root_starts_and_ends_the_session_and_others_only_know_of_it() {
     assert_eq!((ended.status, ended.summary.as_deref()), (SessionEnd::Completed, Some("No.")));
     assert_eq!(root.0[2].claim.unwrap().rank, Rank::Root);
 
+    // A child: only the conversation goes to the session, and neither input nor output.
     let child = of_span(json!({"session.id": "chat-1", "input.value": "x", "output.value": "y"}), json!({}));
     let started = child.session_started()[0];
     assert_eq!((started.conversation.as_deref(), started.input.as_deref()), (Some("chat-1"), None));
     assert_eq!(child.session_ended().len(), 0);
 
+    // The run of a workflow lends its input and output to the session.
     let run = of_span(
         json!({"traceloop.span.kind": "workflow", "traceloop.workflow.name": "w", "traceloop.entity.input": "Rain?", "traceloop.entity.output": "No."}),
         json!({}),
@@ -492,6 +499,7 @@ fn the_root_starts_and_ends_the_session_and_others_only_know_of_it() {
         (run.session_started()[0].input.as_deref(), run.session_ended()[0].summary.as_deref()),
         (Some("Rain?"), Some("No."))
     );
+    // The flags decide: the parent is in another process, or it is not.
     let remote = of_span(json!({"input.value": "x"}), json!({"flags": 0x301}));
     assert_eq!(remote.0[2].claim.unwrap().rank, Rank::Entry);
     let local = of_span(json!({"input.value": "x"}), json!({"flags": 0x101}));
@@ -610,6 +618,7 @@ fn what_cannot_be_read_means_itself() {
 
 #[test]
 fn every_meaning_can_be_recorded() {
+    // Values at and beyond every bound: lengths, numbers that are not finite, line breaks in names.
     let said = json!({
         "gen_ai.operation.name": "invoke_agent", "openinference.span.kind": "GUARDRAIL", "error.type": "x".repeat(500),
         "gen_ai.usage.input_tokens": u64::MAX.to_string(), "gen_ai.usage.output_tokens": -1, "llm.cost.total": "NaN",

@@ -1,29 +1,32 @@
-//! The ids of the events that spans and log records become, by which the same sent twice is one event.
+//! Ids of the events that spans and log records become. An item that is sent twice gets the same id, and so
+//! is one event.
 //!
-//! They are made from what names a span or log record and from nothing that it says: an event's id stays
-//! when its payload is erased.
+//! An id is made from the keys of an item and never from its content, because an event's id stays when its
+//! payload is erased.
 
 use std::collections::HashMap;
 
 use super::protobuf::{LogHead, SpanHead};
 use crate::event::EventId;
 
-/// Which id is tried: the first, or, where another event has that, the next. Where a span comes again
-/// with other content, and again, each has an id of its own, and the same one when it is sent again.
+/// The number of the id that is tried. The first id is tried first; if another event has it, the next one is
+/// tried. So a span that comes again with other content gets an id of its own, and the same id each time that
+/// this content is sent again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempt(u8);
 
 impl Attempt {
-    /// The most that are tried.
+    /// The last one that is tried.
     pub const MAX: Attempt = Attempt(16);
 
-    /// The one after this.
+    /// The attempt after this one. None after [`Attempt::MAX`].
     pub fn next(self) -> Option<Attempt> {
         (self != Attempt::MAX).then_some(Attempt(self.0 + 1))
     }
 }
 
-/// What names a span.
+/// The key of a span: the id of its event is made of trace, span and start; the end, if there is one, is the
+/// event's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SpanKey {
     pub(super) trace: [u8; 16],
@@ -41,6 +44,7 @@ impl SpanKey {
     }
 
     pub(super) fn new(trace: &[u8], span: &[u8], started: u64, ended: u64) -> Result<SpanKey, &'static str> {
+        // OTLP: an id of zeros alone is invalid.
         let trace: [u8; 16] = trace.try_into().ok().filter(|id| *id != [0; 16]).ok_or(TRACE)?;
         let span: [u8; 8] = span.try_into().ok().filter(|id| *id != [0; 8]).ok_or(SPAN)?;
         Ok(SpanKey { trace, span, started, ended })
@@ -49,6 +53,8 @@ impl SpanKey {
     pub(super) fn event_id(&self, attempt: Attempt) -> EventId {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.trace).update(&self.span);
+        // The first attempt adds nothing to the hash; log records, below, always add their attempt. Neither
+        // may change: an item that is sent again must get the id that it got before.
         if attempt != Attempt::default() {
             hasher.update(&[attempt.0]);
         }
@@ -56,7 +62,7 @@ impl SpanKey {
     }
 }
 
-/// What names a log record, as far as anything does.
+/// The key of a log record. Several log records may have the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LogKey {
     pub(super) trace: Option<[u8; 16]>,
@@ -70,7 +76,7 @@ impl LogKey {
         LogKey::new(head.trace, head.span, head.at, head.observed)
     }
 
-    /// Empty ids, and those that are all zero, are none.
+    /// Makes a key. Ids that are empty, or zeros alone, count as absent.
     pub(super) fn new(trace: &[u8], span: &[u8], at: u64, observed: u64) -> Result<LogKey, &'static str> {
         let trace = match trace {
             [] => None,
@@ -83,12 +89,16 @@ impl LogKey {
         Ok(LogKey { trace, span, at, observed })
     }
 
-    /// The id of the event; `place` is that among the request's log records with the same key.
+    /// The id of the event. `place` is the index among those log records of the request that have the same
+    /// key.
     pub(super) fn event_id(&self, place: u32, attempt: Attempt) -> EventId {
+        // Without a time nothing names the record but its content: each time that it is sent, it is an event
+        // of its own.
         if self.at == 0 && self.observed == 0 {
             return EventId::generate();
         }
         let mut hasher = blake3::Hasher::new();
+        // The bytes in front keep these hashes apart from those of spans.
         hasher.update(b"log").update(&self.trace.unwrap_or_default()).update(&self.span);
         hasher.update(&self.at.to_be_bytes()).update(&self.observed.to_be_bytes());
         hasher.update(&place.to_be_bytes()).update(&[attempt.0]);
@@ -96,11 +106,12 @@ impl LogKey {
     }
 }
 
-/// Places of log records among those with the same key.
+/// Counts the log records of a request by their key.
 #[derive(Debug, Default)]
 pub(super) struct Places(HashMap<LogKey, u32>);
 
 impl Places {
+    /// Returns the index of a log record among those with its key, from 0.
     pub(super) fn next(&mut self, key: &LogKey) -> u32 {
         let next = self.0.entry(*key).or_default();
         let place = *next;
@@ -112,10 +123,12 @@ impl Places {
 /// A UUID of version 8 (RFC 9562): 48 bits of a time in milliseconds, as version 7 has them, then bits of
 /// a hash.
 fn event_id(nanos: u64, hasher: &blake3::Hasher) -> EventId {
+    // A u64 of nanoseconds is less than 2^48 milliseconds: the two bytes that are dropped are zero.
     let [_, _, t0, t1, t2, t3, t4, t5] = (nanos / 1_000_000).to_be_bytes();
     let mut hash = [0; 10];
     hasher.finalize_xof().fill(&mut hash);
     let [h0, h1, h2, h3, h4, h5, h6, h7, h8, h9] = hash;
+    // Version 8 is in the upper half of byte 6, the variant 10 in the two top bits of byte 8.
     EventId::from_bytes([
         t0,
         t1,

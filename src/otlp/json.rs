@@ -1,5 +1,5 @@
-//! Requests in OTLP's JSON. The text of each span and log record is kept; only what its event needs is
-//! read.
+//! Requests in OTLP's JSON. The text of each span and log record is kept; only the fields that its event
+//! needs are read.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -43,7 +43,8 @@ struct Scoped<'a> {
     log_records: Option<Vec<&'a RawValue>>,
 }
 
-/// What the event of a span or log record needs.
+/// The fields of a span or log record that its event needs. They are read from raw values, so that a field of
+/// a wrong type does not reject the item.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Head<'a> {
@@ -69,7 +70,8 @@ fn text(value: Option<&RawValue>) -> String {
     value.and_then(|value| serde_json::from_str(value.get()).ok()).unwrap_or_default()
 }
 
-/// Bytes of an id in hexadecimal digits; what is none has none that is right.
+/// The bytes of an id in hexadecimal digits. A text that is no id gives one zero byte, and so an id that is
+/// rejected for its length.
 fn id(value: Option<&RawValue>) -> Vec<u8> {
     let text = text(value);
     let digits: Option<Vec<u8>> =
@@ -82,7 +84,7 @@ fn id(value: Option<&RawValue>) -> Vec<u8> {
     }
 }
 
-/// 64 bits, as a text or a number.
+/// A number of 64 bits, as a text or a number. Zero if it is neither.
 fn nanos(value: Option<&RawValue>) -> u64 {
     value.and_then(|value| value.get().trim_matches('"').parse().ok()).unwrap_or(0)
 }
@@ -90,7 +92,9 @@ fn nanos(value: Option<&RawValue>) -> u64 {
 pub(super) fn read(body: &[u8], signal: Signal, reading: &mut Reading<'_>) -> Result<(), Unreadable> {
     let wrong = |error: &dyn std::fmt::Display| Unreadable::Json(error.to_string());
     let text = std::str::from_utf8(body).map_err(|error| wrong(&error))?;
+    // Parsed once: each item stays a part of the text of the request.
     let request: Request<'_> = serde_json::from_str(text).map_err(|error| wrong(&error))?;
+    // The caller decides on the signal: members of the other one are ignored.
     let groups = match signal {
         Signal::Traces => request.resource_spans,
         Signal::Logs => request.resource_logs,
@@ -126,14 +130,17 @@ fn one(
     origin: &Origin,
     reading: &mut Reading<'_>,
 ) -> Result<(), Unreadable> {
+    // Not an object, or a repeated field: the item is rejected by itself.
     let head: Head<'_> = match serde_json::from_str(item.get()) {
         Ok(head) => head,
         Err(error) => return reading.reject("", format_args!("it is not a {}: {error}", signal.item())),
     };
     let name = text(head.name.or(head.event_name));
+    // Checked before the copy of the item is made.
     if item.get().len() > reading.bounds.item_bytes {
         return reading.reject(&name, Malformed::Size);
     }
+    // Depth and numbers are checked here, because what is kept must be JSON that readers can follow.
     let json = match Json::of_raw(item) {
         Ok(json) => json,
         Err(error) => return reading.reject(&name, error),
@@ -151,7 +158,7 @@ fn one(
     }
 }
 
-/// A resource or scope; an empty one says nothing.
+/// Reads a resource or scope. None if it is absent or empty.
 fn object(value: Option<&RawValue>, name: &str) -> Result<Option<Json>, Unreadable> {
     let Some(value) = value.filter(|value| !matches!(value.get(), "null" | "{}")) else { return Ok(None) };
     let json = Json::of_raw(value).map_err(|error| Unreadable::Json(format!("`{name}`: {error}")))?;

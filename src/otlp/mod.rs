@@ -1,11 +1,11 @@
-//! OTLP's requests, traces and logs, as events: what was received is what is logged.
+//! OTLP's requests, for traces and logs, as events. The log gets them as they were received.
 //!
 //! ```text
 //! protobuf ─ wire ─▶ written as OTLP's JSON ─▶ otel.span, otel.log: session, id, time ─▶ drafts
-//! JSON ─────────────▶ kept as it was sent   ─▶                                        ─▶ what is rejected, and why
+//! JSON ─────────────▶ kept as it was sent   ─▶                                        ─▶ rejected items, with reasons
 //! ```
 //!
-//! What they mean is for the folds to say: see [`crate::otel`].
+//! The folds work out the meaning of the events: see [`crate::otel`].
 //!
 //! ```
 //! use annals::otlp::{self, Attempt, Bounds, Form, Signal};
@@ -35,7 +35,7 @@ use ids::{LogKey, SpanKey};
 use reading::{Origin, Reading};
 use wire::{Fields, Malformed};
 
-/// How a request is encoded.
+/// The encoding of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Protocol buffers.
@@ -58,7 +58,8 @@ pub fn read(
     read_into(body, signal, form, bounds, attempt, &mut |_| true)
 }
 
-/// Reads a request as [`read`] does, and asks for room for the bytes of each event.
+/// Reads a request as [`read`] does. Calls `room` with the bytes of each event before it keeps the event; if
+/// that returns false, the request is refused.
 pub(crate) fn read_into(
     body: &[u8],
     signal: Signal,
@@ -85,7 +86,8 @@ pub(crate) fn read_into(
 fn from_protobuf(body: &[u8], signal: Signal, reading: &mut Reading<'_>) -> Result<(), Unreadable> {
     let unreadable = |_: Malformed| Unreadable::Protobuf;
     let max = reading.bounds.item_bytes;
-    // Both requests have the same shape, and the same numbers.
+    // Both requests have the same shape and the same field numbers. Resource and scope are looked up before
+    // the items, because fields may come in any order.
     for group in Fields(body).all(1) {
         let group = group.and_then(wire::Value::bytes).map_err(unreadable)?;
         let mut origin = Origin {
@@ -98,6 +100,8 @@ fn from_protobuf(body: &[u8], signal: Signal, reading: &mut Reading<'_>) -> Resu
             origin.scope_schema_url = schema_url(scoped).map_err(unreadable)?;
             origin.scope = written(scoped, max, protobuf::scope).map_err(unreadable)?;
             for item in Fields(scoped).all(2) {
+                // A malformed group refuses the whole request, because its items or their origin cannot be
+                // read. A malformed item is rejected by itself.
                 let item = item.and_then(wire::Value::bytes).map_err(unreadable)?;
                 one_of_protobuf(item, signal, &origin, reading)?;
             }
@@ -113,10 +117,11 @@ fn one_of_protobuf(
     reading: &mut Reading<'_>,
 ) -> Result<(), Unreadable> {
     let max = reading.bounds.item_bytes;
-    // JSON of a span is somewhat longer than its message.
+    // The JSON of a span is somewhat longer than its message.
     let mut json = String::with_capacity(item.len() + item.len() / 2);
     match signal {
         Signal::Traces => {
+            // The head comes first: it has the name by which a rejected item is reported.
             let head = match protobuf::span_head(item) {
                 Ok(head) => head,
                 Err(error) => return reading.reject("", error),
@@ -144,7 +149,7 @@ fn schema_url(group: &[u8]) -> Result<Option<String>, Malformed> {
     Ok(url.filter(|url| !url.is_empty()).map(str::to_owned))
 }
 
-/// The resource or scope of a group, written; an empty one says nothing.
+/// Writes the resource or scope of a group as JSON. None if it is absent or empty.
 fn written(
     group: &[u8],
     max: usize,

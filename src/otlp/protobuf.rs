@@ -1,8 +1,8 @@
-//! Spans and log records from protocol buffers to OTLP's JSON, as
-//! <https://github.com/open-telemetry/opentelemetry-proto> numbers the fields and
-//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding> spells them: fields in the order of
-//! their numbers' definition, those with their default value left out, 64-bit integers as texts, enums as
-//! numbers.
+//! Writes spans and log records from protocol buffers as OTLP's JSON.
+//!
+//! Field numbers are those of <https://github.com/open-telemetry/opentelemetry-proto>, spellings those of
+//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>. Fields stand in the order of their
+//! definition. Default values are left out. 64-bit integers are texts, enums are numbers.
 
 use std::fmt::Write as _;
 
@@ -14,10 +14,11 @@ use crate::otel::{write_float, write_text};
 
 type Written = Result<(), Malformed>;
 
-/// How deep values nest in values: each level is up to four of JSON's, of which free-form JSON has 128.
+/// The depth to which values nest in values. Each level is up to four levels of JSON, and free-form JSON has
+/// at most 128.
 const DEPTH_MAX: usize = 28;
 
-/// A JSON object that is being written.
+/// A JSON object that is being written, and the bound of the text that it is a part of.
 struct Object<'o> {
     out: &'o mut String,
     is_empty: bool,
@@ -31,6 +32,7 @@ impl<'o> Object<'o> {
     }
 
     fn name(&mut self, name: &str) -> Written {
+        // Checked before each member and at the end: the text exceeds the bound by one value at most.
         if self.out.len() > self.bytes_max {
             return Err(Malformed::Size);
         }
@@ -82,7 +84,7 @@ impl<'o> Object<'o> {
         Ok(())
     }
 
-    /// A list of the messages in the field with this number.
+    /// Writes a list of the messages in the field with this number. Without such a field nothing is written.
     fn list(
         &mut self,
         name: &str,
@@ -95,6 +97,7 @@ impl<'o> Object<'o> {
             if is_first {
                 self.name(name)?;
             }
+            // Checked for each item as well: a text in a list has no check of its own.
             if self.out.len() > self.bytes_max {
                 return Err(Malformed::Size);
             }
@@ -126,13 +129,15 @@ pub(super) fn write_hex(bytes: &[u8], out: &mut String) {
     }
 }
 
-/// An enum or a count: a negative one is none that OTLP has.
+/// An enum or a count, as a number of 32 bits.
 fn small(value: Value<'_>) -> Result<u64, Malformed> {
+    // A negative enum comes with its sign in 64 bits. OTLP has none, and 32 bits are enough for all others.
     Ok(value.number()? & u64::from(u32::MAX))
 }
 
 fn key_value(message: &[u8], out: &mut String, max: usize, depth: usize) -> Written {
     let (mut key, mut value, mut index) = ("", None, 0);
+    // Of a field that comes several times, the last one counts, here and in all functions below.
     for field in Fields(message) {
         match field? {
             (1, field) => key = field.text()?,
@@ -142,6 +147,7 @@ fn key_value(message: &[u8], out: &mut String, max: usize, depth: usize) -> Writ
         }
     }
     let mut object = Object::begin(out, max);
+    // Written even if it is empty: without a key there is no attribute.
     object.name("key")?;
     write_text(key, object.out);
     if let Some(message) = value {
@@ -153,7 +159,9 @@ fn key_value(message: &[u8], out: &mut String, max: usize, depth: usize) -> Writ
 }
 
 fn any_value(message: &[u8], out: &mut String, max: usize, depth: usize) -> Written {
+    // Each level of values takes one from the depth, which bounds the recursion.
     let depth = depth.checked_sub(1).ok_or(Malformed::Depth)?;
+    // Exactly one of these fields is set; of several the last one counts, as in the encoding.
     let mut one = None;
     for field in Fields(message) {
         let (number, value) = field?;
@@ -162,6 +170,7 @@ fn any_value(message: &[u8], out: &mut String, max: usize, depth: usize) -> Writ
         }
     }
     let mut object = Object::begin(out, max);
+    // Values 1 to 7 are written even if they are zero or empty: otherwise they would look like no value.
     match one {
         None => {}
         Some((1, value)) => {
@@ -206,7 +215,7 @@ fn any_value(message: &[u8], out: &mut String, max: usize, depth: usize) -> Writ
     object.end()
 }
 
-/// What a span says of itself that its event needs.
+/// The fields of a span that its event needs.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct SpanHead<'a> {
     pub(super) trace: &'a [u8],
@@ -216,9 +225,10 @@ pub(super) struct SpanHead<'a> {
     pub(super) ended: u64,
 }
 
-/// Reads what the event of a span needs.
+/// Reads the fields of a span that its event needs.
 pub(super) fn span_head(message: &[u8]) -> Result<SpanHead<'_>, Malformed> {
     let mut head = SpanHead::default();
+    // Lists are passed over by their length, so this pass is short.
     for field in Fields(message) {
         match field? {
             (1, value) => head.trace = value.bytes()?,
@@ -232,10 +242,12 @@ pub(super) fn span_head(message: &[u8]) -> Result<SpanHead<'_>, Malformed> {
     Ok(head)
 }
 
-/// Writes a span.
+/// Writes a span as JSON.
 pub(super) fn span(message: &[u8], head: &SpanHead<'_>, out: &mut String, max: usize) -> Written {
     let (mut state, mut parent, mut flags, mut kind, mut status) = ("", &[][..], 0, 0, None);
     let mut dropped = [0; 3];
+    // Single fields are read in a first pass, because they may stand anywhere in the message. Each list is
+    // read in a pass of its own, so that nothing is kept in memory.
     for field in Fields(message) {
         match field? {
             (3, value) => state = value.text()?,
@@ -266,6 +278,7 @@ pub(super) fn span(message: &[u8], head: &SpanHead<'_>, out: &mut String, max: u
     object.list("links", message, 13, link)?;
     object.number("droppedLinksCount", dropped[2])?;
     if let Some(status) = status {
+        // Written even without members, because the span had a status.
         object.name("status")?;
         let mut own = Object::begin(object.out, max);
         if let Some(message) = Fields(status).one(2)? {
@@ -319,7 +332,7 @@ fn link(message: &[u8], out: &mut String, max: usize) -> Written {
     object.end()
 }
 
-/// What a log record says of itself that its event needs.
+/// The fields of a log record that its event needs.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct LogHead<'a> {
     pub(super) trace: &'a [u8],
@@ -329,7 +342,7 @@ pub(super) struct LogHead<'a> {
     pub(super) observed: u64,
 }
 
-/// Reads what the event of a log record needs.
+/// Reads the fields of a log record that its event needs.
 pub(super) fn log_head(message: &[u8]) -> Result<LogHead<'_>, Malformed> {
     let mut head = LogHead::default();
     for field in Fields(message) {
@@ -345,7 +358,7 @@ pub(super) fn log_head(message: &[u8]) -> Result<LogHead<'_>, Malformed> {
     Ok(head)
 }
 
-/// Writes a log record.
+/// Writes a log record as JSON.
 pub(super) fn log_record(message: &[u8], head: &LogHead<'_>, out: &mut String, max: usize) -> Written {
     let (mut severity, mut severity_text, mut body, mut dropped, mut flags) = (0, "", None, 0, 0);
     for field in Fields(message) {
@@ -364,6 +377,7 @@ pub(super) fn log_record(message: &[u8], head: &LogHead<'_>, out: &mut String, m
     object.number("severityNumber", severity)?;
     object.text("severityText", severity_text)?;
     if let Some(body) = body {
+        // The body nests like the value of an attribute, and has the same bound.
         object.name("body")?;
         any_value(body, object.out, max, DEPTH_MAX)?;
     }
@@ -376,7 +390,7 @@ pub(super) fn log_record(message: &[u8], head: &LogHead<'_>, out: &mut String, m
     object.end()
 }
 
-/// Writes a resource.
+/// Writes a resource as JSON.
 pub(super) fn resource(message: &[u8], out: &mut String, max: usize) -> Written {
     let mut object = Object::begin(out, max);
     object.attributes(message, 1)?;
@@ -403,7 +417,7 @@ fn entity(message: &[u8], out: &mut String, max: usize) -> Written {
     object.end()
 }
 
-/// Writes an instrumentation scope.
+/// Writes an instrumentation scope as JSON.
 pub(super) fn scope(message: &[u8], out: &mut String, max: usize) -> Written {
     let mut object = Object::begin(out, max);
     for (name, number) in [("name", 1), ("version", 2)] {

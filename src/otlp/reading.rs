@@ -1,11 +1,11 @@
-//! A request that is being read: what is in it so far, and what it may still bring.
+//! A request that is being read: the items so far, and the bounds for all of them.
 
 use super::ids::{self, Attempt, LogKey, SpanKey};
 use super::protobuf;
 use crate::event::{Draft, Json, OtelLog, OtelSpan, SessionId, Timestamp};
 use crate::limits::PAYLOAD_BYTES_MAX;
 
-/// What a request brings.
+/// The type of a request's items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// `ExportTraceServiceRequest`.
@@ -15,7 +15,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// What one of its items is called.
+    /// The name of one item, for messages.
     pub fn item(self) -> &'static str {
         match self {
             Signal::Traces => "span",
@@ -24,14 +24,15 @@ impl Signal {
     }
 }
 
-/// What one request may be.
+/// The bounds of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Spans or log records.
+    /// Most spans or log records.
     pub items: usize,
-    /// Bytes of one span or log record as JSON.
+    /// Most bytes of one span or log record as JSON.
     pub item_bytes: usize,
-    /// Bytes of all events: each has its resource and scope, which the request has once for many.
+    /// Most bytes of all events together. Each event has its own copy of resource and scope, which the
+    /// request has once for many.
     pub bytes: usize,
 }
 
@@ -45,61 +46,61 @@ impl Default for Bounds {
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unreadable {
-    /// It is none in protocol buffers.
+    /// The body is no request in protocol buffers.
     #[error("the body is not an OTLP request in protocol buffers")]
     Protobuf,
-    /// It is none in JSON.
+    /// The body is no request in JSON.
     #[error("the body is not an OTLP request in JSON: {0}")]
     Json(String),
-    /// It has too many items.
+    /// The request has too many items.
     #[error("the body has more than {max} items; send fewer at once")]
     TooMany {
-        /// The most that it may have.
+        /// Most items allowed.
         max: usize,
     },
-    /// There is no memory for its events now.
+    /// The memory budget has no room for the events at the moment.
     #[error("there is no memory for its events now; send it again later")]
     NoRoom,
-    /// Its events are too large together.
+    /// The events are too large together.
     #[error("the items are more than {max} bytes with their resource and scope; send fewer at once")]
     TooLarge {
-        /// The most that they may have, in bytes.
+        /// Most bytes allowed.
         max: usize,
     },
 }
 
-/// An item that cannot be recorded, whatever is done.
+/// An item that cannot be recorded, however often it is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejected {
-    /// Its place among the request's items, from 1.
+    /// Position among the request's items, from 1.
     pub place: usize,
-    /// The span's, or the event's of a log record.
+    /// Name of the span, or event name of the log record.
     pub name: String,
-    /// What is wrong with it.
+    /// Reason for the rejection.
     pub reason: String,
 }
 
-/// What a request holds.
+/// The items of a request.
 #[derive(Debug, Default, PartialEq)]
 pub struct Request {
-    /// What can be recorded.
+    /// Items that can be recorded.
     pub items: Vec<Item>,
-    /// What cannot.
+    /// Items that cannot be recorded.
     pub rejected: Vec<Rejected>,
 }
 
 /// A span or log record to be recorded.
 #[derive(Debug, PartialEq)]
 pub struct Item {
-    /// Its place among the request's items, from 1.
+    /// Position among the request's items, from 1.
     pub place: usize,
-    /// The span's, or the event's of a log record.
+    /// Name of the span, or event name of the log record.
     pub name: String,
-    /// Its event, with session, time and id.
+    /// The event, with session, time and id.
     pub draft: Draft,
 }
 
-/// Where an item comes from.
+/// The resource and scope that items come from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Origin {
     pub(super) resource: Option<Json>,
@@ -119,17 +120,20 @@ impl Origin {
 /// A request that is being read.
 pub(super) struct Reading<'r> {
     pub(super) request: Request,
+    /// Counts of the log records so far, by key.
     pub(super) keys: ids::Places,
     pub(super) bounds: Bounds,
+    /// Bytes of the events so far, each with its copy of resource and scope.
     pub(super) bytes: usize,
     pub(super) attempt: Attempt,
-    /// Whether there is room for so many more bytes.
+    /// Asks for room for so many more bytes. False if there is none.
     pub(super) room: &'r mut dyn FnMut(usize) -> bool,
 }
 
 impl Reading<'_> {
-    /// The place of the next item.
+    /// The position of the next item, or an error if that item is one too many.
     pub(super) fn place(&self) -> Result<usize, Unreadable> {
+        // Rejected items count as well, so that the list of them is bounded too.
         let place = self.request.items.len() + self.request.rejected.len() + 1;
         if place > self.bounds.items {
             Err(Unreadable::TooMany { max: self.bounds.items })
@@ -140,13 +144,15 @@ impl Reading<'_> {
 
     pub(super) fn reject(&mut self, name: &str, reason: impl ToString) -> Result<(), Unreadable> {
         let place = self.place()?;
-        // It goes back to the sender as a whole.
+        // The name goes back to the sender within the answer, so a long one is cut.
         let name = name.chars().take(80).collect();
         self.request.rejected.push(Rejected { place, name, reason: reason.to_string() });
         Ok(())
     }
 
     fn count(&mut self, json: &Json, origin: &Origin) -> Result<(), Unreadable> {
+        // Counted before the event is made, so that a large resource and many small items stop here, before
+        // the copies.
         let bytes = json.as_str().len().saturating_add(origin.bytes());
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.bounds.bytes {
@@ -155,7 +161,8 @@ impl Reading<'_> {
         if (self.room)(bytes) { Ok(()) } else { Err(Unreadable::NoRoom) }
     }
 
-    /// The place and the key of the next item. None where it is rejected, because it has no key.
+    /// Begins the next item, and returns its position and key. None if the item was rejected, because it has
+    /// no valid key.
     fn begin<K>(
         &mut self,
         name: &str,
@@ -163,6 +170,7 @@ impl Reading<'_> {
         json: &Json,
         origin: &Origin,
     ) -> Result<Option<(usize, K)>, Unreadable> {
+        // One item too many refuses the request, with or without a key.
         let place = self.place()?;
         match key {
             Ok(key) => self.count(json, origin).map(|()| Some((place, key))),
@@ -184,6 +192,7 @@ impl Reading<'_> {
         let draft = Draft {
             id: Some(key.event_id(self.attempt)),
             session: session(&key.trace),
+            // An item without an end has at least a start.
             at: time(if key.ended > 0 { key.ended } else { key.started }),
             event: event.into(),
         };
@@ -209,6 +218,8 @@ impl Reading<'_> {
             ..OtelLog::default()
         };
         let draft = Draft {
+            // Only items with a valid key are counted, in the order of the request: sent again, each gets the
+            // same index.
             id: Some(key.event_id(self.keys.next(&key), self.attempt)),
             session: key.trace.as_ref().and_then(session),
             at: time(if key.at > 0 { key.at } else { key.observed }),
@@ -226,6 +237,7 @@ fn session(trace: &[u8; 16]) -> Option<SessionId> {
 }
 
 fn time(nanos: u64) -> Option<Timestamp> {
+    // Zero is no time in OTLP.
     let micros = i64::try_from(nanos / 1_000).ok().filter(|micros| *micros > 0)?;
     Some(Timestamp::from_micros(micros)).filter(|time| time.in_range())
 }

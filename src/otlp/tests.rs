@@ -136,7 +136,7 @@ fn parsed<T: DeserializeOwned>(json: &Json) -> T {
     serde_json::from_str(json.as_str()).unwrap_or_else(|error| panic!("{json}: {error}"))
 }
 
-/// Held against another implementation, which reads what is written here.
+/// Compares with another implementation, which reads the JSON that is written here.
 #[test]
 fn a_span_from_protocol_buffers_is_whole() {
     let request = read_all(&traces(vec![span()]).encode_to_vec(), Signal::Traces, Form::Protobuf);
@@ -177,7 +177,7 @@ fn numbers_that_json_does_not_have_are_the_texts_that_otlp_has() {
 
 #[test]
 fn fields_may_come_in_any_order() {
-    // The name after the attributes, and the trace id last.
+    // The name after the attributes, and the trace id last: field 5 with `chat`, and field 1 with 16 bytes.
     let one = traces(vec![Span { trace_id: Vec::new(), name: String::new(), ..span() }]).encode_to_vec();
     let whole = span();
     let mut message = Span { trace_id: Vec::new(), name: String::new(), ..whole.clone() }.encode_to_vec();
@@ -204,7 +204,7 @@ fn json_is_kept_as_it_was_sent() {
     assert_eq!(event.scope, None);
     assert_eq!(draft.session.as_ref().unwrap().as_str(), "5b8efff798038103d269b633813fc60c");
     assert_eq!(draft.at.unwrap().to_string(), "2026-11-20T12:00:01.000000Z");
-    // Traces are no logs.
+    // A request of traces has no logs.
     assert_eq!(read_all(body.as_bytes(), Signal::Logs, Form::Json), Request::default());
 }
 
@@ -215,13 +215,14 @@ fn the_same_span_has_the_same_id_however_it_comes() {
     let json = read_all(&json, Signal::Traces, Form::Json);
     let id = protobuf.items[0].draft.id.unwrap();
     assert_eq!(json.items[0].draft.id, Some(id));
-    // Version 8, and the time of its start before all else.
+    // Version 8, and the start of the span before all else, in milliseconds.
     let [t0, t1, t2, t3, t4, t5, version, _, variant, ..] = *id.bytes();
     assert_eq!((version >> 4, variant >> 6), (8, 0b10));
     assert_eq!(u64::from_be_bytes([0, 0, t0, t1, t2, t3, t4, t5]), 1_795_176_000_000);
     let body = traces(vec![span()]).encode_to_vec();
     let with =
         |attempt| read(&body, Signal::Traces, Form::Protobuf, BOUNDS, attempt).unwrap().items[0].draft.id;
+    // The first attempt and the 16 after it: all ids differ.
     let attempts = std::iter::successors(Some(Attempt::default()), |attempt| attempt.next());
     let ids: Vec<EventId> = attempts.map(|attempt| with(attempt).unwrap()).collect();
     assert_eq!(ids.len(), 17);
@@ -232,6 +233,7 @@ fn the_same_span_has_the_same_id_however_it_comes() {
 #[test]
 fn log_records_with_the_same_times_have_ids_of_their_own_and_keep_them() {
     let ids = || -> Vec<_> {
+        // Two records with equal keys, and one with another time.
         let body = logs(vec![log_record(), log_record(), LogRecord { time_unix_nano: 5, ..log_record() }]);
         read_all(&body.encode_to_vec(), Signal::Logs, Form::Protobuf)
             .items
@@ -316,7 +318,7 @@ fn a_request_is_bounded_in_items_in_bytes_and_in_depth() {
         read(&body, Signal::Traces, Form::Protobuf, few, Attempt::default()),
         Err(Unreadable::TooMany { max: 2 })
     );
-    // One resource, and many empty spans that would each repeat it.
+    // The resource is in the request once, and each event would repeat it.
     let small = Bounds { bytes: 4_000, ..BOUNDS };
     assert_eq!(
         read(&body, Signal::Traces, Form::Protobuf, small, Attempt::default()),
@@ -341,10 +343,12 @@ fn a_request_is_bounded_in_items_in_bytes_and_in_depth() {
         traces(vec![Span { events: vec![SpanEvent { attributes, ..SpanEvent::default() }], ..span() }])
             .encode_to_vec()
     };
+    // 27 maps and the value within them are 28 levels, which is the bound. One more map is refused.
     let request = read_all(&deep(27), Signal::Traces, Form::Protobuf);
     assert_eq!(request.items[0].draft.check(), Ok(()), "what is let in can be recorded");
     let request = read_all(&deep(28), Signal::Traces, Form::Protobuf);
     assert_eq!(request.rejected[0].reason, "it nests too deep");
+    // In JSON the bound is that of free-form JSON: the request is refused, or the span alone.
     let deeper = format!(
         r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"x":{}{}}}]}}]}}]}}"#,
         "[".repeat(100_000),
@@ -398,6 +402,7 @@ fn requests_of_real_programs_are_read_whole_by_both_implementations() {
         for item in &request.items {
             assert_eq!(item.draft.check(), Ok(()), "{name}");
         }
+        // The generated types read protocol buffers; requests in JSON are only read by this implementation.
         if form != Form::Protobuf {
             continue;
         }
@@ -458,6 +463,7 @@ proptest::proptest! {
             let (_, signal, form, body) = which.get(fixtures);
             (*signal, *form, body.clone())
         });
+        // Bytes at random positions are changed, and the end may be cut off.
         for (place, byte) in changes {
             let place = place.index(body.len());
             body[place] = byte;
@@ -471,7 +477,7 @@ proptest::proptest! {
     }
 }
 
-/// How long it takes, for those who change it: `cargo test --release --lib otlp::tests::speed -- --ignored --nocapture`.
+/// Measures the time per span: `cargo test --release --lib otlp::tests::speed -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn speed() {

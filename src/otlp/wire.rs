@@ -1,15 +1,15 @@
 //! The fields of a message of protocol buffers, one after the other, borrowed from its bytes.
 //!
-//! Requests are not decoded into the structs that are generated from OTLP's definition: two bytes of an
-//! empty span become hundreds of bytes of memory there, so that the size of a request would not bound
-//! what it takes up. Here nothing is built, and spans are written as JSON straight from the request.
+//! Requests are not decoded into the structs that are generated from OTLP's definition: there, the two bytes
+//! of an empty span become hundreds of bytes of memory, and the size of a request would not bound its memory.
+//! Here nothing is built. Spans are written as JSON straight from the request.
 
 use std::str;
 
 use prost::bytes::Buf;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
-/// Bytes that are not a message.
+/// The reason for which bytes are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
     #[error("it is not a message of protocol buffers")]
@@ -53,12 +53,12 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Number and value of each field of a message.
+/// The fields of a message, each with number and value. An error is the last item.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// The values of the field with this number.
+    /// The values of the field with this number. An error in any field is passed on.
     pub(super) fn all(self, number: u32) -> impl Iterator<Item = Result<Value<'a>, Malformed>> {
         self.filter_map(move |field| match field {
             Ok((own, value)) => (own == number).then_some(Ok(value)),
@@ -66,8 +66,10 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// The value of the field with this number: the last, as the encoding has it.
+    /// The value of the field with this number. If it comes several times, the last one counts, as in the
+    /// encoding.
     pub(super) fn one(self, number: u32) -> Result<Option<Value<'a>>, Malformed> {
+        // An error is always the last item, so it cannot be missed.
         self.all(number).last().transpose()
     }
 
@@ -80,11 +82,12 @@ impl<'a> Fields<'a> {
             WireType::LengthDelimited => {
                 let length = decode_varint(&mut self.0).map_err(|_| Malformed::Wire)?;
                 let length = usize::try_from(length).map_err(|_| Malformed::Wire)?;
+                // Checked against the bytes that are there: a false length claims no memory.
                 let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed::Wire)?;
                 self.0 = rest;
                 Value::Bytes(bytes)
             }
-            // Groups, which no version of OTLP has.
+            // Groups are deprecated, and no version of OTLP has them.
             WireType::StartGroup | WireType::EndGroup => return Err(Malformed::Wire),
         };
         Ok((number, value))
@@ -99,6 +102,7 @@ impl<'a> Iterator for Fields<'a> {
             return None;
         }
         let read = self.read();
+        // Nothing after a broken field can be found, because its length is not known.
         if read.is_err() {
             self.0 = &[];
         }
@@ -112,6 +116,7 @@ mod tests {
 
     #[test]
     fn fields_come_in_order_and_what_is_broken_ends_them() {
+        // Field 1: the varint 150; field 2: `hi`; field 3: a fixed32; field 4: a fixed64.
         let bytes =
             [0x08, 0x96, 0x01, 0x12, 0x02, b'h', b'i', 0x1d, 1, 0, 0, 0, 0x21, 2, 0, 0, 0, 0, 0, 0, 0];
         let fields: Vec<_> = Fields(&bytes).collect::<Result<_, _>>().unwrap();
@@ -125,6 +130,8 @@ mod tests {
             ]
         );
         assert_eq!(Fields(&bytes).one(2), Ok(Some(Value::Bytes(b"hi"))));
+        // A length beyond the end, a missing varint, the field number 0, a group, a cut fixed32, the greatest
+        // length.
         for broken in [
             &[0x12, 0x05, b'h'][..],
             &[0x08],

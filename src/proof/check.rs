@@ -1,19 +1,19 @@
-//! What a proof may fail to show.
+//! The checks that a proof can fail.
 
 use crate::encoding::DecodeError;
 use crate::event::Seq;
 use crate::merkle::{ConsistencyError, InclusionError};
 
-/// A proof that does not show what it says.
+/// The reason why a proof does not show what it claims.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofError {
-    /// The leaf is not in the checkpoint's tree at its place.
+    /// The leaf is not in the checkpoint's tree at its index.
     #[error("event {seq} is not shown to be in the log: {source}")]
     Inclusion {
         /// The event.
         seq: Seq,
-        /// Why not.
+        /// The fault of the inclusion proof.
         source: InclusionError,
     },
     /// The leaf is shorter than the link that it begins with.
@@ -22,23 +22,23 @@ pub enum ProofError {
         /// The event.
         seq: Seq,
     },
-    /// The entry is not one.
+    /// The bytes after the link are no entry.
     #[error("event {seq}: its entry {source}")]
     Entry {
         /// The event.
         seq: Seq,
-        /// What is wrong.
+        /// The fault of the encoding.
         source: DecodeError,
     },
-    /// The entry is that of another place.
+    /// The entry has another sequence number.
     #[error("event {seq}: the entry in its place says that it is event {found}")]
     Sequence {
-        /// The place.
+        /// The sequence number that belongs to the leaf's index.
         seq: Seq,
-        /// What the entry says.
+        /// The sequence number in the entry.
         found: Seq,
     },
-    /// The payload is another one.
+    /// The payload is not the recorded one: its digest differs.
     #[error("event {seq}: the payload is not the one that was recorded")]
     PayloadDigest {
         /// The event.
@@ -50,12 +50,12 @@ pub enum ProofError {
         /// The event.
         seq: Seq,
     },
-    /// The payload is not what its kind's payloads are.
+    /// The payload cannot be decoded as one of its kind.
     #[error("event {seq}: its payload {source}")]
     Payload {
         /// The event.
         seq: Seq,
-        /// What is wrong.
+        /// The fault of the encoding.
         source: DecodeError,
     },
     /// Events are out of order, or one stands twice.
@@ -69,10 +69,10 @@ pub enum ProofError {
     Session {
         /// The event.
         seq: Seq,
-        /// The session that the proof is of.
+        /// The session of the proof.
         session: String,
     },
-    /// An event that is of the session stands among those that are not.
+    /// An event of the session stands among the entries of other events.
     #[error("event {seq} is of session `{session}` and has no proof: the proof is not complete")]
     NotComplete {
         /// The event.
@@ -80,7 +80,7 @@ pub enum ProofError {
         /// The session.
         session: String,
     },
-    /// The entry of another session's event is missing.
+    /// The entry of an event of another session is missing.
     #[error(
         "the entry of event {seq} is missing, so that the session may have had it: the proof is not complete"
     )]
@@ -88,10 +88,10 @@ pub enum ProofError {
         /// The event.
         seq: Seq,
     },
-    /// There are entries after that of the last event.
+    /// Entries are left over after the last event of the session.
     #[error("there are more entries than events between the first and the last of the session")]
     BetweenLeft,
-    /// The entries between do not lead to the event.
+    /// The entries in between do not lead to the event.
     #[error("event {seq} does not follow from the entries before it: they are not those of the log")]
     Link {
         /// The event.
@@ -100,7 +100,7 @@ pub enum ProofError {
     /// The older checkpoint has another size than the proof is about.
     #[error("the proof is about the older size {expected}, and not about {found}")]
     OldSize {
-        /// What the proof is about.
+        /// The older size of the proof.
         expected: u64,
         /// The size of the checkpoint.
         found: u64,
@@ -108,9 +108,9 @@ pub enum ProofError {
     /// The checkpoints are of different logs.
     #[error("the older checkpoint is of the log `{old}`, and the proof of `{new}`")]
     Origin {
-        /// Origin of the older one.
+        /// The origin of the older checkpoint.
         old: String,
-        /// Origin of the proof's.
+        /// The origin of the proof's checkpoint.
         new: String,
     },
     /// The newer tree is not shown to begin with the older one.
@@ -119,7 +119,7 @@ pub enum ProofError {
 }
 
 impl ProofError {
-    /// The name of the check that failed, as the format has it and other verifiers say it.
+    /// The name of the check that failed, as the format specifies it and other verifiers report it.
     pub fn check(&self) -> &'static str {
         match self {
             ProofError::Inclusion { .. } => "inclusion",
@@ -135,7 +135,7 @@ impl ProofError {
         }
     }
 
-    /// The event that it is about.
+    /// The event at which the check failed, if it is about one event.
     pub fn seq(&self) -> Option<Seq> {
         match self {
             ProofError::Inclusion { seq, .. }

@@ -1,4 +1,4 @@
-//! The proof that a log still begins with what it was: what C2SP tlog-witness sends to witnesses.
+//! The proof that a log still begins with what it was, in the form that C2SP tlog-witness sends to witnesses.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use super::lines::{Lines, ProofFileError};
 use crate::merkle::{NodeHash, verify_consistency};
 use crate::note::{Checkpoint, SignedCheckpoint};
 
-/// What the file begins with.
+/// The beginning of the file, before the older size.
 pub(super) const WORD: &str = "old ";
 
-/// The proof that the log of a checkpoint begins with that of an older size. Its text form is exact:
-/// what was parsed prints as it was.
+/// The proof that the log of a checkpoint begins with the log of an older size. The text form is exact: a parsed
+/// proof prints as the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsistencyProof {
     /// The older size.
@@ -33,8 +33,8 @@ impl ConsistencyProof {
         Ok(ConsistencyProof { old, hashes: lines.take_hashes()?, checkpoint: lines.take_checkpoint()? })
     }
 
-    /// Checks that the log of the newer checkpoint begins with that of the older one. Who signed them
-    /// is for the caller to know.
+    /// Checks that the log of the newer checkpoint begins with the log of the older one. The caller checks the
+    /// signatures of both.
     ///
     /// # Errors
     /// If the proof does not show it, or is about another log or size.
@@ -49,7 +49,7 @@ impl ConsistencyProof {
         self.check_root(old.root())
     }
 
-    /// The same of an older root that is known to be this log's, of the older size.
+    /// Checks the proof with the older root alone, which the caller knows to be this log's at the older size.
     ///
     /// # Errors
     /// If the proof does not show it.

@@ -10,12 +10,12 @@ use crate::note::SignedCheckpoint;
 /// The first line of the file, as <https://c2sp.org/tlog-proof> has it.
 pub(super) const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
-/// The proof that one event is in the log. Its text form is exact: what was parsed prints as it was.
+/// The proof that one event is in the log. The text form is exact: a parsed proof prints as the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryProof {
-    /// The event, and the way from it to the checkpoint's root.
+    /// The event, and the path from it to the checkpoint's root.
     pub event: LeafProof,
-    /// What it leads to.
+    /// The checkpoint whose root the path leads to.
     pub checkpoint: SignedCheckpoint,
 }
 
@@ -31,7 +31,7 @@ impl EntryProof {
         Ok(EntryProof { event, checkpoint: lines.take_checkpoint()? })
     }
 
-    /// Checks everything but who signed the checkpoint.
+    /// Checks everything except the signatures of the checkpoint.
     ///
     /// # Errors
     /// If the event is not shown to be in the log.

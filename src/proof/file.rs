@@ -1,4 +1,4 @@
-//! A proof file of any form: the first line tells which.
+//! A proof file of any form: the first line names the form.
 
 use std::fmt;
 
@@ -11,27 +11,27 @@ use crate::note::{SignedCheckpoint, as_written};
 /// A proof of any form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProofFile {
-    /// Of an event.
+    /// The proof of an event.
     Entry(EntryProof),
-    /// Of a session.
+    /// The proof of a session.
     Session(SessionProof),
-    /// That a log still begins with what it was.
+    /// The proof that a log still begins with what it was.
     Consistency(ConsistencyProof),
 }
 
 /// The form of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofForm {
-    /// Of an event.
+    /// The proof of an event.
     Entry,
-    /// Of a session.
+    /// The proof of a session.
     Session,
-    /// Of a log that still begins with what it was.
+    /// The proof that a log still begins with what it was.
     Consistency,
 }
 
 impl ProofForm {
-    /// Reads the form from the first line of a file, whatever follows it. None if it is no proof's.
+    /// Reads the form from the first line of a file, whatever follows it. Returns None if no proof begins so.
     ///
     /// ```
     /// use annals::proof::ProofForm;
@@ -74,7 +74,7 @@ impl ProofFile {
         }
     }
 
-    /// The checkpoint that it leads to.
+    /// The checkpoint that the proof leads to.
     pub fn checkpoint(&self) -> &SignedCheckpoint {
         match self {
             ProofFile::Entry(proof) => &proof.checkpoint,

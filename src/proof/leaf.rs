@@ -1,4 +1,4 @@
-//! One event's leaf, and the way from it to a root: what the proofs of events are made of.
+//! One event's leaf and the path from it to a root: the part that all proofs of events have.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::merkle::{NodeHash, leaf_hash, verify_inclusion};
 use crate::note::SignedCheckpoint;
 use crate::prepare::without_salt;
 
-/// Version of the extra data that is written.
+/// The version of the extra data that is written, and the only one that is read.
 const EXTRA_VERSION: u8 = 1;
 
 /// Bytes of the link that a leaf begins with.
@@ -25,9 +25,9 @@ const LINK_BYTES: usize = 32;
 pub struct LeafProof {
     /// The leaf: the link of the event before, then the entry.
     pub leaf: Vec<u8>,
-    /// The payload cell, salt and payload bytes, if the proof is to say what the event says.
+    /// The payload cell, which is salt and payload bytes, if the proof includes the content of the event.
     pub payload: Option<Vec<u8>>,
-    /// Place of the leaf in the tree: the event's seq less one.
+    /// The index of the leaf in the tree: the event's sequence number minus one.
     pub index: u64,
     /// The hashes, from the leaf's sibling on.
     pub hashes: Vec<NodeHash>,
@@ -45,20 +45,20 @@ struct Extra {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CheckedEvent {
-    /// What the log says of it apart from its payload.
+    /// The entry: everything that the log records of the event, except its payload.
     pub entry: Entry,
-    /// What it says; absent if the proof does not tell. [`Content::Raw`] is what this version does
-    /// not know, and of which the digest alone was checked.
+    /// The content; None if the proof does not include it. [`Content::Raw`] is content that this version does not
+    /// know; only its digest was checked.
     pub payload: Option<Content>,
 }
 
 impl CheckedEvent {
-    /// Its place.
+    /// The sequence number of the event.
     pub fn seq(&self) -> Seq {
         self.entry.seq()
     }
 
-    /// The event as the log has it, if the proof tells what it says.
+    /// The event as the log has it, if the proof includes its content.
     pub fn recorded(&self) -> Option<Recorded> {
         let entry = &self.entry;
         Some(Recorded {
@@ -79,6 +79,7 @@ impl LeafProof {
         let what = "`extra` and the event's leaf, as proofs by Annals have it";
         let line = lines.take_after("extra ", what)?;
         let bytes = lines.decode(line)?;
+        // Before anything else is decoded: a later version may have any form after its first byte.
         match bytes.first() {
             Some(&found) if found != EXTRA_VERSION => {
                 return Err(lines.wrong(ProofFileFault::UnknownVersion { found, known: EXTRA_VERSION }));
@@ -91,7 +92,7 @@ impl LeafProof {
         Ok(LeafProof { leaf: extra.leaf, payload: extra.payload, index, hashes: lines.take_hashes()? })
     }
 
-    /// The place of its event.
+    /// The sequence number of the event.
     pub fn seq(&self) -> Seq {
         Seq::new(self.index).next()
     }
@@ -102,16 +103,18 @@ impl LeafProof {
         Some((Digest::from_bytes(*link), entry))
     }
 
-    /// Checks that the event is in the checkpoint's tree, and that it is one. Says nothing about who
-    /// signed the checkpoint.
+    /// Checks that the event is in the checkpoint's tree, and that it is well formed. Does not check who signed the
+    /// checkpoint.
     ///
     /// # Errors
-    /// If not.
+    /// If the event is not in the tree, or is not well formed.
     pub fn check(&self, checkpoint: &SignedCheckpoint) -> Result<CheckedEvent, ProofError> {
         let seq = self.seq();
         let leaf = leaf_hash(&self.leaf);
         verify_inclusion(self.index, checkpoint.size(), &leaf, &self.hashes, checkpoint.root())
             .map_err(|source| ProofError::Inclusion { seq, source })?;
+        // The leaf is the log's from here on. The order of these checks is part of the format: another verifier
+        // reports the same first failure.
         let (_, entry) = self.parts().ok_or(ProofError::ShortLeaf { seq })?;
         let entry = check_entry(seq, entry)?;
         let payload = self.payload.as_ref().map(|cell| check_payload(&entry, cell)).transpose()?;
@@ -119,7 +122,7 @@ impl LeafProof {
     }
 }
 
-/// The lines of a proof up to its empty one.
+/// Writes the lines of a proof up to its empty line, and that line.
 impl fmt::Display for LeafProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let extra = Extra { version: EXTRA_VERSION, leaf: self.leaf.clone(), payload: self.payload.clone() };
@@ -132,7 +135,7 @@ impl fmt::Display for LeafProof {
     }
 }
 
-/// An entry that is well formed and of its place.
+/// Decodes an entry, which must be well formed and have this sequence number.
 pub(super) fn check_entry(seq: Seq, entry: &[u8]) -> Result<Entry, ProofError> {
     let entry = Entry::decode_canonical(entry).map_err(|source| ProofError::Entry { seq, source })?;
     if entry.seq() == seq { Ok(entry) } else { Err(ProofError::Sequence { seq, found: entry.seq() }) }
@@ -146,7 +149,7 @@ fn check_payload(entry: &Entry, cell: &[u8]) -> Result<Content, ProofError> {
     let bytes = without_salt(cell).ok_or(ProofError::ShortPayload { seq })?;
     match Content::decode(entry.kind, entry.kind_version, entry.encoding, bytes, Strictness::Canonical) {
         Ok(content) => Ok(content),
-        // What a newer version wrote is opaque: its digest is good.
+        // A newer version wrote this payload. Its digest is good, so its bytes are returned as they are.
         Err(PayloadError::UnknownVersion { .. }) => Ok(Content::Raw(bytes.to_vec())),
         Err(PayloadError::Malformed(source)) => Err(ProofError::Payload { seq, source }),
     }

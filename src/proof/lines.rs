@@ -8,25 +8,25 @@ use crate::limits::{PROOF_BYTES_MAX, PROOF_HASHES_MAX};
 use crate::merkle::{NodeHash, ParseHashError};
 use crate::note::{CheckpointError, SignedCheckpoint};
 
-/// Bytes that are no proof file, and where.
+/// The reason why bytes are no proof file, with the line.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {fault}")]
 #[non_exhaustive]
 pub struct ProofFileError {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The fault of the line.
     pub fault: ProofFileFault,
 }
 
-/// What is wrong with a line of a proof file.
+/// The fault of a line of a proof file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofFileFault {
-    /// The file is longer than proofs are read.
+    /// The file is longer than the longest proof that is read.
     #[error("a proof has at most {PROOF_BYTES_MAX} bytes, this one has {bytes}")]
     TooLong {
-        /// Its length in bytes.
+        /// The length of the file in bytes.
         bytes: usize,
     },
     /// The file is no text.
@@ -35,49 +35,49 @@ pub enum ProofFileFault {
     /// There are no more lines, or the last one does not end.
     #[error("the file ends here, within a line or too early; it may have been cut off")]
     CutOff,
-    /// It is another line than the form asks for.
+    /// The form requires another line here.
     #[error("should be {what}")]
     Expected {
-        /// What it should be.
+        /// The line that should be here.
         what: &'static str,
     },
-    /// It should be a number.
+    /// The line lacks a number.
     #[error("has no number in decimal, without sign and leading zeros")]
     Number,
-    /// It should be bytes.
+    /// The line is not base64.
     #[error("is not base64, with padding, in the one way that bytes are written")]
     Base64,
-    /// It should be a hash.
+    /// The line is not a hash.
     #[error(transparent)]
     Hash(#[from] ParseHashError),
     /// There are more hashes than any tree needs.
     #[error("a proof has at most {PROOF_HASHES_MAX} hashes")]
     TooManyHashes,
-    /// It should be the id of a session.
+    /// The line lacks the id of a session.
     #[error("has no JSON string after `session`")]
     Session,
-    /// What proves the event is of a version that is not known.
+    /// The extra data of the proof have an unknown version.
     #[error(
         "has version {found} of a proof's extra data, and this version of Annals knows {known}; use a newer one"
     )]
     UnknownVersion {
-        /// Its version.
+        /// The version in the file.
         found: u8,
         /// The version that is known.
         known: u8,
     },
-    /// The extra data are not what they should be.
+    /// The extra data cannot be decoded.
     #[error("its extra data: {0}")]
     Extra(DecodeError),
-    /// The checkpoint that begins here is none.
+    /// The text that begins here is no checkpoint.
     #[error(transparent)]
     Checkpoint(CheckpointError),
 }
 
-/// What is left of a file.
+/// The rest of a file, after the lines that were taken.
 pub(super) struct Lines<'a> {
     rest: &'a str,
-    /// Of the line that comes next, from 1.
+    /// The number of the next line, from 1.
     number: usize,
 }
 
@@ -96,7 +96,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// That something is wrong with the line taken last.
+    /// An error in the line that was taken last.
     pub(super) fn wrong(&self, fault: ProofFileFault) -> ProofFileError {
         ProofFileError { line: self.number.saturating_sub(1), fault }
     }
@@ -109,12 +109,12 @@ impl<'a> Lines<'a> {
         Ok(line)
     }
 
-    /// Whether the next line begins so.
+    /// Returns true if the next line begins with this text.
     pub(super) fn next_begins(&self, with: &str) -> bool {
         self.rest.starts_with(with)
     }
 
-    /// Takes a line that is one of some. Says which.
+    /// Takes a line that must be one of `choices`, and returns it.
     pub(super) fn take_one_of(
         &mut self,
         choices: &[&'static str],
@@ -125,7 +125,7 @@ impl<'a> Lines<'a> {
         choice.copied().ok_or_else(|| self.wrong(ProofFileFault::Expected { what }))
     }
 
-    /// Takes a line and gives what follows its first word, which is given with the space behind it.
+    /// Takes a line and returns the text after its first word. `word` includes the space after it.
     pub(super) fn take_after(&mut self, word: &str, what: &'static str) -> Result<&'a str, ProofFileError> {
         let line = self.take()?;
         line.strip_prefix(word).ok_or_else(|| self.wrong(ProofFileFault::Expected { what }))
@@ -133,17 +133,19 @@ impl<'a> Lines<'a> {
 
     pub(super) fn take_number(&mut self, word: &str, what: &'static str) -> Result<u64, ProofFileError> {
         let digits = self.take_after(word, what)?;
+        // `parse` would accept a plus sign and leading zeros, and one number would have several texts.
         let is_plain = digits == "0" || !digits.starts_with(['0', '+']);
         let number = if is_plain { digits.parse().ok() } else { None };
         number.ok_or_else(|| self.wrong(ProofFileFault::Number))
     }
 
-    /// Takes hashes up to an empty line, and that.
+    /// Takes hashes up to an empty line, and that line.
     pub(super) fn take_hashes(&mut self) -> Result<Vec<NodeHash>, ProofFileError> {
         let mut hashes = Vec::new();
         loop {
             match self.take()? {
                 "" => return Ok(hashes),
+                // Also bounds the memory: no file makes the list longer.
                 _ if hashes.len() == PROOF_HASHES_MAX => {
                     return Err(self.wrong(ProofFileFault::TooManyHashes));
                 }
@@ -156,7 +158,7 @@ impl<'a> Lines<'a> {
         STANDARD.decode(base64).map_err(|_| self.wrong(ProofFileFault::Base64))
     }
 
-    /// The checkpoint that all the rest is.
+    /// Parses the whole rest of the file as a checkpoint.
     pub(super) fn take_checkpoint(self) -> Result<SignedCheckpoint, ProofFileError> {
         self.rest
             .parse()

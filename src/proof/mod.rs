@@ -1,17 +1,16 @@
-//! Proof files: what shows somebody who does not have the log that an event, or the events of a
-//! session, are in it, or that it still begins with what it was. `docs/format.md`, section 12,
-//! specifies them.
+//! Proof files. They show somebody without the log that an event, or the events of a session, are in the log, or that
+//! the log still begins with what it was. `docs/format.md`, section 12, specifies them.
 //!
 //! ```text
-//! bytes ── parse ──▶ EntryProof         ── check ──▶ CheckedEvent      what the event says
+//! bytes ── parse ──▶ EntryProof         ── check ──▶ CheckedEvent      the content of the event
 //!                    SessionProof       ── check ──▶ CheckedSession
 //!                    ConsistencyProof   ── check ──▶ nothing changed
 //!                         │
-//!                         └─ its checkpoint: who signed it is for its `verify` to say
+//!                         └─ its checkpoint: its `verify` reports who signed it
 //! ```
 //!
-//! What was parsed is well formed, and nothing more. What was checked follows from the checkpoint in
-//! the file: it is worth what the keys are worth that signed that.
+//! A parsed proof is well formed, and nothing more. A checked proof follows from the checkpoint in the file. It is as
+//! trustworthy as the keys that signed that checkpoint.
 
 mod check;
 mod lines;

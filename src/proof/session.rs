@@ -1,4 +1,4 @@
-//! The proof of a session: its events, and, if it is complete, that there were no others between them.
+//! The proof of a session: its events are in the log, and, if it is complete, there are no others between them.
 
 use std::fmt;
 
@@ -19,18 +19,18 @@ pub struct SessionProof {
     pub session: String,
     /// Its events in their order, at least one.
     pub events: Vec<LeafProof>,
-    /// Whether these are all between the first and the last of them.
+    /// The claim about other events between the first and the last of them.
     pub extent: Extent,
-    /// What the events lead to.
+    /// The checkpoint whose root the events lead to.
     pub checkpoint: SignedCheckpoint,
 }
 
-/// What a proof of a session says about the events that are not in it.
+/// The claim of a session's proof about the events that are not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Nothing.
+    /// No claim.
     Partial,
-    /// That none of those between its first and its last event is of the session: their entries, in
+    /// No other event between the first and the last one is of the session. Holds the entries of these other events, in
     /// the order of seq.
     Complete(Vec<Vec<u8>>),
 }
@@ -41,7 +41,7 @@ pub enum Extent {
 pub struct CheckedSession {
     /// The events in their order.
     pub events: Vec<CheckedEvent>,
-    /// Whether the session has no others between the first and the last of them.
+    /// True if the session has no others between the first and the last of them.
     pub is_complete: bool,
 }
 
@@ -54,6 +54,7 @@ impl SessionProof {
         let mut lines = Lines::of(file)?;
         lines.take_one_of(&[HEADER], "`annals session-proof v1`")?;
         let session = lines.take_after("session ", "`session` and the session's id")?;
+        // The parser of JSON accepts white space around the text; the format does not.
         let is_bare = session.starts_with('"') && session.ends_with('"');
         let session = serde_json::from_str(session).ok().filter(|_| is_bare);
         let session = session.ok_or_else(|| lines.wrong(ProofFileFault::Session))?;
@@ -70,13 +71,14 @@ impl SessionProof {
         Ok(SessionProof { session, events, extent, checkpoint: lines.take_checkpoint()? })
     }
 
-    /// Checks everything but who signed the checkpoint.
+    /// Checks everything except the signatures of the checkpoint.
     ///
     /// # Errors
-    /// If the events are not shown to be what the proof says.
+    /// If the proof does not show what it claims.
     pub fn check(&self) -> Result<CheckedSession, ProofError> {
         let mut events: Vec<CheckedEvent> = Vec::with_capacity(self.events.len());
         for proof in &self.events {
+            // The format fixes the order: all checks of one event, then the next event, then the entries between.
             let event = proof.check(&self.checkpoint)?;
             let seq = event.seq();
             if events.last().is_some_and(|last| last.seq() >= seq) {
@@ -85,6 +87,7 @@ impl SessionProof {
             if event.entry.session.as_ref().map(|session| session.as_str()) != Some(&self.session) {
                 return Err(ProofError::Session { seq, session: self.session.clone() });
             }
+            // The numbers rise, so no event is counted twice.
             events.push(event);
         }
         if let Extent::Complete(between) = &self.extent {
@@ -93,10 +96,11 @@ impl SessionProof {
         Ok(CheckedSession { events, is_complete: self.extent != Extent::Partial })
     }
 
-    /// Follows the links from the first event to the last. The first one's leaf is in the tree, so the
-    /// link within each later one fixes every entry between.
+    /// Follows the links from the first event to the last. The leaves of the events are in the tree, so the link within
+    /// each later leaf fixes every entry between.
     fn check_between(&self, between: &[Vec<u8>]) -> Result<(), ProofError> {
         let mut between = between.iter();
+        // The number of the last proved event, and the link that the next leaf in the log must begin with.
         let mut before: Option<(Seq, Digest)> = None;
         for event in &self.events {
             let seq = event.seq();
@@ -109,12 +113,15 @@ impl SessionProof {
                     expected = chain::link(&expected, other);
                     place = place.next();
                 }
+                // `link` is from a leaf of the tree and covers everything before the event. An entry that was left out,
+                // added or changed leads to another link.
                 if expected != link {
                     return Err(ProofError::Link { seq });
                 }
             }
             before = Some((seq, chain::link(&link, entry)));
         }
+        // An entry after the last event is not covered by any link of this proof.
         if between.next().is_some() { Err(ProofError::BetweenLeft) } else { Ok(()) }
     }
 

@@ -1,4 +1,4 @@
-//! Errors of publishing a log.
+//! The errors of publishing a log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::note::CheckpointError;
 use crate::prove::{ProveError, is_damage};
 use crate::storage::{StorageError, from_sqlite};
 
-/// A log that was not published.
+/// The reason why a log was not published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -25,17 +25,17 @@ pub enum PublishError {
     /// A file cannot be read or written.
     #[error("{}: {what}: {source}", path.display())]
     Io {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// What cannot be done.
+        /// The operation that failed.
         what: &'static str,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The folder has other things in it.
+    /// The folder holds something that is not of a published log.
     #[error("{}: is not of a published log; name an empty folder, or one that is not there yet", path.display())]
     Foreign {
-        /// What is in the way.
+        /// The path that is in the way.
         path: PathBuf,
     },
     /// The checkpoint in the folder cannot be read.
@@ -43,17 +43,17 @@ pub enum PublishError {
     OldCheckpoint {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault of the checkpoint.
         source: CheckpointError,
     },
-    /// The folder is of another log.
+    /// The folder belongs to another log.
     #[error("{} holds the log `{found}`, and this is `{origin}`", folder.display())]
     OtherLog {
         /// The folder.
         folder: PathBuf,
-        /// The log in it.
+        /// The origin of the log in the folder.
         found: String,
-        /// This log.
+        /// The origin of this log.
         origin: String,
     },
     /// More was published than the last checkpoint covers.
@@ -69,7 +69,7 @@ pub enum PublishError {
         /// Events that the log's checkpoint covers.
         size: u64,
     },
-    /// What was published is not what the log has now.
+    /// The published checkpoint is not of the log as it is now.
     #[error(
         "the checkpoint of {size} events in {} is not of this log: the log was rewritten, or the folder was changed",
         folder.display()
@@ -80,7 +80,7 @@ pub enum PublishError {
         /// Events of the checkpoint.
         size: u64,
     },
-    /// A file holds something else than the log has.
+    /// A file differs from what the log has.
     #[error(
         "{}: holds something else than the log has there; it was changed, or the log was; where the log is \
          good, `--repair` writes the file anew",
@@ -105,18 +105,18 @@ pub enum PublishError {
         /// The link.
         path: PathBuf,
     },
-    /// Something stands where a file or folder belongs, and is of another type.
+    /// A path that belongs to a file or folder has another type.
     #[error("{}: is no {wanted}, and one belongs there", path.display())]
     Type {
-        /// What is in the way.
+        /// The path that is in the way.
         path: PathBuf,
-        /// What belongs there.
+        /// The type that belongs there.
         wanted: &'static str,
     },
     /// The stored tiles do not follow from the events.
     #[error("the tree of the log is damaged at {tile}; `annals verify` says more")]
     Damaged {
-        /// Where.
+        /// The damaged tile.
         tile: Tile,
     },
 }
@@ -124,8 +124,7 @@ pub enum PublishError {
 from_sqlite!(PublishError);
 
 impl PublishError {
-    /// Whether the log or the folder is not what it should be, and it is not only that something could
-    /// not be done.
+    /// Returns true if the log or the folder is not as it should be; false if only an operation failed.
     pub fn is_contradiction(&self) -> bool {
         match self {
             PublishError::Behind { .. }

@@ -1,14 +1,14 @@
-//! A log as the static files of C2SP tlog-tiles, for anybody to fetch and check.
+//! Publishing of a log as the static files of C2SP tlog-tiles, for anybody to fetch and check.
 //!
 //! ```text
-//! checkpoint                     the last one that was signed: written last, so that all it covers is there
+//! checkpoint                     the last signed one: written last, when everything that it covers is there
 //! tile/<L>/<N>[.p/<W>]           hashes of the tree
 //! tile/entries/<N>[.p/<W>]       the leaves: links and entries, no payloads
 //! ```
 //!
-//! Files other than the checkpoint never change. What is in a folder already is held against the log:
-//! the files that new ones continue, or all of them ([`Already`]). A run that was interrupted is taken up,
-//! and another log's folder is left alone.
+//! Files other than the checkpoint never change. Files that are already in the folder are compared with the log: those
+//! that new ones continue, or all of them ([`Already`]). The next run continues one that was interrupted. The folder
+//! of another log is left alone.
 
 mod error;
 mod tile_file;
@@ -25,7 +25,7 @@ use site::Site;
 #[cfg(feature = "server")]
 pub(crate) use tile_file::TileFile;
 
-/// What was published.
+/// The result of publishing a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
@@ -35,17 +35,17 @@ pub struct Published {
     pub before: u64,
     /// Files that were written.
     pub files: u64,
-    /// Those of them that were missing or differed, and are as the log has them now.
+    /// The number of these files that were missing or different before, and are repaired.
     pub repaired: u64,
 }
 
 impl Reader {
-    /// Writes the log, as far as the last checkpoint covers it, into a folder as static files: those
-    /// that are not there yet, the checkpoint last. The folder is made where there is none.
+    /// Writes the log, as far as the last checkpoint covers it, into a folder as static files. Writes only files
+    /// that are not there yet, and the checkpoint last. Creates the folder if it is missing.
     ///
     /// Below the folder no symbolic link is followed: nothing is read or written through one.
     ///
-    /// `progress` is told how many of how many events are there.
+    /// `progress` is called with the number of events that are there and the number of all events to publish.
     ///
     /// # Errors
     /// If there is no checkpoint, the folder is of another log or contradicts this one, or a file cannot
@@ -65,7 +65,8 @@ impl Reader {
             site.check(before, &mut |done| progress(done, size))?;
             site.write_growth(before, size, &mut |done| progress(done, size))?;
             site.flush()?;
-            // Only now, when everything that it covers is on the disk.
+            // Last, when everything that it covers is on the disk: at any crash before, the old checkpoint stands, and
+            // everything that it covers.
             site.write_checkpoint(&checkpoint)?;
             let (files, repaired) = site.written();
             Ok(Published { checkpoint, before, files, repaired })

@@ -1,4 +1,4 @@
-//! The folder of a published log: what is in it, and what is written to it.
+//! The folder of a published log: the comparison of its files with the log, and the writing of new ones.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -17,19 +17,19 @@ use crate::note::SignedCheckpoint;
 /// The name of the file with the checkpoint.
 const CHECKPOINT: &str = "checkpoint";
 
-/// The folder of everything but the checkpoint.
+/// The folder of everything except the checkpoint.
 const TILES: &str = "tile";
 
-/// What is appended to the name of a file while it is written.
+/// The ending of a file's name while the file is written.
 const IN_THE_MAKING: &str = ".new";
 
 /// Bytes of the longest file: a bundle of the longest leaves, each after its length.
 const FILE_BYTES_MAX: usize = TILE_WIDTH as usize * (2 + LEAF_BYTES_MAX);
 
-/// What becomes of the files that are in the folder already.
+/// The treatment of files that are in the folder already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Already {
-    /// Checks those that the new files continue: the last of each level, and the last entries.
+    /// Checks the files that the new ones continue: the last of each level, and the last entries.
     #[default]
     Continued,
     /// Checks all that the checkpoint in the folder covers.
@@ -38,12 +38,12 @@ pub enum Already {
     Repaired,
 }
 
-/// Makes the folder itself, and those above it. It may be behind a symbolic link: its name is the caller's.
+/// Creates the folder itself and those above it. Its path may lead through a symbolic link: the caller chose it.
 pub(super) fn make_whole_folder(folder: &Path) -> Result<(), PublishError> {
     builder().recursive(true).create(folder).map_err(io_error(folder, "cannot be made"))
 }
 
-/// Makes folders that others cannot write to, whatever the umask.
+/// A builder of folders that others cannot write to, whatever the umask.
 fn builder() -> DirBuilder {
     #[allow(unused_mut, reason = "without Unix modes nothing is set")]
     let mut builder = DirBuilder::new();
@@ -52,7 +52,7 @@ fn builder() -> DirBuilder {
     builder
 }
 
-/// A log on its way into a folder.
+/// A log that is being published into a folder.
 pub(super) struct Site<'a> {
     connection: &'a Connection,
     tree: TreeReader<'a>,
@@ -60,7 +60,7 @@ pub(super) struct Site<'a> {
     already: Already,
     files: u64,
     repaired: u64,
-    /// Folders with new names in them that are not flushed yet.
+    /// Folders that have new names in them and are not flushed yet.
     changed: BTreeSet<PathBuf>,
 }
 
@@ -79,7 +79,8 @@ impl<'a> Site<'a> {
         (self.files, self.repaired)
     }
 
-    /// Events that were published before. The folder must be of this log, or as good as empty.
+    /// Returns the number of events that were published before. The folder must belong to this log, or be as good as
+    /// empty.
     pub(super) fn before(&mut self, checkpoint: &SignedCheckpoint) -> Result<u64, PublishError> {
         let path = self.folder.join(CHECKPOINT);
         let Some(bytes) = self.read(CHECKPOINT, NOTE_BYTES_MAX)? else {
@@ -99,13 +100,14 @@ impl<'a> Site<'a> {
         if published > size {
             return Err(PublishError::Behind { folder: folder(), published, size });
         }
+        // Compared with the log as it was at that size: a log may grow after it was published, but not change.
         if root_at(&mut self.tree, published)? != *old.root() {
             return Err(PublishError::Contradicts { folder: folder(), size: published });
         }
         Ok(published)
     }
 
-    /// A folder without a checkpoint has nothing in it, or what an interrupted run left.
+    /// Refuses a folder without a checkpoint if it has anything else in it than what an interrupted run leaves.
     fn refuse_foreign(&self) -> Result<(), PublishError> {
         for file in fs::read_dir(self.folder).map_err(io_error(self.folder, "cannot be read"))? {
             let file = file.map_err(io_error(self.folder, "cannot be read"))?;
@@ -117,13 +119,14 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
-    /// Holds the files of the first `published` events against the log.
+    /// Compares the files of the first `published` events with the log.
     pub(super) fn check(
         &mut self,
         published: u64,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), PublishError> {
         match self.already {
+            // Full files before these never change, and new files do not continue them.
             Already::Continued => last_of_each_level(published).try_for_each(|tile| self.check_tile(tile)),
             Already::Checked | Already::Repaired => tiles_of(published).try_for_each(|tile| {
                 self.check_tile(tile)?;
@@ -136,7 +139,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Holds a tile, and with one of leaves their bundle, against the log.
+    /// Compares a tile with the log, and for a tile of leaves also their bundle.
     fn check_tile(&mut self, tile: Tile) -> Result<(), PublishError> {
         files_of(tile).try_for_each(|file| self.check_file(file))
     }
@@ -146,9 +149,10 @@ impl<'a> Site<'a> {
         let path = self.folder.join(&name);
         let found = match self.read(&name, FILE_BYTES_MAX)? {
             Some(found) => found,
-            // A full file may stand in for a partial one, and begins with the same.
+            // A full file may replace a partial one: it begins with the same bytes.
             None => match self.full_instead(&name)? {
                 Some(full) if full.starts_with(&bytes) => return Ok(()),
+                // No file of a log is empty, so this one differs below and is written.
                 _ if self.already == Already::Repaired => Vec::new(),
                 _ => return Err(PublishError::Missing { path }),
             },
@@ -163,7 +167,7 @@ impl<'a> Site<'a> {
         self.put(&name, &bytes)
     }
 
-    /// The full file in place of a partial one.
+    /// Reads the full file that may be there in place of a partial one.
     fn full_instead(&self, name: &str) -> Result<Option<Vec<u8>>, PublishError> {
         name.split_once(".p/").map_or(Ok(None), |(full, _)| self.read(full, FILE_BYTES_MAX))
     }
@@ -182,6 +186,7 @@ impl<'a> Site<'a> {
             let names = fs::read_dir(&path).map_err(io_error(&path, "cannot be read"))?;
             for name in names {
                 let name = name.map_err(io_error(&path, "cannot be read"))?.file_name();
+                // Only widths below that of the tile itself: the tile was checked, and other names are not the log's.
                 let width = name.to_str().and_then(|name| name.parse::<u16>().ok());
                 if let Some(width) = width.filter(|width| (1..tile.width).contains(width)) {
                     self.check_file(match file {
@@ -194,13 +199,14 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
-    /// Writes the tiles and bundles that a tree of `new` leaves has and one of `old` had not.
+    /// Writes the tiles and bundles that a tree of `new` leaves has and a tree of `old` leaves lacks.
     pub(super) fn write_growth(
         &mut self,
         old: u64,
         new: u64,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), PublishError> {
+        // The order is level by level from the leaves up, so everything below a tile is written before it.
         for tile in tiles_between(old, new) {
             files_of(tile).try_for_each(|file| {
                 let bytes = file.bytes(self.connection, &mut self.tree)?;
@@ -213,9 +219,10 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
-    /// Sees to it that a file holds these bytes. One that is there holds them already, or is repaired.
+    /// Makes sure that a file holds these bytes. A file that is there must hold them already, or is repaired.
     fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<(), PublishError> {
         match self.read(name, FILE_BYTES_MAX)? {
+            // An interrupted run may have left the file.
             Some(found) if found == bytes => return Ok(()),
             Some(_) if self.already == Already::Repaired => self.repaired += 1,
             Some(_) => return Err(PublishError::Differs { path: self.folder.join(name) }),
@@ -224,7 +231,7 @@ impl<'a> Site<'a> {
         self.put(name, bytes)
     }
 
-    /// Puts the checkpoint in its place, and makes that durable.
+    /// Writes the checkpoint to its path, durably.
     pub(super) fn write_checkpoint(&mut self, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
         let text = checkpoint.to_string();
         if self.read(CHECKPOINT, NOTE_BYTES_MAX)?.as_deref() == Some(text.as_bytes()) {
@@ -234,10 +241,11 @@ impl<'a> Site<'a> {
         self.flush()
     }
 
-    /// What is at a path below the folder, without following any link.
+    /// Returns the metadata of a path below the folder, without following any link.
     fn look(&self, name: &str) -> Result<Option<Metadata>, PublishError> {
         let mut path = self.folder.to_owned();
         let mut parts = name.split('/').peekable();
+        // One part after the other: for the whole path the system would follow links in the folders on the way.
         while let Some(part) = parts.next() {
             path.push(part);
             let found = match fs::symlink_metadata(&path) {
@@ -257,7 +265,8 @@ impl<'a> Site<'a> {
         Ok(None)
     }
 
-    /// The bytes of a file below the folder. Of one that is too long a part is enough to tell that it differs.
+    /// Reads a file below the folder. Of a file that is too long it reads one byte more than the bound, which is enough
+    /// for the comparison to find a difference.
     fn read(&self, name: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, PublishError> {
         let Some(found) = self.look(name)? else { return Ok(None) };
         let path = self.folder.join(name);
@@ -271,7 +280,7 @@ impl<'a> Site<'a> {
         Ok(Some(bytes))
     }
 
-    /// Makes the folders above a file, and notes those that have got new names in them.
+    /// Creates the folders above a file, and notes the folders that have new names in them.
     fn make_folders(&mut self, name: &str) -> Result<(), PublishError> {
         let mut path = self.folder.to_owned();
         let Some((folders, _)) = name.rsplit_once('/') else { return Ok(()) };
@@ -280,13 +289,14 @@ impl<'a> Site<'a> {
             path.push(part);
             if !path.is_dir() {
                 builder().create(&path).map_err(io_error(&path, "cannot be made"))?;
+                // The new name is in the folder above, so that is the one to flush.
                 self.changed.insert(above);
             }
         }
         Ok(())
     }
 
-    /// Writes a file that appears when it is whole and on the disk. Others may read it, and not write to it,
+    /// Writes a file that appears only when it is whole and on the disk. Others may read it but not write to it,
     /// whatever the umask.
     fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), PublishError> {
         // A link at the name, or on the way to it, is refused.
@@ -297,6 +307,8 @@ impl<'a> Site<'a> {
         new.push(IN_THE_MAKING);
         let new = PathBuf::from(new);
         let write = || {
+            // An interrupted run may have left this file. `create_new` below then follows no link that somebody puts
+            // in its place.
             match fs::remove_file(&new) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -307,6 +319,8 @@ impl<'a> Site<'a> {
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
             let mut file = options.open(&new)?;
             file.write_all(bytes)?;
+            // Before the rename, so that no crash leaves the name with a part of the bytes. `flush` makes the name
+            // itself durable.
             file.sync_all()?;
             fs::rename(&new, &path)
         };
@@ -328,16 +342,17 @@ impl<'a> Site<'a> {
     }
 }
 
-/// The files that a tile stands for: with one of leaves comes their bundle.
+/// The files of a tile: its hashes, and for a tile of leaves also their bundle.
 fn files_of(tile: Tile) -> impl Iterator<Item = TileFile> {
     let bundle = (tile.level == 0).then_some(TileFile::Entries(tile.index, tile.width));
     bundle.into_iter().chain([TileFile::Hashes(tile)])
 }
 
-/// The last tile of each level of a tree: what is on its right border, and what larger trees continue.
+/// The last tile of each level of a tree: its right border, which larger trees continue.
 fn last_of_each_level(size: u64) -> impl Iterator<Item = Tile> {
     let width = u64::from(TILE_WIDTH);
     (0..).map_while(move |level: u8| {
+        // Level n has a hash for each 256^n leaves. The first level without a hash ends the iteration.
         let last = size.checked_shr(8 * u32::from(level)).unwrap_or(0).checked_sub(1)?;
         let hashes = u16::try_from(last % width + 1).ok()?;
         Some(Tile { level, index: last / width, width: hashes })

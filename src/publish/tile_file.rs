@@ -1,4 +1,4 @@
-//! The files of a published log other than its checkpoint, and what they hold.
+//! The files of a published log except its checkpoint, and their bytes.
 
 use rusqlite::Connection;
 
@@ -12,17 +12,17 @@ use crate::merkle::{
 use crate::prove::last_checkpoint;
 use crate::reader::Reader;
 
-/// A file of a published log, by its path behind `tile/`.
+/// A file of a published log, by its path after `tile/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TileFile {
     /// Hashes.
     Hashes(Tile),
-    /// Entries, by the place and width of the tile that has their hashes.
+    /// Entries, by the index and width of the tile that has their hashes.
     Entries(u64, u16),
 }
 
 impl TileFile {
-    /// The file of a path, which is written in no other way than [`Tile`] writes it.
+    /// Returns the file of a path. Accepts only the text that [`Tile`] writes for it.
     pub(crate) fn of_path(path: &str) -> Option<TileFile> {
         let (level, place) = path.split_once('/')?;
         let (number, width) = match place.split_once(".p/") {
@@ -40,10 +40,11 @@ impl TileFile {
             let tile = Tile { level: level.parse().ok()?, index, width };
             (TileFile::Hashes(tile), tile.to_string())
         };
+        // The parser above is lenient. The comparison with the one text of the file refuses everything else.
         (written.strip_prefix("tile/") == Some(path)).then_some(file)
     }
 
-    /// Its path below the folder.
+    /// The path of the file below the folder.
     pub(super) fn path(self) -> String {
         match self {
             TileFile::Hashes(tile) => tile.to_string(),
@@ -51,12 +52,12 @@ impl TileFile {
         }
     }
 
-    /// Whether it will not change any more.
+    /// Returns true if the file never changes again.
     pub(crate) fn is_full(self) -> bool {
         self.tile().is_full()
     }
 
-    /// The tile that it is, or that has the hashes of what it holds.
+    /// The tile that the file is, or the tile that has the hashes of its entries.
     fn tile(self) -> Tile {
         match self {
             TileFile::Hashes(tile) => tile,
@@ -64,16 +65,17 @@ impl TileFile {
         }
     }
 
-    /// Whether a tree of that size has it.
+    /// Returns true if a tree of that size has the file.
     pub(super) fn is_covered_by(self, size: u64) -> bool {
         let tile = self.tile();
         let hashes = size.checked_shr(8 * u32::from(tile.level)).unwrap_or(0);
+        // The numbers are from a caller's path: no overflow may make a tile look covered.
         let start = tile.index.checked_mul(TILE_WIDTH.into());
         let end = start.and_then(|start| start.checked_add(tile.width.into()));
         tile.width <= TILE_WIDTH && end.is_some_and(|end| end <= hashes)
     }
 
-    /// The bytes that it has, hashed from what stands below it: stored tiles are not evidence.
+    /// The bytes of the file. Hashes are made from the level below: stored tiles are not evidence.
     pub(super) fn bytes(
         self,
         connection: &Connection,
@@ -95,7 +97,7 @@ impl TileFile {
     }
 }
 
-/// The hashes of a tile, made from what stands below it.
+/// The hashes of a tile, made from the leaves or from the level below.
 fn hash_below(
     connection: &Connection,
     tree: &mut TreeReader<'_>,
@@ -107,13 +109,14 @@ fn hash_below(
     };
     let width = u64::from(TILE_WIDTH);
     let hash = |number| {
+        // The level below may come from stored tiles. They are files of their own, checked in the same way.
         let tile = tree.read(below, number * width, TILE_WIDTH).map_err(BuildError::Read)?;
         Ok(root_of(tile))
     };
     (tile.start()..tile.start() + u64::from(tile.width)).map(hash).collect()
 }
 impl Reader {
-    /// A file as [`Reader::publish`] writes it; none where the last checkpoint does not cover it.
+    /// A file as [`Reader::publish`] writes it; None if the last checkpoint does not cover it.
     pub(crate) fn tile(&self, file: TileFile) -> Result<Option<Vec<u8>>, PublishError> {
         self.at_one_moment(|connection| {
             let (checkpoint, mut tree) = last_checkpoint(connection)?;
@@ -121,6 +124,7 @@ impl Reader {
                 return Ok(None);
             }
             let TileFile::Hashes(tile) = file else { return file.bytes(connection, &mut tree).map(Some) };
+            // Stored hashes are served as they are: whoever fetches tiles checks that they lead to the root.
             let hashes = tree.read(tile.level, tile.start(), tile.width).map_err(BuildError::Read)?;
             Ok(Some(hashes_to_bytes(&hashes)))
         })
@@ -131,7 +135,7 @@ impl Reader {
 fn bundle(leaves: &[Vec<u8>]) -> Option<Vec<u8>> {
     let mut bundle = Vec::new();
     for leaf in leaves {
-        // Writers keep to this length; a longer one has no place in a bundle.
+        // Writers keep to this length; a longer leaf does not fit in a bundle.
         bundle.extend_from_slice(&u16::try_from(leaf.len()).ok()?.to_be_bytes());
         bundle.extend_from_slice(leaf);
     }
@@ -144,6 +148,7 @@ fn leaves(connection: &Connection, start: u64, count: u16) -> Result<Vec<Vec<u8>
         let seq = Seq::new(number).next();
         PublishError::Tree(BuildError::Read(TreeError::Missing { seq }))
     };
+    // Leaf n begins with the link of event n. The first leaf has a link of zeros.
     let mut link = match start {
         0 => Digest::ZERO,
         before => rows::link_at(connection, Seq::new(before))?.ok_or_else(|| missing(before))?,

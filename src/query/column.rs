@@ -58,19 +58,19 @@ impl<T: FromColumn> FromColumn for Option<T> {
     }
 }
 
-/// A value of which the beginning can stand for the whole.
+/// A value whose beginning can stand for the whole.
 pub(super) trait Shorten {
-    /// Keeps so many characters of it, and returns the bytes that it takes up beside its own size.
+    /// Keeps the first `chars` characters. Returns the bytes that the value takes up besides its own size.
     fn shorten(&mut self, chars: usize) -> usize;
 }
 
-/// How many times as long as a text JSON may be before it is cut: less than all of it is no JSON, and nobody can
-/// tell its parts any more.
+/// Factor by which JSON may be longer than a text before it is cut. A part of JSON is no JSON, and nobody can find
+/// its parts any more.
 const JSON_CHARS: usize = 64;
 
 pub(super) fn cut(text: &mut String, chars: usize) {
     if let Some(begin) = beginning(text, chars) {
-        // Copied, not cut where it lies: what is kept there takes the room of the next long text.
+        // Copied, not cut in place: a text that is cut keeps the memory of the long one.
         *text = begin.to_owned();
     }
 }
@@ -114,7 +114,7 @@ impl<T: Shorten> Shorten for Option<T> {
 /// Bytes of text after which a page ends.
 pub(super) const PAGE_BYTES_MAX: usize = 8 << 20;
 
-/// Bytes of text in the first columns of a row.
+/// Counts the bytes of text in the first columns of a row.
 pub(super) fn text_bytes(row: &Row<'_>, columns: usize) -> rusqlite::Result<usize> {
     let mut bytes = 0;
     for column in 0..columns {
@@ -135,22 +135,23 @@ pub(super) fn next_column<T: FromColumn>(row: &Row<'_>, next: &mut usize) -> rus
 
 /// A row of a read table.
 pub(crate) trait Record: Sized {
-    /// The table, and what to select from it, in the order in which [`Record::read`] reads it.
+    /// The table or view to select from.
     const TABLE: &'static str;
+    /// The columns to select, in the order in which [`Record::read`] reads them.
     const COLUMNS: &'static [&'static str];
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self>;
 
-    /// Keeps so many characters of each text, and returns the bytes that they take up.
+    /// Keeps the first `chars` characters of each text. Returns the bytes that the texts take up.
     fn shorten(&mut self, chars: usize) -> usize;
 
-    /// `SELECT … FROM …`, to which conditions and order are added.
+    /// The statement `SELECT … FROM …`, to which conditions and order are added.
     fn select() -> String {
         format!("SELECT {} FROM {}", Self::COLUMNS.join(", "), Self::TABLE)
     }
 }
 
-/// Lists records: their table, and their fields, each a column or an expression over columns.
+/// Declares records: their table, and their fields, each a column or an expression over columns.
 macro_rules! records {
     ($(
         $(#[$doc:meta])*

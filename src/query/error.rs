@@ -20,7 +20,7 @@ pub enum QueryError {
 
 from_sqlite!(QueryError);
 
-/// What to do where trying again does not help: somebody may have changed a row, or a table.
+/// The advice for errors at which trying again does not help: somebody may have changed a row, or a table.
 pub(super) fn remedy(error: &StorageError) -> &'static str {
     match error.kind() {
         StorageErrorKind::Damaged | StorageErrorKind::Other => {

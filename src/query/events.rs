@@ -8,23 +8,23 @@ use crate::event::{Recorded, Seq, kind_name};
 use crate::log::ReadError;
 use crate::log::rows::{self, ReadRow, name_column};
 
-/// Events that one step of a walk along the log reads at most.
+/// Most events that one step of a walk along the log reads.
 const WALK_EVENTS: usize = 512;
 
-/// Payload bytes that it reads at most.
+/// Payload bytes after which such a step ends.
 const WALK_BYTES: usize = 4 << 20;
 
-/// Which events to read.
+/// A filter of events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Of this session.
+    /// Only events of this session.
     pub session: Option<String>,
-    /// Of one of the kinds with these codes; of every kind where there is none.
+    /// Codes of the kinds to read; every kind if there is none.
     pub kinds: Vec<u16>,
 }
 
 impl EventFilter {
-    /// Every event.
+    /// The filter that every event fits.
     pub const ALL: EventFilter = EventFilter { session: None, kinds: Vec::new() };
 
     fn fits(&self, event: &Recorded) -> bool {
@@ -37,8 +37,8 @@ impl EventFilter {
         *self == EventFilter::ALL
     }
 
-    /// The query of the timeline for the events that fit and stand in a range, from either end. Each
-    /// kind has its part of an index: the first few of every part are put in order.
+    /// Builds the query of the timeline for the events that fit within a range, from either end. Each kind has its
+    /// own part of an index: the first few of every part are put in order.
     fn query(&self, end: End, range: &str, limit: usize) -> (String, Vec<String>) {
         let order = match end {
             End::First => "ASC",
@@ -48,13 +48,16 @@ impl EventFilter {
         let kinds: Vec<String> = self.kinds.iter().map(|code| kind_name(*code)).collect();
         match &self.session {
             Some(session) => {
-                // Of a session's events there are few: their kinds are looked at, not looked up.
+                // A session has few events. The plus sign has their kinds compared, not looked up in the index of
+                // kinds.
                 let marks = vec!["?"; kinds.len()].join(", ");
                 let kind = if kinds.is_empty() { String::new() } else { format!("+kind IN ({marks}) AND ") };
                 let query = format!("SELECT seq FROM timeline WHERE session_id = ? AND {kind}{tail}");
                 (query, [vec![session.clone()], kinds].concat())
             }
             None => {
+                // There is at least one kind: a filter that every event fits never gets here. `limit` events of
+                // each kind are enough, because the result has no more than that.
                 let part = format!("SELECT * FROM (SELECT seq FROM timeline WHERE kind = ? AND {tail})");
                 let parts = vec![part.as_str(); kinds.len()].join(" UNION ALL ");
                 (format!("SELECT seq FROM ({parts}) WHERE {tail}"), kinds)
@@ -77,8 +80,8 @@ fn seqs(connection: &Connection, query: &str, values: &[String]) -> rusqlite::Re
         .collect()
 }
 
-/// The event up to which the timeline knows the log. The rest is found by reading it; so is all of it
-/// where the timeline goes on without an event.
+/// The last event up to which the timeline is complete. Later events are found by reading the log. If the timeline
+/// skips an event, all are found in this way.
 fn indexed(connection: &Connection) -> rusqlite::Result<Seq> {
     let position: Option<i64> = connection
         .prepare_cached(&format!(
@@ -93,8 +96,8 @@ fn indexed(connection: &Connection) -> rusqlite::Result<Seq> {
     Ok(position.map_or(Seq::ZERO, Seq::from_sql))
 }
 
-/// Calls `each` with the events after `after` and up to `until` that fit, in order, until it says
-/// that it has enough.
+/// Calls `each` with the events after `after` and up to `until` that fit, in order, until it returns
+/// [`Next::Stop`].
 pub(crate) fn walk<E: From<ReadError>>(
     connection: &Connection,
     filter: &EventFilter,
@@ -114,6 +117,7 @@ pub(crate) fn walk_rows<E: From<ReadError>>(
     mut each: impl FnMut(ReadRow) -> Result<Next, E>,
 ) -> Result<(), E> {
     let mut position = after;
+    // The timeline answers up to `known`; after that, each event of the log is read and compared.
     if !filter.is_all() {
         let known = indexed(connection).map_err(ReadError::from)?.min(until);
         while position < known {
@@ -125,6 +129,7 @@ pub(crate) fn walk_rows<E: From<ReadError>>(
                     return Ok(());
                 }
             }
+            // A page that is not full was the last one up to `known`.
             position = if page.len() < WALK_EVENTS { known } else { page.last().copied().unwrap_or(known) };
         }
     }
@@ -134,6 +139,7 @@ pub(crate) fn walk_rows<E: From<ReadError>>(
         let Some(last) = page.last() else { return Ok(()) };
         position = last.seq;
         for row in page {
+            // An event that cannot be read fits no filter except that for all, which hands its error on.
             let fits = row.event.as_ref().map_or(filter.is_all(), |event| filter.fits(event));
             if fits && each(row)? == Next::Stop {
                 return Ok(());
@@ -142,7 +148,7 @@ pub(crate) fn walk_rows<E: From<ReadError>>(
     }
 }
 
-/// Whether a walk goes on.
+/// The choice whether a walk goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Continue,
@@ -160,7 +166,7 @@ fn indexed_after(
     seqs(connection, &query, &values)
 }
 
-/// The events after `after` that fit, in order, at most `limit`.
+/// Reads the events after `after` that fit, in order, at most `limit`.
 pub(crate) fn after(
     connection: &Connection,
     filter: &EventFilter,
@@ -170,7 +176,7 @@ pub(crate) fn after(
     within(connection, filter, after, limit, usize::MAX)
 }
 
-/// The same until their payloads have `bytes_max` bytes together.
+/// Reads the same events as [`after`], until their payloads have `bytes_max` bytes together.
 pub(crate) fn within(
     connection: &Connection,
     filter: &EventFilter,
@@ -185,6 +191,7 @@ pub(crate) fn within(
     }
     walk_rows(connection, filter, after, head, |row| {
         bytes = bytes.saturating_add(row.bytes);
+        // The event that passes the bound is taken too, so that each call returns at least one.
         events.push(row.event?);
         let has_room = events.len() < limit && bytes < bytes_max;
         Ok::<_, ReadError>(if has_room { Next::Continue } else { Next::Stop })
@@ -198,22 +205,22 @@ pub(crate) struct Told {
     pub(crate) seq: Seq,
     /// Name of its kind.
     pub(crate) kind: String,
-    /// One line.
+    /// Its JSON, on one line.
     pub(crate) json: String,
 }
 
-/// Events in order, and where more follow.
+/// Events in order, and the position at which more follow.
 #[derive(Debug)]
 pub(crate) struct EventPage {
     pub(crate) events: Vec<Told>,
-    /// The last event of the page, where more follow.
+    /// The last event of the page, if more follow.
     pub(crate) next: Option<Seq>,
-    /// Up to where the log was looked through.
+    /// The position up to which the log was looked through.
     pub(crate) looked: Seq,
 }
 
-/// The events after `after` that fit, in order, until there are `limit` of them or their texts have
-/// `bytes_max`.
+/// Reads the events after `after` that fit, in order, until there are `limit` of them or their texts have
+/// `bytes_max` bytes.
 pub(crate) fn page(
     connection: &Connection,
     filter: &EventFilter,
@@ -224,6 +231,7 @@ pub(crate) fn page(
     let head = rows::head(connection)?.seq;
     let (mut events, mut bytes, mut next) = (Vec::<Told>::new(), 0, None);
     walk(connection, filter, after, head, |seq, event| {
+        // The walk has come to one event more than the page holds: so more follow.
         if events.len() >= limit || bytes >= bytes_max {
             next = events.last().map(|last| last.seq);
             return Ok(Next::Stop);
@@ -237,7 +245,7 @@ pub(crate) fn page(
     Ok(EventPage { events, next, looked: next.unwrap_or(head.max(after)) })
 }
 
-/// The last events that fit, in order, at most `limit`.
+/// Reads the last events that fit, in order, at most `limit`.
 pub(crate) fn last(
     connection: &Connection,
     filter: &EventFilter,
@@ -246,7 +254,7 @@ pub(crate) fn last(
     after(connection, filter, before_last(connection, filter, limit)?, limit)
 }
 
-/// The place after which there are as many events that fit as `limit` says, or all of them.
+/// The position after which `limit` events follow that fit, or all of them if there are fewer.
 pub(crate) fn before_last(
     connection: &Connection,
     filter: &EventFilter,
@@ -254,12 +262,13 @@ pub(crate) fn before_last(
 ) -> Result<Seq, ReadError> {
     let head = rows::head(connection)?.seq;
     if filter.is_all() {
+        // Sequence numbers have no gaps.
         return Ok(Seq::new(head.get().saturating_sub(limit as u64)));
     }
     let known = indexed(connection)?.min(head);
     let (query, values) = filter.query(End::Last, &format!("seq <= {}", known.to_sql()), limit);
     let mut seqs: VecDeque<Seq> = seqs(connection, &query, &values)?.into_iter().rev().collect();
-    // What the timeline does not know yet.
+    // The rest of the log is not in the timeline yet. Of all that fit, the last `limit` are kept.
     walk(connection, filter, known, head, |seq, event| {
         event?;
         seqs.push_back(seq);

@@ -1,4 +1,4 @@
-//! Excerpts: the part of a text where it has what was searched for.
+//! Excerpts: the part of a text around the matches of a search.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -10,42 +10,42 @@ use crate::text::beginning;
 pub struct Fragment {
     /// Its text.
     pub text: String,
-    /// Whether this is what was searched for.
+    /// True for a match of the search.
     pub matches: bool,
 }
 
-/// Around a match. Control characters: where a text has them itself, some of its characters look like a match, and
-/// nothing worse.
+/// The marks around a match, which are control characters. If a text has them itself, some of its characters look
+/// like a match, and nothing worse happens.
 const MATCH_BEGINS: char = '\u{1}';
 const MATCH_ENDS: char = '\u{2}';
 
-/// Words of an excerpt.
+/// Length of an excerpt, in words.
 const WORDS: u32 = 24;
 
-/// Characters of an excerpt: several times those of so many words. A text without spaces is one word.
+/// Longest excerpt, in characters: several times those of so many words. A text without spaces is one word.
 const CHARS_MAX: usize = 2_000;
 
-/// Characters of it before and after its first match, if it is longer.
+/// Characters of a longer snippet that are kept before its first match.
 const CHARS_BEFORE: usize = 500;
 
-/// Makes excerpts of texts that a query finds. The index over all texts has none of them: each is put into an index
-/// of its own, in memory.
+/// Excerpts of texts that a query finds. The index over all texts does not store them, so each text is put into an
+/// index of its own, in memory.
 pub(super) struct Excerpts {
     query: String,
     index: Connection,
 }
 
 impl Excerpts {
-    /// For a query of FTS5.
+    /// Prepares excerpts for a query of FTS5.
     pub(super) fn new(query: String) -> rusqlite::Result<Excerpts> {
         let index = Connection::open_in_memory()?;
         index.execute_batch(&format!("CREATE VIRTUAL TABLE one USING fts5(text, {TOKENIZE})"))?;
         Ok(Excerpts { query, index })
     }
 
-    /// The excerpt of a text; nothing where the query does not find it.
+    /// The excerpt of a text; empty if the query does not find it.
     pub(super) fn of(&mut self, text: &str) -> rusqlite::Result<Vec<Fragment>> {
-        // Rolled back: of a row that is deleted an index would keep the words for a while.
+        // The transaction is rolled back at its end. After a deletion the index would keep the words for a while.
         let tx = self.index.transaction()?;
         tx.prepare_cached("INSERT INTO one (text) VALUES (?1)")?.execute([text])?;
         let sql = format!(
@@ -70,7 +70,7 @@ fn bounded(snippet: &str) -> &str {
     beginning(part, CHARS_MAX).unwrap_or(part)
 }
 
-/// Takes a snippet apart at its marks.
+/// Splits a snippet at its marks.
 fn fragments(snippet: &str) -> Vec<Fragment> {
     let mut fragments = Vec::new();
     let mut matches = false;
@@ -79,6 +79,7 @@ fn fragments(snippet: &str) -> Vec<Fragment> {
         if !text.is_empty() {
             fragments.push(Fragment { text: text.to_owned(), matches });
         }
+        // The mark at the end of a part decides about the next one.
         matches = part.ends_with(MATCH_BEGINS);
     }
     fragments

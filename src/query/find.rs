@@ -1,11 +1,11 @@
-//! From what somebody typed to the session, or sessions, that they mean.
+//! The resolution of a reference that a user typed: the session, or sessions, that it means.
 
 use rusqlite::{Connection, OptionalExtension};
 
-/// Most candidates that are named where a beginning fits several.
+/// Most candidates that are named if a beginning fits several.
 const CANDIDATES_MAX: usize = 10;
 
-/// What a reference to a session means.
+/// The meaning of a reference to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Found {
@@ -13,14 +13,14 @@ pub enum Found {
     Session(String),
     /// The sessions of a conversation, oldest first.
     Conversation(Vec<String>),
-    /// Several sessions' ids begin so; these are some of them.
+    /// The ids of several sessions begin with it; these are some of them.
     Ambiguous(Vec<String>),
-    /// Nothing.
+    /// No session.
     Nothing,
 }
 
-/// Looks for a session with this id, else a conversation with it, else for the one session whose
-/// id begins so.
+/// Looks for a session with this id, else for a conversation with it, else for the one session whose id begins with
+/// it.
 pub(crate) fn find(connection: &Connection, reference: &str) -> rusqlite::Result<Found> {
     let exact: Option<String> = connection
         .prepare_cached("SELECT id FROM sessions WHERE id = ?1")?
@@ -36,10 +36,11 @@ pub(crate) fn find(connection: &Connection, reference: &str) -> rusqlite::Result
     if !conversation.is_empty() {
         return Ok(Found::Conversation(conversation));
     }
+    // The empty text is the beginning of every id.
     if reference.is_empty() {
         return Ok(Found::Nothing);
     }
-    // Ids that begin so stand together in the index, from the beginning itself on.
+    // Ids with this beginning stand together in the index, from the beginning itself on.
     let mut statement = connection.prepare_cached("SELECT id FROM sessions WHERE id >= ?1 ORDER BY id")?;
     let mut rows = statement.query([reference])?;
     let mut candidates: Vec<String> = Vec::new();

@@ -1,9 +1,9 @@
-//! What SQL of others may do: read, and nothing else.
+//! The guard of SQL that users wrote: it may read, and nothing else.
 
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
-/// Pragmas that only tell something, with or without an argument.
+/// Pragmas that only report something, with or without an argument.
 const TELLING: [&str; 14] = [
     "collation_list",
     "compile_options",
@@ -21,7 +21,7 @@ const TELLING: [&str; 14] = [
     "table_xinfo",
 ];
 
-/// Pragmas that tell something while they have no argument, which would set it.
+/// Pragmas that report something without an argument. With one they would set it.
 const TELLING_WITHOUT_ARGUMENT: [&str; 14] = [
     "application_id",
     "cache_size",
@@ -39,13 +39,13 @@ const TELLING_WITHOUT_ARGUMENT: [&str; 14] = [
     "user_version",
 ];
 
-/// Lets a connection prepare nothing but statements that read. The connection is read-only besides:
-/// this is for what reading does not cover, such as other files.
+/// Lets a connection prepare only statements that read. The connection is read-only besides: this is for what that
+/// does not cover, such as other files.
 pub(crate) fn only_reads(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.authorizer(Some(judge))
 }
 
-// A closure's lifetime would be inferred too narrow; a function's is not.
+// A function: the lifetime of a closure's argument would be inferred too narrow.
 fn judge(context: AuthContext<'_>) -> Authorization {
     if may(&context.action) { Authorization::Allow } else { Authorization::Deny }
 }
@@ -53,11 +53,13 @@ fn judge(context: AuthContext<'_>) -> Authorization {
 fn may(action: &AuthAction<'_>) -> bool {
     match action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,
+        // This function runs code from a file.
         AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
         AuthAction::Pragma { pragma_name, pragma_value } => {
             let is = |known: &&str| pragma_name.eq_ignore_ascii_case(known);
             TELLING.iter().any(is) || (pragma_value.is_none() && TELLING_WITHOUT_ARGUMENT.iter().any(is))
         }
+        // Everything else is denied, also what later versions of SQLite add. ATTACH would open another file.
         _ => false,
     }
 }

@@ -1,4 +1,4 @@
-//! What a log is, at a glance.
+//! The summary of a log.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::evidence;
 use crate::file::side_file;
 use crate::log::rows;
 
-/// What a log is, at a glance.
+/// A log at a glance: its identity, its size and its state.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Info {
@@ -26,13 +26,13 @@ pub struct Info {
     pub origin: Option<String>,
     /// The program that made it.
     pub made_by: Option<String>,
-    /// Events.
+    /// Number of events.
     pub events: u64,
     /// The link of the last event.
     pub head_hash: Digest,
-    /// When the first event was recorded.
+    /// Time of recording of the first event.
     pub first_recorded_at: Option<Timestamp>,
-    /// When the last event was recorded.
+    /// Time of recording of the last event.
     pub last_recorded_at: Option<Timestamp>,
     /// Version of the file's schema.
     pub schema_version: i64,
@@ -44,22 +44,22 @@ pub struct Info {
     pub wal_bytes: u64,
     /// Size of a page of the file, in bytes.
     pub page_bytes: i64,
-    /// Where the projections are.
+    /// State of the projections.
     pub projections: Vec<ProjectionStatus>,
-    /// How far the tree, the checkpoints and their anchors are.
+    /// State of the tree, of the checkpoints, and of their anchors.
     pub evidence: evidence::Status,
-    /// Rows of the main read tables.
+    /// Number of rows of the main read tables.
     pub rows: BTreeMap<&'static str, u64>,
 }
 
 /// The tables whose rows are counted. A count reads an index of the table from end to end.
 const COUNTED: [&str; 7] = ["actions", "artifacts", "decisions", "findings", "reviews", "sessions", "steps"];
 
-/// Looks at a log.
+/// Reads the summary of a log.
 pub(crate) fn info(connection: &Connection, path: &Path) -> Result<Info, QueryError> {
     let head = rows::head(connection)?;
     let first = rows::read_at(connection, Seq::FIRST)?;
-    // An end that cannot be read is what verification is for.
+    // A last event that cannot be read is reported by verification, and does not keep back the rest.
     let last = rows::read_at(connection, head.seq).ok().flatten();
     let (origin, made_by) = match first.as_ref().map(|first| &first.content) {
         Some(Content::Event(Event::LogCreated(created))) => {

@@ -1,8 +1,8 @@
-//! Pages of what sessions have: steps, decisions, findings, and their timeline.
+//! Pages of the parts of sessions: steps, decisions, findings, and their timeline.
 //!
-//! Within a session a page goes on in the order of the log; across sessions it begins with the newest
-//! session, and goes backwards in it. Both are walks along an index, and stop after so many rows, bytes or
-//! sessions: a page may be short, or empty, and still have a next one.
+//! Within a session a page goes on in the order of the log. Across sessions it begins with the newest session, and
+//! goes backwards in it. Both are walks along an index, and stop after a number of rows, bytes or sessions. So a
+//! page may be short, or empty, and still have a next one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,12 +14,12 @@ use super::column::{PAGE_BYTES_MAX, Record, text_bytes};
 use super::records::{Decision, Finding, Step, TimelineEntry};
 use crate::projection::tables::{self, Stored};
 
-/// Sessions that are looked through for one page at most.
+/// Most sessions that are looked through for one page.
 const SESSIONS_MAX: usize = 1_000;
 
-/// What belongs to a session, and is listed.
+/// A row that belongs to a session, and is listed.
 pub(crate) trait Listed: Record {
-    /// The column by which the rows of a session are in order; the table has an index of session and it.
+    /// The column that orders the rows of a session; the table has an index over the session and this column.
     const ORDER: &'static str;
 }
 
@@ -39,13 +39,13 @@ impl Listed for TimelineEntry {
     const ORDER: &'static str = "seq";
 }
 
-/// Behind every event and every row: eighteen digits, which is what a cursor's numbers have at most.
+/// A number greater than that of any event and row: eighteen digits, the most that a cursor's numbers have.
 const END: i64 = 999_999_999_999_999_999;
 
-/// Where a page ended.
+/// The end of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    /// The first event of the session; zero within one session.
+    /// The first event of the session; 0 within one session.
     session: i64,
     order: i64,
     row: i64,
@@ -77,7 +77,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// What rows to list.
+/// The rows to list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ListFilter {
     session: Option<String>,
@@ -92,34 +92,35 @@ impl ListFilter {
         ListFilter { session, conditions: Vec::new(), after, limit: limit.max(1) }
     }
 
-    /// Only rows with this value in this column, where one is wanted.
+    /// Keeps only rows with this value in a column, if a value is given.
     pub(crate) fn equal(mut self, column: &'static str, value: Option<String>) -> ListFilter {
+        // The plus sign keeps SQLite from an index of the column: the index of the order is the one to walk along.
         self.conditions.extend(value.map(|value| (format!("+{column} = ?"), value.into())));
         self
     }
 
-    /// Only rows with at most this in this column, where that is wanted.
+    /// Keeps only rows with at most this value in a column, if a value is given.
     pub(crate) fn at_most(mut self, column: &'static str, value: Option<f64>) -> ListFilter {
         self.conditions.extend(value.map(|value| (format!("+{column} <= ?"), value.into())));
         self
     }
 }
 
-/// A page.
+/// A page of rows, and the cursor at which the next one goes on.
 #[derive(Clone, Debug)]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     pub(crate) next: Option<Cursor>,
 }
 
-/// The way through the rows of a session.
+/// The direction of a walk through the rows of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Forwards,
     Backwards,
 }
 
-/// A page of the rows that fit.
+/// Reads a page of the rows that fit.
 pub(crate) fn page<R: Listed>(connection: &Connection, filter: &ListFilter) -> rusqlite::Result<Page<R>> {
     let mut walk = Walk { connection, filter, items: Vec::new(), bytes: 0 };
     if let Some(session) = &filter.session {
@@ -127,6 +128,7 @@ pub(crate) fn page<R: Listed>(connection: &Connection, filter: &ListFilter) -> r
         let next = walk.session(session, 0, from, Way::Forwards)?;
         return Ok(Page { items: walk.items, next });
     }
+    // The session at the cursor is included: it may have more rows.
     let newest = filter.after.map_or(i64::MAX, |after| after.session);
     let mut sessions = connection
         .prepare_cached("SELECT id, first_seq FROM sessions WHERE first_seq <= ?1 ORDER BY first_seq DESC")?;
@@ -136,7 +138,7 @@ pub(crate) fn page<R: Listed>(connection: &Connection, filter: &ListFilter) -> r
         let (id, first): (String, i64) = (row.get(0)?, row.get(1)?);
         let from = filter.after.filter(|after| after.session == first).map(|after| (after.order, after.row));
         if looked == SESSIONS_MAX {
-            // All of the one before was looked at.
+            // The session before was looked through completely. Going backwards, no row in it comes before order 0.
             return Ok(Page { items: walk.items, next: Some(Cursor { session: last, order: 0, row: 0 }) });
         }
         if let Some(next) = walk.session(&id, first, from, Way::Backwards)? {
@@ -155,7 +157,7 @@ struct Walk<'a, R> {
 }
 
 impl<R: Listed> Walk<'_, R> {
-    /// Takes the rows of a session behind `from`; where there was no room for all, says the last taken.
+    /// Takes the rows of a session beyond `from`. If there is no room for all, returns the last one taken.
     fn session(
         &mut self,
         id: &str,
@@ -177,7 +179,8 @@ impl<R: Listed> Walk<'_, R> {
             wheres.push(format!("({}, rowid) {comparison} (?, ?)", R::ORDER));
             values.extend([order.into(), row.into()]);
         }
-        // The order of rows is that of the table that has them, and their texts are had from where they are shown.
+        // The table that stores the rows gives their order, and the view gives their texts. CROSS JOIN keeps SQLite
+        // from joining them the other way round.
         let Stored { rows, key } = tables::stored(self.connection, R::TABLE)?;
         let keys: Vec<_> = key.iter().map(|column| format!("{column} AS key_{column}")).collect();
         let same: Vec<_> = key.iter().map(|column| format!("{column} = key_{column}")).collect();
@@ -198,7 +201,7 @@ impl<R: Listed> Walk<'_, R> {
         let mut last = from;
         while let Some(row) = rows.next()? {
             if self.items.len() >= self.filter.limit || self.bytes >= PAGE_BYTES_MAX {
-                // Where nothing of this session was taken, all of it is left.
+                // If no row of this session was taken, all of them are left: `END` is beyond each.
                 let (order, row) = last.unwrap_or((END, END));
                 return Ok(Some(Cursor { session: first, order, row }));
             }
@@ -210,7 +213,7 @@ impl<R: Listed> Walk<'_, R> {
     }
 }
 
-/// Whether there is a session with this id.
+/// Returns whether there is a session with this id.
 pub(crate) fn has_session(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
     let found: Option<i64> = connection
         .prepare_cached("SELECT 1 FROM sessions WHERE id = ?1")?

@@ -1,4 +1,4 @@
-//! Where the projections are.
+//! The status of the projections.
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -75,7 +75,7 @@ impl From<StoppedAt> for StoppedProjection {
     }
 }
 
-/// Where every projection is, and the end of the log.
+/// Reads the status of every projection.
 pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Vec<ProjectionStatus>> {
     let head = rows::head(connection)?.seq;
     PROJECTIONS
@@ -106,7 +106,7 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Vec<Projection
         .collect()
 }
 
-/// Every read table, in the order in which they are defined.
+/// All read tables, in the order in which they are defined.
 pub(crate) fn read_tables() -> impl Iterator<Item = &'static Table> {
     PROJECTIONS.iter().flat_map(|projection| projection.tables)
 }

@@ -54,7 +54,7 @@ records! {
     }
 }
 
-/// Makes the records of declared tables, of the columns that are read.
+/// Makes the records of declared tables from the columns that are read.
 macro_rules! records_of_tables {
     ($(
         $(#[$doc:meta])*

@@ -1,4 +1,4 @@
-//! Full-text search over what the events say.
+//! Full-text search over the texts of events.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
@@ -12,23 +12,23 @@ use crate::log::{ReadError, rows};
 use crate::projection::fold::search::text_of;
 use crate::projection::tables;
 
-/// Characters of an id or a name at most.
+/// Longest id or name in a hit, in characters.
 const NAME_CHARS_MAX: usize = 2_000;
 
-/// What to search for.
+/// The words to search for, and the events to search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SearchFilter {
-    /// Words that must all be in one event; in double quotes a phrase, with a star at its end the
-    /// beginning of words.
+    /// Words that must all be in one event. Double quotes make a phrase; a star at the end finds words with that
+    /// beginning.
     pub text: String,
-    /// In this session.
+    /// Only events of this session.
     pub session: Option<String>,
-    /// In events of this kind, by name.
+    /// Only events of this kind, by name.
     pub kind: Option<String>,
-    /// In events before this one.
+    /// Only events before this one.
     pub before: Option<Seq>,
-    /// In which order.
+    /// The order of hits.
     pub order: SearchOrder,
     /// Most hits.
     pub limit: usize,
@@ -85,7 +85,7 @@ fn as_text<S: Serializer>(snippet: &[Fragment], serializer: S) -> Result<S::Ok, 
     serializer.collect_str(&snippet.iter().map(|fragment| fragment.text.as_str()).collect::<String>())
 }
 
-/// The events that have what is searched for.
+/// Finds the events that have what is searched for.
 pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<Vec<Hit>, QueryError> {
     let query = words::to_fts(&filter.text).ok_or_else(|| QueryError::NoWords(filter.text.clone()))?;
     let documents = tables::documents(connection)?;
@@ -93,7 +93,7 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
     let mut values: Vec<Value> = vec![query.clone().into()];
     if let Some(session) = &filter.session {
         let Some((first, last)) = bounds(connection, session)? else { return Ok(Vec::new()) };
-        // The events of a session stand between its first and its last: the index skips the rest.
+        // The events of a session stand between its first and its last: the index skips the others.
         wheres.push(format!("search.rowid BETWEEN {first} AND {last} AND documents.session_id = ?"));
         values.push(session.clone().into());
     }
@@ -120,14 +120,14 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query(params_from_iter(values))?;
     let mut hits = Vec::new();
-    // One by one, while the statement is under way: who breaks it off breaks off the excerpts too.
+    // Excerpts are made one by one while the statement runs. So interrupting the statement ends them too.
     while let Some(row) = found.next()? {
         let seq = Seq::from_sql(row.get(0)?);
         let recorded_at: Option<String> = row.get(4)?;
         let text = match rows::read_at(connection, seq) {
             Ok(event) => event.as_ref().and_then(text_of),
             Err(ReadError::Storage(error)) => return Err(error.into()),
-            // The others are found all the same; who reads this one hears what is wrong with it.
+            // An event that cannot be read does not hide the others. Reading it reports its problem.
             Err(_) => None,
         };
         hits.push(Hit {
@@ -142,7 +142,7 @@ pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<V
     Ok(hits)
 }
 
-/// An id or a name, of which Annals writes none that is cut here.
+/// Cuts an id or a name. Annals writes none that is so long.
 fn short(text: Option<String>) -> Option<String> {
     text.map(|mut text| {
         cut(&mut text, NAME_CHARS_MAX);

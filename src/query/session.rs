@@ -41,7 +41,7 @@ pub struct SessionRecord {
     pub actions: Vec<Action>,
 }
 
-/// A step and how deep it stands in the tree.
+/// A step, and its depth in the tree.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OutlinedStep<'a> {
     /// 0 for a step that is part of no other.
@@ -66,9 +66,9 @@ impl SessionRecord {
         }
     }
 
-    /// The steps as a tree: each is followed by its parts, in the order in which they began. Where that
-    /// is not known of all of them, they are in the order of the log. A step whose parent never came
-    /// stands at the top, and so does one of steps that name each other as parents.
+    /// The steps as a tree: each is followed by its parts, in the order in which they began. If the start of one
+    /// part is not known, the parts stay in the order of the log. A step whose parent never came stands at the top,
+    /// and so does one of steps that name each other as parents.
     pub fn outline(&self) -> Vec<OutlinedStep<'_>> {
         let known: HashSet<&str> = self.steps.iter().map(|step| step.id.as_str()).collect();
         let mut children: HashMap<&str, Vec<&Step>> = HashMap::new();
@@ -85,7 +85,8 @@ impl SessionRecord {
         children.values_mut().for_each(|parts| in_order(parts));
         let mut outline = Vec::with_capacity(self.steps.len());
         let mut seen = HashSet::new();
-        // What no top leads to stands in a circle: it is entered at its first step.
+        // A step that no top leads to is in a circle, which is entered at its first step. Steps that were seen end
+        // it.
         for top in tops.into_iter().chain(&self.steps) {
             let mut waiting = vec![OutlinedStep { depth: 0, step: top }];
             while let Some(next) = waiting.pop() {
@@ -94,6 +95,7 @@ impl SessionRecord {
                 }
                 outline.push(next);
                 if let Some(parts) = children.get(next.step.id.as_str()) {
+                    // The last one is taken first, so that the parts come in their order.
                     waiting
                         .extend(parts.iter().rev().map(|step| OutlinedStep { depth: next.depth + 1, step }));
                 }
@@ -103,15 +105,16 @@ impl SessionRecord {
     }
 }
 
-/// Puts steps beside each other, given in the order of the log, in the order in which they began. Spans
-/// are recorded in the order of their ends, and exporters group them, so the log does not say it.
+/// Sorts the parts of one step, which are in the order of the log, by their start. Spans are recorded in the order
+/// of their ends, and exporters group them, so the log does not have this order.
 fn in_order(steps: &mut [&Step]) {
     if steps.iter().all(|step| step.started_at.is_some()) {
         steps.sort_by_key(|step| (step.started_at, step.first_seq));
     }
 }
 
-/// Lists what belongs to a session, in the order of [`SessionRecord`]: each with its rows, by the session's id.
+/// Lists the parts of a session, in the order of [`SessionRecord`]: each with the condition on its rows, by the
+/// session's id.
 macro_rules! parts {
     ($part:ident) => {
         $part!(steps: Step, "session_id = ?1 ORDER BY first_seq");
@@ -119,6 +122,7 @@ macro_rules! parts {
         $part!(findings: Finding, "session_id = ?1 ORDER BY first_seq");
         $part!(finding_updates: FindingUpdate, "session_id = ?1 ORDER BY seq");
         $part!(
+            // A review can be about a session and not belong to one.
             reviews: Review,
             "session_id = ?1 OR (session_id IS NULL AND subject_kind = 'session' AND subject_id = ?1) ORDER BY seq"
         );
@@ -145,22 +149,22 @@ pub(crate) fn load(connection: &Connection, id: &str) -> rusqlite::Result<Option
     Ok(Some(record))
 }
 
-/// A session with so much of its texts, and so many of its parts, as fit into a bound.
+/// A session with the beginning of its texts, and as many of its parts as fit into a bound.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SessionExtract {
-    /// What fits.
+    /// The part that fits.
     pub record: SessionRecord,
-    /// How many of each list were left out, by the list's name.
+    /// Number of items that were left out of each list, by the list's name.
     pub left_out: Vec<(&'static str, u64)>,
 }
 
-/// How much of a session to read.
+/// The bounds of an extract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtractBounds {
-    /// First characters of each text.
+    /// Most characters of each text.
     pub chars: usize,
-    /// Bytes of all texts; what comes after them in its list is counted.
+    /// Most bytes of all texts; items after that are counted.
     pub bytes: usize,
 }
 
@@ -177,6 +181,7 @@ pub(crate) fn extract(
         ($list:ident: $item:ty, $condition:literal) => {
             let mut left_out = 0_u64;
             each::<$item, _>(connection, $condition, id, |mut item| {
+                // Counted row by row: what is left out is never in memory together.
                 if bytes >= bounds.bytes {
                     left_out += 1;
                 } else {
@@ -202,15 +207,15 @@ pub enum WriteError {
     /// SQLite refused.
     #[error("the read tables cannot be queried: {0}{remedy}", remedy = remedy(.0))]
     Storage(#[from] StorageError),
-    /// It cannot be written there, or has no JSON form.
+    /// The output fails, or a value has no JSON form.
     #[error("cannot be written: {0}")]
     Write(#[from] io::Error),
 }
 
 from_sqlite!(WriteError);
 
-/// Writes the JSON form of a session's [`SessionRecord`], row by row, if there is one with this id: one row is in
-/// memory at a time.
+/// Writes the JSON form of a session's [`SessionRecord`], row by row: one row is in memory at a time. Returns
+/// whether there is a session with this id.
 pub(crate) fn write(connection: &Connection, id: &str, out: &mut dyn Write) -> Result<bool, WriteError> {
     let Some(session) = only(connection, id)? else { return Ok(false) };
     out.write_all(b"{\"session\":")?;

@@ -1,8 +1,8 @@
 //! Pages of sessions, newest first.
 //!
-//! A page is found in one of two ways. Where a filter fits few sessions, its own index names them,
-//! and they are sorted. Where it fits many, the sessions are walked from the newest back, and each
-//! is asked whether it fits: a page is soon full. Which it is, a bounded look at the index says.
+//! A page is found in one of two ways. If a filter fits few sessions, its own index names them, and they are
+//! sorted. If it fits many, the sessions are walked from the newest back, and each is compared with the filter: a
+//! page is soon full. A bounded look at the index decides which way is taken.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
@@ -14,40 +14,39 @@ use super::{QueryError, words};
 use crate::event::{Seq, Timestamp};
 use crate::projection::tables;
 
-/// Rows of an index that are few: naming and sorting their sessions takes some milliseconds.
+/// Rows of an index that count as few: naming and sorting their sessions takes some milliseconds.
 const FEW_ROWS: usize = 2_000;
 
-/// Events with the words searched for that are few where another filter is given too. Asking the
-/// sessions one by one for words is dear, and the other filter may make that long: naming their
-/// sessions takes some tenths of a second.
+/// Events with the words searched for that count as few if there is another filter. Searching the sessions one by
+/// one for words is expensive, and the other filter may make that walk long. Naming their sessions takes some
+/// tenths of a second.
 const FEW_EVENTS_WITH_WORDS: usize = 100_000;
 
-/// Which sessions to list. Every filter that is set must fit.
+/// A filter of sessions. Everything that is set must fit.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SessionFilter {
-    /// With this status.
+    /// Only sessions with this status.
     pub status: Option<String>,
-    /// Of this pipeline.
+    /// Only sessions of this pipeline.
     pub profile: Option<String>,
-    /// Of this conversation.
+    /// Only sessions of this conversation.
     pub conversation: Option<String>,
-    /// Begun at this time or later. A session that says no time of its own is taken by when its
-    /// first event was recorded.
+    /// Earliest start. A session without a time of its own counts from when its first event was recorded.
     pub since: Option<Timestamp>,
-    /// Begun before this time.
+    /// Time before which it started.
     pub until: Option<Timestamp>,
-    /// With a step of this module.
+    /// Only sessions with a step of this module.
     pub module: Option<String>,
-    /// With a step that is at most this sure.
+    /// Only sessions with a step that is at most this sure.
     pub max_confidence: Option<f64>,
-    /// With findings.
+    /// True to list only sessions with findings.
     pub with_findings: bool,
-    /// With these words in the texts of one event.
+    /// Only sessions with these words in the texts of one event.
     pub text: Option<String>,
-    /// Whose first event is before this one: the next page begins at [`SessionPage::next`].
+    /// Only sessions whose first event is before this one: the next page begins at [`SessionPage::next`].
     pub before: Option<Seq>,
-    /// Most sessions of a page. It has fewer where these have some megabytes of text.
+    /// Most sessions of a page. It has fewer if these have some megabytes of text.
     pub limit: usize,
 }
 
@@ -75,17 +74,17 @@ impl Default for SessionFilter {
 pub struct SessionPage {
     /// The sessions.
     pub sessions: Vec<SessionSummary>,
-    /// Where older ones follow: what [`SessionFilter::before`] of the next page is.
+    /// The value of [`SessionFilter::before`] for the next page, if older sessions follow.
     pub next: Option<Seq>,
 }
 
-/// A condition on sessions, in the two ways of finding what it fits.
+/// A condition on sessions, for both ways of finding what it fits.
 struct Condition {
-    /// About the row of a session, with `?` for its values.
+    /// The condition on the row of a session, with `?` for its values.
     row: String,
     /// A query that names the ids of the sessions that fit, from an index.
     ids: Option<String>,
-    /// Rows of the index up to which that is done.
+    /// Most rows of the index for which `ids` is used.
     few: usize,
     values: Vec<Value>,
 }
@@ -95,7 +94,7 @@ impl Condition {
         Condition { row: row.to_owned(), ids: None, few: 0, values: vec![value.into()] }
     }
 
-    /// Whether its index names few sessions.
+    /// Returns whether its index names few sessions.
     fn is_narrow(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let Some(ids) = &self.ids else { return Ok(false) };
         let rows: i64 = connection
@@ -105,14 +104,14 @@ impl Condition {
     }
 }
 
-/// A page of the sessions that fit.
+/// Reads a page of the sessions that fit.
 pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<SessionPage, QueryError> {
     let (mut wheres, mut values) = (Vec::new(), Vec::new());
     let (mut narrow, mut wide) = (Vec::new(), Vec::new());
     for condition in conditions(connection, filter)? {
         if condition.is_narrow(connection)? { &mut narrow } else { &mut wide }.push(condition);
     }
-    // A plus sign keeps SQLite from another index than the one that names few sessions.
+    // A plus sign keeps SQLite from using another index than the one that names few sessions.
     let plus = if narrow.is_empty() { "" } else { "+" };
     for condition in narrow {
         wheres.push(format!("id IN ({})", condition.ids.unwrap_or_default()));
@@ -131,7 +130,7 @@ pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<Se
     let table = tables::stored(connection, "sessions")?.rows;
     let columns = SessionSummary::COLUMNS.join(", ");
     let columns = match table {
-        // Of an earlier version, with its texts.
+        // The table of an earlier version stores the texts itself.
         "sessions" => columns,
         _ => columns.replacen(INPUT, INPUT_BEGINNING, 1),
     };
@@ -143,6 +142,7 @@ pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<Se
     let mut rows = statement.query(params_from_iter(values))?;
     let (mut sessions, mut bytes, mut next) = (Vec::<SessionSummary>::new(), 0, None);
     while let Some(row) = rows.next()? {
+        // The query reads one row beyond the limit: it shows that older sessions follow.
         if sessions.len() == limit || bytes >= PAGE_BYTES_MAX {
             next = sessions.last().map(|session| session.first_seq);
             break;
@@ -153,10 +153,10 @@ pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<Se
     Ok(SessionPage { sessions, next })
 }
 
-/// What a summary has of a session's input.
+/// The part of a session's input that a summary has.
 const INPUT: &str = "substr(input, 1, 200)";
 
-/// The same, without the making of long texts.
+/// The same, without making long texts: 200 characters are in 800 bytes.
 const INPUT_BEGINNING: &str = "coalesce(input_summary_text, substr(input_text, 1, 200),
     (SELECT substr(CAST(substr(payload, input_offset, min(input_length, 800)) AS TEXT), 1, 200)
      FROM log WHERE seq = input_seq))";
@@ -207,10 +207,11 @@ fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Con
             .optional()?;
         let newest = newest.unwrap_or(0);
         let documents = tables::documents(connection)?;
+        // With words alone a walk from the newest session soon fills a page, so fewer events count as few.
         let few = if conditions.is_empty() { FEW_ROWS } else { FEW_EVENTS_WITH_WORDS };
         conditions.push(Condition {
-            // The events of a session stand between its first and its last, and no session that
-            // began after the last event with the words has one.
+            // The events of a session stand between its first and its last, and a session that began after the last
+            // event with the words has none of them.
             row: format!(
                 "first_seq <= {newest} AND EXISTS (SELECT 1 FROM search CROSS JOIN {documents} AS documents ON documents.seq = search.rowid
                   WHERE search MATCH ? AND search.rowid BETWEEN sessions.first_seq AND sessions.last_seq
@@ -239,7 +240,7 @@ fn time_condition(connection: &Connection, filter: &SessionFilter) -> rusqlite::
     if values.is_empty() {
         return Ok(None);
     }
-    // The index knows only the sessions that say a time of their own.
+    // The index has only the sessions with a time of their own. It is used only if there are no others.
     let some_say_none: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM sessions WHERE started_at IS NULL)")?
         .query_row([], |row| row.get(0))?;

@@ -1,4 +1,4 @@
-//! SQL of the user's own.
+//! Queries in SQL that users wrote.
 
 use crate::storage::StorageError;
 use rusqlite::types::ValueRef;
@@ -19,15 +19,15 @@ pub enum SqlValue<'a> {
     Blob(&'a [u8]),
 }
 
-/// Where the rows of a result go. An error of its own ends the query.
+/// A receiver of the rows of a result. An error that it returns ends the query.
 pub trait RowSink {
-    /// Is told the names of the columns, once, before the first row, and also where no row comes.
+    /// Takes the names of the columns, once, before the first row, and also if there is no row.
     ///
     /// # Errors
     /// If they cannot be taken.
     fn columns(&mut self, names: &[String]) -> std::io::Result<()>;
 
-    /// Is told a row, its values in the order of the columns.
+    /// Takes a row, with its values in the order of the columns.
     ///
     /// # Errors
     /// If it cannot be taken.
@@ -38,16 +38,16 @@ pub trait RowSink {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqlError {
-    /// It is none, or the connection cannot be opened for it.
+    /// The file is no log, or the connection for the query cannot be opened.
     #[error(transparent)]
     Open(#[from] crate::log::OpenError),
-    /// It does something else than read.
+    /// The statement does something else than read.
     #[error("only reading is allowed here: {0}")]
     NotReading(String),
-    /// There is no statement in it, or none that has a result.
+    /// There is no statement, or none that has a result.
     #[error("there is no statement in it that has a result")]
     Empty,
-    /// There are several statements in it.
+    /// There are several statements.
     #[error("there are several statements in it; only one can be answered at a time")]
     Several,
     /// SQLite refused.
@@ -70,8 +70,8 @@ impl From<rusqlite::Error> for SqlError {
     }
 }
 
-/// Runs one statement that reads, on a connection that [`super::guard`] watches or with a query of
-/// our own. `values` are those of its parameters.
+/// Runs one statement that reads, on a connection that [`super::guard`] watches, or with a query of our own.
+/// `values` are those of its parameters.
 pub(crate) fn run(
     connection: &Connection,
     query: &str,
@@ -79,6 +79,7 @@ pub(crate) fn run(
     sink: &mut dyn RowSink,
 ) -> Result<(), SqlError> {
     let mut statement = connection.prepare(query)?;
+    // A query of our own passes here without the guard: SQLite itself reports whether a statement writes.
     if !statement.readonly() {
         return Err(SqlError::NotReading("the statement writes".to_owned()));
     }
@@ -93,6 +94,7 @@ pub(crate) fn run(
         for column in 0..names.len() {
             values.push(row.get_ref(column)?);
         }
+        // They stand here until the row is taken, because the values borrow them.
         let texts: Vec<_> = values
             .iter()
             .map(|value| match value {

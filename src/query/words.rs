@@ -1,8 +1,8 @@
-//! What people type into a search, as a query of FTS5: no text is an error there, and none has a
+//! The translation of what people type into a search to a query of FTS5. No text is an error there, and none has a
 //! meaning that its writer did not intend.
 
-/// The query that finds what has every word of a text. Words in double quotes are a phrase; a star
-/// at the end of a word or phrase finds what begins so. None where there is no word.
+/// The query for events with every word of a text. Words in double quotes are a phrase; a star at the end of a word
+/// or phrase finds words with that beginning. None if there is no word.
 pub(super) fn to_fts(text: &str) -> Option<String> {
     let mut phrases = Vec::new();
     let mut rest = text.trim_start();
@@ -17,13 +17,15 @@ pub(super) fn to_fts(text: &str) -> Option<String> {
                 rest.split_at_checked(end).unwrap_or((rest, ""))
             }
         };
+        // The star of a phrase stands behind its quotes, and that of a word is its last character.
         let (phrase, starred, after) = match (phrase.strip_suffix('*'), after.strip_prefix('*')) {
             (_, Some(after)) if first == '"' => (phrase, true, after),
             (Some(stem), _) if first != '"' => (stem, true, after),
             _ => (phrase, false, after),
         };
         if phrase.chars().any(char::is_alphanumeric) {
-            // FTS5 takes a NUL for the end of the query.
+            // FTS5 would end the query at a NUL. In quotes, everything else is a text for it, and never an
+            // operator.
             let quoted = phrase.replace('\0', " ").replace('"', "\"\"");
             phrases.push(format!("\"{quoted}\"{}", if starred { "*" } else { "" }));
         }

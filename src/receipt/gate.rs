@@ -1,25 +1,25 @@
-//! Where callers wait for the writer.
+//! Wait groups, in which callers wait for the writer.
 //!
-//! Those whose events are committed together wait at one gate and are woken by one call. Woken one by
-//! one, each of many producers costs the writer more than its row does.
+//! Callers whose events are committed together wait in one group and are woken by one call. To wake each of many
+//! producers by itself costs the writer more than to write its row.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Gates there are. Those who wait at one that comes round again before they were answered are woken
-/// with the others, look, and wait on.
+/// Number of wait groups, which are used in turn. If a group is used again before its callers were answered, they are
+/// woken with the others, look, and wait on.
 const GATES: usize = 16;
 
-/// Of those who wait, how many the writer wakes itself. Each of them wakes the next.
+/// Waiting callers that the writer wakes itself. Each of them wakes the next.
 const WOKEN_BY_THE_WRITER: usize = 2;
 
-/// Who waits at a gate.
+/// The callers that wait in a group.
 #[derive(Default)]
 struct Waiting {
     count: usize,
-    /// Of them, those who were there when the gate was opened last, and are still to be woken.
+    /// Those of them that were there when the group was opened last, and are still to be woken.
     to_wake: usize,
-    /// How often it was opened.
+    /// Number of openings so far.
     openings: u64,
 }
 
@@ -31,42 +31,45 @@ struct Gate {
 
 impl Gate {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // The numbers are changed without calling anything that can panic.
+        // No change below calls anything that can panic, so the numbers are right even if the lock is poisoned.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self) {
-        // Who looked before this lock waits by now, and who looks after it sees the answer.
+        // A caller that looked before this lock waits by now. One that looks after it sees the answer.
         let mut waiting = self.waiting();
         waiting.openings = waiting.openings.wrapping_add(1);
         waiting.to_wake = waiting.count;
         let first = waiting.count.min(WOKEN_BY_THE_WRITER);
         drop(waiting);
+        // Without the lock, so that a caller that is woken does not have to wait for it.
         (0..first).for_each(|_| self.opened.notify_one());
     }
 }
 
-/// The gates of one queue.
+/// The wait groups of one queue.
 #[derive(Default)]
 pub(crate) struct Gates {
     gates: [Gate; GATES],
-    /// Where those wait who come now.
+    /// Number of the group for callers that come now, modulo [`GATES`].
     current: AtomicUsize,
 }
 
 impl Gates {
-    /// Has those who come from now on wait apart from those who are there.
+    /// Lets callers that come from now on wait apart from those that are there.
     pub(crate) fn turn(&self) {
+        // Relaxed is enough: an answer opens the group that its own pass names, so the order decides only which
+        // callers are woken together.
         self.current.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A place to wait at, for somebody who sends something now.
+    /// A place in the current group, for a caller that sends something now.
     pub(crate) fn pass(gates: &Arc<Gates>) -> Pass {
         Pass { number: gates.current.load(Ordering::Relaxed) % GATES, gates: gates.clone() }
     }
 }
 
-/// A place at a gate.
+/// A caller's place in a wait group.
 #[derive(Clone)]
 pub(crate) struct Pass {
     gates: Arc<Gates>,
@@ -78,10 +81,12 @@ impl Pass {
         self.gates.gates.get(self.number)
     }
 
-    /// Blocks until `look` finds something. It is called again whenever the gate opens.
+    /// Blocks until `look` finds something. It is called again whenever the group is opened.
     pub(crate) fn wait_for<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         let found = look();
         let Some(gate) = self.gate().filter(|_| found.is_none()) else { return found };
+        // From here on `look` runs under the lock. An answer that it does not see comes with an opening that finds
+        // this caller counted.
         let mut waiting = gate.waiting();
         loop {
             if let Some(found) = look() {
@@ -91,20 +96,23 @@ impl Pass {
             let since = waiting.openings;
             waiting = gate.opened.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             waiting.count -= 1;
+            // Only an opening since this wait began makes this caller one of those to be woken.
             let was_opened = waiting.openings != since;
             waiting.to_wake = waiting.to_wake.saturating_sub(usize::from(was_opened));
+            // Each caller that is woken passes the notice on, so one that the writer did not wake itself is still
+            // reached.
             match (waiting.to_wake, was_opened) {
                 (0, _) => {}
                 (_, true) => gate.opened.notify_one(),
-                // The call was for somebody who has waited for longer, and who that is the system does not
-                // say.
+                // The notice was for a caller that has waited for longer. The system does not report which one that
+                // is, so all are woken.
                 (_, false) => gate.opened.notify_all(),
             }
         }
     }
 }
 
-/// Opens a gate when it is dropped: whoever answers, or ends without an answer, leaves nobody asleep.
+/// Opens a wait group when it is dropped. A thread that answers, or ends without an answer, leaves nobody asleep.
 pub(crate) struct Call(Option<Pass>);
 
 impl Call {
@@ -121,7 +129,7 @@ impl Drop for Call {
     }
 }
 
-/// The calls of a batch: each gate is opened once, when this is dropped.
+/// The calls of a batch. Each group is opened once, when this is dropped.
 #[derive(Default)]
 pub(crate) struct Calls(Vec<Call>);
 
@@ -131,6 +139,7 @@ impl Calls {
         if call.0.as_ref().is_some_and(is_new) {
             self.0.push(call);
         } else {
+            // The group is opened by an earlier call; this one opens nothing when it is dropped.
             call.0 = None;
         }
     }
@@ -197,7 +206,7 @@ mod tests {
             while let Ok(first) = receiver.recv() {
                 gates.turn();
                 let mut calls = Calls::default();
-                // Not all of those that are there: some wait at a gate that opens too early for them.
+                // Not all that are there: some callers wait in a group that is opened too early for them.
                 for (answered, call) in std::iter::once(first).chain(receiver.try_iter().take(4)) {
                     answered.store(true, Ordering::SeqCst);
                     calls.add(call);

@@ -1,4 +1,4 @@
-//! What a caller gets for an event, and what it can turn into.
+//! The receipt for an event, and the outcomes that it can have.
 
 pub(crate) mod gate;
 
@@ -16,17 +16,17 @@ use gate::{Call, Calls, Pass};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Appended {
-    /// Its place.
+    /// The position of the event in the log.
     pub seq: Seq,
-    /// Its id.
+    /// The id of the event.
     pub event_id: EventId,
-    /// Its link.
+    /// The hash that covers the event and everything before it.
     pub hash: Digest,
-    /// Whether this call put it there.
+    /// The effect of this call on the log.
     pub outcome: AppendOutcome,
 }
 
-/// Whether an append changed the log.
+/// The effect of an append on the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendOutcome {
     /// The event was appended.
@@ -35,20 +35,20 @@ pub enum AppendOutcome {
     AlreadyRecorded,
 }
 
-/// An event that was not appended, or of which that is not known.
+/// An event that was not appended, or perhaps not.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// It cannot be recorded as it is.
+    /// An event that cannot be recorded as it is.
     #[error(transparent)]
     Unfit(#[from] PrepareError),
-    /// The log's filter refused it.
+    /// An event that the log's filter refused.
     #[error("the filter refused the event: {0}")]
     Refused(String),
-    /// Only Annals itself writes events of its kind.
+    /// An event of a kind that only Annals itself writes.
     #[error("only Annals itself writes `{0}` events")]
     Reserved(&'static str),
-    /// Another event has its id.
+    /// An event with the id of another event.
     #[error(
         "event {seq} has the id {event_id} already, and is another event or another key's; give this one an id of its own"
     )]
@@ -63,10 +63,10 @@ pub enum AppendError {
     NotRedactable {
         /// The event that it names.
         seq: Seq,
-        /// Why not.
+        /// The reason, for the message.
         reason: &'static str,
     },
-    /// An API key that is good has the name of the one to be created.
+    /// A name that an active API key has already.
     #[error("the API key {id} is called `{name}`; give the new one another name, or revoke that one first")]
     KeyNameTaken {
         /// The name.
@@ -74,36 +74,37 @@ pub enum AppendError {
         /// The key that has it.
         id: EventId,
     },
-    /// It was not written. Send it again with the same id.
+    /// An event that was not written. Send it again with the same id.
     #[error("not written: {reason}; send it again with the same id")]
     NotWritten {
-        /// Why not.
+        /// The reason, for the message.
         reason: Arc<str>,
     },
-    /// The commit failed in a way that does not tell whether it took effect. Send it again with the
-    /// same id, which changes nothing if it did.
+    /// An event that was perhaps written: its commit failed, and may have taken effect all the same. Send it again
+    /// with the same id. If the event is in the log, that changes nothing.
     #[error("perhaps not written: {reason}; send it again with the same id")]
     Ambiguous {
-        /// What happened.
+        /// The failure, for the message.
         reason: Arc<str>,
     },
-    /// The log was closed.
+    /// A log that was closed.
     #[error("the log is closed")]
     Closed,
-    /// The server behind a [`RemoteLog`](crate::client::RemoteLog) refused it for good.
+    /// An event that the server behind a [`RemoteLog`](crate::client::RemoteLog) refused for good.
     #[error("the server refused the event: {reason}")]
     Rejected {
-        /// What the server says is wrong with it.
+        /// The reason that the server gave.
         reason: Arc<str>,
     },
-    /// The [`RemoteLog`](crate::client::RemoteLog) was closed before the server had it. It is in the spool, and sent by the next program
-    /// that opens that.
+    /// An event that the server did not have yet when its [`RemoteLog`](crate::client::RemoteLog) was closed. It is
+    /// in the spool, and the next program that opens the spool sends it.
     #[error("not sent yet: it is in the spool, and sent by the next program that opens it")]
     Spooled,
-    /// The server behind a [`RemoteLog`](crate::client::RemoteLog) is away, and the spool takes no more. Nothing was recorded.
+    /// An event that nobody took: the server behind a [`RemoteLog`](crate::client::RemoteLog) is away, and the spool
+    /// takes no more. Nothing was recorded.
     #[error("the server is away, and the spool takes no more: {reason}")]
     NoRoom {
-        /// What is in the way.
+        /// The obstacle, for the message.
         reason: Arc<str>,
     },
 }
@@ -112,29 +113,29 @@ pub enum AppendError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryAppendError {
-    /// The queue is full. The draft comes back, with the id that it was given.
+    /// An event for which the queue has no room. The draft comes back, with the id that it was given.
     #[error("the queue is full")]
     Full(Box<Draft>),
-    /// It cannot be appended.
+    /// An event that cannot be appended.
     #[error(transparent)]
     Append(#[from] AppendError),
 }
 
 pub(crate) type Outcome = Result<Appended, AppendError>;
 
-/// What a receipt is told.
+/// A message to a receipt.
 enum Word {
-    /// The last word.
+    /// The final answer.
     Last(Outcome),
-    /// It is on this machine's disk; there is another word to come.
+    /// The event is on this machine's disk, and another message follows.
     Spooled(oneshot::Receiver<Word>),
 }
 
-/// The writer's end of a receipt. One that is dropped without a word tells the caller that it is
-/// not known what became of the event.
+/// The writer's end of a receipt. If it is dropped without a message, the caller learns that the fate of the event is
+/// unknown.
 pub(crate) struct Ack {
     sender: oneshot::Sender<Word>,
-    // After the sender: where that is dropped without a word, this wakes the caller to see it.
+    // Declared after the sender, so dropped after it: a caller that this wakes finds the channel closed.
     call: Call,
 }
 
@@ -143,40 +144,39 @@ impl Ack {
         self.send_with(outcome, &mut Calls::default());
     }
 
-    /// Says the last word. A caller who blocks is woken only with the `calls`.
+    /// Sends the final answer. A caller that blocks is woken only with the `calls`.
     pub(crate) fn send_with(self, outcome: Outcome, calls: &mut Calls) {
-        // A caller that dropped its receipt does not want to know.
+        // The caller may have dropped its receipt; then there is nobody to notify.
         let _ = self.sender.send(Word::Last(outcome));
         calls.add(self.call);
     }
 
-    /// Says that the event is in the spool. None if nobody waits for what becomes of it then.
+    /// Reports that the event is in the spool. Returns `None` if nobody waits for its further fate.
     pub(crate) fn spooled(self) -> Option<Ack> {
         let (sender, receiver) = oneshot::channel();
+        // A receipt of an event that can be spooled has no pass, so the next message needs no call.
         self.sender.send(Word::Spooled(receiver)).ok().map(|()| Ack { sender, call: Call::to(None) })
     }
 
-    /// Whether nobody waits for it any more.
+    /// Returns whether nobody waits for an answer any more.
     pub(crate) fn is_unheard(&self) -> bool {
         self.sender.is_closed()
     }
 }
 
-/// How safe an event is. Only a [`RemoteLog`](crate::client::RemoteLog) has a spool: an event of an
+/// The way in which an event is safe. Only a [`RemoteLog`](crate::client::RemoteLog) has a spool: an event of an
 /// [`AuditLog`](crate::AuditLog) is committed, or an error.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// It is committed in the server's log.
+    /// An event that is committed in the server's log.
     Committed(Appended),
-    /// The server is away. The event is flushed to this machine's disk, and sent when the server is
-    /// back: by this program, or by the next one that opens the spool. The receipt can still be waited
-    /// for.
+    /// An event for a server that is away. It is flushed to this machine's disk, and sent when the server is back: by
+    /// this program, or by the next one that opens the spool. The receipt can still be waited for.
     Spooled(Receipt),
 }
 
-/// The promise of an answer about one event: wait for it, await it, or drop it. The event is
-/// appended in any case.
+/// The promise of an answer about one event: wait for it, await it, or drop it. The event is appended in any case.
 #[must_use = "a receipt says whether the event was committed; wait for it, or drop it on purpose"]
 pub struct Receipt {
     event_id: EventId,
@@ -191,13 +191,13 @@ impl fmt::Debug for Receipt {
 }
 
 impl Receipt {
-    /// With a pass, a caller who blocks waits at its gate; without one, by itself.
+    /// A receipt and its ack. A caller that blocks waits in the pass's group, and without a pass it waits alone.
     pub(crate) fn new(event_id: EventId, pass: Option<Pass>) -> (Ack, Receipt) {
         let (sender, receiver) = oneshot::channel();
         (Ack { sender, call: Call::to(pass.clone()) }, Receipt { event_id, receiver, pass })
     }
 
-    /// Blocks until there is a word. None where the writer ended without one.
+    /// Blocks until there is a message. Returns `None` if the writer ended without one.
     fn word(&self) -> Option<Word> {
         let Some(pass) = &self.pass else { return self.receiver.recv_ref().ok() };
         pass.wait_for(|| match self.receiver.try_recv() {
@@ -208,28 +208,27 @@ impl Receipt {
         .flatten()
     }
 
-    /// The event's id: what to send it again with.
+    /// The event's id, with which it can be sent again.
     pub fn event_id(&self) -> EventId {
         self.event_id
     }
 
-    /// Blocks until the event is committed, or is known not to be. An event for a server that is away
-    /// is committed when the server is back: until then this blocks.
+    /// Blocks until the event is committed, or is known not to be. An event for a server that is away is committed
+    /// when the server is back; until then this blocks.
     ///
     /// # Errors
-    /// Says why it was not, or that this is not known.
+    /// If the event was not committed, or if that is unknown. The error gives the reason.
     pub fn wait(self) -> Result<Appended, AppendError> {
         match self.word() {
             Some(Word::Last(outcome)) => outcome,
-            // The word after it is the last.
+            // The message after it is the final answer.
             Some(Word::Spooled(receiver)) => Receipt { receiver, ..self }.wait(),
             None => Err(writer_is_gone()),
         }
     }
 
-    /// Blocks until the event is safe: committed, or in the spool because the server is away. That takes
-    /// about as long as [`client::Builder::spool_after`](crate::client::Builder::spool_after) says, at
-    /// most.
+    /// Blocks until the event is safe: committed, or in the spool because the server is away. This takes at most
+    /// about as long as [`client::Builder::spool_after`](crate::client::Builder::spool_after) sets.
     ///
     /// # Errors
     /// As [`Receipt::wait`].
@@ -247,7 +246,7 @@ pub(crate) struct BatchAck(oneshot::Sender<Vec<Outcome>>);
 
 impl BatchAck {
     pub(crate) fn send(self, outcomes: Vec<Outcome>) {
-        // As with a single one.
+        // The caller may have dropped its receipt; then there is nobody to notify.
         let _ = self.0.send(outcomes);
     }
 }
@@ -257,7 +256,7 @@ impl BatchAck {
 #[derive(Debug)]
 #[must_use = "a receipt says whether the events were committed; wait for it, or drop it on purpose"]
 pub struct BatchReceipt {
-    /// For each draft whether it was sent, or why not.
+    /// One result for each draft: it was sent, or the error why not.
     sent: Vec<Result<(), AppendError>>,
     receiver: oneshot::Receiver<Vec<Outcome>>,
 }
@@ -268,14 +267,14 @@ impl BatchReceipt {
         (BatchAck(sender), BatchReceipt { sent, receiver })
     }
 
-    /// Blocks until every event is committed, or is known not to be. One answer for each draft, in
-    /// their order: where it is in the log, why not, or that this is not known.
+    /// Blocks until every event is committed, or is known not to be. Returns one answer for each draft, in their
+    /// order: the position in the log, the error, or that the result is unknown.
     pub fn wait(self) -> Vec<Result<Appended, AppendError>> {
         let outcomes = self.receiver.recv().unwrap_or_default();
         answers(self.sent, outcomes)
     }
 
-    /// As [`BatchReceipt::wait`], on any executor.
+    /// Returns the answers of [`BatchReceipt::wait`], on any executor.
     pub async fn answer(self) -> Vec<Result<Appended, AppendError>> {
         let outcomes = self.receiver.await.unwrap_or_default();
         answers(self.sent, outcomes)
@@ -286,6 +285,7 @@ impl BatchReceipt {
 fn answers(sent: Vec<Result<(), AppendError>>, outcomes: Vec<Outcome>) -> Vec<Outcome> {
     let mut outcomes = outcomes.into_iter();
     sent.into_iter()
+        // The writer answers the events that were sent, in their order. A missing answer means that it ended before.
         .map(|sent| sent.and_then(|()| outcomes.next().unwrap_or_else(|| Err(writer_is_gone()))))
         .collect()
 }
@@ -294,7 +294,7 @@ fn writer_is_gone() -> AppendError {
     AppendError::Ambiguous { reason: Arc::from("the writer ended before it answered") }
 }
 
-/// Waits on any executor.
+/// Awaits the answer on any executor.
 impl IntoFuture for Receipt {
     type Output = Result<Appended, AppendError>;
     type IntoFuture = ReceiptFuture;
@@ -304,7 +304,7 @@ impl IntoFuture for Receipt {
     }
 }
 
-/// What awaiting a [`Receipt`] polls.
+/// The future that awaits a [`Receipt`].
 pub struct ReceiptFuture(oneshot::AsyncReceiver<Word>);
 
 impl fmt::Debug for ReceiptFuture {
@@ -320,9 +320,10 @@ impl Future for ReceiptFuture {
         match Pin::new(&mut self.0).poll(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Word::Last(outcome))) => Poll::Ready(outcome),
-            // The word after it is the last.
+            // The message after it is the final answer.
             Poll::Ready(Ok(Word::Spooled(next))) => {
                 self.0 = next.into_future();
+                // Polled at once: the new channel does not know the waker yet, and nothing else would poll it.
                 self.poll(context)
             }
             Poll::Ready(Err(_)) => Poll::Ready(Err(writer_is_gone())),

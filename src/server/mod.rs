@@ -1,20 +1,20 @@
-//! `annals serve`: HTTP over one log, for those who append to it from elsewhere and those who read it.
+//! The server of `annals serve`: HTTP and gRPC over one log, for producers and readers elsewhere.
 //!
 //! ```text
 //! listen ─▶ connection ─▶ router ─▶ observe ─▶ auth ─▶ body ─▶ handler ─▶ AuditLog
-//!  TCP,      HTTP/1 and    which     request    who,    bytes,  thin: parse,
-//!  TLS,      HTTP/2,       handler   id, log    whether time,   append, answer
+//!  TCP,      HTTP/1 and    which     request    caller, bytes,  thin: parse,
+//!  TLS,      HTTP/2,       handler   id, log    scope   time,   append, answer
 //!  unix      idle times              panics             memory
 //! ```
 //!
-//! An event that was answered 200 is committed. Whatever is not known to be committed gets another
-//! answer, which says to send it again.
+//! An event is answered with 200 only after its commit. If an event is not known to be committed, the answer
+//! is another one and asks the client to send the event again.
 //!
-//! What is bounded is in [`Limits`]; every error is a problem detail of `problem`. A route is a function
-//! that takes `App`, what its scope demands (`request::auth::Allowed`) and, last, its body
-//! (`request::body::Received`). `app` is what they share, and knows none of them.
+//! [`Limits`] has the bounds that an operator sets. Every error is a problem detail (module `problem`). A
+//! route is a function that takes `App`, the extractor of its scope (`request::auth::Allowed`) and, last, its
+//! body (`request::body::Received`). The module `app` has the state that routes share, and uses none of them.
 
-// In reading order: each uses those before it.
+// In reading order: each module uses only modules above it.
 mod peer;
 mod problem;
 mod app;
@@ -46,51 +46,51 @@ use transport::connection::{self, Ends};
 use transport::listen::{self, Acceptance, Socket};
 use transport::tls;
 
-/// How a log is served.
+/// The configuration of a server.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Where to listen for HTTP. Port 0 stands for any that is free.
+    /// Addresses for HTTP. Port 0 takes any free port.
     pub http: Vec<SocketAddr>,
-    /// Where to listen for OTLP over gRPC.
+    /// Addresses for OTLP over gRPC.
     pub grpc: Vec<SocketAddr>,
-    /// Unix sockets to listen on for HTTP. Only the server's own user can open them.
+    /// Paths of unix sockets for HTTP. Only the server's own user can open them.
     pub unix: Vec<PathBuf>,
     /// The certificate, for TLS at all addresses.
     pub tls: Option<TlsFiles>,
-    /// Whether keys are asked for.
+    /// The rule by which requests need an API key.
     pub authentication: Authentication,
-    /// Who may be served without TLS.
+    /// The machines that may be served without TLS.
     pub plaintext: Plaintext,
-    /// Whether it is recorded in the log when a key reads what events say.
+    /// Records each request that reads the content of events as an event of the log.
     pub record_reads: bool,
     /// The server's bounds.
     pub limits: Limits,
 }
 
-/// Who may be served without TLS.
+/// The machines that may be served without TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Plaintext {
-    /// This machine alone.
+    /// Only this machine.
     #[default]
     Loopback,
-    /// Other machines, too: keys and events can be read and changed on the way, unless something else
-    /// encrypts what goes there. The server warns of it at its start and for as long as it runs.
+    /// All machines. Keys and events can be read and changed on the way, unless something else encrypts the
+    /// connection. The server warns of it at its start and for as long as it runs.
     Anywhere,
 }
 
-/// Where a server listens.
+/// The addresses at which a server listens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Addresses {
-    /// HTTP.
+    /// Addresses for HTTP.
     pub http: Vec<SocketAddr>,
-    /// OTLP over gRPC.
+    /// Addresses for OTLP over gRPC.
     pub grpc: Vec<SocketAddr>,
-    /// HTTP on unix sockets.
+    /// Paths of unix sockets for HTTP.
     pub unix: Vec<PathBuf>,
 }
 
-/// A server whose sockets are bound: clients may connect, and are answered once it runs.
+/// A server with bound sockets. Clients can connect, and are answered once it runs.
 pub struct Server {
     app: App,
     http: Vec<Socket>,
@@ -106,16 +106,18 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Binds every socket. It must be called within a Tokio runtime with all its drivers.
+    /// Binds every socket. Must be called within a Tokio runtime that has all its drivers.
     ///
     /// # Errors
-    /// If a socket cannot be bound, the certificate cannot be used, or others could reach a log without
-    /// keys or without TLS.
+    /// If a socket cannot be bound, the certificate cannot be used, the log's file or keys cannot be read, or
+    /// other machines could reach a log without keys or without TLS.
     pub fn bind(log: AuditLog, config: &Config) -> Result<Server, ListenError> {
         let file = LogFile::open(&log)?;
         let gate = Gate::open(log.path(), config.authentication, config.record_reads)?;
         let exposed =
             config.http.iter().chain(&config.grpc).copied().find(|address| !address.ip().is_loopback());
+        // Checked before any socket is bound: no other machine ever connects to a server that is refused
+        // here.
         if let Some(address) = exposed {
             if config.authentication != Authentication::Never && !gate.is_closed() {
                 return Err(ListenError::Open { address });
@@ -157,20 +159,22 @@ impl Server {
         Ok(Server { app, http, grpc, addresses, tls })
     }
 
-    /// Where it listens, with the ports that it was given.
+    /// The bound addresses. A port 0 of the configuration is replaced by the port that the system chose.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// Serves until `stop` is ready. Then no new connections are taken, requests that run have
-    /// [`Limits::grace`] to end, and the log is closed: everything that was accepted is committed, and in
-    /// the read tables.
+    /// Serves until `stop` is ready. Then the server takes no new connections, gives running requests
+    /// [`Limits::grace`] to end, and closes the log: every accepted event is committed, and in the read
+    /// tables.
     ///
     /// # Errors
     /// If the log could not be closed cleanly.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), CloseError> {
         let Server { app, http, grpc, tls, .. } = self;
         let limits = app.limits.clone();
+        // `app.stopping` is the one signal of a stop. It ends the listeners, the tasks below and the tails,
+        // and lets each connection finish its running requests.
         let ends = Ends { gently: app.stopping.clone(), now: CancellationToken::new() };
         let acceptance = Acceptance {
             protocol: Arc::new(connection::protocol(&limits)),
@@ -189,8 +193,12 @@ impl Server {
         listeners.spawn(watches::file(app.clone()));
         let keys = tokio::spawn(watches::keys(app.clone()));
         stop.await;
+        // The order matters from here on: no new connection, then no connection, and only then the files are
+        // closed that requests use.
         app.stopping.cancel();
         listeners.close();
+        // These tasks own the sockets, which are closed with them. The task that looks at the file has ended
+        // as well: nothing uses the watch any more when `app.file` is closed below.
         listeners.wait().await;
         let connections = acceptance.connections;
         connections.close();
@@ -199,9 +207,11 @@ impl Server {
             ends.now.cancel();
             connections.wait().await;
         }
-        // When keys were last used is for people; that it could not be written is no reason not to end.
+        // The task writes the last uses of keys through the log, so it must end before the log is closed. The
+        // uses are for people: a server that cannot write them still stops.
         let _ = keys.await;
-        // The last connection that closes takes the write-ahead log away, and one that only reads cannot.
+        // The last connection that closes removes the write-ahead log, and a read-only connection cannot do
+        // that. So the readers are closed first, and the writer last.
         app.gate.close();
         app.file.close();
         app.readers.close().await;

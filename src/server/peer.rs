@@ -1,12 +1,12 @@
-//! Where requests come from.
+//! The origin of requests.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Where a request comes from.
+/// The address that a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     Tcp(SocketAddr),
-    /// A unix socket: whoever may open it, which is the user that the server runs as.
+    /// A unix socket. Only the user that the server runs as can open it.
     Unix,
     Unknown,
 }

@@ -1,4 +1,4 @@
-//! Answers that say what went wrong: problem details, as RFC 9457 has them.
+//! Error answers: problem details, as RFC 9457 defines them.
 
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -9,19 +9,19 @@ use utoipa::ToSchema;
 /// The media type of problem details.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// What an answer other than a success says.
+/// The content of an answer that is not a success.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Problem {
-    /// What kind of problem it is, as a URN of Annals' own.
+    /// The kind of the problem, as a URN of Annals' own.
     #[serde(rename = "type")]
     pub(crate) kind: Kind,
-    /// The kind in words; the same for every problem of the kind.
+    /// The kind in words. It is the same for every problem of the kind.
     pub(crate) title: &'static str,
     #[serde(serialize_with = "as_number")]
     pub(crate) status: StatusCode,
-    /// What went wrong this time, and what to do.
+    /// The cause of this problem, and what the client can do.
     pub(crate) detail: String,
-    /// Seconds to wait before the request is sent again.
+    /// Seconds that the client waits before it sends the request again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retry_after: Option<u64>,
 }
@@ -39,7 +39,7 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// What tells it from the others, in a word.
+            /// The last part of the URN. Metrics use it as a label.
             pub(crate) fn name(self) -> &'static str {
                 match self { $( Kind::$name => $urn.rsplit(':').next().unwrap_or($urn), )* }
             }
@@ -48,7 +48,7 @@ macro_rules! kinds {
                 match self { $( Kind::$name => $title, )* }
             }
 
-            /// The status of an answer that is about nothing else.
+            /// The status of an answer that has only this problem.
             pub(crate) fn status(self) -> StatusCode {
                 match self { $( Kind::$name => StatusCode::$status, )* }
             }
@@ -85,6 +85,7 @@ kinds! {
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Problem {
         let status = kind.status();
+        // These two statuses are temporary. One second is the wait of callers that know no better one.
         let retry_after =
             matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS).then_some(1);
         Problem { kind, title: kind.title(), status, detail: detail.into(), retry_after }
@@ -95,7 +96,7 @@ impl Problem {
         self
     }
 
-    /// What an answer with this status says that was made without a word.
+    /// The problem for an answer that has a status and no content.
     pub(super) fn of_status(status: StatusCode) -> Problem {
         let (kind, detail) = match status {
             StatusCode::BAD_REQUEST => (Kind::BadRequest, "the request cannot be understood"),
@@ -121,7 +122,8 @@ impl Problem {
         Problem { status, ..Problem::new(kind, detail) }
     }
 
-    /// The answer with this problem, and other members beside it, as a JSON object's text.
+    /// The answer with the status and the headers of this problem. `body` is the text of a JSON object that
+    /// has the problem's members, and may have others.
     pub(crate) fn with_members(self, body: Vec<u8>) -> Response {
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
@@ -144,15 +146,18 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Gives an answer without a problem in it one, where its status asks for that: those that the framework
-/// makes by itself.
+/// Replaces an error that the framework answered by itself with a problem of the same status. Returns other
+/// answers as they are.
 pub(super) fn explained(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     let has_body = response.headers().contains_key(CONTENT_TYPE);
+    // The framework's own errors are empty or plain text. Handlers answer errors as JSON, or in the encoding
+    // of an OTLP request.
     if !is_error || (has_body && !is_plain(&response)) {
         return response;
     }
+    // RFC 9110 requires this header in an answer 405.
     let allow = response.headers().get(ALLOW).cloned();
     let mut explained = Problem::of_status(status).into_response();
     if let Some(allow) = allow {

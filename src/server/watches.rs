@@ -6,13 +6,13 @@ use super::app::App;
 use crate::apikey::Uses;
 use crate::log::OpenError;
 
-/// How often it is looked whether there are keys.
+/// Time between two looks for API keys.
 const KEYS_EVERY: Duration = Duration::from_millis(500);
 
-/// Time between two looks at the file, for events that other processes append too.
+/// Time between two looks at the file. They also find the events that other processes append.
 const FILE_EVERY: Duration = Duration::from_millis(250);
 
-/// Looks whether there are keys, and writes down when they were used, until the server stops.
+/// Looks for keys and writes their last uses, until the server stops.
 pub(super) async fn keys(app: App) {
     let mut running = true;
     while running {
@@ -20,6 +20,7 @@ pub(super) async fn keys(app: App) {
             () = app.stopping.cancelled() => running = false,
             () = tokio::time::sleep(KEYS_EVERY) => {}
         }
+        // The stop does not end the loop at once: one more round writes all uses that are not written yet.
         let which = if running { Uses::Due } else { Uses::All };
         let at_work = app.clone();
         let looked = tokio::task::spawn_blocking(move || {
@@ -27,12 +28,14 @@ pub(super) async fn keys(app: App) {
             at_work.gate.keys.keep_uses(&at_work.log, which)
         });
         if let Ok(Err(error)) = looked.await {
+            // The next round tries again: uses stay due until they are written.
             tracing::debug!(error = %error, "when keys were used cannot be written now");
         }
     }
 }
 
-/// Looks at the file until the server stops, tells the tails of the log's end, and closes connections at rest.
+/// Looks at the file until the server stops. Reports the end of the log to the tails, and closes idle
+/// connections to the log.
 pub(super) async fn file(app: App) {
     loop {
         tokio::select! {
@@ -40,11 +43,13 @@ pub(super) async fn file(app: App) {
             () = tokio::time::sleep(FILE_EVERY) => {}
         }
         let at_work = app.clone();
+        // The task awaits its look before the stop can end it, so no look outlives the task.
         let looked = tokio::task::spawn_blocking(move || {
             at_work.readers.close_idle();
             let looked = at_work.file.look();
             if matches!(looked, Some(Err(OpenError::WalReplaced { .. }))) {
-                // The writer makes a new write-ahead log only when nobody uses the old one any longer.
+                // The writer makes a new write-ahead log only after all connections to the old one are
+                // closed.
                 at_work.readers.let_go();
                 at_work.gate.let_go();
             }
@@ -56,10 +61,13 @@ pub(super) async fn file(app: App) {
     }
 }
 
-/// Tells of this process' commits until the server stops. [`file`] finds those of others.
+/// Reports the commits of this process to the tails until the server stops. [`file`] finds those of other
+/// processes.
 pub(super) async fn commits(app: App) {
     loop {
         let told = *app.tails.head.borrow();
+        // `find` listens for changes before it looks, so no commit between two rounds is missed. A commit
+        // that `file` has reported already is not waited for.
         let committed = app.log.progress().find(|progress| {
             let committed = progress.committed();
             (committed > told).then_some(committed)

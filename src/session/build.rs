@@ -1,15 +1,15 @@
-//! What the builders share: setters that read alike, and values that turn out not to be usable.
+//! The common parts of the builders: setters that look alike, and the first value that turns out to be unusable.
 
 use crate::event::{InvalidField, Kind, Problem};
 use crate::receipt::AppendError;
 
-/// The first value that a builder could not take. Setters return the builder, so that the call
-/// that records is the first that can say so.
+/// The first value that a builder could not use. Setters return the builder, so the error can only be
+/// returned by the call that records.
 #[derive(Debug, Default)]
 pub(super) struct FirstProblem(Option<(String, Problem)>);
 
 impl FirstProblem {
-    /// The value, or else its problem is kept.
+    /// Returns the value, or keeps its problem if it is the first.
     pub(super) fn keep<T, E: Into<Problem>>(
         &mut self,
         field: impl Into<String>,
@@ -26,7 +26,7 @@ impl FirstProblem {
     }
 }
 
-/// Setters of optional texts: name of the method, name of the field.
+/// Defines setters of optional texts: the name of the method, the name of the field.
 macro_rules! text_setters {
     ($( $(#[$doc:meta])* $name:ident => $field:ident; )*) => {$(
         $(#[$doc])*
@@ -37,7 +37,7 @@ macro_rules! text_setters {
     )*};
 }
 
-/// Setters of optional values that are passed as they are.
+/// Defines setters of optional values that are passed as they are.
 macro_rules! value_setters {
     ($( $(#[$doc:meta])* $name:ident: $type:ty; )*) => {$(
         $(#[$doc])*
@@ -48,11 +48,11 @@ macro_rules! value_setters {
     )*};
 }
 
-/// The setter of fields that the kind of event does not know.
+/// Defines the setter of fields that the kind of event does not know.
 macro_rules! attribute_setter {
     () => {
-        /// A field that this kind of event does not know, with any value that has a JSON form. It is
-        /// kept under `attributes`; the same name again replaces it.
+        /// Sets a field that this kind of event does not know, to any value that has a JSON form. It is
+        /// kept under `attributes`. A later value with the same name replaces an earlier one.
         pub fn attribute(
             mut self,
             name: impl Into<String>,
@@ -69,17 +69,17 @@ macro_rules! attribute_setter {
     };
 }
 
-/// Setters of what the work cost, which ends of steps and of sessions have alike.
+/// Defines the setters for costs, which the ends of steps and of sessions share.
 macro_rules! usage_setters {
     () => {
-        /// Tokens that models read, and tokens that they wrote.
+        /// Sets the number of tokens that models read, and the number that they wrote.
         pub fn tokens(mut self, input: u64, output: u64) -> Self {
             self.payload.tokens_input = Some(input);
             self.payload.tokens_output = Some(output);
             self
         }
 
-        /// What it cost, in US dollars.
+        /// Sets the cost in US dollars.
         pub fn cost_usd(mut self, dollars: f64) -> Self {
             self.payload.cost_usd = Some(dollars);
             self

@@ -12,15 +12,15 @@ fn decision(decision_type: impl Into<String>) -> DecisionMade {
 }
 
 impl Session {
-    /// A decision that belongs to no step. `decision_type` says what kind of decision it is.
+    /// Begins a decision that belongs to no step. `decision_type` names the type of the decision.
     pub fn decide(&self, decision_type: impl Into<String>) -> Recording<'_, DecisionMade> {
         Recording::new(&self.scope, decision(decision_type))
     }
 }
 
 impl Step {
-    /// A decision made in this step: which options there were, what was chosen, and why.
-    /// `decision_type` says what kind of decision it is.
+    /// Begins a decision made in this step: the options, the choice, and the reason. `decision_type` names
+    /// the type of the decision.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -43,35 +43,34 @@ impl Step {
 }
 
 impl Recording<'_, DecisionMade> {
-    /// The decision's id, unique within its session, 1 to 256 bytes without control characters; made
-    /// by Annals where this is not called.
+    /// Sets the decision's id: unique within its session, 1 to 256 bytes, without control characters.
+    /// Annals makes an id if this is not called.
     pub fn id(mut self, id: impl TryInto<DecisionId, Error = impl Into<IdError>>) -> Self {
         let id = self.problem.keep("decision", id.try_into().map_err(Into::into));
         self.payload.decision = id.unwrap_or_default();
         self
     }
 
-    /// One more option that was considered, and its score in a scale of the producer's own.
+    /// Adds an option that was considered, and its score on a scale of the producer's own.
     pub fn option(mut self, option: impl Into<String>, score: f64) -> Self {
         self.payload.options_considered.push(ConsideredOption::scored(option, score));
         self
     }
 
-    /// More options that were considered: texts, pairs of text and score, or
-    /// [`ConsideredOption`]s.
+    /// Adds options that were considered: texts, pairs of text and score, or [`ConsideredOption`]s.
     pub fn options<T: Into<ConsideredOption>>(mut self, options: impl IntoIterator<Item = T>) -> Self {
         self.payload.options_considered.extend(options.into_iter().map(Into::into));
         self
     }
 
-    /// What was chosen.
+    /// Sets the option that was chosen. It replaces all options that were set as chosen before.
     pub fn chose(mut self, option: impl Into<String>) -> Self {
         self.payload.chosen_options.clear();
         self.payload.chosen_option = Some(option.into());
         self
     }
 
-    /// What was chosen where it is more than one, best first.
+    /// Sets the options that were chosen if they are more than one, best first.
     pub fn chose_all<T: Into<String>>(mut self, options: impl IntoIterator<Item = T>) -> Self {
         self.payload.chosen_option = None;
         self.payload.chosen_options = options.into_iter().map(Into::into).collect();
@@ -79,26 +78,27 @@ impl Recording<'_, DecisionMade> {
     }
 
     text_setters! {
-        /// Why.
+        /// Sets the reason.
         because => rationale;
-        /// Who or what decided.
+        /// Sets the person or program that decided.
         actor => actor;
     }
 
     value_setters! {
-        /// How sure the decider is, 0 to 1.
+        /// Sets the confidence of the decision, 0 to 1.
         confidence: f64;
     }
 
     attribute_setter!();
 
-    /// Records it, and returns the decision's id.
+    /// Records the decision, and returns its id.
     ///
     /// # Errors
     /// If a value cannot be recorded, or the log is closed.
     pub fn record(self) -> Result<DecisionId, AppendError> {
         let given = self.payload.decision.clone();
         let receipt = self.append()?;
+        // A decision without an id of its own gets the id of its event.
         Ok(if given.is_absent() { receipt.event_id().into() } else { given })
     }
 }

@@ -1,4 +1,4 @@
-//! Findings, and what becomes of them.
+//! Findings, and updates of them.
 
 use serde::Serialize;
 
@@ -16,13 +16,13 @@ fn finding(category: impl Into<String>) -> FindingRaised {
 }
 
 impl Session {
-    /// Something that was found, or checked, and belongs to no step. `category` says what it
-    /// belongs to.
+    /// Begins a finding that belongs to no step: a problem, or the result of a check. `category` names the
+    /// group that it belongs to.
     pub fn finding(&self, category: impl Into<String>) -> Recording<'_, FindingRaised> {
         Recording::new(&self.scope, finding(category))
     }
 
-    /// What becomes of a finding of this session: who judged it, and how.
+    /// Begins an update of a finding of this session: a judgement, and its author.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -47,7 +47,8 @@ impl Session {
 }
 
 impl Step {
-    /// Something that was found, or checked, in this step. `category` says what it belongs to.
+    /// Begins a finding of this step: a problem, or the result of a check. `category` names the group that
+    /// it belongs to.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -72,8 +73,8 @@ impl Step {
 }
 
 impl Recording<'_, FindingRaised> {
-    /// The finding's id, unique within its session, 1 to 256 bytes without control characters; made
-    /// by Annals where this is not called.
+    /// Sets the finding's id: unique within its session, 1 to 256 bytes, without control characters. Annals
+    /// makes an id if this is not called.
     pub fn id(mut self, id: impl TryInto<FindingId, Error = impl Into<IdError>>) -> Self {
         let id = self.problem.keep("finding", id.try_into().map_err(Into::into));
         self.payload.finding = id.unwrap_or_default();
@@ -81,34 +82,34 @@ impl Recording<'_, FindingRaised> {
     }
 
     value_setters! {
-        /// How grave it is.
+        /// Sets the severity.
         severity: Severity;
-        /// What the check came to.
+        /// Sets the outcome of the check.
         outcome: Outcome;
-        /// How sure the finder is, 0 to 1.
+        /// Sets the confidence in the finding, 0 to 1.
         confidence: f64;
     }
 
     text_setters! {
-        /// The rule or pattern that it matches.
+        /// Sets the rule or pattern that the finding matches.
         pattern => pattern_type;
-        /// A line that names it.
+        /// Sets a title of one line.
         title => title;
-        /// What was found, for those who know the field.
+        /// Sets a description for experts of the field.
         description => description;
-        /// The same for everybody else.
+        /// Sets a description for everybody else.
         plain_english => plain_english;
-        /// What to do about it.
+        /// Sets a suggestion for a remedy.
         suggestion => suggestion;
-        /// The law or policy behind it.
+        /// Sets the law or policy behind the finding.
         legal_source => legal_source;
-        /// How far it reaches.
+        /// Sets the extent of the finding.
         scope => scope;
-        /// Version of the rule.
+        /// Sets the version of the rule.
         rule_version => rule_version;
     }
 
-    /// What shows it: any value that has a JSON form.
+    /// Sets the evidence: any value that has a JSON form.
     pub fn evidence(mut self, evidence: &(impl Serialize + ?Sized)) -> Self {
         self.payload.evidence = self.problem.keep("evidence", Json::of(evidence));
         self
@@ -116,33 +117,34 @@ impl Recording<'_, FindingRaised> {
 
     attribute_setter!();
 
-    /// Records it, and returns the finding's id.
+    /// Records the finding, and returns its id.
     ///
     /// # Errors
     /// If a value cannot be recorded, or the log is closed.
     pub fn record(self) -> Result<FindingId, AppendError> {
         let given = self.payload.finding.clone();
         let receipt = self.append()?;
+        // A finding without an id of its own gets the id of its event.
         Ok(if given.is_absent() { receipt.event_id().into() } else { given })
     }
 }
 
 impl Recording<'_, FindingUpdated> {
     value_setters! {
-        /// Where the finding stands now.
+        /// Sets the new status of the finding.
         status: FindingStatus;
-        /// What was changed because of it.
+        /// Sets the change that was made because of the finding.
         correction: Correction;
     }
 
     text_setters! {
-        /// Who says so.
+        /// Sets the person or program that made the update.
         actor => actor;
-        /// Why.
+        /// Sets the reason.
         reason => reason;
     }
 
-    /// What was changed because of it, as the text before and after.
+    /// Sets the change that was made because of the finding, as the text before and after.
     pub fn corrected(self, original: impl Into<String>, corrected: impl Into<String>) -> Self {
         self.correction(Correction {
             original: Some(original.into()),
@@ -153,7 +155,7 @@ impl Recording<'_, FindingUpdated> {
 
     attribute_setter!();
 
-    /// Records it.
+    /// Records the update.
     ///
     /// # Errors
     /// If a value cannot be recorded, or the log is closed.

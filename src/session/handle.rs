@@ -1,4 +1,4 @@
-//! A session: begun, changed and ended.
+//! Sessions, from their start to their end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::event::{
 use crate::receipt::{AppendError, Receipt};
 
 impl AuditLog {
-    /// Begins a session: one run of a reasoning pipeline. `profile` says which pipeline, or which of
-    /// its configurations.
+    /// Begins a session: one run of a reasoning pipeline. `profile` names the pipeline, or one of its
+    /// configurations.
     ///
     /// ```
     /// use annals::{AuditLog, Severity, StepKind};
@@ -63,39 +63,39 @@ impl SessionBuilder {
         SessionBuilder { log, id: None, payload, problem: FirstProblem::default() }
     }
 
-    /// The session's id, 1 to 128 bytes without control characters; a fresh UUIDv7 where this is not
-    /// called. It stays when payloads are redacted, so it must not be personal data. A session that
-    /// is started again with the same id goes on as the same session.
+    /// Sets the session's id: 1 to 128 bytes, without control characters. The default is a fresh UUIDv7. A
+    /// redaction does not erase the id, so it must not be personal data. Starting a session again with the
+    /// same id continues the same session.
     pub fn id(mut self, id: impl TryInto<SessionId, Error = impl Into<IdError>>) -> Self {
         self.id = self.problem.keep("session", id.try_into().map_err(Into::into));
         self
     }
 
     text_setters! {
-        /// What the pipeline is asked, whole.
+        /// Sets the whole input of the pipeline.
         input => input;
-        /// What identical inputs are found by; BLAKE3 of the input unless said otherwise.
+        /// Sets the hash by which identical inputs are found. The default is BLAKE3 of the input.
         input_hash => input_hash;
-        /// What several sessions with one user have in common.
+        /// Sets the conversation: an identifier that several sessions with one user share.
         conversation => conversation;
-        /// Name of the agent.
+        /// Sets the name of the agent.
         agent => agent;
-        /// Version of the agent.
+        /// Sets the version of the agent.
         agent_version => agent_version;
-        /// Model it works with.
+        /// Sets the model that the session works with.
         model => model;
-        /// Where the record comes from.
+        /// Sets the source of the record.
         source => source;
-        /// Whose session it is, where several share a log.
+        /// Sets the tenant: the owner of the session, if several share a log.
         tenant => tenant;
     }
 
     value_setters! {
-        /// The session that starts this one.
+        /// Sets the session that starts this one.
         parent_session: SessionId;
     }
 
-    /// A label of the producer's own; the same name again replaces it.
+    /// Sets a label of the producer's own. A later value with the same name replaces an earlier one.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.payload.labels.insert(name.into(), value.into());
         self
@@ -111,16 +111,16 @@ impl SessionBuilder {
         self.problem.check(Kind::SessionStarted)?;
         let id = self.id.unwrap_or_else(SessionId::generate);
         let scope = Arc::new(Scope::new(self.log, id));
+        // Not waited for: events are committed in order, so the receipt of the end covers this one.
         let _receipt = scope.append(self.payload)?;
         Ok(Session { scope, state: State::Open })
     }
 }
 
-/// A session under way. Threads share it by reference, or take [`Step`](super::Step)s of it with them.
+/// A session under way. Threads share it by reference, or own [`Step`](super::Step)s of it.
 ///
-/// Dropped without an end, it records `session.ended` with status `disconnected`; while its thread
-/// panics, with status `failed` and error `panicked`. Steps may outlive it: what they record belongs
-/// to the session all the same.
+/// If it is dropped without an end, it records `session.ended` with status `disconnected`; while its thread panics,
+/// with status `failed` and error `panicked`. Steps may outlive it: their events still belong to the session.
 #[derive(Debug)]
 #[must_use = "a session that is dropped is recorded as disconnected"]
 pub struct Session {
@@ -129,17 +129,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// Its id.
+    /// The session's id.
     pub fn id(&self) -> &SessionId {
         self.scope.session()
     }
 
-    /// Begins a step. `module` says what does the work: the module, the tool, the model's role.
+    /// Begins a step. `module` names the part that does the work: the module, the tool, the model's role.
     pub fn step(&self, module: impl Into<String>) -> StepBuilder {
         StepBuilder::new(self.scope.clone(), None, module.into())
     }
 
-    /// Says how far the session is: `session.updated`.
+    /// Begins a report of the session's progress: `session.updated`.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -180,20 +180,20 @@ fn bare_end(status: SessionEnd, error: String) -> SessionEnded {
 
 impl Recording<'_, SessionUpdated> {
     value_setters! {
-        /// The session's new state.
+        /// Sets the session's new state.
         status: SessionProgress;
-        /// How much of it is done, 0 to 1.
+        /// Sets the part of the work that is done, 0 to 1.
         progress: f64;
     }
 
     text_setters! {
-        /// What it is doing.
+        /// Sets a text about the current work.
         message => message;
     }
 
     attribute_setter!();
 
-    /// Records it.
+    /// Records the update.
     ///
     /// # Errors
     /// If a value cannot be recorded, or the log is closed.
@@ -202,8 +202,8 @@ impl Recording<'_, SessionUpdated> {
     }
 }
 
-/// A session that is about to end. Dropped without its last call, it is a session dropped without an
-/// end.
+/// A session that is about to end. If it is dropped without its last call, the session counts as dropped
+/// without an end.
 #[derive(Debug)]
 #[must_use = "a session ends with `completed`, `failed` or `cancelled`"]
 pub struct SessionEnding {
@@ -214,22 +214,22 @@ pub struct SessionEnding {
 
 impl SessionEnding {
     text_setters! {
-        /// What the session came to, whole.
+        /// Sets the whole result of the session.
         summary => summary;
     }
 
     value_setters! {
-        /// How risky the outcome is.
+        /// Sets the risk of the outcome.
         risk_level: Severity;
     }
 
-    /// A rating, in a scale of the producer's own; the same name again replaces it.
+    /// Adds a rating on a scale of the producer's own. A later value with the same name replaces an earlier one.
     pub fn score(mut self, name: impl Into<String>, score: f64) -> Self {
         self.payload.scores.insert(name.into(), score);
         self
     }
 
-    /// Several ratings.
+    /// Adds several ratings.
     pub fn scores(mut self, scores: BTreeMap<String, f64>) -> Self {
         self.payload.scores.extend(scores);
         self
@@ -238,17 +238,18 @@ impl SessionEnding {
     usage_setters!();
     attribute_setter!();
 
-    /// Records that the session did what it was to do.
+    /// Records that the session succeeded.
     ///
-    /// Once the receipt says that this is committed, so is everything that was recorded before.
+    /// A receipt that reports the end as committed covers all events that were recorded before it.
     ///
     /// # Errors
-    /// If a value cannot be recorded, which is then said in a plainer end, or the log is closed.
+    /// If a value cannot be recorded, or the log is closed. In the first case a plainer end is recorded,
+    /// which states the reason.
     pub fn completed(self) -> Result<Receipt, AppendError> {
         self.record(SessionEnd::Completed, None)
     }
 
-    /// Records that the session failed, and why.
+    /// Records that the session failed, and the reason.
     ///
     /// # Errors
     /// As [`SessionEnding::completed`].
@@ -256,7 +257,7 @@ impl SessionEnding {
         self.record(SessionEnd::Failed, Some(why.into()))
     }
 
-    /// Records that somebody stopped the session, and why.
+    /// Records that somebody stopped the session, and the reason.
     ///
     /// # Errors
     /// As [`SessionEnding::completed`].
@@ -266,6 +267,7 @@ impl SessionEnding {
 
     fn record(self, status: SessionEnd, error: Option<String>) -> Result<Receipt, AppendError> {
         let SessionEnding { mut session, mut payload, problem } = self;
+        // Set before anything can fail: the destructor must not record a second end.
         session.state = State::Ended;
         payload.status = status;
         payload.error = error;

@@ -1,12 +1,12 @@
 //! Handles for instrumenting a pipeline by hand: a session, its steps, and what they record.
 //!
-//! A handle that is ended is consumed, so that nothing can be ended twice; one that is dropped
-//! without an end records that, so that nothing stays open for ever because of an early return or a
-//! panic. The times of events are the log's clock where the call was made.
+//! Ending a handle consumes it, so that it cannot be ended twice. Dropping a handle without ending it
+//! records that it was dropped, so that it does not stay open forever after an early return or a panic. An
+//! event's time is the time of the call, by the log's clock.
 //!
-//! A handle sends to the writer and does not wait for it: a call takes microseconds, and blocks only
-//! while the queue is full. Where an event must be on the disk before the pipeline acts on it,
-//! [`Recording::commit`] waits for that, and so does [`AuditLog::flush`](crate::AuditLog::flush) for everything before.
+//! A handle sends to the writer and does not wait for it: a call takes microseconds, and blocks only while
+//! the queue is full. If an event must be on the disk before the pipeline acts on it, [`Recording::commit`]
+//! waits for that. [`AuditLog::flush`](crate::AuditLog::flush) waits for all events before it.
 
 mod build;
 mod scope;

@@ -19,30 +19,30 @@ fn artifact(content: &[u8]) -> ArtifactAttached {
 }
 
 impl Session {
-    /// A line of a log.
+    /// Begins a note: a line of text.
     pub fn note(&self, message: impl Into<String>) -> Recording<'_, NoteLogged> {
         Recording::new(&self.scope, NoteLogged { message: message.into(), ..NoteLogged::default() })
     }
 
-    /// A measurement. Metrics belong to a session, not to a step.
+    /// Begins a metric: a measurement. Metrics belong to a session, not to a step.
     pub fn metric(&self, name: impl Into<String>, value: f64) -> Recording<'_, MetricRecorded> {
         Recording::new(&self.scope, MetricRecorded { name: name.into(), value, ..MetricRecorded::default() })
     }
 
-    /// A file that belongs to the session. Its digest and its length are recorded; the content is
-    /// kept by whom it belongs to.
+    /// Begins an artifact: a file that belongs to the session. Only its digest and length are recorded; the
+    /// owner keeps the content.
     pub fn artifact(&self, content: impl AsRef<[u8]>) -> Recording<'_, ArtifactAttached> {
         Recording::new(&self.scope, artifact(content.as_ref()))
     }
 
-    /// The same for content whose BLAKE3 is known.
+    /// Begins an artifact of which only the BLAKE3 digest is known.
     pub fn artifact_with_digest(&self, digest: Digest) -> Recording<'_, ArtifactAttached> {
         Recording::new(&self.scope, ArtifactAttached { artifact: digest, ..ArtifactAttached::default() })
     }
 }
 
 impl Step {
-    /// A line of a log.
+    /// Begins a note: a line of text.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -59,8 +59,8 @@ impl Step {
         self.recording(NoteLogged { message: message.into(), step, ..NoteLogged::default() })
     }
 
-    /// A file that belongs to this step. Its digest and its length are recorded; the content is
-    /// kept by whom it belongs to.
+    /// Begins an artifact: a file that belongs to this step. Only its digest and length are recorded; the
+    /// owner keeps the content.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -79,7 +79,7 @@ impl Step {
         self.recording(ArtifactAttached { step, ..artifact(content.as_ref()) })
     }
 
-    /// The same for content whose BLAKE3 is known.
+    /// Begins an artifact of which only the BLAKE3 digest is known.
     pub fn artifact_with_digest(&self, digest: Digest) -> Recording<'_, ArtifactAttached> {
         let step = Some(self.id().clone());
         self.recording(ArtifactAttached { artifact: digest, step, ..ArtifactAttached::default() })
@@ -88,11 +88,11 @@ impl Step {
 
 impl Recording<'_, NoteLogged> {
     text_setters! {
-        /// How important it is: debug, info, warning, error …
+        /// Sets the level: debug, info, warning, error …
         level => level;
     }
 
-    /// What goes with it: any value that has a JSON form.
+    /// Sets data that belongs to the note: any value that has a JSON form.
     pub fn data(mut self, data: &(impl Serialize + ?Sized)) -> Self {
         self.payload.data = self.problem.keep("data", Json::of(data));
         self
@@ -100,7 +100,7 @@ impl Recording<'_, NoteLogged> {
 
     attribute_setter!();
 
-    /// Records it.
+    /// Records the note.
     ///
     /// # Errors
     /// If a value cannot be recorded, or the log is closed.
@@ -111,11 +111,11 @@ impl Recording<'_, NoteLogged> {
 
 impl Recording<'_, MetricRecorded> {
     text_setters! {
-        /// Its unit.
+        /// Sets the unit.
         unit => unit;
     }
 
-    /// A label of the producer's own; the same name again replaces it.
+    /// Sets a label of the producer's own. A later value with the same name replaces an earlier one.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.payload.labels.insert(name.into(), value.into());
         self
@@ -123,10 +123,10 @@ impl Recording<'_, MetricRecorded> {
 
     attribute_setter!();
 
-    /// Records it.
+    /// Records the metric.
     ///
     /// # Errors
-    /// If a value cannot be recorded, as a number that is not finite, or the log is closed.
+    /// If a value cannot be recorded, such as a number that is not finite, or the log is closed.
     pub fn record(self) -> Result<(), AppendError> {
         self.append().map(drop)
     }
@@ -134,22 +134,22 @@ impl Recording<'_, MetricRecorded> {
 
 impl Recording<'_, ArtifactAttached> {
     text_setters! {
-        /// What it is called, or where it is.
+        /// Sets the name or the location of the file.
         label => label;
-        /// Its media type, as in HTTP.
+        /// Sets the media type, as in HTTP.
         media_type => media_type;
     }
 
     value_setters! {
-        /// Its place among several.
+        /// Sets the index among several artifacts.
         position: u64;
-        /// Its length in bytes; known by itself where the content was given.
+        /// Sets the length in bytes. If the content was given, the length is already set.
         size: u64;
     }
 
     attribute_setter!();
 
-    /// Records it, and returns the content's digest.
+    /// Records the artifact, and returns the digest of the content.
     ///
     /// # Errors
     /// If a value cannot be recorded, or the log is closed.

@@ -1,14 +1,14 @@
-//! An event of a session that is being put together.
+//! An event of a session, before it is recorded.
 
 use super::build::FirstProblem;
 use super::scope::Scope;
 use crate::event::{Event, Kind};
 use crate::receipt::{AppendError, Appended, Receipt};
 
-/// Something that a session or a step is about to record: a decision, a finding, a note …
+/// An event that a session or a step is about to record: a decision, a finding, a note …
 ///
-/// Its setters are those of its kind. [`Recording::commit`] records it and waits until it is on the
-/// disk; `record` records it and does not wait.
+/// Its setters are those of its kind. [`Recording::commit`] records it and waits until it is on the disk;
+/// `record` records it without waiting.
 #[derive(Debug)]
 #[must_use = "nothing is recorded before `record` or `commit`"]
 pub struct Recording<'s, E> {
@@ -29,8 +29,8 @@ impl<'s, E: Into<Event>> Recording<'s, E> {
         self.scope.append(event)
     }
 
-    /// Records it and blocks until it is committed: for what must be on record before the pipeline
-    /// acts on it.
+    /// Records the event and blocks until it is committed. Use it for events that must be on record before
+    /// the pipeline acts on them.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -43,7 +43,7 @@ impl<'s, E: Into<Event>> Recording<'s, E> {
     /// ```
     ///
     /// # Errors
-    /// If it cannot be recorded as it is, or was not written, or that is not known.
+    /// If the event cannot be recorded as it is, was not written, or may not have been written.
     pub fn commit(self) -> Result<Appended, AppendError> {
         self.append()?.wait()
     }

@@ -1,4 +1,4 @@
-//! Reviews: the human in the loop.
+//! Reviews: judgements by people.
 
 use super::build::{attribute_setter, text_setters};
 use super::handle::Session;
@@ -7,7 +7,7 @@ use crate::event::{DecisionId, FindingId, IdError, ReviewId, ReviewRecorded, Ste
 use crate::receipt::AppendError;
 
 impl Session {
-    /// What a person said of the session, or of something in it.
+    /// Begins a review: the judgement of a person about the session, or about a part of it.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -36,8 +36,7 @@ impl Session {
 }
 
 impl Recording<'_, ReviewRecorded> {
-    /// The review's id, 1 to 256 bytes without control characters; made by Annals where this is not
-    /// called.
+    /// Sets the review's id: 1 to 256 bytes, without control characters. Annals makes an id if this is not called.
     pub fn id(mut self, id: impl TryInto<ReviewId, Error = impl Into<IdError>>) -> Self {
         let id = self.problem.keep("review", id.try_into().map_err(Into::into));
         self.payload.review = id.unwrap_or_default();
@@ -50,35 +49,36 @@ impl Recording<'_, ReviewRecorded> {
         self
     }
 
-    /// What was reviewed is a step of the session.
+    /// Sets the reviewed subject to a step of the session.
     pub fn of_step(self, step: &StepId) -> Self {
         self.of(SubjectKind::Step, step.as_str())
     }
 
-    /// What was reviewed is a decision of the session.
+    /// Sets the reviewed subject to a decision of the session.
     pub fn of_decision(self, decision: &DecisionId) -> Self {
         self.of(SubjectKind::Decision, decision.as_str())
     }
 
-    /// What was reviewed is a finding of the session.
+    /// Sets the reviewed subject to a finding of the session.
     pub fn of_finding(self, finding: &FindingId) -> Self {
         self.of(SubjectKind::Finding, finding.as_str())
     }
 
     text_setters! {
-        /// Why.
+        /// Sets the reason.
         reason => reason;
     }
 
     attribute_setter!();
 
-    /// Records it, and returns the review's id.
+    /// Records the review, and returns its id.
     ///
     /// # Errors
     /// If a value cannot be recorded, or the log is closed.
     pub fn record(self) -> Result<ReviewId, AppendError> {
         let given = self.payload.review.clone();
         let receipt = self.append()?;
+        // A review without an id of its own gets the id of its event.
         Ok(if given.is_absent() { receipt.event_id().into() } else { given })
     }
 }

@@ -1,4 +1,4 @@
-//! The log as it is seen from one session: what a session and its steps share.
+//! The state that a session and its steps share.
 
 use std::sync::Arc;
 use std::thread;
@@ -31,14 +31,15 @@ impl Scope {
         self.log.append(self.draft(event))
     }
 
-    /// Appends the end of something. Where the log does not take what the end says, it still gets to
-    /// know that it ended: `bare` makes an end that says only that, and why.
+    /// Appends the end of a session or step. If the log refuses its content, the end must still be
+    /// recorded: `bare` makes an end with only the status and the reason.
     pub(super) fn append_end<E: Into<Event>>(
         &self,
         end: Result<E, AppendError>,
         bare: impl FnOnce(String) -> E,
     ) -> Result<Receipt, AppendError> {
         let appended = end.and_then(|end| self.append(end));
+        // Only these two errors depend on the content. After any other, a plainer end would fail in the same way.
         if let Err(error @ (AppendError::Unfit(_) | AppendError::Refused(_))) = &appended {
             let why = format!("its end could not be recorded as it was: {error}");
             self.append_from_drop(|| bare(why));
@@ -46,13 +47,14 @@ impl Scope {
         appended
     }
 
-    /// Appends where no error can be returned: see [`sealed::Append::append_or_count`].
+    /// Appends from a destructor, where no error can be returned: see [`sealed::Append::append_or_count`].
     pub(super) fn append_from_drop<E: Into<Event>>(&self, event: impl FnOnce() -> E) {
+        // The draft is made inside the call, which catches panics of the caller's clock.
         self.log.append_or_count(Box::new(|| self.draft(event())), DROP_PATIENCE);
     }
 }
 
-/// Why a handle goes away without an end: the error that is recorded for it.
+/// The reason why a handle is dropped without an end. It becomes the recorded error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dropped {
     Forgotten,
@@ -73,7 +75,7 @@ impl Dropped {
     }
 }
 
-/// Whether an end was recorded.
+/// The state of a handle. The destructor of an open one records that it was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Open,

@@ -1,4 +1,4 @@
-//! A step: from its start to its end.
+//! Steps, from their start to their end.
 
 use std::sync::Arc;
 
@@ -24,24 +24,24 @@ impl StepBuilder {
         StepBuilder { scope, id: None, payload, problem: FirstProblem::default() }
     }
 
-    /// The step's id, unique within its session, 1 to 256 bytes without control characters; a fresh
-    /// UUIDv7 where this is not called.
+    /// Sets the step's id: unique within its session, 1 to 256 bytes, without control characters. The
+    /// default is a fresh UUIDv7.
     pub fn id(mut self, id: impl TryInto<StepId, Error = impl Into<IdError>>) -> Self {
         self.id = self.problem.keep("step", id.try_into().map_err(Into::into));
         self
     }
 
     value_setters! {
-        /// What kind of work it is.
+        /// Sets the kind of work.
         kind: StepKind;
     }
 
     text_setters! {
-        /// Model it calls.
+        /// Sets the model that the step calls.
         model => model;
-        /// What goes in, whole.
+        /// Sets the whole input.
         input => input;
-        /// The same in short; the first 200 characters of the input unless said otherwise.
+        /// Sets a summary of the input. The default is its first 200 characters.
         input_summary => input_summary;
     }
 
@@ -59,10 +59,10 @@ impl StepBuilder {
     }
 }
 
-/// A step under way. It may go to another thread, and steps may run side by side.
+/// A step under way. It may move to another thread, and several steps may run at the same time.
 ///
-/// Dropped without an end, as by an early return, it records `step.ended` with status `error` and
-/// the error `dropped without an end`, or `panicked` while its thread panics.
+/// If it is dropped without an end, such as by an early return, it records `step.ended` with status
+/// `error`. The error is `dropped without an end`, or `panicked` while its thread panics.
 #[derive(Debug)]
 #[must_use = "a step that is dropped is recorded as failed"]
 pub struct Step {
@@ -72,12 +72,12 @@ pub struct Step {
 }
 
 impl Step {
-    /// Its id.
+    /// The step's id.
     pub fn id(&self) -> &StepId {
         &self.id
     }
 
-    /// Id of its session.
+    /// The id of the step's session.
     pub fn session_id(&self) -> &SessionId {
         self.scope.session()
     }
@@ -125,7 +125,7 @@ fn bare_end(step: StepId, status: StepEnd, error: String) -> StepEnded {
     StepEnded { step, status, error: Some(error), ..StepEnded::default() }
 }
 
-/// A step that is about to end. Dropped without its last call, it is a step dropped without an end.
+/// A step that is about to end. If it is dropped without its last call, the step counts as dropped without an end.
 #[derive(Debug)]
 #[must_use = "a step ends with `succeeded` or `failed`"]
 pub struct StepEnding {
@@ -136,29 +136,30 @@ pub struct StepEnding {
 
 impl StepEnding {
     text_setters! {
-        /// What came out, whole.
+        /// Sets the whole output.
         output => output;
-        /// The same in short; the first 200 characters of the output unless said otherwise.
+        /// Sets a summary of the output. The default is its first 200 characters.
         output_summary => output_summary;
     }
 
     value_setters! {
-        /// How sure the module is of it, 0 to 1.
+        /// Sets the module's confidence in the output, 0 to 1.
         confidence: f64;
     }
 
     usage_setters!();
     attribute_setter!();
 
-    /// Records that the step did what it was to do.
+    /// Records that the step succeeded.
     ///
     /// # Errors
-    /// If a value cannot be recorded, which is then said in a plainer end, or the log is closed.
+    /// If a value cannot be recorded, or the log is closed. In the first case a plainer end is recorded,
+    /// which states the reason.
     pub fn succeeded(self) -> Result<(), AppendError> {
         self.record(StepEnd::Ok, None)
     }
 
-    /// Records that the step failed, and why.
+    /// Records that the step failed, and the reason.
     ///
     /// # Errors
     /// As [`StepEnding::succeeded`].
@@ -168,6 +169,7 @@ impl StepEnding {
 
     fn record(self, status: StepEnd, error: Option<String>) -> Result<(), AppendError> {
         let StepEnding { mut step, payload, problem } = self;
+        // Set before anything can fail: the destructor must not record a second end.
         step.state = State::Ended;
         let end = StepEnded { step: step.id.clone(), status, error, ..payload };
         let problem = problem.check(Kind::StepEnded);

@@ -1,4 +1,4 @@
-//! The fields of spans and events, and how values are taken out of them.
+//! The fields of spans and events, and reading values from them.
 
 use std::error::Error;
 use std::fmt::{Debug, Write as _};
@@ -10,22 +10,23 @@ use tracing::field::{Field, Visit};
 use crate::event::{Attributes, ConsideredOption, Json};
 use crate::limits::TOKENS_MAX;
 
-/// What may stand before the name of a field that has a meaning here.
+/// The prefix that may stand before the name of a field that has a meaning here.
 const PREFIX: &str = "annals.";
 
-/// Fields in the order in which they were recorded first; the last value of a name counts.
+/// Fields in the order of their first recording. A later value of the same name replaces an earlier one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
     fn put(&mut self, name: &'static str, value: Value) {
+        // A span has few fields, so a search through the list is enough.
         match self.0.iter_mut().find(|(other, _)| *other == name) {
             Some((_, old)) => *old = value,
             None => self.0.push((name, value)),
         }
     }
 
-    /// Adds later ones.
+    /// Adds fields that were recorded later.
     pub(super) fn extend(&mut self, later: Fields) {
         later.0.into_iter().for_each(|(name, value)| self.put(name, value));
     }
@@ -45,7 +46,7 @@ impl Fields {
         }
     }
 
-    /// Parts from the fields with these names, with or without the prefix.
+    /// Removes and returns the fields with these names, with or without the prefix, and those of these groups.
     pub(super) fn split(&mut self, names: &[&str], groups: &[&str]) -> Fields {
         let is_one = |name: &str| {
             let name = name.strip_prefix(PREFIX).unwrap_or(name);
@@ -62,8 +63,8 @@ impl Fields {
         Some(self.0.remove(place).1)
     }
 
-    /// Takes a field, the one with the prefix first, if `read` can do something with it. Else it stays,
-    /// and becomes an attribute.
+    /// Takes a field if `read` accepts its value; the one with the prefix is tried first. A value that
+    /// `read` does not accept stays, and becomes an attribute.
     fn take<T>(&mut self, name: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
         for with_prefix in [true, false] {
             let place = self.0.iter().position(|(other, _)| match other.strip_prefix(PREFIX) {
@@ -89,8 +90,8 @@ impl Fields {
         self.take(name, |value| text_of(value).parse().ok())
     }
 
-    /// An id, which only a name with the prefix means: `step` and `decision` are names that a program may
-    /// use for its own ends.
+    /// An id. Only a name with the prefix counts: a program may use names such as `step` and `decision` for
+    /// purposes of its own.
     pub(super) fn id<T: FromStr>(&mut self, name: &str) -> Option<T> {
         let place = self.0.iter().position(|(other, _)| other.strip_prefix(PREFIX) == Some(name))?;
         let id = text_of(&self.0.get(place)?.1).parse().ok()?;
@@ -110,7 +111,7 @@ impl Fields {
         self.take(name, |value| value.as_u64().filter(|&tokens| tokens <= TOKENS_MAX))
     }
 
-    /// Free-form JSON: a text that is a JSON list or object is that, and anything else itself.
+    /// Any JSON value. A text that is a JSON list or object is parsed; any other value stands for itself.
     pub(super) fn json(&mut self, name: &str) -> Option<Json> {
         self.take(name, |value| match value {
             Value::String(text) if text.starts_with(['[', '{']) => {
@@ -120,12 +121,12 @@ impl Fields {
         })
     }
 
-    /// A list of texts, written as JSON; that is also how `?` prints one.
+    /// A list of texts, written as JSON. The debug format `?` prints a list in the same way.
     pub(super) fn texts(&mut self, name: &str) -> Vec<String> {
         self.take(name, |value| serde_json::from_str(value.as_str()?).ok()).unwrap_or_default()
     }
 
-    /// Options: a JSON list of texts and objects, and then `option.<name>` with a score each.
+    /// Options: first a JSON list of texts and objects, then the fields `option.<name>` with a score each.
     pub(super) fn options(&mut self) -> Vec<ConsideredOption> {
         let listed: Option<Vec<ConsideredOption>> =
             self.take("options_considered", |value| serde_json::from_str(value.as_str()?).ok());
@@ -136,9 +137,10 @@ impl Fields {
         options
     }
 
-    /// Fields `<group>.<name>`, by name.
+    /// Takes the fields `<group>.<name>`, as pairs of the inner name and the value.
     pub(super) fn group<T>(&mut self, group: &str, read: impl Fn(&Value) -> Option<T>) -> Vec<(String, T)> {
         let mut found = Vec::new();
+        // A field of the group with a value that cannot be read stays, and becomes an attribute.
         self.0.retain(|(name, value)| {
             let inner = in_group(name.strip_prefix(PREFIX).unwrap_or(name), group);
             match inner.and_then(|inner| Some((inner.to_owned(), read(value)?))) {
@@ -152,8 +154,9 @@ impl Fields {
         found
     }
 
-    /// What is left, under the names that the fields have.
+    /// The fields that are left, as attributes under their own names.
     pub(super) fn into_attributes(self) -> Attributes {
+        // A value without a JSON form is kept as text.
         let json = |value: &Value| Json::of(value).unwrap_or_else(|_| Json::text(&text_of(value)));
         self.0.iter().map(|(name, value)| ((*name).to_owned(), json(value))).collect()
     }
@@ -176,7 +179,7 @@ pub(super) fn finite(value: &Value) -> Option<f64> {
 
 impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no others.
+        // JSON has only finite numbers. Others are kept as text.
         let number = Number::from_f64(value).map_or_else(|| Value::String(value.to_string()), Value::Number);
         self.put(field.name(), number);
     }
@@ -198,6 +201,7 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        // The causes are part of the text, because only this text is recorded.
         let mut text = value.to_string();
         let mut source = value.source();
         while let Some(error) = source {

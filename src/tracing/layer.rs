@@ -1,4 +1,4 @@
-//! From what the subscriber says to events of the log.
+//! The layer: from callbacks of the subscriber to events of the log.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::event::{
 };
 use crate::receipt::{AppendError, TryAppendError};
 
-/// The attribute of an event that stands for one that the log did not take, and says why.
+/// The attribute with the reason, on an event that replaces one that the log did not take.
 const UNRECORDED: &str = "annals.unrecorded";
 
 const PANICKED: &str = "panicked";
@@ -31,10 +31,12 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for AuditLayer {
         let _inside = Inside::enter();
         let Some(span) = context.span(id) else { return };
         let mut fields = Fields::default();
+        // Before the span is locked: a value that is formatted, or the log's filter, may look at spans itself.
         attributes.record(&mut fields);
         let around = self.place_around(&span);
         if let Some(record) = self.start(fields, around.as_deref(), attributes.metadata()) {
             let mut extensions = span.extensions_mut();
+            // Several layers of one registry share this value of the span. Each has its own number in it.
             if extensions.get_mut::<Records>().is_none() {
                 extensions.insert(Records::default());
             }
@@ -57,7 +59,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for AuditLayer {
     }
 
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
-        // A future is dropped after its panic was caught: when its span closes, nothing shows it any more.
+        // A future is dropped after its panic was caught. When its span closes, the panic is no longer visible.
         if std::thread::panicking() {
             self.change(context.span(id), |record| {
                 record.error.get_or_insert_with(|| PANICKED.to_owned());
@@ -77,9 +79,11 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for AuditLayer {
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        // Even when the layer itself is what closes the span: else its end would be missing.
+        // Not skipped inside a layer: a span that the layer itself closes must still get its end.
         let _inside = Inside::enter();
         let Some(span) = context.span(&id) else { return };
+        // The lock on the span ends with this statement. Sending the end, which may block on a full queue,
+        // needs none.
         let record = span.extensions_mut().get_mut::<Records>().and_then(|records| records.take(self.number));
         if let Some(record) = record {
             self.end(record);
@@ -87,7 +91,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for AuditLayer {
     }
 }
 
-/// What an event is, and the text of the field that says so.
+/// The meaning of an event, with the value of the field that marks it.
 enum What {
     Decision(Option<Value>),
     Finding(Option<Value>),
@@ -99,6 +103,7 @@ const FINDING: &str = "annals.finding";
 
 impl What {
     fn of(fields: &mut Fields, target: &str) -> What {
+        // `false` in the field unmarks an event, even one with the target.
         let mut is = |name: &str, its_target: &str| match fields.take_exact(name) {
             Some(Value::Bool(false)) => None,
             Some(mark) => Some(Some(mark)),
@@ -120,7 +125,7 @@ impl AuditLayer {
         extensions.get::<Records>()?.get(self.number).map(|record| Arc::clone(&record.place))
     }
 
-    /// The span itself, or the nearest around it that is recorded.
+    /// The span itself, or the nearest enclosing one that is recorded.
     fn nearest<'s, S: LookupSpan<'s>>(&self, span: SpanRef<'s, S>) -> Option<SpanRef<'s, S>> {
         span.scope().find(|span| self.place_of(span).is_some())
     }
@@ -148,6 +153,8 @@ impl AuditLayer {
         around: Option<&Place>,
         metadata: &Metadata<'_>,
     ) -> Option<SpanRecord> {
+        // A mark decides first. Without a mark, a root span is a session if the layer takes roots, and a span
+        // within a session is a step. `false` leaves out a root span; within a session it changes nothing.
         let is_session = match fields.take_exact("annals.session") {
             Some(Value::Bool(is_session)) if is_session || around.is_none() => Some((is_session, None)),
             Some(Value::Bool(_)) => None,
@@ -170,10 +177,12 @@ impl AuditLayer {
         around: Option<&Place>,
         metadata: &Metadata<'_>,
     ) -> SpanRecord {
+        // Fields of the end are kept with the span, because its end is a later event.
         let end = map::split_end(&mut fields);
         let mut started = map::first_session_started(fields, metadata);
         let session = match id.map(SessionId::new) {
             Some(Ok(session)) => session,
+            // The session is recorded under an id of its own. The attribute shows why its mark was not used.
             Some(Err(error)) => {
                 let why = format!("annals.session {error}");
                 started.attributes.insert(UNRECORDED.to_owned(), Json::text(&why));
@@ -181,9 +190,11 @@ impl AuditLayer {
             }
             None => SessionId::generate(),
         };
+        // A span may name the session that it is in already. That session is no parent of itself.
         if let Some(around) = around.filter(|around| around.session != session) {
             started.parent_session.get_or_insert_with(|| around.session.clone());
         }
+        // The parts of the bare event are copied before the whole event is given away.
         let (profile, parent_session) = (started.profile.clone(), started.parent_session.clone());
         self.send(Draft::new(started).in_session(session.clone()).at(self.log.now()), |why| {
             let attributes = unrecorded(why);
@@ -198,6 +209,7 @@ impl AuditLayer {
         let mut started = map::first_step_started(fields, metadata);
         started.step = step.clone();
         started.parent_step.clone_from(&around.step);
+        // The span's own `kind` field comes before the kind of its target.
         started.kind = started.kind.or_else(|| self.kind_of_target(metadata.target()));
         let bare = StepStarted {
             step: step.clone(),
@@ -218,12 +230,14 @@ impl AuditLayer {
             target.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         };
         let stated = self.kinds.iter().filter(|(prefix, _)| is_below(prefix));
+        // The longest prefix is the most specific one. The targets `annals::<kind>` count only without any.
         let nearest = stated.max_by_key(|(prefix, _)| prefix.len()).map(|(_, kind)| *kind);
         nearest.or_else(|| target.strip_prefix("annals::")?.parse().ok())
     }
 
     fn end(&self, record: SpanRecord) {
         let SpanRecord { place, mut fields, mut error, follows } = record;
+        // An error that was recorded before the panic is closer to the cause, so it is kept.
         if std::thread::panicking() {
             error.get_or_insert_with(|| PANICKED.to_owned());
         }
@@ -234,7 +248,7 @@ impl AuditLayer {
             None => {
                 let late = map::session_started(&mut fields);
                 if late != SessionStarted::default() {
-                    // Without a time of its own: it is no second start.
+                    // The event has no time of its own, because it is not a second start.
                     self.send(draft(late.into()), |_| None);
                 }
                 let mut ended = map::session_ended(fields, error);
@@ -248,6 +262,7 @@ impl AuditLayer {
                 });
             }
             Some(step) => {
+                // Fields that belong to the start, but were recorded after it, are sent as an addition to it.
                 let late = map::step_started(&mut fields);
                 if late != StepStarted::default() {
                     self.send(draft(StepStarted { step: step.clone(), ..late }.into()), |_| None);
@@ -272,7 +287,8 @@ impl AuditLayer {
         let place = span.as_ref().and_then(|span| self.place_of(span));
         let what = What::of(&mut fields, metadata.target());
         let Some(place) = place else {
-            // Outside of a session there are notes only, and they are marked as the event was.
+            // Outside of a session an event can only be a note. Its mark is put back, so that it is kept as
+            // an attribute.
             let (name, mark) = match what {
                 What::Decision(mark) => (DECISION, mark),
                 What::Finding(mark) => (FINDING, mark),
@@ -289,6 +305,7 @@ impl AuditLayer {
             What::Finding(mark) => map::finding(fields, step, map::said(mark), metadata).into(),
             What::Other => {
                 if *metadata.level() == Level::ERROR {
+                    // From a copy: the note below keeps all fields. The first error of a span stays.
                     let mut copy = fields.clone();
                     let error = copy.text("error").or_else(|| copy.text("message"));
                     let error = error.unwrap_or_else(|| metadata.name().to_owned());
@@ -297,6 +314,7 @@ impl AuditLayer {
                     });
                 } else if let Some(output) = fields.take_exact("return") {
                     self.change(span, |record| record.fields.put_if_absent("output", output));
+                    // An event with only a return value needs no note: the value is kept as the output.
                     if fields.is_empty() {
                         return;
                     }
@@ -310,8 +328,8 @@ impl AuditLayer {
         self.send(Draft::new(event).in_session(place.session.clone()).at(at), |_| None);
     }
 
-    /// Gives an event to the log. Where the log does not take what it says, `bare` may make one that says
-    /// only what must be known, and why.
+    /// Sends an event to the log. If the log refuses its content, `bare` may make an event with only the
+    /// necessary fields and the reason.
     fn send(&self, draft: Draft, bare: impl FnOnce(&str) -> Option<Event>) {
         let (kind, session, at) = (draft.event.kind(), draft.session.clone(), draft.at);
         let error = match self.append(draft) {
@@ -319,10 +337,11 @@ impl AuditLayer {
             Err(error) => error,
         };
         let reason = error.to_string();
+        // Only these errors depend on the content. A log that is full or closed would refuse a plainer event too.
         let can_be_plainer =
             matches!(error, TryAppendError::Append(AppendError::Unfit(_) | AppendError::Refused(_)));
         if can_be_plainer && let Some(event) = bare(&reason) {
-            // That it is plainer is counted once, below.
+            // The loss is counted once, below, whether or not this event is taken.
             let _ = self.append(Draft { id: None, session: session.clone(), at, event });
         }
         self.losses.add(kind.name(), session, reason);

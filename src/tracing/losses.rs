@@ -1,4 +1,4 @@
-//! What a log did not take from a layer.
+//! Events of a layer that a log did not take.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::SessionId;
 
-/// Something that a layer saw and the log did not take as it was.
+/// An event of a layer that the log did not take as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loss {
-    /// Type of the event, as `step.ended`.
+    /// The kind of the event, such as `step.ended`.
     pub kind: &'static str,
-    /// Its session.
+    /// The session of the event; `None` outside of sessions.
     pub session: Option<SessionId>,
-    /// Why not.
+    /// The reason why the log did not take it.
     pub reason: String,
 }
 
@@ -41,12 +41,14 @@ impl Losses {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Counts one, and tells of the first.
+    /// Counts a loss, and reports the first one.
     pub(super) fn add(&self, kind: &'static str, session: Option<SessionId>, reason: String) {
+        // `fetch_add` alone decides which loss is the first: exactly one thread sees 0. No other memory
+        // depends on it.
         let is_first = self.count.fetch_add(1, Ordering::Relaxed) == 0;
         if is_first && let Some(hear) = &self.hear {
             let loss = Loss { kind, session, reason };
-            // The caller's own code, in the middle of something else of theirs.
+            // The function is the caller's code. A panic in it must not end the program's own work.
             let _ = catch_unwind(AssertUnwindSafe(|| hear(&loss)));
         }
     }

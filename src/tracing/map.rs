@@ -1,4 +1,4 @@
-//! Which fields become what: one function for each kind of event.
+//! The mapping from fields to events: one function for each kind of event.
 
 use serde_json::Value;
 use tracing::{Level, Metadata};
@@ -9,7 +9,7 @@ use crate::event::{
     StepEnd, StepEnded, StepId, StepStarted,
 };
 
-/// Fields of a span that belong to the end of its session or step, whenever they are recorded.
+/// Fields of a span that belong to the end of its session or step, at whatever time they are recorded.
 const END: &[&str] = &[
     "output",
     "output_summary",
@@ -24,21 +24,21 @@ const END: &[&str] = &[
 ];
 const END_GROUPS: &[&str] = &["scores"];
 
-/// Where in the program it comes from.
+/// The attribute for the place in the program that a record comes from.
 const TARGET: &str = "tracing.target";
 
-/// Parts from the fields that are kept for the end.
+/// Removes and returns the fields that are kept for the end.
 pub(super) fn split_end(fields: &mut Fields) -> Fields {
     fields.split(END, END_GROUPS)
 }
 
-/// What a field that stands by itself says, such as `annals.decision = "routing"`; nothing where it only
-/// marks.
+/// The text of a marking field, such as `annals.decision = "routing"`. A boolean only marks, and has no text.
 pub(super) fn said(mark: Option<Value>) -> Option<String> {
     mark.filter(|value| !value.is_boolean()).map(|value| text_of(&value))
 }
 
 fn attributes(fields: Fields, metadata: &Metadata<'_>) -> Attributes {
+    // Called last: every field that had a meaning was taken before, so only the others become attributes.
     let mut attributes = fields.into_attributes();
     attributes.entry(TARGET.to_owned()).or_insert_with(|| Json::text(metadata.target()));
     attributes
@@ -61,7 +61,7 @@ pub(super) fn session_started(fields: &mut Fields) -> SessionStarted {
     }
 }
 
-/// The start of a session whose span began; what is to come at its end has been taken out.
+/// The start of a session from its new span. The fields for the end were taken out before.
 pub(super) fn first_session_started(mut fields: Fields, metadata: &Metadata<'_>) -> SessionStarted {
     let mut started = session_started(&mut fields);
     started.profile.get_or_insert_with(|| metadata.name().to_owned());
@@ -72,6 +72,7 @@ pub(super) fn first_session_started(mut fields: Fields, metadata: &Metadata<'_>)
 pub(super) fn session_ended(mut fields: Fields, error: Option<String>) -> SessionEnded {
     let summary = fields.text("summary").or_else(|| fields.text("output"));
     let error = fields.text("error").or(error);
+    // An error makes the session a failed one, unless the program set the status itself.
     let status = if error.is_some() { SessionEnd::Failed } else { SessionEnd::Completed };
     SessionEnded {
         status: fields.parsed("status").unwrap_or(status),
@@ -99,7 +100,7 @@ pub(super) fn step_started(fields: &mut Fields) -> StepStarted {
     }
 }
 
-/// The start of a step whose span began; what is to come at its end has been taken out.
+/// The start of a step from its new span. The fields for the end were taken out before.
 pub(super) fn first_step_started(mut fields: Fields, metadata: &Metadata<'_>) -> StepStarted {
     let mut started = step_started(&mut fields);
     started.module.get_or_insert_with(|| metadata.name().to_owned());
@@ -109,6 +110,7 @@ pub(super) fn first_step_started(mut fields: Fields, metadata: &Metadata<'_>) ->
 
 pub(super) fn step_ended(mut fields: Fields, step: StepId, error: Option<String>) -> StepEnded {
     let error = fields.text("error").or(error);
+    // An error makes the step a failed one, unless the program set the status itself.
     let status = if error.is_some() { StepEnd::Error } else { StepEnd::Ok };
     StepEnded {
         step,
@@ -131,6 +133,7 @@ pub(super) fn decision(
     metadata: &Metadata<'_>,
 ) -> DecisionMade {
     let chosen_options = fields.texts("chosen_options");
+    // A decision has one choice or several, not both. The field that is not used becomes an attribute.
     let chosen_option = if chosen_options.is_empty() { fields.text("chosen_option") } else { None };
     DecisionMade {
         decision: fields.id("id").unwrap_or_default(),

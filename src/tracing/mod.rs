@@ -1,4 +1,4 @@
-//! A layer for `tracing_subscriber` that records what an instrumented program does.
+//! A layer for `tracing_subscriber` that records the work of an instrumented program.
 //!
 //! ```
 //! use annals::AuditLog;
@@ -42,48 +42,49 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What becomes of what
+//! # From the program to the log
 //!
 //! | in the program | in the log |
 //! | --- | --- |
-//! | a span outside of all others, or with the field `annals.session` | a session, from the span's making to its closing. A text in that field is the session's id, and `true` only marks; `false` passes the span over. One within another session has that as `parent_session` |
-//! | any other span | a step of the session that it is in; its parent is the nearest span around it that is a step |
+//! | a root span (with no recorded span around it), or a span with the field `annals.session` | a session, from the creation of the span to its closing. A text in that field is the session's id. `true` only marks the span; `false` leaves a root span out. A session within another one has that one as `parent_session` |
+//! | any other span | a step of the session that it is in; its parent is the nearest enclosing span that is a step |
 //! | an event with the field `annals.decision`, or the target `annals::decision` | `decision.made`; a text in the field is the `decision_type` |
 //! | an event with the field `annals.finding`, or the target `annals::finding` | `finding.raised`; a text in the field is the `category` |
-//! | any other event, at [`AuditLayer::notes`]' level or above | `note.logged`, outside of all sessions too |
-//! | an event at level ERROR that is neither decision nor finding | also the `error` of the step, or session, that it happens in, which has failed |
+//! | any other event, at the level of [`AuditLayer::notes`] or above | `note.logged`, also outside of all sessions |
+//! | an event at level ERROR that is neither decision nor finding | also the `error` of the enclosing step, or session, which counts as failed |
 //! | an event with the field `return`, as `#[instrument(ret)]` makes it | the `output` of the step, or `summary` of the session |
 //! | a span that a panic leaves | `error` is `panicked` |
 //! | `follows_from` | the attribute `follows_from`: ids of steps |
 //!
 //! # Names of fields
 //!
-//! They are those of the events' own fields, as `docs/events.md` lists them; `annals.` may stand before each.
+//! They are the names of the events' own fields in `docs/events.md`. The prefix `annals.` may stand before each.
 //!
 //! | of | fields |
 //! | --- | --- |
-//! | a session | `profile` (else the span's name), `input`, `input_hash`, `conversation`, `parent_session`, `agent`, `agent_version`, `model`, `source`, `tenant`, `labels.…`; `summary` or `output`, `status`, `error`, `risk_level`, `scores.…`, `tokens_input`, `tokens_output`, `cost_usd` |
-//! | a step | `module` (else the span's name), `kind` (else that of the target: `annals::llm`, or as [`AuditLayer::kind_of`] says), `model`, `input`, `input_summary`; `output`, `output_summary`, `status`, `error`, `confidence`, `tokens_input`, `tokens_output`, `cost_usd` |
-//! | a decision | `decision_type`, `options_considered` (a JSON list), `option.…` (its score), `chosen_option`, `chosen_options` (a JSON list), `rationale` (else the message), `confidence`, `actor`, `annals.id` |
-//! | a finding | `category`, `pattern_type`, `severity`, `outcome`, `confidence`, `title` (else the message), `description`, `plain_english`, `suggestion`, `legal_source`, `evidence` (JSON), `scope`, `rule_version`, `annals.id` |
+//! | a session | `profile` (default: the span's name), `input`, `input_hash`, `conversation`, `parent_session`, `agent`, `agent_version`, `model`, `source`, `tenant`, `labels.…`; `summary` or `output`, `status`, `error`, `risk_level`, `scores.…`, `tokens_input`, `tokens_output`, `cost_usd` |
+//! | a step | `module` (default: the span's name), `kind` (default: that of the target, which is `annals::llm` or similar, or set with [`AuditLayer::kind_of`]), `model`, `input`, `input_summary`; `output`, `output_summary`, `status`, `error`, `confidence`, `tokens_input`, `tokens_output`, `cost_usd` |
+//! | a decision | `decision_type`, `options_considered` (a JSON list), `option.…` (its score), `chosen_option`, `chosen_options` (a JSON list), `rationale` (default: the message), `confidence`, `actor`, `annals.id` |
+//! | a finding | `category`, `pattern_type`, `severity`, `outcome`, `confidence`, `title` (default: the message), `description`, `plain_english`, `suggestion`, `legal_source`, `evidence` (JSON), `scope`, `rule_version`, `annals.id` |
 //! | a note | the message, `data` (JSON) |
 //!
-//! A step has its own id from the field `annals.step`. **Every other field, and one whose value does not
-//! fit, is kept as an attribute** under its own name; `tracing.target` says where in the program it comes from.
-//! What [`Span::record`](tracing::Span::record) says later is recorded when the span closes. A text has quotes around
-//! it where `?` recorded it, as `#[instrument]` does with an argument of type `String`.
+//! The field `annals.step` sets the id of a step. **Every other field, and one with a value that does not fit, is
+//! kept as an attribute** under its own name. `tracing.target` is the place in the program that the record comes
+//! from. Values that [`Span::record`](tracing::Span::record) sets later are recorded when the span closes. A text
+//! has quotes around it if it was recorded with `?`, as `#[instrument]` does with an argument of type `String`.
 //!
-//! # What it costs
+//! # Cost
 //!
-//! A span is two events, made on the thread that makes and closes it, and sent to the log's queue. That
-//! blocks only while the queue is full, or not even then with [`WhenFull::Lose`]. What the log does not take
-//! is counted by [`LayerWatch::lost`], and told once to [`AuditLayer::on_loss`]; what it takes and then
-//! cannot write it counts itself. The layer writes nothing to standard error and logs nothing; what is logged on
-//! its account, by a filter of the log or a value that is being formatted, is not recorded.
+//! A span is two events. They are made on the thread that creates and closes the span, and sent to the
+//! log's queue. Sending blocks only while the queue is full, and never with [`WhenFull::Lose`]. An event
+//! that the log does not take is counted by [`LayerWatch::lost`]; the first one is reported to
+//! [`AuditLayer::on_loss`]. Events that the log takes and then cannot write are counted by the log. The
+//! layer writes nothing to standard error and logs nothing. Records that are logged on its behalf, by a
+//! filter of the log or by the formatting of a value, are not recorded.
 //!
-//! A span that never closes never ends: a program that exits while a span is open leaves its session running.
-//! A parent closes after its last child, through the subscriber of the thread that drops that; where threads
-//! have none, as with one that was set for a thread or a scope alone, the parent stays open.
+//! A span that never closes never ends: if a program exits while a span is open, its session stays running. A
+//! parent closes after its last child, through the subscriber of the thread that drops that child. If the
+//! subscriber was set for one thread or one scope alone, other threads have none, and the parent stays open.
 
 mod fields;
 mod losses;

@@ -1,4 +1,5 @@
-//! A layer that records must not record what recording does: a log's filter that logs would never end.
+//! Protection against recursion: a layer must not record its own work. Otherwise a log's filter that logs
+//! would never end.
 
 use std::cell::Cell;
 
@@ -8,7 +9,8 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Held while this thread is in a layer.
+/// Marks this thread as inside a layer until it is dropped. A value within another one restores the mark of
+/// that one.
 pub(super) struct Inside {
     was: bool,
 }
@@ -25,7 +27,7 @@ impl Drop for Inside {
     }
 }
 
-/// Whether what this thread does is a layer's doing, or that of a client's own threads.
+/// Returns whether this thread works for a layer, or is one of a client's own threads.
 pub(super) fn is_our_own() -> bool {
     if own_thread::is_current() {
         return true;

@@ -1,4 +1,4 @@
-//! The layer as a program sets it up.
+//! Settings of the layer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,17 +9,17 @@ use super::losses::{Loss, Losses};
 use crate::destination::{Destination, sealed};
 use crate::event::StepKind;
 
-/// Which spans become sessions.
+/// The spans that become sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sessions {
-    /// Those outside of all others, and those with the field `annals.session`.
+    /// Root spans, which have no recorded span around them, and spans with the field `annals.session`.
     #[default]
     Roots,
-    /// Those with the field `annals.session`; spans outside of these are not recorded.
+    /// Spans with the field `annals.session`. Spans outside of such a session are not recorded.
     Marked,
 }
 
-/// What happens while the log's queue is full.
+/// The behaviour while the log's queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
     /// The program waits.
@@ -29,10 +29,10 @@ pub enum WhenFull {
     Lose,
 }
 
-/// The layer. See the [module](super) for what it records.
+/// A layer that records spans and events in a log. See the [module](super) for the mapping.
 #[derive(Debug)]
 pub struct AuditLayer {
-    /// Tells it apart from other layers of the same registry.
+    /// The number of this layer among the layers of a registry.
     pub(super) number: u64,
     pub(super) log: Arc<dyn sealed::Append>,
     pub(super) sessions: Sessions,
@@ -43,8 +43,9 @@ pub struct AuditLayer {
 }
 
 impl AuditLayer {
-    /// A layer that records in this log: one that is open here, or a server's.
+    /// Returns a layer that records in this log, which is open in this process or behind a server.
     pub fn new(log: impl Destination) -> AuditLayer {
+        // Only the uniqueness of the number matters, so `Relaxed` is enough.
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         AuditLayer {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
@@ -57,56 +58,58 @@ impl AuditLayer {
         }
     }
 
-    /// Which spans become sessions; those outside of all others unless said otherwise.
+    /// Sets the spans that become sessions. The default is [`Sessions::Roots`].
     #[must_use]
     pub fn sessions(mut self, sessions: Sessions) -> AuditLayer {
         self.sessions = sessions;
         self
     }
 
-    /// What happens while the log's queue is full; the program waits unless said otherwise.
+    /// Sets the behaviour while the log's queue is full. The default is [`WhenFull::Block`].
     #[must_use]
     pub fn when_full(mut self, when_full: WhenFull) -> AuditLayer {
         self.when_full = when_full;
         self
     }
 
-    /// Down to which level events become notes; INFO unless said otherwise.
+    /// Sets the lowest level at which events become notes. The default is INFO.
     #[must_use]
     pub fn notes(mut self, level: impl Into<LevelFilter>) -> AuditLayer {
         self.notes = level.into();
         self
     }
 
-    /// The kind of steps whose spans have this target, or one below it, and do not say their kind.
+    /// Sets the kind of steps with spans of this target, or of one below it. A kind that the span states
+    /// itself comes first.
     #[must_use]
     pub fn kind_of(mut self, target: impl Into<String>, kind: StepKind) -> AuditLayer {
         self.kinds.push((target.into(), kind));
         self
     }
 
-    /// A function that hears of the first thing that the log does not take. It runs in the middle of
-    /// what the program was doing.
+    /// Sets a function that is called for the first event that the log does not take. It runs on the
+    /// program's thread, in the middle of the program's work.
     #[must_use]
     pub fn on_loss(mut self, hear: impl Fn(&Loss) + Send + Sync + 'static) -> AuditLayer {
+        // A new counter. A watch that was taken before still reads the old one.
         self.losses = Arc::new(Losses::heard_by(hear));
         self
     }
 
-    /// What says later how much was lost. Ask for it after [`AuditLayer::on_loss`].
+    /// Returns a handle that reports the number of losses later. Call it after [`AuditLayer::on_loss`].
     pub fn watch(&self) -> LayerWatch {
         LayerWatch { losses: Arc::clone(&self.losses) }
     }
 }
 
-/// How a layer is doing, after the layer itself has gone into a subscriber.
+/// The losses of a layer, readable after the layer itself was moved into a subscriber.
 #[derive(Clone, Debug)]
 pub struct LayerWatch {
     losses: Arc<Losses>,
 }
 
 impl LayerWatch {
-    /// How much the log did not take as it was.
+    /// Returns the number of events that the log did not take as they were.
     pub fn lost(&self) -> u64 {
         self.losses.count()
     }

@@ -1,20 +1,20 @@
-//! What is known of a span while it is open. It is kept with the span, in the registry.
+//! The state of an open span. It is kept with the span, in the registry.
 
 use std::sync::Arc;
 
 use super::fields::Fields;
 use crate::event::{SessionId, StepId};
 
-/// Where what happens in a span belongs.
+/// The session and the step that events in a span belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) session: SessionId,
-    /// None in the span of the session itself.
+    /// `None` in the span of the session itself.
     pub(super) step: Option<StepId>,
 }
 
 impl Place {
-    /// How `other` is named from here.
+    /// The name of `other` as seen from here: its step within the same session, and otherwise with its session.
     pub(super) fn name_of(&self, other: &Place) -> String {
         match &other.step {
             Some(step) if self.session == other.session => step.to_string(),
@@ -24,13 +24,13 @@ impl Place {
     }
 }
 
-/// A span that is recorded.
+/// A span that is recorded, until its end.
 #[derive(Debug)]
 pub(super) struct SpanRecord {
     pub(super) place: Arc<Place>,
-    /// What is to be said at its end: fields that belong there, and all that came after its start.
+    /// The fields for the end: those that belong there, and all that came after the start.
     pub(super) fields: Fields,
-    /// The first error that happened in it.
+    /// The first error in the span.
     pub(super) error: Option<String>,
     /// The spans that it follows from.
     pub(super) follows: Vec<String>,
@@ -42,12 +42,13 @@ impl SpanRecord {
     }
 }
 
-/// What the layers of one registry know of a span; each has a number.
+/// The records of one span, one for each layer of the registry, under the layer's number.
 #[derive(Debug, Default)]
 pub(super) struct Records(Vec<(u64, SpanRecord)>);
 
 impl Records {
     pub(super) fn get_mut(&mut self, layer: u64) -> Option<&mut SpanRecord> {
+        // A registry has few layers, so a search through the list is enough.
         self.0.iter_mut().find(|(number, _)| *number == layer).map(|(_, record)| record)
     }
 

@@ -1,5 +1,5 @@
-//! What stands beside the log in the file and is written with it: the schema, and the lists of redacted
-//! and skipped events, and of those about API keys.
+//! Checks of what stands beside the log in the file and is written with it: the schema, and the lists of
+//! redacted events, of skipped events, and of events about API keys.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use crate::log::rows::{integer_column, shown_column};
 use crate::log::schema::{self, Object};
 use crate::projection::tables::{self, Cursor, PROJECTIONS, Stage, cursor};
 
-/// Holds the schema against what Annals makes, and names what is not ours.
+/// Compares the schema with what Annals makes, and returns the names of objects that Annals did not make.
 pub(super) fn check_schema(
     connection: &Connection,
     failures: &mut Vec<Failure>,
@@ -27,14 +27,14 @@ pub(super) fn check_schema(
                 Ok(Some(Cursor { version, generation, .. })) if version == projection.version => {
                     expected.extend(projection.objects(stage, generation)?);
                 }
-                // Tables of another version are not known here; a table that is gone is named below.
+                // The tables of another version are not known here. A missing table is reported below.
                 Ok(_) | Err(_) => {}
             }
         }
     }
     let found = schema::objects(connection)?;
     for object in &expected {
-        // A trigger may have the name of a table.
+        // The kind counts too: a trigger may have the name of a table.
         let same_name = found.iter().find(|other| other.kind == object.kind && other.name == object.name);
         let what = match same_name {
             Some(other) if other == object => continue,
@@ -42,7 +42,7 @@ pub(super) fn check_schema(
             None => "is missing",
         };
         let is_evidence = object.kind == "table" && matches!(object.name.as_str(), "log" | "redactions");
-        // Evidence that is missing is damage, which is named as such.
+        // Missing evidence is damage, and `required` reports it.
         if same_name.is_none() && is_evidence {
             continue;
         }
@@ -64,15 +64,15 @@ pub(super) fn check_schema(
         .collect())
 }
 
-/// What one of two lists has and the other has not.
+/// An item that only one of two lists has.
 struct Difference<T> {
     item: T,
-    /// The table has it.
+    /// True if the table has it and the log does not.
     in_table: bool,
 }
 
-/// The smallest difference between the rows of a query, in their order, and a set: a table can have any number of
-/// rows, and none of them is kept.
+/// The smallest difference between the rows of a query, in their order, and a set. The table can have any
+/// number of rows, so none of them is kept.
 fn first_difference<T: Ord + Clone>(
     connection: &Connection,
     sql: &str,
@@ -85,6 +85,7 @@ fn first_difference<T: Ord + Clone>(
         let missing = || Some(Difference { item: wanted.clone(), in_table: false });
         let Some(row) = rows.next()? else { return Ok(missing()) };
         let found = read(row)?;
+        // Both sides ascend, so the smaller item of an unequal pair is missing on the other side.
         match found.cmp(wanted) {
             Ordering::Less => return Ok(Some(Difference { item: found, in_table: true })),
             Ordering::Equal => {}
@@ -95,15 +96,17 @@ fn first_difference<T: Ord + Clone>(
     Ok(more.map(|item| Difference { item, in_table: true }))
 }
 
-/// Holds the table that the trigger reads against the licences.
+/// Compares the table that the trigger reads with the licences.
 pub(super) fn check_redactions(
     connection: &Connection,
     walk: &Walk,
     failures: &mut Vec<Failure>,
 ) -> rusqlite::Result<()> {
+    // After a bad row the walk collects no more licences, so the list to compare with is not complete.
     if walk.failure.is_some() {
         return Ok(());
     }
+    // A value that is no integer cannot be compared with a seq, so it fails first, and without a seq.
     let others = "SELECT count(*) FROM redactions NOT INDEXED WHERE typeof(seq) <> 'integer'";
     if connection.query_row(others, [], |row| row.get::<_, i64>(0))? > 0 {
         failures.push(Failure {
@@ -133,9 +136,10 @@ pub(super) fn check_redactions(
     Ok(())
 }
 
-/// Rows of `projections` that no Annals writes: they would have the check of tables passed over.
+/// Rows of `projections` that no Annals writes. Such a row would make the check of the read tables pass over
+/// its tables.
 fn foreign_cursors(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
-    // A table that is not there has been named already.
+    // A missing table is among the failures already.
     let sql = format!(
         "SELECT {}, {}, {}, {} FROM projections",
         shown_column("name"),
@@ -150,10 +154,11 @@ fn foreign_cursors(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
         let (name, stage): (String, String) = (row.get(0)?, row.get(1)?);
         let (version, generation): (i64, i64) = (row.get(2)?, row.get(3)?);
         let is_known = PROJECTIONS.iter().any(|projection| projection.name == name);
-        // Negative numbers cannot be read as a cursor, which has been said.
+        // A row with negative numbers cannot be read as a cursor, and is reported where cursors are read.
         if is_known && version != 0 && generation != 0 {
             continue;
         }
+        // The file decides how many there are. Memory must not depend on that, so the rest is only counted.
         if failures.len() == LISTED_MAX {
             more += 1;
             continue;
@@ -178,7 +183,7 @@ fn foreign_cursors(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
     Ok(failures)
 }
 
-/// Holds the list of skipped events against the events that record the skips.
+/// Compares the list of skipped events with the events that record the skips.
 pub(super) fn check_skips(
     connection: &Connection,
     walk: &Walk,
@@ -192,7 +197,8 @@ pub(super) fn check_skips(
         .iter()
         .map(|(projection, version, seq)| (projection.clone(), i64::from(*version), Seq::new(*seq).to_sql()))
         .collect();
-    // A name that is too long to be one differs from every name, whatever stands for it.
+    // Another text stands for a name that is too long. In `recorded` None stands for it, so the two always
+    // differ.
     let sql = format!(
         "SELECT {}, {}, {} FROM projection_skips ORDER BY projection, version, seq",
         shown_column("projection"),
@@ -214,8 +220,8 @@ pub(super) fn check_skips(
     Ok(())
 }
 
-/// Holds the list of the events about API keys, by which a server decides, against the log. A file of an
-/// earlier schema has none.
+/// Compares the list of events about API keys, by which a server decides, with the log. A file with an
+/// earlier schema has no such list.
 pub(super) fn check_api_keys(
     connection: &Connection,
     walk: &Walk,

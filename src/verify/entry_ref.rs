@@ -1,4 +1,4 @@
-//! What verification asks of an entry, read without making one.
+//! The fields of an entry that verification needs, read without making an entry.
 
 use crate::canonical::Input;
 use crate::encoding::DecodeError;
@@ -6,7 +6,7 @@ use crate::entry::{Entry, FORMAT};
 use crate::event::{Digest, EventId, Timestamp};
 use crate::limits::ENTRY_BYTES_MAX;
 
-/// The fields of an entry that verification looks at.
+/// The fields of an entry that verification looks at. Owns no heap memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct EntryRef {
     pub(super) seq: u64,
@@ -20,13 +20,15 @@ pub(super) struct EntryRef {
 }
 
 impl EntryRef {
-    /// Reads an entry that is all of `bytes` and has no other encoding.
+    /// Reads an entry that takes up all of `bytes`, in its one canonical encoding.
     ///
     /// # Errors
-    /// As [`Entry::decode_canonical`] has it, which decides what is an entry.
+    /// Those of [`Entry::decode_canonical`], which decides what is an entry.
     pub(super) fn read(bytes: &[u8]) -> Result<EntryRef, DecodeError> {
         match well_formed(bytes) {
             Some(entry) => Ok(entry),
+            // The decoder has the last word on bytes that the quick reading does not accept, and names the
+            // error.
             None => Entry::decode_canonical(bytes).map(EntryRef::from),
         }
     }
@@ -47,7 +49,7 @@ impl From<Entry> for EntryRef {
     }
 }
 
-/// The entry, if the bytes are certainly one.
+/// The entry, if the quick reading is certain that the bytes are one.
 fn well_formed(bytes: &[u8]) -> Option<EntryRef> {
     if bytes.len() > ENTRY_BYTES_MAX {
         return None;
@@ -56,6 +58,8 @@ fn well_formed(bytes: &[u8]) -> Option<EntryRef> {
     if input.byte()? != FORMAT {
         return None;
     }
+    // The fields in the order of `Entry`. `Input` accepts only canonical forms, so nothing is accepted here
+    // that has another encoding.
     let seq = input.number()?;
     let event_id = EventId::from_bytes(input.array()?);
     let kind = u16::try_from(input.number()?).ok()?;

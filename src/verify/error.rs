@@ -1,4 +1,4 @@
-//! Verifications that could not be carried out, and errors of SQLite that say something of the file.
+//! Errors of verifications that could not be carried out, and SQLite's errors that show damage of the file.
 
 use rusqlite::ErrorCode;
 
@@ -7,20 +7,20 @@ use crate::merkle;
 use crate::projection::tables::PROJECTIONS;
 use crate::storage::{StorageError, from_sqlite};
 
-/// A verification that could not be carried out. It says nothing about the log.
+/// The error of a verification that could not be carried out. Nothing about the log follows from it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// The file cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The system kept SQLite from reading it, or has no room for the scratch tables.
+    /// The system kept SQLite from reading the file, or has no room for the scratch tables.
     #[error("the verification could not go on: {0}")]
     Storage(#[from] StorageError),
-    /// Tables are to be left out that no projection fills.
+    /// A projection is to be left out that does not exist.
     #[error("there is no projection `{name}` to leave out; there are {}", projections().join(", "))]
     UnknownProjection {
-        /// Its name.
+        /// The name that no projection has.
         name: String,
     },
     /// A checking thread ended early.
@@ -29,12 +29,12 @@ pub enum VerifyError {
     /// The tree of the log cannot be made.
     #[error("the tree of the log cannot be made: {0}")]
     Tree(#[from] merkle::RangeError),
-    /// Nobody who is trusted signed the checkpoint that the verification should begin at.
+    /// No trusted key signed the checkpoint at which the verification is to begin.
     #[error("{checkpoint}: the verification cannot begin at this checkpoint: {why}")]
     NotSigned {
-        /// What the checkpoint is called.
+        /// The name of the checkpoint.
         checkpoint: String,
-        /// Who signed, and who is trusted.
+        /// The keys that signed, and the trusted keys.
         why: String,
     },
 }
@@ -45,9 +45,10 @@ pub(super) fn projections() -> Vec<&'static str> {
     PROJECTIONS.iter().map(|projection| projection.name).collect()
 }
 
-/// Whether an error says something about the file: anything but the system or another program that
-/// stood in the way.
+/// Returns whether an error comes from the file itself, and not from the system or another program that stood
+/// in the way.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    // A missing page is an error of input and output to SQLite, but it shows that the file was cut off.
     is_cut_off(error)
         || !matches!(
             error.sqlite_error_code(),
@@ -65,7 +66,7 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
         )
 }
 
-/// Whether a page that should be there is not.
+/// Returns whether a page is missing that should be there.
 fn is_cut_off(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }

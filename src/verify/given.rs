@@ -1,4 +1,4 @@
-//! The checkpoints that were given, held against the log: docs/format.md, section 11.
+//! The comparison of the given checkpoints with the log: docs/format.md, section 11.
 
 use std::collections::BTreeMap;
 
@@ -16,31 +16,31 @@ use super::trust::{Standing, Trust};
 use crate::event::{KeyChanged, Seq};
 use crate::note::{Policy, SignedCheckpoint, VerifierKey};
 
-/// The log that they are held against.
+/// The walked log, with which checkpoints are compared.
 pub(super) struct Walked<'w> {
     pub(super) origin: Option<&'w str>,
-    /// Events that are there.
+    /// The number of events in the log.
     pub(super) events: u64,
-    /// The first event that is not good.
+    /// The first bad event.
     pub(super) first_bad: Option<u64>,
-    /// The tree of the events that are good.
+    /// The tree of the events before the first bad one.
     pub(super) tree: &'w Tree,
 }
 
-/// What a checkpoint says of the log.
+/// The result of comparing a checkpoint with the log.
 enum Judged {
     Fits,
     Fails(Failure),
-    /// The log has a failure before the checkpoint's end, which says why.
+    /// The log has a failure before the checkpoint's end. That failure is the reason.
     Unknown,
 }
 
-/// The largest size of a checkpoint that fits and that a trusted key signed: of those that were given, and of
-/// those in the file, if it is asked. Events up to there are those that the key stands for.
+/// The largest size of a checkpoint that fits and that a trusted key signed. Considers the given checkpoints,
+/// and those in the file if `stored` is there. The key vouches for the events up to this size.
 ///
 /// # Errors
-/// If the system keeps SQLite from reading those in the file. Where that is damaged they cover nothing, and
-/// [`judge_stored`] says so.
+/// If the system keeps SQLite from reading those in the file. If the file is damaged, they cover nothing, and
+/// [`judge_stored`] reports the damage.
 pub(super) fn covered(
     given: &[Given],
     stored: Option<&Connection>,
@@ -49,6 +49,7 @@ pub(super) fn covered(
 ) -> rusqlite::Result<u64> {
     let larger = |covered: u64, given: &Given| {
         let size = given.checkpoint.size();
+        // The cheapest test first: a signature is checked only if a larger size depends on it.
         let is_covered = size > covered
             && matches!(against(given, log), Judged::Fits)
             && matches!(trust.standing(&given.checkpoint), Standing::Trusted(_));
@@ -62,6 +63,7 @@ pub(super) fn covered(
     });
     match read {
         Ok(()) => Ok(covered),
+        // A damaged table covers nothing, not even by the rows that were read before the damage.
         Err(error) if is_damage(&error) => Ok(by_given),
         Err(error) => Err(error),
     }
@@ -71,7 +73,7 @@ pub(super) fn covered(
 struct Search<'p> {
     policy: Option<&'p Policy>,
     is_met: bool,
-    /// Of those that fit and lack cosignatures, the largest: its name, its size, and what it lacks.
+    /// The largest checkpoint that fits and does not meet the policy: its name, its size, and the reason.
     unmet: Option<(String, u64, String)>,
 }
 
@@ -85,7 +87,7 @@ impl<'p> Search<'p> {
         self.policy.is_some() && !self.is_met
     }
 
-    /// Takes a checkpoint that fits and is signed as it should be.
+    /// Takes a checkpoint that fits and that a trusted key signed.
     fn take(&mut self, given: &Given, witnesses: &Result<Vec<WitnessFound>, Unmet>) {
         match witnesses {
             Ok(_) => self.is_met = true,
@@ -98,8 +100,8 @@ impl<'p> Search<'p> {
         }
     }
 
-    /// The failure of a policy that none of the checkpoints met. Where none of them got as far as the policy, and
-    /// `is_said` why, there is none.
+    /// The failure of a policy that no checkpoint met. None if no checkpoint got as far as the policy and
+    /// something else has reported the reason (`is_said`).
     fn failure(self, among: &str, is_said: bool) -> Option<Failure> {
         if !self.goes_on() {
             return None;
@@ -116,7 +118,8 @@ impl<'p> Search<'p> {
     }
 }
 
-/// Judges every checkpoint. Of one that nobody known signed, `changes` says where its key is named.
+/// Judges every given checkpoint. For one with an unknown signer, `changes` serves to find the event that
+/// names its key.
 pub(super) fn judge(
     given: &[Given],
     trust: &Trust,
@@ -125,6 +128,8 @@ pub(super) fn judge(
     changes: &[(Seq, KeyChanged)],
 ) -> Anchor {
     let mut anchor = Anchor { checkpoints_given: given.len() as u64, ..Anchor::nothing_asked() };
+    // Checkpoints with good signatures, by origin and size, to find split views. These do not depend on the
+    // log: a checkpoint is listed before it is compared.
     let mut signed: BTreeMap<(&str, u64), Vec<&Given>> = BTreeMap::new();
     let mut best: Option<(&Given, Vec<SignerFound>, Vec<WitnessFound>)> = None;
     let mut search = Search::new(policy);
@@ -162,7 +167,7 @@ pub(super) fn judge(
                 anchor.checkpoints_fitting += 1;
                 search.take(given, &witnesses);
                 let size = checkpoint.size();
-                // The log without events begins every log.
+                // Every log begins with the log without events, so size 0 anchors nothing.
                 if size > 0
                     && let Ok(witnesses) = witnesses
                     && best.as_ref().is_none_or(|(best, ..)| best.checkpoint.size() < size)
@@ -185,7 +190,7 @@ pub(super) fn judge(
         anchor.keys = signers;
         anchor.witnesses = witnesses;
     }
-    // Where something else is the matter with all of them, that has been said.
+    // If no checkpoint got as far as the policy, one of these is the reason and is reported already.
     let is_said = !anchor.failures.is_empty()
         || !anchor.not_checked.is_empty()
         || anchor.checkpoints_not_judged > 0
@@ -194,7 +199,7 @@ pub(super) fn judge(
     anchor
 }
 
-/// Judges a checkpoint by a key that a trusted one took over from: it must fit, and extends nothing.
+/// Judges a checkpoint that a predecessor signed: it must fit the log, but anchors nothing.
 fn before(given: &Given, key: &Predecessor, log: &Walked<'_>, anchor: &mut Anchor) {
     match against(given, log) {
         Judged::Fails(failure) => anchor.failures.push(with_readings(failure, key)),
@@ -217,7 +222,7 @@ fn with_readings(failure: Failure, key: &Predecessor) -> Failure {
     Failure { detail, ..failure }
 }
 
-/// The key of the log that signed a checkpoint, by what the log says of it itself.
+/// The key that signed a checkpoint, found among the keys that the log itself names.
 fn named(checkpoint: &SignedCheckpoint, changes: &[(Seq, KeyChanged)]) -> Option<String> {
     let signs = |vkey: &str| -> Option<VerifierKey> {
         let key: VerifierKey =
@@ -235,13 +240,13 @@ fn named(checkpoint: &SignedCheckpoint, changes: &[(Seq, KeyChanged)]) -> Option
     })
 }
 
-/// Says how far the log was signed, by the checkpoints that it keeps itself. They anchor nothing: who
-/// can write the file can delete them. What a trusted key signed must fit all the same. They are judged one
-/// by one, and the signature of one that fits matters only if none that is larger was signed, or a policy
-/// is asked of them, because no checkpoint was given.
+/// Finds how far the log is signed by the checkpoints that it keeps itself. They anchor nothing: whoever can
+/// write the file can delete them. A checkpoint that a trusted key signed must fit all the same. They are
+/// judged one by one. The signature of one that fits is checked only if no larger one was signed, or if the
+/// policy applies to stored checkpoints because none was given.
 ///
 /// # Errors
-/// If the table cannot be read as a whole: then nothing is taken from it.
+/// If the table cannot be read as a whole. Nothing is taken from it then.
 pub(super) fn judge_stored(
     connection: &Connection,
     trust: &Trust,
@@ -272,9 +277,11 @@ pub(super) fn judge_stored(
             }
         }
     })?;
+    // Reached only if the whole table was read: until here nothing was added to `anchor`. The largest
+    // checkpoint came first, and failures are reported from the smallest size on.
     failures.reverse();
     anchor.signed_to = signed_to;
-    // Of a log that is bad before its end, or of another one than the keys, that has been said.
+    // A bad row, and keys of another log, are reported elsewhere and explain the unmet policy.
     let is_said = !failures.is_empty() || log.first_bad.is_some() || trust.is_of_other_logs(log.origin);
     let among = "no checkpoint was given, and none that the file keeps";
     anchor.failures.extend(search.failure(among, is_said));
@@ -304,10 +311,12 @@ fn witnesses(policy: Option<&Policy>, checkpoint: &SignedCheckpoint) -> Result<V
 fn against(given: &Given, log: &Walked<'_>) -> Judged {
     let checkpoint = &given.checkpoint;
     let size = checkpoint.size();
+    // The tree ends before the first bad event, so it has no root of this size to compare with.
     if log.first_bad.is_some_and(|first_bad| first_bad <= size) {
         return Judged::Unknown;
     }
-    // A newer version may say in another way what the log is called. Its root tells it from other logs too.
+    // The name is not known if a newer version wrote the first event. The root tells the log from others
+    // then, too.
     if let Some(origin) = log.origin.filter(|origin| *origin != checkpoint.origin()) {
         let detail =
             format!("it is a checkpoint of the log `{}`, and this is `{origin}`", checkpoint.origin());
@@ -332,7 +341,8 @@ fn against(given: &Given, log: &Walked<'_>) -> Judged {
     }
 }
 
-/// Two roots for one size, both signed: whoever signs showed different logs to different people.
+/// Reports two well-signed checkpoints of one size with different roots: whoever signs showed different logs
+/// to different people.
 fn split_view(size: u64, given: &[&Given], anchor: &mut Anchor) {
     let Some((first, others)) = given.split_first() else { return };
     let other = others.iter().find(|other| other.checkpoint.root() != first.checkpoint.root());

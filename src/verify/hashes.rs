@@ -1,5 +1,5 @@
-//! Hashes of the tree, read from the file: what the walk does not come by, or came by before it was
-//! known that they would be needed. Nothing here is taken for true; who asks compares.
+//! Hashes of the tree, read from the file: those that the walk does not reach, or had passed before they were
+//! wanted. None of them is trusted here: the caller compares them.
 
 use rusqlite::{Connection, params};
 
@@ -11,34 +11,34 @@ use crate::merkle::{BuildError, HashReader, NodeHash, TILE_WIDTH, hashes_from_by
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// Where the roots of full tiles come from.
+/// The source of the roots of full tiles.
 enum Tiles<'t> {
     /// The walk.
     Walked(&'t [NodeHash]),
     /// The table `tiles`.
     Table,
-    /// Nowhere: the file has no such table.
+    /// No source: the file has no such table.
     None,
 }
 
-/// Reads hashes; fewer than it is asked for where rows are missing.
+/// A reader of hashes. Returns fewer than it is asked for where rows are missing.
 pub(super) struct Hashes<'c> {
     connection: &'c Connection,
     tiles: Tiles<'c>,
-    /// The leaves that were hashed last, and the number of the first: one question to the tree after the
-    /// other asks for those of the tile that is not full.
+    /// The index of the first of the leaves that were hashed last, and their hashes. Successive questions
+    /// about the tree ask for the leaves of the same tile: the one that is not full.
     last_leaves: (u64, Vec<NodeHash>),
-    /// Rows of `log` that were read.
+    /// The number of rows of `log` that were read.
     pub(super) rows_read: u64,
 }
 
 impl<'c> Hashes<'c> {
-    /// Hashes of a log that was walked from its first event on.
+    /// The hashes of a log that was walked from its first event on.
     pub(super) fn walked(connection: &'c Connection, tile_roots: &'c [NodeHash]) -> Hashes<'c> {
         Hashes { connection, tiles: Tiles::Walked(tile_roots), last_leaves: (0, Vec::new()), rows_read: 0 }
     }
 
-    /// Hashes of a log that was not.
+    /// The hashes of a log that was not walked from its first event on.
     pub(super) fn stored(connection: &'c Connection) -> rusqlite::Result<Hashes<'c>> {
         let tiles = if schema::has_table(connection, "tiles")? { Tiles::Table } else { Tiles::None };
         Ok(Hashes { connection, tiles, last_leaves: (0, Vec::new()), rows_read: 0 })
@@ -50,6 +50,8 @@ impl<'c> Hashes<'c> {
             Some(hashes.get(start..)?.get(..usize::from(count))?.to_vec())
         };
         match self.tiles {
+            // The root of a full tile is a hash of level 1. The walk has no hashes of other levels: they are
+            // made from rows, or from level 1.
             Tiles::Walked(roots) if level == 1 => Ok(part(roots, start)),
             Tiles::Walked(_) | Tiles::None => Ok(None),
             Tiles::Table => {
@@ -61,7 +63,8 @@ impl<'c> Hashes<'c> {
     }
 
     fn leaves(&mut self, start: u64, count: u16) -> rusqlite::Result<Vec<NodeHash>> {
-        // Leaf n is the link of event n, then the entry of event n + 1.
+        // Leaf n is the link of event n, then the entry of event n + 1. So `count` leaves need one row more,
+        // except for leaf 0: before event 1 stands the zero link.
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, entry, hash FROM log NOT INDEXED WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq",
         )?;
@@ -72,7 +75,7 @@ impl<'c> Hashes<'c> {
         while let Some(row) = rows.next()? {
             self.rows_read += 1;
             let (seq, entry, hash): (i64, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            // A row that is missing shifts no other into its place.
+            // The leaves end at a missing row, so that no later row takes its position.
             let expected =
                 start.saturating_add(hashes.len() as u64).saturating_add(u64::from(before.is_some()));
             if seq != to_sql(expected) {
@@ -101,6 +104,8 @@ impl HashReader for Hashes<'_> {
             return Ok(self.last_leaves.1.clone());
         }
         let mut hashes = Vec::with_capacity(count.into());
+        // Each of these hashes is the root of the full tile below it. The recursion ends at level 0, or at a
+        // tile that is known.
         for number in start..start.saturating_add(count.into()) {
             let below = self.read(level - 1, number.saturating_mul(WIDTH), TILE_WIDTH)?;
             if below.len() < usize::from(TILE_WIDTH) {
@@ -112,12 +117,12 @@ impl HashReader for Hashes<'_> {
     }
 }
 
-/// Tells what cannot be read now from what the file does not say.
+/// Tells errors of the system from answers that the file does not give.
 pub(super) trait Readable<T> {
-    /// None where the file is damaged, or rows are missing.
+    /// Returns None if the file is damaged, or rows are missing.
     ///
     /// # Errors
-    /// If the system or another program stood in the way.
+    /// If the system or another program prevented the reading.
     fn readable(self) -> rusqlite::Result<Option<T>>;
 }
 

@@ -1,7 +1,7 @@
-//! Rows taken where SQLite reads them.
+//! Rows that are taken inside SQLite, while it reads them.
 //!
-//! To step through a statement and to ask for each value of a row takes longer than the rest of SQLite's
-//! work on a short one. An aggregate function is handed the values as they are read.
+//! Stepping through a statement and asking for each value of a row takes longer than the rest of SQLite's
+//! work on a short row. An aggregate function gets the values while they are read.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::{Connection, Params};
 
-/// What takes rows one after the other.
+/// A receiver of rows, one after the other.
 pub(super) trait Take: Send + UnwindSafe + RefUnwindSafe + 'static {
-    /// Takes a row by its values. False if nothing more is asked of the rows.
+    /// Takes a row by its values. Returns false if it needs no more rows.
     ///
     /// # Errors
     /// If a value has a type that it cannot have.
@@ -21,7 +21,8 @@ pub(super) trait Take: Send + UnwindSafe + RefUnwindSafe + 'static {
 /// An aggregate function of one connection, by which rows are taken.
 pub(super) struct Inside<T>(Slot<T>);
 
-/// Where the function finds what takes the rows, and leaves it when all are read.
+/// The slot in which the function finds the receiver of the rows, and in which it leaves it when all rows are
+/// read.
 struct Slot<T>(Arc<Mutex<Option<T>>>);
 
 impl<T> Slot<T> {
@@ -31,7 +32,7 @@ impl<T> Slot<T> {
 }
 
 impl<T: Take> Inside<T> {
-    /// Gives a connection the function. No statement that the file itself holds can call it.
+    /// Registers the function with a connection. No statement that the file itself holds can call it.
     ///
     /// # Errors
     /// If SQLite has no room for it.
@@ -42,7 +43,7 @@ impl<T: Take> Inside<T> {
         Ok(Inside(Slot(slot)))
     }
 
-    /// Runs a statement that calls the function and does nothing else. None if there were no rows.
+    /// Runs a statement that calls the function and does nothing else. Returns None if there were no rows.
     ///
     /// # Errors
     /// If SQLite cannot read the rows, or not all of them were taken.
@@ -53,8 +54,11 @@ impl<T: Take> Inside<T> {
         params: impl Params,
         taker: T,
     ) -> rusqlite::Result<Option<T>> {
+        // One statement runs at a time, so the slot has one receiver: `init` takes it at the first row, and
+        // `finalize` puts it back after the last.
         self.0.swap(Some(taker));
         let read = connection.prepare_cached(sql)?.query_row(params, |row| row.get::<_, bool>(0));
+        // The slot is emptied before an error is returned, so that the next call does not find this receiver.
         let taker = self.0.swap(None);
         Ok(read?.then_some(taker).flatten())
     }
@@ -62,11 +66,13 @@ impl<T: Take> Inside<T> {
 
 impl<T: Take> Aggregate<T, bool> for Slot<T> {
     fn init(&self, _: &mut Context<'_>) -> rusqlite::Result<T> {
+        // An empty slot: the function was called from outside of `run`.
         self.swap(None).ok_or(rusqlite::Error::InvalidQuery)
     }
 
     #[inline]
     fn step(&self, row: &mut Context<'_>, taker: &mut T) -> rusqlite::Result<()> {
+        // SQLite gives an aggregate function no other way than an error to end the reading.
         if taker.take(row)? { Ok(()) } else { Err(rusqlite::Error::QueryReturnedMoreThanOneRow) }
     }
 

@@ -1,12 +1,12 @@
-//! Verification: what the file itself can prove, and what it cannot.
+//! Verification of a log: the facts that the file itself can prove, and those that it cannot.
 //!
-//! Four verdicts, never one. **Self-consistent**: every byte of every row of the log follows from
-//! the one before, and the read tables equal the fold. **Anchored**: something kept outside the file
-//! vouches for it; without that, a log that was cut off at its end or rewritten whole cannot be told
-//! from a good one. **Remembered**: what earlier verifications saw is still there. **Complete**:
-//! nothing is known to be missing.
+//! There are four separate verdicts. **Self-consistent**: every byte of every row of the log follows from the
+//! row before, and the read tables equal the fold. **Anchored**: something that is kept outside the file
+//! vouches for the log. Without an anchor, a log that was cut off at its end or rewritten as a whole looks
+//! like a good one. **Remembered**: the log still has the events that earlier verifications saw.
+//! **Complete**: nothing is known to be missing.
 //!
-//! It reads one snapshot of the file and writes nothing to it.
+//! A verification reads one snapshot of the file and writes nothing to it.
 
 mod entry_ref;
 mod error;
@@ -66,23 +66,24 @@ use tree::Wanted;
 use trust::Trust;
 use walk::{Start, Walk};
 
-/// What a verification is doing.
+/// The current phase of a verification, for reports of progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// It walks along the chain.
+    /// The walk along the chain.
     Chain,
-    /// It folds the log to hold the read tables against it.
+    /// The fold of the log, for the comparison with the read tables.
     Fold,
 }
 
-/// Verifies the log at `path`. `progress` is told of events done, phase by phase.
+/// Verifies the log at `path`. Calls `progress` with the number of events done since the last call, phase by
+/// phase.
 ///
-/// Memory stays the same however long the log is, but for a list of the erased payloads and, where the
-/// tree is needed, 32 bytes for every 256 events and some 50 for every checkpoint; the check of the read tables needs temporary disk
-/// space of about their size.
+/// Memory does not grow with the log, except for a list of the erased payloads and, where the tree is needed,
+/// 32 bytes for every 256 events and about 50 bytes for every checkpoint. The check of the read tables needs
+/// temporary disk space of about their size.
 ///
 /// # Errors
-/// If the file cannot be opened or read; what is wrong with the log is in the report.
+/// If the file cannot be opened or read. Problems of the log itself are in the report.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -109,7 +110,8 @@ pub fn verify(
         Err(OpenError::Storage { source, .. }) if source.kind() == StorageErrorKind::Damaged => {
             return Ok(Report::unreadable(path, options.checkpoints.len() as u64, source.sqlite()));
         }
-        // Opening reads rows already, and so would all that follows.
+        // Opening reads rows of these tables already, and so does everything below. Something other than a
+        // table can make its rows up.
         Err(OpenError::NoTable { table, .. }) => {
             let checkpoints = options.checkpoints.len() as u64;
             return Ok(Report::damaged(path, checkpoints, required::replaced(table)));
@@ -120,12 +122,13 @@ pub fn verify(
     let mut others = snapshot::begin(path, file, &connection, options.threads_max())?;
     let report = Verification { path, connection: &connection, options: &options, failures: Vec::new() }
         .run(&mut others, progress);
-    // Pages of two times look like damage.
+    // A file that is read without locks may have changed meanwhile. Pages of two times look like damage, so
+    // the report is not given out then.
     still.as_ref().map_or(Ok(()), Still::require)?;
     report
 }
 
-/// A verification under way, in one transaction.
+/// A running verification, within one transaction of its connection.
 struct Verification<'v> {
     path: &'v Path,
     connection: &'v Connection,
@@ -145,6 +148,7 @@ impl Verification<'_> {
         if let Some(failure) = required::check(connection)? {
             return Ok(self.nothing_to_judge(failure));
         }
+        // Before the walk: it keeps a root only at the sizes that it knows in advance.
         let seen = options.memory.as_ref().map(|memory| Seen::read(memory, path, self.origin().as_deref()));
         let wanted = self.wanted(seen.as_ref())?;
         let mut trust = Trust::new(options.trusted());
@@ -162,6 +166,7 @@ impl Verification<'_> {
         if let Some(known) = &since {
             known.complete(&mut walk);
         }
+        // The first bad row comes first in the report, before what the schema's check found.
         self.failures.splice(0..0, walk.failure.clone());
         let tables = match &since {
             None => self.check_tables(others, &walk, &trust, progress)?,
@@ -181,6 +186,9 @@ impl Verification<'_> {
         };
         let mut past = PastRoots::new(connection, walk.tree.as_ref());
         let anchored = self.anchor(&log, &walk, &mut trust, &mut past)?;
+        // A bad log must not replace the record of a good one. So a log is remembered only if every row is
+        // good and it contradicts nothing from outside the file. The record is about the chain: failures of
+        // tables do not matter here.
         let mut remembered =
             seen.map(|seen| seen.compare(&log, &mut |size| past.root_at(size))).transpose()?;
         if let (Some(memory), Some(remembered), Some(tree), None) =
@@ -214,7 +222,7 @@ impl Verification<'_> {
                 .chain(anchored.not_checked.iter().cloned())
                 .collect(),
             anchored,
-            // What is damaged is named above; here it is only repeated what the file says.
+            // Damage is reported above. This repeats the file's own account.
             evidence: evidence::status(connection).unwrap_or_default(),
             completeness,
             tables,
@@ -229,7 +237,7 @@ impl Verification<'_> {
         Ok(report.concluded())
     }
 
-    /// The log's own name, as its first event says it, whatever that follows from.
+    /// The log's own name, read from its first event. The link of that event is not checked yet.
     fn origin(&self) -> Option<String> {
         let first = OwnedRow::at(self.connection, Seq::FIRST, Payloads::Read).ok()??;
         match row::own_event(first.as_ref())? {
@@ -238,8 +246,8 @@ impl Verification<'_> {
         }
     }
 
-    /// The sizes at which the tree's root is wanted; None if no tree is needed. Each checkpoint that the file
-    /// keeps takes up some 50 bytes until the end, for its size and root.
+    /// The sizes at which the tree's root is wanted, or None if no tree is needed. Each checkpoint that the
+    /// file keeps takes about 50 bytes of memory until the end, for its size and root.
     fn wanted(&mut self, seen: Option<&Seen>) -> Result<Option<Wanted>, VerifyError> {
         let options = self.options;
         let mut sizes: Vec<u64> = options.checkpoints.iter().map(|given| given.checkpoint.size()).collect();
@@ -250,7 +258,7 @@ impl Verification<'_> {
                 || schema::has_table(self.connection, "checkpoints")?);
         if has_tables {
             let read = stored::each_checkpoint(self.connection, |stored| sizes.push(stored.size()));
-            // Damage is reported where the table is judged.
+            // Damage of this table is reported where the table is judged.
             read.or_else(|error| if is_damage(&error) { Ok(()) } else { Err(error) })?;
         }
         let is_needed = !options.checkpoints.is_empty()
@@ -261,12 +269,12 @@ impl Verification<'_> {
         Ok(is_needed.then(|| Wanted::new(sizes)))
     }
 
-    /// Whether the evidence tables say something that is asked for.
+    /// Returns whether the evidence tables are part of what was asked for.
     fn looks_at_tables(&self) -> bool {
         self.options.scope == Scope::Everything || !self.options.keys.is_empty()
     }
 
-    /// Checks what is kept beside the log in the file.
+    /// Checks the tables that stand beside the log in the file.
     fn check_tables(
         &mut self,
         others: &mut [Connection],
@@ -282,7 +290,7 @@ impl Verification<'_> {
         or_damage(checked, "the list of skipped events", failures)?;
         let checked = beside::check_api_keys(connection, walk, failures);
         or_damage(checked, "which keys a server accepts", failures)?;
-        // The fold, or the tree, of a log that is not good says nothing about the tables.
+        // The fold and the tree of a bad log prove nothing about the tables, so those are not compared.
         if scope == Scope::LogOnly || walk.failure.is_some() {
             pages::check(connection, scope, walk, failures)?;
             let why = match scope {
@@ -292,6 +300,8 @@ impl Verification<'_> {
             return Ok(not_looked_at(connection, walk, &why));
         }
         let mut plan = tables::Plan::new(connection, walk, &options.left_out);
+        // Another thread may check the search index while this one checks the pages and the evidence tables.
+        // If this one fails, the scope still waits for the other.
         let tables = std::thread::scope(|threads| {
             let apart = plan
                 .as_mut()
@@ -318,7 +328,7 @@ impl Verification<'_> {
         })
     }
 
-    /// Holds the log against what was given from outside the file.
+    /// Compares the log with the checkpoints, keys and policy that were given from outside the file.
     fn anchor(
         &self,
         log: &LogFacts,
@@ -328,6 +338,8 @@ impl Verification<'_> {
     ) -> Result<Anchor, VerifyError> {
         let mut key_changes = Vec::new();
         let mut failures = Vec::new();
+        // In the order of the log, and before any checkpoint: the changes decide which keys are trusted for
+        // which sizes.
         for (seq, event) in &walk.key_changes {
             let mut root_at = |size| past.root_at(size);
             let (seen, failure) = trust.change(log.origin.as_deref(), *seq, event.clone(), &mut root_at)?;
@@ -336,7 +348,8 @@ impl Verification<'_> {
         }
         let mut anchor = match &walk.tree {
             Some(tree) => {
-                // Damage has no seq: what comes after the last event that was read is not known.
+                // Damage has no seq. Nothing is known of the events after the last one that was read, so the
+                // next one counts as bad.
                 let after_last = log.events.saturating_add(1);
                 let first_bad = walk
                     .failure
@@ -345,7 +358,7 @@ impl Verification<'_> {
                 let walked = Walked { origin: log.origin.as_deref(), events: log.events, first_bad, tree };
                 let (given, policy) = (&self.options.checkpoints, self.options.policy.as_ref());
                 let has_stored = !trust.is_empty() && self.options.since.is_none();
-                // Without a change of keys there is nothing to go back by.
+                // Trust goes back to earlier keys only through changes of keys.
                 if !walk.key_changes.is_empty() {
                     let stored = has_stored.then_some(self.connection);
                     let covered = given::covered(given, stored, trust, &walked)?;
@@ -380,6 +393,7 @@ impl Verification<'_> {
                     .to_owned(),
             });
         }
+        // Failures of key changes stand before those of checkpoints: docs/format.md, section 11.
         anchor.failures.splice(0..0, failures);
         let last_covered = anchor.anchored_to.and_then(|size| {
             let last = OwnedRow::at(self.connection, Seq::new(size), Payloads::LeftOut).ok()??;
@@ -389,8 +403,10 @@ impl Verification<'_> {
         Ok(anchor)
     }
 
-    /// A report of a log of which nothing was walked along.
+    /// The report of a log of which no row was walked.
     fn nothing_to_judge(self, failure: Failure) -> Report {
+        // Damage and a bad link are faults of the file. All other failures count as a contradiction of the
+        // checkpoint at which the walk was to begin.
         let is_evidence = !matches!(failure.check, Check::Damage | Check::Link);
         let mut report = Report::empty(self.path);
         report.anchored = Anchor::not_judged(self.options.checkpoints.len() as u64);
@@ -402,7 +418,8 @@ impl Verification<'_> {
     }
 }
 
-/// The redactions that a report has, and the number of the others: they name [`REPORTED_SEQS_MAX`] events at most.
+/// The redactions for the report, and the number of the others. The redactions name at most
+/// [`REPORTED_SEQS_MAX`] events in all.
 fn listed_redactions(redactions: Vec<Redaction>) -> (Vec<Redaction>, u64) {
     let mut seqs = 0_usize;
     let fitting = redactions
@@ -415,7 +432,8 @@ fn listed_redactions(redactions: Vec<Redaction>) -> (Vec<Redaction>, u64) {
     listed(redactions, fitting)
 }
 
-/// The result of a check; where the file is too damaged for it, a failure.
+/// The result of a check. If the file is too damaged for the check, adds a failure and returns the default
+/// value.
 fn or_damage<T: Default>(
     result: rusqlite::Result<T>,
     affected: &str,
@@ -424,7 +442,8 @@ fn or_damage<T: Default>(
     match result {
         Ok(result) => Ok(result),
         Err(error) if is_damage(&error) => {
-            // That something is missing has been said already.
+            // SQLite reports a missing table as an error without a code of its own. The check of the schema
+            // has reported that table already.
             let is_missing = error.sqlite_error_code() == Some(ErrorCode::Unknown);
             let is_said = |failure: &Failure| matches!(failure.check, Check::Schema | Check::Damage);
             if !(is_missing && failures.iter().any(is_said)) {
@@ -441,11 +460,11 @@ fn or_damage<T: Default>(
     }
 }
 
-/// The reason why no read tables were held against the log.
+/// The reason why no read tables were compared with the log.
 enum NotLookedAt {
     /// The caller did not ask for it.
     LeftOut(String),
-    /// It could not be done.
+    /// The comparison was not possible.
     NotChecked(String),
 }
 
@@ -455,14 +474,15 @@ impl NotLookedAt {
     }
 }
 
-/// Read tables that nobody held against the log: that they are up to date cannot be said of them.
+/// The reports of read tables that were not compared with the log. Nothing shows that these tables are up to
+/// date.
 fn not_looked_at(connection: &Connection, walk: &Walk, why: &NotLookedAt) -> Vec<TablesChecked> {
     let (not_checked, left_out) = match why {
         NotLookedAt::LeftOut(why) => (None, Some(why)),
         NotLookedAt::NotChecked(why) => (Some(why), None),
     };
     let report = |projection: &Projection| {
-        // A cursor that cannot be read has been named among the failures.
+        // A cursor that cannot be read is among the failures already.
         let cursor = cursor(connection, projection.name, Stage::Live).ok().flatten();
         let position = cursor.map_or(Seq::ZERO, |cursor| cursor.position);
         TablesChecked {
@@ -478,7 +498,7 @@ fn not_looked_at(connection: &Connection, walk: &Walk, why: &NotLookedAt) -> Vec
     PROJECTIONS.iter().map(report).collect()
 }
 
-/// The part of a projection's tables that was asked for and not checked.
+/// The entry in the report for tables of a projection that were asked for and not checked.
 fn unchecked(tables: &TablesChecked) -> Option<NotChecked> {
     let what = format!("the read tables of `{}`", tables.projection);
     tables.not_checked.clone().map(|why| NotChecked { what, why })
@@ -490,7 +510,7 @@ fn completeness(
     tables: &[TablesChecked],
     events_lost: u64,
 ) -> Completeness {
-    // A table that cannot be read has been named among the failures.
+    // A table that cannot be read is among the failures already.
     let sessions_open = connection
         .query_row(
             "SELECT count(*) FROM sessions WHERE status IN ('queued', 'running', 'paused')",

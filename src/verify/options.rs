@@ -1,4 +1,4 @@
-//! What a verification is asked to do, and what it is given from outside the file.
+//! The options of a verification: what it does, and what it is given from outside the file.
 
 use std::num::NonZeroUsize;
 
@@ -6,7 +6,7 @@ use super::seen::Memory;
 use crate::event::KeyRole;
 use crate::note::{CheckpointFile, Policy, SignedCheckpoint, VerifierKey};
 
-/// What is verified.
+/// The parts of a file that are verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
     /// The log and the read tables.
@@ -16,7 +16,7 @@ pub enum Scope {
     LogOnly,
 }
 
-/// What is verified, and against what that was kept outside the file.
+/// The parts of a file that are verified, and what was kept outside the file to compare them with.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -49,7 +49,7 @@ pub struct Options {
     threads: Option<NonZeroUsize>,
 }
 
-/// A checkpoint, and what to call it.
+/// A checkpoint, and its name in the report.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     pub(super) name: String,
@@ -57,26 +57,26 @@ pub(super) struct Given {
 }
 
 impl Options {
-    /// Everything in the file, and nothing outside it.
+    /// Options that verify everything in the file, and compare it with nothing outside.
     pub fn new() -> Options {
         Options::default()
     }
 
-    /// What is verified.
+    /// Sets the parts that are verified.
     #[must_use]
     pub fn scope(mut self, scope: Scope) -> Options {
         self.scope = scope;
         self
     }
 
-    /// Leaves the read tables of a projection out, which another version of Annals made, for example.
+    /// Leaves out the read tables of a projection, for example because another version of Annals made them.
     #[must_use]
     pub fn skip(mut self, projection: &str) -> Options {
         self.left_out.push(projection.to_owned());
         self
     }
 
-    /// Adds the checkpoints of a file that was kept elsewhere. `name` is what the report calls it.
+    /// Adds the checkpoints of a file that was kept elsewhere. `name` is their name in the report.
     #[must_use]
     pub fn checkpoints(mut self, name: &str, file: CheckpointFile) -> Options {
         let is_one = file.checkpoints.len() == 1;
@@ -94,15 +94,16 @@ impl Options {
         self
     }
 
-    /// Trusts a key that signs for the log for one epoch, and asks for such a key on every checkpoint.
+    /// Trusts a key that signs for the log during one epoch, and requires a signature by such a key on every
+    /// checkpoint.
     #[must_use]
     pub fn epoch_key(mut self, key: VerifierKey) -> Options {
         self.keys.push((KeyRole::Epoch, key));
         self
     }
 
-    /// Asks for the cosignatures that a policy asks for, of one of the checkpoints given, or where there are
-    /// none, of those that the file keeps. The logs that it lists are trusted too.
+    /// Requires the cosignatures of a policy on one of the given checkpoints, or, if none is given, on one of
+    /// those that the file keeps. The keys of the logs in the policy are trusted too.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Options {
         self.keys.extend(policy.logs().iter().map(|log| (KeyRole::Stable, log.key.clone())));
@@ -110,9 +111,9 @@ impl Options {
         self
     }
 
-    /// Takes what a checkpoint covers for verified, and walks along the events after it, in a time that
-    /// depends on their number alone. Its signature is checked, and that the log begins with what it
-    /// covers.
+    /// Takes the events that a checkpoint covers as verified, and walks along the events after it, in a time
+    /// that depends on their number alone. The signature of the checkpoint is checked, and that the log
+    /// begins with the events that it covers.
     #[must_use]
     pub fn since(mut self, name: &str, checkpoint: SignedCheckpoint) -> Options {
         let given = Given { name: name.to_owned(), checkpoint };
@@ -121,22 +122,22 @@ impl Options {
         self
     }
 
-    /// Compares the log with what earlier verifications saw of it, and remembers what this one sees.
+    /// Compares the log with what earlier verifications saw of it, and remembers what this verification sees.
     #[must_use]
     pub fn memory(mut self, memory: Memory) -> Options {
         self.memory = Some(memory);
         self
     }
 
-    /// Reads and checks the log on at most so many threads, the calling one among them, instead of as many
-    /// as there are processors. What the report says does not depend on it.
+    /// Reads and checks the log on at most this many threads, including the calling one. The default is the
+    /// number of processors. The content of the report does not depend on it.
     #[must_use]
     pub fn threads(mut self, threads: NonZeroUsize) -> Options {
         self.threads = Some(threads);
         self
     }
 
-    /// The threads that are used at most.
+    /// The largest number of threads that is used.
     pub(super) fn threads_max(&self) -> usize {
         match self.threads {
             Some(threads) => threads.get(),
@@ -144,7 +145,7 @@ impl Options {
         }
     }
 
-    /// The keys, each once.
+    /// The trusted keys, each once in each role.
     pub(super) fn trusted(&self) -> Vec<(KeyRole, VerifierKey)> {
         let mut keys: Vec<(KeyRole, VerifierKey)> = Vec::new();
         for given in &self.keys {

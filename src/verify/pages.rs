@@ -1,7 +1,7 @@
 //! The structure of the file: SQLite's own check of the tables and their indexes.
 //!
-//! The tables are read along their keys elsewhere. An index that has lost a row would let queries
-//! miss it all the same, and nobody would see it.
+//! Other checks read the tables along their keys. They do not notice an index that lost a row, although
+//! queries by that index miss the row.
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -12,7 +12,7 @@ use super::walk::Walk;
 use crate::log::{own_tables, schema};
 use crate::projection::tables::PROJECTIONS;
 
-/// Checks the structure of every table of ours.
+/// Checks the structure of every table that Annals makes.
 pub(super) fn check(
     connection: &Connection,
     scope: Scope,
@@ -29,13 +29,15 @@ pub(super) fn check(
         .flat_map(|projection| projection.tables)
         .map(|table| (table.name, if table.is_index() { Check::SearchIndex } else { Check::Damage }));
     for (table, check) in own.chain(read_tables) {
+        // The walk has checked the trees of this table already, and compared the index with the rows.
         if table == "log" && walk.has_sound_pages {
             continue;
         }
         let detail = match found(connection, table) {
             Ok(None) => continue,
             Ok(Some(found)) => found,
-            // It is missing, which the schema's check says, or came with a later version of the schema.
+            // The table is missing, which the check of the schema reports, or it came with a later version of
+            // the schema.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => continue,
             Err(error) if is_damage(&error) => error.to_string(),
             Err(error) => return Err(error.into()),
@@ -50,8 +52,8 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Says what is wrong with a table, if anything is. SQLite compares keys as a whole: it does not check a table with one
-/// that would fill the memory.
+/// The problem of a table, if it has one. SQLite compares keys as a whole, so a table with a key that would
+/// fill the memory is not given to SQLite's check.
 fn found(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
     if let Some(long) = own_tables::long_value(connection, table)? {
         return Ok(Some(long));

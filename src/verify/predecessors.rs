@@ -1,7 +1,7 @@
-//! The keys before those that were given: how trust goes back, by the log's own events, from a key to the one
-//! that it took over from. docs/format.md, section 11, has the rule.
+//! The keys before the given ones. Trust goes back, through the log's own events, from a key to the one that
+//! it took over from. docs/format.md, section 11, has the rule.
 //!
-//! A certificate alone leads nowhere: whoever stole an old key can write a log of their own in which that key
+//! A certificate alone shows nothing: whoever stole an old key can write a log of their own in which that key
 //! certifies the present one. So an event counts only if a checkpoint by a trusted key covers it.
 
 use std::collections::HashMap;
@@ -15,22 +15,20 @@ use crate::note::{KeyChange, SignatureError, SignedCheckpoint, SignedNote, Verif
 pub(super) struct Predecessor {
     role: KeyRole,
     key: VerifierKey,
-    /// The key that took over, and why.
+    /// The key that took over, and the cause of the change.
     successor: VerifierKey,
     cause: KeyChangeCause,
-    /// The sizes of the checkpoints that it may have signed: from its own certificate on, where it has one, to
-    /// the event that replaced it.
+    /// The sizes of the checkpoints for which its signature counts: from the size of its own certificate, or
+    /// 0 if it has none, to the event that replaced it.
     from: u64,
     event: Seq,
 }
 
 impl Predecessor {
-    /// What it was for.
     pub(super) fn role(&self) -> KeyRole {
         self.role
     }
 
-    /// The key.
     pub(super) fn key(&self) -> &VerifierKey {
         &self.key
     }
@@ -40,12 +38,12 @@ impl Predecessor {
         self.event
     }
 
-    /// Whether it may have signed a checkpoint of this size.
+    /// Returns whether its signature counts for a checkpoint of this size.
     pub(super) fn is_for(&self, size: u64) -> bool {
         self.from <= size && size <= self.event.get()
     }
 
-    /// Why a signature of it does not count where it is not for the size.
+    /// The reason why its signature does not count for a size outside its range.
     pub(super) fn why_not(&self) -> String {
         format!(
             "{} signed it, which event {} retired: it is trusted from size {} up to that one; whoever signed this has a retired key",
@@ -55,7 +53,7 @@ impl Predecessor {
         )
     }
 
-    /// The two readings of a checkpoint that it signed and that does not fit the log.
+    /// The two possible explanations of a checkpoint that it signed and that does not fit the log.
     pub(super) fn readings(&self) -> String {
         let compromised = match self.cause {
             KeyChangeCause::Compromised => ", which the log says was compromised",
@@ -70,12 +68,12 @@ impl Predecessor {
     }
 }
 
-/// The keys before those that were given.
+/// The predecessors of all given keys.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Predecessors(Vec<Predecessor>);
 
 impl Predecessors {
-    /// Goes back from each given key, by the first event that names it, and so on from key to key.
+    /// Goes back from each given key through the first event that names it, and so on from key to key.
     pub(super) fn of<E>(
         given: &[(KeyRole, VerifierKey)],
         origin: Option<&str>,
@@ -83,6 +81,7 @@ impl Predecessors {
         covered: u64,
         root_at: &mut dyn FnMut(u64) -> Result<Option<NodeHash>, E>,
     ) -> Result<Predecessors, E> {
+        // For each role and key the first event that names it. Later ones never lead back.
         let mut first: HashMap<(KeyRole, &str), &(Seq, KeyChanged)> = HashMap::new();
         for change in changes {
             first.entry((change.1.role, change.1.vkey.as_str())).or_insert(change);
@@ -90,7 +89,8 @@ impl Predecessors {
         let mut found: Vec<Predecessor> = Vec::new();
         for (role, key) in given {
             let mut successor = key.clone();
-            // The event and the size of the certificate that led here: those before are smaller.
+            // The event and the size of the certificate that led to this key. Events must become earlier with
+            // every step, so the loop ends; certificates must not cover more.
             let (mut before, mut size_max) = (covered.saturating_add(1), u64::MAX);
             while let Some((seq, event)) = first.get(&(*role, successor.to_string().as_str())) {
                 if seq.get() >= before {
@@ -98,11 +98,15 @@ impl Predecessors {
                 }
                 let certified = certified(origin, *seq, event, &successor, size_max, root_at)?;
                 let Some((previous, size)) = certified else { break };
+                // This event has the certificate of `successor`, which bounds its sizes from below. If it was
+                // given, it is not in `found` and stays trusted for every size.
                 if let Some(last) =
                     found.last_mut().filter(|last| last.key == successor && last.role == *role)
                 {
                     last.from = size;
                 }
+                // The way ends at a key that was given, or that another way has reached: trust goes back from
+                // there on its own.
                 let is_known = given.contains(&(*role, previous.clone()))
                     || found.iter().any(|known| known.key == previous && known.role == *role);
                 if is_known {
@@ -127,7 +131,7 @@ impl Predecessors {
         self.0.iter().map(Predecessor::event).collect()
     }
 
-    /// Those that signed a checkpoint. The error says that a signature by one of them is bad.
+    /// The predecessors that signed a checkpoint. The error reports a bad signature by one of them.
     pub(super) fn signers(&self, checkpoint: &SignedCheckpoint) -> Result<Vec<&Predecessor>, String> {
         let keys: Vec<VerifierKey> = self.0.iter().map(|known| known.key.clone()).collect();
         match checkpoint.verify(&keys) {
@@ -141,7 +145,7 @@ impl Predecessors {
     }
 }
 
-/// The key before and the size of its certificate, if that is good and fits.
+/// The key before and the size of its certificate, if the certificate is good and fits.
 fn certified<E>(
     origin: Option<&str>,
     seq: Seq,
@@ -163,7 +167,7 @@ fn certified<E>(
     Ok(Some((previous, change.size())))
 }
 
-/// The key before and what it certified, if it did.
+/// The key before and the change that it certified, if the certificate is well formed and signed by that key.
 fn signed(event: &KeyChanged) -> Option<(VerifierKey, KeyChange)> {
     if event.cause == KeyChangeCause::Lost {
         return None;
@@ -174,7 +178,7 @@ fn signed(event: &KeyChanged) -> Option<(VerifierKey, KeyChange)> {
     Some((previous, note.text().parse().ok()?))
 }
 
-/// A key, short.
+/// The short form of a key: its name and id.
 pub(super) fn shown(key: &VerifierKey) -> String {
     format!("{}+{}", key.name(), key.id())
 }

@@ -1,5 +1,5 @@
-//! The tables without which nothing of a log can be judged: docs/format.md, section 1. A view or a virtual table can
-//! make up its rows as they are read, so nothing is read from one.
+//! The tables without which nothing of a log can be judged: docs/format.md, section 1. A view or a virtual
+//! table can make up its rows as they are read, so none is read.
 
 use rusqlite::Connection;
 
@@ -7,10 +7,10 @@ use super::error::is_damage;
 use super::report::Failure;
 use crate::log::schema::{self, Found};
 
-/// The tables without which nothing of a log can be judged, with the columns that each must have.
+/// The required tables, with the columns that each must have.
 const TABLES: [(&str, &str); 2] = [("log", "seq, event_id, entry, payload, hash"), ("redactions", "seq")];
 
-/// Returns the failure of a file without a table of evidence.
+/// Returns a failure if a required table is missing, is no ordinary table, or cannot be read.
 ///
 /// # Errors
 /// If the system keeps SQLite from reading the schema.
@@ -37,7 +37,7 @@ pub(super) fn check(connection: &Connection) -> rusqlite::Result<Option<Failure>
     Ok(None)
 }
 
-/// The failure of a file that has something else in the place of a table.
+/// The failure of a file in which something else stands in the place of a table.
 pub(super) fn replaced(name: &str) -> Failure {
     Failure::of_the_file(format!(
         "`{name}` is no ordinary table, but a view, a virtual one, or one whose name has other letters"

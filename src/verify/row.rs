@@ -1,6 +1,5 @@
-//! What is asked of one row of the log: pure, and independent of every other row but for the link
-//! before it. docs/format.md fixes the order of the checks, so that every verifier names the same
-//! first bad row.
+//! The checks of one row of the log. They are pure, and depend on no other row except for the link before it.
+//! docs/format.md fixes their order, so that every verifier names the same first bad row.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -22,16 +21,16 @@ pub(super) struct RowRef<'a> {
     pub(super) event_id: &'a [u8],
     pub(super) entry: &'a [u8],
     pub(super) payload: Option<&'a [u8]>,
-    /// The payload is longer than any that Annals writes, and was not read.
+    /// True if the payload is longer than any that Annals writes, and was not read.
     pub(super) is_payload_too_long: bool,
     pub(super) hash: &'a [u8],
 }
 
 impl<'a> RowRef<'a> {
-    /// Borrows a row by its columns seq, event_id, entry, payload, hash. No value of another type than
-    /// a column's own is let pass by any check: it counts as empty, and so does a NULL where none may be; a seq
-    /// that is no integer counts as one that no event has. A number in place of a payload is the length of one
-    /// that is too long.
+    /// Borrows a row by its columns seq, event_id, entry, payload, hash. A value of another type than its
+    /// column's counts as empty, and so does a NULL where none is allowed: no check accepts an empty value. A
+    /// seq that is no integer counts as a number that no event has. A number in place of a payload is the
+    /// length of one that is too long.
     #[inline]
     pub(super) fn of(
         mut column: impl FnMut(usize) -> rusqlite::Result<ValueRef<'a>>,
@@ -56,16 +55,17 @@ impl<'a> RowRef<'a> {
     }
 }
 
-/// Choice of reading payloads with their rows.
+/// The choice to read payloads with their rows, or to leave them out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Payloads {
     Read,
-    /// A NULL stands for each.
+    /// NULL stands for each payload.
     LeftOut,
 }
 
-/// The columns of rows for [`RowRef::of`], as SQL. Nothing is read that is no blob, or too long to be what its
-/// column has. A payload that is too long is told from one that is no blob: a number stands for it.
+/// The columns of rows for [`RowRef::of`], as SQL. A value that is no blob, or that is too long for its
+/// column, is not read. For a payload that is too long its length stands, and for one that is no blob the
+/// name of its type.
 pub(super) fn columns(payloads: Payloads) -> String {
     let payload = match payloads {
         Payloads::LeftOut => "NULL".to_owned(),
@@ -86,7 +86,7 @@ pub(super) fn columns(payloads: Payloads) -> String {
     )
 }
 
-/// A row of its own, of bounded size.
+/// An owned row, of bounded size.
 pub(super) struct OwnedRow {
     pub(super) seq: i64,
     pub(super) event_id: Vec<u8>,
@@ -97,7 +97,7 @@ pub(super) struct OwnedRow {
 }
 
 impl OwnedRow {
-    /// Reads a row, if it is there.
+    /// Reads the row with a seq. None if there is none.
     pub(super) fn at(
         connection: &Connection,
         seq: Seq,
@@ -119,7 +119,7 @@ impl OwnedRow {
             .optional()
     }
 
-    /// The row, to be judged.
+    /// Borrows the row for the checks.
     pub(super) fn as_ref(&self) -> RowRef<'_> {
         RowRef {
             seq: self.seq,
@@ -131,13 +131,13 @@ impl OwnedRow {
         }
     }
 
-    /// Its entry, if that is well formed, and this row's.
+    /// The row's entry, if it is well formed and belongs to this row.
     pub(super) fn own_entry(&self) -> Option<Entry> {
         own_entry(self.seq, &self.event_id, &self.entry)
     }
 }
 
-/// What stands before a row: the first row stands after seq 0 and the zero link.
+/// The seq and the link before a row. Before the first row they are 0 and the zero link.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before {
     pub(super) seq: i64,
@@ -146,30 +146,30 @@ pub(super) struct Before {
 }
 
 impl Before {
-    /// What a row leaves to the one that follows it.
+    /// The seq and the link of a row, for the check of the row that follows.
     pub(super) fn after(row: RowRef<'_>) -> Before {
         Before { seq: row.seq, hash: <[u8; 32]>::try_from(row.hash).ok().map(Digest::from_bytes) }
     }
 }
 
-/// A row in order, as far as it can be told from itself.
+/// A row that passed [`check`].
 #[derive(Debug)]
 pub(super) struct GoodRow {
     pub(super) entry: EntryRef,
-    /// The payload, where Annals itself wrote it: it says something about other rows.
+    /// The payload, if the event is of a kind that only Annals writes: these say something about other rows.
     pub(super) own: Option<Box<Event>>,
 }
 
-/// A check that failed, and how.
+/// A failed check, with the details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// The row; where it is missing, its place.
+    /// The seq of the row, also if the row is missing.
     pub(super) seq: i64,
     pub(super) check: Check,
     pub(super) detail: String,
 }
 
-/// Holds a row against everything but the redactions that other rows record.
+/// Checks everything about a row except the redactions that other rows record.
 pub(super) fn check(before: Before, row: RowRef<'_>) -> Result<GoodRow, Fault> {
     let expected = before.seq.saturating_add(1);
     check_as(expected, before, row).map_err(|(check, detail)| Fault { seq: expected, check, detail })
@@ -191,12 +191,14 @@ fn check_as(expected: i64, before: Before, row: RowRef<'_>) -> Result<GoodRow, (
     }
     let entry = match EntryRef::read(row.entry) {
         Ok(entry) => entry,
-        // The format says what a well-formed entry is, so it is judged first.
+        // The format defines what a well-formed entry is, so it is judged first.
         Err(error @ DecodeError::UnknownFormat { .. }) => {
             return fault(Check::Format, format!("the entry {error}"));
         }
         Err(error) => return fault(Check::Entry, format!("the entry {error}")),
     };
+    // Links cover the entry alone, not the columns beside it. These two comparisons tie the columns to the
+    // chain.
     if i64::try_from(entry.seq) != Ok(row.seq) {
         return fault(Check::Identity, format!("the entry is that of seq {}", entry.seq));
     }
@@ -207,6 +209,7 @@ fn check_as(expected: i64, before: Before, row: RowRef<'_>) -> Result<GoodRow, (
     if is_first != (entry.kind == Kind::LogCreated.code()) || (is_first && entry.has_session) {
         return fault(Check::FirstEvent, "the first event, and no other, is log.created, in no session");
     }
+    // A NULL payload is judged at the end of the walk, because its licence stands in a later row.
     let own = match row.payload {
         _ if row.is_payload_too_long => {
             return fault(Check::Payload, "the payload is longer than any that is written, and was not read");
@@ -214,6 +217,7 @@ fn check_as(expected: i64, before: Before, row: RowRef<'_>) -> Result<GoodRow, (
         None => None,
         Some(cell) => check_payload(&entry, cell)?,
     };
+    // The link comes last in the order of checks. Through the digest in the entry it covers the payload too.
     let Some(previous) = before.hash else {
         return fault(Check::Link, "the link before it has not 32 bytes");
     };
@@ -230,6 +234,8 @@ fn check_payload(entry: &EntryRef, cell: &[u8]) -> Result<Option<Box<Event>>, (C
     let Some(bytes) = without_salt(cell) else {
         return fault(Check::Payload, "the payload is shorter than a salt");
     };
+    // A quick test that builds no value. Whatever it does not accept is decoded, and the decoder has the last
+    // word.
     if !is_reserved(entry.kind)
         && Content::is_well_formed(entry.kind, entry.kind_version, entry.encoding, bytes)
     {
@@ -237,16 +243,17 @@ fn check_payload(entry: &EntryRef, cell: &[u8]) -> Result<Option<Box<Event>>, (C
     }
     match Content::decode(entry.kind, entry.kind_version, entry.encoding, bytes, Strictness::Canonical) {
         Ok(Content::Event(event)) => Ok(is_reserved(entry.kind).then(|| Box::new(event))),
-        // What a newer version wrote stays readable as bytes: its digest is good.
+        // Contents of a newer version are not judged. The digest shows that the bytes are those that were
+        // recorded.
         Ok(_) | Err(PayloadError::UnknownVersion { .. }) => Ok(None),
         Err(PayloadError::Malformed(error)) => fault(Check::Payload, format!("the payload {error}")),
     }
 }
 
-/// The events that a row licenses to have no payload, judged from the row alone: also behind a row
-/// that failed, where the chain says nothing any more.
+/// The seq of a row and the events whose erasure it allows, if it is a licence. Judged from the row alone,
+/// and so also after a bad row, where the chain proves nothing any more.
 pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
-    // Most rows are of another kind: their payloads are not looked at.
+    // The entry first: most rows are of another kind, and their payloads are not looked at.
     let entry = own_entry(row.seq, row.event_id, row.entry)?;
     if entry.kind != Kind::PayloadRedacted.code() {
         return None;
@@ -257,14 +264,14 @@ pub(super) fn licence(row: RowRef<'_>) -> Option<(i64, Vec<u64>)> {
     }
 }
 
-/// The event of a row that Annals itself wrote, judged from the row alone.
+/// The event of a row, if it is of a kind that only Annals writes. Judged from the row alone.
 pub(super) fn own_event(row: RowRef<'_>) -> Option<Event> {
     let entry = own_entry(row.seq, row.event_id, row.entry)?;
     let cell = row.payload.filter(|_| !row.is_payload_too_long)?;
     check_payload(&entry.into(), cell).ok()?.map(|own| *own)
 }
 
-/// An entry that is well formed, and that of the row which it stands in.
+/// Decodes an entry. None if it is not well formed, or does not belong to the row in which it stands.
 pub(super) fn own_entry(seq: i64, event_id: &[u8], entry: &[u8]) -> Option<Entry> {
     let entry = Entry::decode_canonical(entry).ok()?;
     let is_own = i64::try_from(entry.seq) == Ok(seq) && entry.event_id.bytes().as_slice() == event_id;

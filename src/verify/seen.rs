@@ -1,5 +1,5 @@
-//! What verifications saw, kept outside the file: so that a log which was set back to an older copy,
-//! written anew or replaced is noticed at the next verification, without any key.
+//! The memory of earlier verifications, kept outside the file. With it the next verification notices without
+//! any key if a log was set back to an older copy, written anew or replaced.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,10 +11,11 @@ use super::tree::Tree;
 use crate::event::{EventId, Timestamp};
 use crate::merkle::NodeHash;
 
-/// Longest file that is read as a record. A record has some hundred bytes, and the longest path.
+/// Longest file that is read as a record, in bytes. A record has some hundred bytes and a path, at most the
+/// longest one.
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 
-/// A folder in which verifications leave what they saw.
+/// A folder in which verifications keep what they saw.
 #[derive(Clone, Debug)]
 pub struct Memory {
     folder: PathBuf,
@@ -22,25 +23,27 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The memory in a folder, which is made when something is remembered.
+    /// The memory in a folder. The folder is made when a log is first remembered.
     pub fn at(folder: impl Into<PathBuf>) -> Memory {
         Memory { folder: folder.into(), forgets: false }
     }
 
-    /// Takes what it has of the log for outdated: nothing is compared with it, and what the
-    /// verification sees takes its place.
+    /// Treats the records of the log as outdated: nothing is compared with them, and the record of this
+    /// verification replaces them.
     #[must_use]
     pub fn forget(mut self) -> Memory {
         self.forgets = true;
         self
     }
 
-    /// The file of what was seen at a path, and of what was seen of an origin.
+    /// The file of a record of one `kind`: `paths` or `logs`. Its name is the hash of the path or of the
+    /// origin.
     fn file(&self, kind: &str, of: &[u8]) -> PathBuf {
         self.folder.join(kind).join(format!("{}.json", blake3::hash(of).to_hex()))
     }
 
     fn by_path(&self, path: &Path) -> PathBuf {
+        // All symbolic links to a file lead to the same record.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         self.file("paths", path.as_os_str().as_encoded_bytes())
     }
@@ -50,7 +53,7 @@ impl Memory {
     }
 }
 
-/// What is remembered of one log.
+/// The records of one log: one by its path, and one by its origin.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     at_path: Option<Record>,
@@ -59,7 +62,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Reads what is remembered of a path and of an origin.
+    /// Reads the records of a path and of an origin.
     pub(super) fn read(memory: &Memory, path: &Path, origin: Option<&str>) -> Seen {
         let mut seen = Seen::default();
         if memory.forgets {
@@ -84,17 +87,18 @@ impl Seen {
     }
 
     fn records(&self) -> impl Iterator<Item = &Record> {
+        // Usually both records are the same, and then it is compared once.
         self.at_path
             .iter()
             .chain(self.of_origin.iter().filter(|record| Some(*record) != self.at_path.as_ref()))
     }
 
-    /// The sizes whose roots are remembered.
+    /// The sizes whose roots are in the records.
     pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
         self.records().map(|record| record.size)
     }
 
-    /// Holds the log against what is remembered. `root_at` says what root its tree has at a size.
+    /// Compares the log with the records. `root_at` returns the root of its tree at a size.
     pub(super) fn compare<E>(
         self,
         log: &LogFacts,
@@ -115,7 +119,7 @@ impl Seen {
 
 const WAY_OUT: &str = "--no-remember looks at this file alone, as an older copy asks for; --forget takes what is there now for right";
 
-/// Answers of a log to a record.
+/// The result of comparing a log with a record.
 enum Compared {
     Same,
     Contradicts(Failure),
@@ -135,8 +139,8 @@ fn compared<E>(
         )))
     };
     let Some(log_id) = log.log_id else { return unknown("the first event cannot be read") };
-    // A first event of a newer version does not say what the log is called. Its id and its events tell it from
-    // others all the same.
+    // A first event of a newer version does not give the log a name that this version can read. The log's id
+    // and its events tell it from others all the same.
     let has_other_name = log.origin.as_ref().is_some_and(|origin| origin != was);
     let (check, what) = if record.log_id != log_id.to_string() || has_other_name {
         let this = match &log.origin {
@@ -170,10 +174,10 @@ fn compared<E>(
     Ok(Compared::Contradicts(Failure { check, seq: None, detail: format!("{what}; {WAY_OUT}"), affected }))
 }
 
-/// Said of a log of a newer version.
+/// The text about a log whose first event a newer version wrote.
 const NAMELESS: &str = "its first event does not say what it is called";
 
-/// Remembers a log that was found good.
+/// Writes the records of a log that was found good.
 pub(super) fn keep(memory: &Memory, log: &LogFacts, tree: &Tree, remembered: &mut Remembered) {
     let (Some(log_id), Some(origin)) = (log.log_id, &log.origin) else {
         remembered.warning =
@@ -197,7 +201,7 @@ pub(super) fn keep(memory: &Memory, log: &LogFacts, tree: &Tree, remembered: &mu
         )
     };
     let lock_file = memory.folder.join("lock");
-    // Held until both records are there: another verification may end at the same time.
+    // Held until both records are written: another verification may end at the same time.
     let _lock = match lock(&lock_file) {
         Ok(lock) => lock,
         Err(error) => {
@@ -206,11 +210,11 @@ pub(super) fn keep(memory: &Memory, log: &LogFacts, tree: &Tree, remembered: &mu
         }
     };
     for file in [memory.by_path(&log.path), memory.by_origin(origin)] {
-        // One that saw more of the log than this one is left: it began later and ended earlier.
+        // A record of more events of the same log stays: that verification began later and ended earlier.
         let before = match read_record(&file) {
             _ if memory.forgets => None,
             Ok(before) => before,
-            // What cannot be read may say what is no longer so: it stays, and has been warned of.
+            // A record that cannot be read may contradict the log, so it stays. A warning about it was given.
             Err(_) => continue,
         };
         let is_outdone = |before: &Record| before.log_id == record.log_id && before.size > record.size;
@@ -225,7 +229,7 @@ pub(super) fn keep(memory: &Memory, log: &LogFacts, tree: &Tree, remembered: &mu
     remembered.is_kept = true;
 }
 
-/// Locks the memory until the file is dropped. The lock goes with the process.
+/// Locks the memory until the file is dropped. The lock ends with the process, so a crash leaves none behind.
 fn lock(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -243,7 +247,7 @@ fn read_record(file: &Path) -> io::Result<Option<Record>> {
     let text = match fs::metadata(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
-        // Another kind of file might never end.
+        // Only an ordinary file: a pipe or a device might never end.
         Ok(metadata) if !metadata.is_file() || metadata.len() > RECORD_BYTES_MAX => {
             return Err(io::Error::other("it is no record of a verification"));
         }
@@ -253,7 +257,7 @@ fn read_record(file: &Path) -> io::Result<Option<Record>> {
     if record.version == 1 { Ok(Some(record)) } else { Err(io::Error::other("a newer version wrote it")) }
 }
 
-/// Writes whole or not at all: beside its place first, and then into it.
+/// Writes a record whole or not at all: to a temporary file beside it, which is then renamed.
 fn write_record(file: &Path, record: &Record) -> io::Result<()> {
     let Some(folder) = file.parent() else { return Ok(()) };
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -262,12 +266,14 @@ fn write_record(file: &Path, record: &Record) -> io::Result<()> {
         let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         serde_json::to_writer(&mut open, record)?;
         open.write_all(b"\n")?;
+        // Before the rename: after a crash the name must not lead to a file without its content.
         open.sync_all()?;
         fs::rename(&temporary, file)?;
+        // The rename itself survives a crash only once the folder is flushed.
         File::open(folder)?.sync_all()
     };
     write().inspect_err(|_| {
-        // Perhaps it was not even made.
+        // An error does not matter: perhaps the temporary file was not made.
         let _ = fs::remove_file(&temporary);
     })
 }

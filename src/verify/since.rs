@@ -1,5 +1,6 @@
-//! Where a walk begins that takes what a checkpoint covers for verified: at the event after it, if the
-//! file's tree leads to the checkpoint's root and the last event that it covers stands in that tree.
+//! The start of a walk that takes the events that a checkpoint covers as verified. The walk begins at the
+//! event after them. Required for this: the file's tree leads to the checkpoint's root, and the last event
+//! that the checkpoint covers stands in that tree.
 
 use rusqlite::Connection;
 
@@ -15,7 +16,7 @@ use crate::chain;
 use crate::event::{Digest, Event, EventId, Seq, Timestamp};
 use crate::merkle::{compact_range_at, inclusion_proof, leaf_hash_of, verify_inclusion};
 
-/// What no verification since a checkpoint looks at.
+/// Parts that no verification since a checkpoint looks at.
 const NOT_LOOKED_AT: [&str; 4] = [
     "the events that the checkpoint covers, and their payloads: whether they are still there, or were erased without leave, is not known",
     "changes of keys before the checkpoint",
@@ -23,13 +24,13 @@ const NOT_LOOKED_AT: [&str; 4] = [
     "the tables `redactions` and `projection_skips`, and the structure of the file",
 ];
 
-/// Where the walk begins, and what is known of the log without it.
+/// The start of a walk, and the facts about the log that it does not find itself.
 pub(super) struct Begun {
     pub(super) start: Start,
     pub(super) known: Known,
 }
 
-/// What is known of the events before.
+/// The known facts about the events before the walk.
 pub(super) struct Known {
     checkpoint: String,
     size: u64,
@@ -41,7 +42,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Adds it to what the walk found.
+    /// Adds these facts to the result of the walk.
     pub(super) fn complete(&self, walk: &mut Walk) {
         walk.log_id = Some(self.log_id);
         walk.origin = Some(self.origin.clone());
@@ -49,7 +50,7 @@ impl Known {
         walk.last_recorded_at = walk.last_recorded_at.or(self.last_recorded_at);
     }
 
-    /// What the verification rests on, and the rows that it read in all.
+    /// The report of what the verification rests on, with the number of all rows that it read.
     pub(super) fn report(self, rows_walked: u64) -> Since {
         Since {
             checkpoint: self.checkpoint,
@@ -60,9 +61,10 @@ impl Known {
     }
 }
 
-/// Why the walk cannot begin there.
+/// The reason why the walk cannot begin after the checkpoint.
 pub(super) enum NoStart {
-    /// The checkpoint says something else than the file, or nobody trusted says it.
+    /// The checkpoint contradicts the file, a signature on it by a known key does not count, or the file is
+    /// damaged.
     Failure(Failure),
     Error(VerifyError),
 }
@@ -85,7 +87,7 @@ fn failure(check: Check, detail: String) -> Failure {
     }
 }
 
-/// Finds the place after a checkpoint.
+/// Finds the start after a checkpoint, and verifies what the walk rests on.
 pub(super) fn begin(
     connection: &Connection,
     given: &Given,
@@ -101,7 +103,7 @@ pub(super) fn begin(
             let checkpoint = given.name.clone();
             return Err(NoStart::Error(VerifyError::NotSigned { checkpoint, why }));
         }
-        // What leads back to a key stands in events that were not walked along yet.
+        // Only events of the log lead back to a predecessor, and none of them was walked yet.
         Standing::Before(key) => {
             let (checkpoint, why) = (given.name.clone(), key.why_not());
             return Err(NoStart::Error(VerifyError::NotSigned { checkpoint, why }));
@@ -113,7 +115,7 @@ pub(super) fn begin(
         return Err(fails(Check::CheckpointSize, "it covers no events; verify without it".to_owned()));
     }
     let mut hashes = Hashes::stored(connection)?;
-    // Of the last two events it matters what their entries are, and not what they say.
+    // Only the entries of the last two events matter, so their payloads are not read.
     let read = |seq, payloads| -> Result<OwnedRow, NoStart> {
         OwnedRow::at(connection, Seq::new(seq), payloads)?.ok_or_else(|| {
             let detail = format!(
@@ -130,12 +132,15 @@ pub(super) fn begin(
         );
         return Err(fails(Check::CheckpointRoot, detail));
     }
-    // From here on hashes that lead to the root are those of the log that was signed for.
+    // The hashes of the file were only claims until here. From here on, hashes that lead to this root are
+    // those of the signed log.
     let before_last = match size {
         1 => Digest::ZERO.bytes().to_vec(),
         _ => read(size - 1, Payloads::LeftOut)?.hash,
     };
     for (seq, row, before) in [(1, &first, Digest::ZERO.bytes().as_slice()), (size, &last, &before_last)] {
+        // A leaf covers the link before and the entry. The proof shows that both, as they were read, belong
+        // to the signed log.
         let leaf = leaf_hash_of(&[before, &row.entry]);
         let proof = inclusion_proof(&mut hashes, seq - 1, size).readable()?;
         if proof.is_none_or(|proof| verify_inclusion(seq - 1, size, &leaf, &proof, &root).is_err()) {
@@ -143,6 +148,8 @@ pub(super) fn begin(
             return Err(fails(Check::CheckpointRoot, detail));
         }
     }
+    // No leaf up to this size covers the last event's own link. The walk goes on from that link, so it is
+    // computed again.
     let link = <[u8; 32]>::try_from(before_last.as_slice())
         .map(|before| chain::link(&Digest::from_bytes(before), &last.entry));
     let Some(hash) = link.ok().filter(|link| link.bytes().as_slice() == last.hash) else {
@@ -162,7 +169,7 @@ pub(super) fn begin(
     }
     let range = range.unwrap_or_default();
     let tree = Tree::after(&range, wanted.clone()).map_err(|error| NoStart::Error(error.into()))?;
-    // Besides the first and the last event there was the one before the last.
+    // Three rows beside those for hashes: the first event, the last one, and the one before the last.
     let rows_read = hashes.rows_read + 3;
     let checkpoint = given.name.clone();
     let last_recorded_at = last.own_entry().map(|entry| entry.recorded_at);
@@ -170,7 +177,8 @@ pub(super) fn begin(
     Ok(Begun { start: Start { events: size, hash, tree: Some(tree) }, known })
 }
 
-/// What the first event says, which is held against all that can be asked of it alone.
+/// The id, the log's name and the time from the first event, after every check that can be made of this event
+/// alone.
 fn first_event(first: &OwnedRow) -> Result<(EventId, String, Timestamp), Failure> {
     let before = Before { seq: 0, hash: Some(Digest::ZERO) };
     let bad = |check, detail| Failure { seq: Some(Seq::FIRST.into()), ..failure(check, detail) };

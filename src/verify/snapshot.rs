@@ -1,9 +1,9 @@
 //! Several connections that see one moment of the log.
 //!
-//! SQLite has each connection see the file as it was when its transaction began, and no two transactions
-//! begin at once. But nothing in a row ever changes, except that a redaction takes its payload away, and
-//! with it appends an event that says so. So a connection that began later sees the same rows up to the
-//! first one's last event, unless one of the events after that is a redaction.
+//! A connection to SQLite sees the file as it was when its transaction began, and no two transactions begin
+//! at once. But a row never changes, except that a redaction takes its payload, and appends an event that
+//! records this. So a connection that began later sees the same rows up to the first connection's last event,
+//! unless one of the events after that is a redaction.
 
 use std::path::Path;
 
@@ -15,25 +15,27 @@ use crate::event::Kind;
 use crate::file::FileIdentity;
 use crate::log::{self, Head, rows, schema};
 
-/// Logs with fewer rows are read by one connection: it is done before others are open.
+/// Fewest rows of a log for which other connections are opened. One connection has read a shorter log before
+/// others are open.
 const ROWS_SHARED: u64 = 2 * RUN_ROWS;
 
-/// Attempts at a moment that every connection sees, before one is left to read alone. Redactions are
-/// rare, and the connections begin within a few milliseconds.
+/// Most attempts to find a moment that every connection sees. After them one connection reads alone.
+/// Redactions are rare, and the connections begin within a few milliseconds.
 const ATTEMPTS: u32 = 8;
 
-/// Settings that every connection of a verification has, so that none says anything else than another.
+/// Makes the settings of a connection. All connections of a verification have the same, so that none gives
+/// other rows than another.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    // Temporary tables are written, the file cannot be: it is opened for reading alone.
+    // Temporary tables must be writable. The file is not, because it is opened for reading alone.
     connection.pragma_update(None, "query_only", false)?;
-    // SQLite makes this check of a page once, so that it would depend on what was read before which rows
-    // are given. Every row is judged as it is given, and the pages apart from that.
+    // SQLite makes this check only when it first reads a page, so earlier reads would decide which rows it
+    // gives. Here every row is judged as it is given, and the pages are checked apart from that.
     connection.pragma_update(None, "cell_size_check", false)
 }
 
 /// Begins a transaction, and opens other connections that see the same moment of the log: one for each thread
-/// but the first, and one at least. There are none where the log is too short for them, or they do not
-/// come to see the same.
+/// except the first, and at least one. Opens none if the log is too short for them, or if they do not come to
+/// see the same moment.
 ///
 /// # Errors
 /// If the transaction cannot be begun.
@@ -45,28 +47,33 @@ pub(super) fn begin(
 ) -> rusqlite::Result<Vec<Connection>> {
     for _ in 0..ATTEMPTS {
         connection.execute_batch("BEGIN")?;
-        // What keeps it from being read is said where it is read. The file may have changed since it was opened.
+        // The file may have changed since it was opened, so the table is looked for again. An error of
+        // reading it is not reported here, but where the log is walked.
         let is_table = schema::has_table(connection, "log")?;
         let head = is_table
             .then(|| rows::head(connection).ok())
             .flatten()
             .filter(|head| head.seq.get() >= ROWS_SHARED);
         let Some(head) = head else { return Ok(Vec::new()) };
-        // With fewer runs than threads some would have nothing to do.
+        // With fewer runs than threads, some threads would have nothing to do.
         let runs = usize::try_from(head.seq.get() / RUN_ROWS).unwrap_or(usize::MAX);
         let count = threads.min(runs).saturating_sub(1).max(1);
         let Some(others) = others(path, head, count) else { return Ok(Vec::new()) };
+        // The others opened the file by its path, where another file may stand by now.
         let is_same_file = file.is_some() && FileIdentity::behind(path).ok() == file;
         if let Some(others) = others.into_iter().collect::<Option<Vec<_>>>().filter(|_| is_same_file) {
             return Ok(others);
         }
+        // This connection begins anew too. Only then does it see the redaction that kept the others from
+        // seeing the same.
         connection.execute_batch("ROLLBACK")?;
     }
     connection.execute_batch("BEGIN")?;
     Ok(Vec::new())
 }
 
-/// Opens connections; None for each that sees another moment, and for all if one cannot be opened.
+/// Opens connections. An item is None if its connection sees another moment. The result is None if one of
+/// them cannot be opened.
 fn others(path: &Path, head: Head, count: usize) -> Option<Vec<Option<Connection>>> {
     (0..count)
         .map(|_| {
@@ -83,12 +90,15 @@ fn sees_the_same(other: &Connection, head: Head) -> rusqlite::Result<bool> {
     if !schema::has_table(other, "log")? {
         return Ok(false);
     }
+    // The link covers every entry before it. If it is the same, the chain up to this event is the same.
     let hash: Option<Vec<u8>> = other
         .query_row("SELECT hash FROM log WHERE seq = ?1", [head.seq.to_sql()], |row| row.get(0))
         .optional()?;
     if hash.as_deref() != Some(head.hash.bytes()) {
         return Ok(false);
     }
+    // Links do not show whether a payload was erased since. Whoever erases one appends a redaction, which is
+    // then one of the events after the head. An entry that cannot be read counts as one.
     let mut statement = other.prepare("SELECT entry FROM log NOT INDEXED WHERE seq > ?1")?;
     let mut rows = statement.query([head.seq.to_sql()])?;
     while let Some(row) = rows.next()? {

@@ -1,5 +1,5 @@
-//! The evidence tables, held against the tree of the log that was walked. They are made from the log,
-//! so what is wrong in them is no evidence against it; but proofs are made from them.
+//! The comparison of the evidence tables with the tree of the walked log. The tables are made from the log,
+//! so an error in them is no evidence against it. But proofs are made from them.
 
 use rusqlite::Connection;
 
@@ -14,12 +14,13 @@ use crate::note::SignedCheckpoint;
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// The checkpoints that the file keeps, in no order.
+/// The query for the checkpoints that the file keeps, without an order.
 fn notes() -> String {
     format!("SELECT size, {} FROM checkpoints", note_column("note"))
 }
 
-/// Hands on the checkpoints that the file keeps, the largest first, but for what is none.
+/// Calls `take` with each checkpoint that the file keeps, the largest first. A note that is no checkpoint is
+/// left out.
 pub(super) fn each_checkpoint(
     connection: &Connection,
     mut take: impl FnMut(SignedCheckpoint),
@@ -37,8 +38,8 @@ pub(super) fn each_checkpoint(
     Ok(())
 }
 
-/// Holds the tiles against the tree, and the checkpoints if no key was given that tells which of them
-/// count. The first difference of each is a failure.
+/// Compares the tiles with the tree, and the checkpoints too if no key was given that tells which of them
+/// count. The first difference in each table is a failure.
 pub(super) fn check(
     connection: &Connection,
     origin: Option<&str>,
@@ -67,17 +68,21 @@ pub(super) fn check(
     Ok(failures)
 }
 
-/// Each level has the roots of the full tiles below it, and the lowest has full tiles alone.
+/// Compares the tiles with the walked roots. Each level has the roots of the full tiles below it, and the
+/// lowest level has only full tiles.
 fn check_tiles(connection: &Connection, walked: &[NodeHash]) -> rusqlite::Result<Option<String>> {
     let mut statement = connection
         .prepare(&format!("SELECT level, tile, {} FROM tiles ORDER BY level, tile", hashes_column()))?;
     let mut rows = statement.query([])?;
     let (mut level, mut next) = (0_i64, 0_u64);
-    // The hashes that the table must have on this level, and on the next one.
+    // The hashes that the table must have on this level, and on the next one. At the lowest level nothing is
+    // expected here: its tiles are compared with `walked`.
     let (mut expected, mut above): (Vec<NodeHash>, Vec<NodeHash>) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
         let (row_level, tile): (i64, i64) = (row.get(0)?, row.get(1)?);
         let named = || format!("tile {tile} of level {row_level}");
+        // Rows come by level and tile. So the level before is complete here, and `above` has all of its full
+        // tiles' roots.
         if row_level != level {
             if let Some(detail) = is_short(level, next, &expected) {
                 return Ok(Some(detail));
@@ -94,6 +99,8 @@ fn check_tiles(connection: &Connection, walked: &[NodeHash]) -> rusqlite::Result
         };
         let place = usize::try_from(next).unwrap_or(usize::MAX);
         let root = (hashes.len() as u64 == WIDTH).then(|| root_of(hashes.iter().copied()));
+        // By induction every hash follows from the log: the lowest tiles have the walked roots, and each tile
+        // above has exactly the roots of the level below.
         let is_right = match level {
             0 => root.is_some() && walked.get(place).copied() == root,
             _ => expected.chunks(usize::from(TILE_WIDTH)).nth(place) == Some(hashes.as_slice()),
@@ -104,14 +111,15 @@ fn check_tiles(connection: &Connection, walked: &[NodeHash]) -> rusqlite::Result
         above.extend(root);
         next += 1;
     }
-    // Above the last level nothing may be left out.
+    // The table may not end early: the last level must have all its tiles, and no level may be missing above
+    // it.
     let left_out = is_short(level, next, &expected)
         .or_else(|| (!above.is_empty()).then(|| format!("level {} is missing", level.saturating_add(1))));
     Ok(left_out)
 }
 
-/// Whether a level above the lowest has fewer tiles than follow from the one below. The lowest may lag
-/// behind the log.
+/// Names the first missing tile of a level that has fewer tiles than follow from the level below. The lowest
+/// level is never short: it may lag behind the log.
 fn is_short(level: i64, tiles: u64, expected: &[NodeHash]) -> Option<String> {
     let needed = (expected.len() as u64).div_ceil(WIDTH);
     (level > 0 && tiles < needed).then(|| format!("tile {tiles} of level {level} is missing"))
@@ -126,7 +134,7 @@ fn check_checkpoints(
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (size, note): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
-        // Nothing is as little a note as what is too long for one.
+        // NULL stands for a note that is too long. No note is empty either, so both cannot be read.
         let problem = match note.unwrap_or_default().parse::<SignedCheckpoint>() {
             Err(error) => Some(format!("cannot be read: {error}")),
             Ok(checkpoint) if to_sql(checkpoint.size()) != size => {
@@ -153,10 +161,10 @@ mod tests {
     use super::*;
     use crate::merkle::{hashes_to_bytes, leaf_hash};
 
-    /// More than a level of tiles needs.
+    /// Enough leaves for three levels of tiles.
     const LEAVES: u64 = 65_536 + 600;
 
-    /// A table of tiles, and the roots of the full ones of the lowest level.
+    /// A table of tiles, and the roots of the full tiles of its lowest level.
     fn stored() -> (Connection, Vec<NodeHash>) {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("../../schema/0002_evidence.sql")).unwrap();

@@ -1,8 +1,8 @@
-//! The pages of the table `log` and of its index, checked in less time than SQLite's own check takes.
+//! A check of the pages of the table `log` and of its index, in less time than SQLite's own check takes.
 //!
-//! That check looks every row up in the index. Here the index is read once along its keys, and holds what
-//! the rows say if two fingerprints are the same: that of the rows that were walked along, and that of
-//! the index. Whatever is not found sound here is left to SQLite's check, which says what is wrong.
+//! SQLite's check looks up every row in the index. Here the index is read once along its keys. If its
+//! fingerprint equals that of the walked rows, the index holds exactly what the rows do. If anything is not
+//! found sound here, SQLite's check runs and names the problem.
 
 use rusqlite::functions::Context;
 use rusqlite::{Connection, ErrorCode};
@@ -12,39 +12,40 @@ use super::inside::{Inside, Take};
 /// The prime of the field that fingerprints are from: 2^61 - 1.
 const PRIME: u64 = (1 << 61) - 1;
 
-/// The fingerprint of some pairs of event id and seq, in any order.
+/// The fingerprint of pairs of event id and seq, in any order.
 ///
-/// It is the product of one linear form of each pair, at a point that is drawn for this verification alone.
-/// Forms of different pairs are different, so that those of other pairs have another product but at one point
-/// in 2^61 for each pair (Schwartz and Zippel): for a log of a million events at one of 2,000,000,000,000.
+/// The product of one linear form of each pair, at a point that is drawn for this verification alone.
+/// Different pairs have different forms. So other pairs have another product, except at one point in 2^61 for
+/// each pair (Schwartz and Zippel): for a log of a million events at one of 2,000,000,000,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(u64);
 
 impl Default for Fingerprint {
-    /// That of no pairs.
+    /// The fingerprint of no pairs: the empty product.
     fn default() -> Fingerprint {
         Fingerprint(1)
     }
 }
 
 impl Fingerprint {
-    /// Adds other pairs.
+    /// Adds the pairs of another fingerprint.
     #[inline]
     pub(super) fn add(&mut self, other: Fingerprint) {
         self.0 = reduced(u128::from(self.0) * u128::from(other.0));
     }
 }
 
-/// The remainder of a number below 2^122 - 1 by the prime.
+/// The remainder when a number below 2^122 - 1 is divided by the prime.
 #[inline]
 fn reduced(number: u128) -> u64 {
-    // 2^61 is 1 more than the prime: what stands above that bit counts as often as it stands there.
+    // 2^61 is 1 modulo the prime, so the bits above it are added as a number of their own. Both parts are at
+    // most the prime, so one subtraction is enough.
     let low = number & u128::from(PRIME);
     let sum = u64::try_from(low + (number >> 61)).unwrap_or(u64::MAX);
     if sum >= PRIME { sum - PRIME } else { sum }
 }
 
-/// The point at which fingerprints are taken.
+/// The random point at which fingerprints are taken.
 #[derive(Clone)]
 pub(super) struct Pairs {
     point: [u64; 4],
@@ -57,12 +58,13 @@ impl Pairs {
         Pairs { point: std::array::from_fn(|_| draw()), constant: draw() }
     }
 
-    /// The fingerprint of one pair: its 192 bits are four numbers of 48.
+    /// The fingerprint of one pair, whose 192 bits are split into four numbers of 48.
     #[inline]
     pub(super) fn of(&self, event_id: &[u8; 16], seq: i64) -> Fingerprint {
         const MASK: u128 = (1 << 48) - 1;
         let (id, seq) = (u128::from_le_bytes(*event_id), u128::from(seq.cast_unsigned()));
         let parts = [id & MASK, (id >> 48) & MASK, seq & MASK, (id >> 96) << 16 | seq >> 48];
+        // Four products below 2^109 and a constant: far below the bound of `reduced`.
         let form = self
             .point
             .iter()
@@ -82,6 +84,8 @@ struct Index {
 impl Take for Index {
     fn take(&mut self, row: &Context<'_>) -> rusqlite::Result<bool> {
         let event_id = row.get_raw(0).as_blob().ok().and_then(|id| <[u8; 16]>::try_from(id).ok());
+        // Keys must ascend strictly. A search in an index out of order would miss rows that the fingerprint
+        // counts.
         let Some(event_id) = event_id.filter(|id| self.before.is_none_or(|before| before < *id)) else {
             return Ok(false);
         };
@@ -91,11 +95,11 @@ impl Take for Index {
     }
 }
 
-/// The fingerprint of what the index on the event ids has. None if it has nothing, or the user made other
-/// indexes on the log, of which this says nothing.
+/// The fingerprint of the pairs in the index on the event ids. None if the index is empty, or if the log has
+/// other indexes, made by the user: this check does not cover them.
 ///
 /// # Errors
-/// Also if its keys are not in order, or something in it is not what it should be.
+/// If SQLite cannot read the index, its keys are not in order, or something in it is not what it should be.
 pub(super) fn pairs_of_index(
     connection: &Connection,
     pairs: &Pairs,
@@ -105,26 +109,30 @@ pub(super) fn pairs_of_index(
     if indexes != 1 {
         return Ok(None);
     }
-    // In the order of the index, of which each pair's place is judged.
+    // Reads in the order of the index, which `Index` checks. Both columns are in the index itself: the rows
+    // of the table are not read.
     let sql = "SELECT annals_pairs(event_id, seq) FROM log INDEXED BY sqlite_autoindex_log_1";
     let index = Index { pairs: pairs.clone(), before: None, fingerprint: Fingerprint::default() };
     let index = Inside::new(connection, "annals_pairs")?.run(connection, sql, [], index)?;
     Ok(index.map(|index| index.fingerprint))
 }
 
-/// Whether SQLite finds the trees sound that the table and its index are: keys in order, no page in two
-/// places, every cell in its own.
+/// Returns whether SQLite finds the B-trees of the table and of its index sound: keys in order, no page in
+/// two places, every cell in its own place.
 ///
-/// `PRAGMA integrity_check` checks the trees before it looks every row up in the index, and answers at once
-/// if something is wrong. SQLite asks the handler after so many steps whether to go on, and counts a step for
-/// each page of a tree, so that with more steps than pages it first asks when the trees are done.
+/// `PRAGMA integrity_check` checks the trees before it looks up every row in the index, and answers at once
+/// if something is wrong. SQLite counts a step for each page of a tree, and after a given number of steps it
+/// asks the progress handler whether to go on. With more steps than pages, it first asks when the trees are
+/// done.
 pub(super) fn has_sound_trees(connection: &mut Connection) -> rusqlite::Result<bool> {
-    /// What may be counted beside pages: the hundred errors that SQLite names, and more than that.
+    /// Steps that may be counted beside those for pages: for the hundred errors that SQLite names, and more
+    /// than that.
     const SLACK: u64 = 1_000;
     let pages: u32 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
     let steps = u64::from(pages) + SLACK;
     let steps_asked = i32::try_from(steps).unwrap_or(i32::MAX);
-    // Of a file with more pages than that number can say it is asked before, too.
+    // A file may have more pages than fit into that number. SQLite then asks before the trees are done too,
+    // and these calls must let it go on.
     let times_before = (steps - 1) / u64::from(steps_asked.unsigned_abs());
     let mut asked = 0_u64;
     let is_enough = move || {
@@ -136,6 +144,7 @@ pub(super) fn has_sound_trees(connection: &mut Connection) -> rusqlite::Result<b
     connection.progress_handler(0, None::<fn() -> bool>)?;
     match said {
         Ok(said) => Ok(said == "ok"),
+        // The handler stopped it, so the trees were done and nothing was wrong with them.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(true),
         Err(error) => Err(error),
     }

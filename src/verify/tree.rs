@@ -1,5 +1,5 @@
-//! The tree of the log as it is walked: the checking threads hash leaves and join them, and here the
-//! pieces are put together, so that the root at any size that was asked for is known on the way.
+//! The tree of the log, made during the walk. The checking threads hash leaves and join them to pieces. Here
+//! the pieces are put together, and the root at every size that is wanted is kept on the way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::merkle::{CompactRange, NodeHash, RangeError, TILE_HEIGHT, TILE_WIDTH,
 
 const WIDTH: u64 = TILE_WIDTH as u64;
 
-/// The sizes at which roots are wanted.
+/// The sizes at which roots are wanted, in ascending order, each once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted(Arc<[u64]>);
 
@@ -24,13 +24,14 @@ impl Wanted {
     }
 }
 
-/// A run of leaves, joined to perfect subtrees of at most a tile: what a checking thread hands on.
-/// None of them reaches across a size that is wanted.
+/// A run of leaves, as a checking thread hands it on: joined to perfect subtrees of at most a tile. No
+/// subtree reaches across a size that is wanted.
 #[derive(Default)]
 pub(super) struct Piece {
     next: u64,
     subtrees: Vec<(u8, NodeHash)>,
-    /// Subtrees that are not joined any more: what follows comes after a size that is wanted.
+    /// The number of subtrees that are joined with nothing any more, because a size that is wanted ends with
+    /// them.
     closed: usize,
 }
 
@@ -44,7 +45,8 @@ impl Piece {
     pub(super) fn push(&mut self, leaf: NodeHash, wanted: &Wanted) {
         self.next = self.next.saturating_add(1);
         let (mut level, mut node) = (0, leaf);
-        // As binary addition does, but only with subtrees of this piece.
+        // Joins as binary addition carries, but only with subtrees of this piece. The new node is a right
+        // child on this level exactly if the leaves so far are a multiple of 2^(level + 1).
         while level < TILE_HEIGHT && self.next.is_multiple_of(2 << level) {
             let open = self.subtrees.get(self.closed..).and_then(<[_]>::last);
             let Some((_, left)) = open.filter(|(height, _)| *height == level) else { break };
@@ -53,21 +55,23 @@ impl Piece {
             level += 1;
         }
         self.subtrees.push((level, node));
+        // The root at this size is made of the subtrees so far, so none of them may grow.
         if wanted.has(self.next) {
             self.closed = self.subtrees.len();
         }
     }
 }
 
-/// A tree as far as it was walked.
+/// The tree of the walked part of a log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tree {
     wanted: Wanted,
     roots: BTreeMap<u64, NodeHash>,
-    /// The full tiles, and the leaves of the one that is not full.
+    /// The full tiles.
     tiles: CompactRange,
+    /// The leaves after the last full tile: fewer than a tile.
     tile: CompactRange,
-    /// The roots of the full tiles, if the walk began with the first.
+    /// The roots of the full tiles, if the walk began at the first event.
     tile_roots: Option<Vec<NodeHash>>,
 }
 
@@ -79,10 +83,10 @@ impl Tree {
         tree
     }
 
-    /// A tree that is known up to a size.
+    /// The tree after leaves that were not walked, from their range.
     pub(super) fn after(known: &CompactRange, wanted: Wanted) -> Result<Tree, RangeError> {
         let size = known.size();
-        // Those of whole tiles come first.
+        // The largest subtrees come first. Those of full tiles are as many as the number of tiles has bits.
         let of_tiles = (size / WIDTH).count_ones() as usize;
         let (tiles, tile) = known.parts().split_at_checked(of_tiles).unwrap_or_default();
         let mut tree = Tree {
@@ -95,10 +99,12 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Appends what follows.
+    /// Appends the leaves that follow.
     pub(super) fn append(&mut self, piece: Piece) -> Result<(), RangeError> {
         for (level, node) in piece.subtrees {
             self.tile.append_subtree(level, node)?;
+            // Subtrees are aligned and at most a tile, so none reaches beyond the tile: it is exactly full
+            // here.
             if self.tile.size() >= WIDTH {
                 let root = self.tile.root();
                 self.tiles.append_subtree(TILE_HEIGHT, root)?;
@@ -107,6 +113,7 @@ impl Tree {
                     roots.push(root);
                 }
             }
+            // No subtree reaches across a wanted size, so every wanted size is met here.
             self.keep_root();
         }
         Ok(())
@@ -123,20 +130,22 @@ impl Tree {
         self.wanted.clone()
     }
 
-    /// Its leaves.
+    /// The number of its leaves.
     pub(super) fn size(&self) -> u64 {
         self.tiles.size() + self.tile.size()
     }
 
-    /// Its root.
+    /// The root at its present size.
     pub(super) fn root(&self) -> NodeHash {
         if self.tile.size() == 0 {
             return self.tiles.root();
         }
+        // The tile that is not full is the right edge. It joins with the subtrees before it, the smallest
+        // first.
         self.tiles.parts().iter().rev().fold(self.tile.root(), |right, left| node_hash(left, &right))
     }
 
-    /// The root at a size that was wanted, if the walk came so far.
+    /// The root at a size that was wanted, if the walk reached it.
     pub(super) fn root_at(&self, size: u64) -> Option<NodeHash> {
         self.roots.get(&size).copied()
     }
@@ -156,7 +165,7 @@ mod tests {
         (0..count).map(|number| leaf_hash(&number.to_be_bytes())).collect()
     }
 
-    /// The root as whoever appends leaf after leaf has it.
+    /// The root that comes of appending leaf after leaf.
     fn root(leaves: &[NodeHash]) -> NodeHash {
         let mut range = CompactRange::new();
         leaves.iter().for_each(|leaf| range.append(*leaf));

@@ -1,4 +1,4 @@
-//! Which keys are trusted for which sizes: those that were given, and those that they hand trust on to.
+//! Trust in keys: the given keys and those that they hand trust on to, each for a range of sizes.
 //! docs/format.md, section 11, has the rules.
 
 use super::predecessors::{Predecessor, Predecessors, shown};
@@ -13,9 +13,9 @@ struct Trusted {
     role: KeyRole,
     key: VerifierKey,
     is_given: bool,
-    /// The smallest size.
+    /// The smallest size for which it is trusted.
     from: u64,
-    /// The event that retired it, which is also the largest size.
+    /// The seq of the event that retired it, which is also the largest size for which it is trusted.
     retired: Option<u64>,
 }
 
@@ -29,15 +29,16 @@ impl Trusted {
     }
 }
 
-/// What a change of keys comes to.
+/// The effect of a change of keys.
 enum Certified {
-    /// A trusted key did: the new key is trusted from this size on.
+    /// A trusted key certified the new key, which is trusted from this size on.
     By { previous: Box<VerifierKey>, new: Box<VerifierKey>, from: u64 },
-    /// A trusted key did, which was compromised: it is retired, and the new key is trusted by nobody for that.
+    /// A trusted key that was compromised certified the new key. The trusted key is retired, and the new key
+    /// gains no trust.
     Revoked { previous: Box<VerifierKey> },
-    /// Nobody did who counts.
+    /// No trusted key certified the new key, for this reason.
     NotTrusted(String),
-    /// A trusted key did, and what it certified is not so.
+    /// The certificate names a trusted key, and its signature or a statement in it is wrong.
     Wrong(String),
 }
 
@@ -45,27 +46,27 @@ enum Certified {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trust {
     keys: Vec<Trusted>,
-    /// The roles of which a change was seen.
+    /// The roles for which a change was seen.
     changed: Vec<KeyRole>,
-    /// A key of an epoch was given: without one no checkpoint is taken.
+    /// An epoch key was given. Every checkpoint must then have the signature of an epoch key.
     asks_for_epoch: bool,
     predecessors: Predecessors,
 }
 
-/// How a checkpoint stands to the keys that are known.
+/// The verdict of the known keys on a checkpoint.
 pub(super) enum Standing<'t> {
-    /// Keys signed it that are trusted for its size.
+    /// These keys signed it, and they are trusted for its size.
     Trusted(Vec<(KeyRole, &'t VerifierKey)>),
-    /// A key signed it that a trusted key took over from.
+    /// A predecessor signed it: a key that a trusted key took over from.
     Before(&'t Predecessor),
-    /// A signature by a known key is bad, or not one that counts.
+    /// A signature by a known key is bad, or does not count.
     Wrong(String),
-    /// No key of its log that is known here signed it.
+    /// No known key of its log signed it.
     Unknown(String),
 }
 
 impl Trust {
-    /// Trusts the keys that were given, for every size.
+    /// Trusts the given keys, for every size.
     pub(super) fn new(given: Vec<(KeyRole, VerifierKey)>) -> Trust {
         let asks_for_epoch = given.iter().any(|(role, _)| *role == KeyRole::Epoch);
         let keys = given.into_iter().map(|(role, key)| Trusted {
@@ -79,7 +80,7 @@ impl Trust {
         Trust { keys, changed: Vec::new(), asks_for_epoch, predecessors: Predecessors::default() }
     }
 
-    /// The keys that were given, each in its role: those that are trusted for every size.
+    /// The given keys, each in its role. They are trusted for every size.
     fn given(&self) -> impl Iterator<Item = (KeyRole, &VerifierKey)> {
         self.keys.iter().filter(|trusted| trusted.is_given).map(|trusted| (trusted.role, &trusted.key))
     }
@@ -88,21 +89,21 @@ impl Trust {
         self.given().any(|(given, key)| given == role && key.to_string() == vkey)
     }
 
-    /// The names and ids of the keys that are trusted.
+    /// The names and ids of the trusted keys.
     pub(super) fn names(&self) -> String {
         let names: Vec<String> = self.keys.iter().map(|trusted| shown(&trusted.key)).collect();
         names.join(", ")
     }
 
-    /// Returns whether keys were given and none of them can sign for the log of this origin, or, where the log
-    /// does not say what it is called, for any.
+    /// Returns whether keys were given and none of them can sign for the log with this origin. If the log's
+    /// name is not known, returns whether none of them can sign for any log.
     pub(super) fn is_of_other_logs(&self, origin: Option<&str>) -> bool {
         let signs = |key: &VerifierKey| key.signs_for(origin.unwrap_or_else(|| key.name()));
         !self.is_empty() && !self.keys.iter().any(|trusted| signs(&trusted.key))
     }
 
-    /// Goes back from the given keys to those before them, by the changes that stand within the first
-    /// `covered` events, and returns the events that led back. `root_at` as in [`Trust::change`].
+    /// Goes back from the given keys to their predecessors, through the changes among the first `covered`
+    /// events. Returns the events that led back. `root_at` is as in [`Trust::change`].
     pub(super) fn look_back<E>(
         &mut self,
         origin: Option<&str>,
@@ -116,12 +117,12 @@ impl Trust {
         Ok(self.predecessors.events())
     }
 
-    /// Whether no key was given.
+    /// Returns whether no key was given.
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Takes a change of keys into account. `root_at` says what root the log's tree has at a size.
+    /// Takes a change of keys into account. `root_at` returns the root of the log's tree at a size.
     pub(super) fn change<E>(
         &mut self,
         origin: Option<&str>,
@@ -132,6 +133,8 @@ impl Trust {
         let certified = self.certified(origin, seq, &event, root_at)?;
         let is_first = event.cause == KeyChangeCause::Generated && !self.changed.contains(&event.role);
         self.changed.push(event.role);
+        // An event without trust, and a wrong one, retires no key: the changes after it are judged without
+        // it.
         let (is_certified, said, failure) = match certified {
             Certified::By { previous, new, from } => {
                 let said = shown(&previous);
@@ -176,13 +179,15 @@ impl Trust {
 
     fn hand_on(&mut self, role: KeyRole, new: VerifierKey, from: u64) {
         match self.keys.iter_mut().find(|trusted| trusted.is_active(role, &new)) {
-            // One that was given is trusted from further back, and so may be one that another key certified.
+            // The smaller size stays. A given key is trusted from 0, and another key may have certified this
+            // one before.
             Some(trusted) => trusted.from = trusted.from.min(from),
             None => self.keys.push(Trusted { role, key: new, is_given: false, from, retired: None }),
         }
     }
 
-    /// Whether the new key was given in the other role: nothing that it signs counts as it should.
+    /// Returns whether the new key was given only in the other role, in which its signatures do not count as
+    /// they should.
     fn is_given_as_other(&self, event: &KeyChanged) -> bool {
         let Ok(key) = event.vkey.parse::<VerifierKey>() else { return false };
         let mut given = self.keys.iter().filter(|trusted| trusted.key == key).peekable();
@@ -227,6 +232,7 @@ impl Trust {
             return not_trusted("the certificate is no signed note");
         };
         let previous = event.previous.as_deref().and_then(|vkey| vkey.parse::<VerifierKey>().ok());
+        // Only a key that is not retired hands trust on. So of two events by one key the first counts.
         let is_previous = |trusted: &&Trusted| {
             previous.as_ref().is_some_and(|previous| trusted.is_active(event.role, previous))
                 && origin.is_none_or(|origin| trusted.key.signs_for(origin))
@@ -234,7 +240,8 @@ impl Trust {
         let Some(previous) = self.keys.iter().find(is_previous) else {
             return not_trusted(self.why_not_handed_on(event, previous.as_ref()));
         };
-        // Others of its name and id as well: then nobody can tell which of them signed.
+        // All known keys with its name and id, not it alone. If two different keys share them, nobody can
+        // tell which one signed, and `verify` refuses the signature.
         let alike: Vec<VerifierKey> = self
             .keys
             .iter()
@@ -249,6 +256,8 @@ impl Trust {
             }
             Err(error) => return Ok(Certified::Wrong(format!("its certificate: {error}"))),
         }
+        // The trusted key has signed this certificate, so from here on a mismatch is a failure and not just a
+        // lack of trust.
         let wrong = |what: String| {
             let by = shown(&previous.key);
             Ok(Certified::Wrong(format!("its certificate is signed by the trusted key {by}, and {what}")))
@@ -303,8 +312,10 @@ impl Trust {
         }
     }
 
-    /// How a checkpoint stands to the keys: docs/format.md, section 11, has the steps in their order.
+    /// Judges a checkpoint by the known keys, in the steps of docs/format.md, section 11.
     pub(super) fn standing<'t>(&'t self, checkpoint: &SignedCheckpoint) -> Standing<'t> {
+        // Step 1: one bad signature by a known key decides, whatever else is good. Retired keys are known
+        // too.
         let keys: Vec<VerifierKey> = self.keys.iter().map(|trusted| trusted.key.clone()).collect();
         let signed = match checkpoint.verify(&keys) {
             Ok(signed) => signed,
@@ -317,6 +328,7 @@ impl Trust {
             .filter(|trusted| signed.iter().any(|signer| *signer.key == trusted.key))
             .collect();
         let size = checkpoint.size();
+        // Step 2: the signers that are trusted for this size and have the checkpoint's origin as their name.
         let good: Vec<&Trusted> = signers
             .iter()
             .copied()
@@ -325,6 +337,7 @@ impl Trust {
         if good.iter().any(|trusted| self.is_enough(trusted.role)) {
             return Standing::Trusted(good.into_iter().map(|trusted| (trusted.role, &trusted.key)).collect());
         }
+        // Step 3: the first two steps again, for predecessors.
         let before = match self.predecessors.signers(checkpoint) {
             Ok(before) => before,
             Err(error) => return Standing::Wrong(error),
@@ -333,6 +346,8 @@ impl Trust {
         if let Some(key) = before.iter().find(counts) {
             return Standing::Before(key);
         }
+        // Steps 4 and 5: a key of the log signed, but not for this size or role; or no known key of the log
+        // signed.
         let of_the_log = signers.iter().any(|trusted| trusted.key.signs_for(checkpoint.origin()));
         let why: Vec<String> = match !good.is_empty() || before.iter().any(|key| key.is_for(size)) {
             true => vec!["no epoch key that is trusted for its size signed it, and other signatures do not make up for that".to_owned()],
@@ -349,7 +364,7 @@ impl Trust {
         }
     }
 
-    /// Whether a signature in this role is all that is asked for.
+    /// Returns whether a signature in this role alone is enough.
     fn is_enough(&self, role: KeyRole) -> bool {
         !self.asks_for_epoch || role == KeyRole::Epoch
     }
@@ -391,16 +406,16 @@ fn why_not(trusted: &Trusted, checkpoint: &SignedCheckpoint) -> String {
     }
 }
 
-/// No key that was given signed a checkpoint as its log's.
+/// The error if no given key signed a checkpoint as a key of its log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotSigned(String);
 
-/// The keys that signed a checkpoint for its log, among those that were given and are trusted for every
-/// size: docs/format.md, section 11. A key that was given in both roles is there twice.
+/// The given keys that signed a checkpoint for its log: docs/format.md, section 11. Given keys are trusted
+/// for every size. A key that was given in both roles appears twice.
 ///
 /// # Errors
-/// If none of them did, or no epoch key where one was given; the error says who signed.
+/// If none of them signed, or if an epoch key was given and no epoch key signed. The error names the signers.
 ///
 /// ```
 /// # let key = annals::note::SigningKey::generate("example.org/log")?;
@@ -421,7 +436,7 @@ pub fn signers(
             Ok(signers.into_iter().map(|(role, key)| (role, key.clone())).collect())
         }
         Standing::Wrong(why) | Standing::Unknown(why) => Err(NotSigned(why)),
-        // Only a log leads back to one, and there is none.
+        // Only a log leads back to a predecessor, and there is no log here.
         Standing::Before(key) => Err(NotSigned(key.why_not())),
     }
 }

@@ -1,5 +1,5 @@
-//! One batch in one transaction: what is appended, in which order, and what each sender is answered. `log::store` has the
-//! statements, and says what a transaction promises.
+//! One batch in one transaction: what is appended, in which order, and the answer to each sender. `log::store` has
+//! the statements, and the promises of a transaction.
 
 use std::sync::Arc;
 
@@ -19,23 +19,22 @@ pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub(crate) struct Batch<'c> {
     log: Appending<'c>,
     clock: Clock,
-    /// The entry of the event at hand: one allocation for all.
+    /// The entry of the current event: one allocation for all events.
     entry: Vec<u8>,
 }
 
 impl<'c> Batch<'c> {
-    /// A batch of nothing yet.
+    /// An empty batch.
     pub(crate) fn new(log: Appending<'c>, clock: Clock) -> Batch<'c> {
         Batch { log, clock, entry: Vec::with_capacity(256) }
     }
 
-    /// The end of the log, with what this batch appended so far.
+    /// The end of the log, including the events of this batch.
     pub(crate) fn head(&self) -> Head {
         self.log.head()
     }
 
-    /// Appends an item's events. An answer about one event alone is in its outcome; the error is the
-    /// end of the batch.
+    /// Appends an item's events. The answer for a single event is in its outcome; an error ends the batch.
     pub(crate) fn append(&mut self, item: &Item, outcomes: &mut Vec<Outcome>) -> rusqlite::Result<()> {
         for prepared in item.events() {
             outcomes.push(self.append_with(prepared, item.effect())?);
@@ -44,6 +43,8 @@ impl<'c> Batch<'c> {
     }
 
     fn append_with(&mut self, prepared: &Prepared, effect: &Effect) -> rusqlite::Result<Outcome> {
+        // The checks below run in the transaction that appends. No other process can change what they read before the
+        // commit.
         if let Effect::Redact(seqs) = effect
             && let Some(error) = self.not_redactable(seqs)?
         {
@@ -55,14 +56,14 @@ impl<'c> Batch<'c> {
             return Ok(Err(error));
         }
         let outcome = self.append_event(prepared)?;
-        // One that was recorded before had its effect then.
+        // An event that was recorded before had its effect then.
         if let Ok(Appended { outcome: AppendOutcome::New, .. }) = outcome {
             self.log.apply(effect)?;
         }
         Ok(outcome)
     }
 
-    /// Whether the log has an event with this id.
+    /// Returns whether the log has an event with this id.
     pub(crate) fn has(&self, event_id: EventId) -> rusqlite::Result<bool> {
         self.log.find(event_id).map(|row| row.is_some())
     }
@@ -84,6 +85,7 @@ impl<'c> Batch<'c> {
     }
 
     fn not_redactable(&self, seqs: &[Seq]) -> rusqlite::Result<Option<AppendError>> {
+        // The position of the redaction itself. Nothing at it or after it exists yet.
         let own = self.log.head().seq.next();
         for &seq in seqs {
             let entry = self.log.entry_at(seq)?;
@@ -101,7 +103,8 @@ impl<'c> Batch<'c> {
         Ok(None)
     }
 
-    /// Whether another key has a name. It is decided here, where nobody else can be creating one.
+    /// The error for a name that another active key has. Found in this transaction, in which nobody else can create a
+    /// key.
     fn key_name_taken(&self, name: &str, own: EventId) -> rusqlite::Result<Option<AppendError>> {
         let keys = match apikey::read(self.log.connection()) {
             Ok(keys) => keys,
@@ -115,27 +118,29 @@ impl<'c> Batch<'c> {
         Ok(taken.map(|key| AppendError::KeyNameTaken { name: name.into(), id: key.id }))
     }
 
-    /// Commits. An error does not tell whether it took effect.
+    /// Commits. After an error it is unknown whether the batch took effect.
     pub(crate) fn commit(self) -> Result<(), StoreError> {
         self.log.commit()
     }
 }
 
-/// Whether an event with the id of a recorded one is that event, sent again.
+/// Decides whether an event with the id of a recorded one is that event, sent again.
 fn same_event(row: &StoredRow, prepared: &Prepared) -> Outcome {
     let seq = Seq::from_sql(row.seq);
     let conflict = Err(AppendError::Conflict { event_id: prepared.event_id, seq });
+    // A recorded row that cannot be read is a conflict: nothing shows that the events are the same.
     let (Ok(entry), Ok(hash)) = (Entry::decode(&row.entry), row.hash.as_slice().try_into()) else {
         return conflict;
     };
     let same_payload = match row.payload.as_deref() {
-        // Redacted: what it said cannot be compared any more, and must not be asked for again.
+        // Redacted: the content can no longer be compared, and the sender must not be asked for it again.
         None => true,
         Some(cell) => {
             entry.kind == prepared.kind
                 && entry.kind_version == prepared.kind_version
                 && entry.session == prepared.session
                 && entry.occurred_at == prepared.occurred_at
+                // Every sending has a salt of its own.
                 && without_salt(cell) == without_salt(&prepared.cell)
         }
     };

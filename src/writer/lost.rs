@@ -1,4 +1,4 @@
-//! Events that could not be written, kept by their ids until the log itself can say so.
+//! Events that could not be written. Their ids are kept until the log itself has a record of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,25 +8,25 @@ use crate::event::{Event, EventId, EventsLost, Timestamp};
 use crate::limits::LOST_IDS_MAX;
 use crate::prepare::{Parts, salt};
 
-/// The part of a refused event that is in the log.
+/// The fate of a refused event, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     NotWritten,
-    /// Its commit may have taken effect: it is looked for before it is recorded.
+    /// Perhaps written: its commit may have taken effect, so it is looked up before it is recorded.
     Unsure,
 }
 
-/// Refused events of which the log does not know yet.
+/// Refused events of which the log has no record yet.
 #[derive(Default)]
 struct Refused {
     /// Each event once, however often it was sent. At most [`LOST_IDS_MAX`].
     named: BTreeMap<EventId, Fate>,
-    /// More such events, and those without ids.
+    /// Number of further such events, and of those without ids.
     unnamed: u64,
-    /// Events among `unnamed` whose commits may have taken effect. Nobody looks for them: they count as
-    /// lost, and the record says so.
+    /// Number of events in `unnamed` whose commits may have taken effect. Nobody looks them up: they count as lost,
+    /// and the record states that.
     not_looked_for: u64,
-    /// When the first was refused, and why.
+    /// Time and reason of the first refusal.
     first: Option<(Timestamp, Arc<str>)>,
 }
 
@@ -39,7 +39,7 @@ impl Refused {
         self.first.get_or_insert_with(|| (now, reason.clone()));
     }
 
-    /// Adds what was refused later.
+    /// Adds later refusals.
     fn extend(&mut self, later: Refused) {
         self.unnamed += later.unnamed;
         self.not_looked_for += later.not_looked_for;
@@ -48,9 +48,10 @@ impl Refused {
     }
 
     fn add(&mut self, event_id: EventId, fate: Fate) {
+        // Ids beyond the bound are only counted, so that a disk that fails for hours fills no memory.
         let has_room = self.named.len() < LOST_IDS_MAX;
         match self.named.get_mut(&event_id) {
-            // What was perhaps written once was perhaps written.
+            // An event that was perhaps written once stays one that was perhaps written.
             Some(known) if fate == Fate::Unsure => *known = fate,
             Some(_) => {}
             None if has_room => drop(self.named.insert(event_id, fate)),
@@ -61,7 +62,7 @@ impl Refused {
         }
     }
 
-    /// What the record says: when the first was refused, and why.
+    /// The content of the record: time and reason of the first refusal.
     fn since(&self) -> Option<(Timestamp, String)> {
         let (since, reason) = self.first.as_ref()?;
         let reason = match self.not_looked_for {
@@ -72,47 +73,50 @@ impl Refused {
     }
 }
 
-/// The refused events, and what became of the record of them.
+/// The refused events, and the state of their record.
 #[derive(Default)]
 pub(super) struct Losses {
     open: Refused,
-    /// What an `events.lost` of this id says, if it is in the log: its commit may have taken effect.
+    /// The id and the content of an `events.lost` that may be in the log: its commit may have taken effect.
     tried: Option<(EventId, Refused)>,
 }
 
 impl Losses {
-    /// Whether the log knows of all.
+    /// Returns whether the log has a record of all refusals.
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty() && self.tried.is_none()
     }
 
-    /// Keeps an event in mind that was not written.
+    /// Remembers an event that was not written.
     pub(super) fn add(&mut self, event_id: EventId, now: Timestamp, reason: &Arc<str>) {
         self.open.is_first(now, reason);
         self.open.add(event_id, Fate::NotWritten);
     }
 
-    /// Counts ends of handles that were dropped, and that nobody sends again.
+    /// Counts ends of handles that were dropped. Nobody sends them again.
     pub(super) fn add_given_up(&mut self, now: Timestamp, events: u64) {
         self.open.is_first(now, &Arc::from("handles were dropped whose ends could not be sent"));
         self.open.unnamed += events;
     }
 
-    /// Keeps an event in mind that was perhaps not written.
+    /// Remembers an event that was perhaps not written.
     pub(super) fn add_unsure(&mut self, event_id: EventId, now: Timestamp, reason: &Arc<str>) {
         self.open.is_first(now, reason);
         self.open.add(event_id, Fate::Unsure);
     }
 
-    /// Appends `events.lost`, unless it turns out that nothing was, and returns its id.
+    /// Appends `events.lost`, unless no event turns out to be lost. Returns the id of the record.
     pub(super) fn append(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<Option<EventId>> {
+        // Looked up in the transaction that may repeat the record, so the answer still holds at its commit.
         let is_recorded = self.tried.as_ref().map(|(event_id, _)| batch.has(*event_id)).transpose()?;
         if let (Some((_, refused)), Some(false)) = (self.tried.take(), is_recorded) {
+            // The record did not take effect. Its refusals are the older ones, so their time and reason come first.
             let later = std::mem::replace(&mut self.open, refused);
             self.open.extend(later);
         }
         let mut ids = Vec::new();
         for (event_id, fate) in &self.open.named {
+            // An event whose fate is unknown is lost only if the log lacks it now.
             if *fate == Fate::NotWritten || !batch.has(*event_id)? {
                 ids.push(*event_id);
             }
@@ -129,13 +133,13 @@ impl Losses {
         Ok(Some(event_id))
     }
 
-    /// The log knows.
+    /// Forgets all refusals, because the log has a record of them.
     pub(super) fn recorded(&mut self) {
         *self = Losses::default();
     }
 
-    /// The commit of the `events.lost` with this id may have taken effect: whether it did is looked
-    /// for before any of it is recorded again.
+    /// Notes that the commit of the `events.lost` with this id may have taken effect. The record is looked up before
+    /// any of it is recorded again.
     pub(super) fn perhaps_recorded(&mut self, event_id: Option<EventId>) {
         if let Some(event_id) = event_id {
             self.tried = Some((event_id, std::mem::take(&mut self.open)));

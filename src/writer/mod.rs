@@ -1,8 +1,8 @@
-//! The writer: one thread a process that drains the queue into the log.
+//! The writer: one thread of a process, which drains the queue into the log.
 //!
-//! Everything that fixes the log's order happens here, inside one transaction a batch: places, times
-//! of recording and links. After a commit that failed the writer appends nothing until it has opened
-//! the file again and read its head.
+//! Everything that fixes the order of the log happens here, inside one transaction for each batch: positions, times
+//! of recording, and links. After a commit that failed, the writer appends nothing until it has opened the file again
+//! and read its head.
 
 mod held;
 mod queue;
@@ -30,22 +30,22 @@ use batch::Batch;
 use held::{Held, REOPEN_PAUSE};
 use lost::Losses;
 
-/// How long the writer lets the log rest before it moves the write-ahead log into the file.
+/// Idle time after which the writer moves the write-ahead log into the file.
 const IDLE_BEFORE_CHECKPOINT: Duration = Duration::from_millis(200);
 
-/// How often an idle writer looks whether its files are still the log's: somebody who waits for it to let go
-/// of a write-ahead log that was removed waits no longer than this.
+/// Interval at which an idle writer checks whether its files are still the log's. Somebody who waits for it to
+/// release a write-ahead log that was removed waits no longer than this.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a writer that closes waits for readers of a write-ahead log that was removed.
+/// Longest time that a closing writer waits for readers of a write-ahead log that was removed.
 const LETTING_GO_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How the writer works.
+/// The settings of the writer.
 #[derive(Clone)]
 pub(crate) struct Config {
-    /// The file, without a symbolic link at its end.
+    /// The path of the file, without a symbolic link at its end.
     pub(crate) path: PathBuf,
-    /// As the caller named it.
+    /// The path as the caller named it.
     pub(crate) name: PathBuf,
     pub(crate) durability: Durability,
     pub(crate) batch_events: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Config {
     pub(crate) clock: Clock,
 }
 
-/// What the writer shares with the rest of the process.
+/// State that the writer shares with the rest of the process.
 pub(crate) struct Shared {
     pub(crate) progress: Arc<Progress>,
     pub(crate) turns: Arc<Turns>,
@@ -63,7 +63,7 @@ pub(crate) struct Shared {
     pub(crate) wake: Sender<()>,
 }
 
-/// A batch that failed, and whether it may have taken effect all the same.
+/// A batch that failed. It may have taken effect all the same.
 enum Failure {
     NotWritten(Arc<str>),
     Ambiguous(Arc<str>),
@@ -75,7 +75,8 @@ pub(crate) struct Writer {
     held: Held,
     log_id: EventId,
     losses: Losses,
-    /// What was refused and nobody has heard of by a flush; where one event was perhaps written, that.
+    /// The error for the next flush, if anything was refused since the last one. If one event was perhaps written,
+    /// the error reports that.
     unflushed: Option<AppendError>,
     checkpoint_due: bool,
 }
@@ -117,7 +118,7 @@ impl Writer {
         self.log_id
     }
 
-    /// Works until it is told to close, and says what kept it from closing cleanly.
+    /// Works until it is told to close. The error is what kept it from closing cleanly.
     pub(crate) fn run(mut self) -> Result<(), Arc<str>> {
         let _guard = EndGuard { progress: self.shared.progress.clone(), queue: self.shared.queue.clone() };
         loop {
@@ -132,8 +133,8 @@ impl Writer {
                 }
             }
         }
-        // What was sent before the word to close stands before it; what others were about to send
-        // then may stand behind it.
+        // Events that were sent before the order to close stand before it in the queue. Events that others were about
+        // to send then may stand behind it; they are committed too.
         self.shared.queue.close();
         while let Some(first) = self.shared.queue.try_take() {
             self.serve(first);
@@ -141,10 +142,11 @@ impl Writer {
         self.finish()
     }
 
-    /// Commits what is waiting, and does as it is told.
+    /// Commits the events that are waiting, and answers a flush.
     fn serve(&mut self, first: Message) -> End {
         let (items, mut end) = self.gather(first);
         self.commit(items);
+        // After the commit: a flush answers for everything that was sent before it.
         if let End::Flush(answer) = &mut end
             && let Some(answer) = answer.take()
         {
@@ -154,9 +156,10 @@ impl Writer {
         end
     }
 
-    /// Takes what is waiting, up to the limits of a batch, and lingers for more if so configured.
+    /// Takes what is waiting, up to the limits of a batch, and waits for more if `linger` is set.
     fn gather(&self, first: Message) -> (Vec<Item>, End) {
         let queue = &self.shared.queue;
+        // Callers that send from now on may come too late for this batch, so another wait group is theirs.
         queue.begin_batch();
         let mut items = Vec::new();
         let (mut events, mut bytes, mut next) = (0, 0, Some(first));
@@ -177,7 +180,7 @@ impl Writer {
             }
             next = queue.try_take().or_else(|| {
                 let deadline = deadline?;
-                // Those who wait for room are among those who are waited for.
+                // This batch waits for more events, and their senders may be waiting for room.
                 queue.tell_of_room();
                 queue.take(Some(deadline))
             });
@@ -199,12 +202,14 @@ impl Writer {
         let began = Instant::now();
         match self.try_commit(&items) {
             Ok(outcomes) => {
+                // The head is published already: a caller that gets its answer below finds its event committed.
                 self.shared.progress.tell_commit(outcomes.len(), began.elapsed());
                 let _ = self.shared.wake.try_send(());
                 let (mut outcomes, mut calls) = (outcomes.into_iter(), Calls::default());
                 for item in items {
                     item.answer(&mut outcomes, &mut calls);
                 }
+                // Wakes the callers now. The checkpoint may take long.
                 drop(calls);
                 if let Some(log) = &self.held.log {
                     log.checkpoints.if_large(&log.connection, &self.shared.turns, Who::Writer);
@@ -212,6 +217,7 @@ impl Writer {
             }
             Err(failure) => {
                 let (Failure::NotWritten(reason) | Failure::Ambiguous(reason)) = &failure;
+                // Poisoned before the senders are answered, so that they find the reason if they ask for it.
                 self.held.set_poison(reason.clone());
                 self.refuse(items, &failure);
             }
@@ -221,6 +227,7 @@ impl Writer {
     fn try_commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>, Failure> {
         let not_written = |error: &dyn std::fmt::Display| Failure::NotWritten(error.to_string().into());
         let Some(log) = &self.held.log else { return Err(not_written(&"the log is not open")) };
+        // Declared before the batch, so dropped after it: a batch that is rolled back still holds the write lock.
         let _turn = self
             .shared
             .turns
@@ -230,6 +237,8 @@ impl Writer {
             .begin(self.held.acknowledged, self.shared.turns.in_file())
             .map_err(|error| not_written(&error))?;
         let mut batch = Batch::new(appending, self.config.clock.clone());
+        // The record of lost events comes first, so that it stands before the events of this batch, and takes effect
+        // with them or not at all.
         let record = self.losses.append(&mut batch).map_err(|error| not_written(&error))?;
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
@@ -237,6 +246,7 @@ impl Writer {
         }
         let head = batch.head();
         if let Err(error) = batch.commit() {
+            // The record shares the fate of the batch, which is unknown.
             self.losses.perhaps_recorded(record);
             return Err(Failure::Ambiguous(error.to_string().into()));
         }
@@ -247,7 +257,7 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// Answers what cannot be written, and counts it.
+    /// Refuses events that cannot be written, and counts them.
     fn refuse(&mut self, items: Vec<Item>, failure: &Failure) {
         let now = (self.config.clock)();
         let events: usize = items.iter().map(|item| item.events().len()).sum();
@@ -256,6 +266,7 @@ impl Writer {
             Failure::NotWritten(reason) => AppendError::NotWritten { reason: reason.clone() },
             Failure::Ambiguous(reason) => AppendError::Ambiguous { reason: reason.clone() },
         };
+        // `Ambiguous` stays: a flush must not report that nothing was written if something may have been.
         if !matches!(self.unflushed, Some(AppendError::Ambiguous { .. })) {
             self.unflushed = Some(error.clone());
         }
@@ -270,7 +281,7 @@ impl Writer {
         }
     }
 
-    /// What a flush is answered: an error if anything was refused since the last one.
+    /// The answer to a flush: an error if anything was refused since the last one.
     fn flush(&mut self) -> Result<Seq, AppendError> {
         if let Some(error) = self.unflushed.take() {
             return Err(error);
@@ -281,10 +292,10 @@ impl Writer {
         }
     }
 
-    /// What is done when nothing is to be done.
+    /// Does the work of an idle writer: looks at its files, opens the log again, records losses, and checkpoints.
     fn rest(&mut self) {
         self.held.look();
-        // Why it cannot be done is kept for those who ask; it is tried again.
+        // The reason of a failure is kept for callers that ask for it, and the next round tries again.
         let _ = self.held.ensure_open();
         let _ = self.record_losses();
         if self.checkpoint_due && self.checkpoint().is_ok() {
@@ -299,7 +310,7 @@ impl Writer {
         }
     }
 
-    /// Records refused events when no batch comes to do it.
+    /// Records refused events if no batch comes to do it.
     fn record_losses(&mut self) -> Result<(), Arc<str>> {
         self.count_given_up();
         if self.losses.is_empty() {
@@ -315,10 +326,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Notes in the file that the log was closed. It need not be durable before the rest of the write-ahead log
+    /// Notes in the file that the log was closed. The note need not be durable before the rest of the write-ahead log
     /// is.
     fn say_closed(&self, log: &OpenLog) -> rusqlite::Result<()> {
         let Ok(_turn) = self.shared.turns.take(Who::Writer) else { return Ok(()) };
+        // Nothing is written to files that are no longer the log's.
         if !matches!(log.files.standing(&self.config.path), Ok(Standing::Same)) {
             return Ok(());
         }
@@ -331,13 +343,15 @@ impl Writer {
         Checkpoints::passive(&log.connection, &self.shared.turns, Who::Writer)
     }
 
-    /// Tries once more to say in the log what was refused.
+    /// Closes the log. First tries once more to record in it what was refused.
     fn finish(mut self) -> Result<(), Arc<str>> {
         self.held.look();
+        // An attempt to open the log again is refused before this time.
         if let Some(poison) = &self.held.poison {
             std::thread::sleep(poison.try_again.saturating_duration_since(Instant::now()));
         }
         let began = Instant::now();
+        // This is the last chance to move into the log what only the removed file holds.
         while self.held.poison.as_ref().is_some_and(|poison| poison.left.is_some())
             && began.elapsed() < LETTING_GO_PATIENCE
             && self.held.ensure_open().is_err()
@@ -346,11 +360,11 @@ impl Writer {
         }
         let result = self.record_losses();
         if let Some(log) = &self.held.log {
-            // If it cannot be said that the log was closed, the next to open it is more careful.
+            // Without the note, the next process to open the log is more careful; nothing else depends on it.
             let _ = self.say_closed(log);
         }
-        // In a turn: of two that close at once each would take the other for a user of the file, and
-        // neither would take the write-ahead log away.
+        // Under the write lock: of two processes that close at once, each would take the other for a user of the
+        // file, and neither would remove the write-ahead log.
         let _turn = self.shared.turns.take(Who::Writer);
         if self.held.log.take().is_some() {
             self.shared.turns.presence().closed();
@@ -359,14 +373,14 @@ impl Writer {
     }
 }
 
-/// What ended the gathering of a batch.
+/// The reason why the gathering of a batch ended.
 enum End {
     Batch,
     Flush(Option<oneshot::Sender<Result<Seq, AppendError>>>),
     Close,
 }
 
-/// Ends the queue when the writer's thread ends, in whichever way: nobody else would answer.
+/// Ends the queue when the writer's thread ends, even by a panic: nobody else would answer.
 struct EndGuard {
     progress: Arc<Progress>,
     queue: Arc<Queue>,
@@ -377,6 +391,8 @@ impl Drop for EndGuard {
         if std::thread::panicking() {
             let reason: Arc<str> = Arc::from("the writer's thread panicked; open the log again");
             self.progress.set_poisoned(Some(reason.clone()));
+            // What is still queued was not taken, so it was not written. The receipts of the current batch lose their
+            // ack, which reports `Ambiguous`.
             self.queue.end(AppendError::NotWritten { reason });
         } else {
             self.queue.end(AppendError::Closed);

@@ -1,4 +1,4 @@
-//! What waits for the writer, and the bounded queue in which it waits.
+//! Messages for the writer, and the bounded queue in which they wait.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -13,9 +13,9 @@ use crate::prepare::Prepared;
 use crate::receipt::gate::{Calls, Gates, Pass};
 use crate::receipt::{Ack, AppendError, BatchAck, Outcome, Receipt, TryAppendError};
 
-/// What goes into one transaction, and the caller's wish to know.
+/// Events that go into one transaction, and the sender of their answer.
 pub(crate) enum Item {
-    /// An event.
+    /// One event.
     One { prepared: Box<Prepared>, effect: Effect, ack: Ack },
     /// Events that were sent together.
     Many { prepared: Vec<Prepared>, ack: BatchAck },
@@ -30,7 +30,7 @@ impl Item {
         }
     }
 
-    /// What goes with them.
+    /// The effect of the events.
     pub(crate) fn effect(&self) -> &Effect {
         match self {
             Item::One { effect, .. } => effect,
@@ -38,12 +38,12 @@ impl Item {
         }
     }
 
-    /// Tells the caller what became of the events: as many outcomes as there are events.
-    /// Who blocks for the answer is woken with the `calls`.
+    /// Gives the caller the outcomes: as many as there are events. A caller that blocks for the answer is woken with
+    /// the `calls`.
     pub(crate) fn answer(self, outcomes: impl Iterator<Item = Outcome>, calls: &mut Calls) {
         match self {
             Item::One { ack, .. } => {
-                // An ack that is dropped says that it is not known.
+                // An ack that is dropped reports that the outcome is unknown.
                 if let Some(outcome) = outcomes.into_iter().next() {
                     ack.send_with(outcome, calls);
                 }
@@ -53,21 +53,21 @@ impl Item {
     }
 }
 
-/// Who waits for the answer to a flush of the writer's.
+/// The sender of the answer to a flush by the writer.
 pub(crate) type FlushAnswer = oneshot::Sender<Result<Seq, AppendError>>;
 
-/// What can wait in a queue: it is told when nobody takes it any more.
+/// A message that can wait in a queue. It gets an error when nobody takes it any more.
 pub(crate) trait Waiting {
     fn refuse(self, error: &AppendError);
 
-    /// Bytes of payload in it, where the queue is bounded by them.
+    /// Bytes of payload in the message, if the queue is bounded by them.
     fn bytes(&self) -> usize {
         0
     }
 }
 
 impl Waiting for Item {
-    /// Tells the caller that none of the events is in the log, or that this is not known.
+    /// Reports to the caller that none of the events is in the log, or that this is unknown.
     fn refuse(self, error: &AppendError) {
         self.answer(std::iter::repeat_with(|| Err(error.clone())), &mut Calls::default());
     }
@@ -84,13 +84,13 @@ impl Waiting for FlushAnswer {
     }
 }
 
-/// What the writer, or another thread that takes events, is sent.
+/// A message to the writer, or to another thread that takes events.
 pub(crate) enum Message<T = Item, F = FlushAnswer> {
     /// Events to append.
     Append(T),
-    /// Answer when everything sent before is committed, or is known not to be.
+    /// A request for an answer when everything that was sent before is committed, or is known not to be.
     Flush(F),
-    /// Commit what was sent before, and end.
+    /// The order to commit what was sent before, and to end.
     Close,
 }
 
@@ -100,37 +100,37 @@ pub(crate) enum NotSent {
     Ended(AppendError),
 }
 
-/// The queue between the callers and the writer, or another thread in its place; both have it whole.
+/// The queue between the callers and the writer, or another thread in its place. Both sides share the whole object.
 ///
-/// Nothing stays in it without an answer. The writer answers what it takes. When it ends it leaves
-/// word of that and answers what is there; who puts something in later finds that word afterwards,
-/// and answers what is there in the writer's stead.
+/// Nothing stays in it without an answer. The writer answers what it takes. When it ends, it sets `ended` and then
+/// answers what is in the queue. A sender that puts something in later finds `ended` afterwards, and answers what is
+/// there in the writer's place.
 pub(crate) struct Queue<T = Item, F = FlushAnswer> {
     sender: Sender<Message<T, F>>,
     receiver: Receiver<Message<T, F>>,
-    /// Payload bytes that are waiting.
+    /// Payload bytes in the queue.
     bytes: AtomicUsize,
-    /// As many of them as leave room for another message.
+    /// Payload bytes from which on no further message is accepted.
     bytes_max: usize,
-    /// Wakes those who block until there are fewer.
+    /// Wakes callers that block until there are fewer bytes.
     fewer: (Mutex<()>, Condvar),
-    /// Wakes those who wait for room without blocking a thread.
+    /// Wakes callers that wait for room without blocking a thread.
     room: Notify,
-    /// Where those wait who block for an answer.
+    /// The wait groups of the callers that block for an answer.
     gates: Arc<Gates>,
-    /// The writer was told to close: it takes what is there, and nothing new is put in.
+    /// Set when the writer was told to close: it takes what is there, and nothing new is put in.
     closing: AtomicBool,
     /// Events that could not be put in and that nobody sends again. The writer records them with its
     /// next batch, or at the end.
     given_up: AtomicU64,
-    /// Why nothing is put in for now, if that is so.
+    /// The reason why nothing is accepted for now, if there is one.
     refusing: std::sync::Mutex<Option<AppendError>>,
-    /// The writer takes nothing any more, and this is what callers are told.
+    /// The error for all callers, once the writer takes nothing any more.
     ended: OnceLock<AppendError>,
 }
 
 impl<T: Waiting, F: Waiting> Queue<T, F> {
-    /// A queue for so many messages, which takes another while it has fewer payload bytes than `bytes_max`.
+    /// A queue for `events_max` messages. It accepts another one while it has fewer payload bytes than `bytes_max`.
     pub(crate) fn new(events_max: usize, bytes_max: usize) -> Queue<T, F> {
         let (sender, receiver) = crossbeam_channel::bounded(events_max);
         Queue {
@@ -148,21 +148,23 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// Messages that are waiting.
+    /// Messages in the queue.
     pub(crate) fn len(&self) -> usize {
         self.sender.len()
     }
 
-    /// Whether there is no room now.
+    /// Returns whether there is no room now.
     fn is_full(&self) -> bool {
         self.sender.is_full() || self.has_too_many_bytes()
     }
 
     fn has_too_many_bytes(&self) -> bool {
+        // The size of the new message does not count, so an event of any size fits. Senders that look at the same
+        // time exceed the bound by at most one message each.
         self.bytes.load(Ordering::SeqCst) >= self.bytes_max
     }
 
-    /// Counts a message that is put in. Who puts it in counts first, so that the count never falls below zero.
+    /// Counts a message that is put in. The sender counts it first, so that the count never falls below zero.
     fn count_in(&self, message: &Message<T, F>) {
         if let Message::Append(item) = message {
             self.bytes.fetch_add(item.bytes(), Ordering::SeqCst);
@@ -175,14 +177,14 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         let bytes = item.bytes();
         let before = self.bytes.fetch_sub(bytes, Ordering::SeqCst);
         if before >= self.bytes_max && before.saturating_sub(bytes) < self.bytes_max {
-            // Whoever looked before is waiting by now.
+            // A caller that saw the old count did so under this lock, and is waiting by now: it gets the notice.
             drop(self.fewer.0.lock().unwrap_or_else(PoisonError::into_inner));
             self.fewer.1.notify_all();
         }
     }
 
-    /// Blocks while there are too many bytes, until the deadline; false if they still are then. It ends with the
-    /// queue.
+    /// Blocks while there are too many bytes, until the deadline. Returns false if there still are too many then.
+    /// Also returns when the queue ends.
     fn wait_for_fewer(&self, deadline: Option<Instant>) -> bool {
         if !self.has_too_many_bytes() {
             return true;
@@ -215,18 +217,20 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         refusing.clone().map_or(Ok(()), Err)
     }
 
-    /// Refuses what is sent from now on with an error, and those who wait for room; or takes again.
+    /// Refuses with an error what is sent from now on, and the callers that wait for room. `None` accepts messages
+    /// again.
     pub(crate) fn set_refusing(&self, error: Option<AppendError>) {
         *self.refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = error;
         self.room.notify_waiters();
     }
 
-    /// Puts a message in; blocks while there is no room, unless it begins to refuse meanwhile.
+    /// Puts a message in. Blocks while there is no room, unless the queue begins to refuse meanwhile.
     pub(crate) fn send_unless_refusing(&self, mut message: Message<T, F>) -> Result<(), AppendError> {
-        /// How long somebody who waits for room does not hear that it is in vain.
+        /// Longest time until a caller that waits for room notices that the queue refuses.
         const LOOK_UP: Duration = Duration::from_millis(100);
         loop {
             self.require_open()?;
+            // A notice cannot interrupt this wait, so it is cut into short ones.
             message = match self.sender.send_timeout(message, LOOK_UP) {
                 Err(SendTimeoutError::Timeout(message)) => message,
                 Err(SendTimeoutError::Disconnected(_)) | Ok(()) => {
@@ -237,7 +241,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// What there is to take, for those who wait for other things beside it.
+    /// The receiving end, for a thread that waits for other channels too.
     pub(crate) fn waiting(&self) -> &Receiver<Message<T, F>> {
         &self.receiver
     }
@@ -247,21 +251,21 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         self.require_open()?;
         self.wait_for_fewer(None);
         self.count_in(&message);
-        // Never disconnected: both ends are here.
+        // Never disconnected: the queue holds both ends.
         let _ = self.sender.send(message);
         self.look_after();
         Ok(())
     }
 
-    /// Puts an event in if there is room, without ever blocking. `prepare` makes a message of the draft; where there is
-    /// no room the draft comes back, with the id that it has from then on.
+    /// Puts an event in if there is room; never blocks. `prepare` makes a message of the draft. If there is no room,
+    /// the draft comes back, with the id that it has from then on.
     pub(crate) fn try_append(
         &self,
         mut draft: Draft,
         prepare: impl FnOnce(&mut Draft) -> Result<(Message<T, F>, Receipt), AppendError>,
     ) -> Result<Receipt, TryAppendError> {
         if self.is_full() {
-            // To prepare it would be in vain.
+            // The work of preparing it would be lost.
             draft.id.get_or_insert_with(EventId::generate);
             return Err(TryAppendError::Full(Box::new(draft)));
         }
@@ -292,7 +296,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// Puts a message in; blocks for `patience` at most while there is no room.
+    /// Puts a message in. Blocks for at most `patience` while there is no room.
     pub(crate) fn send_within(&self, message: Message<T, F>, patience: Duration) -> Result<(), NotSent> {
         self.require_open().map_err(NotSent::Ended)?;
         let deadline = Instant::now() + patience;
@@ -312,11 +316,11 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// Puts a message in; waits for room without blocking the thread.
+    /// Puts a message in. Waits for room without blocking the thread.
     pub(crate) async fn send_async(&self, mut message: Message<T, F>) -> Result<(), AppendError> {
         loop {
             let mut room = std::pin::pin!(self.room.notified());
-            // From here on no notice is missed: the queue is looked at after it.
+            // Registered before the look at the queue, so that no notice is missed.
             room.as_mut().enable();
             self.require_open()?;
             if self.has_too_many_bytes() {
@@ -338,7 +342,8 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// After a message was put in: if the writer ended before, it may have looked for the last time.
+    /// Answers the queue if the writer has ended. Called after a message was put in: the writer may have looked for
+    /// the last time before that.
     fn look_after(&self) {
         if let Some(error) = self.ended.get() {
             self.answer_all(error);
@@ -346,6 +351,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
     }
 
     fn answer_all(&self, error: &AppendError) {
+        // Several threads may do this at once. The channel gives each message to one of them.
         for message in self.receiver.try_iter() {
             self.count_out(&message);
             match message {
@@ -356,7 +362,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// Takes a message; waits for one until `deadline`, or for ever.
+    /// Takes a message. Waits for one until `deadline`, or forever.
     pub(super) fn take(&self, deadline: Option<Instant>) -> Option<Message<T, F>> {
         let message = match deadline {
             None => self.receiver.recv().ok(),
@@ -370,17 +376,17 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         self.receiver.try_recv().ok().inspect(|message| self.count_out(message))
     }
 
-    /// A place to wait at for the answer to what is sent now.
+    /// The wait group for the answer to what is sent now.
     pub(crate) fn pass(&self) -> Pass {
         Gates::pass(&self.gates)
     }
 
-    /// A batch begins: who sends something from now on is not woken with it.
+    /// Begins a batch: callers that send something from now on are not woken with it.
     pub(super) fn begin_batch(&self) {
         self.gates.turn();
     }
 
-    /// Says that messages were taken.
+    /// Reports that messages were taken.
     pub(crate) fn tell_of_room(&self) {
         self.room.notify_waiters();
     }
@@ -395,17 +401,21 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         self.given_up.swap(0, Ordering::SeqCst)
     }
 
-    /// Lets nothing new in.
+    /// Refuses everything new.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.room.notify_waiters();
     }
 
-    /// Answers what is in the queue, and what is still to come, with an error.
+    /// Answers with an error what is in the queue, and what is still to come.
     pub(crate) fn end(&self, error: AppendError) {
+        // Set before the queue is emptied: a sender that comes too late for that finds it, and answers its own
+        // message.
         let error = self.ended.get_or_init(|| error);
-        // This makes room, so that no one stays blocked, and each who is not answers after itself.
+        // This makes room, so no sender stays blocked. Each one that gets room finds `ended` and answers what is
+        // there.
         self.answer_all(error);
+        // Under the lock, so that a caller that did not see `ended` is waiting by now and gets the notice.
         drop(self.fewer.0.lock().unwrap_or_else(PoisonError::into_inner));
         self.fewer.1.notify_all();
         self.room.notify_waiters();

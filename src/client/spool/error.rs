@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// A spool that cannot be opened.
+/// A spool that cannot be opened, and the reason.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpoolError {
@@ -25,15 +25,15 @@ pub enum SpoolError {
     Writable {
         /// The folder.
         folder: PathBuf,
-        /// Its permissions.
+        /// The permissions of the folder.
         mode: u32,
     },
-    /// A file of it cannot be read or written.
+    /// A file of the spool cannot be read or written.
     #[error("the spool {} cannot be used: {source}", folder.display())]
     Io {
         /// The folder.
         folder: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

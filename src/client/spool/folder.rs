@@ -1,4 +1,4 @@
-//! The folder of a spool: who may write to it, and the lock of the one process that does.
+//! The folder of a spool: its permissions, and the lock of the one process that writes to it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -9,10 +9,10 @@ use super::error::SpoolError;
 
 const LOCK: &str = "lock";
 
-/// Permission to write for others than the owner.
+/// Permission bits with which other users than the owner may write.
 const WRITE_OF_OTHERS: u32 = 0o022;
 
-/// A folder that no other process uses for as long as this lives.
+/// A folder that no other process uses while this value exists.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -20,12 +20,13 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder where there is none, and locks it.
+    /// Creates the folder if it does not exist, and locks it.
     pub(super) fn open(path: &Path) -> Result<Folder, SpoolError> {
         let io = |source| SpoolError::Io { folder: path.to_owned(), source };
         make(path).map_err(io)?;
         let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o7777;
-        // Whoever may write to the folder may delete events, or have this program send others' in its name.
+        // Another user that may write to the folder could delete events, or add events that this program
+        // then sends in its own name.
         if mode & WRITE_OF_OTHERS != 0 {
             return Err(SpoolError::Writable { folder: path.to_owned(), mode });
         }
@@ -36,8 +37,8 @@ impl Folder {
         &self.path
     }
 
-    /// Takes the lock again where somebody deleted its file or put another folder in this one's place: a
-    /// second process would find the folder free.
+    /// Takes the lock again if its file was deleted, or the folder was replaced: otherwise a second process
+    /// would find the folder free.
     pub(super) fn keep(&mut self) -> Result<(), SpoolError> {
         if !is_locked(&self.path, &self.lock) {
             self.lock = lock(&self.path)?;
@@ -45,16 +46,17 @@ impl Folder {
         Ok(())
     }
 
-    /// Flushes the names of the files in it.
+    /// Flushes the folder, so that the names of new files survive a loss of power.
     pub(super) fn flush(&self) -> io::Result<()> {
         flush(&self.path)
     }
 }
 
-/// Makes a folder and those above it, so that they are there after a loss of power. What events say is for
-/// nobody else on this machine.
+/// Creates a folder and those above it, and flushes them, so that they survive a loss of power. Only the
+/// owner may read it: the content of events is not for other users of this machine.
 fn make(path: &Path) -> io::Result<()> {
     let mut missing = path.ancestors().filter(|folder| !folder.as_os_str().is_empty());
+    // Collected before they are created: each new folder's name is flushed in the folder above it.
     let missing: Vec<_> = missing.by_ref().take_while(|folder| !folder.exists()).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     for made in missing {
@@ -70,12 +72,13 @@ fn flush(folder: &Path) -> io::Result<()> {
 
 fn lock(folder: &Path) -> Result<File, SpoolError> {
     let io = |source| SpoolError::Io { folder: folder.to_owned(), source };
+    // Opening and locking are two calls. In between, the lock file may be deleted and another process may lock a
+    // new one. So the lock counts only if its file is still the one at the path; otherwise it is tried again.
     loop {
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).mode(0o600).open(folder.join(LOCK));
         let file = file.map_err(io)?;
         match file.try_lock() {
-            // Else its file was deleted between the two calls, and the lock is worth nothing.
             Ok(()) if is_locked(folder, &file) => return Ok(file),
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(SpoolError::InUse { folder: folder.to_owned() }),
@@ -84,7 +87,7 @@ fn lock(folder: &Path) -> Result<File, SpoolError> {
     }
 }
 
-/// Whether this file is the one that the next process would try to lock.
+/// Returns whether this file is the one that the next process would try to lock.
 fn is_locked(folder: &Path, lock: &File) -> bool {
     let (Ok(there), Ok(held)) = (fs::metadata(folder.join(LOCK)), lock.metadata()) else { return false };
     (there.dev(), there.ino()) == (held.dev(), held.ino())

@@ -1,14 +1,14 @@
-//! Events on this machine's disk that the server does not have yet.
+//! The spool: events on this machine's disk that the server does not have yet.
 //!
-//! A folder of segment files `<20 digits>.jsonl`, each event a line in its JSON form, oldest first, and
-//! beside them `sent`, the place in the first one up to which the server has them; `lock`, which the one
-//! process holds that uses the folder; `refused.jsonl`; and `reserve`, room for that. What is appended is
-//! flushed to the disk before that is said. Only their own user can read them.
+//! A spool is a folder of segment files `<20 digits>.jsonl`, oldest first, with each event in its JSON form on one
+//! line. Beside them lie: `sent`, the position in the first segment up to which the server has the events; `lock`,
+//! which the one process holds that uses the folder; `refused.jsonl`; and `reserve`, disk space for that file. An
+//! append is flushed to the disk before it is reported. Only the owner can read the files.
 //!
-//! A segment is deleted when the server has all of it, before `sent` moves on: what is in a segment was not
-//! sent, unless `sent` speaks of that very segment. So a mark that is lost or old sends events again, with
-//! the same ids, and the log has them once; and no mark ever deletes an event. Nothing here has to be
-//! written before events can be sent and their segments deleted: a full disk empties itself.
+//! A segment is deleted once the server has all of it, and before `sent` moves on. So every line of a segment
+//! counts as unsent, unless `sent` names that very segment. A mark that is lost or old only sends events again,
+//! with the same ids, so that the log has them once; no mark ever deletes an event. Nothing has to be written here
+//! before events can be sent and their segments deleted, so a full disk empties itself.
 
 mod error;
 mod folder;
@@ -35,7 +35,7 @@ pub(super) use reserve::Reserve;
 
 pub use error::SpoolError;
 
-/// What did not go into the spool.
+/// The reason why events did not go into the spool.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotSpooled {
     #[error("{bytes_max} bytes are in it, as many as it may have")]
@@ -50,18 +50,17 @@ pub(super) enum NotSpooled {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) event_id: EventId,
-    /// Its JSON form.
+    /// The event's JSON form, without a line break.
     pub(super) text: String,
 }
 
-/// What is at the beginning of the spool.
+/// The beginning of the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Head {
     Nothing,
     /// Whole events, oldest first.
     Lines(Vec<Line>),
-    /// A line that is no event: a crash cut it off, something else than this library wrote it, or the disk
-    /// lost it.
+    /// A line that is not an event: a crash cut it off, another program wrote it, or the disk damaged it.
     Unreadable(String),
 }
 
@@ -71,24 +70,24 @@ struct Segment {
     bytes: u64,
 }
 
-/// An open spool. The lock goes with it.
+/// An open spool. It holds the folder's lock until it is dropped.
 #[derive(Debug)]
 pub(super) struct Spool {
     folder: Folder,
     bytes_max: u64,
     segments: VecDeque<Segment>,
-    /// Where the first event is that was not sent.
+    /// The position of the first event that was not sent.
     head: Place,
-    /// Events in it that were not sent.
+    /// Number of events that were not sent.
     events: u64,
-    /// The last segment, where this process may write to it.
+    /// The last segment, if this process may write to it.
     last: Option<File>,
     reserve: Reserve,
 }
 
 impl Spool {
-    /// Opens the spool in `folder`, and makes it where there is none. Segments are taken as they are: a full
-    /// disk is no reason not to send what is in them.
+    /// Opens the spool in `folder`, which is created if it does not exist. Nothing has to be written to the
+    /// segments: on a full disk, their events can still be sent.
     pub(super) fn open(folder: &Path, bytes_max: u64) -> Result<Spool, SpoolError> {
         let io = |source| SpoolError::Io { folder: folder.to_owned(), source };
         let mut spool = Spool {
@@ -105,24 +104,30 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Looks at the segments that there are.
+    /// Finds the segments of earlier processes, and the position up to which they were sent.
     fn find(&mut self) -> io::Result<()> {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(self.folder.path())? {
             numbers.extend(entry?.file_name().to_str().and_then(segment::number));
         }
+        // Numbers only grow, so this is the order in which the events were appended.
         numbers.sort_unstable();
         for number in numbers {
             let path = self.path(number);
             let named =
                 |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+            // The process before may have been killed between a write and its flush. From now on these
+            // events count as safe, so they are flushed first.
             let bytes = segment::flush(&path).map_err(named)?;
             self.segments.push_back(Segment { number, bytes });
         }
         let mark = Mark::read(self.folder.path())?;
-        // Where there is no segment, the next one gets a number that none had before it.
+        // Without a segment, the mark's number is kept as the last one: a new segment gets a higher number,
+        // so the old mark cannot fit it.
         let kept = mark.as_ref().map(|mark| mark.place.segment).unwrap_or_default();
         let first = self.segments.front().map_or(kept, |first| first.number);
+        // The mark counts only for the first segment, because all segments before the mark's were deleted
+        // first. If one of them is still there, all events are sent again from it on.
         self.head = Place { segment: first, offset: 0 };
         if let Some(mark) = mark.filter(|mark| mark.place.segment == first)
             && !self.segments.is_empty()
@@ -130,10 +135,12 @@ impl Spool {
         {
             self.head = mark.place;
         }
+        // A torn line at the end counts too: it leaves the spool as an event or as a refusal.
         for segment in &self.segments {
             let from = if segment.number == self.head.segment { self.head.offset } else { 0 };
             self.events += segment::count_lines(&self.path(segment.number), from)?;
         }
+        // A segment may be empty, or sent and not deleted yet: the process before stopped in between.
         self.drop_sent()
     }
 
@@ -141,7 +148,7 @@ impl Spool {
         segment::path(self.folder.path(), number)
     }
 
-    /// Events in it that were not sent.
+    /// Returns the number of events that were not sent.
     pub(super) fn events(&self) -> u64 {
         self.events
     }
@@ -150,7 +157,8 @@ impl Spool {
         self.events == 0
     }
 
-    /// A segment is deleted as a whole: an eighth of the spool at most waits for that.
+    /// The size at which a segment is closed. A segment is deleted as a whole, so at most about an eighth
+    /// of the spool is taken by events that were sent already.
     fn segment_bytes(&self) -> u64 {
         SPOOL_SEGMENT_BYTES.min(self.bytes_max / 8)
     }
@@ -159,17 +167,17 @@ impl Spool {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Appends events, and flushes them to the disk: as many of the first as there is room for. Of an
-    /// error nothing stays.
+    /// Appends the first events, as many as there is room for, and flushes them to the disk. Returns their
+    /// number. After an error the spool is as it was before.
     ///
-    /// Each is the JSON form of an event on one line. At least `least` must find room, else none is
-    /// taken.
+    /// Each line is the JSON form of an event. If fewer than `least` events find room, none is taken.
     pub(super) fn append<'l>(
         &mut self,
         lines: impl Iterator<Item = &'l str>,
         least: usize,
     ) -> Result<usize, NotSpooled> {
         self.folder.keep()?;
+        // Counts lines of the first segment that were sent: their bytes are on the disk until it is deleted.
         let room = self.bytes_max.saturating_sub(self.bytes());
         let (mut bytes, mut count) = (Vec::new(), 0_usize);
         for line in lines {
@@ -189,6 +197,8 @@ impl Spool {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // A segment of an earlier process is never continued, because its last line may be torn. `last` is
+        // `None` then.
         let goes_on = self.segments.back().is_some_and(|last| last.bytes < self.segment_bytes())
             && self.is_last_untouched();
         if !goes_on {
@@ -197,6 +207,7 @@ impl Spool {
         let (Some(file), Some(segment)) = (&mut self.last, self.segments.back_mut()) else {
             return Err(io::Error::other("there is no segment to write to"));
         };
+        // One flush for all lines: callers learn that they are safe only after it.
         let written = file.write_all(bytes).and_then(|()| file.sync_data());
         if written.is_ok() {
             let before = segment.bytes;
@@ -204,14 +215,16 @@ impl Spool {
             if self.is_last_untouched() {
                 return Ok(());
             }
-            // Somebody deleted it, or cut it, while it was written.
+            // Another program deleted or cut the segment during the write. The lines that were flushed may
+            // be in no file any more, so they count as not written.
             self.last = None;
             self.segments.back_mut().into_iter().for_each(|segment| segment.bytes = before);
             return Err(io::Error::other("somebody else changed it"));
         }
-        // What was written of it may not stay: it is given again, or is the caller's to keep. Where it cannot be
-        // cut off, it lies beyond what is read of the segment. After a flush that failed nobody knows what the
-        // disk has of this file, and a second flush that works would not say so: the next attempt has another.
+        // The caller keeps these lines and appends them again, so the part that was written is cut off. If
+        // that fails, it lies beyond `segment.bytes`, up to which the segment is read. After a flush that
+        // failed, the state of this file on the disk is unknown, and a second flush that succeeds would not
+        // show it. So the next attempt uses a new file.
         let _ = file.set_len(segment.bytes);
         self.last = None;
         if segment.bytes == 0
@@ -222,7 +235,8 @@ impl Spool {
         written
     }
 
-    /// Whether the segment that this process writes to is at its path, and as long as it left it.
+    /// Returns whether the segment that this process writes to is still the file at its path, with the
+    /// length that it had after the last write.
     fn is_last_untouched(&self) -> bool {
         let (Some(file), Some(segment)) = (&self.last, self.segments.back()) else { return false };
         let (Ok(held), Ok(there)) = (file.metadata(), fs::metadata(self.path(segment.number))) else {
@@ -239,16 +253,17 @@ impl Spool {
                 number.checked_add(1).ok_or_else(|| io::Error::other("its segments' numbers are used up"))?;
             let new = OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path(number));
             match new {
-                // One that could not be deleted, or that somebody put there.
+                // A segment that could not be deleted, or a file of another program: the next number is tried.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 file => break file?,
             }
         };
-        // Else the file itself could be gone after a crash.
+        // Without this flush, a loss of power could take the file's name although its lines are flushed.
         if let Err(error) = self.folder.flush() {
             let _ = segment::remove(&self.path(number));
             return Err(error);
         }
+        // An empty spool has no unsent line elsewhere, so the head moves to the new segment.
         if self.segments.is_empty() {
             self.head = Place { segment: number, offset: 0 };
         }
@@ -257,7 +272,8 @@ impl Spool {
         Ok(())
     }
 
-    /// The first events: so many at most, and so many bytes unless the first one alone has more.
+    /// Reads the first events: at most `events_max`, and at most `bytes_max` bytes, except that the first
+    /// event is returned whatever its size.
     pub(super) fn head(&self, events_max: usize, bytes_max: usize) -> io::Result<Head> {
         let (mut lines, mut bytes) = (Vec::new(), 0_usize);
         self.walk(events_max, |line| {
@@ -270,34 +286,38 @@ impl Spool {
         })?;
         let mut events = Vec::with_capacity(lines.len());
         for line in lines {
+            // Events before an unreadable line go first, in a request of their own.
             match read_line(line) {
                 Ok(line) => events.push(line),
                 Err(text) if events.is_empty() => return Ok(Head::Unreadable(text)),
-                // It is the first one next time.
+                // The unreadable line is the first one at the next call.
                 Err(_) => break,
             }
         }
         Ok(if events.is_empty() { Head::Nothing } else { Head::Lines(events) })
     }
 
-    /// Gives up what should be in it and is not, and says how many events that are. Only where there is
-    /// nothing at the beginning and yet events are left.
+    /// Gives up the events that are missing from the files, and returns their number. Call only if the
+    /// beginning of the spool is `Nothing` and yet events are left.
     pub(super) fn give_up(&mut self) -> u64 {
         self.last = None;
+        // The head keeps the last number, so that the next segment gets one that was never used.
         while let Some(gone) = self.segments.pop_front() {
             self.head = Place { segment: gone.number, offset: 0 };
-            // Nothing that can be read is in it.
+            // `head` found no line in any segment, so no event is deleted here.
             let _ = segment::remove(&self.path(gone.number));
         }
         std::mem::take(&mut self.events)
     }
 
-    /// Goes past the first lines, which the server has. One that is not there any more is past already: to
-    /// count lines instead would go past others where somebody deleted a segment meanwhile.
+    /// Removes the first lines, which the server has. A line that is missing from the files counts as
+    /// removed. Lines are compared and not counted: if another program deleted a segment meanwhile, a count
+    /// would remove lines that were not sent.
     pub(super) fn advance<'l>(&mut self, sent: impl ExactSizeIterator<Item = &'l str>) -> io::Result<()> {
         let count = sent.len() as u64;
         let (mut sent, mut last) = (sent, Vec::new());
         self.head = self.walk(usize::MAX, |line| {
+            // `any` passes over sent lines that are missing. When `sent` is used up, the walk stops at this line.
             let is_sent = sent.by_ref().any(|text| String::from_utf8_lossy(line) == text);
             if is_sent {
                 line.clone_into(&mut last);
@@ -306,7 +326,9 @@ impl Spool {
         })?;
         self.events = self.events.saturating_sub(count);
         let dropped = self.drop_sent();
-        // At the beginning of a segment a mark has nothing to say.
+        // At the beginning of a segment no mark is needed: without one, the first segment is sent from its
+        // beginning. The segments are deleted before the mark is written; a crash in between sends the
+        // lines of the first segment again.
         let marked = match self.head.offset {
             0 => Ok(()),
             _ => Mark::new(self.head, &last).write(self.folder.path()),
@@ -314,22 +336,24 @@ impl Spool {
         dropped.and(marked)
     }
 
-    /// Shows lines from the first one that was not sent, `count` at most, until `show` wants no more, and
-    /// says where the one after those is. A line that `show` did not want is not past.
+    /// Shows at most `count` lines to `show`, from the first one that was not sent, until `show` returns
+    /// false. Returns the position after the last line that it accepted.
     fn walk(&self, count: usize, mut show: impl FnMut(&[u8]) -> bool) -> io::Result<Place> {
         let (mut place, mut seen) = (self.head, 0);
         for segment in &self.segments {
+            // The walk begins within the head's segment. All later segments are unsent from their beginning.
             if segment.number != place.segment {
                 place = Place { segment: segment.number, offset: 0 };
             }
             let mut file = match File::open(self.path(segment.number)) {
-                // Somebody else deleted it.
+                // Another program deleted it. Its events are missed later, and those behind it are sent now.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?,
             };
             file.seek(SeekFrom::Start(place.offset))?;
             let mut reader = BufReader::new(file);
             let mut line = Vec::new();
+            // Bytes beyond `segment.bytes` come from an append that failed. They are not events.
             while place.offset < segment.bytes {
                 if seen == count {
                     return Ok(place);
@@ -337,7 +361,7 @@ impl Spool {
                 line.clear();
                 let bytes = reader.read_until(b'\n', &mut line)?;
                 if bytes == 0 {
-                    // Somebody else cut it. What the next ones hold is there.
+                    // Another program cut the file. The next segments are still read.
                     break;
                 }
                 if !show(line.strip_suffix(b"\n").unwrap_or(&line)) {
@@ -350,7 +374,7 @@ impl Spool {
         Ok(place)
     }
 
-    /// Deletes segments of which everything was sent.
+    /// Deletes the segments that were sent as a whole.
     fn drop_sent(&mut self) -> io::Result<()> {
         while let Some(first) = self.segments.front() {
             let is_past = first.number < self.head.segment
@@ -358,6 +382,7 @@ impl Spool {
             if !is_past {
                 break;
             }
+            // The file is deleted first. If that fails, the segment stays in the list and is tried again.
             segment::remove(&self.path(first.number))?;
             self.segments.pop_front();
             match self.segments.front() {
@@ -366,18 +391,19 @@ impl Spool {
                 }
                 Some(_) => {}
                 None => {
+                    // No segment is left. The head keeps the number, from which the next segment's number follows.
                     self.last = None;
                     self.head.offset = 0;
                 }
             }
-            // The room that the segment took may be the first in a while.
+            // This deletion may have freed the first bytes on a full disk, so the reserve is filled again now.
             self.reserve.fill();
         }
         Ok(())
     }
 }
 
-/// The id in a line, which is all of it that this program needs to know.
+/// Reads the id of a line. The rest of the line is sent as it is.
 fn read_line(line: Vec<u8>) -> Result<Line, String> {
     #[derive(Deserialize)]
     struct Id {

@@ -1,4 +1,4 @@
-//! A place in the spool, and the file that keeps it.
+//! Positions in the spool, and the file that keeps one.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,16 +9,16 @@ use super::segment;
 
 const SENT: &str = "sent";
 
-/// The start of a line in a segment; everything before it was sent.
+/// The start of a line in a segment. All lines before it were sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) segment: u64,
     pub(super) offset: u64,
 }
 
-/// A place as it is kept: with the digest of the line that ends there, which binds it to the segment that it
-/// was taken of. A mark that is older than the segments, of another folder, or of a segment that got its
-/// number later, fits none and says nothing.
+/// A position as the file `sent` keeps it, with the digest of the line that ends there. The digest binds
+/// the mark to the segment that it was taken from. A mark that is older than the segments, comes from
+/// another folder, or was taken from another segment with the same number, fits no segment and is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) place: Place,
@@ -30,8 +30,8 @@ impl Mark {
         Mark { place, digest: digest(last_line) }
     }
 
-    /// The mark that was kept. None where there is none, or a crash left half of it: what was sent already is
-    /// sent again, which changes nothing.
+    /// Reads the mark. `None` if there is none, or a crash left a part of it: events are then sent again,
+    /// which changes nothing in the log.
     pub(super) fn read(folder: &Path) -> io::Result<Option<Mark>> {
         match fs::read(folder.join(SENT)) {
             Ok(bytes) => Ok(str::from_utf8(&bytes).ok().and_then(Mark::parse)),
@@ -41,21 +41,23 @@ impl Mark {
     }
 
     fn parse(text: &str) -> Option<Mark> {
+        // The newline at the end shows that the mark is whole: it is written last.
         let mut words = text.strip_suffix('\n')?.split(' ');
         let place = Place { segment: words.next()?.parse().ok()?, offset: words.next()?.parse().ok()? };
         let digest = words.next()?.to_owned();
         words.next().is_none().then_some(Mark { place, digest })
     }
 
-    /// Keeps the mark, in one piece.
+    /// Replaces the mark as a whole.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         let new = folder.join("sent.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(format!("{} {} {}\n", self.place.segment, self.place.offset, self.digest).as_bytes())?;
+        // Not flushed: a loss of power may leave an old mark or a damaged one. Neither skips an unsent event.
         fs::rename(new, folder.join(SENT))
     }
 
-    /// Whether the segment at `path` is the one that the mark was taken of.
+    /// Returns whether the segment at `path` is the one that the mark was taken from.
     pub(super) fn fits(&self, path: &Path) -> io::Result<bool> {
         let line = segment::line_before(path, self.place.offset)?;
         Ok(line.is_some_and(|line| digest(&line) == self.digest))

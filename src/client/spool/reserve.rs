@@ -1,8 +1,8 @@
-//! Room for what has to be written while the disk is full.
+//! Disk space for the writes that are needed while the disk is full.
 //!
-//! A spool that filled its volume while the server was away empties itself again when the server is back:
-//! that needs no room, except for a refused event, which leaves only once it is kept. A file of this size is
-//! given up for that.
+//! A spool that filled its disk while the server was away empties itself when the server is back. That
+//! needs no space, with one exception: a refused event leaves only once it is kept in `refused.jsonl`. The
+//! file of this module is deleted to make space for that.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -19,7 +19,7 @@ impl Reserve {
         Reserve(folder.join("reserve"))
     }
 
-    /// Takes the room, if it is to be had. A disk without it holds nobody up.
+    /// Takes the space, if the disk has it. A disk without it does not stop the spool.
     pub(super) fn fill(&self) {
         if fs::metadata(&self.0).is_ok_and(|metadata| metadata.len() == SPOOL_RESERVE_BYTES as u64) {
             return;
@@ -30,13 +30,15 @@ impl Reserve {
             .truncate(true)
             .mode(0o600)
             .open(&self.0)
+            // Bytes are written, because a file that is only made longer takes no space on the disk.
             .and_then(|mut file| file.write_all(&vec![0; SPOOL_RESERVE_BYTES]));
+        // A part of the reserve would only take space that events need.
         if written.is_err() {
             let _ = fs::remove_file(&self.0);
         }
     }
 
-    /// Does something that needs room, and does it again without the reserve where there is none.
+    /// Runs a write. If the disk is full, deletes the reserve and runs the write once more.
     pub(in super::super) fn yield_to(&self, write: impl Fn() -> io::Result<()>) -> io::Result<()> {
         match write() {
             Err(error) if is_full(&error) && fs::remove_file(&self.0).is_ok() => write(),

@@ -8,7 +8,7 @@ fn open(folder: &TempDir, bytes_max: u64) -> Spool {
     Spool::open(folder.path(), bytes_max).unwrap()
 }
 
-/// The event with a number, in a line whose length depends on it.
+/// The event with a number, on a line with a length that depends on it.
 fn line(number: u8) -> String {
     let id = EventId::from_bytes([number; 16]);
     format!(r#"{{"type":"note.logged","id":"{id}","message":"{}"}}"#, "x".repeat(usize::from(number)))
@@ -39,7 +39,7 @@ fn texts(lines: &[Line]) -> impl ExactSizeIterator<Item = &str> {
     lines.iter().map(|line| line.text.as_str())
 }
 
-/// Goes past the first lines.
+/// Removes the first lines.
 fn advance(spool: &mut Spool, count: usize) {
     match spool.head(count, usize::MAX).unwrap() {
         Head::Lines(lines) => spool.advance(texts(&lines)).unwrap(),
@@ -48,7 +48,7 @@ fn advance(spool: &mut Spool, count: usize) {
     }
 }
 
-/// Everything that is left, past what is no event; and how many lines those were.
+/// Removes every line. Returns the events, and the number of lines that are not events.
 fn drain(spool: &mut Spool) -> (Vec<u8>, usize) {
     let (mut events, mut unreadable) = (Vec::new(), 0);
     loop {
@@ -122,7 +122,7 @@ fn events_come_out_as_they_went_in_and_are_gone_once_they_are_past() {
 #[test]
 fn the_next_process_goes_on_where_the_last_one_stopped() {
     let folder = tempfile::tempdir().unwrap();
-    // So small that every append makes a segment.
+    // So small that every append starts a segment.
     let limit = 4_000;
     for already_sent in 0..=6 {
         let mut spool = open(&folder, limit);
@@ -153,12 +153,12 @@ fn a_segment_that_a_crash_cut_off_at_any_byte_keeps_every_whole_event() {
         let _ = fs::remove_file(folder.path().join("sent"));
         fs::write(&path, &whole[..length]).unwrap();
         let mut spool = open(&folder, NO_LIMIT);
-        // One that lacks its line break alone is whole.
+        // An event that lacks only its line break is whole.
         let kept = ends.iter().filter(|&&end| length + 1 >= end).count();
         let expected: Vec<u8> = (1..).take(kept).collect();
         let torn = length > 0 && !ends.iter().any(|&end| length == end || length + 1 == end);
         assert_eq!(spool.events(), (kept + usize::from(torn)) as u64, "{length} bytes");
-        // It can be written to again, and is read again.
+        // The spool can be written to and read again.
         append(&mut spool, [9]).unwrap();
         drop(spool);
         let mut spool = open(&folder, NO_LIMIT);
@@ -168,7 +168,7 @@ fn a_segment_that_a_crash_cut_off_at_any_byte_keeps_every_whole_event() {
     }
 }
 
-/// Reads a spool whose mark is this.
+/// Reads the spool after its mark was replaced by this one.
 fn with_mark(folder: &TempDir, mark: &str) -> Vec<u8> {
     fs::write(folder.path().join("sent"), mark).unwrap();
     numbers(&open(folder, NO_LIMIT))
@@ -193,11 +193,11 @@ fn a_mark_that_does_not_fit_its_segment_deletes_nothing_and_skips_nothing() {
         "1".to_owned(),
         "1 x\n".to_owned(),
         "0 0\n".to_owned(),
-        // As an older program wrote them, which did not bind them to anything.
+        // Marks of an older version, which were not bound to a segment.
         "1 1\n".to_owned(),
         format!("{number} {offset}\n"),
         "7 0\n".to_owned(),
-        // Of a later segment, and of another one with this number.
+        // Marks of a later segment, and of another segment with this number.
         format!("7 {offset} {digest}\n"),
         format!("{number} {end} {digest}\n"),
         format!("{number} 999999 {digest}\n"),
@@ -208,8 +208,8 @@ fn a_mark_that_does_not_fit_its_segment_deletes_nothing_and_skips_nothing() {
     }
 }
 
-/// After a loss of power the mark may be any that was written, and segments that were deleted may be there
-/// again: neither was flushed.
+/// After a loss of power, the mark may be any that was written, and deleted segments may be back: neither
+/// was flushed.
 #[test]
 fn after_a_loss_of_power_everything_that_was_not_sent_is_there_in_order() {
     for seed in 0..40 {
@@ -217,7 +217,7 @@ fn after_a_loss_of_power_everything_that_was_not_sent_is_there_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let kept = tempfile::tempdir().unwrap();
         let mut marks = Vec::new();
-        // Few lines a segment, at most.
+        // The segments have few lines at most.
         let mut spool = open(&folder, 8 * random.u64(1..400) + 6_000);
         let mut unsent = VecDeque::new();
         let mut next = 1;
@@ -239,7 +239,7 @@ fn after_a_loss_of_power_everything_that_was_not_sent_is_there_in_order() {
             marks.extend(fs::read(folder.path().join("sent")).ok());
         }
         drop(spool);
-        // What was appended and flushed is there as it was last.
+        // Every line that was appended and flushed is there, as it was last.
         let last_gone = random.usize(0..5);
         let mut gone: Vec<_> =
             fs::read_dir(kept.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -361,7 +361,7 @@ fn nothing_is_written_to_a_segment_that_somebody_deleted_moved_or_cut() {
         meddle(&segments(&folder)[0]);
         append(&mut spool, [3]).unwrap();
         assert_eq!(numbers(&spool), left);
-        // The rest is missed, and what comes after it is sent.
+        // The other events are reported as missing, and later events are sent.
         assert_eq!(drain(&mut spool), (left.to_vec(), 0));
         assert_eq!(spool.give_up(), 3 - left.len() as u64);
         append(&mut spool, [4]).unwrap();
@@ -374,7 +374,7 @@ fn nothing_is_written_to_a_segment_that_somebody_deleted_moved_or_cut() {
 fn a_segment_that_cannot_be_begun_holds_up_no_later_one() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(&folder, NO_LIMIT);
-    // As a segment that could not be deleted, in the place of the next one.
+    // A segment that could not be deleted, in the place of the next one.
     fs::write(segment::path(folder.path(), 1), "").unwrap();
     append(&mut spool, [1]).unwrap();
     assert_eq!(drain(&mut spool), (vec![1], 0));
@@ -390,7 +390,7 @@ fn a_segment_that_cannot_be_begun_holds_up_no_later_one() {
 #[test]
 fn events_that_were_sent_and_then_deleted_are_not_counted_against_those_that_were_not_sent() {
     let folder = tempfile::tempdir().unwrap();
-    // So small that every append makes a segment.
+    // So small that every append starts a segment.
     let mut spool = open(&folder, 8);
     spool.bytes_max = NO_LIMIT;
     for number in 1..=3 {

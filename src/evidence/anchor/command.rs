@@ -1,4 +1,4 @@
-//! A command that gets each checkpoint: git, mail, object storage, whatever there is.
+//! An anchor that runs a command for each checkpoint: git, mail, object storage or any other program.
 
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -12,20 +12,20 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::contract::{Anchor, AnchorError, Consistency, Taken};
 use crate::note::SignedCheckpoint;
 
-/// Bytes of what the command says that a report repeats.
+/// Bytes of the command's standard error that an error message repeats.
 const SAID_BYTES_MAX: usize = 1 << 10;
 
-/// How long what a command said last is waited for after it ended.
+/// Longest wait for the rest of a command's standard error after the command ended.
 const SAID_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Shortest and longest time between two looks whether a command ended.
+/// Shortest and longest pause between two checks for the end of a command.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// Runs a command for each checkpoint, with the signed note on its standard input and
-/// `ANNALS_ORIGIN` and `ANNALS_SIZE` in its environment. If it ends with status 0 it took it.
+/// `ANNALS_ORIGIN` and `ANNALS_SIZE` in its environment. Exit status 0 means that it took the checkpoint.
 ///
-/// The program is started directly, not by a shell, in a group of processes of its own. When it ends, or takes too
-/// long, what it left running in that group is killed.
+/// The program is started directly, not by a shell, in a process group of its own. When the program ends or
+/// takes too long, every process that is left in that group is killed.
 #[derive(Clone, Debug)]
 pub struct CommandAnchor {
     program: String,
@@ -34,7 +34,7 @@ pub struct CommandAnchor {
 }
 
 impl CommandAnchor {
-    /// Runs a program with arguments, and stops it where it takes longer than `timeout`.
+    /// Runs a program with arguments, and kills it if it takes longer than `timeout`.
     pub fn new(
         program: impl Into<String>,
         arguments: impl IntoIterator<Item = String>,
@@ -43,16 +43,18 @@ impl CommandAnchor {
         CommandAnchor { program: program.into(), arguments: arguments.into_iter().collect(), timeout }
     }
 
-    /// The note is read from a file without a name: nothing blocks where the command does not read it. What it
-    /// says is read by a thread, which keeps the beginning. It is the first of a group of processes, and the group
-    /// ends with it.
+    /// Runs the command once. The inner error is the reason why the command did not take the checkpoint.
+    ///
+    /// The command reads the note from a file without a name, so nothing blocks if it does not read. A thread reads
+    /// the command's standard error and keeps the beginning. The command leads a process group, and the group ends
+    /// with it.
     fn run(&self, checkpoint: &SignedCheckpoint) -> io::Result<Result<(), String>> {
         let mut note = tempfile::tempfile()?;
         note.write_all(checkpoint.to_string().as_bytes())?;
         note.rewind()?;
         let child = Command::new(&self.program)
             .args(&self.arguments)
-            // The log's private key is none of its business.
+            // The command has no need for the log's private key.
             .env_remove("ANNALS_KEY")
             .env("ANNALS_ORIGIN", checkpoint.origin())
             .env("ANNALS_SIZE", checkpoint.size().to_string())
@@ -76,13 +78,14 @@ impl CommandAnchor {
     }
 }
 
-/// A command, and what it started that did not leave its group of processes.
+/// A command, and the processes that it started and that are still in its process group.
 struct Group(Child);
 
 impl Group {
-    /// Waits until the command ends, but does not take its status: until then its number names the group. False if
-    /// the time is over before.
+    /// Waits until the command ends, without taking its status. Returns false if the timeout passes first.
     fn wait(&self, timeout: Duration) -> io::Result<bool> {
+        // NOWAIT leaves the status to be taken later. Until it is taken, the system does not give the process id to
+        // another process, so the id still names the group that is killed.
         let pid = Pid::from_child(&self.0);
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         let (end, mut pause) = (Instant::now().checked_add(timeout), PAUSE.0);
@@ -100,19 +103,20 @@ impl Group {
         }
     }
 
-    /// Ends whatever is left of the group, and says how the command itself ended.
+    /// Kills whatever is left of the group, and returns the exit status of the command itself.
     fn end(mut self) -> io::Result<ExitStatus> {
+        // In this order: `wait` takes the status, and after that the process id may belong to somebody else.
         self.kill();
         self.0.wait()
     }
 
     fn kill(&self) {
-        // A group of which nobody is left cannot be found, which is as good.
+        // The call fails if the group is empty. Then there is nothing to kill.
         let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
     }
 }
 
-/// The beginning of what a command says. The rest is read and dropped, however much it is.
+/// The beginning of a command's standard error. A thread reads the rest and drops it, however long it is.
 struct Said {
     kept: Arc<Mutex<Vec<u8>>>,
     ended: mpsc::Receiver<()>,
@@ -124,10 +128,11 @@ impl Said {
         let (at_end, ended) = mpsc::channel();
         let keep = kept.clone();
         std::thread::Builder::new().name("annals-anchor-said".to_owned()).spawn(move || {
-            // Dropped at the end, whatever it is.
+            // Dropped when the thread ends, also by a panic: that disconnects `ended`.
             let _at_end: mpsc::Sender<()> = at_end;
             let mut part = [0; 4 << 10];
             while let Ok(bytes @ 1..) = from.read(&mut part) {
+                // The reads go on after the buffer is full: a command that writes more must not block on the pipe.
                 let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
                 let room = SAID_BYTES_MAX.saturating_sub(kept.len()).min(bytes);
                 kept.extend_from_slice(part.get(..room).unwrap_or_default());
@@ -136,7 +141,7 @@ impl Said {
         Ok(Said { kept, ended })
     }
 
-    /// What was said. A process that left the group may keep the pipe open: it is not waited for.
+    /// Returns the kept bytes. A process that left the group may keep the pipe open, so the wait is bounded.
     fn words(self) -> Vec<u8> {
         let _ = self.ended.recv_timeout(SAID_PATIENCE);
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -208,7 +213,7 @@ mod tests {
         assert!(error.contains("took longer"), "{error}");
     }
 
-    /// Whether a process writes to a file still: it is asked to once more than it needs.
+    /// Returns true if a process still writes to a file. The wait is many times the pause between two writes.
     fn is_still_written(path: &std::path::Path) -> bool {
         let before = std::fs::read(path).unwrap().len();
         std::thread::sleep(Duration::from_millis(200));

@@ -5,25 +5,25 @@ use std::fmt;
 use crate::merkle::NodeHash;
 use crate::note::{Signature, SignedCheckpoint};
 
-/// What an anchor gave for a checkpoint that it took.
+/// The answer of an anchor that took a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// Nothing: it keeps it.
+    /// Nothing to store; the anchor keeps the checkpoint.
     Kept,
-    /// Signatures on the checkpoint, which become part of it.
+    /// Signatures on the checkpoint, which are added to it.
     Cosigned(Vec<Signature>),
-    /// Something of its own, kept beside the checkpoint.
+    /// Bytes in the anchor's own format, such as a time-stamp token; stored beside the checkpoint.
     Receipt(Vec<u8>),
 }
 
-/// Why an anchor did not take a checkpoint, and what to do about it. It is tried again.
+/// The reason why an anchor did not take a checkpoint, and what to do about it. The delivery is tried again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AnchorError(String);
 
 impl AnchorError {
-    /// An anchor that has more of this log than there is: what it has is right, or somebody else's, and both are
-    /// worth looking into.
+    /// The text for an anchor that has more events of this log than the log has. The anchor is right, or its
+    /// checkpoint is from somebody else; both need to be looked into.
     pub(super) fn ahead(theirs: u64, ours: u64) -> String {
         format!(
             "has a checkpoint of {theirs} events of this log, which has {ours}: events were cut off, or this is an older copy, or another copy goes on elsewhere; do not append to it before you know which"
@@ -36,17 +36,18 @@ impl AnchorError {
     }
 }
 
-/// Proves that the tree of the first size is the beginning of that of the second.
+/// A function that proves that the tree of the second size begins with the tree of the first size.
 pub type Consistency<'a> = &'a mut dyn FnMut(u64, u64) -> Result<Vec<NodeHash>, AnchorError>;
 
-/// Something that keeps checkpoints outside the log.
+/// A place outside the log that keeps checkpoints.
 ///
-/// Each has a thread of its own, which calls [`Anchor::take`] with the newest checkpoint whenever there is
-/// one that it has not taken, and again after a failure, at growing intervals. A call may block, but must
-/// come back in bounded time: closing the log waits for it. It may see the same checkpoint twice, and must
-/// not mind. What it took must be durable when it says so.
+/// Each anchor has a thread of its own. The thread calls [`Anchor::take`] with the newest checkpoint whenever
+/// the anchor has not taken it yet, and again after a failure, at growing intervals.
+///
+/// A call may block, but must return in bounded time: closing the log waits for it. The same checkpoint may come
+/// twice; the anchor must accept it again. A checkpoint must be durable when the call returns `Ok`.
 pub trait Anchor: Send + fmt::Debug {
-    /// What it is called in reports; different for different anchors of a log.
+    /// The name of the anchor in reports. Two anchors of one log must have different names.
     fn name(&self) -> String;
 
     /// Takes a checkpoint.

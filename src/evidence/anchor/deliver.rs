@@ -1,4 +1,4 @@
-//! The thread of an anchor: brings it the newest checkpoint, and tries again where that fails.
+//! The thread of an anchor: delivers the newest checkpoint, and tries again after a failure.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,29 +21,29 @@ use crate::merkle::consistency_proof;
 use crate::note::SignedCheckpoint;
 use crate::writer::Clock;
 
-/// How often the thread looks whether another process made a checkpoint.
+/// Interval at which the thread looks for checkpoints of other processes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// First and longest time between attempts at an anchor that fails.
+/// First and longest pause between attempts at an anchor that fails; each pause is twice the one before.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// Attempts at an anchor in a row, where checkpoints are signed faster than it takes them.
+/// Attempts in a row, if checkpoints are signed faster than the anchor takes them.
 const ATTEMPTS_MAX: usize = 3;
 
-/// An anchor's thread.
+/// The state of an anchor's thread.
 pub(crate) struct Deliverer {
     pub(crate) path: PathBuf,
     pub(crate) anchor: Box<dyn Anchor>,
     pub(crate) keys: KeyFolder,
     pub(crate) turns: Arc<Turns>,
     pub(crate) clock: Clock,
-    /// Told of a new checkpoint; disconnected when the log is closed.
+    /// Signals a new checkpoint; disconnected when the log is closed.
     pub(crate) wake: Receiver<()>,
-    /// Where it says how the anchor fares.
+    /// The health of the anchor, shared with the handle.
     pub(crate) health: Arc<Mutex<AnchorHealth>>,
 }
 
-/// Why a delivery did not come about.
+/// The reason why a delivery failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -60,30 +60,32 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-/// A connection of an anchor's thread, registered with the others of its handle as long as it is open.
+/// The open connection of an anchor's thread, registered with the other connections of its handle.
 struct Kept {
+    // Fields drop in this order: the connection is closed before it stops being counted.
     connection: Connection,
     _present: Present,
 }
 
 impl Deliverer {
-    /// Works until the log is closed, and then brings the last checkpoint.
+    /// Delivers checkpoints until the log is closed, and then delivers the last one.
     pub(crate) fn run(mut self) {
         let mut kept: Option<Kept> = None;
         let mut failing: Option<(Instant, Duration)> = None;
         loop {
             let wait =
                 failing.map_or(LOOK_EVERY, |(until, _)| until.saturating_duration_since(Instant::now()));
-            // Also while it waits to try again it may have to let go of the log.
+            // No longer than `LOOK_EVERY`, also during a pause: the writer may ask for the connection to be closed.
             let woken = self.wake.recv_timeout(wait.min(LOOK_EVERY));
             if self.turns.presence().must_leave()
                 && let Some(kept) = kept.take()
             {
-                // The writer moves what this connection wrote into the file.
+                // Closed without a checkpoint of the write-ahead log: the writer moves its content into the file.
                 let _ = log::at_close(&kept.connection, AtClose::LeaveAsItIs);
             }
             let is_closing = woken == Err(RecvTimeoutError::Disconnected);
-            // A new checkpoint is no reason to try a failing anchor sooner; the end of the log is.
+            // A new checkpoint does not shorten the pause of a failing anchor. The close of the log does: this is the
+            // last attempt.
             let is_early = failing.is_some_and(|(until, _)| Instant::now() < until);
             if is_closing || !is_early {
                 failing = match self.deliver(&mut kept) {
@@ -100,10 +102,11 @@ impl Deliverer {
         }
     }
 
-    /// Brings the newest checkpoint, unless the anchor has it, and records how that went.
+    /// Delivers the newest checkpoint, unless the anchor has it, and updates the health of the anchor.
     fn deliver(&mut self, kept: &mut Option<Kept>) -> Result<(), Failure> {
         let delivered = self.deliver_to(kept);
         {
+            // Locked only for the update: the delivery above may block, and whoever reads the health does not wait.
             let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
             match &delivered {
                 Ok(Some((size, committed))) => health.delivered(*size, *committed),
@@ -114,9 +117,10 @@ impl Deliverer {
         delivered.map(drop)
     }
 
-    /// Says the size that the anchor has, and the events that there are. None where the log is let go of: then there is
-    /// nothing new to bring.
+    /// Returns the size that the anchor has, and the number of events. Returns None while the handle lets go of the
+    /// log: then there is nothing new to deliver.
     fn deliver_to(&mut self, kept: &mut Option<Kept>) -> Result<Option<(Option<u64>, u64)>, Failure> {
+        // Put back only at the end: after an error of the file itself, the next attempt opens a new connection.
         let own = match kept.take() {
             Some(own) => own,
             None => {
@@ -128,7 +132,7 @@ impl Deliverer {
         let name = self.anchor.name();
         let delivered = self.deliver_over(&own.connection, &name);
         if let Err(error) = &delivered {
-            // What cannot be recorded either is tried again with the rest.
+            // If the failure cannot be recorded either, the whole delivery is tried again.
             self.record_failure(&own.connection, &name, &error.to_string())?;
         }
         let head = rows::head(&own.connection)?.seq.get();
@@ -136,12 +140,13 @@ impl Deliverer {
         Ok(Some((delivered?, head)))
     }
 
-    /// Brings the newest checkpoint. One that another process signs meanwhile is brought next, before anything is
-    /// said of one that came too late: an anchor that has more than it is given may have it from there.
+    /// Delivers the newest checkpoint. If another process signs a newer one during the attempt, that one is delivered
+    /// before an error is reported: an anchor that has more than it was given may have it from that process.
     fn deliver_over(&mut self, connection: &Connection, name: &str) -> Result<Option<u64>, Failure> {
         for _ in 1..ATTEMPTS_MAX {
             let before = self.last_size()?;
             match self.deliver_once(connection, name) {
+                // Only an error of the anchor can come from a newer checkpoint; any other is returned at once.
                 Err(Failure::Anchor(_)) if self.last_size()? > before => {}
                 delivered => return delivered,
             }
@@ -154,8 +159,8 @@ impl Deliverer {
     }
 
     fn deliver_once(&mut self, connection: &Connection, name: &str) -> Result<Option<u64>, Failure> {
-        // What was signed is known from beside the key. The table may hold what somebody wrote there, and
-        // adds cosignatures alone.
+        // The file beside the key holds what was signed. Whoever can write the log can write the table, so the
+        // table adds only cosignatures, and only if its text is the same.
         let Some(mut checkpoint) = self.keys.last_signed().map_err(SignError::from)? else { return Ok(None) };
         let size = checkpoint.size();
         if let Some(stored) = stored::of_size(connection, checkpoint.size())?
@@ -166,6 +171,7 @@ impl Deliverer {
         if has(connection, name, size)? {
             return Ok(Some(size));
         }
+        // A transaction for each proof, so that the whole proof is made from one moment of the log.
         let mut prove = |old, new| {
             let prove = || -> Result<_, String> {
                 let moment = connection.unchecked_transaction().map_err(|error| error.to_string())?;
@@ -174,6 +180,7 @@ impl Deliverer {
             };
             prove().map_err(AnchorError::new)
         };
+        // The call may block for long. It runs without the write lock and outside any transaction.
         let taken = self.anchor.take(&checkpoint, &mut prove)?;
         self.record(connection, name, checkpoint, taken)?;
         Ok(Some(size))
@@ -189,9 +196,12 @@ impl Deliverer {
         let size = checkpoint.size();
         if let Taken::Cosigned(signatures) = &taken {
             checkpoint.add_signatures(signatures.iter().cloned());
+            // Takes the write lock itself, so it comes before the lock below.
             let site = Site { path: &self.path, connection, turns: &self.turns, clock: &self.clock };
             signer::record(&site, &checkpoint)?;
         }
+        // Recorded only after the anchor took the checkpoint. A crash in between delivers it a second time, which
+        // the contract of `Anchor` allows.
         let _turn = self.turns.take(Who::Projection).map_err(SignError::Turn)?;
         let tx = begin(connection)?;
         if let Taken::Receipt(receipt) = taken {
@@ -212,7 +222,7 @@ impl Deliverer {
     }
 }
 
-/// Whether an anchor has the checkpoint of this very size, as far as is known here.
+/// Returns true if the table says that the anchor took a checkpoint of exactly this size and has not failed since.
 fn has(connection: &Connection, name: &str, size: u64) -> rusqlite::Result<bool> {
     let taken: Option<Option<i64>> = connection
         .prepare_cached("SELECT size FROM anchors WHERE name = ?1 AND failed_since IS NULL")?

@@ -11,24 +11,24 @@ use crate::limits::NOTE_BYTES_MAX;
 use crate::merkle::{EMPTY_ROOT, NodeHash};
 use crate::note::{CheckpointFile, SignedCheckpoint};
 
-/// How much of the file's end is read to find its last checkpoint; the second bound is enough for any.
+/// Bytes at the end of the file that are read to find its last checkpoint. The second bound is enough for any.
 const TAIL_BYTES: [u64; 2] = [64 << 10, 2 * NOTE_BYTES_MAX as u64];
 
-/// How long another program that has the file locked is waited for, and how often it is asked.
+/// Longest wait for another program that has the file locked, and below it the pause between two attempts.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Appends checkpoints to a file, flushed, each but the first after an empty line.
+/// Appends checkpoints to a file and flushes each. An empty line separates two checkpoints.
 ///
-/// It protects as far as whoever can write the log cannot write the file: put it on another machine's disk,
-/// or where files can only be appended to. Several processes may share it.
+/// The anchor protects only if whoever can write the log cannot write the file. Put the file on another machine's
+/// disk, or in a place that only allows appending. Several processes may share the file.
 #[derive(Clone, Debug)]
 pub struct FileAnchor {
     path: PathBuf,
 }
 
 impl FileAnchor {
-    /// Appends to the file at a path, which is made where there is none.
+    /// Appends to the file at a path, which is created if it is missing.
     pub fn new(path: impl Into<PathBuf>) -> FileAnchor {
         FileAnchor { path: path.into() }
     }
@@ -53,6 +53,8 @@ fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
     if !metadata.is_file() {
         return Err(io::Error::other("is no ordinary file"));
     }
+    // The lock is held until `file` is closed at the end. Everything below relies on it: the length, the tail
+    // and the offset to write at stay valid.
     lock(&file)?;
     let bytes = file.metadata()?.len();
     let end = end_of(&mut file, bytes, checkpoint.origin())?;
@@ -71,17 +73,21 @@ fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
         if last.size() > checkpoint.size() {
             return Err(io::Error::other(AnchorError::ahead(last.size(), checkpoint.size())));
         }
+        // A repeated delivery changes nothing if the file already ends in this checkpoint with all signatures.
         let is_whole = checkpoint.signatures().iter().all(|own| last.signatures().contains(own));
         if found.rest.is_empty() && is_whole && last.size() == checkpoint.size() {
             return Ok(());
         }
     }
-    // Where the checkpoint goes: after the last good one, or in the place of one that lacks signatures.
+    // The checkpoint goes after the last good one, or in the place of one that lacks signatures. `rest` is a suffix
+    // of the file, so the offset is right although only the tail was read.
     let good = bytes - found.rest.len() as u64;
     let from = match last {
+        // The last checkpoint lacks signatures, or a crash tore its last signature: written anew as a whole.
         Some(last) if last.size() == checkpoint.size() || is_signature(found.rest) => {
             good - last.to_string().len() as u64
         }
+        // Nothing follows the last good checkpoint, or the torn beginning of one does.
         _ if is_beginning(found.rest, checkpoint.origin()) => good,
         _ => return Err(io::Error::other("ends in something that is no checkpoint of this log")),
     };
@@ -90,17 +96,18 @@ fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
     }
     file.seek(SeekFrom::Start(from))?;
     let gap = if from == good && good > 0 { "\n" } else { "" };
+    // A crash before the flush leaves at most a torn checkpoint, which the next append finds and replaces.
     file.write_all(format!("{gap}{checkpoint}").as_bytes())?;
     file.sync_all()?;
     if bytes == 0 {
-        // The file may be new: its name must outlive a power cut as well.
+        // The file may be new: its name must survive a power cut as well.
         let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()?;
     }
     Ok(())
 }
 
-/// Locks the file, because other processes append to it too, but does not wait for ever.
+/// Locks the file, because other processes append to it too. Fails after a timeout instead of waiting forever.
 fn lock(file: &File) -> io::Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -113,20 +120,21 @@ fn lock(file: &File) -> io::Result<()> {
     }
 }
 
-/// Whether bytes at the end of the file can be what a crash left of a checkpoint of this log, with the empty
-/// line before it: anything else is somebody's, and stays.
+/// Returns true if the bytes at the end of the file can be the torn beginning of a checkpoint of this log, with
+/// the empty line before it. Anything else belongs to somebody and stays.
 fn is_beginning(rest: &[u8], origin: &str) -> bool {
     let rest = rest.strip_prefix(b"\n").unwrap_or(rest);
-    // A tear within a character ends the text before it.
+    // A tear within a character: the text ends before that character.
     let valid = std::str::from_utf8(rest).map_or_else(|error| error.valid_up_to(), str::len);
     let text = rest.get(..valid).and_then(|valid| std::str::from_utf8(valid).ok()).unwrap_or("");
     let mut lines: Vec<&str> = text.split('\n').collect();
+    // The part after the last newline is the torn line. It is empty if the tear is at the end of a line.
     let Some(torn) = lines.pop() else { return false };
     let at = lines.len();
     lines.into_iter().enumerate().all(|(at, line)| is_line(at, line, origin)) && may_become(at, torn, origin)
 }
 
-/// Whether a line can stand at its place in a checkpoint of this log.
+/// Returns true if a line can have this index in a checkpoint of this log.
 fn is_line(at: usize, line: &str, origin: &str) -> bool {
     match at {
         0 => line == origin,
@@ -137,7 +145,7 @@ fn is_line(at: usize, line: &str, origin: &str) -> bool {
     }
 }
 
-/// Whether what is left of a line can be the beginning of one at its place.
+/// Returns true if a torn line can be the beginning of the line with this index.
 fn may_become(at: usize, torn: &str, origin: &str) -> bool {
     match at {
         0 => origin.starts_with(torn),
@@ -148,16 +156,16 @@ fn may_become(at: usize, torn: &str, origin: &str) -> bool {
     }
 }
 
-/// How a line with a signature begins.
+/// The beginning of a line with a signature.
 const DASH: &str = "\u{2014} ";
 
-/// Whether bytes after a checkpoint can be what a crash left of a further signature on it.
+/// Returns true if bytes after a checkpoint can be the torn beginning of one more signature on it.
 fn is_signature(rest: &[u8]) -> bool {
     let dash = DASH.as_bytes();
     !rest.is_empty() && (rest.starts_with(dash) || dash.starts_with(rest)) && !rest.contains(&b'\n')
 }
 
-/// The end of the file, from the beginning of a checkpoint of this log on; all of it where it is short.
+/// Returns the end of the file from the start of a checkpoint of this log, or the whole file if it is short.
 fn end_of(file: &mut File, bytes: u64, origin: &str) -> io::Result<Vec<u8>> {
     let mut end = Vec::new();
     for wanted in TAIL_BYTES {
@@ -168,6 +176,7 @@ fn end_of(file: &mut File, bytes: u64, origin: &str) -> io::Result<Vec<u8>> {
         if from == 0 {
             return Ok(end);
         }
+        // An empty line and the origin begin a checkpoint. The cut is there, so that the parser starts at a whole one.
         let border = format!("\n\n{origin}\n");
         let found = end.windows(border.len()).position(|window| window == border.as_bytes());
         if let Some(at) = found {
@@ -186,7 +195,7 @@ mod tests {
         of("example.org/log", size, EMPTY_ROOT)
     }
 
-    /// Signed by two keys, as while a key is changed.
+    /// A checkpoint signed by two keys, as during a change of keys.
     fn of(origin: &str, size: u64, root: NodeHash) -> SignedCheckpoint {
         let mut checkpoint = SignedCheckpoint::unsigned(Checkpoint::new(origin, size, root).unwrap());
         for seed in [7, 8] {

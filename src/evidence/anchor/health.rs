@@ -1,19 +1,19 @@
-//! How the anchors of this process fare: what their threads know, in memory, for whoever watches the process.
+//! The health of the anchors of this process, as their threads know it: in memory, for whoever watches the process.
 
 use std::time::{Duration, Instant};
 
-/// How an anchor fares.
+/// The health of one anchor.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AnchorHealth {
-    /// What it is called.
+    /// The name of the anchor.
     pub name: String,
-    /// Events that the last checkpoint covers that it took, as far as this process knows.
+    /// Events covered by the last checkpoint that the anchor took, as far as this process knows.
     pub size: Option<u64>,
-    /// Why it took none at the last attempt, if it did not.
+    /// The last error, if the last attempt failed.
     pub error: Option<String>,
-    /// When it last had a checkpoint of everything that was committed. A clock that only goes forward says so:
-    /// one that is set says nothing about how long something takes.
+    /// The last moment at which the anchor had a checkpoint of everything that was committed. Read from a clock that
+    /// only goes forward: a clock that can be set does not measure durations.
     complete_at: Instant,
 }
 
@@ -22,22 +22,22 @@ impl AnchorHealth {
         AnchorHealth { name, size: None, error: None, complete_at: Instant::now() }
     }
 
-    /// Takes note of a delivery that worked: the anchor has the checkpoint of `size` events, of the `committed`
-    /// ones.
+    /// Records a delivery that worked: the anchor has the checkpoint of `size` events, and `committed` events exist.
     pub(crate) fn delivered(&mut self, size: Option<u64>, committed: u64) {
         self.error = None;
         self.size = size.or(self.size);
+        // Otherwise the old moment stays, and the time in `behind` goes on from there.
         if self.size.unwrap_or(0) >= committed {
             self.complete_at = Instant::now();
         }
     }
 
-    /// Takes note of a delivery that did not.
+    /// Records the error of a delivery that failed.
     pub(crate) fn failed(&mut self, error: String) {
         self.error = Some(error);
     }
 
-    /// How long the anchor has lacked some of the `committed` events; zero if it has all of them.
+    /// The time for which the anchor has lacked some of the `committed` events; zero if it has all of them.
     pub fn behind(&self, committed: u64) -> Duration {
         match self.size.unwrap_or(0) >= committed {
             true => Duration::ZERO,

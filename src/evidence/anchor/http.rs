@@ -1,4 +1,4 @@
-//! Requests to others' servers, with an end to how long and how much they may answer.
+//! HTTP requests to the servers of others, with bounds on the time and the length of an answer.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::tls_roots;
 /// Characters of an answer that an error repeats.
 const EXCERPT_CHARS: usize = 200;
 
-/// How long a server is waited for.
+/// The timeouts of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// Until there is a connection, with TLS where there is.
+    /// Longest time until the connection is made, with TLS if the address has it.
     pub connect: Duration,
-    /// Until all of the answer is there.
+    /// Longest time until all of the answer has arrived.
     pub whole: Duration,
 }
 
@@ -25,21 +25,21 @@ impl Default for Patience {
     }
 }
 
-/// Who must have certified a server that is reached by `https`.
+/// The authorities that may certify a server that is reached by `https`.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Roots<'a> {
-    /// One of the authorities that browsers trust.
+    /// The authorities that browsers trust.
     #[default]
     Web,
-    /// One of the certificates of a PEM file, and nobody else.
+    /// Only the certificates of a PEM file.
     Pem(&'a [u8]),
 }
 
-/// A request without an answer that can be read.
+/// The reason why a request has no answer that can be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The address is none.
+    /// The address does not begin with `https://` or `http://`.
     #[error("`{url}` is not an address that begins with `https://` or `http://`")]
     Url {
         /// The address.
@@ -53,10 +53,10 @@ pub enum HttpError {
     Late {
         /// The address.
         url: String,
-        /// What was waited for.
+        /// The step that timed out.
         what: String,
     },
-    /// The answer is longer than any that makes sense.
+    /// The answer is longer than the bound.
     #[error("{url} answered with more than {max} bytes; it is no server of this kind")]
     TooLong {
         /// The address.
@@ -64,23 +64,23 @@ pub enum HttpError {
         /// The longest answer that is read.
         max: u64,
     },
-    /// There is no connection, or it ended before its time.
+    /// The connection cannot be made, or broke off.
     #[error("{url} cannot be reached, or broke off: {source}")]
     Transport {
         /// The address.
         url: String,
-        /// What the client says.
+        /// The error of the HTTP client.
         source: Box<ureq::Error>,
     },
 }
 
-/// A client that follows no redirects: a request goes where it was meant to go, or nowhere.
+/// A client that follows no redirects: a request goes to the given address or nowhere.
 #[derive(Debug)]
 pub struct HttpClient {
     agent: ureq::Agent,
 }
 
-/// What a server answered.
+/// The answer of a server.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -89,7 +89,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The beginning of the body on one line, to be repeated in an error.
+    /// The beginning of the body on one line, for an error message.
     pub(super) fn excerpt(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
@@ -98,7 +98,7 @@ impl Answer {
 }
 
 impl HttpClient {
-    /// A client with this much patience, and these authorities.
+    /// A client with these timeouts and these authorities.
     ///
     /// # Errors
     /// If the file of authorities has no certificates.
@@ -119,12 +119,13 @@ impl HttpClient {
         Ok(HttpClient { agent: config.build().new_agent() })
     }
 
-    /// Posts a body, and reads whatever is answered, whatever its status.
+    /// Posts a body, and reads the answer whatever its status.
     pub(super) fn post(&self, url: &str, content_type: &str, body: &[u8]) -> Result<Answer, HttpError> {
         let failed = |error| failure(url, error);
         let request = self.agent.post(url).header("Content-Type", content_type);
         let mut response = request.send(body).map_err(failed)?;
         let content_type = response.body().mime_type().unwrap_or_default().to_owned();
+        // The length is bounded because the server is not trusted with this process's memory.
         let body = response.body_mut().with_config().limit(ANCHOR_ANSWER_BYTES_MAX).read_to_vec();
         Ok(Answer { status: response.status().as_u16(), content_type, body: body.map_err(failed)? })
     }
@@ -135,7 +136,7 @@ fn failure(url: &str, error: ureq::Error) -> HttpError {
     match error {
         ureq::Error::Timeout(what) => HttpError::Late { url, what: what.to_string() },
         ureq::Error::BodyExceedsLimit(max) => HttpError::TooLong { url, max },
-        // Reading stops with the error of the timeout within one of the system's.
+        // A timeout while the body is read arrives inside an I/O error.
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
             HttpError::Late { url, what: error.to_string() }
         }
@@ -143,7 +144,7 @@ fn failure(url: &str, error: ureq::Error) -> HttpError {
     }
 }
 
-/// An address without slashes at its end.
+/// Checks an address, and returns it without slashes at its end.
 ///
 /// # Errors
 /// If it does not begin as those of web servers do.

@@ -1,4 +1,4 @@
-//! Anchors: what keeps checkpoints where whoever can write the log cannot write.
+//! Anchors: places for checkpoints that whoever can write the log cannot write to.
 
 mod contract;
 mod command;

@@ -10,13 +10,13 @@ use super::contract::{Anchor, AnchorError, Consistency, Taken};
 use crate::log::rows::note_column;
 use crate::note::SignedCheckpoint;
 
-/// How long another program that writes to the file is waited for.
+/// Longest wait for another program that writes to the file.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What marks a file that an anchor made: the bytes `AnCp`.
+/// The application id of a file that an anchor made: the bytes `AnCp`.
 const APPLICATION_ID: i64 = 0x416E_4370;
 
-/// Its one table. The triggers guard against accidents.
+/// The only table of the file. The triggers guard against accidents.
 const SCHEMA: &str = "
 CREATE TABLE checkpoints (
   origin  TEXT NOT NULL,
@@ -34,18 +34,20 @@ BEGIN
   SELECT RAISE(ABORT, 'checkpoints never change');
 END;";
 
-/// The columns of the table.
+/// The columns of the table, in their order.
 const COLUMNS: &str = "origin, size, note, kept_at";
 
-/// Whether the table may be made in a database of something else.
+/// The files in which the table may be created: the anchor's own, or any database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Within {
     OwnFile,
     AnyFile,
 }
 
-/// Keeps checkpoints in a table `checkpoints(origin, size, note, kept_at)` of a SQLite file: of all logs of
-/// a team, say. It protects as far as whoever can write the log cannot write that file.
+/// Keeps checkpoints in a table `checkpoints(origin, size, note, kept_at)` of a SQLite file. One file can serve
+/// many logs, such as all logs of a team.
+///
+/// The anchor protects only if whoever can write the log cannot write that file.
 #[derive(Clone, Debug)]
 pub struct SqliteAnchor {
     path: PathBuf,
@@ -53,13 +55,13 @@ pub struct SqliteAnchor {
 }
 
 impl SqliteAnchor {
-    /// Keeps them in the file at a path, which is made where there is none. A database of something else is left
-    /// alone.
+    /// Keeps checkpoints in the file at a path, which is created if it is missing. A database that something else
+    /// made is left alone.
     pub fn new(path: impl Into<PathBuf>) -> SqliteAnchor {
         SqliteAnchor { path: path.into(), within: Within::OwnFile }
     }
 
-    /// Makes the table also in a database that is there, of whatever else.
+    /// Allows the table to be created in an existing database of something else.
     #[must_use]
     pub fn in_existing(mut self) -> SqliteAnchor {
         self.within = Within::AnyFile;
@@ -87,15 +89,15 @@ impl Anchor for SqliteAnchor {
     }
 }
 
-/// A checkpoint that is in the table.
+/// A checkpoint that the table has now.
 enum Kept {
-    /// It was put there.
+    /// The checkpoint was inserted.
     Now,
-    /// One of its size was there, with this text.
+    /// A checkpoint of this size was there already, with this text.
     Before(String),
 }
 
-/// Why a file keeps no checkpoint.
+/// The reason why a file keeps no checkpoint.
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
     #[error("names no file; name one on a disk")]
@@ -114,15 +116,18 @@ enum KeepError {
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Keeps a checkpoint, or says the text of the one that is there already.
+/// Inserts a checkpoint, or returns the text of the one that is there already.
 fn keep(path: &Path, within: Within, checkpoint: &SignedCheckpoint) -> Result<Kept, KeepError> {
     let mut connection = open(path)?;
     connection.busy_timeout(PATIENCE)?;
+    // By the contract of `Anchor` the checkpoint must be durable when this returns.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // A file that was just made, or is empty, has no page yet; a transaction that writes gives it one.
+    // A file that is new or empty has no page yet. Asked before the transaction, which gives it one.
     let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
     let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     require_table(&tx, within, if pages == 0 { Found::Nothing } else { Found::Database })?;
+    // The transaction has SQLite's write lock from its start, so no other program inserts between the checks and
+    // the insert.
     let size = i64::try_from(checkpoint.size()).unwrap_or(i64::MAX);
     let last: Option<i64> =
         tx.query_row("SELECT max(size) FROM checkpoints WHERE origin = ?1", [checkpoint.origin()], |row| {
@@ -136,7 +141,7 @@ fn keep(path: &Path, within: Within, checkpoint: &SignedCheckpoint) -> Result<Ke
         .query_row(
             &format!("SELECT {} FROM checkpoints WHERE origin = ?1 AND size = ?2", note_column("note")),
             params![checkpoint.origin(), size],
-            // One that is too long is no checkpoint, and not this one.
+            // A text that is too long is no checkpoint. The empty text in its place differs from every one.
             |row| Ok(row.get::<_, Option<String>>(0)?.unwrap_or_default()),
         )
         .optional()?;
@@ -147,7 +152,7 @@ fn keep(path: &Path, within: Within, checkpoint: &SignedCheckpoint) -> Result<Ke
         )?;
     }
     tx.commit()?;
-    // Cosignatures may differ; the text is what must not.
+    // The cosignatures may differ, but not the text.
     Ok(before.map_or(Kept::Now, |note| {
         Kept::Before(match note.parse::<SignedCheckpoint>() {
             Ok(before) => before.text().to_owned(),
@@ -156,7 +161,7 @@ fn keep(path: &Path, within: Within, checkpoint: &SignedCheckpoint) -> Result<Ke
     }))
 }
 
-/// Opens a file on a disk. What SQLite would take for a database in memory, or for an address, is none.
+/// Opens a file on a disk. Refuses names that SQLite would take for a database in memory or for a URI.
 fn open(path: &Path) -> Result<Connection, KeepError> {
     let bytes = path.as_os_str().as_encoded_bytes();
     if bytes.is_empty() || bytes == b":memory:" || bytes.starts_with(b"file:") {
@@ -167,20 +172,22 @@ fn open(path: &Path) -> Result<Connection, KeepError> {
     Ok(Connection::open_with_flags(path, flags)?)
 }
 
-/// What a file was before anything was written to it.
+/// The content of a file before anything was written to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Nothing,
     Database,
 }
 
-/// Makes the table, unless it is there, in a file that had nothing in it or that was made for it.
+/// Creates the table if it is missing, in a file that was empty or that an anchor made; with
+/// [`Within::AnyFile`] in any database.
 fn require_table(connection: &Connection, within: Within, found: Found) -> Result<(), KeepError> {
     let columns: Option<String> = connection.query_row(
         "SELECT group_concat(name, ', ') FROM (SELECT name FROM pragma_table_info('checkpoints') ORDER BY cid)",
         [],
         |row| row.get(0),
     )?;
+    // The columns decide before the application id: the table may be in a database of something else.
     match columns {
         Some(columns) if columns == COLUMNS => return Ok(()),
         Some(_) if within == Within::AnyFile => return Err(KeepError::OtherTable),
@@ -191,6 +198,7 @@ fn require_table(connection: &Connection, within: Within, found: Found) -> Resul
     if found == Found::Database && application != APPLICATION_ID && within == Within::OwnFile {
         return Err(KeepError::OfSomethingElse);
     }
+    // Only a new file is marked as an anchor's: the id of an existing database is its owner's.
     if found == Found::Nothing {
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
@@ -253,7 +261,7 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), before);
 
         take(&mut SqliteAnchor::new(&path).in_existing(), &checkpoint(1, EMPTY_ROOT)).unwrap();
-        // From then on the table is there.
+        // The table is there now, so the file needs no permission any more.
         take(&mut SqliteAnchor::new(&path), &checkpoint(2, EMPTY_ROOT)).unwrap();
 
         let other = folder.path().join("other.db");

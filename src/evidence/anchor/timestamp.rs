@@ -1,7 +1,7 @@
-//! Time-stamp authorities: they say that a checkpoint existed at a time, without knowing it.
+//! Time-stamp authorities: they attest that a checkpoint existed at a time, without seeing the checkpoint.
 //!
-//! The protocol is RFC 3161 over HTTP. What is stamped is the note of the checkpoint with the log's own
-//! signatures: whoever has note, token and the authority's certificate can verify it later.
+//! The protocol is RFC 3161 over HTTP. The stamp is over the note of the checkpoint with the log's own signatures.
+//! Whoever has the note, the token and the authority's certificate can verify the stamp later.
 
 use der::Encode as _;
 use der::asn1::{Int, OctetString};
@@ -14,10 +14,10 @@ use super::token::{self, AuthorityCertificates, Response, SHA_256, TokenError, s
 use crate::event::Timestamp;
 use crate::note::SignedCheckpoint;
 
-/// The statuses with which a token comes: granted, and granted with changes.
+/// The statuses that come with a token: granted, and granted with changes.
 const GRANTED: [u8; 2] = [0, 1];
 
-/// A text that was not stamped, and why.
+/// The reason why a text was not stamped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimestampError {
@@ -33,29 +33,29 @@ pub enum TimestampError {
     /// The authority answered with an error of its web server.
     #[error("the time-stamp authority {url} answered with status {status}; try again later ({answer})")]
     Status {
-        /// Its address.
+        /// The address of the authority.
         url: String,
-        /// The status.
+        /// The HTTP status.
         status: u16,
-        /// What it said.
+        /// The beginning of the answer.
         answer: String,
     },
     /// The authority refuses.
     #[error("the time-stamp authority {url} refuses, with status {status}: {reason}")]
     Refused {
-        /// Its address.
+        /// The address of the authority.
         url: String,
-        /// The status.
+        /// The status in the response, as RFC 3161 numbers them.
         status: u8,
-        /// Why, as it says.
+        /// The reason that the authority gives.
         reason: String,
     },
     /// The answer is no token about this text, by the authority's certificate, for this request.
     #[error("the answer of the time-stamp authority {url} cannot be kept: {source}")]
     Token {
-        /// Its address.
+        /// The address of the authority.
         url: String,
-        /// What is wrong with it.
+        /// The fault of the token.
         source: TokenError,
     },
 }
@@ -64,13 +64,13 @@ pub enum TimestampError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stamped {
-    /// The token in DER: what `openssl ts -verify -token_in` reads.
+    /// The token in DER, as `openssl ts -verify -token_in` reads it.
     pub token: Vec<u8>,
-    /// When the text was stamped, by the authority's clock.
+    /// The time of the stamp, by the authority's clock.
     pub time: Timestamp,
 }
 
-/// A time-stamp authority: where it is, and the certificates by which it signs.
+/// A time-stamp authority: its address and the certificates by which it signs.
 #[derive(Debug)]
 pub struct TimestampAuthority {
     url: String,
@@ -82,7 +82,7 @@ impl TimestampAuthority {
     /// The authority at this address, with these certificates.
     ///
     /// # Errors
-    /// If the address is none.
+    /// If the address does not begin with `https://` or `http://`.
     pub fn new(
         url: &str,
         certificates: AuthorityCertificates,
@@ -92,16 +92,16 @@ impl TimestampAuthority {
         Ok(TimestampAuthority { url: url.to_owned(), certificates, client })
     }
 
-    /// Its address.
+    /// The address of the authority.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Has a text stamped, such as [`stamped_text`] has it for a checkpoint. Its digest is all that the
-    /// authority sees. The token is verified.
+    /// Has a text stamped, and verifies the token. For a checkpoint the text is that of [`stamped_text`]. The
+    /// authority sees only the digest of the text.
     ///
     /// # Errors
-    /// If there is no token that proves anything.
+    /// If there is no token that verifies for this text.
     pub fn stamp(&self, text: &str) -> Result<Stamped, TimestampError> {
         let nonce = nonce()?;
         let request = request(text, &nonce).map_err(TimestampError::Request)?;
@@ -118,22 +118,24 @@ impl TimestampAuthority {
             return Err(TimestampError::Refused { url: url(), status, reason });
         }
         let token = response.token.ok_or(TokenError::Form("there is none")).map_err(bad)?;
+        // The nonce ties the token to this request: an older token for the same text is refused.
         let time = token::check(token, text, &self.certificates, Some(&nonce)).map_err(bad)?;
         Ok(Stamped { token: token.to_vec(), time })
     }
 }
 
-/// A random positive number that is as long as it can be: an INTEGER has no leading zeros.
+/// A random positive number of exactly 8 bytes: an INTEGER in DER has no leading zeros.
 fn nonce() -> Result<[u8; 8], TimestampError> {
     let mut nonce = [0; 8];
     getrandom::fill(&mut nonce).map_err(|error| TimestampError::Random(error.to_string()))?;
     let [first, ..] = &mut nonce;
+    // The highest bit would be the sign. The bit below it keeps the first byte from being zero.
     *first = (*first & 0x7f) | 0x40;
     Ok(nonce)
 }
 
-/// A `TimeStampReq`: the digest, the nonce, and that the certificate should come with the token, for
-/// whoever verifies with other tools.
+/// Encodes a `TimeStampReq` with the digest and the nonce. It asks for the certificate in the token, for whoever
+/// verifies with other tools.
 fn request(text: &str, nonce: &[u8]) -> Result<Vec<u8>, der::Error> {
     let hash_algorithm =
         cms::cert::x509::spki::AlgorithmIdentifier { oid: SHA_256, parameters: Some(der::Any::null()) };

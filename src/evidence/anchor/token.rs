@@ -1,9 +1,8 @@
 //! Time-stamp tokens, verified offline: RFC 3161, in the Cryptographic Message Syntax of RFC 5652.
 //!
-//! A token holds a `TSTInfo` (what was stamped, and when) and the signature of an authority, over
-//! *signed attributes* of which one is the digest of the `TSTInfo`. It is verified by a certificate
-//! that the verifier has: no chain is followed, and what certificates come with the token does not
-//! matter.
+//! A token holds a `TSTInfo` (what was stamped, and when) and the signature of an authority. The signature is over
+//! *signed attributes*, one of which is the digest of the `TSTInfo`. The verifier has the certificate that verifies
+//! the token: no chain is followed, and certificates in the token are ignored.
 
 use cms::cert::x509::Certificate;
 use cms::cert::x509::ext::pkix::{ExtendedKeyUsage, SubjectKeyIdentifier};
@@ -40,14 +39,14 @@ const ECDSA_SHA_384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10
 const P_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const P_384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 
-/// A file of certificates by which no token can be verified, and why.
+/// The reason why a file of certificates cannot verify any token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("the certificate of the time-stamp authority cannot be read: {0}")]
     Unreadable(String),
-    /// None of its certificates is for time-stamping.
+    /// None of the certificates is for time-stamping.
     #[error(
         "there is no certificate for time-stamping in this file; give that of the authority itself, not only \
          that of who certified it"
@@ -55,52 +54,52 @@ pub enum CertificateError {
     NoneForTimestamping,
 }
 
-/// A time-stamp token that proves nothing, and why.
+/// The reason why a time-stamp token proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// It is longer than tokens are.
+    /// The token is longer than the bound.
     #[error("a time-stamp token has at most {max} bytes, this one has {bytes}")]
     TooLong {
-        /// Its length in bytes.
+        /// The length of the token in bytes.
         bytes: usize,
-        /// The longest that is read.
+        /// The longest token that is read, in bytes.
         max: usize,
     },
-    /// It is not encoded as tokens are.
+    /// The bytes are not DER.
     #[error("this is not a time-stamp token in DER: {0}")]
     Encoding(der::Error),
-    /// It is something else.
+    /// The bytes are DER, but not of a time-stamp token.
     #[error("this is not a time-stamp token: {0}")]
     Form(&'static str),
-    /// It is by another authority.
+    /// Another authority signed the token.
     #[error("the token was not signed by the time-stamp authority whose certificate was given")]
     OtherSigner,
-    /// It names another certificate than the one that it is verified by.
+    /// The token names another certificate than the one that verifies it.
     #[error("the token says that it was signed with another certificate of this authority")]
     OtherCertificate,
-    /// Its algorithm is not known here.
+    /// The algorithm of the token is unknown.
     #[error(
         "the token uses the algorithm {0}; known are SHA-256, SHA-384 and SHA-512, with RSA (PKCS#1) or ECDSA \
          on P-256 and P-384"
     )]
     Algorithm(ObjectIdentifier),
-    /// What it says is not what was signed.
+    /// The content of the token is not what was signed.
     #[error("the token was changed: what it says is not what its authority signed")]
     Digest,
     /// The signature is not by the authority.
     #[error("the signature of the token is not by its authority, or the token was changed")]
     Signature,
-    /// It is about something else.
+    /// The token is about another text.
     #[error("the token is about something else than this checkpoint, with these signatures")]
     Imprint,
-    /// It is the answer to another request.
+    /// The token is the answer to another request.
     #[error("the token is the answer to another request")]
     Nonce,
-    /// It was made when its certificate was not valid.
+    /// The certificate was not valid at the time of the token.
     #[error("the token is of {time}, when the certificate of its authority was not valid")]
     Validity {
-        /// Its time.
+        /// The time of the token.
         time: Timestamp,
     },
 }
@@ -111,13 +110,13 @@ impl From<der::Error> for TokenError {
     }
 }
 
-/// The certificates of an authority: the present one, and those that it had before.
+/// The certificates of an authority: the present one and earlier ones.
 #[derive(Clone, Debug)]
 pub struct AuthorityCertificates {
     certificates: Vec<Authority>,
 }
 
-/// One of them.
+/// One certificate: its bytes and its decoded form.
 #[derive(Clone, Debug)]
 struct Authority {
     der: Vec<u8>,
@@ -125,7 +124,7 @@ struct Authority {
 }
 
 impl AuthorityCertificates {
-    /// Reads a PEM file, and keeps the certificates in it that are for time-stamping.
+    /// Reads a PEM file, and keeps its certificates for time-stamping.
     ///
     /// # Errors
     /// If it cannot be read, or has none.
@@ -136,6 +135,7 @@ impl AuthorityCertificates {
             let PemItem::Certificate(item) = item else { continue };
             let certificate = Certificate::from_der(item.der())
                 .map_err(|error| CertificateError::Unreadable(error.to_string()))?;
+            // Files often have the certificates of the authorities above as well. No token is verified by those.
             if is_for_timestamping(&certificate) {
                 certificates.push(Authority { der: item.der().to_vec(), certificate });
             }
@@ -152,8 +152,8 @@ fn is_for_timestamping(certificate: &Certificate) -> bool {
     matches!(usage, Ok(Some((_, usage))) if usage.0.contains(&TIME_STAMPING))
 }
 
-/// What is stamped of a checkpoint: the note as it is printed, with the signatures under the log's own
-/// name and without all others, which come later and in any order.
+/// The text of a checkpoint that is stamped: the note as it is printed, with only the signatures under the log's
+/// own name. All other signatures come later and in any order.
 pub fn stamped_text(checkpoint: &SignedCheckpoint) -> String {
     let mut own = SignedCheckpoint::unsigned(checkpoint.checkpoint().clone());
     let signatures = checkpoint.signatures().iter();
@@ -161,8 +161,8 @@ pub fn stamped_text(checkpoint: &SignedCheckpoint) -> String {
     own.to_string()
 }
 
-/// Verifies that a token is about this text, and says when the text was stamped. The text of a
-/// checkpoint is [`stamped_text`].
+/// Verifies that a token is about this text, and returns the time of the stamp. For a checkpoint the text is that
+/// of [`stamped_text`].
 ///
 /// # Errors
 /// If the token proves nothing about this text by these certificates.
@@ -170,7 +170,7 @@ pub fn verify(token: &[u8], text: &str, by: &AuthorityCertificates) -> Result<Ti
     check(token, text, by, None)
 }
 
-/// As [`verify`]; of an answer to a request, the nonce must be the request's.
+/// Verifies a token as [`verify`] does. For the answer to a request, the token must have the request's nonce.
 pub(super) fn check(
     token: &[u8],
     text: &str,
@@ -181,14 +181,17 @@ pub(super) fn check(
         return Err(TokenError::TooLong { bytes: token.len(), max: TOKEN_BYTES_MAX });
     }
     let signed = SignedData::read(token)?;
+    // The signature comes first: nothing in the `TSTInfo` is believed before it is good.
     let authority = signed.check_signature(by)?;
     let info = TstInfo::read(signed.info)?;
+    // Requests ask for SHA-256, so a token with another imprint is not an answer to one of ours.
     if info.imprint_algorithm != SHA_256 || info.imprint != hash(SHA_256, text.as_bytes())? {
         return Err(TokenError::Imprint);
     }
     if nonce.is_some() && info.nonce != nonce {
         return Err(TokenError::Nonce);
     }
+    // The signed time is compared with the validity, and today's clock is not: a token outlives its certificate.
     let validity = &authority.certificate.tbs_certificate.validity;
     let micros = |time: cms::cert::x509::time::Time| {
         i64::try_from(time.to_unix_duration().as_micros()).map_or(i64::MAX, |micros| micros)
@@ -204,11 +207,11 @@ pub(super) fn check(
 struct Tlv<'a> {
     tag: Tag,
     value: &'a [u8],
-    /// All of it: tag, length and value.
+    /// All bytes: tag, length and value.
     whole: &'a [u8],
 }
 
-/// The values one after the other of which `bytes` consists.
+/// Splits `bytes` into the values that it consists of. Nothing may be left over.
 fn values(bytes: &[u8]) -> Result<Vec<Tlv<'_>>, TokenError> {
     let mut reader = SliceReader::new(bytes)?;
     let mut values = Vec::new();
@@ -220,7 +223,7 @@ fn values(bytes: &[u8]) -> Result<Vec<Tlv<'_>>, TokenError> {
     Ok(values)
 }
 
-/// The one value of which `bytes` consists.
+/// Returns the only value in `bytes`, which must have this tag.
 fn value<'a>(bytes: &'a [u8], tag: Tag, otherwise: &'static str) -> Result<Tlv<'a>, TokenError> {
     match values(bytes)?.as_slice() {
         [one] if one.tag == tag => Ok(*one),
@@ -232,7 +235,7 @@ fn oid(value: Tlv<'_>) -> Result<ObjectIdentifier, TokenError> {
     Ok(ObjectIdentifier::from_der(value.whole)?)
 }
 
-/// The algorithm of an `AlgorithmIdentifier`. The parameters of those that are known here say nothing.
+/// The algorithm of an `AlgorithmIdentifier`. The parameters are ignored: they mean nothing for the known algorithms.
 fn algorithm(value: Tlv<'_>) -> Result<ObjectIdentifier, TokenError> {
     match values(value.value)?.first() {
         Some(algorithm) if value.tag == Tag::Sequence => oid(*algorithm),
@@ -254,14 +257,14 @@ fn hash(algorithm: ObjectIdentifier, bytes: &[u8]) -> Result<Vec<u8>, TokenError
     Ok(digest::digest(algorithm, bytes).as_ref().to_vec())
 }
 
-/// The parts of a `SignedData` with one signer that matter.
+/// The parts that matter of a `SignedData` with one signer.
 struct SignedData<'a> {
     /// The `TSTInfo`.
     info: &'a [u8],
-    /// Who signed: issuer and serial number, or the identifier of a key.
+    /// The signer: issuer and serial number, or the identifier of a key.
     signer: Tlv<'a>,
     digest_algorithm: ObjectIdentifier,
-    /// The signed attributes, as they stand in the token.
+    /// The signed attributes, with the bytes that they have in the token.
     attributes: Tlv<'a>,
     signature_algorithm: ObjectIdentifier,
     signature: &'a [u8],
@@ -269,6 +272,8 @@ struct SignedData<'a> {
 
 impl<'a> SignedData<'a> {
     fn read(token: &'a [u8]) -> Result<SignedData<'a>, TokenError> {
+        // `value` refuses bytes after the one value, and the slice patterns refuse further values, except where `..`
+        // stands for optional fields.
         let content_info = value(token, Tag::Sequence, "it is no SEQUENCE")?;
         let content_info = values(content_info.value)?;
         let [kind, content] = content_info.as_slice() else {
@@ -279,7 +284,7 @@ impl<'a> SignedData<'a> {
         }
         let signed_data = value(content.value, Tag::Sequence, "it holds no SignedData")?;
         let signed_data = values(signed_data.value)?;
-        // Version, digest algorithms, content; then perhaps certificates and lists of revoked ones.
+        // Version, digest algorithms and content; optional certificates and lists of revoked ones; signers.
         let [_, _, content, .., signers] = signed_data.as_slice() else {
             return Err(TokenError::Form("its SignedData is not whole"));
         };
@@ -313,7 +318,7 @@ impl<'a> SignedData<'a> {
         })
     }
 
-    /// Verifies the signature on the `TSTInfo`, and says by which certificate.
+    /// Verifies the signature on the `TSTInfo`, and returns the certificate that verified it.
     fn check_signature<'c>(&self, by: &'c AuthorityCertificates) -> Result<&'c Authority, TokenError> {
         let mut authority = None;
         for candidate in &by.certificates {
@@ -324,17 +329,21 @@ impl<'a> SignedData<'a> {
         }
         let authority = authority.ok_or(TokenError::OtherSigner)?;
 
+        // Two steps lead to the content: the signature is over the attributes, and one attribute is the digest of the
+        // `TSTInfo`. Both must hold.
         let attributes = Attributes::read(self.attributes)?;
         if attributes.digest != hash(self.digest_algorithm, self.info)? {
             return Err(TokenError::Digest);
         }
-        // What is signed is the set of attributes, with its own tag instead of that of its place.
+        // The signature is over the attributes with the tag of a SET, 0x31, in place of the tag [0] that they have
+        // in the token (RFC 5652, section 5.4).
         let signed = [&[0x31], self.attributes.whole.get(1..).unwrap_or_default()].concat();
         let key = &authority.certificate.tbs_certificate.subject_public_key_info;
         let algorithm = verification(self.signature_algorithm, self.digest_algorithm, key)?;
         UnparsedPublicKey::new(algorithm, key.subject_public_key.raw_bytes())
             .verify(&signed, self.signature)
             .map_err(|_| TokenError::Signature)?;
+        // After the signature, because the name of the certificate is one of the signed attributes.
         attributes.check_certificate(&authority.der)?;
         Ok(authority)
     }
@@ -346,10 +355,11 @@ impl<'a> SignedData<'a> {
             let [issuer, serial] = named.as_slice() else {
                 return Err(TokenError::Form("its signer is not named"));
             };
+            // Compared as bytes: DER has one encoding for each value.
             return Ok(issuer.whole == certificate.issuer.to_der()?
                 && serial.whole == certificate.serial_number.to_der()?);
         }
-        // [0] IMPLICIT, without the tag of the OCTET STRING within.
+        // The identifier of a key is [0] IMPLICIT: it lacks the tag of an OCTET STRING.
         let key: Option<(bool, SubjectKeyIdentifier)> = certificate.get()?;
         Ok(key.is_some_and(|(_, key)| key.0.as_bytes() == self.signer.value))
     }
@@ -379,7 +389,7 @@ impl<'a> Attributes<'a> {
             let ([one], Tag::Set) = (parts.as_slice(), set.tag) else {
                 return Err(TokenError::Form("an attribute has not one value"));
             };
-            // A newer one beside an older one is the one that counts.
+            // Version 2 of the certificate's name takes precedence over version 1, in either order.
             if place.is_none() || kind == SIGNING_CERTIFICATE_V2 {
                 *place = Some((kind, *one));
             }
@@ -395,11 +405,12 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Whether the first certificate that the token names is the one that it was verified by: another
-    /// certificate may be for the same key.
+    /// Checks that the first certificate that the token names is the one that verified it: another certificate may
+    /// have the same key.
     fn check_certificate(&self, certificate: &[u8]) -> Result<(), TokenError> {
         let missing = TokenError::Form("it does not name its certificate");
-        // SigningCertificate, certs, the first, hash (after the algorithm, from version 2 on).
+        // The levels of the encoding: SigningCertificate, certs, the first of them, its hash. In version 2 an algorithm
+        // may come before the hash.
         let certs = values(self.certificate.value)?;
         let first = certs.first().map(|certs| values(certs.value)).transpose()?;
         let first = first.and_then(|certs| certs.first().copied()).ok_or(missing.clone())?;
@@ -411,6 +422,7 @@ impl<'a> Attributes<'a> {
             [named, ..] => (None, named),
             [] => return Err(missing),
         };
+        // Without an algorithm version 2 means SHA-256 (RFC 5035). Version 1 always means SHA-1.
         let hash = match algorithm {
             Some(algorithm) => hash(algorithm, certificate)?,
             None if self.certificate_version == SIGNING_CERTIFICATE_V2 => hash(SHA_256, certificate)?,
@@ -420,7 +432,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// How a signature of this algorithm by this key is verified.
+/// Returns the verifier for a signature of this algorithm by this key.
 fn verification(
     algorithm: ObjectIdentifier,
     digest: ObjectIdentifier,
@@ -429,7 +441,7 @@ fn verification(
     let unknown = || TokenError::Algorithm(algorithm);
     let curve: Option<ObjectIdentifier> =
         key.algorithm.parameters.as_ref().and_then(|parameters| parameters.decode_as().ok());
-    // Some name the key's algorithm alone, and leave the hash to the other field.
+    // Some authorities name only the algorithm of the key here; the hash is then that of the other field.
     let hash = match algorithm {
         RSA | EC => digest,
         RSA_SHA_256 | ECDSA_SHA_256 => SHA_256,
@@ -438,6 +450,7 @@ fn verification(
         _ => return Err(unknown()),
     };
     let is_rsa = matches!(algorithm, RSA | RSA_SHA_256 | RSA_SHA_384 | RSA_SHA_512);
+    // The token chooses among the algorithms of the certificate's key, and cannot choose another type of key.
     match (is_rsa, key.algorithm.oid) {
         (true, RSA) => match hash {
             SHA_256 => Ok(&signature::RSA_PKCS1_2048_8192_SHA256),
@@ -458,7 +471,7 @@ fn verification(
 
 type AlgorithmAndKey = cms::cert::x509::spki::SubjectPublicKeyInfoOwned;
 
-/// What an authority says: that this was there at this time.
+/// The statement of an authority: this digest existed at this time.
 struct TstInfo<'a> {
     imprint_algorithm: ObjectIdentifier,
     imprint: &'a [u8],
@@ -471,7 +484,7 @@ impl<'a> TstInfo<'a> {
     fn read(info: &'a [u8]) -> Result<TstInfo<'a>, TokenError> {
         let info = value(info, Tag::Sequence, "its TSTInfo is none")?;
         let parts = values(info.value)?;
-        // Version, policy, imprint, serial number, time; then what may be left out.
+        // Version, policy, imprint, serial number and time; then the optional fields.
         let [version, _, imprint, _, time, rest @ ..] = parts.as_slice() else {
             return Err(TokenError::Form("its TSTInfo is not whole"));
         };
@@ -490,18 +503,19 @@ impl<'a> TstInfo<'a> {
             imprint_algorithm: algorithm(*imprint_algorithm)?,
             imprint: imprint.value,
             time: time.ok_or(TokenError::Form("it has no time"))?,
+            // The nonce is the only optional field that is an INTEGER.
             nonce: rest.iter().find(|part| part.tag == Tag::Integer).map(|nonce| nonce.value),
         })
     }
 }
 
-/// `20261120120000Z`, or `20261120120000.125Z`: the fraction is why this is not left to a library.
+/// Parses `20261120120000Z` or `20261120120000.125Z`. The fraction is the reason why no library does this.
 fn generalized_time(text: &str) -> Option<Timestamp> {
     let time = chrono::NaiveDateTime::parse_from_str(text.strip_suffix('Z')?, "%Y%m%d%H%M%S%.f").ok()?;
     Timestamp::from_calendar(time.and_utc())
 }
 
-/// The status of a `TimeStampResp` and the texts with it, and the token if there is one.
+/// The status of a `TimeStampResp`, the texts with it, and the token if there is one.
 pub(super) struct Response<'a> {
     pub(super) status: u8,
     pub(super) reason: String,
@@ -524,6 +538,7 @@ impl<'a> Response<'a> {
         };
         let mut reasons = Vec::new();
         for part in more {
+            // A SEQUENCE has texts; the other optional field is the bit string `PKIFailureInfo`.
             if part.tag == Tag::Sequence {
                 let texts = values(part.value)?;
                 reasons.extend(texts.iter().map(|text| String::from_utf8_lossy(text.value).into_owned()));
@@ -537,7 +552,7 @@ impl<'a> Response<'a> {
     }
 }
 
-/// The reasons of a `PKIFailureInfo` that RFC 3161 has, by their bits.
+/// The reason for a bit of `PKIFailureInfo`, for the bits that RFC 3161 defines.
 fn failure(bit: u8) -> String {
     match bit {
         0 => "it does not know the algorithm".to_owned(),

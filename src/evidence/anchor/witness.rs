@@ -1,21 +1,21 @@
 //! Witnesses: they cosign a checkpoint if it continues the one that they cosigned before.
 //!
-//! The protocol is C2SP's tlog-witness, `add-checkpoint`. A witness remembers the size that it
-//! cosigned last, and wants a proof from there; a client that does not know that size is told.
+//! The protocol is C2SP's tlog-witness, `add-checkpoint`. A witness remembers the size that it cosigned last, and
+//! requires a proof from there. To a client that sends another size it answers with that size.
 
 use super::contract::{Anchor, AnchorError, Consistency, Taken};
 use super::http::{Answer, HttpClient, HttpError, check_url};
 use crate::merkle::NodeHash;
 use crate::note::{NoteError, Signature, SignatureError, SignedBy, SignedCheckpoint, VerifierKey, decimal};
 
-/// How often one checkpoint is sent: with the size that is remembered, with the size that the witness
-/// names, and once more, because another process may have sent a checkpoint in between.
+/// Most requests for one checkpoint: with the size that is remembered, with the size that the witness names, and
+/// once more, because another process may have sent a checkpoint in between.
 const ATTEMPTS: usize = 3;
 
-/// Most lines of proof that a witness takes.
+/// Most lines of proof that a witness accepts.
 const PROOF_LINES_MAX: usize = 63;
 
-/// A checkpoint that a witness did not cosign, and what to do about it.
+/// The reason why a witness did not cosign a checkpoint, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WitnessError {
@@ -25,7 +25,7 @@ pub enum WitnessError {
     /// The witness has no key by which its answers could be verified.
     #[error("the witness {url} has no key; give the vkey that its operator publishes")]
     NoKeys {
-        /// Its address.
+        /// The address of the witness.
         url: String,
     },
     /// The witness has cosigned more of this log than there is.
@@ -35,9 +35,9 @@ pub enum WitnessError {
          know which"
     )]
     Ahead {
-        /// Its address.
+        /// The address of the witness.
         url: String,
-        /// The size that it cosigned last.
+        /// The size that the witness cosigned last.
         witnessed: u64,
         /// The size of the checkpoint.
         ours: u64,
@@ -48,24 +48,24 @@ pub enum WitnessError {
          anew, or another copy goes on elsewhere"
     )]
     Fork {
-        /// Its address.
+        /// The address of the witness.
         url: String,
         /// The size of both.
         size: u64,
     },
-    /// The witness does not find that the checkpoint continues the one before.
+    /// The witness rejects the proof that the checkpoint continues the one before.
     #[error(
         "the witness {url} finds that this log of {ours} events does not continue the one of {witnessed} that \
          it has cosigned: the log was written anew, or another copy goes on elsewhere ({answer})"
     )]
     NotContinued {
-        /// Its address.
+        /// The address of the witness.
         url: String,
-        /// The size that it cosigned last.
+        /// The size that the witness cosigned last.
         witnessed: u64,
         /// The size of the checkpoint.
         ours: u64,
-        /// What it said.
+        /// The beginning of the answer.
         answer: String,
     },
     /// The witness knows the log, and trusts none of the keys that signed.
@@ -74,9 +74,9 @@ pub enum WitnessError {
          the log ({answer})"
     )]
     KeyUnknown {
-        /// Its address.
+        /// The address of the witness.
         url: String,
-        /// What it said.
+        /// The beginning of the answer.
         answer: String,
     },
     /// The witness does not know the log.
@@ -85,79 +85,79 @@ pub enum WitnessError {
          the address is not that of a witness ({answer})"
     )]
     OriginUnknown {
-        /// Its address.
+        /// The address of the witness.
         url: String,
         /// The log's origin.
         origin: String,
-        /// What it said.
+        /// The beginning of the answer.
         answer: String,
     },
     /// The witness does not understand the request.
     #[error("the witness {url} calls the request malformed; it may speak another protocol ({answer})")]
     Malformed {
-        /// Its address.
+        /// The address of the witness.
         url: String,
-        /// What it said.
+        /// The beginning of the answer.
         answer: String,
     },
-    /// The witness answered something that the protocol does not have.
+    /// The witness answered with a status that the protocol does not have.
     #[error("the witness {url} answered with status {status}; try again later ({answer})")]
     Status {
-        /// Its address.
+        /// The address of the witness.
         url: String,
         /// The status.
         status: u16,
-        /// What it said.
+        /// The beginning of the answer.
         answer: String,
     },
-    /// The witness names one size after the other, and takes no proof from any of them.
+    /// The witness names one size after the other, and accepts no proof from any of them.
     #[error(
         "the witness {url} asks for a proof from {witnessed} events, and does not take it; another process may \
          send it checkpoints of this log, or it does not work as it should"
     )]
     Unsettled {
-        /// Its address.
+        /// The address of the witness.
         url: String,
-        /// The size that it named last.
+        /// The size that the witness named last.
         witnessed: u64,
     },
     /// The answer is neither cosignatures nor a size.
     #[error("the witness {url} answered something else than the protocol has: {what}")]
     Answer {
-        /// Its address.
+        /// The address of the witness.
         url: String,
-        /// What is wrong with it.
+        /// The fault of the answer.
         what: String,
     },
     /// The lines of the answer are no signatures.
     #[error("the witness {url} answered with lines that are no signatures: {source}")]
     Lines {
-        /// Its address.
+        /// The address of the witness.
         url: String,
-        /// What is wrong with them.
+        /// The fault of the lines.
         source: NoteError,
     },
     /// The answer has a bad signature, or none of a key that was given for this witness.
     #[error("the witness {url} answered, but not with its cosignature: {source}")]
     Cosignature {
-        /// Its address.
+        /// The address of the witness.
         url: String,
-        /// Why not.
+        /// The fault of the signatures.
         source: SignatureError,
     },
     /// There is no proof of consistency to send.
     #[error("no proof that the log continues its first {from} events: {source}")]
     Proof {
-        /// The size to continue.
+        /// The older size, which the proof begins at.
         from: u64,
-        /// Why not.
+        /// The reason why there is no proof.
         source: AnchorError,
     },
 }
 
 impl WitnessError {
-    /// Whether the witness has seen another history of this log. That is what witnesses are for: it
-    /// should be looked into, and trying again does not help.
+    /// Returns true if the witness has seen another history of this log. Witnesses exist to detect this: it needs to
+    /// be looked into, and another attempt does not help.
     pub fn is_other_history(&self) -> bool {
         matches!(
             self,
@@ -166,25 +166,25 @@ impl WitnessError {
     }
 }
 
-/// What is remembered of a witness, from one checkpoint to the next.
+/// The state of a witness that is remembered from one checkpoint to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WitnessState {
-    /// The size of this log that it cosigned last, as far as is known; 0 at the beginning. A wrong one
+    /// The size of this log that the witness cosigned last, as far as is known; 0 at the beginning. A wrong size
     /// costs a request and does no harm.
     pub old_size: u64,
 }
 
-/// A cosignature that is good.
+/// A verified cosignature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cosignature {
     /// The signature, to be added to the checkpoint.
     pub signature: Signature,
-    /// When it was made, in seconds since 1970, by the witness's clock. 0 if it does not say.
+    /// The time of the cosignature, in seconds since 1970, by the witness's clock; 0 if it has none.
     pub time: u64,
 }
 
-/// A witness: where it is, and the keys by which it cosigns.
+/// A witness: its address and the keys by which it cosigns.
 #[derive(Debug)]
 pub struct Witness {
     url: String,
@@ -196,7 +196,7 @@ impl Witness {
     /// The witness with this submission prefix, to which `/add-checkpoint` is added, and these keys.
     ///
     /// # Errors
-    /// If the address is none, or there are no keys.
+    /// If the address does not begin with `https://` or `http://`, or there are no keys.
     pub fn new(url: &str, keys: Vec<VerifierKey>, client: HttpClient) -> Result<Witness, WitnessError> {
         let url = check_url(url)?;
         if keys.is_empty() {
@@ -205,21 +205,21 @@ impl Witness {
         Ok(Witness { url, keys, client })
     }
 
-    /// Its address.
+    /// The address of the witness.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The keys by which its cosignatures are verified.
+    /// The keys that verify the cosignatures of the witness.
     pub fn keys(&self) -> &[VerifierKey] {
         &self.keys
     }
 
-    /// Asks for cosignatures on a checkpoint. There is at least one; each is verified. `state` is what
-    /// is known of the witness, and is brought up to date.
+    /// Asks for cosignatures on a checkpoint. Returns at least one, each verified. `state` is what is known of the
+    /// witness, and is updated.
     ///
     /// # Errors
-    /// If the witness does not cosign: [`WitnessError::is_other_history`] says whether the reason is
+    /// If the witness does not cosign: [`WitnessError::is_other_history`] reports whether the reason is
     /// the log itself.
     pub fn add_checkpoint(
         &self,
@@ -227,7 +227,7 @@ impl Witness {
         checkpoint: &SignedCheckpoint,
         consistency: Consistency<'_>,
     ) -> Result<Vec<Cosignature>, WitnessError> {
-        // More than there is cannot be proved from, and whether the witness has it, it is asked.
+        // No proof begins beyond the checkpoint. If the witness has cosigned more, its answer reports that.
         let mut old = state.old_size.min(checkpoint.size());
         for _ in 0..ATTEMPTS {
             let body = request(old, checkpoint, consistency)?;
@@ -239,6 +239,7 @@ impl Witness {
                     state.old_size = checkpoint.size();
                     return Ok(cosignatures);
                 }
+                // The witness has another size. The next request begins at that size, with a proof from it.
                 409 => old = self.read_conflict(&answer, old, state, checkpoint)?,
                 _ => return Err(self.refusal(&answer, old, checkpoint)),
             }
@@ -246,7 +247,7 @@ impl Witness {
         Err(WitnessError::Unsettled { url: self.url.clone(), witnessed: old })
     }
 
-    /// The size that the witness names instead of the one that was sent, if a proof can begin there.
+    /// Returns the size that the witness names instead of the one that was sent, if a proof can begin there.
     fn read_conflict(
         &self,
         answer: &Answer,
@@ -257,13 +258,14 @@ impl Witness {
         let (url, ours) = (self.url.clone(), checkpoint.size());
         let line = std::str::from_utf8(&answer.body).ok().and_then(|body| body.strip_suffix('\n'));
         let named = line.and_then(decimal).filter(|_| answer.content_type == "text/x.tlog.size");
+        // Remembered also if this checkpoint fails: the next request begins with the size of the witness.
         if let Some(size) = named {
             state.old_size = size;
         }
         match named {
             Some(witnessed) if witnessed > ours => Err(WitnessError::Ahead { url, witnessed, ours }),
             Some(size) if size != sent => Ok(size),
-            // The size was right, so that it is the roots that differ.
+            // The sent size is that of the checkpoint itself, so the conflict is about the roots.
             _ if sent == ours => Err(WitnessError::Fork { url, size: ours }),
             Some(witnessed) => Err(WitnessError::Unsettled { url, witnessed }),
             None => {
@@ -283,10 +285,12 @@ impl Witness {
             .map_err(|_| WitnessError::Answer { url: url(), what: "bytes that are no text".to_owned() })?;
         let signatures =
             Signature::parse_lines(lines).map_err(|source| WitnessError::Lines { url: url(), source })?;
+        // Verified on our own text of the checkpoint: the witness sends only signature lines.
         let mut cosigned = SignedCheckpoint::unsigned(checkpoint.checkpoint().clone());
         cosigned.add_signatures(signatures);
         let signers =
             cosigned.verify(&self.keys).map_err(|source| WitnessError::Cosignature { url: url(), source })?;
+        // A signature without a time is by a plain Ed25519 key, and is no cosignature.
         let with_signature = |signer: &SignedBy<'_>| {
             let signature = cosigned.signatures().iter().find(|signature| signer.key.made(signature))?;
             Some(Cosignature { signature: signature.clone(), time: signer.time? })
@@ -316,7 +320,7 @@ fn request(
     checkpoint: &SignedCheckpoint,
     consistency: Consistency<'_>,
 ) -> Result<String, WitnessError> {
-    // Every tree continues the empty one and itself, without proof.
+    // Every tree continues the empty tree and itself; neither needs a proof.
     let proof: Vec<NodeHash> = if old == 0 || old == checkpoint.size() {
         Vec::new()
     } else {
@@ -330,8 +334,7 @@ fn request(
     Ok(format!("old {old}\n{lines}\n{checkpoint}"))
 }
 
-/// A witness as an anchor of a log. What it cosigned last is asked of it once, and remembered from then
-/// on.
+/// A witness as an anchor of a log. The size that it cosigned last is asked for once, and remembered after that.
 #[derive(Debug)]
 pub struct WitnessAnchor {
     witness: Witness,

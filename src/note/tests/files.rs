@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::super::{CheckpointError, CheckpointFile, NoteError};
 use super::{checkpoint, key, witness};
 
-/// Three checkpoints, of which the second has a cosignature.
+/// Three checkpoints; the second has a cosignature.
 fn file() -> CheckpointFile {
     let mut second = checkpoint(20);
     second.add_signatures([witness(1).cosign(&second, 1_700_000_000)]);
@@ -54,7 +54,7 @@ fn a_file_with_a_bad_checkpoint_says_on_which_line_it_begins() {
 #[test]
 fn a_file_that_was_torn_anywhere_keeps_the_checkpoints_before() {
     let text = file().to_string();
-    // A checkpoint with one whole signature is one.
+    // A checkpoint with one whole signature counts.
     let first_lines = text.match_indices("\u{2014} example.com").map(|(at, _)| at);
     let ends: Vec<usize> =
         first_lines.map(|at| at + text.get(at..).unwrap().find('\n').unwrap() + 1).collect();
@@ -65,7 +65,7 @@ fn a_file_that_was_torn_anywhere_keeps_the_checkpoints_before() {
         assert_eq!(found.checkpoints.len(), whole, "at {length}");
         assert_eq!(found.rest, &torn[found.good_bytes..]);
         assert_eq!(found.error.is_some(), !found.rest.is_empty(), "at {length}");
-        // What is appended after the good bytes can be read.
+        // A checkpoint that is appended after the good bytes can be read.
         let good = std::str::from_utf8(&torn[..found.good_bytes]).unwrap();
         let between = if good.is_empty() { "" } else { "\n" };
         let next = format!("{good}{between}{}", checkpoint(40)).parse::<CheckpointFile>().unwrap();
@@ -95,6 +95,7 @@ proptest! {
         text[place] = with;
         let found = CheckpointFile::recover(&text);
         prop_assert_eq!(found.good_bytes + found.rest.len(), text.len());
+        // A file that parses in spite of the changed byte prints as it is.
         if let Ok(whole) = std::str::from_utf8(&text).unwrap_or("").parse::<CheckpointFile>() {
             prop_assert_eq!(whole.to_string().into_bytes(), text.clone());
         }

@@ -60,7 +60,7 @@ fn a_key_whose_id_or_name_was_changed_is_refused() {
     let id = key(ORIGIN, 1).verifier().id().to_string();
     let other_id = vkey.replace(&id, "00000000").parse::<VerifierKey>().unwrap_err();
     assert!(other_id.to_string().contains(&id), "{other_id}");
-    // A second spelling would be a second text of the same key.
+    // A second spelling would be a second text for the same key.
     let upper = vkey.replace(&id, &id.to_uppercase());
     assert_ne!(upper, vkey);
     assert_eq!(upper.parse::<VerifierKey>().unwrap_err(), KeyError::NotAVerifierKey);
@@ -81,7 +81,7 @@ fn keys_of_unknown_algorithms_and_wrong_lengths_are_refused() {
 fn a_point_by_which_anybody_can_sign_is_no_key() {
     let mut identity = [0; 32];
     identity[0] = 1;
-    // The second of them is the identity too, with p + 1 for its 1.
+    // The last of the points is the identity too, with p + 1 for its 1.
     let mut beyond = [0xff; 32];
     (beyond[0], beyond[31]) = (0xee, 0x7f);
     for point in [[0; 32], identity, beyond] {

@@ -1,4 +1,5 @@
-//! The rules of notes and checkpoints, one by one. Vectors of others are in `tests/evidence/note_vectors.rs`.
+//! The rules of notes and checkpoints, one by one. Vectors of other projects are in
+//! `tests/evidence/note_vectors.rs`.
 
 mod files;
 mod keys;
@@ -10,12 +11,12 @@ use super::{Checkpoint, Cosigner, SignedCheckpoint, SigningKey};
 
 pub(super) const ORIGIN: &str = "example.com/log";
 
-/// A key that is the same in every run, by a number.
+/// The key with a number, the same in every run.
 pub(super) fn key(name: &str, number: u8) -> SigningKey {
     SigningKey::from_seed(name, &[number; 32]).unwrap()
 }
 
-/// A witness that is the same in every run, by a number.
+/// The witness with a number, the same in every run.
 pub(super) fn witness(number: u8) -> Cosigner {
     Cosigner::from_seed(&format!("witness.example/w{number}"), &[100 + number; 32]).unwrap()
 }

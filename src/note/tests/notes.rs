@@ -104,7 +104,7 @@ fn signatures_of_unknown_keys_count_for_nothing_and_against_nothing() {
     let keys = verifiers(&[("b", 2), ("c", 3)]);
     let signers = note.verify(&keys).unwrap();
     assert_eq!(signers.iter().map(|signer| signer.key.name()).collect::<Vec<_>>(), ["b"]);
-    // The same name with another key, and the same key under another name, are other keys.
+    // The same name with another key is another key, and so is the same key under another name.
     assert_eq!(note.verify(&verifiers(&[("a", 2), ("b", 1)])).unwrap_err(), SignatureError::NoneKnown);
     assert_eq!(note.verify(&[]).unwrap_err(), SignatureError::NoneKnown);
 }
@@ -116,7 +116,7 @@ fn a_bad_signature_by_a_known_key_rejects_the_note() {
     let keys = verifiers(&[("a", 1)]);
     assert!(matches!(changed.verify(&keys), Err(SignatureError::Bad { name, .. }) if name == "a"));
 
-    // However good the others are.
+    // The other signatures are good, which does not help.
     let mut half = note();
     let [bad, ..] = changed.signatures() else { panic!("it has two") };
     let mut bytes = bad.bytes().to_vec();
@@ -132,7 +132,7 @@ fn a_bad_signature_after_a_good_one_of_the_same_key_rejects_the_note_too() {
     let text = format!("{good}{}\n", key("a", 1).verifier().signature(vec![0; 64]));
     let keys = verifiers(&[("a", 1)]);
     assert!(matches!(text.parse::<SignedNote>().unwrap().verify(&keys), Err(SignatureError::Bad { .. })));
-    // And a good one that is there twice is one signer.
+    // A good signature that is there twice is one signer.
     let twice = format!("{good}{}\n", good.signatures()[0]);
     assert_eq!(twice.parse::<SignedNote>().unwrap().verify(&keys).unwrap().len(), 1);
 }
@@ -211,6 +211,7 @@ fn a_cosignature_with_another_time_or_on_another_checkpoint_is_bad() {
     };
     assert!(!bad(&checkpoint(5), signature.bytes().to_vec()));
     assert!(bad(&checkpoint(6), signature.bytes().to_vec()));
+    // The first and the last byte of the time, and of the signature.
     for place in [0, 7, 8, 71] {
         let mut bytes = signature.bytes().to_vec();
         bytes[place] ^= 1;
@@ -235,7 +236,7 @@ fn a_time_that_fits_no_signed_number_is_bad() {
     assert!(matches!(checkpoint.verify(&[witness(1).verifier().clone()]), Err(SignatureError::Bad { .. })));
 }
 
-/// A cosignature of ML-DSA-44, made here byte by byte as the specification has it.
+/// A cosignature of ML-DSA-44, made here byte by byte as in the specification.
 fn ml_dsa_44(name: &str, checkpoint: &Checkpoint, time: u64) -> (VerifierKey, Signature) {
     let key = ml_dsa::SigningKey::<MlDsa44>::from_seed(&[3; 32].into());
     let verifier = VerifierKey::new(name, Algorithm::MlDsa44, &key.verifying_key().to_bytes()).unwrap();
@@ -273,6 +274,7 @@ fn an_ml_dsa_44_cosignature_covers_name_time_origin_size_and_root() {
     assert!(bad(Checkpoint::new("example.com/other", 5, *same.root()).unwrap(), bytes.clone()));
     assert!(bad(Checkpoint::new(ORIGIN, 6, *same.root()).unwrap(), bytes.clone()));
     assert!(bad(Checkpoint::new(ORIGIN, 5, EMPTY_ROOT).unwrap(), bytes.clone()));
+    // The first and the last byte of the time, and of the signature.
     for place in [0, 7, 8, bytes.len() - 1] {
         let mut bytes = bytes.clone();
         bytes[place] ^= 1;

@@ -51,6 +51,7 @@ fn fault(policy: &str, line: usize) -> PolicyFault {
 
 #[test]
 fn the_example_of_the_specification_asks_for_two_of_one_group_and_one_of_another() {
+    // Every subset of the six witnesses.
     for subset in 0_u8..64 {
         let numbers: Vec<u8> = (1..=6).filter(|number| subset & (1 << (number - 1)) != 0).collect();
         let of_x = numbers.iter().filter(|number| **number <= 3).count();
@@ -103,7 +104,7 @@ fn a_quorum_of_one_witness_and_one_of_none() {
 fn the_log_must_be_one_that_is_listed_under_its_own_origin() {
     let other = format!("log {}\nquorum none\n", log_key(2));
     assert_eq!(verdict(&other, &[]).log, LogVerdict::NotSigned);
-    // The key of another log, which signed this log's checkpoint.
+    // The key belongs to another log, which signed this log's checkpoint.
     let elsewhere = key("example.com/elsewhere", 3);
     let policy: Policy = format!("log {}\nquorum none\n", elsewhere.verifier()).parse().unwrap();
     let mut signed = checkpoint(5);
@@ -130,7 +131,7 @@ fn a_bad_cosignature_of_a_listed_witness_rejects_whatever_else_is_there() {
     let verdict = policy.evaluate(&signed);
     assert!(verdict.missing.is_empty() && !verdict.is_accepted());
     assert!(matches!(verdict.bad.as_slice(), [SignatureError::Bad { .. }]));
-    // One that nobody listed does not matter.
+    // A bad signature by a witness that is not listed does not matter.
     let mut signed = cosigned(&[1, 2, 4]);
     signed.add_signatures([witness(7).verifier().signature(vec![0; 72])]);
     assert!(policy.evaluate(&signed).is_accepted());
@@ -198,7 +199,7 @@ fn the_same_key_is_no_second_log_and_no_second_witness() {
     let one = witness(1).verifier().clone();
     let witnesses = format!("witness a {one}\nwitness b {}\nquorum none\n", renamed("other", &one));
     assert_eq!(fault(&witnesses, 2), PolicyFault::DuplicateKey { line: 1 });
-    // A log may be a witness of its own, or of others.
+    // A log may be its own witness, or that of others.
     let both = VerifierKey::new("example.com/log", Algorithm::CosignatureV1, log.public_bytes()).unwrap();
     assert!(format!("log {log}\nwitness w {both}\nquorum none\n").parse::<Policy>().is_ok());
 }
@@ -275,6 +276,7 @@ fn a_policy_has_room_for_many_logs_witnesses_and_groups() {
         let log = SigningKey::from_seed(ORIGIN, &[number; 32]).unwrap();
         let witness = Cosigner::from_seed("w", &[number; 32]).unwrap();
         policy += &format!("log {}\nwitness w{number} {}\n", log.verifier(), witness.verifier());
+        // Each group contains the group before it: a chain of 200 groups.
         let inner = if number == 0 { String::new() } else { format!("g{}", number - 1) };
         policy += &format!("group g{number} all {inner} w{number}\n");
     }

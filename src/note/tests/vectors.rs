@@ -1,4 +1,4 @@
-//! Edge cases of signatures that other projects publish.
+//! Edge cases of signatures, published by other projects.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ fn bytes(value: &Value) -> Vec<u8> {
     hex.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
-/// Whether a signature holds under a key of these bytes, if they are one.
+/// Returns whether a signature holds under a key of these bytes, if they are a key.
 fn holds(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     VerifierKey::new(ORIGIN, Algorithm::Ed25519, key).is_ok_and(|key| {
         let key = ed25519_dalek::VerifyingKey::from_bytes(key.public_bytes().try_into().unwrap()).unwrap();
@@ -35,6 +35,7 @@ fn of_the_edge_cases_of_cctv_those_hold_that_are_strict() {
             vector["flags"].as_array().into_iter().flatten().flat_map(Value::as_str).collect();
         let has = |wanted: &[&str]| wanted.iter().any(|flag| flags.contains(flag));
         let (key, message) = (bytes(&vector["key"]), vector["msg"].as_str().unwrap());
+        // A key of small order, or not in its canonical form, is refused before any signature is looked at.
         let is_key = !has(&["low_order_A", "non_canonical_A"]);
         let is_good = is_key && !has(&["low_order_R", "non_canonical_R", "low_order_residue"]);
         assert_eq!(holds(&key, message.as_bytes(), &bytes(&vector["sig"])), is_good, "{vector}");
@@ -66,14 +67,14 @@ fn the_ml_dsa_44_vectors_of_wycheproof_are_judged_as_they_say() {
         let key = bytes(&group["publicKey"]);
         for test in group["tests"].as_array().unwrap() {
             let read = verify_ml_dsa_44(&key, &bytes(&test["msg"]), &bytes(&test["sig"]));
-            // Notes are signed with no context, so that a signature with one is none.
+            // Notes are signed without a context, so a signature with one does not hold.
             let has_context = test["ctx"].as_str().is_some_and(|context| !context.is_empty());
             assert_eq!(read.is_ok(), test["result"] == "valid" && !has_context, "{}", test["tcId"]);
         }
     }
 }
 
-/// The vkey of a log and of a witness by which anybody can sign.
+/// The vkeys are those of a log and of a witness with which anybody can sign.
 #[test]
 fn a_key_by_which_anybody_can_sign_is_refused_wherever_keys_are_read() {
     use sha2::{Digest as _, Sha256};

@@ -1,4 +1,4 @@
-//! The fold of the projection `activity`: what stands for itself, one row an event.
+//! The fold of the projection `activity`: events that stand for themselves, one row each.
 
 use crate::event::{Event, Recorded};
 use crate::otel::Meaning;
@@ -8,7 +8,7 @@ use crate::projection::fold::input::Input;
 use crate::projection::fold::rows::{ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, ReviewRow};
 use crate::projection::fold::working_set::WorkingSet;
 
-/// Folds one event, by what it means: at most one of its meanings is a row here, which its place names.
+/// Folds one event by its meanings. At most one of them is a row here, because its sequence number is the key.
 pub(in crate::projection) fn fold(rows: &mut WorkingSet, input: &Input<'_>) {
     input.meanings.iter().for_each(|meaning| fold_meaning(rows, input.event, meaning));
 }
@@ -24,6 +24,7 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
             id: e.review.to_string(),
             actor: e.actor.clone(),
             subject_kind: e.subject_kind.as_str().to_owned(),
+            // A review that names no subject is about its session.
             subject_id: e.subject_id.clone().or_else(|| session_id.clone()),
             session_id,
             verdict: e.verdict.as_str().to_owned(),

@@ -1,4 +1,4 @@
-//! Values of read tables, without SQLite: the fold is pure, the store translates.
+//! Values of read tables, without SQLite: the fold is pure, and the store translates.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub(crate) enum Cell<'a> {
     Text(&'a str),
     /// A time in SQLite's own form.
     Time([u8; 26]),
-    /// A text that the row has in another form.
+    /// A text that is made from another form in the row.
     Made(String),
 }
 
@@ -27,18 +27,18 @@ pub(crate) enum OwnedCell {
     Text(String),
 }
 
-/// What stands in a read table is not what the fold wrote there.
+/// A value in a read table that no fold writes there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the column `{column}` holds what no fold writes there")]
 pub(crate) struct ForeignCell {
     pub(crate) column: &'static str,
 }
 
-/// Stands in read tables for U+0000, behind which SQL sees nothing: `length`, `LIKE` and the shell end
-/// there.
+/// The character that replaces U+0000 in read tables. SQL sees nothing behind U+0000: `length`, `LIKE` and the
+/// shell end there.
 const NUL_SHOWN: char = '\u{2400}';
 
-/// A text as read tables have it.
+/// A text as read tables store it.
 pub(crate) fn stored(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', NUL_SHOWN.encode_utf8(&mut [0; 4])))
@@ -47,21 +47,23 @@ pub(crate) fn stored(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// JSON as read tables have it. There U+0000 is an escape, and SQL's JSON functions end at what it means.
+/// JSON as read tables store it. In JSON U+0000 is an escape, and SQL's JSON functions end at the character that it
+/// means.
 fn stored_json(json: String) -> String {
-    /// As long as what it stands for.
+    /// The escape of U+0000 and its replacement, which is as long.
     const ESCAPE: (&str, &str) = ("\\u0000", "\\u2400");
     if !json.contains(ESCAPE.0) {
         return json;
     }
     let mut stored = String::with_capacity(json.len());
     let mut rest = json.as_str();
-    // Outside strings JSON has no backslash, and within them each begins an escape.
+    // Outside strings JSON has no backslash, and within a string each one begins an escape.
     while let Some((before, escape)) = rest.split_once('\\') {
         stored.push_str(before);
         let nul = escape.strip_prefix("u0000");
         stored.push_str(if nul.is_some() { ESCAPE.1 } else { "\\" });
         rest = nul.unwrap_or_else(|| {
+            // The character after the backslash is copied with it, because a second backslash begins no escape.
             let second = escape.chars().next();
             stored.extend(second);
             escape.get(second.map_or(0, char::len_utf8)..).unwrap_or_default()
@@ -73,11 +75,11 @@ fn stored_json(json: String) -> String {
 
 /// A type that a column can have.
 pub(crate) trait Column: Sized {
-    /// The value where nothing is said: none, zero, or no text.
+    /// The value that no event has set: none, zero, or no text.
     fn blank() -> Self;
     fn cell(&self) -> Cell<'_>;
     fn from_cell(cell: OwnedCell) -> Option<Self>;
-    /// Whether both are stored as the same value.
+    /// Returns whether both are stored as the same value.
     fn is_same(&self, other: &Self) -> bool;
     /// Bytes of text.
     fn text_bytes(&self) -> usize {
@@ -151,6 +153,7 @@ impl Column for f64 {
     }
 
     fn is_same(&self, other: &f64) -> bool {
+        // By bits: even NaN is the same as itself, so that it does not count as a change.
         self.to_bits() == other.to_bits()
     }
 }
@@ -206,28 +209,28 @@ impl Column for Timestamp {
     }
 }
 
-/// The JSON text of a value that cannot fail to have one.
+/// The JSON text of a value. Serializing the types that are used here cannot fail.
 pub(crate) fn json_text<T: serde::Serialize>(value: &T) -> Option<String> {
     serde_json::to_string(value).ok().map(stored_json)
 }
 
-/// Attributes as a JSON object, nothing where there are none.
+/// Attributes as a JSON object; None if there are none.
 pub(crate) fn attributes_text(attributes: &Attributes) -> Option<String> {
     if attributes.is_empty() { None } else { json_text(attributes) }
 }
 
-/// Name of the attribute of a row that counts the events whose attributes it has no room for.
+/// Name of the attribute that counts the events whose attributes the row has no room for.
 const EVENTS_LEFT_OUT: &str = "annals.events_left_out";
 
-/// Part of an event that its row has taken already.
+/// The extent to which a row has taken the rest of an event, such as its labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     Whole,
     InPart,
 }
 
-/// The attributes of an event that a row takes. The count of events left out is the row's own: none of an event
-/// stands under its name.
+/// The attributes of an event that a row takes. The name [`EVENTS_LEFT_OUT`] is the row's own, so an attribute of
+/// an event with this name is left out.
 pub(crate) fn taken_attributes(said: &Attributes) -> Cow<'_, Attributes> {
     if !said.contains_key(EVENTS_LEFT_OUT) {
         return Cow::Borrowed(said);
@@ -237,8 +240,8 @@ pub(crate) fn taken_attributes(said: &Attributes) -> Cow<'_, Attributes> {
     Cow::Owned(taken)
 }
 
-/// Adds attributes to those of a row: a later event's come in place of an earlier's with the same name. Where
-/// they would be too many together, the row keeps what it has, and counts the event.
+/// Adds attributes to those of a row. Those of a later event replace earlier ones of the same name. If they would
+/// be too many together, the row keeps what it has and counts the event.
 pub(crate) fn merge_attributes(row: &mut Option<String>, attributes: &Attributes, taken: Taken) {
     let attributes = &*taken_attributes(attributes);
     if attributes.is_empty() && taken == Taken::Whole {
@@ -246,9 +249,10 @@ pub(crate) fn merge_attributes(row: &mut Option<String>, attributes: &Attributes
     }
     let mut merged: Attributes =
         row.as_deref().and_then(|held| serde_json::from_str(held).ok()).unwrap_or_default();
+    // Values that are replaced do not count.
     let kept = merged.iter().filter(|(name, _)| !attributes.contains_key(*name));
     let bytes = kept.chain(attributes).map(|(name, value)| name.len() + value.as_str().len()).sum::<usize>();
-    // What one event says stands whole.
+    // The attributes of one event are taken whole, whatever their size.
     let has_room = row.is_none() || bytes <= ROW_ATTRIBUTES_BYTES_MAX;
     if has_room {
         merged.extend(attributes.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -266,12 +270,12 @@ pub(crate) fn text_hash(text: &str) -> String {
     Digest::of(text).to_string()
 }
 
-/// A JSON value as the text that was sent, but for U+0000 in it.
+/// A JSON value as the text that was sent, except for U+0000 in it.
 pub(crate) fn json_column(json: Option<&Json>) -> Option<String> {
     json.map(|json| stored_json(json.as_str().to_owned()))
 }
 
-/// Lists the stored columns of a read table: a row as the fold has it, and how it is stored and loaded.
+/// Declares read tables by their stored columns: each row as the fold has it, with its storing and loading.
 macro_rules! table {
     ($(
         $(#[$doc:meta])*
@@ -332,16 +336,16 @@ pub(crate) use table;
 /// A row of a read table.
 pub(crate) trait Row: Sized {
     const TABLE: &'static str;
-    /// The columns that name a row.
+    /// The columns that identify a row.
     const KEY: &'static [&'static str];
-    /// Every stored column. Generated ones follow from them.
+    /// All stored columns, in their order. Generated ones follow from them.
     const COLUMNS: &'static [&'static str];
 
-    /// The row before anything is said of it. What it always has is the fold's to set: its key, its status, its times.
+    /// A row without values. The fold sets the columns that a row always has: its key, its status, its times.
     fn blank() -> Self;
-    /// Hands out the values, in the order of [`Row::COLUMNS`].
+    /// Passes the values to `put`, in the order of [`Row::COLUMNS`].
     fn put_cells<E>(&self, put: impl FnMut(Cell<'_>) -> Result<(), E>) -> Result<(), E>;
-    /// The columns that hold something else than before: the bit at each one's place.
+    /// The columns whose values differ from those of `before`: a bit at the index of each.
     fn changes(&self, before: &Self) -> u64;
     /// Bytes of text in all columns.
     fn text_bytes(&self) -> usize;
@@ -378,7 +382,7 @@ mod tests {
         }
         merge_attributes(&mut row, &said("a", 10), Taken::Whole);
         assert_eq!(held(&row)["a"], Json::text(&"w".repeat(10)), "what makes the row shorter has room");
-        // What one event says stands whole.
+        // The attributes of one event are taken whole.
         let mut row = None;
         merge_attributes(&mut row, &said("a", 2 * ROW_ATTRIBUTES_BYTES_MAX), Taken::Whole);
         assert!(held(&row).contains_key("a"));

@@ -1,20 +1,20 @@
-//! Which claim each column of a row stands by, so that what several spans and log records say of one row
-//! comes out the same in whatever order they come.
+//! The precedence of each column of a row. With it, several spans and log records give the same row in whatever
+//! order they come.
 //!
-//! Of what spans and log records say of a column, the greatest claim stands. What any other event says
-//! stands against every claim: it is about the row alone, and later ones replace earlier ones.
+//! Among spans and log records, the greatest claim determines a column. Any other event overrides every claim: it
+//! is about the row alone, and later ones replace earlier ones.
 
 use std::fmt::Write as _;
 
 use crate::otel::{Claim, Rank};
 use crate::projection::fold::cell::{Cell, Column, OwnedCell};
 
-/// The claims of a row, each with the columns that stand by it. A column that has a value and no claim
-/// has it from an event that claims nothing.
+/// The claims of a row, each with the columns that it determines. A column with a value and without a claim has the
+/// value from an event that claims nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Claims(Vec<(Claim, u64)>);
 
-/// The bit of a column, by its place.
+/// The bit of a column, by its index.
 pub(in crate::projection) const fn bit(columns: &[&str], name: &str) -> u64 {
     let mut place = 0;
     let mut rest = columns;
@@ -25,7 +25,8 @@ pub(in crate::projection) const fn bit(columns: &[&str], name: &str) -> u64 {
         place += 1;
         rest = others;
     }
-    // No such column: the compiler says so, because the shift overflows.
+    // There is no such column. The shift overflows, which the compiler reports, because callers use it in
+    // constants.
     1 << 64_u32.saturating_add(place)
 }
 
@@ -40,19 +41,21 @@ const fn is_same(mut a: &[u8], mut b: &[u8]) -> bool {
 }
 
 impl Claims {
-    /// Whether what is said by this claim comes in place of what a column holds, if it holds anything;
-    /// if so, the column stands by this claim from now on.
+    /// Returns whether a value with this claim replaces that of a column; `is_said` is true if the column has one.
+    /// A column whose value is replaced has this claim from now on.
     pub(in crate::projection) fn take(&mut self, column: u64, claim: Option<Claim>, is_said: bool) -> bool {
         let held = self.0.iter().position(|(_, columns)| columns & column != 0);
         let old = held.and_then(|place| self.0.get(place)).map(|(claim, _)| *claim);
         let takes = match (claim, old) {
             (None, _) => true,
             (Some(claim), Some(old)) => claim >= old,
+            // A value without a claim is from an event that overrides every claim.
             (Some(_), None) => !is_said,
         };
         if !takes || claim.is_some() && claim == old {
             return takes;
         }
+        // A column has one claim at most: it leaves the old one, which goes with its last column.
         if let Some(held) = held
             && let Some((_, columns)) = self.0.get_mut(held)
         {
@@ -66,7 +69,7 @@ impl Claims {
                 Some((_, columns)) => *columns |= column,
                 None => self.0.push((claim, column)),
             }
-            // One order, whatever came first.
+            // Sorted: the same claims are the same text, in whatever order they came.
             self.0.sort_unstable();
         }
         true
@@ -99,7 +102,7 @@ impl Claims {
     }
 }
 
-/// As `rank:order:speaker:columns`, one after the other; nothing where there are none.
+/// Stored as `rank:order:speaker:columns`, separated by spaces; NULL if there are none.
 impl Column for Claims {
     fn blank() -> Claims {
         Claims::default()

@@ -1,8 +1,8 @@
 //! The columns of the read tables, each declared once: for the fold that stores them, and for the programs that read
 //! them. Their SQL is in schema/read.
 
-/// Hands the tables that programs read to a macro. `fold::rows` makes the stored rows of them, and `query::records` the
-/// public records.
+/// Passes the tables that programs read to a macro. `fold::rows` makes the stored rows of them, and
+/// `query::records` the public records.
 ///
 /// A column has one line of documentation, and one of these forms:
 ///
@@ -13,11 +13,11 @@
 /// | `name stored(Type)` | is stored, and no record has it |
 /// | `name read(Type)` | is read, and SQLite makes it of others |
 ///
-/// Rows stand in one table, and are read from it or from a view of it: each has the names of both.
+/// Rows are stored in one table, and are read from it or from a view of it: each entry names both.
 ///
-/// The order of the read columns is that of the JSON that programs get. The order of the stored ones is that of the SQL,
-/// and `claims` names columns by their place in it: to change it takes a new version of the projection. A column whose
-/// place differs between the two is listed once for each.
+/// The order of the read columns is that of the JSON that programs get. The order of the stored ones is that of the
+/// SQL, and `claims` names columns by their index in it: changing it takes a new version of the projection. A
+/// column whose index differs between the two is listed once for each.
 macro_rules! tables {
     ($each:ident) => {
         $each! {
@@ -41,31 +41,31 @@ macro_rules! tables {
                 duration_us: Option<i64>,
                 /// What it was asked.
                 input read(Option<String>),
-                /// The same, where the row has it itself.
+                /// The text, if the row stores it.
                 input_text stored(Option<String>),
-                /// The event whose payload has it, where the row has not.
+                /// The event whose payload has the text, if the row does not store it.
                 input_seq stored(Option<i64>),
-                /// Its first byte in that payload cell, from 1.
+                /// Offset of its first byte in that payload cell, from 1.
                 input_offset stored(Option<i64>),
-                /// Bytes of it there.
+                /// Its length there, in bytes.
                 input_length stored(Option<i64>),
-                /// Where it is put together: JSON of its pieces.
+                /// JSON of its pieces, if it is joined from several.
                 input_pieces stored(Option<String>),
-                /// Its first characters, where they do not follow from the text at once.
+                /// The first characters of a long text.
                 input_summary_text stored(Option<String>),
                 /// What identical inputs are found by.
                 input_hash: Option<String>,
                 /// What it came to.
                 summary read(Option<String>),
-                /// The same, where the row has it itself.
+                /// The text, if the row stores it.
                 summary_text stored(Option<String>),
-                /// The event whose payload has it, where the row has not.
+                /// The event whose payload has the text, if the row does not store it.
                 summary_seq stored(Option<i64>),
-                /// Its first byte in that payload cell, from 1.
+                /// Offset of its first byte in that payload cell, from 1.
                 summary_offset stored(Option<i64>),
-                /// Bytes of it there.
+                /// Its length there, in bytes.
                 summary_length stored(Option<i64>),
-                /// Where it is put together: JSON of its pieces.
+                /// JSON of its pieces, if it is joined from several.
                 summary_pieces stored(Option<String>),
                 /// Why it failed.
                 error: Option<String>,
@@ -129,7 +129,7 @@ macro_rules! tables {
                 cost_usd read(Option<f64>),
                 /// Fields that the events' kinds do not know.
                 attributes stored(Option<String>) read(Option<Json>),
-                /// Whose word each column is, where spans and log records said it.
+                /// The precedence of columns that spans and log records set.
                 claims stored(Claims),
                 /// When its first event was recorded.
                 first_recorded_at: Timestamp,
@@ -165,27 +165,27 @@ macro_rules! tables {
                 duration_us: Option<i64>,
                 /// What went in.
                 input read(Option<String>),
-                /// The same, where the row has it itself.
+                /// The text, if the row stores it.
                 input_text stored(Option<String>),
-                /// The event whose payload has it, where the row has not.
+                /// The event whose payload has the text, if the row does not store it.
                 input_seq stored(Option<i64>),
-                /// Its first byte in that payload cell, from 1.
+                /// Offset of its first byte in that payload cell, from 1.
                 input_offset stored(Option<i64>),
-                /// Bytes of it there.
+                /// Its length there, in bytes.
                 input_length stored(Option<i64>),
-                /// Where it is put together: JSON of its pieces.
+                /// JSON of its pieces, if it is joined from several.
                 input_pieces stored(Option<String>),
                 /// What came out.
                 output read(Option<String>),
-                /// The same, where the row has it itself.
+                /// The text, if the row stores it.
                 output_text stored(Option<String>),
-                /// The event whose payload has it, where the row has not.
+                /// The event whose payload has the text, if the row does not store it.
                 output_seq stored(Option<i64>),
-                /// Its first byte in that payload cell, from 1.
+                /// Offset of its first byte in that payload cell, from 1.
                 output_offset stored(Option<i64>),
-                /// Bytes of it there.
+                /// Its length there, in bytes.
                 output_length stored(Option<i64>),
-                /// Where it is put together: JSON of its pieces.
+                /// JSON of its pieces, if it is joined from several.
                 output_pieces stored(Option<String>),
                 /// BLAKE3 of the input.
                 input_hash: Option<String>,
@@ -193,11 +193,11 @@ macro_rules! tables {
                 output_hash: Option<String>,
                 /// The input in short.
                 input_summary read(Option<String>),
-                /// The same, where it does not follow from the text at once.
+                /// The summary that the producer gave, or the first characters of a long text.
                 input_summary_text stored(Option<String>),
                 /// The output in short.
                 output_summary read(Option<String>),
-                /// The same, where it does not follow from the text at once.
+                /// The summary that the producer gave, or the first characters of a long text.
                 output_summary_text stored(Option<String>),
                 /// How sure the module is, 0 to 1.
                 confidence: Option<f64>,
@@ -213,11 +213,11 @@ macro_rules! tables {
                 error: Option<String>,
                 /// Fields that the events' kinds do not know.
                 attributes stored(Option<String>) read(Option<Json>),
-                /// Whose word each column is, where spans and log records said it.
+                /// The precedence of columns that spans and log records set.
                 claims stored(Claims),
-                /// When the event that made it was recorded.
+                /// Time of recording of the event that made it.
                 first_recorded_at stored(Timestamp),
-                /// When the event that last changed it was recorded.
+                /// Time of recording of the event that last changed it.
                 last_recorded_at stored(Timestamp),
                 /// The event that made it.
                 first_seq stored(i64) read(Seq),
@@ -253,11 +253,11 @@ macro_rules! tables {
                 decided_at: Option<Timestamp>,
                 /// Fields that the events' kinds do not know.
                 attributes stored(Option<String>) read(Option<Json>),
-                /// Whose word each column is, where spans and log records said it.
+                /// The precedence of columns that spans and log records set.
                 claims stored(Claims),
-                /// When the event that made it was recorded.
+                /// Time of recording of the event that made it.
                 first_recorded_at stored(Timestamp),
-                /// When the event that last changed it was recorded.
+                /// Time of recording of the event that last changed it.
                 last_recorded_at stored(Timestamp),
                 /// The event that made it.
                 first_seq stored(i64) read(Seq),
@@ -297,15 +297,15 @@ macro_rules! tables {
                 legal_source: Option<String>,
                 /// What shows it.
                 evidence read(Option<Json>),
-                /// The same, where the row has it itself.
+                /// The text, if the row stores it.
                 evidence_text stored(Option<String>),
-                /// The event whose payload has it, where the row has not.
+                /// The event whose payload has the text, if the row does not store it.
                 evidence_seq stored(Option<i64>),
-                /// Its first byte in that payload cell, from 1.
+                /// Offset of its first byte in that payload cell, from 1.
                 evidence_offset stored(Option<i64>),
-                /// Bytes of it there.
+                /// Its length there, in bytes.
                 evidence_length stored(Option<i64>),
-                /// Where it is put together: JSON of its pieces.
+                /// JSON of its pieces, if it is joined from several.
                 evidence_pieces stored(Option<String>),
                 /// How far it reaches.
                 scope: Option<String>,
@@ -319,11 +319,11 @@ macro_rules! tables {
                 updated_by: Option<String>,
                 /// Fields that the events' kinds do not know.
                 attributes stored(Option<String>) read(Option<Json>),
-                /// Whose word each column is, where spans and log records said it.
+                /// The precedence of columns that spans and log records set.
                 claims stored(Claims),
-                /// When the event that made it was recorded.
+                /// Time of recording of the event that made it.
                 first_recorded_at stored(Timestamp),
-                /// When the event that last changed it was recorded.
+                /// Time of recording of the event that last changed it.
                 last_recorded_at stored(Timestamp),
                 /// The event that made it.
                 first_seq stored(i64) read(Seq),

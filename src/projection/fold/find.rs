@@ -1,15 +1,16 @@
-//! Finding a text among bytes, in a time that no repetition in either drives up.
+//! Search for a text among bytes, in a time that no repetition in either can drive up.
 
 use memchr::memmem;
 
-/// Bytes by which a text is looked for: to prepare a search for all of a long one takes longer than the search.
+/// Bytes of a text that are searched for first. Preparing a search for the whole of a long text takes longer than
+/// the search.
 const BEGINNING: usize = 32;
 
-/// Places with a text's beginning that are looked at, before a search is prepared for all of it: else bytes that
-/// repeat a beginning over and over would take time by the product of both lengths.
+/// Occurrences of a text's beginning that are compared before a search is prepared for the whole text. Without this
+/// bound, bytes that repeat a beginning over and over would take time by the product of both lengths.
 const PLACES_MAX: usize = 16;
 
-/// The first place of a text. None is found of one that is shorter than its beginning.
+/// Finds the first offset of a text. None for a text that is shorter than its beginning.
 pub(super) fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
     let beginning = text.get(..BEGINNING)?;
     let mut from = 0;
@@ -19,8 +20,10 @@ pub(super) fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
         if rest.get(place..)?.starts_with(text) {
             return from.checked_add(place);
         }
+        // Occurrences of a beginning can overlap, so the search goes on one byte further.
         from = from.checked_add(place)?.checked_add(1)?;
     }
+    // The text is searched for as a whole. This takes linear time, whatever the bytes repeat.
     memmem::find(bytes.get(from..)?, text).and_then(|place| from.checked_add(place))
 }
 

@@ -1,4 +1,4 @@
-//! Events as the folds take them, and the places of their texts in the log.
+//! Events as input of the folds, with references to their texts in the log.
 
 use std::cell::{Cell, OnceCell};
 
@@ -14,47 +14,51 @@ pub(crate) struct Input<'e> {
     pub(crate) event: &'e Recorded,
     /// Its meanings, which are events of the native kinds.
     pub(crate) meanings: &'e [Meaning<'e>],
-    /// Its payload cell, where rows may refer to it.
+    /// Its payload cell, if rows may refer to it.
     cell: Option<&'e [u8]>,
     /// Bytes of it that may still be searched for texts.
     room: Cell<usize>,
-    /// The texts within its JSON, once they are asked for.
+    /// The texts within its JSON, found when they are first needed.
     sources: OnceCell<Vec<Source>>,
 }
 
-/// Times that a payload is searched through for texts at most. A span may mean thousands of them, and those that are
-/// looked for beyond that stand in their rows.
+/// Bound on the bytes searched for texts, as a multiple of the payload. A span may mean thousands of texts; those
+/// beyond the bound are stored in their rows.
 const SEARCHES_MAX: usize = 64;
 
 /// A text in the log, in the payload of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::projection) enum Reference {
-    /// It stands there as one.
+    /// The text stands there as one.
     Whole {
-        /// Its first byte in the payload cell, from 1, as SQL counts.
+        /// Offset of its first byte in the payload cell, from 1, as SQL counts.
         offset: i64,
-        /// Bytes.
+        /// Length in bytes.
         length: i64,
     },
-    /// It is put together: JSON of its pieces.
+    /// The text is joined from several pieces: JSON of these.
     Pieces(String),
 }
 
 impl<'e> Input<'e> {
     pub(crate) fn new(event: &'e Recorded, meanings: &'e [Meaning<'e>], cell: Option<&'e [u8]>) -> Input<'e> {
+        // The bound follows from the payload alone. So every fold of an event makes the same rows, wherever it
+        // runs.
         let room = Cell::new(cell.map_or(0, <[u8]>::len).saturating_mul(SEARCHES_MAX));
         Input { event, meanings, cell, room, sources: OnceCell::new() }
     }
 
-    /// Finds a text of the event in its payload. None for a short one, and for one that a row has in another form.
+    /// Finds a text of the event in its payload. None for a short text, and for one that a row stores in another
+    /// form.
     pub(in crate::projection) fn reference_to(&self, text: &str) -> Option<Reference> {
-        // What follows U+0000 nobody would see.
+        // SQL would not show what follows U+0000, so the row has the text itself, with another character there.
         if text.len() < REFERRED_BYTES_MIN || text.contains('\0') {
             return None;
         }
         let mut room = self.room.get();
         let cell = self.cell.filter(|cell| text.len() <= cell.len() && room > 0)?;
         let offset = find(cell, text.as_bytes());
+        // The search read up to the end of the match, or the whole cell.
         room = room.saturating_sub(offset.unwrap_or(cell.len()).saturating_add(text.len()));
         self.room.set(room);
         if let Some(offset) = offset {
@@ -63,6 +67,7 @@ impl<'e> Input<'e> {
                 length: i64::try_from(text.len()).ok()?,
             });
         }
+        // A text that is not there as one can be joined from pieces of JSON. This is worth it for long texts only.
         let json = self.json().filter(|_| text.len() > PIECED_BYTES_MIN)?;
         let sources = self.sources.get_or_init(|| {
             find(cell, json.as_str().as_bytes())
@@ -73,12 +78,12 @@ impl<'e> Input<'e> {
         pieces.map(Reference::Pieces)
     }
 
-    /// Bytes of a text beyond which its beginning stands in the row, where it is read faster.
+    /// Length in bytes beyond which a row also has the beginning of a text, because reading it there is faster.
     pub(in crate::projection) fn beginning_bytes_min(&self) -> usize {
         if self.json().is_some() { PIECED_BYTES_MIN } else { BEGINNING_BYTES_MIN }
     }
 
-    /// What was received, of whose texts those of the rows are put together.
+    /// The received JSON of a span or log record, from whose texts those of the rows are joined.
     fn json(&self) -> Option<&'e Json> {
         match &self.event.content {
             Content::Event(Event::OtelSpan(e)) => Some(&e.span),

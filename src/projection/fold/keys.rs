@@ -1,4 +1,4 @@
-//! The fold of the projection `keys`: what became of each API key.
+//! The fold of the projection `keys`: the state of each API key.
 
 use crate::event::{Content, Event, Recorded};
 
@@ -7,7 +7,7 @@ use crate::projection::fold::input::Input;
 use crate::projection::fold::rows::ApiKeyRow;
 use crate::projection::fold::working_set::WorkingSet;
 
-/// The key that an event is about: its id as text.
+/// The API key that an event is about: its id as text.
 pub(in crate::projection) fn key_of(event: &Recorded) -> Option<String> {
     match &event.content {
         Content::Event(Event::ApiKeyCreated(_)) => Some(event.event_id.to_string()),
@@ -16,7 +16,7 @@ pub(in crate::projection) fn key_of(event: &Recorded) -> Option<String> {
     }
 }
 
-/// Folds one event. Where a key is revoked twice, the first time counts.
+/// Folds one event. If a key is revoked twice, the first time counts.
 pub(in crate::projection) fn fold(rows: &mut WorkingSet, &Input { event, .. }: &Input<'_>) {
     let (Some(id), Content::Event(content)) = (key_of(event), &event.content) else { return };
     let seq = event.seq.to_sql();

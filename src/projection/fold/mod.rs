@@ -1,4 +1,4 @@
-//! Folds: from events to rows. They are pure: rows come in and go out by the room of the tables.
+//! Folds: pure functions from events to rows. The module `tables` loads and saves the rows.
 
 pub(in crate::projection) mod cell;
 mod find;

@@ -1,5 +1,5 @@
-//! Texts put together of pieces of a payload: those of spans and log records, whose messages stand within JSON, and
-//! often within JSON in a text of that.
+//! Texts joined from pieces of a payload: those of spans and log records. Their messages stand within JSON, and
+//! often within JSON that is itself a text of that JSON.
 
 use memchr::{memchr, memchr2};
 use serde::Serialize;
@@ -7,26 +7,27 @@ use serde::Serialize;
 use crate::limits::{PIECE_BYTES_MIN, PIECES_BYTES_MAX};
 use crate::projection::fold::find::find;
 
-/// What a text of JSON means, and where in the payload it stands.
+/// A text of JSON, and its position in the payload.
 pub(in crate::projection) struct Source {
     text: String,
-    /// Its first byte in the payload, from 0.
+    /// Offset of its first byte in the payload, from 0.
     offset: usize,
-    /// Bytes in the payload.
+    /// Length in the payload, in bytes.
     length: usize,
-    /// Times that it is read as what stands between the quotes of a JSON text, until it is the text.
+    /// Number of times that it must be unescaped, as the content of a JSON text, to become `text`.
     escapes: usize,
 }
 
-/// How deep texts of JSON are looked for within others: as deep as SQL reads them.
+/// Depth to which texts are searched for within texts of JSON: SQL unescapes as often.
 const DEPTH_MAX: usize = 2;
 
-/// The long texts within JSON that stands at an offset of a payload, in their order.
+/// Lists the long texts within JSON that stands at an offset of a payload, in their order.
 pub(in crate::projection) fn sources(json: &str, offset: usize) -> Vec<Source> {
     let mut found = Vec::new();
     for string in strings(json) {
         let Some(raw) = json.get(string.clone()) else { continue };
         let offset = offset.saturating_add(string.start);
+        // Without a backslash the bytes of the payload are the text.
         if memchr(b'\\', raw.as_bytes()).is_none() {
             found.push(Source { text: raw.to_owned(), offset, length: raw.len(), escapes: 0 });
             continue;
@@ -34,26 +35,30 @@ pub(in crate::projection) fn sources(json: &str, offset: usize) -> Vec<Source> {
         let Some(text) = unescaped(raw) else { continue };
         let inner =
             if text.trim_start().starts_with(['{', '[']) { within(&text, raw, offset) } else { Vec::new() };
-        // A text that has all of it is found before one that has a part.
+        // A text comes before the texts within it: `cover` takes sources in this order, and one that has everything
+        // serves better than one that has a part.
         found.push(Source { text, offset, length: raw.len(), escapes: 1 });
         found.extend(inner);
     }
+    // SQL would end such a text at U+0000.
     found.retain(|source| !source.text.contains('\0'));
     found
 }
 
-/// The same within a text that is JSON itself, and stands in other JSON as `raw`.
+/// Lists the long texts within a text that is JSON itself, and stands in other JSON as `raw`.
 fn within(text: &str, raw: &str, offset: usize) -> Vec<Source> {
     let mut raw_place = Place { text: 0, raw: 0 };
     let mut found = Vec::new();
     for string in strings(text) {
         let Some(inner) = text.get(string.clone()) else { continue };
         let Some(inner) = unescaped(inner) else { continue };
+        // Offsets only grow, so one pass over `raw` translates those of all strings.
         let (Some(start), Some(end)) =
             (raw_place.advance(raw, string.start), raw_place.advance(raw, string.end))
         else {
             break;
         };
+        // Bytes without a backslash mean the same at any depth.
         let has_escapes = raw.get(start..end).is_some_and(|raw| memchr(b'\\', raw.as_bytes()).is_some());
         found.push(Source {
             text: inner,
@@ -65,17 +70,18 @@ fn within(text: &str, raw: &str, offset: usize) -> Vec<Source> {
     found
 }
 
-/// A place in a text, and the same in its escaped form.
+/// An offset in a text, and the equivalent offset in its escaped form.
 struct Place {
     text: usize,
     raw: usize,
 }
 
 impl Place {
-    /// Goes on to a place in the text; the same in the escaped form.
+    /// Moves on to an offset of the text. Returns the equivalent offset in the escaped form.
     fn advance(&mut self, raw: &str, to: usize) -> Option<usize> {
         while self.text < to {
             let rest = raw.as_bytes().get(self.raw..)?;
+            // Up to the next backslash both forms have the same bytes.
             let plain = memchr(b'\\', rest).unwrap_or(rest.len()).min(to - self.text);
             (self.text, self.raw) = (self.text + plain, self.raw + plain);
             if self.text < to {
@@ -87,7 +93,7 @@ impl Place {
     }
 }
 
-/// Bytes of what an escape means, and of the escape.
+/// The lengths of the character that an escape means, and of the escape, in bytes.
 fn escape_length(escape: &[u8]) -> Option<(usize, usize)> {
     if escape.get(1) != Some(&b'u') {
         return Some((1, 2));
@@ -95,22 +101,23 @@ fn escape_length(escape: &[u8]) -> Option<(usize, usize)> {
     let unit = u32::from_str_radix(std::str::from_utf8(escape.get(2..6)?).ok()?, 16).ok()?;
     match char::from_u32(unit) {
         Some(c) => Some((c.len_utf8(), 6)),
-        // Half of a pair, which stand together.
+        // Half of a surrogate pair. The other half follows, because `unescaped` accepted the text.
         None => Some((4, 12)),
     }
 }
 
-/// What stands between the quotes of a JSON text. None where it means no text, as half of a surrogate pair does not.
+/// Unescapes the content of a JSON text. None if it means no text, such as half of a surrogate pair.
 fn unescaped(raw: &str) -> Option<String> {
     serde_json::from_str(&format!("\"{raw}\"")).ok()
 }
 
-/// The places of the long strings of JSON text, between their quotes.
+/// The ranges of the long strings of JSON text, without their quotes.
 fn strings(json: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
     let bytes = json.as_bytes();
     let mut from = 0;
     std::iter::from_fn(move || {
         loop {
+            // Between strings, a quote can only begin the next one: nothing else of JSON needs to be parsed.
             let start = from + memchr(b'"', bytes.get(from..)?)? + 1;
             let end = start + string_end(bytes.get(start..)?)?;
             from = end + 1;
@@ -121,7 +128,7 @@ fn strings(json: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
     })
 }
 
-/// The place of the quote that ends a string.
+/// The offset of the quote that ends a string.
 fn string_end(string: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
@@ -129,6 +136,7 @@ fn string_end(string: &[u8]) -> Option<usize> {
         if string.get(place) == Some(&b'"') {
             return Some(place);
         }
+        // A backslash escapes the byte after it, which may be a quote or another backslash.
         from = place + 2;
     }
 }
@@ -138,9 +146,9 @@ fn string_end(string: &[u8]) -> Option<usize> {
 #[serde(untagged)]
 enum Piece<'t> {
     Literal(&'t str),
-    /// The first byte in the payload, from 1, and the bytes.
+    /// Offset of the first byte in the payload, from 1, and length in bytes.
     Plain(usize, usize),
-    /// The same, and how often it is escaped.
+    /// The same, and how often it must be unescaped.
     Escaped(usize, usize, usize),
 }
 
@@ -154,24 +162,24 @@ impl Source {
     }
 }
 
-/// Bytes of a text that are searched for the next source. Mostly sources stand in the text in their order.
+/// Bytes of a text that are searched for the next source. Most texts have the sources in their order.
 const AHEAD_BYTES: usize = 16 << 10;
 
-/// A text as JSON that SQL puts together with a payload of so many bytes: a list of pieces. None where the list takes up
-/// more than half of the text's own room, or would be slow to read. Takes the bytes that it searches from `room`, and
-/// leaves as literals what it has no room for.
+/// Takes a text apart into a list of pieces, as JSON, which SQL joins again with a payload of `payload` bytes. None
+/// if the list takes up more than half of the text's own length, or would be slow to read. Subtracts the bytes that
+/// it searches from `room`, and leaves text beyond the room as literals.
 pub(in crate::projection) fn pieces(
     text: &str,
     sources: &[Source],
     payload: usize,
     room: &mut usize,
 ) -> Option<String> {
-    // SQL copies the payload for each.
+    // SQL copies the payload for each piece. The views have the same bound, and show nothing beyond it.
     let most = PIECES_BYTES_MAX / payload.max(1);
     let mut pieces = Vec::new();
     for piece in cover(text, sources, room) {
         match piece {
-            // Again for those that stand in another order than their sources.
+            // A second pass finds texts that stand in another order than their sources.
             Piece::Literal(literal) if literal.len() >= PIECE_BYTES_MIN => {
                 pieces.extend(cover(literal, sources, room));
             }
@@ -181,16 +189,18 @@ pub(in crate::projection) fn pieces(
             return None;
         }
     }
+    // Literals alone are the text, and the row stores it better as one.
     if pieces.iter().all(|piece| matches!(piece, Piece::Literal(_))) {
         return None;
     }
     serde_json::to_string(&pieces).ok().filter(|list| list.len() <= text.len() / 2)
 }
 
-/// Takes a text apart: the sources in it, and what stands between these.
+/// Splits a text into the sources that it contains and the literals between them.
 fn cover<'t>(text: &'t str, sources: &[Source], room: &mut usize) -> Vec<Piece<'t>> {
     let mut pieces = Vec::new();
     let mut rest = text;
+    // Invariant: `pieces` covers the text up to `rest`, and each source is searched for once, within `rest`.
     for source in sources.iter().filter(|source| source.text.len() <= text.len()) {
         if rest.len() < source.text.len() {
             continue;
@@ -198,11 +208,13 @@ fn cover<'t>(text: &'t str, sources: &[Source], room: &mut usize) -> Vec<Piece<'
         if *room == 0 || rest.len() < PIECE_BYTES_MIN {
             break;
         }
+        // Bounded, so that many sources that do not occur cannot each read the whole text.
         let ahead = AHEAD_BYTES.saturating_add(source.text.len()).min(rest.len());
         let place = find(rest.as_bytes().get(..ahead).unwrap_or_default(), source.text.as_bytes());
         let searched = place.map_or(ahead, |place| place.saturating_add(source.text.len()));
         *room = room.saturating_sub(searched);
         let parts = place.and_then(|place| rest.split_at_checked(place));
+        // A source that is not found here may be in a literal, where the second pass of `pieces` finds it.
         let Some((before, after)) = parts else { continue };
         let Some(after) = after.get(source.text.len()..) else { continue };
         if !before.is_empty() {
@@ -226,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    /// JSON of a text, as one library or another writes it.
+    /// JSON of a text. Some libraries escape everything that is not ASCII.
     fn json(text: &str, ascii: bool) -> String {
         let json = serde_json::to_string(text).unwrap();
         if !ascii {
@@ -245,7 +257,7 @@ mod tests {
         escaped
     }
 
-    /// A text as the view of the steps reads it, of pieces of a payload.
+    /// Reads a text of pieces, as the view of the steps does.
     fn read(payload: &str, pieces: &str) -> Option<String> {
         let connection = Connection::open_in_memory().unwrap();
         connection
@@ -265,7 +277,7 @@ mod tests {
         connection.query_row("SELECT input FROM steps", [], |row| row.get(0)).unwrap()
     }
 
-    /// With room for all searches.
+    /// Makes pieces with room for all searches.
     fn pieces(text: &str, sources: &[Source], payload: usize) -> Option<String> {
         super::pieces(text, sources, payload, &mut usize::MAX.clone())
     }
@@ -351,14 +363,14 @@ mod tests {
         let source = "of the payload, ".repeat(8);
         let document = json(&source, false);
         let sources = sources(&document, 0);
-        // A piece, and what follows it.
+        // One piece, and the literal after it.
         let text = format!("{source}and");
         assert!(pieces(&text, &sources, PIECES_BYTES_MAX / 2).is_some());
         assert_eq!(pieces(&text, &sources, PIECES_BYTES_MAX / 2 + 1), None);
         let most = format!("{document}{}", " ".repeat(PIECES_BYTES_MAX / 2 - document.len()));
         assert_eq!(read(&most, &pieces(&text, &sources, most.len()).unwrap()), Some(text));
         assert_eq!(read(&format!("{most} "), "[[2,4],\"and\"]"), None);
-        // Neither does SQL read what only looks like few pieces.
+        // SQL does not read what only looks like few pieces either.
         assert_eq!(read(&most, r#"{"a":[2,4],"b":[2,4]}"#), None);
     }
 

@@ -5,7 +5,7 @@ use crate::projection::fold::cell::table;
 use crate::projection::fold::claims::Claims;
 use crate::projection::fold::columns::tables;
 
-/// Makes the rows of declared tables, of the columns that are stored.
+/// Makes the rows of declared tables from the columns that are stored.
 macro_rules! rows {
     ($(
         $(#[$doc:meta])*
@@ -28,7 +28,7 @@ tables!(rows);
 
 // Tables that no program reads as records.
 table! {
-    /// An event of a kind of the producer's own.
+    /// An event of a custom kind, which its producer named.
     CustomRow in "custom_events", key ("seq") {
         seq: i64,
         session_id: Option<String>,

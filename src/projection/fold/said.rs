@@ -1,4 +1,4 @@
-//! Columns of rows, set to what events say of them.
+//! The setting of columns of rows to the values of events.
 
 use crate::event::{Attributes, Timestamp};
 use crate::limits::SUMMARY_CHARS;
@@ -9,7 +9,7 @@ use crate::projection::fold::cell::{Taken, attributes_text, merge_attributes, ta
 use crate::projection::fold::claims::Claims;
 use crate::projection::fold::input::{Input, Reference};
 
-/// The place and time of an event that is folded, and how strongly it is said.
+/// The position and time of an event that is folded, and the precedence of its values.
 #[derive(Clone, Copy)]
 pub(super) struct At<'e> {
     pub(super) input: &'e Input<'e>,
@@ -20,8 +20,8 @@ pub(super) struct At<'e> {
 }
 
 impl At<'_> {
-    /// Sets a column to what an event says, and leaves it alone where the event says nothing, or another
-    /// has said it more strongly. Whether it was set.
+    /// Sets a column to the value of an event. Leaves it alone if the event has no value, or if the column has one
+    /// of higher precedence. Returns whether it was set.
     pub(super) fn set<T: Clone>(
         &self,
         claims: &mut Claims,
@@ -36,7 +36,7 @@ impl At<'_> {
         sets
     }
 
-    /// Sets the columns of a text, as [`At::set`] does: to the text, or to where it stands.
+    /// Sets the columns of a text, as [`At::set`] does: to the text, or to its position in the log.
     pub(super) fn set_text(
         &self,
         claims: &mut Claims,
@@ -50,6 +50,7 @@ impl At<'_> {
             return;
         }
         let reference = self.input.reference_to(said);
+        // All five columns are set, so that nothing is left of the text before.
         *columns.text = reference.is_none().then(|| said.clone());
         *columns.seq = reference.is_some().then_some(self.seq);
         (*columns.offset, *columns.length, *columns.pieces) = match reference {
@@ -59,8 +60,9 @@ impl At<'_> {
         };
     }
 
-    /// Sets the column of a text's summary, as [`At::set`] does: to that of the producer, or to the text's first
-    /// characters where they are not read from it each time. An event that says the text says a summary too.
+    /// Sets the column of a text's summary, as [`At::set`] does: to the producer's own, or to the first characters
+    /// of a long text. Those of a short text are read from it each time. An event with the text also sets the
+    /// summary.
     pub(super) fn set_summary(
         &self,
         claims: &mut Claims,
@@ -69,6 +71,7 @@ impl At<'_> {
         (stated, text): (&Option<String>, &Option<String>),
     ) {
         let is_nothing = stated.is_none() && text.is_none();
+        // An empty column beside a text is a value too: the summary is read from that text.
         if is_nothing || !claims.take(bit, self.claim, column.is_some() || has_text) {
             return;
         }
@@ -77,7 +80,7 @@ impl At<'_> {
         *column = stated.clone().or_else(begins);
     }
 
-    /// Adds attributes to those of a row; those of spans and log records stand or fall together.
+    /// Adds attributes to those of a row. Those of one span or log record are taken together or not at all.
     pub(super) fn merge(
         &self,
         claims: &mut Claims,
@@ -89,24 +92,25 @@ impl At<'_> {
         if is_nothing || !claims.take(bit, self.claim, column.is_some()) {
             return;
         }
+        // By precedence the attributes of one span or log record replace all others. Any other event adds its own.
         match self.claim {
             Some(_) => *column = attributes_text(&taken_attributes(said)),
             None => merge_attributes(column, said, taken),
         }
     }
 
-    /// Whether it starts or ends its session, not only knows something of it.
+    /// Returns whether the event starts or ends its session, and does not only know something of it.
     pub(super) fn is_of_whole_session(&self) -> bool {
         self.claim.is_none_or(|claim| claim.rank.is_whole_session())
     }
 
-    /// Whether it ends its step.
+    /// Returns whether the event ends its step.
     pub(super) fn ends_step(&self) -> bool {
         self.claim.is_none_or(|claim| claim.rank == Rank::Root)
     }
 }
 
-/// The columns of a text: the text itself, or where it stands in the log.
+/// The columns of a text: the text itself, or its position in the log.
 pub(super) struct TextColumns<'r> {
     pub(super) text: &'r mut Option<String>,
     pub(super) seq: &'r mut Option<i64>,
@@ -115,7 +119,7 @@ pub(super) struct TextColumns<'r> {
     pub(super) pieces: &'r mut Option<String>,
 }
 
-/// Sets the columns of a text to what an event says.
+/// Sets the columns of a text to the value of an event.
 macro_rules! set_text {
     ($row:ident, $at:ident, $text:ident, $seq:ident, $offset:ident, $length:ident, $pieces:ident: $said:expr) => {
         $at.set_text(
@@ -133,7 +137,8 @@ macro_rules! set_text {
     };
 }
 
-/// Sets the column of a summary to what an event says; before that of the text.
+/// Sets the column of a summary to the value of an event. Used before `set_text`, because it looks whether the row
+/// has a text.
 macro_rules! set_summary {
     ($row:ident, $at:ident, $summary:ident, $text:ident, $seq:ident: $stated:expr, $said:expr) => {{
         let has_text = $row.$text.is_some() || $row.$seq.is_some();
@@ -161,14 +166,14 @@ macro_rules! merge {
     };
 }
 
-/// Sets columns of a row to what an event says.
+/// Sets columns of a row to the values of an event.
 macro_rules! set {
     ($row:ident, $at:ident, $( $column:ident: $said:expr ),+ $(,)?) => {
         $( $at.set(&mut $row.claims, const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($column)) }, &mut $row.$column, $said); )+
     };
 }
 
-/// Lets anybody say columns of a row anew.
+/// Removes the precedence of columns of a row, which any event may set then.
 macro_rules! unclaim {
     ($row:ident, $( $column:ident ),+) => {
         $( $row.claims.take(const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($column)) }, None, false); )+

@@ -9,11 +9,11 @@ use crate::projection::fold::rows::DocumentRow;
 use crate::projection::fold::sessions::subject;
 use crate::projection::fold::working_set::{Document, WorkingSet};
 
-/// Bytes of a word at most. FTS5 cuts words at twice as many, also within a character, and a folded letter has at
-/// most twice the bytes of what it was: no word of a document is ever cut.
+/// Longest word, in bytes. FTS5 cuts words at twice as many, even within a character, and folding a letter doubles
+/// its bytes at most. So no word of a document is ever cut.
 const WORD_BYTES_MAX: usize = 16 << 10;
 
-/// Folds one event, by what it means.
+/// Folds one event by its meanings.
 pub(in crate::projection) fn fold(rows: &mut WorkingSet, &Input { event, meanings, .. }: &Input<'_>) {
     let Some(text) = text_of_meanings(meanings) else { return };
     let row = DocumentRow {
@@ -25,7 +25,7 @@ pub(in crate::projection) fn fold(rows: &mut WorkingSet, &Input { event, meaning
     rows.single.documents.push(Document { row, text });
 }
 
-/// The text by whose words an event is found. None where it says nothing.
+/// The text by whose words an event is found. None if the event has no text.
 pub(crate) fn text_of(event: &Recorded) -> Option<String> {
     text_of_meanings(Meanings::of(event).all())
 }
@@ -33,7 +33,7 @@ pub(crate) fn text_of(event: &Recorded) -> Option<String> {
 fn text_of_meanings(meanings: &[Meaning<'_>]) -> Option<String> {
     let mut text = Text::default();
     for meaning in meanings {
-        // What a span says of its session it says of its step too.
+        // A span says of its step what it says of its session: its texts are taken once.
         if meaning.claim.is_some()
             && matches!(*meaning.event, Event::SessionStarted(_) | Event::SessionEnded(_))
         {
@@ -46,7 +46,8 @@ fn text_of_meanings(meanings: &[Meaning<'_>]) -> Option<String> {
 
 /// A text with a line break within each word that is too long.
 fn with_short_words(text: String) -> String {
-    // What is not ASCII may be a letter or not.
+    // A character that is not ASCII may be a letter, so it counts as part of a word. The tokenizer may see shorter
+    // words, and never longer ones.
     let ends_word = |c: char| c.is_ascii() && !c.is_ascii_alphanumeric();
     let is_too_long = |word: &str| word.len() > WORD_BYTES_MAX;
     if !text.split(ends_word).any(is_too_long) {
@@ -65,7 +66,7 @@ fn with_short_words(text: String) -> String {
     short
 }
 
-/// Texts one a line.
+/// Texts, one in each line.
 #[derive(Default)]
 struct Text(String);
 

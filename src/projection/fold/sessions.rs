@@ -1,7 +1,7 @@
 //! The fold of the projection `sessions`: sessions, steps, decisions, findings and the timeline.
 //!
-//! Events may come in any order: a child before its parent, an end before its start. Each event
-//! sets what it says and leaves the rest of its row alone, and makes the row where it is missing.
+//! Events may come in any order: a child before its parent, an end before its start. Each event sets the columns
+//! that it has values for, and leaves the rest of its row alone. It makes the row if that is missing.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +20,13 @@ use crate::projection::fold::rows::{
 use crate::projection::fold::said::{At, merge, set, set_summary, set_text, unclaim};
 use crate::projection::fold::working_set::{KeyIn, WorkingSet};
 
-/// The status of a session of which nobody can say any more whether and how it ended.
+/// The status of a session of which nobody knows any more whether and how it ended.
 const ERASED: &str = "erased";
 
 /// The producer's own labels.
 type Labels = BTreeMap<String, String>;
 
-/// Which row an event changes beside that of its session.
+/// The kind of row that an event changes besides that of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Child {
     Step,
@@ -46,7 +46,7 @@ pub(crate) fn child(event: &Event) -> Option<(Child, &str)> {
     }
 }
 
-/// What an event is about, in the words of its kind.
+/// The subject of an event, in the words of its kind.
 pub(in crate::projection) fn subject(event: &Event) -> Option<String> {
     match event {
         Event::ReviewRecorded(e) => Some(e.review.to_string()),
@@ -63,8 +63,8 @@ pub(in crate::projection) fn subject(event: &Event) -> Option<String> {
     }
 }
 
-/// Folds one event, by what it means. Its session's row, and those of its children, are known to the
-/// working set.
+/// Folds one event by its meanings. The rows of its session and of the children must be loaded into the working
+/// set.
 pub(in crate::projection) fn fold(rows: &mut WorkingSet, input: &Input<'_>) {
     let &Input { event, meanings, .. } = input;
     let at = At {
@@ -90,7 +90,7 @@ pub(in crate::projection) fn fold(rows: &mut WorkingSet, input: &Input<'_>) {
     session.redacted_count = session.redacted_count.saturating_add(i64::from(redacted));
     session.last_recorded_at = at.recorded;
     session.last_seq = at.seq;
-    // Kind and time of an event outlast its payload.
+    // The kind and time of an event outlast its payload, so that starts and ends count even if they are erased.
     if event.kind == Kind::SessionStarted.code() {
         session.begin(at.occurred);
     } else if redacted && may_end_session(event.kind) && !session.is_of_earlier_run(at.occurred) {
@@ -100,10 +100,11 @@ pub(in crate::projection) fn fold(rows: &mut WorkingSet, input: &Input<'_>) {
         let at = At { occurred: meaning.at, claim: meaning.claim, ..at };
         fold_meaning(rows, id.as_str(), &meaning.event, &at);
     }
+    // After all meanings, because each of them can set the status.
     change_session(rows, id.as_str(), &at).settle();
 }
 
-/// Whether an event of a kind can say how its session ended. A log record of OpenTelemetry never does.
+/// Returns whether an event of a kind can end its session. A log record of OpenTelemetry never does.
 fn may_end_session(kind: u16) -> bool {
     [Kind::SessionEnded, Kind::OtelSpan].iter().any(|ends| ends.code() == kind)
 }
@@ -130,18 +131,18 @@ fn word<T: std::fmt::Display>(word: Option<T>) -> Option<String> {
     word.map(|word| word.to_string())
 }
 
-/// Numbers above SQLite's largest are refused when an event is appended.
+/// Converts a number of tokens. Larger ones than [`TOKENS_MAX`] are refused when an event is appended.
 fn count(number: Option<u64>) -> Option<i64> {
     number.map(|number| number.min(TOKENS_MAX).cast_signed())
 }
 
-/// The time between two others. Where the second is before the first the clocks disagree, or one of the
-/// two belongs to another run, and it is not known.
+/// The time between two others, in microseconds. None if the second is before the first: the clocks disagree, or
+/// one of the two belongs to another run.
 fn duration(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<i64> {
     to?.micros().checked_sub(from?.micros()).filter(|micros| *micros >= 0)
 }
 
-/// Whether both times are known, and the first is before the second.
+/// Returns whether both times are known, and the first is before the second.
 fn is_before(first: Option<Timestamp>, second: Option<Timestamp>) -> bool {
     first.zip(second).is_some_and(|(first, second)| first < second)
 }
@@ -163,27 +164,29 @@ impl SessionRow {
         !matches!(self.status.as_str(), "queued" | "running" | "paused" | ERASED)
     }
 
-    /// Counts a start. Where the session had ended before, it runs again, and nothing is known yet of how
-    /// it ends. An end may be recorded before the start that it belongs to.
+    /// Counts a start. A session that had ended runs again, and nothing is known yet of how this run ends. The end
+    /// of a run may be recorded before its start.
     fn begin(&mut self, at: Option<Timestamp>) {
         let has_ended = self.has_ended() || self.erased_end_count > 0;
+        // An end that is not before this start was recorded early, and stays.
         let is_of_this_run = at.is_some() && self.ended_at.is_some() && !is_before(self.ended_at, at);
         if self.start_count > 0 && has_ended && !is_of_this_run {
             "running".clone_into(&mut self.status);
             self.erased_end_count = 0;
             (self.ended_at, self.duration_us, self.error) = (None, None, None);
+            // The precedence of the former end must not keep out the end of this run.
             unclaim!(self, status, ended_at, error);
         }
         self.start_count = self.start_count.saturating_add(1);
     }
 
-    /// Whether an end at this time is that of a run before the present one.
+    /// Returns whether an end at this time belongs to an earlier run.
     fn is_of_earlier_run(&self, end: Option<Timestamp>) -> bool {
         self.start_count > 1 && is_before(end, self.started_at)
     }
 
-    /// Takes account of erased events, once all is folded that an event says: where one of them may have
-    /// ended the session, or nothing else is left of it, nobody can say whether it still runs.
+    /// Sets or removes the status of erased sessions, once an event is folded. Nobody can say whether a session
+    /// still runs if an erased event may have ended it, or if nothing but erased events is left of it.
     fn settle(&mut self) {
         let is_erased = self.erased_end_count > 0 || self.redacted_count == self.event_count;
         match (self.has_ended(), is_erased, self.status == ERASED) {
@@ -196,6 +199,7 @@ impl SessionRow {
     /// Adds the attributes of an event to those of the row, and the labels among them to its labels. Labels for
     /// which there is no room are left out, and the event is counted.
     fn add_attributes(&mut self, attributes: &Attributes, at: &At<'_>) {
+        // Spans and log records do not add labels: theirs stay an attribute.
         let said = attributes.get("labels").filter(|_| at.claim.is_none());
         let Some(said) = said.and_then(|said| serde_json::from_str::<Labels>(said.as_str()).ok()) else {
             merge!(self, at, attributes);
@@ -212,7 +216,7 @@ impl SessionRow {
         let mut labels = held.unwrap_or_default();
         labels.extend(said);
         let bytes = labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        // What one event says stands whole.
+        // The labels of one event are taken whole, whatever their size.
         if self.labels.is_some() && bytes > ROW_ATTRIBUTES_BYTES_MAX {
             return Taken::InPart;
         }
@@ -223,6 +227,7 @@ impl SessionRow {
 
     fn start(&mut self, e: &SessionStarted, at: &At<'_>) {
         let labels = if e.labels.is_empty() { None } else { json_text(&e.labels) };
+        // The hash that an event states comes after that of its input, and replaces it.
         set!(self, at,
             started_at: &at.occurred,
             profile: &e.profile,
@@ -244,6 +249,7 @@ impl SessionRow {
     }
 
     fn update(&mut self, e: &SessionUpdated, at: &At<'_>) {
+        // An update that comes after the end does not open the session again.
         if let Some(status) = e.status
             && !self.has_ended()
         {
@@ -261,7 +267,8 @@ impl SessionRow {
                 self.status = e.status.as_str().to_owned();
             }
             set!(self, at, ended_at: &at.occurred);
-            // Why it failed goes with whether it did, also where it did not.
+            // The error belongs to the status. So the span that sets the status also removes the error of another
+            // one, if it has none itself.
             let error = const { bit(Self::COLUMNS, "error") };
             if at.claim.is_none() {
                 set!(self, at, error: &e.error);
@@ -282,8 +289,8 @@ impl SessionRow {
         self.duration_us = duration(self.started_at, self.ended_at);
     }
 
-    /// Follows the change of a step's row. Sums are over steps of kind llm, because an agent's step
-    /// repeats what its children used.
+    /// Updates the sums after the row of a step has changed. They cover steps of kind llm, because the step of an
+    /// agent repeats what its children used.
     fn follow_step(&mut self, before: &StepShare, after: &StepShare) {
         self.step_count = self.step_count.saturating_add(after.steps - before.steps);
         self.error_count = self.error_count.saturating_add(after.errors - before.errors);
@@ -292,7 +299,8 @@ impl SessionRow {
         if before.cost_usd.is_some() || after.cost_usd.is_some() {
             let sum = self.steps_cost_usd.unwrap_or(0.0);
             let moved = sum - before.cost_usd.unwrap_or(0.0) + after.cost_usd.unwrap_or(0.0);
-            // What is too large once is not known any more, and does not go on as if it were.
+            // A sum that was too large once stays unknown, and is stored as the largest number. Counting on from
+            // there would give a wrong sum.
             let is_known = sum.abs() < COST_SUM_MAX && moved.abs() < COST_SUM_MAX;
             self.steps_cost_usd = Some(if is_known { moved } else { f64::MAX });
         }
@@ -303,15 +311,15 @@ fn moved(sum: Option<i64>, before: Option<i64>, after: Option<i64>) -> Option<i6
     if before.is_none() && after.is_none() {
         return sum;
     }
-    // The tables add what was read and what was written, and the sum must be an integer again.
+    // The tables add tokens read and written. With this bound, their sum is an integer again.
     let max = TOKENS_MAX.cast_signed();
     let sum = sum.unwrap_or(0);
     let moved = sum.saturating_sub(before.unwrap_or(0)).saturating_add(after.unwrap_or(0));
-    // What is too large once is not known any more, and does not go on as if it were.
+    // A sum that was too large once stays unknown, as above.
     Some(if sum < max { moved.min(max) } else { max })
 }
 
-/// What a step adds to its session.
+/// The share of a step in the sums of its session.
 #[derive(Default)]
 struct StepShare {
     steps: i64,
@@ -342,6 +350,7 @@ fn change_step(
     change: impl FnOnce(&mut StepRow),
 ) {
     let key = KeyIn { session, id };
+    // The sums move by the difference that this event makes, so that no other step must be read.
     let before = rows.steps.get(&key).map(StepShare::of).unwrap_or_default();
     let step = rows.steps.change(&key, || StepRow::partial(session, id, at));
     change(step);
@@ -366,7 +375,7 @@ impl StepRow {
     }
 
     fn start(&mut self, e: &StepStarted, at: &At<'_>) {
-        // It runs again, and nothing is known yet of how it ends.
+        // The step runs again, and nothing is known yet of how this run ends.
         if at.claim.is_none() && self.started_at.is_some() && is_before(self.ended_at, at.occurred) {
             "running".clone_into(&mut self.status);
             (self.ended_at, self.error) = (None, None);
@@ -399,7 +408,7 @@ impl StepRow {
             confidence: &e.confidence,
             tokens_input: &count(e.tokens_input),
             tokens_output: &count(e.tokens_output),
-            // SQLite keeps no NaN.
+            // SQLite stores NaN as NULL, so the row in memory must not have it either.
             cost_usd: &e.cost_usd.filter(|cost| !cost.is_nan()),
             error: &e.error,
         );
@@ -450,7 +459,7 @@ impl DecisionRow {
     }
 }
 
-/// The finding's row, made and counted where it is missing.
+/// The row of a finding, which is made and counted if it is missing.
 fn change_finding<'a>(rows: &'a mut WorkingSet, session: &str, id: &str, at: &At<'_>) -> &'a mut FindingRow {
     let key = KeyIn { session, id };
     if rows.findings.get(&key).is_none() {
@@ -505,6 +514,7 @@ impl FindingRow {
 
 fn update_finding(rows: &mut WorkingSet, session: &str, e: &FindingUpdated, at: &At<'_>) {
     let key = KeyIn { session, id: e.finding.as_str() };
+    // Read before the row is made: an update that comes before its finding has no previous status.
     let previous_status = rows.findings.get(&key).map(|finding| finding.status.clone());
     let finding = change_finding(rows, session, e.finding.as_str(), at);
     finding.judge(e, at);

@@ -13,10 +13,10 @@ use crate::projection::fold::rows::{
     MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
 
-/// What a row takes up beside its texts, about.
+/// Approximate size of a row without its texts, in bytes.
 const KEPT_ROW_BYTES: usize = 512;
 
-/// Parts after which a row that none of them used is forgotten before others.
+/// Parts for which a row is kept that none of them uses. Rows unused for longer are forgotten before others.
 const PARTS_KEPT: u64 = 4;
 
 /// Key of a row that belongs to a session: the session's id and its own.
@@ -26,7 +26,7 @@ pub(crate) struct SessionKey {
     id: String,
 }
 
-/// The same to look with.
+/// A borrowed [`SessionKey`] for lookups.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct KeyIn<'a> {
     pub(crate) session: &'a str,
@@ -35,6 +35,7 @@ pub(crate) struct KeyIn<'a> {
 
 impl Equivalent<SessionKey> for KeyIn<'_> {
     fn equivalent(&self, key: &SessionKey) -> bool {
+        // A lookup also needs equal hashes: both types derive `Hash` over the same two texts in the same order.
         self.id == key.id && self.session == key.session
     }
 }
@@ -46,17 +47,17 @@ impl From<&KeyIn<'_>> for SessionKey {
 }
 
 struct Held<R> {
-    /// Shared with `stored`, and with who writes it, until it changes.
+    /// Shared with `stored`, and with the thread that writes it, until it changes.
     row: Arc<R>,
-    /// As it was loaded, or handed out to be written; None where the table has none.
+    /// The row as it was loaded, or handed out to be written; None if the table has none.
     stored: Option<Arc<R>>,
-    /// Whether it changed since.
+    /// True if it changed since then.
     is_changed: bool,
-    /// Whether the table had no such row before it was made here.
+    /// True if the table had no such row before it was made here.
     made: bool,
-    /// When it came, so that rows are stored in the order of events.
+    /// Order of arrival, so that rows are stored in the order of events.
     place: usize,
-    /// The part in which it was loaded, made or changed last.
+    /// The part in which it was last loaded, made or changed.
     part: u64,
 }
 
@@ -66,21 +67,22 @@ pub(crate) struct Change<R> {
     pub(crate) write: Write,
 }
 
-/// How a row is written.
+/// The way in which a row is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Write {
-    /// The table has none.
+    /// Whole, because the table has none.
     Whole,
-    /// The table has it, with other values in these columns: the bit at each one's place.
+    /// Only these columns, whose values differ from those in the table: a bit at the index of each.
     Columns(u64),
 }
 
-/// Rows that later events can change. Of each key it is known whether there is a row, or it is not
-/// known yet.
+/// Rows that later events can change. Each key is present, known to be absent, or not loaded.
 pub(crate) struct Keyed<K, R> {
+    /// None for a key that is known to be absent.
     slots: HashMap<K, Option<Held<R>>>,
-    /// Keys of the rows that are not stored as they are.
+    /// Keys of the rows that differ from what is stored.
     changed: Vec<K>,
+    /// Rows that have arrived so far.
     came: usize,
     part: u64,
 }
@@ -92,17 +94,17 @@ impl<K, R> Default for Keyed<K, R> {
 }
 
 impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
-    /// Whether it is known if there is such a row.
+    /// Returns whether a key is loaded: present or known to be absent.
     pub(crate) fn knows<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> bool {
         self.slots.contains_key(key)
     }
 
-    /// Whether there is such a row, and was none before it was made here.
+    /// Returns whether the row was made here and the table had none before.
     pub(crate) fn was_made<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> bool {
         matches!(self.slots.get(key), Some(Some(Held { made: true, .. })))
     }
 
-    /// Says what is stored under a key.
+    /// Takes over what the table has under a key.
     pub(crate) fn load(&mut self, key: K, row: Option<R>) {
         self.came += 1;
         let (place, part) = (self.came, self.part);
@@ -115,7 +117,7 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
         );
     }
 
-    /// The row, made where there is none, to be changed.
+    /// Returns the row, to be changed. Makes it if it is absent.
     pub(in crate::projection) fn change<Q>(&mut self, key: &Q, make: impl FnOnce() -> R) -> &mut R
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -133,7 +135,7 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
         held.will_change(part, || changed.push(K::from(key)))
     }
 
-    /// The row, to be changed, if there is one.
+    /// Returns the row, to be changed, if it is present.
     pub(in crate::projection) fn change_known<Q>(&mut self, key: &Q) -> Option<&mut R>
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -143,20 +145,22 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
         Some(held.will_change(self.part, || self.changed.push(K::from(key))))
     }
 
-    /// The row, if there is one.
+    /// The row, if it is present.
     pub(in crate::projection) fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<&R> {
         self.slots.get(key)?.as_ref().map(|held| &*held.row)
     }
 
-    /// Hands out what is to be written, in the order in which the rows came, and takes it as stored.
+    /// Hands out the changed rows, in the order in which they arrived. From then on they count as stored.
     fn hand_out(&mut self) -> Vec<Change<R>> {
         let mut changes: Vec<(usize, Change<R>)> = Vec::with_capacity(self.changed.len());
         for key in self.changed.drain(..) {
             let Some(Some(held)) = self.slots.get_mut(&key) else { continue };
             held.is_changed = false;
+            // The row is shared and not copied: whoever writes it keeps this version while the fold changes the
+            // next one.
             let before = held.stored.replace(held.row.clone());
             let write = match before.map(|before| held.row.changes(&before)) {
-                // It changed, and changed back.
+                // The row changed, and changed back.
                 Some(0) => continue,
                 Some(columns) => Write::Columns(columns),
                 None => Write::Whole,
@@ -168,16 +172,17 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
         changes.into_iter().map(|(_, change)| change).collect()
     }
 
-    /// Forgets the rows that no part from `part` on has used. About how many bytes the others take up.
+    /// Forgets the rows that were last used before `part`. Returns the approximate size of the others in bytes.
     fn forget_before(&mut self, part: u64) -> usize {
         let mut bytes = 0;
         self.slots.retain(|_, slot| match slot {
             Some(held) if held.part >= part => {
-                // Rows of its children may be forgotten now: they are to be looked for in the table.
+                // Rows of its children may be forgotten now, so they must be looked for in the table.
                 held.made = false;
                 bytes += KEPT_ROW_BYTES + held.row.text_bytes();
                 true
             }
+            // A key that is known to be absent can be looked up again.
             _ => false,
         });
         bytes
@@ -190,18 +195,19 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
 }
 
 impl<R: Clone> Held<R> {
-    /// What is stored stays beside it, so that only what changes of it is written.
+    /// Prepares a row for a change. The stored version stays beside it, so that only changed columns are written.
     fn will_change(&mut self, part: u64, first: impl FnOnce()) -> &mut R {
         if !self.is_changed {
             self.is_changed = true;
             first();
         }
         self.part = part;
+        // Copies the row only while `stored` or the writing thread shares it.
         Arc::make_mut(&mut self.row)
     }
 }
 
-/// What is to be written of the rows of a projection.
+/// The changed rows of a projection, which are to be written.
 #[derive(Default)]
 pub(crate) struct Changes {
     pub(crate) sessions: Vec<Change<SessionRow>>,
@@ -212,7 +218,7 @@ pub(crate) struct Changes {
     pub(crate) single: Single,
 }
 
-/// Rows of one event each: they are written once.
+/// Rows of one event each, which are written once.
 #[derive(Default)]
 pub(crate) struct Single {
     pub(crate) finding_updates: Vec<FindingUpdateRow>,
@@ -232,7 +238,7 @@ pub(crate) struct Document {
     pub(crate) text: String,
 }
 
-/// The rows of all projections. A projection touches its own alone.
+/// The rows of all projections. A projection uses only its own.
 #[derive(Default)]
 pub(crate) struct WorkingSet {
     pub(crate) sessions: Keyed<String, SessionRow>,
@@ -241,18 +247,19 @@ pub(crate) struct WorkingSet {
     pub(crate) findings: Keyed<SessionKey, FindingRow>,
     pub(crate) api_keys: Keyed<String, ApiKeyRow>,
     pub(crate) single: Single,
-    /// About what the rows that later events can change take up.
+    /// Approximate size of the rows that later events can change, in bytes.
     kept_bytes: usize,
+    /// Parts that were handed out so far.
     parts: u64,
 }
 
 impl WorkingSet {
-    /// Counts what an event, or a row that was loaded, adds to the rows that are kept.
+    /// Adds an event, or a row that was loaded, to the size of the rows that are kept.
     pub(crate) fn add_kept(&mut self, text_bytes: usize) {
         self.kept_bytes += text_bytes + KEPT_ROW_BYTES;
     }
 
-    /// Hands out what is to be written: the next part.
+    /// Hands out the changed rows: the next part.
     pub(crate) fn hand_out(&mut self) -> Changes {
         self.parts += 1;
         Changes {
@@ -265,13 +272,16 @@ impl WorkingSet {
         }
     }
 
-    /// Forgets rows where there are too many, those first that were not used for long. What was handed
-    /// out after the first `stored` parts stays: it is in no table yet.
+    /// Forgets rows if there are too many, first those that were unused for longest. Rows of parts after the first
+    /// `stored` stay, because they are in no table yet.
     pub(crate) fn shrink(&mut self, stored: u64) {
+        // Parts count from 0. First go the rows that none of the last parts used; if that is not enough, all
+        // others.
         for part in [self.parts.saturating_sub(PARTS_KEPT), self.parts] {
             if self.kept_bytes <= FOLD_KEPT_BYTES_MAX {
                 return;
             }
+            // Part `stored` is the first that may not be in the tables: its rows exist only here.
             let part = part.min(stored);
             self.kept_bytes = self.sessions.forget_before(part)
                 + self.steps.forget_before(part)

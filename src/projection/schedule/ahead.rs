@@ -1,8 +1,8 @@
-//! Folding ahead of what is written: a thread that reads events, folds them in memory, and hands out what
-//! they change, while the projections' thread writes what came before.
+//! Folding ahead: a thread that reads events, folds them in memory, and hands out the changes, while the
+//! projections' thread writes the earlier ones.
 //!
-//! It never writes. Rows that it needs and does not have it reads from the tables; those that it handed out
-//! and that may not be there yet it still has.
+//! The thread never writes. It reads rows that it needs and does not have from the tables. Rows that it handed out,
+//! and that may not be in the tables yet, are still in its memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,47 +17,50 @@ use crate::log::rows;
 use crate::projection::fold::working_set::Changes;
 use crate::projection::tables::apply::{ApplyError, Batch, Fold};
 
-/// Parts that wait to be written, beside the one that is being folded and the one that is being written.
+/// Parts that wait to be written, besides the one that is being folded and the one that is being written.
 const PARTS_WAITING_MAX: usize = 2;
 
-/// What comes next.
+/// The next result of the folding thread.
 pub(in crate::projection) enum Next {
     Part(Part),
-    /// The next events take back what earlier ones left in the tables: that is done where they are written.
+    /// The next events take back what earlier ones left in the tables, which is done by the thread that writes.
     Erasure,
 }
 
-/// Events that were folded.
+/// A run of events that were folded.
 pub(in crate::projection) struct Part {
-    /// The last one.
+    /// The last event.
     pub(in crate::projection) position: Seq,
-    /// What they change, one for each fold.
+    /// Their changes, one entry for each fold.
     pub(in crate::projection) changes: Vec<Changes>,
-    /// Counts the parts, from 1.
+    /// Number of the part, from 1.
     number: u64,
 }
 
-/// The thread, as the one that writes has it. It ends when this is dropped.
+/// The handle of the folding thread, which the thread that writes owns. The folding thread ends when it is dropped.
 pub(in crate::projection) struct Ahead {
-    /// None when it is being dropped.
+    /// None while it is being dropped.
     orders: Option<Sender<Seq>>,
     parts: Option<Receiver<Result<Next, ApplyError>>>,
-    /// What was received and is not taken yet.
+    /// A result that was received and is not taken yet.
     next: Option<Result<Next, ApplyError>>,
     /// The number of the last part that is in the tables.
     stored: Arc<AtomicU64>,
-    /// Events of a part.
+    /// Number of events in a part.
     events: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ahead {
-    /// Folds what comes after `position`, when it is told to. The connection reads the log and the tables.
+    /// Starts the thread. It folds events after `position` when it is ordered to. The connection reads the log and
+    /// the tables.
     pub(in crate::projection) fn start(
         connection: Connection,
         folds: Vec<Fold>,
         position: Seq,
     ) -> std::io::Result<Ahead> {
+        // Orders need no bound: each is a number, and the thread takes all that wait after each part. Parts are
+        // bounded, so that the thread stops when the writing falls behind.
         let (orders, ordered) = unbounded();
         let (sender, parts) = bounded(PARTS_WAITING_MAX);
         let stored = Arc::new(AtomicU64::new(0));
@@ -78,26 +81,27 @@ impl Ahead {
         })
     }
 
-    /// Has the events up to `until` folded.
+    /// Orders the folding of the events up to `until`.
     pub(in crate::projection) fn go_on(&self, until: Seq) {
         if let Some(orders) = &self.orders {
-            // Where the thread has ended, it said why.
+            // If the thread has ended, its last result has the reason.
             let _ = orders.send(until);
         }
     }
 
-    /// What comes next, waited for: to be asked for only where something was ordered that did not come yet.
+    /// Blocks for the next result. To be called only while an order is outstanding. None if the thread has ended.
     pub(in crate::projection) fn peek(&mut self) -> Option<&Result<Next, ApplyError>> {
         if self.next.is_none() {
             self.next = self.parts.as_ref().and_then(|parts| parts.recv().ok());
             if self.next.is_none() {
+                // The thread has closed the channel: it has ended, or has panicked, which `end` passes on.
                 self.end();
             }
         }
         self.next.as_ref()
     }
 
-    /// The next part, if one comes: waited for, or only if it is there.
+    /// The next part, if one comes. Blocks for it, or takes it only if it is ready.
     pub(in crate::projection) fn take_part(&mut self, wait: Wait) -> Option<Part> {
         if self.next.is_none() && wait == Wait::No {
             self.next = self.parts.as_ref().and_then(|parts| parts.try_recv().ok());
@@ -106,6 +110,7 @@ impl Ahead {
         }
         match self.next.take() {
             Some(Ok(Next::Part(part))) => Some(part),
+            // An erasure or an error stays, for `peek` to show.
             other => {
                 self.next = other;
                 None
@@ -118,13 +123,15 @@ impl Ahead {
         self.events.store(events, Ordering::Relaxed);
     }
 
-    /// Says that the tables hold the parts up to this one.
+    /// Reports that the tables hold the parts up to this one.
     pub(in crate::projection) fn stored(&self, part: &Part) {
         self.stored.store(part.number, Ordering::Release);
     }
 
-    /// Waits for the thread. If it panicked, so does this one: nobody would fold any more.
+    /// Waits for the thread to end. If it panicked, so does this one, because nobody would fold any more.
     fn end(&mut self) {
+        // Both channels are closed before the join: the thread may be blocked on either, and ends when it is
+        // closed. A second panic while the first unwinds would end the process.
         self.orders = None;
         self.parts = None;
         if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join)
@@ -135,7 +142,7 @@ impl Ahead {
     }
 }
 
-/// Whether a part is waited for.
+/// The choice whether to block for a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::projection) enum Wait {
     Yes,
@@ -162,10 +169,13 @@ impl Folder {
         while let Ok(mut until) = orders.recv() {
             while self.position < until {
                 let next = self.fold_next(until);
+                // After an erasure the rows in memory no longer match the tables, and after an error they may not:
+                // the thread ends.
                 let is_last = !matches!(next, Ok(Next::Part(_)));
                 if parts.send(next).is_err() || is_last {
                     return;
                 }
+                // The newest order counts, and the older ones are dropped.
                 until = orders.try_iter().last().unwrap_or(until);
             }
         }
@@ -181,7 +191,8 @@ impl Folder {
         if batch.erases() {
             return Ok(Next::Erasure);
         }
-        // Read before the tables are: what is said to be there can be seen.
+        // Loaded before the tables are read. A part that counts as stored was committed before, so the tables show
+        // it.
         let stored = self.stored.load(Ordering::Acquire);
         let changes = self
             .folds

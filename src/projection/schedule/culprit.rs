@@ -1,5 +1,4 @@
-//! One projection by itself, after a failure: so that what is wrong with it holds up no other, and so that
-//! the event is found that it cannot go on with.
+//! One projection by itself, after a failure. So its problem holds up no other, and the failing event is found.
 
 use rusqlite::ErrorCode;
 
@@ -12,13 +11,15 @@ use crate::projection::tables;
 use crate::projection::tables::apply::{ApplyError, Batch, Places};
 
 impl Worker {
-    /// Takes one projection's tables forward, and finds the event that keeps them from it. An error is one
-    /// that does not depend on the event: it is tried again.
+    /// Takes one projection's tables forward, and finds the failing event. An error does not depend on the event:
+    /// it is tried again.
     pub(in crate::projection) fn fold_alone(&self, member: &Member, until: Seq) -> rusqlite::Result<Step> {
         let until = rows::head(&self.connection)?.seq.min(until);
         let position = member.cursor.position;
         let events = match read_after(&self.connection, position, until) {
             Ok(events) => events,
+            // The damage is in the part of the log after the cursor, so its first event counts as the failing
+            // event.
             Err(error) if is_damage(&error) => {
                 self.stop(member, position.next(), &error.to_string())?;
                 return Ok(Step::Worked);
@@ -35,16 +36,16 @@ impl Worker {
                 self.find_culprit(member, &events)
             }
             Err(ApplyError::Sqlite(error)) => Err(error),
-            // Not reached: it is about the event.
+            // Not reached: it is about the event, and with no events it cannot happen.
             Err(ApplyError::Unreadable(_)) => Ok(Step::Trouble),
         }
     }
 
-    /// After a batch that cannot be applied: folds what comes before the event that is to blame, and
-    /// stops at that event.
+    /// Folds the events of a batch before the failing event, and stops at that event.
     fn find_culprit(&self, member: &Member, events: &[ReadRow]) -> rusqlite::Result<Step> {
         let mut member = member.clone();
         for event in events {
+            // Each event has a transaction of its own, so that those before the failing event stay.
             match self.fold_given(std::slice::from_ref(&member), std::slice::from_ref(event)) {
                 Ok(Written::Committed) => member.cursor.position = event.seq,
                 Ok(Written::SomebodyElseDid) => return Ok(Step::Worked),
@@ -56,11 +57,12 @@ impl Worker {
                 Err(ApplyError::Unreadable(_)) => return Ok(Step::Trouble),
             }
         }
+        // Alone, every event could be applied: the failure has passed.
         Ok(Step::Worked)
     }
 
-    /// Folds these events, and no others, for tables that stand at one place, and moves their cursors: in
-    /// one transaction, and all within it.
+    /// Folds these events, and no others, for tables at one position, and moves their cursors, all within one
+    /// transaction.
     pub(in crate::projection) fn fold_given(
         &self,
         members: &[Member],
@@ -75,10 +77,12 @@ impl Worker {
             if !member.is_as_stored(&tx)? {
                 return Ok(Written::SomebodyElseDid);
             }
+            // A new fold has no rows in memory: all come from this transaction.
             member.fold(&tx)?.apply(places, &batch)?;
         }
         let position = |member: &Member| events.last().map_or(member.cursor.position, |event| event.seq);
         members.iter().try_for_each(|member| member.advance(&tx, position(member)))?;
+        // After all tables are written, because a switch drops live ones.
         members.iter().try_for_each(|member| member.switch(&tx, position(member), head))?;
         tx.commit()?;
         Ok(Written::Committed)
@@ -92,8 +96,8 @@ impl Worker {
     }
 }
 
-/// Whether trying again cannot help: the event, or the table that it goes to, is to blame. All other
-/// errors are about the file, the disk or the moment.
+/// Returns whether trying again cannot help, because the event, or the table that it goes to, is to blame. All
+/// other errors are about the file, the disk or the moment.
 fn is_about_the_event(error: &ApplyError) -> bool {
     match error {
         ApplyError::Unreadable(_) => true,
@@ -108,12 +112,14 @@ fn is_about_the_event(error: &ApplyError) -> bool {
                             | ErrorCode::Unknown
                     )
             }
+            // An error without a code of SQLite is about a value, except the one by which `take_turn` reports the
+            // write lock.
             None => !matches!(error, rusqlite::Error::ToSqlConversionFailure(_)),
         },
     }
 }
 
-/// Whether the table's part of the file is damaged, which no second attempt mends.
+/// Returns whether the table's part of the file is damaged, which no second attempt repairs.
 fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }

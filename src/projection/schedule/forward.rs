@@ -1,4 +1,4 @@
-//! Taking read tables forward: events are folded ahead, and what they change is written in one transaction.
+//! Taking read tables forward: events are folded ahead, and their changes are written in one transaction.
 
 use std::time::{Duration, Instant};
 
@@ -16,29 +16,30 @@ use crate::projection::schedule::worker::{EVERYTHING, Step, Worker, Written, rea
 use crate::projection::tables::apply::ApplyError;
 use crate::projection::tables::{Pace, Stage};
 
-/// Tables for which events are folded.
+/// A group of tables that is due, and the range of events to fold.
 struct Due {
     group: Group,
     position: Seq,
-    /// They go no further.
+    /// The last event that they may hold afterwards.
     limit: Seq,
 }
 
 impl Worker {
-    /// Takes tables forward, all in one transaction; where that fails, each in one of its own, so that what
-    /// is wrong with one holds up no other.
+    /// Takes tables forward, all in one transaction. If that fails, takes each forward in a transaction of its own,
+    /// so that a problem with one holds up no other.
     pub(in crate::projection) fn take_forward(&mut self, mut due: Vec<Member>, until: Seq) -> Step {
         let mut result = Step::Idle;
         let mut ready = Vec::new();
         let place = |member: &Member| (member.projection.pace, member.cursor.position);
+        // Tables of one pace at one position are adjacent now, and share the folding.
         due.sort_by_key(place);
         while let Some((pace, position)) = due.first().map(place) {
             let others = due.split_off(due.partition_point(|member| place(member) == (pace, position)));
             let members = std::mem::replace(&mut due, others);
-            // Where it comes to the place of others, it goes on with them.
+            // A group goes as far as the next one of its pace, and on with it in the next round.
             let next = due.first().filter(|other| other.projection.pace == pace);
             let next = next.map_or(EVERYTHING, |other| other.cursor.position);
-            // A rebuild goes on to the end of the log, also where the log is being closed.
+            // A rebuild goes on to the end of the log, even while the log is being closed.
             let is_live = members.iter().any(|member| member.stage == Stage::Live);
             let limit = if is_live { until } else { EVERYTHING }.min(next);
             match self.fold_first(members, (pace, position), limit) {
@@ -49,8 +50,9 @@ impl Worker {
         result.and(self.write(ready))
     }
 
-    /// Has events folded for tables at one place, and waits for the first of them: whoever writes need not
-    /// wait for that. Where it is not possible, what was done instead.
+    /// Orders the folding of events for tables at one position, and waits for the first part. This is done without
+    /// the write lock, so that nobody who writes waits for it. If it is not possible, returns what was done
+    /// instead.
     fn fold_first(
         &mut self,
         members: Vec<Member>,
@@ -66,6 +68,8 @@ impl Worker {
         let mut group = match kept {
             Some(place) => self.kept.swap_remove(place),
             None => {
+                // A group that has some of these tables is at other cursors or has other members: what it folded is
+                // out of date.
                 self.kept.retain(|kept| !kept.has_some_of(&members));
                 match Group::start(members.clone(), pace, (&self.path, self.database), position) {
                     Ok(group) => group,
@@ -74,6 +78,7 @@ impl Worker {
                 }
             }
         };
+        // At the end of the log nothing is ordered: tables of a finished rebuild are here to be switched.
         if position < until {
             group.ahead.go_on(until);
             match group.ahead.peek() {
@@ -85,7 +90,7 @@ impl Worker {
         Ok(Due { group, position, limit })
     }
 
-    /// Writes what was folded, and goes on as long as more is there and nobody waits too long.
+    /// Writes what was folded, and goes on as long as there is more and nobody waits too long.
     fn write(&mut self, mut due: Vec<Due>) -> Step {
         if due.is_empty() {
             return Step::Idle;
@@ -98,7 +103,9 @@ impl Worker {
                 }
                 step.and(published)
             }),
+            // All that was folded ahead is dropped with `due`: another process has changed the tables below it.
             Ok(Written::SomebodyElseDid) => Step::Resting(Instant::now() + FOLD_REST_AWAITED),
+            // The error is met again, and reported, by the projection that it belongs to.
             Err(_) => due.into_iter().fold(Step::Idle, |step, Due { group, limit, .. }| {
                 step.and(self.take_forward_alone(group.into_members(), limit))
             }),
@@ -106,6 +113,8 @@ impl Worker {
     }
 
     fn try_write(&mut self, due: &mut [Due]) -> rusqlite::Result<Written> {
+        // Held until the commit. No other thread or process writes meanwhile, so cursors that are compared in this
+        // transaction cannot move before its end.
         let turn = self.take_turn()?;
         let began = Instant::now();
         let tx = begin(&self.connection)?;
@@ -114,11 +123,13 @@ impl Worker {
                 return Ok(Written::SomebodyElseDid);
             }
         }
+        // The log may have grown while this thread waited: this head is the end of the log until the commit.
         let head = rows::head(&tx)?.seq;
         let mut written = Vec::<(Option<Part>, Duration)>::new();
         let mut served: Option<Pace> = None;
         let is_pressed = self.rests.is_pressed();
         let has_room = || {
+            // Asked before each part, so that the transaction ends soon after the writer begins to wait.
             let longest = match (self.turns.writer_waits(), is_pressed) {
                 (false, _) => FOLD_TIME_MAX,
                 (true, false) => FOLD_TIME_KEEPING_UP,
@@ -131,9 +142,10 @@ impl Worker {
             let until = head.min(*limit);
             let since = Instant::now();
             group.ahead.go_on(until);
-            // Each comes to something, unless those of another pace have had the time.
+            // Every group of the pace that is served first may write one part even when the time is over.
             let has_turn = served.is_none_or(|pace| pace == group.pace());
             while *position < until && (has_room() || (has_turn && last.is_none())) {
+                // While the writer waits, only parts that are folded already are written.
                 let wait = if self.turns.writer_waits() { Wait::No } else { Wait::Yes };
                 let Some(part) = group.ahead.take_part(wait) else { break };
                 group.save(&tx, &part)?;
@@ -143,6 +155,8 @@ impl Worker {
             }
             written.push((last, since.elapsed()));
         }
+        // Rows and cursors are committed together: a crash leaves both as before, or both as after. Tables are
+        // switched last, because this drops live tables that were written above.
         let places = || due.iter().flat_map(|due| due.group.members().iter().map(|it| (it, due.position)));
         places()
             .filter(|(member, position)| member.cursor.position != *position)
@@ -154,8 +168,10 @@ impl Worker {
         let commit = since.elapsed();
         let mut wrote = Vec::<(Pace, Wrote)>::new();
         for (Due { group, position, .. }, (last, took)) in due.iter_mut().zip(written) {
+            // Only after the commit: what was rolled back must not move a cursor in memory.
             group.move_to(*position, head);
             let Some(last) = last else { continue };
+            // From here on the folding thread may forget these rows, and read them from the tables.
             group.ahead.stored(&last);
             for member in group.members().iter().filter(|member| member.projection.has_index()) {
                 let stage = if group.has_switched() { Stage::Live } else { member.stage };
@@ -163,7 +179,7 @@ impl Worker {
             }
             let this = Wrote { took: took + commit, position: *position, head };
             match wrote.iter_mut().find(|(pace, _)| *pace == group.pace()) {
-                // A rebuild beside the live tables.
+                // Two groups of one pace, such as a rebuild beside the live tables: the one further behind counts.
                 Some((_, both)) => {
                     both.took += took;
                     both.position = both.position.min(this.position);
@@ -174,12 +190,13 @@ impl Worker {
         wrote.into_iter().for_each(|(pace, wrote)| self.rests.wrote(pace, wrote));
         let events = if self.rests.is_pressed() { FOLD_EVENTS_SHORT } else { FOLD_EVENTS_MAX };
         due.iter().for_each(|due| due.group.ahead.fold_at_once(events));
-        // The writer may have nothing to do while a rebuild writes.
+        // The writer may be idle while a rebuild fills the write-ahead log, so this thread looks at its size.
         self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);
         Ok(Written::Committed)
     }
 
-    /// Folds events some of which take back what earlier ones left in the tables.
+    /// Folds events of which some take back what earlier ones left in the tables, in the transaction that writes
+    /// them.
     fn erase(&mut self, members: Vec<Member>, position: Seq, until: Seq) -> Step {
         let events = read_after(&self.connection, position, until).map_err(ApplyError::Sqlite);
         match events.and_then(|events| self.fold_given(&members, &events)) {
@@ -191,7 +208,8 @@ impl Worker {
 
     /// Takes each of these tables forward by itself, after a failure.
     fn take_forward_alone(&mut self, members: Vec<Member>, until: Seq) -> Step {
-        // Nothing that the failure left in memory comes along.
+        // A new connection, without kept groups: the failure may have left wrong numbers in the memory of the old
+        // one.
         self.reconnect();
         members.into_iter().fold(Step::Idle, |step, member| {
             let folded = self.fold_alone(&member, until);

@@ -1,4 +1,4 @@
-//! Tables that stand at one place and go on together.
+//! Groups of tables at one position, which go on together.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::projection::schedule::ahead::{Ahead, Part};
 use crate::projection::tables::apply::{Fold, Texts};
 use crate::projection::tables::{self, Cursor, Pace, Projection, Stage, Store, apply};
 
-/// A projection's tables of one stage, and where they are.
+/// A projection's tables of one stage, and their cursor.
 #[derive(Clone)]
 pub(in crate::projection) struct Member {
     pub(in crate::projection) projection: &'static Projection,
@@ -29,7 +29,7 @@ impl Member {
         self.projection.name == other.projection.name && self.stage == other.stage
     }
 
-    /// Whether nobody else moved the cursor.
+    /// Returns whether nobody else moved the cursor.
     pub(in crate::projection) fn is_as_stored(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
         let stored = tables::cursor(tx, self.projection.name, self.stage)?;
         Ok(stored.as_ref() == Some(&self.cursor))
@@ -40,8 +40,8 @@ impl Member {
         tables::advance(tx, self.projection.name, self.stage, &self.cursor, to)
     }
 
-    /// Puts the tables of a rebuild in their place, if they hold what the log holds. After the live ones
-    /// were written: these are dropped for it.
+    /// Puts the tables of a rebuild in the place of the live ones, if they hold the whole log. To be called after
+    /// the live ones were written, because it drops these.
     pub(in crate::projection) fn switch(
         &self,
         tx: &Transaction<'_>,
@@ -52,6 +52,7 @@ impl Member {
     }
 
     fn switches(&self, position: Seq, head: Seq) -> bool {
+        // Callers read `head` in the transaction that writes, so no event can be missing from the tables.
         self.stage == Stage::Building && position >= head
     }
 
@@ -60,18 +61,19 @@ impl Member {
     }
 }
 
-/// Tables that stand at one place, and the thread that folds what comes next.
+/// Tables at one position, and the thread that folds the next events for them.
 pub(in crate::projection) struct Group {
     members: Vec<Member>,
     pace: Pace,
-    /// The events that each of them goes on without.
+    /// The events that each of them skips.
     skips: Vec<HashSet<Seq>>,
     has_switched: bool,
     pub(in crate::projection) ahead: Ahead,
 }
 
 impl Group {
-    /// The tables at `position`, of the log at `path`: of that file, and of no other that was put in its place.
+    /// Starts the thread that folds for tables at `position`, of the log at `path`: of that file, and of no other
+    /// that was put in its place.
     pub(in crate::projection) fn start(
         members: Vec<Member>,
         pace: Pace,
@@ -79,6 +81,8 @@ impl Group {
         position: Seq,
     ) -> Result<Group, OpenError> {
         let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be read", source);
+        // Before, so that SQLite does not open another log with this one's write-ahead log; and after, because the
+        // file can be replaced while it is opened.
         database.require_at(path)?;
         let connection = log::open_reader(path)?;
         database.require_at(path)?;
@@ -102,18 +106,18 @@ impl Group {
         self.members
     }
 
-    /// Whether it is that of these tables, at the places where they are.
+    /// Returns whether it is the group of these tables, with their cursors.
     pub(in crate::projection) fn is_of(&self, members: &[Member]) -> bool {
         self.members.len() == members.len()
             && self.members.iter().zip(members).all(|(own, other)| own.is_same(other))
     }
 
-    /// Whether some of these tables are among its own.
+    /// Returns whether some of these tables are among its own.
     pub(in crate::projection) fn has_some_of(&self, members: &[Member]) -> bool {
         self.members.iter().any(|own| members.iter().any(|other| own.is_of_same_tables(other)))
     }
 
-    /// Whether nobody else moved a cursor, or had an event skipped.
+    /// Returns whether nobody else moved a cursor, or had an event skipped.
     pub(in crate::projection) fn is_as_stored(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
         for (member, skips) in self.members.iter().zip(&self.skips) {
             if !member.is_as_stored(tx)? || apply::skips(tx, member.projection)? != *skips {
@@ -123,13 +127,14 @@ impl Group {
         Ok(true)
     }
 
-    /// Writes what events change in its tables.
+    /// Writes the changes of a part to its tables.
     pub(in crate::projection) fn save(&self, tx: &Transaction<'_>, part: &Part) -> rusqlite::Result<()> {
+        // A part has the changes of each fold, and the folds were made in the order of the members.
         let mut each = self.members.iter().zip(&part.changes);
         each.try_for_each(|(member, changes)| Store::of(member.stage).save(tx, changes))
     }
 
-    /// Notes that its tables hold the events up to `position`, of a log that ends at `head`.
+    /// Records that its tables hold the events up to `position`, of a log that ends at `head`.
     pub(in crate::projection) fn move_to(&mut self, position: Seq, head: Seq) {
         for member in &mut self.members {
             self.has_switched |= member.switches(position, head);
@@ -137,7 +142,7 @@ impl Group {
         }
     }
 
-    /// Whether tables of a rebuild are in their place now: what was folded ahead goes to others.
+    /// Returns whether tables of a rebuild are the live ones now. What was folded ahead does not belong to these.
     pub(in crate::projection) fn has_switched(&self) -> bool {
         self.has_switched
     }

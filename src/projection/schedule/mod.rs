@@ -1,4 +1,4 @@
-//! When events are folded, and by which thread.
+//! The schedule of projections: the times at which events are folded and written, and the threads that do it.
 
 mod ahead;
 mod group;

@@ -1,4 +1,4 @@
-//! What a projection's cursors say of where it is, and of what keeps it from going on.
+//! The published position of a projection, by its cursors, and the reason why it does not go on.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use crate::event::Seq;
 use crate::progress::Place;
 use crate::projection::tables::{Cursor, Projection, StoppedAt};
 
-/// Where a projection is, by the cursor of its live tables and that of a rebuild; with what went wrong at
-/// the last attempt, if something did.
+/// The position of a projection, by the cursor of its live tables and that of a rebuild; with the last error, if
+/// the last attempt failed.
 pub(in crate::projection) fn place_of(
     projection: &Projection,
     live: Cursor,
@@ -23,7 +23,8 @@ pub(in crate::projection) fn place_of(
         Place { position, has_index: projection.has_index(), stopped: None, trouble: trouble.map(Arc::from) };
     match stopped {
         Some(stopped) => {
-            // Where the log was cut off the tables hold events that are no longer there.
+            // If the log was cut off, the tables hold events that no longer exist. The position is that before the
+            // failing event.
             place.position = position.min(Seq::new(stopped.seq.get().saturating_sub(1)));
             place.stopped = Some(why_stopped(&stopped).into());
         }
@@ -33,8 +34,9 @@ pub(in crate::projection) fn place_of(
             );
             place.stopped = Some(why.into());
         }
-        // Only the rebuild would take tables of an older version on.
+        // Only the rebuild takes tables of an older version on, so its failing event is theirs.
         None if version < known => place.stopped = rebuild_stopped.map(Arc::from),
+        // The live tables go on without the rebuild: it is reported, and stops nothing.
         None => place.trouble = place.trouble.or(rebuild_stopped.map(Arc::from)),
     }
     place

@@ -1,9 +1,9 @@
-//! When projections are taken forward again.
+//! Throttling: the pauses after which projections are taken forward again.
 //!
-//! A durable append waits while read tables are written. So their transactions are
-//! short while the writer waits, and there is a rest between them in which it gets its turn. Tables that have come to
-//! the end of the log rest longer: a transaction costs less an event if it has many. Where nobody appends there is
-//! nobody to rest for.
+//! A durable append waits while read tables are written. So their transactions are short while the writer waits,
+//! and there is a pause between them in which the writer gets the write lock. Tables that have come to the end of
+//! the log pause for longer: a transaction with many events costs less for each. While nobody appends, nothing
+//! pauses.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,23 @@ use crate::limits::{
 use crate::progress::Awaited;
 use crate::projection::tables::Pace;
 
-/// When each kind of tables was written last.
+/// The last transaction for each kind of tables.
 #[derive(Default)]
 pub(in crate::projection) struct Rests {
     tables: Option<Rest>,
     index: Option<Rest>,
-    /// When tables last did not come to the end of a log that is appended to.
+    /// The last time at which tables did not come to the end of a log that is appended to.
     pressed: Option<Instant>,
 }
 
-/// What was written.
+/// A transaction in which tables were written.
 #[derive(Clone, Copy)]
 pub(in crate::projection) struct Wrote {
-    /// How long it took.
+    /// Its duration.
     pub(in crate::projection) took: Duration,
-    /// Up to where.
+    /// The last event that the tables hold after it.
     pub(in crate::projection) position: Seq,
-    /// The end of the log then.
+    /// The end of the log at that time.
     pub(in crate::projection) head: Seq,
 }
 
@@ -38,7 +38,7 @@ pub(in crate::projection) struct Wrote {
 struct Rest {
     since: Instant,
     wrote: Wrote,
-    /// Whether the log was longer than the time before.
+    /// True if the log was longer than at the transaction before.
     is_appended_to: bool,
 }
 
@@ -50,18 +50,19 @@ impl Rests {
         }
     }
 
-    /// Notes what was written just now.
+    /// Records a transaction that has just ended.
     pub(in crate::projection) fn wrote(&mut self, pace: Pace, wrote: Wrote) {
         let rest = self.of(pace);
         let is_appended_to = rest.is_some_and(|before| before.wrote.head < wrote.head);
         let now = Rest { since: Instant::now(), wrote, is_appended_to };
         *rest = Some(now);
+        // A backlog in a log at rest is no pressure: nobody waits for the transactions that work it off.
         if is_appended_to && now.left() > FOLD_BEHIND_MIN {
             self.pressed = Some(now.since);
         }
     }
 
-    /// Notes that something else was done for tables just now.
+    /// Records other work for tables that has just ended, such as a merge.
     pub(in crate::projection) fn worked(&mut self, pace: Pace, took: Duration) {
         let rest = self.of(pace);
         if let Some(rest) = rest {
@@ -70,7 +71,7 @@ impl Rests {
         }
     }
 
-    /// Until when tables are left alone, if they are; `head` is the end of the log.
+    /// The time until which tables pause, if they do; `head` is the end of the log.
     pub(in crate::projection) fn until(&self, pace: Pace, head: Seq, awaited: Awaited) -> Option<Instant> {
         let (rest, least) = match (pace, awaited) {
             (Pace::Soon, Awaited::ByNobody) => (self.tables?, FOLD_REST),
@@ -78,30 +79,35 @@ impl Rests {
             (Pace::Seldom, Awaited::ByNobody | Awaited::Tables) => (self.index?, INDEX_REST),
             (Pace::Seldom, Awaited::All) => (self.index?, FOLD_REST_AWAITED),
         };
+        // Under pressure a transaction is short, and takes in only so many events: more than these are a backlog.
         let behind = if self.is_pressed() { FOLD_EVENTS_SHORT as u64 } else { FOLD_BEHIND_MIN };
-        // What is behind has enough to do.
+        // Tables that are behind need no least pause: there is enough for the next transaction.
         let least = if rest.left() > behind { Duration::ZERO } else { least };
         rest.until(pace, head, least)
     }
 
-    /// Returns whether more is appended than the tables take in: of late they did not come to the end of the log.
+    /// Returns whether more is appended than the tables take in: a short time ago they did not come to the end of
+    /// the log.
     pub(in crate::projection) fn is_pressed(&self) -> bool {
         self.pressed.is_some_and(|since| since.elapsed() < FOLD_SHORT_FOR)
     }
 }
 
 impl Rest {
-    /// Events that were left.
+    /// Events of the log that the transaction left.
     fn left(&self) -> u64 {
         self.wrote.head.get().saturating_sub(self.wrote.position.get())
     }
 
     fn until(&self, pace: Pace, head: Seq, least: Duration) -> Option<Instant> {
         let Wrote { took, head: head_then, .. } = self.wrote;
+        // The log has not grown since this transaction, nor between it and the one before. A steady producer
+        // between two of its events still counts as appending.
         if head == head_then && !self.is_appended_to {
             return None;
         }
-        // Who appends gets a good part of the time also where the tables are behind, and these get more than the index.
+        // The pause is in proportion to the work. So those who append get a good part of the time even if the
+        // tables are behind, and the tables get more of it than the index.
         let part = match pace {
             Pace::Soon => took / 2,
             Pace::Seldom => took * 3 / 2,
@@ -115,7 +121,7 @@ impl Rest {
 mod tests {
     use super::*;
 
-    /// Written that long ago, for that long, with the log at event 5,000.
+    /// A transaction that ended `ago` and took `took`, with the log at event 5,000.
     fn rests(ago: Duration, took: Duration, position: u64) -> Rests {
         let wrote = Wrote { took, position: Seq::new(position), head: Seq::new(5_000) };
         let rest = Some(Rest { since: Instant::now() - ago, wrote, is_appended_to: false });

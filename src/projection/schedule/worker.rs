@@ -24,17 +24,17 @@ use crate::projection::schedule::place::place_of;
 use crate::projection::schedule::rest::Rests;
 use crate::projection::tables::{self, Cursor, PROJECTIONS, Projection, Stage, index};
 
-/// How often the thread looks whether another process appended or changed something.
+/// The interval at which the thread looks whether another process appended or changed something.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Attempts at what does not depend on the event, made when the log is closed, before the thread
-/// gives up.
+/// Number of consecutive failures, not caused by an event, after which the thread gives up while the log is being
+/// closed.
 const ATTEMPTS_AT_CLOSE: u32 = 20;
 
-/// Beyond the end of any log.
+/// A position beyond the end of any log.
 pub(in crate::projection) const EVERYTHING: Seq = Seq::new(u64::MAX);
 
-/// What the thread is told.
+/// An order to the thread.
 pub(crate) enum Order {
     /// Catch up with the log and end.
     Finish,
@@ -44,34 +44,35 @@ pub(crate) enum Order {
 pub(crate) struct Worker {
     pub(in crate::projection) path: PathBuf,
     pub(in crate::projection) connection: Connection,
-    /// None while the log is let go of: then the connection is to nothing.
+    /// None while the log is let go of. The connection is to an empty database then.
     present: Option<Present>,
     pub(in crate::projection) database: FileIdentity,
     progress: Arc<Progress>,
     pub(in crate::projection) turns: Arc<Turns>,
     pub(in crate::projection) checkpoints: Checkpoints,
-    /// Those that this thread took forward last, with what is folded ahead of them.
+    /// The groups that this thread took forward last, with what is folded ahead for them.
     pub(in crate::projection) kept: Vec<Group>,
     pub(in crate::projection) rests: Rests,
-    /// The full-text index in which there may be segments to merge.
+    /// The full-text index that may have segments to merge.
     pub(in crate::projection) to_merge: Option<(&'static Projection, Stage)>,
 }
 
-/// What one attempt at projections came to.
+/// The result of one attempt at projections.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::projection) enum Step {
     /// Nothing is left to do.
     Idle,
-    /// Something is to be done then.
+    /// The next work is due at this time.
     Resting(Instant),
     /// Something was done; there may be more.
     Worked,
-    /// It cannot be done now; why is in the progress.
+    /// A failure. The last error is in the progress, and the work is tried again.
     Trouble,
 }
 
 impl Step {
     pub(in crate::projection) fn and(self, other: Step) -> Step {
+        // The more urgent step counts. A failure comes first, because it needs a new connection.
         match (self, other) {
             (Step::Trouble, _) | (_, Step::Trouble) => Step::Trouble,
             (Step::Worked, _) | (_, Step::Worked) => Step::Worked,
@@ -82,45 +83,46 @@ impl Step {
     }
 }
 
-/// What a thread that waited was told.
+/// The order that a waiting thread got.
 enum Told {
     GoOn,
     Finish,
 }
 
-/// What became of events that were to be written.
+/// The outcome of writing events.
 pub(in crate::projection) enum Written {
     Committed,
     SomebodyElseDid,
 }
 
-/// Steps of merging the index when the log is closed, at most: one takes some milliseconds.
+/// Most steps of merging the index when the log is closed. One takes some milliseconds.
 const MERGES_AT_CLOSE: usize = 4;
 
-/// Whether tables are written as soon as there is something to write.
+/// The choice whether tables are written as soon as there is something to write.
 enum Haste {
     Yes,
     No,
 }
 
-/// What is to be done about a projection's tables of one stage.
+/// The work on a projection's tables of one stage.
 enum Look {
     Done(Step),
-    /// Fold what comes after this.
+    /// Fold the events after this cursor.
     Due(Cursor),
 }
 
 impl Worker {
-    /// Opens a connection of its own, and makes tables that the file lacks.
+    /// Opens a connection of its own, and creates tables that the file lacks.
     pub(crate) fn open(path: &Path, progress: Arc<Progress>, turns: Arc<Turns>) -> Result<Worker, OpenError> {
-        // Read tables can be made again, and a durable commit of the writer makes what was written
-        // before it durable too.
+        // Its commits are not flushed. Read tables can be made again, and the writer's next durable commit flushes
+        // what was written before it.
         let (connection, present, database, checkpoints) = connect(path, &turns)?;
         let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
         {
             let _turn = turns
                 .take(Who::Projection)
                 .map_err(|error| OpenError::io(path, "its lock file cannot be locked", error))?;
+            // One transaction: a process that is killed here leaves all tables with their cursors, or none.
             let tx = begin(&connection).map_err(sqlite)?;
             tables::install(&tx).map_err(sqlite)?;
             stop_where_ahead(&tx).map_err(sqlite)?;
@@ -144,7 +146,7 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Works until it is told to finish.
+    /// Works until it is ordered to finish.
     pub(crate) fn run(mut self, wake: &Receiver<()>, orders: &Receiver<Order>) {
         let guard = PanicGuard { progress: self.progress.clone() };
         loop {
@@ -154,14 +156,15 @@ impl Worker {
                 break;
             }
             let step = self.round(EVERYTHING, Haste::No);
-            // Also while there is work: with another process appending, there may always be some.
+            // Orders are read even while there is work: if another process appends, the work may never end.
             match orders.try_recv() {
                 Ok(Order::Finish) | Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {}
             }
             match step {
                 Step::Worked => continue,
-                // An order ends the rest, and who waits for the tables may.
+                // An order ends the pause. The wait is short, so that the thread also notices callers that begin to
+                // wait for the tables.
                 Step::Resting(until) => {
                     match orders.recv_deadline(until.min(Instant::now() + FOLD_REST_AWAITED / 2)) {
                         Err(RecvTimeoutError::Timeout) => continue,
@@ -170,6 +173,8 @@ impl Worker {
                 }
                 Step::Idle => {}
                 Step::Trouble => {
+                    // An error that does not depend on the event: the same work is tried again, on a new
+                    // connection.
                     std::thread::sleep(LOOK_EVERY / 4);
                     self.reconnect();
                 }
@@ -179,13 +184,14 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        // What other processes append from now on is theirs to fold: waiting for the end of that, a log
-        // might never close.
+        // Other processes fold what they append from now on. If this thread waited for that as well, the log might
+        // never close.
         let until = self.progress.committed();
         let mut attempts = 0;
         while attempts < ATTEMPTS_AT_CLOSE {
             match self.round(until, Haste::Yes) {
                 Step::Idle => break,
+                // Another process that was faster counts as progress too: only consecutive failures end this.
                 Step::Worked | Step::Resting(_) => attempts = 0,
                 Step::Trouble => {
                     attempts += 1;
@@ -196,7 +202,8 @@ impl Worker {
         }
         self.merge_at_close();
         self.kept.clear();
-        // In a turn, as the writer.
+        // Under the write lock, like the writer's connection: the last one to close moves the write-ahead log into
+        // the file. The threads that fold have ended, and closed their connections, with `kept`.
         let turn = self.turns.take(Who::Projection);
         drop(self.connection);
         drop(turn);
@@ -204,12 +211,13 @@ impl Worker {
         self.progress.set_worker_gone(Arc::from("it was closed"));
     }
 
-    /// Closes the log while the writer lets go of it, and waits until it is open again.
+    /// Closes the connection while the writer lets go of the log, and waits until the log can be opened again.
     fn sit_out(&mut self, orders: &Receiver<Order>) -> Told {
         self.kept.clear();
-        // The writer moves what this connection wrote into the file.
+        // This connection does not checkpoint when it is closed: the writer moves what it wrote into the file.
         let _ = log::at_close(&self.connection, AtClose::LeaveAsItIs);
         let Ok(nothing) = Connection::open_in_memory() else { return Told::Finish };
+        // The connection is closed first: while `present` is there, the writer knows that the log is still open.
         self.connection = nothing;
         self.present = None;
         loop {
@@ -226,14 +234,15 @@ impl Worker {
         }
     }
 
-    /// Opens the connection anew after an error: FTS5 keeps numbers in memory that a read which failed
-    /// leaves wrong, and would write them later. Where that fails too the old one is tried again.
+    /// Opens the connection anew after an error. A read that failed leaves wrong numbers in the memory of FTS5,
+    /// which would write them later. If there is no new connection either, the old one is tried again.
     pub(in crate::projection) fn reconnect(&mut self) {
-        // Another file in this one's place is not even looked at.
+        // Another file in this one's place is not even opened.
         if self.database.require_at(&self.path).is_err() {
             return;
         }
         if let Ok((connection, present, database, checkpoints)) = connect(&self.path, &self.turns)
+            // The file can be replaced while it is opened, so it is compared again.
             && database == self.database
         {
             self.kept.clear();
@@ -243,7 +252,7 @@ impl Worker {
         }
     }
 
-    /// One bounded transaction for all projections that do not hold the events up to `until`.
+    /// Takes all projections forward that do not hold the events up to `until`, in one bounded transaction.
     fn round(&mut self, until: Seq, haste: Haste) -> Step {
         let mut result = Step::Idle;
         let mut due = Vec::new();
@@ -263,7 +272,7 @@ impl Worker {
         result.and(self.take_forward(due, until))
     }
 
-    /// Leaves those alone that were written just now.
+    /// Removes from `due` the tables that must pause. Returns when the first of them is due again.
     fn leave_resting(&self, due: &mut Vec<Member>) -> Step {
         let head = match rows::head(&self.connection) {
             Ok(head) => head.seq,
@@ -283,20 +292,24 @@ impl Worker {
         step
     }
 
-    /// Merges segments of the full-text index, if it may have some to merge and is not resting: in turn with what
-    /// is written to it, so that neither has to wait for the other to be done.
+    /// Merges segments of the full-text index, if it may have some and does not pause. Merging alternates with
+    /// writing to the index, so that neither has to wait until the other is done.
     fn merge(&mut self, due: &mut Vec<Member>) -> Step {
         let Some((projection, stage)) = self.to_merge else { return Step::Idle };
         let head = rows::head(&self.connection).map(|head| head.seq);
+        // `Awaited::All` gives the shortest pause, which is enough after a step of a few milliseconds.
         let rest = head.map(|head| self.rests.until(projection.pace, head, Awaited::All));
         match rest {
             Ok(None) => {}
             Ok(Some(until)) => return Step::Resting(until),
             Err(error) => return self.say_trouble(projection, &error),
         }
+        // The merge takes the place of writing to this index, which follows in the next round.
         let others = due.len();
         due.retain(|member| member.projection.name != projection.name || member.stage != stage);
         match self.try_merge(projection, stage) {
+            // The next round merges again only if nothing waits to be written to the index. Writing asks for a
+            // merge anew.
             Ok(has_merged) if has_merged && due.len() == others => {}
             Ok(_) => self.to_merge = None,
             Err(error) => {
@@ -307,8 +320,8 @@ impl Worker {
         Step::Worked
     }
 
-    /// Merges a little of what was indexed: else the segments of many processes that are soon over would pile up, and
-    /// be merged at once while somebody waits to append.
+    /// Merges a little of what was indexed, before the log is closed. Otherwise the segments of many processes that
+    /// end soon would pile up, and be merged at once while somebody waits to append.
     fn merge_at_close(&mut self) {
         let Some((projection, stage)) = self.to_merge else { return };
         for _ in 0..MERGES_AT_CLOSE {
@@ -327,7 +340,7 @@ impl Worker {
         let turn = self.take_turn()?;
         let began = Instant::now();
         let tx = begin(&self.connection)?;
-        // Another process may have put tables of a rebuild in their place.
+        // Another process may have put tables of a rebuild in their place since then.
         let cursor = tables::cursor(&tx, projection.name, stage)?;
         if cursor.is_none_or(|cursor| cursor.version != projection.version) {
             return Ok(false);
@@ -347,7 +360,8 @@ impl Worker {
         Ok(has_merged)
     }
 
-    /// Sees what there is to do. An error is one that does not depend on the event: it is tried again.
+    /// Finds the work on a projection's tables of one stage. An error does not depend on the event: it is tried
+    /// again.
     fn look(&self, projection: &'static Projection, stage: Stage, until: Seq) -> rusqlite::Result<Look> {
         let idle = Ok(Look::Done(Step::Idle));
         let Some(cursor) = tables::cursor(&self.connection, projection.name, stage)? else { return idle };
@@ -361,6 +375,8 @@ impl Worker {
             return idle;
         }
         let head = rows::head(&self.connection)?.seq;
+        // The log was cut off or replaced by an older copy. Cursor and head are compared again under the write
+        // lock.
         if cursor.position > head {
             let _turn = self.take_turn()?;
             let tx = begin(&self.connection)?;
@@ -368,13 +384,14 @@ impl Worker {
             tx.commit()?;
             return Ok(Look::Done(Step::Worked));
         }
+        // A rebuild at the end of the log is due, because it must be switched.
         if cursor.position >= head.min(until) && stage == Stage::Live {
             return idle;
         }
         Ok(Look::Due(cursor))
     }
 
-    /// Tells the rest of the process where projections are now.
+    /// Publishes the positions of projections to the rest of the process.
     pub(in crate::projection) fn publish_all(&self, members: &[Member]) -> Step {
         members.iter().fold(Step::Idle, |step, Member { projection, .. }| {
             let published = self.publish(projection, None).map(|()| Step::Idle);
@@ -386,8 +403,8 @@ impl Worker {
         members.iter().fold(Step::Idle, |step, member| step.and(self.say_trouble(member.projection, error)))
     }
 
-    /// Says what keeps a projection from going on. If not even the cursors can be read, what was known of
-    /// them stays.
+    /// Publishes the last error of a projection. If not even the cursors can be read, the position that was
+    /// published before stays.
     pub(in crate::projection) fn say_trouble(
         &self,
         projection: &'static Projection,
@@ -397,11 +414,12 @@ impl Worker {
         Step::Trouble
     }
 
-    /// A turn at writing. What keeps it from one is told like any error that does not depend on the
-    /// event: by the status, and tried again.
+    /// Takes the write lock. A failure is like any error that does not depend on the event: it is reported in the
+    /// status, and tried again.
     pub(in crate::projection) fn take_turn(&self) -> rusqlite::Result<Turn<'_>> {
         self.turns
             .take(Who::Projection)
+            // `is_about_the_event` knows an error of the write lock by this variant.
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     }
 
@@ -416,6 +434,7 @@ impl Worker {
         }
         let _turn = self.take_turn()?;
         let tx: Transaction<'_> = begin(&self.connection)?;
+        // Asked again under the write lock: another process may have started it meanwhile.
         if !under_way(&tx)? {
             projection.start_rebuild(&tx)?;
         }
@@ -423,7 +442,7 @@ impl Worker {
         Ok(Step::Worked)
     }
 
-    /// Tells the rest of the process where a projection is.
+    /// Publishes the position of a projection to the rest of the process.
     pub(in crate::projection) fn publish(
         &self,
         projection: &'static Projection,
@@ -438,7 +457,7 @@ impl Worker {
     }
 }
 
-/// The events after a place that are folded at once.
+/// Reads the events after a position, as many as are folded at once.
 pub(in crate::projection) fn read_after(
     connection: &Connection,
     position: Seq,
@@ -452,17 +471,20 @@ fn connect(
     turns: &Turns,
 ) -> Result<(Connection, Present, FileIdentity, Checkpoints), OpenError> {
     let left = || OpenError::io(path, "cannot be opened now", std::io::Error::other(LEFT));
+    // Registered before it is opened: a writer that lets go of the log waits for it.
     let present = turns.presence().enter().ok_or_else(left)?;
     let Writing { mut connection, files, .. } = log::open_writer(path, Durability::Normal, Claim::Settled)?;
     let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
+    // Otherwise renaming a table would rewrite the views of users, or fail because of them
+    // (<https://sqlite.org/pragma.html#pragma_legacy_alter_table>).
     connection.pragma_update(None, "legacy_alter_table", true).map_err(sqlite)?;
     log::keep_pages(&connection, PROJECTIONS_CACHE_KIBIBYTES).map_err(sqlite)?;
     let checkpoints = Checkpoints::watch(&mut connection).map_err(sqlite)?;
     Ok((connection, present, files.database, checkpoints))
 }
 
-/// Stops the projections whose tables hold events that the log no longer has: what is appended in
-/// their place must not be taken for them.
+/// Stops the projections whose tables hold events that the log no longer has. New events get the same sequence
+/// numbers, and must not be taken for the lost ones.
 fn stop_where_ahead(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let head = rows::head(tx)?.seq;
     for projection in &PROJECTIONS {
@@ -482,7 +504,7 @@ fn stop_where_ahead(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Says so when the thread panics: nobody would fold any more.
+/// Reports a panic of the thread, because nobody would fold any more.
 struct PanicGuard {
     progress: Arc<Progress>,
 }

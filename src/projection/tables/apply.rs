@@ -1,5 +1,4 @@
-//! Folding events into the tables of a stage: the one way for live work, rebuild, time travel and
-//! verification.
+//! Folding events into the tables of a stage: the only way for live work, rebuild, time travel and verification.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -17,7 +16,7 @@ use crate::otel::Meanings;
 use crate::projection::fold::input::Input;
 use crate::projection::fold::working_set::{Changes, WorkingSet};
 
-/// Events that could not be folded.
+/// The reason why events could not be folded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplyError {
     /// An event cannot be read.
@@ -37,7 +36,7 @@ impl From<ReadError> for ApplyError {
     }
 }
 
-/// The events that a projection goes on without.
+/// The events that a projection skips.
 pub(crate) fn skips(connection: &Connection, projection: &Projection) -> rusqlite::Result<HashSet<Seq>> {
     connection
         .prepare_cached(&format!(
@@ -50,7 +49,7 @@ pub(crate) fn skips(connection: &Connection, projection: &Projection) -> rusqlit
         .collect()
 }
 
-/// Events, and what each of them means: worked out once for all projections.
+/// Events and their meanings, which are worked out once for all projections.
 pub(crate) struct Batch<'e>(Vec<(&'e ReadRow, Meanings<'e>)>);
 
 impl<'e> Batch<'e> {
@@ -58,7 +57,7 @@ impl<'e> Batch<'e> {
         Batch(events.into_iter().map(|row| (row, meanings(row))).collect())
     }
 
-    /// Whether one of the events takes back what earlier ones left in the tables.
+    /// Returns whether one of the events is a redaction, which takes back what earlier events left in the tables.
     pub(crate) fn erases(&self) -> bool {
         self.0.iter().any(|(row, _)| row.event.as_ref().is_ok_and(|event| redaction(event).is_some()))
     }
@@ -75,17 +74,17 @@ fn redaction(event: &Recorded) -> Option<&PayloadRedacted> {
     }
 }
 
-/// The place of the long texts of rows.
+/// The storage of the long texts of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Texts {
-    /// In the log alone, which the tables stand beside: the rows refer to it.
+    /// The log alone, which is there beside the tables: the rows refer to it.
     Referred,
-    /// In the rows: there is no log beside them.
+    /// The rows themselves, because there is no log beside them.
     Whole,
 }
 
-/// Folds events for one projection, and keeps the rows that the next events may change, as long as nobody
-/// else writes to its tables.
+/// Folds events for one projection, and keeps the rows that later events may change. They are valid as long as
+/// nobody else writes to the tables; the caller checks this by comparing the cursor.
 pub(crate) struct Fold {
     projection: &'static Projection,
     stage: Stage,
@@ -95,14 +94,14 @@ pub(crate) struct Fold {
     rows: WorkingSet,
 }
 
-/// Where the tables are, and the log: in the same file, or for verification in another.
+/// The connections to the tables and to the log: to the same file, or for verification to two.
 #[derive(Clone, Copy)]
 pub(crate) struct Places<'c> {
     pub(crate) tables: &'c Connection,
     pub(crate) log: &'c Connection,
 }
 
-/// Folds events for one projection, from one place to another.
+/// A fold for one projection, and the connections that it reads and writes.
 pub(crate) struct Applier<'c> {
     fold: Fold,
     places: Places<'c>,
@@ -138,7 +137,7 @@ impl Fold {
         Ok(Fold { projection, stage, store: Store::of(stage), texts, skips, rows: WorkingSet::default() })
     }
 
-    /// The events that it goes on without.
+    /// The events that it skips, as they were when it was made.
     pub(crate) fn skips(&self) -> &HashSet<Seq> {
         &self.skips
     }
@@ -153,6 +152,8 @@ impl Fold {
                 erased.extend(redacted.seqs());
             }
         }
+        // Erasing works on the tables, so all rows are saved before it. Afterwards the rows in memory are out of
+        // date, and are dropped.
         self.save(places.tables)?;
         if erased.is_empty() {
             return Ok(());
@@ -161,8 +162,8 @@ impl Fold {
         self.erase(places, &erased)
     }
 
-    /// Folds events that erase nothing, in memory, and hands out what they change. What was handed out
-    /// before, but for the first `stored` times, need not be in the tables yet.
+    /// Folds events that erase nothing, in memory, and hands out the changes. The first `stored` changes that were
+    /// handed out before are in the tables; the others may still wait to be written.
     pub(crate) fn fold(
         &mut self,
         tables: &Connection,
@@ -178,6 +179,7 @@ impl Fold {
     /// Writes what changed, within the caller's transaction.
     fn save(&mut self, tables: &Connection) -> rusqlite::Result<()> {
         self.store.save(tables, &self.rows.hand_out())?;
+        // Everything that was handed out is in the tables now: any row may be forgotten.
         self.rows.shrink(u64::MAX);
         Ok(())
     }
@@ -191,6 +193,7 @@ impl Fold {
             return Ok(());
         }
         let event = row.event.as_ref().map_err(|error| ApplyError::Unreadable(error.to_string()))?;
+        // An estimate: rows get about as much text from an event as its payload has.
         self.rows.add_kept(row.bytes);
         self.change(tables, row, event, meanings).map_err(ApplyError::Sqlite)
     }
@@ -209,15 +212,15 @@ impl Fold {
         let input = Input::new(event, meanings.all(), cell);
         match self.projection.rows {
             Rows::Change(load) => load(self.store, tables, &mut self.rows, &input)?,
-            // The rows of other projections are none of its business, nor are they always there.
+            // Nothing is loaded: the rows of other projections do not matter here, and their tables may be missing.
             Rows::Stay => {}
         }
         (self.projection.fold)(&mut self.rows, &input);
         Ok(())
     }
 
-    /// Takes back what the payloads of redacted events left in the tables, so that the tables are
-    /// those of a log that never had them.
+    /// Takes back what the payloads of redacted events left in the tables. Afterwards the tables are those of a log
+    /// that never had these payloads.
     fn erase(&self, places: Places<'_>, seqs: &BTreeSet<Seq>) -> Result<(), ApplyError> {
         match self.projection.taken_back {
             TakenBack::WithItsSession { timeline } => self.fold_sessions_again(places, timeline, seqs),
@@ -232,6 +235,8 @@ impl Fold {
             let mut delete = tables.prepare(&format!("DELETE FROM {name} WHERE seq = ?1"))?;
             let erased: Vec<i64> = seqs.iter().map(|seq| seq.to_sql()).collect();
             erased.iter().try_for_each(|seq| delete.execute([seq]).map(drop))?;
+            // The rows are deleted already. The index needs none of them: it knows its documents and their words
+            // itself.
             if let Some(of_it) = self.projection.index_of(table.name) {
                 index::forget(tables, &self.stage.table(of_it.name), &erased)?;
             }
@@ -239,7 +244,7 @@ impl Fold {
         Ok(())
     }
 
-    /// Folds every session again that lost an event: its rows follow from all of its events.
+    /// Folds every session again that lost an event, because its rows follow from all of its events.
     fn fold_sessions_again(
         &self,
         places: Places<'_>,
@@ -261,12 +266,14 @@ impl Fold {
                 Some((Some(session), false)) => {
                     sessions.insert(session);
                 }
+                // An event without a session has a row in the timeline and nowhere else.
                 Some((None, false)) => {
                     places.tables.execute(
                         &format!("UPDATE {timeline} SET subject_id = NULL, redacted = 1 WHERE seq = ?1"),
                         [seq.to_sql()],
                     )?;
                 }
+                // It was taken back before, or was already erased when it was folded.
                 _ => {}
             }
         }
@@ -279,6 +286,7 @@ impl Fold {
         timeline: &str,
         session: &str,
     ) -> Result<(), ApplyError> {
+        // Read first: the rows of the timeline are deleted with the others below.
         let seqs: Vec<i64> = places
             .tables
             .prepare(&format!("SELECT seq FROM {timeline} WHERE session_id = ?1 ORDER BY seq"))?
@@ -289,7 +297,7 @@ impl Fold {
             let table = self.stage.table(table.name);
             places.tables.execute(&format!("DELETE FROM {table} WHERE {key} = ?1"), [session])?;
         }
-        // A session may be longer than memory has room for.
+        // A session may be larger than memory. It is folded in parts, and each part is saved before the next one.
         let mut seqs = seqs.into_iter().peekable();
         while seqs.peek().is_some() {
             let mut again = Fold {
@@ -297,6 +305,7 @@ impl Fold {
                 stage: self.stage,
                 store: self.store,
                 texts: self.texts,
+                // The timeline lists only events that were folded, so none of these is skipped.
                 skips: HashSet::new(),
                 rows: WorkingSet::default(),
             };

@@ -1,4 +1,4 @@
-//! Where a projection is, as the file says.
+//! Cursors: the position of each projection, as the file stores it.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -6,26 +6,27 @@ use super::stage::Stage;
 use crate::event::Seq;
 use crate::log::rows::{integer_column, name_column, shown_column};
 
-/// Where a projection is, as the file says.
+/// The stored position of a projection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) version: u32,
-    /// Counts rebuilds.
+    /// Counts rebuilds: 1 for the first tables.
     pub(crate) generation: u32,
     pub(crate) position: Seq,
     pub(crate) stopped: Option<StoppedAt>,
 }
 
-/// The event that a projection cannot apply.
+/// The failing event of a projection, and the reason why it cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoppedAt {
     pub(crate) seq: Seq,
     pub(crate) error: String,
 }
 
-/// Reads where a projection is.
+/// Reads the cursor of a projection's tables of one stage, if it has any.
 pub(crate) fn cursor(connection: &Connection, name: &str, stage: Stage) -> rusqlite::Result<Option<Cursor>> {
     connection
+        // Values are bounded, and rows are not looked up by name: a foreign file may have anything in this table.
         .prepare_cached(&format!(
             "SELECT {}, {}, {}, {}, {} FROM projections WHERE {} = ?1 AND {} = ?2",
             integer_column("version"),
@@ -50,7 +51,8 @@ pub(crate) fn cursor(connection: &Connection, name: &str, stage: Stage) -> rusql
         .optional()
 }
 
-/// Moves a cursor, which the caller has found where it is in the same transaction.
+/// Moves a cursor, which the caller has found at `from` in the same transaction. A cursor that moves is no longer
+/// stopped.
 pub(crate) fn advance(
     connection: &Connection,
     name: &str,
@@ -58,6 +60,7 @@ pub(crate) fn advance(
     from: &Cursor,
     to: Seq,
 ) -> rusqlite::Result<()> {
+    // The condition is the whole cursor. If another process moved it, no row changes, and the transaction fails.
     let changed = connection
         .prepare_cached(
             "UPDATE projections SET position = ?1, stopped_at = NULL, error = NULL
@@ -74,7 +77,7 @@ pub(crate) fn advance(
     if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
 }
 
-/// Says that an event cannot be applied, unless somebody else moved the cursor.
+/// Records the failing event of a projection. Does nothing if somebody else moved the cursor.
 pub(crate) fn stop(
     connection: &Connection,
     name: &str,

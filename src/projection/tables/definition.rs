@@ -1,4 +1,4 @@
-//! The tables of each projection: their definition, their making, and their change of place.
+//! The tables of each projection: their definition, their creation, and the switch to those of a rebuild.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -14,7 +14,7 @@ use crate::projection::fold::{activity, keys, search, sessions};
 /// A fold and the tables that it fills.
 pub(crate) struct Projection {
     pub(crate) name: &'static str,
-    /// Of the fold and its tables: a change of either is a new version, and a rebuild.
+    /// Version of the fold and its tables. A change of either needs a new version, and causes a rebuild.
     pub(crate) version: u32,
     pub(crate) tables: &'static [Table],
     former: &'static [Former],
@@ -26,14 +26,14 @@ pub(crate) struct Projection {
     pub(crate) fold: fn(&mut WorkingSet, &Input<'_>),
 }
 
-/// Reads the rows that the fold of an event reads or changes, unless they are known.
+/// Reads the rows that the fold of an event reads or changes, unless the working set has them.
 pub(crate) type Load = fn(&Store, &Connection, &mut WorkingSet, &Input<'_>) -> rusqlite::Result<()>;
 
-/// What becomes of a row once it is there.
+/// The life of a row once it is in its table.
 pub(crate) enum Rows {
-    /// Later events change it: it is read before they are folded.
+    /// Later events change a row, so it is read before they are folded.
     Change(Load),
-    /// It is that of one event, and is written once.
+    /// A row belongs to one event, and is written once.
     Stay,
 }
 
@@ -45,33 +45,33 @@ pub(crate) struct Table {
     /// The columns of its key.
     pub(crate) key: &'static [&'static str],
     pub(crate) form: Form,
-    /// The column with the session that a row belongs to, where rows belong to one.
+    /// The column with the session that a row belongs to, if rows belong to sessions.
     pub(crate) session: Option<&'static str>,
-    /// The column with the event that a row began with: the order of the log.
+    /// The column with the first event of a row: the order of the log.
     pub(crate) order: &'static str,
 }
 
-/// A table that earlier versions of a projection had, and others may have the name of since.
+/// A table of earlier versions of a projection. Since then its name may belong to somebody else.
 struct Former {
     name: &'static str,
-    /// The table that is in its place.
+    /// The table that replaced it.
     now: &'static str,
     /// The first version without it.
     gone_in: u32,
 }
 
-/// What a table is made of.
+/// The form of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Rows, with a key.
     Rows,
     /// A full-text index of the column `text` of another table of the projection, which is in the order of the log.
-    /// It holds nothing of its own.
+    /// The index stores nothing of its own.
     Index { of: &'static str },
 }
 
 impl Table {
-    /// One row an event.
+    /// A table with one row for each event.
     const fn of_events(name: &'static str) -> Table {
         Table {
             name,
@@ -83,12 +83,12 @@ impl Table {
         }
     }
 
-    /// Rows of which several events speak.
+    /// A table whose rows each follow from several events.
     const fn of_several_events(name: &'static str, session: Option<&'static str>) -> Table {
         Table { name, shown: name, key: &["id"], form: Form::Rows, session, order: "first_seq" }
     }
 
-    /// Rows of a session of which several events speak.
+    /// A table whose rows each follow from several events of one session. Ids are unique within the session.
     const fn in_sessions(name: &'static str) -> Table {
         Table { key: &["session_id", "id"], ..Table::of_several_events(name, Some("session_id")) }
     }
@@ -106,23 +106,24 @@ impl Table {
     }
 }
 
-/// How what an erased event left in the tables is taken back.
+/// The way to take back what an erased event left in the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TakenBack {
-    /// Its session's rows follow from all of its events: they are made again from those that are left. The table
-    /// names the session of each event.
+    /// The rows of its session follow from all events of the session, and are made again from those that are left.
+    /// The table `timeline` names the session of each event.
     WithItsSession { timeline: &'static str },
-    /// Its own rows go.
+    /// Its own rows are deleted.
     ByItself,
-    /// It has none: the tables are made from events that Annals itself writes, which are never redacted.
+    /// There is nothing to take back: the tables are made from events that Annals itself writes, which are never
+    /// redacted.
     Never,
 }
 
-/// How often tables are written while events come in.
+/// The pace at which tables are written while events come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pace {
     Soon,
-    /// Each transaction has a cost of its own that is large: that of the full-text index makes a segment.
+    /// Each transaction has a large cost of its own: that of the full-text index makes a segment.
     Seldom,
 }
 
@@ -204,13 +205,13 @@ impl Projection {
         self.tables.iter().find(|index| matches!(index.form, Form::Index { of } if of == table))
     }
 
-    /// Whether one of its tables is a full-text index.
+    /// Returns whether one of its tables is a full-text index.
     pub(crate) fn has_index(&self) -> bool {
         self.tables.iter().any(Table::is_index)
     }
 
-    /// The statements that make the tables, in the names of a stage and generation. Indexes cannot
-    /// be renamed, so from the second generation on their names carry its number.
+    /// The statements that create the tables, with the names of a stage and generation. SQLite cannot rename
+    /// indexes, so from the second generation on their names carry its number.
     fn statements(&self, stage: Stage, generation: u32) -> Vec<String> {
         let code: Vec<&str> =
             self.definition.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
@@ -222,7 +223,7 @@ impl Projection {
             .collect()
     }
 
-    /// Makes the tables, empty, and in the place of those that people read the views of them.
+    /// Creates the tables, empty, and for the live stage the views of them.
     pub(crate) fn create_tables(
         &self,
         connection: &Connection,
@@ -232,17 +233,19 @@ impl Projection {
         let mut statements = self.statements(stage, generation);
         match stage {
             Stage::Live => {}
-            // A view cannot be renamed: it is made when its table is in its place.
+            // SQLite cannot rename a view: `switch` creates it when its table has its final name.
             Stage::Building => statements.retain(|statement| !is_view(statement)),
         }
         statements.iter().try_for_each(|statement| connection.execute_batch(statement))
     }
 
-    /// Drops the tables of a stage, and the views of them, of whatever version they are.
+    /// Drops the tables of a stage and their views, whatever version they have.
     fn drop_tables(&self, connection: &Connection, stage: Stage) -> rusqlite::Result<()> {
         let former = self.former_of(connection, stage)?.map(|table| table.name);
         let views = self.tables.iter().filter(|table| table.shown != table.name).map(|table| table.shown);
         let tables = self.tables.iter().map(|table| table.name);
+        // Views go first, because they refer to the tables. One name can be a table in one version and a view in
+        // another, so the file is asked which it is.
         views.chain(tables).chain(former).try_for_each(|name| {
             let name = stage.table(name);
             match kind_of(connection, &name)? {
@@ -252,7 +255,7 @@ impl Projection {
         })
     }
 
-    /// The tables of a stage that this version has no more.
+    /// The tables of a stage that its stored version has and this version lacks.
     fn former_of(
         &self,
         connection: &Connection,
@@ -262,10 +265,12 @@ impl Projection {
         Ok(self.former.iter().filter(move |table| version < table.gone_in))
     }
 
-    /// Makes the tables beside the live ones, and a cursor at the start of the log. A rebuild that
-    /// was under way is given up for it.
+    /// Creates the tables of a rebuild beside the live ones, and a cursor at the start of the log. A rebuild that
+    /// is under way is abandoned.
     pub(crate) fn start_rebuild(&self, connection: &Connection) -> rusqlite::Result<()> {
         let live = cursor(connection, self.name, Stage::Live)?;
+        // The live indexes keep their names until the switch, and the new generation gives those of the rebuild
+        // other names.
         let generation = live.map_or(1, |live| live.generation.saturating_add(1));
         self.drop_tables(connection, Stage::Building)?;
         self.create_tables(connection, Stage::Building, generation)?;
@@ -276,24 +281,29 @@ impl Projection {
         Ok(())
     }
 
-    /// Puts the tables of a finished rebuild in the place of the live ones. Views of others stay as they are, and
-    /// their indexes and triggers are made again.
+    /// Replaces the live tables by those of a finished rebuild. Views of users stay as they are, and their indexes
+    /// and triggers are created again.
     pub(crate) fn switch(&self, connection: &Connection) -> rusqlite::Result<()> {
         let generation =
             cursor(connection, self.name, Stage::Building)?.map_or(1, |cursor| cursor.generation);
+        // First, so that indexes and triggers of users are found under the present names of their tables.
         self.name_as_now(connection)?;
         let mut attached = self.foreign_attachments(connection)?;
+        // Those that an earlier rebuild could not create are tried again.
         attached.extend(left_out::take(connection, self.name)?);
+        // This drops indexes and triggers as well. `attached` has the statements of those that are not ours.
         self.drop_tables(connection, Stage::Live)?;
         for Table { name, .. } in self.tables {
             connection
                 .execute_batch(&format!("ALTER TABLE {} RENAME TO {name}", Stage::Building.table(name)))?;
         }
+        // Tables and indexes came with the renaming; only the views are missing.
         let statements = self.statements(Stage::Live, generation);
         statements
             .iter()
             .filter(|statement| is_view(statement))
             .try_for_each(|view| connection.execute_batch(view))?;
+        // The cursor moves with the tables, in the caller's transaction: a crash leaves both as they were.
         connection.execute("DELETE FROM projections WHERE name = ?1 AND stage = 'live'", [self.name])?;
         connection.execute(
             "UPDATE projections SET stage = 'live' WHERE name = ?1 AND stage = 'building'",
@@ -302,13 +312,14 @@ impl Projection {
         attached.iter().try_for_each(|object| object.attach(connection, self.name))
     }
 
-    /// Gives tables that people read themselves in an earlier version the names that they have now, and with them
-    /// what others attached to them.
+    /// Renames tables that people read themselves in an earlier version to their present names. Indexes and
+    /// triggers that users attached go with them.
     fn name_as_now(&self, connection: &Connection) -> rusqlite::Result<()> {
         let shown = self.tables.iter().filter(|table| table.shown != table.name);
         let former = self.former_of(connection, Stage::Live)?;
         let names = shown.map(|table| (table.shown, table.name)).chain(former.map(|it| (it.name, it.now)));
         for (then, now) in names {
+            // A view of this name belongs to the present version, and stays.
             if kind_of(connection, then)?.as_deref() == Some("table") {
                 connection.execute_batch(&format!("ALTER TABLE {then} RENAME TO {now}"))?;
             }
@@ -316,7 +327,7 @@ impl Projection {
         Ok(())
     }
 
-    /// Indexes and triggers on the live tables that are not ours.
+    /// The indexes and triggers on the live tables that are not ours.
     fn foreign_attachments(&self, connection: &Connection) -> rusqlite::Result<Vec<Attached>> {
         let ours = cursor(connection, self.name, Stage::Live)?
             .map(|live| self.objects(Stage::Live, live.generation))
@@ -329,7 +340,7 @@ impl Projection {
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             let (name, table, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            // A trigger's table is spelled as its author spelled it.
+            // The table of a trigger is spelled as its author spelled it.
             let is = |own: &str| own.eq_ignore_ascii_case(&table);
             let own = self.tables.iter().find(|own| is(own.name) || is(own.shown));
             if let Some(own) = own
@@ -341,7 +352,7 @@ impl Projection {
         Ok(found)
     }
 
-    /// The objects that the tables are made of.
+    /// Lists the schema objects of the tables, which it creates in a database in memory for that.
     pub(crate) fn objects(&self, stage: Stage, generation: u32) -> rusqlite::Result<Vec<Object>> {
         let connection = Connection::open_in_memory()?;
         self.create_tables(&connection, stage, generation)?;
@@ -349,7 +360,7 @@ impl Projection {
     }
 }
 
-/// The kind of the table or view with a name, as SQL calls it.
+/// The kind of the table or view with a name, in the words of SQL.
 fn kind_of(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     connection
         .prepare_cached("SELECT type FROM sqlite_schema WHERE name = ?1 AND type IN ('table', 'view')")?
@@ -361,8 +372,10 @@ fn is_view(statement: &str) -> bool {
     statement.starts_with("CREATE VIEW ")
 }
 
-/// Gives a statement the names of a stage and generation.
+/// Replaces the names in a statement by those of a stage and generation.
 fn named(statement: &str, stage: Stage, generation: u32) -> String {
+    // `head` is everything before the columns. The statements are our own, from schema/read, so these forms are
+    // all.
     let (head, rest) =
         statement.split_once(" (").or_else(|| statement.split_once(" USING")).unwrap_or((statement, ""));
     let glue =
@@ -375,7 +388,7 @@ fn named(statement: &str, stage: Stage, generation: u32) -> String {
         }
         ["CREATE", "TABLE", table] => format!("CREATE TABLE {}", stage.table(table)),
         ["CREATE", "VIRTUAL", "TABLE", table] => format!("CREATE VIRTUAL TABLE {}", stage.table(table)),
-        // What a full-text table is told goes to the column that has its name.
+        // A command to a full-text table is inserted into the column that has the table's name.
         ["INSERT", "INTO", table] => {
             let table = stage.table(table);
             return format!("INSERT INTO {table} ({table}{}", rest.trim_start_matches(|c| c != ','));
@@ -387,24 +400,25 @@ fn named(statement: &str, stage: Stage, generation: u32) -> String {
 
 /// The table behind a name that people read.
 pub(crate) struct Stored {
-    /// The table that has them.
+    /// The table that holds the rows.
     pub(crate) rows: &'static str,
     /// The columns of their key.
     pub(crate) key: &'static [&'static str],
 }
 
-/// Finds the table behind a name of this version. Tables of an earlier version are read until this
-/// version's have taken their place.
+/// Finds the table behind a name of this version. Tables of an earlier version are read until this version's have
+/// replaced them.
 pub(crate) fn stored(connection: &Connection, shown: &str) -> rusqlite::Result<Stored> {
     let table =
         PROJECTIONS.iter().flat_map(|projection| projection.tables).find(|table| table.shown == shown);
     let Some(&Table { name, shown, key, .. }) = table else { return Err(rusqlite::Error::InvalidQuery) };
+    // In an earlier version the name that people read was that of the table.
     let is_there = name == shown || kind_of(connection, name)?.is_some();
     Ok(Stored { rows: if is_there { name } else { shown }, key })
 }
 
-/// The table with the documents that the full-text index `search` is of. Tables of an earlier version are read
-/// until this version's have taken their place.
+/// The name of the table with the documents of the full-text index `search`. The table of an earlier version is
+/// read until this version's has replaced it.
 pub(crate) fn documents(connection: &Connection) -> rusqlite::Result<&'static str> {
     let mut statement = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'search_documents')")?;
@@ -412,9 +426,10 @@ pub(crate) fn documents(connection: &Connection) -> rusqlite::Result<&'static st
     Ok(if is_there { "search_documents" } else { "documents" })
 }
 
-/// Makes the tables of every projection that the file lacks.
+/// Creates the tables of every projection that the file lacks.
 pub(crate) fn install(connection: &Connection) -> rusqlite::Result<()> {
     for projection in &PROJECTIONS {
+        // Tables and cursor are created in one transaction of the caller: without a cursor there are no tables.
         if cursor(connection, projection.name, Stage::Live)?.is_none() {
             projection.create_tables(connection, Stage::Live, 1)?;
             connection.execute(
@@ -435,7 +450,7 @@ mod tests {
     use crate::projection::fold::columns::tables;
     use crate::projection::fold::rows::*;
 
-    /// The columns of a table: those that are stored, in their order, and those that SQLite makes of them.
+    /// The columns of a table: the stored ones in their order, and those that SQLite generates.
     #[derive(Debug, PartialEq)]
     struct Columns {
         table: String,
@@ -444,7 +459,7 @@ mod tests {
     }
 
     impl Columns {
-        /// As they are declared. Some of those that are read are stored as well, as another type.
+        /// The columns as declared. A column that is read can also be stored, as another type.
         fn declared<R: Row>(read: &[(&str, &str)]) -> Columns {
             let key = PROJECTIONS
                 .iter()
@@ -459,7 +474,7 @@ mod tests {
             }
         }
 
-        /// As a file has them.
+        /// The columns as a file has them.
         fn of(file: &Connection, table: &Table) -> Columns {
             let columns = |table: &str| -> Vec<(String, i64)> {
                 let mut statement = file.prepare("SELECT name, hidden FROM pragma_table_xinfo(?1)").unwrap();
@@ -495,14 +510,14 @@ mod tests {
         declared.sort_by(|a, b| a.table.cmp(&b.table));
 
         let file = Connection::open_in_memory().unwrap();
-        // What views look into.
+        // The views refer to this table.
         file.execute_batch("CREATE TABLE log (seq INTEGER PRIMARY KEY, payload BLOB)").unwrap();
         PROJECTIONS.iter().for_each(|projection| projection.create_tables(&file, Stage::Live, 1).unwrap());
         let tables = PROJECTIONS.iter().flat_map(|projection| projection.tables);
         let mut found: Vec<Columns> =
             tables.filter(|table| !table.is_index()).map(|table| Columns::of(&file, table)).collect();
         found.sort_by(|a, b| a.table.cmp(&b.table));
-        // The order of what is stored as well: `claims` names columns by their place.
+        // The order of stored columns is compared as well: `claims` names columns by their index.
         assert_eq!(declared, found);
     }
 }

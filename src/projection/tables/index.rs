@@ -1,5 +1,5 @@
-//! Full-text indexes. They keep no texts, and none is at hand once an event is erased: what an index is to forget
-//! is read from the index itself.
+//! Full-text indexes. An index keeps no texts, and the text of an event is gone once the event is erased. So the
+//! words that an index must forget are read from the index itself.
 
 use std::rc::Rc;
 
@@ -8,10 +8,12 @@ use rusqlite::Connection;
 /// The tokenizer of the index, as an argument of FTS5.
 pub(crate) const TOKENIZE: &str = "tokenize='unicode61 remove_diacritics 2'";
 
-/// Bytes of words of documents that are in memory at once, about; those of one document always are.
+/// Approximate bound on the words of documents in memory at once, in bytes. The words of one document are always
+/// read whole.
 const WORDS_BYTES_MAX: usize = 48 << 20;
 
-/// Merges some of the segments of an index, for about as many pages; whether there was something to merge.
+/// Merges some of the segments of an index, about `pages` pages of them. Returns whether there was anything to
+/// merge.
 pub(crate) fn merge(connection: &Connection, index: &str, pages: u32) -> rusqlite::Result<bool> {
     let before = connection.total_changes();
     connection
@@ -21,9 +23,9 @@ pub(crate) fn merge(connection: &Connection, index: &str, pages: u32) -> rusqlit
     Ok(connection.total_changes().saturating_sub(before) >= 2)
 }
 
-/// Takes documents out of an index, and leaves no trace of their words in it. The rows of the documents stay.
+/// Removes documents from an index, and leaves no trace of their words in it. The rows of the documents stay.
 pub(super) fn forget(connection: &Connection, index: &str, documents: &[i64]) -> rusqlite::Result<()> {
-    // The index knows its documents itself, also where somebody took the row of one away.
+    // The index keeps its own list of documents. It is right even if somebody deleted the row of one.
     let mut known = connection.prepare(&format!("SELECT 1 FROM {index}_docsize WHERE id = ?1"))?;
     let documents: Vec<i64> = documents
         .iter()
@@ -33,21 +35,25 @@ pub(super) fn forget(connection: &Connection, index: &str, documents: &[i64]) ->
         return Ok(());
     }
     let delete = format!("INSERT INTO {index} ({index}, rowid, text) VALUES ('delete', ?1, ?2)");
+    // FTS5 does not check the text of a 'delete' command, and a text with other words would corrupt the index
+    // (<https://sqlite.org/fts5.html#the_delete_command>). So the words come from the index.
     each_text(connection, index, &documents, |document, text| {
         connection.prepare_cached(&delete)?.execute(rusqlite::params![document, text]).map(drop)
     })?;
-    // Until its segments are merged an index still says which words stood where.
+    // A deletion only adds markers: until its segments are merged, an index still holds the deleted words.
     connection.execute(&format!("INSERT INTO {index} ({index}) VALUES ('optimize')"), []).map(drop)
 }
 
-/// Calls `each` with documents, which are sorted, and for each a text that has the words which the index has of it, in
-/// their order: the index makes the same of it as of the text that it was given. Reads the whole index.
+/// Calls `each` for every document of the sorted list `documents`, with a text that has the document's words in
+/// their order. The index makes the same entries of this text as of the original one. Reads the whole index, once
+/// for every [`WORDS_BYTES_MAX`] of words.
 pub(crate) fn each_text(
     connection: &Connection,
     index: &str,
     documents: &[i64],
     mut each: impl FnMut(i64, &str) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
+    // A call that failed may have left its table behind.
     connection.execute_batch(&format!(
         "DROP TABLE IF EXISTS temp.annals_instances;
          CREATE VIRTUAL TABLE temp.annals_instances USING fts5vocab('main', '{index}', 'instance');"
@@ -57,6 +63,8 @@ pub(crate) fn each_text(
         let words = Words::read(connection, rest)?;
         let (read, unread) = rest.split_at(rest.partition_point(|document| *document <= words.last));
         rest = unread;
+        // Documents and words are sorted by document, so one pass over both is enough. A document without words
+        // gets an empty text.
         let mut places = words.places.iter().peekable();
         for document in read {
             let mut text = String::new();
@@ -70,7 +78,7 @@ pub(crate) fn each_text(
     connection.execute_batch("DROP TABLE temp.annals_instances")
 }
 
-/// A word of a document. In the order of documents, and of the words in each.
+/// A word of a document. Ordered by document, and by offset within each.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     document: i64,
@@ -82,14 +90,15 @@ struct Place {
 struct Words {
     /// Sorted.
     places: Vec<Place>,
-    /// The last document of which it is all here.
+    /// The last document whose words are all here.
     last: i64,
 }
 
 impl Words {
-    /// Reads the words of the first of these documents: of as many as there is room for.
+    /// Reads the words of the first of these documents: as many as there is room for, and one at least.
     fn read(connection: &Connection, documents: &[i64]) -> rusqlite::Result<Words> {
         let mut places = Vec::<Place>::new();
+        // Invariant: `places` has every word read so far of the wanted documents up to `last`.
         let mut last = documents.last().copied().unwrap_or(0);
         let (mut bytes, mut room) = (0_usize, WORDS_BYTES_MAX);
         let mut instances = connection.prepare("SELECT doc, \"offset\", term FROM temp.annals_instances")?;
@@ -100,7 +109,7 @@ impl Words {
                 continue;
             }
             let word = row.get_ref(2)?.as_str()?;
-            // They come in the order of the words.
+            // Rows come in the order of the words: equal words are adjacent, and share one allocation.
             let word = match places.last().filter(|place| *place.word == *word) {
                 Some(before) => Rc::clone(&before.word),
                 None => {
@@ -110,6 +119,8 @@ impl Words {
             };
             places.push(Place { document, offset: row.get(1)?, word });
             bytes = bytes.saturating_add(size_of::<Place>());
+            // The last documents are dropped, and the next pass reads them. The first document always stays: if it
+            // is larger than the bound, the room doubles, so that it is not sorted again for each of its words.
             if bytes > room {
                 last = keep_first(&mut places).unwrap_or(last);
                 bytes = places.iter().map(|place| size_of::<Place>() + place.word.len()).sum();
@@ -121,11 +132,12 @@ impl Words {
     }
 }
 
-/// Keeps the places of the first half of the documents, and of one at least; gives the last of them.
+/// Keeps the words of the first half of the documents, at least of one. Returns the last of them.
 fn keep_first(places: &mut Vec<Place>) -> Option<i64> {
     places.sort_unstable();
     let middle = places.get(places.len() / 2)?.document;
     let before = places.partition_point(|place| place.document < middle);
+    // The middle word may belong to the first document, which is then kept whole.
     let kept = if before > 0 { before } else { places.partition_point(|place| place.document == middle) };
     places.truncate(kept);
     places.last().map(|place| place.document)
@@ -152,11 +164,11 @@ mod tests {
         connection
     }
 
-    /// All that an index keeps, and that no text is left of.
+    /// The stored content of an index after a full merge, in which no text may remain.
     fn kept(connection: &Connection) -> Vec<(i64, Vec<u8>)> {
         connection.execute("INSERT INTO search (search) VALUES ('optimize')", []).unwrap();
         connection
-            // Numbers of segments differ.
+            // Two indexes with the same content have other segment numbers.
             .prepare("SELECT id & 0x1fffffffff, block FROM search_data WHERE id <> 10 UNION ALL SELECT id, sz FROM search_docsize")
             .unwrap()
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -172,7 +184,7 @@ mod tests {
 
     #[test]
     fn words_that_were_read_are_the_same_words_again_whatever_their_characters() {
-        // Beyond these no character is assigned.
+        // No character is assigned beyond these ranges.
         let characters: Vec<char> =
             (1..0x4_0000_u32).chain(0xe_0000..0xe_1000).filter_map(char::from_u32).collect();
         let text = |c: &char| format!("a{c}b {c} c{c} ");
@@ -239,7 +251,7 @@ mod tests {
 
     #[test]
     fn more_words_than_there_is_room_for_are_read_in_parts() {
-        // Half a million words are half of what there is room for.
+        // The words of this text take up nearly half of the room.
         let long = "w ".repeat(WORDS_BYTES_MAX / size_of::<Place>() / 2 - 10);
         let texts: Vec<(i64, String)> = vec![
             (1, long.clone()),

@@ -1,5 +1,5 @@
-//! Indexes and triggers that others attach to read tables. A rebuild makes them again. One that cannot be made on
-//! the tables as they are now is kept in a list, and tried again with the next rebuild.
+//! Indexes and triggers that users attach to read tables. A rebuild creates them again. One that cannot be created
+//! on the new tables is kept in a list, and the next rebuild tries it again.
 
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::{Batch, Connection, ErrorCode, params};
@@ -8,10 +8,10 @@ use crate::limits::LISTED_MAX;
 use crate::log::rows::{bounded, shown_column};
 use crate::log::schema::{Found, found};
 
-/// The table that lists them, which is there once there was something to list.
+/// The table that lists them. It exists once there was something to list.
 pub(crate) const NAME: &str = "annals_left_out";
 
-/// Made when there is something to list.
+/// The statement that creates the list, run when there is something to list.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS annals_left_out (
   name       TEXT NOT NULL PRIMARY KEY,
   projection TEXT NOT NULL,
@@ -20,18 +20,18 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS annals_left_out (
   error      TEXT NOT NULL
 ) STRICT";
 
-/// Bytes of a statement that makes an index or a trigger: as many as SQLite takes by default.
+/// Longest statement that creates an index or a trigger, in bytes: as many as SQLite accepts by default.
 const SQL_BYTES_MAX: usize = 1_000_000;
 
 /// An index or a trigger on a read table.
 pub(super) struct Attached {
     pub(super) name: String,
-    /// The table that has the rows.
+    /// The table that holds the rows.
     pub(super) table: String,
     pub(super) sql: String,
 }
 
-/// One that could not be made again.
+/// An index or a trigger that could not be created again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LeftOut {
     pub(crate) name: String,
@@ -40,12 +40,15 @@ pub(crate) struct LeftOut {
 }
 
 impl Attached {
-    /// Makes it, within the caller's transaction; where that is not possible, lists it.
+    /// Creates the object within the caller's transaction. If it cannot be created, adds it to the list.
     pub(super) fn attach(&self, connection: &Connection, projection: &str) -> rusqlite::Result<()> {
+        // The savepoint undoes this object alone. The caller's transaction also replaces the tables, and must
+        // commit without the object.
         connection.execute_batch("SAVEPOINT attaching")?;
         let error = match self.try_attach(connection) {
             Ok(()) => return connection.execute_batch("RELEASE attaching"),
             Err(error) if is_of_the_object(&error) => error,
+            // An error of the file or the disk ends the caller's transaction, and with it the savepoint.
             Err(error) => return Err(error),
         };
         connection.execute_batch("ROLLBACK TO attaching; RELEASE attaching")?;
@@ -58,13 +61,15 @@ impl Attached {
         Ok(())
     }
 
-    /// Runs the statement that makes it: one, of an index or a trigger. What stands in a file may be anything.
+    /// Runs the statement that creates it. It must be a single CREATE INDEX or CREATE TRIGGER, because a file may
+    /// contain anything.
     fn make(&self, connection: &Connection) -> rusqlite::Result<()> {
         let words: Vec<String> = self.sql.split_whitespace().take(3).map(str::to_ascii_uppercase).collect();
         let makes: Vec<&str> = words.iter().map(String::as_str).collect();
         let is_one =
             matches!(makes.as_slice(), ["CREATE", "INDEX" | "TRIGGER", _] | ["CREATE", "UNIQUE", "INDEX"]);
         let mut statements = Batch::new(connection, &self.sql);
+        // The text after the first statement is looked at before that one runs: if there is more, nothing runs.
         match (is_one, statements.next()?, statements.next()) {
             (true, Some(mut statement), Ok(None)) => statement.execute([]).map(drop),
             _ => Err(rusqlite::Error::MultipleStatement),
@@ -73,7 +78,8 @@ impl Attached {
 
     fn try_attach(&self, connection: &Connection) -> rusqlite::Result<()> {
         self.make(connection)?;
-        // What a trigger names is looked for when a statement that it belongs to is prepared.
+        // SQLite resolves the names in a trigger when it prepares a statement that fires the trigger. So these are
+        // prepared, and never run.
         let columns: Vec<String> = connection
             .prepare("SELECT format('\"%w\" = \"%w\"', name, name) FROM pragma_table_info(?1)")?
             .query_map([&self.table], |row| row.get(0))?
@@ -90,10 +96,11 @@ impl Attached {
     }
 }
 
-/// Whether an error follows from what an object is, and comes back whenever it is made.
+/// Returns whether an error is caused by the object itself, and comes back whenever it is created.
 fn is_of_the_object(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::SqliteFailure(error, _) => {
+            // `Unknown` is SQLITE_ERROR: SQL that does not fit the tables, such as a missing column.
             matches!(
                 error.code,
                 ErrorCode::Unknown
@@ -107,7 +114,7 @@ fn is_of_the_object(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Whether there is the list that Annals makes, and nothing else with its name.
+/// Returns whether the object with this name is the list that Annals creates, and nothing else.
 fn has_list(connection: &Connection) -> rusqlite::Result<bool> {
     if found(connection, NAME)? != Found::Table {
         return Ok(false);
@@ -119,11 +126,13 @@ fn has_list(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(columns == ["name", "projection", "table_name", "sql", "error"])
 }
 
-/// Takes what is listed of a projection out of the list, up to a number that nobody reaches.
+/// Removes the listed objects of a projection from the list and returns them: at most [`LISTED_MAX`], which nobody
+/// reaches.
 pub(super) fn take(connection: &Connection, projection: &str) -> rusqlite::Result<Vec<Attached>> {
     if !has_list(connection)? {
         return Ok(Vec::new());
     }
+    // Values that are too long are read as NULL, so that a foreign file cannot fill the memory.
     let columns = ["name", "table_name", "sql"].map(|column| bounded(column, SQL_BYTES_MAX)).join(", ");
     let listed: Vec<Option<Attached>> = connection
         .prepare(&format!("SELECT {columns} FROM annals_left_out WHERE projection = ?1 LIMIT {LISTED_MAX}"))?
@@ -131,7 +140,7 @@ pub(super) fn take(connection: &Connection, projection: &str) -> rusqlite::Resul
             let text =
                 |column| row.get_ref(column)?.as_str().map(str::to_owned).map_err(rusqlite::Error::from);
             let whole = (text(0), text(1), text(2));
-            // Values that Annals did not write stay where they are.
+            // A row with values that Annals did not write stays in the list.
             let (Ok(name), Ok(table), Ok(sql)) = whole else { return Ok(None) };
             Ok(Some(Attached { name, table, sql }))
         })?
@@ -142,7 +151,7 @@ pub(super) fn take(connection: &Connection, projection: &str) -> rusqlite::Resul
     Ok(listed)
 }
 
-/// Lists the objects of a projection that were left out, without those that somebody made again meanwhile.
+/// Lists the objects of a projection that were left out, without those that somebody created again since then.
 pub(crate) fn listed(connection: &Connection, projection: &str) -> rusqlite::Result<Vec<LeftOut>> {
     if !has_list(connection)? {
         return Ok(Vec::new());

@@ -1,6 +1,6 @@
-//! The tables of each projection, and how rows get into them and out of them.
+//! The tables of each projection: their definition, and the loading and saving of their rows.
 
-// In reading order: each uses those before it.
+// In reading order: each module uses only those before it.
 pub(crate) mod scratch;
 mod stage;
 pub(crate) mod index;

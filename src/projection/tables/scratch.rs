@@ -1,12 +1,14 @@
-//! A database for what is made anew.
+//! Temporary databases for tables that are folded again.
 
 use rusqlite::Connection;
 
 use crate::log::bound_columns;
 
-/// A database for what is made anew, which nobody needs after a crash: SQLite keeps it in a temporary file
-/// and removes that by itself.
+/// Opens a database for tables that are folded again. Nobody needs it after a crash: SQLite keeps it in a temporary
+/// file, and removes that by itself.
 pub(crate) fn scratch() -> rusqlite::Result<Connection> {
+    // An empty name is a temporary file of this connection (<https://sqlite.org/inmemorydb.html#temp_db>). So no
+    // other process can see it, and neither journal nor flush is needed.
     let scratch = Connection::open("")?;
     bound_columns(&scratch)?;
     scratch.execute_batch(

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Whether tables are those that people read, or those of a rebuild.
+/// A set of tables: the live ones, which people read, or those of a rebuild.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
     Live,

@@ -39,7 +39,8 @@ fn owned(value: Value) -> OwnedCell {
         Value::Integer(number) => OwnedCell::Integer(number),
         Value::Real(number) => OwnedCell::Real(number),
         Value::Text(text) => OwnedCell::Text(text),
-        // No column of ours holds blobs; the row's own type refuses what is not NULL there.
+        // No column of ours holds a blob. It is read as NULL, which the row's own type refuses where a value is
+        // needed.
         Value::Null | Value::Blob(_) => OwnedCell::Null,
     }
 }
@@ -72,7 +73,7 @@ impl<R: Row> Statements<R> {
         let insert = format!("INSERT INTO {table} ({columns}) VALUES ({marks})");
         Statements {
             load: format!("SELECT {columns} FROM {table} WHERE {}", Self::is_key()),
-            // Where somebody put a row in the table by hand, what follows from the log takes its place.
+            // If somebody put a row in the table by hand, the row that follows from the log replaces it.
             upsert: format!(
                 "{insert} ON CONFLICT ({}) DO UPDATE SET {}",
                 R::KEY.join(", "),
@@ -88,7 +89,8 @@ impl<R: Row> Statements<R> {
         R::KEY.iter().map(|column| format!("{column} = ?")).collect::<Vec<_>>().join(" AND ")
     }
 
-    /// The statement that writes some columns of a row, and leaves the indexes of others alone.
+    /// The statement that writes some columns of a row, one for each bit of `changes`. It leaves the indexes of
+    /// other columns alone.
     fn update(&self, changes: u64) -> String {
         let set: Vec<_> = R::COLUMNS
             .iter()
@@ -102,6 +104,7 @@ impl<R: Row> Statements<R> {
     fn load(&self, connection: &Connection, key: &[&str]) -> rusqlite::Result<Option<R>> {
         connection
             .prepare_cached(&self.load)?
+            // The key is stored without U+0000, so it is looked up in that form.
             .query_row(params_from_iter(key.iter().map(|part| stored(part))), |row| {
                 let cells: Vec<OwnedCell> = (0..R::COLUMNS.len())
                     .map(|column| row.get(column).map(owned))
@@ -123,6 +126,8 @@ impl<R: Row> Statements<R> {
         if rows.peek().is_none() {
             return Ok(());
         }
+        // A plain INSERT: rows and cursor are committed together, so only a foreign row can have the same key. The
+        // conflict stops the projection at this event.
         let mut statement = connection.prepare_cached(&self.insert)?;
         rows.try_for_each(|row| write(&mut statement, row, u64::MAX, &[]).map(drop))
     }
@@ -137,7 +142,7 @@ impl<R: Row> Statements<R> {
             return Ok(());
         }
         let mut upsert = connection.prepare_cached(&self.upsert)?;
-        // Rows that come one after the other mostly change in the same columns.
+        // Consecutive rows mostly change in the same columns, so the last statement is kept.
         let mut update: Option<(u64, CachedStatement<'_>)> = None;
         for Change { row, write: how } in changes {
             let is_written = match *how {
@@ -154,6 +159,7 @@ impl<R: Row> Statements<R> {
                 }
                 Write::Whole => false,
             };
+            // The row is new, or somebody deleted it from the table.
             if !is_written {
                 write(&mut upsert, &**row, u64::MAX, &[])?;
             }
@@ -162,7 +168,8 @@ impl<R: Row> Statements<R> {
     }
 }
 
-/// Executes a statement with the values of some columns, and then those of a key. How many rows it changed.
+/// Executes a statement with the values of some columns, and then those of a key. Returns the number of rows that
+/// it changed.
 fn write<R: Row>(
     statement: &mut Statement<'_>,
     row: &R,
@@ -184,12 +191,12 @@ fn write<R: Row>(
         statement.raw_bind_parameter(parameter, stored(part))?;
     }
     let changed = statement.raw_execute()?;
-    // Texts are not kept until the statement is used again.
+    // The statement is cached: without this it would keep the texts until it is used again.
     statement.clear_bindings();
     Ok(changed)
 }
 
-/// The tables of a stage.
+/// The statements for all read tables of a stage.
 pub(crate) struct Store {
     sessions: Statements<SessionRow>,
     steps: Statements<StepRow>,
@@ -209,7 +216,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// The statements of a stage, made once.
+    /// The statements of a stage, built once for a process.
     pub(crate) fn of(stage: Stage) -> &'static Store {
         static LIVE: LazyLock<Store> = LazyLock::new(|| Store::new(Stage::Live));
         static BUILDING: LazyLock<Store> = LazyLock::new(|| Store::new(Stage::Building));
@@ -239,7 +246,7 @@ impl Store {
         }
     }
 
-    /// Loads what an event may change of its session.
+    /// Loads the rows of its session that an event may change, unless the working set has them.
     pub(in crate::projection) fn load_session(
         &self,
         connection: &Connection,
@@ -253,7 +260,8 @@ impl Store {
             rows.add_kept(row.as_ref().map_or(0, Row::text_bytes));
             rows.sessions.load(session.to_owned(), row);
         }
-        // Every event of a session makes its row: where that is new, nothing else is there to be read.
+        // Every event of a session makes its row. If that was made here, the tables have no other row of the
+        // session.
         if rows.sessions.was_made(session) {
             return Ok(());
         }
@@ -269,7 +277,7 @@ impl Store {
         Ok(())
     }
 
-    /// Loads the key that an event is about.
+    /// Loads the API key that an event is about, unless the working set has it.
     pub(in crate::projection) fn load_key(
         &self,
         connection: &Connection,
@@ -285,7 +293,7 @@ impl Store {
         Ok(())
     }
 
-    /// Saves what changed.
+    /// Saves changed rows, within the caller's transaction.
     pub(crate) fn save(&self, connection: &Connection, changes: &Changes) -> rusqlite::Result<()> {
         self.sessions.save_all(connection, &changes.sessions, |row| [&row.id, ""])?;
         self.steps.save_all(connection, &changes.steps, |row| [&row.session_id, &row.id])?;
@@ -302,6 +310,7 @@ impl Store {
         self.actions.insert_all(connection, &single.actions)?;
         self.custom_events.insert_all(connection, &single.custom_events)?;
         if !single.documents.is_empty() {
+            // The index takes the words of a text and does not store the text itself.
             let mut index = connection.prepare_cached(&self.index_document)?;
             for Document { row, text } in &single.documents {
                 index.execute(rusqlite::params![row.seq, text])?;
@@ -311,7 +320,7 @@ impl Store {
     }
 }
 
-/// Loads a row of a session unless it is known, and says how many bytes of text it has.
+/// Loads a row of a session unless the working set has it. Returns the bytes of text that were loaded.
 fn load_child<R: Row + Clone>(
     statements: &Statements<R>,
     connection: &Connection,

@@ -1,4 +1,4 @@
-//! The door: whether a key is needed, and who was turned away.
+//! Admission: the rule for API keys, and counts of refused requests.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,34 +11,34 @@ use crate::apikey::{Keys, KeysError};
 use crate::server::peer::Peer;
 use crate::server::problem::{Kind, Problem};
 
-/// Whether keys are asked for.
+/// The rule by which requests need an API key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Authentication {
-    /// From when the log has a key. Until then nobody is let in whom a web page may have sent.
+    /// Keys are needed once the log has one. Until then, requests that a web page may have sent are refused.
     #[default]
     WhereThereAreKeys,
-    /// Never: whoever reaches the server may do everything.
+    /// Keys are never needed: whoever reaches the server may do everything.
     Never,
 }
 
-/// Requests that were turned away since the server began, by why.
+/// Refused requests since the start of the server, by reason.
 #[derive(Debug, Default)]
 pub(crate) struct TurnedAway {
-    /// No key was shown.
+    /// The request has no key.
     pub(in crate::server) missing: AtomicU64,
-    /// What was shown is no key of this log.
+    /// The key is not a key of this log.
     pub(in crate::server) wrong: AtomicU64,
-    /// The key was good once.
+    /// The key has expired.
     pub(in crate::server) expired: AtomicU64,
     pub(in crate::server) revoked: AtomicU64,
-    /// The key is good, and not for this.
+    /// The key lacks the scope.
     pub(in crate::server) scope: AtomicU64,
-    /// No key was needed, and a web page may have asked.
+    /// No key is needed, and a web page may have sent the request.
     pub(in crate::server) page: AtomicU64,
 }
 
 impl TurnedAway {
-    /// Each reason, and how often it was one.
+    /// Each reason with the number of its requests.
     pub(crate) fn counts(&self) -> [(&'static str, u64); 6] {
         [
             ("missing", &self.missing),
@@ -52,15 +52,15 @@ impl TurnedAway {
     }
 }
 
-/// The keys of the log, and whether one is needed.
+/// The keys of the log, and the state of the rule that requests need one.
 pub(crate) struct Gate {
     authentication: Authentication,
     pub(in crate::server) keys: Arc<Keys>,
-    /// Whether a key was ever created, as of the last look.
+    /// Set once a look finds that a key was ever created. Never cleared.
     any: AtomicBool,
-    /// Set while the last look failed: until one succeeds nobody is let in.
+    /// Set while the last look failed. Every request is refused until one succeeds.
     unreadable: AtomicBool,
-    /// Whether it is recorded who reads what.
+    /// Records the requests that read the content of events.
     pub(in crate::server) record_reads: bool,
     pub(crate) turned_away: TurnedAway,
 }
@@ -78,18 +78,20 @@ impl Gate {
         Ok(Gate { authentication, keys, any, unreadable, record_reads, turned_away: TurnedAway::default() })
     }
 
-    /// Closes the file: nobody is let in by a key from then on.
+    /// Closes the file for good. Afterwards keys are refused, except for a moment those in memory.
     pub(in crate::server) fn close(&self) {
         self.keys.close();
     }
 
-    /// Closes the file until keys are asked for again.
+    /// Closes the file. The next look or check of a key opens it again.
     pub(in crate::server) fn let_go(&self) {
         self.keys.let_go();
     }
 
-    /// Looks whether there are keys.
+    /// Looks for a key in the log, if none was found yet. May block on the file.
     pub(in crate::server) fn look(&self) {
+        // A created key stays created, also when it is revoked: once one was found, no further look is
+        // needed.
         if self.any.load(Ordering::Acquire) {
             return;
         }
@@ -100,7 +102,7 @@ impl Gate {
         }
     }
 
-    /// Makes sure that it is known whether a key is needed.
+    /// Refuses a request while it is not known whether requests need a key.
     pub(in crate::server) fn require_known(&self) -> Result<(), Problem> {
         let is_asked = self.authentication == Authentication::WhereThereAreKeys;
         if is_asked && self.unreadable.load(Ordering::Acquire) && !self.any.load(Ordering::Acquire) {
@@ -109,7 +111,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Whether a key is needed now.
+    /// Returns true if requests need a key now.
     pub(crate) fn is_closed(&self) -> bool {
         match self.authentication {
             Authentication::Never => false,
@@ -117,9 +119,10 @@ impl Gate {
         }
     }
 
-    /// While there are no keys, everybody on this machine may do everything, and no web page that somebody
-    /// looks at there.
+    /// Refuses a request that a web page may have sent. While there are no keys, every program on this
+    /// machine may do everything; a page in somebody's browser there may not.
     pub(in crate::server) fn keep_pages_out(&self, parts: &Parts, peer: &Peer) -> Result<(), Problem> {
+        // A page cannot open a unix socket.
         if self.authentication == Authentication::Never || *peer == Peer::Unix {
             return Ok(());
         }

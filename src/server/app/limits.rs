@@ -1,53 +1,52 @@
-//! What the server lets one client, and all together, have of it.
+//! The bounds of one client, and of all clients together.
 
 use std::time::Duration;
 
-/// The server's bounds. Every one has a value that suits a machine of ordinary size.
+/// The bounds of a server. The defaults suit a machine of ordinary size.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of a body, as sent and again after decompression; never more than half of [`Limits::memory_bytes`].
+    /// Bytes of a body, as sent and again after decompression; at most half of [`Limits::memory_bytes`].
     pub body_bytes: usize,
-    /// Events of one request: as many as the writer commits in some batches.
+    /// Events of one request. The default is a few batches of the writer.
     pub request_events: usize,
-    /// Bytes of all bodies that are being handled, of the events that are made of them, and of answers that
-    /// are in memory. A request that finds them used up is told to come again.
+    /// The memory budget: bytes of all bodies that are being handled, of the events made of them, and of
+    /// answers in memory. A request that finds it used up is answered with 503.
     pub memory_bytes: usize,
-    /// Bytes of answers that are too long for memory and wait in the folder of temporary files until they are
-    /// read, all together. A request that finds them used up is told to come again.
+    /// Bytes of all answers that are too long for memory and wait in the folder of temporary files until they
+    /// are read. A request that finds them used up is answered with 503.
     pub answer_disk_bytes: usize,
-    /// Connections at a time. Who comes then waits until one ends.
+    /// Connections at a time. Further ones wait until one ends.
     pub connections: usize,
-    /// How long the first request of a connection may take to arrive, without its body.
+    /// The timeout for the first request of a connection to arrive, without its body.
     pub header: Duration,
-    /// How long a body may take to arrive.
+    /// The timeout for a body to arrive.
     pub body: Duration,
-    /// How long a connection may rest between two requests.
+    /// The longest time that a connection may be idle between two requests.
     pub idle: Duration,
-    /// How long a client may leave an answer unread.
+    /// The longest time that a client may leave an answer unread.
     pub write: Duration,
-    /// How long a request waits for room in the log's queue.
+    /// The longest time that a request waits for room in the log's queue.
     pub queue: Duration,
-    /// How long a request waits for the commit. A disk that takes longer hangs, or as good as.
+    /// The longest time that a request waits for its commit. A disk that takes longer is as good as stuck.
     pub commit: Duration,
-    /// How long a request waits for the read tables, where it asks to.
+    /// The longest time that a request waits for the read tables, if it asks to.
     pub visible: Duration,
-    /// How long requests may still run after the wish to stop.
+    /// The longest time that requests may still run after the server was asked to stop.
     pub grace: Duration,
-    /// Requests a second of one key, or of one address where there are no keys; 0 for no bound.
+    /// Requests per second of one key, or of one address while no keys are needed; 0 for no bound.
     pub requests_per_second: u32,
-    /// Wrong keys a minute from one address, before their answer says to wait.
+    /// Wrong keys per minute from one address. Further ones are answered with 429; 0 for no bound.
     pub wrong_keys_per_minute: u32,
-    /// How long an anchor may lack events before the server says that it is not ready; None for no bound. It must
-    /// be longer than the time between checkpoints.
+    /// The longest time that an anchor may lack events before the server reports that it is not ready; None
+    /// for no bound. Must be longer than the time between checkpoints.
     pub anchor_max_age: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            // The largest payload that a log accepts by default has 4 MiB, which JSON may spell in six
-            // times as many.
+            // By default a log accepts payloads up to 4 MiB, which may take six times as many bytes in JSON.
             body_bytes: 32 << 20,
             request_events: 16_384,
             memory_bytes: 256 << 20,

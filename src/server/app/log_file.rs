@@ -1,8 +1,8 @@
-//! The log's file under a server that runs for long: it may be replaced, cut or taken away meanwhile.
+//! The log's file while a server runs: other programs may replace it, cut it or take it away.
 //!
-//! Every connection of the server keeps the file that it opened, so without a look at the path the server would
-//! go on answering from a log that nobody else can see. One thread looks now and then, for all; requests that
-//! need the log compare the file's identity as well, so that none is answered from another file than the rest.
+//! Every connection of the server keeps the file that it opened. Without a look at the path, the server would
+//! go on answering from a log that nobody else can see. One task looks regularly, for all requests. Requests
+//! that need the log also compare the file's identity, so that all of them are answered from one file.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::watch::Watch;
 /// The log's file, and the result of the last look at it.
 pub(crate) struct LogFile {
     path: PathBuf,
-    /// Others once a writer made the write-ahead log anew.
+    /// The identities of the files. They change when a writer makes the write-ahead log anew.
     files: RwLock<LogFiles>,
     /// None once the server is about to end.
     watch: Mutex<Option<Watch>>,
@@ -29,10 +29,12 @@ impl LogFile {
     /// Begins to watch the file of an open log.
     ///
     /// # Errors
-    /// If it is no longer at its path, or cannot be read.
+    /// If the file is no longer at its path, or cannot be read.
     pub(in crate::server) fn open(log: &AuditLog) -> Result<LogFile, OpenError> {
         let watch = Watch::open(log.path())?;
         let (path, files) = watch.files();
+        // The path may have got another file since the log was opened. The log and its watch must have the
+        // same.
         log.database().require_at(&path)?;
         Ok(LogFile {
             path,
@@ -42,34 +44,39 @@ impl LogFile {
         })
     }
 
-    /// Makes sure that the file at the path is the one that the server opened, and was whole when it was last
-    /// looked at.
+    /// Checks that the file at the path is the one that the server opened, and that it was whole at the last
+    /// look.
     ///
     /// # Errors
-    /// If it is not; what was sent is not committed then, and may be sent again.
+    /// If one of these does not hold. Nothing of the request is committed then, and the client may send it
+    /// again.
     pub(crate) fn require(&self) -> Result<(), Problem> {
         let unavailable = |reason: String| Problem::new(Kind::Unavailable, reason);
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // The identities are compared for every request. The last look may be a quarter of a second old.
         files.require_at(&self.path).map_err(|error| unavailable(told(&error)))?;
         let trouble = self.trouble.borrow().clone();
         trouble.map_or(Ok(()), |reason| Err(unavailable(reason.to_string())))
     }
 
-    /// Closes the connection that looks.
+    /// Closes the connection of the watch. Later looks return None.
     pub(in crate::server) fn close(&self) {
         self.watch().take();
     }
 
     fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
-        // A look that panicked leaves what the one before it saw.
+        // A look that panics leaves the result of the look before it.
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the file; None where the server is about to end.
+    /// Looks at the file and keeps the result for [`LogFile::require`]; None once the server is about to end.
     pub(in crate::server) fn look(&self) -> Option<Result<Head, OpenError>> {
+        // The lock is held for the whole look. Requests do not wait for it: they read only `files` and
+        // `trouble`.
         let mut watch = self.watch();
         let watch = watch.as_mut()?;
         let looked = watch.look();
+        // A look that succeeds may have opened the files again: a new write-ahead log has another identity.
         if looked.is_ok() {
             *self.files.write().unwrap_or_else(PoisonError::into_inner) = watch.files().1;
         }
@@ -79,6 +86,7 @@ impl LogFile {
 
     fn tell(&self, found: Option<&OpenError>) {
         let reason: Option<Arc<str>> = found.map(|error| told(error).into());
+        // A reason that lasts is logged once, not at every look.
         self.trouble.send_if_modified(|known| {
             if *known == reason {
                 return false;
@@ -93,7 +101,7 @@ impl LogFile {
     }
 }
 
-/// The reason for whoever asks, with a key or without one: it names no path of this machine.
+/// The reason that any client may see, with a key or without one: it names no path of this machine.
 fn told(error: &OpenError) -> String {
     match error {
         OpenError::Replaced { .. } | OpenError::LinkMoved { .. } => {

@@ -1,13 +1,13 @@
-//! Bytes that all requests share: each takes what it needs, and gives it back when it is done.
+//! The memory budget: bytes that all requests share. Each request takes its bytes and gives them back.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes are given out in pieces of this many.
+/// The unit in which bytes are given out.
 pub(crate) const PIECE_BYTES: usize = 16 << 10;
 
-/// Room for the bytes of all requests together.
+/// A budget of bytes for all requests together.
 pub(crate) struct Memory {
     pieces: Arc<Semaphore>,
     all: usize,
@@ -15,26 +15,28 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(in crate::server) fn new(bytes: usize) -> Memory {
+        // Rounded down: only a budget below one piece becomes larger than its bound.
         let pieces = (bytes / PIECE_BYTES).clamp(1, Semaphore::MAX_PERMITS);
         Memory { pieces: Arc::new(Semaphore::new(pieces)), all: pieces }
     }
 
-    /// Bytes that there are for all requests.
+    /// The size of the budget.
     pub(crate) fn all_bytes(&self) -> usize {
         self.all.saturating_mul(PIECE_BYTES)
     }
 
-    /// Bytes that are in use.
+    /// Bytes in use, in whole pieces.
     pub(crate) fn used_bytes(&self) -> usize {
         self.all.saturating_sub(self.pieces.available_permits()).saturating_mul(PIECE_BYTES)
     }
 }
 
-/// The requests together have no more bytes now.
+/// The error of a budget that is used up.
 #[derive(Debug)]
 pub(crate) struct Full;
 
-/// Bytes that one request holds. It never waits for more: of several that did, all might wait forever.
+/// Bytes that one request holds until it is dropped. It never waits for more: several requests that did could
+/// wait for one another forever.
 pub(crate) struct Held {
     pieces: Arc<Semaphore>,
     permit: Option<OwnedSemaphorePermit>,
@@ -42,13 +44,14 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Holds nothing yet.
+    /// A share of `memory`, empty at first.
     pub(crate) fn of(memory: &Memory) -> Held {
         Held { pieces: memory.pieces.clone(), permit: None, bytes: 0 }
     }
 
-    /// Takes some more bytes.
+    /// Takes more bytes. On an error the bytes held before are still held.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Full> {
+        // The permit always has `bytes` in pieces, rounded up. Only pieces beyond the last one are taken.
         let all = self.bytes.saturating_add(bytes);
         let more = all.div_ceil(PIECE_BYTES) - self.bytes.div_ceil(PIECE_BYTES);
         if more > 0 {
@@ -63,10 +66,11 @@ impl Held {
         Ok(())
     }
 
-    /// Gives back all but so many bytes.
+    /// Gives back all bytes beyond `bytes`.
     pub(crate) fn keep(&mut self, bytes: usize) {
         let less = self.bytes.div_ceil(PIECE_BYTES).saturating_sub(bytes.div_ceil(PIECE_BYTES));
         self.bytes = self.bytes.min(bytes);
+        // The pieces that are split off return to the budget when they are dropped.
         drop(self.permit.as_mut().and_then(|permit| permit.split(less)));
     }
 }

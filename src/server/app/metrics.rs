@@ -1,4 +1,4 @@
-//! Numbers for Prometheus: what the server is asked, what the writer does, and how far the read tables are.
+//! Metrics for Prometheus: requests, commits of the writer, and the lag of the read tables.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -40,12 +40,12 @@ pub(in crate::server) struct Projection {
     pub(in crate::server) projection: &'static str,
 }
 
-/// From a tenth of a millisecond to some ten seconds.
+/// A histogram of durations, with buckets from 0.1 ms to 13 s.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.0001, 2.0, 18))
 }
 
-/// What is counted.
+/// The counters of a server.
 pub(crate) struct Metrics {
     pub(in crate::server) registry: Registry,
     requests: Family<Request, Counter>,
@@ -57,7 +57,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Counts from now on, also what the log's writer does.
+    /// Starts to count, including the commits of the log's writer.
     pub(in crate::server) fn new(log: &AuditLog) -> Metrics {
         let mut registry = Registry::with_prefix("annals");
         let metrics = Metrics {
@@ -94,6 +94,7 @@ impl Metrics {
         let (batch_events, commit_seconds) = (Histogram::new(exponential_buckets(1.0, 2.0, 13)), seconds());
         registry.register("batch_events", "Events of a commit", batch_events.clone());
         registry.register("commit_seconds", "Time that a commit took", commit_seconds.clone());
+        // A log keeps its first observer only: of two servers over one handle, the first counts commits.
         log.observe_commits(move |events, took: Duration| {
             batch_events.observe(events as f64);
             commit_seconds.observe(took.as_secs_f64());
@@ -126,7 +127,8 @@ impl Metrics {
     }
 }
 
-/// Any other word would be a client's to choose, and each would be a series of its own.
+/// The method as a label. All unknown methods share one: otherwise each word that a client sends would make a
+/// series.
 fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

@@ -1,4 +1,4 @@
-//! What every request is handled with: the log, its bounds, its counts, and room for what comes.
+//! The state that all requests share: the log, its bounds, its counts, and room for bodies and answers.
 
 pub(super) mod limits;
 pub(super) mod log_file;
@@ -29,7 +29,7 @@ use rates::Rates;
 use readers::Readers;
 use tails::Tails;
 
-/// A setting that is not safe by itself. It was asked for, and the server says so for as long as it runs.
+/// An unsafe setting that the operator asked for. The server reports it for as long as it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Warning {
     /// Other machines can reach this address, and there is no TLS.
@@ -47,33 +47,33 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Shared by all requests; cheap to clone.
+/// The state that all requests share; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Shared>);
 
 pub(crate) struct Shared {
-    /// The log, without a principal: what a caller appends goes through `request::caller::Caller::log`.
+    /// The log without a principal. Events of a caller go through `request::caller::Caller::log`.
     pub(crate) log: AuditLog,
     pub(crate) file: LogFile,
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
-    /// What operators are warned of.
+    /// Unsafe settings, which `/readyz` lists.
     pub(crate) warnings: Vec<Warning>,
-    /// Room for bodies that are being handled, for what is made of them, and for answers.
+    /// The memory budget for bodies that are being handled, for events made of them, and for answers.
     pub(crate) memory: Memory,
-    /// Room on the disk for long answers.
+    /// The budget of bytes on the disk for long answers.
     pub(crate) disk: Memory,
     pub(crate) metrics: Metrics,
-    /// Room for connections.
+    /// Permits for connections.
     pub(in crate::server) room: Arc<Semaphore>,
     pub(crate) rates: Rates,
     pub(crate) readers: Readers,
     pub(crate) tails: Tails,
-    /// Verifications at a time: each reads the whole log, and uses every processor.
+    /// The permit for a verification. Only one runs: each reads the whole log, and uses every processor.
     pub(crate) verification: Arc<Semaphore>,
-    /// Long work on processors: as many at a time as there are.
+    /// Permits for long work: as many as there are processors.
     processors: Arc<Semaphore>,
-    /// The wish to stop: what has no end by itself ends then.
+    /// Cancelled when the server stops. Work that has no end by itself ends then.
     pub(crate) stopping: CancellationToken,
 }
 
@@ -85,8 +85,8 @@ impl App {
         gate: Gate,
         warnings: Vec<Warning>,
     ) -> App {
-        // A body for which there can never be room, compressed and decompressed, is too large: a client that was told
-        // to come again would do so forever.
+        // A compressed body is in memory twice, as sent and decompressed. If that can never fit, the body is
+        // too large: a client that is asked to come again would do so forever.
         limits.body_bytes = limits.body_bytes.min(limits.memory_bytes / 2);
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         App(Arc::new(Shared {
@@ -108,13 +108,13 @@ impl App {
         }))
     }
 
-    /// Connections that are open.
+    /// Open connections.
     pub(in crate::server) fn open_connections(&self) -> usize {
         self.limits.connections.saturating_sub(self.room.available_permits())
     }
 
-    /// Does work on `bytes` of input away from the threads that serve connections, where it is long. The
-    /// error is a panic in it, or that the server is at its end.
+    /// Runs work on `bytes` of input. Long work leaves the threads that serve connections. The error is a
+    /// panic in the work, or the end of the server.
     pub(crate) async fn work<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -126,11 +126,13 @@ impl App {
         self.work_apart(work).await
     }
 
-    /// Does work away from the threads that serve connections. The error is as of [`App::work`].
+    /// Runs work away from the threads that serve connections. The error is that of [`App::work`].
     pub(crate) async fn work_apart<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, tokio::task::JoinError> {
+        // Work that waits for its permit takes up no thread. The permit moves into the work, which runs to
+        // its end even if its caller is gone, and counts until then.
         let permit = self.processors.clone().acquire_owned().await;
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -140,7 +142,7 @@ impl App {
     }
 }
 
-/// Input that takes about a millisecond to read: shorter than what waiting for another thread might take.
+/// Bytes of input that take about a millisecond to read: to wait for another thread might take longer.
 const SHORT_BYTES: usize = 64 << 10;
 
 impl Deref for App {

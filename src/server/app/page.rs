@@ -1,8 +1,8 @@
-//! Requests that a web page may have sent, to a server that asks nobody for a key.
+//! Requests that a web page may have sent, to a server that needs no keys.
 //!
-//! A page in somebody's browser can send requests to that machine's loopback addresses, and where the name of
-//! its own site is made to lead there, it can read the answers. What it cannot do is leave its own name out:
-//! it is in `Origin`, or it is the `Host`, which in HTTP/2 is the `:authority`.
+//! A page in a browser can send requests to the loopback addresses of its machine. If the name of its own
+//! site is made to resolve to one of them, it can also read the answers. But it cannot leave its own name
+//! out: the name is in `Origin`, or it is the `Host`, which in HTTP/2 is the `:authority`.
 
 use std::net::IpAddr;
 
@@ -10,12 +10,14 @@ use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Uri};
 
-/// Whether a request has a name that is not this machine's own, in its headers or in what it asks for.
+/// Returns true if a name in the headers or the target of a request is not this machine's own.
 pub(super) fn may_have_sent(uri: &Uri, headers: &HeaderMap) -> bool {
     let any = |name: HeaderName, is_foreign: fn(&str) -> bool| {
+        // A value that is not text counts as foreign.
         headers.get_all(name).iter().any(|value| value.to_str().map_or(true, is_foreign))
     };
-    // An address as `Host` is the one that was connected to: it leads nowhere else. A page may well be at one.
+    // An address as `Host` is the one that the client connected to: no name was resolved to get there. A page
+    // can be at an address, however, so that an `Origin` must be of this machine.
     uri.authority().is_some_and(|authority| !is_of(authority.as_str(), |_| true))
         || any(HOST, |host| !is_of(host, |_| true))
         || any(ORIGIN, |origin| {
@@ -23,7 +25,7 @@ pub(super) fn may_have_sent(uri: &Uri, headers: &HeaderMap) -> bool {
         })
 }
 
-/// Whether `host`, with or without a port, is `localhost` or an address that fits.
+/// Returns true if `host`, with or without a port, is `localhost` or an address that fits.
 fn is_of(host: &str, fits: impl Fn(IpAddr) -> bool) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host();

@@ -1,4 +1,4 @@
-//! How often one client may ask, and how often it may be wrong about its key.
+//! Rate limits of each client, for requests and for wrong keys.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,23 +13,25 @@ use crate::event::EventId;
 use crate::server::peer::Peer;
 use crate::server::problem::{Kind, Problem};
 
-/// Clients that are remembered one by one, some dozens of bytes for each. Those beyond share one rate.
+/// Clients that have a rate of their own, in some dozens of bytes each. If there are more, clients share one
+/// rate.
 const CLIENTS_MAX: usize = 16_384;
 
-/// How often clients that have not asked for a while are forgotten, at most.
+/// Least time between two removals of clients that have not asked for a while.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
-/// Who asks, as far as rates are concerned.
+/// The sender of a request, as far as rates are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Client {
     Key(EventId),
     Address(IpAddr),
-    /// Over unix sockets, and whoever is one too many.
+    /// Clients on unix sockets, and every client while too many are remembered.
     Others,
 }
 
 impl Client {
     fn of(principal: Option<EventId>, peer: &Peer) -> Client {
+        // A key has one rate, whatever addresses it is used from.
         match (principal, peer.ip()) {
             (Some(key), _) => Client::Key(key),
             (None, Some(address)) => Client::Address(network(address)),
@@ -38,7 +40,7 @@ impl Client {
     }
 }
 
-/// Of an IPv6 address the part that one client cannot change as it likes.
+/// The part of an address that one client cannot change as it likes: of IPv6 the upper 64 bits.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -61,7 +63,7 @@ impl<C: Clone + Hash + Eq> Rate<C> {
         Rate { limiter: RateLimiter::keyed(quota), others, forgotten: Mutex::new(Instant::now()) }
     }
 
-    /// Counts one; where that is one too many, says for how long it is.
+    /// Counts one request. The error is the time until the client may ask again.
     fn count(&self, client: &C) -> Result<(), Duration> {
         let client = if self.is_full() { &self.others } else { client };
         self.limiter.check_key(client).map_err(|until| until.wait_time_from(DefaultClock::default().now()))
@@ -71,12 +73,14 @@ impl<C: Clone + Hash + Eq> Rate<C> {
         if self.limiter.len() < CLIENTS_MAX {
             return false;
         }
+        // One thread removes clients. The others do not wait for it.
         if let Ok(mut forgotten) = self.forgotten.try_lock()
             && forgotten.elapsed() >= FORGET_EVERY
         {
             *forgotten = Instant::now();
             self.limiter.retain_recent();
         }
+        // Threads that pass this check at the same time may each add a client beyond the bound.
         self.limiter.len() >= CLIENTS_MAX
     }
 }
@@ -105,8 +109,8 @@ impl Rates {
             .map_err(|wait| too_many("this client sends too many requests", wait))
     }
 
-    /// Counts a key that was wrong. A right one is let in all the same: nobody shuts others out by being
-    /// wrong from the same address, and nobody finds a key of 256 bits by trying.
+    /// Counts a wrong key. A right key is accepted at any rate: nobody shuts others at the same address out
+    /// with wrong keys, and nobody finds a key of 256 bits by trying.
     pub(crate) fn wrong_key(&self, peer: &Peer) -> Result<(), Problem> {
         let Some(rate) = &self.wrong_keys else { return Ok(()) };
         rate.count(&Client::of(None, peer)).map_err(|wait| too_many("too many wrong keys", wait))

@@ -1,4 +1,4 @@
-//! Connections that only read, for as many questions at a time as there are of them.
+//! Read-only connections to the log, one for each question that is being answered.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,31 +13,31 @@ use crate::reader::Reader;
 use crate::replay::ReplayError;
 use crate::server::problem::{Kind, Problem};
 
-/// Questions that are answered at a time: more would only take the disk from one another.
+/// Questions about pages that are answered at a time. More would only compete for the disk.
 const READERS_MAX: usize = 4;
 
-/// Questions about whole sessions among them, which may be long, on connections of their own: they keep nobody
-/// waiting who asks for a page.
+/// Questions about whole sessions that are answered at a time. They may take long, and have permits of their
+/// own, so that questions about pages do not wait for them.
 const LONG_MAX: usize = 2;
 
-/// How long a question waits for its turn.
+/// The timeout for a question to get its permit.
 const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long an answer may take to be found.
+/// The timeout for finding the answer to a question about a page.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long an answer about a whole session may take to be written.
+/// The timeout for writing the answer to a question about a whole session.
 const LONG_PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long a connection that nobody asks stays open: it keeps pages, and what its statements took.
+/// The longest time that an idle connection stays open. It keeps pages, and the memory of its statements.
 const REST_MAX: Duration = Duration::from_secs(10);
 
-/// How much there is to read for an answer.
+/// The amount that is read for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Length {
-    /// A page.
+    /// One page.
     Page,
-    /// All of a session.
+    /// A whole session.
     Session,
 }
 
@@ -48,29 +48,29 @@ pub(crate) struct Readers {
     resting: Arc<Mutex<Vec<Resting>>>,
 }
 
-/// A connection that nobody asks now. Of several the one that was asked last is taken first, so that the others
-/// can be closed.
+/// An idle connection. The last one that was used is taken first, so that the others stay idle and can be
+/// closed.
 struct Resting {
     reader: Reader,
     since: Instant,
 }
 
-/// How far a question is.
+/// The stage of a question.
 enum Stage {
     Asked,
-    /// A reader is at it.
+    /// A reader works on it. The handle breaks that off.
     Begun(InterruptHandle),
     Answered,
-    /// Whoever asked is gone.
+    /// The caller is gone.
     InVain,
 }
 
-/// A question, as whoever answers it sees it.
+/// A question, as the thread that answers it sees it.
 #[derive(Clone)]
 pub(crate) struct Asked(Arc<Mutex<Stage>>);
 
 impl Asked {
-    /// Whether nobody waits for the answer any more.
+    /// Returns true if nobody waits for the answer any more.
     pub(crate) fn is_in_vain(&self) -> bool {
         matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Stage::InVain)
     }
@@ -81,15 +81,19 @@ impl Asked {
     }
 
     fn go_on(&self, to: Stage) -> Stage {
+        // The old stage is read and replaced under one lock. So the caller and the thread see each other's
+        // last step, whichever comes first.
         std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), to)
     }
 }
 
-/// Breaks off what a reader does for somebody who is gone.
+/// Breaks off the work on a question when the caller is gone.
 struct BreakOff(Asked);
 
 impl Drop for BreakOff {
     fn drop(&mut self) {
+        // Before that stage the thread finds `InVain` and does not begin. After it there is nothing to break
+        // off.
         if let Stage::Begun(handle) = self.0.go_on(Stage::InVain) {
             handle.interrupt();
         }
@@ -106,10 +110,11 @@ impl Readers {
         }
     }
 
-    /// Closes every connection, as soon as no question is asked any more. Nobody can ask from then on.
+    /// Closes every connection once no question is being answered. Later questions are refused.
     pub(in crate::server) async fn close(&self) {
         let all = |turns: usize| u32::try_from(turns).unwrap_or(u32::MAX);
-        // A question that takes so long was broken off; its connection closes when it ends.
+        // All permits are free only when no thread uses a connection. A question that takes longer was broken
+        // off: its thread closes its connection at the end.
         let _ = tokio::time::timeout(TURN_PATIENCE, async {
             let short = self.turns.acquire_many(all(READERS_MAX)).await;
             (short, self.long_turns.acquire_many(all(LONG_MAX)).await)
@@ -120,19 +125,18 @@ impl Readers {
         self.let_go();
     }
 
-    /// Closes the connections that nobody asks now. The next questions open others.
+    /// Closes the idle connections. The next questions open new ones.
     pub(in crate::server) fn let_go(&self) {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Closes the connections that nobody has asked for a while.
+    /// Closes the connections that were idle for `REST_MAX`.
     pub(in crate::server) fn close_idle(&self) {
         let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
         resting.retain(|at_rest| at_rest.since.elapsed() < REST_MAX);
     }
 
-    /// Asks the log, on a thread that may block. Where nobody waits for the answer any more, SQLite breaks
-    /// off.
+    /// Asks the log on a thread that may block. SQLite breaks off once nobody waits for the answer.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T, Problem> + Send + 'static,
@@ -140,8 +144,8 @@ impl Readers {
         self.ask_for(Length::Page, |reader, _| question(reader)).await
     }
 
-    /// Asks the log as [`Readers::ask`] does. What takes long beside SQLite looks now and then whether it is in
-    /// vain.
+    /// Asks the log as [`Readers::ask`] does. Work that takes long outside of SQLite calls
+    /// [`Asked::is_in_vain`] now and then.
     pub(crate) async fn ask_for<T: Send + 'static>(
         &self,
         length: Length,
@@ -157,9 +161,12 @@ impl Readers {
         let turn = turn.map_err(|_| Problem::new(Kind::Unavailable, "the server is about to stop"))?;
         let (path, resting) = (self.path.clone(), self.resting.clone());
         let asked = Asked(Arc::new(Mutex::new(Stage::Asked)));
+        // Dropped on every way out: after an answer, after the timeout, and when the client is gone.
         let _break_off = BreakOff(asked.clone());
         let answer = tokio::task::spawn_blocking(move || {
+            // The permit is the thread's: a question that was broken off counts until its thread has ended.
             let _turn = turn;
+            // The lock is held for this statement alone. To open a connection takes longer.
             let rested = resting.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let reader = match rested {
                 Some(rested) => rested.reader,
@@ -169,7 +176,8 @@ impl Readers {
                 return Err(Problem::new(Kind::Unavailable, "nobody waits for the answer"));
             }
             let answer = question(&reader, &asked);
-            // Taken out first: a handle that is used later must not meet the next question.
+            // The handle is taken back before the connection becomes idle: later it would interrupt the next
+            // question. A connection whose question failed or was broken off is closed.
             let was = asked.go_on(Stage::Answered);
             if matches!(was, Stage::Begun(_)) && answer.is_ok() {
                 let at_rest = Resting { reader, since: Instant::now() };
@@ -188,7 +196,8 @@ impl Readers {
     }
 }
 
-/// A file that cannot be read now may be read later, or is damaged; verification says which.
+/// The problem of a file that cannot be read now. It may be readable later, or is damaged; verification
+/// reports which.
 impl From<OpenError> for Problem {
     fn from(error: OpenError) -> Problem {
         Problem::new(Kind::Unavailable, error.to_string())
@@ -236,7 +245,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.db");
         AuditLog::open(&path).unwrap().close().unwrap();
-        // One thread for what blocks, and something else has it.
+        // The only thread for blocking work is busy.
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.max_blocking_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {

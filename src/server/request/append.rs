@@ -1,4 +1,4 @@
-//! From a body to what became of its events: the way that every kind of body takes.
+//! Appending the events of a body, in the same way for every kind of body.
 
 use crate::event::{Draft, EventId};
 use crate::prepare::{PrepareError, SentBy};
@@ -9,20 +9,20 @@ use crate::server::problem::{Kind, Problem};
 use crate::server::request::body::Received;
 use crate::server::request::caller::Caller;
 
-/// An event that was sent to the log, and what became of it.
+/// An event that was sent to the log, with its outcome.
 pub(crate) struct Sent {
-    /// Its id, the sender's or one that was made.
+    /// The sender's id, or a new one.
     pub(crate) id: EventId,
     pub(crate) outcome: Result<Appended, AppendError>,
 }
 
-/// Reads events out of a body and appends them together under the caller's key. What `read` gives beside
-/// the drafts comes back with what became of each of them, in their order. The body's memory counts for as long
-/// as the caller has it, and `read` takes memory for what it makes of the body, which counts until all of that is
+/// Reads events out of a body and appends them together under the caller's key. Returns what `read` gives
+/// beside the drafts, and the outcome of each draft in their order. The body's memory counts for as long as
+/// the caller has it. `read` takes memory for what it makes of the body, which counts until all of that is
 /// committed.
 ///
 /// # Errors
-/// If the body cannot be read, or the log took nothing of it.
+/// If the body cannot be read, the log took nothing of it, or the commit takes too long.
 pub(crate) async fn append<T: Send + 'static>(
     app: &App,
     caller: &Caller,
@@ -38,7 +38,8 @@ pub(crate) async fn append<T: Send + 'static>(
         let mut made = Held::of(&app.memory);
         move || -> Result<_, Problem> {
             let (beside, mut drafts) = read(&bytes, &mut made)?;
-            // Made here where they are absent: who is told to send all of it again is told them.
+            // Absent ids are made here, not by the log. The answer names them also when it asks the client to
+            // send all of it again.
             let ids: Vec<_> =
                 drafts.iter_mut().map(|draft| *draft.id.get_or_insert_with(EventId::generate)).collect();
             let (message, receipt) = log.prepare_batch(drafts, sent_by);
@@ -49,7 +50,7 @@ pub(crate) async fn append<T: Send + 'static>(
         .work(length, prepare)
         .await
         .map_err(|_| Problem::new(Kind::Internal, "the body could not be handled; nothing was recorded"))??;
-    // A body may take long, and its key may have been revoked meanwhile.
+    // A body may take long to arrive. Its key may have been revoked since the headers were checked.
     if !caller.is_still_allowed(app).await {
         return Err(Problem::new(
             Kind::Unauthorized,
@@ -57,6 +58,7 @@ pub(crate) async fn append<T: Send + 'static>(
         ));
     }
     if let Some(message) = message {
+        // A send that is given up while it waits has put nothing in the queue.
         tokio::time::timeout(app.limits.queue, log.send(message))
             .await
             .map_err(|_| {
@@ -67,6 +69,8 @@ pub(crate) async fn append<T: Send + 'static>(
             })?
             .map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
     }
+    // From here on the message cannot be taken back. After a timeout the events may still be committed; their
+    // ids keep them single when they are sent again.
     let outcomes = tokio::time::timeout(app.limits.commit, receipt.answer()).await.map_err(|_| {
         Problem::new(
             Kind::NotWritten,
@@ -74,6 +78,7 @@ pub(crate) async fn append<T: Send + 'static>(
         )
     })?;
     count(app, &outcomes);
+    // The receipt has one outcome for each draft, in their order.
     let sent = ids.into_iter().zip(outcomes).map(|(id, outcome)| Sent { id, outcome }).collect();
     Ok((beside, sent))
 }
@@ -91,7 +96,7 @@ fn count(app: &App, outcomes: &[Result<Appended, AppendError>]) {
 }
 
 impl Kind {
-    /// What kind of problem it is that an event was not appended.
+    /// The kind of problem for an event that was not appended.
     pub(crate) fn of(error: &AppendError) -> Kind {
         match error {
             AppendError::Unfit(PrepareError::TooLarge { .. }) => Kind::TooLarge,
@@ -104,7 +109,7 @@ impl Kind {
             AppendError::NotWritten { .. } | AppendError::Ambiguous { .. } | AppendError::Closed => {
                 Kind::NotWritten
             }
-            // A log that is open here has no server behind it.
+            // Only a client of a server returns these. This log is open in this process.
             AppendError::Rejected { .. } | AppendError::Spooled | AppendError::NoRoom { .. } => {
                 Kind::NotWritten
             }

@@ -1,8 +1,7 @@
 //! The caller of a request, and the scope that its key must have.
 //!
-//! A key is shown as `Authorization: Bearer annals_…`. Whether it is good is known to
-//! [`Keys`](crate::apikey::Keys); here it is counted who is turned away, and recorded what is done with
-//! some keys that are good.
+//! A client sends its key as `Authorization: Bearer annals_…`. [`Keys`](crate::apikey::Keys) decides whether
+//! the key is good. This module counts refused requests, and records those that use certain scopes.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,10 +20,11 @@ use crate::server::app::App;
 use crate::server::peer::Peer;
 use crate::server::problem::{Kind, Problem};
 
-/// Finds out who sent a request, and whether they may do what needs `scope`.
+/// Identifies the caller of a request, and checks that it may do what needs `scope`.
 ///
 /// # Errors
-/// If a key is needed and there is none, or it is not good for this; or if the caller asks too often.
+/// If a key is needed and the request has none, the key is not good or lacks the scope, or the caller asks
+/// too often.
 pub(crate) async fn authenticate(
     app: &App,
     parts: &Parts,
@@ -38,6 +38,7 @@ pub(crate) async fn authenticate(
         app.gate.keep_pages_out(parts, peer)?;
         None
     };
+    // Counted after the check: requests with a wrong key do not use up the rate of the key's owner.
     app.rates.request(principal, peer)?;
     Ok(Caller { principal, peer: peer.clone() })
 }
@@ -63,7 +64,7 @@ async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) ->
         Err(denied) => denied,
     };
     count(match &denied {
-        // Nobody is turned away for what they showed.
+        // The key may be good: the request does not count as one with a bad key.
         Denied::Unreadable { reason } => {
             tracing::error!(%reason, "the API keys cannot be read: nobody is let in");
             return Err(Problem::new(Kind::Unavailable, denied.to_string()));
@@ -73,18 +74,21 @@ async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) ->
         Denied::Malformed | Denied::Unknown | Denied::WrongSecret => &turned_away.wrong,
     });
     tracing::debug!(%peer, %denied, "a key was refused");
+    // Only bad keys come here, so a good one is accepted however many bad ones its address has sent.
     app.rates.wrong_key(peer)?;
     let detail = match denied {
         Denied::Expired { .. } | Denied::Revoked { .. } => denied.to_string(),
-        // Which ids there are is nobody's business who has none of the secrets.
+        // Unknown ids and wrong secrets get the same answer: it does not show which ids exist to a client
+        // that has none of the secrets.
         _ => "the log has no such key".to_owned(),
     };
     Err(Problem::new(Kind::Unauthorized, detail))
 }
 
-/// Whether a key is good: mostly from memory, and else from the log, which may take a moment.
+/// Checks a key: mostly from memory, else from the log, which may take a moment.
 async fn checked(app: &App, token: &str) -> Result<Result<apikey::Allowed, Denied>, Problem> {
     let (keys, now) = (&app.gate.keys, app.log.now());
+    // Memory alone only accepts a key. An unknown key may be new: `check` reads the log before it refuses it.
     if let Some(allowed) = keys.recall(token, now) {
         return Ok(Ok(allowed));
     }
@@ -94,23 +98,24 @@ async fn checked(app: &App, token: &str) -> Result<Result<apikey::Allowed, Denie
         .map_err(|_| Problem::new(Kind::Internal, "the key could not be checked"))
 }
 
-/// The token of a header `Authorization: Bearer …`. One that is no text is one that is wrong.
+/// The token of a header `Authorization: Bearer …`. A header that is not text counts as a wrong token.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().unwrap_or("bearer ?").split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// A caller who may do what needs the scope `S`. It is read before the body: who may not is not listened to.
+/// A caller that may do what needs the scope `S`. It is extracted before the body: the body of a refused
+/// request is not read.
 pub(crate) struct Allowed<S> {
     pub(crate) caller: Caller,
     scope: PhantomData<S>,
 }
 
-/// Whether a use of a key is an event of the log.
+/// The rule by which requests of a scope become events of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnRecord {
     Never,
-    /// Where the server was told so.
+    /// If the configuration asks for it.
     IfWanted,
     Always,
 }
@@ -128,14 +133,14 @@ impl Needed for Emit {
     const SCOPE: ApiKeyScope = ApiKeyScope::Emit;
 }
 
-/// Reading about them.
+/// Reading about events.
 pub(crate) struct Read;
 
 impl Needed for Read {
     const SCOPE: ApiKeyScope = ApiKeyScope::Read;
 }
 
-/// Reading what they say.
+/// Reading the content of events.
 pub(crate) struct ReadContent;
 
 impl Needed for ReadContent {
@@ -150,7 +155,7 @@ impl Needed for Verify {
     const SCOPE: ApiKeyScope = ApiKeyScope::Verify;
 }
 
-/// Everything that changes more than the end of the log.
+/// Changes to more than the end of the log.
 pub(crate) struct Admin;
 
 impl Needed for Admin {
@@ -170,6 +175,7 @@ impl<S: Needed> FromRequestParts<App> for Allowed<S> {
             OnRecord::Always => true,
         };
         if on_record {
+            // The event is committed before the handler runs. Without it the request is refused.
             recorded::record(app, &caller, S::SCOPE, parts).await?;
         }
         Ok(Allowed { caller, scope: PhantomData })

@@ -13,14 +13,14 @@ use crate::server::app::App;
 use crate::server::app::memory::{Full, Held, PIECE_BYTES};
 use crate::server::problem::{Kind, Problem};
 
-/// Room that is made at once for a body whose length was announced.
+/// Most bytes that are reserved at once for a body with an announced length.
 const RESERVED_BYTES_MAX: usize = 256 << 10;
 
-/// Largest window of a zstd frame, as a power of two: what RFC 9659 asks every decoder of this content
-/// encoding to take, and not more.
+/// Largest window of a zstd frame, as a power of two: the size that RFC 9659 asks every decoder of this
+/// content encoding to accept, and not more.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// A body that was received whole and decompressed. Its memory counts as used until it is dropped.
+/// A body that was received whole and decompressed. Its memory counts until it is dropped.
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
     _held: Held,
@@ -56,6 +56,7 @@ impl Encoding {
             } else {
                 return Err(unsupported());
             };
+            // One encoding at most, in however many headers.
             if found != Encoding::Identity {
                 return Err(unsupported());
             }
@@ -79,7 +80,7 @@ fn too_large(max: usize) -> Problem {
     )
 }
 
-/// A body that was not asked for yet: what is wrong with the headers is said first.
+/// A body that is not read yet. Errors in the headers are reported before it is.
 pub(crate) struct Unread(Body);
 
 impl Unread {
@@ -105,12 +106,13 @@ impl FromRequest<App> for Received {
     }
 }
 
-/// Receives a body.
+/// Receives a body whole and decompresses it, within the bounds of bytes, time and memory.
 pub(crate) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, Problem> {
     let max = app.limits.body_bytes;
     let encoding = Encoding::of(headers)?;
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    // This saves reading the body. The bound does not depend on it: `collect` counts what arrives.
     if length.is_some_and(|length| length > max) {
         return Err(too_large(max));
     }
@@ -122,13 +124,15 @@ pub(crate) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Resul
     if encoding == Encoding::Identity || sent.is_empty() {
         return Ok(Received { bytes: sent, _held: held });
     }
-    // Few bytes may decompress to many: never on a thread that serves connections.
+    // Few bytes may decompress to many: never on a thread that serves connections. The sent bytes and the
+    // decompressed ones count in the same `held`.
     app.work_apart(move || decompress(encoding, sent, max, held))
         .await
         .map_err(|_| Problem::new(Kind::Internal, "the body could not be decompressed"))?
 }
 
 async fn collect(mut body: Body, expected: usize, max: usize, held: &mut Held) -> Result<Bytes, Problem> {
+    // The bytes so far are in `first` or in `whole`, never in both.
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();
     let mut length = 0_usize;
@@ -136,17 +140,20 @@ async fn collect(mut body: Body, expected: usize, max: usize, held: &mut Held) -
         let frame = frame.map_err(|error| {
             Problem::new(Kind::BadRequest, format!("the body broke off: {error}; nothing was recorded"))
         })?;
+        // Other frames are trailers, which have no meaning here.
         let Ok(data) = frame.into_data() else { continue };
         length = length.saturating_add(data.len());
         if length > max {
             return Err(too_large(max));
         }
+        // The frame is in memory already, bounded by the connection's window. It counts from here, where it
+        // is kept.
         held.take(data.len())?;
         match (&first, whole.is_empty()) {
-            // A body in one piece is not copied.
+            // A body in one frame is not copied.
             (None, true) => first = Some(data),
             (Some(before), _) => {
-                // What was announced is a client's word: room is made for a part of it.
+                // The announced length cannot be trusted: room is made for a bounded part of it.
                 whole.reserve(expected.min(RESERVED_BYTES_MAX).max(before.len() + data.len()));
                 whole.extend_from_slice(before);
                 whole.extend_from_slice(&data);
@@ -158,7 +165,7 @@ async fn collect(mut body: Body, expected: usize, max: usize, held: &mut Held) -
     Ok(first.unwrap_or_else(|| whole.freeze()))
 }
 
-/// Decompresses a body. What was sent is dropped when all of it is decompressed, and counts no longer.
+/// Decompresses a body. The sent bytes count until all of them are decompressed.
 fn decompress(encoding: Encoding, sent: Bytes, max: usize, mut held: Held) -> Result<Received, Problem> {
     let bytes = decompressed(encoding, &sent, max, &mut held)?;
     drop(sent);
@@ -175,6 +182,7 @@ fn decompressed(encoding: Encoding, sent: &[u8], max: usize, held: &mut Held) ->
     };
     let mut source: Box<dyn Read> = match encoding {
         Encoding::Identity => Box::new(sent),
+        // RFC 1952 lets a file have several members. They are one body.
         Encoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(sent)),
         Encoding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::new(sent).map_err(|error| wrong(&error))?;
@@ -184,6 +192,7 @@ fn decompressed(encoding: Encoding, sent: &[u8], max: usize, held: &mut Held) ->
     };
     let mut bytes = Vec::new();
     loop {
+        // Decompressed in pieces: at most one is made beyond `max`, or beyond the memory budget.
         let before = bytes.len();
         let piece = u64::try_from(PIECE_BYTES).unwrap_or(u64::MAX);
         source.by_ref().take(piece).read_to_end(&mut bytes).map_err(|error| wrong(&error))?;

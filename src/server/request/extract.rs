@@ -1,4 +1,4 @@
-//! Parameters, with problems where they are wrong.
+//! Extractors of parameters, with problems as their errors.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use crate::server::app::App;
 use crate::server::problem::{Kind, Problem};
 
-/// The query of a request. A parameter that is not known is an error: a filter that was spelled wrong
-/// must not be one that lets everything through.
+/// The query of a request. An unknown parameter is an error: a misspelled filter must not let everything
+/// through.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
@@ -17,7 +17,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Query<T>, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         if let Some(empty) = query.split('&').find(|pair| pair.ends_with('=')) {
-            // It would be taken for a parameter that is not there, and let everything through.
+            // An empty value would count as an absent parameter, and let everything through.
             return Err(Problem::new(Kind::BadRequest, format!("the query: `{empty}` has no value")));
         }
         axum_extra::extract::Query::try_from_uri(&parts.uri)

@@ -1,4 +1,4 @@
-//! Requests while another file, or none, is in the log's place.
+//! Refusal of requests while another file, or none, is at the log's path.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -6,10 +6,10 @@ use axum::response::{IntoResponse, Response};
 
 use crate::server::app::App;
 
-/// Paths that are answered whatever became of the log.
+/// Paths that are answered even if the log's file is gone.
 const WITHOUT_THE_LOG: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/openapi.json"];
 
-/// Refuses requests that need the log while another file, or none, is in its place.
+/// Refuses requests that need the log while another file, or none, is at its path.
 pub(in crate::server) async fn require_file(
     State(app): State<App>,
     request: Request,

@@ -1,4 +1,4 @@
-//! What surrounds every request: its id, a line in the server's own log, and an answer whatever happens.
+//! The outermost layer of all requests: an id, a line in the server's own log, and an answer in any case.
 
 use std::any::Any;
 use std::time::Instant;
@@ -19,12 +19,13 @@ const REQUEST_ID: &str = "x-request-id";
 /// Longest id that is taken over from a client.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
-/// A request's id, as the client gave it, or made here.
+/// A request's id: the client's, or a new one.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId(pub(crate) HeaderValue);
 
 fn request_id(request: &Request) -> HeaderValue {
     let given = request.headers().get(REQUEST_ID);
+    // A client's id is logged and sent back: only visible ASCII of bounded length is taken over.
     let sane = given.filter(|id| {
         !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.as_bytes().iter().all(u8::is_ascii_graphic)
     });
@@ -34,7 +35,7 @@ fn request_id(request: &Request) -> HeaderValue {
     })
 }
 
-/// Gives a request its id, and its answer the form of all answers.
+/// Gives a request its id, and its answer the form of all answers. Counts and logs the request.
 pub(in crate::server) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(&request);
@@ -45,12 +46,13 @@ pub(in crate::server) async fn observe(State(app): State<App>, mut request: Requ
     let mut response = problem::explained(next.run(request).await);
     let route = route.as_ref().map_or("-", MatchedPath::as_str);
     let (status, micros) = (response.status().as_u16(), began.elapsed().as_micros());
+    // The route is a pattern of the router: a client cannot make new series with the paths that it asks for.
     app.metrics.request(route, &method, response.status(), began.elapsed());
-    // The path stays out: it may hold ids that are nobody's business here.
+    // The path is not logged: it may have ids that do not belong in the server's own log.
     if response.status().is_server_error() {
         tracing::warn!(%method, route, status, micros, %peer, id = ?id, "request");
     } else if matches!(status, 401 | 403) {
-        // Exporters often keep to themselves why they were turned away. Wrong keys are limited in rate.
+        // Exporters often do not report why they were refused. Wrong keys are limited in rate.
         tracing::info!(%method, route, status, micros, %peer, id = ?id, "turned away");
     } else {
         tracing::debug!(%method, route, status, micros, %peer, id = ?id, "request");

@@ -1,8 +1,8 @@
-//! An answer while it is written: in memory while it is short, out of what all requests share, and else in a
-//! file without a name.
+//! An answer while it is written. A short one is in memory, within the budget of all requests. A long one is
+//! in a file without a name.
 //!
-//! Nothing is sent before all of it is written. So the connection to the log that it is read with is free as
-//! soon as that is done, however slowly the client reads; and what fails on the way still has a status.
+//! Nothing is sent before all of it is written. So the connection to the log is free as soon as that is done,
+//! however slowly the client reads, and a failure on the way still has a status.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write};
@@ -19,7 +19,7 @@ use crate::server::app::memory::{Held, Memory};
 use crate::server::app::readers::Asked;
 use crate::server::problem::{Kind, Problem};
 
-/// Bytes of an answer that stay in memory: those of nearly every page.
+/// Bytes of an answer that stay in memory. Nearly every page has fewer.
 const IN_MEMORY_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes that are read from a file, and sent, at once.
@@ -28,18 +28,18 @@ const PART_BYTES: usize = 64 << 10;
 /// An answer that is being written.
 pub(crate) struct Output {
     asked: Asked,
-    /// What of it is not in the file.
+    /// The part that is not in the file.
     bytes: Vec<u8>,
     held: Held,
     file: Option<File>,
-    /// What the file takes up.
+    /// The share of the disk budget that the file takes up.
     disk: Held,
     length: u64,
-    /// Why nothing more can be written.
+    /// The first problem. Nothing more is written after it.
     problem: Option<Problem>,
 }
 
-/// The writer is told of it by the problem that the output keeps.
+/// The error for the code that writes the answer. The problem that the output keeps has the reason.
 fn broken() -> io::Error {
     io::Error::other("the answer cannot be written")
 }
@@ -66,7 +66,8 @@ impl Output {
         serde_json::to_writer(&mut *self, value).map_err(|error| self.failed(&error))
     }
 
-    /// The problem that kept an answer from being written, or from having its form.
+    /// The problem that stopped the answer. If the output has none, the value has no such form, and `error`
+    /// is the reason.
     pub(crate) fn failed(&mut self, error: &dyn std::fmt::Display) -> Problem {
         let no_form = || Problem::new(Kind::Internal, format!("the answer cannot be written: {error}"));
         self.problem.take().unwrap_or_else(no_form)
@@ -77,9 +78,10 @@ impl Output {
         broken()
     }
 
-    /// Moves what is in memory to the file, which is made for the first of it.
+    /// Moves the bytes in memory to the file. The first call makes the file.
     fn spill(&mut self) -> io::Result<()> {
         let length = self.bytes.len();
+        // Counted before it is written, so that all long answers stay within the budget.
         if self.disk.take(length).is_err() {
             return Err(self.refuse(Problem::new(
                 Kind::Overloaded,
@@ -88,6 +90,7 @@ impl Output {
         }
         let written = match &mut self.file {
             Some(file) => file.write_all(&self.bytes),
+            // The file has no name: the system removes it when it is closed, also after a crash.
             None => tempfile::tempfile().and_then(|mut file| {
                 file.write_all(&self.bytes)?;
                 self.file = Some(file);
@@ -108,12 +111,15 @@ impl Output {
         Ok(())
     }
 
-    /// The answer, all of which is written.
+    /// The response, once the whole answer is written.
     pub(crate) fn into_response(mut self, media_type: &'static str) -> Result<Response, Problem> {
+        // The file has the beginning of the answer, and the end is still in memory.
         if self.file.is_some() {
             self.spill().map_err(|error| self.failed(&error))?;
         }
         let headers = [(CONTENT_TYPE, media_type.to_owned()), (CONTENT_LENGTH, self.length.to_string())];
+        // The share of the budget goes with the body. It is given back when the body was sent, or the client
+        // is gone.
         let body = match self.file.take() {
             None => Body::from(Bytes::from_owner(Short { bytes: self.bytes, _held: self.held })),
             Some(mut file) => {
@@ -133,9 +139,11 @@ impl Write for Output {
         if self.problem.is_some() {
             return Err(broken());
         }
-        // Room is asked for before it is used: also by the vector, which grows by doubling.
+        // Memory is taken from the budget before it is used, for the capacity of the vector too, which
+        // doubles.
         let needed = self.bytes.len().saturating_add(bytes.len());
         if needed > self.bytes.capacity() {
+            // Asked only when the vector grows or the file does, not at every write.
             if self.asked.is_in_vain() {
                 return Err(self.refuse(Problem::new(Kind::Unavailable, "nobody waits for the answer")));
             }
@@ -155,7 +163,7 @@ impl Write for Output {
                 return Err(self.refuse(Problem::new(Kind::Unavailable, "nobody waits for the answer")));
             }
             self.spill()?;
-            // One large value must not keep its room until the end.
+            // One large value must not keep its memory until the end.
             if self.bytes.capacity() > 2 * IN_MEMORY_BYTES_MAX {
                 self.bytes.shrink_to(IN_MEMORY_BYTES_MAX);
                 self.held.keep(self.bytes.capacity());

@@ -1,4 +1,4 @@
-//! Requests that are themselves events of the log: who asked for what.
+//! Requests that are themselves events of the log, with the caller and the target.
 
 use axum::http::request::Parts;
 
@@ -8,11 +8,11 @@ use crate::server::problem::{Kind, Problem};
 use crate::server::request::caller::Caller;
 use crate::server::request::observe::RequestId;
 
-/// Records a request before it is carried out. What came of it is not known then: the event says what was
-/// asked for.
+/// Records a request before it is carried out. Its result is not known then: the event has what was asked
+/// for.
 ///
 /// # Errors
-/// If it is not known to be recorded; then nothing may be done.
+/// If the request is not known to be recorded. The caller must not carry it out then.
 pub(super) async fn record(
     app: &App,
     caller: &Caller,
@@ -28,6 +28,7 @@ pub(super) async fn record(
         },
         action: format!("http.{scope}"),
         entity_type: Some(parts.method.to_string()),
+        // With the query: it shows which events were asked for.
         entity_id: parts.uri.path_and_query().map(|target| target.as_str().to_owned()),
         context: Some(RequestContext {
             ip: caller.peer.ip().map(|ip| ip.to_string()),
@@ -43,6 +44,8 @@ pub(super) async fn record(
         )
     };
     let log = caller.log(app);
+    // After a timeout of the commit the event may still be in the log, for a request that was refused. The
+    // reverse cannot happen: a request is carried out only after its commit.
     let sending = tokio::time::timeout(app.limits.queue, log.append_async(Draft::new(event))).await;
     let receipt = sending
         .map_err(|_| not_recorded("the log's queue is full".to_owned()))?
@@ -80,7 +83,7 @@ mod tests {
         Reader::open(path).unwrap().last_events(&EventFilter::default(), 1).unwrap().remove(0)
     }
 
-    /// A log with a key for everything and one that reads and verifies, and a route that administers.
+    /// A log with a key that administers and a key that reads and verifies, and a route for administration.
     struct Scene {
         folder: tempfile::TempDir,
         app: App,

@@ -1,4 +1,4 @@
-//! What changes more than the end of the log. Every use of a key for it is an event.
+//! Requests that change more than the end of the log. Each of them is recorded as an event.
 
 use axum::Json;
 use axum::extract::State;
@@ -36,7 +36,8 @@ impl From<Appended> for Json<Done> {
 impl From<AppendError> for Problem {
     fn from(error: AppendError) -> Problem {
         let kind = match Kind::of(&error) {
-            // It is about what was asked for, not about events that were sent.
+            // The event was made from the request: the error is about a value of the request, not about an
+            // event.
             Kind::InvalidEvent | Kind::TooLarge | Kind::Filtered | Kind::Reserved => Kind::InvalidValue,
             kind => kind,
         };
@@ -64,13 +65,13 @@ impl From<SignError> for Problem {
     }
 }
 
-/// Reads a body that is one object.
+/// Reads a body that is one JSON object.
 fn object<T: DeserializeOwned>(body: &Received) -> Result<T, Problem> {
     serde_json::from_slice(&body.bytes)
         .map_err(|error| Problem::new(Kind::BadRequest, format!("the body: {error}")))
 }
 
-/// Who does it: who they say, else their key.
+/// The actor of an event: the one that the body names, else the caller's key.
 fn actor(said: Option<String>, caller: &Caller) -> Result<String, Problem> {
     let key = || caller.principal.map(|key| format!("apikey {key}"));
     said.or_else(key).ok_or_else(|| {
@@ -78,13 +79,14 @@ fn actor(said: Option<String>, caller: &Caller) -> Result<String, Problem> {
     })
 }
 
-/// Does what blocks, with the log as the caller has it.
+/// Runs work that blocks, with the log as the caller appends to it.
 async fn with_log<T: Send + 'static>(
     app: &App,
     caller: &Caller,
     work: impl FnOnce(AuditLog) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let log = caller.log(app);
+    // Work that has begun runs to its end, also when the client is gone.
     tokio::task::spawn_blocking(move || work(log))
         .await
         .map_err(|_| Problem::new(Kind::Internal, "a fault in the server"))?
@@ -128,6 +130,7 @@ pub(crate) async fn redact(
         return Err(Problem::new(Kind::BadRequest, "the body: `seqs` names no event"));
     }
     let actor = actor(redaction.actor, &caller)?;
+    // SQLite has no larger numbers. A larger one stands for an event that is not there.
     let largest = i64::MAX as u64;
     let seqs: Vec<Seq> = redaction.seqs.iter().map(|seq| Seq::new((*seq).min(largest))).collect();
     let appended = with_log(&app, &caller, move |log| {

@@ -1,4 +1,4 @@
-//! `POST /v1/events`: events as JSON, and what became of each.
+//! `POST /v1/events`: events as JSON, answered with the outcome of each.
 
 mod error;
 mod read;
@@ -94,12 +94,14 @@ pub(crate) async fn post(
     let received = body.receive(&app, &headers).await?;
     let events_max = app.limits.request_events;
     let (places, sent) = append::append(&app, &caller, &received, SentBy::ItsKey, move |bytes, made| {
-        // The texts of events are their texts in the body, without what is between them.
+        // The texts of the events are parts of the body, so its length bounds the memory of the drafts'
+        // texts.
         made.take(bytes.len())?;
         let read::Read { places, drafts } = read::read(bytes, form, events_max)?;
         Ok((places, drafts))
     })
     .await?;
+    // The wait for the read tables may be long. The body's memory is free during it.
     drop(received);
     for place in &places {
         if let Place::Bad { error, .. } = place {
@@ -114,11 +116,14 @@ pub(crate) async fn post(
     Ok(answer.into_response(visible))
 }
 
-/// Whether the read tables hold what was appended, as soon as they do.
+/// Waits until the read tables hold the events up to `seq`. Returns false after the timeout, or if they
+/// cannot.
 async fn visible(app: &App, seq: Option<Seq>) -> bool {
     let Some(seq) = seq else { return true };
+    // While somebody waits, the projections pause less.
     let _waiting = app.log.progress().waiting(Tables::All);
     let held = app.log.progress().find(|progress| match progress.look_projected(seq) {
+        // The look does not wait: this error means not yet.
         Err(CatchUpError::TimedOut { .. }) => None,
         result => Some(result.is_ok()),
     });

@@ -1,4 +1,4 @@
-//! What shows that nobody changed the log: verification, checkpoints, proofs, and the tree in tiles.
+//! Evidence that nobody changed the log: verification, checkpoints, proofs, and the tree in tiles.
 
 use std::fmt::{self, Display};
 use std::io::Write as _;
@@ -25,7 +25,7 @@ use crate::server::routes::reads::answer::answer_for;
 use crate::server::routes::reads::params::Place;
 use crate::verify::{self, Options, Scope};
 
-/// Seconds after which a verification may be over that is under way.
+/// Seconds after which a running verification may be over.
 const VERIFICATION_RETRY_SECONDS: u64 = 10;
 
 /// What a verification goes by. All of it may be left out.
@@ -97,13 +97,15 @@ pub(crate) async fn verification(
     })?;
     let path = app.log.path().to_owned();
     let report = tokio::task::spawn_blocking(move || {
+        // The permit is the thread's: a client that is gone does not let a second verification begin.
         let _turn = turn;
         let report = verify::verify(&path, options, &mut |_, _| {})
             .map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
         serde_json::to_vec(&report).map_err(|error| Problem::new(Kind::Internal, error.to_string()))
     });
     let report = report.await.map_err(|_| Problem::new(Kind::Internal, "the verification broke off"))??;
-    // The file was opened anew for it: another one in its place by now may be the one that was judged.
+    // The verification opened the path again. If another file is there now, the report may be about that
+    // file.
     app.file.require()?;
     Ok(([(CONTENT_TYPE, "application/json")], report).into_response())
 }
@@ -114,10 +116,10 @@ fn text(text: String) -> Response {
     ([(CONTENT_TYPE, TEXT)], text).into_response()
 }
 
-/// Bytes of a session's proof over HTTP: `annals prove` makes longer ones.
+/// Most bytes of a session's proof over HTTP. `annals prove` makes longer ones.
 const SESSION_PROOF_BYTES_MAX: usize = 64 << 20;
 
-/// A proof whose memory counts.
+/// A proof with its share of the memory budget.
 struct Counted<P> {
     proof: P,
     _held: Held,
@@ -129,7 +131,7 @@ impl<P: Display> Display for Counted<P> {
     }
 }
 
-/// Answers with a proof.
+/// Answers with the proof that `prove` makes.
 async fn proof<P: Display, E: Into<Problem>>(
     app: &App,
     length: Length,
@@ -227,7 +229,7 @@ pub(crate) async fn tile(
     let none = || Problem::new(Kind::NotFound, "there is no such tile, or no checkpoint that covers it");
     let file = TileFile::of_path(&path).ok_or_else(none)?;
     let bytes = app.readers.ask(move |reader| reader.tile(file)?.ok_or_else(none)).await?;
-    // What is full never changes.
+    // A full tile never changes. Clients may keep it for a year.
     let cache = if file.is_full() { "private, max-age=31536000, immutable" } else { "no-cache" };
     Ok(([(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, cache)], bytes).into_response())
 }
@@ -284,10 +286,11 @@ pub(crate) async fn session_proof(
     Query(query): Query<SessionProofQuery>,
 ) -> Result<Response, Problem> {
     let completeness = if query.complete { Completeness::Complete } else { Completeness::Partial };
+    // At most two questions about sessions run at a time: their proofs take up half of the budget at most.
     let room = SESSION_PROOF_BYTES_MAX.min(app.memory.all_bytes() / 4);
     let own = app.clone();
     proof(&app, Length::Session, move |reader| {
-        // The proof is in memory before it is written.
+        // The whole proof is in memory before it is written. Its bound is taken before the work begins.
         let mut held = Held::of(&own.memory);
         held.take(room).map_err(|_| Problem::new(Kind::Overloaded, "too many bytes are being handled"))?;
         let proved = reader.prove_session_within(&id, completeness, Payloads::LeftOut, room)?;

@@ -1,8 +1,9 @@
-//! OTLP over gRPC: three services with one unary method each, served by what serves HTTP, within the same
+//! OTLP over gRPC: three services with one unary method each. The HTTP server serves them, within the same
 //! bounds of bytes, time and memory.
 //!
-//! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md> has the framing: one message, a byte
-//! that says whether it is compressed and four of its length before it, and the status in the trailers.
+//! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md> has the framing: a byte that shows
+//! whether the message is compressed, four bytes of its length, the one message, and the status in the
+//! trailers.
 
 use std::time::Duration;
 
@@ -31,10 +32,10 @@ const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
 
-/// Bytes before a message.
+/// Bytes before a message: one for compression, four for the length.
 const PREFIX_BYTES: usize = 5;
 
-/// The services.
+/// The routes of the services.
 pub(in crate::server) fn routes() -> Router<App> {
     let traces = |State(app), request| answer(app, request, Some(Signal::Traces));
     let logs = |State(app), request| answer(app, request, Some(Signal::Logs));
@@ -45,7 +46,7 @@ pub(in crate::server) fn routes() -> Router<App> {
         .route("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", post(metrics))
 }
 
-/// A status without a message before it.
+/// An answer that has a status, in its headers, and no message.
 fn refused(status: &Status) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, GRPC);
@@ -56,7 +57,8 @@ fn refused(status: &Status) -> Response {
     (StatusCode::OK, headers).into_response()
 }
 
-/// A problem as a status. `RetryInfo` tells clients that, and when, to send again, as OTLP has it.
+/// A problem as a status. As OTLP specifies, `RetryInfo` makes clients send again after the time that it
+/// gives.
 fn status(problem: &Problem) -> Status {
     let code = otlp::code(problem);
     match problem.retry_after {
@@ -112,6 +114,7 @@ async fn answer(app: App, request: Request, signal: Option<Signal>) -> Response 
     }
     match handle(&app, request, signal).await {
         Ok(message) => {
+            // The first byte: not compressed.
             let mut frame = vec![0];
             frame.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
             frame.extend_from_slice(&message);
@@ -128,9 +131,13 @@ async fn handle(app: &App, request: Request, signal: Option<Signal>) -> Result<V
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().cloned().unwrap_or(Peer::Unknown);
     let wrong = |problem: Problem| status(&problem);
+    // Before the body is read, as `Allowed` does elsewhere. Requests with the scope emit are never recorded,
+    // so nothing else of `Allowed` is needed.
     let caller = auth::authenticate(app, &parts, &peer, ApiKeyScope::Emit).await.map_err(wrong)?;
+    // No header: in gRPC the message is compressed, not the body around it.
     let frame = body::receive(app, &HeaderMap::new(), body).await.map_err(wrong)?;
     let received = message(app, &parts.headers, frame).await?;
+    // Metrics are dropped, but only after a valid message.
     let Some(signal) = signal else { return Ok(Vec::new()) };
     let recorded = otlp::record(app, &caller, received, signal, Form::Protobuf).await.map_err(wrong)?;
     Ok(recorded.to_protobuf())
@@ -145,6 +152,7 @@ async fn message(app: &App, headers: &HeaderMap, mut frame: Received) -> Result<
         return Err(broken());
     }
     if flag == 0 {
+        // The slice shares the frame's memory, which stays counted.
         frame.bytes = frame.bytes.slice(PREFIX_BYTES..);
         return Ok(frame);
     }
@@ -155,6 +163,7 @@ async fn message(app: &App, headers: &HeaderMap, mut frame: Received) -> Result<
         ));
     }
     let inner = HeaderMap::from_iter([(CONTENT_ENCODING, encoding.clone())]);
+    // The frame counts beside the decompressed message until this function returns.
     let body = Body::from(frame.bytes.slice(PREFIX_BYTES..));
     body::receive(app, &inner, body).await.map_err(|problem| status(&problem))
 }

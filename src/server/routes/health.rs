@@ -1,4 +1,4 @@
-//! Whether the server lives, and whether it can do its work.
+//! Health checks: the server lives, and it can do its work.
 
 use axum::Json;
 use axum::extract::State;
@@ -46,7 +46,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Proble
     }
     app.file.require()?;
     if let Some(reason) = app.log.trouble() {
-        // Nobody has shown a key here. Where files lie is told on the server's machine alone.
+        // Anyone may ask here without a key. Only the server's machine shows where files lie.
         let path = app.log.path();
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let reason = reason.replace(&*path.to_string_lossy(), &name);
@@ -66,7 +66,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Proble
     }
     if let Some(bound) = app.limits.anchor_max_age {
         let committed = app.log.committed().get();
-        // Whoever asks needs no key, so that names and addresses are not said here.
+        // Anyone may ask here without a key, so anchors are not named.
         if let Some(behind) = app.log.anchors().iter().map(|anchor| anchor.behind(committed)).max()
             && behind > bound
         {

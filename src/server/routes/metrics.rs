@@ -1,4 +1,4 @@
-//! `GET /metrics`: what was counted, and what is known only when it is asked for.
+//! `GET /metrics`: counters, and values that are read when they are asked for.
 
 use std::sync::atomic::AtomicU64;
 
@@ -37,7 +37,7 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
         metrics.lag.get_or_create(&labels).set(committed.saturating_sub(place.position.get()));
         metrics.stopped.get_or_create(&labels).set(i64::from(place.stopped.is_some()));
     }
-    // What is known only when it is asked for.
+    // A registry for this answer alone: an anchor that no longer exists leaves no series behind.
     let mut now = Registry::with_prefix("annals");
     let mut gauge = |name: &str, help: &str, value: usize| {
         now.register(name, help, ConstGauge::new(u64::try_from(value).unwrap_or(u64::MAX)));
@@ -94,6 +94,7 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
         "Events that were not, or perhaps not, written since the server began, and whose senders were told",
         ConstCounter::new(app.log.refused()),
     );
+    // OpenMetrics has one end mark. It follows both registries.
     let mut body = String::new();
     let written = text::encode_registry(&mut body, &metrics.registry)
         .and_then(|()| text::encode_registry(&mut body, &now))

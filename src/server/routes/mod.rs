@@ -1,4 +1,4 @@
-//! Which path leads where.
+//! The routes: each path with its handler.
 
 mod admin;
 mod events;
@@ -54,7 +54,7 @@ pub(in crate::server) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(evidence::session_proof))
         .routes(routes!(evidence::consistency_proof))
         .routes(routes!(evidence::tiles_checkpoint))
-        // OpenAPI has no parameters with slashes in them: the document is told of it separately.
+        // OpenAPI has no parameters with slashes in them: `openapi` describes this route separately.
         .route("/tile/{*path}", get(evidence::tile))
         .routes(routes!(admin::redact))
         .routes(routes!(admin::rebuild))
@@ -67,10 +67,12 @@ pub(in crate::server) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(document))
 }
 
-/// What is served at every address: who mixes up the ports of HTTP and gRPC is served all the same. A port that
-/// answered the other's requests with gRPC's 200 would lose traces in silence.
+/// The router of every address. Each port serves HTTP and gRPC, so that clients which mix up the ports are
+/// served all the same. A port that answered the other's requests with gRPC's 200 would lose traces silently.
 pub(in crate::server) fn router(app: &App) -> Router {
     let (router, _) = routes().split_for_parts();
+    // Each layer surrounds the layers above it. `observe` is the outermost: it sees the answers after a panic,
+    // and those while the log's file is gone.
     router
         .merge(grpc::routes())
         .fallback(nothing)

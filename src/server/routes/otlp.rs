@@ -1,5 +1,5 @@
-//! OTLP over HTTP: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>. Answers are in the encoding of the
-//! request, errors too.
+//! OTLP over HTTP: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>. Answers and errors are in the
+//! encoding of the request.
 
 use std::collections::HashSet;
 
@@ -20,17 +20,17 @@ use crate::server::request::auth::{Allowed, Emit};
 use crate::server::request::body::{Received, Unread};
 use crate::server::request::caller::Caller;
 
-/// How much larger than their request events may be: each has the resource and scope that the request
-/// has once for many.
+/// The factor by which events may be larger than their request. Each event has the resource and the scope,
+/// which the request has once for many.
 const GROWTH_MAX: usize = 4;
 
-/// Items that are named in an answer; of more there is their number.
+/// Rejected items that an answer names. Of the others it gives the number.
 const NAMED_MAX: usize = 5;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
-/// What became of a request: everything is committed, but for what can never be.
+/// The result of a request: everything is committed, except items that can never be.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Recorded {
     rejected: i64,
@@ -81,26 +81,26 @@ impl Recorded {
             Signal::Traces => "rejectedSpans",
             Signal::Logs => "rejectedLogRecords",
         };
-        // 64-bit integers are texts there.
+        // The JSON form of protobuf has 64-bit integers as texts.
         let partial =
             serde_json::json!({ rejected: self.rejected.to_string(), "errorMessage": self.message });
         serde_json::json!({ "partialSuccess": partial }).to_string().into_bytes()
     }
 }
 
-/// Which ids items are sent with.
+/// The ids that items are sent with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tries {
-    /// Their own, which make them one event when they are sent again.
+    /// Ids made from the items. Items that are sent again are one event.
     Own(Attempt),
-    /// New ones: an item that came with ever other contents is recorded as often as it is sent.
+    /// New ids. An item that came with too many different contents is recorded each time it is sent.
     Fresh,
 }
 
-/// Records what a request brings.
+/// Records the items of a request.
 ///
 /// # Errors
-/// If it cannot be read, or it is not known that all of it is committed.
+/// If the request cannot be read, or not all of it is known to be committed.
 pub(in crate::server) async fn record(
     app: &App,
     caller: &Caller,
@@ -111,14 +111,17 @@ pub(in crate::server) async fn record(
     let bounds = Bounds {
         items: app.limits.request_events,
         item_bytes: PAYLOAD_BYTES_MAX,
-        // What can never find room is too large: who was told to come again would do so forever.
+        // Events for which there can never be room are too large: a client that is asked to come again would
+        // do so forever.
         bytes: app.limits.body_bytes.saturating_mul(GROWTH_MAX).min(app.memory.all_bytes() / 2),
     };
     let mut rejected = Vec::new();
     let mut tries = Tries::Own(Attempt::default());
-    // The places of items whose id another event has: the same span with other content, most often. They are
-    // recorded beside it. At first that is known of none, and all are sent.
+    // The positions of items whose id another event has, most often the same span with other content. They
+    // are recorded beside that event, with the next id. The first round knows of none and sends all items.
     let mut places: Option<HashSet<usize>> = None;
+    // Each round sends only the items whose id was taken. The loop ends: attempts are bounded, and no other
+    // event has a new id. The body is read again each time, because drafts are used up when they are sent.
     loop {
         let ((names, unfit), sent) =
             append::append(app, caller, &received, SentBy::Anybody, move |bytes, made| {
@@ -133,7 +136,7 @@ pub(in crate::server) async fn record(
                     items.retain(|item| places.contains(&item.place));
                 }
                 if tries == Tries::Fresh {
-                    // Made where they are absent: no other event has them.
+                    // `append` makes absent ids: no other event has them.
                     items.iter_mut().for_each(|item| item.draft.id = None);
                 }
                 let (names, drafts): (Vec<_>, Vec<_>) =
@@ -141,6 +144,7 @@ pub(in crate::server) async fn record(
                 Ok(((names, rejected), drafts))
             })
             .await?;
+        // Every round reads the whole body and finds the same bad items. They count once.
         if tries == Tries::Own(Attempt::default()) {
             rejected = unfit;
         }
@@ -159,7 +163,7 @@ pub(in crate::server) async fn record(
     Ok(Recorded::new(signal, &rejected))
 }
 
-/// Sorts out what became of items: `taken` are those whose id another event has.
+/// Sorts the outcomes of items. `taken` gets the items whose id another event has.
 fn hear(
     names: Vec<(usize, String)>,
     sent: Vec<Sent>,
@@ -179,6 +183,8 @@ fn hear(
                 | AppendError::NotRedactable { .. }
                 | AppendError::KeyNameTaken { .. }),
             ) => rejected.push(Rejected { place, name, reason: error.to_string() }),
+            // The client sends all of it again. Items that are committed by now are known by their ids then,
+            // except those with new ids.
             Err(error) => {
                 return Err(Problem::new(
                     Kind::NotWritten,
@@ -200,7 +206,7 @@ fn unreadable(error: &Unreadable, form: Form) -> Problem {
     Problem::new(kind, format!("{error}; nothing was recorded"))
 }
 
-/// Exporters give up after 408, and send again after 503.
+/// Makes a timeout an overload: exporters give up after 408, and send again after 503.
 fn retryable(problem: Problem) -> Problem {
     match problem.kind {
         Kind::Timeout => Problem::new(Kind::Overloaded, problem.detail),
@@ -221,7 +227,7 @@ fn form(headers: &HeaderMap) -> Option<Form> {
     }
 }
 
-/// `google.rpc.Status`, which errors are answered with.
+/// `google.rpc.Status`, the body of an error.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Status {
     #[prost(int32, tag = "1")]
@@ -246,7 +252,7 @@ pub(in crate::server) fn code(problem: &Problem) -> tonic::Code {
     }
 }
 
-/// A problem as OTLP has errors.
+/// A problem as an error of OTLP.
 fn error(problem: &Problem, form: Form) -> Response {
     let status = Status { code: i32::from(code(problem)), message: problem.detail.clone() };
     let (media_type, body) = match form {
@@ -280,6 +286,7 @@ async fn answer(
         );
         return error(&problem, Form::Json);
     };
+    // `allowed` is a result, not an extractor that refuses: refusals are in the request's encoding too.
     let recorded = async {
         let Allowed { caller, .. } = allowed?;
         let received = body.receive(app, headers).await.map_err(retryable)?;
@@ -374,7 +381,7 @@ pub(crate) async fn metrics(
     let form = form(&headers).unwrap_or(Form::Json);
     let dropped = async {
         allowed?;
-        // An answer before the end of the body would break the connection.
+        // The body is read to its end: an earlier answer would break the connection.
         body.receive(&app, &headers).await.map_err(retryable)
     };
     match (dropped.await, form) {

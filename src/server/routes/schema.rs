@@ -1,4 +1,4 @@
-//! How the log's own types look in the description of the API.
+//! The log's own types in the description of the API.
 
 use std::borrow::Cow;
 
@@ -45,7 +45,7 @@ impl PartialSchema for Digest {
 
 impl PartialSchema for Json {
     fn schema() -> RefOr<Schema> {
-        // Null is what is absent.
+        // Null is not among them: a value that is null is absent.
         let types = [Type::Object, Type::Array, Type::String, Type::Number, Type::Boolean];
         ObjectBuilder::new()
             .schema_type(SchemaType::from_iter(types))

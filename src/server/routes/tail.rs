@@ -1,9 +1,9 @@
 //! `GET /v1/tail`: the log as it grows, as server-sent events.
 //!
-//! A client reads the committed log from where it stands, not a queue of its own: however slow it is, it
-//! costs one page, and when it comes again it goes on where it was. Commits of this process wake it; those
-//! of other processes are looked for now and then, once for all clients. Where the log's file is replaced, it is
-//! told so and ends.
+//! A client reads the committed log from its position, not from a queue of its own. However slow it is, it
+//! costs one page, and when it comes again it goes on at its position. Commits of this process wake it. One
+//! task looks for those of other processes, for all clients. If the log's file is replaced, the client gets a
+//! problem, and the stream ends.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -32,14 +32,14 @@ use crate::server::request::caller::Caller;
 use crate::server::request::extract::Query;
 use crate::server::routes::reads::params::{KindWord, Place};
 
-/// Events, and bytes of them, that are sent at once.
+/// Bounds of a page that is sent at once: events, and bytes of them.
 const EVENTS_AT_ONCE: usize = 500;
 const BYTES_AT_ONCE: usize = 1 << 20;
 
-/// After how long without an event the client is told that the connection lives.
+/// Time without an event after which the client gets a sign that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Where a client says up to where it has read.
+/// The header with the position up to which a client has read.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -58,20 +58,20 @@ pub(crate) struct TailQuery {
     kind: Vec<KindWord>,
 }
 
-/// How often it is looked whether a client that waits is still allowed to.
+/// Time between two checks that a waiting client is still allowed to read.
 const KEYS_EVERY: Duration = Duration::from_millis(250);
 
-/// One client's place.
+/// The state of one client.
 struct Tail {
     app: App,
     caller: Caller,
     filter: EventFilter,
     position: Seq,
     head: watch::Receiver<Seq>,
-    /// There was more than one page when it last looked.
+    /// Set if the last look found more than one page, and before the first look.
     more: bool,
     heartbeat: Instant,
-    /// The client was told why nothing more comes.
+    /// Set once the client has got the reason why nothing more comes.
     told_of_trouble: bool,
     _room: OwnedSemaphorePermit,
 }
@@ -98,6 +98,7 @@ pub(crate) async fn tail(
     let room = app.tails.room.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Kind::Overloaded, "too many clients follow the log already").retry_after(5)
     })?;
+    // Subscribed before the position is read: a commit between the two wakes the client.
     let head = app.tails.head.subscribe();
     let position = match last_event_id(&headers)?.or(query.after.map(|after| after.0)) {
         Some(after) => after,
@@ -117,7 +118,7 @@ pub(crate) async fn tail(
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
-        // A proxy that gathers answers would hold events back.
+        // A proxy that buffers answers would hold events back.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, Body::from_stream(tail.stream())).into_response())
@@ -133,8 +134,8 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
 
 impl Tail {
     fn stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
-        // The first bytes say that it has begun, and from where: a client that is cut off before the first event
-        // comes again with that place, and misses none.
+        // The first bytes show that the stream has begun, and at which position. A client that is cut off
+        // before the first event comes again with that position, and misses none.
         let greeting = Bytes::from(format!(": following\nid: {}\n\n", self.position));
         let greeting = stream::once(async { Ok(greeting) });
         let events = stream::unfold(self, |mut tail| async {
@@ -144,15 +145,15 @@ impl Tail {
         stream::StreamExt::chain(greeting, events)
     }
 
-    /// What is to be sent next; nothing where it is over.
+    /// The bytes to send next; None at the end of the stream.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            // A key that is revoked meanwhile is good for nothing more.
+            // Checked in every round: a key that is revoked meanwhile gets no further events.
             if self.app.stopping.is_cancelled() || !self.caller.is_still_allowed(&self.app).await {
                 return None;
             }
             if let Err(problem) = self.app.file.require() {
-                // Events of the file that it was would never come to an end, and none of them is in the log any more.
+                // A stream of the old file would never end, and its events are no longer in the log.
                 let told = std::mem::replace(&mut self.told_of_trouble, true);
                 return (!told).then(|| written_problem(&problem));
             }
@@ -164,10 +165,11 @@ impl Tail {
                         if page.events.is_empty() { Ok(None) } else { Sent::of(&app, &page).map(Some) };
                     Ok((sent, page.looked, page.next.is_some()))
                 });
-                // The client comes again, and hears then why this cannot be read.
+                // An error ends the stream. The client comes again, and may get the reason as an answer then.
                 let (sent, looked, more) = page.await.ok()?;
-                // Where there is no memory for it now, the same page is read again.
+                // Without memory for the page the position stays. The same page is read again after a pause.
                 if let Ok(sent) = sent {
+                    // `looked` is also beyond events that the filter leaves out: they are not read again.
                     self.position = looked;
                     self.more = more;
                     if let Some(sent) = sent {
@@ -179,6 +181,7 @@ impl Tail {
                     }
                 }
             }
+            // The sleep bounds the time until the next check of the key. It also ends a wait for memory.
             tokio::select! {
                 () = self.app.stopping.cancelled() => return None,
                 changed = self.head.changed() => changed.ok()?,
@@ -193,12 +196,12 @@ impl Tail {
 }
 
 fn written_problem(problem: &Problem) -> Bytes {
-    // An object of texts and numbers always has a JSON form, which is one line.
+    // An object of texts and numbers always has a JSON form, on one line.
     let json = serde_json::to_string(problem).unwrap_or_default();
     Bytes::from(format!("event: problem\ndata: {json}\n\n"))
 }
 
-/// A page on its way, whose memory counts until it is sent.
+/// A page that is being sent. Its memory counts until it is sent.
 struct Sent {
     text: String,
     _held: Held,
@@ -219,7 +222,7 @@ impl Sent {
     }
 }
 
-/// What stands around an event, beside the name of its kind: words, and a number.
+/// Bytes around an event, without the name of its kind: field names, and a number.
 const AROUND_BYTES: usize = 64;
 
 fn written(page: &EventPage, room: usize) -> String {

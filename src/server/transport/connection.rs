@@ -1,4 +1,4 @@
-//! One connection: its requests, and the times after which it is given up.
+//! One connection: its requests, and the timeouts that end it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ use crate::event::Timestamp;
 use crate::server::app::limits::Limits;
 use crate::server::peer::Peer;
 
-/// Bytes that one connection reads ahead, and that one stream of HTTP/2 may send unasked.
+/// Bytes that one connection reads ahead, and that one HTTP/2 stream may send before the server asks for
+/// more.
 const WINDOW_BYTES: u32 = 256 << 10;
 
 /// Requests at a time on one connection of HTTP/2.
@@ -36,19 +37,20 @@ const STREAMS_MAX: u32 = 100;
 /// Bytes of the headers of a request of HTTP/2.
 const HEADER_BYTES_MAX: u32 = 32 << 10;
 
-/// How long a connection may rest while others find no room: who holds all of them without a request
-/// shuts nobody out.
+/// The idle timeout of a connection while there is no room for others. A client that holds all connections
+/// and sends no requests shuts nobody out.
 const REST_WITHOUT_ROOM: Duration = Duration::from_secs(1);
 
-/// What serves connections of HTTP/1 and HTTP/2.
+/// The server side of HTTP/1 and HTTP/2.
 pub(in crate::server) fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // How long a connection may take over headers or rest is watched below, for both protocols alike.
+    // `Activity::rested` has the timeouts for headers and for idle connections, for both protocols alike.
     builder.http1().header_read_timeout(None).max_buf_size(WINDOW_BYTES as usize);
-    // The header `Date` has no form for times before 1970: what makes it panics then.
+    // The header `Date` has no form for times before 1970: the code that writes it panics then.
     let has_date = Timestamp::now() >= Timestamp::from_micros(0);
     builder.http1().auto_date_header(has_date);
     builder.http2().auto_date_header(has_date);
+    // The pings find clients that are gone without having closed their connection.
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -62,16 +64,16 @@ pub(in crate::server) fn protocol(limits: &Limits) -> auto::Builder<TokioExecuto
     builder
 }
 
-/// How a connection is told to end.
+/// The two signals that end a connection.
 #[derive(Clone)]
 pub(in crate::server) struct Ends {
-    /// After the requests that run.
+    /// Ends it after its running requests.
     pub(in crate::server) gently: CancellationToken,
-    /// At once.
+    /// Ends it at once.
     pub(in crate::server) now: CancellationToken,
 }
 
-/// Serves a connection until it ends, rests too long, or is told to end.
+/// Serves a connection until it ends, is idle for too long, or gets a signal to end.
 pub(in crate::server) async fn serve<I>(
     io: I,
     peer: Peer,
@@ -86,6 +88,8 @@ pub(in crate::server) async fn serve<I>(
     let activity = Arc::new(Activity::default());
     let seen = activity.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        // The guard moves into the body of the answer. The request counts as running until that is sent, or
+        // until the client is gone and hyper drops the request or the body.
         let running = seen.begin();
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
@@ -110,6 +114,8 @@ pub(in crate::server) async fn serve<I>(
             }
             () = &mut rested => return,
             () = ends.now.cancelled() => return,
+            // A cancelled token stays ready. Without `told` this branch would be taken again and again while
+            // the last requests run.
             () = ends.gently.cancelled(), if !told => {
                 told = true;
                 connection.as_mut().graceful_shutdown();
@@ -118,13 +124,13 @@ pub(in crate::server) async fn serve<I>(
     }
 }
 
-/// Whether a connection has requests.
+/// The requests of a connection, as far as its idle timeout depends on them.
 #[derive(Default)]
 struct Activity {
     running: AtomicUsize,
-    /// It had one.
+    /// Set by the first request. Until then the timeout for headers applies.
     used: AtomicBool,
-    /// A request began or ended since this was last looked at.
+    /// Set when a request begins or ends. Each look clears it.
     moved: AtomicBool,
 }
 
@@ -136,16 +142,20 @@ impl Activity {
         RunningGuard(self.clone())
     }
 
-    /// Waits until there was no request for too long: where others wait for room, that is soon. It looks a
-    /// few times in that time, and not at every request: a connection may have thousands a second.
+    /// Waits until the connection has been without a request for longer than its timeout, which is short
+    /// while others wait for room. It looks a few times in that period and not at every request: a connection
+    /// may have thousands a second.
     async fn rested(&self, limits: &Limits, room: &Semaphore) {
         let mut since = Instant::now();
         loop {
             let used = self.used.load(Ordering::Acquire);
             let limit = if used { limits.idle } else { limits.header };
+            // A connection is closed at most one pause after its timeout.
             let pause = limit.min(REST_WITHOUT_ROOM) / 4;
             tokio::time::sleep(pause.max(Duration::from_millis(10))).await;
             let limit = if room.available_permits() == 0 { limit.min(REST_WITHOUT_ROOM) } else { limit };
+            // A request that began and ended during the pause leaves `running` at zero. Only `moved` shows
+            // it.
             if self.moved.swap(false, Ordering::AcqRel) || self.running.load(Ordering::Acquire) > 0 {
                 since = Instant::now();
             }
@@ -156,7 +166,7 @@ impl Activity {
     }
 }
 
-/// A request that runs, until its answer is sent or given up.
+/// A running request. Dropped when its answer is sent or given up.
 struct RunningGuard(Arc<Activity>);
 
 impl Drop for RunningGuard {
@@ -166,7 +176,7 @@ impl Drop for RunningGuard {
     }
 }
 
-/// The body of an answer, whose request runs until it is dropped.
+/// The body of an answer. Its request counts as running until the body is dropped.
 struct Running {
     body: Body,
     _running: RunningGuard,
@@ -180,6 +190,7 @@ impl hyper::body::Body for Running {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // The future of `frame` has no state of its own: a new one in each poll loses nothing.
         std::pin::pin!(self.body.frame()).poll(context)
     }
 

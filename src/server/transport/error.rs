@@ -1,4 +1,4 @@
-//! Errors of a server that cannot begin.
+//! Errors of a server that cannot start.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,35 +7,35 @@ use super::tls::TlsError;
 use crate::apikey::KeysError;
 use crate::log::OpenError;
 
-/// A server that cannot begin.
+/// The reason why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
     /// A socket cannot be bound.
     #[error("cannot listen on {place}: {source}")]
     Bind {
-        /// Where.
+        /// The address or path of the socket.
         place: String,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Others could reach it, and there are no keys.
+    /// Other machines could reach the log, and it has no API keys.
     #[error(
         "{address} can be reached from other machines, and the log has no API key: whoever reaches it could read and append; create a key with `annals apikey create`, listen on 127.0.0.1, or say --no-auth if something else protects it"
     )]
     Open {
-        /// The address.
+        /// The address that other machines can reach.
         address: SocketAddr,
     },
-    /// Others could reach it, and nothing is encrypted.
+    /// Other machines could reach the log, and nothing is encrypted.
     #[error(
         "{address} can be reached from other machines, and there is no TLS: keys and events could be read and changed on the way; name a certificate with --tls-cert and --tls-key, listen on 127.0.0.1 or a unix socket, or say --insecure if something else encrypts what goes there"
     )]
     Plaintext {
-        /// The address.
+        /// The address that other machines can reach.
         address: SocketAddr,
     },
-    /// Nobody said where.
+    /// The configuration names no address and no unix socket.
     #[error("there is nothing to listen on; name an address or a unix socket")]
     Nowhere,
     /// The certificate cannot be used.

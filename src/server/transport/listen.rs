@@ -1,4 +1,4 @@
-//! Where the server listens, and how connections come in.
+//! Bound sockets, and the loop that accepts their connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::server::app::limits::Limits;
 use crate::server::peer::Peer;
 use crate::server::transport::connection::{self, Ends};
 
-/// How long nothing is accepted after that failed: there are no file descriptors left, which only time mends.
+/// The pause after a failed accept. Usually no file descriptors are left, which only time mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections that the system keeps until they are accepted.
@@ -39,6 +39,7 @@ impl Socket {
                 SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
                 SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
             };
+            // A server that starts again can bind while old connections of its address wait for their end.
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
             socket.listen(BACKLOG)
@@ -67,7 +68,7 @@ impl Socket {
     }
 }
 
-/// What every listener of a server has.
+/// The state that all listeners of a server share.
 #[derive(Clone)]
 pub(in crate::server) struct Acceptance {
     pub(in crate::server) limits: Limits,
@@ -77,7 +78,7 @@ pub(in crate::server) struct Acceptance {
     pub(in crate::server) connections: TaskTracker,
 }
 
-/// Accepts connections until it is told to stop.
+/// Accepts connections until the server stops. Then the socket is closed.
 pub(in crate::server) async fn accept(
     socket: Socket,
     tls: Option<TlsAcceptor>,
@@ -89,7 +90,7 @@ pub(in crate::server) async fn accept(
         let next = async {
             let accepted = match &socket {
                 Socket::Tcp(listener) => listener.accept().await.map(|(stream, address)| {
-                    // Answers are small, and somebody waits for them.
+                    // Answers are small, and a client waits for each: they are sent without delay.
                     let _ = stream.set_nodelay(true);
                     (Stream::Tcp(stream), Peer::Tcp(address))
                 }),
@@ -97,11 +98,12 @@ pub(in crate::server) async fn accept(
                     listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), Peer::Unix))
                 }
             };
-            // One connection waits here when there is no room, and those after it in the system's queue. A
-            // socket that nobody comes to takes no room from the others.
+            // The permit is taken after the accept: a socket without clients takes no room from the others.
+            // Without room one connection waits here, and later ones wait in the system's queue.
             let room = acceptance.room.clone().acquire_owned().await.ok()?;
             Some((accepted, room))
         };
+        // A stop drops `next` together with a connection that still waits for room.
         let (accepted, room) = tokio::select! {
             () = stop.cancelled() => return,
             next = next => match next {
@@ -114,7 +116,7 @@ pub(in crate::server) async fn accept(
                 let serving = serve(stream, peer, tls.clone(), router.clone(), acceptance.clone(), room);
                 acceptance.connections.spawn(serving);
             }
-            // The one that called has gone again.
+            // The client is gone already.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -141,6 +143,8 @@ async fn serve(
     acceptance: Acceptance,
     room: OwnedSemaphorePermit,
 ) {
+    // The permit lives as long as the connection. `crowd` is the semaphore that it comes from: when that is
+    // empty, idle connections are closed sooner.
     let _room = room;
     let Acceptance { limits, protocol, ends, room: crowd, .. } = acceptance;
     match (stream, tls) {
@@ -151,6 +155,8 @@ async fn serve(
             connection::serve(stream, peer, protocol, router, &limits, ends, &crowd).await;
         }
         (Stream::Tcp(stream), Some(tls)) => {
+            // The handshake has the timeout of headers: a client that connects and sends nothing is closed.
+            // It has sent no request yet, so either signal ends it at once.
             let shaken = tokio::select! {
                 () = ends.now.cancelled() => return,
                 () = ends.gently.cancelled() => return,

@@ -1,4 +1,4 @@
-//! Sockets and connections, up to where a request is known.
+//! Sockets and connections, up to the point where a request is known.
 
 pub(super) mod connection;
 pub(super) mod tls;

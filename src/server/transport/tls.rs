@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 /// The files of a certificate and its key, in PEM.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// The certificate, and those that it was signed with.
+    /// The certificate, with the certificates that it was signed with.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
@@ -24,11 +24,11 @@ pub enum TlsError {
     /// A file cannot be read.
     #[error("{}: cannot be read as {what} in PEM: {source}", path.display())]
     Pem {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What should be in it.
+        /// The content that it should have.
         what: &'static str,
-        /// Why.
+        /// The reason why it cannot be read.
         source: rustls::pki_types::pem::Error,
     },
     /// There is no certificate in the file.
@@ -56,6 +56,7 @@ pub(in crate::server) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsEr
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(certificates, key)?;
+    // Clients of gRPC need HTTP/2 and ask for it here.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

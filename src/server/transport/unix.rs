@@ -1,4 +1,4 @@
-//! A unix socket that nobody else can open, at any moment.
+//! A unix socket that only the server's own user can open.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
-/// The socket's name in its folder, which is removed with it.
+/// The path of a bound socket. The file at the path is removed on drop.
 pub(in crate::server) struct Name {
     path: PathBuf,
     device: u64,
@@ -22,7 +22,7 @@ impl Name {
 
 impl Drop for Name {
     fn drop(&mut self) {
-        // Another server may have put its own there.
+        // Another server may have put its own socket there: only the file that was made here is removed.
         if fs::symlink_metadata(&self.path)
             .is_ok_and(|found| found.dev() == self.device && found.ino() == self.inode)
         {
@@ -31,9 +31,10 @@ impl Drop for Name {
     }
 }
 
-/// Binds a socket of mode 0600 at `path`. One that a dead server left there is replaced.
+/// Binds a socket of mode 0600 at `path`. Replaces a socket that a dead server left there.
 pub(in crate::server) fn bind(path: &Path) -> io::Result<(UnixListener, Name)> {
     match fs::symlink_metadata(path) {
+        // A file is replaced only if it is a socket on which nobody answers: its server is dead.
         Ok(found) if !found.file_type().is_socket() => {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "another file has this name"));
         }
@@ -48,7 +49,8 @@ pub(in crate::server) fn bind(path: &Path) -> io::Result<(UnixListener, Name)> {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    // Its mode is set where nobody can reach it yet, and only then it gets its name.
+    // The socket gets its mode under a random name in a folder of its own, and only then its name. The rename
+    // replaces a dead socket in one step.
     let hidden = tempfile::Builder::new().prefix(".a").rand_bytes(4).tempdir_in(folder)?;
     let in_the_making = hidden.path().join("s");
     let listener = UnixListener::bind(&in_the_making)?;

@@ -1,37 +1,38 @@
-//! The findings about things that come from outside the file: checkpoints, keys, witnesses.
+//! The findings about what comes from outside the file: checkpoints, keys, witnesses.
 
 use serde::Serialize;
 
 use super::failure::{Failure, NotChecked};
 use crate::event::{KeyChangeCause, KeyRole, Seq, Timestamp};
 
-/// A change of a key, as the log tells it.
+/// A change of a key, as the log records it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct KeyChangeSeen {
-    /// The event.
+    /// The event that records it.
     pub seq: Seq,
-    /// Which of the log's keys.
+    /// The role of the key.
     pub role: KeyRole,
     /// The new key, as a vkey.
     pub vkey: String,
     /// The key before it.
     pub previous: Option<String>,
-    /// Why there is a new key.
+    /// The cause of the change.
     pub cause: KeyChangeCause,
-    /// Who made it.
+    /// The person or program that made the change.
     pub actor: String,
-    /// What they said of it.
+    /// The reason that was given for it.
     pub reason: Option<String>,
-    /// Whether it is the first of its role that the verification came by, and says so. Nobody certifies one.
+    /// True if it is the first change of its role that the verification met, and is recorded as such. A first
+    /// key has no certificate.
     pub is_first: bool,
-    /// Whether the key that it names was given to the verification.
+    /// True if the new key was given to the verification.
     pub is_given: bool,
-    /// Whether a trusted key certified it, so that the new key is trusted too.
+    /// True if a trusted key certified it, so that the new key is trusted too.
     pub is_certified: bool,
-    /// Whether trust goes back by it from the new key to the one before.
+    /// True if trust goes back through it from the new key to the one before.
     pub leads_back: bool,
-    /// Who certified it, or why nobody did whom the verifier trusts.
+    /// The key that certified it, or the reason why no trusted key did.
     pub certified: String,
 }
 
@@ -39,7 +40,7 @@ pub struct KeyChangeSeen {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SignerFound {
-    /// What the key is for.
+    /// The role of the key.
     pub role: KeyRole,
     /// The key, as a vkey.
     pub vkey: String,
@@ -51,7 +52,7 @@ pub struct SignerFound {
 pub struct WitnessFound {
     /// Its name within the policy.
     pub name: String,
-    /// When, in seconds since 1970, by the witness's clock. 0 is no time.
+    /// The time of the cosignature in seconds since 1970, by the witness's clock. 0 is no time.
     pub cosigned_at: u64,
 }
 
@@ -59,21 +60,21 @@ pub struct WitnessFound {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SplitView {
-    /// The events that both cover.
+    /// The number of events that both cover.
     pub size: u64,
-    /// What they are called.
+    /// The names of the two checkpoints.
     pub checkpoints: [String; 2],
 }
 
-/// A checkpoint that fits the log, signed by a key that a trusted one took over from.
+/// A checkpoint that fits the log and is signed by a predecessor: a key that a trusted one took over from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PredecessorFound {
-    /// What the checkpoint is called.
+    /// The name of the checkpoint.
     pub checkpoint: String,
-    /// Events that it covers.
+    /// The number of events that it covers.
     pub size: u64,
-    /// What the key was for.
+    /// The role of the key.
     pub role: KeyRole,
     /// The key, as a vkey.
     pub vkey: String,
@@ -81,52 +82,52 @@ pub struct PredecessorFound {
     pub retired: Seq,
 }
 
-/// Whether the log was held against something outside the file.
+/// The result of comparing the log with what was kept outside the file.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Anchor {
-    /// Events that the largest checkpoint covers that fits the log and is signed as it should be.
+    /// The size of the largest checkpoint that fits the log and is signed as required.
     pub anchored_to: Option<u64>,
-    /// What that means.
+    /// The meaning of this verdict, in words.
     pub note: &'static str,
-    /// Events that the largest checkpoint covers that the file itself keeps, that a trusted key signed
-    /// and that fits. It shows that they were not changed, and not that the log's end is there.
+    /// The size of the largest checkpoint in the file itself that fits and that a trusted key signed. This
+    /// shows that the events up to there were not changed. The end of the log may still be missing.
     pub signed_to: Option<u64>,
-    /// What that checkpoint is called.
+    /// The name of the checkpoint of `anchored_to`.
     pub checkpoint: Option<String>,
     /// The trusted keys that signed it.
     pub keys: Vec<SignerFound>,
     /// The witnesses of the policy that cosigned it.
     pub witnesses: Vec<WitnessFound>,
-    /// When the last event that it covers was recorded.
+    /// The time at which the last event that it covers was recorded.
     pub anchored_recorded_at: Option<Timestamp>,
-    /// Events after it, for which nothing outside the file vouches.
+    /// The number of events after it, for which nothing outside the file vouches.
     pub events_since: Option<u64>,
-    /// From that event to the last one: how long nothing outside the file vouches for, in microseconds. None also
-    /// where the clock was set back in between.
+    /// The time from that event to the last one, in microseconds, for which nothing outside the file vouches.
+    /// None also if the clock was set back in between.
     pub micros_since: Option<i64>,
-    /// Checkpoints that were given.
+    /// The number of checkpoints that were given.
     pub checkpoints_given: u64,
-    /// Those among them that are signed by a trusted key and fit the log.
+    /// The number of those that fit the log and are signed by a trusted key or a predecessor of one.
     pub checkpoints_fitting: u64,
-    /// Those that could not be judged, because the log is damaged before their end.
+    /// The number of those that could not be judged, because the log is damaged before their end.
     pub checkpoints_not_judged: u64,
-    /// Checkpoints that fit and that keys before the trusted ones signed: they show that the log still begins
-    /// as it did then, and extend nothing.
+    /// Checkpoints that fit and that predecessors of trusted keys signed. They show that the log still begins
+    /// as it did then, and anchor nothing.
     pub by_predecessors: Vec<PredecessorFound>,
-    /// What could not be checked, because no key that was given says anything about it. The report lists it among
-    /// all that was not.
+    /// Parts that could not be checked, because no given key says anything about them. The report lists them
+    /// among all parts that were not checked.
     pub not_checked: Vec<NotChecked>,
     /// Checkpoints that contradict each other.
     pub split_views: Vec<SplitView>,
     /// Changes of the log's keys.
     pub key_changes: Vec<KeyChangeSeen>,
-    /// How the log contradicts what was given.
+    /// Contradictions between the log and what was given.
     pub failures: Vec<Failure>,
 }
 
 impl Anchor {
-    /// Nothing outside the file was asked.
+    /// The anchor of a verification that was given nothing from outside the file.
     pub(in crate::verify) fn nothing_asked() -> Anchor {
         Anchor {
             note: "nothing outside the file was asked: a log cut off at its end, or rewritten whole, cannot be told from this one",
@@ -134,7 +135,7 @@ impl Anchor {
         }
     }
 
-    /// Nothing of the log could be held against what was given.
+    /// The anchor of a log that could not be compared with what was given.
     pub(in crate::verify) fn not_judged(checkpoints: u64) -> Anchor {
         let nothing = Anchor::nothing_asked();
         let note = match checkpoints {
@@ -144,7 +145,7 @@ impl Anchor {
         Anchor { checkpoints_given: checkpoints, checkpoints_not_judged: checkpoints, note, ..nothing }
     }
 
-    /// Says what the verdict means, now that all is known that leads to it.
+    /// Adds what follows from the verdict: its meaning, and the events and the time since. To be called last.
     pub(in crate::verify) fn conclude(
         &mut self,
         events: u64,
@@ -167,7 +168,7 @@ impl Anchor {
         self.anchored_recorded_at = anchored;
         self.micros_since =
             anchored.zip(last).and_then(|(anchored, last)| last.micros().checked_sub(anchored.micros()));
-        // Where the clock was set back in between, the times do not say how long it took.
+        // If the clock was set back in between, the times do not show how long it took.
         self.micros_since = self.micros_since.filter(|micros| *micros >= 0);
         self.note = "the events that the checkpoint covers are those that were signed for; of those after it only the chain says that they belong here";
     }

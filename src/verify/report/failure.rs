@@ -1,4 +1,4 @@
-//! Failures and their places, and what could not be checked.
+//! Failures and the rows that they name, and parts that could not be checked.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::event::Seq;
 use crate::text::beginning;
 
-/// What a row, a table or the file is held against. docs/format.md has the checks of the log.
+/// A check of a row, a table, the file or a checkpoint. docs/format.md has the checks of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -24,7 +24,7 @@ pub enum Check {
     Identity,
     /// The format is known.
     Format,
-    /// The first event says that the log was created, and no other does.
+    /// The first event, and no other, records that the log was created.
     FirstEvent,
     /// The payload is the one that was recorded.
     PayloadDigest,
@@ -32,9 +32,9 @@ pub enum Check {
     Payload,
     /// The link follows from the link before it and the entry.
     Link,
-    /// A payload is missing with a licence, and only then.
+    /// A payload is missing exactly if a licence names its event.
     Redaction,
-    /// What projections go on without is recorded.
+    /// The list of skipped events is that of the log.
     Skips,
     /// The list of events about API keys is that of the log.
     ApiKeys,
@@ -48,21 +48,21 @@ pub enum Check {
     Checkpoints,
     /// A trusted key signed the checkpoint that was given.
     CheckpointSignature,
-    /// It is one of this log.
+    /// The checkpoint that was given is one of this log.
     CheckpointOrigin,
-    /// The log has all the events that it covers.
+    /// The log has all the events that the checkpoint covers.
     CheckpointSize,
-    /// They are the events that it covers.
+    /// The first events of the log are those that the checkpoint covers.
     CheckpointRoot,
-    /// No other checkpoint of its size, as well signed, has another root.
+    /// No other well-signed checkpoint of its size has another root.
     SplitView,
-    /// What a trusted key certified when it was replaced is so.
+    /// The certificate that a trusted key signed when it was replaced is right.
     KeyChange,
     /// The log has all the events that were seen before.
     RememberedSize,
-    /// They are the events that were seen before.
+    /// The first events of the log are those that were seen before.
     RememberedRoot,
-    /// It is the log that was seen before.
+    /// The log is the one that was seen before.
     RememberedLog,
 }
 
@@ -112,12 +112,12 @@ impl std::fmt::Display for Check {
 pub struct RowSeq(i64);
 
 impl RowSeq {
-    /// The number as the database has it.
+    /// Takes the number as the database has it.
     pub(in crate::verify) const fn of_row(number: i64) -> RowSeq {
         RowSeq(number)
     }
 
-    /// Its number.
+    /// The number, as it stands in the file.
     pub const fn get(self) -> i64 {
         self.0
     }
@@ -141,44 +141,44 @@ impl fmt::Display for RowSeq {
     }
 }
 
-/// Something that is not as it must be.
+/// A check that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Failure {
-    /// What it was held against.
+    /// The check.
     pub check: Check,
-    /// The event, where it is one.
+    /// The event, if the failure is that of one event.
     pub seq: Option<RowSeq>,
-    /// What is wrong.
+    /// The problem, in words.
     pub detail: String,
-    /// What cannot be relied on because of it.
+    /// The part that cannot be relied on because of it.
     pub affected: String,
 }
 
-/// Part of what was asked for that could not be checked: nothing is known of it, good or bad.
+/// A part that was asked for and could not be checked. Nothing is known of it, good or bad.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct NotChecked {
-    /// The part.
+    /// The part, in words.
     pub what: String,
-    /// The reason, and the way out.
+    /// The reason, and often a remedy.
     pub why: String,
 }
 
 impl Failure {
-    /// Damage of the file, because of which nothing of the log can be relied on.
+    /// The failure of a file that is so damaged that nothing of the log can be relied on.
     pub(in crate::verify) fn of_the_file(detail: String) -> Failure {
         Failure { check: Check::Damage, seq: None, detail, affected: "the whole log".to_owned() }
     }
 }
 
-/// Characters of a text of the log's that a report has.
+/// Most characters of one text from the log that a report has.
 const SHOWN_CHARS: usize = 1_000;
 
-/// The beginning of a text that a file can make as long as it likes.
+/// Returns at most [`SHOWN_CHARS`] characters of a text that a file can make as long as it likes.
 pub(in crate::verify) fn shortened(text: String) -> String {
     match beginning(&text, SHOWN_CHARS) {
-        // Copied, not cut where it lies: what is kept there takes the room of the next long text.
+        // Copied, and not cut in place: a text that is cut in place keeps the memory of the whole one.
         Some(begin) => format!("{begin}…"),
         None => text,
     }

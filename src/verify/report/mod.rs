@@ -14,7 +14,7 @@ pub use failure::{Check, Failure, NotChecked, RowSeq};
 use crate::event::{Digest, EventId, Seq, Timestamp};
 use crate::evidence::Status;
 
-/// The items of a list that a report has, and the number of the others.
+/// The first `max` items of a list, for a report, and the number of the others.
 pub(super) fn listed<T>(mut items: Vec<T>, max: usize) -> (Vec<T>, u64) {
     let left_out = items.len().saturating_sub(max) as u64;
     items.truncate(max);
@@ -29,69 +29,69 @@ pub struct LogFacts {
     pub path: PathBuf,
     /// The log's id, if its first event can be read.
     pub log_id: Option<EventId>,
-    /// Its own name.
+    /// The log's own name.
     pub origin: Option<String>,
-    /// Events that are there.
+    /// The number of events that are there.
     pub events: u64,
-    /// The last link: who keeps it elsewhere can tell later whether the log still begins the same.
+    /// The last link. Whoever keeps it elsewhere can find out later whether the log still begins the same.
     pub head: Option<Digest>,
-    /// When the first event was recorded.
+    /// The time at which the first event was recorded.
     pub first_recorded_at: Option<Timestamp>,
-    /// When the last event was recorded.
+    /// The time at which the last event was recorded.
     pub last_recorded_at: Option<Timestamp>,
 }
 
-/// Whether one projection's tables were held against the log.
+/// The result of comparing the tables of one projection with the log.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct TablesChecked {
-    /// The projection.
+    /// The name of the projection.
     pub projection: String,
     /// The last event that its tables hold.
     pub position: Seq,
-    /// Events that they do not hold yet.
+    /// The number of events that they do not hold yet.
     pub lag: u64,
-    /// Why they were not checked, or not all of them, though that was asked for.
+    /// The reason why not all of them were checked, though that was asked for.
     pub not_checked: Option<String>,
-    /// Why the caller wanted them left out.
+    /// The reason why they were left out on purpose, or need not be there.
     pub left_out: Option<String>,
-    /// Why the projection stopped, if it did.
+    /// The failing event and its error, if the projection stopped.
     pub stopped: Option<String>,
-    /// Rows that were compared.
+    /// The number of rows that were compared.
     pub rows: u64,
 }
 
 impl TablesChecked {
-    /// The reason why nobody held all of them against the log.
+    /// The reason why not all of them were compared with the log.
     pub fn why_not(&self) -> Option<&str> {
         self.not_checked.as_deref().or(self.left_out.as_deref())
     }
 }
 
-/// The sum of all verdicts. Each is worse than the one before.
+/// The sum of all verdicts. Each value is worse than the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// All that was asked for was checked, and nothing is wrong.
     Good,
-    /// Nothing is wrong in what was checked, and something that was asked for was not.
+    /// Nothing is wrong in what was checked, but a part that was asked for was not checked.
     NotAllChecked,
     /// Something is wrong.
     #[default]
     Wrong,
 }
 
-/// A payload that was erased.
+/// An event that erased payloads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Redaction {
     /// The event that records it.
     pub licence: Seq,
-    /// Who erased. Of this and the next two fields the first 1,000 characters.
+    /// The person or program that erased. Cut to the first 1,000 characters, as are the next two fields.
     pub actor: String,
-    /// Why.
+    /// The reason for the erasure.
     pub reason: String,
-    /// What gave them the right.
+    /// The authority by which they erased.
     pub authority: Option<String>,
     /// The events whose payloads are gone.
     pub seqs: Vec<u64>,
@@ -101,75 +101,78 @@ pub struct Redaction {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BackwardSteps {
-    /// How many.
+    /// The number of such steps.
     pub count: u64,
-    /// The first event that was recorded before the one before it.
+    /// The first event with an earlier time than the event before it.
     pub first: Option<Seq>,
 }
 
-/// What keeps a record from being whole though nothing in it was changed.
+/// The gaps of a record in which nothing was changed.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Completeness {
-    /// Whether nothing below was found.
+    /// True if none of the gaps below was found.
     pub complete: bool,
-    /// Events that the log says were refused while it could not be written, and that are not in it.
+    /// The number of events that the log reports as refused while it could not be written, and that are not
+    /// in it.
     pub events_lost: u64,
-    /// Sessions that started and never ended.
+    /// The number of sessions that started and never ended.
     pub sessions_open: u64,
-    /// Events that projections go on without.
+    /// The number of skips: events that a projection goes on without.
     pub skips: u64,
     /// Projections that are behind, stopped, or were not checked.
     pub projections_behind: Vec<String>,
 }
 
-/// What a verification since a checkpoint rests on, and what it left out.
+/// The basis of a verification since a checkpoint, and the parts that it left out.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Since {
-    /// What the checkpoint is called.
+    /// The name of the checkpoint.
     pub checkpoint: String,
-    /// Events that it covers, and that were not walked along.
+    /// The number of events that it covers, which were not walked.
     pub size: u64,
-    /// Rows of the log that were read all the same.
+    /// The number of rows of the log that were read in all.
     pub rows_read: u64,
-    /// What was not looked at.
+    /// The parts that were not looked at.
     pub not_looked_at: Vec<&'static str>,
 }
 
-/// What a verification saw of a log that it found good.
+/// The record that a verification keeps of a log that it found good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Record {
-    /// 1.
+    /// The version of the record: 1.
     pub version: u8,
-    /// Where the log was.
+    /// The path of the log.
     pub path: String,
-    /// Its own name.
+    /// The log's own name.
     pub origin: String,
-    /// Its id.
+    /// The log's id.
     pub log_id: String,
-    /// Its events.
+    /// The number of its events.
     pub size: u64,
     /// The root of their tree, in base64.
     pub root: String,
-    /// When it was verified.
+    /// The time at which it was verified.
     pub verified_at: String,
 }
 
-/// What was remembered, and what came of it.
+/// The comparison with the records of earlier verifications.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Remembered {
-    /// The record of an earlier verification. The log still begins so where nothing below says otherwise.
+    /// The record of an earlier verification. The log still begins like that, unless a field below
+    /// contradicts it.
     pub before: Option<Record>,
-    /// How the log contradicts that.
+    /// Contradictions between the log and the records.
     pub failures: Vec<Failure>,
-    /// Why the log could not be held against all of that. Nothing is known of it then, good or bad.
+    /// The reason why the log could not be compared with all records. Nothing is known of it then, good or
+    /// bad.
     pub not_compared: Option<String>,
-    /// Whether what this verification saw is remembered now.
+    /// True if this verification is now remembered.
     pub is_kept: bool,
-    /// What cannot be read or written, so that nothing, or not everything, is remembered.
+    /// The problem because of which nothing, or not everything, is remembered.
     pub warning: Option<String>,
 }
 
@@ -179,52 +182,53 @@ pub struct Remembered {
 pub struct Report {
     /// The log.
     pub log: LogFacts,
-    /// The sum of what follows.
+    /// The sum of the verdicts that follow.
     pub outcome: Outcome,
-    /// Whether every byte of every row follows from the one before, and the read tables equal the
-    /// fold. It is not so where a part of it was not checked, unless the caller left that out.
+    /// True if every byte of every row follows from the row before, and the read tables equal the fold. False
+    /// also if a part of this was not checked, unless the caller left that part out.
     pub self_consistent: bool,
-    /// What is wrong; the first failure of the log comes first.
+    /// The failures of the file. The first failure of the log comes first.
     pub failures: Vec<Failure>,
     /// Parts that were asked for and could not be checked.
     pub not_checked: Vec<NotChecked>,
-    /// Whether something outside the file vouches for it.
+    /// The comparison with what was kept outside the file.
     pub anchored: Anchor,
-    /// What the file says of its own tree, checkpoints and anchors: how many events nobody outside vouches
-    /// for yet, by the operator's account. It is no evidence.
+    /// The file's own account of its tree, checkpoints and anchors, for operators: also the number of events
+    /// for which nothing outside the file vouches yet. Not evidence.
     pub evidence: Status,
-    /// Whether something is missing that nobody removed.
+    /// The gaps of the record that come of no removal.
     pub completeness: Completeness,
     /// The read tables.
     pub tables: Vec<TablesChecked>,
-    /// Erased payloads; the first of them where there are very many.
+    /// Erased payloads. If there are very many, only the first of them.
     pub redactions: Vec<Redaction>,
-    /// Licences to erase that are not among them.
+    /// The number of licences to erase that are not among them.
     pub redactions_left_out: u64,
     /// Times of recording that run backwards.
     pub backward_steps: BackwardSteps,
-    /// Objects in the schema that are not ours: views, indexes and tables of the user's own; the first of them
-    /// where there are very many.
+    /// Objects in the schema that Annals did not make: views, indexes and tables of the user's own. If there
+    /// are very many, only the first of them.
     pub foreign_objects: Vec<String>,
-    /// Such objects that are not among them.
+    /// The number of such objects that are not among them.
     pub foreign_objects_left_out: u64,
-    /// Where the verification began, if that was not the first event.
+    /// The start of the verification, if that was not the first event.
     pub since: Option<Since>,
-    /// What earlier verifications saw, if they were asked.
+    /// The comparison with earlier verifications, if that was asked for.
     pub remembered: Option<Remembered>,
 }
 
 impl Report {
-    /// Whether all that was asked for was checked and nothing is wrong: in the file itself, by what was
-    /// kept outside it, or by what was seen before.
+    /// Returns whether everything that was asked for was checked and nothing is wrong: in the file itself, in
+    /// comparison with what was kept outside it, and with what was seen before.
     pub fn is_good(&self) -> bool {
         self.outcome == Outcome::Good
     }
 
-    /// Sums up the verdicts, now that all of them are there.
+    /// Sums up the verdicts. To be called when all of them are there.
     pub(super) fn concluded(mut self) -> Report {
         let remembered = self.remembered.as_ref().map_or(&[][..], |remembered| &remembered.failures);
         let failures = [&self.failures, &self.anchored.failures, remembered];
+        // A failure outweighs any number of parts that were not checked.
         self.outcome = match failures.iter().all(|failures| failures.is_empty()) {
             false => Outcome::Wrong,
             true if self.not_checked.is_empty() => Outcome::Good,
@@ -233,18 +237,18 @@ impl Report {
         self
     }
 
-    /// Of a file that is damaged so that nothing in it can be read.
+    /// The report of a file that is so damaged that nothing in it can be read.
     pub(super) fn unreadable(path: &Path, checkpoints: u64, error: &rusqlite::Error) -> Report {
         Report::damaged(path, checkpoints, Failure::of_the_file(format!("the file cannot be read: {error}")))
     }
 
-    /// Of a file of which nothing is judged.
+    /// The report of a file of which nothing is judged, because of one failure.
     pub(super) fn damaged(path: &Path, checkpoints: u64, failure: Failure) -> Report {
         let anchored = Anchor::not_judged(checkpoints);
         Report { failures: vec![failure], anchored, ..Report::empty(path) }
     }
 
-    /// Of a log of which nothing is known.
+    /// The report of a log of which nothing is known.
     pub(super) fn empty(path: &Path) -> Report {
         Report {
             log: LogFacts {

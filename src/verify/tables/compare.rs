@@ -1,4 +1,4 @@
-//! Two tables, compared row by row in the order of their key.
+//! The comparison of two tables, row by row in the order of their key.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Rows};
@@ -50,7 +50,7 @@ pub(super) fn compare_table(
     compared: &mut u64,
 ) -> rusqlite::Result<Option<Failure>> {
     let shape = shape(scratch, table)?;
-    // The key first: it names the row.
+    // The key comes first: the first columns of a row are compared first, and name it in a message.
     let columns: Vec<&String> =
         shape.key.iter().chain(shape.columns.iter().filter(|column| !shape.key.contains(column))).collect();
     let list = columns.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
@@ -96,6 +96,8 @@ pub(super) fn first_difference(
     compared: &mut u64,
 ) -> rusqlite::Result<Option<Difference>> {
     loop {
+        // Both sides have one order and were equal so far. One row of each is in memory, however long the
+        // tables are.
         let (a, b) = (found.next()?, expected.next()?);
         let values = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Vec<String>> {
             (0..key).map(|column| row.get_ref(column).map(show)).collect()
@@ -112,7 +114,7 @@ pub(super) fn first_difference(
                 continue;
             }
             if column < key {
-                // Both are in the order of the key: the smaller one is missing on the other side.
+                // Both sides are in the order of the key, so the smaller key is missing on the other side.
                 let foreign = order(x, y).is_lt();
                 return Ok(Some(if foreign {
                     Difference::Foreign(values(a)?)
@@ -128,6 +130,7 @@ pub(super) fn first_difference(
 
 fn same(a: ValueRef<'_>, b: ValueRef<'_>) -> bool {
     match (a, b) {
+        // By their bits: to be equal as numbers is not enough, as 0.0 and -0.0 are.
         (ValueRef::Real(a), ValueRef::Real(b)) => a.to_bits() == b.to_bits(),
         (a, b) => a == b,
     }
@@ -143,7 +146,7 @@ fn order(a: ValueRef<'_>, b: ValueRef<'_>) -> std::cmp::Ordering {
     }
 }
 
-/// A value for a message: enough of it to be recognized.
+/// The text of a value for a message: enough of it to be recognized.
 fn show(value: ValueRef<'_>) -> String {
     const CHARS: usize = 60;
     match value {

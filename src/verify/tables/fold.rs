@@ -1,4 +1,4 @@
-//! Read tables made anew in a scratch database, by the rebuild's own code.
+//! Read tables that are made anew in a scratch database, by the code of a rebuild.
 
 use std::collections::BTreeSet;
 
@@ -11,17 +11,17 @@ use crate::projection::tables::apply::{Applier, ApplyError, Places, Texts};
 use crate::projection::tables::{Projection, Stage};
 use crate::verify::error::{VerifyError, is_damage};
 
-/// A projection whose tables are checked, and its place among the reports.
+/// A projection whose tables are checked, and the index of its report.
 #[derive(Clone)]
 pub(super) struct ToCheck {
     pub(super) place: usize,
     pub(super) projection: &'static Projection,
     pub(super) until: Seq,
-    /// Events that the tables hold, and whose erasure they have not come to.
+    /// Events that the tables hold, with an erasure that the tables have not come to.
     pub(super) erased_later: BTreeSet<Seq>,
 }
 
-/// Why the fold of a projection did not come to its cursor.
+/// The reason why the fold of a projection did not reach its cursor.
 pub(super) enum Obstacle {
     /// This version of Annals does not know an event.
     NotKnown(String),
@@ -29,8 +29,8 @@ pub(super) enum Obstacle {
     Refused(String),
 }
 
-/// Fills the scratch tables up to each projection's cursor, reading the log once. What keeps one
-/// projection from its cursor does not keep the others.
+/// Fills the scratch tables up to each projection's cursor, and reads the log once for all of them. An
+/// obstacle for one projection does not stop the others.
 pub(super) fn fold(
     log: &Connection,
     scratch: &Connection,
@@ -53,6 +53,8 @@ pub(super) fn fold(
         let events = rows::read_after(log, position, end, FOLD_EVENTS_MAX, FOLD_BYTES_MAX)?;
         let Some(last) = events.last() else { break };
         position = last.seq;
+        // Each projection gets the events up to its own cursor, because its live tables hold no more. One
+        // with an obstacle gets no later events: the fold takes no event without those before it.
         for (applier, until, obstacle) in appliers.iter_mut().filter(|(_, _, obstacle)| obstacle.is_none()) {
             match applier.apply(events.iter().filter(|event| event.seq <= *until)) {
                 Ok(()) => {}

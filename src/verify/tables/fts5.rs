@@ -1,32 +1,33 @@
-//! What a full-text index says, read from its pages.
+//! The contents of a full-text index, read from its pages.
 //!
-//! FTS5 can list its words itself, row by row through a virtual table, which takes many times as long as
-//! making the index did. Its pages are documented in SQLite's source (`fts5_index.c`), and are read here as
-//! strictly as it gets: every byte of a leaf must be what FTS5 writes for the words that were read, and
-//! every way to a leaf must lead to the words that it has. Whatever is read otherwise, and whatever FTS5
-//! writes only in passing (what it deletes and has not merged away yet), is left to whoever asks FTS5.
+//! FTS5 can list its words itself, row by row through a virtual table, but this takes many times as long as
+//! making the index did. Its pages are documented in SQLite's source (`fts5_index.c`). They are read here as
+//! strictly as possible: every byte of a leaf must be what FTS5 writes for the words that were read, and
+//! every path to a leaf must lead to the words that it has. All else is left to FTS5, and so is what FTS5
+//! writes only for a time: deletions that are not merged away yet.
 
 use std::hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState};
 
 use rusqlite::{Connection, OptionalExtension};
 
-/// Where FTS5 keeps the list of segments.
+/// The id of the block in which FTS5 keeps the list of segments.
 const STRUCTURE: i64 = 10;
 
-/// More segments than FTS5 makes.
+/// Most segments, or levels of them, that are read: more than FTS5 makes.
 const SEGMENTS_MAX: u64 = 2_000;
 
-/// What a leaf begins with: where its first rowid is, and where its footer.
+/// The length of a leaf's header: the offset of its first rowid and that of its footer, two bytes each.
 const HEADER_BYTES: usize = 4;
 
-/// A sum over which word stands where in which document, in any order: under a key drawn for this
-/// verification alone. None where the pages alone do not tell.
+/// A sum over the words, their documents and their positions, in any order, under a key that is drawn for
+/// this verification alone. None if the pages alone do not settle it.
 pub(super) fn sum(connection: &Connection, key: &RandomState) -> rusqlite::Result<Option<u64>> {
     let Some(structure) = block(connection, STRUCTURE)? else { return Ok(None) };
     let Some(segments) = segments(&structure) else { return Ok(None) };
     let mut sum = 0_u64;
     for segment in segments {
         match segment.sum(connection, key)? {
+            // Addition has no order, so the sum does not depend on how the words are spread over segments.
             Some(of_segment) => sum = sum.wrapping_add(of_segment),
             None => return Ok(None),
         }
@@ -50,9 +51,9 @@ struct Segment {
 
 /// Reads the list of segments.
 fn segments(structure: &[u8]) -> Option<Vec<Segment>> {
-    // A number that changes with the configuration.
+    // The first four bytes are a number that changes with the configuration.
     let mut input = Bytes(structure.get(4..)?);
-    // What follows it in a later form of the record, which tables without content of their own have.
+    // A later form of the record has this byte here. Tables without content of their own have that form.
     if input.0.first() == Some(&0xff) {
         return None;
     }
@@ -84,9 +85,9 @@ impl Segment {
         let mut ways = ways.query([self.id])?;
         let mut next_way = || -> rusqlite::Result<Option<(Vec<u8>, i64)>> {
             while let Some(row) = ways.next()? {
-                // The lowest bit says whether a word's documents have an index of their own.
+                // The lowest bit is a flag: the documents of a word have an index of their own.
                 let way: (Vec<u8>, i64) = (row.get(0)?, row.get::<_, i64>(1)? >> 1);
-                // Those to leaves that were merged away stay.
+                // Paths to leaves that were merged away stay in the table.
                 if way.1 >= self.first_page {
                     return Ok(Some(way));
                 }
@@ -98,8 +99,10 @@ impl Segment {
             let Some(leaf) = block(connection, (self.id << 37) + page)? else { return Ok(None) };
             let word_before = reading.word.clone();
             let Some(read) = reading.leaf(&leaf) else { return Ok(None) };
+            // A leaf on which no word begins continues the leaf before it, and has no path.
             let Some(first_word) = read else { continue };
-            // A search takes the last way that is not behind its word.
+            // A search takes the last path with a key that is not larger than its word. So the key must be
+            // larger than every word before this leaf, and not larger than the first word that begins on it.
             let is_right = next_way()?.is_some_and(|(to, at)| {
                 at == page && to.as_slice() <= first_word && (word_before.is_empty() || to > word_before)
             });
@@ -107,19 +110,20 @@ impl Segment {
                 return Ok(None);
             }
         }
+        // No path may be left over, and the last leaf may not end before a document is complete.
         let is_whole = next_way()?.is_none() && matches!(reading.at, At::Boundary);
         Ok(is_whole.then_some(reading.sum))
     }
 }
 
-/// Where the reading of a segment stands.
+/// The state of the reading of a segment.
 #[derive(Clone, Copy)]
 enum At {
     /// Between two documents, or before the first word.
     Boundary,
-    /// Behind a word, before its first document.
+    /// After a word, before its first document.
     Word,
-    /// Within the places of the word in a document: so many bytes of them are to come.
+    /// Within the positions of a word in a document. So many bytes of them are still to come.
     Places(usize),
 }
 
@@ -147,8 +151,8 @@ impl<'k> Reading<'k> {
         }
     }
 
-    /// Reads a leaf, and gives the first word that begins on it, if one does. None if the leaf is not as
-    /// FTS5 writes it.
+    /// Reads a leaf. Returns the first word that begins on it, if one does. The outer None means that the
+    /// leaf is not as FTS5 writes it.
     fn leaf<'l>(&mut self, leaf: &'l [u8]) -> Option<Option<&'l [u8]>> {
         let entry = usize::from(u16::from_be_bytes(*leaf.first_chunk()?));
         let end = usize::from(u16::from_be_bytes(*leaf.get(2..)?.first_chunk()?));
@@ -159,6 +163,7 @@ impl<'k> Reading<'k> {
         let (mut first_word, mut entered_at) = (None, 0);
         while !input.0.is_empty() {
             let place = end - input.0.len();
+            // The state lasts from leaf to leaf: the positions in a document may continue on the next one.
             match self.at {
                 At::Places(count) => {
                     let here = count.min(input.0.len());
@@ -170,7 +175,8 @@ impl<'k> Reading<'k> {
                     first_word = first_word.or(Some(word));
                 }
                 At::Word | At::Boundary => {
-                    // The first of a leaf, before the first word: a search can enter the leaf there.
+                    // The first document of a leaf, before the first word. A search can enter the leaf there,
+                    // so the document's number is written whole.
                     let is_entry = first_word.is_none() && entered_at == 0;
                     if is_entry {
                         entered_at = place;
@@ -179,32 +185,38 @@ impl<'k> Reading<'k> {
                     self.document(&mut input, is_whole)?;
                 }
             }
+            // The footer named a word inside of what was read as something else.
             if next_word_at.is_some_and(|next| next < end - input.0.len()) {
                 return None;
             }
         }
+        // The footer may name no word that was not read, and the header must name the offset at which a
+        // search enters.
         (next_word_at.is_none() && entered_at == entry).then_some(first_word)
     }
 
-    /// A word, of which the first of a leaf is written whole. Words are in order.
+    /// Reads a word. The first word of a leaf is written whole, the others without what they share with the
+    /// word before. Words are in order.
     fn word<'l>(&mut self, input: &mut Bytes<'l>, is_first: bool) -> Option<&'l [u8]> {
         let kept = if is_first { 0 } else { input.count()? };
         let count = input.count()?;
         let new = input.take(count).filter(|new| !new.is_empty())?;
+        // Both words begin with the same `kept` bytes, so the rest decides their order.
         if self.word.get(kept..)? >= new {
             return None;
         }
         self.word.truncate(kept);
         self.word.extend_from_slice(new);
         self.of_word = self.key.build_hasher();
+        // With its length, so that a word and what is hashed after it cannot be taken for another word.
         self.of_word.write_usize(self.word.len());
         self.of_word.write(&self.word);
         self.at = At::Word;
         Some(new)
     }
 
-    /// A document with the word. Documents are in order, and the number of each is that of the one before
-    /// it and a difference.
+    /// Reads a document with the word. Documents are in order. A number that is not whole is the difference
+    /// to that of the document before.
     fn document(&mut self, input: &mut Bytes<'_>, is_whole: bool) -> Option<()> {
         let number = i64::try_from(input.varint()?).ok()?;
         let document = if is_whole { number } else { self.document.checked_add(number)? };
@@ -213,7 +225,7 @@ impl<'k> Reading<'k> {
         }
         self.document = document;
         let size = input.count()?;
-        // The lowest bit says that the document was deleted.
+        // The lowest bit marks a document that was deleted.
         if size % 2 == 1 || size == 0 {
             return None;
         }
@@ -223,7 +235,7 @@ impl<'k> Reading<'k> {
         Some(())
     }
 
-    /// Some of the places at which the word stands in the document.
+    /// Reads some of the positions of the word in the document: `here` bytes of `count`.
     fn places(&mut self, input: &mut Bytes<'_>, here: usize, count: usize) -> Option<()> {
         self.of_document.write(input.take(here)?);
         self.at = At::Places(count - here);
@@ -245,7 +257,7 @@ impl<'b> Bytes<'b> {
         Some(taken)
     }
 
-    /// A number as SQLite writes it: seven bits a byte, the highest first, and eight in the ninth.
+    /// Reads a number as SQLite writes it: seven bits a byte, the highest first, and eight in the ninth byte.
     fn varint(&mut self) -> Option<u64> {
         let mut number = 0_u64;
         for place in 0..9 {
@@ -266,7 +278,7 @@ impl<'b> Bytes<'b> {
         i32::try_from(self.varint()?).ok().and_then(|count| usize::try_from(count).ok())
     }
 
-    /// The next place in a footer, which has differences. None within if there is no other.
+    /// Reads the next offset in a footer, which has differences. The inner None means that there is no other.
     fn place_after(&mut self, before: usize) -> Option<Option<usize>> {
         if self.0.is_empty() {
             return Some(None);
@@ -293,7 +305,8 @@ mod tests {
         connection
     }
 
-    /// Texts with words that all have, words that few have, and words that stand many times in one.
+    /// Texts with words that all of them have, words that few have, and words that stand many times in one
+    /// text.
     fn texts(count: i64) -> Vec<(i64, String)> {
         let text = |seq: i64| {
             let mut words = format!("every text number{seq} prime{} ", seq * 7_919 % 997);
@@ -305,7 +318,7 @@ mod tests {
         (1..=count).map(|seq| (seq * 3, text(seq))).collect()
     }
 
-    /// The same sum, of what FTS5 itself lists.
+    /// The same sum, over the words that FTS5 itself lists.
     fn listed(connection: &Connection, key: &RandomState) -> u64 {
         connection
             .execute_batch(
@@ -393,7 +406,7 @@ mod tests {
             .unwrap();
         assert!(leaves.len() > 10);
         for (number, (id, block)) in leaves.iter().enumerate() {
-            // Each leaf at other places, and all of them where they begin.
+            // At other offsets in each leaf, and at the beginning of all of them.
             let places = (0..16).chain((number % 7..block.len()).step_by(7)).filter(|at| *at < block.len());
             for place in places {
                 let mut other = block.clone();

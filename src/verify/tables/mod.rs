@@ -1,8 +1,8 @@
-//! The read tables, held against the fold of the log: the rebuild's own code fills a scratch
+//! The comparison of the read tables with the fold of the log. The code of a rebuild fills a scratch
 //! database, and the two are compared by key, as of each projection's cursor.
 //!
-//! The search index takes about as long as all other tables: where another connection sees the same tables, it
-//! is made and compared by a thread of its own.
+//! The search index takes about as long as all other tables. If another connection sees the same tables, a
+//! thread of its own makes and compares the index.
 
 mod compare;
 mod fold;
@@ -28,7 +28,7 @@ use compare::{compare_table, failure};
 use fold::{Obstacle, ToCheck};
 use index::compare_index;
 
-/// What is to be checked, and what can be said before.
+/// The projections to check, and the findings from before the check.
 pub(super) struct Plan {
     reports: Vec<TablesChecked>,
     failures: Vec<Failure>,
@@ -36,7 +36,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Finds out which projections can be checked.
+    /// Finds the projections that can be checked.
     pub(super) fn new(log: &Connection, walk: &Walk, left_out: &[String]) -> Result<Plan, VerifyError> {
         let mut failures = Vec::new();
         let mut reports = Vec::new();
@@ -57,7 +57,7 @@ impl Plan {
             let why_left_out = if left_out.iter().any(|name| name == projection.name) {
                 Some("the caller left them out".to_owned())
             } else if cursor.is_none() && found < schema::version() && !has_tables(log, projection)? {
-                // Nobody can read what is not there.
+                // Tables that are not there yet mislead nobody, so they need no check.
                 Some(format!(
                     "the file has none: its schema version is {found}; opening the log for writing makes them"
                 ))
@@ -90,6 +90,8 @@ impl Plan {
             ));
             }
             if let (Some(cursor), None) = (cursor, report.why_not()) {
+                // Erasures after the cursor: the tables still hold these events, but the fold can no longer
+                // make their rows, because the payloads are gone.
                 let erased_later = walk
                     .redactions
                     .iter()
@@ -109,13 +111,13 @@ impl Plan {
 /// Tables that are checked by another thread.
 pub(super) struct Apart<'s> {
     part: ScopedJoinHandle<'s, Result<Vec<Outcome>, VerifyError>>,
-    /// Numbers of events that were folded.
+    /// Messages of that thread, each with a number of events that it folded.
     folded: Receiver<u64>,
 }
 
 impl Plan {
-    /// Has the search index checked by another thread, if there may be one, and there is a connection that
-    /// sees the same tables.
+    /// Starts a thread that checks the search index, if more than one thread is allowed and another
+    /// connection sees the same tables.
     pub(super) fn begin<'s>(
         &mut self,
         scope: &'s Scope<'s, '_>,
@@ -128,6 +130,7 @@ impl Plan {
         }
         let place = self.to_check.iter().position(|to_check| to_check.projection.has_index())?;
         let cursors = cursors(log).ok()?;
+        // The other connection may have begun later. Its tables are the same only if no cursor has moved.
         let other =
             others.iter_mut().find(|other| self::cursors(other).is_ok_and(|found| found == cursors))?;
         let search = self.to_check.get(place)?.clone();
@@ -135,17 +138,19 @@ impl Plan {
         let check = move || check_part(other, &[search], &mut |events| tell(&folded_here, events));
         let thread = std::thread::Builder::new().name("annals-verify".to_owned());
         let part = thread.spawn_scoped(scope, check).ok()?;
+        // Only now that the thread runs. If it could not be started, the calling thread checks the index.
         self.to_check.remove(place);
         Some(Apart { part, folded })
     }
 }
 
 fn tell(folded: &Sender<u64>, events: u64) {
-    // Nobody listens any more if the verification cannot go on.
+    // The receiver is gone if the verification ended with an error.
     let _ = folded.send(events);
 }
 
-/// Where every projection is: tables change with their cursor alone. Rows that are not ours are named elsewhere.
+/// The cursors of all projections. Tables change only together with their cursor. Foreign rows are reported
+/// elsewhere.
 fn cursors(connection: &Connection) -> rusqlite::Result<Vec<[rusqlite::types::Value; 7]>> {
     let sql = format!(
         "SELECT {}, {}, version, generation, position, stopped_at, {} FROM projections LIMIT {LISTED_MAX}",
@@ -161,8 +166,7 @@ fn cursors(connection: &Connection) -> rusqlite::Result<Vec<[rusqlite::types::Va
         .collect()
 }
 
-/// Checks the tables of every projection that can be checked, and of those that another thread checks
-/// says what came of it.
+/// Checks the tables of every projection that can be checked, and collects the results of the other thread.
 pub(super) fn check(
     plan: Plan,
     log: &Connection,
@@ -173,6 +177,7 @@ pub(super) fn check(
     let Plan { mut reports, failures: found, to_check } = plan;
     failures.extend(found);
     let mut folded = Folded { here: 0, apart: 0, told: 0, progress };
+    // The smaller number of the two counts as progress, so a part that does not exist must not hold it back.
     if apart.is_none() {
         folded.apart = u64::MAX;
     }
@@ -186,6 +191,7 @@ pub(super) fn check(
     let mut outcomes = Vec::new();
     if let Some(Apart { part, folded: events }) = apart {
         folded.here = u64::MAX;
+        // Ends when the other thread has dropped its sender.
         for events in events {
             folded.apart += events;
             folded.tell();
@@ -193,6 +199,7 @@ pub(super) fn check(
         outcomes.extend(part.join().map_err(|_| VerifyError::ThreadGone)??);
     }
     outcomes.extend(here?);
+    // In the order of the projections, whichever thread checked them.
     outcomes.sort_by_key(|outcome| outcome.place);
     for outcome in outcomes {
         failures.extend(outcome.failures);
@@ -204,7 +211,7 @@ pub(super) fn check(
     Ok(reports)
 }
 
-/// How far the folding is: as far as the slower of two threads.
+/// The progress of the folding, which is that of the slower of two threads.
 struct Folded<'p> {
     here: u64,
     apart: u64,
@@ -222,7 +229,7 @@ impl Folded<'_> {
     }
 }
 
-/// What came of the check of one projection.
+/// The result of the check of one projection.
 struct Outcome {
     place: usize,
     rows: u64,
@@ -248,6 +255,7 @@ fn check_part(
             None => {
                 let taken_over = take_over(log, &scratch, to_check, &mut outcome)?;
                 let rows = compare(log, &scratch, to_check.projection, &mut outcome.failures)?;
+                // Rows that were taken over were compared with themselves, so they do not count.
                 outcome.rows = rows.saturating_sub(taken_over);
             }
             Some(Obstacle::NotKnown(reason)) => outcome.not_checked = Some(reason),
@@ -261,8 +269,8 @@ fn check_part(
     part.iter().zip(obstacles).map(check).collect()
 }
 
-/// Has the scratch tables take rows over that cannot be made anew: the tables have not come to the erasure
-/// of the events that they follow from. How many there are.
+/// Copies into the scratch tables the rows that cannot be made anew: their events were erased, and the tables
+/// have not come to the erasure. Returns the number of these rows.
 fn take_over(
     log: &Connection,
     scratch: &Connection,

@@ -1,7 +1,7 @@
-//! Rows that nobody can make anew: those of events whose payload was erased after the tables were written.
+//! Rows that cannot be made anew: those of events whose payload was erased after the tables were written.
 //!
-//! They are taken from the tables that are checked, so that all other rows, and the full-text index as a
-//! whole, are compared as ever. That the rows themselves are right is not shown.
+//! These rows are copied from the tables that are checked, so that all other rows, and the full-text index as
+//! a whole, can be compared as usual. The copied rows themselves are not shown to be right.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use crate::event::Seq;
 use crate::projection::tables::{Projection, Table, TakenBack, index};
 
-/// Events, or sessions, that are named in a reason at most.
+/// Most events, or sessions, that a reason names.
 const NAMED_MAX: usize = 5;
 
 /// The rows that were taken over.
@@ -36,7 +36,7 @@ pub(super) fn take_over(
     }
 }
 
-/// A session's rows follow from all of its events.
+/// Takes over the rows of whole sessions, because they follow from all events of the session.
 fn sessions(
     log: &Connection,
     scratch: &Connection,
@@ -46,7 +46,8 @@ fn sessions(
 ) -> rusqlite::Result<Taken> {
     let (mut sessions, mut alone) = (BTreeSet::new(), BTreeSet::new());
     for seq in erased {
-        // The scratch table follows from the log.
+        // The session is looked up in the scratch table, which follows from the log, and not in the table
+        // that is checked.
         let session: Option<Option<String>> = scratch
             .prepare_cached(&format!("SELECT session_id FROM main.{timeline} WHERE seq = ?1"))?
             .query_row([seq.to_sql()], |row| row.get(0))
@@ -94,6 +95,7 @@ fn events(
                 of_it.push(seq.to_sql());
             }
         }
+        // The text itself was erased. The words in the index that is checked stand in for it.
         if let Some(Table { name, .. }) = projection.index_of(name) {
             let insert = format!("INSERT INTO main.{name} (rowid, text) VALUES (?1, ?2)");
             index::each_text(log, name, &of_it, |seq, text| {
@@ -104,7 +106,8 @@ fn events(
     Ok(Taken { rows, what: named("event", found.iter().map(Seq::to_string)) })
 }
 
-/// Puts the rows with a key in the place of those that were made anew. How many there are.
+/// Puts the rows with a key from the checked table in the place of those that were made anew. Returns their
+/// number.
 fn copy(
     log: &Connection,
     scratch: &Connection,
@@ -119,7 +122,8 @@ fn copy(
         .collect::<rusqlite::Result<_>>()?;
     let (list, marks) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
     let mut found = log.prepare_cached(&format!("SELECT {list} FROM main.{table} WHERE {key} = ?1"))?;
-    // A row that another session has by the log stays: the comparison names the difference.
+    // IGNORE: by the log a row may belong to another session. That row stays, and the comparison names the
+    // difference.
     let mut insert =
         scratch.prepare_cached(&format!("INSERT OR IGNORE INTO main.{table} ({list}) VALUES ({marks})"))?;
     let mut rows = found.query([value])?;
@@ -132,7 +136,7 @@ fn copy(
     Ok(copied)
 }
 
-/// The first few of several, in words.
+/// The first few of several events or sessions, in words.
 fn named(what: &str, each: impl ExactSizeIterator<Item = String>) -> Option<String> {
     let count = each.len();
     let first: Vec<String> = each.take(NAMED_MAX).collect();

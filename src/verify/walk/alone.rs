@@ -1,4 +1,4 @@
-//! The walk of one thread, row after row: what it says of a log that is not good is what counts.
+//! The walk of one thread, row after row. Its result is the one that counts for a log that is not good.
 
 use rusqlite::{Connection, params_from_iter};
 
@@ -26,7 +26,8 @@ pub(super) fn walk(
         true => Ok(ReadTo::Damage { after, error: error.to_string() }),
         false => Err(VerifyError::from(error)),
     };
-    // No event is before the first, and if one is it must be seen, whatever its seq.
+    // From the first event on there is no lower bound: a row with a seq below 1, which no event has, must be
+    // seen too.
     let from = (before.seq != 0).then(|| before.seq.saturating_add(1));
     let narrowed = if from.is_some() { "WHERE seq >= ?1" } else { "" };
     let sql = format!("SELECT {} FROM log NOT INDEXED {narrowed} ORDER BY seq", columns(Payloads::Read));
@@ -35,6 +36,8 @@ pub(super) fn walk(
         Err(error) => return merge.finish(connection, damage(before.seq, error)?),
     };
     let mut rows = statement.query(params_from_iter(from))?;
+    // Damage ends the reading. The rows before it are judged all the same, and a bad one among them comes
+    // first.
     let read = loop {
         match rows.next() {
             Ok(Some(row)) => match RowRef::of(|column| row.get_ref(column)) {
@@ -44,6 +47,7 @@ pub(super) fn walk(
             Ok(None) => break ReadTo::End,
             Err(error) => break damage(run.last.seq, error)?,
         }
+        // Handed on run by run, so that the leaves of one run at most wait in memory.
         if run.rows >= run_rows {
             progress(run.rows);
             let next = Checked::after(run.last, &with);

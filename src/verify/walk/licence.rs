@@ -1,4 +1,4 @@
-//! Licences for redactions, held against the rows that they name.
+//! Checks of licences for redactions, by the rows that they name.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -6,12 +6,12 @@ use crate::event::is_reserved;
 use crate::verify::error::{VerifyError, is_damage};
 use crate::verify::row;
 
-/// What is wrong with a licence.
+/// The problem of a licence, if it has one.
 pub(super) enum LicenceProblem {
     None,
-    /// It is valid, and a payload that it names is still there.
+    /// A payload that it names is still there. The licence is valid.
     StillThere(String),
-    /// It names what no licence can, and licenses nothing.
+    /// The licence names an event that no licence can name, and it licenses nothing.
     Invalid(String),
 }
 
@@ -22,6 +22,7 @@ pub(super) fn problem(
 ) -> Result<LicenceProblem, VerifyError> {
     let mut still_there = None;
     for &seq in seqs {
+        // Only earlier events: an event cannot erase itself, nor an event that was not yet recorded.
         let Some(number) = i64::try_from(seq).ok().filter(|number| (1..licence).contains(number)) else {
             let problem = format!("it redacts event {seq}, which is not an event earlier than itself");
             return Ok(LicenceProblem::Invalid(problem));
@@ -39,6 +40,8 @@ pub(super) fn problem(
             Err(error) if is_damage(&error) => {}
             Err(error) => return Err(error.into()),
             Ok(Some((entry, is_there))) => {
+                // Returned at once: one event that no licence can name makes the whole licence invalid,
+                // whatever else it names.
                 if entry.is_some_and(|entry| is_reserved(entry.kind)) {
                     let problem = format!("it redacts event {seq}, which can never be redacted");
                     return Ok(LicenceProblem::Invalid(problem));

@@ -1,4 +1,4 @@
-//! What the runs say, put together in the order of the log.
+//! The results of the runs, put together in the order of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::verify::report::{Check, Failure, Redaction, RowSeq};
 use crate::verify::row::{Before, Fault};
 use crate::verify::structure::Fingerprint;
 
-/// How the reading ended.
+/// The end of the reading.
 pub(super) enum ReadTo {
     End,
     /// The file is damaged after this row.
@@ -25,20 +25,22 @@ pub(super) enum ReadTo {
     },
 }
 
-/// Puts together what the runs say, in whatever order they come.
+/// Puts together the results of runs, in whatever order they come.
 pub(super) struct Merge {
+    /// Runs that wait for an earlier one, by their index.
     early: BTreeMap<u64, Checked>,
     next: u64,
     walk: Walk,
     last: Before,
     first_bad: Option<Fault>,
-    /// NULL payloads that no licence was found for yet.
+    /// The seqs of NULL payloads for which no licence was found yet.
     unlicensed: BTreeSet<i64>,
-    /// Licences before the first bad row, in order, and its own if it came as far as its redaction.
+    /// Licences before the first bad row, in order. That row's own is among them if the row failed only
+    /// `link`.
     licences: Vec<(i64, Vec<u64>)>,
-    /// All others.
+    /// All other licences.
     later_licences: Vec<(i64, Vec<u64>)>,
-    /// What the index on the event ids must have.
+    /// The fingerprint that the index on the event ids must have.
     pub(super) pairs: Fingerprint,
 }
 
@@ -57,19 +59,20 @@ impl Merge {
         }
     }
 
-    /// Runs that were put together.
+    /// The number of runs that were put together.
     pub(super) const fn runs(&self) -> u64 {
         self.next
     }
 
-    /// Whether every row so far is good, but for its redaction.
+    /// Returns whether every row so far is good. Redactions are judged only at the end.
     pub(super) const fn is_good(&self) -> bool {
         self.first_bad.is_none()
     }
 
-    /// Takes a run by its place among them.
+    /// Takes a run by its index among all runs.
     pub(super) fn take(&mut self, place: u64, checked: Checked) -> Result<(), RangeError> {
         self.early.insert(place, checked);
+        // Only the next run in order is added, with all that were waiting for it. `add` relies on this order.
         while let Some(checked) = self.early.remove(&self.next) {
             self.next += 1;
             self.add(checked)?;
@@ -81,6 +84,8 @@ impl Merge {
         self.walk.events += checked.rows;
         self.walk.rows_read += checked.rows;
         self.last = checked.last;
+        // After the first bad row, rows are counted, and searched for licences that may excuse a NULL payload
+        // before it.
         if self.first_bad.is_some() {
             self.later_licences.extend(checked.licences);
             self.later_licences.extend(checked.later_licences);
@@ -91,6 +96,7 @@ impl Merge {
         }
         self.pairs.add(checked.pairs);
         let steps = &mut self.walk.backward_steps;
+        // A step between two runs, which neither of them has seen.
         if let (Some(last), Some((seq, first))) = (self.walk.last_recorded_at, checked.first)
             && first < last
         {
@@ -99,6 +105,7 @@ impl Merge {
         }
         steps.count += checked.backward_steps.count;
         steps.first = steps.first.or(checked.backward_steps.first);
+        // Only the run with event 1 has the log's id.
         if let (Some(log_id), Some((_, recorded_at))) = (checked.log_id, checked.first) {
             self.walk.log_id = Some(log_id);
             self.walk.first_recorded_at = Some(recorded_at);
@@ -135,7 +142,7 @@ impl Merge {
         }
     }
 
-    /// Takes a licence into account, and returns what is wrong with it.
+    /// Takes a licence into account. Returns its problem, if it has one.
     fn license(
         &mut self,
         connection: &Connection,
@@ -143,6 +150,7 @@ impl Merge {
         seqs: Vec<u64>,
     ) -> Result<Option<String>, VerifyError> {
         let problem = match licence::problem(connection, licence, &seqs)? {
+            // An invalid licence excuses no NULL payload.
             LicenceProblem::Invalid(problem) => return Ok(Some(problem)),
             LicenceProblem::StillThere(problem) => Some(problem),
             LicenceProblem::None => None,
@@ -156,22 +164,29 @@ impl Merge {
     /// Judges the redactions, and names the first bad row.
     pub(super) fn finish(mut self, connection: &Connection, read: ReadTo) -> Result<Walk, VerifyError> {
         let mut bad_licence = None;
+        // In the order of the log, so the first problem is that of the first bad licence.
         for (licence, seqs) in std::mem::take(&mut self.licences) {
             let problem = self.license(connection, licence, seqs)?;
             bad_licence =
                 bad_licence.or(problem.map(|detail| Fault { seq: licence, check: Check::Redaction, detail }));
         }
+        // These only excuse NULL payloads. What is wrong with them is no failure.
         for (licence, seqs) in std::mem::take(&mut self.later_licences) {
             self.license(connection, licence, seqs)?;
         }
+        // The rows in `licences` stand before the first bad row, or are that row if it failed only `link`,
+        // which comes after `redaction`. So a bad licence among them comes first.
         let mut first_bad = bad_licence.or(self.first_bad.take());
-        // A licence may lie where the file cannot be read.
+        // Not judged if the file could not be read to its end: a licence may lie in the rest. With an equal
+        // seq the row failed `link`, and `redaction` comes before that.
         if let (Some(&seq), ReadTo::End) = (self.unlicensed.first(), &read)
             && first_bad.as_ref().is_none_or(|fault| seq <= fault.seq)
         {
             let detail = "the payload is gone, and no redaction is recorded that allows it".to_owned();
             first_bad = Some(Fault { seq, check: Check::Redaction, detail });
         }
+        // The redactions may have made an earlier row the first bad one. Changes of keys from there on do not
+        // count.
         if let Some(fault) = &first_bad {
             self.walk.key_changes.retain(|(seq, _)| seq.to_sql() < fault.seq);
         }
@@ -226,7 +241,7 @@ mod tests {
     #[test]
     fn a_step_backwards_between_two_runs_is_named_by_its_event() {
         let mut merge = Merge::new(Start::first(None));
-        // In whatever order they come.
+        // The runs do not come in their order.
         for (place, checked) in [(2, run(4, 13, 14)), (0, run(0, 10, 20)), (1, run(2, 11, 12))] {
             merge.take(place, checked).unwrap();
         }

@@ -1,12 +1,12 @@
-//! The walk along the log, shared among threads where they can read the same moment of it.
+//! The walk along the log, shared among threads if they can read the same moment of it.
 //!
-//! A row's link is checked against the stored link before it. If that holds for every row the chain
-//! is one line, so rows can be checked in any order and by several threads: each takes a run of rows
-//! after the other, reads it through a connection of its own, and checks the rows where SQLite has
-//! them. What the runs say is put together in order.
+//! A row's link is checked against the stored link before it. If that holds for every row, the chain is one
+//! line. So rows can be checked in any order and by several threads. Each thread takes one run of rows after
+//! the other, reads it through its own connection, and checks the rows inside SQLite. The results of the runs
+//! are put together in order.
 //!
-//! Where anything is not as it should be, one thread walks again along the whole log, row after row, and
-//! what it says counts: which row is the first bad one does not depend on how many threads there are.
+//! If anything is wrong, one thread walks again along the whole log, row after row, and only its result
+//! counts. So the first bad row does not depend on the number of threads.
 
 mod licence;
 mod own;
@@ -25,9 +25,9 @@ use crate::limits::{COLUMN_BYTES_MAX, JUDGED_ENTRY_BYTES_MAX, PAYLOAD_BYTES_MAX}
 pub(super) use run::RUN_ROWS;
 pub(super) use walked::{Start, Walk};
 
-/// Walks along the log to its end, on so many threads. `others` are connections that see the same moment of
-/// it, one for each thread but the calling one, and one at least; where there are none the calling thread
-/// walks alone.
+/// Walks along the log to its end, on at most `threads` threads. `others` are connections that see the same
+/// moment of the log: one for each thread except the calling one, and at least one. If there are none, the
+/// calling thread walks alone.
 pub(super) fn walk(
     connection: &Connection,
     others: &mut [Connection],
@@ -35,14 +35,14 @@ pub(super) fn walk(
     start: Start,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Walk, VerifyError> {
-    // Each thread has a row in memory, and none that is walked along is longer.
+    // Each thread has one row in memory, and no good row is longer than this.
     bound_values(connection, others, PAYLOAD_BYTES_MAX + 2 * JUDGED_ENTRY_BYTES_MAX)?;
     let walked = walk_bounded(connection, others, threads, start, progress);
     bound_values(connection, others, COLUMN_BYTES_MAX)?;
     walked
 }
 
-/// Has connections refuse longer values, before they are in memory.
+/// Makes connections refuse longer values before these are in memory.
 fn bound_values(connection: &Connection, others: &[Connection], bytes: usize) -> rusqlite::Result<()> {
     let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
     for connection in others.iter().chain([connection]) {
@@ -64,12 +64,13 @@ fn walk_bounded(
             told = told.saturating_add(events);
             progress(events);
         };
+        // None is no verdict: a row may be bad, or a thread could not do its part. The walk alone decides.
         if let Some(walk) = together::walk(connection, others, threads, start.clone(), RUN_ROWS, &mut tell)? {
             return Ok(walk);
         }
     }
     let mut walked = 0_u64;
-    // What was told of already is not told of again.
+    // Rows that the shared walk has reported are not reported again.
     let mut tell = |events: u64| {
         let before = walked.max(told);
         walked = walked.saturating_add(events);

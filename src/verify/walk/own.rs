@@ -1,18 +1,18 @@
-//! The events that Annals itself wrote, as they are kept until the end: a foreign log has any number of them, with
-//! texts of any length, of which nothing needs more than a beginning.
+//! The events that Annals itself wrote, in the form in which they are kept until the end. A foreign log can
+//! have any number of them, with texts of any length, and only the beginning of a text is needed.
 
 use crate::event::{Event, EventsLost, KeyChanged, PayloadRedacted};
 use crate::limits::{ID_BYTES_MAX, NOTE_BYTES_MAX, SHOWN_BYTES_MAX};
 use crate::verify::report::shortened;
 
-/// One of them. Texts are short, except a certificate: that may be as long as a note.
+/// An event that is kept. Its texts are short, except a certificate, which may be as long as a note.
 pub(super) enum Own {
     Created {
         origin: String,
     },
     Lost(EventsLost),
     Skipped {
-        /// None if it is longer than the name of any projection.
+        /// The name. None if it is longer than that of any projection.
         projection: Option<String>,
         version: u32,
         seq: u64,
@@ -23,7 +23,7 @@ pub(super) enum Own {
 }
 
 impl Own {
-    /// Keeps of an event as much as a verdict needs; None if that is nothing.
+    /// Keeps the parts of an event that a verdict needs. None if there are none.
     pub(super) fn of(event: Event) -> Option<Own> {
         Some(match event {
             Event::LogCreated(created) => Own::Created { origin: shortened(created.origin) },
@@ -56,7 +56,8 @@ impl Own {
     }
 }
 
-/// A key or a note, or the beginning of what is longer than any: no key and no note ends as that does.
+/// A key or a note. Of a text that is longer than any of them only the beginning is kept, with an end that no
+/// key and no note has.
 fn bounded(text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max { shortened(text) } else { text }
 }

@@ -11,43 +11,44 @@ use crate::verify::row::{self, Before, Fault, RowRef};
 use crate::verify::structure::{Fingerprint, Pairs};
 use crate::verify::tree::{Piece, Wanted};
 
-/// Rows of a run: enough that beginning one costs nothing beside it, and few enough that the threads
-/// end at about the same time, and progress is seen.
+/// Rows of a run: so many that the cost of beginning a run does not matter, and so few that the threads end
+/// at about the same time and progress is seen.
 pub(in crate::verify) const RUN_ROWS: u64 = 4_096;
 
-/// What the check of a run says, in the order of its rows.
+/// The result of checking a run, in the order of its rows.
 pub(super) struct Checked {
     pub(super) rows: u64,
-    /// What stands before the row that follows.
+    /// The seq and the link before the row that follows.
     pub(super) last: Before,
     pub(super) first_bad: Option<Fault>,
-    /// Rows up to the first bad one whose payload is NULL.
+    /// Rows with a NULL payload, up to the first bad row. That row is among them if it failed only `link`.
     pub(super) redacted: Vec<i64>,
-    /// Licences that came as far as their redaction.
+    /// Licences in rows that passed all checks before `redaction`.
     pub(super) licences: Vec<(i64, Vec<u64>)>,
-    /// Those from the first bad row on, whatever their seqs: they license, and nothing fails by them.
+    /// Licences from the first bad row on, whatever their seqs. They license as others do, but nothing fails
+    /// by them.
     pub(super) later_licences: Vec<(i64, Vec<u64>)>,
     pub(super) own: Vec<(i64, Own)>,
     pub(super) log_id: Option<EventId>,
     pub(super) first: Option<(Seq, Timestamp)>,
     pub(super) last_recorded_at: Option<Timestamp>,
     pub(super) backward_steps: BackwardSteps,
-    /// The leaves up to the first bad row, if a tree is made of them.
+    /// The leaves before the first bad row, if a tree is made of them.
     pub(super) leaves: Option<Piece>,
-    /// What the index on the event ids must have for the rows up to the first bad one.
+    /// The fingerprint that the index on the event ids must have for the rows before the first bad one.
     pub(super) pairs: Fingerprint,
 }
 
-/// What all runs are checked with.
+/// The parameters of the check, which are the same for all runs.
 #[derive(Clone)]
 pub(super) struct With {
-    /// The roots that are wanted, if a tree is made.
+    /// The sizes at which roots are wanted, if a tree is made.
     pub(super) wanted: Option<Wanted>,
     pub(super) pairs: Pairs,
 }
 
 impl Checked {
-    /// The run that begins after a row.
+    /// A run without rows, which begins after a row.
     pub(super) fn after(before: Before, with: &With) -> Checked {
         Checked {
             rows: 0,
@@ -66,10 +67,11 @@ impl Checked {
         }
     }
 
-    /// Checks the row that follows.
+    /// Checks the next row.
     pub(super) fn push(&mut self, row: RowRef<'_>, with: &With) {
         self.rows += 1;
         let before = std::mem::replace(&mut self.last, Before::after(row));
+        // Behind the first bad row nothing is judged. A row there counts only for the licence that it may be.
         if self.first_bad.is_some() {
             self.later_licences.extend(row::licence(row));
             return;
@@ -77,7 +79,8 @@ impl Checked {
         match row::check(before, row) {
             Ok(good) => self.add(before, row, good, with),
             Err(fault) => {
-                // The redaction is judged before the link.
+                // The check `redaction` comes before `link`, so a row that failed `link` still takes part in
+                // it.
                 if fault.check == Check::Link {
                     self.redacted.extend(row.payload.is_none().then_some(row.seq));
                     self.licences.extend(row::licence(row));
@@ -91,6 +94,7 @@ impl Checked {
 
     fn add(&mut self, before: Before, row: RowRef<'_>, good: row::GoodRow, with: &With) {
         let entry = good.entry;
+        // A row without a 32-byte link before it is never good, so no leaf is left out here.
         if let (Some(leaves), Some(wanted), Some(hash)) = (&mut self.leaves, &with.wanted, before.hash) {
             leaves.push(leaf_hash_of(&[hash.bytes(), row.entry]), wanted);
         }
@@ -98,6 +102,7 @@ impl Checked {
         if row.payload.is_none() {
             self.redacted.push(row.seq);
         }
+        // Within this run only. The step from the run before is counted when the runs are put together.
         if self.last_recorded_at.is_some_and(|last| entry.recorded_at < last) {
             self.backward_steps.count += 1;
             self.backward_steps.first.get_or_insert(Seq::from_sql(row.seq));
@@ -116,14 +121,14 @@ impl Checked {
     }
 }
 
-/// A run of good rows, taken where SQLite reads them.
+/// A run of good rows, taken inside SQLite.
 pub(super) struct Run {
     checked: Checked,
     with: With,
 }
 
 impl Run {
-    /// The run that begins after a row.
+    /// A run without rows, which begins after a row.
     pub(super) fn after(before: Before, with: &With) -> Run {
         Run { checked: Checked::after(before, with), with: with.clone() }
     }

@@ -1,4 +1,4 @@
-//! Where a walk begins, and what it found.
+//! The start and the result of a walk.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::verify::report::{BackwardSteps, Failure, Redaction};
 use crate::verify::row::Before;
 use crate::verify::tree::{Tree, Wanted};
 
-/// What the walk found.
+/// The result of a walk.
 #[derive(Default)]
 pub(in crate::verify) struct Walk {
     pub(in crate::verify) events: u64,
@@ -21,23 +21,23 @@ pub(in crate::verify) struct Walk {
     pub(in crate::verify) redactions: Vec<Redaction>,
     pub(in crate::verify) backward_steps: BackwardSteps,
     pub(in crate::verify) lost: Lost,
-    /// Projection, version and event. None for a name that is longer than any.
+    /// The recorded skips: projection, version and event. The name is None if it is longer than any.
     pub(in crate::verify) skips: BTreeSet<(Option<String>, u32, u64)>,
     pub(in crate::verify) key_changes: Vec<(Seq, KeyChanged)>,
-    /// The events that say what became of API keys.
+    /// The seqs of the events about API keys.
     pub(in crate::verify) api_keys: BTreeSet<u64>,
-    /// The tree of the events up to the first bad one, if it was asked for.
+    /// The tree of the events before the first bad one, if it was asked for.
     pub(in crate::verify) tree: Option<Tree>,
-    /// Rows that were read.
+    /// The number of rows that were read.
     pub(in crate::verify) rows_read: u64,
-    /// Whether the pages of the table and its index were found sound on the way.
+    /// True if the walk found the pages of the table and of its index sound.
     pub(in crate::verify) has_sound_pages: bool,
 }
 
-/// Where a walk begins.
+/// The start of a walk.
 #[derive(Clone)]
 pub(in crate::verify) struct Start {
-    /// Events before it, which are not walked along.
+    /// The number of events before it, which are not walked.
     pub(in crate::verify) events: u64,
     /// The link of the last of them.
     pub(in crate::verify) hash: Digest,
@@ -46,7 +46,7 @@ pub(in crate::verify) struct Start {
 }
 
 impl Start {
-    /// At the first event.
+    /// The start at the first event.
     pub(in crate::verify) fn first(wanted: Option<&Wanted>) -> Start {
         Start { events: 0, hash: Digest::ZERO, tree: wanted.map(|wanted| Tree::new(wanted.clone())) }
     }

@@ -1,4 +1,4 @@
-//! What is answered about events that were sent.
+//! The answer to events that were sent.
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -102,11 +102,11 @@ fn write_outcome<S: Serializer>(
     })
 }
 
-/// What became of every event of a request.
+/// The outcomes of all events of a request, in their order.
 pub(super) struct Answer {
     committed: usize,
     last: Option<Seq>,
-    /// Some may be written, or could be if they were sent again.
+    /// Set if some events may be committed, or could be if they were sent again.
     again: bool,
     results: Vec<Result>,
 }
@@ -119,6 +119,7 @@ impl Answer {
         for place in places {
             let result = match place {
                 Place::Bad { id, error } => Result::Refused { id, error },
+                // `sent` has one entry for each draft, in the order of the body.
                 Place::Draft { line } => answer.hear(sent.next(), line),
             };
             answer.results.push(result);
@@ -128,6 +129,7 @@ impl Answer {
 
     fn hear(&mut self, sent: Option<Sent>, line: Option<usize>) -> Result {
         let Some(Sent { id, outcome }) = sent else {
+            // No draft lacks an entry. If one did, nothing would be known about its event.
             self.again = true;
             let error = EventError::new(Kind::NotWritten, "it is not known what became of it".to_owned());
             return Result::Refused { id: None, error: error.at_line(line) };
@@ -146,7 +148,7 @@ impl Answer {
         }
     }
 
-    /// The last event that is in the log.
+    /// The highest sequence number of the events that are in the log.
     pub(super) fn last(&self) -> Option<Seq> {
         self.last
     }
@@ -165,6 +167,8 @@ impl Answer {
         }
         let refused = self.results.len() - self.committed;
         let problem = (refused > 0).then(|| {
+            // One uncertain event is enough: all of them are sent again, which changes nothing for the
+            // committed ones.
             if self.again {
                 Problem::new(
                     Kind::NotWritten,
@@ -183,7 +187,7 @@ impl Answer {
         };
         // An answer is about 200 bytes an event.
         let mut bytes = Vec::with_capacity(64 + 224 * self.results.len());
-        // Texts and numbers always have a JSON form, and a vector takes it.
+        // Texts and numbers always have a JSON form, and a write to a vector cannot fail.
         let _ = serde_json::to_writer(&mut bytes, &body);
         match problem {
             Some(problem) => problem.with_members(bytes),

@@ -7,7 +7,7 @@ use crate::prepare::PrepareError;
 use crate::receipt::AppendError;
 use crate::server::problem::Kind;
 
-/// What is wrong with an event.
+/// The error of one event.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct EventError {
     #[serde(rename = "type")]

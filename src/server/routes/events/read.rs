@@ -1,4 +1,4 @@
-//! Events out of a body, each on its own: what is wrong with one is nothing to the others.
+//! The events of a body, each read on its own: a bad event does not affect the others.
 
 use std::fmt;
 
@@ -9,23 +9,23 @@ use crate::event::{Draft, EventId, parse_draft};
 use crate::server::problem::{Kind, Problem};
 use crate::server::routes::events::error::EventError;
 
-/// How the events stand in the body.
+/// The form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// An array, or one object.
     Json,
-    /// One a line.
+    /// One event per line.
     Lines,
 }
 
-/// An event's place in the answer.
+/// The position of an event in the answer.
 pub(super) enum Place {
-    /// It is a draft, the next one.
+    /// The event is the next draft.
     Draft {
-        /// Its line, where the body has lines.
+        /// The number of its line, from 1, if the body has lines.
         line: Option<usize>,
     },
-    /// It cannot be one.
+    /// The event cannot be a draft.
     Bad { id: Option<EventId>, error: EventError },
 }
 
@@ -39,8 +39,9 @@ pub(super) struct Read {
 /// Reads the events of a body.
 ///
 /// # Errors
-/// If it is no JSON at all, or has more events than `events_max`.
+/// If the body is not JSON at all, or has more events than `events_max`.
 pub(super) fn read(bytes: &[u8], form: Form, events_max: usize) -> Result<Read, Problem> {
+    // JSON has no byte order mark, but some programs write one.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut read = Read::default();
     match form {
@@ -53,10 +54,12 @@ pub(super) fn read(bytes: &[u8], form: Form, events_max: usize) -> Result<Read, 
             }
         }
         Form::Lines => {
+            // Lines are split as bytes: one that is not UTF-8 is a bad event, and the others are read.
             for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
                 if line.iter().all(u8::is_ascii_whitespace) {
                     continue;
                 }
+                // Bad events count too: each takes up memory in the answer.
                 if read.places.len() == events_max {
                     return Err(too_many(events_max));
                 }
@@ -105,10 +108,12 @@ fn too_many(max: usize) -> Problem {
     )
 }
 
-/// The texts of an array's items; of an object, itself.
+/// The texts of the events: the items of an array, or the one object.
 fn events(text: &str, events_max: usize) -> Result<Vec<&str>, Problem> {
     match text.trim_start().as_bytes().first() {
         Some(b'[') => {
+            // Items are borrowed as texts and parsed later one by one, so that each can have an error of its
+            // own. The syntax of the whole array is checked here.
             let mut items = serde_json::Deserializer::from_str(text);
             let read = items
                 .deserialize_seq(Items { max: events_max })
@@ -124,7 +129,7 @@ fn events(text: &str, events_max: usize) -> Result<Vec<&str>, Problem> {
     }
 }
 
-/// Reads an array's items as their texts; none where there are too many.
+/// Reads the items of an array as texts; None if there are too many.
 struct Items {
     max: usize,
 }
@@ -140,7 +145,8 @@ impl<'de> Visitor<'de> for Items {
         let mut items = Vec::new();
         while let Some(item) = array.next_element::<&'de RawValue>()? {
             if items.len() == self.max {
-                // The rest is read over: it decides whether this is JSON at all.
+                // The rest is parsed and dropped: a body that is not JSON is reported as that, not as too
+                // long.
                 while array.next_element::<serde::de::IgnoredAny>()?.is_some() {}
                 return Ok(None);
             }

@@ -1,4 +1,4 @@
-//! How a question is answered: where blocking is allowed, and in pages.
+//! Answers to questions, in pages and on threads that may block.
 
 use axum::response::Response;
 use serde::ser::SerializeMap as _;
@@ -14,7 +14,7 @@ use crate::server::request::output::Output;
 pub(super) struct List<'a, T> {
     pub(super) name: &'static str,
     pub(super) items: &'a [T],
-    /// What `cursor` of the next page is.
+    /// The `cursor` of the next page.
     pub(super) next: Option<String>,
     /// Events that some read table does not hold yet.
     pub(super) lag: u64,
@@ -30,7 +30,7 @@ impl<T: Serialize> Serialize for List<'_, T> {
     }
 }
 
-/// Answers a question with the JSON that is written where blocking is allowed.
+/// Answers a question with the JSON that it writes, on a thread that may block.
 pub(super) async fn answer(
     app: &App,
     question: impl FnOnce(&Reader, &mut Output) -> Result<(), Problem> + Send + 'static,
@@ -40,7 +40,7 @@ pub(super) async fn answer(
 
 pub(in crate::server) const JSON: &str = "application/json";
 
-/// Answers a question with what is written where blocking is allowed.
+/// Answers a question with the text that it writes, on a thread that may block.
 pub(in crate::server) async fn answer_for(
     app: &App,
     length: Length,
@@ -53,5 +53,6 @@ pub(in crate::server) async fn answer_for(
         question(reader, asked, &mut output)?;
         Ok(output)
     });
+    // The connection to the log is free by now: a slow client does not keep it.
     written.await?.into_response(media_type)
 }

@@ -69,10 +69,12 @@ pub(crate) async fn list(
     Query(query): Query<EventQuery>,
 ) -> Result<Response, Problem> {
     let after = place(query.cursor.as_deref())?.map(Seq::new);
+    // A cursor takes precedence: it continues a list that began with `after`.
     let after = after.or(query.after.map(|after| after.0)).unwrap_or(Seq::ZERO);
     let filter = EventFilter { session: query.session, kinds: KindWord::codes(&query.kind) };
     answer(&app, move |reader, output| {
         let page = reader.event_page(&filter, after, query.limit.0, PAGE_BYTES_MAX)?;
+        // Raw values are copied as they are: the log's own JSON is not parsed into a tree and written again.
         let items = page.events.iter().map(|event| serde_json::from_str(&event.json));
         let items: Vec<&RawValue> = items
             .collect::<Result<_, _>>()
@@ -103,6 +105,7 @@ pub(crate) async fn one(
 ) -> Result<Response, Problem> {
     answer(&app, move |reader, output| {
         let none = || Problem::new(Kind::NotFound, format!("there is no event {seq}"));
+        // SQLite has no larger numbers: no event has one.
         if i64::try_from(seq).is_err() {
             return Err(none());
         }

@@ -16,7 +16,7 @@ use crate::server::routes::reads::params::{
     FindingStatusWord, Fraction, Limit, OutcomeWord, SeverityWord, StepKindWord, StepStatusWord, cursor,
 };
 
-/// Answers with a page. Of one session, it must be there.
+/// Answers with a page of a list. If a session is named, it must exist.
 async fn list<R: Listed + Serialize + Send + 'static>(
     app: &App,
     name: &'static str,

@@ -1,4 +1,4 @@
-//! The log itself.
+//! Information about the log itself.
 
 use std::collections::BTreeMap;
 
@@ -27,10 +27,11 @@ pub(crate) async fn info(State(app): State<App>, _: Allowed<Read>) -> Result<Res
     answer(&app, |reader, output| output.json(&Elsewhere::of(reader.info()?))).await
 }
 
-/// What fails, for those who cannot look at the server's files: reasons name paths of its machine.
+/// The text in place of an error's reason. Reasons name paths of the server's machine, which clients do not
+/// see.
 const FAILS: &str = "it fails; `annals info` on the server's machine says why";
 
-/// What is told of a log to those who are elsewhere: no path.
+/// The information about a log that clients get: it has no path.
 #[derive(Serialize)]
 struct Elsewhere {
     log_id: EventId,
@@ -52,7 +53,7 @@ struct Elsewhere {
 
 impl Elsewhere {
     fn of(info: Info) -> Elsewhere {
-        // Every field is named: a new one is either told or left out on purpose.
+        // Every field is named: a new one does not compile until it is sent or left out on purpose.
         let Info {
             path: _,
             log_id,

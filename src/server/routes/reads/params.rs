@@ -1,4 +1,4 @@
-//! What a question can be narrowed by.
+//! Parameters that narrow a question.
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use utoipa::openapi::RefOr;
@@ -10,11 +10,11 @@ use crate::event::{FindingStatus, Kind, Outcome, SessionEnd, SessionProgress, Se
 use crate::query::lists::Cursor;
 use crate::server::problem::{Kind as ProblemKind, Problem};
 
-/// How many items a page has at most.
+/// The most items that a page has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit(pub(crate) usize);
 
-/// Items of a page where nobody says how many, and at most.
+/// Items of a page by default, and at most.
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
 
@@ -45,7 +45,7 @@ impl PartialSchema for Limit {
 
 impl ToSchema for Limit {}
 
-/// A place in the log, or a size of it.
+/// A position in the log, or a size of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place(pub(crate) Seq);
 
@@ -70,7 +70,7 @@ impl PartialSchema for Place {
 
 impl ToSchema for Place {}
 
-/// How sure something is, 0 to 1.
+/// A confidence, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Fraction(pub(crate) f64);
 
@@ -89,14 +89,14 @@ impl PartialSchema for Fraction {
 
 impl ToSchema for Fraction {}
 
-/// Where a page begins, as the one before said.
+/// The start of a page: `next` of the page before.
 pub(super) fn cursor(text: Option<&str>) -> Result<Option<Cursor>, Problem> {
     text.map(str::parse)
         .transpose()
         .map_err(|error| Problem::new(ProblemKind::BadRequest, format!("`cursor`: {error}")))
 }
 
-/// Where a page begins that goes by the numbers of events.
+/// The start of a page in a list that is ordered by sequence numbers.
 pub(super) fn place(text: Option<&str>) -> Result<Option<u64>, Problem> {
     let place = text.map(|text| text.parse::<u64>().ok().filter(|place| i64::try_from(*place).is_ok()));
     match place {
@@ -142,18 +142,18 @@ macro_rules! word_params {
 }
 
 word_params! {
-    /// How far a session is, or how it ended.
+    /// The progress of a session, or its end.
     SessionStatus: SessionProgress::ALL.iter().map(|word| word.as_str())
         .chain(SessionEnd::ALL.iter().map(|word| word.as_str())).chain(["erased"]);
-    /// What kind of work a step is.
+    /// The kind of work of a step.
     StepKindWord: StepKind::ALL.iter().map(|word| word.as_str());
-    /// How a step is.
+    /// The status of a step.
     StepStatusWord: ["running", "ok", "error"].into_iter();
-    /// How grave a finding is.
+    /// The severity of a finding.
     SeverityWord: Severity::ALL.iter().map(|word| word.as_str());
-    /// What a check came to.
+    /// The outcome of a check.
     OutcomeWord: Outcome::ALL.iter().map(|word| word.as_str());
-    /// Where a finding stands.
+    /// The status of a finding.
     FindingStatusWord: FindingStatus::ALL.iter().map(|word| word.as_str());
     /// The type of an event.
     KindWord: Kind::ALL.iter().map(|kind| kind.name());

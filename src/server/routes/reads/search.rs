@@ -82,9 +82,11 @@ pub(crate) async fn search(
         Order::Newest => SearchOrder::Newest,
         Order::Rank => SearchOrder::Rank,
     };
+    // One more than the page has: if it is found, another page follows.
     filter.limit = limit + 1;
     answer(&app, move |reader, output| {
         let mut hits = reader.search(&filter)?;
+        // The cursor is a sequence number, which means nothing in the order of rank.
         let more = hits.len() > limit && filter.order == SearchOrder::Newest;
         hits.truncate(limit);
         let next = hits.last().filter(|_| more).map(|hit| hit.seq.to_string());

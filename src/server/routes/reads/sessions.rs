@@ -180,8 +180,11 @@ pub(crate) async fn replay(
         if !reader.has_session(&id)? {
             return Err(no_session(&id));
         }
+        // An interrupt reaches the reader's connection alone. The fold has tables of its own, and asks
+        // `stop`.
         let asked = asked.clone();
         let stop: Stop = Arc::new(move || asked.is_in_vain());
+        // One snapshot, so that the events and the state after them belong together.
         reader.at_one_moment(|log| {
             let replayed = Moment { log, session: &session }.write(until, Some(stop), output);
             replayed.map_err(|error| match error {
