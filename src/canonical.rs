@@ -1,16 +1,16 @@
-//! Bytes in canonical form (docs/format.md, section 2), read without making values of them.
+//! A check of bytes in canonical form (docs/format.md, section 2) that builds no values.
 //!
-//! Whoever checks a log wants to know of nearly every payload that it is well formed, and nothing else.
-//! What is let pass here is what decodes, takes up all bytes, and encodes to the same bytes again;
-//! `encoding::decode_canonical` decides what is refused here, and says why.
+//! A verifier needs to know of nearly every payload that it is well formed, and nothing else. These functions
+//! accept bytes that decode, that leave nothing over, and that encode to the same bytes again.
+//! `encoding::decode_canonical` decides about bytes that are refused here, and gives the reason.
 
 use std::collections::BTreeMap;
 
-/// Most bytes that are judged here. With more of them a decoder may give up for want of memory, which
-/// only the decoder knows.
+/// The longest input that is judged here, in bytes. On a longer one the decoder may reach its memory limit, which
+/// only the decoder can know.
 pub(crate) const JUDGED_BYTES_MAX: usize = 1 << 20;
 
-/// What is left of some bytes. Reading gives None where they are not in canonical form.
+/// The rest of an input. Each read returns None if the bytes are not in canonical form.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Input<'a>(&'a [u8]);
 
@@ -19,7 +19,7 @@ impl<'a> Input<'a> {
         Input(bytes)
     }
 
-    /// Whether no byte is left over.
+    /// Returns true if no byte is left.
     pub(crate) const fn is_at_end(&self) -> bool {
         self.0.is_empty()
     }
@@ -38,9 +38,11 @@ impl<'a> Input<'a> {
         Some(*array)
     }
 
-    /// A varint that is no longer than its value needs.
+    /// Reads a varint that is no longer than its value needs.
     #[inline]
     pub(crate) fn number(&mut self) -> Option<u64> {
+        // 251, 252 and 253 announce 2, 4 and 8 bytes. A value below `least` has a shorter encoding, so this one is not
+        // canonical.
         let (value, least) = match self.byte()? {
             small @ 0..=250 => return Some(small.into()),
             251 => (u16::from_le_bytes(self.array()?).into(), 251),
@@ -51,7 +53,7 @@ impl<'a> Input<'a> {
         (value >= least).then_some(value)
     }
 
-    /// A number with a sign, in zigzag.
+    /// Reads a signed number in zigzag encoding.
     #[inline]
     pub(crate) fn signed(&mut self) -> Option<i64> {
         let number = self.number()?;
@@ -60,6 +62,7 @@ impl<'a> Input<'a> {
 
     #[inline]
     pub(crate) fn text(&mut self) -> Option<&'a str> {
+        // The length is compared with the input before anything is read, so a hostile length costs nothing.
         let count = usize::try_from(self.number()?).ok()?;
         let (text, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
@@ -76,16 +79,16 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A type whose canonical form can be told without a value of it.
+/// A type whose canonical form can be checked without building a value.
 pub(crate) trait WellFormed {
-    /// Reads past one value. None where there is none in canonical form; or where only decoding can
-    /// tell, which is so unless a type says more.
+    /// Skips one value. Returns None if the bytes are not canonical, and for a type without an implementation of its
+    /// own, which only the decoder can judge.
     fn pass(_input: &mut Input<'_>) -> Option<()> {
         None
     }
 }
 
-/// Whether bytes are well formed as a `T`. Of what is not, decoding says why, and has the last word.
+/// Returns true if the bytes are well formed as a `T`. False is not final: the decoder decides, and gives the reason.
 pub(crate) fn is_well_formed<T: WellFormed>(bytes: &[u8]) -> bool {
     let mut input = Input::new(bytes);
     bytes.len() <= JUDGED_BYTES_MAX && T::pass(&mut input).is_some() && input.is_at_end()
@@ -121,7 +124,7 @@ impl<T: WellFormed> WellFormed for Option<T> {
 
 impl<T: WellFormed> WellFormed for Vec<T> {
     fn pass(input: &mut Input<'_>) -> Option<()> {
-        // Every item has a byte at least: a length beyond the bytes ends with them.
+        // Every item takes at least one byte: a length beyond the input ends with the input.
         (0..input.number()?).try_for_each(|_| T::pass(input))
     }
 }
@@ -131,6 +134,7 @@ impl<T: WellFormed> WellFormed for BTreeMap<String, T> {
         let mut before = None;
         for _ in 0..input.number()? {
             let key = input.text()?;
+            // Keys must rise: unsorted or repeated keys are a second encoding of the same map.
             if before.is_some_and(|before| before >= key) {
                 return None;
             }
@@ -146,13 +150,15 @@ mod tests {
     use super::*;
     use crate::encoding;
 
-    /// What is let pass is what the decoder takes, and what is refused is what it refuses.
+    /// Asserts that bytes are accepted here exactly if the decoder accepts them.
     fn assert_agrees<T: WellFormed + bincode::Encode + bincode::Decode<()>>(bytes: &[u8]) {
         assert_eq!(is_well_formed::<T>(bytes), encoding::decode_canonical::<T>(bytes).is_ok(), "{bytes:x?}");
     }
 
     #[test]
     fn every_short_sequence_of_telling_bytes_is_judged_as_the_decoder_judges_it() {
+        // The bytes at which an encoding changes its meaning: tags of options, short lengths, a letter, the markers of
+        // varints, and a byte that no encoding begins with.
         const TELLING: [u8; 10] = [0, 1, 2, 3, b'a', 250, 251, 252, 253, 255];
         let mut sequences: Vec<Vec<u8>> = vec![vec![]];
         for _ in 0..4 {
@@ -189,6 +195,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_longer_than_it_needs_is_refused() {
+        // 5 in three bytes, 65,535 in five, and 2^32 - 1 in nine.
         for bytes in [&[251, 5, 0][..], &[252, 255, 255, 0, 0], &[253, 255, 255, 255, 255, 0, 0, 0, 0]] {
             assert_eq!(Input::new(bytes).number(), None);
         }

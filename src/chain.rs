@@ -1,8 +1,7 @@
-//! The chain: each event's link is a hash over the link before it and its own entry.
+//! The chain: each event's link is a hash over the previous link and the event's own entry.
 //!
-//! The entry holds the digest of the payload, not the payload, so that the chain can still be
-//! checked when a payload was redacted. The salt before each payload makes its digest say nothing
-//! about it then.
+//! The entry holds the digest of the payload, not the payload, so the chain can still be checked after a payload was
+//! redacted. The random salt before each payload keeps the digest from revealing anything about a redacted payload.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
@@ -18,13 +17,14 @@ pub const PAYLOAD_CONTEXT: &str = "annals 2026-11-20 v1 payload";
 pub const LINK_CONTEXT: &str = "annals 2026-11-20 v1 link";
 
 thread_local! {
-    // Made once: beside the hashing of an event's few hundred bytes, making a hasher can be told.
+    // Made once per thread: making a hasher costs a noticeable part of hashing an event's few hundred bytes.
     static PAYLOAD: RefCell<Hasher> = RefCell::new(Hasher::new_derive_key(PAYLOAD_CONTEXT));
     static LINK: RefCell<Hasher> = RefCell::new(Hasher::new_derive_key(LINK_CONTEXT));
 }
 
 fn derive(hasher: &'static LocalKey<RefCell<Hasher>>, parts: &[&[u8]]) -> Digest {
     hasher.with_borrow_mut(|hasher| {
+        // A reset keeps the derived key and drops all input, so each use starts from the same state.
         hasher.reset();
         for part in parts {
             hasher.update(part);
@@ -38,8 +38,8 @@ pub fn payload_digest(cell: &[u8]) -> Digest {
     derive(&PAYLOAD, &[cell])
 }
 
-/// The link of an event: over its leaf, which is the link before it, then the bytes of its entry.
-/// Before the first event stands [`Digest::ZERO`].
+/// The link of an event: the hash over its leaf, which is the previous link followed by the bytes of its entry.
+/// The link before the first event is [`Digest::ZERO`].
 ///
 /// ```
 /// use annals::chain::{LINK_CONTEXT, link};

@@ -12,40 +12,41 @@ use crate::new_file::{NewFile, NewFileError};
 use crate::reader::Reader;
 use crate::storage::StorageError;
 
-/// Pages that are copied between two words about progress.
+/// Pages that are copied between two progress reports.
 const PAGES_A_STEP: i32 = 1_024;
 
 /// A log that was not copied.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
-    /// There is something at the place of the copy.
+    /// A file exists at the path of the copy.
     #[error("{}: is there already; a copy never replaces a file", path.display())]
     Exists {
-        /// The place.
+        /// The path.
         path: PathBuf,
     },
-    /// The copy cannot be made.
+    /// The copy cannot be created.
     #[error(transparent)]
     New(NewFileError),
-    /// SQLite cannot copy.
+    /// SQLite cannot write the copy.
     #[error("{}: cannot be copied to: {source}", path.display())]
     Storage {
-        /// The place.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: StorageError,
     },
-    /// What was written is not what was read.
+    /// The written copy differs from the log that was read.
     #[error("{}: what was written there is not the log that was read; the disk may be failing", path.display())]
     Differs {
-        /// The place.
+        /// The path.
         path: PathBuf,
     },
 }
 
 impl CopyError {
-    /// The same, of another path: that under which a copy is made is gone when somebody reads of it.
+    /// Replaces the path in an error by the target: the path under which a copy is made no longer exists when somebody
+    /// reads the error.
     fn at(self, target: &Path) -> CopyError {
         let path = target.to_owned();
         match self {
@@ -66,13 +67,13 @@ impl From<NewFileError> for CopyError {
 }
 
 impl Reader {
-    /// Copies the log to a new file: every event up to one moment and the read tables of that
-    /// moment, in one file that needs no other beside it. Says what its head is.
+    /// Copies the log to a new file and returns its head. The file has every event up to one moment and the read tables
+    /// of that moment, and needs no other file beside it.
     ///
-    /// `progress` is told how many of how many pages are copied.
+    /// `progress` is called with the number of copied pages and the number of all pages.
     ///
     /// # Errors
-    /// If there is a file at `target`, or it cannot be written; then there is no copy.
+    /// If a file exists at `target`, or it cannot be written. There is no copy then.
     pub fn copy_to(&self, target: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Head, CopyError> {
         let exists = || CopyError::Exists { path: target.to_owned() };
         if target.symlink_metadata().is_ok() {
@@ -84,22 +85,22 @@ impl Reader {
         Ok(head)
     }
 
-    /// Copies the log over a file that is empty, and the caller's alone until this returns. Says what its
-    /// head is.
+    /// Copies the log over an empty file and returns the log's head. The file must belong to the caller alone until
+    /// this returns.
     ///
     /// # Errors
-    /// If it cannot be written; then it may hold anything.
+    /// If it cannot be written; it may then hold anything.
     pub fn copy_over(&self, path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Head, CopyError> {
         let sqlite =
             |source: rusqlite::Error| CopyError::Storage { path: path.to_owned(), source: source.into() };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut copy =
             Connection::open_with_flags(uri(path, ""), flags | OpenFlags::SQLITE_OPEN_URI).map_err(sqlite)?;
-        // It is flushed whole at the end.
+        // No flush at each write: `NewFile::place` flushes the whole copy, and a crash before that leaves no copy.
         copy.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
         let head = self.at_one_moment(|source| {
-            // The transaction begins with this look. It keeps the copying at its moment: without it,
-            // SQLite would begin anew whenever somebody else appends.
+            // The transaction begins with this read, which fixes the moment of the copy. Without it, SQLite would start
+            // the backup again whenever another process appends.
             let head = rows::head(source)?;
             let backup = Backup::new(source, &mut copy)?;
             loop {
@@ -110,6 +111,7 @@ impl Reader {
                 match step {
                     StepResult::Done => break Ok::<_, rusqlite::Error>(head),
                     StepResult::Busy | StepResult::Locked => {
+                        // SQLite keeps the progress of the backup: the next step goes on with the same pages.
                         std::thread::sleep(std::time::Duration::from_millis(10));
                     }
                     _ => {}
@@ -117,11 +119,13 @@ impl Reader {
             }
         });
         let head = head.map_err(sqlite)?;
-        // The copy stands alone: what its own write-ahead log would hold is in the file.
+        // The copy stands alone: this mode puts everything into the file itself, and needs no write-ahead log.
         copy.query_row("PRAGMA journal_mode=DELETE", [], |_| Ok(())).map_err(sqlite)?;
+        // No write-ahead log belongs to the copy, also none that lies beside it by chance.
         generation::begin_anew(&copy).map_err(sqlite)?;
         let application_id: i32 =
             copy.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(sqlite)?;
+        // Read back from the copy, and not from the log.
         if application_id != APPLICATION_ID || rows::head(&copy).map_err(sqlite)? != head {
             return Err(CopyError::Differs { path: path.to_owned() });
         }

@@ -1,8 +1,8 @@
-//! Where events go that handles and layers record: a log that is open here, or one behind a server.
+//! The destination of events that handles and layers record: a log that is open here, or a log behind a server.
 
 use crate::audit::AuditLog;
 
-/// What events can be appended to: an open log, or the client of a server. Nothing else can be one.
+/// A destination of events: an open log, or the client of a server. The trait is sealed; there are no others.
 pub trait Destination: sealed::Append {}
 
 impl Destination for AuditLog {}
@@ -15,9 +15,9 @@ pub(crate) mod sealed {
     use crate::event::{Draft, Timestamp};
     use crate::receipt::{AppendError, Receipt, TryAppendError};
 
-    /// What a [`Destination`](super::Destination) does.
+    /// The operations of a [`Destination`](super::Destination).
     pub trait Append: Debug + Send + Sync + 'static {
-        /// Now, by its clock.
+        /// The current time, by the destination's clock.
         fn now(&self) -> Timestamp;
 
         /// Appends an event; blocks while the queue is full.
@@ -26,8 +26,8 @@ pub(crate) mod sealed {
         /// Appends an event without ever blocking.
         fn try_append(&self, draft: Draft) -> Result<Receipt, TryAppendError>;
 
-        /// Appends where nobody is there to hear of an error: what cannot be sent, or finds no room in
-        /// time, is counted as refused.
+        /// Appends an event for a caller that cannot receive an error. An event that cannot be sent, or finds no room
+        /// in the queue before the timeout `patience`, is counted as refused.
         fn append_or_count(&self, draft: Box<dyn FnOnce() -> Draft + '_>, patience: Duration);
     }
 

@@ -8,7 +8,7 @@ use crate::limits::DECODE_BYTES_MAX;
 const CONFIG: Configuration<LittleEndian, Varint, Limit<DECODE_BYTES_MAX>> =
     bincode::config::standard().with_limit::<DECODE_BYTES_MAX>();
 
-/// Payload bytes that are bincode and nothing else.
+/// Payload bytes that are plain bincode.
 pub const ENCODING_PLAIN: u8 = 0;
 
 /// A value that cannot be encoded.
@@ -16,14 +16,14 @@ pub const ENCODING_PLAIN: u8 = 0;
 #[error("cannot be encoded: {0}")]
 pub struct EncodeError(#[from] bincode::error::EncodeError);
 
-/// Bytes that are not what they should be.
+/// Bytes that do not hold the expected value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// They do not decode.
+    /// The bytes do not decode.
     #[error("does not decode: {0}")]
     Malformed(#[from] bincode::error::DecodeError),
-    /// They are an entry of a log format that this version does not know.
+    /// The bytes are an entry of a log format that this version does not know.
     #[error("has log format {found}, and this version of Annals knows {known}; use a newer one")]
     UnknownFormat {
         /// Its first byte.
@@ -31,19 +31,19 @@ pub enum DecodeError {
         /// The format that is known.
         known: u8,
     },
-    /// There are more of them than an entry may have.
+    /// There are more bytes than an entry may have.
     #[error("has {bytes} bytes, more than the {max} of the longest entry")]
     TooLong {
-        /// How many.
+        /// The number of bytes.
         bytes: usize,
         /// The limit.
         max: usize,
     },
-    /// There are bytes left over.
+    /// Bytes are left over.
     #[error("{0} bytes follow its end")]
     Trailing(usize),
-    /// The value encodes to other bytes: bincode accepts longer varints than needed, and unsorted
-    /// or repeated keys; the log does not.
+    /// The bytes are not the only encoding of their value: bincode accepts varints that are longer than needed, and
+    /// unsorted or repeated keys; the log does not.
     #[error("is not the encoding of its own value")]
     NotCanonical,
 }
@@ -57,23 +57,26 @@ pub(crate) fn encode<T: Encode>(value: &T, bytes: &mut Vec<u8>) -> Result<(), En
 /// Reads a value that takes up all of `bytes`.
 pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let (value, used) = bincode::decode_from_slice(bytes, CONFIG)?;
+    // Bytes after the value would be content that no reader sees.
     match bytes.len() - used {
         0 => Ok(value),
         left => Err(DecodeError::Trailing(left)),
     }
 }
 
-/// Reads a value that takes up all of `bytes` and encodes to nothing else.
+/// Reads a value that takes up all of `bytes` and has no other encoding.
 pub(crate) fn decode_canonical<T: Encode + Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let value: T = decode(bytes)?;
+    // The encoding is compared as it is written: no second copy of a large payload is made.
     let mut rest = Expected(bytes);
     match bincode::encode_into_writer(&value, &mut rest, CONFIG) {
+        // A shorter encoding matches as far as it goes, so nothing may be left.
         Ok(()) if rest.0.is_empty() => Ok(value),
         _ => Err(DecodeError::NotCanonical),
     }
 }
 
-/// Takes what is written if it is what is expected next.
+/// A writer that accepts only the bytes that are expected next.
 struct Expected<'a>(&'a [u8]);
 
 impl bincode::enc::write::Writer for &mut Expected<'_> {

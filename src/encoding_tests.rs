@@ -1,6 +1,6 @@
-//! What holds for every entry and payload, not only for the golden ones: the encoding is that of
-//! bincode 2 as `wincode`, which others maintain, has it too; it is the only one; decoders survive
-//! whatever bytes they are given; and every event comes back from its JSON form.
+//! Properties of every entry and payload, not only of the golden ones. The encoding is bincode 2, as `wincode`, which
+//! others maintain, implements it too. Each value has one encoding. Decoders survive any bytes. Every event survives
+//! the way through its JSON form and back.
 
 #[macro_use]
 mod values;
@@ -28,6 +28,7 @@ fn payload(event: &Event) -> Vec<u8> {
 }
 
 fn decode(kind: u16, bytes: &[u8], strictness: Strictness) -> Result<Content, PayloadError> {
+    // An unknown kind is not decoded, so its version does not matter.
     let version = Kind::from_code(kind).map_or(1, Kind::version);
     Content::decode(kind, version, ENCODING_PLAIN, bytes, strictness)
 }
@@ -72,7 +73,7 @@ fn made_event(kind: Kind, source: &mut Source<'_>) -> Event {
     for_every_kind!(make)
 }
 
-/// Both ways: wincode writes the same bytes, and reads them to the same value.
+/// Compares both directions: wincode writes the same bytes, and reads them to the same value.
 fn assert_wincode_agrees(event: &Event, bytes: &[u8]) {
     macro_rules! compare {
         ($($name:ident),*) => {
@@ -89,7 +90,7 @@ fn assert_wincode_agrees(event: &Event, bytes: &[u8]) {
     for_every_kind!(compare);
 }
 
-/// Makes an event one that can be recorded, where making values at random cannot know the rules.
+/// Makes an event recordable: random values do not follow the rules of the fields.
 fn tame(event: &mut Event) {
     fn fraction(number: &mut Option<f64>) {
         *number = number.map(|number| number.abs().clamp(0.0, 1.0));
@@ -113,6 +114,7 @@ fn tame(event: &mut Event) {
         Event::FindingRaised(e) => fraction(&mut e.confidence),
         Event::DecisionMade(e) => {
             fraction(&mut e.confidence);
+            // A decision has one chosen option or a list of them, not both.
             if !e.chosen_options.is_empty() {
                 e.chosen_option = None;
             }
@@ -176,6 +178,7 @@ proptest! {
             event: made_event(kind, source),
         };
         tame(&mut draft.event);
+        // As `prepare` does it: in the JSON form a null is the same as an absent field.
         draft.drop_nulls();
         if draft.check().is_ok() {
             let json = write_event(draft.id.unwrap(), draft.session.as_ref(), draft.at, &draft.event).unwrap();
@@ -184,7 +187,7 @@ proptest! {
             prop_assert_eq!(payload(&again.event), payload(&draft.event), "{}", json);
             prop_assert_eq!(again, draft);
         } else {
-            // The one rule that is not tamed: an option's attribute has the name of its field.
+            // `tame` leaves one rule out: no attribute of an option may have the name of one of its fields.
             prop_assert!(matches!(draft.event, Event::DecisionMade(_)), "{:?}", draft.check());
         }
     }
@@ -192,11 +195,12 @@ proptest! {
     #[test]
     fn decoders_survive_random_bytes(code in 0_u16..260, bytes in any_bytes()) {
         let _ = Entry::decode_canonical(&bytes);
+        // The right format in front leads past the first check.
         let _ = Entry::decode_canonical(&[&[FORMAT], bytes.as_slice()].concat());
         let _ = decode(code, &bytes, Strictness::Canonical);
     }
 
-    /// Bytes near to well-formed ones go deeper into the decoders than random ones do.
+    /// Feeds bytes near to well-formed ones, which go deeper into the decoders than random bytes do.
     #[test]
     fn decoders_survive_bent_bytes_and_take_no_second_encoding(
         kind in any_kind(),
@@ -207,17 +211,21 @@ proptest! {
     ) {
         let source = &mut Source::new(&bytes);
         let bend = |mut bytes: Vec<u8>| {
+            // Replaces up to nine bytes at a random offset by up to nine others.
             let start = place.index(bytes.len() + 1);
             let end = bytes.len().min(start + cut);
             bytes.splice(start..end, splice.clone());
             bytes
         };
         let bent = bend(encoded(&Entry::made(source)));
+        // Bent bytes that still decode must be the only encoding of their value.
         if let Ok(entry) = Entry::decode_canonical(&bent) {
             prop_assert_eq!(encoded(&entry), bent);
         }
         let whole = payload(&made_event(kind, source));
         let is_told = |bytes: &[u8]| Content::is_well_formed(kind.code(), kind.version(), ENCODING_PLAIN, bytes);
+        // The check that builds no value must agree with the decoder, also on bent bytes. It leaves reserved kinds to
+        // the decoder.
         prop_assert_eq!(is_told(&whole), !kind.is_reserved());
         let bent = bend(whole);
         let decoded = decode(kind.code(), &bent, Strictness::Canonical);
@@ -234,15 +242,19 @@ proptest! {
     }
 }
 
-/// Every length that a payload may claim, claimed far beyond its bytes: a decoder that believed one
-/// would abort the process, or fill its memory for longer than anybody waits.
+/// Claims every length that a payload can claim, far beyond its bytes. A decoder that believed one would abort the
+/// process, or fill its memory for longer than anybody waits.
 #[test]
 fn a_hostile_length_is_refused_wherever_it_stands() {
     let whole = [0xff; 600];
     for kind in Kind::ALL {
         let bytes = payload(&made_event(*kind, &mut Source::new(&whole)));
+        // A length may stand at any offset, which depends on the kind: so every offset is tried. Decoding only has to
+        // survive; a refusal is not asserted, because some offsets hold no length.
         for place in 0..bytes.len() {
+            // Lengths from above the longest payload up to those that overflow when an offset is added.
             for length in [1_u64 << 27, 1 << 31, 1 << 40, 1 << 62, u64::MAX] {
+                // The marker 0xfd announces eight bytes.
                 let marker = [&[0xfd], length.to_le_bytes().as_slice()].concat();
                 let hostile = [&bytes[..place], &marker, &bytes[place + 1..]].concat();
                 let _ = decode(kind.code(), &hostile, Strictness::Whole);
@@ -264,18 +276,19 @@ fn lengths_at_the_start_of_a_payload_are_refused() {
 
 #[test]
 fn wincode_agrees_on_a_text_of_many_megabytes() {
+    // Longer than the 4 MiB that wincode accepts by default.
     let note = event::NoteLogged { message: "ä".repeat(6 << 20), ..Default::default() };
     let event = Event::from(note);
     assert_wincode_agrees(&event, &payload(&event));
 }
 
-// What a newer Annals wrote.
+// Events of a newer Annals.
 
 fn entry_of(kind: u16, kind_version: u8, encoding: u8) -> Entry {
     Entry { kind, kind_version, encoding, ..Entry::made(&mut Source::new(&[1; 100])) }
 }
 
-/// A cell that holds a note.
+/// A payload cell that holds a note.
 fn cell() -> Vec<u8> {
     let note = event::NoteLogged { message: "m".to_owned(), ..Default::default() };
     [[0; SALT_BYTES].as_slice(), &payload(&note.into())].concat()
@@ -295,13 +308,14 @@ fn an_entry_of_a_newer_format_is_refused_by_name() {
         error.contains("event 5") && error.contains("log format 2") && error.contains("newer"),
         "{error}"
     );
-    // Whatever else a newer format says.
+    // The format is read first: a newer format may change every byte after it.
     let error = read(&[2, 0xff], &cell()).unwrap_err();
     assert!(error.contains("log format 2"), "{error}");
 }
 
 #[test]
 fn an_entry_that_no_leaf_could_hold_is_refused() {
+    // The mirror's session is a plain text, without the bound of a session id.
     let session = "s".repeat(crate::limits::ENTRY_BYTES_MAX);
     let long = EntryMirror { session: Some(session), ..entry_of(112, 1, 0).mirror() };
     let bytes = wincode::config::serialize(&long, wincode_config!()).unwrap();

@@ -1,4 +1,4 @@
-//! The entry: what the log says of an event apart from its payload, and what is chained.
+//! The entry: the part of an event that is chained, which is everything except the payload itself.
 
 use bincode::{Decode, Encode};
 
@@ -7,8 +7,7 @@ use crate::encoding::{self, DecodeError, EncodeError};
 use crate::event::{Digest, EventId, Seq, SessionId, Timestamp};
 use crate::limits::ENTRY_BYTES_MAX;
 
-/// Version of the log format that is written. It never decreases along a log, and alone selects
-/// the algorithms.
+/// Version of the log format that is written. It never decreases along a log, and it alone selects the algorithms.
 pub const FORMAT: u8 = 1;
 
 /// An entry of format 1. The order of the fields is the order on disk.
@@ -16,7 +15,7 @@ pub const FORMAT: u8 = 1;
 pub struct Entry {
     /// [`FORMAT`].
     pub format: u8,
-    /// Place in the log.
+    /// Position in the log, from 1.
     pub seq: u64,
     /// Id of the event.
     pub event_id: EventId,
@@ -24,23 +23,24 @@ pub struct Entry {
     pub kind: u16,
     /// Version of that kind's payload.
     pub kind_version: u8,
-    /// Session that it belongs to.
+    /// Session of the event.
     pub session: Option<SessionId>,
-    /// When it happened, by the producer's clock.
+    /// Time of the event, by the producer's clock.
     pub occurred_at: Option<Timestamp>,
-    /// When it was sealed, by the writer's clock.
+    /// Time at which the event was sealed, by the writer's clock.
     pub recorded_at: Timestamp,
     /// Id of the key that submitted it; absent for callers within the process.
     pub principal: Option<EventId>,
-    /// How the payload's bytes are stored: [`ENCODING_PLAIN`].
+    /// Encoding of the payload's bytes: [`ENCODING_PLAIN`].
     pub encoding: u8,
     /// Digest of the payload cell: salt, then bytes.
     pub payload_digest: Digest,
 }
 
-/// An entry that borrows its session: what the writer encodes. Its bytes are those of an [`Entry`].
+/// An entry that borrows its session, for the writer to encode. Its bytes are those of an [`Entry`].
 #[derive(Encode)]
 pub(crate) struct EntryRef<'a> {
+    // The fields have the order of `Entry`: bincode writes them as they are declared.
     pub(crate) format: u8,
     pub(crate) seq: u64,
     pub(crate) event_id: EventId,
@@ -64,7 +64,7 @@ impl Entry {
     /// Appends the entry's bytes to `bytes`.
     ///
     /// # Errors
-    /// None in practice: bincode's interface can report one.
+    /// Never in practice; the interface of bincode can report one.
     pub fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
         encoding::encode(self, bytes)
     }
@@ -87,14 +87,14 @@ impl Entry {
         encoding::decode_canonical(bytes)
     }
 
-    /// Its place as a [`Seq`].
+    /// Its sequence number as a [`Seq`].
     pub fn seq(&self) -> Seq {
         Seq::new(self.seq)
     }
 }
 
-/// The first byte is the format in every format, and says what the other bytes mean: an entry of a
-/// newer one must not be read as if it were of this one.
+/// Refuses entries of other formats, and entries that are too long. The first byte is the format in every format, and
+/// decides the meaning of the other bytes: an entry of a newer format must not be read as one of this format.
 fn check_form(bytes: &[u8]) -> Result<(), DecodeError> {
     match bytes.first() {
         Some(&found) if found != FORMAT => Err(DecodeError::UnknownFormat { found, known: FORMAT }),

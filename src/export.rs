@@ -1,4 +1,4 @@
-//! What leaves the log: events as they can be recorded again, and read tables row by row.
+//! Exports from the log: events in a form that can be recorded again, and read tables row by row.
 
 use std::io;
 
@@ -12,23 +12,23 @@ use crate::query::{EventFilter, RowSink, SqlError};
 use crate::reader::Reader;
 use crate::storage::{StorageError, from_sqlite};
 
-/// An event on its way out, or the reason why it stays.
+/// An exported event, or the reason why an event is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Export {
     /// An event, as [`parse_draft`](crate::parse_draft) reads it: one line, without its end.
     Event(String),
     /// An event that cannot be recorded again.
     LeftOut {
-        /// Its place.
+        /// Its sequence number.
         seq: Seq,
         /// Name of its kind.
         kind: String,
-        /// Why.
+        /// The reason.
         reason: LeftOut,
     },
 }
 
-/// Why an event is left out of an export.
+/// The reason why an event is left out of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeftOut {
@@ -38,11 +38,11 @@ pub enum LeftOut {
     Unknown,
 }
 
-/// What was exported.
+/// Counts of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exported {
-    /// Events.
+    /// Events that were exported.
     pub events: u64,
     /// Events that were left out, each named by an [`Export::LeftOut`].
     pub left_out: u64,
@@ -50,7 +50,7 @@ pub struct Exported {
     pub own: u64,
 }
 
-/// An export that did not come to its end.
+/// An export that failed before its end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
@@ -75,24 +75,24 @@ pub enum ExportError {
     /// SQLite refused.
     #[error("the log cannot be read: {0}")]
     Storage(#[from] StorageError),
-    /// What was exported cannot be taken.
+    /// The sink refused the output.
     #[error("cannot be written: {0}")]
     Sink(#[from] io::Error),
 }
 
 from_sqlite!(ExportError);
 
-/// The tables that hold what was recorded. A full-text index holds nothing of its own.
+/// The tables that hold recorded data. A full-text index holds no data of its own.
 fn exported_tables() -> impl Iterator<Item = &'static Table> {
     read_tables().filter(|table| !table.is_index())
 }
 
 impl Reader {
-    /// Hands over the events, all or a session's, in order, of one moment of the log. None is
-    /// missing in silence.
+    /// Passes the events to `sink`, all or one session's, in order, as of one moment of the log. Every event that is
+    /// not exported is reported or counted.
     ///
     /// # Errors
-    /// If an event cannot be read, or the sink refuses; what was handed over before is good.
+    /// If an event cannot be read, or the sink fails; what was passed on before is valid.
     pub fn export_events(
         &self,
         session: Option<&str>,
@@ -100,10 +100,12 @@ impl Reader {
     ) -> Result<Exported, ExportError> {
         let filter = EventFilter { session: session.map(str::to_owned), ..EventFilter::ALL };
         self.at_one_moment(|connection| {
+            // Read in the same snapshot as the events: appends in between do not move the end.
             let head = rows::head(connection)?.seq;
             let mut exported = Exported::default();
             walk(connection, &filter, Seq::ZERO, head, |seq, event| {
                 let event = event?;
+                // Another log writes its own events of these kinds, and would refuse them from a producer.
                 if is_reserved(event.kind) {
                     exported.own += 1;
                     return Ok(Next::Continue);
@@ -128,7 +130,7 @@ impl Reader {
         })
     }
 
-    /// Hands over the rows of a read table, all or a session's, in the order of the log.
+    /// Passes the rows of a read table to `sink`, all or one session's, in the order of the log.
     ///
     /// # Errors
     /// If there is no such table, it cannot be read, or the sink refuses.
@@ -138,6 +140,7 @@ impl Reader {
         session: Option<&str>,
         sink: &mut dyn RowSink,
     ) -> Result<(), ExportError> {
+        // The statement below is made of the names of a known table alone, never of the caller's text.
         let Some(&Table { shown: table, session: of_session, key, order, .. }) =
             exported_tables().find(|known| known.shown == table)
         else {
@@ -145,11 +148,12 @@ impl Reader {
         };
         let condition = match (session, of_session) {
             (None, _) => String::new(),
+            // The column is a name from the code; the session is bound as a parameter.
             (Some(_), Some(column)) => format!(" WHERE {column} = ?1"),
             (Some(_), None) => return Err(ExportError::NotOfSessions { name: table }),
         };
-        // The keys of the rows are put in order, and not the rows: SQLite would have all of those in memory. The
-        // limit keeps it from making one query of both.
+        // Only the keys of the rows are sorted: SQLite would hold whole rows in memory to sort them. The limit keeps
+        // SQLite from making one query of both, and CROSS JOIN keeps the sorted keys in the outer loop.
         let keys: Vec<_> = key.iter().map(|column| format!("{column} AS key_{column}")).collect();
         let same: Vec<_> = key.iter().map(|column| format!("{table}.{column} = key_{column}")).collect();
         let query = format!(

@@ -1,22 +1,22 @@
-//! Files by name: which file a name means, and what lies around it.
+//! Files by name: the file that a name means, and its neighbours.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Device and inode: two paths with equal ones are one file, and a path that gets others names
-/// another file now.
+/// Device and inode of a file. Two paths with equal identities are one file; a path with a new identity now names
+/// another file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileIdentity {
     device: u64,
     inode: u64,
 }
 
-/// What a symbolic link at the end of a path stands for. Links among the folders before it are always
-/// followed: whichever name a folder has, the files beside the log are the same.
+/// The treatment of a symbolic link at the end of a path. Links among the folders before it are always followed:
+/// under every name of a folder, the files beside the log are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
-    /// Itself: SQLite names the files beside a log after the name that it opened.
+    /// The link itself: SQLite names the files beside a log after the name that it opened.
     Itself,
     /// The file that it leads to.
     Target,
@@ -28,21 +28,21 @@ impl FileIdentity {
         FileIdentity { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Of what has this very name now: of a symbolic link, and not of the file that it leads to. A log that
-    /// was renamed with a link left in its place is under another name, and its next user would keep
+    /// The identity of the file with exactly this name now: of a symbolic link itself, and not of its target. A log
+    /// that was renamed, with a link left in its place, has another name, and the next user of that name would keep
     /// another write-ahead log.
     pub(crate) fn at(path: &Path) -> io::Result<FileIdentity> {
         FileIdentity::look(path, Link::Itself)
     }
 
-    /// Of the file that the path leads to now, through symbolic links.
+    /// The identity of the file that the path leads to now, through symbolic links.
     pub(crate) fn behind(path: &Path) -> io::Result<FileIdentity> {
         FileIdentity::look(path, Link::Target)
     }
 
-    /// Asks for the inode alone. After a file's times were asked for, its next write gets an exact one (Linux 6.13,
-    /// multigrain timestamps), which flushing then has to put into the file system's journal: before and after
-    /// each commit, that takes a quarter of the rate of a single producer.
+    /// Asks for the inode alone. Once a file's times were asked for, its next write gets an exact time (Linux 6.13,
+    /// multigrain timestamps), which flushing then has to put into the file system's journal. Before and after each
+    /// commit, that takes a quarter of the rate of a single producer.
     #[cfg(target_os = "linux")]
     fn look(path: &Path, link: Link) -> io::Result<FileIdentity> {
         use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
@@ -56,7 +56,7 @@ impl FileIdentity {
                 device: makedev(found.stx_dev_major, found.stx_dev_minor),
                 inode: found.stx_ino,
             }),
-            // Old kernels and sandboxes know the call not, or forbid it.
+            // Old kernels lack the call, and some sandboxes forbid it.
             Err(Errno::NOSYS | Errno::PERM) => FileIdentity::look_slowly(path, link),
             Err(error) => Err(error.into()),
         }
@@ -68,6 +68,7 @@ impl FileIdentity {
     }
 
     fn look_slowly(path: &Path, link: Link) -> io::Result<FileIdentity> {
+        // These calls ask for the times as well: slower for the next flush, and otherwise the same.
         let metadata = match link {
             Link::Itself => fs::symlink_metadata(path)?,
             Link::Target => fs::metadata(path)?,
@@ -79,6 +80,7 @@ impl FileIdentity {
 /// The folder that a path is in.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
+        // The parent of a bare name is the empty path, which no call accepts as a folder.
         Some(folder) if folder != Path::new("") => folder.to_owned(),
         _ => PathBuf::from("."),
     }
@@ -86,6 +88,7 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
 
 /// The path of a file that lies beside the log and is named after it.
 pub(crate) fn side_file(path: &Path, ending: &str) -> PathBuf {
+    // Appended to the whole name: `with_extension` would replace an ending.
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)

@@ -1,5 +1,5 @@
-//! The golden files of `tests/golden/`: what format 1 is, byte by byte. `docs/format.md` specifies
-//! it; these tests hold the code and the page to the files.
+//! Tests against the golden files of `tests/golden/`, which show format 1 byte by byte. `docs/format.md` specifies
+//! the format; these tests compare the code and the page with the files.
 //!
 //! The files change only when `write_golden_files` is run on purpose:
 //! `ANNALS_WRITE_GOLDEN=1 cargo test --lib write_golden_files -- --ignored`.
@@ -44,7 +44,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 struct Vectors {
     /// Values as section 2 of the page shows them.
     values: Vec<ValueVector>,
-    /// Entries that are malformed, and payloads of note.logged that are.
+    /// Malformed entries, and malformed payloads of note.logged.
     malformed: Vec<MalformedVector>,
     /// Events in the order of one log.
     events: Vec<EventVector>,
@@ -60,10 +60,10 @@ struct ValueVector {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct MalformedVector {
     what: String,
-    /// `entry`, or the name of a kind whose payload the bytes would be.
+    /// `entry`, or the name of the kind that the payload should be of.
     r#type: String,
     bytes: String,
-    /// What the bytes would be without the fault: these are well formed.
+    /// The bytes without the fault; these are well formed.
     well_formed: String,
 }
 
@@ -121,6 +121,7 @@ fn read_vectors() -> Vectors {
 #[test]
 #[ignore = "writes the golden files: set ANNALS_WRITE_GOLDEN=1 where the format is meant to change"]
 fn write_golden_files() {
+    // A run of all ignored tests must not change the files.
     if std::env::var("ANNALS_WRITE_GOLDEN").as_deref() != Ok("1") {
         panic!("ANNALS_WRITE_GOLDEN=1 is not set");
     }
@@ -139,18 +140,20 @@ fn the_code_makes_the_vectors() {
     let (found, made) = (read_vectors(), vectors());
     assert_eq!(made.values, found.values);
     assert_eq!(made.malformed, found.malformed);
+    // One by one first, so that a failure names the vector.
     for (found, made) in found.events.iter().zip(&made.events) {
         assert_eq!(made, found, "{}", found.name);
     }
     assert_eq!(made, found);
 }
 
-/// The vectors by themselves, from their JSON and salts: nothing of what made them is used.
+/// Derives the vectors from their JSON and salts alone, without the code that made them.
 #[test]
 fn the_vectors_follow_from_their_json_and_salts() {
     for vector in read_vectors().events {
         let kind = Kind::from_code(vector.entry_fields.kind).unwrap();
         let id: EventId = vector.json_field("id").unwrap().parse().unwrap();
+        // A reserved kind is not read from JSON: its event comes from the payload, and its JSON is compared instead.
         let (session, at, event) = if kind.is_reserved() {
             let event = vector.event();
             assert_eq!(write_event(id, None, None, &event).unwrap(), vector.json, "{}", vector.name);
@@ -169,7 +172,7 @@ fn the_vectors_follow_from_their_json_and_salts() {
             .unwrap();
         let prepared = match fields.kind_version == kind.version() {
             true => prepared,
-            // What older versions wrote is read, and not written any more.
+            // Payloads of older versions are read, but no longer written.
             false => older(prepared, fields.kind_version, &bytes(&vector.payload)),
         };
         assert_eq!(hex(&prepared.cell), format!("{}{}", vector.salt, vector.payload), "{}", vector.name);
@@ -186,7 +189,7 @@ fn the_vectors_follow_from_their_json_and_salts() {
     }
 }
 
-/// What a version that is not written any more made of an event.
+/// Gives an event the payload that an older version, which is no longer written, made of it.
 fn older(prepared: Prepared, kind_version: u8, payload: &[u8]) -> Prepared {
     let cell = [&prepared.cell[..SALT_BYTES], payload].concat();
     Prepared { kind_version, payload_digest: chain::payload_digest(&cell), cell, ..prepared }
@@ -195,6 +198,7 @@ fn older(prepared: Prepared, kind_version: u8, payload: &[u8]) -> Prepared {
 #[test]
 fn malformed_bytes_are_refused_and_well_formed_ones_are_not() {
     for vector in read_vectors().malformed {
+        // A vector is of a kind's payload if its type names a kind, and otherwise of an entry.
         let is_well_formed = |hex: &str| match Kind::from_name(&vector.r#type) {
             Some(kind) => {
                 let decoded =
@@ -271,13 +275,14 @@ fn the_page_lists_every_kind_and_word() {
     );
 }
 
-/// The fields of each kind and version as the page lists them, in its order.
+/// The fields that the page lists for a kind and a version, in its order.
 fn fields_on_the_page(kind: Kind, version: u8) -> Vec<String> {
     let later = if version > 1 { format!(", version {version}") } else { String::new() };
     let heading = format!("**{}{later}** ({})\n\n", kind.name(), kind.code());
     let after = FORMAT_PAGE.split_once(&heading).unwrap_or_else(|| panic!("no {heading}")).1;
     after
         .lines()
+        // The list of fields ends at the first empty line.
         .take_while(|line| !line.is_empty())
         .map(|line| line.split('`').nth(1).unwrap().to_owned())
         .collect()
@@ -286,6 +291,7 @@ fn fields_on_the_page(kind: Kind, version: u8) -> Vec<String> {
 #[test]
 fn the_page_lists_the_fields_in_their_order() {
     let vectors = read_vectors().events;
+    // Old versions of a kind stay on the page, because their payloads stay in logs.
     let kinds = Kind::ALL.iter().flat_map(|kind| (1..=kind.version()).map(|version| (*kind, version)));
     for (kind, version) in kinds {
         let page = fields_on_the_page(kind, version);
@@ -298,6 +304,8 @@ fn the_page_lists_the_fields_in_their_order() {
                 .map(|(name, _)| name)
                 .filter(|name| !["type", "id", "session", "at"].contains(&name.as_str()))
                 .collect();
+            // Absent fields are left out of the JSON. So each vector shows the order of some fields, and all vectors of
+            // a kind together must show every field that the page lists.
             let listed: Vec<_> = page.iter().filter(|name| fields.contains(name)).cloned().collect();
             assert_eq!(fields, listed, "{}", vector.name);
             seen.extend(fields);
@@ -316,7 +324,7 @@ impl EventVector {
         }
     }
 
-    /// The fields in the order in which they stand, values as their text.
+    /// The fields in their order, with each value as its JSON text.
     fn json_fields(&self) -> Vec<(String, String)> {
         let fields: Fields = serde_json::from_str(&self.json).unwrap();
         fields.0
@@ -328,6 +336,7 @@ impl EventVector {
     }
 }
 
+// A list and not a map: the order of the fields is compared.
 struct Fields(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Fields {
@@ -354,7 +363,7 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// The page's worked entry.
+/// Compares the page's worked example with the first entry.
 #[test]
 fn the_page_works_through_the_first_entry() {
     let vectors = read_vectors().events;
@@ -364,6 +373,7 @@ fn the_page_works_through_the_first_entry() {
         .unwrap()
         .1
         .lines()
+        // The lines of the indented block; the bytes are their first word.
         .filter_map(|line| line.strip_prefix("    "))
         .map_while(|line| line.split_whitespace().next())
         .collect();

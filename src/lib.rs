@@ -9,24 +9,24 @@
 //!          digest
 //! ```
 //!
-//! Open a log with [`AuditLog`], append [`Draft`]s of the events in this crate, and wait for the
-//! [`Receipt`] of what must not be lost; or let [`AuditLog::session`] make them for a pipeline that
-//! you instrument by hand. `docs/architecture.md` says how it works and what must stay true;
-//! `docs/format.md` specifies the file.
+//! Open a log with [`AuditLog`], append [`Draft`]s of the events in this crate, and wait for the [`Receipt`] of what
+//! must not be lost; or let [`AuditLog::session`] make them for a pipeline that you instrument by hand.
+//! `docs/architecture.md` explains how it works and which invariants must hold; `docs/format.md` specifies the file.
 //!
 //! # Features
 //!
-//! - `cli`, the default: the program `annals`. Who wants the library alone takes `default-features = false`.
+//! - `cli`, the default: the program `annals`. For the library alone, use `default-features = false`.
 //! - `client`: a log behind `annals serve`, with a spool on the disk.
 //! - `http`: anchors that are reached over HTTP, witnesses and time-stamp authorities.
 //! - `server`: HTTP and OTLP over a log.
 //! - `tracing`: a layer of `tracing_subscriber` that records spans and events.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// The rooms below the features are the same with and without them, so that some of what is in them has no caller
-// without a feature. The lint is on where all have theirs, as in the tests.
+// The modules below the features are the same with and without them. Without a feature some of their items have no
+// caller, so the lint is on only where all callers are compiled, as in the tests.
 #![cfg_attr(not(all(feature = "client", feature = "cli", feature = "tracing")), allow(dead_code))]
 
+// In the order of use: a module uses only modules above it.
 pub mod limits;
 mod text;
 mod encoding;

@@ -1,4 +1,4 @@
-//! A file that appears when it is whole: made under another name, and put in its place at the end.
+//! Files that appear only when they are whole: made under another name, and put in their place at the end.
 //!
 //! ```text
 //! audit.db.<id>.new/       a folder that its maker holds locked
@@ -6,10 +6,9 @@
 //!                          ── rename without replacing, else link ──▶ audit.db
 //! ```
 //!
-//! The folder goes whatever happens: with the [`NewFile`], when the program is told to stop
-//! ([`remove_unfinished`]), and otherwise when somebody makes another file in the same place and finds that
-//! nobody holds the lock any longer. The lock is the folder's, not the file's: to close a descriptor of a
-//! file that SQLite has open gives up SQLite's own locks.
+//! The folder is removed in every case: with the [`NewFile`], when the program is told to stop ([`remove_unfinished`]),
+//! and otherwise by the next maker of a file in the same place, which finds the folder without a lock. The lock belongs
+//! to the folder, not to the file: closing a descriptor of a file that SQLite has open gives up SQLite's own locks.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -24,59 +23,59 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::event::EventId;
 use crate::file::{FileIdentity, folder_of};
 
-/// The end of the name of a folder in which a file is made; before it stand the file's own name and an id.
+/// Ending of the name of a folder in which a file is made. The file's own name and an id stand before it.
 const ENDING: &str = ".new";
 
-/// The file within that folder.
+/// Name of the file within that folder.
 const FILE: &str = "file";
 
-/// What SQLite keeps beside a database.
+/// Endings of the files that SQLite keeps beside a database.
 const BESIDE: [&str; 3] = ["-journal", "-wal", "-shm"];
 
-/// Attempts at making a folder that somebody who clears up does not take for a left one: between its making
-/// and its locking is a moment.
+/// Attempts at making a folder. Another maker that clears up may take a new folder for a left one, in the moment
+/// between its creation and its locking.
 const ATTEMPTS_MAX: usize = 16;
 
 /// A file that cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NewFileError {
-    /// There is something at its place.
+    /// A file exists at the path.
     #[error("{}: is there already", path.display())]
     Exists {
-        /// The place.
+        /// The path.
         path: PathBuf,
     },
-    /// The place is named as a database elsewhere or in memory would be.
+    /// The path has the form of a database's address elsewhere or in memory.
     #[error(
         "{}: is no name of a file, and only files of this machine are supported, not servers and not memory; a file of that name is `./{}`",
         path.display(), path.display()
     )]
     Url {
-        /// The place.
+        /// The path.
         path: PathBuf,
     },
-    /// The file system lacks what puts a file in its place without replacing another one.
+    /// The file system has no way to put a file in its place without replacing another one.
     #[error(
         "{}: cannot be put in its place: the file system has neither a rename that replaces nothing ({rename}) nor hard links ({link}); name a place on another file system",
         path.display()
     )]
     NoPlacing {
-        /// The place.
+        /// The path.
         path: PathBuf,
-        /// What renaming gave.
+        /// The error of renaming.
         rename: io::Error,
-        /// What linking gave.
+        /// The error of linking.
         link: io::Error,
     },
-    /// The system refused.
+    /// The operating system refused.
     #[error("{}: {doing}: {source}", path.display())]
     Io {
         /// The path.
         path: PathBuf,
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -85,21 +84,20 @@ fn failed<'p>(path: &'p Path, doing: &'static str) -> impl FnOnce(io::Error) -> 
     move |source| NewFileError::Io { path: path.to_owned(), doing, source }
 }
 
-/// A file in the making. Dropped before it is in its place, it leaves nothing behind.
+/// A file in the making. If it is dropped before it is in its place, nothing stays behind.
 #[derive(Debug)]
 pub struct NewFile {
     place: PathBuf,
     folder: PathBuf,
-    /// Held for as long as the file is made; None where the file system has no locks.
+    /// Lock on the folder, held for as long as the file is made. None if the file system has no locks.
     lock: Option<File>,
 }
 
 impl NewFile {
-    /// Begins a file that is to be at `place`, and takes away what others began in the same folder and did
-    /// not live to finish.
+    /// Begins a file that will be put at `place`, and removes what makers that no longer run left in the same folder.
     ///
     /// # Errors
-    /// If the place is a URL or its folder cannot be written.
+    /// If the path is a URL, or its folder cannot be written.
     pub fn begin(place: &Path) -> Result<NewFile, NewFileError> {
         refuse_url(place)?;
         remove_left(&folder_of(place));
@@ -112,20 +110,25 @@ impl NewFile {
         Err(failed(place, "cannot be made")(source))
     }
 
-    /// One attempt; None if somebody took the folder away before it was locked.
+    /// Makes one attempt. Returns None if another process removed the folder before it was locked.
     fn try_begin(place: &Path) -> Result<Option<NewFile>, NewFileError> {
         let mut name = place.as_os_str().to_owned();
         name.push(format!(".{}{ENDING}", EventId::generate()));
         let mut new = NewFile { place: place.to_owned(), folder: PathBuf::from(name), lock: None };
         let cannot = || failed(place, "cannot be made");
+        // Listed before it exists: a stop between the two steps finds every folder in the list.
         unfinished().insert(new.folder.clone());
         DirBuilder::new().mode(0o700).create(&new.folder).map_err(cannot())?;
         let folder = match open_folder(&new.folder) {
+            // Another process took the folder for a left one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             folder => folder.map_err(cannot())?,
         };
-        // Where there are no locks nobody can hold one either, and what is left is left alone.
+        // Without locks, nothing distinguishes a running maker from one that is gone: `remove_left` then removes
+        // nothing.
         if folder.lock().is_ok() {
+            // Another process may have locked and removed the folder before this lock. The lock counts only if the path
+            // still leads to the locked folder.
             let held = FileIdentity::of(&folder.metadata().map_err(cannot())?);
             if !FileIdentity::at(&new.folder).is_ok_and(|found| found == held) {
                 return Ok(None);
@@ -133,29 +136,31 @@ impl NewFile {
             new.lock = Some(folder);
         }
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(new.path()) {
+            // Only a stop of this process removes a folder that is locked.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             made => made.map(|_| Some(new)).map_err(cannot()),
         }
     }
 
-    /// The empty file to be filled, which is this user's alone. It lies in a folder of its own.
+    /// The empty file to be filled. It belongs to this user alone, and lies in a folder of its own.
     pub fn path(&self) -> PathBuf {
         self.folder.join(FILE)
     }
 
-    /// Puts the file in its place, where there must be nothing.
+    /// Puts the file in its place, where no file may be.
     ///
     /// # Errors
-    /// If something is there, the file cannot be flushed, or the file system cannot put it there without
-    /// replacing something.
+    /// If something is there, the file cannot be flushed, or the file system cannot put the file in place without
+    /// replacing another one.
     pub fn place(self) -> Result<(), NewFileError> {
+        // The content is durable before the name is: after a loss of power the name never leads to a part of the file.
         self.flush()?;
         place_with(&self.path(), &self.place, rename_without_replacing, |from, to| fs::hard_link(from, to))?;
         self.finish()
     }
 
-    /// Puts the file in its place, and takes over the permissions and, where it may, the owner of what it
-    /// replaces.
+    /// Puts the file in its place, and takes over the permissions of the file that it replaces, and its owner if this
+    /// user may do so.
     ///
     /// # Errors
     /// If the file cannot be flushed or put there.
@@ -164,12 +169,12 @@ impl NewFile {
         let from = self.path();
         if let Ok(old) = fs::symlink_metadata(&self.place) {
             let cannot = || failed(&self.place, "cannot be replaced");
-            // Without the bits that would let others act as the owner.
+            // Without the set-user-id, set-group-id and sticky bits, which would let others act as the owner.
             let mode = Permissions::from_mode(old.mode() & 0o777);
             fs::set_permissions(&from, mode).map_err(cannot())?;
             let new = fs::metadata(&from).map_err(cannot())?;
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-                // Only some users may give files away.
+                // Only some users may give files away; for the others the file stays their own.
                 let _ = chown(&from, Some(old.uid()), Some(old.gid()));
             }
         }
@@ -183,9 +188,10 @@ impl NewFile {
             .map_err(failed(&self.place, "cannot be flushed"))
     }
 
-    /// Makes the new name durable.
+    /// Removes the folder, and makes the new name durable.
     fn finish(self) -> Result<(), NewFileError> {
         let folder = folder_of(&self.place);
+        // The folder lies beside the new name, so one flush makes both changes durable.
         drop(self);
         File::open(&folder).and_then(|file| file.sync_all()).map_err(failed(&folder, "cannot be flushed"))
     }
@@ -193,23 +199,25 @@ impl NewFile {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // What stays, the next one who makes a file here removes.
+        // The next maker of a file here removes what stays.
         let _ = remove_folder(&self.folder);
         unfinished().remove(&self.folder);
     }
 }
 
-/// The folders of this process's files in the making.
+/// The folders of files that this process is making.
 fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    // Each change of the set is one call, so it is whole also after a panic.
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes every file that this process is making: for a program that ends at once, because it was told to.
-/// Whoever makes one fails.
+/// Removes every file that this process is making, for a program that was told to stop and ends at once. Each maker
+/// fails.
 pub fn remove_unfinished() {
+    // The list stays locked in the loop: nobody begins another file meanwhile.
     for folder in unfinished().iter() {
-        // The one who makes the file may add to the folder while it is emptied.
+        // The maker of the file may add to the folder while it is emptied.
         for _ in 1..ATTEMPTS_MAX {
             if remove_folder(folder).is_ok() {
                 break;
@@ -218,7 +226,7 @@ pub fn remove_unfinished() {
     }
 }
 
-/// Opens a folder, and no symbolic link: whoever may write where it lies could lead it elsewhere.
+/// Opens a folder, and refuses a symbolic link: anybody that may write to the parent could lead it elsewhere.
 #[cfg(target_os = "linux")]
 fn open_folder(folder: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
@@ -231,13 +239,15 @@ fn open_folder(folder: &Path) -> io::Result<File> {
     File::open(folder)
 }
 
-/// Removes a folder with what is made in one. One that holds something else is nobody's of ours, and stays.
+/// Removes a folder with the files that are made in one. A folder that holds anything else is not ours, and stays.
 fn remove_folder(folder: &Path) -> io::Result<()> {
     remove_opened(&open_folder(folder)?, folder)
 }
 
 #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "its path serves there"))]
 fn remove_opened(opened: &File, folder: &Path) -> io::Result<()> {
+    // Removed relative to the open folder where the system allows it: nobody can put another folder in its place
+    // meanwhile.
     for ending in [""].into_iter().chain(BESIDE) {
         let name = format!("{FILE}{ending}");
         #[cfg(target_os = "linux")]
@@ -245,10 +255,11 @@ fn remove_opened(opened: &File, folder: &Path) -> io::Result<()> {
         #[cfg(not(target_os = "linux"))]
         let _ = fs::remove_file(folder.join(name));
     }
+    // Fails if the folder holds anything else.
     fs::remove_dir(folder)
 }
 
-/// Removes what makers left in a folder who are no more: those who are there hold a lock.
+/// Removes the folders of makers that no longer run: a running maker holds a lock on its folder.
 fn remove_left(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -262,6 +273,7 @@ fn remove_left(folder: &Path) {
             Ok(()) => {
                 let _ = remove_opened(&left, &path);
             }
+            // An error means that there are no locks, so nothing shows that the maker is gone.
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
         }
     }
@@ -272,14 +284,14 @@ pub(crate) fn unfinished_file(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
-/// Whether a name is that of a folder in which a file is made.
+/// Returns true if a name is that of a folder in which a file is made.
 fn is_unfinished_name(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     let id = name.strip_suffix(ENDING.as_bytes()).and_then(|rest| rest.rsplit(|byte| *byte == b'.').next());
     id.is_some_and(is_id)
 }
 
-/// Whether a name is the one under which the file named `own` is made.
+/// Returns true if a name is one under which the file named `own` is made.
 pub(crate) fn is_unfinished_name_of(own: &OsStr, name: &OsStr) -> bool {
     let rest = name.as_encoded_bytes().strip_prefix(own.as_encoded_bytes());
     let id =
@@ -291,7 +303,7 @@ fn is_id(text: &[u8]) -> bool {
     str::from_utf8(text).is_ok_and(|text| text.parse::<EventId>().is_ok())
 }
 
-/// Refuses a name that is a URL: as a path it would lead to new folders named after a scheme and a host.
+/// Refuses a path that is a URL: it would lead to new folders named after a scheme and a host.
 ///
 /// # Errors
 /// If it is one.
@@ -299,10 +311,9 @@ pub fn refuse_url(path: &Path) -> Result<(), NewFileError> {
     if is_url(path) { Err(NewFileError::Url { path: path.to_owned() }) } else { Ok(()) }
 }
 
-/// Whether a path is a URL: it begins with a scheme and `//`, or with the scheme of a database and a colon.
+/// Returns true if a path is a URL: it begins with a scheme and `//`, or with the scheme of a database and a colon.
 fn is_url(path: &Path) -> bool {
-    /// What people name a database by, also without slashes; none of them is on this machine's disk under
-    /// that name.
+    /// Schemes by which people name a database, also without slashes. None of them names a file on this machine's disk.
     const SCHEMES: [&str; 11] = [
         "",
         "file",
@@ -324,7 +335,7 @@ fn is_url(path: &Path) -> bool {
         || SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
-/// Gives a file another name, if that is free, by the first of two ways that the file system has.
+/// Gives a file another name, if that is free, by the first of two ways that the file system supports.
 fn place_with(
     from: &Path,
     to: &Path,
@@ -338,6 +349,7 @@ fn place_with(
         Err(error) if !is_lacking(&error) => return Err(failed(to, "cannot be made")(error)),
         Err(error) => error,
     };
+    // A link leaves the old name as well; it goes with the folder in which the file was made.
     match link(from, to) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
@@ -346,11 +358,11 @@ fn place_with(
     }
 }
 
-/// Whether a file system says by this that it does not know the call: FAT and FUSE have no links (`EPERM`,
-/// `EMLINK`, `ENOSYS`), old kernels and some file systems no flags of renaming (`EINVAL`, `EOPNOTSUPP`).
+/// Returns true if an error means that the file system lacks the call: FAT and FUSE have no links (`EPERM`, `EMLINK`,
+/// `ENOSYS`), old kernels and some file systems have no flags for renaming (`EINVAL`, `EOPNOTSUPP`).
 fn is_lacking(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, TooManyLinks, Unsupported};
-    // `EACCES` is of the same kind as `EPERM`, and fails the other way just as well.
+    // `EACCES` has the same kind as `EPERM`; the other way then fails with it, too.
     matches!(error.kind(), InvalidInput | PermissionDenied | TooManyLinks | Unsupported)
 }
 
@@ -411,6 +423,7 @@ mod tests {
         }
         let kept = folder.path().join(format!("log.db.{}.new", EventId::generate()));
         fs::create_dir(&kept).unwrap();
+        // A folder with an unknown file in it is not ours.
         fs::write(kept.join("somebody's"), "own").unwrap();
         let other = NewFile::begin(&folder.path().join("other.txt")).unwrap();
         assert!(!left.exists());
@@ -429,6 +442,7 @@ mod tests {
         };
         place_with(from, to, |_, _| lacking(), link).unwrap();
         assert!(linked.get());
+        // EINVAL and EPERM, ENOSYS and EOPNOTSUPP, EOPNOTSUPP and EMLINK, EPERM and ENOSYS.
         for (rename, link) in [(22, 1), (38, 95), (95, 31), (1, 38)] {
             let error = place_with(
                 from,

@@ -1,5 +1,5 @@
-//! Which threads are the client's own: what their libraries log is nothing that a pipeline did, and
-//! recording it would make them log again.
+//! The threads that are a client's own. Messages that their libraries log are not a pipeline's work, and recording
+//! them would make the libraries log again.
 
 use std::cell::Cell;
 
@@ -7,12 +7,12 @@ thread_local! {
     static OWN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Says that this thread is one.
+/// Marks the current thread as a client's own.
 pub(crate) fn mark() {
     OWN.set(true);
 }
 
-/// Whether this thread is one.
+/// Returns true if the current thread is a client's own.
 pub(crate) fn is_current() -> bool {
     OWN.get()
 }

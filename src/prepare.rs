@@ -1,4 +1,4 @@
-//! From a draft to what the writer needs: encoding, salt and digest, on the caller's own thread.
+//! From a draft to a prepared event: encoding, salt and digest, on the caller's own thread.
 
 use std::sync::Arc;
 
@@ -10,25 +10,24 @@ use crate::entry::{ENCODING_PLAIN, EntryRef, FORMAT};
 use crate::event::{Digest, Draft, Event, EventId, InvalidField, Seq, SessionId, Timestamp};
 use crate::limits::{ENTRY_BYTES_MAX, SALT_BYTES};
 
-/// Room that is made for a payload with its salt before its size is known.
+/// Bytes that are reserved for a payload with its salt before its size is known.
 const CELL_BYTES_USUAL: usize = 512;
 
-/// What a program has every draft pass before it is recorded: it may change it, or refuse it with a reason.
+/// A program's filter for drafts before they are recorded: it may change a draft, or refuse it with a reason.
 pub(crate) type Filter = Arc<dyn Fn(&mut Draft) -> Result<(), String> + Send + Sync>;
 
-/// When an event that has the id of a recorded one can be that event, sent again.
+/// The senders from which an event with a recorded id counts as the recorded event, sent again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SentBy {
-    /// If the same key sends it: the log says of an event who submitted it.
+    /// The key that submitted it: the log names the submitter of each event.
     #[default]
     ItsKey,
-    /// If anybody sends it: the id is made from what the event is about, such as a span, and an exporter that got no
-    /// answer may have another key by now.
+    /// Any sender. The id is made from the subject of the event, such as a span, and an exporter that got no answer may
+    /// have another key by now.
     Anybody,
 }
 
-/// An event that is ready to be sealed: only its place in the log, its time of recording and its
-/// link are missing.
+/// An event that is ready to be sealed: only its sequence number, its time of recording and its link are missing.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     pub(crate) event_id: EventId,
@@ -43,7 +42,7 @@ pub(crate) struct Prepared {
     pub(crate) payload_digest: Digest,
 }
 
-/// A draft that cannot be made ready.
+/// A draft that cannot be prepared.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrepareError {
@@ -60,7 +59,7 @@ pub enum PrepareError {
         /// The limit.
         max: usize,
     },
-    /// It has no encoding.
+    /// The payload has no encoding.
     #[error("the payload {0}")]
     Encode(String),
 }
@@ -73,19 +72,21 @@ impl From<EncodeError> for PrepareError {
 
 /// Checks, encodes, salts and digests a draft.
 ///
-/// An absent id of the event is made here; absent ids within it are the event's own, so that the
-/// same event sent again with the same id has the same payload.
+/// Creates the id of the event if it is absent. Absent ids within the event take that id, so the same event sent
+/// again with the same id has the same payload.
 pub(crate) fn prepare(
     draft: &mut Draft,
     principal: Option<EventId>,
     payload_bytes_max: usize,
 ) -> Result<Prepared, PrepareError> {
     let event_id = *draft.id.get_or_insert_with(EventId::generate);
+    // The checks come after both changes: they see the event exactly as it is encoded below.
     draft.fill_ids(event_id);
     draft.drop_nulls();
     draft.check()?;
     let parts = Parts { event_id, session: draft.session.clone(), occurred_at: draft.at, principal };
     let prepared = parts.with_payload(&draft.event, salt())?;
+    // Measured as encoded, because these are the bytes that the log stores.
     let bytes = prepared.cell.len() - SALT_BYTES;
     if bytes > payload_bytes_max {
         return Err(PrepareError::TooLarge { bytes, max: payload_bytes_max });
@@ -93,10 +94,11 @@ pub(crate) fn prepare(
     Ok(prepared)
 }
 
-/// Random bytes to stand before a payload, from a generator of this thread's own that the system seeds: to
-/// ask the system each time costs as much as the digest.
+/// Random bytes to stand before a payload, from a generator of this thread that the system seeds. Asking the system
+/// each time costs as much as the digest.
 pub(crate) fn salt() -> [u8; SALT_BYTES] {
     let mut salt = [0; SALT_BYTES];
+    // A cryptographic generator: a salt that can be guessed would let others test guesses of an erased payload.
     rand::rng().fill_bytes(&mut salt);
     salt
 }
@@ -106,7 +108,7 @@ pub(crate) fn without_salt(cell: &[u8]) -> Option<&[u8]> {
     cell.get(SALT_BYTES..)
 }
 
-/// What an event has apart from what it says.
+/// The parts of an event apart from its payload.
 pub(crate) struct Parts {
     pub(crate) event_id: EventId,
     pub(crate) session: Option<SessionId>,
@@ -115,7 +117,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Encodes and digests, with the salt given.
+    /// Encodes and digests the payload, with the salt given.
     pub(crate) fn with_payload(self, event: &Event, salt: [u8; SALT_BYTES]) -> Result<Prepared, EncodeError> {
         let mut cell = Vec::with_capacity(CELL_BYTES_USUAL);
         cell.extend_from_slice(&salt);
@@ -135,8 +137,8 @@ impl Parts {
 }
 
 impl Prepared {
-    /// Gives the event its place after `previous`: leaves its entry in `entry`, in place of what was
-    /// there, and returns its link. Creation and appending share this one function.
+    /// Seals the event after `previous`: writes its entry over the content of `entry`, and returns its link. Creation
+    /// and appending share this one function.
     pub(crate) fn seal(
         &self,
         previous: &Digest,
@@ -144,6 +146,7 @@ impl Prepared {
         recorded_at: Timestamp,
         entry: &mut Vec<u8>,
     ) -> Result<Digest, EncodeError> {
+        // A batch uses one buffer for the entries of all its events.
         entry.clear();
         EntryRef {
             format: FORMAT,
@@ -159,7 +162,7 @@ impl Prepared {
             payload_digest: self.payload_digest,
         }
         .encode(entry)?;
-        // Ids are bounded where they are made, so that an entry cannot outgrow its limit.
+        // Ids are bounded where they are made, so an entry stays within its limit.
         debug_assert!(entry.len() <= ENTRY_BYTES_MAX);
         Ok(chain::link(previous, entry))
     }

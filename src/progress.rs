@@ -1,4 +1,4 @@
-//! How far the writer and the projections are: what one thread sets and the others wait for.
+//! Progress of the writer and the projections: one thread sets it, the others wait for it.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -11,23 +11,23 @@ use tokio::sync::Notify;
 
 use crate::event::Seq;
 
-/// Where a projection of this process is.
+/// Status of a projection of this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) position: Seq,
-    /// Whether its tables are, or include, a full-text index.
+    /// True if its tables are, or include, a full-text index.
     pub(crate) has_index: bool,
-    /// Why it will not go on by itself.
+    /// The reason why it does not go on by itself.
     pub(crate) stopped: Option<Arc<str>>,
-    /// Why it did not get on the last time it tried; it tries again.
+    /// The last error of the projection, which tries again.
     pub(crate) trouble: Option<Arc<str>>,
 }
 
-/// Which read tables somebody waits for.
+/// The read tables that somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {
     ByNobody,
-    /// All but the full-text index.
+    /// All except the full-text index.
     Tables,
     All,
 }
@@ -36,33 +36,33 @@ pub(crate) enum Awaited {
 struct State {
     committed: Seq,
     projections: BTreeMap<&'static str, Place>,
-    /// Why the writer cannot append now.
+    /// The reason why the writer cannot append now.
     poisoned: Option<Arc<str>>,
     /// Events refused since the process began.
     refused: u64,
-    /// Why the projections' thread is gone.
+    /// The reason why the projections' thread ended.
     worker_gone: Option<Arc<str>>,
 }
 
-/// Shared by the handle, the writer and the projections.
+/// State that the handle, the writer and the projections share.
 #[derive(Default)]
 pub(crate) struct Progress {
     state: Mutex<State>,
     changed: Condvar,
-    /// As `changed`, for those who wait without blocking a thread.
+    /// As `changed`, for tasks that wait without blocking a thread.
     told: Notify,
-    /// How many wait for all of the read tables.
+    /// Number of callers that wait for all read tables.
     waiting_for_all: AtomicUsize,
-    /// How many wait for all but the full-text index.
+    /// Number of callers that wait for all except the full-text index.
     waiting_for_tables: AtomicUsize,
-    /// Who wants to hear of commits.
+    /// The observer of commits, set at most once.
     commits: OnceLock<CommitObserver>,
 }
 
-/// Is told of the events of a commit, and how long it took.
+/// Called after each commit with the number of its events, and the time that it took.
 type CommitObserver = Box<dyn Fn(usize, Duration) + Send + Sync>;
 
-/// Read tables that do not hold what was waited for.
+/// Read tables that lack the events that were waited for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CatchUpError {
@@ -78,25 +78,25 @@ pub enum CatchUpError {
         /// Why it stopped.
         reason: Arc<str>,
     },
-    /// The projections' thread is gone.
+    /// The projections' thread ended.
     #[error("the projections' thread ended: {0}; open the log again")]
     Gone(Arc<str>),
     /// This handle was opened without projections.
     #[error("the log was opened without projections")]
     Off,
-    /// The time given is over.
+    /// The deadline passed.
     #[error("the read tables are behind: `{projection}` is at event {position}{}", trouble.as_deref().map(|trouble| format!(" ({trouble})")).unwrap_or_default())]
     TimedOut {
         /// The projection that is furthest behind.
         projection: &'static str,
         /// The last event that it holds.
         position: Seq,
-        /// What holds it up.
+        /// The last error of the projection.
         trouble: Option<Arc<str>>,
     },
 }
 
-/// Which read tables somebody waits for.
+/// The read tables to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tables {
     All,
@@ -109,7 +109,7 @@ impl Tables {
     }
 }
 
-/// Somebody who waits for the read tables.
+/// A caller that waits for read tables. Dropping it ends the wait.
 pub(crate) struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {
@@ -120,21 +120,22 @@ impl Drop for Waiting<'_> {
 
 impl Progress {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change below is complete before anything can panic.
+        // Each change is complete before anything can panic, so the lock guards whole values even if it is poisoned.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
+        // The guard lives for this line only: threads are woken without the lock held.
         change(&mut self.state());
         self.changed.notify_all();
         self.told.notify_waiters();
     }
 
-    /// Waits until `find` finds what it looks for; it looks again whenever something has changed.
+    /// Waits until `find` returns a value. It is called again after every change.
     pub(crate) async fn find<T>(&self, mut find: impl FnMut(&Progress) -> Option<T>) -> T {
         loop {
             let mut told = std::pin::pin!(self.told.notified());
-            // From here on no change is missed.
+            // From here on no change is missed: the future is registered before `find` reads the state.
             told.as_mut().enable();
             if let Some(found) = find(self) {
                 return found;
@@ -151,12 +152,12 @@ impl Progress {
         self.change(|state| state.committed = state.committed.max(seq));
     }
 
-    /// Has `observer` told of every commit from now on, unless somebody is told already.
+    /// Sets the observer of all commits from now on. A second observer is ignored.
     pub(crate) fn observe_commits(&self, observer: CommitObserver) {
         let _ = self.commits.set(observer);
     }
 
-    /// Tells of a commit.
+    /// Reports a commit to the observer.
     pub(crate) fn tell_commit(&self, events: usize, took: Duration) {
         if let Some(observer) = self.commits.get() {
             observer(events, took);
@@ -185,12 +186,12 @@ impl Progress {
         });
     }
 
-    /// Where every projection of this process is.
+    /// The status of every projection of this process.
     pub(crate) fn places(&self) -> Vec<(&'static str, Place)> {
         self.state().projections.iter().map(|(name, place)| (*name, place.clone())).collect()
     }
 
-    /// Why the projections' thread is gone, if it is.
+    /// The reason why the projections' thread ended, if it did.
     pub(crate) fn worker_gone(&self) -> Option<Arc<str>> {
         self.state().worker_gone.clone()
     }
@@ -199,15 +200,17 @@ impl Progress {
         self.change(|state| state.worker_gone = Some(reason));
     }
 
-    /// Whether every projection holds the events up to `seq` now; where they do not yet, the error is that
-    /// the time is over.
+    /// Checks that every projection holds the events up to `seq` now. The error of a projection that is only behind is
+    /// [`CatchUpError::TimedOut`].
     pub(crate) fn look_projected(&self, seq: Seq) -> Result<(), CatchUpError> {
         self.wait_projected(Tables::All, seq, Some(Instant::now()))
     }
 
-    /// What is waited for now.
+    /// The read tables that somebody waits for now.
     pub(crate) fn awaited(&self) -> Awaited {
+        // Relaxed is enough: the counters guard no data, they only choose how long projections pause.
         let is_any = |waiting: &AtomicUsize| waiting.load(Ordering::Relaxed) > 0;
+        // Whoever waits for all tables also waits for those without an index.
         match (is_any(&self.waiting_for_all), is_any(&self.waiting_for_tables)) {
             (true, _) => Awaited::All,
             (false, true) => Awaited::Tables,
@@ -215,7 +218,7 @@ impl Progress {
         }
     }
 
-    /// Says that the caller waits for read tables, until what this returns is dropped.
+    /// Counts the caller as waiting for read tables, until the returned value is dropped.
     pub(crate) fn waiting(&self, tables: Tables) -> Waiting<'_> {
         let waiting = match tables {
             Tables::All => &self.waiting_for_all,
@@ -232,6 +235,7 @@ impl Progress {
         seq: Seq,
         deadline: Option<Instant>,
     ) -> Result<(), CatchUpError> {
+        // Counted until the return: projections pause less while somebody waits.
         let _waiting = self.waiting(tables);
         let mut state = self.state();
         loop {
@@ -244,18 +248,23 @@ impl Progress {
                 let reason = place.stopped.clone()?;
                 Some(CatchUpError::Stopped { projection: name, position: place.position, reason })
             });
-            // A stopped projection does not stop the others: what is waited for is theirs first.
+            // A stopped projection does not stop the others: their events are waited for first.
             let Some((name, place)) = behind
                 .clone()
                 .filter(|(_, place)| place.stopped.is_none())
+                // The projection that is furthest behind is named if the time runs out.
                 .min_by_key(|(_, place)| place.position)
             else {
+                // All others have the events: only stopped projections, if any, are still behind.
                 return stopped.map_or(Ok(()), Err);
             };
+            // Asked after the positions: what the thread wrote before it ended counts.
             if let Some(reason) = &state.worker_gone {
                 return Err(CatchUpError::Gone(reason.clone()));
             }
             let wait = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            // Every change wakes all waiters, and the lock is released only while this thread waits: no change is
+            // missed.
             state = match wait {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(wait) if wait.is_zero() => {

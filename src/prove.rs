@@ -1,7 +1,7 @@
-//! Proofs made from a log: what [`crate::proof`] reads and checks.
+//! Proofs made from a log, which [`crate::proof`] reads and checks.
 //!
-//! The stored tiles and checkpoints are not evidence, so every proof is checked before it is handed out:
-//! one that others would refuse is an error here, and says that the log wants a verification.
+//! The stored tiles and checkpoints are not evidence, so every proof is checked before it is returned. A proof that
+//! others would refuse is an error here, and means that the log needs a verification.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -17,30 +17,29 @@ use crate::query::events::{Next, walk};
 use crate::reader::Reader;
 use crate::storage::{StorageError, from_sqlite};
 
-/// What stands around an event in the file of a proof, apart from its leaf, payload and hashes: words,
-/// a number, lengths and ends of lines; and at the head of the file, where the session's id may be
-/// spelled with six characters for a byte.
+/// Bytes around an event in a proof file, apart from its leaf, payload and hashes: words, a number, lengths and ends of
+/// lines. They also cover the head of the file, where the session's id may be spelled with six characters for a byte.
 const AROUND_BYTES: usize = 128 + 6 * SESSION_ID_BYTES_MAX;
 
-/// A hash in base64, and the end of its line.
+/// Bytes of a hash in base64, with the end of its line.
 const HASH_LINE_BYTES: usize = 45;
 
 /// A proof that cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProveError {
-    /// Nobody signed for the log yet.
+    /// No checkpoint was signed for the log yet.
     #[error(
         "no checkpoint was signed for this log yet, and a proof leads to one; `annals checkpoint` signs one"
     )]
     NoCheckpoint,
-    /// Nobody signed for the log at this size, or the checkpoint is gone.
+    /// The log has no checkpoint of this size: none was signed, or it is gone.
     #[error("the log has no checkpoint of size {size}")]
     NoCheckpointOf {
         /// The size.
         size: u64,
     },
-    /// The stored checkpoint is not this log's as it is now.
+    /// The stored checkpoint does not fit the log as it is now.
     #[error(
         "the checkpoint of size {size} that is stored with the log does not fit it; `annals verify` says more"
     )]
@@ -51,7 +50,7 @@ pub enum ProveError {
     /// There is no such event.
     #[error("there is no event {seq}; the log has {events}")]
     NoEvent {
-        /// What was asked for.
+        /// The requested event.
         seq: Seq,
         /// Events of the log.
         events: u64,
@@ -82,7 +81,7 @@ pub enum ProveError {
         /// The newer size.
         new: u64,
     },
-    /// The proof would be longer than proofs are read.
+    /// The proof would be longer than readers accept.
     #[error(
         "the proof would have more than {max} bytes; leave out payloads, prove events one by one, or a session with `annals prove` where the log is"
     )]
@@ -99,7 +98,7 @@ pub enum ProveError {
     /// The file cannot be read.
     #[error("the log cannot be read: {0}")]
     Storage(#[from] StorageError),
-    /// The proof does not show what it should.
+    /// The proof does not pass its own check.
     #[error("what the log holds proves nothing: {0}; `annals verify` says more")]
     Refused(#[from] ProofError),
 }
@@ -107,7 +106,7 @@ pub enum ProveError {
 from_sqlite!(ProveError);
 
 impl ProveError {
-    /// Whether the log is not what it should be, and it is not only that something could not be done.
+    /// Returns true if the log is damaged. Every other error means that something could not be done.
     pub fn is_damage(&self) -> bool {
         match self {
             ProveError::Unfit { .. } | ProveError::Refused(_) => true,
@@ -117,34 +116,35 @@ impl ProveError {
     }
 }
 
-/// Whether a tree cannot be made because the log is not what it should be.
+/// Returns true if a tree cannot be made because the log is damaged.
 pub(crate) fn is_damage(error: &BuildError<TreeError>) -> bool {
     use TreeError::{Broken, Missing, Tile};
+    // A file that cannot be read at the moment is no damage.
     matches!(error, BuildError::Read(Missing { .. } | Broken { .. } | Tile { .. }) | BuildError::Count { .. })
 }
 
-/// Whether a proof tells what events say.
+/// The choice between proofs with and without the payloads of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Payloads {
-    /// It tells that they were recorded, when, of which kind and session.
+    /// The proof shows that the events were recorded, with their times, kinds and sessions.
     #[default]
     LeftOut,
-    /// It tells what they say as well, where that was not erased.
+    /// The proof shows the payloads as well, except those that were erased.
     Included,
 }
 
-/// Whether a proof of a session shows that nothing was left out.
+/// The choice between a proof of a session that may leave events out, and one that shows that it leaves out none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Completeness {
-    /// It does not.
+    /// The proof does not show that nothing was left out.
     #[default]
     Partial,
-    /// It has the entries of all other events between the first and the last one, which tell those who
-    /// get it when they were recorded, of which kind and session they are.
+    /// The proof has the entries of all other events between the first and the last one. They reveal the times, kinds
+    /// and sessions of those events to everybody who gets the proof.
     Complete,
 }
 
-/// The proof of a session, and what came too late for it.
+/// The proof of a session, and the number of events that came too late for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvedSession {
     /// The proof.
@@ -154,7 +154,7 @@ pub struct ProvedSession {
 }
 
 impl Reader {
-    /// The place of the event with this id, if there is one.
+    /// The sequence number of the event with this id, if there is one.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -165,15 +165,17 @@ impl Reader {
     /// Proves that an event is in the log that the last checkpoint covers.
     ///
     /// # Errors
-    /// If no checkpoint covers it, or what the log holds does not prove it.
+    /// If no checkpoint covers it, or the content of the log does not prove it.
     pub fn prove_event(&self, seq: Seq, payloads: Payloads) -> Result<EntryProof, ProveError> {
         self.at_one_moment(|connection| {
+            // Checkpoint, tree and event are read in one snapshot, so they fit one another.
             let (checkpoint, mut tree) = last_checkpoint(connection)?;
             let events = rows::head(connection)?.seq.get();
             if seq == Seq::ZERO || seq.get() > events {
                 return Err(ProveError::NoEvent { seq, events });
             }
             let event = leaf(connection, &mut tree, seq, checkpoint.size(), payloads)?;
+            // Checked as its readers check it: the tiles that it was made from prove nothing.
             let proof = EntryProof { event, checkpoint };
             proof.check()?;
             Ok(proof)
@@ -183,18 +185,19 @@ impl Reader {
     /// Proves the events of a session that the last checkpoint covers.
     ///
     /// # Errors
-    /// If there are none, or what the log holds does not prove them.
+    /// If there are none, or the content of the log does not prove them.
     pub fn prove_session(
         &self,
         session: &str,
         completeness: Completeness,
         payloads: Payloads,
     ) -> Result<ProvedSession, ProveError> {
+        // The longest checkpoint and the head of the file take their share first.
         let around = NOTE_BYTES_MAX + AROUND_BYTES;
         self.prove_session_within(session, completeness, payloads, PROOF_BYTES_MAX - around)
     }
 
-    /// Proves the events of a session in so many bytes, beside the checkpoint.
+    /// Proves the events of a session in at most `bytes` bytes, beside the checkpoint.
     pub(crate) fn prove_session_within(
         &self,
         session: &str,
@@ -209,6 +212,8 @@ impl Reader {
             let (Some(first), Some(last)) = (covered.first(), covered.last()) else {
                 return Err(ProveError::NoSession { session: session.to_owned(), size });
             };
+            // Each part is counted as soon as it is read: a session that is too long fails before all of it is in
+            // memory.
             let mut room = Room { left: bytes, max: bytes };
             let extent = match completeness {
                 Completeness::Partial => Extent::Partial,
@@ -229,8 +234,8 @@ impl Reader {
         })
     }
 
-    /// Proves that the log of a checkpoint of size `new`, or of the last one, begins with what it was
-    /// when it had `old` events.
+    /// Proves that the log of a checkpoint of size `new`, or of the last one, begins with the log as it was at `old`
+    /// events.
     ///
     /// # Errors
     /// If there is no such checkpoint, or the sizes are the wrong way round.
@@ -244,6 +249,8 @@ impl Reader {
             if old > new {
                 return Err(ProveError::SizesReversed { old, new });
             }
+            // The older root comes from the same tree. The check then shows that the hashes lead from it to the
+            // checkpoint's root.
             let hashes = consistency_proof(&mut tree, old, new)?;
             let root = root_at(&mut tree, old)?;
             let proof = ConsistencyProof { old, hashes, checkpoint };
@@ -260,7 +267,7 @@ pub(crate) fn last_checkpoint(
     fitting(connection, evidence::newest(connection)?.ok_or(ProveError::NoCheckpoint)?)
 }
 
-/// The checkpoint that was signed when the log had so many events.
+/// The checkpoint that was signed when the log had `size` events.
 fn checkpoint_of(connection: &Connection, size: u64) -> Result<SignedCheckpoint, ProveError> {
     let missing = || ProveError::NoCheckpointOf { size };
     if !schema::has_table(connection, "checkpoints")? {
@@ -270,24 +277,27 @@ fn checkpoint_of(connection: &Connection, size: u64) -> Result<SignedCheckpoint,
         .prepare_cached(&format!("SELECT {} FROM checkpoints WHERE size = ?1", rows::note_column("note")))?
         .query_row([Seq::new(size).to_sql()], |row| row.get(0))
         .optional()?
+        // No row, or a row without a note: either way there is no checkpoint.
         .flatten();
+    // A note that cannot be read is damage, unlike one that is missing.
     note.ok_or_else(missing)?.parse().map_err(|_| ProveError::Unfit { size })
 }
 
-/// A checkpoint that is this log's, with the log's tree. A proof that leads to another is worth nothing.
+/// Checks that a checkpoint is this log's, and adds the log's tree. A proof that leads to another one is worthless.
 fn fitting(
     connection: &Connection,
     checkpoint: SignedCheckpoint,
 ) -> Result<(SignedCheckpoint, TreeReader<'_>), ProveError> {
     let size = checkpoint.size();
     let mut tree = TreeReader::new(connection)?;
+    // A checkpoint of another log, or of a copy that was appended to separately, fails one of the three tests.
     let fits = size <= rows::head(connection)?.seq.get()
         && checkpoint.origin() == evidence::origin_of(connection)?
         && root_at(&mut tree, size)? == *checkpoint.root();
     if fits { Ok((checkpoint, tree)) } else { Err(ProveError::Unfit { size }) }
 }
 
-/// An event's leaf and the way from it to the root of the tree of `size`.
+/// An event's leaf, and the path from it to the root of the tree of `size`.
 fn leaf(
     connection: &Connection,
     tree: &mut impl HashReader<Error = TreeError>,
@@ -306,6 +316,7 @@ fn leaf(
     let entry = rows::entry_at(connection, seq)?.ok_or_else(|| missing(seq))?;
     let payload = match payloads {
         Payloads::LeftOut => None,
+        // None if the payload was erased: the proof then lacks it.
         Payloads::Included => rows::cell_at(connection, seq)?,
     };
     let hashes = inclusion_proof(tree, index, size)?;
@@ -316,7 +327,7 @@ fn missing(seq: Seq) -> ProveError {
     ProveError::Tree(BuildError::Read(TreeError::Missing { seq }))
 }
 
-/// The places of a session's events that are covered, and how many are not.
+/// The sequence numbers of a session's covered events, and the number of events that are not covered.
 fn places(connection: &Connection, session: &str, size: Seq) -> Result<(Vec<Seq>, u64), ProveError> {
     let filter = EventFilter { session: Some(session.to_owned()), ..EventFilter::ALL };
     let head = rows::head(connection)?.seq;
@@ -332,7 +343,7 @@ fn places(connection: &Connection, session: &str, size: Seq) -> Result<(Vec<Seq>
     Ok((covered, not_covered))
 }
 
-/// The entries between two events, but for those of the session's own.
+/// The entries between two events, except those of the session itself.
 fn entries_between(
     connection: &Connection,
     first: Seq,
@@ -341,7 +352,9 @@ fn entries_between(
     room: &mut Room,
 ) -> Result<Vec<Vec<u8>>, ProveError> {
     let mut entries = Vec::new();
+    // Both ends are events of the session itself.
     rows::each_entry(connection, first.get() + 1..=last.get().saturating_sub(1), |row| {
+        // `own` is sorted, because the walk that made it returns events in order.
         if own.binary_search(&row.seq()?).is_err() {
             let entry = row.entry()?;
             room.take(entry.len())?;
@@ -352,14 +365,14 @@ fn entries_between(
     Ok(entries)
 }
 
-/// Bytes that the file of a proof may still have.
+/// Bytes that a proof file may still use.
 struct Room {
     left: usize,
     max: usize,
 }
 
 impl Room {
-    /// Takes a line of these bytes in base64, which makes four of three.
+    /// Takes a line of these bytes in base64, which makes four characters of three bytes.
     fn take(&mut self, bytes: usize) -> Result<(), ProveError> {
         self.take_text(bytes.div_ceil(3).saturating_mul(4) + 1)
     }

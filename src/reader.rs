@@ -1,4 +1,4 @@
-//! The read side: a connection that only reads, and the questions that can be asked through it.
+//! The read side: a connection that only reads, and the queries that it answers.
 
 use std::fmt;
 use std::io;
@@ -19,11 +19,9 @@ use crate::query::{
     SessionExtract, SessionFilter, SessionPage, SessionRecord, SqlError, WriteError,
 };
 
-/// A log that is open for reading. Nothing can be written through it, and while it answers, others
-/// go on appending.
+/// A log that is open for reading. Nothing can be written through it, and others go on appending while it answers.
 ///
-/// Every answer is of one moment. The read tables may be behind the log by as much as
-/// [`Reader::lag`] says.
+/// Every answer is of one moment. The read tables may be behind the log by up to [`Reader::lag`] events.
 ///
 /// ```
 /// use annals::{AuditLog, Draft, NoteLogged, Reader, SearchFilter};
@@ -56,7 +54,7 @@ impl Reader {
     /// Opens the log at `path`, which must be there.
     ///
     /// # Errors
-    /// If the file cannot be opened, or is not a log; the error says what to do.
+    /// If the file cannot be opened, or is not a log; the error states what to do.
     pub fn open(path: impl Into<PathBuf>) -> Result<Reader, OpenError> {
         let path = path.into();
         let Reading { connection, still, lacks_wal } = log::open_reading(&path)?;
@@ -68,8 +66,8 @@ impl Reader {
         &self.path
     }
 
-    /// What somebody should know about the file before they rely on it: it says that its log is open, and no
-    /// write-ahead log lay beside it when it was opened for reading.
+    /// A warning for the users of the file: it was marked as open when it was opened for reading, but no write-ahead
+    /// log lay beside it.
     pub fn caution(&self) -> Option<String> {
         self.lacks_wal.then(|| {
             format!(
@@ -79,18 +77,20 @@ impl Reader {
         })
     }
 
-    /// Answers from one moment: what others commit meanwhile is not seen.
+    /// Answers from one moment: commits of others meanwhile are not seen.
     pub(crate) fn at_one_moment<T, E: From<rusqlite::Error>>(
         &self,
         answer: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
+        // Dropped without a commit, which ends the snapshot.
         let moment = self.connection.unchecked_transaction()?;
         let answer = answer(&moment);
+        // The check follows the reads, so it covers all of them. It comes before the answer, also if that is an error.
         self.require_still()?;
         answer
     }
 
-    /// Refuses an answer from a file that was read as one that nobody changes, and was changed.
+    /// Refuses an answer from a file that was read as an unchanging one, if the file was changed.
     fn require_still(&self) -> rusqlite::Result<()> {
         let still = self.still.as_ref().map_or(Ok(()), Still::require);
         still.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
@@ -113,11 +113,11 @@ impl Reader {
         self.at_one_moment(|connection| Ok(evidence::newest(connection)?))
     }
 
-    /// Hands on what anchors gave for checkpoints, such as time stamps, with the checkpoints as they are now, until
-    /// that fails.
+    /// Passes on what anchors returned for checkpoints, such as time stamps, with the checkpoints as they are now. It
+    /// ends when `take` fails.
     ///
     /// # Errors
-    /// If the file cannot be read, or what it is handed to fails.
+    /// If the file cannot be read, or `take` fails.
     pub fn each_anchor_receipt<E: From<QueryError>>(
         &self,
         mut take: impl FnMut(evidence::AnchorReceipt) -> Result<(), E>,
@@ -125,19 +125,21 @@ impl Reader {
         let mut failed = None;
         let read = self.at_one_moment(|connection| {
             evidence::each_receipt(connection, &mut |receipt| {
+                // The query carries only SQLite's errors: the caller's own waits in `failed`, and wins below.
                 take(receipt).map_err(|error| {
                     failed = Some(error);
                     rusqlite::Error::InvalidQuery
                 })
             })
         });
+        // The caller's error wins: SQLite's only ended the query.
         match (failed, read) {
             (Some(error), _) => Err(error),
             (None, read) => read.map_err(|error| QueryError::from(error).into()),
         }
     }
 
-    /// What a log says that follows this one: name, size and root.
+    /// The name, size and root that a log which follows this one records.
     ///
     /// # Errors
     /// If the log cannot be read, or an event does not follow from the one before.
@@ -149,7 +151,7 @@ impl Reader {
         })
     }
 
-    /// How far the tree, the checkpoints and their anchors are, as the file says.
+    /// The state of the tree, the checkpoints and their anchors, as the file records it.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -157,8 +159,8 @@ impl Reader {
         self.at_one_moment(|connection| Ok(evidence::status(connection)?))
     }
 
-    /// Every API key that was ever created, the newest first. This is what the log says, whether or not the
-    /// read tables are behind it.
+    /// Every API key that was ever created, the newest first. It is read from the log, so it is complete even if the
+    /// read tables are behind.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -166,7 +168,7 @@ impl Reader {
         self.at_one_moment(apikey::read)
     }
 
-    /// The end of the log.
+    /// The head of the log.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -174,11 +176,12 @@ impl Reader {
         self.at_one_moment(|connection| Ok(rows::head(connection)?))
     }
 
-    /// Events of the log that some read table does not hold yet.
+    /// Events of the log that at least one read table does not hold yet.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn lag(&self) -> Result<u64, QueryError> {
+        // The projection that is furthest behind decides: an answer may use any of them.
         Ok(self.projections()?.iter().map(|projection| projection.lag).max().unwrap_or(0))
     }
 
@@ -190,8 +193,8 @@ impl Reader {
         self.at_one_moment(|connection| query::sessions::page(connection, filter))
     }
 
-    /// The session that a reference means: a session's id, a conversation's, or the beginning of a
-    /// session's id.
+    /// The session that a reference means: the id of a session or of a conversation, or the beginning of a session's
+    /// id.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -207,7 +210,7 @@ impl Reader {
         self.at_one_moment(|connection| Ok(query::session::load(connection, id)?))
     }
 
-    /// As much of a session as fits into these bounds, if there is one with this id.
+    /// As much of a session as fits into these bounds, if there is a session with this id.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -219,11 +222,11 @@ impl Reader {
         self.at_one_moment(|connection| Ok(query::session::extract(connection, id, bounds)?))
     }
 
-    /// Writes the JSON form of a [`SessionRecord`], and returns false where no session has this id. However large
-    /// the session is, one row of it is in memory at a time.
+    /// Writes the JSON form of a [`SessionRecord`]. Returns false if no session has this id. Only one row of the
+    /// session is in memory at a time, however large it is.
     ///
     /// # Errors
-    /// If the file cannot be read, or the session cannot be written; a part of it may have been.
+    /// If the file cannot be read, or the session cannot be written; a part of it may have been written.
     pub fn write_session(&self, id: &str, out: &mut dyn io::Write) -> Result<bool, WriteError> {
         self.at_one_moment(|connection| query::session::write(connection, id, out))
     }
@@ -236,8 +239,8 @@ impl Reader {
         self.at_one_moment(|connection| query::events::after(connection, filter, after, limit))
     }
 
-    /// The events after `after` that fit, in order, at most `limit`, until their payloads have `bytes` together. None
-    /// means that no event fits.
+    /// The events after `after` that fit, in order, at most `limit`, until their payloads have `bytes` together. An
+    /// empty list means that no event fits.
     ///
     /// # Errors
     /// If the file, or one of the events, cannot be read.
@@ -259,7 +262,7 @@ impl Reader {
         self.at_one_moment(|connection| query::events::last(connection, filter, limit))
     }
 
-    /// The place after which the last events that fit stand, as many as `limit` says or all of them:
+    /// The sequence number after which the last `limit` events that fit stand, or all of them if there are fewer:
     /// [`Reader::events`] reads them from there in pages.
     ///
     /// # Errors
@@ -268,7 +271,7 @@ impl Reader {
         self.at_one_moment(|connection| query::events::before_last(connection, filter, limit))
     }
 
-    /// A page of what sessions have.
+    /// A page of rows that belong to sessions.
     pub(crate) fn list<R: query::lists::Listed>(
         &self,
         filter: &query::lists::ListFilter,
@@ -276,7 +279,7 @@ impl Reader {
         self.at_one_moment(|connection| Ok(query::lists::page(connection, filter)?))
     }
 
-    /// Whether there is a session with this id.
+    /// Returns true if there is a session with this id.
     pub(crate) fn has_session(&self, id: &str) -> Result<bool, QueryError> {
         self.at_one_moment(|connection| Ok(query::lists::has_session(connection, id)?))
     }
@@ -292,12 +295,12 @@ impl Reader {
         self.at_one_moment(|connection| query::events::page(connection, filter, after, limit, bytes_max))
     }
 
-    /// What breaks off an answer from another thread.
+    /// A handle that interrupts an answer from another thread.
     pub(crate) fn interrupt_handle(&self) -> rusqlite::InterruptHandle {
         self.connection.get_interrupt_handle()
     }
 
-    /// The event at a place, if there is one.
+    /// The event at a position, if there is one.
     ///
     /// # Errors
     /// If the file, or the event, cannot be read.
@@ -305,7 +308,7 @@ impl Reader {
         self.at_one_moment(|connection| rows::read_at(connection, seq))
     }
 
-    /// The events whose texts have what is searched for.
+    /// The events whose texts match the search.
     ///
     /// # Errors
     /// If the file cannot be read, or there are no words in the text.
@@ -313,19 +316,21 @@ impl Reader {
         self.at_one_moment(|connection| query::search::search(connection, filter))
     }
 
-    /// Answers one SQL statement, on a connection of its own that can do nothing but read this file.
+    /// Answers one SQL statement, on a connection of its own that can only read this file.
     ///
     /// # Errors
     /// If the statement does anything else, SQLite refuses it, or the sink does.
     pub fn sql(&self, statement: &str, sink: &mut dyn RowSink) -> Result<(), SqlError> {
+        // The restrictions of `only_reads` would otherwise stay on this reader's connection.
         let Reading { mut connection, still, .. } = log::open_reading(&self.path)?;
         query::guard::only_reads(&mut connection)?;
         let answered = query::sql::run(&connection, statement, &[], sink);
+        // This connection has a look of its own at the file, taken when it was opened.
         still.as_ref().map_or(Ok(()), Still::require)?;
         answered
     }
 
-    /// What the log is, at a glance.
+    /// A summary of the log.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -333,7 +338,7 @@ impl Reader {
         self.at_one_moment(|connection| query::info::info(connection, &self.path))
     }
 
-    /// Where the projections are.
+    /// The status of the projections.
     ///
     /// # Errors
     /// If the file cannot be read.

@@ -1,8 +1,8 @@
 //! Time travel: a session's events in order, and its read tables as of any of them.
 //!
-//! The tables of an earlier moment are made by the same fold as the live ones, from the session's
-//! events up to that moment, in a scratch database. A session's rows follow from its own events
-//! alone, so nothing else has to be read. What was erased since is erased there too.
+//! The tables of an earlier moment are made by the same fold as the live ones, from the session's events up to that
+//! moment, in a scratch database. A session's rows follow from its own events alone, so nothing else has to be read.
+//! Content that was erased since is erased there, too.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -21,10 +21,10 @@ use crate::query::events::{self, Next};
 use crate::query::{EventFilter, ExtractBounds, SessionExtract, SessionRecord, WriteError, session};
 use crate::storage::{StorageError, from_sqlite};
 
-/// Steps of SQLite after which it asks whether to break off: some milliseconds of work.
+/// Steps of SQLite between two questions whether to stop: some milliseconds of work.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
-/// A replay that cannot be carried out.
+/// A replay that fails.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
@@ -40,7 +40,7 @@ pub enum ReplayError {
     /// SQLite refused.
     #[error("the log cannot be read: {0}")]
     Storage(#[from] StorageError),
-    /// It cannot be written there.
+    /// The output cannot be written.
     #[error("cannot be written: {0}")]
     Write(#[from] io::Error),
 }
@@ -98,6 +98,7 @@ impl Replay {
     /// If the file cannot be opened.
     pub fn open(path: &Path, session: &SessionId) -> Result<Replay, ReplayError> {
         let log = log::open_reader(path)?;
+        // SQLite takes the snapshot at the first read after this.
         log.execute_batch("BEGIN")?;
         Ok(Replay { log, session: session.clone() })
     }
@@ -106,15 +107,16 @@ impl Replay {
         Moment { log: &self.log, session: &self.session }
     }
 
-    /// Places of the session's events, up to and with `until`.
+    /// Positions of the session's events, up to and with `until`.
     ///
-    /// The timeline finds them; what it does not hold yet is looked for in the log itself.
+    /// The timeline finds them. Events that it does not hold yet are searched for in the log itself.
     ///
     /// # Errors
     /// If the log cannot be read.
     pub fn seqs(&self, until: Option<Seq>) -> Result<Vec<Seq>, ReplayError> {
         let mut seqs = Vec::new();
         self.moment().each(until, |row| {
+            // An event that cannot be read is an error here as well, and not a gap.
             row.event?;
             seqs.push(row.seq);
             Ok::<_, ReplayError>(Next::Continue)
@@ -122,7 +124,7 @@ impl Replay {
         Ok(seqs)
     }
 
-    /// The event at a place.
+    /// The event at a position.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -143,8 +145,8 @@ impl Replay {
         Ok(events)
     }
 
-    /// The session's read tables as they stood after `until`, in a database of its own, which is kept in a
-    /// temporary file where it is large.
+    /// The session's read tables as they stood after `until`, in a database of their own. A large one is kept in a
+    /// temporary file.
     ///
     /// # Errors
     /// If an event cannot be read or folded.
@@ -152,7 +154,7 @@ impl Replay {
         self.moment().fold(until, &PROJECTIONS.each_ref(), None)
     }
 
-    /// The session's record as it stood after `until`; None where the session had no events yet.
+    /// The session's record as it stood after `until`; None if the session had no events yet.
     ///
     /// # Errors
     /// As [`Replay::tables_as_of`].
@@ -160,8 +162,8 @@ impl Replay {
         Ok(session::load(&self.moment().fold_record(until, None)?, self.session.as_str())?)
     }
 
-    /// As much of the session's record as fits into these bounds, as it stood after `until`; None where the
-    /// session had no events yet.
+    /// As much of the session's record as fits into these bounds, as it stood after `until`; None if the session had no
+    /// events yet.
     ///
     /// # Errors
     /// As [`Replay::tables_as_of`].
@@ -173,8 +175,8 @@ impl Replay {
         Ok(session::extract(&self.moment().fold_record(until, None)?, self.session.as_str(), bounds)?)
     }
 
-    /// Writes the session's id, events and state after `until` as one JSON object. However large the session is,
-    /// one event, or one row of the state, is in memory at a time.
+    /// Writes the session's id, events and state after `until` as one JSON object. Only one event, or one row of the
+    /// state, is in memory at a time, however large the session is.
     ///
     /// # Errors
     /// If an event cannot be read or folded, or the object cannot be written; a part of it may have been.
@@ -183,7 +185,7 @@ impl Replay {
     }
 }
 
-/// Asked now and then by what takes long: true breaks it off.
+/// A question that long work asks now and then; the answer true stops the work.
 pub(crate) type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A session in one snapshot of the log.
@@ -193,7 +195,7 @@ pub(crate) struct Moment<'m> {
 }
 
 impl Moment<'_> {
-    /// Hands on the session's events in order, up to and with `until`.
+    /// Passes on the session's events in order, up to and with `until`.
     fn each(
         &self,
         until: Option<Seq>,
@@ -213,18 +215,22 @@ impl Moment<'_> {
     ) -> Result<Connection, ReplayError> {
         let mut then = scratch()?;
         if let Some(stop) = stop {
+            // SQLite asks between its own steps, so a statement that takes long is stopped, too.
             then.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || stop()))?;
         }
         for projection in projections {
             projection.create_tables(&then, Stage::Live, 1)?;
         }
-        // Views look into it for texts, of which rows that have theirs refer to none.
+        // The views read texts of this table for rows that refer to a payload. The rows of a replay have their texts
+        // (`Texts::Whole`), so the table stays empty.
         then.execute_batch("CREATE TABLE log (seq INTEGER PRIMARY KEY, payload BLOB)")?;
+        // Rows are written to the scratch database; everything else is read from the log.
         let places = Places { tables: &then, log: self.log };
         let mut appliers = projections
             .iter()
             .map(|projection| Applier::new(projection, Stage::Live, places, Texts::Whole))
             .collect::<rusqlite::Result<Vec<_>>>()?;
+        // One transaction: nobody else sees this database, and after an error all of it is dropped.
         then.execute_batch("BEGIN")?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         let mut apply = |rows: &mut Vec<ReadRow>| -> Result<(), ReplayError> {
@@ -234,6 +240,7 @@ impl Moment<'_> {
             rows.clear();
             Ok(())
         };
+        // Bounded in events and in bytes, like the live fold. The last part is applied after the walk.
         self.each(until, |row| {
             bytes += row.bytes;
             rows.push(row);
@@ -249,9 +256,9 @@ impl Moment<'_> {
         Ok(then)
     }
 
-    /// Folds what a [`SessionRecord`] is read from.
+    /// Folds the tables that a [`SessionRecord`] is read from.
     fn fold_record(&self, until: Option<Seq>, stop: Option<Stop>) -> Result<Connection, ReplayError> {
-        // Those with rows of sessions, which are not there for searching alone.
+        // Projections with rows of sessions, except those that also serve searching.
         let is_of_sessions = |projection: &&Projection| {
             !projection.has_index() && projection.tables.iter().any(|table| table.session.is_some())
         };
@@ -280,6 +287,7 @@ impl Moment<'_> {
         })?;
         out.write_all(b"],\"state\":")?;
         let then = self.fold_record(until, stop)?;
+        // The object was begun already: a session without events has the state null.
         if !session::write(&then, self.session.as_str(), out)? {
             out.write_all(b"null")?;
         }

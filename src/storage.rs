@@ -1,43 +1,43 @@
-//! Errors of SQLite, or of the system under it: as much of them as a caller can act on.
+//! Errors of SQLite, or of the system under it, reduced to what a caller can act on.
 
 use std::error::Error;
 use std::fmt;
 
 use rusqlite::ErrorCode;
 
-/// A file that could not be read or written at that moment, and why.
+/// A file that could not be read or written at that moment, and the cause.
 ///
-/// What to do follows from its [`kind`](StorageError::kind); its text says what SQLite said.
+/// The [`kind`](StorageError::kind) shows what to do; the text is SQLite's own message.
 #[derive(Debug)]
 pub struct StorageError(Box<rusqlite::Error>);
 
-/// What to do about a [`StorageError`].
+/// The possible reactions to a [`StorageError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StorageErrorKind {
-    /// Somebody else holds the file for longer than was waited for: try again.
+    /// Somebody else holds the file for longer than the timeout: try again.
     Busy,
-    /// There is no room on the disk, or in memory: make some, and try again.
+    /// There is no room on the disk, or in memory: make room, and try again.
     NoRoom,
-    /// The file may not be opened, or not be written: change its permissions, or those of its folder.
+    /// The file may not be opened or written: change its permissions, or those of its folder.
     NotAllowed,
-    /// The disk, or the system, failed: see what it says.
+    /// The disk, or the system, failed: see the message.
     Failing,
-    /// It was broken off.
+    /// The operation was interrupted.
     Interrupted,
-    /// The file is damaged: `annals verify` says more.
+    /// The file is damaged: `annals verify` reports more.
     Damaged,
-    /// Something else, which trying again does not mend: a table that is missing, or a value that does not fit.
+    /// Another error, which a retry does not mend: a table that is missing, or a value that does not fit.
     Other,
 }
 
 impl StorageError {
-    /// What to do about it.
+    /// The reaction to this error.
     pub fn kind(&self) -> StorageErrorKind {
         use StorageErrorKind::*;
         let Some(error) = self.0.sqlite_error() else { return Other };
         match error.code {
-            // A page that should be there is not.
+            // The file ends before a page that should be in it.
             _ if error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ => Damaged,
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
                 Busy
@@ -51,12 +51,12 @@ impl StorageError {
         }
     }
 
-    /// What SQLite said.
+    /// The error of SQLite.
     pub(crate) fn sqlite(&self) -> &rusqlite::Error {
         &self.0
     }
 
-    /// What SQLite said.
+    /// The error of SQLite.
     pub(crate) fn into_sqlite(self) -> rusqlite::Error {
         *self.0
     }
@@ -68,17 +68,17 @@ impl From<rusqlite::Error> for StorageError {
     }
 }
 
-/// What SQLite said.
+/// The message of SQLite.
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// It has no source: its own text says all that SQLite said.
+/// Has no source: its own text already is the whole message of SQLite.
 impl Error for StorageError {}
 
-/// Has `?` make an error of these types, with a variant `Storage`, of what SQLite refused.
+/// Lets `?` convert SQLite's errors into these error types, as their variant `Storage`.
 macro_rules! from_sqlite {
     ($($error:ty),+) => { $(
         impl From<rusqlite::Error> for $error {
@@ -115,6 +115,7 @@ mod tests {
         let error: StorageError = rusqlite::Error::QueryReturnedNoRows.into();
         assert_eq!(error.kind(), StorageErrorKind::Other);
         let outer = crate::log::ReadError::from(rusqlite::Error::QueryReturnedNoRows);
+        // Everything that is printed of an error: its own text, and those of its causes.
         let mut texts = vec![outer.to_string()];
         let mut cause = std::error::Error::source(&outer);
         while let Some(error) = cause {

@@ -1,7 +1,8 @@
-//! Texts that may be longer than anybody reads.
+//! The beginning of a text that may be longer than anybody reads.
 
-/// The first characters of a text that has more than so many; None where it has not.
+/// The first `chars` characters of a text that has more of them; None for any other text.
 pub(crate) fn beginning(text: &str, chars: usize) -> Option<&str> {
+    // The start of the first character that is left out, and so a boundary.
     let (end, _) = text.char_indices().nth(chars)?;
     text.get(..end)
 }

@@ -1,7 +1,7 @@
-//! Noticing that the file at a log's path is no longer the log that was opened there.
+//! Detects that the file at a log's path is no longer the log that was opened there.
 //!
 //! A connection keeps the file that it opened, whatever happens to its path, and keeps pages of it in memory,
-//! whatever is written over it. Whoever reads for long therefore has to look at the path itself.
+//! whatever is written over it. So a reader that stays open has to look at the path itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,9 @@ use crate::file::FileIdentity;
 use crate::log::{self, OpenError};
 use crate::log::{Head, LogFiles, rows};
 
-/// A repeated look at whether a log is still the file that was opened, with every event that was seen in it.
+/// A repeated check that a log is still the file that was opened, with every event that was seen in it.
 ///
-/// It has a connection of its own, which only reads, and reads a few pages at each look.
+/// Its own connection only reads, a few pages at each look.
 ///
 /// ```
 /// use annals::{AuditLog, Watch};
@@ -34,7 +34,7 @@ pub struct Watch {
     name: PathBuf,
     path: PathBuf,
     files: LogFiles,
-    /// None once the write-ahead log was removed: a writer makes a new one only when nobody uses the old one.
+    /// None after the write-ahead log was removed: a writer makes a new one only when nobody uses the old one.
     connection: Option<Connection>,
     seen: Head,
 }
@@ -43,7 +43,7 @@ impl Watch {
     /// Begins to watch the log at `path`, which must be there.
     ///
     /// # Errors
-    /// If the file cannot be opened, or is not a log; the error says what to do.
+    /// If the file cannot be opened, or is not a log; the error states what to do.
     pub fn open(path: impl AsRef<Path>) -> Result<Watch, OpenError> {
         let name = path.as_ref();
         let path = log::resolved(name)?;
@@ -54,17 +54,18 @@ impl Watch {
         Ok(Watch { name: name.to_owned(), path, files, connection: Some(connection), seen })
     }
 
-    /// Looks once, and returns the end of the log.
+    /// Looks once, and returns the head of the log.
     ///
     /// # Errors
     /// If another file, or none, is at the path or in the place of the write-ahead log; if the file lacks the last
-    /// event of an earlier look, so that it was cut off or written over; or if it cannot be read. The next look may
+    /// event of an earlier look, because it was cut off or overwritten; or if it cannot be read. The next look may
     /// succeed again: a file that was moved away may come back, and a writer makes the write-ahead log anew.
     pub fn look(&mut self) -> Result<Head, OpenError> {
         let Watch { name, path, files, connection, seen } = self;
         let connection = match connection {
             Some(open) => {
                 if let Err(error) = files.require_at(path) {
+                    // Closed, so that a writer can make a new write-ahead log.
                     if matches!(error, OpenError::WalReplaced { .. }) {
                         *connection = None;
                     }
@@ -73,7 +74,7 @@ impl Watch {
                 open
             }
             None => {
-                // Another file is not even opened: SQLite would read it together with what lies beside it.
+                // Another file is not opened at all: SQLite would read it together with the files beside it.
                 files.database.require_at(path)?;
                 let (opened, found) = connect(name, path, files.database)?;
                 *files = found;
@@ -82,15 +83,17 @@ impl Watch {
         };
         let metadata =
             fs::metadata(&*path).map_err(|error| OpenError::io(path, "is no longer where it was", error))?;
+        // To SQLite an empty file is an empty database, so its length is checked first.
         if metadata.len() == 0 {
             return Err(OpenError::Empty { path: path.clone() });
         }
         let sqlite = |source| OpenError::sqlite(path, "cannot be read", source);
-        // Pages that SQLite keeps are the file's as it was: what is written over them without its locks would
-        // never be noticed.
+        // Drops the pages that SQLite has cached. If somebody writes over the file without SQLite's locks, cached pages
+        // would hide it forever.
         connection.execute_batch("PRAGMA shrink_memory").map_err(sqlite)?;
         let moment = connection.unchecked_transaction().map_err(sqlite)?;
         let head = head(&moment, path)?;
+        // The last event that was seen must still be at its position, with the same hash.
         if !head.still_has(*seen, &moment).map_err(sqlite)? {
             return Err(OpenError::CutOff { path: path.clone(), seq: seen.seq });
         }
@@ -98,17 +101,18 @@ impl Watch {
         Ok(head)
     }
 
-    /// The files that are watched, for looks at their identities alone, and their path without links.
+    /// The watched files, for checks of their identities alone, and their path without links.
     #[cfg(feature = "server")]
     pub(crate) fn files(&self) -> (PathBuf, LogFiles) {
         (self.path.clone(), self.files.clone())
     }
 }
 
-/// Opens a log for reading, and finds the files that are its own then.
+/// Opens a log for reading, and records the files that belong to it at that moment.
 fn connect(name: &Path, path: &Path, database: FileIdentity) -> Result<(Connection, LogFiles), OpenError> {
     let connection = log::open_reader(path)?;
     let files = LogFiles::of(database, path)?.named(name, path);
+    // The path may lead to another file since the connection was opened.
     files.require_at(path)?;
     Ok((connection, files))
 }
@@ -161,6 +165,7 @@ mod tests {
     fn another_file_in_its_place_is_noticed() {
         let Fixture { path, older, _folder } = log_with_older_copy();
         let mut watch = Watch::open(&path).unwrap();
+        // Another file at the same path.
         fs::rename(&older, &path).unwrap();
         assert!(matches!(watch.look(), Err(OpenError::Replaced { .. })));
     }
@@ -188,6 +193,7 @@ mod tests {
         let Fixture { path, older, _folder } = log_with_older_copy();
         let mut watch = Watch::open(&path).unwrap();
         watch.look().unwrap();
+        // The same file with other content: only the events show it.
         fs::copy(&older, &path).unwrap();
         assert!(matches!(watch.look(), Err(OpenError::CutOff { .. })), "{:?}", watch.look());
     }

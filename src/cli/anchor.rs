@@ -1,4 +1,4 @@
-//! `annals anchor`: who keeps a log's checkpoints outside it.
+//! `annals anchor`: the anchors that keep a log's checkpoints outside it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -106,9 +106,10 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         Some(Command::Add { anchor }) => {
             keys.make()?;
             let setting = setting(anchor)?;
-            // What cannot be used is not kept.
+            // A setting that cannot be used is not stored.
             setting.anchor()?;
             let _locked = keys.lock()?;
+            // Read again under the lock: another command may have changed them since.
             settings = Settings::read(&keys)?;
             settings.add(&keys, setting)?;
             settings.write(&keys)?;
@@ -123,7 +124,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
                 settings.write(&keys)?;
             }
             drop(locked);
-            // What the file says of it goes too, or it would be reported for ever.
+            // The log's own record of the anchor goes too; otherwise it would be reported forever.
             let log = place.builder().evidence(Evidence::Off).open_existing()?;
             let was_known = log.forget_anchor(name)?;
             log.close()?;
@@ -139,12 +140,15 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
 /// Most time-stamp authorities of a log.
 const AUTHORITIES_MAX: usize = 1_000;
 
-/// Writes what `openssl ts -verify -token_in -in SIZE.1.token -data SIZE.checkpoint` asks for.
+/// Writes the files that `openssl ts -verify -token_in -in SIZE.1.token -data SIZE.checkpoint` reads.
 fn stamps(folder: &Path, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let reader = place.read()?;
     let mut authorities = BTreeSet::new();
+    // The names are collected first, because they number the files. The receipts are read again and not kept: a log may
+    // have any number of them.
     reader.each_anchor_receipt(|receipt| {
+        // A file that Annals did not write could fill the memory with names.
         if authorities.len() >= AUTHORITIES_MAX && !authorities.contains(&receipt.anchor) {
             bail!(
                 "the log has time stamps of more than {AUTHORITIES_MAX} authorities, which no Annals writes"
@@ -156,7 +160,7 @@ fn stamps(folder: &Path, place: &Place, out: &mut Out) -> anyhow::Result<Verdict
     let mut stamps = 0_u64;
     reader.each_anchor_receipt(|receipt| {
         let size = receipt.checkpoint.size();
-        // Several authorities may have stamped one checkpoint.
+        // Several authorities may have stamped one checkpoint, so their numbers keep the files apart.
         let number = authorities.iter().position(|name| *name == receipt.anchor).unwrap_or(0) + 1;
         write(&folder.join(format!("{size}.{number}.token")), &receipt.receipt)?;
         write(&folder.join(format!("{size}.checkpoint")), stamped_text(&receipt.checkpoint).as_bytes())?;
@@ -171,7 +175,7 @@ fn stamps(folder: &Path, place: &Place, out: &mut Out) -> anyhow::Result<Verdict
     Ok(Verdict::Done)
 }
 
-/// Writes a file that may be there with the same bytes, and with no others.
+/// Writes a file. If it exists, it must have the same bytes.
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     match fs::read(path) {
         Ok(there) if there == bytes => return Ok(()),
@@ -181,7 +185,7 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// The path of a file that can be made.
+/// The absolute path of a file whose folder exists.
 fn in_a_folder(path: &Path) -> anyhow::Result<PathBuf> {
     let path = absolute(path)?;
     match path.parent() {
@@ -194,6 +198,7 @@ fn setting(anchor: &Add) -> anyhow::Result<AnchorSetting> {
     Ok(match anchor {
         Add::File { path } => AnchorSetting::File { path: in_a_folder(path)? },
         Add::Sqlite { path, in_existing } => {
+            // SQLite takes these names for a database in memory, or for a URI.
             let name = path.as_os_str().as_encoded_bytes();
             if name.is_empty() || name == b":memory:" || name.starts_with(b"file:") {
                 bail!("`{}` names no file; name one on a disk", path.display());
@@ -216,13 +221,14 @@ fn setting(anchor: &Add) -> anyhow::Result<AnchorSetting> {
     })
 }
 
-/// The anchors of the settings, with what the log says of them; then those that only the log knows.
+/// Prints the anchors of the settings with the log's record of each, then those that only the log knows.
 fn list(settings: &Settings, keys: &KeyFolder, place: &Place, out: &mut Out) -> anyhow::Result<()> {
     let evidence = place.read()?.evidence()?;
     let mut known = evidence.anchors;
     let mut rows: Vec<(AnchorStatus, &'static str)> = Vec::new();
     for setting in settings.anchors(keys) {
         let name = setting.name();
+        // Taken out of `known`: only the anchors that the log alone knows stay in it.
         let status = match known.iter().position(|status| status.name == name) {
             Some(place) => known.remove(place),
             None => AnchorStatus::unused(name),

@@ -1,4 +1,4 @@
-//! `annals apikey`: who may use a server over this log, and for what.
+//! `annals apikey`: the keys that admit programs to a server over this log, and their scopes.
 
 use annals::apikey::ApiKeyStatus;
 use annals::{ApiKeyRecord, ApiKeyRequest, ApiKeyScope, EventId, Timestamp};
@@ -99,10 +99,11 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
 }
 
 fn create(request: &ApiKeyRequest, place: &Place, out: &mut Out) -> anyhow::Result<()> {
-    // A key that cannot be is no reason to make a log.
+    // A key that cannot be made is refused before a log is created for it.
     request.check(Timestamp::now())?;
     let log = place.append()?;
     let created = log.create_api_key(request);
+    // The log is closed before the error is returned, so its threads end in any case.
     let closed = ending::close(log);
     let (key, appended) = created?;
     if out.is_json() {
@@ -116,6 +117,7 @@ fn create(request: &ApiKeyRequest, place: &Place, out: &mut Out) -> anyhow::Resu
         }))?;
     } else {
         out.line(&key.reveal())?;
+        // Flushed before the note: this is the only copy of the key.
         out.flush()?;
         let until = request.expires_at.map_or_else(String::new, |at| format!(" until {}", time::shown(at)));
         out::note(&format!(
@@ -136,6 +138,7 @@ fn list(all: bool, place: &Place, out: &mut Out) -> anyhow::Result<()> {
         let keys: Vec<_> = keys
             .iter()
             .map(|key| {
+                // The status depends on the time of asking, so the record lacks it.
                 let mut key_json = serde_json::to_value(key)?;
                 if let Some(object) = key_json.as_object_mut() {
                     object.insert("status".to_owned(), key.status(now).as_str().into());
@@ -150,6 +153,7 @@ fn list(all: bool, place: &Place, out: &mut Out) -> anyhow::Result<()> {
         let mut table = out.table(&["ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "STATUS"]);
         for key in &keys {
             table.add_row(one_line(vec![
+                // The beginning of an id is enough to name the key.
                 cell(&text::shortened(&key.id.to_string(), ID_CHARS).replace('…', "")),
                 out::id(&key.name),
                 cell(&words(&key.scopes, ",")),
@@ -179,6 +183,7 @@ fn revoke(
     place: &Place,
     out: &mut Out,
 ) -> anyhow::Result<()> {
+    // Read from the log itself, so a key that was created just now is found, too.
     let id = find(reference, place.read()?.api_keys()?)?;
     let log = place.append_existing()?;
     let revoked = log.revoke_api_key(id, actor, reason);
@@ -192,12 +197,14 @@ fn revoke(
     closed.context("the key was revoked, but the log did not close cleanly")
 }
 
-/// The key that is meant: by its id with or without dashes, the beginning of that, or its name. Of several
-/// keys with one name it is the one that is not revoked.
+/// The key that a reference means: by its id with or without dashes, the beginning of the id, or its name. Among
+/// several keys with one name, it is the one that is not revoked.
 fn find(reference: &str, keys: Vec<ApiKeyRecord>) -> anyhow::Result<EventId> {
     let digits = reference.replace('-', "").to_ascii_lowercase();
+    // An empty text begins every id, and means none.
     let is_begun =
         |key: &ApiKeyRecord| !digits.is_empty() && key.id.to_string().replace('-', "").starts_with(&digits);
+    // A name wins over the beginning of an id.
     let mut meant: Vec<&ApiKeyRecord> = keys.iter().filter(|key| key.name == reference).collect();
     if meant.is_empty() {
         meant = keys.iter().filter(|key| is_begun(key)).collect();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Work that is done before this needs no bar.
+/// Time after which a bar appears. Shorter work needs none.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A bar that appears when the work turns out to be long.
@@ -16,15 +16,15 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    /// For work of a known size, or not.
+    /// A bar for work of a known size, or of an unknown one.
     pub(crate) fn new(what: &'static str, total: Option<u64>) -> Bar {
         Bar { what, total, begun: Instant::now(), bar: None }
     }
 
-    /// Says how much is done.
+    /// Sets how much is done.
     pub(crate) fn set(&mut self, done: u64) {
         if self.bar.is_none() && self.begun.elapsed() >= PATIENCE {
-            // It stays hidden where standard error is no terminal.
+            // It stays hidden if standard error is not a terminal.
             let bar = self.total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
             let template = match self.total {
                 Some(_) => "{msg} [{bar:30}] {human_pos}/{human_len} ({per_sec}, {eta} left)",

@@ -30,6 +30,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     } else {
         let log = place.append_existing()?;
         let checkpoint = log.checkpoint();
+        // The log is closed also if signing failed.
         let closed = ending::close(log);
         let checkpoint = checkpoint?;
         closed?;
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     Ok(Verdict::Done)
 }
 
-/// Prints a checkpoint: as it is, or with its parts.
+/// Prints a checkpoint: its text as it is, or in JSON with its parts.
 pub(crate) fn print(checkpoint: &SignedCheckpoint, out: &mut Out) -> anyhow::Result<()> {
     if out.is_json() {
         out.json(&json!({

@@ -1,4 +1,4 @@
-//! `annals consistency`: the proof that the log still begins with what it was.
+//! `annals consistency`: the proof that the log still begins with an older state of itself.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     force: bool,
 }
 
-/// What the log was, as far as it is known.
+/// The older state of the log, as far as it is known.
 enum Old {
     Size(u64),
     Checkpoint(Checkpoint),
@@ -53,9 +53,11 @@ enum Old {
 
 impl Old {
     fn find(named: &str) -> anyhow::Result<Old> {
+        // A number is a size, even if a file has that name.
         if let Ok(size) = named.parse() {
             return Ok(Old::Size(size));
         }
+        // A file may hold many checkpoints; the newest one counts.
         let last = given::newest(Path::new(named))
             .with_context(|| format!("`{named}` is no number of events, and no file with a checkpoint"))?;
         Ok(Old::Checkpoint(last.checkpoint().clone()))
@@ -85,6 +87,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     if let Old::Checkpoint(checkpoint) = &old {
         match proof.check(checkpoint) {
             Ok(()) => {}
+            // Another name is another log: the wrong file was given, and this log is not to blame.
             Err(error @ ProofError::Origin { .. }) => return Err(error.into()),
             Err(error) => {
                 say_error(&anyhow!("{}: {error}", args.old));

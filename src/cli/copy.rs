@@ -46,12 +46,14 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     if out.is_terminal() {
         bail!("a copy is no text for a terminal; name a file, or send standard output to one");
     }
+    // A pipe cannot take back what was written to it, so the copy is made whole in a file first, which goes at the end.
     let copy = NewFile::begin(&env::temp_dir().join("annals-copy"))?;
     let head = reader.copy_over(&copy.path(), &mut progress)?;
     drop(bar);
     let file = File::open(copy.path()).context("the copy cannot be read")?;
     io::copy(&mut io::BufReader::with_capacity(1 << 20, file), out.writer())?;
     out.flush()?;
+    // On standard error, because standard output is the copy.
     out::say(&format!("{} copied; the head is {}", events(head.seq.get()), head.hash));
     Ok(Verdict::Done)
 }

@@ -1,4 +1,4 @@
-//! Rows as CSV, as RFC 4180 has it.
+//! Rows as CSV, in the form of RFC 4180.
 //!
 //! NULL is an empty cell, and an empty text is `""`, as PostgreSQL reads and writes them.
 
@@ -6,21 +6,21 @@ use annals::SqlValue;
 
 use super::text::hex;
 
-/// What becomes of a text that a spreadsheet would take for a formula and run.
+/// The treatment of a text that a spreadsheet would take for a formula and run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cells {
-    /// An apostrophe is put before it, with which spreadsheets take it for a text.
+    /// An apostrophe is put before it, by which spreadsheets take it for a text.
     Harmless,
-    /// It stays as it is: for programs that are no spreadsheets.
+    /// The text stays as it is, for programs that are no spreadsheets.
     AsTheyAre,
 }
 
-/// What the flag is for with which cells stay as they are.
+/// Help text of the flag that leaves cells as they are.
 pub(crate) const AS_THEY_ARE: &str =
     "Leave texts in CSV as they are that a spreadsheet would run: else an apostrophe is put before them";
 
 impl Cells {
-    /// Of a flag.
+    /// The treatment that the flag selects.
     pub(crate) fn of(as_they_are: bool) -> Cells {
         if as_they_are { Cells::AsTheyAre } else { Cells::Harmless }
     }
@@ -34,6 +34,7 @@ pub(crate) fn line(values: &[SqlValue<'_>], cells: Cells) -> String {
             line.push(',');
         }
         match value {
+            // NULL is an empty cell; an empty text is quoted.
             SqlValue::Null => {}
             SqlValue::Integer(number) => line.push_str(&number.to_string()),
             SqlValue::Real(number) => line.push_str(&number.to_string()),
@@ -47,7 +48,7 @@ pub(crate) fn line(values: &[SqlValue<'_>], cells: Cells) -> String {
 
 fn push_text(line: &mut String, text: &str, cells: Cells) {
     let guard = if cells == Cells::Harmless && is_run(text) { "'" } else { "" };
-    // What some programs cut off or take for something else is quoted, too.
+    // A text that some programs would cut or misread is quoted, too.
     let is_plain = !text.is_empty()
         && !text.contains([',', '"', '\n', '\r', '\t', ';'])
         && !text.starts_with(char::is_whitespace)
@@ -57,17 +58,19 @@ fn push_text(line: &mut String, text: &str, cells: Cells) {
         line.push_str(text);
     } else {
         line.push('"');
+        // Within the quotes, because the guard must be the first character of the cell.
         line.push_str(guard);
         line.push_str(&text.replace('"', "\"\""));
         line.push('"');
     }
 }
 
-/// Whether a spreadsheet takes a text for a formula: by its first character, in whatever width, and after
-/// blanks that some cut off. A number with a sign is a number.
+/// Returns true if a spreadsheet takes a text for a formula: by its first character, in any width, and after blanks
+/// that some programs cut off. A number with a sign is a number.
 fn is_run(text: &str) -> bool {
     let begins = text.starts_with(['\t', '\r', '\n'])
         || text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
+    // Rust also reads `-inf` as a number, which a spreadsheet does not.
     begins && !text.parse::<f64>().is_ok_and(f64::is_finite)
 }
 

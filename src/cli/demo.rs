@@ -1,4 +1,4 @@
-//! `annals demo`: a pipeline that records itself, and what can then be asked of the record.
+//! `annals demo`: a pipeline that records itself, and questions to the record.
 
 mod parts;
 mod decisions;
@@ -22,7 +22,7 @@ use super::out::{self, DIM, Out, maybe, number, one_line, word};
 use super::time;
 use super::verdict::Verdict;
 
-/// Sessions of the table beside those with findings.
+/// Sessions without findings that the table shows.
 const PLAIN_SESSIONS_SHOWN: usize = 5;
 
 /// Solve the Game of 24 on record, and look at the record.
@@ -58,12 +58,13 @@ struct Shown<'a> {
 
 pub(crate) fn run(args: &Args, db: Option<&Path>, out: &mut Out) -> anyhow::Result<Verdict> {
     let path = db.map_or_else(temporary, Path::to_owned);
-    // A log of others is not even opened for appending.
+    // A log of others is not opened for appending at all.
     if path.symlink_metadata().is_ok() {
         demo::refuse_others(&Reader::open(&path)?)?;
     }
     let log = AuditLog::open(&path)?;
     let report = demo::run(&log, Options { threads: args.threads })?;
+    // Closed before it is read: the read tables are complete then.
     ending::close(log)?;
 
     let reader = Reader::open(&path)?;
@@ -71,9 +72,11 @@ pub(crate) fn run(args: &Args, db: Option<&Path>, out: &mut Out) -> anyhow::Resu
     filter.conversation = Some(report.run.clone());
     filter.limit = report.puzzles.len();
     let mut sessions = reader.sessions(&filter)?.sessions;
+    // The list is newest first; the table has the order of the puzzles.
     let places: HashMap<&str, usize> =
         (0..).zip(&report.puzzles).map(|(place, puzzle)| (puzzle.session.as_str(), place)).collect();
     sessions.sort_by_key(|session| places.get(session.id.as_str()).copied());
+    // A missed answer is the better example: its session has a finding.
     let missed = report.puzzles.iter().find(|puzzle| matches!(puzzle.answer, Answer::Missed(_)));
     let example = missed.or(report.puzzles.first());
     let record = match example {
@@ -153,6 +156,7 @@ fn table(sessions: &[SessionSummary], puzzles: &[PuzzleReport], out: &mut Out) -
     let mut table = out.table(&["SESSION", "STATUS", "TOOK", "STEPS", "FINDINGS", "ANSWER"]);
     let (mut plain, mut hidden) = (0, 0);
     for session in sessions {
+        // Sessions with findings are always shown.
         if session.finding_count == 0 {
             plain += 1;
             if plain > PLAIN_SESSIONS_SHOWN {
@@ -195,9 +199,10 @@ fn next_commands(path: &Path, example: Option<&PuzzleReport>, out: &mut Out) -> 
     Ok(())
 }
 
-/// How this program was started: from a build folder it is not on the shell's path.
+/// The command by which this program was started: a program in a build folder is not on the shell's path.
 fn program() -> String {
     let started = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    // A name without a folder was found on the shell's path.
     if started.components().count() > 1 { started.display().to_string() } else { "annals".to_owned() }
 }
 

@@ -1,25 +1,26 @@
-//! How a command ends with a log that it appended to.
+//! The end of a command that appended to a log.
 //!
-//! What was asked for decides the exit status. Events that are committed are recorded, whether or not somebody could
-//! sign for them: a program that is told otherwise sends them again. So what is wrong with signing and with anchors is
-//! said beside the result, and stands in the log's status.
+//! The requested work decides the exit status. Events that are committed are recorded, whether or not a checkpoint
+//! could be signed for them: a program that gets an error sends them again. So errors of signing and of anchors are
+//! printed beside the result, and stand in the log's status.
 
 use annals::{AuditLog, CloseError};
 
 use super::out;
 
-/// Closes a log, and says what is wrong with its evidence.
+/// Closes a log, and prints what is wrong with its evidence.
 ///
 /// # Errors
 /// If the log could not be written at the end, a thread panicked, or the read tables are behind.
 pub(crate) fn close(log: AuditLog) -> Result<(), CloseError> {
+    // A second handle: the anchors are asked after the log was closed.
     let kept = log.clone();
     let closed = without_evidence(log.close());
     say_anchors(&kept);
     closed
 }
 
-/// Says which anchors do not take checkpoints.
+/// Prints the anchors that do not take checkpoints.
 pub(crate) fn say_anchors(log: &AuditLog) {
     for anchor in log.anchors() {
         if let Some(error) = anchor.error {
@@ -28,9 +29,10 @@ pub(crate) fn say_anchors(log: &AuditLog) {
     }
 }
 
-/// The result of closing a log, with what is wrong with its evidence said and not counted.
+/// The result of closing a log. An error of the evidence is printed and becomes a success.
 pub(crate) fn without_evidence(closed: Result<(), CloseError>) -> Result<(), CloseError> {
     match closed {
+        // The events are committed, so the command did not fail.
         Err(CloseError::Evidence(reason)) => {
             out::note(&format!(
                 "everything is recorded, and no checkpoint vouches for all of it: {reason}; `annals info` says how far signing is"

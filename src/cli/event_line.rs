@@ -6,10 +6,10 @@ use annals::{Content, Event, NoteLogged, Recorded};
 use super::out::{BOLD, DIM, Out};
 use super::text;
 
-/// Characters of what an event says.
+/// Characters of an event's content that a line shows.
 const SAID_CHARS: usize = 200;
 
-/// An event in a line that begins with when it happened, in the caller's words.
+/// An event in a line. `when` is its time in the caller's words.
 pub(super) fn line(event: &Recorded, when: &str, session: Option<&str>, out: &Out) -> String {
     let mut line = out.paint(DIM, &format!("{} {when}", event.seq));
     line += &format!("  {}", out.paint(BOLD, &text::line(&event.kind_name())));
@@ -23,14 +23,14 @@ pub(super) fn line(event: &Recorded, when: &str, session: Option<&str>, out: &Ou
         _ => Some("(of a kind that this version does not know)".to_owned()),
     };
     if let Some(said) = said {
+        // Cut before it is cleaned: a text may have megabytes, and a line shows its beginning.
         let start: String = said.chars().take(4 * SAID_CHARS).collect();
         line += &format!("  {}", text::shortened(&text::line(&start), SAID_CHARS));
     }
     line
 }
 
-/// What a span or log record means, in short: the step that a span is with what came of it, the note that
-/// a log record is.
+/// A summary of a span or log record: the step of a span with its outcome, or the note of a log record.
 fn meant(event: &Recorded) -> Option<String> {
     let meanings = Meanings::of(event);
     let (mut step, mut end) = (None, None);
@@ -43,6 +43,7 @@ fn meant(event: &Recorded) -> Option<String> {
         }
     }
     let step = step?;
+    // The most telling text: the error, else the output; of a step that still runs, the input.
     let what = end.map_or(step.input.as_deref(), |end| end.error.as_deref().or(end.output.as_deref()));
     joined(&[
         Some(step.module.as_deref().unwrap_or(&text::id(step.step.as_str()))),
@@ -57,6 +58,7 @@ fn meant(event: &Recorded) -> Option<String> {
 fn named_note(note: &NoteLogged) -> Option<String> {
     let name = note.attributes.get("event.name");
     let name: Option<String> = name.and_then(|name| serde_json::from_str(name.as_str()).ok());
+    // A message that repeats the event's name is left out.
     let message = Some(note.message.as_str()).filter(|message| name.as_deref() != Some(*message));
     joined(&[note.level.as_deref(), name.as_deref(), message])
 }
@@ -66,7 +68,7 @@ fn joined(parts: &[Option<&str>]) -> Option<String> {
     if parts.is_empty() { None } else { Some(parts.join("  ")) }
 }
 
-/// What an event says, in short.
+/// A summary of an event.
 fn said(event: &Event) -> Option<String> {
     match event {
         Event::LogCreated(e) => Some(e.origin.clone()),

@@ -66,6 +66,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     }
     let Some(output) = target::named(args.output.as_deref()) else { return write(args, place, out) };
     refuse_own_files(output, place.path())?;
+    // The file appears only if the whole export succeeds.
     Target::new(output, args.force)?.fill(|file| {
         let mut out = Out::to(BufWriter::new(file.try_clone().context("the file cannot be written")?));
         let verdict = write(args, place, &mut out)?;
@@ -92,6 +93,7 @@ fn write(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
         rows.rows.finish()?;
         return Ok(Verdict::Done);
     }
+    // The number of a session's events is not known in advance.
     let total = if session.is_none() { Some(reader.head()?.seq.get()) } else { None };
     let mut bar = Bar::new("exporting", total);
     let mut done = 0;
@@ -118,12 +120,13 @@ fn write(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     if exported.own > 0 {
         summary += &format!(", {} of the log's own", exported.own);
     }
+    // The events are out before the summary follows on standard error.
     out.flush()?;
     out::say(&summary);
     Ok(Verdict::Done)
 }
 
-/// Rows that are counted on their way.
+/// A sink that counts rows on their way.
 struct Counted<'a> {
     rows: Rows<'a>,
     bar: Bar,

@@ -1,21 +1,21 @@
-//! Messages about commands that could not be done.
+//! Messages about commands that failed.
 
 use std::io;
 
 use super::{out, stdout, text};
 
-/// Whether the reader of standard output went away, which is its right.
+/// Returns true if the reader of standard output went away, which it may do at any time.
 pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(stdout::is_reader_gone))
 }
 
-/// Says on standard error why something could not be done.
+/// Prints on standard error why a command failed.
 pub(crate) fn say_error(error: &anyhow::Error) {
     let style = anstyle::AnsiColor::Red.on_default().bold();
     out::say(&format!("{style}error:{style:#} {}", text::block(&with_causes(error))));
 }
 
-/// An error with its causes, each said once: some say their own cause already.
+/// An error with its causes, each printed once: some errors already contain their cause.
 fn with_causes(error: &anyhow::Error) -> String {
     let mut said = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

@@ -1,4 +1,4 @@
-//! Events on their way into the log: sent without waiting for each, and every answer heard.
+//! Events on their way into the log: sent without waiting for each one, with every answer read.
 
 use std::collections::VecDeque;
 
@@ -9,20 +9,20 @@ use serde::Serialize;
 use super::ending;
 use super::place::Place;
 
-/// Events whose answer may be outstanding: some batches of the writer.
+/// Most events whose answers may be outstanding: some batches of the writer.
 const PENDING_EVENTS_MAX: usize = 8_192;
 
-/// Bytes of input whose answer may be outstanding, so that large events do not fill the memory.
+/// Most bytes of input whose answers may be outstanding, which bounds the memory for large events.
 const PENDING_BYTES_MAX: usize = 64 << 20;
 
-/// What became of the events.
+/// The results, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
-    /// Appended to the log.
+    /// Events appended to the log.
     pub(crate) appended: u64,
-    /// There already, the same with the same id.
+    /// Events that the log already had, the same with the same id.
     pub(crate) already_recorded: u64,
-    /// Refused.
+    /// Events refused.
     pub(crate) refused: u64,
     /// The first that was appended.
     pub(crate) first_seq: Option<Seq>,
@@ -33,13 +33,13 @@ pub(crate) struct Counts {
 /// An event that was refused.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// The place in the source that it came from.
+    /// The position in the source that it came from.
     pub(crate) place: u64,
     pub(crate) error: AppendError,
 }
 
 impl Refusal {
-    /// Whether the log is to blame, so that the next event would fare no better.
+    /// Returns true if the log is to blame, so that the next event would be refused as well.
     pub(crate) fn is_of_the_log(&self) -> bool {
         matches!(
             self.error,
@@ -54,11 +54,10 @@ struct Pending {
     receipt: Receipt,
 }
 
-/// Sends events and hears the answers, in order.
+/// Sends events and reads the answers, in order.
 pub(crate) struct Feed<'p> {
     place: &'p Place,
-    /// None until there is something to record, where there was no log: of input that is bad from its
-    /// beginning no log is left.
+    /// None while there was no log and there is nothing to record: input that is bad from its beginning leaves no log.
     log: Option<AuditLog>,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
@@ -72,8 +71,8 @@ impl<'p> Feed<'p> {
         Ok(Feed { place, log, pending: VecDeque::new(), pending_bytes: 0, counts: Counts::default() })
     }
 
-    /// Sends an event; waits for the answers to earlier ones while too many are outstanding. What is
-    /// refused, this one or an earlier one, is told. An error is that of making the log.
+    /// Sends an event. Waits for the answers to earlier ones while too many are outstanding. Each refused event, this
+    /// one or an earlier one, goes to `refused`. An error means that the log cannot be made.
     pub(crate) fn send(
         &mut self,
         place: u64,
@@ -81,6 +80,7 @@ impl<'p> Feed<'p> {
         draft: Draft,
         refused: &mut dyn FnMut(Refusal),
     ) -> anyhow::Result<()> {
+        // A single event may be larger than the bound on bytes: it then waits until it is alone.
         while self.pending.len() >= PENDING_EVENTS_MAX
             || (self.pending_bytes > 0 && self.pending_bytes.saturating_add(bytes) > PENDING_BYTES_MAX)
         {
@@ -88,6 +88,7 @@ impl<'p> Feed<'p> {
         }
         let appended = match &self.log {
             Some(log) => log.append(draft),
+            // Checked before the log is made: a draft that no log would take must not leave an empty log.
             None => match fits(&draft) {
                 Ok(()) => self.log.insert(self.place.append()?).append(draft),
                 Err(error) => Err(error.into()),
@@ -107,11 +108,13 @@ impl<'p> Feed<'p> {
     }
 
     fn hear_oldest(&mut self, refused: &mut dyn FnMut(Refusal)) {
+        // The writer answers in the order of sending, so no later answer is kept waiting.
         let Some(Pending { place, bytes, receipt }) = self.pending.pop_front() else { return };
         self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
         match receipt.wait() {
             Ok(Appended { outcome: AppendOutcome::New, seq, .. }) => {
                 self.counts.appended += 1;
+                // Answers come in order, so the first one has the lowest position.
                 self.counts.first_seq.get_or_insert(seq);
                 self.counts.last_seq = Some(seq);
             }
@@ -123,7 +126,7 @@ impl<'p> Feed<'p> {
         }
     }
 
-    /// Makes the log if there is none: input that had nothing to record was good, too.
+    /// Makes the log if there is none: input without any event is valid, too.
     pub(crate) fn open(&mut self) -> anyhow::Result<()> {
         if self.log.is_none() {
             self.log = Some(self.place.append()?);
@@ -138,23 +141,23 @@ impl<'p> Feed<'p> {
         }
     }
 
-    /// Counts an event that could not even be sent.
+    /// Counts an event that could not be sent at all.
     pub(crate) fn count_refused(&mut self) {
         self.counts.refused += 1;
     }
 
-    /// What became of the events so far.
+    /// The counts so far.
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Closes the log: the read tables hold what was committed when this returns.
+    /// Closes the log. The read tables hold the committed events when this returns.
     pub(crate) fn close(self) -> Result<(), CloseError> {
         self.log.map_or(Ok(()), ending::close)
     }
 }
 
-/// Checks that a log would take an event that could be read, by its size.
+/// Checks that a log would accept the size of an event's payload.
 pub(crate) fn fits(draft: &Draft) -> Result<(), PrepareError> {
     match draft.payload_bytes()? {
         bytes if bytes > PAYLOAD_BYTES_DEFAULT => {

@@ -1,5 +1,5 @@
-//! What a verification is given from outside the log's file, read from the command line and from files:
-//! keys, checkpoints, policies, proofs.
+//! Input of a verification from outside the log's file, read from the command line and from files: keys, checkpoints,
+//! policies, proofs.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -14,16 +14,17 @@ use annals::note::{
 };
 use anyhow::{Context as _, anyhow};
 
-/// Keys: each a vkey, or a file with one on each line. `@` before a file says that it is one.
+/// Reads keys: each is a vkey, or a file with one on each line. `@` before a name marks a file.
 pub(crate) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
     let mut keys = Vec::new();
     for named in named {
         let named = named.trim().trim_start_matches('\u{feff}');
-        // What `annals key show` answers, as a shell puts it into an argument.
+        // The answer of `annals key show`, as a shell puts it into an argument.
         if named.contains('\n') {
             keys.extend(in_lines(named, "--key")?);
             continue;
         }
+        // A name that is also a key is the key, unless `@` marks it as a file.
         let file = match (named.strip_prefix('@'), named.parse::<VerifierKey>()) {
             (Some(file), _) => file,
             (None, Ok(key)) => {
@@ -42,7 +43,7 @@ pub(crate) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
     Ok(keys)
 }
 
-/// The keys of a text, one on each line that is no comment.
+/// The keys of a text, one on each line that is not a comment.
 fn in_lines(text: &str, named: &str) -> anyhow::Result<Vec<VerifierKey>> {
     let lines = (1..).zip(text.lines().map(str::trim));
     let keys = lines
@@ -59,6 +60,7 @@ fn in_lines(text: &str, named: &str) -> anyhow::Result<Vec<VerifierKey>> {
 fn bytes(file: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
     let name = || file.display().to_string();
     let mut bytes = Vec::new();
+    // One byte beyond the limit is enough to refuse a file.
     File::open(file)
         .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes))
         .with_context(name)?;
@@ -78,15 +80,16 @@ pub(crate) fn checkpoints(file: &Path) -> anyhow::Result<CheckpointFile> {
     CheckpointFile::from_given(&bytes).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
-/// The checkpoint of a file that covers most.
+/// The checkpoint of a file that covers the most events.
 pub(crate) fn newest(file: &Path) -> anyhow::Result<SignedCheckpoint> {
     let checkpoints = checkpoints(file)?.checkpoints.into_iter();
     checkpoints
+        // A file may hold the checkpoints of a log in any order.
         .max_by_key(SignedCheckpoint::size)
         .ok_or_else(|| anyhow!("{}: has no checkpoint in it", file.display()))
 }
 
-/// A policy.
+/// The policy of a file.
 pub(crate) fn policy(file: &Path) -> anyhow::Result<Policy> {
     let bytes = bytes(file, POLICY_BYTES_MAX)?;
     if is_utf16(&bytes) {
@@ -100,8 +103,8 @@ pub(crate) fn payload(file: &Path) -> anyhow::Result<Vec<u8>> {
     bytes(file, SALT_BYTES + PAYLOAD_BYTES_MAX)
 }
 
-/// The bytes of a proof, from a file or, as `-`, from standard input. One that is too long is read as far
-/// as it takes to see that.
+/// The bytes of a proof, from a file or, as `-`, from standard input. A proof that is too long is read only as far as
+/// it takes to see that.
 pub(crate) fn proof(file: &Path) -> anyhow::Result<Vec<u8>> {
     let limit = PROOF_BYTES_MAX as u64 + 1;
     let mut bytes = Vec::new();
@@ -117,7 +120,7 @@ pub(crate) fn proof(file: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether a file is in an encoding that some shells write: nothing is wrong with what it says.
+/// Returns true if a file is in UTF-16, which some shells write: only its encoding is wrong.
 fn is_utf16(bytes: &[u8]) -> bool {
     matches!(given_text(bytes), Err(NotText::Utf16))
 }

@@ -1,4 +1,4 @@
-//! `annals import`: what other programs recorded.
+//! `annals import`: imports the records of other programs.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         None => Source::of_path(&from.file)?,
     };
     let file = from.file.as_path();
-    // A file that is not there is no reason to make a log.
+    // A missing file is reported before a log is made.
     let opened = open(file)?;
     import_with(place, out, |sink| match &args.format {
         Format::TauBench(_) => import::tau_bench(opened, &source, sink),
@@ -85,7 +85,7 @@ fn open(file: &Path) -> anyhow::Result<BufReader<File>> {
     Ok(BufReader::with_capacity(1 << 20, opened))
 }
 
-/// Records what an importer hands over. What was handed over before an error is recorded.
+/// Records the events that an importer hands over. Events from before an error are recorded.
 fn import_with(
     place: &Place,
     out: &mut Out,
@@ -102,23 +102,28 @@ fn import_with(
             first_refusal.get_or_insert(refusal);
         })?;
         bar.set(sent);
+        // Asked between two events: those that were sent before are recorded.
         if interrupt.is_wished() {
             return Err("interrupted; import it again to add the rest".into());
         }
+        // Answers are not awaited one by one, so the import ends some events after the one that was refused.
         match first_refusal.take() {
             None => Ok(()),
             Some(refusal) => Err(refusal.error.into()),
         }
     });
+    // The last answers may bring a refusal, too.
     feed.settle(&mut |refusal| {
         first_refusal.get_or_insert(refusal);
     });
+    // A source without any event is valid, too, and makes the log.
     if imported.is_ok() && first_refusal.is_none() {
         feed.open()?;
     }
     let counts = feed.counts();
     let closed = feed.close();
     drop(bar);
+    // Printed before any error: the events that are counted here are recorded.
     match &imported {
         Ok(imported) if out.is_json() => out.json(&Report {
             sessions: imported.sessions,

@@ -1,4 +1,4 @@
-//! `annals info`: what the log is, and how large.
+//! `annals info`: the identity of the log, and its size.
 
 use annals::{Info, ProjectionStatus};
 
@@ -35,7 +35,7 @@ pub(crate) fn run(place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     Ok(Verdict::Done)
 }
 
-/// What vouches for the log, and for how much of it.
+/// Lines about the signed and the anchored part of the log.
 fn evidence(info: &Info) -> Vec<String> {
     let shown = |time: Option<annals::Timestamp>| {
         time.map_or_else(|| "at an unknown time".to_owned(), |time| format!("{} UTC", time::shown(time)))
@@ -61,6 +61,7 @@ fn evidence(info: &Info) -> Vec<String> {
     if evidence.anchors_left_out > 0 {
         lines.push(format!("and {} more anchors", evidence.anchors_left_out));
     }
+    // Without a checkpoint there is nothing that an anchor could have.
     if evidence.signed.is_some() {
         lines.push(match evidence.unanchored_events {
             0 => "nothing is unanchored".to_owned(),

@@ -33,6 +33,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     if place.path().exists() {
         bail!("{} is there already; name another file with --db", place.path().display());
     }
+    // Only the first event is written here: commands that append fill the read tables and sign.
     let mut builder = place.builder().projections(Projections::Off).evidence(Evidence::Off);
     if let Some(path) = &args.continues {
         let before = Reader::open(path)?.as_continued()?;

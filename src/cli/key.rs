@@ -80,6 +80,7 @@ pub(crate) fn run(
     match &args.command {
         Command::Generate { origin: Some(origin), epochs, .. } => {
             let keys = signing::keys(origin)?;
+            // The log need not exist yet: the key waits for it.
             keys.generate(origin, kept(*epochs), Timestamp::now())?;
             shown(&keys, origin, out)?;
         }
@@ -88,7 +89,7 @@ pub(crate) fn run(
             let origin = place.read()?.origin()?;
             let keys = signing::keys(&origin)?;
             if *epochs && keys.has_key()? && keys.public()?.epoch.is_none() {
-                // A log that has a stable key already gets its first epoch key.
+                // The log already has a stable key; this adds its first epoch key.
                 change(&place, &origin, &request(KeyRole::Epoch, KeyChangeCause::Generated, actor, None))?;
                 return shown(&keys, &origin, out).map(|()| Verdict::Done);
             }
@@ -97,6 +98,7 @@ pub(crate) fn run(
                     "the log {origin} has a key already; `annals key show` prints it, `annals key rotate` replaces it"
                 );
             }
+            // Checkpoints show that there was a key. A second first key would contradict it.
             if place.read()?.last_checkpoint()?.is_some() {
                 bail!(
                     "checkpoints of this log were signed, and their key is not here: bring it to {}, or, if it is lost, use `annals key rotate --lost`",
@@ -113,6 +115,7 @@ pub(crate) fn run(
             let reader = place()?.read()?;
             let origin = reader.origin()?;
             let mut keys = match signing::given(&origin)? {
+                // A key from the environment has no folder, and so no epoch key.
                 Some(key) => PublicKeys { stable: key.verifier().clone(), epoch: None },
                 None => signing::keys(&origin)?.public()?,
             };
@@ -139,6 +142,7 @@ pub(crate) fn run(
             };
             change(&place, &origin, &request(role, cause, actor, reason.as_deref()))?;
             if *epoch {
+                // The epoch key is printed in the place of the stable one.
                 let mut public = keys.public()?;
                 public.stable = public.epoch.take().context("the log has no epoch key")?;
                 print(&public, out)?;
@@ -152,7 +156,7 @@ pub(crate) fn run(
     Ok(Verdict::Done)
 }
 
-/// Says what the log cannot do for its auditors.
+/// Prints the advice that auditors need the new key from the user, because the log cannot vouch for it.
 fn say_to_hand_out(cause: KeyChangeCause) {
     match cause {
         KeyChangeCause::Lost => out::note("nobody certifies this key: give it to the auditors yourself"),

@@ -1,5 +1,5 @@
-//! Lines of a file or stream, read by a thread of their own: while one waits for input, the answers
-//! to what came before are heard.
+//! Lines of a file or stream, read by a thread of their own: answers to earlier lines are read while this thread waits
+//! for input.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -7,17 +7,17 @@ use annals::limits::LINE_BYTES_MAX;
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender};
 
-/// Bytes read at once.
+/// Bytes that are read at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Lines, and bytes of lines, that are handed on together.
+/// Most lines, and bytes of lines, that are handed on together.
 const PARCEL_LINES_MAX: usize = 512;
 const PARCEL_BYTES_MAX: usize = 1 << 20;
 
-/// Parcels that wait to be taken: enough for reading and recording to overlap.
+/// Most parcels that wait to be taken: enough for reading and recording to overlap.
 const PARCELS_WAITING_MAX: usize = 4;
 
-/// A line that cannot be taken as text.
+/// A line that is not text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadLine {
     #[error("has more than {LINE_BYTES_MAX} bytes")]
@@ -26,7 +26,7 @@ pub(crate) enum BadLine {
     NotUtf8(usize),
 }
 
-/// A line that is not blank, by its number from 1 on.
+/// A line that is not blank, with its number from 1 on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) number: u64,
@@ -50,10 +50,11 @@ fn hand_on(source: impl Read, parcels: &Sender<Parcel>) {
     let mut lines = Lines::new(source);
     let (mut parcel, mut bytes) = (Vec::new(), 0);
     loop {
-        // What is here is handed on before the source is waited for.
+        // Complete lines are handed on before the source is waited for.
         let full = parcel.len() >= PARCEL_LINES_MAX || bytes >= PARCEL_BYTES_MAX || lines.must_wait();
         if full && !parcel.is_empty() {
             bytes = 0;
+            // The command has ended, and nobody takes parcels any more.
             if parcels.send(Ok(std::mem::take(&mut parcel))).is_err() {
                 return;
             }
@@ -65,6 +66,7 @@ fn hand_on(source: impl Read, parcels: &Sender<Parcel>) {
             }
             Ok(None) => break,
             Err(error) => {
+                // The lines before the error are valid.
                 let _ = parcels.send(Ok(parcel));
                 let _ = parcels.send(Err(error));
                 return;
@@ -95,6 +97,7 @@ impl<R: Read> Lines<R> {
     fn next_line(&mut self) -> io::Result<Option<Line>> {
         loop {
             let mut bytes = Vec::new();
+            // The longest line and its end, `\r\n`: no more of a line is ever in memory.
             let limit = u64::try_from(self.bytes_max).unwrap_or(u64::MAX).saturating_add(2);
             if self.source.by_ref().take(limit).read_until(b'\n', &mut bytes)? == 0 {
                 return Ok(None);
@@ -104,10 +107,12 @@ impl<R: Read> Lines<R> {
             let ended = line.ends_with(b"\n");
             line = line.strip_suffix(b"\n").unwrap_or(line);
             line = line.strip_suffix(b"\r").unwrap_or(line);
+            // A byte order mark can only stand at the start of the source.
             if self.number == 1 {
                 line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
             }
             if line.len() > self.bytes_max {
+                // The rest of a long line is skipped, so that the next read begins with the next line.
                 if !ended {
                     self.skip_line()?;
                 }
@@ -158,6 +163,7 @@ mod tests {
     #[test]
     fn a_long_line_is_named_and_the_next_line_is_read() {
         assert_eq!(lines(b"12345\n1234\r\n", 5), [(1, text("12345")), (2, text("1234"))]);
+        // One character too many, as many as one read takes, and more.
         for long in ["123456", "1234567", "12345678", "1234567890123"] {
             let found = lines(format!("{long}\nb\n").as_bytes(), 5);
             assert_eq!(found, [(1, Err(BadLine::TooLong)), (2, text("b"))], "{long}");

@@ -1,4 +1,4 @@
-//! The command line: what can be typed, and who does it.
+//! The command line: the arguments, and the module that carries out each command.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod give_back;
@@ -159,21 +159,24 @@ enum Command {
     },
 }
 
-/// Runs what was typed.
+/// Runs the command that was typed.
 pub(crate) fn run() -> anyhow::Result<Verdict> {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
+            // Help and the version go to standard output, and clap does not notice if that was closed.
             if !error.use_stderr() {
                 stdout::require_open()?;
             }
             error.exit();
         }
     };
+    // Before anything is opened or made: from here on a signal leaves nothing unfinished behind.
     interrupt::watch()?;
     let mut out = Out::new(args.json);
     let db = args.db.as_deref();
     let claim = if args.take_over { Claim::TakeOver } else { Claim::Own };
+    // Found only when it is needed: some commands need no log, and must not fail for lack of a home folder.
     let place = || Place::find(db, claim);
     let verdict = match &args.command {
         Command::Demo(args) => demo::run(args, db, &mut out),
@@ -221,7 +224,7 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
             out.bytes(&page).map(|()| Verdict::Done).map_err(Into::into)
         }
     };
-    // What was said before an error is said all the same.
+    // Output from before an error is printed all the same.
     let flushed = out.flush();
     let verdict = verdict?;
     flushed?;

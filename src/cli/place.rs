@@ -1,4 +1,4 @@
-//! Which file is the log, and how a command opens it.
+//! The log's file, and the ways in which commands open it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use anyhow::{Context as _, anyhow};
 
 use super::{out, signing};
 
-/// Which logs are appended to.
+/// The logs that commands append to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// Those that no other machine has open.
+    /// Logs that no other machine has open.
     Own,
-    /// Also one that another machine has open or did not close.
+    /// Also a log that another machine has open or did not close.
     TakeOver,
 }
 
@@ -31,9 +31,11 @@ impl Place {
         if let Some(path) = named {
             return Place::at(path.to_owned(), claim);
         }
+        // An empty variable counts as unset.
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let path = set("ANNALS_DB")
             .or_else(|| {
+                // A relative home would make the log depend on the current folder.
                 env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".annals/audit.db"))
             })
             .context("there is no home folder to keep the log in; name a file with --db or $ANNALS_DB")?;
@@ -45,12 +47,12 @@ impl Place {
         Ok(Place { path, claim })
     }
 
-    /// The file.
+    /// The file's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How the log is opened for appending.
+    /// A builder that opens the log for appending.
     pub(crate) fn builder(&self) -> Builder {
         let builder = AuditLog::builder(&self.path);
         match self.claim {
@@ -59,20 +61,23 @@ impl Place {
         }
     }
 
-    /// Opens the log for appending, and makes it where there is none.
+    /// Opens the log for appending, and makes it if there is none.
     pub(crate) fn append(&self) -> anyhow::Result<AuditLog> {
         if !self.path.try_exists()? {
-            // Only a log that is there has a name, by which its key is found.
+            // The key is found by the log's name, which only an existing log has: so the log is made first, without a
+            // signer.
             let builder = self.builder().projections(Projections::Off);
             builder.evidence(Evidence::Off).open()?.close()?;
         }
         self.append_existing()
     }
 
-    /// Opens a log for appending which must be there: for what makes no sense in a new one.
+    /// Opens an existing log for appending, for commands that make no sense in a new one.
     pub(crate) fn append_existing(&self) -> anyhow::Result<AuditLog> {
+        // The log's name comes first: it leads to the key.
         let reader = self.read()?;
         let evidence = signing::evidence(&reader.origin()?)?;
+        // Without the note, a log that was signed would silently go unsigned.
         if matches!(evidence, Evidence::Tree) && reader.last_checkpoint()?.is_some() {
             out::note(
                 "checkpoints of this log were signed, and their key is not here: nothing is signed for what is appended now",
@@ -86,8 +91,8 @@ impl Place {
         Ok(log)
     }
 
-    /// Opens the log for reading. It is never made for that: an empty log in the place of one that
-    /// is gone would pass every verification.
+    /// Opens the log for reading. It is never made for that: an empty log in the place of a lost one would pass every
+    /// verification.
     pub(crate) fn read(&self) -> anyhow::Result<Reader> {
         let reader = Reader::open(&self.path).map_err(with_hint)?;
         if let Some(caution) = reader.caution() {
@@ -101,7 +106,7 @@ impl Place {
         Watch::open(&self.path).map_err(with_hint)
     }
 
-    /// Opens the log for reading, and says so where the read tables are behind it.
+    /// Opens the log for reading, and prints a note if the read tables are behind it.
     pub(crate) fn read_tables(&self) -> anyhow::Result<Reader> {
         let reader = self.read()?;
         for projection in reader.projections()? {

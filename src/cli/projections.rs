@@ -1,4 +1,4 @@
-//! `annals projections`: where the read tables are, and what can be done for them.
+//! `annals projections`: the state of the read tables, and commands that change it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::out::{self, Out, cell, maybe, number, word};
 use super::place::Place;
 use super::verdict::Verdict;
 
-/// How often a bar moves.
+/// Time between two moves of a bar.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Look after the read tables: without a command, say where they are.
@@ -56,6 +56,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         None | Some(Command::Status) => {}
         Some(Command::CatchUp) => {
             let log = place.append_existing()?;
+            // The goal is the head of this moment: others may go on appending without end.
             let head = log.committed();
             let reader = place.read()?;
             follow("filling", &reader, |projection| (projection.position.get(), head.get()))?;
@@ -68,8 +69,11 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             let reader = place.read()?;
             follow("rebuilding", &reader, |projection| match &projection.rebuild {
                 Some(rebuild) if projection.name == name && rebuild.stopped.is_none() => {
+                    // A rebuild is done when its tables are in their place: until then one event is missing, even at
+                    // the head.
                     (rebuild.position.get(), head.get().max(rebuild.position.get() + 1))
                 }
+                // Done, stopped, or another projection.
                 _ => (head.get(), head.get()),
             })?;
             closed(ending::close(log))?;
@@ -95,7 +99,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     Ok(if projections.iter().any(stopped) { Verdict::FoundWrong } else { Verdict::Done })
 }
 
-/// What closing says about projections is said by their status.
+/// Turns the error of a projection into a success: the status that is printed afterwards reports it.
 fn closed(result: Result<(), CloseError>) -> anyhow::Result<()> {
     match result {
         Ok(()) | Err(CloseError::CatchUp(_)) => Ok(()),
@@ -103,7 +107,7 @@ fn closed(result: Result<(), CloseError>) -> anyhow::Result<()> {
     }
 }
 
-/// Shows how far the projection is that is furthest behind, until none is, or it stopped.
+/// Shows a bar for the projection that is furthest behind, until none is behind, or those that are have stopped.
 fn follow(
     what: &'static str,
     reader: &Reader,
@@ -114,6 +118,7 @@ fn follow(
         let projections = reader.projections()?;
         let behind = projections
             .iter()
+            // A stopped projection does not move, and would keep the bar forever.
             .filter(|projection| projection.stopped.is_none())
             .map(&done_of)
             .filter(|(done, total)| done < total)

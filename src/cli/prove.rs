@@ -1,4 +1,4 @@
-//! `annals prove`: the proof of an event, or of a session, for somebody who does not have the log.
+//! `annals prove`: the proof of an event, or of a session, for somebody without the log.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     }
 }
 
-/// Tells a log that is not what it should be from what could not be done.
+/// Separates a damaged log, which is a verdict, from a failure.
 pub(super) fn found_wrong(error: anyhow::Error) -> anyhow::Result<Verdict> {
     if !error.downcast_ref().is_some_and(ProveError::is_damage) {
         return Err(error);
@@ -92,6 +92,7 @@ fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
     let payloads = if args.payload { Payloads::Included } else { Payloads::LeftOut };
     match (&args.session, &args.event) {
         (Some(session), _) => {
+            // The read tables know the beginnings of ids, so their lag matters here.
             let reader = place.read_tables()?;
             let session = show::one_session(&reader, session)?;
             let wanted = if args.complete { Completeness::Complete } else { Completeness::Partial };
@@ -104,6 +105,7 @@ fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
                 ));
             }
             let proof = proved.proof;
+            // Counts only with --payload: without it, no event has one.
             let erased = proof.events.iter().filter(|event| event.payload.is_none()).count();
             if args.payload && erased > 0 {
                 out::note(&format!(
@@ -122,6 +124,7 @@ fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
         (None, Some(event)) => {
             let reader = place.read()?;
             let seq = find(&reader, event)?;
+            // The payload is read with the proof, at one moment, and moves to its own file below.
             let wanted = if args.payload_file.is_some() { Payloads::Included } else { payloads };
             let mut proof = reader.prove_event(seq, wanted)?;
             if let Some(file) = &args.payload_file {
@@ -143,7 +146,7 @@ fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
     }
 }
 
-/// The event that a reference means.
+/// The event that a reference means: its sequence number, or its id.
 fn find(reader: &Reader, reference: &str) -> anyhow::Result<Seq> {
     if let Ok(seq) = reference.parse() {
         return Ok(seq);
@@ -159,16 +162,16 @@ fn write(output: &Path, bytes: &[u8], force: bool, place: &Place) -> anyhow::Res
     Target::new(output, force)?.fill(|mut file| file.write_all(bytes).context("the file cannot be written"))
 }
 
-/// A proof, ready to be given away.
+/// A proof, ready to be handed out.
 pub(super) struct Proof {
     pub(super) text: String,
-    /// What it proves.
+    /// The subject of the proof, for people.
     pub(super) said: String,
     pub(super) checkpoint: SignedCheckpoint,
 }
 
 impl Proof {
-    /// Prints it, or writes it to a file and says what it is.
+    /// Prints the proof, or writes it to a file and prints its subject.
     pub(super) fn hand_out(
         &self,
         output: Option<&Path>,

@@ -45,7 +45,7 @@ pub(crate) struct Args {
     skip_bad: bool,
 }
 
-/// Why a line is not recorded.
+/// The reason why a line is not recorded.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error(transparent)]
@@ -129,13 +129,14 @@ fn record(
     let mut run = Run { feed, bar: Bar::new("recording", None), skip_bad: args.skip_bad, stopped: None };
     let mut ended: anyhow::Result<()> = Ok(());
     while run.stopped.is_none() {
-        // Nothing to read yet: a good moment to hear what became of what was sent.
+        // Nothing to read yet: a good moment to read the answers to what was sent.
         if parcels.is_empty() {
             run.settle();
             if run.stopped.is_some() {
                 break;
             }
         }
+        // Biased: a request to end comes before lines that wait already.
         let parcel = select_biased! {
             recv(interrupt.word) -> _ => {
                 ended = Err(anyhow::anyhow!("interrupted; what was read before is recorded"));
@@ -144,6 +145,7 @@ fn record(
             recv(parcels) -> parcel => parcel,
         };
         match parcel {
+            // The end of the input: the thread that reads it is done.
             Err(_) => break,
             Ok(Err(error)) => {
                 ended =
@@ -158,14 +160,17 @@ fn record(
             }
         }
     }
+    // Answers that are still outstanding may name an earlier line than the one that ended the run.
     run.settle();
     let Run { mut feed, bar, stopped, .. } = run;
+    // Valid input without any event makes the log, too.
     if stopped.is_none() && ended.is_ok() && feed.counts().refused == 0 {
         feed.open()?;
     }
     let counts = feed.counts();
     let closed = feed.close();
     drop(bar);
+    // Printed before any error: the events that are counted here are recorded.
     if out.is_json() {
         out.json(&counts)?;
     } else {
@@ -185,7 +190,7 @@ struct Run<'p> {
     feed: Feed<'p>,
     bar: Bar,
     skip_bad: bool,
-    /// The line that ended it, and why.
+    /// The line that ended the run, and the reason.
     stopped: Option<(u64, String)>,
 }
 
@@ -224,9 +229,11 @@ impl Run<'_> {
     }
 
     fn bad(&mut self, number: u64, trouble: &dyn fmt::Display, end: bool) {
+        // An error of the log ends the run even if bad lines are skipped: every further line would fail.
         if self.skip_bad && !end {
             say_bad(&self.bar, number, trouble);
         } else if self.stopped.as_ref().is_none_or(|(first, _)| number < *first) {
+            // The first bad line counts, in whatever order the answers arrive.
             self.stopped = Some((number, trouble.to_string()));
         }
     }

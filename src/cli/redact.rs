@@ -1,4 +1,4 @@
-//! `annals redact`: erases what events say, for good.
+//! `annals redact`: erases the payloads of events forever.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     let mut seqs = args.seqs.clone();
     seqs.sort_unstable();
     seqs.dedup();
+    // Checked before the user is asked, and before anything is recorded.
     require_payloads(&seqs, place)?;
     if !args.yes && !is_confirmed(&seqs, place)? {
         bail!("nothing was erased");
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     Ok(Verdict::Done)
 }
 
-/// What is erased already is not erased again: the record of it would say what did not happen.
+/// Refuses events that are erased already: a second record would claim something that did not happen.
 fn require_payloads(seqs: &[Seq], place: &Place) -> anyhow::Result<()> {
     let reader = place.read()?;
     for seq in seqs {
@@ -82,6 +83,7 @@ fn require_payloads(seqs: &[Seq], place: &Place) -> anyhow::Result<()> {
 }
 
 fn is_confirmed(seqs: &[Seq], place: &Place) -> anyhow::Result<bool> {
+    // Nobody can answer, and silence is no consent.
     if !io::stdin().is_terminal() {
         bail!("what is erased does not come back; --yes says that you mean it");
     }
@@ -99,6 +101,7 @@ fn is_confirmed(seqs: &[Seq], place: &Place) -> anyhow::Result<bool> {
             }
         }
     }
+    // On standard error: standard output may be a pipe, and is for the answer.
     let mut stderr = io::stderr();
     write!(stderr, "Erase for good what they say? [y/N] ")?;
     stderr.flush()?;

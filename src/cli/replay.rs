@@ -1,4 +1,4 @@
-//! `annals replay`: a session's events as they happened, and its state as of any of them.
+//! `annals replay`: a session's events in order, and its state as of any of them.
 
 use std::io::{self, BufRead as _, Write as _};
 use std::time::Duration;
@@ -64,6 +64,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     let mut pace = Pace::new(args);
     let mut last = None;
     for seq in seqs {
+        // One event at a time: of the whole session only the positions are in memory.
         let event = event(&replay, seq)?;
         let since_start = pace.wait(&event, out)?;
         let line = event_line::line(&event, &since_start, None, out);
@@ -79,6 +80,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             args.until.unwrap_or(Seq::ZERO)
         );
     };
+    // With --step the user asks for the state where it is wanted.
     if !args.step {
         print_state(&replay, last, out)?;
     }
@@ -103,10 +105,12 @@ fn print_state(replay: &Replay, until: Seq, out: &mut Out) -> anyhow::Result<()>
 fn step(replay: &Replay, seq: Seq, out: &mut Out) -> anyhow::Result<bool> {
     out.flush()?;
     loop {
+        // On standard error, so that a pipe gets the events alone.
         let mut stderr = anstream::stderr();
         write!(stderr, "Enter: next   s: state   q: quit > ")?;
         stderr.flush()?;
         let mut answer = String::new();
+        // The end of the input counts as `q`.
         if io::stdin().lock().read_line(&mut answer)? == 0 {
             out::say("");
             return Ok(false);
@@ -123,7 +127,7 @@ fn step(replay: &Replay, seq: Seq, out: &mut Out) -> anyhow::Result<bool> {
     }
 }
 
-/// Keeps the distance between events.
+/// The time between events, as it was, or divided by a speed.
 struct Pace {
     speed: Option<f64>,
     first: Option<Timestamp>,
@@ -135,15 +139,16 @@ impl Pace {
         Pace { speed: args.speed, first: None, previous: None }
     }
 
-    /// Waits for an event's moment, and says how long after the first that was.
+    /// Waits until an event is due, and returns its distance from the first event.
     fn wait(&mut self, event: &Recorded, out: &mut Out) -> io::Result<String> {
         let at = event.occurred_at.unwrap_or(event.recorded_at);
         let first = *self.first.get_or_insert(at);
         let passed =
             self.previous.replace(at).map_or(0, |previous| at.micros().saturating_sub(previous.micros()));
+        // An event that is earlier than the one before it needs no wait: its distance is no `u64`.
         if let (Some(speed), Ok(passed)) = (self.speed, u64::try_from(passed)) {
             out.flush()?;
-            // A distance that no Duration can hold is one that nobody waits for.
+            // A wait that no Duration can hold is one that nobody sits through.
             if let Ok(wait) = Duration::try_from_secs_f64(Duration::from_micros(passed).as_secs_f64() / speed)
             {
                 std::thread::sleep(wait);

@@ -12,8 +12,8 @@ use super::text::hex;
 /// Characters of a cell that a terminal shows.
 const CELL_CHARS: usize = 2_000;
 
-/// Rows of one table. It is in memory until its last row is there, so that a long result comes as several,
-/// each with widths of its own.
+/// Rows of one printed table. A table is in memory until its last row is there, so a long result is printed as several
+/// tables, each with its own widths.
 pub(super) const TABLE_ROWS_MAX: usize = 1_000;
 
 /// The form of rows.
@@ -43,7 +43,7 @@ impl<'a> Rows<'a> {
         Rows { out, form, names: Vec::new(), count: 0, table: None }
     }
 
-    /// Prints what is left, and says how many rows there were.
+    /// Prints what is left, and returns the number of rows.
     pub(crate) fn finish(mut self) -> io::Result<u64> {
         match self.form {
             Form::Json => self.out.line(if self.count == 0 { "[]" } else { "\n]" })?,
@@ -99,7 +99,9 @@ impl RowSink for Rows<'_> {
             }
             Form::Json => {
                 let line = object(&self.names, values)?;
+                // The separator stands before a row, because the last row is not known in advance.
                 self.out.bytes(if self.count == 1 { b"[\n" } else { b",\n" })?;
+                // Safe on a terminal, and the same value to a program.
                 self.out.bytes(super::text::json(&line).as_bytes())
             }
             Form::Csv(cells) => self.out.data(&csv::line(values, cells)),
@@ -114,6 +116,7 @@ fn cell(value: &SqlValue<'_>) -> Cell {
         SqlValue::Integer(number) => right(number.to_string()),
         SqlValue::Real(number) => right(number.to_string()),
         SqlValue::Text(text) => out::cell(&super::text::shortened(text, CELL_CHARS)),
+        // A byte takes up two characters.
         SqlValue::Blob(bytes) => match bytes.get(..CELL_CHARS / 2) {
             Some(begin) if begin.len() < bytes.len() => Cell::new(hex(begin) + "…"),
             _ => Cell::new(hex(bytes)),
@@ -121,7 +124,7 @@ fn cell(value: &SqlValue<'_>) -> Cell {
     }
 }
 
-/// A row as a JSON object. A name that several columns have stands for the first of them.
+/// A row as a JSON object. If several columns have the same name, it stands for the first of them.
 fn object(names: &[String], values: &[SqlValue<'_>]) -> io::Result<String> {
     let mut object = String::from("{");
     for (index, (name, value)) in names.iter().zip(values).enumerate() {
@@ -143,7 +146,7 @@ fn json(value: &SqlValue<'_>) -> io::Result<String> {
     Ok(match value {
         SqlValue::Null => "null".to_owned(),
         SqlValue::Integer(number) => number.to_string(),
-        // JSON has no infinity.
+        // JSON has no infinity: it becomes null.
         SqlValue::Real(number) => serde_json::to_string(number)?,
         SqlValue::Text(text) => serde_json::to_string(text)?,
         SqlValue::Blob(bytes) => serde_json::to_string(&hex(bytes))?,

@@ -1,4 +1,4 @@
-//! `annals search`: the texts of all events.
+//! `annals search`: searches the texts of all events.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use super::place::Place;
 use super::verdict::Verdict;
 use super::{show, text, time};
 
-/// Hits that are asked for at once.
+/// Hits that are requested at once.
 const HITS_AT_ONCE: usize = 500;
 
 /// Search the texts of all events.
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     filter.before = args.before;
     filter.order = if args.by_rank { SearchOrder::Rank } else { SearchOrder::Newest };
     filter.limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    // By rank there are no pages: every match is rated for the best of them.
+    // By rank there are no pages: every match is rated to find the best ones.
     let at_once = if args.by_rank { filter.limit } else { HITS_AT_ONCE };
     let (mut left, mut nothing) = (filter.limit, true);
     if out.is_json() {
@@ -81,7 +81,9 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             print(&hits, out)?;
         }
         nothing &= hits.is_empty();
+        // A page that is not full is the last one.
         left = if hits.len() < filter.limit { 0 } else { left.saturating_sub(hits.len()) };
+        // The next page begins before the last hit.
         filter.before = hits.last().map(|hit| hit.seq);
     }
     if out.is_json() {
@@ -107,6 +109,7 @@ fn print(hits: &[Hit], out: &mut Out) -> io::Result<()> {
         out.line(&head)?;
         let mut snippet = String::new();
         for fragment in &hit.snippet {
+            // `line` would drop the blanks at the ends of a fragment.
             let shown = text::block(&fragment.text).replace(['\n', '\t'], " ");
             snippet += &if fragment.matches { out.paint(FOUND, &shown) } else { shown };
         }

@@ -17,14 +17,14 @@ use super::place::Place;
 use super::text;
 use super::verdict::Verdict;
 
-/// Where HTTP and gRPC are where nobody says it: the ports that OpenTelemetry's exporters look for.
+/// Default ports of HTTP and gRPC: those that OpenTelemetry's exporters use.
 const HTTP_PORT: u16 = 4318;
 const GRPC_PORT: u16 = 4317;
 
-/// The variable that says what the server tells of itself.
+/// The environment variable that selects what the server logs.
 const LOG_VARIABLE: &str = "ANNALS_LOG";
 
-/// How long what is blocked at the end is waited for.
+/// Timeout of threads that are still blocked at the end.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Let others record and read over HTTP and OpenTelemetry.
@@ -149,6 +149,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
+    // The only name that needs no resolver.
     let text = text.replace("localhost:", "127.0.0.1:");
     text.parse().map_err(|_| {
         "an address and a port are needed, such as 127.0.0.1:4318, [::1]:4318 or 0.0.0.0:4318".to_owned()
@@ -176,6 +177,7 @@ impl Args {
             grace,
         } = self.limits;
         let mut limits = Limits::default();
+        // A number that is too large to be counted in bytes is no limit.
         limits.body_bytes = max_body.saturating_mul(1 << 20);
         limits.memory_bytes = max_memory.saturating_mul(1 << 20);
         limits.answer_disk_bytes = max_answer_disk.saturating_mul(1 << 20);
@@ -205,6 +207,7 @@ impl Args {
             record_reads: self.record_reads,
             limits,
         };
+        // Any address that was given replaces all of the defaults.
         if config.http.is_empty() && config.grpc.is_empty() && config.unix.is_empty() {
             let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
             config.http.push(loopback(HTTP_PORT));
@@ -217,6 +220,7 @@ impl Args {
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     tell(args.log_format)?;
     let config = args.config();
+    // Kept until the function returns: dropping it ends the thread.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     let _giving_back = super::give_back::start().context("the server's threads cannot be started")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -225,28 +229,33 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         .build()
         .context("the server's threads cannot be started")?;
     let served = runtime.block_on(async {
-        // Heard from the beginning: a wish to stop that comes before the first request is one, too.
+        // Listens from the beginning: a request to stop that comes before the first HTTP request counts, too.
         let stop = stop();
         let log = place.append()?;
         let server = match Server::bind(log.clone(), &config) {
             Ok(server) => server,
             Err(error) => {
+                // The log is closed in order even if no address can be bound.
                 ending::close(log)?;
                 return Err(error.into());
             }
         };
+        // The sockets are bound, so whoever reads this can connect.
         announce(server.addresses(), config.tls.is_some(), out)?;
         let closed = ending::without_evidence(server.run(async move { stop.notified().await }).await);
+        // The server has closed the log. This handle still knows the state of the anchors.
         ending::say_anchors(&log);
         closed?;
         anyhow::Ok(())
     });
+    // Blocking tasks cannot be cancelled: after the timeout they end with the process.
     runtime.shutdown_timeout(END_PATIENCE);
     served.map(|()| Verdict::Done)
 }
 
-/// Sends what the server tells of itself to standard error.
+/// Sends the server's own log to standard error.
 fn tell(format: LogFormat) -> anyhow::Result<()> {
+    // An unset or empty variable selects the default; any other value must be valid.
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).or_else(|error| {
         if std::env::var_os(LOG_VARIABLE).is_none_or(|value| value.is_empty()) {
             Ok(EnvFilter::new("info"))
@@ -271,7 +280,7 @@ struct Announced {
     pid: u32,
 }
 
-/// Says where it listens: connections are taken from now on.
+/// Prints the addresses: connections are accepted from now on.
 fn announce(addresses: &Addresses, tls: bool, out: &mut Out) -> anyhow::Result<()> {
     let scheme = if tls { "https" } else { "http" };
     let urls = |addresses: &[SocketAddr]| -> Vec<String> {
@@ -290,17 +299,20 @@ fn announce(addresses: &Addresses, tls: bool, out: &mut Out) -> anyhow::Result<(
     if out.is_json() {
         let announced = Announced { http, grpc, unix: addresses.unix.clone(), pid: std::process::id() };
         out.json(&announced)?;
+        // A program that started the server may wait for this line.
         out.flush()?;
     }
     Ok(())
 }
 
-/// Hears of the wish to stop.
+/// Listens for the request to stop.
 fn stop() -> Arc<Notify> {
     let wished = Arc::new(Notify::new());
+    // The reaction to a signal runs on another thread than the server.
     let told = wished.clone();
     super::interrupt::on_wish(move || {
         out::say("stopping: what was accepted is committed first; once more ends at once");
+        // `notify_one` keeps the notice if nobody waits for it yet.
         told.notify_one();
     });
     wished

@@ -81,6 +81,7 @@ fn statuses() -> PossibleValuesParser {
     let progress = SessionProgress::ALL.iter().map(|status| status.as_str());
     progress
         .chain(SessionEnd::ALL.iter().map(|status| status.as_str()))
+        // No event sets this status: it follows from erasure.
         .chain(["erased"])
         .collect::<Vec<_>>()
         .into()
@@ -113,6 +114,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     }
     let mut left = filter.limit;
     loop {
+        // Each page is a table of its own, and only one page is in memory.
         filter.limit = left.min(TABLE_ROWS_MAX);
         let page = reader.sessions(&filter)?;
         if page.sessions.is_empty() {
@@ -131,7 +133,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     }
 }
 
-/// One object in a line, printed page by page.
+/// Prints one object in a line, page by page.
 fn print_json(reader: &Reader, mut filter: SessionFilter, out: &mut Out) -> anyhow::Result<()> {
     let mut left = filter.limit;
     let mut json = out.json_writer();
@@ -169,7 +171,8 @@ fn print(sessions: &[SessionSummary], out: &mut Out) -> io::Result<()> {
     for session in sessions {
         table.add_row(one_line(cells(session, wide)));
     }
-    // What one would copy is whole; the input takes what is left, and where nothing is, lines are long.
+    // Columns that people copy from stay whole. The input takes the rest of the width; if nothing is left, lines are
+    // long.
     for column in table.column_iter_mut().take(3) {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
@@ -177,7 +180,7 @@ fn print(sessions: &[SessionSummary], out: &mut Out) -> io::Result<()> {
 }
 
 fn cells(session: &SessionSummary, wide: bool) -> Vec<Cell> {
-    // A time that the session does not say itself is marked.
+    // A time that the session does not state itself is marked.
     let begun = match session.started_at {
         Some(begun) => time::shown(begun),
         None => format!("~{}", time::shown(session.first_recorded_at)),

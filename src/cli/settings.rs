@@ -1,5 +1,5 @@
-//! How a log's checkpoints are signed and who gets them: a file beside its key, and never in the log, because
-//! whoever can write a log could then have its readers run commands.
+//! Settings of a log's signing, and of the anchors that get its checkpoints. They are a file beside the key and never
+//! in the log: whoever can write a log could otherwise make its readers run commands.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ use annals::note::{SignedCheckpoint, VerifierKey};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-/// How long a command may take, unless the settings say otherwise.
+/// Timeout of a command in seconds, unless the settings have another.
 const TIMEOUT_SECONDS: u64 = 30;
 
 /// The settings of a log.
@@ -28,13 +28,13 @@ pub(crate) struct Settings {
     /// Events after which a checkpoint is signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     every_events: Option<u64>,
-    /// Seconds after which a checkpoint is signed where something was appended.
+    /// Seconds after which a checkpoint is signed if something was appended.
     #[serde(skip_serializing_if = "Option::is_none")]
     every_seconds: Option<u64>,
-    /// Hours of an epoch, where the log has an epoch key.
+    /// Hours of an epoch, if the log has an epoch key.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch_hours: Option<u64>,
-    /// Who gets the checkpoints; absent: a file beside the key.
+    /// The anchors that get the checkpoints; if absent, a file beside the key.
     #[serde(rename = "anchor", skip_serializing_if = "Option::is_none")]
     anchors: Option<Vec<AnchorSetting>>,
 }
@@ -48,7 +48,7 @@ pub(crate) enum AnchorSetting {
     /// A SQLite file of its own.
     Sqlite {
         path: PathBuf,
-        /// Whether the table is made also in a database of something else.
+        /// True if the table is also made in a database of something else.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         in_existing: bool,
     },
@@ -81,7 +81,7 @@ fn timeout_seconds() -> u64 {
     TIMEOUT_SECONDS
 }
 
-/// Hours of an epoch, unless the settings say otherwise.
+/// Hours of an epoch, unless the settings have another number.
 const EPOCH_HOURS: u64 = 24;
 
 impl Settings {
@@ -89,7 +89,7 @@ impl Settings {
         keys.path().join("settings.toml")
     }
 
-    /// Reads the settings of a log; where there is no file, all is as it is by default.
+    /// Reads the settings of a log. Without a file, all settings have their defaults.
     pub(crate) fn read(keys: &KeyFolder) -> anyhow::Result<Settings> {
         let path = Settings::file(keys);
         require_safe(&path)?;
@@ -106,17 +106,20 @@ impl Settings {
     pub(crate) fn write(&self, keys: &KeyFolder) -> anyhow::Result<()> {
         let path = Settings::file(keys);
         let text = toml::to_string(self).context("the settings")?;
+        // Replaced as a whole and durably: a crash leaves the old settings or the new ones.
         annals::evidence::replace_file(&path, text.as_bytes())?;
         Ok(())
     }
 
     /// The anchors: the file beside the key, unless others were named.
     pub(crate) fn anchors(&self, keys: &KeyFolder) -> Vec<AnchorSetting> {
+        // No list means the default anchor. An empty list means none.
         self.anchors.clone().unwrap_or_else(|| vec![AnchorSetting::File { path: keys.checkpoints_file() }])
     }
 
-    /// Adds an anchor to those that there are.
+    /// Adds an anchor to the existing ones.
     pub(crate) fn add(&mut self, keys: &KeyFolder, anchor: AnchorSetting) -> anyhow::Result<()> {
+        // The list begins with the default anchor: to add another one must not drop it.
         let mut anchors = self.anchors(keys);
         if anchors.contains(&anchor) {
             bail!("there is such an anchor already");
@@ -126,10 +129,11 @@ impl Settings {
         Ok(())
     }
 
-    /// Takes an anchor away by its name, if there is one.
+    /// Removes an anchor by its name, and returns true if there was one.
     pub(crate) fn remove(&mut self, keys: &KeyFolder, name: &str) -> bool {
         let (mut left, mut found) = (Vec::new(), false);
         for setting in self.anchors(keys) {
+            // Every anchor with this name goes, if there are several.
             match setting.name() == name {
                 true => found = true,
                 false => left.push(setting),
@@ -141,7 +145,7 @@ impl Settings {
         found
     }
 
-    /// How a log is signed for with these settings.
+    /// The signing of a log with these settings.
     pub(crate) fn signing(&self, keys: &KeyFolder) -> Signing {
         let hours = |hours: u64| Duration::from_secs(hours.saturating_mul(3_600));
         let mut signing =
@@ -154,7 +158,7 @@ impl Settings {
         }
         for setting in self.anchors(keys) {
             signing = signing.boxed_anchor(setting.anchor().unwrap_or_else(|error| {
-                // Nothing that is wrong with an anchor keeps events from being recorded.
+                // An anchor that cannot be used does not keep events from being recorded.
                 Box::new(Unusable { name: setting.name(), why: format!("{error:#}") })
             }));
         }
@@ -162,17 +166,20 @@ impl Settings {
     }
 }
 
-/// Refuses settings that others than their owner can write: they name programs that are run. The folder is looked at
-/// as well, in which whoever can write puts another file in the place of this one. To read them does no harm.
+/// Refuses settings that anybody except their owner can write: they name programs that are run. The folder is checked,
+/// too, because whoever can write to it can replace the file. Reading by others does no harm.
 fn require_safe(file: &Path) -> anyhow::Result<()> {
     for path in [Some(file), file.parent()].into_iter().flatten() {
+        // Through links: the file that is read counts.
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
+            // A missing file names no programs.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
                 return Err(error).with_context(|| format!("{} cannot be looked at", path.display()));
             }
         };
+        // The write permissions of the group and of all others.
         if metadata.permissions().mode() & 0o022 != 0 {
             bail!(
                 "{}: others can write this, and have programs run by it; take their right away (chmod go-w), and look at the settings first",
@@ -180,6 +187,7 @@ fn require_safe(file: &Path) -> anyhow::Result<()> {
             );
         }
         let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        // A file of root is safe: root can run any program in any case.
         if owner != own && owner != 0 {
             bail!(
                 "{}: belongs to another user (id {owner}), who could have programs run by it",
@@ -190,7 +198,7 @@ fn require_safe(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An anchor that cannot be used as it is set: its status says why.
+/// An anchor that cannot be used as it is set. Its status has the reason.
 #[derive(Debug)]
 struct Unusable {
     name: String,
@@ -208,7 +216,7 @@ impl Anchor for Unusable {
 }
 
 impl AnchorSetting {
-    /// What it is called, also where it cannot be used.
+    /// The anchor's name, also if the anchor cannot be used.
     pub(crate) fn name(&self) -> String {
         match self {
             AnchorSetting::File { path } => format!("file {}", path.display()),
@@ -219,7 +227,7 @@ impl AnchorSetting {
         }
     }
 
-    /// The anchor that is meant.
+    /// The anchor of this setting.
     pub(crate) fn anchor(&self) -> anyhow::Result<Box<dyn Anchor>> {
         Ok(match self {
             AnchorSetting::File { path } => Box::new(FileAnchor::new(path)),

@@ -29,10 +29,11 @@ pub(crate) struct Args {
     full: bool,
 }
 
-/// What is shown of a session for people: more characters of a text than are printed, and more than anybody reads.
+/// Bounds of a session that is shown to people: more characters of a text than are printed, and more bytes than anybody
+/// reads.
 pub(super) const SHORT: ExtractBounds = ExtractBounds { chars: 1_000, bytes: 64 << 20 };
 
-/// The same where texts are shown whole.
+/// The same bounds for texts that are shown whole.
 const WHOLE: ExtractBounds = ExtractBounds { chars: usize::MAX, bytes: 256 << 20 };
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
@@ -49,6 +50,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
                 if index > 0 {
                     json.write_all(b",")?;
                 }
+                // One session after the other, so that a conversation of any length fits into memory.
                 write(&reader, id, &mut json)?;
             }
             json.write_all(b"]}\n")?;
@@ -76,6 +78,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
 }
 
 fn load(reader: &Reader, id: &str, bounds: ExtractBounds) -> anyhow::Result<SessionExtract> {
+    // Each answer is of a moment of its own, so the session may be gone since it was found.
     reader.session_extract(id, bounds)?.with_context(|| gone(id))
 }
 
@@ -87,7 +90,7 @@ fn gone(id: &str) -> String {
     format!("the session {} is gone", text::id(id))
 }
 
-/// Prints a session, long texts shortened.
+/// Prints a session, with long texts shortened.
 pub(super) fn print_short(extract: &SessionExtract, out: &mut Out) -> std::io::Result<()> {
     print_extract(extract, print::Texts::Shortened, out)
 }
@@ -112,6 +115,7 @@ pub(super) fn one_session(reader: &Reader, reference: &str) -> anyhow::Result<St
 fn only(found: Found, reference: &str) -> anyhow::Result<String> {
     match found {
         Found::Session(id) => Ok(id),
+        // A conversation with one session means that session.
         Found::Conversation(mut ids) if ids.len() == 1 => ids.pop().context("a conversation has sessions"),
         Found::Conversation(ids) | Found::Ambiguous(ids) => {
             let ids: Vec<_> = ids.iter().map(|id| text::id(id)).collect();

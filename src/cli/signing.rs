@@ -1,4 +1,4 @@
-//! Whose key signs for a log, and where it is kept.
+//! The key that signs for a log, and the folder that keeps it.
 
 use std::env;
 
@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use super::out;
 use super::settings::Settings;
 
-/// The variable that holds a private key in place of a file.
+/// The environment variable that holds a private key in place of a file.
 const KEY_VARIABLE: &str = "ANNALS_KEY";
 
 /// The user's own Annals files.
@@ -22,7 +22,7 @@ pub(crate) fn keys(origin: &str) -> anyhow::Result<KeyFolder> {
     Ok(KeyFolder::at(home()?.of_log(origin)))
 }
 
-/// The key that the environment gives, which must be this log's.
+/// The key from the environment, which must be this log's.
 pub(crate) fn given(origin: &str) -> anyhow::Result<Option<SigningKey>> {
     let Some(text) = env::var_os(KEY_VARIABLE).filter(|text| !text.is_empty()) else { return Ok(None) };
     let text = text.to_str().with_context(|| format!("${KEY_VARIABLE} is not UTF-8"))?;
@@ -34,22 +34,22 @@ pub(crate) fn given(origin: &str) -> anyhow::Result<Option<SigningKey>> {
     Ok(Some(key))
 }
 
-/// What a command that appends to the log with this origin does for its evidence: it signs where there is a
-/// key.
+/// The evidence of a command that appends to the log with this origin: it signs if there is a key.
 pub(crate) fn evidence(origin: &str) -> anyhow::Result<Evidence> {
     let Some(home) = Home::of_user() else { return Ok(Evidence::Tree) };
     let keys = KeyFolder::at(home.of_log(origin));
     let given = given(origin)?;
-    // A change of keys that is under way is brought to its end also where the first key is not there yet.
+    // A change of keys that is under way is completed even if the first key does not exist yet.
     if given.is_none() && !keys.has_key()? && !keys.path().join("change").exists() {
         return Ok(Evidence::Tree);
     }
+    // The folder holds the lock and the last checkpoint, also if the key is from the environment.
     keys.make()?;
     Ok(Evidence::Signed(Box::new(signing(&keys, given)?)))
 }
 
-/// How the log with these keys is signed for. Settings that cannot be read are no reason to record nothing: then
-/// all is as it is by default, and the user is told.
+/// The signing of the log with these keys. Settings that cannot be read do not keep events from being recorded: the
+/// defaults are used then, and a note is printed.
 fn signing(keys: &KeyFolder, given: Option<SigningKey>) -> anyhow::Result<Signing> {
     let settings = Settings::read(keys).unwrap_or_else(|error| {
         out::note(&format!("{error:#}\nno settings are used, and no anchors but the default one"));
@@ -62,7 +62,7 @@ fn signing(keys: &KeyFolder, given: Option<SigningKey>) -> anyhow::Result<Signin
     })
 }
 
-/// How a command that changes the keys of the log with this origin signs for it.
+/// The signing of a command that changes the keys of the log with this origin.
 pub(crate) fn signed(origin: &str) -> anyhow::Result<Evidence> {
     let keys = keys(origin)?;
     keys.make()?;

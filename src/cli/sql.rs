@@ -41,6 +41,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         std::io::stdin().read_to_string(&mut query).context("the statement cannot be read")?;
     }
     let reader = place.read_tables()?;
+    // `clap` refuses both at once.
     let form = match (out.is_json(), args.csv) {
         (true, _) => Form::Json,
         (false, true) => Form::Csv(Cells::of(args.cells_as_they_are)),

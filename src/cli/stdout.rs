@@ -1,7 +1,7 @@
 //! Standard output as it was when the program began, and its errors.
 //!
-//! Rust opens `/dev/null` in the place of a standard stream that is closed before `main` begins, so that
-//! everything that is written there counts as written. A command that says `done` for what nobody got lies.
+//! If a standard stream is closed, Rust opens `/dev/null` in its place before `main` begins, and everything that is
+//! written there counts as written. A command would then report success for an answer that nobody got.
 
 use std::fmt;
 use std::io::{self, Stdout, StdoutLock, Write};
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static IS_CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Looks before Rust does. What runs before `main` must not need anything of Rust's that begins there; this
-/// is one system call.
+/// Looks before Rust does. Code that runs before `main` must not need anything that Rust begins there; this is one
+/// system call.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "there is no other place before main; the function meets its demands")]
 #[used]
@@ -18,12 +18,13 @@ static IS_CLOSED: AtomicBool = AtomicBool::new(false);
 static LOOK: extern "C" fn() = {
     extern "C" fn look() {
         let is_open = rustix::io::fcntl_getfd(rustix::stdio::stdout()).is_ok();
+        // Relaxed is enough: there is one thread before `main`, and it starts all others.
         IS_CLOSED.store(!is_open, Ordering::Relaxed);
     }
     look
 };
 
-/// Standard output could not be written: told apart from what else may fail.
+/// An error of writing to standard output, separate from all other errors.
 #[derive(Debug)]
 struct Failed(io::Error);
 
@@ -39,7 +40,7 @@ impl std::error::Error for Failed {
     }
 }
 
-/// Whether an error is that the reader of standard output went away, which is its right.
+/// Returns true if the reader of standard output went away, which it may do at any time.
 pub(crate) fn is_reader_gone(error: &io::Error) -> bool {
     error
         .get_ref()
@@ -47,12 +48,12 @@ pub(crate) fn is_reader_gone(error: &io::Error) -> bool {
         .is_some_and(|Failed(error)| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Fails where standard output was closed: for what is not written through [`Output`].
+/// Fails if standard output was closed, for output that is not written through [`Output`].
 pub(crate) fn require_open() -> io::Result<()> {
     if IS_CLOSED.load(Ordering::Relaxed) { Err(named(io::Error::other("it is closed"))) } else { Ok(()) }
 }
 
-/// Standard output that fails where it was closed.
+/// Standard output that fails if it was closed.
 pub(crate) struct Output(StdoutLock<'static>);
 
 impl Output {
@@ -67,6 +68,7 @@ fn named(error: io::Error) -> io::Error {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // `/dev/null` would take every write.
         require_open()?;
         self.0.write(bytes).map_err(named)
     }

@@ -1,4 +1,4 @@
-//! `annals tail`: the last events, and those that come.
+//! `annals tail`: the last events, and those that follow.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::place::Place;
 use super::verdict::Verdict;
 use super::{event_line, show, text, time};
 
-/// How often the log is asked for more.
+/// Time between two looks for more events.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Events that are asked for at once.
+/// Events that are requested at once.
 const EVENTS_AT_ONCE: usize = 500;
 
-/// Bytes of their payloads.
+/// Bytes of payloads that are requested at once.
 const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// Show the last events.
@@ -55,6 +55,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     let filter = EventFilter { session, kinds: args.kinds.clone() };
     let mut left = usize::try_from(args.lines).unwrap_or(usize::MAX);
     let mut position = reader.before_last_events(&filter, left)?;
+    // Read in pages, which are bounded in events and in bytes.
     while left > 0 {
         let events = reader.events_within(&filter, position, left.min(EVENTS_AT_ONCE), BYTES_AT_ONCE)?;
         let Some(last) = events.last() else { break };
@@ -68,6 +69,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     if !args.follow {
         return Ok(Verdict::Done);
     }
+    // A connection alone would go on reading a file that was replaced.
     let mut watch = place.watch()?;
     loop {
         let head = watch.look()?.seq;
@@ -76,16 +78,17 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             print(event, out)?;
         }
         out.flush()?;
-        // Up to the head that was there before nothing was left.
+        // No fitting event is left up to the head that was read before the events, so the next search begins there.
         position = events.last().map_or(head.max(position), |last| last.seq);
+        // A page with events is followed by the next one at once.
         if events.is_empty() {
             std::thread::sleep(LOOK_EVERY);
         }
     }
 }
 
-/// The session that a reference means. The log itself is asked first: the read tables, which know the
-/// beginnings of ids, may be behind it.
+/// The session that a reference means. The log itself is searched first: the read tables, which know the beginnings of
+/// ids, may be behind it.
 fn session(reader: &Reader, reference: &str) -> anyhow::Result<String> {
     let exact = EventFilter { session: Some(reference.to_owned()), kinds: Vec::new() };
     if reader.last_events(&exact, 1)?.is_empty() {

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use annals::new_file::{NewFile, NewFileError};
 use anyhow::{Context as _, bail};
 
-/// Symbolic links that are followed one after the other, as the system does.
+/// Symbolic links that are followed in a row, as many as the system follows.
 const LINKS_MAX: usize = 40;
 
-/// Where a command writes to.
+/// The destination of a command's output.
 pub(crate) struct Target {
     file: File,
     kind: Kind,
@@ -20,13 +20,13 @@ pub(crate) struct Target {
 enum Kind {
     /// A file that takes its place when it is whole.
     New(NewFile),
-    /// The same, in the place of another one.
+    /// The same, in the place of another file.
     Replacement(NewFile),
     /// A pipe or a device, which stays what it is.
     Stream,
 }
 
-/// The file that `-o` names; None stands for standard output, and so does `-`.
+/// The file that `-o` names; None is standard output, which `-` names as well.
 pub(crate) fn named(output: Option<&Path>) -> Option<&Path> {
     output.filter(|path| *path != Path::new("-"))
 }
@@ -34,10 +34,12 @@ pub(crate) fn named(output: Option<&Path>) -> Option<&Path> {
 /// Refuses to put output in the place of the log itself, or of a file that belongs to it.
 pub(crate) fn refuse_own_files(output: &Path, log: &Path) -> anyhow::Result<()> {
     let output = &followed(output)?;
+    // Compared as files and not as names: a log may have other paths.
     let same = |path: &Path| match (fs::metadata(path), fs::metadata(output)) {
         (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
         _ => path == output,
     };
+    // The files beside a log are named after the path that links lead to.
     let log = fs::canonicalize(log).unwrap_or_else(|_| log.to_owned());
     for ending in ["", "-wal", "-shm", "-journal", "-turn", "-next"] {
         let mut name = log.clone().into_os_string();
@@ -49,9 +51,10 @@ pub(crate) fn refuse_own_files(output: &Path, log: &Path) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The path that symbolic links lead to, whether there is something or not.
+/// The path that symbolic links lead to, whether or not anything is there.
 fn followed(path: &Path) -> anyhow::Result<PathBuf> {
     let mut path = path.to_owned();
+    // Links may lead in a circle.
     for _ in 0..LINKS_MAX {
         let Ok(target) = fs::read_link(&path) else { return Ok(path) };
         path = path.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
@@ -60,8 +63,8 @@ fn followed(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 impl Target {
-    /// A file at this path, in the place of another one only by force. What is no file, such as a pipe, is
-    /// written to as it is.
+    /// A file at this path, which replaces another one only by force. Anything that is not a file, such as a pipe, is
+    /// written to directly.
     pub(crate) fn new(path: &Path, force: bool) -> anyhow::Result<Target> {
         let found = match fs::metadata(path) {
             Ok(found) => Some(found.file_type()),
@@ -70,9 +73,10 @@ impl Target {
         };
         let kind = match found {
             Some(kind) if kind.is_dir() => bail!("{}: is a folder; name a file in it", path.display()),
-            // What was written to a disk's device before is lost, as that of a file is.
+            // The old content of a disk's device would be lost like that of a file, so it takes force, too.
             Some(kind) if !kind.is_file() && (force || !kind.is_block_device()) => Kind::Stream,
             Some(_) if !force => bail!("{}: is there already; --force replaces it", path.display()),
+            // Without force, nothing is made at the far end of a link.
             None if !force && path.is_symlink() => bail!(
                 "{}: is a symbolic link to {}, where nothing is; --force makes a file there",
                 path.display(),
@@ -85,6 +89,7 @@ impl Target {
             Kind::New(file) | Kind::Replacement(file) => file.path(),
             Kind::Stream => path.to_owned(),
         };
+        // Opened and not created: `NewFile` has made the file, and a stream exists.
         let file = OpenOptions::new()
             .write(true)
             .open(written)
@@ -92,8 +97,9 @@ impl Target {
         Ok(Target { file, kind })
     }
 
-    /// Has `write` write all of it, and puts the file in its place.
+    /// Calls `write` with the file, and puts the file in its place.
     pub(crate) fn fill<T>(self, write: impl FnOnce(&File) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        // An error drops the unfinished file, and the path stays as it was.
         let filled = write(&self.file)?;
         match self.kind {
             Kind::Stream => Ok(filled),

@@ -1,23 +1,22 @@
-//! Texts of others on a terminal: nothing in a log may move the cursor, change colours, rename the
-//! window or turn the writing direction of the person who reads it, or be there without being seen.
+//! Texts from elsewhere on a terminal. No text of a log may move the cursor, change colours, rename the window, turn
+//! the reader's writing direction, or be there unseen.
 
 use std::borrow::Cow;
 
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// Keeps letters or pictures apart that would be joined, and joins those that would not.
+/// Characters that keep letters or pictures apart that would be joined, or join those that would not.
 const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
 
-/// Chooses between the forms of the character before it: black and white, or a picture.
+/// Characters that choose between the forms of the one before them: black and white, or a picture.
 const FORMS: [char; 2] = ['\u{fe0e}', '\u{fe0f}'];
 
 /// A space that Unicode counts as a picture.
 const BLANK_PICTURE: char = '\u{2800}';
 
-/// Whether a character does something to a terminal, or to the text around it, or nothing at all, instead
-/// of being shown: control characters, marks that turn the writing direction or break lines, and those
-/// that are not seen.
+/// Returns true if a character does something to a terminal or to the text around it, or nothing at all, instead of
+/// being shown: control characters, marks that turn the writing direction or break lines, and invisible characters.
 fn acts(c: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
     if c.is_ascii() {
@@ -26,24 +25,26 @@ fn acts(c: char) -> bool {
     let category = CodePointMapData::<GeneralCategory>::new().get(c);
     match category {
         Control | LineSeparator | ParagraphSeparator => true,
-        // Some are seen: signs that stand around the numbers after them.
+        // Some of these are visible: signs that stand around the numbers after them.
         Format => !CodePointSetData::new::<PrependedConcatenationMark>().contains(c),
         _ => c == BLANK_PICTURE || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c),
     }
 }
 
-/// Whether a character that acts does what people write it for, between these: many scripts and
-/// pictures of several people need it.
+/// Returns true if a character that acts has its usual meaning between these neighbours: many scripts, and pictures of
+/// several people, need it.
 fn is_of_its_neighbours(before: Option<char>, c: char, after: Option<char>) -> bool {
+    // Between ASCII characters these have no meaning, and could only deceive.
     let is_seen = |c: char| !c.is_ascii() && !acts(c) && !c.is_whitespace();
     if JOINERS.contains(&c) {
         before.is_some_and(|c| is_seen(c) || FORMS.contains(&c)) && after.is_some_and(is_seen)
     } else {
+        // Also after the ASCII characters that have a picture of a key.
         FORMS.contains(&c) && before.is_some_and(|c| is_seen(c) || matches!(c, '0'..='9' | '#' | '*'))
     }
 }
 
-/// The characters of a text, each with whether it is to be shown by its number.
+/// The characters of a text. True marks a character that is shown by its number.
 fn marked(text: &str, keep: impl Fn(char) -> bool) -> impl Iterator<Item = (char, bool)> {
     let mut before = None;
     let mut chars = text.chars().peekable();
@@ -55,12 +56,13 @@ fn marked(text: &str, keep: impl Fn(char) -> bool) -> impl Iterator<Item = (char
     })
 }
 
-/// Whether all of a text is seen as it is, which most texts are.
+/// Returns true if a text is ASCII and needs no escapes, which is so for most texts.
 fn is_plain(text: &str, keep: impl Fn(char) -> bool) -> bool {
     text.bytes().all(|byte| byte.is_ascii() && (!byte.is_ascii_control() || keep(byte.into())))
 }
 
 fn escaped(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
+    // Most texts are returned as they are, without a copy.
     if is_plain(text, &keep) || !marked(text, &keep).any(|(_, acts)| acts) {
         return Cow::Borrowed(text);
     }
@@ -75,7 +77,7 @@ fn escaped(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// An id, which may be one of two that look alike: everything in it is seen, blanks at its ends too.
+/// An id, safe to print. Two ids that differ look different: everything in them is visible, also blanks at the ends.
 pub(crate) fn id(id: &str) -> Cow<'_, str> {
     let is_word = |c: char| !c.is_whitespace() && !acts(c);
     if id.chars().all(is_word) {
@@ -84,10 +86,11 @@ pub(crate) fn id(id: &str) -> Cow<'_, str> {
     let mut shown = String::with_capacity(id.len() + 16);
     let (mut before, mut chars) = (None, id.chars().peekable());
     while let Some(c) = chars.next() {
+        // One space between two words can be seen. A space at an end, or beside another blank, cannot.
         let is_between = before.is_some_and(is_word) && chars.peek().is_some_and(|c| is_word(*c));
         match c {
             c if is_word(c) || (c == ' ' && is_between) => shown.push(c),
-            // That of a space would be a space.
+            // The default escape of a space is a space.
             c => shown.extend(c.escape_unicode()),
         }
         before = Some(c);
@@ -97,6 +100,7 @@ pub(crate) fn id(id: &str) -> Cow<'_, str> {
 
 /// A text of several lines, safe to print.
 pub(crate) fn block(text: &str) -> Cow<'_, str> {
+    // A lone `\r` is escaped, because it would move the cursor; that of a line's end is dropped.
     if text.contains("\r\n") {
         return Cow::Owned(escaped(&text.replace("\r\n", "\n"), |c| matches!(c, '\n' | '\t')).into_owned());
     }
@@ -115,7 +119,7 @@ pub(crate) fn line(text: &str) -> String {
     shown
 }
 
-/// The first characters of a text.
+/// The first characters of a text, with a mark if it was cut.
 pub(crate) fn shortened(text: &str, chars: usize) -> Cow<'_, str> {
     match text.char_indices().nth(chars) {
         None => Cow::Borrowed(text),
@@ -123,10 +127,9 @@ pub(crate) fn shortened(text: &str, chars: usize) -> Cow<'_, str> {
     }
 }
 
-/// JSON, safe to print: what acts on a terminal can only stand in a string, where it may be spelled
-/// as an escape just as well.
+/// JSON, safe to print. Characters that act on a terminal can only stand in strings, where an escape means the same.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
-    // Line breaks and tabs are white space between values; in strings JSON has none.
+    // Line breaks and tabs are white space between values. Strings in JSON have none.
     let keep = |c| matches!(c, '\n' | '\r' | '\t');
     if is_plain(text, keep) || !marked(text, keep).any(|(_, acts)| acts) {
         return Cow::Borrowed(text);
@@ -135,6 +138,7 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     let mut units = [0; 2];
     for (c, acts) in marked(text, keep) {
         if acts {
+            // JSON spells a character beyond 16 bits as two escapes.
             for unit in c.encode_utf16(&mut units) {
                 shown.push_str(&format!("\\u{unit:04x}"));
             }

@@ -63,6 +63,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     drop(bar);
     let published = match published {
         Ok(published) => published,
+        // A folder that contradicts the log is a verdict, and no failure.
         Err(error) if error.is_contradiction() => {
             say_error(&error.into());
             return Ok(Verdict::FoundWrong);

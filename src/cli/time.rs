@@ -3,13 +3,12 @@
 use annals::Timestamp;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
-/// Reads a time: RFC 3339, a date or a date and time in UTC, or how long ago (`90s`, `30m`, `24h`,
-/// `7d`, `2w`).
+/// Reads a time: RFC 3339, a date or a date and time in UTC, or the time since then (`90s`, `30m`, `24h`, `7d`, `2w`).
 pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
     parse_at(text, Timestamp::now())
 }
 
-/// Reads a time to come: as [`parse`] does, but that `90d` is in 90 days.
+/// Reads a future time: as [`parse`] does, except that `90d` is in 90 days.
 pub(crate) fn parse_to_come(text: &str) -> Result<Timestamp, String> {
     to_come(text, Timestamp::now())
 }
@@ -29,6 +28,7 @@ fn to_come(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 
 fn parse_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let text = text.trim();
+    // Digits and a unit are never a date, so the forms cannot be confused.
     if let Some(ago) = micros_of(text) {
         let time = ago.and_then(|ago| now.micros().checked_sub(ago)).map(Timestamp::from_micros);
         return time.filter(|time| time.in_range()).ok_or_else(|| format!("`{text}` is too long ago"));
@@ -42,7 +42,7 @@ fn parse_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         .filter_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
         .chain(day)
         .next();
-    // The second 60 would become another time.
+    // chrono reads a second 60 as a longer second 59, which would become another time here.
     time.filter(|time| time.nanosecond() < 1_000_000_000)
         .map(|time| Timestamp::from_micros(time.and_utc().timestamp_micros()))
         .filter(|time| time.in_range())
@@ -53,7 +53,7 @@ fn parse_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         })
 }
 
-/// The duration that a text like `7d` says, in microseconds; Some(None) where that is more than can be counted.
+/// The duration of a text like `7d`, in microseconds; Some(None) if it is too large to be counted.
 fn micros_of(text: &str) -> Option<Option<i64>> {
     let unit = text.chars().last()?;
     let seconds = match unit {
@@ -65,6 +65,7 @@ fn micros_of(text: &str) -> Option<Option<i64>> {
         _ => return None,
     };
     let number = text.strip_suffix(unit)?;
+    // Digits alone: a sign would turn a past time into a future one.
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -72,9 +73,10 @@ fn micros_of(text: &str) -> Option<Option<i64>> {
     Some(ago)
 }
 
-/// How long after the first event, to the millisecond: `+0.125s`.
+/// The time since the first event, to the millisecond: `+0.125s`.
 pub(crate) fn since(micros: i64) -> String {
     let sign = if micros < 0 { '-' } else { '+' };
+    // A later event may have an earlier time than the first one.
     let millis = micros.unsigned_abs() / 1_000;
     format!("{sign}{}.{:03}s", millis / 1_000, millis % 1_000)
 }
@@ -88,7 +90,7 @@ pub(crate) fn shown(time: Timestamp) -> String {
     }
 }
 
-/// A duration with the two units that matter.
+/// A duration in the one or two units that matter.
 pub(crate) fn duration(micros: i64) -> String {
     let sign = if micros < 0 { "-" } else { "" };
     let micros = micros.unsigned_abs();
@@ -154,6 +156,7 @@ mod tests {
             "-7d",
             "7 d",
             "yesterday",
+            // A leap second, which chrono accepts.
             "2026-12-31 23:59:60",
             "2026-13-01",
             "99999999999999999999d",

@@ -1,12 +1,12 @@
 //! The result of a command, from which `main` makes the exit status.
 
-/// What a command came to, where it could be done.
+/// The result of a command that could be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Done, and nothing is wrong.
     Done,
-    /// Done, and something is wrong with what was looked at.
+    /// Done, and something that was looked at is wrong.
     FoundWrong,
-    /// Nothing wrong was found, and not all that was asked for could be looked at.
+    /// Nothing wrong was found, but not everything that was requested could be checked.
     NotAllChecked,
 }

@@ -1,4 +1,4 @@
-//! `annals verify`: the verdicts, and what they rest on.
+//! `annals verify`: the verdicts on a log, and the reasons for them.
 
 mod print;
 
@@ -112,6 +112,7 @@ impl Args {
         let names_logs = policy.as_ref().is_some_and(|policy| !policy.logs().is_empty());
         let has_checkpoints = !self.checkpoint.is_empty() || self.since.is_some();
         let is_signer_asked = has_checkpoints || policy.is_some();
+        // A checkpoint proves nothing without a trusted key. A policy may bring one, if it names logs.
         if is_signer_asked && !is_signer_known && !names_logs {
             bail!(
                 "a checkpoint says something only with the key that signed it\nhint: name the log's public key with --key; get it from who runs the log, where `annals key show` prints it"
@@ -144,10 +145,11 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+    // Only for the bars: the verification opens the file itself.
     let total = match place.read() {
         Ok(reader) => reader.head().map_or(0, |head| head.seq.get()),
         Err(error) if !place.path().exists() => return Err(error),
-        // What is wrong with the file is for the verification to say.
+        // The verification reports what is wrong with the file.
         Err(_) => 0,
     };
     let mut phases = [(Phase::Chain, "chain", None), (Phase::Fold, "read tables", None)]
@@ -158,10 +160,12 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
                 *done += events;
                 bar.get_or_insert_with(|| Bar::new(what, Some(total))).set(*done);
             } else {
+                // The phases follow one another: the bar of an earlier one goes.
                 *bar = None;
             }
         }
     })?;
+    // The last bar goes before the report is printed.
     drop(phases);
     if out.is_json() {
         out.json(&report)?;
@@ -171,6 +175,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
             out.line(&format!("exit status 1: {why}"))?;
         }
     }
+    // Damage comes first, then what was required, and then what could not be checked.
     Ok(match report.outcome {
         Outcome::Wrong => Verdict::FoundWrong,
         _ if !missing(args, &report).is_empty() => Verdict::FoundWrong,
@@ -179,9 +184,10 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     })
 }
 
-/// Whether something is missing, other than what could not be checked: that is no finding.
+/// Returns true if something is missing. Anything that could not be checked is no finding.
 fn is_incomplete(report: &Report) -> bool {
     let complete = &report.completeness;
+    // Tables that are neither behind nor stopped count as incomplete only because they could not be checked.
     let is_unchecked = |name: &str| {
         report.tables.iter().any(|tables| {
             tables.projection == name
@@ -198,9 +204,9 @@ fn is_incomplete(report: &Report) -> bool {
             || !complete.projections_behind.iter().all(|name| is_unchecked(name)))
 }
 
-/// What was required and is not there.
+/// The requirements that are not met.
 fn missing(args: &Args, report: &Report) -> Vec<&'static str> {
-    // That a checkpoint could not be judged is no finding.
+    // A checkpoint that could not be judged is no finding.
     let is_judged = report.anchored.not_checked.is_empty();
     let anchor = args.require_anchor && report.anchored.anchored_to.is_none() && is_judged;
     let whole = args.require_complete && is_incomplete(report);

@@ -1,4 +1,4 @@
-//! `annals verify-proof`: what a proof shows to somebody who trusts the log's key.
+//! `annals verify-proof`: checks a proof against the keys that the caller trusts.
 
 use std::path::PathBuf;
 
@@ -49,10 +49,10 @@ pub(crate) struct Args {
     payload_file: Option<PathBuf>,
 }
 
-/// What came of a proof.
+/// The result of a check.
 #[derive(Debug, Default, Serialize)]
 struct Answer {
-    /// Whether everything holds that the proof says.
+    /// True if everything holds that the proof claims.
     holds: bool,
     form: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,10 +79,10 @@ struct ShownEvent {
     session: Option<String>,
     occurred_at: Option<String>,
     recorded_at: String,
-    /// The event in the form in which events are shown elsewhere, if the proof tells what it says.
+    /// The event in the form in which events are shown elsewhere, if the proof has its payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<Box<RawValue>>,
-    /// For people.
+    /// The event in a line, for people.
     #[serde(skip)]
     line: String,
 }
@@ -116,7 +116,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
     }
     let payload = args.payload_file.as_deref().map(given::payload).transpose()?;
     let bytes = given::proof(&args.file)?;
-    // What was given and does not go with the form is never left aside.
+    // An option that does not fit the form of the proof is refused, and never ignored.
     match ProofForm::of(&bytes) {
         Some(ProofForm::Session | ProofForm::Consistency) if payload.is_some() => {
             bail!("--payload-file goes with the proof of one event");
@@ -136,12 +136,13 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
             answer.holds = judged.is_ok();
             answer.failure = judged.err();
         }
-        // What a newer version wrote is not wrong for that.
+        // A proof of a newer version may be right, but cannot be checked.
         Err(error) if matches!(error.fault, ProofFileFault::UnknownVersion { .. }) => {
             bail!("{}: {error}", args.file.display());
         }
         Err(error) => answer.failure = Some(Failure::new("proof-format", error)),
     }
+    // A proof that fails shows nothing, whatever was collected before the failure.
     if answer.failure.is_some() {
         answer.shows.clear();
         answer.does_not_show.clear();
@@ -155,7 +156,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
     Ok(if answer.holds { Verdict::Done } else { Verdict::FoundWrong })
 }
 
-/// Takes what an event says from a file beside its proof.
+/// Adds the payload from a file beside the proof.
 fn add_payload(proof: &mut EntryProof, payload: Vec<u8>) -> anyhow::Result<()> {
     if proof.event.payload.is_some() {
         bail!("the proof tells what the event says; leave --payload-file out");
@@ -164,14 +165,14 @@ fn add_payload(proof: &mut EntryProof, payload: Vec<u8>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The keys that were given.
+/// The keys that the caller trusts.
 struct Trust {
     keys: Vec<VerifierKey>,
     epoch_keys: Vec<VerifierKey>,
 }
 
 impl Trust {
-    /// The keys that signed a checkpoint as its log's.
+    /// The trusted keys that signed a checkpoint as its log's.
     fn signers(&self, checkpoint: &SignedCheckpoint) -> Result<Vec<String>, Failure> {
         let stable = self.keys.iter().map(|key| (KeyRole::Stable, key.clone()));
         let given = stable.chain(self.epoch_keys.iter().map(|key| (KeyRole::Epoch, key.clone()))).collect();
@@ -181,6 +182,7 @@ impl Trust {
         let mut names: Vec<String> = Vec::new();
         for (_, key) in signers {
             let name = format!("{}+{}", key.name(), key.id());
+            // The same key may be given for both roles.
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -189,7 +191,7 @@ impl Trust {
     }
 }
 
-/// Judges a proof. What it shows is only valid where there is no failure.
+/// Judges a proof. The claims in `answer` are only valid if there is no failure.
 fn judge(
     proof: &ProofFile,
     trust: &Trust,
@@ -206,6 +208,7 @@ fn judge(
     answer.origin = Some(checkpoint.origin().to_owned());
     answer.size = Some(checkpoint.size());
     answer.root = Some(checkpoint.root().to_string());
+    // Looked up before anything is judged: a missing checkpoint is a failure to check, and no verdict.
     let older = match proof {
         ProofFile::Consistency(proof) => Some(older(proof.old, checkpoint.origin(), old)?),
         _ => None,
@@ -215,10 +218,12 @@ fn judge(
         match (proof, older) {
             (ProofFile::Consistency(proof), Some(older)) => {
                 for older in &older {
-                    // Without a signature its root is worth nothing.
+                    // Without a trusted signature the root of an older checkpoint proves nothing. Only that of an empty
+                    // log is known.
                     if older.size() > 0 || !older.signatures().is_empty() {
                         trust.signers(older)?;
                     }
+                    // The hashes must lead from this root to that of the newer checkpoint.
                     proof.check(older.checkpoint())?;
                 }
                 show_consistency(proof.old, checkpoint.size(), answer);
@@ -238,6 +243,7 @@ fn judge(
                 answer.shows.push(format!("event {} is in the log", event.seq()));
                 answer.events.push(shown(&event, out));
             }
+            // Does not happen: `older` is set for this form.
             (ProofFile::Consistency(_), None) => {}
         }
         Ok(())
@@ -249,10 +255,11 @@ fn checkpoints(count: usize) -> String {
     format!("{count} {}", if count == 1 { "checkpoint" } else { "checkpoints" })
 }
 
-/// Most checkpoints that an error names, of the very many that a file may hold.
+/// Most checkpoints that an error names, because a file may hold very many.
 const NAMED_MAX: usize = 10;
 
-/// The older checkpoints that a proof of consistency is about; for no events that is known to all.
+/// The older checkpoints that a proof of consistency is about. That of an empty log needs no file: all empty logs have
+/// one root.
 fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<Vec<SignedCheckpoint>> {
     let older: Vec<SignedCheckpoint> =
         given.iter().filter(|checkpoint| checkpoint.size() == size).cloned().collect();
@@ -275,6 +282,7 @@ fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<
         }
         bail!("{wanted}, and what --checkpoint names covers {}", named.join(", "));
     }
+    // The root of an empty tree is known, so nobody has to sign for it.
     let empty = Checkpoint::new(origin, 0, merkle::EMPTY_ROOT).map_err(|error| anyhow!(error))?;
     Ok(vec![SignedCheckpoint::unsigned(empty)])
 }
@@ -310,7 +318,7 @@ fn show_session(proof: &SessionProof, answer: &mut Answer, out: &Out) -> Result<
     Ok(())
 }
 
-/// What stays open where the proof does not tell what events say.
+/// The claim that stays open because the proof lacks payloads.
 fn without_payload(checked: &[CheckedEvent]) -> Option<String> {
     match checked.iter().filter(|event| event.payload.is_none()).count() {
         0 => None,
@@ -324,6 +332,7 @@ fn shown(checked: &CheckedEvent, out: &Out) -> ShownEvent {
     let recorded = checked.recorded();
     let session = entry.session.as_ref().map(ToString::to_string);
     let when = time::shown(entry.recorded_at);
+    // Without the payload, the line is made of the entry alone.
     let line = match &recorded {
         Some(recorded) => event_line::line(recorded, &when, session.as_deref(), out),
         None => {

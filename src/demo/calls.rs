@@ -1,8 +1,8 @@
-//! How long the pipeline's own calls of the log take.
+//! Durations of the pipeline's own calls of the log.
 
 use std::time::{Duration, Instant};
 
-/// What recording cost the caller. Every call records one event.
+/// The cost of recording to the caller. Every call records one event.
 #[derive(Clone, Debug, Default)]
 pub struct Calls {
     durations: Vec<Duration>,
@@ -25,14 +25,16 @@ impl Calls {
         self
     }
 
-    /// How many there were.
+    /// The number of calls.
     pub fn count(&self) -> usize {
         self.durations.len()
     }
 
-    /// The time that so many percent of the calls did not exceed; nothing where there were none.
+    /// The time that `percent` of 100 calls did not exceed; zero if there were none.
     pub fn percentile(&self, percent: usize) -> Duration {
+        // The durations are in order: a report gets them sorted.
         let last = self.durations.len().saturating_sub(1);
+        // Rounded down: an index of an existing call.
         let place = last.saturating_mul(percent.min(100)) / 100;
         self.durations.get(place).copied().unwrap_or_default()
     }

@@ -1,13 +1,12 @@
-//! The pipeline behind `annals demo`: the Game of 24, solved by a search over thoughts that is
-//! instrumented as any pipeline would be.
+//! The pipeline behind `annals demo`: a search over thoughts solves the Game of 24, instrumented as any pipeline would
+//! be.
 //!
-//! It needs no network and no model. The same puzzles give the same decisions, whatever the number
-//! of threads; only times differ, and the order in which sessions lie in the log.
+//! The pipeline needs no network and no model. The same puzzles give the same decisions with any number of threads;
+//! only the times differ, and the order of the sessions in the log.
 //!
-//! Each run has session ids of its own, so that it can be repeated on the same log: it begins with
-//! an `action.recorded`, whose place in the log no other run can have. The first run of a fresh log
-//! is `game-of-24`, so that its sessions are `game-of-24/4-5-6-10` and so on; a later one is named
-//! after that place, as `game-of-24@1724`.
+//! Each run has its own session ids, so it can be repeated on the same log. It begins with an `action.recorded`, whose
+//! position in the log no other run can have. The first run of a fresh log is `game-of-24`, and its sessions are
+//! `game-of-24/4-5-6-10` and so on; a later run is named after that position, as in `game-of-24@1724`.
 
 mod calls;
 mod game24;
@@ -34,13 +33,13 @@ use pipeline::Run;
 use puzzles::PUZZLES;
 use report::PROFILE;
 
-/// Who begins a run, as the log has it.
+/// The actor of a run's first event.
 const ACTOR: &str = "annals demo";
 
-/// Events that are looked at together.
+/// Events that are read at once.
 const EVENTS_AT_ONCE: usize = 1_000;
 
-/// How the demonstration runs.
+/// Settings of a demonstration.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Puzzles that are solved at the same time.
@@ -53,7 +52,7 @@ impl Default for Options {
     }
 }
 
-/// A demonstration that could not be carried through.
+/// A demonstration that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DemoError {
@@ -62,7 +61,7 @@ pub enum DemoError {
         "event {seq} of the log is not the demonstration's, which appends some 1,700 events that stay forever; name a log of its own"
     )]
     OthersEvents {
-        /// The first event of others.
+        /// The first event that is not the demonstration's.
         seq: Seq,
     },
     /// The log cannot be opened for reading.
@@ -71,7 +70,7 @@ pub enum DemoError {
     /// An event cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The log did not take an event.
+    /// The log refused an event.
     #[error(transparent)]
     Append(#[from] AppendError),
     /// The read tables are behind.
@@ -85,8 +84,7 @@ pub enum DemoError {
     Panicked,
 }
 
-/// Solves all puzzles, each in a session of its own, and returns when all of it is on the disk and
-/// in the read tables.
+/// Solves all puzzles, each in a session of its own. Returns when all of it is on the disk and in the read tables.
 ///
 /// ```
 /// use annals::{AuditLog, demo};
@@ -101,7 +99,7 @@ pub enum DemoError {
 /// ```
 ///
 /// # Errors
-/// If the log has events of others, does not take an event, or its read tables do not follow.
+/// If the log has events of others or refuses an event, or if its read tables do not catch up.
 pub fn run(log: &AuditLog, options: Options) -> Result<Report, DemoError> {
     refuse_others(&Reader::open(log.path())?)?;
     let began = Instant::now();
@@ -122,6 +120,7 @@ pub fn run(log: &AuditLog, options: Options) -> Result<Report, DemoError> {
     })?;
     let last = log.flush()?;
     let elapsed = began.elapsed();
+    // Not part of the time: a pipeline does not wait for the read tables.
     log.caught_up(last)?;
 
     let (mut puzzles, mut calls) = (Vec::new(), Calls::default());
@@ -129,19 +128,22 @@ pub fn run(log: &AuditLog, options: Options) -> Result<Report, DemoError> {
         puzzles.extend(share.puzzles);
         calls.add(share.calls);
     }
+    // Each thread takes the next puzzle that is left; the report has them in the order of the list.
     puzzles.sort_by_key(|(place, _)| *place);
     let puzzles = puzzles.into_iter().map(|(_, puzzle)| puzzle).collect();
+    // One event for each call, and the one that gives the run its name.
     let events = calls.count() + 1;
     Ok(Report { run: name, puzzles, threads, events, elapsed, calls: calls.sorted(), last })
 }
 
-/// Refuses a log that has other events than those of demonstrations and Annals' own.
+/// Refuses a log that has events other than those of demonstrations and Annals' own.
 ///
 /// # Errors
 /// Names the first event of others.
 pub fn refuse_others(reader: &Reader) -> Result<(), DemoError> {
     let mut after = Seq::ZERO;
     loop {
+        // In pages: a log of others may have any size.
         let events = reader.events(&EventFilter::default(), after, EVENTS_AT_ONCE)?;
         if let Some(other) = events.iter().find(|event| !is_of_a_run(event)) {
             return Err(DemoError::OthersEvents { seq: other.seq });
@@ -156,6 +158,7 @@ pub fn refuse_others(reader: &Reader) -> Result<(), DemoError> {
 fn is_of_a_run(event: &Recorded) -> bool {
     match (&event.content, &event.session) {
         (Content::Event(Event::ActionRecorded(action)), None) => action.actor.id == ACTOR,
+        // Another profile may begin with the same letters, so a separator must follow.
         (_, Some(session)) => session
             .as_str()
             .strip_prefix(PROFILE)
@@ -164,7 +167,7 @@ fn is_of_a_run(event: &Recorded) -> bool {
     }
 }
 
-/// Records that a run begins. Its place in the log is what makes the run's name its own.
+/// Records the beginning of a run. Its position in the log makes the run's name unique.
 fn claim_name(log: &AuditLog) -> Result<String, AppendError> {
     let began = ActionRecorded {
         actor: Actor { id: ACTOR.to_owned(), kind: Some("system".to_owned()) },
@@ -177,16 +180,17 @@ fn claim_name(log: &AuditLog) -> Result<String, AppendError> {
     Ok(if seq == Seq::FIRST.next() { PROFILE.to_owned() } else { format!("{PROFILE}@{seq}") })
 }
 
-/// What one thread did: puzzles with their place in the list, and its calls.
+/// The work of one thread: puzzles with their index in the list, and its calls.
 struct Share {
     puzzles: Vec<(usize, PuzzleReport)>,
     calls: Calls,
 }
 
-/// Solves puzzles that no other thread has taken, until there are none.
+/// Solves puzzles that no other thread has taken, until none is left.
 fn solve_some(run: &Run<'_>, next: &AtomicUsize) -> Result<Share, AppendError> {
     let mut share = Share { puzzles: Vec::new(), calls: Calls::default() };
     loop {
+        // Relaxed is enough: a thread only needs an index that no other one gets.
         let place = next.fetch_add(1, Ordering::Relaxed);
         let Some(numbers) = PUZZLES.get(place) else { return Ok(share) };
         share.puzzles.push((place, run.solve(numbers, &mut share.calls)?));

@@ -5,10 +5,10 @@
 //! | a puzzle | a session |
 //! | a depth: one operation more | a step of kind chain, with the steps `propose`, `score` and `choose` in it |
 //! | the best thoughts of a depth | a decision, with every thought considered, its value, and why |
-//! | the check of an answer | a step of kind guardrail, and a finding where the answer is wrong |
-//! | no answer | a step that goes every way, and a finding: was there none, or was it missed, and where? |
+//! | the check of an answer | a step of kind guardrail, and a finding if the answer is wrong |
+//! | no answer | a step that searches every way, and a finding: there is none, or it was missed at a certain depth |
 //!
-//! Ids within a session are made from what they name, so that two runs can be laid side by side.
+//! Ids within a session are made from what they name, so the records of two runs can be compared.
 
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ pub(super) struct Run<'r> {
     pub(super) name: &'r str,
 }
 
-/// Thoughts that were kept at one depth, with what was thought of them.
+/// Thoughts that were kept at one depth, with their judgements.
 type Kept = Vec<(Thought, Judgement)>;
 
 impl Run<'_> {
@@ -35,7 +35,7 @@ impl Run<'_> {
         format!("{}/{}", self.name, puzzle.replace(' ', "-"))
     }
 
-    /// Solves a puzzle, and records how.
+    /// Solves a puzzle on record.
     pub(super) fn solve(&self, numbers: &[u64], calls: &mut Calls) -> Result<PuzzleReport, AppendError> {
         let puzzle = written(numbers);
         let session = calls.time(|| {
@@ -70,6 +70,7 @@ impl Search {
     fn run(session: &Session, puzzle: Thought, calls: &mut Calls) -> Result<Search, AppendError> {
         let mut search = Search { kept: Vec::new(), considered: 0 };
         let mut thoughts = vec![puzzle];
+        // All thoughts of one depth have as many numbers left, so the first one stands for all.
         while thoughts.first().is_some_and(|thought| thought.expression().is_none()) {
             let depth = search.kept.len() + 1;
             let (considered, kept) = descend(session, depth, &thoughts, calls)?;
@@ -80,14 +81,15 @@ impl Search {
         Ok(search)
     }
 
-    /// The expression that the search ended with, where it is believed to be 24.
+    /// The expression that the search ended with, if the evaluator believes that it is 24.
     fn answer(&self) -> Option<&str> {
         let (thought, judgement) = self.kept.last()?.first()?;
         thought.expression().filter(|_| judgement.verdict == Verdict::Sure)
     }
 
-    /// Where the search left a way: the depth and the first thought of it that was not kept.
+    /// The point at which the search left a way: the depth, and the first thought of the way that was not kept.
     fn left<'w>(&self, way: &'w [Thought]) -> Option<(usize, &'w Thought)> {
+        // Compared by the numbers that are left: two ways to the same numbers are one thought.
         let kept =
             |thought: &Thought, kept: &Kept| kept.iter().any(|(other, _)| other.left() == thought.left());
         (1..)
@@ -96,8 +98,7 @@ impl Search {
     }
 }
 
-/// One operation more: proposes, scores and chooses. Returns how many thoughts there were, and which
-/// are kept.
+/// Takes one operation more: proposes, scores and chooses. Returns the number of thoughts, and those that are kept.
 fn descend(
     session: &Session,
     depth: usize,
@@ -140,6 +141,7 @@ fn descend(
 
     let step = start(&chain, "choose", &scores, tally(&judged), calls)?;
     let considered = judged.len();
+    // All thoughts are recorded, also the dropped ones: a reviewer must see the alternatives.
     let options: Vec<ConsideredOption> = judged.iter().map(option).collect();
     let kept = choose(judged, BEAM);
     let confidence = mean_confidence(&kept);
@@ -174,6 +176,7 @@ fn start(
     summary: String,
     calls: &mut Calls,
 ) -> Result<Step, AppendError> {
+    // With the parent's id, the names of modules are unique in the session.
     let id = format!("{}/{module}", parent.id());
     calls.time(|| parent.step(module).id(id).kind(StepKind::Tool).input(input).input_summary(summary).start())
 }
@@ -203,11 +206,11 @@ fn option((thought, judgement): &(Thought, Judgement)) -> ConsideredOption {
 
 fn mean_confidence(kept: &Kept) -> f64 {
     let sum: f64 = kept.iter().map(|(_, judgement)| judgement.verdict.confidence()).sum();
-    // A beam is small: the conversion is exact.
+    // A beam is small, so the conversion is exact.
     sum / f64::from(u32::try_from(kept.len().max(1)).unwrap_or(u32::MAX))
 }
 
-/// How many there are of each verdict.
+/// The number of thoughts with each verdict.
 fn tally(judged: &Kept) -> String {
     let counts = [Verdict::Sure, Verdict::Likely, Verdict::Impossible].map(|verdict| {
         let count = judged.iter().filter(|(_, judgement)| judgement.verdict == verdict).count();
@@ -216,7 +219,7 @@ fn tally(judged: &Kept) -> String {
     counts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// A list of thoughts in a line: the first, and how many there are.
+/// A list of thoughts in a line: the first, and the number of others.
 fn in_short(lines: &str) -> String {
     match (lines.lines().next(), lines.lines().count()) {
         (Some(first), count @ 2..) => format!("{first} and {} more", count - 1),
@@ -247,6 +250,7 @@ fn finish_answered(
     let step = calls.time(|| {
         session.step("check-answer").id("check-answer").kind(StepKind::Guardrail).input(expression).start()
     })?;
+    // The expression is read anew from its text: the search does not vouch for its own answer.
     let checked = check(expression, numbers);
     if let Err(wrong) = &checked {
         calls.time(|| {
@@ -262,6 +266,7 @@ fn finish_answered(
         })?;
         calls.time(|| step.end().failed(wrong.to_string()))?;
         let why = format!("wrong answer: {expression}");
+        // Not waited for: `run` flushes the log after the last puzzle.
         let _receipt = calls.time(|| session.end().risk_level(Severity::Critical).failed(why))?;
         return Ok(Answer::Wrong(expression.to_owned()));
     }
@@ -278,7 +283,7 @@ fn count(number: usize) -> f64 {
     u32::try_from(number).map_or(f64::MAX, f64::from)
 }
 
-/// What shows that an answer was missed.
+/// The evidence that an answer was missed.
 #[derive(Serialize)]
 struct Evidence<'e> {
     answer: &'e str,
@@ -288,7 +293,7 @@ struct Evidence<'e> {
     why: &'e str,
 }
 
-/// Finds out why there is no answer, and ends the session with that.
+/// Finds the reason why there is no answer, and ends the session with it.
 fn finish_unanswered(
     session: Session,
     search: &Search,
@@ -304,6 +309,7 @@ fn finish_unanswered(
             .input(&puzzle)
             .start()
     })?;
+    // The full search runs only here, because it costs far more than the beam.
     let way = search_everywhere(&Thought::puzzle(numbers)).unwrap_or_default();
     let ending = session.end().score("thoughts", count(search.considered));
     let Some(answer) = way.last().and_then(Thought::expression) else {
@@ -335,6 +341,7 @@ fn finish_unanswered(
             .suggestion(
                 "Keep more thoughts at each depth, or have the evaluator look at fractions and divisions.",
             );
+        // Every depth kept this way, so no depth can be named.
         let Some((depth, thought)) = search.left(&way) else {
             return finding.description(format!("{answer} = 24 was not found.")).record();
         };

@@ -1,7 +1,7 @@
 //! The puzzles of the demonstration.
 
-/// Four numbers each. Most are solved; the last rows are hands that the evaluator misjudges, and
-/// hands that have no answer.
+/// Puzzles of four numbers each. Most are solved; the last rows are hands that the evaluator misjudges, and hands that
+/// have no answer.
 pub(super) const PUZZLES: &[[u64; 4]] = &[
     [4, 5, 6, 10],
     [1, 2, 4, 7],
@@ -61,7 +61,7 @@ pub(super) const PUZZLES: &[[u64; 4]] = &[
     [3, 4, 6, 7],
 ];
 
-/// As it is written: `4 5 6 10`.
+/// A puzzle as it is written: `4 5 6 10`.
 pub(super) fn written(puzzle: &[u64]) -> String {
     puzzle.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
 }

@@ -8,27 +8,27 @@ use crate::event::{Seq, SessionId};
 /// Profile of the sessions, and the first part of their ids.
 pub(super) const PROFILE: &str = "game-of-24";
 
-/// What a run did.
+/// The results of a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
     /// Its name: the first part of the ids of its sessions.
     pub run: String,
-    /// What came of each puzzle, in the order in which they are posed.
+    /// The result of each puzzle, in the order in which they are posed.
     pub puzzles: Vec<PuzzleReport>,
     /// Threads that solved them.
     pub threads: usize,
     /// Events that were recorded.
     pub events: usize,
-    /// From the first event until the last one was on the disk.
+    /// The time from the first event until the last one was on the disk.
     pub elapsed: Duration,
-    /// What recording cost the threads that solved.
+    /// The cost of recording to the threads that solved.
     pub calls: Calls,
-    /// The end of the log after the run. The read tables hold everything up to it.
+    /// The head of the log after the run. The read tables hold everything up to it.
     pub last: Seq,
 }
 
-/// What came of a puzzle.
+/// The result of a puzzle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PuzzleReport {
@@ -36,20 +36,20 @@ pub struct PuzzleReport {
     pub session: SessionId,
     /// Its numbers, as in `4 5 6 10`.
     pub puzzle: String,
-    /// How the search ended.
+    /// The end of the search.
     pub answer: Answer,
 }
 
-/// How a search ended.
+/// The end of a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// With this expression, which was checked.
+    /// An expression that passed the check.
     Found(String),
-    /// With nothing, and there is nothing.
+    /// No expression, and there is none.
     NoneExists,
-    /// With nothing, and this expression was missed.
+    /// No expression, although there is this one.
     Missed(String),
-    /// With this expression, which is wrong.
+    /// A wrong expression.
     Wrong(String),
 }

@@ -58,6 +58,7 @@ fn a_run_leaves_every_session_and_step_ended_and_the_file_in_order() {
     let log = AuditLog::open(&path).unwrap();
     let report = run(&log, Options::default()).unwrap();
     log.close().unwrap();
+    // The first event of the log is Annals' own.
     assert_eq!(report.last.get(), 1 + report.events as u64);
     let sessions =
         "SELECT count(*) FROM sessions WHERE status IN ('completed', 'failed') AND ended_at IS NOT NULL";
@@ -92,6 +93,7 @@ fn answers_are_right_and_what_was_missed_is_found() {
             Answer::Wrong(answer) => panic!("{}: {answer}", puzzle.puzzle),
         }
     }
+    // The parts of the list of puzzles: solved, misjudged, and without an answer.
     assert_eq!((found, missed, none), (45, 6, 3));
     assert_eq!(
         rows(&path, "SELECT severity, outcome, count(*) FROM findings GROUP BY severity ORDER BY severity"),
@@ -116,5 +118,6 @@ fn a_second_run_on_the_same_log_has_sessions_of_its_own() {
     assert_eq!(first.run, "game-of-24");
     assert_eq!(second.run, format!("game-of-24@{}", first.last.next()));
     assert_eq!(number(&path, "SELECT count(*) FROM sessions"), 2 * puzzles());
+    // Both runs recorded as many events for each puzzle.
     assert_eq!(number(&path, "SELECT count(DISTINCT event_count) FROM sessions GROUP BY input"), 1);
 }

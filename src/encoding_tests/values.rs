@@ -1,5 +1,5 @@
-//! Values of every type of the format, made of bytes, each with a mirror that wincode knows. The
-//! mirrors' fields are written out, so that a change of a payload's layout shows.
+//! Values of every type of the format, made of bytes, each with a mirror that wincode knows. The fields of the mirrors
+//! are written out, so a change of a payload's layout shows.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::entry::{Entry, FORMAT};
 use crate::event::{self, Digest, EventId, Json};
 use crate::event::{DecisionId, FindingId, ReviewId, SessionId, StepId, Timestamp};
 
-/// wincode as bincode 2's standard configuration. Its own limit refuses strings above 4 MiB.
+/// The configuration of wincode that equals bincode 2's standard one. Its own limit would refuse strings above 4 MiB.
 macro_rules! wincode_config {
     () => {
         wincode::config::Configuration::default()
@@ -18,8 +18,7 @@ macro_rules! wincode_config {
     };
 }
 
-/// Bytes from which values are made; zero when they are used up, so that shrinking the bytes shrinks
-/// the values.
+/// Bytes from which values are made. After their end come zeros, so that shrinking the bytes shrinks the values.
 pub(super) struct Source<'a>(std::slice::Iter<'a, u8>);
 
 impl Source<'_> {
@@ -50,9 +49,11 @@ impl Source<'_> {
 
     /// JSON text in any spelling.
     fn json(&mut self, depth: usize) -> String {
+        // Lists and objects come last, so that depth 0 ends the nesting.
         let kinds = if depth == 0 { 5 } else { 7 };
         match self.below(kinds) {
             0 => "true".to_owned(),
+            // Spellings that a parser of numbers would change.
             1 => self.pick(&["0", "-0", "1.10", "1e400", "123456789012345678901234567890"]).to_owned(),
             2 => Json::text(&String::made(self)).to_string(),
             3 => self.pick(&["\"\\u0041\"", "\"\\ud83d\\ude42\"", "\"\\/\""]).to_owned(),
@@ -71,13 +72,14 @@ impl Source<'_> {
     }
 }
 
-/// A value that can be made of bytes, with the value of wincode's that mirrors it.
+/// A value that can be made of bytes, with its mirror for wincode.
 pub(super) trait Value: Sized {
     type Mirror;
     fn made(source: &mut Source<'_>) -> Self;
     fn mirror(&self) -> Self::Mirror;
 }
 
+// Types that are their own mirrors.
 macro_rules! plain {
     ($($name:ty: $source:ident => $made:expr;)*) => {$(
         impl Value for $name {
@@ -94,14 +96,17 @@ macro_rules! plain {
     )*};
 }
 
+// Characters of one to four bytes, those that JSON escapes, and texts that look like JSON.
 const TEXT: &[&str] =
     &["a", "Z", "7", " ", "\"", "\\", "\n", "\r", "\0", "\u{7f}", "é", "漢", "🙂", "{", "null"];
+// The same without control characters, which an id must not have.
 const ID: &[&str] = &["a", "Z", "7", " ", "\"", "\\", "é", "漢", "🙂", "{", "-", "null"];
 
 plain! {
     u32: source => u32::from_le_bytes(source.bytes());
     u64: source => match source.below(4) {
         0 => u64::from(source.byte()),
+        // The first number that needs a marker before its bytes.
         1 => 251,
         2 => u64::from(u16::from_le_bytes(source.bytes())),
         _ => u64::from_le_bytes(source.bytes()) & crate::limits::TOKENS_MAX,
@@ -109,12 +114,14 @@ plain! {
     f64: source => match source.below(4) {
         0 => 0.0,
         1 => f64::from(source.byte()) / 255.0,
+        // The bits of these must survive: the sign of zero, and numbers at the ends of the range.
         2 => source.pick(&[-0.0, f64::MIN_POSITIVE, f64::MAX, 5e-324, 1e16, 0.1]),
         _ => Some(f64::from_bits(u64::from_le_bytes(source.bytes()))).filter(|f| f.is_finite()).unwrap_or(1.0),
     };
     String: source => source.text(TEXT, 0);
 }
 
+// Types whose mirror is their text.
 macro_rules! texts {
     ($($name:ident: $source:ident => $made:expr;)*) => {$(
         impl Value for $name {
@@ -168,12 +175,13 @@ impl Value for Timestamp {
     type Mirror = i64;
 
     fn made(source: &mut Source<'_>) -> Timestamp {
-        // Half before 1970.
+        // Half of them are before 1970.
         let micros = u64::made(source) % 250_000_000_000_000_000;
         let micros = i64::try_from(micros).unwrap();
         Timestamp::from_micros(if source.byte().is_multiple_of(2) {
             micros
         } else {
+            // The range before 1970 is shorter: it begins with the year 1.
             -(micros % 62_000_000_000_000_000)
         })
     }
@@ -219,6 +227,7 @@ impl<T: Value> Value for BTreeMap<String, T> {
     }
 }
 
+// Words, with their variants in the order of their numbers on disk.
 macro_rules! words {
     ($($name:ident { $($variant:ident),* })*) => {
         pub(super) mod word_mirrors {
@@ -520,7 +529,7 @@ objects! {
     }
 }
 
-/// The entry as wincode is told of it.
+/// The entry as wincode sees it.
 #[derive(Debug, PartialEq, SchemaWrite, SchemaRead)]
 pub(super) struct EntryMirror {
     pub(super) format: u8,

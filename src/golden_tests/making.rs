@@ -1,4 +1,4 @@
-//! What the golden files are made of.
+//! The content of the golden files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,10 +21,11 @@ use crate::prepare::{Parts, Prepared, SentBy};
 /// 2026-11-20T12:00:00Z.
 const NOON: Timestamp = Timestamp::from_micros(1_795_176_000_000_000);
 
-/// Ids, salts and times that anybody can make again.
+/// An id that anybody can make again, like the salts and times here.
 fn event_id(number: u64) -> EventId {
     let mut id = [0; 16];
     id[..6].copy_from_slice(&bytes("019f00000000"));
+    // Version and variant, as in every UUID of version 7.
     id[6] = 0x70;
     id[8] = 0x80;
     id[14..].copy_from_slice(&u16::try_from(number).unwrap().to_be_bytes());
@@ -44,6 +45,7 @@ fn value_vectors() -> Vec<ValueVector> {
     let text = str::to_owned;
     vec![
         vector("0", "u64", 0_u64),
+        // The largest number of each length of a varint, and the smallest one of the next.
         vector("250", "u64", 250_u64),
         vector("251", "u64", 251_u64),
         vector("65535", "u16", u16::MAX),
@@ -77,7 +79,7 @@ fn value_vectors() -> Vec<ValueVector> {
     ]
 }
 
-/// Events that people record, each kind whole and with what must be there alone.
+/// Events that people record: each kind with all fields, and with the required ones alone.
 const DRAFTS: &[(&str, &str)] = &[
     (
         "session.started, whole",
@@ -249,8 +251,8 @@ fn own_events() -> Vec<(&'static str, Event)> {
     ]
 }
 
-/// Every event of the vectors with its name: first the kinds that people record, so that `session`
-/// and `at` are theirs, then Annals' own.
+/// Every event of the vectors with its name: the first event of a log, then the kinds that people record, which alone
+/// have `session` and `at`, then the other events that Annals writes.
 fn golden_drafts() -> Vec<(String, Draft)> {
     let mut own = own_events().into_iter();
     let first = own.next().unwrap();
@@ -273,11 +275,11 @@ fn prepared(number: u64, draft: &Draft, principal: Option<EventId>) -> Prepared 
         .unwrap()
 }
 
-/// What the code makes of an event at a place.
+/// The vector that the code makes of an event at a position.
 fn event_vector(name: &str, number: u64, draft: &Draft, previous: &Digest) -> EventVector {
     let mut filled = draft.clone();
     filled.fill_ids(event_id(number));
-    // Some events came with a key, and the clock was set back once.
+    // Some events came with a key, and the clock was set back in between.
     let principal = number.is_multiple_of(5).then(|| event_id(65_535));
     let recorded_at = Timestamp::from_micros(NOON.micros() + i64::try_from(number * 1_000 % 7_001).unwrap());
     let prepared = match (&filled.event, name.ends_with("of version 1")) {
@@ -285,6 +287,7 @@ fn event_vector(name: &str, number: u64, draft: &Draft, previous: &Digest) -> Ev
             let EventsLost { count, since, reason, .. } = lost.clone();
             let mut payload = Vec::new();
             encoding::encode(&EventsLost1 { count, since, reason }, &mut payload).unwrap();
+            // The code writes the newest version only, so the older payload is put in its place.
             older(prepared(number, draft, principal), 1, &payload)
         }
         _ => prepared(number, draft, principal),
@@ -316,9 +319,10 @@ fn event_vectors() -> Vec<EventVector> {
     vectors
 }
 
-/// Bytes with one fault each, and the same without it.
+/// Bytes with one fault each, and the same bytes without it.
 fn malformed_vectors() -> Vec<MalformedVector> {
     let entry = bytes(&event_vector("", 1, &golden_drafts()[0].1, &Digest::ZERO).entry);
+    // Offset of the session's tag: the format, the sequence number, the id, the kind and its version come before it.
     let tag = 1 + 1 + 16 + 1 + 1;
     let entries = [
         ("nothing", vec![]),
@@ -334,7 +338,7 @@ fn malformed_vectors() -> Vec<MalformedVector> {
         bytes: hex(&bytes),
         well_formed: hex(&entry),
     });
-    // Spaces stand between the parts that matter.
+    // Spaces separate the parts that matter.
     let payloads = [
         ("message longer than the bytes", "note.logged", "02 61", "01 61 00000000"),
         ("message of 2^63 bytes", "note.logged", "fd0000000000000080 61 00000000", "01 61 00000000"),
@@ -383,14 +387,14 @@ pub(super) fn vectors() -> Vectors {
     Vectors { values: value_vectors(), malformed: malformed_vectors(), events: event_vectors() }
 }
 
-/// Writes the small database, in SQL alone but for the bytes of its rows: two sessions, a
-/// redaction, and a kind that nobody knows.
+/// Writes the small database: two sessions, a redaction, and an unknown kind. All of it is plain SQL except the bytes
+/// of its rows.
 pub(super) fn write_database(path: &Path) {
     let mut connection = Connection::open(path).unwrap();
     connection.pragma_update(None, "page_size", 1_024).unwrap();
     connection.pragma_update(None, "application_id", schema::APPLICATION_ID).unwrap();
     let tx = connection.transaction().unwrap();
-    // A file of the first version stays one that every later Annals reads.
+    // A file of the first version stays one, and every later Annals must read it.
     schema::migrate_to(&tx, 0, 1).unwrap();
     let lines = [
         r#"{"type":"session.started","session":"review-1","at":"2026-11-20T12:00:00Z","profile":"contracts","input":"Review the lease.","labels":{"env":"test"},"priority":2}"#,
@@ -404,6 +408,7 @@ pub(super) fn write_database(path: &Path) {
         r#"{"type":"session.ended","session":"review-1","at":"2026-11-20T12:06:00Z","status":"completed","summary":"one finding","risk_level":"high"}"#,
         r#"{"type":"session.started","session":"review-2","profile":"contracts"}"#,
     ];
+    // Every log begins with its own creation.
     let mut events = vec![Draft::new(own_events().remove(0).1)];
     events.extend(lines.iter().map(|line| parse_draft(line).unwrap()));
     let mut previous = Digest::ZERO;
@@ -417,7 +422,7 @@ pub(super) fn write_database(path: &Path) {
     for (number, draft) in (1..).zip(&events) {
         append(number, &prepared(number, draft, None));
     }
-    // A kind of the future, in a session, with a principal: opaque, and chained all the same.
+    // A kind of the future, in a session, with a principal: nobody can read it, and it is chained all the same.
     let cell = [salt(12).as_slice(), b"\x07a kind of the future"].concat();
     let unknown = Prepared {
         event_id: event_id(12),
@@ -438,11 +443,13 @@ pub(super) fn write_database(path: &Path) {
         authority: Some("GDPR Art. 17".to_owned()),
     };
     append(13, &prepared(13, &Draft::new(redaction), None));
+    // As the writer does it: one transaction appends the redaction, lists it, and erases the payload.
     tx.execute("INSERT INTO redactions (seq) VALUES (5)", []).unwrap();
     tx.execute("UPDATE log SET payload = NULL WHERE seq = ?1", params![5]).unwrap();
     let last = parse_draft(r#"{"type":"note.logged","session":"review-2","message":"the end"}"#).unwrap();
     append(14, &prepared(14, &last, None));
     tx.commit().unwrap();
+    // No byte of the erased payload stays in the free space of the file.
     connection.execute_batch("VACUUM").unwrap();
     connection.close().unwrap();
 }

@@ -6,11 +6,11 @@ use super::error::{ImportError, Place, SinkError};
 use super::source::{Imported, Source};
 use crate::{Draft, Event, EventId, SessionId, Timestamp};
 
-/// Where every importer puts its drafts.
+/// The way of every importer's drafts to the sink.
 pub(super) struct Emitter<'a> {
     sink: &'a mut (dyn FnMut(Draft) -> Result<(), SinkError> + 'a),
-    /// Sessions begun, so that a second one with the same id is an error that names the record
-    /// rather than a conflict of two events.
+    /// Sessions that were begun. A second one with the same id is then an error that names the record, instead of a
+    /// conflict of two events.
     begun: HashSet<String>,
     imported: Imported,
 }
@@ -41,7 +41,7 @@ impl<'a> Emitter<'a> {
         Emitter { sink, begun: HashSet::new(), imported: Imported::default() }
     }
 
-    /// Begins a session: `position` says which one of the source it is.
+    /// Begins a session. `position` is its position in the source.
     pub(super) fn session(
         &mut self,
         place: Place,
@@ -68,8 +68,10 @@ impl<'a> Emitter<'a> {
         at: Option<Timestamp>,
         event: impl Into<Event>,
     ) -> Result<(), ImportError> {
+        // Made of names alone and never of content, so another import makes the same id.
         let id = EventId::from_name(&format!("{}/{what}", scope.session));
         let draft = Draft { id: Some(id), session: Some(scope.session.clone()), at, event: event.into() };
+        // Checked here and not in the log, because the record is known here.
         draft.check().map_err(|source| ImportError::Invalid { place: scope.place.clone(), source })?;
         let counter = match draft.event {
             Event::SessionStarted(_) => Some(&mut self.imported.sessions),
@@ -79,6 +81,7 @@ impl<'a> Emitter<'a> {
             _ => None,
         };
         (self.sink)(draft).map_err(ImportError::Sink)?;
+        // Only what the sink took is counted.
         if let Some(counter) = counter {
             *counter += 1;
         }

@@ -1,4 +1,4 @@
-//! What can be wrong with a source, and where in it.
+//! Errors in a source, and their positions.
 
 use std::error::Error;
 use std::fmt;
@@ -9,16 +9,16 @@ use crate::limits::SESSION_ID_BYTES_MAX;
 use crate::storage::StorageError;
 use crate::{IdError, InvalidField};
 
-/// Why the receiver of the drafts did not take one.
+/// The reason why the receiver refused a draft.
 pub type SinkError = Box<dyn Error + Send + Sync>;
 
-/// A place in a source.
+/// A position in a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place {
     /// A record of a JSON list; the first one is 0.
     Record(usize),
-    /// What follows the list.
+    /// The part after the list.
     End,
     /// A row of a table.
     Row {
@@ -39,26 +39,26 @@ impl fmt::Display for Place {
     }
 }
 
-/// A source that cannot be imported, or not further. Drafts of what came before it have been
-/// handed over; to import again, once the cause is gone, adds only what is missing.
+/// A source that cannot be imported, or not completely. Drafts from before the error were handed over; another import,
+/// once the cause is gone, adds only what is missing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// There is nothing in it.
+    /// The source is empty.
     #[error("the file is empty; expected {expected}")]
     Empty {
-        /// What it should be.
+        /// The expected content.
         expected: &'static str,
     },
-    /// It is something else altogether.
+    /// The source is something else altogether.
     #[error("this is not {expected}: {reason}")]
     WrongFile {
-        /// What it should be.
+        /// The expected content.
         expected: &'static str,
-        /// What it is, or where it differs first.
+        /// Its content, or the first difference.
         reason: String,
     },
-    /// It cannot be read.
+    /// The source cannot be read.
     #[error("cannot be read: {0}")]
     Read(#[source] io::Error),
     /// There is no such file, or it may not be opened.
@@ -66,7 +66,7 @@ pub enum ImportError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: StorageError,
     },
     /// A record is not JSON, or not an object.
@@ -74,7 +74,7 @@ pub enum ImportError {
     Malformed {
         /// The record.
         place: Place,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A field is missing or has a wrong value.
@@ -82,12 +82,12 @@ pub enum ImportError {
     Field {
         /// The record or row.
         place: Place,
-        /// The field, as a path where it is inside another.
+        /// The field, as a path if it is inside another.
         field: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// Two records are the same session: their events would contradict each other.
+    /// Two records are the same session, so their events would contradict each other.
     #[error(
         "{place}: session `{session}` stood in the file before; \
          import what belongs to different runs from files of their own"
@@ -98,7 +98,7 @@ pub enum ImportError {
         /// The session.
         session: String,
     },
-    /// Source and position do not make an id.
+    /// Source and position make no valid id.
     #[error(
         "{place}: `{id}` cannot be the id of a session: {reason}; \
          where it is too long ({SESSION_ID_BYTES_MAX} bytes at most), give the source a shorter name (--source)"
@@ -106,9 +106,9 @@ pub enum ImportError {
     SessionId {
         /// The record or row.
         place: Place,
-        /// What the id would be.
+        /// The id that they would make.
         id: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: IdError,
     },
     /// An event made from the record cannot be recorded.
@@ -116,18 +116,18 @@ pub enum ImportError {
     Invalid {
         /// The record or row.
         place: Place,
-        /// The event's field, and what is wrong with it.
+        /// The event's field and its fault.
         source: InvalidField,
     },
-    /// SQLite cannot read the file on.
+    /// SQLite cannot read the rest of the file.
     #[error("reading table `{table}`: {source}")]
     Storage {
         /// The table.
         table: &'static str,
-        /// What SQLite says.
+        /// The error of SQLite.
         source: StorageError,
     },
-    /// The receiver of the drafts did not take one.
+    /// The receiver refused a draft.
     #[error("cannot be recorded: {0}")]
     Sink(#[source] SinkError),
 }
@@ -136,15 +136,15 @@ pub enum ImportError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// It cannot be part of an id.
+    /// The name cannot be part of an id.
     #[error("`{name}` cannot name a source: {reason}; give it another name (--source)")]
     Name {
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: IdError,
     },
-    /// With a slash in it, the ids of two sources could be the same.
+    /// The name has a slash, by which the ids of two sources could be the same.
     #[error("`{0}` cannot name a source: it must not have a `/`; give it another name (--source)")]
     Slash(String),
     /// The path ends in no name of a file, or in one that is not text.

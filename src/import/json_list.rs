@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use super::error::{ImportError, Place};
 use crate::{Attributes, Json};
 
-/// Calls `each` for every record of a list, in order, and holds no other one meanwhile.
+/// Calls `each` for every record of a list, in order. Only one record is in memory at a time.
 pub(super) fn for_each_record(
     reader: impl Read,
     expected: &'static str,
@@ -20,11 +20,14 @@ pub(super) fn for_each_record(
     let mut list = List { each: &mut each, expected, next: None, failure: None };
     let read = deserializer.deserialize_seq(&mut list);
     let (next, failure) = (list.next, list.failure);
+    // The caller's own error wins: serde only reports that the reading was stopped.
     if let Some(failure) = failure {
         return Err(failure);
     }
+    // The meaning of an error depends on the position that was reached: without one, there was no list yet.
     let failed_at = |place: Option<Place>| {
         move |error: serde_json::Error| match place {
+            // A disk that fails is no fault of the content.
             _ if error.is_io() => ImportError::Read(error.into()),
             Some(place) => ImportError::Malformed { place, reason: error.to_string() },
             None if error.is_eof() => ImportError::Empty { expected },
@@ -35,11 +38,11 @@ pub(super) fn for_each_record(
     deserializer.end().map_err(failed_at(Some(Place::End)))
 }
 
-/// Visits a list. What fails in `each` cannot travel through serde's error and waits in `failure`.
+/// A visitor of a list. An error of `each` cannot travel through serde's error, and waits in `failure`.
 struct List<'a> {
     each: &'a mut dyn FnMut(Fields) -> Result<(), ImportError>,
     expected: &'static str,
-    /// The record that is being read, once it is clear that there is a list.
+    /// Index of the record that is being read; None until it is clear that there is a list.
     next: Option<usize>,
     failure: Option<ImportError>,
 }
@@ -53,6 +56,7 @@ impl<'de> Visitor<'de> for &mut List<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let mut index = 0;
+        // From here on there is a list, so errors name a record.
         self.next = Some(index);
         while let Some(record) = list.next_element::<Json>()? {
             let handled = Fields::of(Place::Record(index), "", record).and_then(&mut self.each);
@@ -67,20 +71,21 @@ impl<'de> Visitor<'de> for &mut List<'_> {
     }
 }
 
-/// The fields of an object, taken out one by one; what nobody took is kept.
+/// The fields of an object. Each is taken out once; those that nobody took are kept.
 pub(super) struct Fields {
     place: Place,
-    /// Where the object is in its record, as the beginning of its fields' paths.
+    /// Path of the object in its record, with which the paths of its fields begin.
     path: String,
     raw: Json,
     fields: BTreeMap<String, Json>,
 }
 
 impl Fields {
-    /// The fields of the object that `json` is.
+    /// The fields of the object in `json`.
     pub(super) fn of(place: Place, path: &str, json: Json) -> Result<Fields, ImportError> {
         match serde_json::from_str::<Object>(json.as_str()) {
             Ok(Object(fields)) => Ok(Fields { place, path: path.to_owned(), raw: json, fields }),
+            // The record itself is not an object, so there is no path to name.
             Err(error) if path.is_empty() => {
                 Err(ImportError::Malformed { place, reason: without_position(&error) })
             }
@@ -104,27 +109,27 @@ impl Fields {
         &self.place
     }
 
-    /// The object as it was, whole.
+    /// The whole object, as it was.
     pub(super) fn raw(&self) -> &Json {
         &self.raw
     }
 
-    /// Takes a field; `null` is the same as absent.
+    /// Takes a field; `null` counts as absent.
     pub(super) fn json(&mut self, name: &str) -> Option<Json> {
         self.fields.remove(name).filter(|json| json.as_str() != "null")
     }
 
-    /// Takes a field that is of some type.
+    /// Takes a field of a given type.
     pub(super) fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, ImportError> {
         self.json(name).map(|json| self.read(name, &json)).transpose()
     }
 
-    /// Takes a field that must be there.
+    /// Takes a required field.
     pub(super) fn require<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, ImportError> {
         self.take(name)?.ok_or_else(|| self.error(name, "is missing"))
     }
 
-    /// Takes a field as a text: its content where it is one, else its JSON.
+    /// Takes a field as a text: the content of a JSON text, or else the JSON itself.
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         self.json(name).map(|json| text_of(&json))
     }
@@ -146,13 +151,13 @@ impl Fields {
             .map(Some)
     }
 
-    /// Takes a list of texts; what is not a text is taken as its JSON.
+    /// Takes a list of texts. An item that is not a text is taken as its JSON.
     pub(super) fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>, ImportError> {
         let items: Option<Vec<Json>> = self.take(name)?;
         Ok(items.map(|items| items.iter().map(text_of).collect()))
     }
 
-    /// Whether nothing is left.
+    /// Returns true if no field is left.
     pub(super) fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
@@ -172,10 +177,11 @@ impl Fields {
         ImportError::Field { place: self.place.clone(), field: self.path_of(name), reason: reason.into() }
     }
 
-    /// Reads the value of a field, already taken.
+    /// Reads the value of a field that was already taken.
     pub(super) fn read<T: DeserializeOwned>(&self, name: &str, json: &Json) -> Result<T, ImportError> {
         let mut deserializer = serde_json::Deserializer::from_str(json.as_str());
         serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            // `.` is the field itself, and an index follows without a dot.
             let name = match error.path().to_string().as_str() {
                 "." => name.to_owned(),
                 inner if inner.starts_with('[') => format!("{name}{inner}"),
@@ -199,16 +205,17 @@ pub(super) fn text_of(json: &Json) -> String {
     serde_json::from_str(json.as_str()).unwrap_or_else(|_| json.as_str().to_owned())
 }
 
-/// An error of `serde_json` without the position, which would be one within the field.
+/// An error of `serde_json` without its position, which would be one within the field.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
+    // serde_json puts the position at the end of its messages.
     match text.rsplit_once(" at line ") {
         Some((reason, _)) => reason.to_owned(),
         None => text,
     }
 }
 
-/// A whole number or a text, as a text: what files number their records with.
+/// A whole number or a text, as a text: files number their records with either.
 pub(super) struct Label(pub(super) String);
 
 impl<'de> Deserialize<'de> for Label {
@@ -239,7 +246,7 @@ impl<'de> Deserialize<'de> for Label {
     }
 }
 
-/// An object in which no field stands twice: of two, one would be lost.
+/// An object without repeated fields: of two with the same name, one would be lost.
 struct Object(BTreeMap<String, Json>);
 
 impl<'de> Deserialize<'de> for Object {
@@ -256,6 +263,7 @@ impl<'de> Deserialize<'de> for Object {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
                 let mut fields = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, Json>()? {
+                    // A map of serde would silently keep the last of two.
                     if fields.contains_key(&name) {
                         return Err(de::Error::custom(format_args!("field `{name}` stands twice")));
                     }

@@ -1,14 +1,13 @@
 //! Records that other programs made, read as drafts of events.
 //!
-//! Each importer reads one format and hands its drafts to a sink, in order. None of them knows the
-//! log: what becomes of a draft, and how it is made durable, is the sink's affair.
+//! Each importer reads one format and hands its drafts to a sink, in order. None of them knows the log: the sink
+//! decides what happens to a draft, and how it becomes durable.
 //!
-//! - Ids come from the source's name and a position in it, never from content: to import a source
-//!   again makes the same drafts with the same ids, and so adds nothing. A renamed file is another
-//!   source, unless it is given its old name.
+//! - Ids come from the source's name and a position in it, never from content: another import of a source makes the
+//!   same drafts with the same ids, and so adds nothing. A renamed file is another source, unless it is given its old
+//!   name.
 //! - Fields that have no place in an event go to its `attributes`; nothing is truncated.
-//! - What a source does not say is absent. No time is invented: events of a source without times
-//!   have no `at`.
+//! - Facts that a source lacks are absent. No time is invented: events of a source without times have no `at`.
 //! - One record at a time is held in memory, never a whole file.
 
 mod error;

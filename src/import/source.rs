@@ -1,4 +1,4 @@
-//! The source of an import, and the count of what came from it.
+//! The source of an import, and the counts of an import.
 
 use std::path::Path;
 
@@ -36,11 +36,12 @@ impl Source {
         Ok(Source { name })
     }
 
-    /// A source named as its file is, without the ending.
+    /// A source with the name of its file, without the ending.
     ///
     /// # Errors
-    /// If the path has no such name, or one that [`Source::new`] refuses.
+    /// If the path has no file name, or one that [`Source::new`] refuses.
     pub fn of_path(path: &Path) -> Result<Source, SourceError> {
+        // A name that is not UTF-8 cannot be part of an id.
         match path.file_stem().and_then(|stem| stem.to_str()) {
             Some(name) => Source::new(name),
             None => Err(SourceError::Path(path.to_owned())),
@@ -53,7 +54,7 @@ impl Source {
     }
 }
 
-/// What an import handed to its sink.
+/// Counts of the drafts that an import handed to its sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Imported {

@@ -4,13 +4,12 @@
 //! | --- | --- |
 //! | a run | a session `tau-bench/<source>/<task_id>-<trial>` |
 //! | an assistant message with tool calls | a step of kind tool for each, ended by the tool messages that follow, in order |
-//! | an assistant message without | a step of kind llm, module `respond` |
+//! | an assistant message without tool calls | a step of kind llm, module `respond` |
 //! | a reward other than 1 | a finding, and a session that failed |
 //!
-//! Call ids repeat within a run, so that calls and outputs belong together by their position; the
-//! ids are kept as attributes. A call that no output follows has begun and never ended. Messages
-//! that are neither input nor output of a step are kept under `messages` of the event that follows
-//! them. The traces have no times.
+//! Call ids repeat within a run, so calls and outputs are matched by their position; the ids are kept as attributes. A
+//! call without an output has begun and never ended. Messages that are neither input nor output of a step are kept
+//! under `messages` of the event that follows them. The traces have no times.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -30,14 +29,14 @@ use crate::{
 
 const FORMAT: &str = "tau-bench";
 
-/// How far from 1 a reward may be and still be one: what tau-bench itself allows.
+/// Largest distance from 1 at which a reward is still 1: the tolerance of tau-bench itself.
 const REWARD_TOLERANCE: f64 = 1e-6;
 
 /// Reads results of tau-bench.
 ///
 /// # Errors
-/// If the file is not a list of runs, a run has no usable `task_id`, `trial`, `reward` or `traj`,
-/// or the sink refuses a draft. Drafts before the error have been handed over.
+/// If the file is not a list of runs, a run has no usable `task_id`, `trial`, `reward` or `traj`, or the sink refuses a
+/// draft. Drafts from before the error were handed over.
 pub fn tau_bench(
     reader: impl Read,
     source: &Source,
@@ -55,6 +54,7 @@ fn import_run(mut record: Fields, source: &Source, emitter: &mut Emitter<'_>) ->
     let Label(trial) = record.require("trial")?;
     let reward: f64 = record.require("reward")?;
     let messages = record.objects("traj")?.ok_or_else(|| record.error("traj", "is missing"))?;
+    // Fields are taken out where they are used. The rest of each object becomes attributes.
     let mut info = match record.object("info")? {
         Some(info) => info,
         None => record.none("info"),
@@ -67,13 +67,16 @@ fn import_run(mut record: Fields, source: &Source, emitter: &mut Emitter<'_>) ->
     let scope = emitter.session(record.place().clone(), FORMAT, source, &format!("{task_id}-{trial}"))?;
     let mut messages =
         messages.into_iter().map(Message::of).collect::<Result<Vec<_>, _>>()?.into_iter().peekable();
+    // Only a system prompt without other fields is input: nothing else of it could be lost.
     let system = messages.next_if(|message| message.role == "system" && message.is_plain());
+    // The agent got the system prompt, and the simulated customer the instruction.
     let parts = [system.and_then(|system| system.content), task.text("instruction")];
     let mut labels =
         BTreeMap::from([("task_id".to_owned(), task_id.clone()), ("trial".to_owned(), trial.clone())]);
     labels.extend(task.text("user_id").map(|user| ("user_id".to_owned(), user)));
     let actions = task.json("actions");
     let mut attributes = record.rest();
+    // Copied, because the actions are also evidence of the finding below.
     attributes.extend(actions.clone().map(|actions| ("info.task.actions".to_owned(), actions)));
     attributes.extend(task.rest_by_path());
     let started = SessionStarted {
@@ -92,6 +95,7 @@ fn import_run(mut record: Fields, source: &Source, emitter: &mut Emitter<'_>) ->
 
     let reward_info = info.json("reward_info");
     let completed = (reward - 1.0).abs() <= REWARD_TOLERANCE;
+    // The finding comes before the end of the session that it belongs to.
     if !completed {
         let evidence =
             Evidence { reward, expected_actions: actions.as_ref(), reward_info: reward_info.as_ref() };
@@ -191,7 +195,7 @@ impl Message {
         })
     }
 
-    /// Whether its role and content say everything.
+    /// Returns true if role and content are all of the message.
     fn is_plain(&self) -> bool {
         self.calls.is_empty() && self.rest.is_empty()
     }
@@ -202,7 +206,7 @@ struct Run<'a, 'e> {
     scope: &'a Scope,
     emitter: &'a mut Emitter<'e>,
     steps: usize,
-    /// Messages that no event has said yet.
+    /// Messages that are in no event yet.
     unsaid: Vec<Message>,
 }
 
@@ -218,11 +222,13 @@ impl Run<'_, '_> {
                 }
                 "assistant" => {
                     let mut outputs = Vec::new();
+                    // A call has one output at most: further messages of tools belong to no call.
                     while outputs.len() < message.calls.len()
                         && let Some(output) = messages.next_if(|message| message.role == "tool")
                     {
                         outputs.push(output);
                     }
+                    // The next message answers the last output, or else the text beside the calls.
                     before = outputs.last().and_then(|output| output.content.clone()).or(content);
                     self.call_tools(message, outputs)?;
                 }
@@ -235,9 +241,9 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// A message to the customer: a step whose input is the message before it.
+    /// Emits a message to the customer: a step whose input is the message before it.
     fn respond(&mut self, message: Message, before: Option<String>) -> Result<(), ImportError> {
-        // A plain message before this one is this step's input, and needs no other place.
+        // A plain message before this one is this step's input, and is kept nowhere else.
         if self.unsaid.last().is_some_and(|last| last.is_plain() && last.content == before) {
             self.unsaid.pop();
         }
@@ -254,7 +260,7 @@ impl Run<'_, '_> {
     }
 
     fn call_tools(&mut self, message: Message, outputs: Vec<Message>) -> Result<(), ImportError> {
-        // What the message says beside its calls stands with the first of them.
+        // The content of the message beside its calls goes to the first of them.
         let mut beside = message.rest.rest();
         beside.extend(message.content.map(|content| ("content".to_owned(), Json::text(&content))));
         keep_messages(self.scope, &mut beside, std::mem::take(&mut self.unsaid))?;
@@ -267,9 +273,10 @@ impl Run<'_, '_> {
             let name: String = function.require("name")?;
             let input = function.text("arguments");
             let call_id = call.json("id");
+            // Empty from the second call on.
             let mut attributes = std::mem::take(&mut beside);
             attributes.extend(call_id.clone().map(|id| ("tool_call_id".to_owned(), id)));
-            // There is no other type of call.
+            // The only known type of call needs no attribute.
             let call_type = call.json("type").filter(|call_type| call_type.as_str() != "\"function\"");
             attributes.extend(call_type.map(|call_type| ("type".to_owned(), call_type)));
             attributes.extend(call.rest());
@@ -282,14 +289,16 @@ impl Run<'_, '_> {
                 attributes,
                 ..Default::default()
             })?;
+            // Outputs have the order of the calls, and may be fewer.
             let Some(mut output) = outputs.next() else { continue };
-            // The output repeats the call's id and name: they are kept where they differ.
+            // The output repeats the call's id and name, which are kept only if they differ.
             let mut attributes = Attributes::new();
             let output_id = output.rest.json("tool_call_id").filter(|id| Some(id) != call_id.as_ref());
             attributes.extend(output_id.map(|id| ("tool_call_id".to_owned(), id)));
             let output_name = output.rest.text("name").filter(|output_name| *output_name != name);
             attributes.extend(output_name.map(|name| ("name".to_owned(), Json::text(&name))));
             attributes.extend(output.rest.rest());
+            // The text is the only sign of an error.
             let error = output.content.clone().filter(|output| output.starts_with("Error"));
             self.end(StepEnded {
                 step,
@@ -327,6 +336,7 @@ mod tests {
         collect(|sink| tau_bench(text.as_bytes(), &source(), sink))
     }
 
+    // Three calls share one id, the second one fails, and the last one has no output.
     const RUN: &str = r#"[{"task_id": 3, "trial": 1, "reward": 0.0, "seed": 10,
         "info": {"source": "user", "user_cost": 0.10, "reward_info": {"reward": 0.0},
             "task": {"user_id": "mia", "actions": [{"name": "book"}], "instruction": "Buy it.", "outputs": []}},

@@ -1,4 +1,4 @@
-//! What the importers' tests have in common.
+//! Helpers that the importers' tests share.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::{ImportError, Imported, Source};
 use crate::{Draft, Event};
 
-/// A file of real data, looked for where `ANNALS_TEST_DATA` says, else beside the repository.
-/// Without it the test says that it was skipped; in continuous integration that is a failure.
+/// A file of real data, from the folder in `ANNALS_TEST_DATA`, or else from beside the repository. Without the file the
+/// test prints that it was skipped; in continuous integration that is a failure.
 pub(super) fn real_data(name: &str) -> Option<File> {
     let folder = match std::env::var_os("ANNALS_TEST_DATA") {
         Some(folder) => PathBuf::from(folder),
@@ -18,6 +18,7 @@ pub(super) fn real_data(name: &str) -> Option<File> {
         Ok(file) => Some(file),
         Err(error) => {
             assert!(
+                // A skipped test must not pass unnoticed where all data should be there.
                 std::env::var_os("CI").is_none_or(|ci| ci != "true"),
                 "{} cannot be opened: {error}",
                 path.display()
@@ -32,7 +33,7 @@ pub(super) fn source() -> Source {
     Source::new("test").unwrap()
 }
 
-/// The drafts of an import, and how it ended.
+/// The drafts of an import, and its result.
 pub(super) fn collect(
     import: impl FnOnce(&mut dyn FnMut(Draft) -> Result<(), super::SinkError>) -> Result<Imported, ImportError>,
 ) -> (Vec<Draft>, Result<Imported, ImportError>) {
@@ -44,7 +45,7 @@ pub(super) fn collect(
     (drafts, result)
 }
 
-/// The events of one kind, with their sessions.
+/// The payloads of one kind of event.
 pub(super) fn each<'a, T: 'a>(drafts: &'a [Draft], pick: impl Fn(&'a Event) -> Option<&'a T>) -> Vec<&'a T> {
     drafts.iter().filter_map(|draft| pick(&draft.event)).collect()
 }
@@ -60,7 +61,7 @@ macro_rules! all {
 }
 pub(super) use all;
 
-/// Every id of the drafts, of events and of what they are about.
+/// Every id of the drafts: of the events, and of the steps, decisions and findings in them.
 pub(super) fn ids(drafts: &[Draft]) -> Vec<String> {
     drafts
         .iter()

@@ -4,13 +4,12 @@
 //! | --- | --- |
 //! | a record | a session `tree-of-thought/<source>/<idx>` |
 //! | an entry of `steps` | a step, and the decision which of the new thoughts to keep |
-//! | `usage_so_far` | the session's tokens and cost: what it has more than the record before |
-//! | no answer that is right | a finding, and a session that failed |
+//! | `usage_so_far` | the session's tokens and cost: the difference from the record before |
+//! | no right answer | a finding, and a session that failed |
 //!
-//! The files of that project differ: some have `infos`, others `accs`, some no `steps`. An answer
-//! is right where its mark is 1. Only marks from 0 to 1 tell: others are ratings on a scale, which
-//! do not say that an answer is wrong. A session is completed unless the file shows that it failed.
-//! The logs have no times.
+//! The files of that project differ: some have `infos`, others `accs`, some no `steps`. The mark 1 is that of a right
+//! answer. Only marks from 0 to 1 are verdicts: others are ratings on a scale, which do not show that an answer is
+//! wrong. A session is completed unless the file shows that it failed. The logs have no times.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -31,8 +30,8 @@ const FORMAT: &str = "tree-of-thought";
 /// Reads a log of tree-of-thought experiments.
 ///
 /// # Errors
-/// If the file is not a list of records, a record has no `idx`, a field is not what that project
-/// writes, or the sink refuses a draft. Drafts before the error have been handed over.
+/// If the file is not a list of records, a record has no `idx`, a field is not what that project writes, or the sink
+/// refuses a draft. Drafts from before the error were handed over.
 pub fn tree_of_thought(
     reader: impl Read,
     source: &Source,
@@ -41,13 +40,14 @@ pub fn tree_of_thought(
     let mut emitter = Emitter::new(sink);
     let mut before = Some(Usage::START);
     for_each_record(reader, "a JSON list of tree-of-thought records", |record| {
+        // None after a record without usage: the next record's share is then unknown.
         before = import_record(record, source, before.take(), &mut emitter)?;
         Ok(())
     })?;
     Ok(emitter.imported())
 }
 
-/// What models read, wrote and cost since the experiment began.
+/// The tokens that models read and wrote, and their cost, since the experiment began.
 #[derive(Clone, Copy, Deserialize)]
 struct Usage {
     completion_tokens: Option<u64>,
@@ -56,19 +56,20 @@ struct Usage {
 }
 
 impl Usage {
-    /// Before the first record.
+    /// The usage before the first record.
     const START: Usage = Usage { completion_tokens: Some(0), prompt_tokens: Some(0), cost: Some(0.0) };
 }
 
-/// How much more there is now, where that can be told.
+/// The tokens since the record before; None if one number is unknown, or the numbers fell.
 fn tokens_since(now: Option<u64>, before: Option<u64>) -> Option<u64> {
     now?.checked_sub(before?)
 }
 
 fn cost_since(now: Option<f64>, before: Option<f64>) -> Option<f64> {
-    /// The difference of two decimal fractions has a tail of binary rounding; no price is this small.
+    /// The difference of two decimal fractions ends in binary rounding; no price is this small.
     const PARTS_PER_DOLLAR: f64 = 1e9;
     let cost = now? - before?;
+    // A total that fell shows nothing about this record.
     (cost >= 0.0).then(|| (cost * PARTS_PER_DOLLAR).round() / PARTS_PER_DOLLAR)
 }
 
@@ -82,6 +83,7 @@ fn import_record(
     let steps = record.objects("steps")?.unwrap_or_default();
     let marks = Marks::of(&mut record)?;
     let answers = record.json("ys");
+    // The total is also kept as it is, because differences may be unknown.
     let usage_so_far = record.json("usage_so_far");
     let usage: Option<Usage> = match &usage_so_far {
         Some(usage) => Some(record.read("usage_so_far", usage)?),
@@ -90,12 +92,14 @@ fn import_record(
     let scope = emitter.session(record.place().clone(), FORMAT, source, &idx)?;
 
     let mut steps = steps.into_iter().map(Step::of).collect::<Result<Vec<_>, _>>()?;
+    // Only the steps have the puzzle.
     let input = steps.first().and_then(|step| step.puzzle.clone());
     let started = SessionStarted {
         profile: Some(FORMAT.to_owned()),
         input: input.clone(),
         source: Some(source.name().to_owned()),
         labels: BTreeMap::from([("idx".to_owned(), idx.clone())]),
+        // All fields that were not taken so far.
         attributes: record.rest(),
         ..Default::default()
     };
@@ -132,15 +136,15 @@ fn import_record(
     Ok(usage)
 }
 
-/// What the file says of the answers, one mark for each.
+/// The marks of the answers, one for each.
 struct Marks {
-    /// The fields that say it, as they were.
+    /// The fields with the marks, as they were.
     raw: Vec<(&'static str, Json)>,
     marks: Vec<f64>,
 }
 
 impl Marks {
-    /// From `infos`, a list of objects with `r`, or else `accs`, a list of numbers.
+    /// Reads `infos`, a list of objects with `r`, or else `accs`, a list of numbers.
     fn of(record: &mut Fields) -> Result<Marks, ImportError> {
         #[derive(Deserialize)]
         struct Info {
@@ -155,6 +159,7 @@ impl Marks {
         }
         if let Some(accs) = record.json("accs") {
             let read: Vec<Option<f64>> = record.read("accs", &accs)?;
+            // Marks of `infos` win; `accs` is then only kept.
             if marks.marks.is_empty() {
                 marks.marks.extend(read.into_iter().flatten());
             }
@@ -168,6 +173,7 @@ impl Marks {
     }
 
     fn all_wrong(&self) -> bool {
+        // Without marks nothing is known, and a mark of 1 or more is no verdict of failure.
         !self.marks.is_empty() && self.marks.iter().all(|mark| (0.0..1.0).contains(mark))
     }
 }
@@ -247,13 +253,13 @@ impl Step {
         let number = number.to_string();
         let step: StepId = scope.id("step", &number)?;
         let mut attributes = self.rest;
-        // The session's input already says it, unless a step changed the puzzle.
+        // The session's input has it already, unless a step changed the puzzle.
         let other_puzzle = self.puzzle.filter(|puzzle| Some(puzzle.as_str()) != input);
         attributes.extend(other_puzzle.map(|puzzle| ("x".to_owned(), Json::text(&puzzle))));
         let started = StepStarted {
             step: step.clone(),
             module: Some("search".to_owned()),
-            // Not one call of a model: thoughts are generated, rated and selected.
+            // More than one call of a model: thoughts are generated, rated and selected.
             kind: Some(StepKind::Other),
             input: self.before.map(|thoughts| thoughts.join("\n")),
             attributes,
@@ -261,12 +267,14 @@ impl Step {
         };
         emitter.emit(scope, &format!("step/{number}/started"), None, started)?;
 
+        // Without thoughts there was no decision.
         if self.new.is_some() || self.kept.is_some() {
             let new = self.new.unwrap_or_default();
-            // Values that are not one for each thought cannot be told apart: kept, but no scores.
+            // Values that are not one for each thought cannot be assigned: they are kept, but are no scores.
             let rated = self.scores.len() == new.len();
             let mut attributes = Attributes::new();
             attributes.extend(self.values.filter(|_| !rated).map(|values| ("values".to_owned(), values)));
+            // `zip` ends with the thoughts; a thought without a rating gets None.
             let scores = self.scores.into_iter().filter(|_| rated).chain(std::iter::repeat(None));
             let decision = DecisionMade {
                 decision: scope.id("decision", &number)?,
@@ -304,6 +312,7 @@ mod tests {
         collect(|sink| tree_of_thought(text.as_bytes(), &source(), sink))
     }
 
+    // The second step has one value for two thoughts, and the second record fewer prompt tokens than the first.
     const LOG: &str = r#"[
         {"idx": 900, "ys": ["4 * 6 = 24\n"], "infos": [{"r": 0}, {"r": 1}], "model": "m",
          "usage_so_far": {"completion_tokens": 10, "prompt_tokens": 100, "cost": 0.1},
@@ -362,6 +371,7 @@ mod tests {
         let ends = all!(drafts, SessionEnded);
         assert_eq!((ends[0].tokens_input, ends[0].tokens_output), (Some(100), Some(10)));
         assert_eq!((ends[1].tokens_input, ends[1].tokens_output), (None, Some(5)), "absent where negative");
+        // 0.3 - 0.1 is 0.2 only after rounding.
         assert_eq!(ends[1].cost_usd, Some(0.2));
         let (drafts, _) = import(r#"[{"idx": 1}, {"idx": 2, "usage_so_far": {"cost": 1}}]"#);
         assert_eq!(all!(drafts, SessionEnded)[1].cost_usd, None, "the record before does not say");

@@ -1,4 +1,4 @@
-//! The decisions of one session: what was kept, what was not, and why.
+//! The decisions of one session: the thoughts that were kept, those that were not, and the reasons.
 
 use annals::demo::PuzzleReport;
 use annals::{Decision, Json, SessionRecord};
@@ -11,7 +11,7 @@ use crate::cli::text;
 /// Thoughts of each decision that are shown although they were not kept.
 const NOT_KEPT_SHOWN: usize = 2;
 
-/// What the pipeline records of an option.
+/// An option as the pipeline records it.
 #[derive(Deserialize)]
 struct Thought {
     option: String,
@@ -24,7 +24,7 @@ struct Thought {
 pub(super) fn show(puzzle: &PuzzleReport, record: &SessionRecord, out: &mut Out) -> anyhow::Result<()> {
     heading(&format!("Decisions of {}", record.session.id), out)?;
     out.line(&format!("  puzzle {}, {}", puzzle.puzzle, shown(&puzzle.answer)))?;
-    // What a finding speaks of is worth seeing even among many.
+    // A thought that a finding names is worth seeing even among many.
     let evidence: String =
         record.findings.iter().filter_map(|finding| finding.evidence.as_ref()).map(Json::as_str).collect();
     for decision in &record.decisions {
@@ -59,6 +59,7 @@ fn show_decision(decision: &Decision, evidence: &str, out: &mut Out) -> anyhow::
     }
     let mut others: Vec<&Thought> =
         thoughts.iter().filter(|thought| !kept.contains(&thought.option)).collect();
+    // False sorts before true: thoughts that a finding names come first.
     others.sort_by_key(|thought| !evidence.contains(&thought.option));
     for thought in others.iter().take(NOT_KEPT_SHOWN) {
         show_thought("not", thought, out)?;
@@ -82,7 +83,7 @@ fn show_thought(fate: &str, thought: &Thought, out: &mut Out) -> anyhow::Result<
     Ok(out.line(format!("    {fate} {option:<32} {verdict} {why}").trim_end())?)
 }
 
-/// A list in JSON; one that is not what the pipeline records is shown as none.
+/// Reads a list in JSON. A list in another form than the pipeline's is shown as empty.
 fn read<T: for<'de> Deserialize<'de>>(list: Option<&Json>) -> Vec<T> {
     list.and_then(|list| serde_json::from_str(list.as_str()).ok()).unwrap_or_default()
 }

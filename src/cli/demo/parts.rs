@@ -1,4 +1,4 @@
-//! Parts of what the demonstration prints.
+//! Parts of the demonstration's output.
 
 use annals::demo::Answer;
 

@@ -1,4 +1,4 @@
-//! The keys of a log from the first on, as its events tell: what an auditor holds, and what follows from it.
+//! The keys of a log since the first one, as its events report them: an auditor that holds one can follow the others.
 
 use annals::evidence::PublicKeys;
 use annals::{Content, Event, EventFilter, KeyChangeCause, KeyChanged, KeyRole, Kind, Reader, Seq};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::out::Out;
 use crate::cli::text;
 
-/// Changes that are read at a time.
+/// Changes that are read at once.
 const PAGE: usize = 256;
 
 /// The changes of a log's keys.
@@ -19,6 +19,7 @@ impl Chain {
         let mut changes = Vec::new();
         let mut after = Seq::ZERO;
         loop {
+            // In pages: a log may have any number of these events.
             let page = reader.events(&filter, after, PAGE)?;
             let Some(last) = page.last() else { return Ok(Chain(changes)) };
             after = last.seq;
@@ -33,7 +34,7 @@ impl Chain {
         self.0.iter().filter(move |(_, change)| change.role == role)
     }
 
-    /// The first key of a role: the one before the first change, the one that it made, or the present one.
+    /// The first key of a role: the one before the first change, the one that this change made, or the present one.
     fn first<'c>(&'c self, role: KeyRole, present: Option<&'c str>) -> Option<&'c str> {
         match self.of(role).next() {
             Some((_, change)) => Some(change.previous.as_deref().unwrap_or(&change.vkey)),
@@ -70,11 +71,12 @@ impl Chain {
         })
     }
 
-    /// Prints it as comments: the file can be given to a verification as it is.
+    /// Prints the chain as comments, so the output can be given to a verification as a file.
     pub(super) fn print(&self, origin: &str, out: &mut Out) -> anyhow::Result<()> {
         for role in [KeyRole::Stable, KeyRole::Epoch] {
+            // Without a change, the present key is the first one, and is printed already.
             let Some(first) = self.first(role, None) else { continue };
-            // Of a key that never changed there is nothing more to say.
+            // A key that never changed needs no further lines.
             if self.of(role).all(|(_, change)| change.vkey == first) {
                 continue;
             }
@@ -93,8 +95,9 @@ impl Chain {
     }
 }
 
-/// Whether the key before vouches for the new one, so that trust goes on by the log alone.
+/// Returns true if the previous key vouches for the new one: trust then continues by the log alone.
 fn is_certified(change: &KeyChanged) -> bool {
+    // After a loss or a compromise a certificate proves nothing: a thief could have made it.
     change.certificate.is_some()
         && matches!(change.cause, KeyChangeCause::Rotated | KeyChangeCause::Generated)
 }

@@ -1,4 +1,4 @@
-//! A session for people: what it was, then its steps as a tree with what belongs to each.
+//! A session for people: its summary, then its steps as a tree, each with the items that belong to it.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -9,20 +9,20 @@ use annals::{Artifact, Decision, Finding, FindingUpdate, Json, Note, Review, Ses
 use crate::cli::out::{BOLD, DIM, Out, style_of};
 use crate::cli::{text, time};
 
-/// Characters of a text where texts are shortened.
+/// Characters of a shortened text.
 const SHORT_CHARS: usize = 240;
 
-/// Deeper steps are indented no further.
+/// Levels of indentation. Deeper steps are indented no further.
 const INDENT_LEVELS_MAX: usize = 32;
 
-/// How much of long texts is shown.
+/// The treatment of long texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Texts {
     Shortened,
     Whole,
 }
 
-/// What belongs to a step, or to none.
+/// The items that belong to a step, or to none.
 #[derive(Default)]
 struct Parts<'a> {
     decisions: Vec<&'a Decision>,
@@ -34,8 +34,9 @@ struct Parts<'a> {
 pub(super) fn session(record: &SessionRecord, texts: Texts, out: &mut Out) -> io::Result<()> {
     let mut page = Page { out, texts, record };
     page.head()?;
+    // Grouped once: a search for the items of each step would take time that grows with the square.
     let mut parts: HashMap<Option<&str>, Parts<'_>> = HashMap::new();
-    // What names a step that never came belongs to none.
+    // An item that names a step which never came belongs to none.
     let steps: HashSet<&str> = record.steps.iter().map(|step| step.id.as_str()).collect();
     let key = |step: &'_ Option<String>| step.as_deref().and_then(|step| steps.get(step).copied());
     for decision in &record.decisions {
@@ -51,7 +52,7 @@ pub(super) fn session(record: &SessionRecord, texts: Texts, out: &mut Out) -> io
         parts.entry(key(&artifact.step_id)).or_default().artifacts.push(artifact);
     }
     for outlined in record.outline() {
-        // Steps may be nested as deep as there are steps.
+        // Steps may be nested as deep as there are steps, so the indentation has a bound.
         let depth = outlined.depth.min(INDENT_LEVELS_MAX);
         page.step(outlined.step, depth)?;
         if let Some(parts) = parts.get(&Some(outlined.step.id.as_str())) {
@@ -135,11 +136,12 @@ impl Page<'_> {
         let Some(content) = content.filter(|content| !content.is_empty()) else { return Ok(()) };
         let shown = match self.texts {
             Texts::Whole => text::block(content).into_owned(),
-            // So much white space may stand before it that more must be looked at.
+            // Much white space may stand before the first word, so more characters are read than are shown.
             Texts::Shortened => {
                 let start: String = content.chars().take(4 * SHORT_CHARS).collect();
                 let line = text::line(&start);
                 let cut = text::shortened(&line, SHORT_CHARS);
+                // Only the reading above cut the text, so the mark of a cut is still missing.
                 if start.len() < content.len() && cut == line {
                     format!("{line}…")
                 } else {
@@ -153,6 +155,7 @@ impl Page<'_> {
         let width = self.out.text_width().max(indent + name.len() + 20);
         let options = textwrap::Options::new(width).initial_indent(&first).subsequent_indent(&next);
         for (number, line) in textwrap::wrap(&shown, options).iter().enumerate() {
+            // The name gets its colour after wrapping, because the codes of a colour would count as width.
             let line = match line.strip_prefix(&first) {
                 Some(rest) if number == 0 => format!("{margin}{}{rest}", self.out.paint(DIM, &name)),
                 _ => line.to_string(),
@@ -182,6 +185,7 @@ impl Page<'_> {
             head += &format!("  {}", self.out.paint(DIM, &text::line(fact)));
         }
         self.out.line(&head)?;
+        // Shortened texts show the producer's own summary, if there is one.
         let (input, output) = match self.texts {
             Texts::Whole => (step.input.as_ref(), step.output.as_ref()),
             Texts::Shortened => (
@@ -245,6 +249,7 @@ impl Page<'_> {
         head += &format!("  {}", self.out.paint(DIM, &text::line(&finding.status)));
         self.out.line(&head)?;
         let description = finding.description.as_deref().or(finding.plain_english.as_deref());
+        // A description that repeats the title is left out.
         let description = description.filter(|description| finding.title.as_deref() != Some(description));
         self.text(indent + 2, "", description)?;
         self.text(indent + 2, "law", finding.legal_source.as_deref())?;
@@ -276,7 +281,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// What is about the session as a whole.
+    /// Prints the items of the session as a whole.
     fn tail(&mut self) -> io::Result<()> {
         let id = self.record.session.id.clone();
         self.reviews("session", &id, 2)?;
@@ -301,13 +306,13 @@ impl Page<'_> {
     }
 }
 
-/// A summary that says more than the text's beginning. The beginning alone does not show that it was cut
-/// off: the text itself, shortened, does.
+/// A summary that is more than the text's beginning. A mere beginning does not show that it was cut; the text itself,
+/// shortened, does.
 fn own_summary<'s>(summary: Option<&'s String>, text: Option<&str>) -> Option<&'s String> {
     summary.filter(|summary| !text.is_some_and(|text| text.starts_with(summary.as_str())))
 }
 
-/// What a finding is about. Titles often begin with the pattern, and are not to say it twice.
+/// The subject of a finding. Titles often begin with the pattern, which is not repeated then.
 fn about(finding: &Finding) -> String {
     let title = finding.title.as_deref();
     let says = |pattern: &str| {
@@ -318,7 +323,7 @@ fn about(finding: &Finding) -> String {
     joined(&[finding.category.as_deref(), pattern, title], ": ").unwrap_or_default()
 }
 
-/// Names of a note's level that fit the margin.
+/// The levels of notes that fit the margin. All others become `note`.
 fn level(level: &str) -> &str {
     match level {
         "debug" | "info" | "warning" | "error" => level,
@@ -343,6 +348,7 @@ fn tokens(read: Option<i64>, written: Option<i64>) -> Option<String> {
 
 /// The options of a decision with their scores.
 fn options(json: &Json) -> String {
+    // Anything that is not a list is shown as it is.
     let Ok(serde_json::Value::Array(options)) = serde_json::from_str(json.as_str()) else {
         return json.as_str().to_owned();
     };

@@ -1,4 +1,4 @@
-//! What a verification found, for people.
+//! The result of a verification, for people.
 
 use annals::Timestamp;
 use annals::note::VerifierKey;
@@ -50,6 +50,7 @@ pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Res
     for change in &report.anchored.key_changes {
         beside(out, "key", &text::line(&key_change(change)))?;
     }
+    // A report may name a million events, which are for programs.
     let shown = report.redactions.len().min(REDACTIONS_SHOWN);
     for redaction in report.redactions.iter().take(shown) {
         let mut seqs: Vec<_> = redaction.seqs.iter().take(SEQS_SHOWN).map(u64::to_string).collect();
@@ -70,10 +71,12 @@ pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Res
     if more > 0 {
         beside(out, "redacted", &format!("{more} more events record that payloads were erased"))?;
     }
+    // A clock that was set back is worth knowing, and no failure: the chain has its own order.
     if let Some(first) = report.backward_steps.first {
         let times = if report.backward_steps.count == 1 { "once" } else { "several times" };
         beside(out, "clock", &format!("ran backwards {times}, first at event {first}"))?;
     }
+    // Objects that somebody else made in the file are named, and are no failure.
     if !report.foreign_objects.is_empty() {
         let mut objects = report.foreign_objects.join(", ");
         if report.foreign_objects_left_out > 0 {
@@ -112,6 +115,7 @@ fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Resu
         };
         return verdict(out, "ok", "self-consistent", "yes", &said);
     }
+    // Neither consistent nor wrong: something could not be checked.
     if report.failures.is_empty() {
         let said = "nothing is wrong in what was checked, and not all of it could be: see `not checked`";
         return verdict(out, "warning", "self-consistent", "?", said);
@@ -126,7 +130,7 @@ fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Resu
     Ok(())
 }
 
-/// A verdict of NO, and why.
+/// Prints a verdict of NO, and the reasons.
 fn failed(failures: &[Failure], name: &str, out: &mut Out) -> anyhow::Result<()> {
     let said = match failures.len() {
         1 => "1 check failed".to_owned(),
@@ -146,7 +150,7 @@ fn failed(failures: &[Failure], name: &str, out: &mut Out) -> anyhow::Result<()>
     Ok(())
 }
 
-/// What the checkpoints given come to, and which of them say nothing.
+/// Prints the verdict on the given checkpoints, then those of them that a retired key signed.
 fn anchored(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     verdict_on_anchor(report, out)?;
     for fits in &report.anchored.by_predecessors {
@@ -185,6 +189,7 @@ fn verdict_on_anchor(report: &Report, out: &mut Out) -> anyhow::Result<()> {
         let witnesses: Vec<String> = anchor
             .witnesses
             .iter()
+            // A time of zero, or one that no `i64` holds, is not shown.
             .map(|witness| match i64::try_from(witness.cosigned_at) {
                 Ok(seconds @ 1..) => {
                     let at = Timestamp::from_micros(seconds.saturating_mul(1_000_000));
@@ -210,7 +215,7 @@ fn verdict_on_anchor(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The events for which nothing outside the file vouches.
+/// The end of a sentence about the events that nothing outside the file vouches for.
 fn window(anchor: &Anchor) -> String {
     let duration = anchor.micros_since.map(time::duration);
     match (anchor.events_since, duration) {
@@ -250,14 +255,16 @@ fn remembered(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the file says of its anchors: for operators, who see here what fails.
+/// Prints the file's own account of its anchors, in which operators see what fails.
 fn own_account(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     let evidence = &report.evidence;
     if evidence.signed.is_none() && evidence.anchors.is_empty() {
         return Ok(());
     }
+    // Claims of the file, which proves none of them.
     let sizes = evidence.anchors.iter().filter_map(|anchor| anchor.size).chain(evidence.signed);
     let said = match (evidence.unanchored_events, evidence.anchored_at) {
+        // No checkpoint covers events that the log never had, so events are missing.
         _ if sizes.clone().any(|size| size > report.log.events) => format!(
             "the file contradicts itself: by its own account a checkpoint of {} was made, and the log has {}; it was cut off",
             events(sizes.max().unwrap_or_default()),
@@ -299,6 +306,7 @@ fn key_change(change: &KeyChangeSeen) -> String {
     } else {
         format!("not certified: {}", change.certified)
     };
+    // A certificate names the previous key already.
     let before = change.previous.as_deref().filter(|_| !change.is_certified);
     let before = before.map(|vkey| format!(" after {}", shortened(vkey))).unwrap_or_default();
     let reason = change.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -344,7 +352,7 @@ fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     );
     count(complete.sessions_open, "session has not ended", "sessions have not ended");
     count(complete.skips, "event was skipped by a projection", "events were skipped by projections");
-    // One reason for all is said once.
+    // A reason that all tables share is printed once.
     let reason = report.tables.first().and_then(TablesChecked::why_not);
     let is_same = report.tables.iter().all(|table| table.stopped.is_none() && table.why_not() == reason);
     let each = match reason.filter(|_| is_same) {
@@ -363,6 +371,7 @@ fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
         };
         said.push(format!("the read tables of `{}` are {why}", table.projection));
     }
+    // Incomplete without a known reason.
     if said.is_empty() {
         said.push("that is not known: the log was not read".to_owned());
     }
@@ -371,6 +380,7 @@ fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
 
 fn verdict(out: &mut Out, tone: &str, name: &str, answer: &str, said: &str) -> anyhow::Result<()> {
     let answer = out.paint(style_of(tone).bold(), &format!("{answer:<3}"));
+    // The columns of name and answer: further lines begin below the text.
     let indent = " ".repeat(22);
     let lines = textwrap::fill(
         said,
@@ -380,7 +390,7 @@ fn verdict(out: &mut Out, tone: &str, name: &str, answer: &str, said: &str) -> a
     Ok(())
 }
 
-/// Running text in the width that there is. A word that is too long, such as a key, stays whole.
+/// Running text in the available width. A word that is too long, such as a key, stays whole.
 fn wrapped(said: &str, first: usize, others: usize, out: &Out) -> String {
     let (first, others) = (" ".repeat(first), " ".repeat(others));
     let options = textwrap::Options::new(out.text_width()).initial_indent(&first).subsequent_indent(&others);

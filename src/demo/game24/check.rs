@@ -1,4 +1,4 @@
-//! The check of an answer, apart from the search: it reads the expression as a stranger would.
+//! The check of an answer, independent of the search: it reads the expression as a stranger would.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -6,7 +6,7 @@ use std::str::Chars;
 use super::fraction::Fraction;
 use super::judge::TARGET;
 
-/// Why an expression is no answer.
+/// The reason why an expression is not an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WrongAnswer {
     #[error("it cannot be read as an expression")]
@@ -17,9 +17,10 @@ pub(crate) enum WrongAnswer {
     OtherValue(Fraction),
 }
 
-/// Whether an expression uses exactly these numbers and is 24.
+/// Checks that an expression uses exactly these numbers and is 24.
 pub(crate) fn check(expression: &str, numbers: &[u64]) -> Result<(), WrongAnswer> {
     let mut reader = Reader { rest: expression.chars().peekable(), depth: 0, numbers: Vec::new() };
+    // Anything that follows the sum makes the expression unreadable.
     let value = reader.sum().filter(|_| reader.peek().is_none()).ok_or(WrongAnswer::Unreadable)?;
     let (mut used, mut given) = (reader.numbers, numbers.to_vec());
     used.sort_unstable();
@@ -35,16 +36,17 @@ pub(crate) fn check(expression: &str, numbers: &[u64]) -> Result<(), WrongAnswer
 
 struct Reader<'e> {
     rest: Peekable<Chars<'e>>,
-    /// Parentheses that are open.
+    /// Open parentheses.
     depth: usize,
     numbers: Vec<u64>,
 }
 
 impl Reader<'_> {
-    /// Four numbers need no more, and a reader that calls itself must stop somewhere.
+    /// Deepest nesting that is read: four numbers need no more, and the recursion must have an end.
     const DEPTH_MAX: usize = 8;
 
     fn peek(&mut self) -> Option<char> {
+        // Blanks are skipped before every sign, and never within a number.
         while self.rest.next_if(|c| *c == ' ').is_some() {}
         self.rest.peek().copied()
     }
@@ -89,6 +91,7 @@ impl Reader<'_> {
 
     fn factor(&mut self) -> Option<Fraction> {
         if self.peek()? == '(' {
+            // Counted before the recursion, so no text can exhaust the stack.
             self.depth = self.depth.checked_add(1).filter(|depth| *depth <= Self::DEPTH_MAX)?;
             self.take('(')?;
             let value = self.sum()?;

@@ -1,11 +1,11 @@
-//! Exact arithmetic, so that 8 / (3 - 8 / 3) is 24 and not nearly so.
+//! Exact arithmetic: 8 / (3 - 8 / 3) is 24, and not nearly 24.
 
 use std::fmt;
 
 /// A fraction in lowest terms, never negative.
 ///
-/// The game needs no negative numbers: who takes the larger from the smaller can take the smaller
-/// from the larger and turn a later sign.
+/// The game needs no negative numbers: instead of taking the larger number from the smaller one, a player can take the
+/// smaller from the larger and turn a later sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Fraction {
     numerator: u64,
@@ -18,7 +18,7 @@ impl Fraction {
         Fraction { numerator: number, denominator: 1 }
     }
 
-    /// None where it would divide by nothing, or is too large to be of use.
+    /// A fraction in lowest terms. None if it divides by zero, or is too large to be of use.
     fn reduced(numerator: u128, denominator: u128) -> Option<Fraction> {
         if denominator == 0 {
             return None;
@@ -36,10 +36,11 @@ impl Fraction {
 
     pub(crate) fn plus(self, other: Fraction) -> Option<Fraction> {
         let (left, right, denominator) = self.aligned(other);
+        // Each side fits, but their sum may not.
         Fraction::reduced(left.checked_add(right)?, denominator)
     }
 
-    /// None where it would be negative.
+    /// None if the difference would be negative.
     pub(crate) fn minus(self, other: Fraction) -> Option<Fraction> {
         let (left, right, denominator) = self.aligned(other);
         Fraction::reduced(left.checked_sub(right)?, denominator)
@@ -52,7 +53,7 @@ impl Fraction {
         )
     }
 
-    /// None where `other` is nothing.
+    /// None if `other` is zero.
     pub(crate) fn over(self, other: Fraction) -> Option<Fraction> {
         Fraction::reduced(
             u128::from(self.numerator) * u128::from(other.denominator),
@@ -60,7 +61,7 @@ impl Fraction {
         )
     }
 
-    /// Both numerators over one denominator. Products of two `u64` fit.
+    /// Both numerators over one denominator. The product of two `u64` fits into a `u128`.
     fn aligned(self, other: Fraction) -> (u128, u128, u128) {
         (
             u128::from(self.numerator) * u128::from(other.denominator),
@@ -85,6 +86,7 @@ impl PartialOrd for Fraction {
 
 impl Ord for Fraction {
     fn cmp(&self, other: &Fraction) -> std::cmp::Ordering {
+        // Exact: both products fit into a `u128`.
         let (left, right, _) = self.aligned(*other);
         left.cmp(&right)
     }

@@ -1,17 +1,17 @@
-//! What a thought is worth, judged at a glance.
+//! The evaluator, which judges a thought at a glance.
 //!
-//! The evaluator knows what a practised player sees: a number that is left, and how the two others
-//! make what it lacks to 24, in whole numbers. Of the rest it goes by size, and it believes that
-//! fractions lead nowhere. That is quick and mostly right, and it is wrong in the same places again
-//! and again, like the language models that are used for this: `8 / (3 - 8 / 3)` is beyond it.
+//! The evaluator sees what a practised player sees: a number that is left, and how the two others make what it lacks to
+//! 24, in whole numbers. It judges all else by size, and it believes that fractions lead nowhere. That is quick and
+//! mostly right, and it is wrong in the same places again and again, like the language models that are used for this:
+//! `8 / (3 - 8 / 3)` is beyond it.
 
 use super::fraction::Fraction;
 use super::thought::{Operation, Thought};
 
-/// What every puzzle is about.
+/// The goal of every puzzle.
 pub(crate) const TARGET: Fraction = Fraction::whole(24);
 
-/// What the evaluator says of a thought.
+/// The evaluator's verdict on a thought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     Impossible,
@@ -38,7 +38,7 @@ impl Verdict {
         }
     }
 
-    /// How far a thought with this verdict is trusted, 0 to 1.
+    /// Confidence in a thought with this verdict, 0 to 1.
     pub(crate) const fn confidence(self) -> f64 {
         match self {
             Verdict::Impossible => 0.05,
@@ -48,7 +48,7 @@ impl Verdict {
     }
 }
 
-/// A verdict and what it rests on.
+/// A verdict and its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
@@ -70,13 +70,14 @@ pub(crate) fn judge(thought: &Thought) -> Judgement {
             Some(how) => Judgement::new(Verdict::Sure, how),
             None => Judgement::new(Verdict::Impossible, format!("{a} and {b} do not make 24")),
         },
+        // Three numbers or more are too many to work out.
         left => glance(left),
     }
 }
 
 const ALL: [Operation; 4] = [Operation::Plus, Operation::Times, Operation::Minus, Operation::Over];
 
-/// What is seen without working it out: a division hardly ever is.
+/// The operations that are seen without working them out: a division hardly ever is.
 const AT_A_GLANCE: [Operation; 3] = [Operation::Plus, Operation::Times, Operation::Minus];
 
 fn glance(left: &[Fraction]) -> Judgement {
@@ -84,6 +85,7 @@ fn glance(left: &[Fraction]) -> Judgement {
         return Judgement::new(Verdict::Impossible, "fractions lead nowhere");
     }
     if let [a, b, c] = left {
+        // Each number is once the one that is left over.
         for (number, others) in [(a, (b, c)), (b, (a, c)), (c, (a, b))] {
             for (lack, step) in lacks(*number) {
                 if let Some(how) = two_make(lack, *others.0, *others.1, &AT_A_GLANCE) {
@@ -94,6 +96,7 @@ fn glance(left: &[Fraction]) -> Judgement {
     }
     let product = left.iter().try_fold(Fraction::whole(1), |product, number| product.times(*number));
     match product {
+        // The product is mostly the largest result that numbers can make.
         Some(product) if product < TARGET => {
             Judgement::new(Verdict::Impossible, format!("too small: the product is {product}"))
         }
@@ -101,8 +104,9 @@ fn glance(left: &[Fraction]) -> Judgement {
     }
 }
 
-/// What the others would have to make, and how 24 then comes about.
+/// The numbers that the others would have to make, each with the step that then makes 24.
 fn lacks(number: Fraction) -> Vec<(Fraction, String)> {
+    // The evaluator sees whole numbers only.
     let factor = TARGET.over(number).filter(|factor| factor.is_whole());
     [
         factor.map(|factor| (factor, format!("{factor} * {number} = 24"))),
@@ -114,7 +118,7 @@ fn lacks(number: Fraction) -> Vec<(Fraction, String)> {
     .collect()
 }
 
-/// How two numbers make `result`, if they do.
+/// The way in which two numbers make `result`, if there is one.
 fn two_make(result: Fraction, a: Fraction, b: Fraction, operations: &[Operation]) -> Option<String> {
     operations.iter().find_map(|operation| {
         [(a, b), (b, a)]

@@ -1,4 +1,4 @@
-//! Thoughts: what numbers are left, and the operations that lead on from there.
+//! Thoughts: the numbers that are left, and the operations that lead on from there.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ struct Term {
     binds: Binds,
 }
 
-/// How tightly an expression holds together: what decides where parentheses are needed.
+/// The strength with which an expression holds together, which decides about parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Binds {
     Sum,
@@ -67,7 +67,7 @@ impl Term {
         let value = operation.apply(left.value, right.value)?;
         let binds = operation.binds();
         let left = left.within(left.binds < binds);
-        // Behind a minus or a slash, an expression of the same rank means something else without them.
+        // Behind a minus or a slash, an expression of the same strength has another meaning without parentheses.
         let right = right.within(right.binds < binds || (right.binds == binds && !operation.commutes()));
         Some(Term { value, expression: format!("{left} {} {right}", operation.sign()), binds })
     }
@@ -77,7 +77,7 @@ impl Term {
     }
 }
 
-/// A way that was gone so far: the numbers that are left, and the last operation.
+/// A part of a way: the numbers that are left, and the last operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Thought {
     /// By value, smallest first.
@@ -86,7 +86,7 @@ pub(crate) struct Thought {
 }
 
 impl Thought {
-    /// Before the first operation.
+    /// The state before the first operation.
     pub(crate) fn puzzle(numbers: &[u64]) -> Thought {
         let mut left: Vec<Term> = numbers
             .iter()
@@ -101,7 +101,7 @@ impl Thought {
         Thought { left, text }
     }
 
-    /// As in `4 * 5 = 20 (left: 6 10 20)`.
+    /// The thought in a line, as in `4 * 5 = 20 (left: 6 10 20)`.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -123,6 +123,7 @@ impl Thought {
     pub(super) fn next(&self) -> Vec<Thought> {
         let mut thoughts = Vec::new();
         for (place, smaller) in self.left.iter().enumerate() {
+            // The numbers are sorted, so the first one of a pair is never the larger.
             for (other_place, larger) in self.left.iter().enumerate().skip(place + 1) {
                 let rest: Vec<&Term> = self
                     .left
@@ -133,7 +134,7 @@ impl Thought {
                     .collect();
                 for operation in Operation::ALL {
                     thoughts.extend(joined(smaller, operation, larger, &rest));
-                    // Of two equal numbers the other way around is the same operation.
+                    // The other way around is the same operation if the two numbers are equal.
                     if !operation.commutes() && smaller.value != larger.value {
                         thoughts.extend(joined(larger, operation, smaller, &rest));
                     }
@@ -158,8 +159,7 @@ fn listed(terms: &[Term]) -> String {
     terms.iter().map(|term| term.value.to_string()).collect::<Vec<_>>().join(" ")
 }
 
-/// The thoughts that follow from those that were kept. Two ways to the same numbers are one thought:
-/// the first stands for both.
+/// The thoughts that follow from those that were kept. If two ways lead to the same numbers, the first stands for both.
 pub(crate) fn propose(kept: &[Thought]) -> Vec<Thought> {
     let mut seen = HashSet::new();
     kept.iter().flat_map(Thought::next).filter(|thought| seen.insert(thought.left())).collect()

@@ -1,4 +1,4 @@
-//! A call of a model as either form of the log tells it.
+//! A call of a model, which both forms of the log lead to.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::{Attributes, Json, Timestamp};
 pub(super) struct Call {
     /// Its row.
     pub(super) place: Place,
-    /// Its primary key, and so the id of its step.
+    /// Its primary key, which is also the id of its step.
     pub(super) id: String,
     pub(super) model: Option<String>,
     pub(super) started: Option<Timestamp>,
@@ -19,12 +19,12 @@ pub(super) struct Call {
     pub(super) output: Option<String>,
     pub(super) tokens_input: Option<u64>,
     pub(super) tokens_output: Option<u64>,
-    /// What goes with the beginning of the step, and with its end.
+    /// Attributes of the step's beginning, and of its end.
     pub(super) given: Attributes,
     pub(super) returned: Attributes,
     pub(super) attachments_given: Vec<Attachment>,
     pub(super) attachments_returned: Vec<Attachment>,
-    /// Results of tools that this call was given: they end calls that an earlier response made.
+    /// Results of tools that this call was given. They end calls that an earlier response made.
     pub(super) results_given: Vec<ToolResult>,
     /// The calls of tools that this response made.
     pub(super) tool_calls: Vec<ToolCall>,
@@ -32,7 +32,7 @@ pub(super) struct Call {
     pub(super) results_returned: Vec<ToolResult>,
 }
 
-/// A call of a tool, as the model asked for it.
+/// A call of a tool, as the model requested it.
 #[derive(Debug)]
 pub(super) struct ToolCall {
     pub(super) name: Option<String>,
@@ -41,7 +41,7 @@ pub(super) struct ToolCall {
     pub(super) attributes: Attributes,
 }
 
-/// What came of a call of a tool. Serialized where no call can be found for it.
+/// The result of a call of a tool. It is serialized if no call can be found for it.
 #[derive(Debug, Serialize)]
 pub(super) struct ToolResult {
     pub(super) name: Option<String>,
@@ -57,9 +57,8 @@ pub(super) struct ToolResult {
 
 /// A file that was given to a model or came from it.
 ///
-/// The log has one row for each content, and puts the path and the media type of its last use
-/// there: another use would change what an earlier one says. So what a file is, is its content;
-/// the path is not kept.
+/// The log has one row for each content, and stores the path and the media type of its last use there: another use
+/// would change what an earlier import read. So a file is identified by its content, and the path is not kept.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Attachment {
     pub(super) id: String,
@@ -69,7 +68,7 @@ pub(super) struct Attachment {
     pub(super) content: Option<AttachmentContent>,
 }
 
-/// What identifies the content of an attachment that the log holds.
+/// The identity of an attachment's content that the log holds.
 #[derive(Clone, Debug)]
 pub(super) struct AttachmentContent {
     pub(super) digest: crate::Digest,
@@ -77,14 +76,14 @@ pub(super) struct AttachmentContent {
     pub(super) media_type: Option<String>,
 }
 
-/// Adds what is there.
+/// Adds a value if there is one.
 pub(super) fn keep(attributes: &mut Attributes, name: &str, value: Option<Json>) {
     if let Some(value) = value {
         attributes.insert(name.to_owned(), value);
     }
 }
 
-/// Adds a text that is there.
+/// Adds a text if there is one.
 pub(super) fn keep_text(attributes: &mut Attributes, name: &str, value: Option<String>) {
     keep(attributes, name, value.map(|text| Json::text(&text)));
 }

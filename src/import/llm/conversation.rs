@@ -11,13 +11,13 @@ use crate::{
     StepKind, StepStarted, Timestamp,
 };
 
-/// The format's name: of the profile and the agent, and the beginning of each session's id.
+/// Name of the format: of the profile and the agent, and the first part of each session's id.
 pub(super) const FORMAT: &str = "llm";
 
 /// A call of a tool that no result has ended yet.
 struct Pending {
     step: StepId,
-    /// Which response of the conversation made it.
+    /// Number of the response that made it, in the conversation.
     response: usize,
     name: Option<String>,
     tool_call_id: Option<String>,
@@ -41,8 +41,8 @@ struct Last {
 impl Conversation {
     /// Begins the session with its first call.
     ///
-    /// A conversation can be continued at any time, and then the events that it made before must stay as
-    /// they are. So nothing is said here that the log may change later, such as the conversation's name.
+    /// A conversation can be continued at any time, and the events that it made before must then stay as they are. So
+    /// these events have nothing that the log may change later, such as the conversation's name.
     pub(super) fn begin(
         conversation: Option<&str>,
         forked_from: Option<String>,
@@ -50,6 +50,7 @@ impl Conversation {
         source: &Source,
         emitter: &mut Emitter<'_>,
     ) -> Result<Conversation, ImportError> {
+        // A call without a conversation is a session of its own, named after the call.
         let position = match conversation {
             Some(id) => id.to_owned(),
             None => format!("response/{}", first.id),
@@ -71,8 +72,8 @@ impl Conversation {
         Ok(Conversation { scope, responses: 0, pending: Vec::new(), last: Last::default() })
     }
 
-    /// A call, with the ends of the tools' steps whose results it was given, and the beginnings of
-    /// those that it asked for. The log has no times of tools.
+    /// Adds a call: ends the steps of the tools whose results it was given, and begins the steps of the tools that it
+    /// requested. The log has no times of tools.
     pub(super) fn add(&mut self, call: Call, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
         self.scope.place = call.place.clone();
         self.responses += 1;
@@ -80,10 +81,12 @@ impl Conversation {
         let step: StepId = self.scope.id("id", &call.id)?;
 
         let mut given = call.given;
+        // Results of calls that this conversation did not make.
         let mut unasked = Vec::new();
         for result in call.results_given {
             unasked.extend(self.end_tool(result, emitter)?);
         }
+        // Results without a known call become attributes, so that none is lost.
         keep_results(&self.scope.place, &mut given, &unasked)?;
         keep_attachments(&self.scope.place, &mut given, &call.attachments_given)?;
         let started = StepStarted {
@@ -110,7 +113,7 @@ impl Conversation {
         keep_attachments(&self.scope.place, &mut returned, &call.attachments_returned)?;
         let ended = StepEnded {
             step: step.clone(),
-            // llm logs only what succeeded.
+            // llm logs only calls that succeeded.
             status: StepEnd::Ok,
             output: call.output,
             tokens_input: call.tokens_input,
@@ -122,11 +125,12 @@ impl Conversation {
         self.attach(&step, "returned", &call.attachments_returned, emitter)
     }
 
-    /// Ends the session with the last call. Where the conversation goes on later, it ends again, with
-    /// the call that is the last one then: each end is an event of its own, and the latest counts.
+    /// Ends the session with the last call. If the conversation goes on later, it ends again, with its new last call:
+    /// each end is an event of its own, and the latest counts.
     pub(super) fn end(self, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
-        // llm logs only what succeeded.
+        // llm logs only calls that succeeded.
         let ended = SessionEnded { status: SessionEnd::Completed, ..Default::default() };
+        // The last call makes the event's id: another import adds an end only if calls were added.
         emitter.emit(&self.scope, &format!("ended/{}", self.last.id), self.last.at, ended)
     }
 
@@ -137,6 +141,7 @@ impl Conversation {
         call: ToolCall,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
+        // Numbered within the response: the ids of calls may repeat, and some calls have none.
         let step: StepId = self.scope.id("id", &format!("{parent}/{number}"))?;
         let mut attributes = call.attributes;
         keep_text(&mut attributes, "tool_call_id", call.tool_call_id.clone());
@@ -150,6 +155,7 @@ impl Conversation {
             ..Default::default()
         };
         emitter.emit(&self.scope, &format!("step/{step}/started"), None, started)?;
+        // The step stays open until a result comes, perhaps in a later import.
         self.pending.push(Pending {
             step,
             response: self.responses,
@@ -159,8 +165,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Ends the step that a result belongs to, or gives the result back where there is none: a
-    /// fork begins with results of calls that another conversation made.
+    /// Ends the step that a result belongs to. Returns the result if there is no such step: a fork begins with results
+    /// of calls that another conversation made.
     fn end_tool(
         &mut self,
         result: ToolResult,
@@ -169,6 +175,7 @@ impl Conversation {
         let Some(place) = self.asked_by(&result) else { return Ok(Some(result)) };
         let Pending { step, name, .. } = self.pending.remove(place);
         let mut attributes = result.attributes;
+        // The step has the call's name; that of the result is kept only if it differs.
         keep_text(&mut attributes, "name", result.name.filter(|other| Some(other) != name.as_ref()));
         keep_attachments(&self.scope.place, &mut attributes, &result.attachments)?;
         let ended = StepEnded {
@@ -184,9 +191,10 @@ impl Conversation {
         Ok(None)
     }
 
-    /// The call that a result belongs to: the one with its id, of the latest response, since ids
-    /// may repeat; else, where one of the two has no id, the first with its name.
+    /// The call that a result belongs to: the one with its id, of the latest response, since ids may repeat. Otherwise,
+    /// if one of the two has no id, it is the first call with its name.
     fn asked_by(&self, result: &ToolResult) -> Option<usize> {
+        // The latest response wins, and within it the first call.
         let latest = |matches: &dyn Fn(&Pending) -> bool| {
             let calls = self.pending.iter().enumerate().filter(|(_, call)| matches(call));
             calls.max_by_key(|(place, call)| (call.response, Reverse(*place))).map(|(place, _)| place)
@@ -200,7 +208,7 @@ impl Conversation {
         )
     }
 
-    /// Names the contents that went with a step. The log keeps them; here they are their digests.
+    /// Records the contents that went with a step. The log keeps them; here they are their digests.
     fn attach(
         &self,
         step: &StepId,
@@ -209,6 +217,7 @@ impl Conversation {
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
         for (position, attachment) in (1_u64..).zip(attachments) {
+            // Without content there is no digest; the attributes of the step have the reference.
             let Some(content) = &attachment.content else { continue };
             let mut attributes = Attributes::new();
             keep_text(&mut attributes, "attachment", Some(attachment.id.clone()));

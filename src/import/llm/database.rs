@@ -25,6 +25,7 @@ impl Database {
     pub(super) fn open(path: &Path) -> Result<Database, ImportError> {
         let opening =
             |source: rusqlite::Error| ImportError::Open { path: path.to_owned(), source: source.into() };
+        // SQLite would take an empty file for an empty database.
         if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0) {
             return Err(ImportError::Empty { expected: EXPECTED });
         }
@@ -32,8 +33,8 @@ impl Database {
         let mut connection = bounded(Connection::open_with_flags(path, flags)).map_err(opening)?;
         let tables = match read_schema(&connection) {
             Err(error) if wants_to_write(&error) && !has_wal(path) => {
-                // A log in WAL mode needs a file beside it even to be read. Where that cannot be
-                // made, and there is no WAL whose content would be missed, it is read as it is.
+                // A log in WAL mode needs a file beside it even to be read. If that cannot be made, and there is no
+                // write-ahead log whose content would be missed, the log is read as a file that nobody changes.
                 let flags = flags | OpenFlags::SQLITE_OPEN_URI;
                 connection =
                     bounded(Connection::open_with_flags(immutable_uri(path), flags)).map_err(opening)?;
@@ -52,7 +53,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Whether it is an llm log: it has one of the tables of calls, with what every call needs.
+    /// Checks that it is an llm log: it has one of the tables of calls, with the columns that every call needs.
     fn check(&self) -> Result<(), ImportError> {
         let wrong = |reason| Err(ImportError::WrongFile { expected: EXPECTED, reason });
         if !self.has("responses") && !self.has("turns") {
@@ -62,11 +63,13 @@ impl Database {
             ("responses", &["id", "conversation_id", "model", "prompt", "response"][..]),
             ("turns", &["id", "thread_id", "model", "parent_message_hash", "tip_message_hash"]),
         ] {
+            // One of the two may be missing: that not both are was checked above.
             let Some(columns) = self.tables.get(table) else { continue };
             if let Some(missing) = needed.iter().find(|column| !columns.contains(**column)) {
                 return wrong(format!("its table `{table}` has no column `{missing}`"));
             }
         }
+        // A turn only refers to its texts, which are in these tables.
         if self.has("turns") && !(self.has("messages") && self.has("parts")) {
             return wrong("it has a table `turns`, but not `messages` and `parts`".to_owned());
         }
@@ -77,7 +80,7 @@ impl Database {
         self.tables.contains_key(table)
     }
 
-    /// `"a", "b"`, with NULL for columns that the table does not have in this version.
+    /// A list of columns, `"a", "b"`, with NULL for those that the table lacks in this version.
     pub(super) fn columns(&self, table: &str, names: &[&str]) -> String {
         let known = self.tables.get(table);
         let columns: Vec<String> = names
@@ -90,7 +93,7 @@ impl Database {
         columns.join(", ")
     }
 
-    /// Reads rows, one at a time, for as long as `each` agrees.
+    /// Reads rows, one at a time, until `each` fails.
     pub(super) fn for_each(
         &self,
         table: &'static str,
@@ -99,6 +102,7 @@ impl Database {
         mut each: impl FnMut(&Row<'_>) -> Result<(), ImportError>,
     ) -> Result<(), ImportError> {
         let failed = |source: rusqlite::Error| ImportError::Storage { table, source: source.into() };
+        // The same few statements run for every call.
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let mut rows = statement.query(parameters).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
@@ -126,7 +130,7 @@ impl Database {
 
 /// Begins the transaction in which everything is read, and lists the tables.
 fn read_schema(connection: &Connection) -> rusqlite::Result<HashMap<String, HashSet<String>>> {
-    // The file is somebody else's: nothing in its schema is run, and nothing is written.
+    // The file comes from elsewhere: nothing in its schema is run, and nothing is written.
     connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON; BEGIN")?;
     // Virtual tables have no root page, and may need modules that are not here.
     let mut statement = connection.prepare(
@@ -148,7 +152,7 @@ fn wants_to_write(error: &rusqlite::Error) -> bool {
 fn has_wal(path: &Path) -> bool {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
-    // Where that cannot be told, there may be one.
+    // If that cannot be determined, there may be one.
     Path::new(&wal).try_exists().unwrap_or(true)
 }
 
@@ -177,17 +181,17 @@ impl<'a> Cells<'a> {
         Cells { row, place: Place::Row { table, id: id.into() } }
     }
 
-    /// A column; NULL is absent.
+    /// A column; NULL counts as absent.
     pub(super) fn get<T: FromSql>(&self, column: &str) -> Result<Option<T>, ImportError> {
         self.row.get(column).map_err(|error| self.error(column, error.to_string()))
     }
 
-    /// A text; NULL and the empty text are absent.
+    /// A text; NULL and the empty text count as absent.
     pub(super) fn text(&self, column: &str) -> Result<Option<String>, ImportError> {
         Ok(self.get::<String>(column)?.filter(|text| !text.is_empty()))
     }
 
-    /// JSON, as it stands; what is not JSON (Python writes `NaN`) is kept as a text.
+    /// JSON as it is. Anything that is not JSON (Python writes `NaN`) is kept as a text.
     pub(super) fn json(&self, column: &str) -> Result<Option<Json>, ImportError> {
         Ok(self.text(column)?.map(|text| text.parse().unwrap_or_else(|_| Json::text(&text))))
     }
@@ -201,9 +205,10 @@ impl<'a> Cells<'a> {
             .transpose()
     }
 
-    /// A time in UTC, with or without an offset; the empty text is absent.
+    /// A time in UTC, with or without an offset; the empty text counts as absent.
     pub(super) fn time(&self, column: &str) -> Result<Option<Timestamp>, ImportError> {
         let Some(text) = self.text(column)? else { return Ok(None) };
+        // A time without an offset is in UTC.
         let naive = || Timestamp::from_sql(&text.replacen('T', " ", 1)).filter(|time| time.in_range());
         match text.parse().ok().or_else(naive) {
             Some(time) => Ok(Some(time)),
@@ -211,13 +216,13 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// The JSON of something that was read for this row.
+    /// The JSON of a value that was read for this row.
     pub(super) fn json_of<T: Serialize + ?Sized>(&self, field: &str, value: &T) -> Result<Json, ImportError> {
         Json::of(value).map_err(|error| self.error(field, error.to_string()))
     }
 
-    /// The time of a row's `datetime_utc`, and that with its `duration_ms` added. The duration of a
-    /// call that was cut off is below 0 and tells nothing.
+    /// The time in a row's `datetime_utc`, and the same time plus its `duration_ms`. A duration below 0 is that of a
+    /// call which was cut off, and is ignored.
     pub(super) fn period(&self) -> Result<(Option<Timestamp>, Option<Timestamp>), ImportError> {
         let started = self.time("datetime_utc")?;
         let duration_ms = self.get::<i64>("duration_ms")?.filter(|duration| *duration >= 0);
@@ -233,7 +238,7 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// A connection that refuses values which no log could take.
+/// A connection that refuses values which are too long for any log.
 fn bounded(connection: rusqlite::Result<Connection>) -> rusqlite::Result<Connection> {
     let connection = connection?;
     let bytes = i32::try_from(COLUMN_BYTES_MAX).unwrap_or(i32::MAX);

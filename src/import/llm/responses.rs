@@ -1,7 +1,6 @@
-//! Calls in the tables of llm before 0.32: a row of `responses` each, texts in its columns.
+//! Calls in the tables of llm before 0.32: each is a row of `responses`, with the texts in its columns.
 //!
-//! A response has the calls of tools that it made. What came of them stands with the response after
-//! it, which was given the results.
+//! A response has the calls of tools that it made. Their results belong to the response after it, which was given them.
 
 use std::collections::HashMap;
 
@@ -11,8 +10,8 @@ use super::database::{Cells, Database};
 use super::store::{Fragment, FragmentAbout};
 use crate::Attributes;
 
-/// Keys of rows by the response that they belong to. The log has no index for that, and to look
-/// through these tables once for each response would take a time that grows with its square.
+/// Keys of rows by the response that they belong to. The log has no index for that, and a search through these tables
+/// for each response would take a time that grows with the square of their number.
 type Keys = HashMap<String, Vec<i64>>;
 
 pub(super) struct Responses<'a> {
@@ -26,6 +25,7 @@ impl<'a> Responses<'a> {
     pub(super) fn of(database: &'a Database) -> Result<Responses<'a>, ImportError> {
         Ok(Responses {
             database,
+            // Each table is read once, before the first response.
             tools: keys(database, "tool_responses", "tool_id")?,
             tool_calls: keys(database, "tool_calls", "id")?,
             tool_results: keys(database, "tool_results", "id")?,
@@ -60,6 +60,7 @@ impl<'a> Responses<'a> {
     }
 
     fn call(&self, id: &str, cells: &Cells<'_>) -> Result<Call, ImportError> {
+        // Fragments of both prompts in one list, each with its kind.
         let mut abouts = Vec::new();
         let prompt_fragments = self.fragments(cells, id, "prompt_fragments", "prompt", &mut abouts)?;
         let system_fragments = self.fragments(cells, id, "system_fragments", "system", &mut abouts)?;
@@ -94,7 +95,9 @@ impl<'a> Responses<'a> {
             given,
             returned,
             attachments_given: self.attachments("prompt_attachments", "response_id", &id)?,
+            // This form of the log has none.
             attachments_returned: Vec::new(),
+            // Results of calls that an earlier response made.
             results_given: self.tool_results(id)?,
             tool_calls: self.tool_calls(id)?,
             results_returned: Vec::new(),
@@ -145,6 +148,7 @@ impl<'a> Responses<'a> {
         let columns = self.database.columns("tool_calls", &["name", "arguments", "tool_call_id"]);
         let sql = format!("SELECT {columns} FROM tool_calls WHERE id = ?");
         let mut calls = Vec::new();
+        // The keys are sorted, which is the order in which llm logged the calls.
         for key in of_response(&self.tool_calls, id) {
             calls.extend(self.database.list("tool_calls", &sql, &[key], |row| {
                 let cells = Cells::of(row, "tool_calls", key.to_string());
@@ -190,6 +194,7 @@ fn keys(database: &Database, table: &'static str, key: &str) -> Result<Keys, Imp
         let sql = format!("SELECT {key} AS key, response_id FROM {table} ORDER BY {key}");
         database.for_each(table, &sql, &[], |row| {
             let cells = Cells::of(row, table, "");
+            // A row without a response belongs to no call.
             if let (Some(key), Some(response)) = (cells.get("key")?, cells.text("response_id")?) {
                 keys.entry(response).or_default().push(key);
             }
@@ -203,15 +208,17 @@ fn of_response<'k>(keys: &'k Keys, id: &str) -> &'k [i64] {
     keys.get(id).map_or(&[], Vec::as_slice)
 }
 
-/// What llm made of fragments and prompt for the model.
+/// The prompt that llm made of fragments and prompt for the model.
 fn prompt(mut fragments: Vec<String>, prompt: Option<String>) -> Option<String> {
+    // Joined as llm joins them for the model.
     fragments.extend(prompt);
     if fragments.is_empty() { None } else { Some(fragments.join("\n")) }
 }
 
-/// The same for the system prompt.
+/// The system prompt that llm made of its fragments and its text.
 fn system(mut fragments: Vec<String>, system: Option<String>) -> Option<String> {
     if fragments.is_empty() {
+        // Without fragments llm leaves the text as it is.
         return system;
     }
     fragments.extend(system);

@@ -14,7 +14,7 @@ pub(super) struct Fragment {
     pub(super) about: FragmentAbout,
 }
 
-/// What is kept of a fragment beside its content, which is in the prompt.
+/// Facts about a fragment, without its content, which is in the prompt.
 #[derive(Serialize)]
 pub(super) struct FragmentAbout {
     kind: &'static str,
@@ -58,6 +58,7 @@ impl Database {
         found
             .into_iter()
             .next()
+            // Without this fragment the prompt would lack a part.
             .ok_or_else(|| cells.error(field, format!("names fragment {id}, which is not in the log")))
     }
 
@@ -76,9 +77,10 @@ impl Database {
                 .get_ref("content")
                 .map_err(|source| ImportError::Storage { table: "attachments", source: source.into() })?;
             let bytes = match content {
+                // Borrowed from the row: a large content is hashed without a copy.
                 ValueRef::Blob(bytes) | ValueRef::Text(bytes) if !bytes.is_empty() => bytes,
                 _ => {
-                    // The id of what has no content and no path is made of its URL, and stays true.
+                    // The id of an attachment without content and path is made of its URL, so the URL stays true.
                     if cells.text("path")?.is_none() {
                         attachment.url = cells.text("url")?;
                     }
@@ -106,7 +108,7 @@ impl Database {
         Ok(found.into_iter().next().flatten())
     }
 
-    /// The tools with these ids, which the call that `cells` is was offered.
+    /// The tools with these ids, which were offered to the call in `cells`.
     pub(super) fn tools(&self, cells: &Cells<'_>, ids: &[i64]) -> Result<Option<Json>, ImportError> {
         if ids.is_empty() || !self.has("tools") {
             return Ok(None);

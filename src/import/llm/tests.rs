@@ -65,7 +65,7 @@ INSERT INTO turn_fragments VALUES ('t1', 1, 0, 'prompt');
 INSERT INTO turn_tools VALUES ('t1', 1, NULL);
 "#;
 
-/// What a person adds by going on with the conversation.
+/// The rows that llm adds when a person goes on with the conversation.
 const NEXT_TURN: &str = r#"
 INSERT INTO messages VALUES ('m6', 'm5', 'user', NULL), ('m7', 'm6', 'assistant', NULL);
 INSERT INTO parts VALUES (20, 'm6', 0, 'text', NULL, 'Thanks', NULL), (21, 'm7', 0, 'text', NULL, 'Welcome', NULL);
@@ -92,7 +92,7 @@ impl Log {
         }
     }
 
-    /// As llm does, without enforcing foreign keys.
+    /// Connects as llm does, without enforcing foreign keys.
     fn connect(&self) -> Connection {
         let connection = Connection::open(self.path()).unwrap();
         connection.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
@@ -212,10 +212,11 @@ fn a_conversation_that_goes_on_only_adds_events_and_ends_again() {
     assert_eq!(before, log.import().0);
     log.run(&[NEXT_TURN]);
     let after = log.import().0;
-    // The first end stands in the log of the first import.
+    // The first end is part of the first import alone.
     let (first_end, others) = before.split_last().unwrap();
     assert_eq!(first_end.event.kind().name(), "session.ended");
     assert_eq!(after[..others.len()], *others);
+    // One more turn: a step, its end, and another end of the session.
     assert_eq!(after.len(), others.len() + 3);
     let (second_end, added) = after.split_last().unwrap();
     assert_eq!(second_end.session, first_end.session);
@@ -229,6 +230,7 @@ fn a_result_that_comes_later_ends_the_step_then() {
     let log = Log::with(&[
         RESPONSES,
         RESPONSES_ROWS,
+        // Takes away the response that was given the results.
         "CREATE TABLE kept AS SELECT * FROM responses WHERE id = 'r2'; DELETE FROM responses WHERE id = 'r2'",
     ]);
     let before = log.import().0;
@@ -256,6 +258,7 @@ fn a_conversation_can_have_responses_and_turns() {
            '2026-11-23T01:42:43.654816+00:00', NULL);",
     ]);
     let after = log.import().0;
+    // Without the first end: the conversation ends again with its new last call.
     let others = &before[..before.len() - 1];
     assert_eq!(after[..others.len()], *others);
     let step = *all!(after, StepStarted).last().unwrap();
@@ -362,6 +365,7 @@ fn the_log_is_not_changed() {
 #[test]
 fn what_is_still_in_the_wal_is_read() {
     let log = Log::with(&["PRAGMA journal_mode = WAL", RESPONSES]);
+    // While this connection is open, the rows stay in the write-ahead log.
     let writer = log.connect();
     writer.execute_batch(RESPONSES_ROWS).unwrap();
     let wal = log.folder.path().join("logs.db-wal");
@@ -378,6 +382,7 @@ fn a_log_is_read_where_nothing_may_be_written() {
 
     let log = Log::with(&["PRAGMA journal_mode = WAL", RESPONSES, RESPONSES_ROWS]);
     assert_eq!(std::fs::read_dir(log.folder.path()).unwrap().count(), 1, "the WAL went with its last user");
+    // In this folder SQLite cannot make the shared memory that a log in WAL mode needs.
     set_permissions(log.folder.path(), Permissions::from_mode(0o555)).unwrap();
     let (_, result) = log.import();
     set_permissions(log.folder.path(), Permissions::from_mode(0o755)).unwrap();

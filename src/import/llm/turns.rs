@@ -1,8 +1,8 @@
-//! Calls in the tables of llm since 0.32: a row of `turns` each, texts in a store of messages.
+//! Calls in the tables of llm since 0.32: each is a row of `turns`, with the texts in a store of messages.
 //!
-//! A message names the one before it, and a turn names the last message that it was given and the
-//! last one that it returned. Everything between the two is the response; the users' and tools'
-//! messages that lead up to the first are its input. Conversations share messages.
+//! A message names the one before it. A turn names the last message that it was given and the last one that it
+//! returned. Everything between the two is the response; the messages of users and tools that lead up to the first are
+//! its input. Conversations share messages.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,8 +14,7 @@ use super::call::{Attachment, Call, ToolCall, ToolResult, keep, keep_text};
 use super::database::{Cells, Database};
 use crate::{Attributes, Json};
 
-/// Messages that were given or returned in a conversation so far, each with the system prompt
-/// that it stands under.
+/// Messages that were given or returned in a conversation so far, each with the system prompt above it.
 pub(super) type Seen = HashMap<String, Option<Arc<str>>>;
 
 /// A message of the store.
@@ -38,12 +37,12 @@ struct Part {
     kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    /// Everything else that the store has of it.
+    /// Everything else that the store has of the part.
     #[serde(flatten)]
     payload: Attributes,
 }
 
-/// A piece of a text: its own, or a fragment's.
+/// A piece of a text: its own characters, or a fragment's.
 #[derive(Deserialize)]
 struct Piece {
     literal: Option<String>,
@@ -66,7 +65,7 @@ impl Message {
     }
 }
 
-/// The texts of some messages, a blank line between two of them.
+/// The texts of some messages, with a blank line between two of them.
 fn texts<'m>(messages: impl IntoIterator<Item = &'m Message>, kind: &str) -> Option<String> {
     let texts: Vec<String> = messages.into_iter().filter_map(|message| message.text(kind)).collect();
     if texts.is_empty() { None } else { Some(texts.join("\n\n")) }
@@ -116,8 +115,10 @@ impl<'a> Turns<'a> {
         let parent = cells.text("parent_message_hash")?;
         let inputs = self.inputs(cells, parent.clone(), seen)?;
         let mut outputs = self.outputs(cells, parent.as_deref(), cells.text("tip_message_hash")?)?;
+        // Inputs come first: outputs find their system prompt through them.
         remember(seen, &inputs);
         remember(seen, &outputs);
+        // The prompt above the last message that the turn was given.
         let system = parent.as_ref().and_then(|parent| seen.get(parent)).cloned().flatten();
         let (started, ended) = cells.period()?;
 
@@ -128,11 +129,12 @@ impl<'a> Turns<'a> {
         keep(&mut given, "tools", self.tools(cells, id)?);
         keep(&mut given, "fragments", self.fragments(cells, id)?);
 
+        // The turn's own input begins after the last message that neither a user nor a tool wrote.
         let own = inputs.iter().rposition(|message| !message.is_input()).map_or(0, |last| last + 1);
         let mut history = inputs;
         let mut inputs = history.split_off(own);
-        // The system prompt at the root is told apart; what else stands before the input was said
-        // elsewhere, or in the older tables, and is a part of what this call was given.
+        // The system prompt at the root is recorded apart. All other messages before the input are recorded
+        // elsewhere, or are in the older tables, and are part of what this call was given.
         let has_root = history.first().is_some_and(|first| first.parent.is_none() && first.role == "system");
         let history = history.get(usize::from(has_root)..).unwrap_or_default();
         if !history.is_empty() {
@@ -148,7 +150,7 @@ impl<'a> Turns<'a> {
         keep_text(&mut returned, "resolved_model", cells.text("resolved_model")?);
         keep_text(&mut returned, "reasoning", texts(&outputs, "reasoning"));
         keep(&mut returned, "token_details", cells.json("token_details")?);
-        // Condensed: references stand in for texts that the message store has.
+        // Condensed by llm: references stand in for texts that the message store has.
         keep(&mut returned, "response_json", cells.json("response_json")?);
         let output = texts(&outputs, "text");
         let mut taken = Taken::default();
@@ -175,14 +177,16 @@ impl<'a> Turns<'a> {
         })
     }
 
-    /// The messages that a turn was given and that its conversation has not seen yet, and in any
-    /// case its own input, oldest first.
+    /// The messages that a turn was given and that its conversation has not seen yet, oldest first. The turn's own
+    /// input is always among them.
     fn inputs(
         &self,
         cells: &Cells<'_>,
         last: Option<String>,
         seen: &Seen,
     ) -> Result<Vec<Message>, ImportError> {
+        // The own input is the unbroken run of users' and tools' messages at the end, even if another turn had them
+        // too.
         let mut own = true;
         self.walk(cells, "parent_message_hash", last, |message| {
             own = own && message.is_input();
@@ -197,6 +201,7 @@ impl<'a> Turns<'a> {
         parent: Option<&str>,
         tip: Option<String>,
     ) -> Result<Vec<Message>, ImportError> {
+        // The walk back from the tip must meet the input; otherwise the response does not follow from it.
         let mut met = parent.is_none() || tip.is_none();
         let outputs = self.walk(cells, "tip_message_hash", tip, |message| {
             met = met || Some(message.hash.as_str()) == parent;
@@ -211,8 +216,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Follows messages from the last to the first for as long as `wanted` says, and returns them
-    /// the other way round.
+    /// Follows messages from the last to the first while `wanted` agrees, and returns them oldest first.
     fn walk(
         &self,
         cells: &Cells<'_>,
@@ -224,6 +228,7 @@ impl<'a> Turns<'a> {
         let mut met = HashSet::new();
         let mut next = last;
         while let Some(hash) = next {
+            // A chain that leads to itself would never end.
             if !met.insert(hash.clone()) {
                 return Err(cells.error(field, format!("leads to message `{hash}`, which leads to itself")));
             }
@@ -260,6 +265,7 @@ impl<'a> Turns<'a> {
         let columns = self.database.columns("parts", &["id", "type", "text", "payload"]);
         let sql = format!("SELECT {columns} FROM parts WHERE message_hash = ? ORDER BY position");
         self.database.list("parts", &sql, &[&hash], |row| {
+            // Read first, so that other errors name the row.
             let id = Cells::of(row, "parts", "").get::<i64>("id")?.unwrap_or_default();
             let cells = Cells::of(row, "parts", id.to_string());
             let payload = match cells.text("payload")? {
@@ -269,9 +275,11 @@ impl<'a> Turns<'a> {
             };
             let mut part =
                 Part { kind: cells.get("type")?.unwrap_or_default(), text: cells.get("text")?, payload };
+            // A text with fragments in it is stored as references to them.
             if let Some(pieces) = part.payload.remove("text_ref") {
                 part.text = Some(self.pieces(&cells, &pieces)?);
             } else if part.text.is_none() {
+                // Some parts have their text in the payload.
                 part.text = part.take_text("text");
             }
             Ok(part)
@@ -318,7 +326,7 @@ impl<'a> Turns<'a> {
         if abouts.is_empty() { Ok(None) } else { cells.json_of("fragments", &abouts).map(Some) }
     }
 
-    /// Takes calls, results and attachments out of messages, and what else the store says of them.
+    /// Takes calls, results and attachments out of messages, with everything else that the store has of them.
     fn take_parts(
         &self,
         cells: &Cells<'_>,
@@ -361,7 +369,7 @@ impl<'a> Turns<'a> {
                     _ => {
                         taken.attachments.extend(self.attachments(cells, &mut part, "attachment")?);
                         if !part.payload.is_empty() {
-                            // Texts are in the step's input and output.
+                            // Texts are in the step's input and output already.
                             let part = Part { text: None, ..part };
                             taken.details.push(Detail {
                                 role: message.role.clone(),
@@ -376,7 +384,7 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
-    /// Takes a part's references to attachments: an object with `id`, or a list of such.
+    /// Takes a part's references to attachments: an object with `id`, or a list of such objects.
     fn attachments(
         &self,
         cells: &Cells<'_>,
@@ -422,9 +430,10 @@ impl<'a> Turns<'a> {
     }
 }
 
-/// Remembers messages of a chain, oldest first, with the system prompt that they stand under.
+/// Remembers messages of a chain, oldest first, with the system prompt above them.
 fn remember(seen: &mut Seen, chain: &[Message]) {
     for message in chain {
+        // The oldest message comes first, so a parent is remembered before its child.
         let system = match &message.parent {
             Some(parent) => seen.get(parent).cloned().flatten(),
             None if message.role == "system" => message.text("text").map(Arc::from),
@@ -434,7 +443,7 @@ fn remember(seen: &mut Seen, chain: &[Message]) {
     }
 }
 
-/// What was taken out of messages.
+/// The parts that were taken out of messages.
 #[derive(Default)]
 struct Taken {
     calls: Vec<ToolCall>,
@@ -453,7 +462,7 @@ impl Taken {
     }
 }
 
-/// What the store says of a message or a part beside its text.
+/// Everything that the store has of a message or a part beside its text.
 #[derive(Serialize)]
 struct Detail {
     role: String,
