@@ -44,7 +44,7 @@ pub enum DecodeError {
     Trailing(usize),
     /// The bytes are not the only encoding of their value: bincode accepts varints that are longer than needed, and
     /// unsorted or repeated keys; the log does not.
-    #[error("is not the encoding of its own value")]
+    #[error("is not the canonical encoding of its value")]
     NotCanonical,
 }
 

@@ -48,7 +48,7 @@ pub enum NewFileError {
     },
     /// The path has the form of a database's address elsewhere or in memory.
     #[error(
-        "{}: is no name of a file, and only files of this machine are supported, not servers and not memory; a file of that name is `./{}`",
+        "{}: is not a file name: only files of this machine are supported, not servers and not memory; a file of that name is `./{}`",
         path.display(), path.display()
     )]
     Url {
@@ -106,7 +106,7 @@ impl NewFile {
                 return Ok(new);
             }
         }
-        let source = io::Error::other("what is made for it is taken away again and again");
+        let source = io::Error::other("another process removes its temporary folder again and again");
         Err(failed(place, "cannot be made")(source))
     }
 

@@ -30,7 +30,7 @@ const HASH_LINE_BYTES: usize = 45;
 pub enum ProveError {
     /// No checkpoint was signed for the log yet.
     #[error(
-        "no checkpoint was signed for this log yet, and a proof leads to one; `annals checkpoint` signs one"
+        "no checkpoint was signed for this log yet, and a proof needs one; `annals checkpoint` signs one"
     )]
     NoCheckpoint,
     /// The log has no checkpoint of this size: none was signed, or it is gone.
@@ -41,7 +41,7 @@ pub enum ProveError {
     },
     /// The stored checkpoint does not fit the log as it is now.
     #[error(
-        "the checkpoint of size {size} that is stored with the log does not fit it; `annals verify` says more"
+        "the checkpoint of size {size} that is stored with the log does not fit it; run `annals verify` for details"
     )]
     Unfit {
         /// Its size.
@@ -99,7 +99,7 @@ pub enum ProveError {
     #[error("the log cannot be read: {0}")]
     Storage(#[from] StorageError),
     /// The proof does not pass its own check.
-    #[error("what the log holds proves nothing: {0}; `annals verify` says more")]
+    #[error("the proof does not pass its own check: {0}; run `annals verify` for details")]
     Refused(#[from] ProofError),
 }
 

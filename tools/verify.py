@@ -2016,12 +2016,12 @@ def check_event_proof(lines: Lines, verdict: ProofVerdict, trust: Trust, payload
     log = shown(checkpoint.origin)
     verdict.proved = f"event {entry['seq']}, {kind_name(entry)}, of {session} is in the log {log}"
     if proof.payload is None:
-        verdict.cannot_say.append("what the event's payload says: it is not in the proof")
+        verdict.cannot_say.append("the payload of the event: it is not in the proof")
     elif layout_of(entry) is None:
         verdict.says.append("its payload is the one recorded; this verifier does not know what its bytes say")
     else:
         verdict.says.append("its payload is the one recorded, and is well formed")
-    verdict.cannot_say.append("anything of other events")
+    verdict.cannot_say.append("anything about other events")
 
 
 def describe_entry(entry: Entry, payload: Optional[bytes]) -> Dict[str, Any]:
@@ -2070,9 +2070,9 @@ def check_session_proof(lines: Lines, verdict: ProofVerdict, trust: Trust) -> No
     verdict.says.append(f"{with_payload} of them with the payload that was recorded")
     if complete:
         verdict.says.append("the session has no other events between the first and the last of them")
-        verdict.cannot_say.append("whether the session has events before the first or after the last of them")
+        verdict.cannot_say.append("that the session has no events before the first or after the last of them")
     else:
-        verdict.cannot_say.append("whether the session has other events: the proof is partial")
+        verdict.cannot_say.append("that the session has no other events: the proof is partial")
 
 
 def json_string(text: str) -> str:
@@ -2139,10 +2139,10 @@ def check_consistency_proof(lines: Lines, verdict: ProofVerdict, trust: Trust, o
     verdict.facts.update(old=size)
     log, events = shown(new.origin), counted(size, "event")
     verdict.proved = f"the log {log} of size {new.size} begins with the {events} of the older checkpoint, unchanged"
-    verdict.cannot_say.append("what the events say, and whether the log has more of them by now")
+    verdict.cannot_say.append("the content of the events, and that the log has no more by now")
     if len(of_size) < len(old):
         left_out = counted(len(old) - len(of_size), "checkpoint")
-        verdict.cannot_say.append(f"anything of the {left_out} of other sizes that were given: they were not looked at")
+        verdict.cannot_say.append(f"anything about the {left_out} of other sizes that were given: they were not used")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -23,10 +23,10 @@ pub enum KeysError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The list of events about keys does not fit the log.
-    #[error("event {0} should be about an API key, and is not; `annals verify` says more")]
+    #[error("event {0} should be about an API key, and is not; run `annals verify` for details")]
     NotAboutKeys(Seq),
     /// The keys were closed.
-    #[error("the keys are closed: the server is about to end")]
+    #[error("the API keys are closed: the server is stopping")]
     Closed,
     /// SQLite refused.
     #[error("the API keys cannot be read: {0}")]

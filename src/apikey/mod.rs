@@ -79,7 +79,7 @@ pub enum ApiKeyError {
     #[error("a key needs at least one scope: emit, read, verify or admin")]
     NoScope,
     /// The key would expire before it could be used, or at a time beyond the year 9999.
-    #[error("a key that expires at {0} is good for nothing: name a time to come, before the year 10000")]
+    #[error("a key cannot expire at {0}: give a time in the future, before the year 10000")]
     ExpiresAt(Timestamp),
     /// The log has no key with this id.
     #[error("the log has no key {0}")]
@@ -95,7 +95,7 @@ pub enum ApiKeyError {
         by: String,
     },
     /// The system gave no random bytes for the secret.
-    #[error("no random bytes from the system for the key's secret: {0}")]
+    #[error("the system gave no random bytes for the key's secret: {0}")]
     Random(String),
     /// The keys of the log cannot be read.
     #[error(transparent)]
@@ -107,7 +107,7 @@ pub enum ApiKeyError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// SQLite refused to keep the times of last use.
-    #[error("when keys were used cannot be kept: {0}")]
+    #[error("the times at which keys were last used cannot be stored: {0}")]
     Storage(#[from] StorageError),
     /// The lock file cannot be locked.
     #[error("the lock file cannot be locked: {0}")]

@@ -116,7 +116,7 @@ impl AuditLog {
         let seq = stopped.ok_or(ProjectionError::NotStopped { name: projection.name })?;
         let entry = entry.ok_or(ProjectionError::NotSkippable { seq, reason: "the log does not have it" })?;
         if Entry::decode(&entry).is_ok_and(|entry| entry.kind == Kind::PayloadRedacted.code()) {
-            let reason = "the tables would still say what it redacts";
+            let reason = "the read tables would still show what it redacts";
             return Err(ProjectionError::NotSkippable { seq, reason });
         }
         let event = ProjectionSkipped {

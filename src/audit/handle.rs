@@ -58,13 +58,13 @@ pub(super) struct Inner {
 #[non_exhaustive]
 pub enum CloseError {
     /// A log that could not be written at the end: events were refused, and their receipts reported it.
-    #[error("the log could not be written at the end: {0}")]
+    #[error("the log could not be written when it was closed: {0}")]
     Writer(Arc<str>),
     /// A thread that panicked.
     #[error("the {0} thread panicked")]
     Panicked(&'static str),
     /// A tree that could not be kept, or a checkpoint that could not be signed.
-    #[error("everything is written, but no checkpoint vouches for all of it: {0}")]
+    #[error("all events are written, but no checkpoint covers all of them: {0}")]
     Evidence(Arc<str>),
     /// Read tables that do not hold everything that was committed.
     #[error(transparent)]

@@ -16,9 +16,9 @@ use super::settings::{AnchorSetting, Settings, absolute};
 use super::verdict::Verdict;
 use super::{signing, time};
 
-/// Say who keeps the log's checkpoints outside it, and how far they are.
+/// Manage the anchors that keep the log's checkpoints outside it.
 ///
-/// What is kept where whoever can write the log can write too protects against accidents alone. Choose
+/// An anchor protects only against accidents if whoever can write the log can write the anchor too. Choose
 /// another machine, another account, or somebody else.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -28,21 +28,21 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say who keeps them, and how far they are
+    /// List the anchors, and the last event that each covers
     List,
-    /// Give the checkpoints to one more
+    /// Add an anchor
     Add {
         #[command(subcommand)]
         anchor: Add,
     },
-    /// Write the time stamps that authorities gave, each with the text that it is of
+    /// Write the time stamps of authorities to files, with the stamped texts
     Stamps {
-        /// The folder, which is made where there is none
+        /// The folder; it is made if there is none
         folder: PathBuf,
     },
-    /// Give them to one no longer
+    /// Remove an anchor
     Remove {
-        /// Its name, as it is listed
+        /// Its name, as `annals anchor list` prints it
         name: String,
     },
 }
@@ -58,13 +58,14 @@ enum Add {
     Sqlite {
         /// The file
         path: PathBuf,
-        /// Make the table `checkpoints` also in a database that is there, of something else
+        /// Make the table `checkpoints` also in an existing database of another program
         #[arg(long)]
         in_existing: bool,
     },
     /// A program that gets each checkpoint on its standard input
     ///
-    /// It is started directly; `annals anchor add command sh -c 'cat >> /mnt/elsewhere/notes'` asks a shell.
+    /// It is started directly, without a shell. To use a shell, name it as the program:
+    /// `annals anchor add command sh -c 'cat >> /mnt/elsewhere/notes'`.
     Command {
         /// Seconds after which it is stopped
         #[arg(long, default_value_t = 30)]
@@ -73,11 +74,11 @@ enum Add {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
-    /// A witness that follows C2SP tlog-witness: it cosigns what continues what it saw before
+    /// A witness (C2SP tlog-witness), which cosigns checkpoints that continue earlier ones
     Witness {
-        /// Its address, before /add-checkpoint
+        /// Its address, without /add-checkpoint
         url: String,
-        /// A public key of it, as a vkey; several times where it has several
+        /// A public key of it, as a vkey; may be given several times
         #[arg(long, required = true, value_name = "VKEY")]
         key: Vec<String>,
         /// A PEM file of the authorities that certify its server [default: those that browsers trust]
@@ -88,7 +89,7 @@ enum Add {
     Timestamp {
         /// Its address
         url: String,
-        /// A PEM file of the certificates by which it signs
+        /// A PEM file of the certificates with which it signs
         #[arg(long, value_name = "FILE")]
         certificates: PathBuf,
         /// A PEM file of the authorities that certify its server [default: those that browsers trust]
@@ -151,7 +152,7 @@ fn stamps(folder: &Path, place: &Place, out: &mut Out) -> anyhow::Result<Verdict
         // A file that Annals did not write could fill the memory with names.
         if authorities.len() >= AUTHORITIES_MAX && !authorities.contains(&receipt.anchor) {
             bail!(
-                "the log has time stamps of more than {AUTHORITIES_MAX} authorities, which no Annals writes"
+                "the log has time stamps of more than {AUTHORITIES_MAX} authorities; Annals never writes so many"
             );
         }
         authorities.insert(receipt.anchor);
@@ -179,7 +180,7 @@ fn stamps(folder: &Path, place: &Place, out: &mut Out) -> anyhow::Result<Verdict
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     match fs::read(path) {
         Ok(there) if there == bytes => return Ok(()),
-        Ok(_) => bail!("{} is there already, and says something else", path.display()),
+        Ok(_) => bail!("{} is there already, with other content", path.display()),
         Err(_) => {}
     }
     fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display()))
@@ -189,7 +190,7 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 fn in_a_folder(path: &Path) -> anyhow::Result<PathBuf> {
     let path = absolute(path)?;
     match path.parent() {
-        Some(folder) if !folder.is_dir() => bail!("{} is no folder", folder.display()),
+        Some(folder) if !folder.is_dir() => bail!("{} is not a folder", folder.display()),
         _ => Ok(path),
     }
 }
@@ -201,7 +202,7 @@ fn setting(anchor: &Add) -> anyhow::Result<AnchorSetting> {
             // SQLite takes these names for a database in memory, or for a URI.
             let name = path.as_os_str().as_encoded_bytes();
             if name.is_empty() || name == b":memory:" || name.starts_with(b"file:") {
-                bail!("`{}` names no file; name one on a disk", path.display());
+                bail!("`{}` names no file on a disk; name one", path.display());
             }
             AnchorSetting::Sqlite { path: in_a_folder(path)?, in_existing: *in_existing }
         }
@@ -241,7 +242,7 @@ fn list(settings: &Settings, keys: &KeyFolder, place: &Place, out: &mut Out) -> 
         out.json(&rows)?;
         return Ok(());
     }
-    let mut table = out.table(&["ANCHOR", "SET", "EVENT", "AT", "FAILS SINCE", "WHY"]);
+    let mut table = out.table(&["ANCHOR", "SET", "EVENT", "AT", "FAILS SINCE", "ERROR"]);
     for (status, set) in rows {
         table.add_row(vec![
             cell(&status.name),

@@ -15,10 +15,10 @@ use super::{text, time};
 /// Characters of an id that a list shows: the time within it, to the millisecond.
 const ID_CHARS: usize = 13;
 
-/// Look after the API keys: who may use a server over this log, and for what.
+/// Manage the API keys, which admit programs to a server over this log.
 ///
 /// A key's creation and revocation are events of the log, and every event that is submitted with a key
-/// carries its id. From when the first key was created, `annals serve` lets nobody in without one.
+/// carries its id. Once the first key was created, `annals serve` admits nobody without one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -27,54 +27,54 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Create a key, and print it, once
+    /// Create a key, and print it once
     ///
-    /// What is printed is the only copy: the log keeps a hash.
+    /// The printed key is the only copy: the log keeps only a hash.
     #[command(after_long_help = "Scopes:
   emit    record events
   read    read and search them
   verify  verify the log, and get checkpoints and proofs
   admin   erase payloads, rebuild read tables, sign checkpoints
-None includes another: an auditor has read,verify.
+No scope includes another: an auditor needs read,verify.
 
 Examples:
   KEY=$(annals apikey create --name pipeline --scopes emit)
   annals apikey create --name 'audit 2026' --scopes read,verify --expires 90d")]
     Create {
-        /// What it is called, for people
+        /// Its name, for people
         #[arg(long)]
         name: String,
-        /// What it may do: emit, read, verify, admin
+        /// Its scopes: emit, read, verify, admin
         #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE,…")]
         scopes: Vec<ApiKeyScope>,
-        /// When it stops being good: in how long (90d, 12h, 4w), or a time or date in UTC
+        /// Its expiry: a duration from now (90d, 12h, 4w), or a time or date in UTC
         #[arg(long, value_name = "WHEN", value_parser = time::parse_to_come)]
         expires: Option<Timestamp>,
-        /// What for
+        /// The purpose
         #[arg(long)]
         reason: Option<String>,
-        /// Who creates it
+        /// The name of whoever creates it
         #[arg(long, env = "USER", default_value = "unknown")]
         actor: String,
     },
-    /// List the keys that are good, newest first
+    /// List the active keys, newest first
     List {
-        /// Also those that expired or were revoked
+        /// List also keys that expired or were revoked
         #[arg(long)]
         all: bool,
     },
-    /// Take a key back: servers refuse it within a second
+    /// Revoke a key: servers refuse it within a second
     #[command(after_long_help = "Examples:
   annals apikey revoke pipeline --reason 'it leaked'
   annals apikey revoke 019aa5c2-1f3b")]
     Revoke {
-        /// Its id, the beginning of that, or its name
+        /// Its id, the beginning of its id, or its name
         #[arg(value_name = "ID|NAME")]
         key: String,
-        /// Why
+        /// The reason
         #[arg(long)]
         reason: Option<String>,
-        /// Who revokes it
+        /// The name of whoever revokes it
         #[arg(long, env = "USER", default_value = "unknown")]
         actor: String,
     },
@@ -168,10 +168,10 @@ fn list(all: bool, place: &Place, out: &mut Out) -> anyhow::Result<()> {
     }
     match known - keys.len() {
         0 if known == 0 => {
-            out::note("no key was ever created: `annals serve` needs none on this machine");
+            out::note("no key was created yet: `annals serve` needs none on this machine");
         }
         0 => {}
-        more => out::note(&format!("{more} more expired or were revoked; --all lists them")),
+        more => out::note(&format!("{more} more keys expired or were revoked; --all lists them")),
     }
     Ok(())
 }
@@ -192,7 +192,7 @@ fn revoke(
     if out.is_json() {
         out.json(&json!({ "id": id, "seq": revoked.seq }))?;
     } else {
-        out.line(&format!("{id} is revoked; event {} says so", revoked.seq))?;
+        out.line(&format!("{id} is revoked; event {} records it", revoked.seq))?;
     }
     closed.context("the key was revoked, but the log did not close cleanly")
 }
@@ -221,7 +221,7 @@ fn find(reference: &str, keys: Vec<ApiKeyRecord>) -> anyhow::Result<EventId> {
             let lines: Vec<String> =
                 several.iter().map(|key| format!("{} {}", key.id, text::line(&key.name))).collect();
             bail!(
-                "`{}` may be any of these; name one by its id:\n  {}",
+                "`{}` matches several keys; name one by its id:\n  {}",
                 text::line(reference),
                 lines.join("\n  ")
             )

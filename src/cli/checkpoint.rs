@@ -9,17 +9,18 @@ use super::out::Out;
 use super::place::Place;
 use super::verdict::Verdict;
 
-/// Sign for the log as it is now, and print the checkpoint.
+/// Sign a checkpoint of the log as it is now, and print it.
 ///
 /// A checkpoint is a few lines of text: the log's name, its number of events, the root of its Merkle tree,
-/// and signatures. Give it to others: `annals verify --checkpoint` holds the log against it, and so can
-/// every tool that knows C2SP checkpoints. Where nothing was appended since the last one, it is that one.
+/// and signatures. Give it to others: `annals verify --checkpoint` compares the log with it, and so can
+/// every tool that knows C2SP checkpoints. If nothing was appended since the last checkpoint, that one is
+/// printed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals checkpoint > handed-over.checkpoint
   annals checkpoint --last    the last one that was signed, with the cosignatures of witnesses")]
 pub(crate) struct Args {
-    /// Sign nothing, and print the last one that was signed
+    /// Sign nothing, and print the last checkpoint that was signed
     #[arg(long)]
     last: bool,
 }

@@ -15,28 +15,28 @@ use super::prove::{Proof, found_wrong};
 use super::record::events;
 use super::verdict::Verdict;
 
-/// Prove that the log still begins with what it was when it had OLD events.
+/// Prove that the first OLD events of the log are still the same.
 ///
 /// The proof is for whoever kept the checkpoint of that size: `annals verify-proof --checkpoint` and
-/// witnesses check it. Where OLD is a file with that checkpoint, the log is held against it at once.
+/// witnesses check it. If OLD is a file with that checkpoint, the log is compared with it at once.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Exit status: 1 if the log does not begin with what the file OLD covers, or was damaged.
+    after_long_help = "Exit status: 1 if the log does not begin with the events that the file OLD covers, or was damaged.
 
 Examples:
   annals consistency 4000               from 4000 events to the last checkpoint
   annals consistency kept.checkpoint 5000 -o since.proof"
 )]
 pub(crate) struct Args {
-    /// The older size: a number of events, or a file whose last checkpoint has it
+    /// The older size: a number of events, or a file whose newest checkpoint has it
     #[arg(value_name = "OLD")]
     old: String,
 
-    /// The newer size, of which a checkpoint was signed [default: the last one]
+    /// The newer size, for which a checkpoint was signed [default: that of the last one]
     #[arg(value_name = "NEW")]
     new: Option<u64>,
 
-    /// To this file, which takes its place when it is whole
+    /// Write to this file, which appears only when it is complete
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -59,7 +59,7 @@ impl Old {
         }
         // A file may hold many checkpoints; the newest one counts.
         let last = given::newest(Path::new(named))
-            .with_context(|| format!("`{named}` is no number of events, and no file with a checkpoint"))?;
+            .with_context(|| format!("`{named}` is neither a number of events nor a checkpoint file"))?;
         Ok(Old::Checkpoint(last.checkpoint().clone()))
     }
 
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         Ok(proof) => proof,
         Err(ProveError::SizesReversed { old, new }) if args.new.is_none() => {
             bail!(
-                "the last checkpoint covers {}, fewer than {old}; `annals checkpoint` signs another, of all that the log has",
+                "the last checkpoint covers {}, fewer than {old}; `annals checkpoint` signs another, of the whole log",
                 events(new)
             );
         }

@@ -17,7 +17,7 @@ pub(crate) enum Cells {
 
 /// Help text of the flag that leaves cells as they are.
 pub(crate) const AS_THEY_ARE: &str =
-    "Leave texts in CSV as they are that a spreadsheet would run: else an apostrophe is put before them";
+    "Put no apostrophe before texts in CSV that a spreadsheet would run as formulas";
 
 impl Cells {
     /// The treatment that the flag selects.

@@ -25,12 +25,12 @@ use super::verdict::Verdict;
 /// Sessions without findings that the table shows.
 const PLAIN_SESSIONS_SHOWN: usize = 5;
 
-/// Solve the Game of 24 on record, and look at the record.
+/// Solve the Game of 24, record each step, and show the record.
 ///
 /// A search over thoughts solves some dozens of puzzles on several threads, without any network or
-/// model, and records what it does: steps, decisions with the options considered, findings. The log
-/// is a new one in the system's folder for temporary files, or the one named by --db, in which there
-/// must be nothing but demonstrations; $ANNALS_DB is left alone.
+/// model. It records steps, decisions with the options considered, and findings. The log is a new one
+/// in the system's folder for temporary files, or the one named by --db, which must contain only
+/// demonstrations; $ANNALS_DB is not used.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals demo
@@ -137,7 +137,7 @@ fn head(report: &demo::Report, path: &Path, out: &mut Out) -> anyhow::Result<()>
         time::duration(micros(report.elapsed)),
     ))?;
     out.line(&format!(
-        "a call took the pipeline {:.1} µs (median), {:.1} µs (99 of 100)",
+        "a call to the log took {:.1} µs (median), {:.1} µs (99 of 100)",
         report.calls.percentile(50).as_secs_f64() * 1e6,
         report.calls.percentile(99).as_secs_f64() * 1e6,
     ))?;
@@ -182,7 +182,7 @@ fn table(sessions: &[SessionSummary], puzzles: &[PuzzleReport], out: &mut Out) -
 }
 
 fn next_commands(path: &Path, example: Option<&PuzzleReport>, out: &mut Out) -> anyhow::Result<()> {
-    heading("Ask it yourself", out)?;
+    heading("Commands to try next", out)?;
     let annals = format!("{} --db {}", quoted(&program()), quoted(&path.display().to_string()));
     let session = example.map_or_else(String::new, |puzzle| quoted(puzzle.session.as_str()));
     for command in [

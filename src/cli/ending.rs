@@ -35,7 +35,7 @@ pub(crate) fn without_evidence(closed: Result<(), CloseError>) -> Result<(), Clo
         // The events are committed, so the command did not fail.
         Err(CloseError::Evidence(reason)) => {
             out::note(&format!(
-                "everything is recorded, and no checkpoint vouches for all of it: {reason}; `annals info` says how far signing is"
+                "everything is recorded, but no checkpoint covers all of it: {reason}; `annals info` shows the last event that is signed"
             ));
             Ok(())
         }

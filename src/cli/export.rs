@@ -18,30 +18,30 @@ use super::{show, text};
 
 /// Export events, as `annals record` reads them, or a read table.
 ///
-/// Events whose payload was erased, or of a kind that this version does not know, cannot be recorded
-/// again: they are named on standard error. Those that only Annals itself writes stay.
+/// An event whose payload was erased, or whose kind this version does not know, cannot be recorded
+/// again: it is named on standard error. Events that only Annals itself writes are not exported.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals export --output events.jsonl
   annals export --session 0198c5 | annals --db other.db record
   annals export --table steps --format csv --output steps.csv")]
 pub(crate) struct Args {
-    /// The form: csv and json are for tables
+    /// The format: csv and json are for tables
     #[arg(long, value_enum, default_value_t = ExportForm::Jsonl)]
     format: ExportForm,
 
     #[arg(long, help = csv::AS_THEY_ARE)]
     cells_as_they_are: bool,
 
-    /// A read table, instead of the events
+    /// Export this read table instead of the events
     #[arg(long, value_name = "TABLE")]
     table: Option<String>,
 
-    /// Of this session
+    /// Only this session
     #[arg(long, value_name = "SESSION")]
     session: Option<String>,
 
-    /// To this file, which takes its place when it is whole; a pipe or device is written to; - is standard output
+    /// Write to this file, which appears only when it is complete, or to a pipe or device; - is standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -62,7 +62,7 @@ enum ExportForm {
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     if args.table.is_none() && args.format != ExportForm::Jsonl {
-        bail!("events are exported as jsonl alone; name a table for csv and json: --table steps");
+        bail!("events are exported only as jsonl; for csv and json, name a table: --table steps");
     }
     let Some(output) = target::named(args.output.as_deref()) else { return write(args, place, out) };
     refuse_own_files(output, place.path())?;
@@ -118,7 +118,7 @@ fn write(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
         summary += &format!(", {} left out", exported.left_out);
     }
     if exported.own > 0 {
-        summary += &format!(", {} of the log's own", exported.own);
+        summary += &format!(", {} of the log's own not exported", exported.own);
     }
     // The events are out before the summary follows on standard error.
     out.flush()?;

@@ -51,7 +51,7 @@ fn in_lines(text: &str, named: &str) -> anyhow::Result<Vec<VerifierKey>> {
         .map(|(number, line)| line.parse().map_err(|error| anyhow!("{named}: line {number}: {error}")))
         .collect::<anyhow::Result<Vec<VerifierKey>>>()?;
     match keys.is_empty() {
-        true => Err(anyhow!("{named}: has no key in it")),
+        true => Err(anyhow!("{named}: contains no key")),
         false => Ok(keys),
     }
 }
@@ -86,7 +86,7 @@ pub(crate) fn newest(file: &Path) -> anyhow::Result<SignedCheckpoint> {
     checkpoints
         // A file may hold the checkpoints of a log in any order.
         .max_by_key(SignedCheckpoint::size)
-        .ok_or_else(|| anyhow!("{}: has no checkpoint in it", file.display()))
+        .ok_or_else(|| anyhow!("{}: contains no checkpoint", file.display()))
 }
 
 /// The policy of a file.

@@ -18,10 +18,10 @@ use super::place::Place;
 use super::record::summary;
 use super::verdict::Verdict;
 
-/// Import what other programs recorded.
+/// Import records of other programs.
 ///
-/// To import a file again adds only what is new in it: ids are made of the source's name and the
-/// place in it.
+/// A second import of a file adds only what is new in it: ids are made from the source's name and the
+/// position in the source.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals import tau-bench results/gpt-4o-airline.json
@@ -46,7 +46,7 @@ struct From {
     /// The file
     file: PathBuf,
 
-    /// Name of the source, which ids are made of [default: the file's name without its ending]
+    /// Name of the source, from which ids are made [default: the file's name without its extension]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
 }

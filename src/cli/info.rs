@@ -43,15 +43,15 @@ fn evidence(info: &Info) -> Vec<String> {
     let evidence = &info.evidence;
     let mut lines = vec![match evidence.signed {
         None => "no checkpoint was signed; `annals key generate` makes a key".to_owned(),
-        Some(size) => format!("signed to event {size}, {}", shown(evidence.signed_at)),
+        Some(size) => format!("a checkpoint up to event {size} was signed, {}", shown(evidence.signed_at)),
     }];
     if let Some(error) = &evidence.error {
         lines.push(format!("signing fails: {error}"));
     }
     for anchor in &evidence.anchors {
         let reached = match anchor.size {
-            None => "has nothing yet".to_owned(),
-            Some(size) => format!("has event {size}, {}", shown(anchor.anchored_at)),
+            None => "has no checkpoint yet".to_owned(),
+            Some(size) => format!("has a checkpoint up to event {size}, {}", shown(anchor.anchored_at)),
         };
         let failure = anchor.error.as_ref().map_or_else(String::new, |error| {
             format!("; fails since {}: {error}", shown(anchor.failed_since))
@@ -64,7 +64,7 @@ fn evidence(info: &Info) -> Vec<String> {
     // Without a checkpoint there is nothing that an anchor could have.
     if evidence.signed.is_some() {
         lines.push(match evidence.unanchored_events {
-            0 => "nothing is unanchored".to_owned(),
+            0 => "all events are anchored".to_owned(),
             events => format!("{events} events are unanchored: no anchor has a checkpoint of them"),
         });
     }

@@ -11,10 +11,10 @@ use super::out::Out;
 use super::place::Place;
 use super::verdict::Verdict;
 
-/// Make a new log, with a name of its own.
+/// Make a new log, and give it a name.
 ///
-/// Commands that append make a log where there is none; this one says how it is called. The name is the
-/// first line of every checkpoint, and cannot be changed later.
+/// Commands that append make a log if there is none; this command lets you choose its name. The name is
+/// the first line of every checkpoint, and cannot be changed later.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals init --origin example.com/audit/billing
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         let before = Reader::open(path)?.as_continued()?;
         if args.origin.as_ref() == Some(&before.origin) {
             bail!(
-                "the log {} has this name; two logs of one name would contradict each other",
+                "the log {} has this name already; two logs with one name would contradict each other",
                 path.display()
             );
         }

@@ -55,7 +55,7 @@ pub(crate) fn watch() -> anyhow::Result<()> {
         }
     });
     match started.map(|_| is_ready.recv()) {
-        Ok(Ok(heard)) => heard.context("signals cannot be heard"),
+        Ok(Ok(heard)) => heard.context("signals cannot be received"),
         Ok(Err(_)) | Err(_) => Ok(()),
     }
 }

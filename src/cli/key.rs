@@ -15,11 +15,11 @@ use super::signing;
 use super::verdict::Verdict;
 use chain::Chain;
 
-/// Look after the keys that sign a log's checkpoints.
+/// Manage the keys that sign a log's checkpoints.
 ///
 /// A key is kept beside the user's other Annals files ($ANNALS_HOME, else annals in the data folder), never
-/// beside the log. From when there is one, every command that appends signs checkpoints. $ANNALS_KEY may hold
-/// a private key in place of the file.
+/// beside the log. Once a key exists, every command that appends signs checkpoints. $ANNALS_KEY may hold a
+/// private key in place of the file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -30,43 +30,43 @@ pub(crate) struct Args {
 enum Command {
     /// Make a log's first key, and print its public key
     Generate {
-        /// For the log with this name, which need not be there yet [default: the log named by --db]
+        /// Make it for the log with this name, which need not exist yet [default: the log named by --db]
         #[arg(long, value_name = "NAME")]
         origin: Option<String>,
-        /// Keep epoch keys as well: each certifies the next and is erased, so that who takes the machine
-        /// cannot sign for the past
+        /// Keep epoch keys as well: each certifies the next and is then erased, so that whoever takes over
+        /// the machine cannot sign for the past
         #[arg(long)]
         epochs: bool,
-        /// Who makes it
+        /// The name of whoever makes it
         #[arg(long, env = "USER", default_value = "unknown")]
         actor: String,
     },
-    /// Print the public key, and the keys before it: what auditors need
+    /// Print the public key and the keys before it, for auditors
     ///
-    /// The present key is on the first line; the others are comments, so that the answer can be kept as a file for
-    /// `annals verify --key`. Who holds the present key, or any before it, can follow the others in the log, except
-    /// over a key that was lost or compromised: after that an auditor must get the new key from you.
+    /// The present key is on the first line; the others are comments, so that the output can be kept as a file for
+    /// `annals verify --key`. Whoever holds the present key, or any before it, can follow the changes in the log up
+    /// to a key that was lost or compromised: after that an auditor must get the new key from you.
     Show {
-        /// That of the present epoch
+        /// Print the key of the present epoch
         #[arg(long)]
         epoch: bool,
     },
-    /// Replace the key: by its certificate, an event, and a checkpoint that both sign
+    /// Replace the key, by a certificate, an event, and a checkpoint that both keys sign
     Rotate {
-        /// The key is lost: the new one has no certificate, which every verification says
+        /// The key is lost: the new one has no certificate, which every verification reports
         #[arg(long)]
         lost: bool,
-        /// Somebody else may have the key: it is retired, and trust in the new one must be given anew, because a
-        /// thief could certify a key as well
+        /// Somebody else may have the key: it is retired, and auditors must get the new one from you, because a
+        /// thief could also certify a key
         #[arg(long, conflicts_with = "lost")]
         compromised: bool,
-        /// Replace the epoch key, now
+        /// Replace the epoch key now
         #[arg(long, conflicts_with = "lost")]
         epoch: bool,
-        /// Why
+        /// The reason
         #[arg(long)]
         reason: Option<String>,
-        /// Who replaces it
+        /// The name of whoever replaces it
         #[arg(long, env = "USER", default_value = "unknown")]
         actor: String,
     },
@@ -101,7 +101,7 @@ pub(crate) fn run(
             // Checkpoints show that there was a key. A second first key would contradict it.
             if place.read()?.last_checkpoint()?.is_some() {
                 bail!(
-                    "checkpoints of this log were signed, and their key is not here: bring it to {}, or, if it is lost, use `annals key rotate --lost`",
+                    "checkpoints of this log were signed, but their key is not here: copy it to {}, or, if it is lost, use `annals key rotate --lost`",
                     keys.path().display()
                 );
             }
@@ -159,9 +159,9 @@ pub(crate) fn run(
 /// Prints the advice that auditors need the new key from the user, because the log cannot vouch for it.
 fn say_to_hand_out(cause: KeyChangeCause) {
     match cause {
-        KeyChangeCause::Lost => out::note("nobody certifies this key: give it to the auditors yourself"),
+        KeyChangeCause::Lost => out::note("no key certifies this one: give it to the auditors yourself"),
         KeyChangeCause::Compromised => out::note(
-            "whoever has the old key could certify one as well, so that nobody trusts this one by its certificate: give it to the auditors yourself",
+            "whoever has the old key could also certify a key, so no verification trusts this one by its certificate: give it to the auditors yourself",
         ),
         KeyChangeCause::Generated | KeyChangeCause::Rotated => {}
     }

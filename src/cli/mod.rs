@@ -60,21 +60,21 @@ use place::{Claim, Place};
 
 /// An audit log for reasoning pipelines, in one SQLite file.
 ///
-/// Events go in, in order, and never change; the tables that you query are filled from them. The
-/// log is the file named by --db, else by $ANNALS_DB, else ~/.annals/audit.db; the first command
-/// that appends makes it.
+/// Events are appended in order and never change; the read tables that you query are filled from
+/// them. The log is the file named by --db, else by $ANNALS_DB, else ~/.annals/audit.db; the first
+/// command that appends makes it.
 #[derive(Debug, Parser)]
 #[command(
     name = "annals",
     version,
     arg_required_else_help = true,
-    after_long_help = "Exit status: 0 done, 1 something is wrong with what was looked at, 2 could not be done.
+    after_long_help = "Exit status: 0 done, 1 the command found something wrong, 2 it failed or could not check everything.
 
 Examples:
   my-pipeline | annals record           record events, one JSON object a line
   annals sessions --status failed       the newest failed sessions
   annals show 0198c5                    a session, by the beginning of its id
-  annals search '\"refund policy\" card*' what says so
+  annals search '\"refund policy\" card*' the events that match
   annals sql 'SELECT module, avg(confidence) FROM steps GROUP BY module'
   annals copy backup.db                 a copy, while others write"
 )]
@@ -83,7 +83,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", global = true)]
     db: Option<PathBuf>,
 
-    /// Append also to a log that another machine has open or did not close: make sure that nobody does there
+    /// Append also to a log that another machine has open or did not close: make sure that nobody appends there
     #[arg(long, global = true)]
     take_over: bool,
 
@@ -97,21 +97,21 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Solve puzzles on record, and look at the record
+    /// Solve puzzles, record each step, and show the record
     Demo(demo::Args),
-    /// Make a new log, with a name of its own
+    /// Make a new log, and give it a name
     Init(init::Args),
     /// Record events: JSON, one object a line
     Record(record::Args),
-    /// Import what other programs recorded
+    /// Import records of other programs
     Import(import::Args),
-    /// Let others record and read over HTTP and OpenTelemetry
+    /// Serve the log to other programs over HTTP and OpenTelemetry
     Serve(serve::Args),
     /// List sessions, newest first
     Sessions(sessions::Args),
     /// Show a session with its steps, decisions and findings
     Show(show::Args),
-    /// Follow a session event by event
+    /// Replay a session event by event
     Replay(replay::Args),
     /// Search the texts of all events
     Search(search::Args),
@@ -119,33 +119,33 @@ enum Command {
     Sql(sql::Args),
     /// Check that nothing was changed
     Verify(verify::Args),
-    /// Sign for the log as it is now
+    /// Sign a checkpoint of the log as it is now
     Checkpoint(checkpoint::Args),
-    /// Look after the keys that sign
+    /// Manage the keys that sign checkpoints
     Key(key::Args),
-    /// Say who keeps checkpoints outside the log
+    /// Manage the anchors that keep checkpoints outside the log
     Anchor(anchor::Args),
-    /// Look after the API keys of a server over the log
+    /// Manage the API keys of a server over the log
     Apikey(apikey::Args),
-    /// Prove an event or a session to somebody without the log
+    /// Prove that an event or a session is in the log
     Prove(prove::Args),
     /// Check a proof, without the log
     VerifyProof(verify_proof::Args),
-    /// Prove that the log still begins with what it was
+    /// Prove that the log still begins with an older state
     Consistency(consistency::Args),
     /// Write the log as static files for others to check
     Tiles(tiles::Args),
-    /// Show the last events, and those that come
+    /// Show the last events, and with --follow new ones
     Tail(tail::Args),
     /// Export events, or a read table
     Export(export::Args),
     /// Copy the log, while others append to it
     Copy(copy::Args),
-    /// Erase what events say, for good
+    /// Erase the payloads of events forever
     Redact(redact::Args),
-    /// Say what the log is, and how large
+    /// Show the identity and the size of the log
     Info,
-    /// Look after the read tables
+    /// Manage the read tables
     Projections(projections::Args),
     /// Print completions for a shell
     Completions {
@@ -154,7 +154,7 @@ enum Command {
     },
     /// Print the manual page
     Man {
-        /// Of this command
+        /// The command that the page describes [default: annals]
         command: Option<String>,
     },
 }

@@ -80,7 +80,7 @@ impl Place {
         // Without the note, a log that was signed would silently go unsigned.
         if matches!(evidence, Evidence::Tree) && reader.last_checkpoint()?.is_some() {
             out::note(
-                "checkpoints of this log were signed, and their key is not here: nothing is signed for what is appended now",
+                "checkpoints of this log were signed, but their key is not here: no checkpoint is signed for the events that are appended now",
             );
         }
         drop(reader);
@@ -114,13 +114,13 @@ impl Place {
                 && version != projection.known_version
             {
                 out::note(&format!(
-                    "the read tables of `{}` have version {version}, and this version of Annals makes version {}: what they say is not checked by it",
+                    "the read tables of `{}` have version {version}, and this version of Annals makes version {}: it does not check their content",
                     projection.name, projection.known_version
                 ));
             }
             if let Some(stopped) = &projection.stopped {
                 out::note(&format!(
-                    "the read tables of `{}` stopped before event {}; `annals projections` says why",
+                    "the read tables of `{}` stopped before event {}; `annals projections` shows the reason",
                     projection.name, stopped.seq
                 ));
             }
@@ -142,7 +142,7 @@ fn with_hint(error: OpenError) -> anyhow::Error {
     match error {
         OpenError::Missing { .. } => {
             anyhow!(
-                "{error}\nhint: `annals init` makes a log and names it; `annals record` makes one without a name of its own"
+                "{error}\nhint: `annals init` makes a log, with the name that --origin gives; `annals record` makes one with the default name"
             )
         }
         error => error.into(),

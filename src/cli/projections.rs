@@ -15,7 +15,7 @@ use super::verdict::Verdict;
 /// Time between two moves of a bar.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Look after the read tables: without a command, say where they are.
+/// Manage the read tables: without a command, show their state.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -24,28 +24,28 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say where the read tables are
+    /// Show the state of the read tables
     Status,
     /// Fill the read tables up to the end of the log
     CatchUp,
-    /// Fill the tables of one anew, beside the live ones, which it then replaces
+    /// Rebuild a projection beside its live tables, then replace those
     Rebuild {
         /// Its name
         name: String,
     },
-    /// Let one that stopped try again
+    /// Let a stopped projection try again
     Retry {
         /// Its name
         name: String,
     },
-    /// Let one that stopped go on without the event that stopped it; the log records that
+    /// Let a stopped projection go on without the failing event; the log records that
     Skip {
         /// Its name
         name: String,
-        /// Why
+        /// The reason
         #[arg(long)]
         reason: String,
-        /// Who decided so
+        /// The name of whoever decided it
         #[arg(long, env = "USER")]
         actor: String,
     },

@@ -19,14 +19,14 @@ use super::{out, show, text};
 
 /// Prove that an event, or the events of a session, are in the log.
 ///
-/// The proof is a file of its own: with it and the log's public key, `annals verify-proof` and other
-/// programs can tell that the event was recorded, without the log. It leads to the last checkpoint, which
-/// must cover the event. It tells that the event was recorded, when, of which kind and session; what the
-/// event says only with --payload, or in a file beside it with --payload-file: some programs that check such
-/// proofs take no line of more than 64 KiB.
+/// The proof is a file of its own. With it and the log's public key, `annals verify-proof` and other
+/// programs can check, without the log, that the event was recorded. The proof leads to the last checkpoint,
+/// which must cover the event. It shows that the event was recorded, and its time, kind and session. It
+/// contains the payload only with --payload. With --payload-file the payload is in a file beside the proof:
+/// some programs that check such proofs take no line of more than 64 KiB.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Exit status: 1 if what the log holds proves nothing, because it was damaged or tampered with.
+    after_long_help = "Exit status: 1 if the log cannot prove it, because the log was damaged or tampered with.
 
 Examples:
   annals prove 4711 --payload -o approval.tlog-proof
@@ -44,20 +44,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SESSION")]
     session: Option<String>,
 
-    /// Let the proof tell what the events say
+    /// Include the payloads of the events in the proof
     #[arg(long)]
     payload: bool,
 
-    /// Write what the event says, as the log has it, to this file beside the proof
+    /// Write the event's payload, as the log has it, to this file beside the proof
     #[arg(long, value_name = "FILE", conflicts_with_all = ["session", "payload"])]
     payload_file: Option<PathBuf>,
 
     /// Prove also that the session has no other events between its first and its last one. The proof then
-    /// tells when the events of others between them were recorded, of which kind and session they are
+    /// shows the time, kind and session of the events of other sessions between them
     #[arg(long)]
     complete: bool,
 
-    /// To this file, which takes its place when it is whole; a pipe or device is written to; - is standard output
+    /// Write to this file, which appears only when it is complete, or to a pipe or device; - is standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -68,7 +68,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
     if args.force && args.output.is_none() && args.payload_file.is_none() {
-        bail!("--force is about the file of --output or --payload-file");
+        bail!("--force needs --output or --payload-file");
     }
     match prove(args, place) {
         Ok(proof) => proof.hand_out(args.output.as_deref(), args.force, place, out),
@@ -87,7 +87,7 @@ pub(super) fn found_wrong(error: anyhow::Error) -> anyhow::Result<Verdict> {
 
 fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
     if args.complete && args.session.is_none() {
-        bail!("--complete needs --session: it says that a session has no other events");
+        bail!("--complete needs --session: it proves that a session has no other events");
     }
     let payloads = if args.payload { Payloads::Included } else { Payloads::LeftOut };
     match (&args.session, &args.event) {
@@ -132,7 +132,7 @@ fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
                     bail!("the payload of event {seq} was erased: there is nothing to write");
                 };
                 let Some(file) = target::named(Some(file)) else {
-                    bail!("--payload-file names a file: the proof goes to standard output");
+                    bail!("--payload-file must name a file: the proof goes to standard output");
                 };
                 write(file, &payload, args.force, place)?;
             }

@@ -22,21 +22,21 @@ use super::verdict::Verdict;
 /// Record events: JSON, one object a line.
 ///
 /// A line is `{"type": "step.ended", "session": "s1", "step": "1", "status": "ok"}`, with `id` (a
-/// UUID: recording the same event again changes nothing) and `at` (its time) where you have them.
+/// UUID: recording the same event again changes nothing) and `at` (its time) if you have them.
 /// Fields that the type does not know are kept under `attributes`.
 ///
-/// A bad line stops it. What came before is recorded by then; fix the line and send all of it again
-/// if your events have ids, or the rest.
+/// A bad line stops the command; the lines before it are recorded. Fix the line. Then send all lines
+/// again if your events have ids, else only the rest.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals record events.jsonl
   my-pipeline | annals record
-  annals record --check events.jsonl    say what is wrong, record nothing")]
+  annals record --check events.jsonl    report bad lines, record nothing")]
 pub(crate) struct Args {
-    /// The file; standard input where it is - or absent
+    /// The file; standard input if it is - or absent
     file: Option<PathBuf>,
 
-    /// Say what is wrong with the lines and record nothing
+    /// Report bad lines, and record nothing
     #[arg(long, conflicts_with = "skip_bad")]
     check: bool,
 
@@ -178,7 +178,7 @@ fn record(
     }
     if let Some((number, reason)) = stopped {
         bail!(
-            "line {number}: {reason}\nhint: what stands before it is recorded; --check looks without recording, --skip-bad goes on"
+            "line {number}: {reason}\nhint: the lines before it are recorded; --check only reports bad lines, --skip-bad leaves them out"
         );
     }
     ended?;

@@ -13,10 +13,10 @@ use super::record::events;
 use super::text;
 use super::verdict::Verdict;
 
-/// Erase what events say, for good.
+/// Erase the payloads of events forever.
 ///
-/// What stays is that there was an event, when, in which session, and who erased it and why. The log
-/// can still be verified. Copies and exports that were made before still have what was erased.
+/// The log still shows that there was an event, when, in which session, and who erased it and why. The
+/// log can still be verified. Copies and exports that were made before still have the payloads.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:
   annals redact 4711 4712 --reason 'request of the customer' --authority 'GDPR Art. 17'")]
@@ -25,19 +25,19 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "SEQ")]
     seqs: Vec<Seq>,
 
-    /// Why
+    /// The reason
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     reason: String,
 
-    /// Who decided so
+    /// The name of whoever decided it
     #[arg(long, env = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     actor: String,
 
-    /// What gives the right: a law, a policy, a request
+    /// The basis of the decision: a law, a policy, a request
     #[arg(long)]
     authority: Option<String>,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
         out.json(&json!({ "seq": redacted.seq, "redacted": seqs }))?;
     } else {
         let number = u64::try_from(seqs.len()).unwrap_or(u64::MAX);
-        out.line(&format!("{} erased; event {} says so", events(number), redacted.seq))?;
+        out.line(&format!("{} erased; event {} records it", events(number), redacted.seq))?;
     }
     closed?;
     Ok(Verdict::Done)
@@ -73,7 +73,7 @@ fn require_payloads(seqs: &[Seq], place: &Place) -> anyhow::Result<()> {
             None => bail!("there is no event {seq}; nothing was erased"),
             Some(event) if event.content == Content::Redacted => {
                 bail!(
-                    "event {seq} is erased already; `annals verify` lists who erased what. Nothing was erased now"
+                    "event {seq} is erased already; `annals verify` lists all erasures. Nothing was erased now"
                 )
             }
             Some(_) => {}
@@ -85,7 +85,7 @@ fn require_payloads(seqs: &[Seq], place: &Place) -> anyhow::Result<()> {
 fn is_confirmed(seqs: &[Seq], place: &Place) -> anyhow::Result<bool> {
     // Nobody can answer, and silence is no consent.
     if !io::stdin().is_terminal() {
-        bail!("what is erased does not come back; --yes says that you mean it");
+        bail!("erased payloads cannot be restored; confirm with --yes");
     }
     let reader = place.read()?;
     for seq in seqs {
@@ -103,7 +103,7 @@ fn is_confirmed(seqs: &[Seq], place: &Place) -> anyhow::Result<bool> {
     }
     // On standard error: standard output may be a pipe, and is for the answer.
     let mut stderr = io::stderr();
-    write!(stderr, "Erase for good what they say? [y/N] ")?;
+    write!(stderr, "Erase their payloads forever? [y/N] ")?;
     stderr.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).context("the answer cannot be read")?;

@@ -12,22 +12,22 @@ use super::place::Place;
 use super::verdict::Verdict;
 use super::{event_line, out, show, text, time};
 
-/// Follow a session event by event, and show its state after the last.
+/// Replay a session event by event, and show its state after the last one.
 ///
 /// The state of an earlier moment is made from the events up to then by the same fold as the read
-/// tables. What was erased since is erased there too.
+/// tables. Payloads that were erased since then are missing there too.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals replay 0198c5                  all at once, then the state
   annals replay 0198c5 --speed 10       ten times as fast as it happened
   annals replay 0198c5 --step           one event at a time, the state whenever you want
-  annals replay 0198c5 --until 4711     what was known when event 4711 was recorded")]
+  annals replay 0198c5 --until 4711     the state when event 4711 was recorded")]
 pub(crate) struct Args {
     /// The session's id, or its beginning
     #[arg(value_name = "SESSION")]
     reference: String,
 
-    /// Wait between events as long as it took then, divided by this
+    /// Wait between events as long as it originally took, divided by this
     #[arg(long, value_name = "N", value_parser = speed)]
     speed: Option<f64>,
 
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "speed")]
     step: bool,
 
-    /// Stop after this event, by its place in the log: the first column
+    /// Stop after this event, by its number in the log: the first column
     #[arg(long, value_name = "SEQ", value_parser = seq)]
     until: Option<Seq>,
 }
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     }
     let Some(last) = last else {
         anyhow::bail!(
-            "the session has no event up to {}: SEQ is a place in the whole log, as the first column shows",
+            "the session has no event up to {}: SEQ is a position in the whole log, as the first column shows it",
             args.until.unwrap_or(Seq::ZERO)
         );
     };
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
 }
 
 fn event(replay: &Replay, seq: Seq) -> anyhow::Result<Recorded> {
-    replay.event(seq)?.with_context(|| format!("event {seq} is gone; `annals verify` says more"))
+    replay.event(seq)?.with_context(|| format!("event {seq} is gone; `annals verify` reports more"))
 }
 
 fn print_state(replay: &Replay, until: Seq, out: &mut Out) -> anyhow::Result<()> {
@@ -122,7 +122,7 @@ fn step(replay: &Replay, seq: Seq, out: &mut Out) -> anyhow::Result<bool> {
                 print_state(replay, seq, out)?;
                 out.flush()?;
             }
-            other => out::say(&format!("`{}` is none of these", text::line(other))),
+            other => out::say(&format!("`{}` is not one of these", text::line(other))),
         }
     }
 }

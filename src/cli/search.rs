@@ -15,8 +15,8 @@ const HITS_AT_ONCE: usize = 500;
 
 /// Search the texts of all events.
 ///
-/// An event is found if it has all of the words, in whatever order. Words in double quotes are a
-/// phrase; a star at its end makes a word the beginning of words.
+/// An event matches if it has all of the words, in any order. Words in double quotes are a phrase; a
+/// word with a star at its end matches all words that begin with it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals search refund policy
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
     kind: Option<String>,
 
-    /// Most hits
+    /// Maximum number of hits
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 

@@ -27,14 +27,15 @@ const LOG_VARIABLE: &str = "ANNALS_LOG";
 /// Timeout of threads that are still blocked at the end.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Let others record and read over HTTP and OpenTelemetry.
+/// Serve the log to other programs over HTTP and OpenTelemetry.
 ///
-/// Without an address it listens on 127.0.0.1:4318 for HTTP and 127.0.0.1:4317 for OTLP over gRPC; with any
-/// of --listen, --grpc and --unix, only there. An answer of 200 means that the events are committed.
+/// Without an address it listens on 127.0.0.1:4318 for HTTP and 127.0.0.1:4317 for OTLP over gRPC. With any
+/// of --listen, --grpc and --unix, it listens only there. An answer of 200 means that the events are
+/// committed.
 ///
-/// While the log has no API key, whoever reaches the server may do everything, so that it listens on
-/// loopback addresses and unix sockets only, and refuses what a web page may have sent. Without TLS it
-/// listens there only, too, with or without keys.
+/// While the log has no API key, whoever reaches the server may do everything. So the server listens only
+/// on loopback addresses and unix sockets, and refuses requests that a web page may have sent. Without TLS
+/// it also listens only there, with or without keys.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals serve
@@ -42,9 +43,9 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
   annals serve --listen 0.0.0.0:4318 --tls-cert cert.pem --tls-key key.pem
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 my-agent
 
-$ANNALS_LOG says what it tells on standard error: warn, info (the default), or debug for every request.")]
+$ANNALS_LOG selects the messages on standard error: warn, info (the default), or debug for every request.")]
 pub(crate) struct Args {
-    /// Listen here for HTTP; may be given several times. Port 0 is any that is free
+    /// Listen here for HTTP; may be given several times. Port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Vec<SocketAddr>,
 
@@ -56,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     unix: Vec<PathBuf>,
 
-    /// Certificate in PEM: TLS at all addresses
+    /// Certificate in PEM, for TLS at all addresses
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
 
@@ -64,24 +65,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// Ask nobody for a key: whoever reaches the server may read and append
+    /// Require no key: whoever reaches the server may read and append
     #[arg(long)]
     no_auth: bool,
 
-    /// Listen without TLS where other machines can reach it: something else must encrypt what goes there
+    /// Listen without TLS where other machines can reach it: something else must encrypt the traffic
     #[arg(long)]
     insecure: bool,
 
-    /// Record in the log when a key reads what events say
+    /// Record in the log when a key reads the content of events
     #[arg(long)]
     record_reads: bool,
 
-    /// Say at /readyz that the server is not ready where an anchor has lacked events for more than this many
-    /// seconds; more than the time between checkpoints, which is 60 by default
+    /// Report at /readyz that the server is not ready if an anchor has lacked events for more than this many
+    /// seconds. Choose more than the time between checkpoints, which is 60 by default
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     anchor_max_age: Option<Duration>,
 
-    /// How lines on standard error look
+    /// Format of the lines on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
@@ -91,23 +92,23 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 struct LimitArgs {
-    /// Largest body, also after decompression, in MiB; half of --max-memory at most
+    /// Largest body, also after decompression, in MiB; at most half of --max-memory
     #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().body_bytes), value_parser = positive)]
     max_body: usize,
 
-    /// Memory of bodies and the events made of them, and of answers, all together, in MiB
+    /// Memory budget of all bodies, the events made from them, and answers together, in MiB
     #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().memory_bytes), value_parser = positive)]
     max_memory: usize,
 
-    /// Temporary files of answers that are too long for memory, all together, in MiB
+    /// Total size of temporary files, which hold answers that are too long for memory, in MiB
     #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().answer_disk_bytes), value_parser = positive)]
     max_answer_disk: usize,
 
-    /// Connections at a time
+    /// Maximum number of connections at a time
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = positive)]
     max_connections: usize,
 
-    /// Requests a second of one key, or of one address where there are no keys; 0 is no limit
+    /// Requests per second of one key, or of one address if there are no keys; 0 is no limit
     #[arg(long, value_name = "N", default_value_t = Limits::default().requests_per_second)]
     rate: u32,
 
@@ -119,7 +120,7 @@ struct LimitArgs {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     body_timeout: Duration,
 
-    /// Seconds that a connection may rest
+    /// Seconds that a connection may be idle
     #[arg(long, value_name = "SECONDS", default_value = "75", value_parser = seconds)]
     idle_timeout: Duration,
 
@@ -127,7 +128,7 @@ struct LimitArgs {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     write_timeout: Duration,
 
-    /// Seconds that requests have to end when the server is stopped
+    /// Seconds that running requests have to end when the server is stopped
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     grace: Duration,
 }
@@ -269,7 +270,7 @@ fn tell(format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Text => lines.with_ansi(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    set.map_err(|error| anyhow::anyhow!("what the server tells cannot be written: {error}"))
+    set.map_err(|error| anyhow::anyhow!("the messages of the server cannot be written: {error}"))
 }
 
 #[derive(Serialize)]
@@ -311,7 +312,7 @@ fn stop() -> Arc<Notify> {
     // The reaction to a signal runs on another thread than the server.
     let told = wished.clone();
     super::interrupt::on_wish(move || {
-        out::say("stopping: what was accepted is committed first; once more ends at once");
+        out::say("stopping: accepted events are committed first; a second signal ends the server at once");
         // `notify_one` keeps the notice if nobody waits for it yet.
         told.notify_one();
     });

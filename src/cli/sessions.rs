@@ -15,10 +15,10 @@ use super::verdict::Verdict;
 /// Width of a terminal from which on every column is shown.
 const WIDE: usize = 100;
 
-/// List sessions, newest first. Every filter that is given must fit.
+/// List sessions, newest first. A session must match every filter that is given.
 ///
-/// The newest is the one that was recorded last. A time with ~ is when the session was recorded: it
-/// says no time of its own. CONFIDENCE is the lowest of its steps.
+/// The newest is the one that was recorded last. A time with ~ is the time of recording, of a session that
+/// does not state its own time. CONFIDENCE is the lowest confidence of its steps.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals sessions --status failed --since 7d
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long)]
     module: Option<String>,
 
-    /// With a step that is at most this sure, 0 to 1
+    /// With a step whose confidence is at most this, 0 to 1
     #[arg(long, value_name = "X", value_parser = fraction)]
     max_confidence: Option<f64>,
 
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WORDS")]
     text: Option<String>,
 
-    /// Most sessions
+    /// Maximum number of sessions
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 

@@ -95,7 +95,7 @@ impl Settings {
         require_safe(&path)?;
         match fs::read_to_string(&path) {
             Ok(text) => {
-                toml::from_str(&text).with_context(|| format!("{}: these are no settings", path.display()))
+                toml::from_str(&text).with_context(|| format!("{}: invalid settings", path.display()))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Settings::default()),
             Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
@@ -122,7 +122,7 @@ impl Settings {
         // The list begins with the default anchor: to add another one must not drop it.
         let mut anchors = self.anchors(keys);
         if anchors.contains(&anchor) {
-            bail!("there is such an anchor already");
+            bail!("this anchor is there already");
         }
         anchors.push(anchor);
         self.anchors = Some(anchors);
@@ -176,13 +176,13 @@ fn require_safe(file: &Path) -> anyhow::Result<()> {
             // A missing file names no programs.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
-                return Err(error).with_context(|| format!("{} cannot be looked at", path.display()));
+                return Err(error).with_context(|| format!("{} cannot be examined", path.display()));
             }
         };
         // The write permissions of the group and of all others.
         if metadata.permissions().mode() & 0o022 != 0 {
             bail!(
-                "{}: others can write this, and have programs run by it; take their right away (chmod go-w), and look at the settings first",
+                "{}: others can write this, and so make Annals run programs; check the settings first, then take away the permission (chmod go-w)",
                 path.display()
             );
         }
@@ -190,7 +190,7 @@ fn require_safe(file: &Path) -> anyhow::Result<()> {
         // A file of root is safe: root can run any program in any case.
         if owner != own && owner != 0 {
             bail!(
-                "{}: belongs to another user (id {owner}), who could have programs run by it",
+                "{}: belongs to another user (id {owner}), who could make Annals run programs",
                 path.display()
             );
         }

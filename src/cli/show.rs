@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(value_name = "SESSION|CONVERSATION")]
     reference: String,
 
-    /// Show long texts whole
+    /// Show long texts in full
     #[arg(long)]
     full: bool,
 }
@@ -119,7 +119,7 @@ fn only(found: Found, reference: &str) -> anyhow::Result<String> {
         Found::Conversation(mut ids) if ids.len() == 1 => ids.pop().context("a conversation has sessions"),
         Found::Conversation(ids) | Found::Ambiguous(ids) => {
             let ids: Vec<_> = ids.iter().map(|id| text::id(id)).collect();
-            bail!("`{reference}` may be any of these; name one:\n  {}", ids.join("\n  "))
+            bail!("`{reference}` matches several sessions; name one:\n  {}", ids.join("\n  "))
         }
         _ => {
             bail!("there is no session and no conversation `{reference}`\nhint: `annals sessions` lists them")

@@ -29,7 +29,7 @@ pub(crate) fn given(origin: &str) -> anyhow::Result<Option<SigningKey>> {
     let key =
         SigningKey::from_skey(text.trim()).with_context(|| format!("${KEY_VARIABLE} is no private key"))?;
     if key.name() != origin {
-        bail!("${KEY_VARIABLE} is the key of the log `{}`, and this is `{origin}`", key.name());
+        bail!("${KEY_VARIABLE} is the key of the log `{}`, but this log is `{origin}`", key.name());
     }
     Ok(Some(key))
 }
@@ -52,7 +52,7 @@ pub(crate) fn evidence(origin: &str) -> anyhow::Result<Evidence> {
 /// defaults are used then, and a note is printed.
 fn signing(keys: &KeyFolder, given: Option<SigningKey>) -> anyhow::Result<Signing> {
     let settings = Settings::read(keys).unwrap_or_else(|error| {
-        out::note(&format!("{error:#}\nno settings are used, and no anchors but the default one"));
+        out::note(&format!("{error:#}\nthese settings are ignored; the only anchor is the default one"));
         Settings::default()
     });
     let signing = settings.signing(keys);

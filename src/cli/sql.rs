@@ -13,7 +13,7 @@ use super::verdict::Verdict;
 
 /// Query the read tables with SQL.
 ///
-/// Nothing can be changed by it, here or in another file. The tables are sessions, steps,
+/// A query cannot change anything, in this file or another one. The tables are sessions, steps,
 /// decisions, findings, finding_updates, timeline, reviews, artifacts, metrics, notes, actions,
 /// custom_events, api_keys, search_documents and search (full text).
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ use super::verdict::Verdict;
   annals sql --csv 'SELECT module, count(*), avg(confidence) FROM steps GROUP BY module'
   annals sql - < query.sql")]
 pub(crate) struct Args {
-    /// The statement; standard input where it is -
+    /// The statement; standard input if it is -
     #[arg(allow_hyphen_values = true)]
     query: String,
 

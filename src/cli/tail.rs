@@ -18,25 +18,25 @@ const EVENTS_AT_ONCE: usize = 500;
 /// Bytes of payloads that are requested at once.
 const BYTES_AT_ONCE: usize = 8 << 20;
 
-/// Show the last events.
+/// Show the last events, and with --follow new ones.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals tail -f
   annals --json tail -n 100 --type finding.raised | jq .severity")]
 pub(crate) struct Args {
-    /// Go on with those that come
+    /// Go on with new events as they come
     #[arg(long, short)]
     follow: bool,
 
-    /// Of this session: its id, or its beginning
+    /// Only this session: its id, or the beginning of its id
     #[arg(long, value_name = "SESSION")]
     session: Option<String>,
 
-    /// Of this type; may be given several times
+    /// Only events of this type; may be given several times
     #[arg(long = "type", value_name = "TYPE", value_parser = kind)]
     kinds: Vec<u16>,
 
-    /// How many
+    /// Number of events
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
     lines: u32,
 }
@@ -45,7 +45,7 @@ fn kind(name: &str) -> Result<u16, String> {
     let code = name.strip_prefix("kind-").and_then(|code| code.parse().ok());
     Kind::from_name(name).map(Kind::code).or(code).ok_or_else(|| {
         let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-        format!("there are {}", names.join(", "))
+        format!("the types are {}", names.join(", "))
     })
 }
 

@@ -78,7 +78,7 @@ impl Target {
             Some(_) if !force => bail!("{}: is there already; --force replaces it", path.display()),
             // Without force, nothing is made at the far end of a link.
             None if !force && path.is_symlink() => bail!(
-                "{}: is a symbolic link to {}, where nothing is; --force makes a file there",
+                "{}: is a symbolic link to {}, which does not exist; --force makes a file there",
                 path.display(),
                 followed(path)?.display()
             ),

@@ -15,10 +15,10 @@ use super::verdict::Verdict;
 /// Write the log into a folder as static files that anybody can fetch and check.
 ///
 /// The files are those of C2SP tlog-tiles: the last checkpoint, the tiles of the tree, and the entries,
-/// which tell when events were recorded, of which kind and session they are. What events say is not among
-/// them. A folder that has an older state of this log gets what is new, after its checkpoint and the files
-/// that the new ones continue were held against the log; one of another log is refused. Below the folder no
-/// symbolic link is followed.
+/// which show the time, kind and session of each event. Payloads are not among them. A folder that has an
+/// older state of this log gets only the new parts. Before that, its checkpoint and the files that the new
+/// ones continue are compared with the log. A folder of another log is refused. Below the folder no symbolic
+/// link is followed.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Exit status: 1 if the folder contradicts the log, in its checkpoint or in a file that was checked, \
@@ -30,16 +30,16 @@ Examples:
   tools/verify.py tiles /srv/www/audit --key \"$(cat log.vkey)\""
 )]
 pub(crate) struct Args {
-    /// The folder; it is made where there is none
+    /// The folder; it is made if there is none
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 
-    /// Hold every file in the folder against the log, and not only those that new ones continue
+    /// Compare every file in the folder with the log, not only those that new ones continue
     #[arg(long)]
     check: bool,
 
-    /// The same, and write anew the files that are missing or differ from the log. A checkpoint in the
-    /// folder that is not of this log is not repaired
+    /// Compare every file, as --check does, and rewrite files that are missing or differ from the log. A
+    /// checkpoint in the folder that is not of this log is not repaired
     #[arg(long, conflicts_with = "check")]
     repair: bool,
 }

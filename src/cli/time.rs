@@ -20,10 +20,10 @@ fn to_come(text: &str, now: Timestamp) -> Result<Timestamp, String> {
             .and_then(|micros| now.micros().checked_add(micros))
             .map(Timestamp::from_micros)
             .filter(|time| time.in_range())
-            .ok_or_else(|| format!("`{text}` is too far away"))?,
-        None => parse_at(text, now).map_err(|error| error.replace("how long ago", "in how long"))?,
+            .ok_or_else(|| format!("`{text}` is too far in the future"))?,
+        None => parse_at(text, now).map_err(|error| error.replace("how long ago", "a duration from now"))?,
     };
-    if time > now { Ok(time) } else { Err(format!("`{text}` is past")) }
+    if time > now { Ok(time) } else { Err(format!("`{text}` is in the past")) }
 }
 
 fn parse_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
@@ -48,7 +48,7 @@ fn parse_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         .filter(|time| time.in_range())
         .ok_or_else(|| {
             format!(
-                "`{text}` is no time: write 2026-11-20, 2026-11-20T12:00:00Z, or how long ago: 24h, 7d, 2w"
+                "`{text}` is not a time: write 2026-11-20, 2026-11-20T12:00:00Z, or how long ago: 24h, 7d, 2w"
             )
         })
 }

@@ -17,15 +17,15 @@ use super::out::{self, Out};
 use super::place::Place;
 use super::verdict::Verdict;
 
-/// Check that nothing in the log was changed, and that the read tables say what it says.
+/// Check that nothing in the log was changed, and that the read tables agree with it.
 ///
-/// The file alone cannot show that its end was not cut off, nor that it was not written anew as a
-/// whole. So the log is also held against what earlier verifications by this user saw of it, and
-/// against the checkpoints given, which must be signed by a key given. Nothing is written to the log.
+/// The file alone cannot show that its end was not cut off, nor that it was not rewritten as a whole.
+/// So the log is also compared with what earlier verifications by this user saw of it, and with the
+/// given checkpoints, which must be signed by a given key. Nothing is written to the log.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Exit status: 0 the log is intact, 1 damage or tampering was found, or something is missing that was
-required, 2 the verification could not be carried out, or not all of it: what was not checked is named.
+    after_long_help = "Exit status: 0 the log is intact, 1 damage or tampering was found, or something that was required is
+missing, 2 the verification failed or could not check everything: the unchecked parts are named.
 
 Examples:
   annals verify
@@ -33,10 +33,10 @@ Examples:
   annals verify --skip search           without the search index, which another version made
   annals verify --require-complete      exit 1 also when something is known to be missing
   annals verify --key log.vkey --checkpoint kept.txt --require-anchor
-                                        hold it against checkpoints that were kept elsewhere
+                                        compare it with checkpoints that were kept elsewhere
   annals verify --key log.vkey --since kept.txt
-                                        only what came after the checkpoint
-  annals --json verify | jq .log.head   what to write down elsewhere"
+                                        only the events after the checkpoint
+  annals --json verify | jq .log.head   the head, to be kept elsewhere"
 )]
 pub(crate) struct Args {
     /// Check the chain alone, not the read tables
@@ -51,25 +51,25 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["log_only", "since"])]
     require_complete: bool,
 
-    /// Hold the log against the checkpoints in this file, which was kept elsewhere
+    /// Compare the log with the checkpoints in this file, which was kept elsewhere
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
 
-    /// Trust this key of the log: a vkey, or a file of vkeys. Get it from who runs the log, not from
-    /// where the file is
+    /// Trust this key of the log: a vkey, or a file of vkeys. Get it from whoever runs the log, not from
+    /// the place where the file is
     #[arg(long, value_name = "VKEY")]
     key: Vec<String>,
 
-    /// Trust this key of the log's epoch, and take no checkpoint without the signature of one
+    /// Trust this epoch key of the log, and accept no checkpoint without the signature of an epoch key
     #[arg(long, value_name = "VKEY")]
     epoch_key: Vec<String>,
 
-    /// Ask for the cosignatures of witnesses that this policy asks for (C2SP tlog-policy): of the
-    /// checkpoints given, or where there are none, of those that the file keeps
+    /// Require the cosignatures of witnesses that this policy (C2SP tlog-policy) requires: on the given
+    /// checkpoints or, if none is given, on those that the log's file keeps
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
-    /// Take what the newest checkpoint in this file covers for verified, and check only what came
+    /// Trust the events that the newest checkpoint in this file covers, and check only the events
     /// after it
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
@@ -86,7 +86,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "forget")]
     no_remember: bool,
 
-    /// Forget what earlier verifications saw of this log, and take what is there now for right
+    /// Forget what earlier verifications saw of this log, and accept its present state
     #[arg(long)]
     forget: bool,
 }
@@ -115,7 +115,7 @@ impl Args {
         // A checkpoint proves nothing without a trusted key. A policy may bring one, if it names logs.
         if is_signer_asked && !is_signer_known && !names_logs {
             bail!(
-                "a checkpoint says something only with the key that signed it\nhint: name the log's public key with --key; get it from who runs the log, where `annals key show` prints it"
+                "a checkpoint proves something only with the key that signed it\nhint: name the log's public key with --key; get it from whoever runs the log: `annals key show` prints it there"
             );
         }
         if let Some(policy) = policy {
@@ -137,7 +137,7 @@ impl Args {
             Some(home) if self.forget => options.memory(Memory::at(home.seen()).forget()),
             Some(home) => options.memory(Memory::at(home.seen())),
             None => {
-                out::note("there is no home folder to remember in what was seen; name one with $ANNALS_HOME");
+                out::note("there is no home folder to remember this result in; name one with $ANNALS_HOME");
                 options
             }
         })

@@ -16,9 +16,9 @@ use super::{event_line, given, text, time};
 
 /// Check a proof, without the log.
 ///
-/// The proof may be one of an event, of a session, or that a log still begins with what it was; it is
-/// worth what the key is worth that signed the checkpoint in it. So name the log's public key, from who
-/// runs the log and not from where the proof is.
+/// The proof may be of an event, of a session, or of consistency: that a log still begins with an older
+/// state. A proof is worth as much as the key that signed the checkpoint in it. So name the log's public
+/// key, and get it from whoever runs the log, not from the place where the proof is.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Exit status: 0 the proof holds, 1 it does not, 2 it could not be checked.
 
@@ -36,15 +36,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VKEY", required_unless_present = "epoch_key")]
     key: Vec<String>,
 
-    /// Trust this key of the log's epoch, and take no checkpoint without the signature of one
+    /// Trust this epoch key of the log, and accept no checkpoint without the signature of an epoch key
     #[arg(long, value_name = "VKEY")]
     epoch_key: Vec<String>,
 
-    /// Where the proof is of consistency: a file with the older checkpoint, which was kept elsewhere
+    /// For a proof of consistency: a file with the older checkpoint, which was kept elsewhere
     #[arg(long, value_name = "OLD")]
     checkpoint: Vec<PathBuf>,
 
-    /// Where the proof of an event does not tell what it says: the file that does
+    /// For a proof of an event without its payload: the file that has the payload
     #[arg(long, value_name = "PAYLOAD")]
     payload_file: Option<PathBuf>,
 }
@@ -159,7 +159,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
 /// Adds the payload from a file beside the proof.
 fn add_payload(proof: &mut EntryProof, payload: Vec<u8>) -> anyhow::Result<()> {
     if proof.event.payload.is_some() {
-        bail!("the proof tells what the event says; leave --payload-file out");
+        bail!("the proof has the payload already; leave --payload-file out");
     }
     proof.event.payload = Some(payload);
     Ok(())
@@ -230,7 +230,7 @@ fn judge(
                 let left_out = old.iter().filter(|given| given.size() != proof.old).count();
                 if left_out > 0 {
                     answer.does_not_show.push(format!(
-                        "anything of {} of other sizes that were given: they were not looked at",
+                        "anything about {} of other sizes that were given: they were not used",
                         checkpoints(left_out)
                     ));
                 }
@@ -239,7 +239,7 @@ fn judge(
             (ProofFile::Entry(proof), _) => {
                 let event = proof.check()?;
                 answer.does_not_show.extend(without_payload(std::slice::from_ref(&event)));
-                answer.does_not_show.push("anything of other events".to_owned());
+                answer.does_not_show.push("anything about other events".to_owned());
                 answer.shows.push(format!("event {} is in the log", event.seq()));
                 answer.events.push(shown(&event, out));
             }
@@ -280,7 +280,7 @@ fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<
         if named.is_empty() {
             bail!("{wanted}; name a file with it: --checkpoint FILE");
         }
-        bail!("{wanted}, and what --checkpoint names covers {}", named.join(", "));
+        bail!("{wanted}, but the checkpoints of --checkpoint cover {}", named.join(", "));
     }
     // The root of an empty tree is known, so nobody has to sign for it.
     let empty = Checkpoint::new(origin, 0, merkle::EMPTY_ROOT).map_err(|error| anyhow!(error))?;
@@ -294,7 +294,7 @@ fn show_consistency(old: u64, new: u64, answer: &mut Answer) {
         events(old),
         events(new)
     ));
-    answer.does_not_show.push("what the events say, and whether the log has more of them by now".to_owned());
+    answer.does_not_show.push("the content of the events, and that the log has no more by now".to_owned());
 }
 
 fn show_session(proof: &SessionProof, answer: &mut Answer, out: &Out) -> Result<(), Failure> {
@@ -309,9 +309,9 @@ fn show_session(proof: &SessionProof, answer: &mut Answer, out: &Out) -> Result<
     answer.shows.push(shows);
     if checked.is_complete {
         answer.shows.push("the session has no other events between them".to_owned());
-        answer.does_not_show.push("whether it has events before the first or after the last".to_owned());
+        answer.does_not_show.push("that it has no events before the first or after the last".to_owned());
     } else {
-        answer.does_not_show.push("whether the session has other events: the proof is partial".to_owned());
+        answer.does_not_show.push("that the session has no other events: the proof is partial".to_owned());
     }
     answer.does_not_show.extend(without_payload(&checked.events));
     answer.events = checked.events.iter().map(|event| shown(event, out)).collect();
@@ -322,8 +322,8 @@ fn show_session(proof: &SessionProof, answer: &mut Answer, out: &Out) -> Result<
 fn without_payload(checked: &[CheckedEvent]) -> Option<String> {
     match checked.iter().filter(|event| event.payload.is_none()).count() {
         0 => None,
-        _ if checked.len() == 1 => Some("what the event says: that is not in the proof".to_owned()),
-        count => Some(format!("what {} say: that is not in the proof", events(count as u64))),
+        _ if checked.len() == 1 => Some("the payload of the event: it is not in the proof".to_owned()),
+        count => Some(format!("the payloads of {}: they are not in the proof", events(count as u64))),
     }
 }
 

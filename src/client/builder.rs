@@ -41,14 +41,14 @@ pub enum OpenError {
     Key,
     /// No folder was given for events while the server is away.
     #[error(
-        "no folder for events while the server is away: give one to `Builder::spool`, or in $ANNALS_SPOOL"
+        "no folder to keep events in while the server is away: give one to `Builder::spool`, or in $ANNALS_SPOOL"
     )]
     NoSpool,
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
     /// The given certificates of authorities cannot be read.
-    #[error("there are no certificates that can be read in the file of authorities{0}")]
+    #[error("the file of certificate authorities has no certificate that can be read{0}")]
     Authorities(String),
     /// The client's threads cannot be started.
     #[error("the client's threads cannot be started: {0}")]

@@ -157,7 +157,7 @@ impl Courier {
                 Err(_) => {
                     // From now on every event goes to the spool, and stays there for the next process.
                     self.sender_is_gone = true;
-                    let why = "the thread that asks the server ended".into();
+                    let why = "the thread that sends to the server ended".into();
                     self.hear(Reply::Away { why, retry_after: None });
                 }
             },
@@ -282,8 +282,8 @@ impl Courier {
                     return;
                 }
                 Ok(Head::Unreadable(text)) => {
-                    let reason = "this line of the spool is no event: cut off while it was written, before \
-                                  anybody was told that it is safe, or damaged later";
+                    let reason = "this line of the spool is not an event: it was cut off while it was \
+                                  written, before its receipt reported it as safe, or it was damaged later";
                     let event = text.clone();
                     // The line leaves the spool only once it is kept in `refused.jsonl`.
                     if !self.refuse(&[Refusal { event_id: None, reason: reason.into(), event }]) {
@@ -465,8 +465,10 @@ impl Courier {
         }) {
             let Some((_, flush)) = self.flushes.remove(place) else { break };
             let answer = self.unflushed.take().map_or(Ok(self.flushed()), Err);
-            // The caller no longer waits for the flush; there is nobody to notify.
-            let _ = flush.answer.send(answer);
+            if let Err(unsent) = flush.answer.send(answer) {
+                // The caller no longer waits for the flush: the next one reports the loss.
+                self.unflushed = unsent.into_inner().err();
+            }
         }
     }
 
@@ -524,7 +526,13 @@ impl Courier {
         }
         let flushed = self.flushed();
         for (_, flush) in self.flushes.drain(..) {
-            let _ = flush.answer.send(Ok(flushed));
+            // An event that this flush was to wait for may be among those that are lost.
+            let answer = match self.unflushed.take() {
+                Some(error) => Err(error),
+                None if lost > 0 => Err(AppendError::NotWritten { reason: Arc::clone(&reason) }),
+                None => Ok(flushed),
+            };
+            let _ = flush.answer.send(answer);
         }
         // From here on whatever is put in is answered by the caller that puts it in.
         self.shared.queue.end(AppendError::Closed);

@@ -65,9 +65,11 @@ impl Reply {
             200 | 422 => match serde_json::from_slice::<Answer>(body) {
                 Ok(answer) => match each(answer.results, ids) {
                     Some(results) => Reply::Each(results),
-                    None => away(format!("it answered {status}, but not for the events that it was sent")),
+                    None => away(format!(
+                        "it answered {status}, but its answer does not match the events that were sent"
+                    )),
                 },
-                Err(error) => away(format!("it answered {status}, and what it said cannot be read: {error}")),
+                Err(error) => away(format!("it answered {status}, and its answer cannot be read: {error}")),
             },
             400 | 413 if is_about_the_body(status, body, ids.len()) => {
                 Reply::Whole(said(status, body).into())
@@ -122,7 +124,7 @@ impl Answered {
 
 impl Problem {
     fn text(self) -> String {
-        let what = self.detail.or(self.title).unwrap_or_else(|| "it does not say why".to_owned());
+        let what = self.detail.or(self.title).unwrap_or_else(|| "it gives no reason".to_owned());
         match self.field {
             Some(field) if !what.contains(&field) => format!("{field}: {what}"),
             _ => what,

@@ -58,7 +58,7 @@ impl Default for Options {
 pub enum DemoError {
     /// The log is used for something else.
     #[error(
-        "event {seq} of the log is not the demonstration's, which appends some 1,700 events that stay forever; name a log of its own"
+        "event {seq} of the log is not from a demonstration, which appends some 1,700 events that stay forever; name a separate log"
     )]
     OthersEvents {
         /// The first event that is not the demonstration's.

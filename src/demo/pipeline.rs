@@ -321,7 +321,7 @@ fn finish_unanswered(
                 .outcome(Outcome::Pass)
                 .confidence(1.0)
                 .title("There is no answer")
-                .description(format!("Every way to join {puzzle} was gone; none leads to 24."))
+                .description(format!("Every way to join {puzzle} was tried; none leads to 24."))
                 .plain_english("The puzzle cannot be solved, so it is right that no answer was found.")
                 .record()
         })?;
@@ -353,7 +353,7 @@ fn finish_unanswered(
                 verdict.as_str(),
             ))
             .plain_english(
-                "There was an answer; the search threw away the way to it because it was judged too low.",
+                "There was an answer; the search dropped the way to it because its judgement was too low.",
             )
             .evidence(&Evidence {
                 answer,

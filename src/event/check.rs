@@ -65,7 +65,7 @@ pub enum Problem {
     #[error("is not a JSON object")]
     NotAnObject,
     /// Two fields were given of which only one may be.
-    #[error("excludes `{0}`: give one of them")]
+    #[error("cannot be given together with `{0}`: give one of them")]
     Excludes(&'static str),
 }
 

@@ -342,7 +342,9 @@ impl FromStr for Digest {
             None => text,
             Some(("blake3", digits)) => digits,
             Some((algorithm, _)) => {
-                return Err(format!("`{text}` is by `{algorithm}`; give the BLAKE3, 64 hexadecimal digits"));
+                return Err(format!(
+                    "`{text}` is a digest by `{algorithm}`; give the BLAKE3 digest, 64 hexadecimal digits"
+                ));
             }
         };
         let hash = blake3::Hash::from_hex(digits)

@@ -43,7 +43,7 @@ pub enum JsonEventError {
         reason: String,
     },
     /// The type of event does not exist.
-    #[error("field `type`: `{name}` is no type of event; there are {}", known_types())]
+    #[error("field `type`: `{name}` is not a type of event; the types are {}", known_types())]
     UnknownType {
         /// The type that was given.
         name: String,

@@ -44,7 +44,7 @@ pub enum JsonTextError {
         max: usize,
     },
     /// A number is too long, or has too great an exponent, for readers to follow.
-    #[error("JSON with a number of more than {chars} characters or with an exponent beyond {exponent}; make it a text", chars = JSON_NUMBER_CHARS_MAX, exponent = JSON_EXPONENT_MAX)]
+    #[error("JSON with a number of more than {chars} characters or with an exponent beyond {exponent}; write it as a string", chars = JSON_NUMBER_CHARS_MAX, exponent = JSON_EXPONENT_MAX)]
     LongNumber,
 }
 

@@ -56,7 +56,7 @@ pub enum KeyFolderError {
         path: PathBuf,
     },
     /// A file has another content than it should have.
-    #[error("{}: does not hold what it should: {what}", path.display())]
+    #[error("{}: does not have the expected content: {what}", path.display())]
     Content {
         /// The file.
         path: PathBuf,

@@ -66,13 +66,13 @@ pub enum SignError {
         signed: u64,
     },
     /// The log is a copy of the one that is signed for.
-    #[error("this is a copy of {}, for which the key signs; nothing is signed for the copy, or the two would contradict each other. If this one is to go on in its place, move the other one away", original.display())]
+    #[error("this is a copy of {}, for which the key signs; nothing is signed for the copy, because the two would contradict each other. To continue with this file in its place, move the other one away", original.display())]
     Copy {
         /// The path of the other one.
         original: PathBuf,
     },
     /// The key is here, although the request says that it is lost.
-    #[error("the key is here and not lost; leave --lost out, and the new key is certified by it")]
+    #[error("the key is here and not lost; leave --lost out, and this key certifies the new one")]
     NotLost,
     /// The key belongs to another log.
     #[error("the key signs for the log `{signed}`, and this is `{origin}`")]

@@ -31,13 +31,13 @@ pub enum TreeError {
     #[error("the lock file cannot be locked: {0}")]
     Turn(std::io::Error),
     /// An event is missing.
-    #[error("event {seq} is missing; `annals verify` says more")]
+    #[error("event {seq} is missing; run `annals verify` for details")]
     Missing {
         /// The sequence number of the event.
         seq: Seq,
     },
     /// An event does not follow from the one before. Nothing from this event on can be vouched for.
-    #[error("event {seq} does not follow from the one before; `annals verify` says more")]
+    #[error("event {seq} does not follow from the one before; run `annals verify` for details")]
     Broken {
         /// The sequence number of the event.
         seq: Seq,

@@ -89,8 +89,8 @@ pub enum ImportError {
     },
     /// Two records are the same session, so their events would contradict each other.
     #[error(
-        "{place}: session `{session}` stood in the file before; \
-         import what belongs to different runs from files of their own"
+        "{place}: session `{session}` is in the file a second time; \
+         import different runs from separate files"
     )]
     Repeated {
         /// The second record.
@@ -101,7 +101,7 @@ pub enum ImportError {
     /// Source and position make no valid id.
     #[error(
         "{place}: `{id}` cannot be the id of a session: {reason}; \
-         where it is too long ({SESSION_ID_BYTES_MAX} bytes at most), give the source a shorter name (--source)"
+         if it is too long ({SESSION_ID_BYTES_MAX} bytes at most), give the source a shorter name (--source)"
     )]
     SessionId {
         /// The record or row.
@@ -148,6 +148,6 @@ pub enum SourceError {
     #[error("`{0}` cannot name a source: it must not have a `/`; give it another name (--source)")]
     Slash(String),
     /// The path ends in no name of a file, or in one that is not text.
-    #[error("`{}` has no file name to name the source by; give it one (--source)", .0.display())]
+    #[error("`{}` has no file name that can name the source; give the source a name (--source)", .0.display())]
     Path(PathBuf),
 }

@@ -265,7 +265,7 @@ impl<'de> Deserialize<'de> for Object {
                 while let Some((name, value)) = map.next_entry::<String, Json>()? {
                     // A map of serde would silently keep the last of two.
                     if fields.contains_key(&name) {
-                        return Err(de::Error::custom(format_args!("field `{name}` stands twice")));
+                        return Err(de::Error::custom(format_args!("field `{name}` appears twice")));
                     }
                     fields.insert(name, value);
                 }

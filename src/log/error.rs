@@ -74,7 +74,7 @@ pub enum OpenError {
         what: String,
     },
     /// An object in the place of a table that can make up its rows.
-    #[error("{}: is damaged: `{table}` is no ordinary table, but a view, a virtual one, or one whose name has other letters, and nothing is read from it; go on with a copy of the log from before", path.display())]
+    #[error("{}: is damaged: `{table}` is not an ordinary table, but a view, a virtual table, or a table whose name differs in upper and lower case, and nothing is read from it; continue with an earlier copy of the log", path.display())]
     NoTable {
         /// The log's file.
         path: PathBuf,
@@ -100,7 +100,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A symbolic link that no longer leads to the log that was opened by it.
-    #[error("{}: leads to another file than `{}` by now; close the log and open it again", link.display(), path.display())]
+    #[error("{}: now leads to another file than `{}`; close the log and open it again", link.display(), path.display())]
     LinkMoved {
         /// The symbolic link.
         link: PathBuf,
@@ -108,7 +108,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A write-ahead log, or the shared memory beside it, that is not the one in use.
-    #[error("{}: was removed or replaced while the log is open; leave the files beside a log alone, and end every program that has it open: what they recorded is then in the log's file", file.display())]
+    #[error("{}: was removed or replaced while the log is open; end every program that has the log open: after that, the log's file has what they recorded. Do not touch the files beside a log", file.display())]
     WalReplaced {
         /// The file that was removed or replaced.
         file: PathBuf,
@@ -122,13 +122,13 @@ pub enum OpenError {
         seq: Seq,
     },
     /// A file that is open under another name, or without the write-ahead log that lies beside it now.
-    #[error("{}: somebody has it open without the write-ahead log that is beside it now: that was removed or replaced, or the file has another name (a link, or a mount of the file alone); end every program that has it open, or wait until it lets go, and open it by its one name", path.display())]
+    #[error("{}: a program has it open without the write-ahead log that is beside it now: the one in use was removed or replaced, or the file has another name (a link, or a mount of the file alone); end every program that has it open, or wait until they close it, and open it by its one name", path.display())]
     OpenElsewhere {
         /// The log's file.
         path: PathBuf,
     },
     /// A write-ahead log that belongs to another file than the one beside it.
-    #[error("{}: does not belong to {} as it is now: the file was put back from a backup, or replaced, and this write-ahead log was left beside it. Do not open it with sqlite3, which would mix the two. To use the file as it is, move the write-ahead log elsewhere; to keep what that holds, put back the file that it belongs to", wal.display(), path.display())]
+    #[error("{}: does not belong to {} as it is now: the file was put back from a backup, or replaced, and this write-ahead log was left beside it. Do not open it with sqlite3, which would mix the two. To use the file as it is, move the write-ahead log elsewhere; to keep what the write-ahead log holds, put back the file that it belongs to", wal.display(), path.display())]
     ForeignWal {
         /// The log's file.
         path: PathBuf,
@@ -136,7 +136,7 @@ pub enum OpenError {
         wal: PathBuf,
     },
     /// A rollback journal beside the file that would be applied.
-    #[error("{}: is the journal of a change to the log that another program began and did not end; Annals neither makes nor applies one. Copy both files, then have the change taken back with `sqlite3 {} 'SELECT 1'` and verify the log, or move the journal away if it was put there", journal.display(), path.display())]
+    #[error("{}: is the journal of a change to the log that another program began and did not end; Annals neither makes nor applies one. Copy both files, then roll the change back with `sqlite3 {} 'SELECT 1'` and verify the log, or move the journal away if it was put there", journal.display(), path.display())]
     HotJournal {
         /// The log's file.
         path: PathBuf,
@@ -192,14 +192,14 @@ pub enum OpenError {
         journal_mode: String,
     },
     /// A file with several hard links.
-    #[error("{}: has several names (hard links), and could be written through one without the others; leave it one", path.display())]
+    #[error("{}: has several names (hard links), and could be written through one without the others; remove all names except one", path.display())]
     SeveralNames {
         /// The log's file.
         path: PathBuf,
     },
     /// An origin that cannot be the first line of a checkpoint.
     #[error(
-        "the origin `{origin}` cannot be used: it has 1 to 255 bytes, no space, no `+`, no control characters"
+        "the origin `{origin}` cannot be used: an origin has 1 to 255 bytes, no space, no `+`, no control characters"
     )]
     Origin {
         /// The origin.

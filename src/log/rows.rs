@@ -212,7 +212,7 @@ impl StoredRow {
 #[non_exhaustive]
 pub enum ReadError {
     /// An entry that cannot be decoded.
-    #[error("event {seq}: its entry {source}; `annals verify` says more")]
+    #[error("event {seq}: its entry {source}; run `annals verify` for details")]
     Entry {
         /// The position of the event.
         seq: Seq,
@@ -228,15 +228,13 @@ pub enum ReadError {
         source: PayloadError,
     },
     /// A payload that is shorter than a salt.
-    #[error("event {seq}: its payload is shorter than a salt; `annals verify` says more")]
+    #[error("event {seq}: its payload is shorter than a salt; run `annals verify` for details")]
     ShortPayload {
         /// The position of the event.
         seq: Seq,
     },
     /// A first event that is missing, or another one than every log begins with.
-    #[error(
-        "event 1 does not say that the log was created, and what it is called; `annals verify` says more"
-    )]
+    #[error("event 1 does not record the creation and the name of the log; run `annals verify` for details")]
     NotCreated,
     /// A row that SQLite cannot read.
     #[error("the log cannot be read: {0}")]

@@ -19,7 +19,7 @@ pub enum CheckpointError {
     #[error("a checkpoint has three lines: origin, size and root")]
     Lines,
     /// The first line is not the origin of a log.
-    #[error("the first line of a checkpoint, its origin, is not empty and has no control characters")]
+    #[error("the first line of a checkpoint, its origin, must not be empty or have control characters")]
     Origin,
     /// The first line is longer than the origin of a log may be.
     #[error("an origin has at most {max} bytes, that of this checkpoint has {bytes}")]
@@ -42,7 +42,7 @@ pub enum CheckpointError {
         line: String,
     },
     /// A line after the third is empty, or has control characters.
-    #[error("the lines after a checkpoint's third are not empty")]
+    #[error("the lines after a checkpoint's third must not be empty")]
     Extension,
 }
 

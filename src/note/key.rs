@@ -27,8 +27,8 @@ pub enum KeyError {
     NotAVerifierKey,
     /// The text is a private key, but a public one was expected.
     #[error(
-        "this is a private key, which nobody but the signer may have; give the public one, which does not \
-         begin with `PRIVATE+KEY`"
+        "this is a private key, which only the signer may have; give the public one, which does not begin \
+         with `PRIVATE+KEY`"
     )]
     Private,
     /// The text is not a private key.
@@ -39,8 +39,8 @@ pub enum KeyError {
     Name(#[from] NameError),
     /// The algorithm is unknown, or not usable for this key.
     #[error(
-        "the key's algorithm {0:#04x} is not known here; Ed25519 (0x01), and for witnesses Ed25519 with time \
-         (0x04) and ML-DSA-44 (0x06) are"
+        "the key's algorithm {0:#04x} is not known here; known are Ed25519 (0x01), and for witnesses Ed25519 \
+         with time (0x04) and ML-DSA-44 (0x06)"
     )]
     Algorithm(u8),
     /// The number of bytes is not that of the algorithm's keys.
@@ -65,7 +65,7 @@ pub enum KeyError {
         expected: KeyId,
     },
     /// The system gives no random bytes.
-    #[error("no random bytes for a new key: {0}")]
+    #[error("the system gave no random bytes for a new key: {0}")]
     Random(String),
 }
 

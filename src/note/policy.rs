@@ -33,7 +33,7 @@ pub enum PolicyFault {
         max: usize,
     },
     /// The line has an octet that policies must not have.
-    #[error("the byte {0:#04x} cannot stand in a policy; the lines end in a newline alone")]
+    #[error("a policy must not have the byte {0:#04x}; its lines end in a newline alone")]
     Octet(u8),
     /// The line begins with an unknown word.
     #[error("`{0}` is none of `log`, `witness`, `group` and `quorum`")]
@@ -48,7 +48,7 @@ pub enum PolicyFault {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The key has an algorithm that logs, or witnesses, do not sign with.
-    #[error("a key of algorithm {algorithm} is not for a {of}: {expected} are")]
+    #[error("a key of algorithm {algorithm} cannot be used for a {of}: use {expected}")]
     Algorithm {
         /// The key's algorithm.
         algorithm: Algorithm,
@@ -58,7 +58,7 @@ pub enum PolicyFault {
         expected: &'static str,
     },
     /// Another log, or another witness, has this key.
-    #[error("the same key stands on line {line}; it counts once")]
+    #[error("the same key is on line {line}; it counts once")]
     DuplicateKey {
         /// The line of the other one.
         line: usize,

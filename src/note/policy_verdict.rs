@@ -56,7 +56,7 @@ impl fmt::Display for Missing {
             Missing::Witness { witness } => write!(f, "witness `{witness}` did not cosign"),
             Missing::Group { group, threshold, met, unmet } => write!(
                 f,
-                "group `{group}` asks for {threshold} of {}, and has {}; not there: {}",
+                "group `{group}` asks for {threshold} of {}, and has {}; missing: {}",
                 met.len() + unmet.len(),
                 met.len(),
                 unmet.join(", ")

@@ -21,16 +21,18 @@ pub enum NoteError {
         max: usize,
     },
     /// The note has a control character other than the newline.
-    #[error("a signed note has no control characters but newlines")]
+    #[error("a signed note must not have control characters except newlines")]
     Control,
     /// The text does not end in a newline.
-    #[error("the text of a note ends in a newline")]
+    #[error("the text of a note must end in a newline")]
     TextEnd,
     /// There is no empty line between text and signatures, or no signature.
-    #[error("a signed note has an empty line between its text and its signatures, and this one has none")]
+    #[error(
+        "a signed note must have an empty line between its text and its signatures, and this one has none"
+    )]
     NoSignatures,
     /// The last line does not end in a newline.
-    #[error("the last line of a signed note ends in a newline; this one may have been cut off")]
+    #[error("the last line of a signed note must end in a newline; this one may have been cut off")]
     LastLine,
     /// The note has more signatures than are read.
     #[error("a signed note has at most {max} signatures, this one has more")]

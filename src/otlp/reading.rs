@@ -62,7 +62,7 @@ pub enum Unreadable {
     #[error("there is no memory for its events now; send it again later")]
     NoRoom,
     /// The events are too large together.
-    #[error("the items are more than {max} bytes with their resource and scope; send fewer at once")]
+    #[error("the items have more than {max} bytes, with their resource and scope; send fewer at once")]
     TooLarge {
         /// Most bytes allowed.
         max: usize,

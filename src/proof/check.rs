@@ -82,7 +82,7 @@ pub enum ProofError {
     },
     /// The entry of an event of another session is missing.
     #[error(
-        "the entry of event {seq} is missing, so that the session may have had it: the proof is not complete"
+        "the entry of event {seq} is missing, so it may be an event of the session: the proof is not complete"
     )]
     BetweenMissing {
         /// The event.
@@ -114,7 +114,7 @@ pub enum ProofError {
         new: String,
     },
     /// The newer tree is not shown to begin with the older one.
-    #[error("the log is not shown to begin with what it was: {0}")]
+    #[error("the proof does not show that the newer log begins with the older one: {0}")]
     Consistency(ConsistencyError),
 }
 

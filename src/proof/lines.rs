@@ -45,7 +45,7 @@ pub enum ProofFileFault {
     #[error("has no number in decimal, without sign and leading zeros")]
     Number,
     /// The line is not base64.
-    #[error("is not base64, with padding, in the one way that bytes are written")]
+    #[error("is not base64 with padding, in the one form that the bytes have")]
     Base64,
     /// The line is not a hash.
     #[error(transparent)]

@@ -33,7 +33,7 @@ pub enum PublishError {
         source: io::Error,
     },
     /// The folder holds something that is not of a published log.
-    #[error("{}: is not of a published log; name an empty folder, or one that is not there yet", path.display())]
+    #[error("{}: is not of a published log; name an empty folder, or one that does not exist yet", path.display())]
     Foreign {
         /// The path that is in the way.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum PublishError {
     },
     /// A file differs from what the log has.
     #[error(
-        "{}: holds something else than the log has there; it was changed, or the log was; where the log is \
+        "{}: holds something else than the log has there; the file or the log was changed; if the log is \
          good, `--repair` writes the file anew",
         path.display()
     )]
@@ -106,7 +106,7 @@ pub enum PublishError {
         path: PathBuf,
     },
     /// A path that belongs to a file or folder has another type.
-    #[error("{}: is no {wanted}, and one belongs there", path.display())]
+    #[error("{}: is not a {wanted}, and must be one", path.display())]
     Type {
         /// The path that is in the way.
         path: PathBuf,
@@ -114,7 +114,7 @@ pub enum PublishError {
         wanted: &'static str,
     },
     /// The stored tiles do not follow from the events.
-    #[error("the tree of the log is damaged at {tile}; `annals verify` says more")]
+    #[error("the tree of the log is damaged at {tile}; run `annals verify` for details")]
     Damaged {
         /// The damaged tile.
         tile: Tile,

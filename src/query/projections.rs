@@ -7,7 +7,7 @@ use crate::event::Seq;
 use crate::log::rows;
 use crate::projection::tables::{self, LeftOut, PROJECTIONS, Stage, StoppedAt, Table};
 
-/// Where a projection is.
+/// The state of a projection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[non_exhaustive]
@@ -16,23 +16,24 @@ pub struct ProjectionStatus {
     pub name: &'static str,
     /// The tables that it fills.
     pub tables: Vec<&'static str>,
-    /// Version of its tables in the file; None where the file has none yet.
+    /// Version of its tables in the file, if the file has them.
     pub version: Option<u32>,
     /// The version that this version of Annals fills.
     pub known_version: u32,
-    /// The last event that its tables hold.
+    /// Sequence number of the last event that its tables hold.
     pub position: Seq,
-    /// Events of the log that its tables do not hold yet.
+    /// Number of events of the log that its tables do not hold yet.
     pub lag: u64,
-    /// Why it does not go on.
+    /// The failing event and the reason, if the projection has stopped.
     pub stopped: Option<StoppedProjection>,
     /// The rebuild that is under way.
     pub rebuild: Option<Rebuild>,
-    /// Indexes and triggers of others that could not be made again on its tables; the next rebuild tries it again.
+    /// Indexes and triggers that somebody else created and that could not be made again on its tables. The next
+    /// rebuild tries again.
     pub left_out: Vec<LeftOutObject>,
 }
 
-/// An index or a trigger of somebody else that could not be made again on a read table.
+/// An index or a trigger that somebody else created and that could not be made again on a read table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[non_exhaustive]
@@ -41,18 +42,18 @@ pub struct LeftOutObject {
     pub name: String,
     /// The table that it was on.
     pub table: String,
-    /// Why it could not be made.
+    /// The reason why it could not be made.
     pub reason: String,
 }
 
-/// Why a projection does not go on.
+/// The failing event of a projection, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct StoppedProjection {
-    /// The event that it cannot apply.
+    /// Sequence number of the event that the projection cannot apply.
     pub seq: Seq,
-    /// Why not.
+    /// The reason why it cannot apply the event.
     pub reason: String,
 }
 
@@ -63,9 +64,9 @@ pub struct StoppedProjection {
 pub struct Rebuild {
     /// Version of the tables that it fills.
     pub version: u32,
-    /// The last event that they hold.
+    /// Sequence number of the last event that these tables hold.
     pub position: Seq,
-    /// Why it does not go on.
+    /// The failing event and the reason, if the rebuild has stopped.
     pub stopped: Option<StoppedProjection>,
 }
 

@@ -5,51 +5,51 @@ use crate::event::{Json, Seq, Timestamp};
 use crate::projection::fold::columns::tables;
 
 records! {
-    /// A session in a list: what tells it from others, without its long texts.
+    /// A session in a list. It has the columns that distinguish it, and no long texts.
     SessionSummary from "sessions" {
         /// Its id.
         id: String,
-        /// What it has in common with other sessions.
+        /// Id of the conversation that it shares with other sessions.
         conversation_id: Option<String>,
-        /// The pipeline.
+        /// The pipeline, or one of its configurations.
         profile: Option<String>,
-        /// queued, running, paused, completed, failed, cancelled, disconnected, erased.
+        /// The status: queued, running, paused, completed, failed, cancelled, disconnected, erased.
         status: String,
-        /// When it began, by the producer's clock.
+        /// Time of its start, by the producer's clock.
         started_at: Option<Timestamp>,
-        /// When it ended, by the producer's clock.
+        /// Time of its end, by the producer's clock.
         ended_at: Option<Timestamp>,
-        /// How long it took, in microseconds.
+        /// Its duration, in microseconds.
         duration_us: Option<i64>,
-        /// The first 200 characters of what it was asked.
+        /// The first 200 characters of its input.
         input_summary = "substr(input, 1, 200)": Option<String>,
         /// Name of the agent.
         agent: Option<String>,
-        /// Model it works with.
+        /// The model that it works with.
         model: Option<String>,
-        /// How risky the outcome is.
+        /// The risk of its outcome.
         risk_level: Option<String>,
-        /// Steps.
+        /// Number of its steps.
         step_count: i64,
-        /// Steps that ended in error.
+        /// Number of its steps that ended in error.
         error_count: i64,
-        /// Decisions.
+        /// Number of its decisions.
         decision_count: i64,
-        /// Findings.
+        /// Number of its findings.
         finding_count: i64,
-        /// Events whose payload was erased.
+        /// Number of events whose payload was erased.
         redacted_count: i64,
-        /// The least confidence of its steps.
+        /// The lowest confidence of its steps.
         lowest_confidence = "(SELECT min(confidence) FROM steps WHERE steps.session_id = sessions.id)": Option<f64>,
         /// Tokens read and written by models.
         tokens_used: Option<i64>,
         /// Cost in US dollars.
         cost_usd: Option<f64>,
-        /// When its first event was recorded.
+        /// Time at which its first event was recorded.
         first_recorded_at: Timestamp,
-        /// Its first event.
+        /// Sequence number of its first event.
         first_seq: Seq,
-        /// Its last event.
+        /// Sequence number of its last event.
         last_seq: Seq,
     }
 }

@@ -63,19 +63,19 @@ pub enum SearchOrder {
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Hit {
-    /// The event.
+    /// Sequence number of the event.
     pub seq: Seq,
-    /// Its session.
+    /// Id of its session.
     pub session: Option<String>,
     /// Name of its kind.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What it is about.
+    /// Id of the step, decision, finding or other subject that it is about.
     pub subject: Option<String>,
-    /// When it was recorded, if the timeline knows it already.
+    /// Time at which it was recorded, if the timeline has the event already.
     pub recorded_at: Option<Timestamp>,
-    /// The text around the matches; one text in JSON. Empty where the event was erased and the index does not
-    /// know it yet.
+    /// The text around the matches; one string in JSON. It is empty if the event was erased and the index does not
+    /// know that yet.
     #[serde(serialize_with = "as_text")]
     #[cfg_attr(feature = "server", schema(value_type = String))]
     pub snippet: Vec<Fragment>,

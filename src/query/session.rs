@@ -27,17 +27,17 @@ pub struct SessionRecord {
     pub decisions: Vec<Decision>,
     /// Its findings.
     pub findings: Vec<Finding>,
-    /// What became of the findings.
+    /// The updates of its findings.
     pub finding_updates: Vec<FindingUpdate>,
-    /// What people said about it and its parts.
+    /// Reviews of the session and of its parts.
     pub reviews: Vec<Review>,
     /// Files that belong to it.
     pub artifacts: Vec<Artifact>,
-    /// Measurements.
+    /// Its measurements.
     pub metrics: Vec<Metric>,
-    /// Notes.
+    /// Its notes.
     pub notes: Vec<Note>,
-    /// Actions.
+    /// Its actions.
     pub actions: Vec<Action>,
 }
 

@@ -50,7 +50,7 @@ pub enum AppendError {
     Reserved(&'static str),
     /// An event with the id of another event.
     #[error(
-        "event {seq} has the id {event_id} already, and is another event or another key's; give this one an id of its own"
+        "event {seq} already has the id {event_id}, and it is another event, or one of another API key; give this event an id of its own"
     )]
     Conflict {
         /// The id.
@@ -98,7 +98,7 @@ pub enum AppendError {
     },
     /// An event that the server did not have yet when its [`RemoteLog`](crate::client::RemoteLog) was closed. It is
     /// in the spool, and the next program that opens the spool sends it.
-    #[error("not sent yet: it is in the spool, and sent by the next program that opens it")]
+    #[error("not sent yet: it is in the spool, and the next program that opens the spool sends it")]
     Spooled,
     /// An event that nobody took: the server behind a [`RemoteLog`](crate::client::RemoteLog) is away, and the spool
     /// takes no more. Nothing was recorded.

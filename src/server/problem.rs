@@ -62,19 +62,19 @@ kinds! {
     BadEncoding: "urn:annals:problem:bad-encoding", BAD_REQUEST, "The body is not in the encoding that it names";
     Unauthorized: "urn:annals:problem:unauthorized", UNAUTHORIZED, "A valid API key is needed";
     Forbidden: "urn:annals:problem:forbidden", FORBIDDEN, "The API key does not allow this";
-    NotFound: "urn:annals:problem:not-found", NOT_FOUND, "There is no such thing";
+    NotFound: "urn:annals:problem:not-found", NOT_FOUND, "The resource does not exist";
     MethodNotAllowed: "urn:annals:problem:method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     Timeout: "urn:annals:problem:timeout", REQUEST_TIMEOUT, "The request did not arrive in time";
     Conflict: "urn:annals:problem:conflict", CONFLICT, "Another event has this id";
-    NotPossible: "urn:annals:problem:not-possible", CONFLICT, "The log is not in a state for this";
+    NotPossible: "urn:annals:problem:not-possible", CONFLICT, "The state of the log does not allow this";
     NotRedactable: "urn:annals:problem:not-redactable", UNPROCESSABLE_ENTITY, "The event cannot be redacted";
-    TooLarge: "urn:annals:problem:too-large", PAYLOAD_TOO_LARGE, "It is too large";
-    UnsupportedMediaType: "urn:annals:problem:unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body is of a kind that is not read here";
+    TooLarge: "urn:annals:problem:too-large", PAYLOAD_TOO_LARGE, "The content is too large";
+    UnsupportedMediaType: "urn:annals:problem:unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The media type or the encoding of the body is not supported";
     InvalidEvent: "urn:annals:problem:invalid-event", UNPROCESSABLE_ENTITY, "The event cannot be recorded as it is";
     Reserved: "urn:annals:problem:reserved", UNPROCESSABLE_ENTITY, "Only Annals itself writes events of this type";
     Filtered: "urn:annals:problem:filtered", UNPROCESSABLE_ENTITY, "The log's filter refused the event";
     EventsRefused: "urn:annals:problem:events-refused", UNPROCESSABLE_ENTITY, "Some events were refused; the others are committed";
-    InvalidValue: "urn:annals:problem:invalid-value", UNPROCESSABLE_ENTITY, "A value is not one that can be taken";
+    InvalidValue: "urn:annals:problem:invalid-value", UNPROCESSABLE_ENTITY, "A value cannot be accepted";
     TooManyRequests: "urn:annals:problem:too-many-requests", TOO_MANY_REQUESTS, "Too many requests";
     Internal: "urn:annals:problem:internal", INTERNAL_SERVER_ERROR, "Something in the server failed";
     NotWritten: "urn:annals:problem:not-written", SERVICE_UNAVAILABLE, "Not everything is known to be committed";
@@ -103,7 +103,7 @@ impl Problem {
             StatusCode::UNAUTHORIZED => (Kind::Unauthorized, "send an API key"),
             StatusCode::FORBIDDEN => (Kind::Forbidden, "the API key does not allow this"),
             StatusCode::NOT_FOUND => {
-                (Kind::NotFound, "there is nothing at this path; GET /openapi.json says what there is")
+                (Kind::NotFound, "there is nothing at this path; GET /openapi.json lists the paths")
             }
             StatusCode::METHOD_NOT_ALLOWED => {
                 (Kind::MethodNotAllowed, "the header Allow names the methods of this path")
@@ -111,13 +111,13 @@ impl Problem {
             StatusCode::REQUEST_TIMEOUT => (Kind::Timeout, "the request took too long"),
             StatusCode::PAYLOAD_TOO_LARGE => (Kind::TooLarge, "the body is too large"),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                (Kind::UnsupportedMediaType, "the body is of a kind that is not read here")
+                (Kind::UnsupportedMediaType, "the media type or the encoding of the body is not supported")
             }
-            StatusCode::UNPROCESSABLE_ENTITY => (Kind::InvalidValue, "a value cannot be taken"),
+            StatusCode::UNPROCESSABLE_ENTITY => (Kind::InvalidValue, "a value cannot be accepted"),
             StatusCode::TOO_MANY_REQUESTS => (Kind::TooManyRequests, "send requests more slowly"),
             StatusCode::SERVICE_UNAVAILABLE => (Kind::Unavailable, "try again soon"),
             status if status.is_client_error() => (Kind::BadRequest, "the request cannot be answered"),
-            _ => (Kind::Internal, "something failed in the server; its log says more"),
+            _ => (Kind::Internal, "something failed in the server; the server's own log has the reason"),
         };
         Problem { status, ..Problem::new(kind, detail) }
     }
@@ -171,20 +171,20 @@ fn is_plain(response: &Response) -> bool {
     media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"text/plain"))
 }
 
-/// What went wrong, as RFC 9457 has it.
+/// A problem, as RFC 9457 defines it.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) struct ProblemDetails {
-    /// What kind of problem it is.
+    /// The kind of the problem, as a URN.
     #[schema(example = "urn:annals:problem:not-found")]
     r#type: String,
     /// The kind in words.
     title: String,
     /// The status of the answer.
     status: u16,
-    /// What went wrong this time, and what to do.
+    /// The cause of this problem, and the remedy.
     detail: String,
-    /// Seconds to wait before sending again.
+    /// Seconds to wait before the request is sent again.
     retry_after: Option<u64>,
 }
 

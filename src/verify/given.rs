@@ -108,7 +108,7 @@ impl<'p> Search<'p> {
         }
         let detail = match self.unmet {
             Some((name, _, why)) => {
-                format!("{name}: it does not meet the policy, and no other does: {why}")
+                format!("{name}: it does not meet the policy, and no other checkpoint does: {why}")
             }
             None if is_said => return None,
             None => format!("the policy: {among} is signed as it should be by a key trusted for it"),
@@ -233,7 +233,7 @@ fn named(checkpoint: &SignedCheckpoint, changes: &[(Seq, KeyChanged)]) -> Option
         let new = signs(&change.vkey);
         let key = new.or_else(|| change.previous.as_deref().and_then(signs))?;
         Some(format!(
-            "event {seq} ({}) names that key: if who runs the log confirms {}, give it as well: {key}",
+            "event {seq} ({}) names that key: if whoever runs the log confirms {}, give it as well: {key}",
             change.cause,
             shown(&key)
         ))

@@ -46,7 +46,7 @@ impl Predecessor {
     /// The reason why its signature does not count for a size outside its range.
     pub(super) fn why_not(&self) -> String {
         format!(
-            "{} signed it, which event {} retired: it is trusted from size {} up to that one; whoever signed this has a retired key",
+            "it is signed by {}, a key that event {} retired: the key is trusted from size {} up to that one; whoever signed this has a retired key",
             shown(&self.key),
             self.event,
             self.from

@@ -40,6 +40,6 @@ pub(super) fn check(connection: &Connection) -> rusqlite::Result<Option<Failure>
 /// The failure of a file in which something else stands in the place of a table.
 pub(super) fn replaced(name: &str) -> Failure {
     Failure::of_the_file(format!(
-        "`{name}` is no ordinary table, but a view, a virtual one, or one whose name has other letters"
+        "`{name}` is not an ordinary table, but a view, a virtual table, or a table whose name differs in upper and lower case"
     ))
 }

@@ -207,7 +207,7 @@ fn check_as(expected: i64, before: Before, row: RowRef<'_>) -> Result<GoodRow, (
     }
     let is_first = entry.seq == 1;
     if is_first != (entry.kind == Kind::LogCreated.code()) || (is_first && entry.has_session) {
-        return fault(Check::FirstEvent, "the first event, and no other, is log.created, in no session");
+        return fault(Check::FirstEvent, "the first event, and no other, must be log.created, in no session");
     }
     // A NULL payload is judged at the end of the walk, because its licence stands in a later row.
     let own = match row.payload {
@@ -219,7 +219,7 @@ fn check_as(expected: i64, before: Before, row: RowRef<'_>) -> Result<GoodRow, (
     };
     // The link comes last in the order of checks. Through the digest in the entry it covers the payload too.
     let Some(previous) = before.hash else {
-        return fault(Check::Link, "the link before it has not 32 bytes");
+        return fault(Check::Link, "the link before it does not have 32 bytes");
     };
     if chain::link(&previous, row.entry).bytes().as_slice() != row.hash {
         return fault(Check::Link, "the link does not follow from the link before it and the entry");

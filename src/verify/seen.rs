@@ -117,7 +117,7 @@ impl Seen {
     }
 }
 
-const WAY_OUT: &str = "--no-remember looks at this file alone, as an older copy asks for; --forget takes what is there now for right";
+const WAY_OUT: &str = "use --no-remember to check this file alone, for example an older copy; use --forget to accept the log as it is now";
 
 /// The result of comparing a log with a record.
 enum Compared {
@@ -134,9 +134,7 @@ fn compared<E>(
 ) -> Result<Compared, E> {
     let Record { origin: was, size, verified_at, .. } = record;
     let unknown = |why: &str| {
-        Ok(Compared::Unknown(format!(
-            "{why}, so that the {size} events verified at {verified_at} may be others"
-        )))
+        Ok(Compared::Unknown(format!("{why}, so the {size} events verified at {verified_at} may be others")))
     };
     let Some(log_id) = log.log_id else { return unknown("the first event cannot be read") };
     // A first event of a newer version does not give the log a name that this version can read. The log's id
@@ -160,7 +158,11 @@ fn compared<E>(
         (Check::RememberedSize, what)
     } else {
         match root_at(*size)? {
-            None => return unknown("the log cannot be read as far, or does not say what its beginning was"),
+            None => {
+                return unknown(
+                    "the log cannot be read up to that size, or the root of its beginning is not known",
+                );
+            }
             Some(root) if root.to_string() == record.root => return Ok(Compared::Same),
             Some(_) => {
                 let what = format!(
@@ -175,13 +177,13 @@ fn compared<E>(
 }
 
 /// The text about a log whose first event a newer version wrote.
-const NAMELESS: &str = "its first event does not say what it is called";
+const NAMELESS: &str = "its first event does not give the name of the log";
 
 /// Writes the records of a log that was found good.
 pub(super) fn keep(memory: &Memory, log: &LogFacts, tree: &Tree, remembered: &mut Remembered) {
     let (Some(log_id), Some(origin)) = (log.log_id, &log.origin) else {
         remembered.warning =
-            Some(format!("{NAMELESS}, so that the next verification has nothing to compare with"));
+            Some(format!("{NAMELESS}, so the next verification has nothing to compare with"));
         return;
     };
     let path = fs::canonicalize(&log.path).unwrap_or_else(|_| log.path.clone());

@@ -18,7 +18,7 @@ use crate::merkle::{compact_range_at, inclusion_proof, leaf_hash_of, verify_incl
 
 /// Parts that no verification since a checkpoint looks at.
 const NOT_LOOKED_AT: [&str; 4] = [
-    "the events that the checkpoint covers, and their payloads: whether they are still there, or were erased without leave, is not known",
+    "the events that the checkpoint covers, and their payloads: it is not known whether they are still there, or were erased without a recorded redaction",
     "changes of keys before the checkpoint",
     "the read tables and the evidence tables",
     "the tables `redactions` and `projection_skips`, and the structure of the file",

@@ -211,21 +211,21 @@ impl Trust {
             }
             return not_trusted(match event.cause {
                 KeyChangeCause::Generated if self.changed.contains(&event.role) => {
-                    "it says that it is the first key of its role, and there was one before"
+                    "it claims to be the first key of its role, and there was one before"
                 }
                 KeyChangeCause::Generated => "the first key of its role",
                 KeyChangeCause::Lost => {
-                    "the key before was lost, so trust in this one must come from elsewhere"
+                    "the previous key was lost, so trust in this one must come from elsewhere"
                 }
                 KeyChangeCause::Compromised => {
-                    "the key before was compromised, so trust in this one must come from elsewhere"
+                    "the previous key was compromised, so trust in this one must come from elsewhere"
                 }
                 KeyChangeCause::Rotated => "it has no certificate",
             });
         };
         if event.cause == KeyChangeCause::Lost {
             return not_trusted(
-                "the key before was lost, and yet there is a certificate: nobody can tell whose",
+                "the previous key was lost, and yet there is a certificate: nobody can tell who signed it",
             );
         }
         let Ok(note) = certificate.parse::<SignedNote>() else {
@@ -252,7 +252,7 @@ impl Trust {
         match note.verify(&alike) {
             Ok(_) => {}
             Err(SignatureError::NoneKnown) => {
-                return not_trusted("the key before did not sign the certificate");
+                return not_trusted("the previous key did not sign the certificate");
             }
             Err(error) => return Ok(Certified::Wrong(format!("its certificate: {error}"))),
         }
@@ -264,7 +264,7 @@ impl Trust {
         };
         let change: KeyChange = match note.text().parse() {
             Ok(change) => change,
-            Err(error) => return wrong(format!("is none: {error}")),
+            Err(error) => return wrong(format!("is not a certificate: {error}")),
         };
         let is_of_another = origin.is_some_and(|origin| origin != change.origin());
         if is_of_another || !change.key().signs_for(change.origin()) {
@@ -278,7 +278,7 @@ impl Trust {
             return wrong("is for another key than the event names".to_owned());
         }
         if change.size() >= seq.get() {
-            return wrong(format!("covers {} events, which are not all before it", change.size()));
+            return wrong(format!("covers {} events, which are not all before this event", change.size()));
         }
         if change.size() < previous.from {
             return wrong(format!(
@@ -302,13 +302,13 @@ impl Trust {
     fn why_not_handed_on(&self, event: &KeyChanged, previous: Option<&VerifierKey>) -> &'static str {
         let known = self.keys.iter().find(|trusted| Some(&trusted.key) == previous);
         match known {
-            None => "the key before is none that this verification trusts",
-            Some(known) if known.retired.is_some() => "the key before was retired already",
-            Some(known) if known.role == event.role => "the key before is not named after the log",
+            None => "the previous key is not one that this verification trusts",
+            Some(known) if known.retired.is_some() => "the previous key was retired already",
+            Some(known) if known.role == event.role => "the previous key is not named after the log",
             Some(_) if event.role == KeyRole::Epoch => {
-                "the key before was given as a stable one; give it with --epoch-key"
+                "the previous key was given as a stable one; give it with --epoch-key"
             }
-            Some(_) => "the key before was given as one of an epoch; give it with --key",
+            Some(_) => "the previous key was given as one of an epoch; give it with --key",
         }
     }
 
@@ -394,15 +394,17 @@ fn why_not(trusted: &Trusted, checkpoint: &SignedCheckpoint) -> String {
     let name = shown(&trusted.key);
     if !trusted.key.signs_for(checkpoint.origin()) {
         return format!(
-            "{name} signed it, which is no key of its log `{}`, so it counts as a witness's alone",
+            "it is signed by {name}, which is not a key of its log `{}`, so the signature counts only as that of a witness",
             checkpoint.origin()
         );
     }
     match trusted.retired {
         Some(event) if checkpoint.size() > event => {
-            format!("{name} signed it, which event {event} retired: it is trusted up to that size")
+            format!(
+                "it is signed by {name}, a key that event {event} retired: the key is trusted up to that size"
+            )
         }
-        _ => format!("{name} signed it, which is trusted from size {} on", trusted.from),
+        _ => format!("it is signed by {name}, a key that is trusted from size {} on", trusted.from),
     }
 }
 

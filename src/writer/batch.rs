@@ -93,7 +93,9 @@ impl<'c> Batch<'c> {
                 _ if seq >= own => Some("there is no such event yet"),
                 None => Some("there is no such event"),
                 Some(Err(_)) => Some("its entry cannot be read"),
-                Some(Ok(entry)) if is_reserved(entry.kind) => Some("events that Annals itself writes stay"),
+                Some(Ok(entry)) if is_reserved(entry.kind) => {
+                    Some("events that Annals itself writes are never redacted")
+                }
                 Some(Ok(_)) => None,
             };
             if let Some(reason) = reason {

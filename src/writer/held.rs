@@ -79,7 +79,7 @@ impl Held {
                 // newest.
                 if !move_all(&log.connection).map_err(|source| error(&source))? {
                     return Err(Arc::from(format!(
-                        "{LEFT}; somebody still reads what only the removed file holds"
+                        "{LEFT}; a program still reads what only the removed file holds"
                     )));
                 }
             }

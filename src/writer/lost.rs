@@ -95,7 +95,7 @@ impl Losses {
 
     /// Counts ends of handles that were dropped. Nobody sends them again.
     pub(super) fn add_given_up(&mut self, now: Timestamp, events: u64) {
-        self.open.is_first(now, &Arc::from("handles were dropped whose ends could not be sent"));
+        self.open.is_first(now, &Arc::from("handles were dropped, and their ends could not be sent"));
         self.open.unnamed += events;
     }
 

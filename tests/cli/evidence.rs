@@ -119,7 +119,7 @@ fn a_rotated_key_is_certified_by_the_old_one_and_a_lost_one_by_nobody() {
 
     fs::remove_file(folder(&log).join("key")).unwrap();
     log.annals(&["key", "generate"]).assert().code(2).stderr(contains("key rotate --lost"));
-    log.annals(&["key", "rotate", "--lost"]).assert().success().stderr(contains("nobody certifies this key"));
+    log.annals(&["key", "rotate", "--lost"]).assert().success().stderr(contains("no key certifies this one"));
     fs::write(&kept, checkpoint(&log, &[]).to_string()).unwrap();
     verify(&new).assert().code(2).stdout(contains("not checked").and(contains("(lost)")));
 }
@@ -136,7 +136,7 @@ fn the_key_that_is_shown_after_a_rotation_takes_what_the_keys_before_it_signed()
     record(&log);
     let shown = log.out(&["key", "show"]);
     let present = shown.lines().next().unwrap();
-    for said in [&format!("first {first}"), "(rotated)", "(compromised)", "auditors must have it from you"] {
+    for said in [&format!("first {first}"), "(rotated)", "(compromised)", "auditors must get it from you"] {
         assert!(shown.contains(said), "{said}: {shown}");
     }
     let json = log.json(&["key", "show"]);
@@ -222,7 +222,7 @@ fn events_that_are_recorded_and_not_signed_for_are_recorded() {
     let recorded = log.annals(&["record"]).write_stdin(NOTE).assert().success();
     recorded
         .stdout(contains("1 event recorded"))
-        .stderr(contains("no checkpoint vouches").and(contains("300")));
+        .stderr(contains("no checkpoint covers").and(contains("300")));
     assert!(log.json(&["info"])["evidence"]["error"].as_str().unwrap().contains("300"));
     // What was asked for was a signature.
     log.annals(&["checkpoint"]).assert().code(2);
@@ -262,7 +262,7 @@ fn settings_that_others_can_write_are_not_obeyed() {
             .write_stdin(NOTE)
             .assert()
             .success()
-            .stderr(contains("others can write this").and(contains("no settings are used")));
+            .stderr(contains("others can write this").and(contains("these settings are ignored")));
         log.annals(&["anchor"]).assert().code(2).stderr(contains("others can write this"));
         assert!(!output.exists());
         set(&path, safe_mode);

@@ -269,7 +269,7 @@ fn a_url_is_no_name_of_a_log() {
 fn the_demonstration_refuses_a_log_with_events_of_others() {
     let log = Log::with(EVENTS);
     let events = log.out(&["export"]);
-    log.annals(&["demo"]).assert().code(2).stderr(predicate::str::contains("name a log of its own"));
+    log.annals(&["demo"]).assert().code(2).stderr(predicate::str::contains("name a separate log"));
     assert_eq!(log.out(&["export"]), events);
 }
 

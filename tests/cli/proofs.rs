@@ -103,7 +103,7 @@ fn a_proof_without_payload_tells_nothing_of_what_the_event_says() {
     let answer = Verification::of(&log, &file).holds();
     assert!(answer["events"][0].get("event").is_none());
     let args = Verification::of(&log, Path::new("-")).args;
-    bare().args(args).write_stdin(proof).assert().success().stdout(contains("what the event says"));
+    bare().args(args).write_stdin(proof).assert().success().stdout(contains("the payload of the event"));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn older_checkpoints_that_a_proof_is_not_about_are_said_to_be_left_out() {
     // Where none is of the size that the proof is about, nothing that was given is checked.
     fs::write(&proof, log.out(&["consistency", "0"])).unwrap();
     let none = || Verification::of(&log, &proof).with(&["--checkpoint", &text(&kept)]);
-    bare().args(none().args).assert().code(2).stderr(contains("what --checkpoint names covers"));
+    bare().args(none().args).assert().code(2).stderr(contains("the checkpoints of --checkpoint cover"));
     // Of very many the first few are named.
     fs::write(&kept, format!("{second}\n").repeat(500)).unwrap();
     let refused = bare().args(none().args).assert().code(2).stderr(contains("and 490 more"));
@@ -277,7 +277,7 @@ fn what_cannot_be_proved_is_refused_with_the_reason() {
         (vec!["consistency", "99"], "`annals checkpoint` signs another"),
         (vec!["prove", "2", "--complete"], "needs --session"),
         (vec!["consistency", "2", "3"], "the log has no checkpoint of size 3"),
-        (vec!["consistency", "nothing"], "is no number of events"),
+        (vec!["consistency", "nothing"], "is neither a number of events"),
     ] {
         log.annals(&args).assert().code(2).stderr(contains(reason));
     }
@@ -360,7 +360,7 @@ fn what_cannot_be_checked_is_no_verdict() {
     fails(&Verification::of(&log, &proof).args, "the checkpoint of 3 events");
     fs::write(log.file("kept"), log.out(&["checkpoint", "--last"])).unwrap();
     let with_another = Verification::of(&log, &proof).with(&["--checkpoint", &text(&log.file("kept"))]);
-    fails(&with_another.args, "what --checkpoint names covers");
+    fails(&with_another.args, "the checkpoints of --checkpoint cover");
 }
 
 #[test]
@@ -439,7 +439,9 @@ fn a_log_that_was_put_in_the_place_of_another_does_not_prove_that() {
     let lie = fs::read_to_string(&kept).unwrap().replace(&root, &leaf_hash(b"lie").to_string());
     fs::write(&kept, &lie).unwrap();
     log.annals(&["consistency", &text(&kept)]).assert().code(1).stdout("").stderr(
-        contains("not shown to begin with what it was").or(contains("older root")).or(contains("newer root")),
+        contains("does not show that the newer log begins with the older one")
+            .or(contains("older root"))
+            .or(contains("newer root")),
     );
     let proof = log.file("proof");
     fs::write(&proof, log.out(&["consistency", &old.size().to_string()])).unwrap();

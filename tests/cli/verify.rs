@@ -111,7 +111,7 @@ fn what_is_given_wrongly_is_an_error_that_says_what_to_do() {
         (&["--since", &kept], "--key"),
         (&["--key", "nothing"], "neither a public key nor a file"),
         (&["--key", &skey], "private key"),
-        (&["--key", &empty], "has no key in it"),
+        (&["--key", &empty], "contains no key"),
         (&["--key", &vkey, "--checkpoint", &empty], "empty: line 1"),
         (&["--key", &vkey, "--checkpoint", &vkey], "log.vkey: line 1"),
         (&["--key", &vkey, "--policy", &kept], "kept.txt: line 1"),
@@ -145,7 +145,7 @@ fn what_could_not_be_read_is_not_said_to_have_been_left_out() {
     file[100..].fill(0xff);
     std::fs::write(&path, file).unwrap();
     verify(&path, &["--checkpoint", &kept, "--key", &vkey]).code(1).stdout(
-        predicate::str::contains("nothing outside the file was asked")
+        predicate::str::contains("the log was compared with nothing outside the file")
             .not()
             .and(predicate::str::contains("not known")),
     );

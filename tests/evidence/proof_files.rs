@@ -275,7 +275,7 @@ fn a_file_that_is_no_proof_is_told_where() {
     );
     assert_eq!(
         line("\nindex ", "=\nindex "),
-        "line 2: is not base64, with padding, in the one way that bytes are written"
+        "line 2: is not base64 with padding, in the one form that the bytes have"
     );
     assert!(line("extra ", "extra AQ==\nextra ").starts_with("line 2: its extra data: does not decode"));
     assert_eq!(line("index ", "index 0"), "line 3: has no number in decimal, without sign and leading zeros");
@@ -468,6 +468,6 @@ fn a_log_that_grew_is_consistent_with_what_it_was() {
     );
     assert_eq!(
         check(Checkpoint::new(ORIGIN, OLD, EMPTY_ROOT).unwrap()),
-        "the log is not shown to begin with what it was: the proof does not lead to the older root"
+        "the proof does not show that the newer log begins with the older one: the proof does not lead to the older root"
     );
 }

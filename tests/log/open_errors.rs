@@ -334,6 +334,6 @@ fn a_damaged_first_event_is_named() {
         let (_folder, path) = new_path();
         log_with(damage)(&path);
         let error = annals::Reader::open(&path).unwrap().origin().unwrap_err().to_string();
-        assert!(error.contains("event 1") && error.contains("`annals verify` says more"), "{error}");
+        assert!(error.contains("event 1") && error.contains("run `annals verify` for details"), "{error}");
     }
 }

@@ -195,7 +195,7 @@ fn a_number_that_readers_cannot_follow_is_refused_and_named() {
         );
         let answer = served.post_json("/v1/events", body).expect(422);
         let said = answer["results"][0]["error"].to_string();
-        assert!(said.contains(place) && said.contains("make it a text"), "{said}");
+        assert!(said.contains(place) && said.contains("write it as a string"), "{said}");
         assert!(answer["results"][1]["error"].is_null(), "the other is committed");
     }
 }

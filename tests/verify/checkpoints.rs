@@ -191,7 +191,7 @@ fn a_key_that_is_not_named_after_the_log_does_not_sign_for_it() {
     let (_folder, path) = log_of(5);
     let other = SigningKey::from_seed("example.org/other", &[9; 32]).unwrap();
     let kept = checkpoint(&path, 5, &[&other]);
-    assert_not_checked(&judge(&path, options(&[&other], vec![kept])), "which is no key of its log");
+    assert_not_checked(&judge(&path, options(&[&other], vec![kept])), "which is not a key of its log");
     // Nor is anything said of a log with keys of another one alone.
     assert_not_checked(&judge(&path, options(&[&other], Vec::new())), "none of the keys given");
     assert!(judge(&path, options(&[&other, &key(1)], Vec::new())).is_good());
@@ -484,7 +484,7 @@ fn a_new_key_for_a_lost_one_is_not_trusted_and_that_is_said() {
     let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, 4, &[&key(2)])]));
     assert_not_checked(
         &report,
-        &format!("event 4 (lost) names that key: if who runs the log confirms {ORIGIN}"),
+        &format!("event 4 (lost) names that key: if whoever runs the log confirms {ORIGIN}"),
     );
     let report = judge(&path, options(&[&key(2)], [1, 2].map(|by| checkpoint(&path, 4, &[&key(by)])).into()));
     assert_eq!((report.anchored.failures.len(), report.anchored.anchored_to), (0, Some(4)));
@@ -810,7 +810,7 @@ fn a_cosignature_under_the_name_of_the_log_is_no_signature_of_the_log() {
     kept.add_signatures([witness.cosign(&kept, 1)]);
     let given = Options::new().scope(Scope::LogOnly).key(witness.verifier().clone());
     let report = judge(&path, given.checkpoints("kept", CheckpointFile { checkpoints: vec![kept] }));
-    assert_not_checked(&report, "counts as a witness's alone");
+    assert_not_checked(&report, "counts only as that of a witness");
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn a_log_whose_first_event_does_not_say_its_name_is_compared_all_the_same() {
     let remembered = verified(&path);
     assert_eq!(checks(&remembered), [Check::RememberedLog]);
     let detail = &remembered.failures[0].detail;
-    assert!(detail.contains("does not say what it is called"), "{detail}");
+    assert!(detail.contains("does not give the name of the log"), "{detail}");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_log_whose_first_event_does_not_say_its_name_is_not_remembered_and_that_is_s
     as_a_newer_version(&path);
     let remembered = verified(&path);
     assert!(!remembered.is_kept);
-    assert!(remembered.warning.unwrap().contains("does not say what it is called"));
+    assert!(remembered.warning.unwrap().contains("does not give the name of the log"));
 }
 
 #[test]

@@ -16,6 +16,6 @@ pub(super) fn shown(answer: &Answer) -> String {
         Answer::Found(expression) => format!("{expression} = 24"),
         Answer::Missed(expression) => format!("missed: {expression} = 24"),
         Answer::Wrong(expression) => format!("wrong: {expression}"),
-        _ => "there is none".to_owned(),
+        _ => "no answer exists".to_owned(),
     }
 }

@@ -80,12 +80,12 @@ impl Chain {
             if self.of(role).all(|(_, change)| change.vkey == first) {
                 continue;
             }
-            out.line(&text::line(&format!("# the {role} keys of {origin}, as its events tell")))?;
+            out.line(&text::line(&format!("# the {role} keys of {origin}, as its events record")))?;
             out.line(&text::line(&format!("#   first {first}")))?;
             for (seq, change) in self.of(role).filter(|(_, change)| change.vkey != first) {
                 let how = match is_certified(change) {
-                    true => "certified by the one before",
-                    false => "certified by nobody: auditors must have it from you",
+                    true => "certified by the key before it",
+                    false => "not certified: auditors must get it from you",
                 };
                 let change = format!("#   event {seq} ({}) {}, {how}", change.cause, change.vkey);
                 out.line(&text::line(&change))?;

@@ -98,18 +98,18 @@ fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Resu
             .collect();
         let said = match scope {
             Scope::LogOnly if report.since.is_some() => {
-                "the log begins with what the checkpoint covers, and every event after it follows from the one before".to_owned()
+                "the log begins with the events that the checkpoint covers, and every event after them follows from the one before".to_owned()
             }
             Scope::LogOnly => {
                 "every event follows from the one before; the read tables were not checked".to_owned()
             }
             Scope::Everything if unchecked.is_empty() => {
                 format!(
-                    "every event follows from the one before, and {compared} rows of the read tables from the events"
+                    "every event follows from the one before, and {compared} rows of the read tables follow from the events"
                 )
             }
             Scope::Everything => format!(
-                "every event follows from the one before, and {compared} rows of the read tables from the events; left out: {}",
+                "every event follows from the one before, and {compared} rows of the read tables follow from the events; left out: {}",
                 unchecked.join(", ")
             ),
         };
@@ -117,7 +117,7 @@ fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Resu
     }
     // Neither consistent nor wrong: something could not be checked.
     if report.failures.is_empty() {
-        let said = "nothing is wrong in what was checked, and not all of it could be: see `not checked`";
+        let said = "nothing wrong was found, but not everything could be checked: see `not checked`";
         return verdict(out, "warning", "self-consistent", "?", said);
     }
     failed(&report.failures, "self-consistent", out)?;
@@ -125,7 +125,7 @@ fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Resu
         && scope == Scope::Everything
         && report.tables.iter().all(|table| table.why_not().is_some())
     {
-        out.line("  the read tables were not held against the log, because the log itself is not good")?;
+        out.line("  the read tables were not compared with the log, because the log itself is not good")?;
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ fn anchored(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     verdict_on_anchor(report, out)?;
     for fits in &report.anchored.by_predecessors {
         let said = format!(
-            "{} fits: its first {} are as they were when {} signed, which event {} retired",
+            "{} fits: its first {} are as they were when {} signed them; event {} retired that key",
             fits.checkpoint,
             events(fits.size),
             shortened(&fits.vkey),
@@ -172,7 +172,7 @@ fn verdict_on_anchor(report: &Report, out: &mut Out) -> anyhow::Result<()> {
         if anchor.failures.is_empty() {
             let signed = anchor.signed_to.map(|size| {
                 format!(
-                    "; the checkpoints within the file show that its first {} were not changed, and not that its end is there",
+                    "; the checkpoints within the file show that its first {} were not changed, but not that its end is there",
                     events(size)
                 )
             });
@@ -211,7 +211,7 @@ fn verdict_on_anchor(report: &Report, out: &mut Out) -> anyhow::Result<()> {
         return verdict(out, "ok", "anchored", "yes", &text::line(&said));
     }
     failed(&anchor.failures, "anchored", out)?;
-    out.line(&format!("  all the same, {}", text::line(&said)))?;
+    out.line(&format!("  nevertheless, {}", text::line(&said)))?;
     Ok(())
 }
 
@@ -221,11 +221,11 @@ fn window(anchor: &Anchor) -> String {
     match (anchor.events_since, duration) {
         (Some(0), _) => "; nothing came after it".to_owned(),
         (Some(count), Some(duration)) => format!(
-            "; for the {} after it, recorded within {duration}, nothing outside the file vouches",
+            "; nothing outside the file vouches for the {} after it, recorded within {duration}",
             events(count)
         ),
         (Some(count), None) => {
-            format!("; for the {} after it nothing outside the file vouches", events(count))
+            format!("; nothing outside the file vouches for the {} after it", events(count))
         }
         (None, _) => String::new(),
     }
@@ -246,7 +246,7 @@ fn remembered(report: &Report, out: &mut Out) -> anyhow::Result<()> {
         );
         verdict(out, "ok", "remembered", "yes", &text::line(&said))?;
     } else if remembered.is_kept {
-        let said = "this log was not verified before, by this user; from now on a log that was set back or replaced is noticed";
+        let said = "this user did not verify this log before; from now on, a log that was set back or replaced is noticed";
         verdict(out, "warning", "remembered", "no", said)?;
     }
     if let Some(warning) = &remembered.warning {
@@ -373,7 +373,7 @@ fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     }
     // Incomplete without a known reason.
     if said.is_empty() {
-        said.push("that is not known: the log was not read".to_owned());
+        said.push("this is not known: the log was not read".to_owned());
     }
     verdict(out, "warning", "complete", "no", &text::line(&said.join("; ")))
 }

@@ -38,7 +38,7 @@ pub use error::SpoolError;
 /// The reason why events did not go into the spool.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotSpooled {
-    #[error("{bytes_max} bytes are in it, as many as it may have")]
+    #[error("it is full: it may hold at most {bytes_max} bytes")]
     Full { bytes_max: u64 },
     #[error("it cannot be written: {0}")]
     Io(#[from] io::Error),

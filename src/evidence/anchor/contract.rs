@@ -26,7 +26,7 @@ impl AnchorError {
     /// checkpoint is from somebody else; both need to be looked into.
     pub(super) fn ahead(theirs: u64, ours: u64) -> String {
         format!(
-            "has a checkpoint of {theirs} events of this log, which has {ours}: events were cut off, or this is an older copy, or another copy goes on elsewhere; do not append to it before you know which"
+            "has a checkpoint of {theirs} events of this log, which has {ours}: events were cut off, or this is an older copy, or another copy is in use elsewhere; do not append to it before you know which of these is true"
         )
     }
 

@@ -84,7 +84,10 @@ fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
     let good = bytes - found.rest.len() as u64;
     let from = match last {
         // The last checkpoint lacks signatures, or a crash tore its last signature: written anew as a whole.
-        Some(last) if last.size() == checkpoint.size() || is_signature(found.rest) => {
+        Some(last)
+            if is_signature(found.rest)
+                || last.size() == checkpoint.size() && is_beginning(found.rest, checkpoint.origin()) =>
+        {
             good - last.to_string().len() as u64
         }
         // Nothing follows the last good checkpoint, or the torn beginning of one does.
@@ -289,6 +292,22 @@ mod tests {
             append(&path, &checkpoint(4)).unwrap_err();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
         }
+    }
+
+    #[test]
+    fn what_follows_a_damaged_one_stays_when_the_one_before_it_comes_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoints");
+        for size in [1, 2, 3] {
+            append(&path, &checkpoint(size)).unwrap();
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        let second = checkpoint(1).to_string().len() + 3;
+        bytes[second] ^= 0x20;
+        std::fs::write(&path, &bytes).unwrap();
+        let error = append(&path, &checkpoint(1)).unwrap_err().to_string();
+        assert!(error.contains("ends in something that is no checkpoint"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
 
     #[test]

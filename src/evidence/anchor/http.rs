@@ -46,7 +46,7 @@ pub enum HttpError {
         url: String,
     },
     /// The certificates of authorities cannot be read.
-    #[error("there are no certificates that can be read in the file of authorities{0}")]
+    #[error("the file of certificate authorities has no certificate that can be read{0}")]
     Roots(String),
     /// The server did not answer in time.
     #[error("{url} has not answered in time ({what}); it may be down or overloaded, try again later")]
@@ -57,7 +57,7 @@ pub enum HttpError {
         what: String,
     },
     /// The answer is longer than the bound.
-    #[error("{url} answered with more than {max} bytes; it is no server of this kind")]
+    #[error("{url} answered with more than {max} bytes; it is not a server of the expected kind")]
     TooLong {
         /// The address.
         url: String,
@@ -65,7 +65,7 @@ pub enum HttpError {
         max: u64,
     },
     /// The connection cannot be made, or broke off.
-    #[error("{url} cannot be reached, or broke off: {source}")]
+    #[error("{url} cannot be reached, or the connection broke: {source}")]
     Transport {
         /// The address.
         url: String,

@@ -103,7 +103,7 @@ enum KeepError {
     #[error("names no file; name one on a disk")]
     NoFile,
     #[error(
-        "is a database of something else, in which nothing is made; name a file of its own, or ask for a table in this one (annals anchor add sqlite --in-existing)"
+        "is a database of something else, and Annals makes no table in it; name a file that holds nothing else, or ask for a table in this one (annals anchor add sqlite --in-existing)"
     )]
     OfSomethingElse,
     #[error("has a table `checkpoints` with other columns than {COLUMNS}; name another file")]

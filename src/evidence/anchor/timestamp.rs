@@ -25,10 +25,10 @@ pub enum TimestampError {
     #[error(transparent)]
     Http(#[from] HttpError),
     /// The system gives no random bytes.
-    #[error("no random bytes for a request: {0}")]
+    #[error("the system gave no random bytes for a request: {0}")]
     Random(String),
     /// The request cannot be written.
-    #[error("no request for a time stamp: {0}")]
+    #[error("the request for a time stamp cannot be encoded: {0}")]
     Request(der::Error),
     /// The authority answered with an error of its web server.
     #[error("the time-stamp authority {url} answered with status {status}; try again later ({answer})")]
@@ -51,7 +51,7 @@ pub enum TimestampError {
         reason: String,
     },
     /// The answer is no token about this text, by the authority's certificate, for this request.
-    #[error("the answer of the time-stamp authority {url} cannot be kept: {source}")]
+    #[error("the answer of the time-stamp authority {url} cannot be accepted: {source}")]
     Token {
         /// The address of the authority.
         url: String,
@@ -117,7 +117,7 @@ impl TimestampAuthority {
             let (status, reason) = (response.status, response.reason);
             return Err(TimestampError::Refused { url: url(), status, reason });
         }
-        let token = response.token.ok_or(TokenError::Form("there is none")).map_err(bad)?;
+        let token = response.token.ok_or(TokenError::Form("the answer holds no token")).map_err(bad)?;
         // The nonce ties the token to this request: an older token for the same text is refused.
         let time = token::check(token, text, &self.certificates, Some(&nonce)).map_err(bad)?;
         Ok(Stamped { token: token.to_vec(), time })

@@ -49,7 +49,7 @@ pub enum CertificateError {
     /// None of the certificates is for time-stamping.
     #[error(
         "there is no certificate for time-stamping in this file; give that of the authority itself, not only \
-         that of who certified it"
+         that of the authority that certified it"
     )]
     NoneForTimestamping,
 }
@@ -85,13 +85,13 @@ pub enum TokenError {
     )]
     Algorithm(ObjectIdentifier),
     /// The content of the token is not what was signed.
-    #[error("the token was changed: what it says is not what its authority signed")]
+    #[error("the token was changed: its content is not what its authority signed")]
     Digest,
     /// The signature is not by the authority.
     #[error("the signature of the token is not by its authority, or the token was changed")]
     Signature,
     /// The token is about another text.
-    #[error("the token is about something else than this checkpoint, with these signatures")]
+    #[error("the token is not for this checkpoint with these signatures")]
     Imprint,
     /// The token is the answer to another request.
     #[error("the token is the answer to another request")]
@@ -286,7 +286,7 @@ impl<'a> SignedData<'a> {
         let signed_data = values(signed_data.value)?;
         // Version, digest algorithms and content; optional certificates and lists of revoked ones; signers.
         let [_, _, content, .., signers] = signed_data.as_slice() else {
-            return Err(TokenError::Form("its SignedData is not whole"));
+            return Err(TokenError::Form("its SignedData is incomplete"));
         };
         let content = values(content.value)?;
         let [kind, content] = content.as_slice() else {
@@ -299,11 +299,11 @@ impl<'a> SignedData<'a> {
         if signers.tag != Tag::Set {
             return Err(TokenError::Form("it has no signers"));
         }
-        let signer = value(signers.value, Tag::Sequence, "it has not one signer")?;
+        let signer = value(signers.value, Tag::Sequence, "it does not have exactly one signer")?;
         let signer = values(signer.value)?;
         let [_, sid, digest_algorithm, attributes, signature_algorithm, signature, ..] = signer.as_slice()
         else {
-            return Err(TokenError::Form("its SignerInfo is not whole"));
+            return Err(TokenError::Form("its SignerInfo is incomplete"));
         };
         if attributes.tag != context(0) || signature.tag != Tag::OctetString {
             return Err(TokenError::Form("its SignerInfo has no signed attributes"));
@@ -377,7 +377,9 @@ impl<'a> Attributes<'a> {
         let (mut content_type, mut digest, mut certificate) = (None, None, None);
         for attribute in values(attributes.value)? {
             let parts = values(attribute.value)?;
-            let [kind, set] = parts.as_slice() else { return Err(TokenError::Form("an attribute is none")) };
+            let [kind, set] = parts.as_slice() else {
+                return Err(TokenError::Form("an attribute is malformed"));
+            };
             let kind = oid(*kind)?;
             let place = match kind {
                 CONTENT_TYPE => &mut content_type,
@@ -387,7 +389,7 @@ impl<'a> Attributes<'a> {
             };
             let parts = values(set.value)?;
             let ([one], Tag::Set) = (parts.as_slice(), set.tag) else {
-                return Err(TokenError::Form("an attribute has not one value"));
+                return Err(TokenError::Form("an attribute does not have exactly one value"));
             };
             // Version 2 of the certificate's name takes precedence over version 1, in either order.
             if place.is_none() || kind == SIGNING_CERTIFICATE_V2 {
@@ -397,7 +399,7 @@ impl<'a> Attributes<'a> {
         match (content_type, digest, certificate) {
             (Some((_, content_type)), Some((_, digest)), Some((certificate_version, certificate))) => {
                 if oid(content_type)? != TST_INFO || digest.tag != Tag::OctetString {
-                    return Err(TokenError::Form("its attributes are about something else"));
+                    return Err(TokenError::Form("its attributes are for content of another type"));
                 }
                 Ok(Attributes { digest: digest.value, certificate, certificate_version })
             }
@@ -482,11 +484,11 @@ struct TstInfo<'a> {
 
 impl<'a> TstInfo<'a> {
     fn read(info: &'a [u8]) -> Result<TstInfo<'a>, TokenError> {
-        let info = value(info, Tag::Sequence, "its TSTInfo is none")?;
+        let info = value(info, Tag::Sequence, "its TSTInfo is malformed")?;
         let parts = values(info.value)?;
         // Version, policy, imprint, serial number and time; then the optional fields.
         let [version, _, imprint, _, time, rest @ ..] = parts.as_slice() else {
-            return Err(TokenError::Form("its TSTInfo is not whole"));
+            return Err(TokenError::Form("its TSTInfo is incomplete"));
         };
         if version.value != [1] {
             return Err(TokenError::Form("its version is not 1"));

@@ -31,8 +31,8 @@ pub enum WitnessError {
     /// The witness has cosigned more of this log than there is.
     #[error(
         "the witness {url} has cosigned {witnessed} events of this log, which has {ours}: events were cut \
-         off, or this is an older copy, or another copy goes on elsewhere; do not append to it before you \
-         know which"
+         off, or this is an older copy, or another copy is in use elsewhere; do not append to it before you \
+         know which of these is true"
     )]
     Ahead {
         /// The address of the witness.
@@ -45,7 +45,7 @@ pub enum WitnessError {
     /// The witness has cosigned another tree of this size.
     #[error(
         "the witness {url} has cosigned another log of {size} events under this origin: the log was written \
-         anew, or another copy goes on elsewhere"
+         anew, or another copy is in use elsewhere"
     )]
     Fork {
         /// The address of the witness.
@@ -55,8 +55,8 @@ pub enum WitnessError {
     },
     /// The witness rejects the proof that the checkpoint continues the one before.
     #[error(
-        "the witness {url} finds that this log of {ours} events does not continue the one of {witnessed} that \
-         it has cosigned: the log was written anew, or another copy goes on elsewhere ({answer})"
+        "the witness {url} finds that this log of {ours} events does not continue the one of {witnessed} \
+         that it has cosigned: the log was written anew, or another copy is in use elsewhere ({answer})"
     )]
     NotContinued {
         /// The address of the witness.
@@ -112,8 +112,8 @@ pub enum WitnessError {
     },
     /// The witness names one size after the other, and accepts no proof from any of them.
     #[error(
-        "the witness {url} asks for a proof from {witnessed} events, and does not take it; another process may \
-         send it checkpoints of this log, or it does not work as it should"
+        "the witness {url} asks for a proof from {witnessed} events, and refuses that proof; another process \
+         may send it checkpoints of this log, or the witness does not work as it should"
     )]
     Unsettled {
         /// The address of the witness.
@@ -122,7 +122,7 @@ pub enum WitnessError {
         witnessed: u64,
     },
     /// The answer is neither cosignatures nor a size.
-    #[error("the witness {url} answered something else than the protocol has: {what}")]
+    #[error("the witness {url} gave an answer that the protocol does not have: {what}")]
     Answer {
         /// The address of the witness.
         url: String,
@@ -146,7 +146,7 @@ pub enum WitnessError {
         source: SignatureError,
     },
     /// There is no proof of consistency to send.
-    #[error("no proof that the log continues its first {from} events: {source}")]
+    #[error("the proof that the log continues its first {from} events cannot be made: {source}")]
     Proof {
         /// The older size, which the proof begins at.
         from: u64,
@@ -269,7 +269,8 @@ impl Witness {
             _ if sent == ours => Err(WitnessError::Fork { url, size: ours }),
             Some(witnessed) => Err(WitnessError::Unsettled { url, witnessed }),
             None => {
-                let what = format!("a conflict, without the size that it has ({})", answer.excerpt());
+                let what =
+                    format!("a conflict, without the size that the witness has ({})", answer.excerpt());
                 Err(WitnessError::Answer { url, what })
             }
         }
@@ -282,7 +283,7 @@ impl Witness {
     ) -> Result<Vec<Cosignature>, WitnessError> {
         let url = || self.url.clone();
         let lines = std::str::from_utf8(&answer.body)
-            .map_err(|_| WitnessError::Answer { url: url(), what: "bytes that are no text".to_owned() })?;
+            .map_err(|_| WitnessError::Answer { url: url(), what: "bytes that are not text".to_owned() })?;
         let signatures =
             Signature::parse_lines(lines).map_err(|source| WitnessError::Lines { url: url(), source })?;
         // Verified on our own text of the checkpoint: the witness sends only signature lines.

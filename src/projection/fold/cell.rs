@@ -29,7 +29,7 @@ pub(crate) enum OwnedCell {
 
 /// A value in a read table that no fold writes there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the column `{column}` holds what no fold writes there")]
+#[error("the column `{column}` holds a value that no fold writes there")]
 pub(crate) struct ForeignCell {
     pub(crate) column: &'static str,
 }

@@ -21,25 +21,25 @@
 macro_rules! tables {
     ($each:ident) => {
         $each! {
-            /// A session, whole.
+            /// A session with all its columns.
             SessionRow in "annals_sessions" => Session in "sessions", key ("id") {
                 /// Its id.
                 id: String,
-                /// What it has in common with other sessions.
+                /// Id of the conversation that it shares with other sessions.
                 conversation_id: Option<String>,
-                /// The session that started it.
+                /// Id of the session that started it.
                 parent_session_id read(Option<String>), // Stored further down.
-                /// The pipeline.
+                /// The pipeline, or one of its configurations.
                 profile: Option<String>,
-                /// queued, running, paused, completed, failed, cancelled, disconnected, erased.
+                /// The status: queued, running, paused, completed, failed, cancelled, disconnected, erased.
                 status: String,
-                /// When it began, by the producer's clock.
+                /// Time of its start, by the producer's clock.
                 started_at: Option<Timestamp>,
-                /// When it ended, by the producer's clock.
+                /// Time of its end, by the producer's clock.
                 ended_at: Option<Timestamp>,
-                /// How long it took, in microseconds.
+                /// Its duration, in microseconds.
                 duration_us: Option<i64>,
-                /// What it was asked.
+                /// The whole input that it was given, such as a question.
                 input read(Option<String>),
                 /// The text, if the row stores it.
                 input_text stored(Option<String>),
@@ -53,9 +53,9 @@ macro_rules! tables {
                 input_pieces stored(Option<String>),
                 /// The first characters of a long text.
                 input_summary_text stored(Option<String>),
-                /// What identical inputs are found by.
+                /// The hash by which identical inputs are found.
                 input_hash: Option<String>,
-                /// What it came to.
+                /// The result of the session, in words.
                 summary read(Option<String>),
                 /// The text, if the row stores it.
                 summary_text stored(Option<String>),
@@ -67,9 +67,9 @@ macro_rules! tables {
                 summary_length stored(Option<i64>),
                 /// JSON of its pieces, if it is joined from several.
                 summary_pieces stored(Option<String>),
-                /// Why it failed.
+                /// The reason why it failed.
                 error: Option<String>,
-                /// How risky the outcome is.
+                /// The risk of its outcome.
                 risk_level: Option<String>,
                 /// Ratings by name.
                 scores stored(Option<String>) read(Option<Json>),
@@ -77,35 +77,35 @@ macro_rules! tables {
                 agent: Option<String>,
                 /// Version of the agent.
                 agent_version: Option<String>,
-                /// Model it works with.
+                /// The model that it works with.
                 model: Option<String>,
-                /// Where the record came from.
+                /// The origin of the record.
                 source: Option<String>,
-                /// Whose session it is.
+                /// The tenant that the session belongs to.
                 tenant: Option<String>,
                 /// The producer's own labels.
                 labels stored(Option<String>) read(Option<Json>),
-                /// The session that started it.
+                /// Id of the session that started it.
                 parent_session_id stored(Option<String>),
-                /// How much of it is done, 0 to 1.
+                /// The part of it that is done, from 0 to 1.
                 progress: Option<f64>,
-                /// What it is doing.
+                /// The current activity of the session.
                 message: Option<String>,
-                /// Events.
+                /// Number of its events.
                 event_count: i64,
-                /// Steps.
+                /// Number of its steps.
                 step_count: i64,
-                /// Steps that ended in error.
+                /// Number of its steps that ended in error.
                 error_count: i64,
-                /// Decisions.
+                /// Number of its decisions.
                 decision_count: i64,
-                /// Findings.
+                /// Number of its findings.
                 finding_count: i64,
-                /// Events whose payload was erased.
+                /// Number of events whose payload was erased.
                 redacted_count: i64,
-                /// Events that started it.
+                /// Number of events that started it.
                 start_count stored(i64),
-                /// Erased events that may have ended it.
+                /// Number of erased events that may have ended it.
                 erased_end_count stored(i64),
                 /// Tokens read by models, as its end stated them.
                 stated_tokens_input stored(Option<i64>),
@@ -123,21 +123,21 @@ macro_rules! tables {
                 tokens_input read(Option<i64>),
                 /// Tokens written by models.
                 tokens_output read(Option<i64>),
-                /// Both.
+                /// Tokens read and written by models.
                 tokens_used read(Option<i64>),
                 /// Cost in US dollars.
                 cost_usd read(Option<f64>),
-                /// Fields that the events' kinds do not know.
+                /// Fields that the kinds of its events do not define.
                 attributes stored(Option<String>) read(Option<Json>),
                 /// The precedence of columns that spans and log records set.
                 claims stored(Claims),
-                /// When its first event was recorded.
+                /// Time at which its first event was recorded.
                 first_recorded_at: Timestamp,
-                /// When its last event was recorded.
+                /// Time at which its last event was recorded.
                 last_recorded_at: Timestamp,
-                /// Its first event.
+                /// Sequence number of its first event.
                 first_seq stored(i64) read(Seq),
-                /// Its last event.
+                /// Sequence number of its last event.
                 last_seq stored(i64) read(Seq),
             }
 
@@ -145,25 +145,25 @@ macro_rules! tables {
             StepRow in "annals_steps" => Step in "steps", key ("session_id", "id") {
                 /// Its id, unique within the session.
                 id: String,
-                /// Its session.
+                /// Id of its session.
                 session_id: String,
-                /// The step that it is part of.
+                /// Id of the step that it is part of.
                 parent_step_id: Option<String>,
-                /// What does the work.
+                /// The module, tool or role that does the work.
                 module: Option<String>,
-                /// llm, tool, retrieval, agent, chain, guardrail, other.
+                /// The kind of work: llm, tool, retrieval, agent, chain, guardrail, other.
                 kind: Option<String>,
-                /// Model it calls.
+                /// The model that it calls.
                 model: Option<String>,
-                /// running, ok, error.
+                /// The status: running, ok, error.
                 status: String,
-                /// When it began, by the producer's clock.
+                /// Time of its start, by the producer's clock.
                 started_at: Option<Timestamp>,
-                /// When it ended, by the producer's clock.
+                /// Time of its end, by the producer's clock.
                 ended_at: Option<Timestamp>,
-                /// How long it took, in microseconds.
+                /// Its duration, in microseconds.
                 duration_us: Option<i64>,
-                /// What went in.
+                /// The input of the step.
                 input read(Option<String>),
                 /// The text, if the row stores it.
                 input_text stored(Option<String>),
@@ -175,7 +175,7 @@ macro_rules! tables {
                 input_length stored(Option<i64>),
                 /// JSON of its pieces, if it is joined from several.
                 input_pieces stored(Option<String>),
-                /// What came out.
+                /// The output of the step.
                 output read(Option<String>),
                 /// The text, if the row stores it.
                 output_text stored(Option<String>),
@@ -191,37 +191,37 @@ macro_rules! tables {
                 input_hash: Option<String>,
                 /// BLAKE3 of the output.
                 output_hash: Option<String>,
-                /// The input in short.
+                /// A summary of the input.
                 input_summary read(Option<String>),
                 /// The summary that the producer gave, or the first characters of a long text.
                 input_summary_text stored(Option<String>),
-                /// The output in short.
+                /// A summary of the output.
                 output_summary read(Option<String>),
                 /// The summary that the producer gave, or the first characters of a long text.
                 output_summary_text stored(Option<String>),
-                /// How sure the module is, 0 to 1.
+                /// The confidence of the module, from 0 to 1.
                 confidence: Option<f64>,
                 /// Tokens read by the model.
                 tokens_input: Option<i64>,
                 /// Tokens written by the model.
                 tokens_output: Option<i64>,
-                /// Both.
+                /// Tokens read and written by the model.
                 tokens_used read(Option<i64>),
                 /// Cost in US dollars.
                 cost_usd: Option<f64>,
-                /// Why it failed.
+                /// The reason why it failed.
                 error: Option<String>,
-                /// Fields that the events' kinds do not know.
+                /// Fields that the kinds of its events do not define.
                 attributes stored(Option<String>) read(Option<Json>),
                 /// The precedence of columns that spans and log records set.
                 claims stored(Claims),
-                /// Time of recording of the event that made it.
+                /// Time at which the event that made it was recorded.
                 first_recorded_at stored(Timestamp),
-                /// Time of recording of the event that last changed it.
+                /// Time at which the event that last changed it was recorded.
                 last_recorded_at stored(Timestamp),
-                /// The event that made it.
+                /// Sequence number of the event that made it.
                 first_seq stored(i64) read(Seq),
-                /// The event that last changed it.
+                /// Sequence number of the event that last changed it.
                 last_seq stored(i64) read(Seq),
             }
 
@@ -229,39 +229,39 @@ macro_rules! tables {
             DecisionRow in "decisions" => Decision in "decisions", key ("session_id", "id") {
                 /// Its id, unique within the session.
                 id: String,
-                /// Its session.
+                /// Id of its session.
                 session_id read(String), // Stored further down.
-                /// The step in which it was made.
+                /// Id of the step in which it was made.
                 step_id: Option<String>,
-                /// Its session.
+                /// Id of its session.
                 session_id stored(String),
-                /// What kind of decision it is.
+                /// The type of decision.
                 decision_type: Option<String>,
-                /// List of objects with `option`, `score` and more.
+                /// The options: a list of objects with `option`, `score` and other fields.
                 options_considered stored(Option<String>) read(Option<Json>),
-                /// What was chosen, or the best of it.
+                /// The chosen option, or the best of several chosen ones.
                 chosen_option: Option<String>,
-                /// List of all that was chosen.
+                /// List of all chosen options.
                 chosen_options stored(Option<String>) read(Option<Json>),
-                /// Why.
+                /// The reason for the choice.
                 rationale: Option<String>,
-                /// How sure the decider is, 0 to 1.
+                /// The confidence of the decider, from 0 to 1.
                 confidence: Option<f64>,
-                /// Who or what decided.
+                /// The person or program that decided.
                 actor: Option<String>,
-                /// When, by the producer's clock.
+                /// Time of the decision, by the producer's clock.
                 decided_at: Option<Timestamp>,
-                /// Fields that the events' kinds do not know.
+                /// Fields that the kinds of its events do not define.
                 attributes stored(Option<String>) read(Option<Json>),
                 /// The precedence of columns that spans and log records set.
                 claims stored(Claims),
-                /// Time of recording of the event that made it.
+                /// Time at which the event that made it was recorded.
                 first_recorded_at stored(Timestamp),
-                /// Time of recording of the event that last changed it.
+                /// Time at which the event that last changed it was recorded.
                 last_recorded_at stored(Timestamp),
-                /// The event that made it.
+                /// Sequence number of the event that made it.
                 first_seq stored(i64) read(Seq),
-                /// The event that last changed it.
+                /// Sequence number of the event that last changed it.
                 last_seq stored(i64) read(Seq),
             }
 
@@ -269,33 +269,33 @@ macro_rules! tables {
             FindingRow in "annals_findings" => Finding in "findings", key ("session_id", "id") {
                 /// Its id, unique within the session.
                 id: String,
-                /// Its session.
+                /// Id of its session.
                 session_id: String,
-                /// The step in which it was found.
+                /// Id of the step in which it was found.
                 step_id: Option<String>,
-                /// What it belongs to.
+                /// The category that it belongs to.
                 category: Option<String>,
                 /// The rule or pattern that it matches.
                 pattern_type: Option<String>,
-                /// critical, high, medium, low, info.
+                /// The severity: critical, high, medium, low, info.
                 severity: Option<String>,
-                /// pass, fail, warning, skip, error.
+                /// The outcome of the check: pass, fail, warning, skip, error.
                 outcome: Option<String>,
-                /// open, confirmed, dismissed, applied, rejected, reverted.
+                /// The status: open, confirmed, dismissed, applied, rejected, reverted.
                 status: String,
-                /// How sure the finder is, 0 to 1.
+                /// The confidence of the finder, from 0 to 1.
                 confidence: Option<f64>,
-                /// A line that names it.
+                /// One line that names it.
                 title: Option<String>,
-                /// What was found.
+                /// A description of what was found.
                 description: Option<String>,
-                /// The same in plain words.
+                /// The description in plain words.
                 plain_english: Option<String>,
-                /// What to do about it.
+                /// The suggested remedy.
                 suggestion: Option<String>,
                 /// The law or policy behind it.
                 legal_source: Option<String>,
-                /// What shows it.
+                /// The evidence for it.
                 evidence read(Option<Json>),
                 /// The text, if the row stores it.
                 evidence_text stored(Option<String>),
@@ -307,211 +307,211 @@ macro_rules! tables {
                 evidence_length stored(Option<i64>),
                 /// JSON of its pieces, if it is joined from several.
                 evidence_pieces stored(Option<String>),
-                /// How far it reaches.
+                /// The scope of the finding: how far it reaches.
                 scope: Option<String>,
                 /// Version of the rule.
                 rule_version: Option<String>,
-                /// When it was raised, by the producer's clock.
+                /// Time at which it was raised, by the producer's clock.
                 raised_at: Option<Timestamp>,
-                /// When it was last updated, by the producer's clock.
+                /// Time of its last update, by the producer's clock.
                 updated_at: Option<Timestamp>,
-                /// By whom.
+                /// The person or program that last updated it.
                 updated_by: Option<String>,
-                /// Fields that the events' kinds do not know.
+                /// Fields that the kinds of its events do not define.
                 attributes stored(Option<String>) read(Option<Json>),
                 /// The precedence of columns that spans and log records set.
                 claims stored(Claims),
-                /// Time of recording of the event that made it.
+                /// Time at which the event that made it was recorded.
                 first_recorded_at stored(Timestamp),
-                /// Time of recording of the event that last changed it.
+                /// Time at which the event that last changed it was recorded.
                 last_recorded_at stored(Timestamp),
-                /// The event that made it.
+                /// Sequence number of the event that made it.
                 first_seq stored(i64) read(Seq),
-                /// The event that last changed it.
+                /// Sequence number of the event that last changed it.
                 last_seq stored(i64) read(Seq),
             }
 
             /// An event of the log, of any kind.
             TimelineRow in "timeline" => TimelineEntry in "timeline", key ("seq") {
-                /// The event.
+                /// Sequence number of the event.
                 seq stored(i64) read(Seq),
-                /// Its session.
+                /// Id of its session.
                 session_id: Option<String>,
                 /// Name of its kind.
                 kind: String,
-                /// What it is about.
+                /// Id of the step, decision, finding or other subject that it is about.
                 subject_id: Option<String>,
-                /// When it happened, by the producer's clock.
+                /// Time at which it happened, by the producer's clock.
                 occurred_at: Option<Timestamp>,
-                /// When it was recorded.
+                /// Time at which it was recorded.
                 recorded_at: Timestamp,
-                /// 1 where its payload was erased.
+                /// 1 if its payload was erased, else 0.
                 redacted: i64,
             }
 
             /// One update of a finding.
             FindingUpdateRow in "finding_updates" => FindingUpdate in "finding_updates", key ("seq") {
-                /// Its event.
+                /// Sequence number of its event.
                 seq stored(i64) read(Seq),
-                /// Its session.
+                /// Id of its session.
                 session_id stored(String),
-                /// The finding.
+                /// Id of the finding.
                 finding_id: String,
-                /// Where the finding stood before.
+                /// The status of the finding before the update.
                 previous_status: Option<String>,
-                /// Where it stands since.
+                /// The status of the finding after the update.
                 status: String,
-                /// Who said so.
+                /// The person or program that updated the finding.
                 actor: Option<String>,
-                /// Why.
+                /// The reason for the update.
                 reason: Option<String>,
-                /// The text as it was.
+                /// The text before the correction.
                 original: Option<String>,
-                /// The text as it should be.
+                /// The text after the correction.
                 corrected: Option<String>,
-                /// How the correction was made.
+                /// The way in which the correction was made.
                 strategy: Option<String>,
-                /// When, by the producer's clock.
+                /// Time of the update, by the producer's clock.
                 updated_at: Option<Timestamp>,
-                /// Fields that the event's kind does not know.
+                /// Fields that the kind of its event does not define.
                 attributes stored(Option<String>) read(Option<Json>),
-                /// When it was recorded.
+                /// Time at which it was recorded.
                 recorded_at: Timestamp,
             }
 
             /// A review by a person.
             ReviewRow in "reviews" => Review in "reviews", key ("seq") {
-                /// Its event.
+                /// Sequence number of its event.
                 seq stored(i64) read(Seq),
                 /// Its id.
                 id: String,
-                /// Its session.
+                /// Id of its session.
                 session_id stored(Option<String>),
-                /// Who reviewed.
+                /// The reviewer.
                 actor: String,
-                /// session, step, decision, finding, action.
+                /// The kind of subject: session, step, decision, finding, action.
                 subject_kind: String,
-                /// What was reviewed.
+                /// Id of the subject that was reviewed.
                 subject_id: Option<String>,
-                /// approved, rejected, overridden, escalated.
+                /// The verdict: approved, rejected, overridden, escalated.
                 verdict: String,
-                /// Why.
+                /// The reason for the verdict.
                 reason: Option<String>,
-                /// When, by the producer's clock.
+                /// Time of the review, by the producer's clock.
                 reviewed_at: Option<Timestamp>,
-                /// Fields that the event's kind does not know.
+                /// Fields that the kind of its event does not define.
                 attributes stored(Option<String>) read(Option<Json>),
-                /// When it was recorded.
+                /// Time at which it was recorded.
                 recorded_at: Timestamp,
             }
 
             /// A file that belongs to the record.
             ArtifactRow in "artifacts" => Artifact in "artifacts", key ("seq") {
-                /// Its event.
+                /// Sequence number of its event.
                 seq stored(i64) read(Seq),
                 /// BLAKE3 of the content.
                 id: String,
-                /// Its session.
+                /// Id of its session.
                 session_id stored(Option<String>),
-                /// The step that it belongs to.
+                /// Id of the step that it belongs to.
                 step_id: Option<String>,
-                /// What it is called.
+                /// Its name or its location.
                 label: Option<String>,
-                /// Its place among several.
+                /// Its position among several.
                 position: Option<i64>,
                 /// Its media type.
                 media_type: Option<String>,
                 /// Its length in bytes.
                 size: Option<i64>,
-                /// When, by the producer's clock.
+                /// Time at which it was attached, by the producer's clock.
                 attached_at: Option<Timestamp>,
-                /// Fields that the event's kind does not know.
+                /// Fields that the kind of its event does not define.
                 attributes stored(Option<String>) read(Option<Json>),
-                /// When it was recorded.
+                /// Time at which it was recorded.
                 recorded_at: Timestamp,
             }
 
             /// A measurement.
             MetricRow in "metrics" => Metric in "metrics", key ("seq") {
-                /// Its event.
+                /// Sequence number of its event.
                 seq stored(i64) read(Seq),
-                /// Its session.
+                /// Id of its session.
                 session_id stored(Option<String>),
-                /// What was measured.
+                /// The name of the measured quantity.
                 name: String,
-                /// The number.
+                /// The measured value.
                 value: f64,
                 /// Its unit.
                 unit: Option<String>,
                 /// The producer's own labels.
                 labels stored(Option<String>) read(Option<Json>),
-                /// When, by the producer's clock.
+                /// Time of the measurement, by the producer's clock.
                 measured_at: Option<Timestamp>,
-                /// Fields that the event's kind does not know.
+                /// Fields that the kind of its event does not define.
                 attributes stored(Option<String>) read(Option<Json>),
-                /// When it was recorded.
+                /// Time at which it was recorded.
                 recorded_at: Timestamp,
             }
 
             /// A line of a log.
             NoteRow in "notes" => Note in "notes", key ("seq") {
-                /// Its event.
+                /// Sequence number of its event.
                 seq stored(i64) read(Seq),
-                /// Its session.
+                /// Id of its session.
                 session_id stored(Option<String>),
-                /// The step that it belongs to.
+                /// Id of the step that it belongs to.
                 step_id: Option<String>,
-                /// How important it is.
+                /// Its importance: debug, info, warning, error and others.
                 level: Option<String>,
-                /// What it says.
+                /// The text of the note.
                 message: String,
-                /// What goes with it.
+                /// Data that belongs to the note.
                 data stored(Option<String>) read(Option<Json>),
-                /// When, by the producer's clock.
+                /// Time at which it was logged, by the producer's clock.
                 logged_at: Option<Timestamp>,
-                /// Fields that the event's kind does not know.
+                /// Fields that the kind of its event does not define.
                 attributes stored(Option<String>) read(Option<Json>),
-                /// When it was recorded.
+                /// Time at which it was recorded.
                 recorded_at: Timestamp,
             }
 
-            /// What somebody did to something.
+            /// An action: somebody did something to something.
             ActionRow in "actions" => Action in "actions", key ("seq") {
-                /// Its event.
+                /// Sequence number of its event.
                 seq stored(i64) read(Seq),
-                /// Its session.
+                /// Id of its session.
                 session_id stored(Option<String>),
-                /// Who.
+                /// Id of the actor.
                 actor_id: String,
-                /// What the actor is.
+                /// The kind of actor.
                 actor_kind: Option<String>,
-                /// What they did.
+                /// The name of the action.
                 action: String,
-                /// To what kind of thing.
+                /// The type of the thing that it was done to.
                 entity_type: Option<String>,
-                /// To which.
+                /// Id of the thing that it was done to.
                 entity_id: Option<String>,
-                /// success, denied, failed.
+                /// The outcome: success, denied, failed.
                 outcome: Option<String>,
-                /// Why.
+                /// The stated reason.
                 reason: Option<String>,
-                /// The state before.
+                /// The state before the action.
                 before stored(Option<String>) read(Option<Json>),
-                /// The state after.
+                /// The state after the action.
                 after stored(Option<String>) read(Option<Json>),
-                /// Network address.
+                /// The network address that the request came from.
                 ip: Option<String>,
-                /// The client's own name.
+                /// The name that the client gives itself.
                 user_agent: Option<String>,
-                /// What correlates it with other records.
+                /// The id that correlates it with other records.
                 request_id: Option<String>,
-                /// On whose behalf.
+                /// The tenant on whose behalf it was done.
                 tenant: Option<String>,
-                /// When, by the producer's clock.
+                /// Time of the action, by the producer's clock.
                 acted_at: Option<Timestamp>,
-                /// Fields that the event's kind does not know.
+                /// Fields that the kind of its event does not define.
                 attributes stored(Option<String>) read(Option<Json>),
-                /// When it was recorded.
+                /// Time at which it was recorded.
                 recorded_at: Timestamp,
             }
         }

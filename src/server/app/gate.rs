@@ -96,17 +96,21 @@ impl Gate {
             return;
         }
         let found = self.keys.any_ever();
-        self.unreadable.store(found.is_err(), Ordering::Release);
+        // Before `unreadable` is cleared: a request in between would find neither set, and pass without a key.
         if let Ok(true) = found {
             self.any.store(true, Ordering::Release);
         }
+        self.unreadable.store(found.is_err(), Ordering::Release);
     }
 
     /// Refuses a request while it is not known whether requests need a key.
     pub(in crate::server) fn require_known(&self) -> Result<(), Problem> {
         let is_asked = self.authentication == Authentication::WhereThereAreKeys;
         if is_asked && self.unreadable.load(Ordering::Acquire) && !self.any.load(Ordering::Acquire) {
-            return Err(Problem::new(Kind::Unavailable, "whether the log has API keys cannot be read now"));
+            return Err(Problem::new(
+                Kind::Unavailable,
+                "the server cannot read now whether the log has API keys",
+            ));
         }
         Ok(())
     }
@@ -130,7 +134,7 @@ impl Gate {
             self.turned_away.page.fetch_add(1, Ordering::Relaxed);
             return Err(Problem::new(
                 Kind::Forbidden,
-                "a web page may have sent this: the header Host (in HTTP/2 :authority) or Origin is no name of this machine; ask for 127.0.0.1 or localhost, or create a key with `annals apikey create`",
+                "a web page may have sent this request: the header Host (in HTTP/2 :authority) or Origin does not name this machine; use the address 127.0.0.1 or localhost, or create a key with `annals apikey create`",
             ));
         }
         Ok(())

@@ -105,7 +105,7 @@ impl LogFile {
 fn told(error: &OpenError) -> String {
     match error {
         OpenError::Replaced { .. } | OpenError::LinkMoved { .. } => {
-            "the log's file: another file took its place".to_owned()
+            "the log's file was replaced: another file took its place".to_owned()
         }
         OpenError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             "the log's file is no longer where it was".to_owned()
@@ -115,10 +115,10 @@ fn told(error: &OpenError) -> String {
             format!("the log no longer has event {seq}: its file was cut off or written over")
         }
         OpenError::WalReplaced { .. } => {
-            "the log's write-ahead log was removed or replaced; the log goes on when every program has closed it"
+            "the log's write-ahead log was removed or replaced; the log can be used again once every program has closed it"
                 .to_owned()
         }
-        _ => "the log's file cannot be read now; the server's own log says why".to_owned(),
+        _ => "the log's file cannot be read now; the server's own log has the reason".to_owned(),
     }
 }
 

@@ -156,7 +156,7 @@ impl Readers {
             Length::Session => (&self.long_turns, LONG_PATIENCE),
         };
         let turn = tokio::time::timeout(TURN_PATIENCE, turns.clone().acquire_owned());
-        let busy = |_| Problem::new(Kind::Overloaded, "too many questions at a time").retry_after(2);
+        let busy = |_| Problem::new(Kind::Overloaded, "too many questions at once").retry_after(2);
         let turn = turn.await.map_err(busy)?;
         let turn = turn.map_err(|_| Problem::new(Kind::Unavailable, "the server is about to stop"))?;
         let (path, resting) = (self.path.clone(), self.resting.clone());
@@ -187,10 +187,10 @@ impl Readers {
         });
         match tokio::time::timeout(patience, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Problem::new(Kind::Internal, "a fault in the server")),
+            Ok(Err(_)) => Err(Problem::new(Kind::Internal, "an internal error in the server")),
             Err(_) => Err(Problem::new(
                 Kind::Unavailable,
-                "the answer takes too long to find; ask for less, with filters or a smaller limit",
+                "the answer takes too long to find; ask for less: add filters or use a smaller limit",
             )),
         }
     }

@@ -54,7 +54,7 @@ pub(crate) async fn append<T: Send + 'static>(
     if !caller.is_still_allowed(app).await {
         return Err(Problem::new(
             Kind::Unauthorized,
-            "the key is good no longer; nothing of this request was recorded",
+            "the API key was revoked or has expired, or a key is needed now; nothing of this request was recorded",
         ));
     }
     if let Some(message) = message {
@@ -74,7 +74,7 @@ pub(crate) async fn append<T: Send + 'static>(
     let outcomes = tokio::time::timeout(app.limits.commit, receipt.answer()).await.map_err(|_| {
         Problem::new(
             Kind::NotWritten,
-            "the commit takes too long; send all of it again with the same ids, which changes nothing if it was written",
+            "the commit takes too long; send all of it again with the same ids: an event that is committed already is not recorded twice",
         )
     })?;
     count(app, &outcomes);

@@ -50,7 +50,7 @@ async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) ->
         count(&turned_away.missing);
         return Err(Problem::new(
             Kind::Unauthorized,
-            format!("send `Authorization: Bearer annals_…` with a key of the scope `{scope}`"),
+            format!("send `Authorization: Bearer annals_…` with a key that has the `{scope}` scope"),
         ));
     };
     let denied = match checked(app, token).await? {
@@ -58,7 +58,7 @@ async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) ->
         Ok(allowed) => {
             count(&turned_away.scope);
             let has: Vec<&str> = allowed.scopes.iter().map(|scope| scope.as_str()).collect();
-            let detail = format!("this needs a key of the scope `{scope}`; this one has {}", has.join(", "));
+            let detail = format!("the key lacks the `{scope}` scope; it has {}", has.join(", "));
             return Err(Problem::new(Kind::Forbidden, detail));
         }
         Err(denied) => denied,

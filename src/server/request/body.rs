@@ -30,7 +30,7 @@ impl From<Full> for Problem {
     fn from(_: Full) -> Problem {
         Problem::new(
             Kind::Overloaded,
-            "too many bytes are being handled; nothing of this request was recorded",
+            "the server's memory budget is used up; nothing of this request was recorded",
         )
     }
 }
@@ -76,7 +76,7 @@ fn unsupported() -> Problem {
 fn too_large(max: usize) -> Problem {
     Problem::new(
         Kind::TooLarge,
-        format!("a body has at most {max} bytes here, also after decompression; send fewer events at once"),
+        format!("a body may have at most {max} bytes, also after decompression; send fewer events at once"),
     )
 }
 

@@ -66,6 +66,9 @@ pub(in crate::server) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Respo
     let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
     let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     tracing::error!(panic = %said, "a handler panicked");
-    Problem::new(Kind::Internal, "a fault in the server; nothing is promised for what was sent")
-        .into_response()
+    Problem::new(
+        Kind::Internal,
+        "an internal error in the server; it is not known whether the request was carried out",
+    )
+    .into_response()
 }

@@ -85,7 +85,7 @@ impl Output {
         if self.disk.take(length).is_err() {
             return Err(self.refuse(Problem::new(
                 Kind::Overloaded,
-                "too many long answers wait to be read; ask for less, or again later",
+                "too many long answers wait to be read; ask for less, or ask again later",
             )));
         }
         let written = match &mut self.file {
@@ -102,7 +102,7 @@ impl Output {
             return Err(self.refuse(Problem::new(
                 Kind::Unavailable,
                 format!(
-                    "the answer is too long for memory and cannot be kept in {}: {error}",
+                    "the answer is too long for memory and cannot be stored in {}: {error}",
                     folder.display()
                 ),
             )));
@@ -151,7 +151,7 @@ impl Write for Output {
             if self.held.take(capacity - self.bytes.capacity()).is_err() {
                 return Err(self.refuse(Problem::new(
                     Kind::Overloaded,
-                    "too many bytes are being handled; ask for less, or again later",
+                    "the server's memory budget is used up; ask for less, or ask again later",
                 )));
             }
             self.bytes.reserve_exact(capacity - self.bytes.len());

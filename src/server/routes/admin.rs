@@ -75,7 +75,10 @@ fn object<T: DeserializeOwned>(body: &Received) -> Result<T, Problem> {
 fn actor(said: Option<String>, caller: &Caller) -> Result<String, Problem> {
     let key = || caller.principal.map(|key| format!("apikey {key}"));
     said.or_else(key).ok_or_else(|| {
-        Problem::new(Kind::BadRequest, "the body: `actor` is missing, and there is no key that says who asks")
+        Problem::new(
+            Kind::BadRequest,
+            "the body: `actor` is missing, and the request has no API key in its place",
+        )
     })
 }
 
@@ -89,36 +92,36 @@ async fn with_log<T: Send + 'static>(
     // Work that has begun runs to its end, also when the client is gone.
     tokio::task::spawn_blocking(move || work(log))
         .await
-        .map_err(|_| Problem::new(Kind::Internal, "a fault in the server"))?
+        .map_err(|_| Problem::new(Kind::Internal, "an internal error in the server"))?
 }
 
-/// What to erase.
+/// The events to erase.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Redaction {
-    /// The events, by their places in the log.
+    /// The sequence numbers of the events.
     #[schema(min_items = 1)]
     seqs: Vec<u64>,
-    /// Why.
+    /// The reason for the erasure.
     reason: String,
-    /// Who wants it; the key where absent.
+    /// The person or program that asks for it; the API key if absent.
     actor: Option<String>,
-    /// By what right.
+    /// The right that it is based on.
     authority: Option<String>,
 }
 
-/// Erases what events say, for good. That it was erased stays in the log.
+/// Erases the content of events forever. The log keeps the record that it was erased.
 #[utoipa::path(post, path = "/v1/redactions", tag = "admin", request_body = Redaction, responses(
-    (status = 200, description = "It is erased", body = Done),
-    (status = 400, description = "The body is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope admin", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "The events are erased", body = Done),
+    (status = 400, description = "The body is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `admin` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 408, description = "The body did not arrive in time", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 415, description = "An encoding that is not read", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 422, description = "An event is not there, or must stay; nothing was erased", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 415, description = "The encoding of the body is not supported", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 422, description = "An event does not exist or must not be erased; nothing was erased", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not known to be erased", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The events are not known to be erased", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn redact(
     State(app): State<App>,
@@ -139,14 +142,14 @@ pub(crate) async fn redact(
     appended.await.map(Into::into)
 }
 
-/// Signs a checkpoint for what is committed now.
+/// Signs a checkpoint of all events that are committed now.
 #[utoipa::path(post, path = "/v1/checkpoint", tag = "admin", responses(
-    (status = 200, description = "A signed note", body = String, content_type = "text/plain"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope admin", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "The checkpoint, as a signed note", body = String, content_type = "text/plain"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `admin` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 409, description = "The server cannot sign for the log", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn checkpoint(
     State(app): State<App>,
@@ -156,10 +159,10 @@ pub(crate) async fn checkpoint(
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], checkpoint).into_response())
 }
 
-/// That it was begun.
+/// The projection whose rebuild or retry has begun.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Begun {
-    /// Of this projection.
+    /// Its name.
     projection: String,
 }
 
@@ -167,16 +170,16 @@ macro_rules! on_projection {
     ($( $(#[$doc:meta])* $handler:ident $path:literal $method:ident; )*) => { $(
         $(#[$doc])*
         #[utoipa::path(post, path = $path, tag = "admin",
-            params(("name" = String, Path, description = "The projection")),
+            params(("name" = String, Path, description = "The name of the projection")),
             responses(
-                (status = 200, description = "It was begun", body = Begun),
-                (status = 400, description = "That is no name", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 403, description = "The key has not the scope admin", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 200, description = "The rebuild or the retry has begun", body = Begun),
+                (status = 400, description = "The name is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 403, description = "The key lacks the `admin` scope", body = ProblemDetails, content_type = "application/problem+json"),
                 (status = 404, description = "There is no such projection", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 409, description = "It has not stopped", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 409, description = "The projection has not stopped", body = ProblemDetails, content_type = "application/problem+json"),
                 (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
             )
         )]
         pub(crate) async fn $handler(
@@ -194,37 +197,37 @@ macro_rules! on_projection {
 }
 
 on_projection! {
-    /// Fills a projection's tables anew, beside the live ones.
+    /// Makes the tables of a projection anew, beside the live ones.
     rebuild "/v1/projections/{name}/rebuild" rebuild;
-    /// Lets a stopped projection try again.
+    /// Lets a stopped projection try its failing event again.
     retry "/v1/projections/{name}/retry" retry;
 }
 
-/// Why a projection goes on without an event.
+/// The reason why a projection goes on without an event.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Skip {
     reason: String,
-    /// Who decides so; the key where absent.
+    /// The person or program that decides it; the API key if absent.
     actor: Option<String>,
 }
 
-/// Lets a stopped projection go on without the event that it cannot apply.
+/// Lets a stopped projection go on without its failing event.
 #[utoipa::path(post, path = "/v1/projections/{name}/skip", tag = "admin", request_body = Skip,
-    params(("name" = String, Path, description = "The projection")),
+    params(("name" = String, Path, description = "The name of the projection")),
     responses(
-        (status = 200, description = "It goes on", body = Done),
-        (status = 400, description = "The body is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the scope admin", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 200, description = "The projection goes on", body = Done),
+        (status = 400, description = "The body is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks the `admin` scope", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 404, description = "There is no such projection", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 408, description = "The body did not arrive in time", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 409, description = "It has not stopped, or needs this event", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "The projection has not stopped, or needs this event", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 415, description = "An encoding that is not read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 415, description = "The encoding of the body is not supported", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 422, description = "The reason cannot be recorded", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn skip(

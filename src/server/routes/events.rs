@@ -23,13 +23,13 @@ use crate::server::request::extract::Query;
 use answer::{Answer, Recorded, Refused};
 use read::{Form, Place};
 
-/// What an answer waits for beside the commit.
+/// The condition of an answer, beside the commit.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Wait {
-    /// Nothing.
+    /// No other condition.
     Committed,
-    /// That the read tables hold the events.
+    /// The read tables hold the events.
     Visible,
 }
 
@@ -37,7 +37,8 @@ pub(crate) enum Wait {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PostQuery {
-    /// `visible`: answer when the read tables hold the events as well.
+    /// The condition that the answer waits for. With `visible` it waits until the read tables hold the events
+    /// as well.
     wait: Option<Wait>,
 }
 
@@ -49,15 +50,15 @@ fn form(headers: &HeaderMap) -> Result<Form, Problem> {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Form::Lines),
         _ => Err(Problem::new(
             Kind::UnsupportedMediaType,
-            "send application/json (an array of events, or one event) or application/x-ndjson (one event a line)",
+            "send application/json (an array of events, or one event) or application/x-ndjson (one event per line)",
         )),
     }
 }
 
 /// Records events.
 ///
-/// 200 means that every one is committed. The same event sent again with its `id` is one event, so that what got
-/// any other answer than 200 and 422, or none, can be sent again as it is.
+/// 200 means that every event is committed. An event that is sent again with the same `id` is recorded once.
+/// So a request that got no answer, or an answer other than 200 and 422, can be sent again unchanged.
 #[utoipa::path(
     post,
     path = "/v1/events",
@@ -68,19 +69,19 @@ fn form(headers: &HeaderMap) -> Result<Form, Problem> {
             (Vec<answer::EventSchema> = "application/json"),
             (String = "application/x-ndjson"),
         ),
-        description = "Events, as docs/events.md lists them: an array, one object, or one a line.",
+        description = "Events as docs/events.md lists them: an array, one object, or one event per line.",
     ),
     responses(
         (status = 200, description = "Every event is committed", body = Recorded),
-        (status = 400, description = "Not JSON, or a wrong parameter; nothing was recorded", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the scope emit", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 400, description = "The body is not JSON, or a parameter is invalid; nothing was recorded", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks the `emit` scope", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 408, description = "The body did not arrive in time", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 413, description = "Too large; nothing was recorded", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 415, description = "Neither JSON nor NDJSON, or an encoding that is not read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 413, description = "The request is too large; nothing was recorded", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 415, description = "The body is neither JSON nor NDJSON, or its encoding is not supported", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 422, description = "Some events were refused; the others are committed", body = Refused, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Not everything is known to be committed: send all of it again", body = Refused, content_type = "application/problem+json"),
+        (status = 503, description = "Not every event is known to be committed; send all of them again", body = Refused, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post(

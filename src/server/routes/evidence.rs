@@ -28,11 +28,11 @@ use crate::verify::{self, Options, Scope};
 /// Seconds after which a running verification may be over.
 const VERIFICATION_RETRY_SECONDS: u64 = 10;
 
-/// What a verification goes by. All of it may be left out.
+/// The options of a verification. All of them may be left out.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Wanted {
-    /// Leave the read tables out.
+    /// True to leave the read tables out.
     log_only: bool,
     /// Public keys that are trusted to sign for the log.
     keys: Vec<String>,
@@ -56,24 +56,24 @@ impl Wanted {
             options = options.checkpoints(&format!("checkpoints[{number}]"), file);
         }
         if !self.checkpoints.is_empty() && self.keys.is_empty() {
-            return Err(wrong("keys", &"a checkpoint says something only with the key that signed it"));
+            return Err(wrong("keys", &"a checkpoint shows nothing without the key that signed it"));
         }
         Ok(options)
     }
 }
 
-/// Verifies the log, and answers when that is done. One verification runs at a time.
+/// Verifies the log, and answers once the verification has ended. One verification runs at a time.
 #[utoipa::path(post, path = "/v1/verification", tag = "evidence",
-    request_body(content = Option<Wanted>, description = "What to go by; may be left out"),
+    request_body(content = Option<Wanted>, description = "The options; may be left out"),
     responses(
-        (status = 200, description = "What was found, good or bad", body = Object),
-        (status = 400, description = "The body is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the scope verify", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 200, description = "The report, also if the log is not good", body = Object),
+        (status = 400, description = "The body is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks the `verify` scope", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 408, description = "The body did not arrive in time", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 415, description = "An encoding that is not read", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "A key or checkpoint is none", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 415, description = "The encoding of the body is not supported", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "A key or a checkpoint is invalid", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 503, description = "Another verification is under way", body = ProblemDetails, content_type = "application/problem+json"),
     )
@@ -179,27 +179,27 @@ async fn last_checkpoint(app: &App) -> Result<Response, Problem> {
     Ok(text(checkpoint.ok_or(ProveError::NoCheckpoint)?.to_string()))
 }
 
-/// The last checkpoint that was signed, as C2SP tlog-checkpoint has it.
+/// Returns the last signed checkpoint, in the form that C2SP tlog-checkpoint defines.
 #[utoipa::path(get, path = "/v1/checkpoint", tag = "evidence", responses(
-    (status = 200, description = "A signed note", body = String, content_type = "text/plain"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope verify", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 404, description = "None was signed yet", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "The checkpoint, as a signed note", body = String, content_type = "text/plain"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `verify` scope", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 404, description = "No checkpoint was signed yet", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn checkpoint(State(app): State<App>, _: Allowed<Verify>) -> Result<Response, Problem> {
     last_checkpoint(&app).await
 }
 
-/// The same, where tlog-tiles looks for it.
+/// Returns the last signed checkpoint, at the path that C2SP tlog-tiles defines.
 #[utoipa::path(get, path = "/checkpoint", tag = "tlog-tiles", responses(
-    (status = 200, description = "A signed note", body = String, content_type = "text/plain"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope verify", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 404, description = "None was signed yet", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "The checkpoint, as a signed note", body = String, content_type = "text/plain"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `verify` scope", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 404, description = "No checkpoint was signed yet", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn tiles_checkpoint(
     State(app): State<App>,
@@ -208,17 +208,17 @@ pub(crate) async fn tiles_checkpoint(
     last_checkpoint(&app).await
 }
 
-/// A file of the log's tree, as C2SP tlog-tiles has it.
+/// Returns a file of the log's tree, in the form that C2SP tlog-tiles defines.
 #[utoipa::path(get, path = "/tile/{path}", tag = "tlog-tiles",
-    params(("path" = String, Path, description = "<L>/<N>[.p/<W>] or entries/<N>[.p/<W>]")),
+    params(("path" = String, Path, description = "The file: <L>/<N>[.p/<W>] or entries/<N>[.p/<W>]")),
     responses(
         (status = 200, description = "Hashes, or entries without payloads", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 400, description = "That is no path", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the scope verify", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 404, description = "The last checkpoint does not cover it", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 400, description = "The path is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks the `verify` scope", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such file, or the last checkpoint does not cover it", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn tile(
@@ -226,7 +226,7 @@ pub(crate) async fn tile(
     _: Allowed<Verify>,
     Path(path): Path<String>,
 ) -> Result<Response, Problem> {
-    let none = || Problem::new(Kind::NotFound, "there is no such tile, or no checkpoint that covers it");
+    let none = || Problem::new(Kind::NotFound, "there is no such tile, or no checkpoint covers it");
     let file = TileFile::of_path(&path).ok_or_else(none)?;
     let bytes = app.readers.ask(move |reader| reader.tile(file)?.ok_or_else(none)).await?;
     // A full tile never changes. Clients may keep it for a year.
@@ -234,17 +234,17 @@ pub(crate) async fn tile(
     Ok(([(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, cache)], bytes).into_response())
 }
 
-/// Proves that an event is in the log that the last checkpoint covers, without what it says.
+/// Proves that an event is in the log that the last checkpoint covers. The proof leaves the payload out.
 #[utoipa::path(get, path = "/v1/proofs/events/{seq}", tag = "evidence",
-    params(("seq" = u64, Path, description = "Its place in the log")),
+    params(("seq" = u64, Path, description = "The sequence number of the event")),
     responses(
         (status = 200, description = "A proof, for `annals verify-proof`", body = String, content_type = "text/plain"),
-        (status = 400, description = "That is no place", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the scope verify", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 404, description = "No checkpoint covers such an event", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 400, description = "The sequence number is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks the `verify` scope", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such event, or no checkpoint covers it", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn event_proof(
@@ -260,23 +260,23 @@ pub(crate) async fn event_proof(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SessionProofQuery {
-    /// Show as well that nothing was left out, by the entries of all events between.
+    /// True to prove as well that no event was left out, by the entries of all events in between.
     #[serde(default)]
     complete: bool,
 }
 
-/// Proves the events of a session that the last checkpoint covers, without what they say.
+/// Proves the events of a session that the last checkpoint covers. The proof leaves the payloads out.
 #[utoipa::path(get, path = "/v1/proofs/sessions/{id}", tag = "evidence",
     params(("id" = String, Path, description = "The session's id"), SessionProofQuery),
     responses(
         (status = 200, description = "A proof, for `annals verify-proof`", body = String, content_type = "text/plain"),
-        (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the scope verify", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 404, description = "No checkpoint covers such a session", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks the `verify` scope", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such session, or no checkpoint covers it", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 413, description = "The proof would be too large", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn session_proof(
@@ -292,7 +292,7 @@ pub(crate) async fn session_proof(
     proof(&app, Length::Session, move |reader| {
         // The whole proof is in memory before it is written. Its bound is taken before the work begins.
         let mut held = Held::of(&own.memory);
-        held.take(room).map_err(|_| Problem::new(Kind::Overloaded, "too many bytes are being handled"))?;
+        held.take(room).map_err(|_| Problem::new(Kind::Overloaded, "the memory budget is used up"))?;
         let proved = reader.prove_session_within(&id, completeness, Payloads::LeftOut, room)?;
         Ok::<_, Problem>(Counted { proof: proved.proof, _held: held })
     })
@@ -306,20 +306,20 @@ pub(crate) struct ConsistencyQuery {
     /// The size of the older log.
     #[param(inline)]
     from: Place,
-    /// The size of the checkpoint that continues it; the last one where absent.
+    /// The size of the newer checkpoint; if absent, that of the last one.
     #[param(inline)]
     to: Option<Place>,
 }
 
-/// Proves that the log of one checkpoint begins with what it was.
+/// Proves that the log of a checkpoint begins with an older log.
 #[utoipa::path(get, path = "/v1/proofs/consistency", tag = "evidence", params(ConsistencyQuery), responses(
     (status = 200, description = "A proof, for `annals verify-proof`", body = String, content_type = "text/plain"),
-    (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope verify", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `verify` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "There is no such checkpoint", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn consistency_proof(
     State(app): State<App>,

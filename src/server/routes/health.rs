@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use crate::server::app::App;
 use crate::server::problem::{Kind, Problem};
 
-/// That all is well.
+/// The state of a server that works.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// `ok`
+    /// Always `ok`.
     #[schema(example = "ok")]
     status: &'static str,
     /// Settings that are not safe by themselves, such as `--insecure`.
@@ -20,22 +20,22 @@ pub(crate) struct Health {
     warnings: Vec<String>,
 }
 
-/// The server lives.
-#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, description = "It does", body = Health)))]
+/// Reports that the server runs.
+#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, description = "The server runs", body = Health)))]
 pub(crate) async fn alive() -> Json<Health> {
     Json(Health { status: "ok", warnings: Vec::new() })
 }
 
-/// The log is in its place, can be appended to, its read tables are filled, and its anchors are as near as the operator
-/// asks for.
+/// Reports whether the server can do its work. The log is at its path and can be appended to, its read tables
+/// are filled, and no anchor has lacked events for longer than the operator allows.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "health",
     security(()),
     responses(
-        (status = 200, description = "It does", body = Health),
-        (status = 503, description = "Something is in the way", body = crate::server::problem::ProblemDetails,
+        (status = 200, description = "The server can do its work", body = Health),
+        (status = 503, description = "The server cannot do its work; `detail` has the reason", body = crate::server::problem::ProblemDetails,
          content_type = "application/problem+json"),
     )
 )]
@@ -59,7 +59,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Proble
     for (name, place) in progress.places() {
         if let Some(reason) = place.stopped {
             return not(format!(
-                "the projection `{name}` stopped after event {}: {reason}; `annals projections` says what to do",
+                "the projection `{name}` stopped after event {}: {reason}; `annals projections` reports what to do",
                 place.position
             ));
         }
@@ -71,7 +71,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Proble
             && behind > bound
         {
             return not(format!(
-                "an anchor has lacked events for {} seconds; /metrics and `annals anchor` say which, and why",
+                "an anchor has lacked events for {} seconds; /metrics and `annals anchor` report which anchor, and why",
                 behind.as_secs()
             ));
         }

@@ -21,13 +21,13 @@ struct Anchor {
     anchor: String,
 }
 
-/// Numbers for Prometheus.
+/// Returns metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
-    (status = 200, description = "In the text form of OpenMetrics", body = String, content_type = "application/openmetrics-text"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "The metrics, in the text format of OpenMetrics", body = String, content_type = "application/openmetrics-text"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<Response, Problem> {
     let metrics = &app.metrics;

@@ -93,7 +93,7 @@ async fn not_allowed() -> Problem {
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| routes().to_openapi().to_json().unwrap_or_default());
 
-/// This description.
+/// Returns this description.
 #[utoipa::path(
     get,
     path = "/openapi.json",

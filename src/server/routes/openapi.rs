@@ -16,7 +16,7 @@ struct Beside;
 pub(in crate::server) fn frame() -> OpenApi {
     let key = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("An API key, `annals_…`. Where the log has no keys, none is needed."))
+        .description(Some("An API key, `annals_…`. While the log has no keys, none is needed."))
         .build();
     let mut frame = OpenApiBuilder::new()
         .info(

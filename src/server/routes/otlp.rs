@@ -310,17 +310,17 @@ macro_rules! route {
             tag = "opentelemetry",
             request_body(
                 content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json")),
-                description = "A request of OTLP, plain or compressed with gzip or zstd.",
+                description = "An OTLP request, plain or compressed with gzip or zstd.",
             ),
             responses(
-                (status = 200, description = "Everything is committed, but for what `partial_success` counts and names", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-                (status = 400, description = "Not a request of OTLP; nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-                (status = 401, description = "A key is needed", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-                (status = 403, description = "The key has not the scope emit", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-                (status = 413, description = "Too large; nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-                (status = 415, description = "Neither protocol buffers nor JSON, or an encoding that is not read", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 200, description = "Everything is committed, except the items that `partial_success` counts and names", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 400, description = "The body is not an OTLP request; nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 401, description = "A valid API key is needed", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 403, description = "The key lacks the `emit` scope", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 413, description = "The request is too large; nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 415, description = "The body is neither protocol buffers nor JSON, or its encoding is not supported", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
                 (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 503, description = "Not everything is known to be committed: send all of it again", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 503, description = "Not everything is known to be committed; send all of it again", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
             )
         )]
         pub(crate) async fn $name(
@@ -337,39 +337,39 @@ macro_rules! route {
 route! {
     /// Records the spans of OpenTelemetry traces.
     ///
-    /// 200 means that every span is committed, but for those that can never be, which the answer counts and
-    /// names. A span that was sent before is one event with it.
+    /// 200 means that every span is committed, except those that can never be. The answer counts and names
+    /// these. A span that is sent again is recorded once.
     traces, "/v1/traces", Signal::Traces
 }
 
 route! {
     /// Records OpenTelemetry's log records.
     ///
-    /// 200 means that every one is committed, but for those that can never be, which the answer counts and
-    /// names.
+    /// 200 means that every log record is committed, except those that can never be. The answer counts and
+    /// names these.
     logs, "/v1/logs", Signal::Logs
 }
 
-/// Takes OpenTelemetry's metrics, and drops them.
+/// Accepts OpenTelemetry's metrics and drops them.
 ///
-/// Exporters that are configured together send them unasked, and would report errors.
+/// Exporters that are configured together send metrics unasked. Without this path they would report errors.
 #[utoipa::path(
     post,
     path = "/v1/metrics",
     tag = "opentelemetry",
     request_body(
         content((Option<Vec<u8>> = "application/x-protobuf"), (Option<serde_json::Value> = "application/json")),
-        description = "A request of OTLP, plain or compressed with gzip or zstd; it is not looked at.",
+        description = "An OTLP request, plain or compressed with gzip or zstd. Its content is ignored.",
     ),
     responses(
         (status = 200, description = "Nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 400, description = "The body is not in the encoding that it names", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-        (status = 401, description = "A key is needed", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-        (status = 403, description = "The key has not the scope emit", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-        (status = 413, description = "Too large", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-        (status = 415, description = "Neither protocol buffers nor JSON, or an encoding that is not read", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 401, description = "A valid API key is needed", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 403, description = "The key lacks the `emit` scope", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 413, description = "The request is too large", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 415, description = "The body is neither protocol buffers nor JSON, or its encoding is not supported", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Too much is being handled", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 503, description = "The server has too much to do; send the request again later", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
     )
 )]
 pub(crate) async fn metrics(

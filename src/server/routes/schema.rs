@@ -49,7 +49,7 @@ impl PartialSchema for Json {
         let types = [Type::Object, Type::Array, Type::String, Type::Number, Type::Boolean];
         ObjectBuilder::new()
             .schema_type(SchemaType::from_iter(types))
-            .description(Some("Any JSON"))
+            .description(Some("Any JSON value except null"))
             .build()
             .into()
     }

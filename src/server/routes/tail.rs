@@ -46,13 +46,13 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TailQuery {
-    /// After this place in the log; where absent, only what comes from now on. The header Last-Event-ID goes
-    /// before it.
+    /// Only events after this sequence number; if absent, only events that come from now on. The header
+    /// Last-Event-ID takes precedence.
     #[param(inline)]
     after: Option<Place>,
-    /// Of this session.
+    /// Only events of this session.
     session: Option<String>,
-    /// Of this type; may be given several times.
+    /// Only events of this type. May be given several times.
     #[serde(default)]
     #[param(inline)]
     kind: Vec<KindWord>,
@@ -76,17 +76,17 @@ struct Tail {
     _room: OwnedSemaphorePermit,
 }
 
-/// Follows the log as server-sent events: `id` is the place in the log, `event` the type, `data` the event.
-/// An event `problem` says why it ends, where the log is no longer at its path.
+/// Follows the log as server-sent events: `id` is the sequence number, `event` the type, `data` the event. If
+/// the log is no longer at its path, an event `problem` has the reason, and the stream ends.
 #[utoipa::path(get, path = "/v1/tail", tag = "events",
-    params(TailQuery, ("Last-Event-ID" = Option<String>, Header, description = "Up to where the client has read")),
+    params(TailQuery, ("Last-Event-ID" = Option<String>, Header, description = "The sequence number up to which the client has read")),
     responses(
-        (status = 200, description = "Events without end", body = String, content_type = "text/event-stream"),
-        (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 200, description = "A stream of events without end", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Too many follow the log already", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Too many clients follow the log already", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn tail(
@@ -128,7 +128,10 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
     let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) else { return Ok(None) };
     let id = id.to_str().ok().and_then(|id| id.trim().parse().ok());
     id.filter(|id: &Seq| i64::try_from(id.get()).is_ok()).map(Some).ok_or_else(|| {
-        Problem::new(Kind::BadRequest, "the header Last-Event-ID is the id of an event that was sent here")
+        Problem::new(
+            Kind::BadRequest,
+            "the header Last-Event-ID must be the id of an event that was sent here",
+        )
     })
 }
 

@@ -49,9 +49,11 @@ pub(in crate::server) fn bind(path: &Path) -> io::Result<(UnixListener, Name)> {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    // The socket gets its mode under a random name in a folder of its own, and only then its name. The rename
+    // The socket gets its mode in a folder that nobody else may enter, and only then its name. The rename
     // replaces a dead socket in one step.
-    let hidden = tempfile::Builder::new().prefix(".a").rand_bytes(4).tempdir_in(folder)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".a").rand_bytes(4).permissions(Permissions::from_mode(0o700));
+    let hidden = builder.tempdir_in(folder)?;
     let in_the_making = hidden.path().join("s");
     let listener = UnixListener::bind(&in_the_making)?;
     fs::set_permissions(&in_the_making, Permissions::from_mode(0o600))?;

@@ -130,7 +130,7 @@ impl Anchor {
     /// The anchor of a verification that was given nothing from outside the file.
     pub(in crate::verify) fn nothing_asked() -> Anchor {
         Anchor {
-            note: "nothing outside the file was asked: a log cut off at its end, or rewritten whole, cannot be told from this one",
+            note: "the log was compared with nothing outside the file: a log that was cut off at its end, or rewritten as a whole, cannot be told from this one",
             ..Anchor::default()
         }
     }
@@ -140,7 +140,7 @@ impl Anchor {
         let nothing = Anchor::nothing_asked();
         let note = match checkpoints {
             0 => nothing.note,
-            _ => "the log could not be read, so that the checkpoints given say nothing of it",
+            _ => "the log could not be read, so the checkpoints given show nothing about it",
         };
         Anchor { checkpoints_given: checkpoints, checkpoints_not_judged: checkpoints, note, ..nothing }
     }
@@ -170,6 +170,6 @@ impl Anchor {
             anchored.zip(last).and_then(|(anchored, last)| last.micros().checked_sub(anchored.micros()));
         // If the clock was set back in between, the times do not show how long it took.
         self.micros_since = self.micros_since.filter(|micros| *micros >= 0);
-        self.note = "the events that the checkpoint covers are those that were signed for; of those after it only the chain says that they belong here";
+        self.note = "the events that the checkpoint covers are those that were signed for; for the events after it, only the chain shows that they belong here";
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn compare_table(
             Difference::Missing(row) => format!("`{table}` lacks the row with {}", key(row)),
             Difference::Foreign(row) => format!("`{table}` has a row with {} that no event made", key(row)),
             Difference::Cell { row, column, found, expected } => format!(
-                "`{table}`, row with {}: `{}` is {found}, and follows from the log as {expected}",
+                "`{table}`, row with {}: `{}` is {found}, and the log gives {expected}",
                 key(row),
                 columns.get(*column).map_or("?", |name| name.as_str())
             ),

@@ -54,7 +54,7 @@ fn compare_words(log: &Connection, scratch: &Connection) -> rusqlite::Result<Opt
                 format!("the full-text index lacks the word {} of event {}", part(&row, 0), part(&row, 1))
             }
             Difference::Foreign(row) => format!(
-                "the full-text index has the word {} for event {}, which does not say it",
+                "the full-text index has the word {} for event {}, which does not have it",
                 part(&row, 0),
                 part(&row, 1)
             ),
@@ -71,7 +71,7 @@ fn compare_averages(log: &Connection, scratch: &Connection) -> rusqlite::Result<
             .query_row("SELECT block FROM main.search_data WHERE id = 1", [], |row| row.get::<_, Vec<u8>>(0))
             .optional()
     };
-    let detail = "the full-text index ranks by other numbers of words than there are";
+    let detail = "the full-text index ranks by wrong numbers of words and documents";
     Ok((averages(log)? != averages(scratch)?)
         .then(|| failure(Check::SearchIndex, "search", detail.to_owned())))
 }

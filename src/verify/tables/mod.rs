@@ -284,7 +284,7 @@ fn take_over(
         Ok(taken) => {
             outcome.not_checked = taken.what.map(|what| {
                 format!(
-                    "they have not come to the erasure of {what}, which cannot be made anew; let the tables catch up, and verify again"
+                    "they are behind the erasure of {what}, whose rows cannot be made anew; let the tables catch up, and verify again"
                 )
             });
             Ok(taken.rows)

@@ -13,31 +13,31 @@ use crate::server::request::append::Sent;
 use crate::server::routes::events::error::EventError;
 use crate::server::routes::events::read::Place;
 
-/// An event, as docs/events.md lists them.
+/// An event as docs/events.md describes it.
 #[derive(ToSchema)]
 #[schema(title = "Event")]
 #[expect(dead_code, reason = "a description")]
 pub(crate) struct EventSchema {
-    /// What happened, such as `step.ended`.
+    /// The type of the event, such as `step.ended`.
     #[schema(example = "note.logged")]
     r#type: String,
-    /// The producer's id; sending the same event again with it changes nothing.
+    /// The producer's id for the event. Sending the event again with the same id changes nothing.
     #[schema(value_type = Option<String>, format = "uuid")]
     id: Option<String>,
-    /// The session that it belongs to.
+    /// Id of the session that it belongs to.
     session: Option<String>,
-    /// When it happened.
+    /// Time at which it happened.
     #[schema(value_type = Option<String>, format = DateTime)]
     at: Option<String>,
 }
 
-/// Every event is committed.
+/// The answer if every event is committed.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) struct Recorded {
-    /// Events that are in the log.
+    /// Number of events that are in the log.
     committed: usize,
-    /// With `wait=visible`: whether the read tables hold them.
+    /// True if the read tables hold them; only with `wait=visible`.
     visible: Option<bool>,
     results: Vec<RecordedEvent>,
 }
@@ -48,15 +48,15 @@ pub(crate) struct Recorded {
 pub(crate) struct RecordedEvent {
     #[schema(format = "uuid")]
     id: String,
-    /// Its place in the log.
+    /// Its sequence number.
     seq: u64,
     /// Its link in the chain, in hexadecimal.
     hash: String,
-    /// `new`, or `already_recorded` where it was there before.
+    /// `new`, or `already_recorded` if the log had it before.
     outcome: String,
 }
 
-/// Not every event is committed.
+/// The answer if not every event is committed.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) struct Refused {
@@ -65,13 +65,13 @@ pub(crate) struct Refused {
     status: u16,
     detail: String,
     retry_after: Option<u64>,
-    /// Events that are in the log.
+    /// Number of events that are in the log.
     committed: Option<usize>,
-    /// Events that are not, or not known to be.
+    /// Number of events that are not in the log, or not known to be.
     refused: Option<usize>,
-    /// With `wait=visible`: whether the read tables hold those that are.
+    /// True if the read tables hold the committed events; only with `wait=visible`.
     visible: Option<bool>,
-    /// For each event that was sent, in order, its place in the log or an error.
+    /// The sequence number or the error of each event, in the order in which they were sent.
     results: Option<Vec<serde_json::Value>>,
 }
 
@@ -131,7 +131,8 @@ impl Answer {
         let Some(Sent { id, outcome }) = sent else {
             // No draft lacks an entry. If one did, nothing would be known about its event.
             self.again = true;
-            let error = EventError::new(Kind::NotWritten, "it is not known what became of it".to_owned());
+            let error =
+                EventError::new(Kind::NotWritten, "the event is not known to be committed".to_owned());
             return Result::Refused { id: None, error: error.at_line(line) };
         };
         match outcome {
@@ -175,7 +176,10 @@ impl Answer {
                     "not every event is known to be committed; send all of them again with the same ids",
                 )
             } else {
-                Problem::new(Kind::EventsRefused, format!("{refused} of {} refused", self.results.len()))
+                Problem::new(
+                    Kind::EventsRefused,
+                    format!("{refused} of {} events were refused", self.results.len()),
+                )
             }
         });
         let body = Body {

@@ -104,7 +104,9 @@ fn not_json(reason: impl fmt::Display) -> Problem {
 fn too_many(max: usize) -> Problem {
     Problem::new(
         Kind::TooLarge,
-        format!("a request has at most {max} events; send them in several, nothing was recorded"),
+        format!(
+            "a request may have at most {max} events; send them in several requests; nothing was recorded"
+        ),
     )
 }
 

@@ -24,44 +24,44 @@ const PAGE_BYTES_MAX: usize = 8 << 20;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventQuery {
-    /// Of this session.
+    /// Only events of this session.
     session: Option<String>,
-    /// Of this type; may be given several times.
+    /// Only events of this type. May be given several times.
     #[serde(default)]
     #[param(inline)]
     kind: Vec<KindWord>,
-    /// After this place in the log.
+    /// Only events after this sequence number.
     #[param(inline)]
     after: Option<Place>,
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
-    /// `next` of the page before.
+    /// The `next` of the previous page.
     #[param(pattern = "^[0-9]{1,18}$")]
     cursor: Option<String>,
 }
 
-/// A page of a list.
+/// A page of events.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) struct EventPage {
-    /// As docs/events.md lists them, with seq, recorded_at and principal.
+    /// The events as docs/events.md describes them, with `seq`, `recorded_at` and `principal`.
     #[schema(value_type = Vec<Object>)]
     events: Vec<serde_json::Value>,
-    /// `cursor` of the next page; null where there is none.
+    /// The `cursor` of the next page; null if there is none.
     next: Option<String>,
-    /// Events of the log that some read table does not hold yet.
+    /// Number of events of the log that some read table does not hold yet.
     lag: u64,
 }
 
 /// Lists events in the order of the log.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(EventQuery), responses(
-    (status = 200, description = "A page", body = EventPage),
-    (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "A page of the list", body = EventPage),
+    (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list(
     State(app): State<App>,
@@ -85,17 +85,17 @@ pub(crate) async fn list(
     .await
 }
 
-/// One event.
+/// Returns one event.
 #[utoipa::path(get, path = "/v1/events/{seq}", tag = "events",
-    params(("seq" = u64, Path, description = "Its place in the log")),
+    params(("seq" = u64, Path, description = "The sequence number of the event")),
     responses(
         (status = 200, description = "The event", body = Object),
-        (status = 400, description = "That is no place", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 400, description = "The sequence number is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 404, description = "There is no such event", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn one(

@@ -48,9 +48,10 @@ macro_rules! page_schema {
         #[expect(dead_code, reason = "a description")]
         pub(crate) struct $page {
             $list: Vec<$item>,
-            /// `cursor` of the next page; null where there is none. A page before that may be short, or empty.
+            /// The `cursor` of the next page; null if there is none. A page that has a next one may be
+            /// short or empty.
             next: Option<String>,
-            /// Events of the log that some read table does not hold yet.
+            /// Number of events of the log that some read table does not hold yet.
             lag: u64,
         }
     )* };
@@ -67,24 +68,24 @@ page_schema! {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StepQuery {
-    /// Of this session.
+    /// Only steps of this session.
     session: Option<String>,
-    /// Of this module.
+    /// Only steps of this module.
     module: Option<String>,
-    /// Of this model.
+    /// Only steps that call this model.
     model: Option<String>,
-    /// Of this kind.
+    /// Only steps of this kind.
     #[param(inline)]
     kind: Option<StepKindWord>,
     #[param(inline)]
     status: Option<StepStatusWord>,
-    /// At most this sure.
+    /// Only steps with at most this confidence.
     #[param(inline)]
     max_confidence: Option<Fraction>,
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
-    /// `next` of the page before.
+    /// The `next` of the previous page.
     #[param(pattern = "^[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,18}$")]
     cursor: Option<String>,
 }
@@ -100,14 +101,14 @@ impl StepQuery {
     }
 }
 
-/// Lists steps: of a session in the order of the log, else those of the newest sessions first.
+/// Lists steps. Those of one session are in the order of the log; else the newest session comes first.
 #[utoipa::path(get, path = "/v1/steps", tag = "read", params(StepQuery), responses(
-    (status = 200, description = "A page", body = StepPage),
-    (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "A page of the list", body = StepPage),
+    (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn steps(
     State(app): State<App>,
@@ -121,23 +122,23 @@ pub(crate) async fn steps(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DecisionQuery {
-    /// Of this session.
+    /// Only decisions of this session.
     session: Option<String>,
-    /// Made in this step.
+    /// Only decisions that were made in this step.
     step: Option<String>,
-    /// Of this type.
+    /// Only decisions of this type.
     decision_type: Option<String>,
-    /// Where this was chosen.
+    /// Only decisions that chose this option.
     chosen_option: Option<String>,
-    /// Made by this.
+    /// Only decisions of this actor.
     actor: Option<String>,
-    /// At most this sure.
+    /// Only decisions with at most this confidence.
     #[param(inline)]
     max_confidence: Option<Fraction>,
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
-    /// `next` of the page before.
+    /// The `next` of the previous page.
     #[param(pattern = "^[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,18}$")]
     cursor: Option<String>,
 }
@@ -153,14 +154,14 @@ impl DecisionQuery {
     }
 }
 
-/// Lists decisions: of a session in the order of the log, else those of the newest sessions first.
+/// Lists decisions. Those of one session are in the order of the log; else the newest session comes first.
 #[utoipa::path(get, path = "/v1/decisions", tag = "read", params(DecisionQuery), responses(
-    (status = 200, description = "A page", body = DecisionPage),
-    (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "A page of the list", body = DecisionPage),
+    (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn decisions(
     State(app): State<App>,
@@ -174,13 +175,13 @@ pub(crate) async fn decisions(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct FindingQuery {
-    /// Of this session.
+    /// Only findings of this session.
     session: Option<String>,
-    /// Found in this step.
+    /// Only findings of this step.
     step: Option<String>,
-    /// Of this category.
+    /// Only findings of this category.
     category: Option<String>,
-    /// Of this rule or pattern.
+    /// Only findings of this rule or pattern.
     pattern_type: Option<String>,
     #[param(inline)]
     severity: Option<SeverityWord>,
@@ -191,7 +192,7 @@ pub(crate) struct FindingQuery {
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
-    /// `next` of the page before.
+    /// The `next` of the previous page.
     #[param(pattern = "^[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,18}$")]
     cursor: Option<String>,
 }
@@ -208,14 +209,14 @@ impl FindingQuery {
     }
 }
 
-/// Lists findings: of a session in the order of the log, else those of the newest sessions first.
+/// Lists findings. Those of one session are in the order of the log; else the newest session comes first.
 #[utoipa::path(get, path = "/v1/findings", tag = "read", params(FindingQuery), responses(
-    (status = 200, description = "A page", body = FindingPage),
-    (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "A page of the list", body = FindingPage),
+    (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn findings(
     State(app): State<App>,
@@ -232,7 +233,7 @@ pub(crate) struct PageQuery {
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
-    /// `next` of the page before.
+    /// The `next` of the previous page.
     #[param(pattern = "^[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,18}$")]
     cursor: Option<String>,
 }
@@ -246,13 +247,13 @@ macro_rules! of_session {
             tag = "read",
             params(("id" = String, Path, description = "The session's id"), PageQuery),
             responses(
-                (status = 200, description = "A page", body = $page),
-                (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 200, description = "A page of the list", body = $page),
+                (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
                 (status = 404, description = "There is no such session", body = ProblemDetails, content_type = "application/problem+json"),
                 (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+                (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
             )
         )]
         pub(crate) async fn $handler(
@@ -274,6 +275,6 @@ of_session! {
     session_decisions "/v1/sessions/{id}/decisions" "decisions": Decision => DecisionPage;
     /// Lists the findings of a session.
     session_findings "/v1/sessions/{id}/findings" "findings": Finding => FindingPage;
-    /// Lists the events of a session, without what they say.
+    /// Lists the events of a session, without their content.
     session_timeline "/v1/sessions/{id}/timeline" "timeline": TimelineEntry => TimelinePage;
 }

@@ -15,13 +15,13 @@ use crate::server::problem::{Problem, ProblemDetails};
 use crate::server::request::auth::{Allowed, Read};
 use crate::server::routes::reads::answer::answer;
 
-/// What the log is, at a glance.
+/// Describes the log at a glance.
 #[utoipa::path(get, path = "/v1/log", tag = "read", responses(
-    (status = 200, description = "Name, size, projections and evidence; where files lie is told on the server's own machine alone", body = Object),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "Name, size, projections and evidence. The paths of files are left out: only `annals info` on the server's own machine reports them", body = Object),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn info(State(app): State<App>, _: Allowed<Read>) -> Result<Response, Problem> {
     answer(&app, |reader, output| output.json(&Elsewhere::of(reader.info()?))).await
@@ -96,19 +96,19 @@ impl Elsewhere {
     }
 }
 
-/// Where every projection is.
+/// The state of every projection.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Projections {
     projections: Vec<ProjectionStatus>,
 }
 
-/// Where the read tables are.
+/// Returns the state of every projection, and so of the read tables.
 #[utoipa::path(get, path = "/v1/projections", tag = "read", responses(
-    (status = 200, description = "Where every projection is", body = Projections),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "The state of every projection", body = Projections),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn projections(State(app): State<App>, _: Allowed<Read>) -> Result<Response, Problem> {
     answer(&app, |reader, output| output.json(&Projections { projections: reader.projections()? })).await

@@ -27,7 +27,9 @@ impl Default for Limit {
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Limit, D::Error> {
         let limit = usize::deserialize(deserializer).ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-        limit.map(Limit).ok_or_else(|| D::Error::custom(format!("`limit` is a number from 1 to {LIMIT_MAX}")))
+        limit
+            .map(Limit)
+            .ok_or_else(|| D::Error::custom(format!("`limit` must be a number from 1 to {LIMIT_MAX}")))
     }
 }
 
@@ -53,11 +55,11 @@ impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
         // The error names a parameter that is missing.
         let number = u64::deserialize(deserializer).map_err(|error| {
-            D::Error::custom(format_args!("{error}; a place in a log is a number, from 0 on"))
+            D::Error::custom(format_args!("{error}; a position in a log is a number, from 0 on"))
         })?;
         match i64::try_from(number) {
             Ok(_) => Ok(Place(Seq::new(number))),
-            Err(_) => Err(D::Error::custom(format_args!("{number} is no place in a log: it is too large"))),
+            Err(_) => Err(D::Error::custom(format_args!("{number} is too large for a position in a log"))),
         }
     }
 }
@@ -103,7 +105,7 @@ pub(super) fn place(text: Option<&str>) -> Result<Option<u64>, Problem> {
         None => Ok(None),
         Some(Some(place)) => Ok(Some(place)),
         Some(None) => {
-            Err(Problem::new(ProblemKind::BadRequest, "`cursor` is not one; take `next` of the page before"))
+            Err(Problem::new(ProblemKind::BadRequest, "`cursor` is invalid; use `next` of the previous page"))
         }
     }
 }
@@ -127,7 +129,7 @@ macro_rules! word_params {
                     return Ok($name(word));
                 }
                 let words: Vec<_> = $name::words().collect();
-                Err(D::Error::custom(format!("`{word}` is none of {}", words.join(", "))))
+                Err(D::Error::custom(format!("`{word}` is not one of {}", words.join(", "))))
             }
         }
 

@@ -14,14 +14,14 @@ use crate::server::request::extract::Query;
 use crate::server::routes::reads::answer::{List, answer};
 use crate::server::routes::reads::params::{KindWord, Limit, place};
 
-/// The order of what is found.
+/// The order of hits.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Order {
     /// The newest first.
     #[default]
     Newest,
-    /// The best match first; there are no pages then.
+    /// The best match first. There is one page only.
     Rank,
 }
 
@@ -29,12 +29,12 @@ pub(crate) enum Order {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchQuery {
-    /// Words that must all be in one event; in double quotes a phrase, with a star at its end the beginning
-    /// of words.
+    /// Words that must all be in one event. Double quotes make a phrase; a star at the end finds words with
+    /// that beginning.
     q: String,
-    /// In this session.
+    /// Only events of this session.
     session: Option<String>,
-    /// In events of this type.
+    /// Only events of this type.
     #[param(inline)]
     kind: Option<KindWord>,
     #[serde(default)]
@@ -43,30 +43,30 @@ pub(crate) struct SearchQuery {
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
-    /// `next` of the page before.
+    /// The `next` of the previous page.
     #[param(pattern = "^[0-9]{1,18}$")]
     cursor: Option<String>,
 }
 
-/// A page of a list.
+/// A page of hits.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) struct HitPage {
     hits: Vec<Hit>,
-    /// `cursor` of the next page; null where there is none.
+    /// The `cursor` of the next page; null if there is none.
     next: Option<String>,
-    /// Events of the log that some read table does not hold yet.
+    /// Number of events of the log that some read table does not hold yet.
     lag: u64,
 }
 
-/// Finds events by their words.
+/// Finds events by the words in them.
 #[utoipa::path(get, path = "/v1/search", tag = "read", params(SearchQuery), responses(
-    (status = 200, description = "A page", body = HitPage),
-    (status = 400, description = "A parameter is wrong, or there are no words", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "A page of the list", body = HitPage),
+    (status = 400, description = "A parameter is invalid, or there are no words to search for", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn search(
     State(app): State<App>,

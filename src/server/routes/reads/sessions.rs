@@ -26,30 +26,30 @@ use crate::server::routes::reads::params::{Fraction, Limit, Place, SessionStatus
 pub(crate) struct SessionQuery {
     #[param(inline)]
     status: Option<SessionStatus>,
-    /// Of this pipeline.
+    /// Only sessions of this pipeline.
     profile: Option<String>,
-    /// Of this conversation.
+    /// Only sessions of this conversation.
     conversation: Option<String>,
-    /// Begun at this time or later.
+    /// Only sessions that began at this time or later.
     #[param(value_type = Option<String>, format = "date-time")]
     since: Option<Timestamp>,
-    /// Begun before this time.
+    /// Only sessions that began before this time.
     #[param(value_type = Option<String>, format = "date-time")]
     until: Option<Timestamp>,
-    /// With a step of this module.
+    /// Only sessions with a step of this module.
     module: Option<String>,
-    /// With a step that is at most this sure.
+    /// Only sessions with a step that has at most this confidence.
     #[param(inline)]
     max_confidence: Option<Fraction>,
-    /// With findings.
+    /// True to list only sessions with findings.
     #[serde(default)]
     with_findings: bool,
-    /// With these words in the texts of one event.
+    /// Only sessions with these words in the texts of one event.
     text: Option<String>,
     #[serde(default)]
     #[param(inline)]
     limit: Limit,
-    /// `next` of the page before.
+    /// The `next` of the previous page.
     #[param(pattern = "^[0-9]{1,18}$")]
     cursor: Option<String>,
 }
@@ -72,25 +72,25 @@ impl SessionQuery {
     }
 }
 
-/// A page of a list.
+/// A page of sessions.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) struct SessionPage {
     sessions: Vec<SessionSummary>,
-    /// `cursor` of the next page; null where there is none.
+    /// The `cursor` of the next page; null if there is none.
     next: Option<String>,
-    /// Events of the log that some read table does not hold yet.
+    /// Number of events of the log that some read table does not hold yet.
     lag: u64,
 }
 
-/// Lists sessions, newest first. Every filter that is given must fit.
+/// Lists sessions, newest first. A session must fit every filter that is given.
 #[utoipa::path(get, path = "/v1/sessions", tag = "read", params(SessionQuery), responses(
-    (status = 200, description = "A page", body = SessionPage),
-    (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 200, description = "A page of the list", body = SessionPage),
+    (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list(
     State(app): State<App>,
@@ -106,17 +106,17 @@ pub(crate) async fn list(
     .await
 }
 
-/// A session with everything that belongs to it.
+/// Returns a session with everything that belongs to it.
 #[utoipa::path(get, path = "/v1/sessions/{id}", tag = "read",
     params(("id" = String, Path, description = "The session's id")),
     responses(
         (status = 200, description = "The session", body = SessionRecord),
-        (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 404, description = "There is no such session", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn one(
@@ -139,7 +139,7 @@ pub(crate) async fn one(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ReplayQuery {
-    /// The state after this event, by its place in the log; after the last one where absent.
+    /// Sequence number of the last event that counts; if absent, that of the last event of the log.
     #[param(inline)]
     until: Option<Place>,
 }
@@ -151,21 +151,21 @@ pub(crate) struct Replayed {
     session_id: String,
     #[schema(value_type = Vec<Object>)]
     events: Vec<serde_json::Value>,
-    /// Null where there were no events yet.
+    /// The state after the last event; null if there were no events yet.
     state: Option<SessionRecord>,
 }
 
-/// Follows a session event by event, up to a moment.
+/// Replays a session event by event, up to a moment.
 #[utoipa::path(get, path = "/v1/sessions/{id}/replay", tag = "read",
     params(("id" = String, Path, description = "The session's id"), ReplayQuery),
     responses(
-        (status = 200, description = "What happened, and the state then", body = Replayed),
-        (status = 400, description = "A parameter is wrong", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the scope read", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 200, description = "The events, and the state after the last of them", body = Replayed),
+        (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 404, description = "There is no such session", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The request cannot be served now; send it again later", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn replay(

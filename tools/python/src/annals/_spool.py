@@ -519,8 +519,8 @@ def _make(folder: Path, *, durably: bool) -> None:
     if mode & 0o022:
         # Who may write to the folder may delete events, or have this program send others' in its name.
         raise SpoolError(
-            f"other users may write to the spool {folder} (mode {mode:o}), and so delete events or add their own; make "
-            "it the owner's alone (`chmod go-w`), or give a folder within it"
+            f"other users may write to the spool {folder} (mode {mode:o}), and so delete events or add their own; let "
+            "only its owner write to it (`chmod go-w`), or give a folder within it"
         )
 
 

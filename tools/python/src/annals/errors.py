@@ -147,4 +147,4 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """There is no such thing (404)."""
+    """The resource does not exist (404)."""
