@@ -97,55 +97,31 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Solve puzzles, record each step, and show the record
     Demo(demo::Args),
-    /// Make a new log, and give it a name
     Init(init::Args),
-    /// Record events: JSON, one object a line
     Record(record::Args),
-    /// Import records of other programs
     Import(import::Args),
-    /// Serve the log to other programs over HTTP and OpenTelemetry
     Serve(serve::Args),
-    /// List sessions, newest first
     Sessions(sessions::Args),
-    /// Show a session with its steps, decisions and findings
     Show(show::Args),
-    /// Replay a session event by event
     Replay(replay::Args),
-    /// Search the texts of all events
     Search(search::Args),
-    /// Query the read tables
     Sql(sql::Args),
-    /// Check that nothing was changed
     Verify(verify::Args),
-    /// Sign a checkpoint of the log as it is now
     Checkpoint(checkpoint::Args),
-    /// Manage the keys that sign checkpoints
     Key(key::Args),
-    /// Manage the anchors that keep checkpoints outside the log
     Anchor(anchor::Args),
-    /// Manage the API keys of a server over the log
     Apikey(apikey::Args),
-    /// Prove that an event or a session is in the log
     Prove(prove::Args),
-    /// Check a proof, without the log
     VerifyProof(verify_proof::Args),
-    /// Prove that the log still begins with an older state
     Consistency(consistency::Args),
-    /// Write the log as static files for others to check
     Tiles(tiles::Args),
-    /// Show the last events, and with --follow new ones
     Tail(tail::Args),
-    /// Export events, or a read table
     Export(export::Args),
-    /// Copy the log, while others append to it
     Copy(copy::Args),
-    /// Erase the payloads of events forever
     Redact(redact::Args),
     /// Show the identity and the size of the log
     Info,
-    /// Manage the read tables
     Projections(projections::Args),
     /// Print completions for a shell
     Completions {

@@ -241,7 +241,7 @@ fn a_link_that_was_turned_to_another_log_is_noticed() {
     std::fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink(&other, &link).unwrap();
     let error = refused(&log);
-    assert!(error.to_string().contains("link.db: leads to another file"), "{error}");
+    assert!(error.to_string().contains("link.db: now leads to another file"), "{error}");
     drop(log);
     assert_eq!(verify_whole(&path).log.events, 2);
     assert_eq!(verify_whole(&other).log.events, 1);

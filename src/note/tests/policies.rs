@@ -85,8 +85,8 @@ fn a_verdict_says_which_groups_and_witnesses_are_missing() {
     );
     assert_eq!(
         verdict.to_string(),
-        "group `X-and-Y` asks for 2 of 2, and has 1; not there: X-witnesses\n\
-         group `X-witnesses` asks for 2 of 3, and has 1; not there: X1, X3"
+        "group `X-and-Y` asks for 2 of 2, and has 1; missing: X-witnesses\n\
+         group `X-witnesses` asks for 2 of 3, and has 1; missing: X1, X3"
     );
     assert_eq!((verdict.cosigned[1].witness.as_str(), verdict.cosigned[1].time), ("Y2", 1_700_000_005));
 }
