@@ -13,7 +13,7 @@ use crate::event::Seq;
 
 /// Status of a projection of this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ProjectionProgress {
     pub(crate) position: Seq,
     /// True if its tables are, or include, a full-text index.
     pub(crate) has_index: bool,
@@ -35,7 +35,7 @@ pub(crate) enum Awaited {
 #[derive(Default)]
 struct State {
     committed: Seq,
-    projections: BTreeMap<&'static str, Place>,
+    projections: BTreeMap<&'static str, ProjectionProgress>,
     /// The reason why the writer cannot append now.
     poisoned: Option<Arc<str>>,
     /// Events refused since the process began.
@@ -104,7 +104,7 @@ pub(crate) enum Tables {
 }
 
 impl Tables {
-    fn include(self, place: &Place) -> bool {
+    fn include(self, place: &ProjectionProgress) -> bool {
         self == Tables::All || !place.has_index
     }
 }
@@ -180,15 +180,15 @@ impl Progress {
         self.change(|state| state.refused += events);
     }
 
-    pub(crate) fn set_place(&self, projection: &'static str, place: Place) {
+    pub(crate) fn set_projection(&self, projection: &'static str, place: ProjectionProgress) {
         self.change(|state| {
             state.projections.insert(projection, place);
         });
     }
 
     /// The status of every projection of this process.
-    pub(crate) fn places(&self) -> Vec<(&'static str, Place)> {
-        self.state().projections.iter().map(|(name, place)| (*name, place.clone())).collect()
+    pub(crate) fn projections(&self) -> Vec<(&'static str, ProjectionProgress)> {
+        self.state().projections.iter().map(|(name, projection)| (*name, projection.clone())).collect()
     }
 
     /// The reason why the projections' thread ended, if it did.

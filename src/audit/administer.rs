@@ -3,7 +3,7 @@
 use crate::entry::Entry;
 use crate::event::{Event, Kind, ProjectionSkipped, Seq};
 use crate::evidence;
-use crate::log::turns::begin;
+use crate::log::write_lock::begin;
 use crate::log::{Durability, Effect, OpenError, OpenLog, rows};
 use crate::projection::tables;
 use crate::receipt::{AppendError, Appended};
@@ -162,7 +162,7 @@ impl AuditLog {
         // A connection of its own, because the writer's belongs to its thread. It is opened before the write lock is
         // taken, so that nobody waits for the opening.
         let log = OpenLog::open_again(&self.inner.path, Durability::Normal, self.inner.database)?;
-        let _turn = self.inner.turns.take(crate::log::turns::Who::Projection)?;
+        let _guard = self.inner.write_lock.take(crate::log::write_lock::Who::Projection)?;
         let tx = begin(&log.connection)?;
         change(&tx)?;
         Ok(tx.commit()?)

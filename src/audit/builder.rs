@@ -11,7 +11,7 @@ use crate::limits::{
     BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QUEUE_BYTES_MAX,
     QUEUE_EVENTS_DEFAULT,
 };
-use crate::log::turns::Turns;
+use crate::log::write_lock::WriteLock;
 use crate::log::{self, Claim, Durability, OpenError, OpenLog, resolved};
 use crate::prepare::Filter;
 use crate::progress::Progress;
@@ -250,16 +250,17 @@ impl Builder {
         };
         let log = OpenLog::open(&self.path, self.durability, self.claim)?;
         // Only now is it known to be a log: lock files are made beside nothing else.
-        let turns = Arc::new(Turns::open(&self.path)?);
+        let write_lock = Arc::new(WriteLock::open(&self.path)?);
         let database = log.database();
-        let shared = Shared { progress: progress.clone(), turns: turns.clone(), queue: queue.clone(), wake };
+        let shared =
+            Shared { progress: progress.clone(), write_lock: write_lock.clone(), queue: queue.clone(), wake };
         let writer = Writer::new(log, config, shared)?;
         let log_id = writer.log_id();
         let spawn_error = |error| OpenError::io(&self.path, "its threads cannot be started", error);
         let projections = match self.projections {
             Projections::Off => None,
             Projections::On => {
-                let worker = Worker::open(&self.path, progress.clone(), turns.clone())?;
+                let worker = Worker::open(&self.path, progress.clone(), write_lock.clone())?;
                 let thread = std::thread::Builder::new()
                     .name("annals-projections".to_owned())
                     .spawn(move || worker.run(&woken, &orders))
@@ -275,7 +276,7 @@ impl Builder {
                 let worker = evidence::Worker::open(
                     &self.path,
                     wanted,
-                    turns.clone(),
+                    write_lock.clone(),
                     self.clock.clone(),
                     queue.clone(),
                     trouble.clone(),
@@ -301,7 +302,7 @@ impl Builder {
                 database,
                 queue,
                 progress,
-                turns,
+                write_lock,
                 payload_bytes_max: self.payload_bytes_max,
                 filter: self.filter,
                 clock: self.clock,

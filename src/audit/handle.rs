@@ -13,7 +13,7 @@ use crate::event::{Draft, Event, EventId, PayloadRedacted, Seq, Timestamp};
 use crate::evidence::{self, KeyChangeRequest, SignError};
 use crate::file::FileIdentity;
 use crate::log::Effect;
-use crate::log::turns::Turns;
+use crate::log::write_lock::WriteLock;
 use crate::note::SignedCheckpoint;
 use crate::prepare::{Filter, Prepared, SentBy, prepare};
 use crate::progress::{CatchUpError, Progress, Tables};
@@ -43,7 +43,7 @@ pub(super) struct Inner {
     pub(super) database: FileIdentity,
     pub(super) queue: Arc<Queue>,
     pub(super) progress: Arc<Progress>,
-    pub(super) turns: Arc<Turns>,
+    pub(super) write_lock: Arc<WriteLock>,
     pub(super) payload_bytes_max: usize,
     pub(super) filter: Option<Filter>,
     pub(super) clock: Clock,

@@ -10,8 +10,8 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;
 
+use super::log_file::LogFile;
 use super::out::{Out, cell, maybe, number};
-use super::place::Place;
 use super::settings::{AnchorSetting, Settings, absolute};
 use super::verdict::Verdict;
 use super::{signing, time};
@@ -98,7 +98,7 @@ enum Add {
     },
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let origin = place.read()?.origin()?;
     let keys = signing::keys(&origin)?;
     let mut settings = Settings::read(&keys)?;
@@ -142,7 +142,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
 const AUTHORITIES_MAX: usize = 1_000;
 
 /// Writes the files that `openssl ts -verify -token_in -in SIZE.1.token -data SIZE.checkpoint` reads.
-fn stamps(folder: &Path, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+fn stamps(folder: &Path, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let reader = place.read()?;
     let mut authorities = BTreeSet::new();
@@ -223,7 +223,7 @@ fn setting(anchor: &Add) -> anyhow::Result<AnchorSetting> {
 }
 
 /// Prints the anchors of the settings with the log's record of each, then those that only the log knows.
-fn list(settings: &Settings, keys: &KeyFolder, place: &Place, out: &mut Out) -> anyhow::Result<()> {
+fn list(settings: &Settings, keys: &KeyFolder, place: &LogFile, out: &mut Out) -> anyhow::Result<()> {
     let evidence = place.read()?.evidence()?;
     let mut known = evidence.anchors;
     let mut rows: Vec<(AnchorStatus, &'static str)> = Vec::new();

@@ -7,8 +7,8 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::ending;
+use super::log_file::LogFile;
 use super::out::{self, Out, cell, maybe, one_line, word};
-use super::place::Place;
 use super::verdict::Verdict;
 use super::{text, time};
 
@@ -80,7 +80,7 @@ Examples:
     },
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     match &args.command {
         Command::Create { name, scopes, expires, reason, actor } => {
             let request = ApiKeyRequest {
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     Ok(Verdict::Done)
 }
 
-fn create(request: &ApiKeyRequest, place: &Place, out: &mut Out) -> anyhow::Result<()> {
+fn create(request: &ApiKeyRequest, place: &LogFile, out: &mut Out) -> anyhow::Result<()> {
     // A key that cannot be made is refused before a log is created for it.
     request.check(Timestamp::now())?;
     let log = place.append()?;
@@ -129,7 +129,7 @@ fn create(request: &ApiKeyRequest, place: &Place, out: &mut Out) -> anyhow::Resu
     closed.context("the key was created, but the log did not close cleanly")
 }
 
-fn list(all: bool, place: &Place, out: &mut Out) -> anyhow::Result<()> {
+fn list(all: bool, place: &LogFile, out: &mut Out) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let mut keys = place.read()?.api_keys()?;
     let known = keys.len();
@@ -180,7 +180,7 @@ fn revoke(
     reference: &str,
     actor: &str,
     reason: Option<&str>,
-    place: &Place,
+    place: &LogFile,
     out: &mut Out,
 ) -> anyhow::Result<()> {
     // Read from the log itself, so a key that was created just now is found, too.

@@ -5,8 +5,8 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::ending;
+use super::log_file::LogFile;
 use super::out::Out;
-use super::place::Place;
 use super::verdict::Verdict;
 
 /// Sign a checkpoint of the log as it is now, and print it.
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     last: bool,
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let checkpoint = if args.last {
         place.read()?.last_checkpoint()?.context("no checkpoint was signed for this log yet")?
     } else {

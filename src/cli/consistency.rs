@@ -9,8 +9,8 @@ use anyhow::{Context as _, anyhow, bail};
 
 use super::failure::say_error;
 use super::given;
+use super::log_file::LogFile;
 use super::out::Out;
-use super::place::Place;
 use super::prove::{Proof, found_wrong};
 use super::record::events;
 use super::verdict::Verdict;
@@ -71,7 +71,7 @@ impl Old {
     }
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let old = Old::find(&args.old)?;
     let reader = place.read()?;
     let proof = match reader.prove_consistency(old.size(), args.new) {

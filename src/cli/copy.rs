@@ -10,8 +10,8 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use super::bar::Bar;
+use super::log_file::LogFile;
 use super::out::{self, Out};
-use super::place::Place;
 use super::record::events;
 use super::verdict::Verdict;
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     file: PathBuf,
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read()?;
     let mut bar: Option<Bar> = None;
     let mut progress = |done, total| {

@@ -8,8 +8,8 @@ use anyhow::{Context as _, bail};
 
 use super::bar::Bar;
 use super::csv::{self, Cells};
+use super::log_file::LogFile;
 use super::out::{self, Out};
-use super::place::Place;
 use super::record::events;
 use super::rows::{Form, Rows};
 use super::target::{self, Target, refuse_own_files};
@@ -60,7 +60,7 @@ enum ExportForm {
     Csv,
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     if args.table.is_none() && args.format != ExportForm::Jsonl {
         bail!("events are exported only as jsonl; for csv and json, name a table: --table steps");
     }
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
     })
 }
 
-fn write(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+fn write(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = match args.table {
         Some(_) => place.read_tables()?,
         None => place.read()?,

@@ -7,7 +7,7 @@ use annals::{AppendError, AppendOutcome, Appended, AuditLog, CloseError, Draft, 
 use serde::Serialize;
 
 use super::ending;
-use super::place::Place;
+use super::log_file::LogFile;
 
 /// Most events whose answers may be outstanding: some batches of the writer.
 const PENDING_EVENTS_MAX: usize = 8_192;
@@ -56,7 +56,7 @@ struct Pending {
 
 /// Sends events and reads the answers, in order.
 pub(crate) struct Feed<'p> {
-    place: &'p Place,
+    place: &'p LogFile,
     /// None while there was no log and there is nothing to record: input that is bad from its beginning leaves no log.
     log: Option<AuditLog>,
     pending: VecDeque<Pending>,
@@ -66,7 +66,7 @@ pub(crate) struct Feed<'p> {
 
 impl<'p> Feed<'p> {
     /// Opens the log, if there is one.
-    pub(crate) fn new(place: &'p Place) -> anyhow::Result<Feed<'p>> {
+    pub(crate) fn new(place: &'p LogFile) -> anyhow::Result<Feed<'p>> {
         let log = place.path().symlink_metadata().is_ok().then(|| place.append()).transpose()?;
         Ok(Feed { place, log, pending: VecDeque::new(), pending_bytes: 0, counts: Counts::default() })
     }

@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::bar::Bar;
 use super::feed::{Counts, Feed, Refusal};
 use super::interrupt::Interrupt;
+use super::log_file::LogFile;
 use super::out::Out;
-use super::place::Place;
 use super::record::summary;
 use super::verdict::Verdict;
 
@@ -63,7 +63,7 @@ struct Report {
 
 type Sink<'a> = dyn FnMut(Draft) -> Result<(), SinkError> + 'a;
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let (Format::TauBench(from) | Format::TreeOfThought(from) | Format::Llm(from)) = &args.format;
     let source = match &from.source {
         Some(name) => Source::new(name.as_str())?,
@@ -87,7 +87,7 @@ fn open(file: &Path) -> anyhow::Result<BufReader<File>> {
 
 /// Records the events that an importer hands over. Events from before an error are recorded.
 fn import_with(
-    place: &Place,
+    place: &LogFile,
     out: &mut Out,
     import: impl FnOnce(&mut Sink<'_>) -> Result<Imported, ImportError>,
 ) -> anyhow::Result<Verdict> {

@@ -2,12 +2,12 @@
 
 use annals::{Info, ProjectionStatus};
 
+use super::log_file::LogFile;
 use super::out::{BOLD, DIM, Out};
-use super::place::Place;
 use super::verdict::Verdict;
 use super::{projections, text, time};
 
-pub(crate) fn run(place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let info = place.read()?.info()?;
     if out.is_json() {
         out.json(&info)?;

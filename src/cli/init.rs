@@ -7,8 +7,8 @@ use annals::{Projections, Reader};
 use anyhow::bail;
 use serde_json::json;
 
+use super::log_file::LogFile;
 use super::out::Out;
-use super::place::Place;
 use super::verdict::Verdict;
 
 /// Make a new log, and give it a name.
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     continues: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     if place.path().exists() {
         bail!("{} is there already; name another file with --db", place.path().display());
     }

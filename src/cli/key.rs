@@ -9,8 +9,8 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::ending;
+use super::log_file::LogFile;
 use super::out::{self, Out};
-use super::place::Place;
 use super::signing;
 use super::verdict::Verdict;
 use chain::Chain;
@@ -74,7 +74,7 @@ enum Command {
 
 pub(crate) fn run(
     args: &Args,
-    place: impl FnOnce() -> anyhow::Result<Place>,
+    place: impl FnOnce() -> anyhow::Result<LogFile>,
     out: &mut Out,
 ) -> anyhow::Result<Verdict> {
     match &args.command {
@@ -175,7 +175,7 @@ fn request(role: KeyRole, cause: KeyChangeCause, actor: &str, reason: Option<&st
     KeyChangeRequest { role, cause, actor: actor.to_owned(), reason: reason.map(str::to_owned) }
 }
 
-fn change(place: &Place, origin: &str, request: &KeyChangeRequest) -> anyhow::Result<()> {
+fn change(place: &LogFile, origin: &str, request: &KeyChangeRequest) -> anyhow::Result<()> {
     let log = place.builder().evidence(signing::signed(origin)?).open_existing()?;
     let changed = log.change_key(request);
     let closed = ending::close(log);

@@ -17,7 +17,7 @@ mod event_line;
 mod failure;
 mod rows;
 mod signing;
-mod place;
+mod log_file;
 mod feed;
 mod time;
 mod verdict;
@@ -55,8 +55,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub(crate) use failure::{is_reader_gone, say_error};
 pub(crate) use verdict::Verdict;
 
+use log_file::{Claim, LogFile};
 use out::Out;
-use place::{Claim, Place};
 
 /// An audit log for reasoning pipelines, in one SQLite file.
 ///
@@ -153,7 +153,7 @@ pub(crate) fn run() -> anyhow::Result<Verdict> {
     let db = args.db.as_deref();
     let claim = if args.take_over { Claim::TakeOver } else { Claim::Own };
     // Found only when it is needed: some commands need no log, and must not fail for lack of a home folder.
-    let place = || Place::find(db, claim);
+    let place = || LogFile::find(db, claim);
     let verdict = match &args.command {
         Command::Demo(args) => demo::run(args, db, &mut out),
         Command::Init(args) => init::run(args, &place()?, &mut out),

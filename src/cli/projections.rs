@@ -8,8 +8,8 @@ use clap::Subcommand;
 
 use super::bar::Bar;
 use super::ending;
+use super::log_file::LogFile;
 use super::out::{self, Out, cell, maybe, number, word};
-use super::place::Place;
 use super::verdict::Verdict;
 
 /// Time between two moves of a bar.
@@ -51,7 +51,7 @@ enum Command {
     },
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     match &args.command {
         None | Some(Command::Status) => {}
         Some(Command::CatchUp) => {

@@ -10,8 +10,8 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use super::failure::say_error;
+use super::log_file::LogFile;
 use super::out::Out;
-use super::place::Place;
 use super::record::events;
 use super::target::{self, Target, refuse_own_files};
 use super::verdict::Verdict;
@@ -66,7 +66,7 @@ pub(crate) struct Args {
     force: bool,
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     if args.force && args.output.is_none() && args.payload_file.is_none() {
         bail!("--force needs --output or --payload-file");
     }
@@ -85,7 +85,7 @@ pub(super) fn found_wrong(error: anyhow::Error) -> anyhow::Result<Verdict> {
     Ok(Verdict::FoundWrong)
 }
 
-fn prove(args: &Args, place: &Place) -> anyhow::Result<Proof> {
+fn prove(args: &Args, place: &LogFile) -> anyhow::Result<Proof> {
     if args.complete && args.session.is_none() {
         bail!("--complete needs --session: it proves that a session has no other events");
     }
@@ -157,7 +157,7 @@ fn find(reader: &Reader, reference: &str) -> anyhow::Result<Seq> {
     reader.seq_of(id)?.with_context(|| format!("there is no event with the id {id}"))
 }
 
-fn write(output: &Path, bytes: &[u8], force: bool, place: &Place) -> anyhow::Result<()> {
+fn write(output: &Path, bytes: &[u8], force: bool, place: &LogFile) -> anyhow::Result<()> {
     refuse_own_files(output, place.path())?;
     Target::new(output, force)?.fill(|mut file| file.write_all(bytes).context("the file cannot be written"))
 }
@@ -176,7 +176,7 @@ impl Proof {
         &self,
         output: Option<&Path>,
         force: bool,
-        place: &Place,
+        place: &LogFile,
         out: &mut Out,
     ) -> anyhow::Result<Verdict> {
         let output = target::named(output);

@@ -14,8 +14,8 @@ use super::bar::Bar;
 use super::feed::{self, Feed, Refusal};
 use super::interrupt::Interrupt;
 use super::lines::{self, BadLine, Line};
+use super::log_file::LogFile;
 use super::out::Out;
-use super::place::Place;
 use super::text;
 use super::verdict::Verdict;
 
@@ -66,7 +66,7 @@ struct Checked {
 
 pub(crate) fn run(
     args: &Args,
-    place: impl FnOnce() -> anyhow::Result<Place>,
+    place: impl FnOnce() -> anyhow::Result<LogFile>,
     out: &mut Out,
 ) -> anyhow::Result<Verdict> {
     let source = open(args.file.as_deref())?;
@@ -120,7 +120,7 @@ fn check(source: Box<dyn Read + Send>, out: &mut Out) -> anyhow::Result<Verdict>
 fn record(
     args: &Args,
     source: Box<dyn Read + Send>,
-    place: &Place,
+    place: &LogFile,
     out: &mut Out,
 ) -> anyhow::Result<Verdict> {
     let feed = Feed::new(place)?;

@@ -7,8 +7,8 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use super::ending;
+use super::log_file::LogFile;
 use super::out::{self, Out};
-use super::place::Place;
 use super::record::events;
 use super::text;
 use super::verdict::Verdict;
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     yes: bool,
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let mut seqs = args.seqs.clone();
     seqs.sort_unstable();
     seqs.dedup();
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<V
 }
 
 /// Refuses events that are erased already: a second record would claim something that did not happen.
-fn require_payloads(seqs: &[Seq], place: &Place) -> anyhow::Result<()> {
+fn require_payloads(seqs: &[Seq], place: &LogFile) -> anyhow::Result<()> {
     let reader = place.read()?;
     for seq in seqs {
         match reader.event(*seq)? {
@@ -82,7 +82,7 @@ fn require_payloads(seqs: &[Seq], place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn is_confirmed(seqs: &[Seq], place: &Place) -> anyhow::Result<bool> {
+fn is_confirmed(seqs: &[Seq], place: &LogFile) -> anyhow::Result<bool> {
     // Nobody can answer, and silence is no consent.
     if !io::stdin().is_terminal() {
         bail!("erased payloads cannot be restored; confirm with --yes");

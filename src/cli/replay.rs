@@ -7,8 +7,8 @@ use annals::replay::Replay;
 use annals::{Recorded, Seq, SessionId, Timestamp};
 use anyhow::Context as _;
 
+use super::log_file::LogFile;
 use super::out::{BOLD, Out};
-use super::place::Place;
 use super::verdict::Verdict;
 use super::{event_line, out, show, text, time};
 
@@ -51,7 +51,7 @@ fn speed(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let id = SessionId::new(show::one_session(&place.read_tables()?, &args.reference)?)?;
     let replay = Replay::open(place.path(), &id)?;
     if out.is_json() {

@@ -5,8 +5,8 @@ use std::io;
 use annals::{Hit, Kind, SearchFilter, SearchOrder, Seq, Timestamp};
 use clap::builder::PossibleValuesParser;
 
+use super::log_file::LogFile;
 use super::out::{self, BOLD, DIM, FOUND, Out};
-use super::place::Place;
 use super::verdict::Verdict;
 use super::{show, text, time};
 
@@ -52,7 +52,7 @@ fn kinds() -> PossibleValuesParser {
     Kind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().into()
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read_tables()?;
     let mut filter = SearchFilter::new(args.text.join(" "));
     filter.session =

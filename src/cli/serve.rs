@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use super::ending;
+use super::log_file::LogFile;
 use super::out::{self, Out};
-use super::place::Place;
 use super::text;
 use super::verdict::Verdict;
 
@@ -218,7 +218,7 @@ impl Args {
     }
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     tell(args.log_format)?;
     let config = args.config();
     // Kept until the function returns: dropping it ends the thread.

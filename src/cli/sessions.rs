@@ -6,8 +6,8 @@ use annals::{Reader, Seq, SessionEnd, SessionFilter, SessionProgress, SessionSum
 use clap::builder::PossibleValuesParser;
 use comfy_table::{Cell, ColumnConstraint};
 
+use super::log_file::LogFile;
 use super::out::{self, Out, maybe, number, one_line, word};
-use super::place::Place;
 use super::rows::TABLE_ROWS_MAX;
 use super::time;
 use super::verdict::Verdict;
@@ -105,7 +105,7 @@ impl Args {
     }
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read_tables()?;
     let mut filter = args.filter();
     if out.is_json() {

@@ -8,8 +8,8 @@ use annals::query::{ExtractBounds, SessionExtract};
 use annals::{Found, Reader};
 use anyhow::{Context as _, bail};
 
+use super::log_file::LogFile;
 use super::out::{JsonWriter, Out};
-use super::place::Place;
 use super::text;
 use super::verdict::Verdict;
 
@@ -36,7 +36,7 @@ pub(super) const SHORT: ExtractBounds = ExtractBounds { chars: 1_000, bytes: 64 
 /// The same bounds for texts that are shown whole.
 const WHOLE: ExtractBounds = ExtractBounds { chars: usize::MAX, bytes: 256 << 20 };
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read_tables()?;
     let (depth, bounds) =
         if args.full { (print::Texts::Whole, WHOLE) } else { (print::Texts::Shortened, SHORT) };

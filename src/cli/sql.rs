@@ -6,8 +6,8 @@ use annals::SqlError;
 use anyhow::Context as _;
 
 use super::csv::{self, Cells};
+use super::log_file::LogFile;
 use super::out::Out;
-use super::place::Place;
 use super::rows::{Form, Rows};
 use super::verdict::Verdict;
 
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     cells_as_they_are: bool,
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let mut query = args.query.clone();
     if query == "-" {
         query.clear();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use annals::{EventFilter, Kind, Reader, Recorded};
 
+use super::log_file::LogFile;
 use super::out::Out;
-use super::place::Place;
 use super::verdict::Verdict;
 use super::{event_line, show, text, time};
 
@@ -49,7 +49,7 @@ fn kind(name: &str) -> Result<u16, String> {
     })
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read()?;
     let session = args.session.as_deref().map(|reference| session(&reader, reference)).transpose()?;
     let filter = EventFilter { session, kinds: args.kinds.clone() };

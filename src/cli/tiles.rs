@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::bar::Bar;
 use super::failure::say_error;
+use super::log_file::LogFile;
 use super::out::Out;
-use super::place::Place;
 use super::record::events;
 use super::verdict::Verdict;
 
@@ -54,7 +54,7 @@ impl Args {
     }
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read()?;
     let mut bar: Option<Bar> = None;
     let published = reader.publish(&args.folder, args.already(), &mut |done, total| {

@@ -13,8 +13,8 @@ pub(crate) use print::print;
 
 use super::bar::Bar;
 use super::given;
+use super::log_file::LogFile;
 use super::out::{self, Out};
-use super::place::Place;
 use super::verdict::Verdict;
 
 /// Check that nothing in the log was changed, and that the read tables agree with it.
@@ -144,7 +144,7 @@ impl Args {
     }
 }
 
-pub(crate) fn run(args: &Args, place: &Place, out: &mut Out) -> anyhow::Result<Verdict> {
+pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     // Only for the bars: the verification opens the file itself.
     let total = match place.read() {
         Ok(reader) => reader.head().map_or(0, |head| head.seq.get()),

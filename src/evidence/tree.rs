@@ -13,7 +13,7 @@ use crate::event::{Digest, Seq};
 use crate::limits::TREE_TILES_MAX;
 use crate::log::rows::{self, to_sql};
 use crate::log::schema;
-use crate::log::turns::{Turns, Who, begin};
+use crate::log::write_lock::{Who, WriteLock, begin};
 use crate::merkle::{
     CompactRange, HASH_BYTES, HashReader, NodeHash, TILE_WIDTH, hashes_from_bytes, hashes_to_bytes,
     leaf_hash_of, root_of,
@@ -29,7 +29,7 @@ pub enum TreeError {
     Storage(#[from] StorageError),
     /// The lock file cannot be locked.
     #[error("the lock file cannot be locked: {0}")]
-    Turn(std::io::Error),
+    WriteGuard(std::io::Error),
     /// An event is missing.
     #[error("event {seq} is missing; run `annals verify` for details")]
     Missing {
@@ -185,7 +185,7 @@ pub(crate) enum Growth {
 
 /// Stores the next full tiles that are not stored yet, a bounded number at a time. Takes the write lock only to
 /// write them, and not while it hashes.
-pub(crate) fn grow(connection: &Connection, turns: &Turns) -> Result<Growth, TreeError> {
+pub(crate) fn grow(connection: &Connection, write_lock: &WriteLock) -> Result<Growth, TreeError> {
     let first = full_tiles(connection)?;
     let due = (rows::head(connection)?.seq.get() / WIDTH).saturating_sub(first).min(TREE_TILES_MAX);
     if due == 0 {
@@ -195,7 +195,7 @@ pub(crate) fn grow(connection: &Connection, turns: &Turns) -> Result<Growth, Tre
     let tiles: Vec<Vec<NodeHash>> = (first..first + due)
         .map(|tile| hash_leaves(connection, tile * WIDTH, WIDTH))
         .collect::<Result<_, _>>()?;
-    let _turn = turns.take(Who::Projection).map_err(TreeError::Turn)?;
+    let _guard = write_lock.take(Who::Projection).map_err(TreeError::WriteGuard)?;
     let tx = begin(connection)?;
     // Another process may have stored them meanwhile. Then these are dropped, and the next call goes on after its.
     if full_tiles(&tx)? == first {

@@ -17,7 +17,7 @@ use crate::event::{Draft, Event, EventId, KeyChanged};
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::log::checkpoint::Checkpoints;
 use crate::log::presence::{LEFT, Present};
-use crate::log::turns::{Turns, Who, begin};
+use crate::log::write_lock::{Who, WriteLock, begin};
 use crate::log::{self, AtClose, Claim, Durability, Effect, OpenError};
 use crate::log::{ReadError, rows};
 use crate::merkle::BuildError;
@@ -80,7 +80,7 @@ pub(crate) struct Worker {
     connection: Connection,
     /// None while the handle lets go of the log. The connection is then to an empty database in memory.
     present: Option<Present>,
-    turns: Arc<Turns>,
+    write_lock: Arc<WriteLock>,
     clock: Clock,
     queue: Arc<Queue>,
     checkpoints: Checkpoints,
@@ -104,12 +104,12 @@ impl Worker {
     pub(crate) fn open(
         path: &Path,
         evidence: Evidence,
-        turns: Arc<Turns>,
+        write_lock: Arc<WriteLock>,
         clock: Clock,
         queue: Arc<Queue>,
         trouble: Trouble,
     ) -> Result<Worker, OpenError> {
-        let (connection, present, checkpoints) = connect(path, &turns)?;
+        let (connection, present, checkpoints) = connect(path, &write_lock)?;
         let signing = match evidence {
             Evidence::Off | Evidence::Tree => None,
             Evidence::Signed(signing) => {
@@ -119,16 +119,21 @@ impl Worker {
                     }
                     error => OpenError::Damaged { path: path.to_owned(), what: error.to_string() },
                 })?;
-                Some(Schedule::start(path, origin, *signing, &turns, &clock, &trouble)?)
+                Some(Schedule::start(path, origin, *signing, &write_lock, &clock, &trouble)?)
             }
         };
         let present = Some(present);
         let path = path.to_owned();
-        Ok(Worker { path, connection, present, turns, clock, queue, checkpoints, trouble, signing })
+        Ok(Worker { path, connection, present, write_lock, clock, queue, checkpoints, trouble, signing })
     }
 
     fn site(&self) -> Site<'_> {
-        Site { path: &self.path, connection: &self.connection, turns: &self.turns, clock: &self.clock }
+        Site {
+            path: &self.path,
+            connection: &self.connection,
+            write_lock: &self.write_lock,
+            clock: &self.clock,
+        }
     }
 
     /// Works until the order to finish comes.
@@ -189,14 +194,14 @@ impl Worker {
         }
         // Under the write lock, as the writer closes: of two connections that close at once, each would take the other
         // for a user of the file.
-        let turn = self.turns.take(Who::Projection);
+        let guard = self.write_lock.take(Who::Projection);
         drop(self.connection);
-        drop(turn);
+        drop(guard);
     }
 
     /// Closes the connection while the writer lets go of the log, and opens the log again after the writer.
     fn keep_with_the_writer(&mut self) {
-        let must_leave = self.turns.presence().must_leave();
+        let must_leave = self.write_lock.presence().must_leave();
         if must_leave && self.present.is_some() {
             // Closed without a checkpoint of the write-ahead log: the writer moves its content into the file.
             let _ = log::at_close(&self.connection, AtClose::LeaveAsItIs);
@@ -207,7 +212,7 @@ impl Worker {
             }
         } else if !must_leave
             && self.present.is_none()
-            && let Ok((connection, present, checkpoints)) = connect(&self.path, &self.turns)
+            && let Ok((connection, present, checkpoints)) = connect(&self.path, &self.write_lock)
         {
             self.connection = connection;
             self.present = Some(present);
@@ -219,18 +224,18 @@ impl Worker {
     fn require_present(&self) -> Result<(), SignError> {
         match self.present {
             Some(_) => Ok(()),
-            None => Err(SignError::Turn(std::io::Error::other(LEFT))),
+            None => Err(SignError::WriteGuard(std::io::Error::other(LEFT))),
         }
     }
 
     fn grow(&self) -> Result<Growth, SignError> {
         self.require_present()?;
-        let growth = tree::grow(&self.connection, &self.turns).map_err(|error| match error {
+        let growth = tree::grow(&self.connection, &self.write_lock).map_err(|error| match error {
             TreeError::Storage(error) => SignError::Storage(error),
             error => SignError::Tree(BuildError::Read(error)),
         })?;
         if growth == Growth::Grown {
-            self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);
+            self.checkpoints.if_large(&self.connection, &self.write_lock, Who::Projection);
         }
         Ok(growth)
     }
@@ -330,16 +335,16 @@ impl Worker {
         if self.signing.is_none() {
             return Ok(());
         }
-        let _turn = self.turns.take(Who::Projection).map_err(SignError::Turn)?;
+        let _guard = self.write_lock.take(Who::Projection).map_err(SignError::WriteGuard)?;
         let tx = begin(&self.connection)?;
         failed(&tx, super::signer::SIGNER, text, (self.clock)())?;
         Ok(tx.commit()?)
     }
 }
 
-fn connect(path: &Path, turns: &Turns) -> Result<(Connection, Present, Checkpoints), OpenError> {
+fn connect(path: &Path, write_lock: &WriteLock) -> Result<(Connection, Present, Checkpoints), OpenError> {
     let left = || OpenError::io(path, "cannot be opened now", std::io::Error::other(LEFT));
-    let present = turns.presence().enter().ok_or_else(left)?;
+    let present = write_lock.presence().enter().ok_or_else(left)?;
     let mut connection = log::open_writer(path, Durability::Normal, Claim::Settled)?.connection;
     let checkpoints = Checkpoints::watch(&mut connection)
         .map_err(|source| OpenError::sqlite(path, "its write-ahead log cannot be watched", source))?;
@@ -366,7 +371,7 @@ impl Schedule {
         path: &Path,
         origin: String,
         signing: Signing,
-        turns: &Arc<Turns>,
+        write_lock: &Arc<WriteLock>,
         clock: &Clock,
         trouble: &Trouble,
     ) -> Result<Schedule, OpenError> {
@@ -380,7 +385,7 @@ impl Schedule {
                 path: path.to_owned(),
                 anchor,
                 keys: signing.keys.clone(),
-                turns: turns.clone(),
+                write_lock: write_lock.clone(),
                 clock: clock.clone(),
                 wake: woken,
                 health,

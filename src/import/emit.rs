@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::error::{ImportError, Place, SinkError};
+use super::error::{ImportError, Location, SinkError};
 use super::source::{Imported, Source};
 use crate::{Draft, Event, EventId, SessionId, Timestamp};
 
@@ -18,7 +18,7 @@ pub(super) struct Emitter<'a> {
 /// The session that drafts belong to, and the record that it is made from.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) session: SessionId,
 }
 
@@ -44,7 +44,7 @@ impl<'a> Emitter<'a> {
     /// Begins a session. `position` is its position in the source.
     pub(super) fn session(
         &mut self,
-        place: Place,
+        place: Location,
         format: &str,
         source: &Source,
         position: &str,

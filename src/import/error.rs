@@ -15,7 +15,7 @@ pub type SinkError = Box<dyn Error + Send + Sync>;
 /// A position in a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Place {
+pub enum Location {
     /// A record of a JSON list; the first one is 0.
     Record(usize),
     /// The part after the list.
@@ -29,12 +29,12 @@ pub enum Place {
     },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Record(index) => write!(f, "record {index} (the first is 0)"),
-            Place::End => f.write_str("after the last record"),
-            Place::Row { table, id } => write!(f, "table `{table}`, row `{id}`"),
+            Location::Record(index) => write!(f, "record {index} (the first is 0)"),
+            Location::End => f.write_str("after the last record"),
+            Location::Row { table, id } => write!(f, "table `{table}`, row `{id}`"),
         }
     }
 }
@@ -73,7 +73,7 @@ pub enum ImportError {
     #[error("{place}: {reason}")]
     Malformed {
         /// The record.
-        place: Place,
+        place: Location,
         /// The fault.
         reason: String,
     },
@@ -81,7 +81,7 @@ pub enum ImportError {
     #[error("{place}: field `{field}`: {reason}")]
     Field {
         /// The record or row.
-        place: Place,
+        place: Location,
         /// The field, as a path if it is inside another.
         field: String,
         /// The fault.
@@ -94,7 +94,7 @@ pub enum ImportError {
     )]
     Repeated {
         /// The second record.
-        place: Place,
+        place: Location,
         /// The session.
         session: String,
     },
@@ -105,7 +105,7 @@ pub enum ImportError {
     )]
     SessionId {
         /// The record or row.
-        place: Place,
+        place: Location,
         /// The id that they would make.
         id: String,
         /// The fault.
@@ -115,7 +115,7 @@ pub enum ImportError {
     #[error("{place}: {source}")]
     Invalid {
         /// The record or row.
-        place: Place,
+        place: Location,
         /// The event's field and its fault.
         source: InvalidField,
     },

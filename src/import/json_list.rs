@@ -7,7 +7,7 @@ use std::io::{BufReader, Read};
 use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::error::{ImportError, Place};
+use super::error::{ImportError, Location};
 use crate::{Attributes, Json};
 
 /// Calls `each` for every record of a list, in order. Only one record is in memory at a time.
@@ -25,7 +25,7 @@ pub(super) fn for_each_record(
         return Err(failure);
     }
     // The meaning of an error depends on the position that was reached: without one, there was no list yet.
-    let failed_at = |place: Option<Place>| {
+    let failed_at = |place: Option<Location>| {
         move |error: serde_json::Error| match place {
             // A disk that fails is no fault of the content.
             _ if error.is_io() => ImportError::Read(error.into()),
@@ -34,8 +34,8 @@ pub(super) fn for_each_record(
             None => ImportError::WrongFile { expected, reason: error.to_string() },
         }
     };
-    read.map_err(failed_at(next.map(Place::Record)))?;
-    deserializer.end().map_err(failed_at(Some(Place::End)))
+    read.map_err(failed_at(next.map(Location::Record)))?;
+    deserializer.end().map_err(failed_at(Some(Location::End)))
 }
 
 /// A visitor of a list. An error of `each` cannot travel through serde's error, and waits in `failure`.
@@ -59,7 +59,7 @@ impl<'de> Visitor<'de> for &mut List<'_> {
         // From here on there is a list, so errors name a record.
         self.next = Some(index);
         while let Some(record) = list.next_element::<Json>()? {
-            let handled = Fields::of(Place::Record(index), "", record).and_then(&mut self.each);
+            let handled = Fields::of(Location::Record(index), "", record).and_then(&mut self.each);
             if let Err(failure) = handled {
                 self.failure = Some(failure);
                 return Err(de::Error::custom("stopped"));
@@ -73,7 +73,7 @@ impl<'de> Visitor<'de> for &mut List<'_> {
 
 /// The fields of an object. Each is taken out once; those that nobody took are kept.
 pub(super) struct Fields {
-    place: Place,
+    place: Location,
     /// Path of the object in its record, with which the paths of its fields begin.
     path: String,
     raw: Json,
@@ -82,7 +82,7 @@ pub(super) struct Fields {
 
 impl Fields {
     /// The fields of the object in `json`.
-    pub(super) fn of(place: Place, path: &str, json: Json) -> Result<Fields, ImportError> {
+    pub(super) fn of(place: Location, path: &str, json: Json) -> Result<Fields, ImportError> {
         match serde_json::from_str::<Object>(json.as_str()) {
             Ok(Object(fields)) => Ok(Fields { place, path: path.to_owned(), raw: json, fields }),
             // The record itself is not an object, so there is no path to name.
@@ -105,7 +105,7 @@ impl Fields {
         }
     }
 
-    pub(super) fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &Location {
         &self.place
     }
 
@@ -315,17 +315,17 @@ mod tests {
             let (records, result) = read(text);
             assert_eq!(records, 1, "{text}");
             let error = result.unwrap_err();
-            assert!(matches!(&error, ImportError::Malformed { place: Place::Record(1), .. }), "{error}");
+            assert!(matches!(&error, ImportError::Malformed { place: Location::Record(1), .. }), "{error}");
         }
         let (records, result) = read("[{}] x");
-        assert!(matches!(result, Err(ImportError::Malformed { place: Place::End, .. })));
+        assert!(matches!(result, Err(ImportError::Malformed { place: Location::End, .. })));
         assert_eq!(records, 1);
     }
 
     #[test]
     fn a_wrong_value_is_named_by_its_path() {
         let json = r#"{"a": {"b": [1, "x"]}}"#.parse().unwrap();
-        let mut fields = Fields::of(Place::Record(7), "", json).unwrap();
+        let mut fields = Fields::of(Location::Record(7), "", json).unwrap();
         let mut inner = fields.object("a").unwrap().unwrap();
         let error = inner.take::<Vec<u64>>("b").unwrap_err().to_string();
         assert!(error.starts_with("record 7 (the first is 0): field `a.b[1]`: invalid type"), "{error}");

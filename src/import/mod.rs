@@ -21,7 +21,7 @@ mod llm;
 #[cfg(test)]
 mod test_support;
 
-pub use error::{ImportError, Place, SinkError, SourceError};
+pub use error::{ImportError, Location, SinkError, SourceError};
 pub use llm::llm;
 pub use source::{Imported, Source};
 pub use tau_bench::tau_bench;

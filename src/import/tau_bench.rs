@@ -327,7 +327,7 @@ impl Run<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::Place;
+    use super::super::error::Location;
     use super::super::test_support::{all, collect, ids, real_data, source};
     use super::*;
     use crate::Event;
@@ -478,13 +478,13 @@ mod tests {
             let (_, result) = import(&format!("[{good}, {bad}]"));
             match result.unwrap_err() {
                 ImportError::Field { place, field: named, .. } => {
-                    assert_eq!((place, named.as_str()), (Place::Record(1), field));
+                    assert_eq!((place, named.as_str()), (Location::Record(1), field));
                 }
                 error => panic!("{bad}: {error}"),
             }
         }
         let (drafts, result) = import(&format!("[{good}, {good}]"));
-        assert!(matches!(result, Err(ImportError::Repeated { place: Place::Record(1), .. })));
+        assert!(matches!(result, Err(ImportError::Repeated { place: Location::Record(1), .. })));
         assert_eq!(drafts.len(), 2, "what came before stays");
     }
 

@@ -304,7 +304,7 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::Place;
+    use super::super::error::Location;
     use super::super::test_support::{all, collect, ids, real_data, source};
     use super::*;
 
@@ -418,7 +418,7 @@ mod tests {
         ] {
             match import(&format!(r#"[{{"idx": 1}}, {bad}]"#)).1.unwrap_err() {
                 ImportError::Field { place, field: named, .. } => {
-                    assert_eq!((place, named.as_str()), (Place::Record(1), field));
+                    assert_eq!((place, named.as_str()), (Location::Record(1), field));
                 }
                 error => panic!("{bad}: {error}"),
             }
@@ -428,7 +428,7 @@ mod tests {
     #[test]
     fn files_of_that_project_that_are_no_such_log_are_refused() {
         let dfs = r#"[[{"total_step": 0}]]"#;
-        assert!(matches!(import(dfs).1, Err(ImportError::Malformed { place: Place::Record(0), .. })));
+        assert!(matches!(import(dfs).1, Err(ImportError::Malformed { place: Location::Record(0), .. })));
         assert!(matches!(import("{}").1, Err(ImportError::WrongFile { .. })));
     }
 }

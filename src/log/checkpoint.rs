@@ -10,7 +10,7 @@ use rusqlite::hooks::Wal;
 
 use super::connect::BUSY_TIMEOUT;
 use super::generation;
-use super::turns::{Turns, Who};
+use super::write_lock::{Who, WriteLock};
 use crate::limits::{WAL_BYTES_CHECKPOINT, WAL_BYTES_CHECKPOINT_WRITER, WAL_BYTES_RESTART};
 
 /// Longest time that a checkpoint which must come to an end waits for readers. Everybody who writes waits with it.
@@ -47,10 +47,10 @@ impl Checkpoints {
     }
 
     /// Checkpoints as far as readers allow.
-    pub(crate) fn passive(connection: &Connection, turns: &Turns, who: Who) -> rusqlite::Result<()> {
+    pub(crate) fn passive(connection: &Connection, write_lock: &WriteLock, who: Who) -> rusqlite::Result<()> {
         // Without the write lock the checkpoint comes later; nothing but time is lost.
-        let Ok(_turn) = turns.take(who) else { return Ok(()) };
-        checkpoint(connection, turns, "PASSIVE").map(drop)
+        let Ok(_guard) = write_lock.take(who) else { return Ok(()) };
+        checkpoint(connection, write_lock, "PASSIVE").map(drop)
     }
 
     /// Checkpoints a large write-ahead log, after a commit. Most of it is moved while others go on writing. The rest,
@@ -59,7 +59,7 @@ impl Checkpoints {
     ///
     /// SQLite uses the space again once everything was moved and no reader needs it. If readers overlap, one of them
     /// always does. So at some size the checkpoint waits for them. For a reader that stays for long it waits rarely.
-    pub(crate) fn if_large(&self, connection: &Connection, turns: &Turns, who: Who) {
+    pub(crate) fn if_large(&self, connection: &Connection, write_lock: &WriteLock, who: Who) {
         let bytes = self.bytes.load(Ordering::Relaxed);
         // The writer leaves it to the projections, if there are some, because they have more time.
         let large = match who {
@@ -75,13 +75,13 @@ impl Checkpoints {
         }
         if bytes < self.restart_at_bytes.get() {
             // An error comes again with the next commit or checkpoint.
-            let _ = Checkpoints::passive(connection, turns, who);
+            let _ = Checkpoints::passive(connection, write_lock, who);
             return;
         }
-        let Ok(_turn) = turns.take(who) else { return };
+        let Ok(_guard) = write_lock.take(who) else { return };
         // The lock is held and appends wait, so the wait for readers is cut short.
         let _ = connection.busy_timeout(RESTART_PATIENCE);
-        let done = checkpoint(connection, turns, "RESTART").unwrap_or(false);
+        let done = checkpoint(connection, write_lock, "RESTART").unwrap_or(false);
         let _ = connection.busy_timeout(BUSY_TIMEOUT);
         // If a reader stayed, the next wait comes only when the write-ahead log is twice as large.
         self.restart_at_bytes.set(if done { WAL_BYTES_RESTART } else { bytes.saturating_mul(2) });
@@ -89,13 +89,13 @@ impl Checkpoints {
 }
 
 /// Checkpoints, and returns whether nobody was in the way.
-fn checkpoint(connection: &Connection, turns: &Turns, mode: &str) -> rusqlite::Result<bool> {
+fn checkpoint(connection: &Connection, write_lock: &WriteLock, mode: &str) -> rusqlite::Result<bool> {
     // Read before the checkpoint: what is in the write-ahead log now is in the file afterwards. If somebody writes a
     // new row in between, the id that is noted below is not the present one, and `InFile::renew` does nothing.
     let before = generation::read(connection)?;
     let moved = checkpoint_once(connection, mode)?;
     if moved.is_whole {
-        turns.in_file().set(before.map(|generation| generation.id));
+        write_lock.in_file().set(before.map(|generation| generation.id));
     }
     Ok(!moved.is_blocked)
 }

@@ -18,7 +18,7 @@ pub(crate) mod own_tables;
 pub(crate) mod presence;
 pub(crate) mod still;
 mod reading;
-pub(crate) mod turns;
+pub(crate) mod write_lock;
 pub(crate) mod checkpoint;
 mod open;
 mod store;

@@ -17,7 +17,7 @@ use super::generation::{self, Generation, RunId, Use};
 use super::identity::LogFiles;
 use super::inspect::{Together, check_version, inspect, refuse_foreign, require_sqlite, require_together};
 use super::own_tables::{require_own_tables, require_short_values};
-use super::turns::{Turns, Who};
+use super::write_lock::{Who, WriteLock};
 use super::{schema, vfs};
 use crate::file::{FileIdentity, folder_of};
 use crate::limits::WAL_BYTES_KEEP;
@@ -155,9 +155,9 @@ pub(crate) fn open_writer(path: &Path, durability: Durability, claim: Claim) -> 
         connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(sqlite)?;
     // A copy is a single file until it is first opened for appending. The change to WAL mode happens under the write
     // lock, so that no process that has the file open closes it meanwhile.
-    let turns = (journal_mode != "wal").then(|| Turns::open(path)).transpose()?;
-    let turn = turns.as_ref().map(|turns| turns.take(Who::Writer)).transpose();
-    let _turn = turn.map_err(|error| OpenError::io(path, "its lock file cannot be locked", error))?;
+    let write_lock = (journal_mode != "wal").then(|| WriteLock::open(path)).transpose()?;
+    let guard = write_lock.as_ref().map(|write_lock| write_lock.take(Who::Writer)).transpose();
+    let _guard = guard.map_err(|error| OpenError::io(path, "its lock file cannot be locked", error))?;
     begin_wal(&connection, path)?;
     // No commit depends on a checkpoint: `log::checkpoint` makes them after commits, or when nothing else is to be
     // done.

@@ -110,7 +110,7 @@
 //!
 //! | promise | SQLite | an engine with a server |
 //! | --- | --- | --- |
-//! | one at a time | `BEGIN IMMEDIATE`, repeated while the file is busy; the write lock (`turns`), so that nobody polls or starves | a lock on the row that holds the log's head, until the transaction ends |
+//! | one at a time | `BEGIN IMMEDIATE`, repeated while the file is busy; the write lock (`write_lock`), so that nobody polls or starves | a lock on the row that holds the log's head, until the transaction ends |
 //! | order | head and rows in one transaction; `seq INTEGER PRIMARY KEY` refuses a position that is taken | the same; a sequence of the engine would leave gaps where a transaction is rolled back |
 //! | all or nothing | the transaction | the transaction |
 //! | ids | `event_id BLOB NOT NULL UNIQUE`; an insert that violates it is taken back alone | a unique index, and inserts that pass over a conflict: an error would end the transaction |
@@ -133,7 +133,7 @@ use super::generation::{InFile, RunId};
 use super::identity::LogFiles;
 use super::open::{Claim, Durability, Writing, open_writer};
 use super::rows::{self, Head, Insert, StoredRow};
-use super::turns::begin;
+use super::write_lock::begin;
 use crate::event::{Digest, EventId, Seq};
 use crate::file::FileIdentity;
 use crate::limits::WRITER_CACHE_KIBIBYTES;
@@ -308,13 +308,13 @@ mod tests {
     use super::*;
     use crate::audit::AuditLog;
     use crate::event::{Event, NoteLogged, Timestamp};
-    use crate::log::{open_reader, turns::Turns};
+    use crate::log::{open_reader, write_lock::WriteLock};
     use crate::prepare::{Parts, salt};
 
     struct Scene {
         _folder: tempfile::TempDir,
         log: OpenLog,
-        turns: Turns,
+        write_lock: WriteLock,
         reader: Connection,
     }
 
@@ -323,13 +323,13 @@ mod tests {
         let path = folder.path().canonicalize().unwrap().join("audit.db");
         AuditLog::open(&path).unwrap().close().unwrap();
         let log = OpenLog::open(&path, Durability::Full, Claim::Settled).unwrap();
-        let (turns, reader) = (Turns::open(&path).unwrap(), open_reader(&path).unwrap());
-        Scene { _folder: folder, log, turns, reader }
+        let (write_lock, reader) = (WriteLock::open(&path).unwrap(), open_reader(&path).unwrap());
+        Scene { _folder: folder, log, write_lock, reader }
     }
 
     impl Scene {
         fn begin(&self, seen: Head) -> Result<Appending<'_>, StoreError> {
-            self.log.begin(seen, self.turns.in_file())
+            self.log.begin(seen, self.write_lock.in_file())
         }
 
         /// The positions of the last event and of the last one about API keys, as a reader sees them.

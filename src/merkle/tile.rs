@@ -41,23 +41,23 @@ impl Tile {
 
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tile/{}/{}", self.level, Place { index: self.index, width: self.width })
+        write!(f, "tile/{}/{}", self.level, TileIndex { index: self.index, width: self.width })
     }
 }
 
 /// The path of the bundle of the entries whose hashes are in tile `index` of level 0.
 pub fn bundle_path(index: u64, width: u16) -> String {
-    format!("tile/entries/{}", Place { index, width })
+    format!("tile/entries/{}", TileIndex { index, width })
 }
 
 /// The end of a path: the index in groups of three digits, all except the last after an `x`; and the width of a
 /// partial tile.
-struct Place {
+struct TileIndex {
     index: u64,
     width: u16,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for TileIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut divisor = 1_u64;
         // No overflow: a new divisor is at most the index.

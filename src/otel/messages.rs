@@ -278,7 +278,7 @@ pub(super) fn only_text<'n>(node: &'n Node<'_>) -> Option<&'n str> {
 /// A part of an attribute's name: an index of a list, or the name of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment<'n> {
-    Place(u32),
+    Index(u32),
     Name(&'n str),
 }
 
@@ -299,7 +299,7 @@ impl<'n> Flattened<'n> {
             return;
         }
         for segment in path.split('.') {
-            let segment = segment.parse().map_or(Segment::Name(segment), Segment::Place);
+            let segment = segment.parse().map_or(Segment::Name(segment), Segment::Index);
             place = place.parts.entry(segment).or_default();
         }
         place.value = Some(value);
@@ -314,7 +314,7 @@ impl<'n> Flattened<'n> {
         match (&self.value, self.parts.first_key_value()) {
             // An index sorts before a name, so an index in front means a list. A value is left out if parts
             // are below it.
-            (_, Some((Segment::Place(_), _))) => {
+            (_, Some((Segment::Index(_), _))) => {
                 Node::List(self.parts.values().map(Flattened::to_node).collect())
             }
             (_, Some((Segment::Name(_), _))) => Node::Object(
@@ -322,7 +322,7 @@ impl<'n> Flattened<'n> {
                     .iter()
                     .filter_map(|(segment, part)| match segment {
                         Segment::Name(name) => Some((Cow::Borrowed(*name), part.to_node())),
-                        Segment::Place(_) => None,
+                        Segment::Index(_) => None,
                     })
                     .collect(),
             ),

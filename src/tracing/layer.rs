@@ -12,7 +12,7 @@ use super::fields::{Fields, text_of};
 use super::map;
 use super::reentry::{Inside, is_our_own};
 use super::settings::{AuditLayer, Sessions, WhenFull};
-use super::span::{Place, Records, SpanRecord};
+use super::span::{Owner, Records, SpanRecord};
 use crate::event::{
     Draft, Event, Json, SessionEnded, SessionId, SessionStarted, StepEnded, StepId, StepKind, StepStarted,
 };
@@ -120,7 +120,7 @@ impl What {
 }
 
 impl AuditLayer {
-    fn place_of<'s, S: LookupSpan<'s>>(&self, span: &SpanRef<'s, S>) -> Option<Arc<Place>> {
+    fn place_of<'s, S: LookupSpan<'s>>(&self, span: &SpanRef<'s, S>) -> Option<Arc<Owner>> {
         let extensions = span.extensions();
         extensions.get::<Records>()?.get(self.number).map(|record| Arc::clone(&record.place))
     }
@@ -130,7 +130,7 @@ impl AuditLayer {
         span.scope().find(|span| self.place_of(span).is_some())
     }
 
-    fn place_around<'s, S: LookupSpan<'s>>(&self, span: &SpanRef<'s, S>) -> Option<Arc<Place>> {
+    fn place_around<'s, S: LookupSpan<'s>>(&self, span: &SpanRef<'s, S>) -> Option<Arc<Owner>> {
         span.scope().skip(1).find_map(|span| self.place_of(&span))
     }
 
@@ -150,7 +150,7 @@ impl AuditLayer {
     fn start(
         &self,
         mut fields: Fields,
-        around: Option<&Place>,
+        around: Option<&Owner>,
         metadata: &Metadata<'_>,
     ) -> Option<SpanRecord> {
         // A mark decides first. Without a mark, a root span is a session if the layer takes roots, and a span
@@ -174,7 +174,7 @@ impl AuditLayer {
         &self,
         id: Option<String>,
         mut fields: Fields,
-        around: Option<&Place>,
+        around: Option<&Owner>,
         metadata: &Metadata<'_>,
     ) -> SpanRecord {
         // Fields of the end are kept with the span, because its end is a later event.
@@ -200,10 +200,10 @@ impl AuditLayer {
             let attributes = unrecorded(why);
             Some(SessionStarted { profile, parent_session, attributes, ..SessionStarted::default() }.into())
         });
-        SpanRecord::new(Place { session, step: None }, end)
+        SpanRecord::new(Owner { session, step: None }, end)
     }
 
-    fn start_step(&self, mut fields: Fields, around: &Place, metadata: &Metadata<'_>) -> SpanRecord {
+    fn start_step(&self, mut fields: Fields, around: &Owner, metadata: &Metadata<'_>) -> SpanRecord {
         let step: StepId = fields.id("step").unwrap_or_else(StepId::generate);
         let end = map::split_end(&mut fields);
         let mut started = map::first_step_started(fields, metadata);
@@ -222,7 +222,7 @@ impl AuditLayer {
         self.send(Draft::new(started).in_session(session.clone()).at(self.log.now()), |why| {
             Some(StepStarted { attributes: unrecorded(why), ..bare }.into())
         });
-        SpanRecord::new(Place { session, step: Some(step) }, end)
+        SpanRecord::new(Owner { session, step: Some(step) }, end)
     }
 
     fn kind_of_target(&self, target: &str) -> Option<StepKind> {

@@ -7,15 +7,15 @@ use crate::event::{SessionId, StepId};
 
 /// The session and the step that events in a span belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Owner {
     pub(super) session: SessionId,
     /// `None` in the span of the session itself.
     pub(super) step: Option<StepId>,
 }
 
-impl Place {
+impl Owner {
     /// The name of `other` as seen from here: its step within the same session, and otherwise with its session.
-    pub(super) fn name_of(&self, other: &Place) -> String {
+    pub(super) fn name_of(&self, other: &Owner) -> String {
         match &other.step {
             Some(step) if self.session == other.session => step.to_string(),
             Some(step) => format!("{}/{step}", other.session),
@@ -27,7 +27,7 @@ impl Place {
 /// A span that is recorded, until its end.
 #[derive(Debug)]
 pub(super) struct SpanRecord {
-    pub(super) place: Arc<Place>,
+    pub(super) place: Arc<Owner>,
     /// The fields for the end: those that belong there, and all that came after the start.
     pub(super) fields: Fields,
     /// The first error in the span.
@@ -37,7 +37,7 @@ pub(super) struct SpanRecord {
 }
 
 impl SpanRecord {
-    pub(super) fn new(place: Place, fields: Fields) -> SpanRecord {
+    pub(super) fn new(place: Owner, fields: Fields) -> SpanRecord {
         SpanRecord { place: Arc::new(place), fields, error: None, follows: Vec::new() }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::file::{FileIdentity, side_file};
 use crate::log::checkpoint::move_all;
 use crate::log::presence::LEFT;
-use crate::log::turns::Turns;
+use crate::log::write_lock::WriteLock;
 use crate::log::{self, AtClose, Durability, Head, OpenLog, Standing, WriteAhead};
 use crate::progress::Progress;
 
@@ -32,7 +32,7 @@ pub(super) struct Held {
     pub(super) durability: Durability,
     pub(super) database: FileIdentity,
     pub(super) progress: Arc<Progress>,
-    pub(super) turns: Arc<Turns>,
+    pub(super) write_lock: Arc<WriteLock>,
     /// `None` while the writer is poisoned, and after it has closed the log.
     pub(super) log: Option<OpenLog>,
     /// The last event that the writer acknowledged. A log that is opened again must still have it.
@@ -53,7 +53,7 @@ impl Held {
             matches!(standing, Ok(Standing::WalReplaced)).then_some(log)
         });
         if left.is_some() {
-            self.turns.presence().leave();
+            self.write_lock.presence().leave();
         }
         self.progress.set_poisoned(Some(reason.clone()));
         self.poison = Some(Poison { reason, try_again: Instant::now() + REOPEN_PAUSE, left });
@@ -65,7 +65,7 @@ impl Held {
         let Some(poison) = &mut self.poison else { return Ok(()) };
         let Some(log) = &poison.left else { return Ok(()) };
         // The writer closes last: the other connections may still be in transactions on the removed files.
-        if !self.turns.presence().is_left() {
+        if !self.write_lock.presence().is_left() {
             return Err(Arc::from(format!("{}; this program is about to close it", LEFT)));
         }
         let path = &self.path;
@@ -108,8 +108,8 @@ impl Held {
         match self.let_go().and_then(|()| self.reopen()) {
             Ok(log) => {
                 // From here on the other connections of this handle may be opened again.
-                self.turns.presence().opened(&self.path, &log.files);
-                self.turns.in_file().set(log.in_file);
+                self.write_lock.presence().opened(&self.path, &log.files);
+                self.write_lock.in_file().set(log.in_file);
                 self.log = Some(log);
                 self.poison = None;
                 self.progress.set_poisoned(None);

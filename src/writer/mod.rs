@@ -21,7 +21,7 @@ pub(crate) use queue::{Item, Message, NotSent, Queue, Waiting};
 use crate::event::{EventId, Seq};
 use crate::log::checkpoint::Checkpoints;
 use crate::log::generation;
-use crate::log::turns::{Turns, Who};
+use crate::log::write_lock::{Who, WriteLock};
 use crate::log::{Durability, OpenError, OpenLog, Standing, rows};
 use crate::progress::Progress;
 use crate::receipt::gate::Calls;
@@ -57,7 +57,7 @@ pub(crate) struct Config {
 /// State that the writer shares with the rest of the process.
 pub(crate) struct Shared {
     pub(crate) progress: Arc<Progress>,
-    pub(crate) turns: Arc<Turns>,
+    pub(crate) write_lock: Arc<WriteLock>,
     pub(crate) queue: Arc<Queue>,
     /// Wakes the projections.
     pub(crate) wake: Sender<()>,
@@ -89,15 +89,15 @@ impl Writer {
         let head = rows::head(&log.connection).map_err(sqlite)?;
         shared.progress.set_committed(head.seq);
         let log = log.named(&config.name);
-        shared.turns.presence().opened(&config.path, &log.files);
-        shared.turns.in_file().set(log.in_file);
+        shared.write_lock.presence().opened(&config.path, &log.files);
+        shared.write_lock.in_file().set(log.in_file);
         let held = Held {
             path: config.path.clone(),
             name: config.name.clone(),
             durability: config.durability,
             database: log.database(),
             progress: shared.progress.clone(),
-            turns: shared.turns.clone(),
+            write_lock: shared.write_lock.clone(),
             log: Some(log),
             acknowledged: head,
             poison: None,
@@ -212,7 +212,7 @@ impl Writer {
                 // Wakes the callers now. The checkpoint may take long.
                 drop(calls);
                 if let Some(log) = &self.held.log {
-                    log.checkpoints.if_large(&log.connection, &self.shared.turns, Who::Writer);
+                    log.checkpoints.if_large(&log.connection, &self.shared.write_lock, Who::Writer);
                 }
             }
             Err(failure) => {
@@ -228,13 +228,13 @@ impl Writer {
         let not_written = |error: &dyn std::fmt::Display| Failure::NotWritten(error.to_string().into());
         let Some(log) = &self.held.log else { return Err(not_written(&"the log is not open")) };
         // Declared before the batch, so dropped after it: a batch that is rolled back still holds the write lock.
-        let _turn = self
+        let _guard = self
             .shared
-            .turns
+            .write_lock
             .take(Who::Writer)
             .map_err(|error| not_written(&format_args!("the lock file: {error}")))?;
         let appending = log
-            .begin(self.held.acknowledged, self.shared.turns.in_file())
+            .begin(self.held.acknowledged, self.shared.write_lock.in_file())
             .map_err(|error| not_written(&error))?;
         let mut batch = Batch::new(appending, self.config.clock.clone());
         // The record of lost events comes first, so that it stands before the events of this batch, and takes effect
@@ -329,7 +329,7 @@ impl Writer {
     /// Notes in the file that the log was closed. The note need not be durable before the rest of the write-ahead log
     /// is.
     fn say_closed(&self, log: &OpenLog) -> rusqlite::Result<()> {
-        let Ok(_turn) = self.shared.turns.take(Who::Writer) else { return Ok(()) };
+        let Ok(_guard) = self.shared.write_lock.take(Who::Writer) else { return Ok(()) };
         // Nothing is written to files that are no longer the log's.
         if !matches!(log.files.standing(&self.config.path), Ok(Standing::Same)) {
             return Ok(());
@@ -340,7 +340,7 @@ impl Writer {
 
     fn checkpoint(&self) -> rusqlite::Result<()> {
         let Some(log) = &self.held.log else { return Ok(()) };
-        Checkpoints::passive(&log.connection, &self.shared.turns, Who::Writer)
+        Checkpoints::passive(&log.connection, &self.shared.write_lock, Who::Writer)
     }
 
     /// Closes the log. First tries once more to record in it what was refused.
@@ -365,9 +365,9 @@ impl Writer {
         }
         // Under the write lock: of two processes that close at once, each would take the other for a user of the
         // file, and neither would remove the write-ahead log.
-        let _turn = self.shared.turns.take(Who::Writer);
+        let _guard = self.shared.write_lock.take(Who::Writer);
         if self.held.log.take().is_some() {
-            self.shared.turns.presence().closed();
+            self.shared.write_lock.presence().closed();
         }
         result
     }

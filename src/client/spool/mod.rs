@@ -14,7 +14,7 @@ mod error;
 mod folder;
 mod reserve;
 mod segment;
-mod place;
+mod position;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +30,7 @@ use serde::Deserialize;
 use crate::event::EventId;
 use crate::limits::SPOOL_SEGMENT_BYTES;
 use folder::Folder;
-use place::{Mark, Place};
+use position::{Mark, Position};
 pub(super) use reserve::Reserve;
 
 pub use error::SpoolError;
@@ -77,7 +77,7 @@ pub(super) struct Spool {
     bytes_max: u64,
     segments: VecDeque<Segment>,
     /// The position of the first event that was not sent.
-    head: Place,
+    head: Position,
     /// Number of events that were not sent.
     events: u64,
     /// The last segment, if this process may write to it.
@@ -94,7 +94,7 @@ impl Spool {
             folder: Folder::open(folder)?,
             bytes_max,
             segments: VecDeque::new(),
-            head: Place::default(),
+            head: Position::default(),
             events: 0,
             last: None,
             reserve: Reserve::new(folder),
@@ -128,7 +128,7 @@ impl Spool {
         let first = self.segments.front().map_or(kept, |first| first.number);
         // The mark counts only for the first segment, because all segments before the mark's were deleted
         // first. If one of them is still there, all events are sent again from it on.
-        self.head = Place { segment: first, offset: 0 };
+        self.head = Position { segment: first, offset: 0 };
         if let Some(mark) = mark.filter(|mark| mark.place.segment == first)
             && !self.segments.is_empty()
             && mark.fits(&self.path(first))?
@@ -265,7 +265,7 @@ impl Spool {
         }
         // An empty spool has no unsent line elsewhere, so the head moves to the new segment.
         if self.segments.is_empty() {
-            self.head = Place { segment: number, offset: 0 };
+            self.head = Position { segment: number, offset: 0 };
         }
         self.segments.push_back(Segment { number, bytes: 0 });
         self.last = Some(file);
@@ -303,7 +303,7 @@ impl Spool {
         self.last = None;
         // The head keeps the last number, so that the next segment gets one that was never used.
         while let Some(gone) = self.segments.pop_front() {
-            self.head = Place { segment: gone.number, offset: 0 };
+            self.head = Position { segment: gone.number, offset: 0 };
             // `head` found no line in any segment, so no event is deleted here.
             let _ = segment::remove(&self.path(gone.number));
         }
@@ -338,12 +338,12 @@ impl Spool {
 
     /// Shows at most `count` lines to `show`, from the first one that was not sent, until `show` returns
     /// false. Returns the position after the last line that it accepted.
-    fn walk(&self, count: usize, mut show: impl FnMut(&[u8]) -> bool) -> io::Result<Place> {
+    fn walk(&self, count: usize, mut show: impl FnMut(&[u8]) -> bool) -> io::Result<Position> {
         let (mut place, mut seen) = (self.head, 0);
         for segment in &self.segments {
             // The walk begins within the head's segment. All later segments are unsent from their beginning.
             if segment.number != place.segment {
-                place = Place { segment: segment.number, offset: 0 };
+                place = Position { segment: segment.number, offset: 0 };
             }
             let mut file = match File::open(self.path(segment.number)) {
                 // Another program deleted it. Its events are missed later, and those behind it are sent now.
@@ -387,7 +387,7 @@ impl Spool {
             self.segments.pop_front();
             match self.segments.front() {
                 Some(next) if next.number > self.head.segment => {
-                    self.head = Place { segment: next.number, offset: 0 };
+                    self.head = Position { segment: next.number, offset: 0 };
                 }
                 Some(_) => {}
                 None => {

@@ -186,7 +186,7 @@ fn a_mark_that_does_not_fit_its_segment_deletes_nothing_and_skips_nothing() {
         panic!("{mark}")
     };
     assert_eq!(with_mark(&folder, &mark), [3]);
-    let other = Mark::new(Place::default(), b"another line");
+    let other = Mark::new(Position::default(), b"another line");
     let end = segments(&folder)[0].metadata().unwrap().len();
     for spoiled in [
         String::new(),

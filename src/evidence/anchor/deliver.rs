@@ -15,7 +15,7 @@ use crate::evidence::stored;
 use crate::evidence::tree::TreeReader;
 use crate::log::presence::Present;
 use crate::log::rows;
-use crate::log::turns::{Turns, Who, begin};
+use crate::log::write_lock::{Who, WriteLock, begin};
 use crate::log::{self, AtClose, Claim, Durability, OpenError};
 use crate::merkle::consistency_proof;
 use crate::note::SignedCheckpoint;
@@ -35,7 +35,7 @@ pub(crate) struct Deliverer {
     pub(crate) path: PathBuf,
     pub(crate) anchor: Box<dyn Anchor>,
     pub(crate) keys: KeyFolder,
-    pub(crate) turns: Arc<Turns>,
+    pub(crate) write_lock: Arc<WriteLock>,
     pub(crate) clock: Clock,
     /// Signals a new checkpoint; disconnected when the log is closed.
     pub(crate) wake: Receiver<()>,
@@ -77,7 +77,7 @@ impl Deliverer {
                 failing.map_or(LOOK_EVERY, |(until, _)| until.saturating_duration_since(Instant::now()));
             // No longer than `LOOK_EVERY`, also during a pause: the writer may ask for the connection to be closed.
             let woken = self.wake.recv_timeout(wait.min(LOOK_EVERY));
-            if self.turns.presence().must_leave()
+            if self.write_lock.presence().must_leave()
                 && let Some(kept) = kept.take()
             {
                 // Closed without a checkpoint of the write-ahead log: the writer moves its content into the file.
@@ -124,7 +124,7 @@ impl Deliverer {
         let own = match kept.take() {
             Some(own) => own,
             None => {
-                let Some(present) = self.turns.presence().enter() else { return Ok(None) };
+                let Some(present) = self.write_lock.presence().enter() else { return Ok(None) };
                 let opened = log::open_writer(&self.path, Durability::Normal, Claim::Settled)?;
                 Kept { connection: opened.connection, _present: present }
             }
@@ -197,12 +197,13 @@ impl Deliverer {
         if let Taken::Cosigned(signatures) = &taken {
             checkpoint.add_signatures(signatures.iter().cloned());
             // Takes the write lock itself, so it comes before the lock below.
-            let site = Site { path: &self.path, connection, turns: &self.turns, clock: &self.clock };
+            let site =
+                Site { path: &self.path, connection, write_lock: &self.write_lock, clock: &self.clock };
             signer::record(&site, &checkpoint)?;
         }
         // Recorded only after the anchor took the checkpoint. A crash in between delivers it a second time, which
         // the contract of `Anchor` allows.
-        let _turn = self.turns.take(Who::Projection).map_err(SignError::Turn)?;
+        let _guard = self.write_lock.take(Who::Projection).map_err(SignError::WriteGuard)?;
         let tx = begin(connection)?;
         if let Taken::Receipt(receipt) = taken {
             tx.execute(
@@ -215,7 +216,7 @@ impl Deliverer {
     }
 
     fn record_failure(&self, connection: &Connection, name: &str, error: &str) -> Result<(), Failure> {
-        let _turn = self.turns.take(Who::Projection).map_err(SignError::Turn)?;
+        let _guard = self.write_lock.take(Who::Projection).map_err(SignError::WriteGuard)?;
         let tx = begin(connection)?;
         signer::failed(&tx, name, error, (self.clock)())?;
         Ok(tx.commit()?)

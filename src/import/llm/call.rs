@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-use super::super::error::Place;
+use super::super::error::Location;
 use crate::{Attributes, Json, Timestamp};
 
 /// One call of a model.
 #[derive(Debug)]
 pub(super) struct Call {
     /// Its row.
-    pub(super) place: Place,
+    pub(super) place: Location,
     /// Its primary key, which is also the id of its step.
     pub(super) id: String,
     pub(super) model: Option<String>,

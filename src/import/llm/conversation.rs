@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::super::emit::{Emitter, Scope};
 use super::super::error::ImportError;
-use super::super::{Place, Source};
+use super::super::{Location, Source};
 use super::call::{Attachment, Call, ToolCall, ToolResult, keep, keep_text};
 use crate::{
     ArtifactAttached, Attributes, Json, SessionEnd, SessionEnded, SessionStarted, StepEnd, StepEnded, StepId,
@@ -237,7 +237,7 @@ impl Conversation {
 }
 
 fn keep_results(
-    place: &Place,
+    place: &Location,
     attributes: &mut Attributes,
     results: &[ToolResult],
 ) -> Result<(), ImportError> {
@@ -246,7 +246,7 @@ fn keep_results(
 }
 
 fn keep_attachments(
-    place: &Place,
+    place: &Location,
     attributes: &mut Attributes,
     attachments: &[Attachment],
 ) -> Result<(), ImportError> {
@@ -254,7 +254,11 @@ fn keep_attachments(
     Ok(())
 }
 
-fn json<T: serde::Serialize>(place: &Place, field: &str, values: &[T]) -> Result<Option<Json>, ImportError> {
+fn json<T: serde::Serialize>(
+    place: &Location,
+    field: &str,
+    values: &[T],
+) -> Result<Option<Json>, ImportError> {
     if values.is_empty() {
         return Ok(None);
     }

@@ -8,7 +8,7 @@ use rusqlite::types::FromSql;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ToSql};
 use serde::Serialize;
 
-use super::super::error::{ImportError, Place};
+use super::super::error::{ImportError, Location};
 use crate::limits::COLUMN_BYTES_MAX;
 use crate::{Json, Timestamp};
 
@@ -173,12 +173,12 @@ fn immutable_uri(path: &Path) -> String {
 /// The columns of a row, by name.
 pub(super) struct Cells<'a> {
     row: &'a Row<'a>,
-    pub(super) place: Place,
+    pub(super) place: Location,
 }
 
 impl<'a> Cells<'a> {
     pub(super) fn of(row: &'a Row<'a>, table: &'static str, id: impl Into<String>) -> Cells<'a> {
-        Cells { row, place: Place::Row { table, id: id.into() } }
+        Cells { row, place: Location::Row { table, id: id.into() } }
     }
 
     /// A column; NULL counts as absent.

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::super::error::Place;
+use super::super::error::Location;
 use super::super::test_support::{all, collect, ids, source};
 use super::*;
 use crate::{Digest, SessionId, StepEnd, StepKind};
@@ -347,7 +347,7 @@ fn an_error_names_table_row_and_field() {
 fn assert_field(result: Result<Imported, ImportError>, table: &'static str, id: &str, field: &str) {
     match result.unwrap_err() {
         ImportError::Field { place, field: named, .. } => {
-            assert_eq!((place, named.as_str()), (Place::Row { table, id: id.to_owned() }, field));
+            assert_eq!((place, named.as_str()), (Location::Row { table, id: id.to_owned() }, field));
         }
         error => panic!("{field}: {error}"),
     }

@@ -47,7 +47,7 @@ pub(in crate::projection) fn sources(json: &str, offset: usize) -> Vec<Source> {
 
 /// Lists the long texts within a text that is JSON itself, and stands in other JSON as `raw`.
 fn within(text: &str, raw: &str, offset: usize) -> Vec<Source> {
-    let mut raw_place = Place { text: 0, raw: 0 };
+    let mut raw_place = Position { text: 0, raw: 0 };
     let mut found = Vec::new();
     for string in strings(text) {
         let Some(inner) = text.get(string.clone()) else { continue };
@@ -71,12 +71,12 @@ fn within(text: &str, raw: &str, offset: usize) -> Vec<Source> {
 }
 
 /// An offset in a text, and the equivalent offset in its escaped form.
-struct Place {
+struct Position {
     text: usize,
     raw: usize,
 }
 
-impl Place {
+impl Position {
     /// Moves on to an offset of the text. Returns the equivalent offset in the escaped form.
     fn advance(&mut self, raw: &str, to: usize) -> Option<usize> {
         while self.text < to {

@@ -8,7 +8,7 @@ use crate::limits::{
     FOLD_TIME_SHORT,
 };
 use crate::log::rows;
-use crate::log::turns::{Who, begin};
+use crate::log::write_lock::{Who, begin};
 use crate::projection::schedule::ahead::{Next, Part, Wait};
 use crate::projection::schedule::group::{Group, Member};
 use crate::projection::schedule::rest::Wrote;
@@ -115,7 +115,7 @@ impl Worker {
     fn try_write(&mut self, due: &mut [Due]) -> rusqlite::Result<Written> {
         // Held until the commit. No other thread or process writes meanwhile, so cursors that are compared in this
         // transaction cannot move before its end.
-        let turn = self.take_turn()?;
+        let guard = self.take_write_lock()?;
         let began = Instant::now();
         let tx = begin(&self.connection)?;
         for due in &*due {
@@ -130,7 +130,7 @@ impl Worker {
         let is_pressed = self.rests.is_pressed();
         let has_room = || {
             // Asked before each part, so that the transaction ends soon after the writer begins to wait.
-            let longest = match (self.turns.writer_waits(), is_pressed) {
+            let longest = match (self.write_lock.writer_waits(), is_pressed) {
                 (false, _) => FOLD_TIME_MAX,
                 (true, false) => FOLD_TIME_KEEPING_UP,
                 (true, true) => FOLD_TIME_SHORT,
@@ -146,7 +146,7 @@ impl Worker {
             let has_turn = served.is_none_or(|pace| pace == group.pace());
             while *position < until && (has_room() || (has_turn && last.is_none())) {
                 // While the writer waits, only parts that are folded already are written.
-                let wait = if self.turns.writer_waits() { Wait::No } else { Wait::Yes };
+                let wait = if self.write_lock.writer_waits() { Wait::No } else { Wait::Yes };
                 let Some(part) = group.ahead.take_part(wait) else { break };
                 group.save(&tx, &part)?;
                 *position = part.position;
@@ -164,7 +164,7 @@ impl Worker {
         places().try_for_each(|(member, position)| member.switch(&tx, position, head))?;
         let since = Instant::now();
         tx.commit()?;
-        drop(turn);
+        drop(guard);
         let commit = since.elapsed();
         let mut wrote = Vec::<(Pace, Wrote)>::new();
         for (Due { group, position, .. }, (last, took)) in due.iter_mut().zip(written) {
@@ -191,7 +191,7 @@ impl Worker {
         let events = if self.rests.is_pressed() { FOLD_EVENTS_SHORT } else { FOLD_EVENTS_MAX };
         due.iter().for_each(|due| due.group.ahead.fold_at_once(events));
         // The writer may be idle while a rebuild fills the write-ahead log, so this thread looks at its size.
-        self.checkpoints.if_large(&self.connection, &self.turns, Who::Projection);
+        self.checkpoints.if_large(&self.connection, &self.write_lock, Who::Projection);
         Ok(Written::Committed)
     }
 

@@ -2,8 +2,8 @@
 
 mod ahead;
 mod group;
-mod place;
+mod progress;
 mod rest;
 pub(crate) mod worker;
-mod culprit;
+mod failing_event;
 mod forward;

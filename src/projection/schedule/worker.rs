@@ -16,11 +16,11 @@ use crate::limits::{
 use crate::log::checkpoint::Checkpoints;
 use crate::log::presence::{LEFT, Present};
 use crate::log::rows::{self, ReadRow};
-use crate::log::turns::{Turn, Turns, Who, begin};
+use crate::log::write_lock::{Who, WriteGuard, WriteLock, begin};
 use crate::log::{self, AtClose, Claim, Durability, OpenError, Writing};
 use crate::progress::{Awaited, Progress};
 use crate::projection::schedule::group::{Group, Member};
-use crate::projection::schedule::place::place_of;
+use crate::projection::schedule::progress::progress_of;
 use crate::projection::schedule::rest::Rests;
 use crate::projection::tables::{self, Cursor, PROJECTIONS, Projection, Stage, index};
 
@@ -48,7 +48,7 @@ pub(crate) struct Worker {
     present: Option<Present>,
     pub(in crate::projection) database: FileIdentity,
     progress: Arc<Progress>,
-    pub(in crate::projection) turns: Arc<Turns>,
+    pub(in crate::projection) write_lock: Arc<WriteLock>,
     pub(in crate::projection) checkpoints: Checkpoints,
     /// The groups that this thread took forward last, with what is folded ahead for them.
     pub(in crate::projection) kept: Vec<Group>,
@@ -113,13 +113,17 @@ enum Look {
 
 impl Worker {
     /// Opens a connection of its own, and creates tables that the file lacks.
-    pub(crate) fn open(path: &Path, progress: Arc<Progress>, turns: Arc<Turns>) -> Result<Worker, OpenError> {
+    pub(crate) fn open(
+        path: &Path,
+        progress: Arc<Progress>,
+        write_lock: Arc<WriteLock>,
+    ) -> Result<Worker, OpenError> {
         // Its commits are not flushed. Read tables can be made again, and the writer's next durable commit flushes
         // what was written before it.
-        let (connection, present, database, checkpoints) = connect(path, &turns)?;
+        let (connection, present, database, checkpoints) = connect(path, &write_lock)?;
         let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
         {
-            let _turn = turns
+            let _guard = write_lock
                 .take(Who::Projection)
                 .map_err(|error| OpenError::io(path, "its lock file cannot be locked", error))?;
             // One transaction: a process that is killed here leaves all tables with their cursors, or none.
@@ -134,7 +138,7 @@ impl Worker {
             present: Some(present),
             database,
             progress,
-            turns,
+            write_lock,
             checkpoints,
             kept: Vec::new(),
             rests: Rests::default(),
@@ -150,7 +154,7 @@ impl Worker {
     pub(crate) fn run(mut self, wake: &Receiver<()>, orders: &Receiver<Order>) {
         let guard = PanicGuard { progress: self.progress.clone() };
         loop {
-            if self.turns.presence().must_leave()
+            if self.write_lock.presence().must_leave()
                 && let Told::Finish = self.sit_out(orders)
             {
                 break;
@@ -204,9 +208,9 @@ impl Worker {
         self.kept.clear();
         // Under the write lock, like the writer's connection: the last one to close moves the write-ahead log into
         // the file. The threads that fold have ended, and closed their connections, with `kept`.
-        let turn = self.turns.take(Who::Projection);
+        let writing = self.write_lock.take(Who::Projection);
         drop(self.connection);
-        drop(turn);
+        drop(writing);
         drop(guard);
         self.progress.set_worker_gone(Arc::from("it was closed"));
     }
@@ -221,7 +225,7 @@ impl Worker {
         self.connection = nothing;
         self.present = None;
         loop {
-            if !self.turns.presence().must_leave() {
+            if !self.write_lock.presence().must_leave() {
                 self.reconnect();
                 if self.present.is_some() {
                     return Told::GoOn;
@@ -241,7 +245,7 @@ impl Worker {
         if self.database.require_at(&self.path).is_err() {
             return;
         }
-        if let Ok((connection, present, database, checkpoints)) = connect(&self.path, &self.turns)
+        if let Ok((connection, present, database, checkpoints)) = connect(&self.path, &self.write_lock)
             // The file can be replaced while it is opened, so it is compared again.
             && database == self.database
         {
@@ -337,7 +341,7 @@ impl Worker {
     }
 
     fn try_merge(&mut self, projection: &Projection, stage: Stage) -> rusqlite::Result<bool> {
-        let turn = self.take_turn()?;
+        let guard = self.take_write_lock()?;
         let began = Instant::now();
         let tx = begin(&self.connection)?;
         // Another process may have put tables of a rebuild in their place since then.
@@ -355,7 +359,7 @@ impl Worker {
         } else {
             tx.rollback()?
         }
-        drop(turn);
+        drop(guard);
         self.rests.worked(projection.pace, began.elapsed());
         Ok(has_merged)
     }
@@ -378,7 +382,7 @@ impl Worker {
         // The log was cut off or replaced by an older copy. Cursor and head are compared again under the write
         // lock.
         if cursor.position > head {
-            let _turn = self.take_turn()?;
+            let _guard = self.take_write_lock()?;
             let tx = begin(&self.connection)?;
             stop_where_ahead(&tx)?;
             tx.commit()?;
@@ -416,8 +420,8 @@ impl Worker {
 
     /// Takes the write lock. A failure is like any error that does not depend on the event: it is reported in the
     /// status, and tried again.
-    pub(in crate::projection) fn take_turn(&self) -> rusqlite::Result<Turn<'_>> {
-        self.turns
+    pub(in crate::projection) fn take_write_lock(&self) -> rusqlite::Result<WriteGuard<'_>> {
+        self.write_lock
             .take(Who::Projection)
             // `is_about_the_event` knows an error of the write lock by this variant.
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
@@ -432,7 +436,7 @@ impl Worker {
         if under_way(&self.connection)? {
             return Ok(Step::Idle);
         }
-        let _turn = self.take_turn()?;
+        let _guard = self.take_write_lock()?;
         let tx: Transaction<'_> = begin(&self.connection)?;
         // Asked again under the write lock: another process may have started it meanwhile.
         if !under_way(&tx)? {
@@ -451,8 +455,8 @@ impl Worker {
         let live = tables::cursor(&self.connection, projection.name, Stage::Live)?;
         let building = tables::cursor(&self.connection, projection.name, Stage::Building)?;
         let Some(live) = live else { return Ok(()) };
-        let place = place_of(projection, live, building, trouble);
-        self.progress.set_place(projection.name, place);
+        let place = progress_of(projection, live, building, trouble);
+        self.progress.set_projection(projection.name, place);
         Ok(())
     }
 }
@@ -468,11 +472,11 @@ pub(in crate::projection) fn read_after(
 
 fn connect(
     path: &Path,
-    turns: &Turns,
+    write_lock: &WriteLock,
 ) -> Result<(Connection, Present, FileIdentity, Checkpoints), OpenError> {
     let left = || OpenError::io(path, "cannot be opened now", std::io::Error::other(LEFT));
     // Registered before it is opened: a writer that lets go of the log waits for it.
-    let present = turns.presence().enter().ok_or_else(left)?;
+    let present = write_lock.presence().enter().ok_or_else(left)?;
     let Writing { mut connection, files, .. } = log::open_writer(path, Durability::Normal, Claim::Settled)?;
     let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);
     // Otherwise renaming a table would rewrite the views of users, or fail because of them

@@ -80,7 +80,7 @@ pub(crate) fn each_text(
 
 /// A word of a document. Ordered by document, and by offset within each.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct Instance {
     document: i64,
     offset: i64,
     word: Rc<str>,
@@ -89,7 +89,7 @@ struct Place {
 /// The words of some documents, as an index has them.
 struct Words {
     /// Sorted.
-    places: Vec<Place>,
+    places: Vec<Instance>,
     /// The last document whose words are all here.
     last: i64,
 }
@@ -97,7 +97,7 @@ struct Words {
 impl Words {
     /// Reads the words of the first of these documents: as many as there is room for, and one at least.
     fn read(connection: &Connection, documents: &[i64]) -> rusqlite::Result<Words> {
-        let mut places = Vec::<Place>::new();
+        let mut places = Vec::<Instance>::new();
         // Invariant: `places` has every word read so far of the wanted documents up to `last`.
         let mut last = documents.last().copied().unwrap_or(0);
         let (mut bytes, mut room) = (0_usize, WORDS_BYTES_MAX);
@@ -117,13 +117,13 @@ impl Words {
                     Rc::from(word)
                 }
             };
-            places.push(Place { document, offset: row.get(1)?, word });
-            bytes = bytes.saturating_add(size_of::<Place>());
+            places.push(Instance { document, offset: row.get(1)?, word });
+            bytes = bytes.saturating_add(size_of::<Instance>());
             // The last documents are dropped, and the next pass reads them. The first document always stays: if it
             // is larger than the bound, the room doubles, so that it is not sorted again for each of its words.
             if bytes > room {
                 last = keep_first(&mut places).unwrap_or(last);
-                bytes = places.iter().map(|place| size_of::<Place>() + place.word.len()).sum();
+                bytes = places.iter().map(|place| size_of::<Instance>() + place.word.len()).sum();
                 room = WORDS_BYTES_MAX.max(bytes.saturating_mul(2));
             }
         }
@@ -133,7 +133,7 @@ impl Words {
 }
 
 /// Keeps the words of the first half of the documents, at least of one. Returns the last of them.
-fn keep_first(places: &mut Vec<Place>) -> Option<i64> {
+fn keep_first(places: &mut Vec<Instance>) -> Option<i64> {
     places.sort_unstable();
     let middle = places.get(places.len() / 2)?.document;
     let before = places.partition_point(|place| place.document < middle);
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn more_words_than_there_is_room_for_are_read_in_parts() {
         // The words of this text take up nearly half of the room.
-        let long = "w ".repeat(WORDS_BYTES_MAX / size_of::<Place>() / 2 - 10);
+        let long = "w ".repeat(WORDS_BYTES_MAX / size_of::<Instance>() / 2 - 10);
         let texts: Vec<(i64, String)> = vec![
             (1, long.clone()),
             (3, long.clone()),

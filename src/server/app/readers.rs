@@ -43,7 +43,7 @@ pub(crate) enum Length {
 
 pub(crate) struct Readers {
     path: PathBuf,
-    turns: Arc<Semaphore>,
+    write_lock: Arc<Semaphore>,
     long_turns: Arc<Semaphore>,
     resting: Arc<Mutex<Vec<Resting>>>,
 }
@@ -104,7 +104,7 @@ impl Readers {
     pub(in crate::server) fn new(path: PathBuf) -> Readers {
         Readers {
             path,
-            turns: Arc::new(Semaphore::new(READERS_MAX)),
+            write_lock: Arc::new(Semaphore::new(READERS_MAX)),
             long_turns: Arc::new(Semaphore::new(LONG_MAX)),
             resting: Arc::default(),
         }
@@ -112,15 +112,15 @@ impl Readers {
 
     /// Closes every connection once no question is being answered. Later questions are refused.
     pub(in crate::server) async fn close(&self) {
-        let all = |turns: usize| u32::try_from(turns).unwrap_or(u32::MAX);
+        let all = |write_lock: usize| u32::try_from(write_lock).unwrap_or(u32::MAX);
         // All permits are free only when no thread uses a connection. A question that takes longer was broken
         // off: its thread closes its connection at the end.
         let _ = tokio::time::timeout(TURN_PATIENCE, async {
-            let short = self.turns.acquire_many(all(READERS_MAX)).await;
+            let short = self.write_lock.acquire_many(all(READERS_MAX)).await;
             (short, self.long_turns.acquire_many(all(LONG_MAX)).await)
         })
         .await;
-        self.turns.close();
+        self.write_lock.close();
         self.long_turns.close();
         self.let_go();
     }
@@ -151,21 +151,21 @@ impl Readers {
         length: Length,
         question: impl FnOnce(&Reader, &Asked) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let (turns, patience) = match length {
-            Length::Page => (&self.turns, ANSWER_PATIENCE),
+        let (write_lock, patience) = match length {
+            Length::Page => (&self.write_lock, ANSWER_PATIENCE),
             Length::Session => (&self.long_turns, LONG_PATIENCE),
         };
-        let turn = tokio::time::timeout(TURN_PATIENCE, turns.clone().acquire_owned());
+        let guard = tokio::time::timeout(TURN_PATIENCE, write_lock.clone().acquire_owned());
         let busy = |_| Problem::new(Kind::Overloaded, "too many questions at once").retry_after(2);
-        let turn = turn.await.map_err(busy)?;
-        let turn = turn.map_err(|_| Problem::new(Kind::Unavailable, "the server is about to stop"))?;
+        let guard = guard.await.map_err(busy)?;
+        let guard = guard.map_err(|_| Problem::new(Kind::Unavailable, "the server is about to stop"))?;
         let (path, resting) = (self.path.clone(), self.resting.clone());
         let asked = Asked(Arc::new(Mutex::new(Stage::Asked)));
         // Dropped on every way out: after an answer, after the timeout, and when the client is gone.
         let _break_off = BreakOff(asked.clone());
         let answer = tokio::task::spawn_blocking(move || {
             // The permit is the thread's: a question that was broken off counts until its thread has ended.
-            let _turn = turn;
+            let _guard = guard;
             // The lock is held for this statement alone. To open a connection takes longer.
             let rested = resting.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let reader = match rested {

@@ -21,7 +21,7 @@ use crate::server::request::auth::{Allowed, Emit};
 use crate::server::request::body::Unread;
 use crate::server::request::extract::Query;
 use answer::{Answer, Recorded, Refused};
-use read::{Form, Place};
+use read::{Form, Slot};
 
 /// The condition of an answer, beside the commit.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
@@ -105,7 +105,7 @@ pub(crate) async fn post(
     // The wait for the read tables may be long. The body's memory is free during it.
     drop(received);
     for place in &places {
-        if let Place::Bad { error, .. } = place {
+        if let Slot::Bad { error, .. } = place {
             app.metrics.rejected(error.kind.name(), 1);
         }
     }

@@ -22,7 +22,7 @@ use crate::server::request::auth::{Allowed, Verify};
 use crate::server::request::body::Received;
 use crate::server::request::extract::{Path, Query};
 use crate::server::routes::reads::answer::answer_for;
-use crate::server::routes::reads::params::Place;
+use crate::server::routes::reads::params::SeqParam;
 use crate::verify::{self, Options, Scope};
 
 /// Seconds after which a running verification may be over.
@@ -91,14 +91,14 @@ pub(crate) async fn verification(
         wanted.unwrap_or_default()
     };
     let options = wanted.options()?;
-    let turn = app.verification.clone().try_acquire_owned().map_err(|_| {
+    let guard = app.verification.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Kind::Overloaded, "another verification is under way")
             .retry_after(VERIFICATION_RETRY_SECONDS)
     })?;
     let path = app.log.path().to_owned();
     let report = tokio::task::spawn_blocking(move || {
         // The permit is the thread's: a client that is gone does not let a second verification begin.
-        let _turn = turn;
+        let _guard = guard;
         let report = verify::verify(&path, options, &mut |_, _| {})
             .map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
         serde_json::to_vec(&report).map_err(|error| Problem::new(Kind::Internal, error.to_string()))
@@ -305,10 +305,10 @@ pub(crate) async fn session_proof(
 pub(crate) struct ConsistencyQuery {
     /// The size of the older log.
     #[param(inline)]
-    from: Place,
+    from: SeqParam,
     /// The size of the newer checkpoint; if absent, that of the last one.
     #[param(inline)]
-    to: Option<Place>,
+    to: Option<SeqParam>,
 }
 
 /// Proves that the log of a checkpoint begins with an older log.

@@ -56,7 +56,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Proble
     if let Some(reason) = progress.worker_gone() {
         return not(format!("the read tables are not filled: {reason}"));
     }
-    for (name, place) in progress.places() {
+    for (name, place) in progress.projections() {
         if let Some(reason) = place.stopped {
             return not(format!(
                 "the projection `{name}` stopped after event {}: {reason}; `annals projections` reports what to do",

@@ -32,7 +32,7 @@ struct Anchor {
 pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<Response, Problem> {
     let metrics = &app.metrics;
     let committed = app.log.committed().get();
-    for (projection, place) in app.log.progress().places() {
+    for (projection, place) in app.log.progress().projections() {
         let labels = Projection { projection };
         metrics.lag.get_or_create(&labels).set(committed.saturating_sub(place.position.get()));
         metrics.stopped.get_or_create(&labels).set(i64::from(place.stopped.is_some()));

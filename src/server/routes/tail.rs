@@ -30,7 +30,7 @@ use crate::server::problem::{Kind, Problem, ProblemDetails};
 use crate::server::request::auth::{Allowed, ReadContent};
 use crate::server::request::caller::Caller;
 use crate::server::request::extract::Query;
-use crate::server::routes::reads::params::{KindWord, Place};
+use crate::server::routes::reads::params::{KindWord, SeqParam};
 
 /// Bounds of a page that is sent at once: events, and bytes of them.
 const EVENTS_AT_ONCE: usize = 500;
@@ -49,7 +49,7 @@ pub(crate) struct TailQuery {
     /// Only events after this sequence number; if absent, only events that come from now on. The header
     /// Last-Event-ID takes precedence.
     #[param(inline)]
-    after: Option<Place>,
+    after: Option<SeqParam>,
     /// Only events of this session.
     session: Option<String>,
     /// Only events of this type. May be given several times.

@@ -11,7 +11,7 @@ use crate::receipt::{AppendOutcome, Appended};
 use crate::server::problem::{Kind, Problem};
 use crate::server::request::append::Sent;
 use crate::server::routes::events::error::EventError;
-use crate::server::routes::events::read::Place;
+use crate::server::routes::events::read::Slot;
 
 /// An event as docs/events.md describes it.
 #[derive(ToSchema)]
@@ -112,15 +112,15 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(places: Vec<Place>, sent: Vec<Sent>) -> Answer {
+    pub(super) fn new(places: Vec<Slot>, sent: Vec<Sent>) -> Answer {
         let mut answer =
             Answer { committed: 0, last: None, again: false, results: Vec::with_capacity(places.len()) };
         let mut sent = sent.into_iter();
         for place in places {
             let result = match place {
-                Place::Bad { id, error } => Result::Refused { id, error },
+                Slot::Bad { id, error } => Result::Refused { id, error },
                 // `sent` has one entry for each draft, in the order of the body.
-                Place::Draft { line } => answer.hear(sent.next(), line),
+                Slot::Draft { line } => answer.hear(sent.next(), line),
             };
             answer.results.push(result);
         }

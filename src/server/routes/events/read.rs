@@ -19,7 +19,7 @@ pub(super) enum Form {
 }
 
 /// The position of an event in the answer.
-pub(super) enum Place {
+pub(super) enum Slot {
     /// The event is the next draft.
     Draft {
         /// The number of its line, from 1, if the body has lines.
@@ -32,7 +32,7 @@ pub(super) enum Place {
 /// The events of a body.
 #[derive(Default)]
 pub(super) struct Read {
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<Slot>,
     pub(super) drafts: Vec<Draft>,
 }
 
@@ -81,9 +81,9 @@ impl Read {
         match parsed {
             Ok(draft) => {
                 self.drafts.push(draft);
-                self.places.push(Place::Draft { line });
+                self.places.push(Slot::Draft { line });
             }
-            Err((id, error)) => self.places.push(Place::Bad { id, error: error.at_line(line) }),
+            Err((id, error)) => self.places.push(Slot::Bad { id, error: error.at_line(line) }),
         }
     }
 }
@@ -168,8 +168,8 @@ mod tests {
         read.places
             .iter()
             .map(|place| match place {
-                Place::Draft { .. } => None,
-                Place::Bad { error, .. } => Some(error.kind),
+                Slot::Draft { .. } => None,
+                Slot::Bad { error, .. } => Some(error.kind),
             })
             .collect()
     }
@@ -205,7 +205,7 @@ mod tests {
         let lines = format!("{NOTE}\nnot json\n{{\"type\":\"log.created\"}}\n{NOTE}\n");
         let read = read(lines.as_bytes(), Form::Lines, 9).ok().unwrap();
         assert_eq!(kinds(&read), [None, bad, Some(Kind::Reserved), None]);
-        assert!(matches!(&read.places[1], Place::Bad { error, .. } if error.line == Some(2)));
+        assert!(matches!(&read.places[1], Slot::Bad { error, .. } if error.line == Some(2)));
     }
 
     #[test]

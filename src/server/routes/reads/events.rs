@@ -15,7 +15,7 @@ use crate::server::problem::{Kind, Problem, ProblemDetails};
 use crate::server::request::auth::{Allowed, ReadContent};
 use crate::server::request::extract::{Path, Query};
 use crate::server::routes::reads::answer::{List, answer};
-use crate::server::routes::reads::params::{KindWord, Limit, Place, place};
+use crate::server::routes::reads::params::{KindWord, Limit, SeqParam, place};
 
 /// Bytes of events after which a page ends.
 const PAGE_BYTES_MAX: usize = 8 << 20;
@@ -32,7 +32,7 @@ pub(crate) struct EventQuery {
     kind: Vec<KindWord>,
     /// Only events after this sequence number.
     #[param(inline)]
-    after: Option<Place>,
+    after: Option<SeqParam>,
     #[serde(default)]
     #[param(inline)]
     limit: Limit,

@@ -49,28 +49,28 @@ impl ToSchema for Limit {}
 
 /// A position in the log, or a size of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place(pub(crate) Seq);
+pub(crate) struct SeqParam(pub(crate) Seq);
 
-impl<'de> Deserialize<'de> for Place {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
+impl<'de> Deserialize<'de> for SeqParam {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SeqParam, D::Error> {
         // The error names a parameter that is missing.
         let number = u64::deserialize(deserializer).map_err(|error| {
             D::Error::custom(format_args!("{error}; a position in a log is a number, from 0 on"))
         })?;
         match i64::try_from(number) {
-            Ok(_) => Ok(Place(Seq::new(number))),
+            Ok(_) => Ok(SeqParam(Seq::new(number))),
             Err(_) => Err(D::Error::custom(format_args!("{number} is too large for a position in a log"))),
         }
     }
 }
 
-impl PartialSchema for Place {
+impl PartialSchema for SeqParam {
     fn schema() -> RefOr<Schema> {
         Seq::schema()
     }
 }
 
-impl ToSchema for Place {}
+impl ToSchema for SeqParam {}
 
 /// A confidence, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]

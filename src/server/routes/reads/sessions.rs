@@ -18,7 +18,7 @@ use crate::server::request::auth::{Allowed, ReadContent};
 use crate::server::request::extract::{Path, Query};
 use crate::server::routes::reads::answer::{JSON, List, answer, answer_for};
 use crate::server::routes::reads::lists::no_session;
-use crate::server::routes::reads::params::{Fraction, Limit, Place, SessionStatus, place};
+use crate::server::routes::reads::params::{Fraction, Limit, SeqParam, SessionStatus, place};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -141,7 +141,7 @@ pub(crate) async fn one(
 pub(crate) struct ReplayQuery {
     /// Sequence number of the last event that counts; if absent, that of the last event of the log.
     #[param(inline)]
-    until: Option<Place>,
+    until: Option<SeqParam>,
 }
 
 /// A session's events in order, and its state after the last of them.

@@ -4,7 +4,7 @@ use rusqlite::ErrorCode;
 
 use crate::event::Seq;
 use crate::log::rows::{self, ReadRow};
-use crate::log::turns::begin;
+use crate::log::write_lock::begin;
 use crate::projection::schedule::group::Member;
 use crate::projection::schedule::worker::{Step, Worker, Written, read_after};
 use crate::projection::tables;
@@ -33,7 +33,7 @@ impl Worker {
             }
             Ok(Written::SomebodyElseDid) => Ok(Step::Worked),
             Err(error) if is_about_the_event(&error) && !events.is_empty() => {
-                self.find_culprit(member, &events)
+                self.find_failing_event(member, &events)
             }
             Err(ApplyError::Sqlite(error)) => Err(error),
             // Not reached: it is about the event, and with no events it cannot happen.
@@ -42,7 +42,7 @@ impl Worker {
     }
 
     /// Folds the events of a batch before the failing event, and stops at that event.
-    fn find_culprit(&self, member: &Member, events: &[ReadRow]) -> rusqlite::Result<Step> {
+    fn find_failing_event(&self, member: &Member, events: &[ReadRow]) -> rusqlite::Result<Step> {
         let mut member = member.clone();
         for event in events {
             // Each event has a transaction of its own, so that those before the failing event stay.
@@ -69,7 +69,7 @@ impl Worker {
         events: &[ReadRow],
     ) -> Result<Written, ApplyError> {
         let batch = Batch::of(events);
-        let _turn = self.take_turn()?;
+        let _guard = self.take_write_lock()?;
         let tx = begin(&self.connection)?;
         let places = Places { tables: &tx, log: &tx };
         let head = rows::head(&tx)?.seq;
@@ -89,7 +89,7 @@ impl Worker {
     }
 
     fn stop(&self, member: &Member, seq: Seq, error: &str) -> rusqlite::Result<()> {
-        let _turn = self.take_turn()?;
+        let _guard = self.take_write_lock()?;
         let tx = begin(&self.connection)?;
         tables::stop(&tx, member.projection.name, member.stage, &member.cursor, seq, error)?;
         tx.commit()
@@ -112,7 +112,7 @@ fn is_about_the_event(error: &ApplyError) -> bool {
                             | ErrorCode::Unknown
                     )
             }
-            // An error without a code of SQLite is about a value, except the one by which `take_turn` reports the
+            // An error without a code of SQLite is about a value, except the one by which `take_write_lock` reports the
             // write lock.
             None => !matches!(error, rusqlite::Error::ToSqlConversionFailure(_)),
         },

@@ -39,25 +39,25 @@ struct Queue {
 }
 
 /// The write lock, shared by the connections of one handle.
-pub(crate) struct Turns {
+pub(crate) struct WriteLock {
     queue: Mutex<Queue>,
     freed: Condvar,
     /// The lock file of the process that writes. A process that waits for it holds `next`, so that a process which
     /// writes again and again waits behind the one that is next.
-    turn: File,
+    lock: File,
     next: File,
     presence: Presence,
     in_file: InFile,
 }
 
 /// The write lock, held until this is dropped: nobody else writes meanwhile.
-pub(crate) struct Turn<'a> {
-    turns: &'a Turns,
+pub(crate) struct WriteGuard<'a> {
+    write_lock: &'a WriteLock,
 }
 
-impl Turns {
+impl WriteLock {
     /// Makes or opens the lock files beside the log.
-    pub(crate) fn open(path: &Path) -> Result<Turns, OpenError> {
+    pub(crate) fn open(path: &Path) -> Result<WriteLock, OpenError> {
         let file = |ending| {
             let path = side_file(path, ending);
             OpenOptions::new()
@@ -69,10 +69,10 @@ impl Turns {
                 .open(&path)
                 .map_err(|error| OpenError::io(&path, "the lock file cannot be opened", error))
         };
-        Ok(Turns {
+        Ok(WriteLock {
             queue: Mutex::default(),
             freed: Condvar::new(),
-            turn: file("-turn")?,
+            lock: file("-turn")?,
             next: file("-next")?,
             presence: Presence::default(),
             in_file: InFile::default(),
@@ -101,15 +101,15 @@ impl Turns {
 
     /// Waits for the write lock. A projection does not get it for files that are no longer the log's. The writer
     /// checks that within its transaction.
-    pub(crate) fn take(&self, who: Who) -> io::Result<Turn<'_>> {
-        let turn = self.take_any(who)?;
+    pub(crate) fn take(&self, who: Who) -> io::Result<WriteGuard<'_>> {
+        let guard = self.take_any(who)?;
         if who == Who::Projection {
             self.presence.require_files()?;
         }
-        Ok(turn)
+        Ok(guard)
     }
 
-    fn take_any(&self, who: Who) -> io::Result<Turn<'_>> {
+    fn take_any(&self, who: Who) -> io::Result<WriteGuard<'_>> {
         let mut queue = self.queue();
         match who {
             Who::Writer => queue.writers += 1,
@@ -132,16 +132,16 @@ impl Turns {
             }
         }
         drop(queue);
-        // From here on dropping `turn` gives the write lock back, also after an error below.
-        let turn = Turn { turns: self };
+        // From here on dropping `guard` gives the write lock back, also after an error below.
+        let guard = WriteGuard { write_lock: self };
         // Only the thread that set `taken` comes here. The file locks order processes; they belong to the open files,
         // and would not keep two threads of this process apart.
         lock(&self.next)?;
-        let taken = lock(&self.turn);
+        let taken = lock(&self.lock);
         self.next.unlock()?;
-        // `next` is unlocked even if `turn` could not be locked: otherwise no process would come next.
+        // `next` is unlocked even if `lock` could not be locked: otherwise no process would come next.
         taken?;
-        Ok(turn)
+        Ok(guard)
     }
 }
 
@@ -182,13 +182,13 @@ impl Queue {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for WriteGuard<'_> {
     fn drop(&mut self) {
         // The file is unlocked before `taken` is cleared. In the other order the next thread could take the lock of
         // the same open file, and this call would unlock it under that thread. An error leaves nothing else to do:
         // closing the file would unlock it as well.
-        let _ = self.turns.turn.unlock();
-        self.turns.queue().taken = false;
-        self.turns.freed.notify_all();
+        let _ = self.write_lock.lock.unlock();
+        self.write_lock.queue().taken = false;
+        self.write_lock.freed.notify_all();
     }
 }

@@ -3,24 +3,28 @@
 use std::sync::Arc;
 
 use crate::event::Seq;
-use crate::progress::Place;
+use crate::progress::ProjectionProgress;
 use crate::projection::tables::{Cursor, Projection, StoppedAt};
 
 /// The position of a projection, by the cursor of its live tables and that of a rebuild; with the last error, if
 /// the last attempt failed.
-pub(in crate::projection) fn place_of(
+pub(in crate::projection) fn progress_of(
     projection: &Projection,
     live: Cursor,
     building: Option<Cursor>,
     trouble: Option<String>,
-) -> Place {
+) -> ProjectionProgress {
     let rebuild_stopped = building
         .and_then(|building| building.stopped)
         .map(|stopped| format!("its rebuild stopped: {}", why_stopped(&stopped)));
     let Cursor { version, position, stopped, .. } = live;
     let known = projection.version;
-    let mut place =
-        Place { position, has_index: projection.has_index(), stopped: None, trouble: trouble.map(Arc::from) };
+    let mut place = ProjectionProgress {
+        position,
+        has_index: projection.has_index(),
+        stopped: None,
+        trouble: trouble.map(Arc::from),
+    };
     match stopped {
         Some(stopped) => {
             // If the log was cut off, the tables hold events that no longer exist. The position is that before the

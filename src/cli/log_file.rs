@@ -20,16 +20,16 @@ pub(crate) enum Claim {
 
 /// The log's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct LogFile {
     path: PathBuf,
     claim: Claim,
 }
 
-impl Place {
+impl LogFile {
     /// The file named on the command line, else the default one.
-    pub(crate) fn find(named: Option<&Path>, claim: Claim) -> anyhow::Result<Place> {
+    pub(crate) fn find(named: Option<&Path>, claim: Claim) -> anyhow::Result<LogFile> {
         if let Some(path) = named {
-            return Place::at(path.to_owned(), claim);
+            return LogFile::at(path.to_owned(), claim);
         }
         // An empty variable counts as unset.
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -39,12 +39,12 @@ impl Place {
                 env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".annals/audit.db"))
             })
             .context("there is no home folder to keep the log in; name a file with --db or $ANNALS_DB")?;
-        Place::at(path, claim)
+        LogFile::at(path, claim)
     }
 
-    fn at(path: PathBuf, claim: Claim) -> anyhow::Result<Place> {
+    fn at(path: PathBuf, claim: Claim) -> anyhow::Result<LogFile> {
         new_file::refuse_url(&path)?;
-        Ok(Place { path, claim })
+        Ok(LogFile { path, claim })
     }
 
     /// The file's path.

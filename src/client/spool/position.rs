@@ -11,7 +11,7 @@ const SENT: &str = "sent";
 
 /// The start of a line in a segment. All lines before it were sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub(super) segment: u64,
     pub(super) offset: u64,
 }
@@ -21,12 +21,12 @@ pub(super) struct Place {
 /// another folder, or was taken from another segment with the same number, fits no segment and is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
-    pub(super) place: Place,
+    pub(super) place: Position,
     digest: String,
 }
 
 impl Mark {
-    pub(super) fn new(place: Place, last_line: &[u8]) -> Mark {
+    pub(super) fn new(place: Position, last_line: &[u8]) -> Mark {
         Mark { place, digest: digest(last_line) }
     }
 
@@ -43,7 +43,7 @@ impl Mark {
     fn parse(text: &str) -> Option<Mark> {
         // The newline at the end shows that the mark is whole: it is written last.
         let mut words = text.strip_suffix('\n')?.split(' ');
-        let place = Place { segment: words.next()?.parse().ok()?, offset: words.next()?.parse().ok()? };
+        let place = Position { segment: words.next()?.parse().ok()?, offset: words.next()?.parse().ok()? };
         let digest = words.next()?.to_owned();
         words.next().is_none().then_some(Mark { place, digest })
     }
