@@ -27,8 +27,8 @@ pub(crate) mod sealed {
         fn try_append(&self, draft: Draft) -> Result<Receipt, TryAppendError>;
 
         /// Appends an event for a caller that cannot receive an error. An event that cannot be sent, or finds no room
-        /// in the queue before the timeout `patience`, is counted as refused.
-        fn append_or_count(&self, draft: Box<dyn FnOnce() -> Draft + '_>, patience: Duration);
+        /// in the queue before the timeout `timeout`, is counted as refused.
+        fn append_or_count(&self, draft: Box<dyn FnOnce() -> Draft + '_>, timeout: Duration);
     }
 
     impl Append for AuditLog {
@@ -44,8 +44,8 @@ pub(crate) mod sealed {
             AuditLog::try_append(self, draft)
         }
 
-        fn append_or_count(&self, draft: Box<dyn FnOnce() -> Draft + '_>, patience: Duration) {
-            AuditLog::append_or_count(self, draft, patience);
+        fn append_or_count(&self, draft: Box<dyn FnOnce() -> Draft + '_>, timeout: Duration) {
+            AuditLog::append_or_count(self, draft, timeout);
         }
     }
 }

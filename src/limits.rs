@@ -43,11 +43,11 @@ pub const ANCHOR_ANSWER_BYTES_MAX: u64 = NOTE_BYTES_MAX as u64;
 pub const TOKEN_BYTES_MAX: usize = 128 << 10;
 
 /// Timeout of a connection to a witness or a time-stamp authority.
-pub const ANCHOR_CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+pub const ANCHOR_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Timeout of a request to a witness or a time-stamp authority. The anchor's own thread waits for it, and closing the
 /// log waits for that thread.
-pub const ANCHOR_PATIENCE: Duration = Duration::from_secs(15);
+pub const ANCHOR_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Random bytes before each payload.
 pub const SALT_BYTES: usize = 16;
@@ -148,7 +148,7 @@ pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 
 /// Timeout of a handle that is dropped without an end and waits for room in the queue. A working writer empties a full
 /// queue several times within it; a stuck writer must not hold a destructor forever.
-pub const DROP_PATIENCE: Duration = Duration::from_secs(1);
+pub const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Refused events that the writer remembers by their ids, and that one `events.lost` names: a list of the greatest
 /// length, 1 MiB. Further events are only counted, and stay lost even if they are sent again.
@@ -174,13 +174,13 @@ pub const FOLD_BEHIND_MIN: u64 = 1_024;
 /// Pause of the read tables after they reached the end of the log, while events are appended. A durable append that
 /// meets a transaction of the projections waits for its end. With this pause, less than one in a hundred appends of one
 /// producer meets one.
-pub const FOLD_REST: Duration = Duration::from_millis(100);
+pub const FOLD_PAUSE: Duration = Duration::from_millis(100);
 
 /// Pause of the read tables while somebody waits for them.
-pub const FOLD_REST_AWAITED: Duration = Duration::from_millis(10);
+pub const FOLD_PAUSE_AWAITED: Duration = Duration::from_millis(10);
 
 /// Pause of the full-text index while nobody waits for it: each of its transactions makes a segment.
-pub const INDEX_REST: Duration = Duration::from_millis(200);
+pub const INDEX_PAUSE: Duration = Duration::from_millis(200);
 
 /// Approximate number of pages of the full-text index, of about 4 KiB each, that one transaction merges: a few
 /// milliseconds of work.
@@ -264,18 +264,18 @@ pub const REQUEST_BYTES_DEFAULT: usize = 1 << 20;
 pub const REPLY_BYTES_MAX: u64 = 16 << 20;
 
 /// Timeout of a client's connection to its server.
-pub const SERVER_CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+pub const SERVER_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Timeout of a client's request, unless its builder sets another. The server commits before it answers, and may have
 /// others' events to commit first.
-pub const SERVER_PATIENCE: Duration = Duration::from_secs(30);
+pub const SERVER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time for which an event is in a client's memory alone, unless its builder sets another. A healthy server answers
 /// many times faster.
 pub const SPOOL_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
 /// Timeout of closing a client, unless its builder sets another. Events that are not sent by then stay in the spool.
-pub const CLIENT_CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+pub const CLIENT_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// First pause before a client tries an unreachable server again; each further pause is twice as long.
 pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
@@ -297,7 +297,7 @@ pub const SPOOL_SEGMENT_BYTES: u64 = 8 << 20;
 pub const SPOOL_RESERVE_BYTES: usize = 2 << 20;
 
 /// Longest timeout of a client. A longer one is cut to it, because timeouts are added to the clock's time.
-pub const CLIENT_PATIENCE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub const CLIENT_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const _: () = {
     // The largest event fits into a proof file: base64 makes four characters of three bytes, and the checkpoint is a
@@ -308,7 +308,7 @@ const _: () = {
     // A signature is a line of base64, four characters for three bytes, after a name.
     assert!(NOTE_SIGNATURES_MAX * (5_000 * 4 / 3 + ORIGIN_BYTES_MAX + 16) < NOTE_BYTES_MAX);
     // Connecting is a part of a request.
-    assert!(ANCHOR_CONNECT_PATIENCE.as_secs() < ANCHOR_PATIENCE.as_secs());
+    assert!(ANCHOR_CONNECT_TIMEOUT.as_secs() < ANCHOR_TIMEOUT.as_secs());
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     // Every byte of a payload, and every item of a full list, may claim memory when decoded.
     assert!(PAYLOAD_BYTES_MAX + ITEMS_MAX * 1_024 <= DECODE_BYTES_MAX);

@@ -180,14 +180,14 @@ impl AuditLog {
     /// Appends the event of a handle that is dropped. Nobody is there to get an error, so an event that cannot be
     /// sent, or finds no room in the queue in time, is counted as refused. If the log can still be written, the
     /// writer records the event as lost.
-    pub(crate) fn append_or_count(&self, draft: impl FnOnce() -> Draft, patience: Duration) {
+    pub(crate) fn append_or_count(&self, draft: impl FnOnce() -> Draft, timeout: Duration) {
         // The clock and the filter are the caller's code. A panic that leaves a destructor while the thread already
         // unwinds would abort the process.
         let sent = catch_unwind(AssertUnwindSafe(|| {
             let (message, receipt) = self.prepare(&mut draft()).ok()?;
             // The writer itself counts what it refuses.
             drop(receipt);
-            Some(self.inner.queue.send_within(message, patience))
+            Some(self.inner.queue.send_within(message, timeout))
         }));
         match sent {
             Ok(Some(Ok(()))) => return,

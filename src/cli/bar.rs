@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Time after which a bar appears. Shorter work needs none.
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A bar that appears when the work turns out to be long.
 pub(crate) struct Bar {
@@ -23,7 +23,7 @@ impl Bar {
 
     /// Sets how much is done.
     pub(crate) fn set(&mut self, done: u64) {
-        if self.bar.is_none() && self.begun.elapsed() >= PATIENCE {
+        if self.bar.is_none() && self.begun.elapsed() >= TIMEOUT {
             // It stays hidden if standard error is not a terminal.
             let bar = self.total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
             let template = match self.total {

@@ -25,7 +25,7 @@ const GRPC_PORT: u16 = 4317;
 const LOG_VARIABLE: &str = "ANNALS_LOG";
 
 /// Timeout of threads that are still blocked at the end.
-const END_PATIENCE: Duration = Duration::from_secs(1);
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serve the log to other programs over HTTP and OpenTelemetry.
 ///
@@ -250,7 +250,7 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         anyhow::Ok(())
     });
     // Blocking tasks cannot be cancelled: after the timeout they end with the process.
-    runtime.shutdown_timeout(END_PATIENCE);
+    runtime.shutdown_timeout(END_TIMEOUT);
     served.map(|()| Verdict::Done)
 }
 

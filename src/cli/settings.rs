@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use annals::evidence::http::{HttpClient, Patience, Roots};
+use annals::evidence::http::{HttpClient, Roots, Timeouts};
 use annals::evidence::timestamp::TimestampAuthority;
 use annals::evidence::token::AuthorityCertificates;
 use annals::evidence::witness::{Witness, WitnessAnchor};
@@ -262,7 +262,7 @@ fn client(authorities: Option<&Path>) -> anyhow::Result<HttpClient> {
     let pem =
         authorities.map(|path| fs::read(path).with_context(|| format!("{}", path.display()))).transpose()?;
     let roots = pem.as_deref().map_or(Roots::Web, Roots::Pem);
-    Ok(HttpClient::new(Patience::default(), roots)?)
+    Ok(HttpClient::new(Timeouts::default(), roots)?)
 }
 
 /// An absolute path: settings are read from other folders than they were written from.

@@ -14,8 +14,8 @@ use super::spool::{Spool, SpoolError};
 use super::status::Status;
 use crate::event::{Draft, Timestamp};
 use crate::limits::{
-    CLIENT_CLOSE_PATIENCE, CLIENT_PATIENCE_MAX, QUEUE_EVENTS_DEFAULT, REQUEST_BYTES_DEFAULT,
-    REQUEST_EVENTS_DEFAULT, SERVER_PATIENCE, SPOOL_AFTER_DEFAULT, SPOOL_BYTES_DEFAULT,
+    CLIENT_CLOSE_TIMEOUT, CLIENT_TIMEOUT_MAX, QUEUE_EVENTS_DEFAULT, REQUEST_BYTES_DEFAULT,
+    REQUEST_EVENTS_DEFAULT, SERVER_TIMEOUT, SPOOL_AFTER_DEFAULT, SPOOL_BYTES_DEFAULT,
 };
 use crate::own_thread;
 use crate::prepare::Filter;
@@ -64,7 +64,7 @@ pub struct Builder {
     spool: Option<PathBuf>,
     spool_bytes_max: u64,
     queue_events: usize,
-    patience: Duration,
+    timeout: Duration,
     config: Config,
     filter: Option<Filter>,
     on_refused: Option<OnRefused>,
@@ -93,12 +93,12 @@ impl Builder {
             spool: None,
             spool_bytes_max: SPOOL_BYTES_DEFAULT,
             queue_events: QUEUE_EVENTS_DEFAULT,
-            patience: SERVER_PATIENCE,
+            timeout: SERVER_TIMEOUT,
             config: Config {
                 request_events: REQUEST_EVENTS_DEFAULT,
                 request_bytes: REQUEST_BYTES_DEFAULT,
                 spool_after: SPOOL_AFTER_DEFAULT,
-                close_patience: CLIENT_CLOSE_PATIENCE,
+                close_timeout: CLIENT_CLOSE_TIMEOUT,
             },
             filter: None,
             on_refused: None,
@@ -179,14 +179,14 @@ impl Builder {
     /// sent again.
     #[must_use]
     pub fn request_timeout(mut self, time: Duration) -> Builder {
-        self.patience = time.min(CLIENT_PATIENCE_MAX);
+        self.timeout = time.min(CLIENT_TIMEOUT_MAX);
         self
     }
 
     /// Sets the longest time that [`RemoteLog::close`] waits for the server: 5 seconds by default.
     #[must_use]
-    pub fn close_patience(mut self, time: Duration) -> Builder {
-        self.config.close_patience = time.min(CLIENT_PATIENCE_MAX);
+    pub fn close_timeout(mut self, time: Duration) -> Builder {
+        self.config.close_timeout = time.min(CLIENT_TIMEOUT_MAX);
         self
     }
 
@@ -237,7 +237,7 @@ impl Builder {
             None => from_environment("ANNALS_SPOOL").ok_or(OpenError::NoSpool)?.into(),
         };
         let roots = tls_roots::roots(self.authorities.as_deref()).map_err(OpenError::Authorities)?;
-        let server = Server::new(&url, key.as_deref(), self.patience, roots);
+        let server = Server::new(&url, key.as_deref(), self.timeout, roots);
 
         // Takes the folder's lock: from here on no other process sends or deletes these events.
         let spool = Spool::open(&folder, self.spool_bytes_max)?;

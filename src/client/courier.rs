@@ -34,7 +34,7 @@ pub(super) struct Config {
     pub(super) request_events: usize,
     pub(super) request_bytes: usize,
     pub(super) spool_after: Duration,
-    pub(super) close_patience: Duration,
+    pub(super) close_timeout: Duration,
 }
 
 /// The state that the courier shares with the callers.
@@ -479,7 +479,7 @@ impl Courier {
     /// Begins to close. The queue is closed first and then emptied, so that every event that a caller put
     /// in before is taken.
     fn begin_to_close(&mut self) {
-        self.closing = Some(Instant::now() + self.config.close_patience);
+        self.closing = Some(Instant::now() + self.config.close_timeout);
         self.shared.queue.close();
         self.take_all();
     }

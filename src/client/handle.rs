@@ -13,7 +13,7 @@ use super::item::{self, Flush, Flushed, Message, Queue, Until};
 use super::status::Status;
 use crate::destination::{Destination, sealed};
 use crate::event::{Draft, Timestamp};
-use crate::limits::CLIENT_PATIENCE_MAX;
+use crate::limits::CLIENT_TIMEOUT_MAX;
 use crate::prepare::Filter;
 use crate::receipt::{AppendError, Receipt, TryAppendError};
 use crate::session::SessionBuilder;
@@ -122,7 +122,7 @@ impl RemoteLog {
                 answered => break answered?,
             }
         };
-        match answered.recv_timeout(left().min(CLIENT_PATIENCE_MAX)) {
+        match answered.recv_timeout(left().min(CLIENT_TIMEOUT_MAX)) {
             Ok(answer) => answer,
             // At the timeout, everything that is not sent must be in the spool at least.
             Err(oneshot::RecvTimeoutError::Timeout) => self.flush(),
@@ -153,7 +153,7 @@ impl RemoteLog {
     }
 
     /// Closes the client for every clone. Events that were appended before are sent if the server answers
-    /// within [`Builder::close_patience`](super::Builder::close_patience). The others stay in the spool,
+    /// within [`Builder::close_timeout`](super::Builder::close_timeout). The others stay in the spool,
     /// and their number is returned.
     ///
     /// # Errors
@@ -197,12 +197,12 @@ impl sealed::Append for RemoteLog {
         RemoteLog::try_append(self, draft)
     }
 
-    fn append_or_count(&self, draft: Box<dyn FnOnce() -> Draft + '_>, patience: Duration) {
+    fn append_or_count(&self, draft: Box<dyn FnOnce() -> Draft + '_>, timeout: Duration) {
         // The clock and the filter are the caller's code. This runs in destructors: a second panic while
         // the thread already unwinds would abort the process.
         let sent = catch_unwind(AssertUnwindSafe(|| {
             let (message, _receipt) = self.prepare(&mut draft()).ok()?;
-            self.inner.queue.send_within(message, patience).ok()
+            self.inner.queue.send_within(message, timeout).ok()
         }));
         if !matches!(sent, Ok(Some(()))) {
             self.inner.status.add_refused(1);

@@ -10,7 +10,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 use super::reply::Reply;
 use crate::event::EventId;
-use crate::limits::{REPLY_BYTES_MAX, SERVER_CONNECT_PATIENCE};
+use crate::limits::{REPLY_BYTES_MAX, SERVER_CONNECT_TIMEOUT};
 use crate::own_thread;
 
 /// Events in the form in which they are sent.
@@ -46,10 +46,10 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    pub(super) fn new(url: &str, key: Option<&str>, patience: Duration, roots: RootCerts) -> Server {
+    pub(super) fn new(url: &str, key: Option<&str>, timeout: Duration, roots: RootCerts) -> Server {
         let config = ureq::Agent::config_builder()
-            .timeout_connect(Some(SERVER_CONNECT_PATIENCE.min(patience)))
-            .timeout_global(Some(patience))
+            .timeout_connect(Some(SERVER_CONNECT_TIMEOUT.min(timeout)))
+            .timeout_global(Some(timeout))
             .http_status_as_error(false)
             // A redirect could lead to another host, which must not get the API key.
             .max_redirects(0)

@@ -46,7 +46,7 @@ pub enum SignError {
     Storage(#[from] StorageError),
     /// The lock file cannot be locked.
     #[error("the lock file cannot be locked: {0}")]
-    WriteGuard(std::io::Error),
+    WriteLock(std::io::Error),
     /// Events that were signed for are gone.
     #[error(
         "the log has {events} events, and a checkpoint of {signed} was signed: it was cut off or set back to an older copy; nothing more is signed for it, `annals init --continues` makes a new log that follows it"
@@ -449,7 +449,7 @@ fn well(site: &Site<'_>) -> Result<(), SignError> {
         .query_row([SIGNER], |row| row.get(0))?;
     // Usually nothing failed, and no write lock is taken.
     if failed {
-        let _guard = site.write_lock.take(Who::Projection).map_err(SignError::WriteGuard)?;
+        let _guard = site.write_lock.take(Who::Projection).map_err(SignError::WriteLock)?;
         let tx = begin(site.connection)?;
         tx.execute("UPDATE anchors SET failed_since = NULL, error = NULL WHERE name = ?1", [SIGNER])?;
         tx.commit()?;
@@ -465,7 +465,7 @@ fn is_signed_by(checkpoint: &SignedCheckpoint, key: &SigningKey) -> bool {
 /// Makes everything that is committed durable, whatever durability it was written with, and returns the last
 /// sequence number. A commit that is flushed also flushes everything before it in the write-ahead log.
 fn make_durable(site: &Site<'_>) -> Result<Seq, SignError> {
-    let _guard = site.write_lock.take(Who::Projection).map_err(SignError::WriteGuard)?;
+    let _guard = site.write_lock.take(Who::Projection).map_err(SignError::WriteLock)?;
     site.connection.pragma_update(None, "synchronous", "FULL")?;
     let flushed = flush(site);
     // Set back also after an error: no other transaction of this connection needs a flush.
@@ -489,7 +489,7 @@ fn flush(site: &Site<'_>) -> rusqlite::Result<Seq> {
 
 /// Records a checkpoint, or adds signatures to one that is recorded.
 pub(crate) fn record(site: &Site<'_>, checkpoint: &SignedCheckpoint) -> Result<(), SignError> {
-    let _guard = site.write_lock.take(Who::Projection).map_err(SignError::WriteGuard)?;
+    let _guard = site.write_lock.take(Who::Projection).map_err(SignError::WriteLock)?;
     let tx = begin(site.connection)?;
     let size = to_sql(checkpoint.size());
     let before: Option<String> = tx

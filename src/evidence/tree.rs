@@ -29,7 +29,7 @@ pub enum TreeError {
     Storage(#[from] StorageError),
     /// The lock file cannot be locked.
     #[error("the lock file cannot be locked: {0}")]
-    WriteGuard(std::io::Error),
+    WriteLock(std::io::Error),
     /// An event is missing.
     #[error("event {seq} is missing; run `annals verify` for details")]
     Missing {
@@ -195,7 +195,7 @@ pub(crate) fn grow(connection: &Connection, write_lock: &WriteLock) -> Result<Gr
     let tiles: Vec<Vec<NodeHash>> = (first..first + due)
         .map(|tile| hash_leaves(connection, tile * WIDTH, WIDTH))
         .collect::<Result<_, _>>()?;
-    let _guard = write_lock.take(Who::Projection).map_err(TreeError::WriteGuard)?;
+    let _guard = write_lock.take(Who::Projection).map_err(TreeError::WriteLock)?;
     let tx = begin(connection)?;
     // Another process may have stored them meanwhile. Then these are dropped, and the next call goes on after its.
     if full_tiles(&tx)? == first {

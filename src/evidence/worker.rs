@@ -224,7 +224,7 @@ impl Worker {
     fn require_present(&self) -> Result<(), SignError> {
         match self.present {
             Some(_) => Ok(()),
-            None => Err(SignError::WriteGuard(std::io::Error::other(LEFT))),
+            None => Err(SignError::WriteLock(std::io::Error::other(LEFT))),
         }
     }
 
@@ -335,7 +335,7 @@ impl Worker {
         if self.signing.is_none() {
             return Ok(());
         }
-        let _guard = self.write_lock.take(Who::Projection).map_err(SignError::WriteGuard)?;
+        let _guard = self.write_lock.take(Who::Projection).map_err(SignError::WriteLock)?;
         let tx = begin(&self.connection)?;
         failed(&tx, super::signer::SIGNER, text, (self.clock)())?;
         Ok(tx.commit()?)

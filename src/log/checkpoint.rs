@@ -14,7 +14,7 @@ use super::write_lock::{Who, WriteLock};
 use crate::limits::{WAL_BYTES_CHECKPOINT, WAL_BYTES_CHECKPOINT_WRITER, WAL_BYTES_RESTART};
 
 /// Longest time that a checkpoint which must come to an end waits for readers. Everybody who writes waits with it.
-const RESTART_PATIENCE: Duration = Duration::from_secs(1);
+const RESTART_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes of a frame of the write-ahead log before its page
 /// (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
@@ -80,7 +80,7 @@ impl Checkpoints {
         }
         let Ok(_guard) = write_lock.take(who) else { return };
         // The lock is held and appends wait, so the wait for readers is cut short.
-        let _ = connection.busy_timeout(RESTART_PATIENCE);
+        let _ = connection.busy_timeout(RESTART_TIMEOUT);
         let done = checkpoint(connection, write_lock, "RESTART").unwrap_or(false);
         let _ = connection.busy_timeout(BUSY_TIMEOUT);
         // If a reader stayed, the next wait comes only when the write-ahead log is twice as large.

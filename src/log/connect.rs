@@ -17,10 +17,10 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest wait for a process that is making the write-ahead log, or that is about to release one that was removed.
 /// SQLite makes one in less than a millisecond, and takes longer on a busy machine.
-pub(super) const MAKER_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const MAKER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The same timeout for a log that was open already: the next attempt comes soon, and callers wait meanwhile.
-pub(super) const MAKER_PATIENCE_AGAIN: Duration = Duration::from_millis(200);
+pub(super) const MAKER_TIMEOUT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Pause between two attempts at an operation for which SQLite itself does not wait.
 pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(5);
@@ -83,7 +83,7 @@ pub(super) fn look(connection: &Connection, maker: Duration) -> rusqlite::Result
     loop {
         let looked = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
         let Err(error) = looked else { return connection.busy_timeout(BUSY_TIMEOUT) };
-        let patience = match error.sqlite_error() {
+        let timeout = match error.sqlite_error() {
             Some(error) if error.extended_code == vfs::OPEN_ELSEWHERE => maker,
             Some(error) if error.code == ErrorCode::DatabaseBusy => BUSY_TIMEOUT,
             // The error may have another cause: pages are missing if the shared memory describes another write-ahead
@@ -91,7 +91,7 @@ pub(super) fn look(connection: &Connection, maker: Duration) -> rusqlite::Result
             _ if !vfs::wal_is_that_of_memory(connection) => return Err(vfs::open_elsewhere()),
             _ => return Err(error),
         };
-        if began.elapsed() >= patience {
+        if began.elapsed() >= timeout {
             return Err(error);
         }
         std::thread::sleep(BUSY_PAUSE);

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::connect::{
-    AtClose, BUSY_PAUSE, BUSY_TIMEOUT, MAKER_PATIENCE, MAKER_PATIENCE_AGAIN, at_close, configure, connect,
+    AtClose, BUSY_PAUSE, BUSY_TIMEOUT, MAKER_TIMEOUT, MAKER_TIMEOUT_AGAIN, at_close, configure, connect,
     is_about_files_beside, look,
 };
 use super::error::OpenError;
@@ -128,8 +128,8 @@ pub(crate) fn open_writer(path: &Path, durability: Durability, claim: Claim) -> 
     at_close(&connection, AtClose::LeaveAsItIs).map_err(sqlite)?;
     configure(&connection).map_err(sqlite)?;
     let maker = match claim {
-        Claim::Cautious | Claim::TakeOver => MAKER_PATIENCE,
-        Claim::Settled => MAKER_PATIENCE_AGAIN,
+        Claim::Cautious | Claim::TakeOver => MAKER_TIMEOUT,
+        Claim::Settled => MAKER_TIMEOUT_AGAIN,
     };
     look(&connection, maker).map_err(|source| match is_about_files_beside(&source) {
         true => OpenError::ReadOnlyFolder { path: path.to_owned(), source: source.into() },

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
 use super::connect::{
-    AtClose, MAKER_PATIENCE, alone, at_close, configure, connect, is_about_files_beside, look,
+    AtClose, MAKER_TIMEOUT, alone, at_close, configure, connect, is_about_files_beside, look,
 };
 use super::error::OpenError;
 use super::generation::{self, Use};
@@ -95,7 +95,7 @@ fn make_files_beside(path: &Path) -> Result<Option<Connection>, OpenError> {
     if !matches!(maker.is_readonly(MAIN_DB), Ok(false)) || at_close(&maker, AtClose::LeaveAsItIs).is_err() {
         return Ok(None);
     }
-    match look(&maker, MAKER_PATIENCE) {
+    match look(&maker, MAKER_TIMEOUT) {
         Ok(()) => Ok(Some(maker)),
         Err(error) => match OpenError::sqlite(path, "cannot be opened for reading", error) {
             error @ (OpenError::OpenElsewhere { .. } | OpenError::HotJournal { .. }) => Err(error),
@@ -109,5 +109,5 @@ fn begin_reading(connection: &Connection) -> rusqlite::Result<()> {
     configure(connection)?;
     connection.pragma_update(None, "query_only", true)?;
     // Only now does SQLite open the write-ahead log.
-    look(connection, MAKER_PATIENCE)
+    look(connection, MAKER_TIMEOUT)
 }

@@ -5,7 +5,7 @@ use std::thread;
 
 use crate::destination::sealed;
 use crate::event::{Draft, Event, SessionId};
-use crate::limits::DROP_PATIENCE;
+use crate::limits::DROP_TIMEOUT;
 use crate::receipt::{AppendError, Receipt};
 
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Scope {
     /// Appends from a destructor, where no error can be returned: see [`sealed::Append::append_or_count`].
     pub(super) fn append_from_drop<E: Into<Event>>(&self, event: impl FnOnce() -> E) {
         // The draft is made inside the call, which catches panics of the caller's clock.
-        self.log.append_or_count(Box::new(|| self.draft(event())), DROP_PATIENCE);
+        self.log.append_or_count(Box::new(|| self.draft(event())), DROP_TIMEOUT);
     }
 }
 

@@ -38,7 +38,7 @@ const IDLE_BEFORE_CHECKPOINT: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Longest time that a closing writer waits for readers of a write-ahead log that was removed.
-const LETTING_GO_PATIENCE: Duration = Duration::from_secs(10);
+const LETTING_GO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of the writer.
 #[derive(Clone)]
@@ -123,8 +123,8 @@ impl Writer {
         let _guard = EndGuard { progress: self.shared.progress.clone(), queue: self.shared.queue.clone() };
         loop {
             let has_duties = self.checkpoint_due || !self.losses.is_empty();
-            let patience = if has_duties { IDLE_BEFORE_CHECKPOINT } else { LOOK_EVERY };
-            match self.shared.queue.take(Some(Instant::now() + patience)) {
+            let wait = if has_duties { IDLE_BEFORE_CHECKPOINT } else { LOOK_EVERY };
+            match self.shared.queue.take(Some(Instant::now() + wait)) {
                 None => self.rest(),
                 Some(first) => {
                     if let End::Close = self.serve(first) {
@@ -353,7 +353,7 @@ impl Writer {
         let began = Instant::now();
         // This is the last chance to move into the log what only the removed file holds.
         while self.held.poison.as_ref().is_some_and(|poison| poison.left.is_some())
-            && began.elapsed() < LETTING_GO_PATIENCE
+            && began.elapsed() < LETTING_GO_TIMEOUT
             && self.held.ensure_open().is_err()
         {
             std::thread::sleep(REOPEN_PAUSE);

@@ -296,10 +296,10 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// Puts a message in. Blocks for at most `patience` while there is no room.
-    pub(crate) fn send_within(&self, message: Message<T, F>, patience: Duration) -> Result<(), NotSent> {
+    /// Puts a message in. Blocks for at most `timeout` while there is no room.
+    pub(crate) fn send_within(&self, message: Message<T, F>, timeout: Duration) -> Result<(), NotSent> {
         self.require_open().map_err(NotSent::Ended)?;
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         if !self.wait_for_fewer(Some(deadline)) {
             return Err(NotSent::Full);
         }

@@ -19,7 +19,7 @@ fn client(address: &str, spool: &Path) -> Builder {
         .url(format!("http://{address}"))
         .spool(spool)
         .spool_after(Duration::from_millis(50))
-        .close_patience(LONG)
+        .close_timeout(LONG)
 }
 
 /// Appends until the spool takes no more. Returns the messages that were taken.
@@ -68,7 +68,7 @@ fn a_spool_on_a_volume_without_a_byte_left_is_opened_and_sent() {
     let Some(volume) = Volume::mount("12m") else { return };
     within(LIMIT, move || {
         let (address, spool) = (free_address(), volume.path().join("spool"));
-        let log = client(&address, &spool).close_patience(Duration::ZERO).open().unwrap();
+        let log = client(&address, &spool).close_timeout(Duration::ZERO).open().unwrap();
         for number in 0..100 {
             drop(log.append(note(number.to_string())).unwrap());
         }
@@ -199,7 +199,7 @@ fn the_longest_patience_that_can_be_said_is_no_error() {
         let log = client(&server.url().replace("http://", ""), folder.path())
             .spool_after(Duration::MAX)
             .request_timeout(Duration::MAX)
-            .close_patience(Duration::MAX)
+            .close_timeout(Duration::MAX)
             .open()
             .unwrap();
         let ids: HashSet<_> =

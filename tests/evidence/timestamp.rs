@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::support::authority::{Kind, Mode, RSA, TestAuthority, certify, has_openssl, openssl};
 use annals::Timestamp;
-use annals::evidence::http::{HttpClient, HttpError, Patience, Roots};
+use annals::evidence::http::{HttpClient, HttpError, Roots, Timeouts};
 use annals::evidence::timestamp::{Stamped, TimestampAuthority, TimestampError};
 use annals::evidence::token::{AuthorityCertificates, CertificateError, TokenError, stamped_text, verify};
 use annals::evidence::{Anchor as _, Taken};
@@ -34,7 +34,7 @@ fn note() -> String {
 /// A client that only a hang makes give up.
 fn client(roots: Roots<'_>) -> HttpClient {
     let patience = Duration::from_secs(600);
-    HttpClient::new(Patience { connect: patience, whole: patience }, roots).unwrap()
+    HttpClient::new(Timeouts { connect: patience, whole: patience }, roots).unwrap()
 }
 
 fn certificates(authority: &TestAuthority) -> AuthorityCertificates {
@@ -326,7 +326,7 @@ fn a_late_authority_is_given_up() {
     let authority = TestAuthority::start(RSA);
     authority.answer(Mode::Held);
     let patience = Duration::from_secs(2);
-    let impatient = HttpClient::new(Patience { connect: patience, whole: patience }, Roots::Web).unwrap();
+    let impatient = HttpClient::new(Timeouts { connect: patience, whole: patience }, Roots::Web).unwrap();
     let authorities = TimestampAuthority::new(&authority.url(), certificates(&authority), impatient).unwrap();
     let error = authorities.stamp(&note()).unwrap_err();
     assert!(matches!(error, TimestampError::Http(HttpError::Late { .. })), "{error}");
@@ -410,6 +410,6 @@ fn a_server_with_tls_is_trusted_by_the_authorities_that_were_given() {
     assert!(matches!(given, TimestampError::Status { status: 503, .. }), "{given}");
     let web = over_tls(|_| None);
     assert!(matches!(web, TimestampError::Http(HttpError::Transport { .. })), "{web}");
-    let patience = Patience::default();
+    let patience = Timeouts::default();
     assert!(matches!(HttpClient::new(patience, Roots::Pem(b"nothing")), Err(HttpError::Roots(_))));
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::support::witness::{Broken, Mode, TestWitness, broken_server};
-use annals::evidence::http::{HttpClient, HttpError, Patience, Roots};
+use annals::evidence::http::{HttpClient, HttpError, Roots, Timeouts};
 use annals::evidence::witness::{Cosignature, Witness, WitnessAnchor, WitnessError, WitnessState};
 use annals::evidence::{Anchor as _, AnchorError, Taken};
 use annals::merkle::NodeHash;
@@ -105,7 +105,7 @@ const PATIENT: Duration = Duration::from_secs(600);
 const IMPATIENT: Duration = Duration::from_secs(2);
 
 fn http(patience: Duration) -> HttpClient {
-    HttpClient::new(Patience { connect: patience, whole: patience }, Roots::Web).unwrap()
+    HttpClient::new(Timeouts { connect: patience, whole: patience }, Roots::Web).unwrap()
 }
 
 fn client(url: &str, keys: Vec<VerifierKey>) -> Witness {

@@ -16,7 +16,7 @@ use crate::note::SignedCheckpoint;
 const SAID_BYTES_MAX: usize = 1 << 10;
 
 /// Longest wait for the rest of a command's standard error after the command ended.
-const SAID_PATIENCE: Duration = Duration::from_secs(1);
+const SAID_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Shortest and longest pause between two checks for the end of a command.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -143,7 +143,7 @@ impl Said {
 
     /// Returns the kept bytes. A process that left the group may keep the pipe open, so the wait is bounded.
     fn words(self) -> Vec<u8> {
-        let _ = self.ended.recv_timeout(SAID_PATIENCE);
+        let _ = self.ended.recv_timeout(SAID_TIMEOUT);
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -203,7 +203,7 @@ impl Deliverer {
         }
         // Recorded only after the anchor took the checkpoint. A crash in between delivers it a second time, which
         // the contract of `Anchor` allows.
-        let _guard = self.write_lock.take(Who::Projection).map_err(SignError::WriteGuard)?;
+        let _guard = self.write_lock.take(Who::Projection).map_err(SignError::WriteLock)?;
         let tx = begin(connection)?;
         if let Taken::Receipt(receipt) = taken {
             tx.execute(
@@ -216,7 +216,7 @@ impl Deliverer {
     }
 
     fn record_failure(&self, connection: &Connection, name: &str, error: &str) -> Result<(), Failure> {
-        let _guard = self.write_lock.take(Who::Projection).map_err(SignError::WriteGuard)?;
+        let _guard = self.write_lock.take(Who::Projection).map_err(SignError::WriteLock)?;
         let tx = begin(connection)?;
         signer::failed(&tx, name, error, (self.clock)())?;
         Ok(tx.commit()?)

@@ -15,7 +15,7 @@ use crate::note::{CheckpointFile, SignedCheckpoint};
 const TAIL_BYTES: [u64; 2] = [64 << 10, 2 * NOTE_BYTES_MAX as u64];
 
 /// Longest wait for another program that has the file locked, and below it the pause between two attempts.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Appends checkpoints to a file and flushes each. An empty line separates two checkpoints.
@@ -112,7 +112,7 @@ fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
 
 /// Locks the file, because other processes append to it too. Fails after a timeout instead of waiting forever.
 fn lock(file: &File) -> io::Result<()> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ureq::tls::TlsConfig;
 
-use crate::limits::{ANCHOR_ANSWER_BYTES_MAX, ANCHOR_CONNECT_PATIENCE, ANCHOR_PATIENCE};
+use crate::limits::{ANCHOR_ANSWER_BYTES_MAX, ANCHOR_CONNECT_TIMEOUT, ANCHOR_TIMEOUT};
 use crate::tls_roots;
 
 /// Characters of an answer that an error repeats.
@@ -12,16 +12,16 @@ const EXCERPT_CHARS: usize = 200;
 
 /// The timeouts of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// Longest time until the connection is made, with TLS if the address has it.
     pub connect: Duration,
     /// Longest time until all of the answer has arrived.
     pub whole: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { connect: ANCHOR_CONNECT_PATIENCE, whole: ANCHOR_PATIENCE }
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts { connect: ANCHOR_CONNECT_TIMEOUT, whole: ANCHOR_TIMEOUT }
     }
 }
 
@@ -102,15 +102,15 @@ impl HttpClient {
     ///
     /// # Errors
     /// If the file of authorities has no certificates.
-    pub fn new(patience: Patience, roots: Roots<'_>) -> Result<HttpClient, HttpError> {
+    pub fn new(timeouts: Timeouts, roots: Roots<'_>) -> Result<HttpClient, HttpError> {
         let roots = match roots {
             Roots::Web => None,
             Roots::Pem(pem) => Some(pem),
         };
         let roots = tls_roots::roots(roots).map_err(HttpError::Roots)?;
         let config = ureq::Agent::config_builder()
-            .timeout_connect(Some(patience.connect))
-            .timeout_global(Some(patience.whole))
+            .timeout_connect(Some(timeouts.connect))
+            .timeout_global(Some(timeouts.whole))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)

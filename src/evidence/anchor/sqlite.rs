@@ -11,7 +11,7 @@ use crate::log::rows::note_column;
 use crate::note::SignedCheckpoint;
 
 /// Longest wait for another program that writes to the file.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The application id of a file that an anchor made: the bytes `AnCp`.
 const APPLICATION_ID: i64 = 0x416E_4370;
@@ -119,7 +119,7 @@ enum KeepError {
 /// Inserts a checkpoint, or returns the text of the one that is there already.
 fn keep(path: &Path, within: Within, checkpoint: &SignedCheckpoint) -> Result<Kept, KeepError> {
     let mut connection = open(path)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(TIMEOUT)?;
     // By the contract of `Anchor` the checkpoint must be durable when this returns.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // A file that is new or empty has no page yet. Asked before the transaction, which gives it one.

@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 use crate::event::Seq;
 use crate::limits::{
-    FOLD_EVENTS_MAX, FOLD_EVENTS_SHORT, FOLD_REST_AWAITED, FOLD_TIME_KEEPING_UP, FOLD_TIME_MAX,
+    FOLD_EVENTS_MAX, FOLD_EVENTS_SHORT, FOLD_PAUSE_AWAITED, FOLD_TIME_KEEPING_UP, FOLD_TIME_MAX,
     FOLD_TIME_SHORT,
 };
 use crate::log::rows;
 use crate::log::write_lock::{Who, begin};
 use crate::projection::schedule::ahead::{Next, Part, Wait};
 use crate::projection::schedule::group::{Group, Member};
-use crate::projection::schedule::rest::Wrote;
+use crate::projection::schedule::throttle::Wrote;
 use crate::projection::schedule::worker::{EVERYTHING, Step, Worker, Written, read_after};
 use crate::projection::tables::apply::ApplyError;
-use crate::projection::tables::{Pace, Stage};
+use crate::projection::tables::{Stage, Throttling};
 
 /// A group of tables that is due, and the range of events to fold.
 struct Due {
@@ -30,19 +30,19 @@ impl Worker {
     pub(in crate::projection) fn take_forward(&mut self, mut due: Vec<Member>, until: Seq) -> Step {
         let mut result = Step::Idle;
         let mut ready = Vec::new();
-        let place = |member: &Member| (member.projection.pace, member.cursor.position);
+        let place = |member: &Member| (member.projection.throttling, member.cursor.position);
         // Tables of one pace at one position are adjacent now, and share the folding.
         due.sort_by_key(place);
-        while let Some((pace, position)) = due.first().map(place) {
-            let others = due.split_off(due.partition_point(|member| place(member) == (pace, position)));
+        while let Some((throttling, position)) = due.first().map(place) {
+            let others = due.split_off(due.partition_point(|member| place(member) == (throttling, position)));
             let members = std::mem::replace(&mut due, others);
             // A group goes as far as the next one of its pace, and on with it in the next round.
-            let next = due.first().filter(|other| other.projection.pace == pace);
+            let next = due.first().filter(|other| other.projection.throttling == throttling);
             let next = next.map_or(EVERYTHING, |other| other.cursor.position);
             // A rebuild goes on to the end of the log, even while the log is being closed.
             let is_live = members.iter().any(|member| member.stage == Stage::Live);
             let limit = if is_live { until } else { EVERYTHING }.min(next);
-            match self.fold_first(members, (pace, position), limit) {
+            match self.fold_first(members, (throttling, position), limit) {
                 Ok(group) => ready.push(group),
                 Err(step) => result = result.and(step),
             }
@@ -56,7 +56,7 @@ impl Worker {
     fn fold_first(
         &mut self,
         members: Vec<Member>,
-        (pace, position): (Pace, Seq),
+        (throttling, position): (Throttling, Seq),
         limit: Seq,
     ) -> Result<Due, Step> {
         let head = match rows::head(&self.connection) {
@@ -71,7 +71,7 @@ impl Worker {
                 // A group that has some of these tables is at other cursors or has other members: what it folded is
                 // out of date.
                 self.kept.retain(|kept| !kept.has_some_of(&members));
-                match Group::start(members.clone(), pace, (&self.path, self.database), position) {
+                match Group::start(members.clone(), throttling, (&self.path, self.database), position) {
                     Ok(group) => group,
                     // The tables cannot be read, perhaps those of one alone; or the file was moved.
                     Err(_) => return Err(self.take_forward_alone(members, until)),
@@ -104,7 +104,7 @@ impl Worker {
                 step.and(published)
             }),
             // All that was folded ahead is dropped with `due`: another process has changed the tables below it.
-            Ok(Written::SomebodyElseDid) => Step::Resting(Instant::now() + FOLD_REST_AWAITED),
+            Ok(Written::SomebodyElseDid) => Step::Paused(Instant::now() + FOLD_PAUSE_AWAITED),
             // The error is met again, and reported, by the projection that it belongs to.
             Err(_) => due.into_iter().fold(Step::Idle, |step, Due { group, limit, .. }| {
                 step.and(self.take_forward_alone(group.into_members(), limit))
@@ -126,8 +126,8 @@ impl Worker {
         // The log may have grown while this thread waited: this head is the end of the log until the commit.
         let head = rows::head(&tx)?.seq;
         let mut written = Vec::<(Option<Part>, Duration)>::new();
-        let mut served: Option<Pace> = None;
-        let is_pressed = self.rests.is_pressed();
+        let mut served: Option<Throttling> = None;
+        let is_pressed = self.throttle.is_pressed();
         let has_room = || {
             // Asked before each part, so that the transaction ends soon after the writer begins to wait.
             let longest = match (self.write_lock.writer_waits(), is_pressed) {
@@ -143,7 +143,7 @@ impl Worker {
             let since = Instant::now();
             group.ahead.go_on(until);
             // Every group of the pace that is served first may write one part even when the time is over.
-            let has_turn = served.is_none_or(|pace| pace == group.pace());
+            let has_turn = served.is_none_or(|throttling| throttling == group.throttling());
             while *position < until && (has_room() || (has_turn && last.is_none())) {
                 // While the writer waits, only parts that are folded already are written.
                 let wait = if self.write_lock.writer_waits() { Wait::No } else { Wait::Yes };
@@ -151,7 +151,7 @@ impl Worker {
                 group.save(&tx, &part)?;
                 *position = part.position;
                 last = Some(part);
-                served = served.or(Some(group.pace()));
+                served = served.or(Some(group.throttling()));
             }
             written.push((last, since.elapsed()));
         }
@@ -166,7 +166,7 @@ impl Worker {
         tx.commit()?;
         drop(guard);
         let commit = since.elapsed();
-        let mut wrote = Vec::<(Pace, Wrote)>::new();
+        let mut wrote = Vec::<(Throttling, Wrote)>::new();
         for (Due { group, position, .. }, (last, took)) in due.iter_mut().zip(written) {
             // Only after the commit: what was rolled back must not move a cursor in memory.
             group.move_to(*position, head);
@@ -178,17 +178,17 @@ impl Worker {
                 self.to_merge = Some((member.projection, stage));
             }
             let this = Wrote { took: took + commit, position: *position, head };
-            match wrote.iter_mut().find(|(pace, _)| *pace == group.pace()) {
+            match wrote.iter_mut().find(|(throttling, _)| *throttling == group.throttling()) {
                 // Two groups of one pace, such as a rebuild beside the live tables: the one further behind counts.
                 Some((_, both)) => {
                     both.took += took;
                     both.position = both.position.min(this.position);
                 }
-                None => wrote.push((group.pace(), this)),
+                None => wrote.push((group.throttling(), this)),
             }
         }
-        wrote.into_iter().for_each(|(pace, wrote)| self.rests.wrote(pace, wrote));
-        let events = if self.rests.is_pressed() { FOLD_EVENTS_SHORT } else { FOLD_EVENTS_MAX };
+        wrote.into_iter().for_each(|(throttling, wrote)| self.throttle.wrote(throttling, wrote));
+        let events = if self.throttle.is_pressed() { FOLD_EVENTS_SHORT } else { FOLD_EVENTS_MAX };
         due.iter().for_each(|due| due.group.ahead.fold_at_once(events));
         // The writer may be idle while a rebuild fills the write-ahead log, so this thread looks at its size.
         self.checkpoints.if_large(&self.connection, &self.write_lock, Who::Projection);
@@ -201,7 +201,7 @@ impl Worker {
         let events = read_after(&self.connection, position, until).map_err(ApplyError::Sqlite);
         match events.and_then(|events| self.fold_given(&members, &events)) {
             Ok(Written::Committed) => Step::Worked.and(self.publish_all(&members)),
-            Ok(Written::SomebodyElseDid) => Step::Resting(Instant::now() + FOLD_REST_AWAITED),
+            Ok(Written::SomebodyElseDid) => Step::Paused(Instant::now() + FOLD_PAUSE_AWAITED),
             Err(_) => self.take_forward_alone(members, until),
         }
     }

@@ -10,7 +10,7 @@ use crate::file::FileIdentity;
 use crate::log::{self, OpenError};
 use crate::projection::schedule::ahead::{Ahead, Part};
 use crate::projection::tables::apply::{Fold, Texts};
-use crate::projection::tables::{self, Cursor, Pace, Projection, Stage, Store, apply};
+use crate::projection::tables::{self, Cursor, Projection, Stage, Store, Throttling, apply};
 
 /// A projection's tables of one stage, and their cursor.
 #[derive(Clone)]
@@ -64,7 +64,7 @@ impl Member {
 /// Tables at one position, and the thread that folds the next events for them.
 pub(in crate::projection) struct Group {
     members: Vec<Member>,
-    pace: Pace,
+    throttling: Throttling,
     /// The events that each of them skips.
     skips: Vec<HashSet<Seq>>,
     has_switched: bool,
@@ -76,7 +76,7 @@ impl Group {
     /// that was put in its place.
     pub(in crate::projection) fn start(
         members: Vec<Member>,
-        pace: Pace,
+        throttling: Throttling,
         (path, database): (&Path, FileIdentity),
         position: Seq,
     ) -> Result<Group, OpenError> {
@@ -91,11 +91,11 @@ impl Group {
         let skips = folds.iter().map(|fold| fold.skips().clone()).collect();
         let ahead = Ahead::start(connection, folds, position)
             .map_err(|error| OpenError::io(path, "a thread cannot be started", error))?;
-        Ok(Group { members, pace, skips, has_switched: false, ahead })
+        Ok(Group { members, throttling, skips, has_switched: false, ahead })
     }
 
-    pub(in crate::projection) fn pace(&self) -> Pace {
-        self.pace
+    pub(in crate::projection) fn throttling(&self) -> Throttling {
+        self.throttling
     }
 
     pub(in crate::projection) fn members(&self) -> &[Member] {

@@ -3,7 +3,7 @@
 mod ahead;
 mod group;
 mod progress;
-mod rest;
+mod throttle;
 pub(crate) mod worker;
 mod failing_event;
 mod forward;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction};
 use crate::event::Seq;
 use crate::file::FileIdentity;
 use crate::limits::{
-    FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_REST_AWAITED, INDEX_MERGE_PAGES, INDEX_MERGE_PAGES_SHORT,
+    FOLD_BYTES_MAX, FOLD_EVENTS_MAX, FOLD_PAUSE_AWAITED, INDEX_MERGE_PAGES, INDEX_MERGE_PAGES_SHORT,
     PROJECTIONS_CACHE_KIBIBYTES,
 };
 use crate::log::checkpoint::Checkpoints;
@@ -21,7 +21,7 @@ use crate::log::{self, AtClose, Claim, Durability, OpenError, Writing};
 use crate::progress::{Awaited, Progress};
 use crate::projection::schedule::group::{Group, Member};
 use crate::projection::schedule::progress::progress_of;
-use crate::projection::schedule::rest::Rests;
+use crate::projection::schedule::throttle::Throttle;
 use crate::projection::tables::{self, Cursor, PROJECTIONS, Projection, Stage, index};
 
 /// The interval at which the thread looks whether another process appended or changed something.
@@ -52,7 +52,7 @@ pub(crate) struct Worker {
     pub(in crate::projection) checkpoints: Checkpoints,
     /// The groups that this thread took forward last, with what is folded ahead for them.
     pub(in crate::projection) kept: Vec<Group>,
-    pub(in crate::projection) rests: Rests,
+    pub(in crate::projection) throttle: Throttle,
     /// The full-text index that may have segments to merge.
     pub(in crate::projection) to_merge: Option<(&'static Projection, Stage)>,
 }
@@ -63,7 +63,7 @@ pub(in crate::projection) enum Step {
     /// Nothing is left to do.
     Idle,
     /// The next work is due at this time.
-    Resting(Instant),
+    Paused(Instant),
     /// Something was done; there may be more.
     Worked,
     /// A failure. The last error is in the progress, and the work is tried again.
@@ -76,8 +76,8 @@ impl Step {
         match (self, other) {
             (Step::Trouble, _) | (_, Step::Trouble) => Step::Trouble,
             (Step::Worked, _) | (_, Step::Worked) => Step::Worked,
-            (Step::Resting(until), Step::Resting(other)) => Step::Resting(until.min(other)),
-            (Step::Resting(until), _) | (_, Step::Resting(until)) => Step::Resting(until),
+            (Step::Paused(until), Step::Paused(other)) => Step::Paused(until.min(other)),
+            (Step::Paused(until), _) | (_, Step::Paused(until)) => Step::Paused(until),
             (Step::Idle, Step::Idle) => Step::Idle,
         }
     }
@@ -141,7 +141,7 @@ impl Worker {
             write_lock,
             checkpoints,
             kept: Vec::new(),
-            rests: Rests::default(),
+            throttle: Throttle::default(),
             to_merge: None,
         };
         for projection in &PROJECTIONS {
@@ -169,8 +169,8 @@ impl Worker {
                 Step::Worked => continue,
                 // An order ends the pause. The wait is short, so that the thread also notices callers that begin to
                 // wait for the tables.
-                Step::Resting(until) => {
-                    match orders.recv_deadline(until.min(Instant::now() + FOLD_REST_AWAITED / 2)) {
+                Step::Paused(until) => {
+                    match orders.recv_deadline(until.min(Instant::now() + FOLD_PAUSE_AWAITED / 2)) {
                         Err(RecvTimeoutError::Timeout) => continue,
                         Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => break,
                     }
@@ -196,7 +196,7 @@ impl Worker {
             match self.round(until, Haste::Yes) {
                 Step::Idle => break,
                 // Another process that was faster counts as progress too: only consecutive failures end this.
-                Step::Worked | Step::Resting(_) => attempts = 0,
+                Step::Worked | Step::Paused(_) => attempts = 0,
                 Step::Trouble => {
                     attempts += 1;
                     std::thread::sleep(LOOK_EVERY / 4);
@@ -270,14 +270,14 @@ impl Worker {
             }
         }
         if let Haste::No = haste {
-            result = result.and(self.leave_resting(&mut due));
+            result = result.and(self.leave_paused(&mut due));
             result = result.and(self.merge(&mut due));
         }
         result.and(self.take_forward(due, until))
     }
 
     /// Removes from `due` the tables that must pause. Returns when the first of them is due again.
-    fn leave_resting(&self, due: &mut Vec<Member>) -> Step {
+    fn leave_paused(&self, due: &mut Vec<Member>) -> Step {
         let head = match rows::head(&self.connection) {
             Ok(head) => head.seq,
             Err(error) => {
@@ -289,8 +289,8 @@ impl Worker {
         let awaited = self.progress.awaited();
         let mut step = Step::Idle;
         due.retain(|member| {
-            let until = self.rests.until(member.projection.pace, head, awaited);
-            step = until.map_or(step, |until| step.and(Step::Resting(until)));
+            let until = self.throttle.until(member.projection.throttling, head, awaited);
+            step = until.map_or(step, |until| step.and(Step::Paused(until)));
             until.is_none()
         });
         step
@@ -302,10 +302,10 @@ impl Worker {
         let Some((projection, stage)) = self.to_merge else { return Step::Idle };
         let head = rows::head(&self.connection).map(|head| head.seq);
         // `Awaited::All` gives the shortest pause, which is enough after a step of a few milliseconds.
-        let rest = head.map(|head| self.rests.until(projection.pace, head, Awaited::All));
+        let rest = head.map(|head| self.throttle.until(projection.throttling, head, Awaited::All));
         match rest {
             Ok(None) => {}
-            Ok(Some(until)) => return Step::Resting(until),
+            Ok(Some(until)) => return Step::Paused(until),
             Err(error) => return self.say_trouble(projection, &error),
         }
         // The merge takes the place of writing to this index, which follows in the next round.
@@ -350,7 +350,7 @@ impl Worker {
             return Ok(false);
         }
         let mut has_merged = false;
-        let pages = if self.rests.is_pressed() { INDEX_MERGE_PAGES_SHORT } else { INDEX_MERGE_PAGES };
+        let pages = if self.throttle.is_pressed() { INDEX_MERGE_PAGES_SHORT } else { INDEX_MERGE_PAGES };
         for index in projection.tables.iter().filter(|table| table.is_index()) {
             has_merged |= index::merge(&tx, &stage.table(index.name), pages)?;
         }
@@ -360,7 +360,7 @@ impl Worker {
             tx.rollback()?
         }
         drop(guard);
-        self.rests.worked(projection.pace, began.elapsed());
+        self.throttle.worked(projection.throttling, began.elapsed());
         Ok(has_merged)
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Projection {
     definition: &'static str,
     pub(crate) rows: Rows,
     pub(crate) taken_back: TakenBack,
-    pub(crate) pace: Pace,
+    pub(crate) throttling: Throttling,
     /// Folds one event.
     pub(crate) fold: fn(&mut WorkingSet, &Input<'_>),
 }
@@ -121,7 +121,7 @@ pub(crate) enum TakenBack {
 
 /// The pace at which tables are written while events come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Pace {
+pub(crate) enum Throttling {
     Soon,
     /// Each transaction has a large cost of its own: that of the full-text index makes a segment.
     Seldom,
@@ -144,7 +144,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
         definition: include_str!("../../../schema/read/sessions.sql"),
         rows: Rows::Change(Store::load_session),
         taken_back: TakenBack::WithItsSession { timeline: "timeline" },
-        pace: Pace::Soon,
+        throttling: Throttling::Soon,
         fold: sessions::fold,
     },
     Projection {
@@ -162,7 +162,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
         definition: include_str!("../../../schema/read/activity.sql"),
         rows: Rows::Stay,
         taken_back: TakenBack::ByItself,
-        pace: Pace::Soon,
+        throttling: Throttling::Soon,
         fold: activity::fold,
     },
     Projection {
@@ -173,7 +173,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
         definition: include_str!("../../../schema/read/search.sql"),
         rows: Rows::Stay,
         taken_back: TakenBack::ByItself,
-        pace: Pace::Seldom,
+        throttling: Throttling::Seldom,
         fold: search::fold,
     },
     Projection {
@@ -184,7 +184,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
         definition: include_str!("../../../schema/read/keys.sql"),
         rows: Rows::Change(Store::load_key),
         taken_back: TakenBack::Never,
-        pace: Pace::Soon,
+        throttling: Throttling::Soon,
         fold: keys::fold,
     },
 ];

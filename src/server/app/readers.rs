@@ -21,13 +21,13 @@ const READERS_MAX: usize = 4;
 const LONG_MAX: usize = 2;
 
 /// The timeout for a question to get its permit.
-const TURN_PATIENCE: Duration = Duration::from_secs(5);
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The timeout for finding the answer to a question about a page.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The timeout for writing the answer to a question about a whole session.
-const LONG_PATIENCE: Duration = Duration::from_secs(120);
+const LONG_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The longest time that an idle connection stays open. It keeps pages, and the memory of its statements.
 const REST_MAX: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub(crate) enum Length {
 
 pub(crate) struct Readers {
     path: PathBuf,
-    write_lock: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     long_turns: Arc<Semaphore>,
     resting: Arc<Mutex<Vec<Resting>>>,
 }
@@ -104,7 +104,7 @@ impl Readers {
     pub(in crate::server) fn new(path: PathBuf) -> Readers {
         Readers {
             path,
-            write_lock: Arc::new(Semaphore::new(READERS_MAX)),
+            permits: Arc::new(Semaphore::new(READERS_MAX)),
             long_turns: Arc::new(Semaphore::new(LONG_MAX)),
             resting: Arc::default(),
         }
@@ -112,15 +112,15 @@ impl Readers {
 
     /// Closes every connection once no question is being answered. Later questions are refused.
     pub(in crate::server) async fn close(&self) {
-        let all = |write_lock: usize| u32::try_from(write_lock).unwrap_or(u32::MAX);
+        let all = |permits: usize| u32::try_from(permits).unwrap_or(u32::MAX);
         // All permits are free only when no thread uses a connection. A question that takes longer was broken
         // off: its thread closes its connection at the end.
-        let _ = tokio::time::timeout(TURN_PATIENCE, async {
-            let short = self.write_lock.acquire_many(all(READERS_MAX)).await;
+        let _ = tokio::time::timeout(PERMIT_TIMEOUT, async {
+            let short = self.permits.acquire_many(all(READERS_MAX)).await;
             (short, self.long_turns.acquire_many(all(LONG_MAX)).await)
         })
         .await;
-        self.write_lock.close();
+        self.permits.close();
         self.long_turns.close();
         self.let_go();
     }
@@ -151,21 +151,21 @@ impl Readers {
         length: Length,
         question: impl FnOnce(&Reader, &Asked) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let (write_lock, patience) = match length {
-            Length::Page => (&self.write_lock, ANSWER_PATIENCE),
-            Length::Session => (&self.long_turns, LONG_PATIENCE),
+        let (permits, timeout) = match length {
+            Length::Page => (&self.permits, ANSWER_TIMEOUT),
+            Length::Session => (&self.long_turns, LONG_TIMEOUT),
         };
-        let guard = tokio::time::timeout(TURN_PATIENCE, write_lock.clone().acquire_owned());
+        let permit = tokio::time::timeout(PERMIT_TIMEOUT, permits.clone().acquire_owned());
         let busy = |_| Problem::new(Kind::Overloaded, "too many questions at once").retry_after(2);
-        let guard = guard.await.map_err(busy)?;
-        let guard = guard.map_err(|_| Problem::new(Kind::Unavailable, "the server is about to stop"))?;
+        let permit = permit.await.map_err(busy)?;
+        let permit = permit.map_err(|_| Problem::new(Kind::Unavailable, "the server is about to stop"))?;
         let (path, resting) = (self.path.clone(), self.resting.clone());
         let asked = Asked(Arc::new(Mutex::new(Stage::Asked)));
         // Dropped on every way out: after an answer, after the timeout, and when the client is gone.
         let _break_off = BreakOff(asked.clone());
         let answer = tokio::task::spawn_blocking(move || {
             // The permit is the thread's: a question that was broken off counts until its thread has ended.
-            let _guard = guard;
+            let _permit = permit;
             // The lock is held for this statement alone. To open a connection takes longer.
             let rested = resting.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let reader = match rested {
@@ -185,7 +185,7 @@ impl Readers {
             }
             answer
         });
-        match tokio::time::timeout(patience, answer).await {
+        match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Problem::new(Kind::Internal, "an internal error in the server")),
             Err(_) => Err(Problem::new(

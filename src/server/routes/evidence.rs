@@ -91,14 +91,14 @@ pub(crate) async fn verification(
         wanted.unwrap_or_default()
     };
     let options = wanted.options()?;
-    let guard = app.verification.clone().try_acquire_owned().map_err(|_| {
+    let permit = app.verification.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Kind::Overloaded, "another verification is under way")
             .retry_after(VERIFICATION_RETRY_SECONDS)
     })?;
     let path = app.log.path().to_owned();
     let report = tokio::task::spawn_blocking(move || {
         // The permit is the thread's: a client that is gone does not let a second verification begin.
-        let _guard = guard;
+        let _permit = permit;
         let report = verify::verify(&path, options, &mut |_, _| {})
             .map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
         serde_json::to_vec(&report).map_err(|error| Problem::new(Kind::Internal, error.to_string()))
