@@ -1,7 +1,8 @@
 //! Files by name: the file that a name means, and its neighbours.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Device and inode of a file. Two paths with equal identities are one file; a path with a new identity now names
@@ -84,6 +85,11 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
         Some(folder) if folder != Path::new("") => folder.to_owned(),
         _ => PathBuf::from("."),
     }
+}
+
+/// Opens a file that is there to be locked, or makes it, empty and readable by its owner alone.
+pub(crate) fn open_lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// The path of a file that lies beside the log and is named after it.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::event::{EventId, KeyChangeCause, KeyRole, Timestamp};
+use crate::file::open_lock_file;
 use crate::note::{CheckpointError, KeyError, SignedCheckpoint, SigningKey, VerifierKey};
 
 /// Longest file that is read here, in bytes: a key, or a checkpoint with the signatures that it can have.
@@ -234,18 +235,11 @@ impl KeyFolder {
     /// If the folder is missing, or cannot be locked.
     pub fn lock(&self) -> Result<LockedKeys<'_>, KeyFolderError> {
         let path = self.path.join("lock");
-        let lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|source| match source.kind() {
-                // Without the folder there is no key either.
-                io::ErrorKind::NotFound => KeyFolderError::None { path: self.key_file() },
-                _ => io_error(&path, "cannot be opened", source),
-            })?;
+        let lock = open_lock_file(&path).map_err(|source| match source.kind() {
+            // Without the folder there is no key either.
+            io::ErrorKind::NotFound => KeyFolderError::None { path: self.key_file() },
+            _ => io_error(&path, "cannot be opened", source),
+        })?;
         loop {
             match lock.lock() {
                 // A signal interrupted the wait. The lock is still needed.

@@ -3,9 +3,8 @@
 //! SQLite lets one transaction write at a time and makes the others poll. Here they queue instead: within a process
 //! on a condition variable, between processes on a lock file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use super::error::OpenError;
 use super::generation::InFile;
 use super::presence::Presence;
-use crate::file::side_file;
+use crate::file::{open_lock_file, side_file};
 
 /// Times that the writer may have the write lock in a row while a projection waits. The writer keeps its priority,
 /// and a projection is still sure of the lock.
@@ -60,13 +59,7 @@ impl WriteLock {
     pub(crate) fn open(path: &Path) -> Result<WriteLock, OpenError> {
         let file = |ending| {
             let path = side_file(path, ending);
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path)
+            open_lock_file(&path)
                 .map_err(|error| OpenError::io(&path, "the lock file cannot be opened", error))
         };
         Ok(WriteLock {
