@@ -88,7 +88,7 @@ fn as_text<S: Serializer>(snippet: &[Fragment], serializer: S) -> Result<S::Ok, 
 /// Finds the events that have what is searched for.
 pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<Vec<Hit>, QueryError> {
     let query = words::to_fts(&filter.text).ok_or_else(|| QueryError::NoWords(filter.text.clone()))?;
-    let documents = tables::documents(connection)?;
+    let documents = tables::stored(connection, "search_documents")?.rows;
     let mut wheres = vec!["search MATCH ?".to_owned()];
     let mut values: Vec<Value> = vec![query.clone().into()];
     if let Some(session) = &filter.session {

@@ -206,7 +206,7 @@ fn conditions(connection: &Connection, filter: &SessionFilter) -> Result<Vec<Con
             .query_row([&query], |row| row.get(0))
             .optional()?;
         let newest = newest.unwrap_or(0);
-        let documents = tables::documents(connection)?;
+        let documents = tables::stored(connection, "search_documents")?.rows;
         // With words alone a walk from the newest session soon fills a page, so fewer events count as few.
         let few = if conditions.is_empty() { FEW_ROWS } else { FEW_EVENTS_WITH_WORDS };
         conditions.push(Condition {

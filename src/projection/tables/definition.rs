@@ -412,18 +412,11 @@ pub(crate) fn stored(connection: &Connection, shown: &str) -> rusqlite::Result<S
     let table =
         PROJECTIONS.iter().flat_map(|projection| projection.tables).find(|table| table.shown == shown);
     let Some(&Table { name, shown, key, .. }) = table else { return Err(rusqlite::Error::InvalidQuery) };
-    // In an earlier version the name that people read was that of the table.
-    let is_there = name == shown || kind_of(connection, name)?.is_some();
-    Ok(Stored { rows: if is_there { name } else { shown }, key })
-}
-
-/// The name of the table with the documents of the full-text index `search`. The table of an earlier version is
-/// read until this version's has replaced it.
-pub(crate) fn documents(connection: &Connection) -> rusqlite::Result<&'static str> {
-    let mut statement = connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'search_documents')")?;
-    let is_there = statement.query_row([], |row| row.get(0))?;
-    Ok(if is_there { "search_documents" } else { "documents" })
+    // In an earlier version the table had another name, or the one that is that of a view now.
+    let mut former = PROJECTIONS.iter().flat_map(|projection| projection.former);
+    let earlier = former.find(|table| table.now == name).map_or(shown, |table| table.name);
+    let is_there = name == earlier || kind_of(connection, name)?.is_some();
+    Ok(Stored { rows: if is_there { name } else { earlier }, key })
 }
 
 /// Creates the tables of every projection that the file lacks.

@@ -12,7 +12,7 @@ pub(crate) mod apply;
 
 pub(crate) use cursor::{Cursor, StoppedAt, advance, cursor, stop};
 pub(crate) use definition::{
-    Form, PROJECTIONS, Projection, Stored, Table, TakenBack, Throttling, documents, find, install, stored,
+    Form, PROJECTIONS, Projection, Stored, Table, TakenBack, Throttling, find, install, stored,
 };
 pub(crate) use left_out::{LeftOut, NAME as LEFT_OUT, listed as left_out};
 pub(crate) use stage::Stage;
