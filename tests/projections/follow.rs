@@ -859,3 +859,19 @@ fn a_time_that_no_calendar_has_comes_back_as_it_went() {
     assert_eq!(count(&path, "sessions WHERE event_count = 3"), 1);
     verify_whole(&path);
 }
+
+#[test]
+fn processes_that_are_soon_over_leave_few_segments_of_the_index() {
+    let (_folder, path) = new_path();
+    for number in 0..60 {
+        let log = AuditLog::open(&path).unwrap();
+        log.append(note(format!("words of process {number}"))).unwrap().wait().unwrap();
+        log.close().unwrap();
+    }
+    // Each has written one.
+    let segments: i64 = sqlite(&path)
+        .query_row("SELECT count(DISTINCT segid) FROM search_idx", [], |row| row.get(0))
+        .unwrap();
+    assert!(segments < 40, "{segments}");
+    verify_whole(&path);
+}
