@@ -348,12 +348,15 @@ fn long_answers_are_whole_and_in_order() {
 
 #[test]
 fn a_row_that_somebody_changed_so_that_it_cannot_be_read_leads_to_who_says_so_and_what_helps() {
-    let question = "a question of some length, with é at its end: é".repeat(4);
+    let question = r#"a question of some length, with "é" at its end: é"#.repeat(4);
     let log = Log::with(&format!(
         "{{\"type\":\"session.started\",\"session\":\"s\",\"profile\":\"p\"}}\n\
-         {{\"type\":\"step.started\",\"session\":\"s\",\"step\":\"1\",\"module\":\"m\",\"input\":\"{question}\"}}\n"
+         {{\"type\":\"step.started\",\"session\":\"s\",\"step\":\"1\",\"module\":\"m\",\"input\":{}}}\n",
+        serde_json::Value::from(question.as_str())
     ));
-    for change in ["input_length = 48", "input_pieces = '[[1,2,1]]'", "input_pieces = 'x'"] {
+    let inside_a_letter = format!("input_length = {}", question.find('é').unwrap() + 1);
+    let no_json_string = "input_pieces = json_array(json_array(input_offset, input_length, 1))";
+    for change in [&inside_a_letter, no_json_string, "input_pieces = 'x'"] {
         let connection = rusqlite::Connection::open(log.path()).unwrap();
         connection.execute(&format!("UPDATE annals_steps SET {change}"), []).unwrap();
         drop(connection);
