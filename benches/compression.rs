@@ -59,7 +59,7 @@ fn measure(texts: &str, events: usize, drafts: impl Fn() -> Box<dyn Iterator<Ite
     log.close().expect("closed");
     let log = AuditLog::builder(&with_tables).evidence(Evidence::Off).open().expect("a log");
     fill(&log, drafts());
-    log.caught_up(log.committed()).expect("visible");
+    log.wait_caught_up(log.committed()).expect("visible");
     log.close().expect("closed");
 
     let payloads = payloads(&alone);

@@ -43,7 +43,7 @@ fn sessions(events: usize) -> Vec<Draft> {
 fn filled(path: &Path, events: usize) -> AuditLog {
     let log = AuditLog::open(path).expect("a log");
     fill(&log, Sessions::new(1).take(events));
-    log.caught_up(log.committed()).expect("visible");
+    log.wait_caught_up(log.committed()).expect("visible");
     log
 }
 
@@ -69,7 +69,7 @@ fn catch_up(template: &Path) -> Duration {
     let started = Instant::now();
     let log = AuditLog::builder(&path).evidence(Evidence::Off).open().expect("a log");
     // Who waits hears of those that have stopped once the others are there.
-    let _ = log.caught_up(log.committed());
+    let _ = log.wait_caught_up(log.committed());
     let spent = started.elapsed();
     let _ = log.close();
     std::fs::remove_file(path).expect("removed");
@@ -97,7 +97,7 @@ fn tables(criterion: &mut Criterion) {
                 let log = AuditLog::open(&path).expect("a log");
                 let started = Instant::now();
                 fill(&log, events.into_iter());
-                log.caught_up(log.committed()).expect("visible");
+                log.wait_caught_up(log.committed()).expect("visible");
                 spent += started.elapsed();
                 log.close().expect("closed");
                 std::fs::remove_file(path).expect("removed");
@@ -201,9 +201,10 @@ fn delay(_: &mut Criterion) {
         return;
     }
     type Wait = fn(&AuditLog, Seq) -> Result<(), CatchUpError>;
-    for (name, caught_up) in
-        [("the tables", AuditLog::tables_caught_up as Wait), ("the full-text index too", AuditLog::caught_up)]
-    {
+    for (name, wait_caught_up) in [
+        ("the tables", AuditLog::wait_tables_caught_up as Wait),
+        ("the full-text index too", AuditLog::wait_caught_up),
+    ] {
         let mut scratch = Scratch::new();
         let log = AuditLog::open(scratch.path()).expect("a log");
         let (sender, receiver) = crossbeam_channel::unbounded::<(Instant, Receipt)>();
@@ -222,7 +223,7 @@ fn delay(_: &mut Criterion) {
             scope.spawn(paced);
             for (called, receipt) in receiver {
                 let appended = receipt.wait().expect("committed");
-                caught_up(&log, appended.seq).expect("visible");
+                wait_caught_up(&log, appended.seq).expect("visible");
                 visible.push(called.elapsed());
             }
         });

@@ -29,9 +29,10 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use annals::query::{SearchFilter, SessionFilter};
 use annals::replay::Replay;
 use annals::verify::{self, Scope};
-use annals::{AuditLog, BatchReceipt, Builder, Draft, Reader, SearchFilter, SessionFilter, SessionId};
+use annals::{AuditLog, BatchReceipt, Builder, Draft, Reader, SessionId};
 use serde_json::{Map, Value, json};
 use support::sessions::Sessions;
 use support::{Scratch, log_only, note, session_events};
@@ -142,7 +143,7 @@ fn measure(measured: &mut Log, texts: Texts, log_alone: bool) {
     }
     say("appended a second", rate(events, started.elapsed()));
     if !log_alone {
-        log.caught_up(log.committed()).expect("visible");
+        log.wait_caught_up(log.committed()).expect("visible");
         say("visible a second", rate(events, started.elapsed()));
     }
     log.close().expect("closed");

@@ -112,7 +112,7 @@ fn tables(criterion: &mut Criterion) {
     let path = scratch.path();
     let log = AuditLog::open(&path).expect("a log");
     fill(&log, Sessions::new(1).take(IN_TABLES as usize));
-    log.caught_up(log.committed()).expect("visible");
+    log.wait_caught_up(log.committed()).expect("visible");
     group.bench_function("limit: rebuild", |bencher| {
         bencher.iter_custom(|rounds| (0..rounds).map(|_| rebuild(&log)).sum());
     });

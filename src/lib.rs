@@ -41,7 +41,7 @@ mod prepare;
 pub mod proof;
 mod file;
 mod storage;
-pub mod new_file;
+mod new_file;
 mod log;
 mod progress;
 mod receipt;
@@ -71,34 +71,38 @@ pub mod client;
 #[cfg(feature = "tracing")]
 pub mod tracing;
 #[cfg(feature = "cli")]
-pub mod demo;
+mod demo;
 mod watch;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "cli")]
+pub mod cli;
 
 #[cfg(test)]
 mod encoding_tests;
 #[cfg(test)]
 mod golden_tests;
 
-pub use apikey::{ApiKey, ApiKeyError, ApiKeyRecord, ApiKeyRequest};
-pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections};
+pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections, RedactionRequest, SkipRequest};
 pub use copy::CopyError;
 pub use destination::Destination;
 pub use encoding::{DecodeError, EncodeError};
-pub use event::*;
+pub use event::{
+    ActionOutcome, ActionRecorded, Actor, ApiKeyCreated, ApiKeyRevoked, ApiKeyScope, ArtifactAttached,
+    Attributes, Changes, ConsideredOption, Content, Continues, Correction, Custom, DecisionId, DecisionMade,
+    Digest, Draft, Event, EventId, EventsLost, FindingId, FindingRaised, FindingStatus, FindingUpdated,
+    IdError, InvalidField, Json, JsonEventError, JsonTextError, KeyChangeCause, KeyChanged, KeyRole, Kind,
+    LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, PayloadError, PayloadRedacted,
+    Problem, ProjectionSkipped, Recorded, RequestContext, ReviewId, ReviewRecorded, Seq, SessionEnd,
+    SessionEnded, SessionId, SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded,
+    StepId, StepKind, StepStarted, SubjectKind, Timestamp, Verdict, is_reserved, kind_name, parse_draft,
+};
 pub use export::{Export, ExportError, Exported, LeftOut};
 pub use log::{Durability, Head, OpenError, ReadError};
 pub use prepare::PrepareError;
 pub use progress::CatchUpError;
 pub use prove::{Completeness, Payloads, ProveError, ProvedSession};
 pub use publish::{Already, PublishError, Published};
-pub use query::{
-    Action, Artifact, Decision, EventFilter, Finding, FindingUpdate, Found, Fragment, Hit, Info,
-    LeftOutObject, Metric, Note, OutlinedStep, ProjectionStatus, QueryError, Rebuild, Review, RowSink,
-    SearchFilter, SearchOrder, SessionFilter, SessionPage, SessionRecord, SessionSummary, SqlError, SqlValue,
-    StoppedProjection, TimelineEntry,
-};
 pub use reader::Reader;
 pub use receipt::{
     AppendError, AppendOutcome, Appended, BatchReceipt, Delivery, Receipt, ReceiptFuture, TryAppendError,

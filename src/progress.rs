@@ -20,7 +20,7 @@ pub(crate) struct ProjectionProgress {
     /// The reason why it does not go on by itself.
     pub(crate) stopped: Option<Arc<str>>,
     /// The last error of the projection, which tries again.
-    pub(crate) trouble: Option<Arc<str>>,
+    pub(crate) last_error: Option<Arc<str>>,
 }
 
 /// The read tables that somebody waits for.
@@ -85,14 +85,14 @@ pub enum CatchUpError {
     #[error("the log was opened without projections")]
     Off,
     /// The deadline passed.
-    #[error("the read tables are behind: `{projection}` is at event {position}{}", trouble.as_deref().map(|trouble| format!(" ({trouble})")).unwrap_or_default())]
+    #[error("the read tables are behind: `{projection}` is at event {position}{}", last_error.as_deref().map(|last_error| format!(" ({last_error})")).unwrap_or_default())]
     TimedOut {
         /// The projection that is furthest behind.
         projection: &'static str,
         /// The last event that it holds.
         position: Seq,
         /// The last error of the projection.
-        trouble: Option<Arc<str>>,
+        last_error: Option<Arc<str>>,
     },
 }
 
@@ -271,7 +271,7 @@ impl Progress {
                     return Err(CatchUpError::TimedOut {
                         projection: name,
                         position: place.position,
-                        trouble: place.trouble.clone(),
+                        last_error: place.last_error.clone(),
                     });
                 }
                 Some(wait) => {

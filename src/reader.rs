@@ -24,7 +24,8 @@ use crate::query::{
 /// Every answer is of one moment. The read tables may be behind the log by up to [`Reader::lag`] events.
 ///
 /// ```
-/// use annals::{AuditLog, Draft, NoteLogged, Reader, SearchFilter};
+/// use annals::{AuditLog, Draft, NoteLogged, Reader};
+/// use annals::query::SearchFilter;
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("audit.db");

@@ -10,6 +10,7 @@ use crate::receipt::{AppendError, Appended};
 use crate::storage::{StorageError, from_sqlite};
 
 use super::handle::AuditLog;
+use super::requests::SkipRequest;
 
 /// A projection that cannot be administered as asked.
 #[derive(Debug, thiserror::Error)]
@@ -98,8 +99,8 @@ impl AuditLog {
     ///
     /// # Errors
     /// If there is no such projection, it has not stopped, or the log cannot be written.
-    pub fn skip(&self, projection: &str, actor: &str, reason: &str) -> Result<Appended, ProjectionError> {
-        let projection = find_projection(projection)?;
+    pub fn skip(&self, request: SkipRequest) -> Result<Appended, ProjectionError> {
+        let projection = find_projection(&request.projection)?;
         let (mut stopped, mut entry) = (None, None);
         // Another process may change the projection before the event below is appended. `Effect::Skip` ends the stop
         // only if it is still at this event.
@@ -123,8 +124,8 @@ impl AuditLog {
             projection: projection.name.to_owned(),
             version: projection.version,
             seq: seq.get(),
-            actor: actor.to_owned(),
-            reason: reason.to_owned(),
+            actor: request.actor,
+            reason: request.reason,
         };
         let effect = Effect::Skip { projection: projection.name, version: projection.version, seq };
         Ok(self.append_own(Event::ProjectionSkipped(event), effect)?)

@@ -268,7 +268,7 @@ impl Builder {
                 Some(ProjectionThread { order, thread })
             }
         };
-        let trouble = evidence::Trouble::default();
+        let evidence_state = evidence::SharedState::default();
         let evidence = match self.evidence {
             Evidence::Off => None,
             wanted => {
@@ -279,7 +279,7 @@ impl Builder {
                     write_lock.clone(),
                     self.clock.clone(),
                     queue.clone(),
-                    trouble.clone(),
+                    evidence_state.clone(),
                 )?;
                 let thread = std::thread::Builder::new()
                     .name("annals-evidence".to_owned())
@@ -307,7 +307,7 @@ impl Builder {
                 filter: self.filter,
                 clock: self.clock,
                 evidence: evidence_order,
-                evidence_trouble: trouble,
+                evidence_state,
                 threads: Mutex::new(Some(Threads { writer, projections, evidence })),
             }),
         })

@@ -21,6 +21,8 @@ use crate::projection::schedule::worker::Order;
 use crate::receipt::{AppendError, Appended, BatchReceipt, Receipt, TryAppendError};
 use crate::writer::{Clock, Item, Message, NotSent, Queue};
 
+use super::requests::RedactionRequest;
+
 pub(super) struct ProjectionThread {
     pub(super) order: Sender<Order>,
     pub(super) thread: JoinHandle<()>,
@@ -48,7 +50,7 @@ pub(super) struct Inner {
     pub(super) filter: Option<Filter>,
     pub(super) clock: Clock,
     pub(super) evidence: Option<Sender<evidence::Order>>,
-    pub(super) evidence_trouble: evidence::Trouble,
+    pub(super) evidence_state: evidence::SharedState,
     /// None once the log was closed.
     pub(super) threads: Mutex<Option<Threads>>,
 }
@@ -88,7 +90,7 @@ pub enum CloseError {
 /// let note = NoteLogged { message: "cache is cold".into(), ..Default::default() };
 /// let receipt = log.append(Draft::new(note))?;
 /// let appended = receipt.wait()?; // on the disk now
-/// log.caught_up(appended.seq)?; // in the read tables now
+/// log.wait_caught_up(appended.seq)?; // in the read tables now
 /// log.close()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -141,7 +143,7 @@ impl AuditLog {
     }
 
     /// The reason why nothing can be appended now, if there is one. The next append tries again.
-    pub fn trouble(&self) -> Option<Arc<str>> {
+    pub fn last_error(&self) -> Option<Arc<str>> {
         self.inner.progress.poisoned()
     }
 
@@ -356,16 +358,16 @@ impl AuditLog {
     ///
     /// # Errors
     /// If a projection stopped before that, or nobody fills the read tables.
-    pub fn caught_up(&self, seq: Seq) -> Result<(), CatchUpError> {
+    pub fn wait_caught_up(&self, seq: Seq) -> Result<(), CatchUpError> {
         self.inner.progress.wait_projected(Tables::All, seq, None)
     }
 
-    /// Blocks as [`AuditLog::caught_up`] does, except for the full-text index, which is written less often while
+    /// Blocks as [`AuditLog::wait_caught_up`] does, except for the full-text index, which is written less often while
     /// events come in. An event is in the tables some hundredths of a second after it was appended, and can be
     /// searched a tenth of a second later.
     ///
     /// # Errors
-    /// As [`AuditLog::caught_up`].
+    /// As [`AuditLog::wait_caught_up`].
     ///
     /// # Examples
     /// ```
@@ -376,18 +378,18 @@ impl AuditLog {
     /// let log = AuditLog::open(path)?;
     /// let note = NoteLogged { message: "cache is cold".into(), ..Default::default() };
     /// let appended = log.append(Draft::new(note))?.wait()?;
-    /// log.tables_caught_up(appended.seq)?; // in the table `notes` now
+    /// log.wait_tables_caught_up(appended.seq)?; // in the table `notes` now
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn tables_caught_up(&self, seq: Seq) -> Result<(), CatchUpError> {
+    pub fn wait_tables_caught_up(&self, seq: Seq) -> Result<(), CatchUpError> {
         self.inner.progress.wait_projected(Tables::AllButIndex, seq, None)
     }
 
-    /// Blocks as [`AuditLog::caught_up`] does, for at most `timeout`.
+    /// Blocks as [`AuditLog::wait_caught_up`] does, for at most `timeout`.
     ///
     /// # Errors
-    /// As [`AuditLog::caught_up`], and when the time is over.
-    pub fn caught_up_within(&self, seq: Seq, timeout: Duration) -> Result<(), CatchUpError> {
+    /// As [`AuditLog::wait_caught_up`], and when the time is over.
+    pub fn wait_caught_up_within(&self, seq: Seq, timeout: Duration) -> Result<(), CatchUpError> {
         self.inner.progress.wait_projected(Tables::All, seq, Instant::now().checked_add(timeout))
     }
 
@@ -398,22 +400,12 @@ impl AuditLog {
     ///
     /// # Errors
     /// If an event is not there or must stay, or the log cannot be written; then nothing is erased.
-    pub fn redact(
-        &self,
-        seqs: &[Seq],
-        actor: &str,
-        reason: &str,
-        authority: Option<&str>,
-    ) -> Result<Appended, AppendError> {
-        let mut seqs = seqs.to_vec();
+    pub fn redact(&self, request: RedactionRequest) -> Result<Appended, AppendError> {
+        let RedactionRequest { mut seqs, actor, reason, authority } = request;
         seqs.sort_unstable();
         seqs.dedup();
-        let event = PayloadRedacted {
-            seqs: seqs.iter().map(|seq| seq.get()).collect(),
-            actor: actor.to_owned(),
-            reason: reason.to_owned(),
-            authority: authority.map(str::to_owned),
-        };
+        let numbers = seqs.iter().map(|seq| seq.get()).collect();
+        let event = PayloadRedacted { seqs: numbers, actor, reason, authority };
         self.append_own(Event::PayloadRedacted(event), Effect::Redact(seqs))
     }
 
@@ -439,12 +431,12 @@ impl AuditLog {
     /// The state of the anchors that this process gives checkpoints to. A clone that was kept can also ask for it
     /// after the log was closed.
     pub fn anchors(&self) -> Vec<evidence::AnchorHealth> {
-        evidence::anchors(&self.inner.evidence_trouble)
+        evidence::anchors(&self.inner.evidence_state)
     }
 
     /// The reason why the tree is not kept or no checkpoint is signed now, if there is one. The thread tries again.
-    pub fn evidence_trouble(&self) -> Option<Arc<str>> {
-        self.inner.evidence_trouble()
+    pub fn last_evidence_error(&self) -> Option<Arc<str>> {
+        self.inner.last_evidence_error()
     }
 
     fn ask(
@@ -468,8 +460,8 @@ impl AuditLog {
 }
 
 impl Inner {
-    fn evidence_trouble(&self) -> Option<Arc<str>> {
-        evidence::why(&self.evidence_trouble)
+    fn last_evidence_error(&self) -> Option<Arc<str>> {
+        evidence::last_error(&self.evidence_state)
     }
 
     fn close(&self) -> Result<(), CloseError> {
@@ -499,7 +491,7 @@ impl Inner {
         written?.map_err(CloseError::Writer)?;
         projected?;
         vouched?;
-        self.evidence_trouble().map_or(Ok(()), |reason| Err(CloseError::Evidence(reason)))
+        self.last_evidence_error().map_or(Ok(()), |reason| Err(CloseError::Evidence(reason)))
     }
 }
 

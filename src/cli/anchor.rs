@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use annals::evidence::token::stamped_text;
-use annals::evidence::{AnchorStatus, Evidence, KeyFolder};
+use crate::evidence::token::stamped_text;
+use crate::evidence::{AnchorStatus, Evidence, KeyFolder};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;

@@ -1,7 +1,8 @@
 //! `annals apikey`: the keys that admit programs to a server over this log, and their scopes.
 
-use annals::apikey::ApiKeyStatus;
-use annals::{ApiKeyRecord, ApiKeyRequest, ApiKeyScope, EventId, Timestamp};
+use crate::apikey::ApiKeyStatus;
+use crate::apikey::{ApiKeyRecord, ApiKeyRequest};
+use crate::{ApiKeyScope, EventId, Timestamp};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! `annals checkpoint`: signs for the log as it is now.
 
-use annals::note::SignedCheckpoint;
+use crate::note::SignedCheckpoint;
 use anyhow::Context as _;
 use serde_json::json;
 

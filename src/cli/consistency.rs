@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use annals::ProveError;
-use annals::note::Checkpoint;
-use annals::proof::ProofError;
+use crate::ProveError;
+use crate::note::Checkpoint;
+use crate::proof::ProofError;
 use anyhow::{Context as _, anyhow, bail};
 
 use super::failure::say_error;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use annals::new_file::NewFile;
+use crate::new_file::NewFile;
 use anyhow::{Context as _, bail};
 use serde_json::json;
 

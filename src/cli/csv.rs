@@ -2,7 +2,7 @@
 //!
 //! NULL is an empty cell, and an empty text is `""`, as PostgreSQL reads and writes them.
 
-use annals::SqlValue;
+use crate::query::SqlValue;
 
 use super::text::hex;
 

@@ -9,9 +9,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use annals::demo::{self, Answer, Options, PuzzleReport};
-use annals::verify::{self, Scope};
-use annals::{AuditLog, EventId, Reader, SessionFilter, SessionRecord, SessionSummary};
+use crate::demo::{self, Answer, Options, PuzzleReport};
+use crate::query::{SessionFilter, SessionRecord, SessionSummary};
+use crate::verify::{self, Scope};
+use crate::{AuditLog, EventId, Reader};
 use anyhow::Context as _;
 use serde::Serialize;
 

@@ -4,7 +4,7 @@
 //! could be signed for them: a program that gets an error sends them again. So errors of signing and of anchors are
 //! printed beside the result, and stand in the log's status.
 
-use annals::{AuditLog, CloseError};
+use crate::{AuditLog, CloseError};
 
 use super::out;
 

@@ -1,7 +1,7 @@
 //! An event in a line, for people.
 
-use annals::otel::Meanings;
-use annals::{Content, Event, NoteLogged, Recorded};
+use crate::otel::Meanings;
+use crate::{Content, Event, NoteLogged, Recorded};
 
 use super::out::{BOLD, DIM, Out};
 use super::text;

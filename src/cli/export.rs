@@ -3,7 +3,8 @@
 use std::io::{self, BufWriter};
 use std::path::PathBuf;
 
-use annals::{Export, LeftOut, RowSink, SqlValue};
+use crate::query::{RowSink, SqlValue};
+use crate::{Export, LeftOut};
 use anyhow::{Context as _, bail};
 
 use super::bar::Bar;

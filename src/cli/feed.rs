@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use annals::limits::PAYLOAD_BYTES_DEFAULT;
-use annals::{AppendError, AppendOutcome, Appended, AuditLog, CloseError, Draft, PrepareError, Receipt, Seq};
+use crate::limits::PAYLOAD_BYTES_DEFAULT;
+use crate::{AppendError, AppendOutcome, Appended, AuditLog, CloseError, Draft, PrepareError, Receipt, Seq};
 use serde::Serialize;
 
 use super::ending;

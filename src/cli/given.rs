@@ -5,11 +5,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use annals::limits::{
+use crate::limits::{
     CHECKPOINT_FILE_BYTES_MAX, KEY_FILE_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_BYTES_MAX, PROOF_BYTES_MAX,
     SALT_BYTES,
 };
-use annals::note::{
+use crate::note::{
     CheckpointFile, KeyError, NotText, Policy, SignedCheckpoint, VerifierKey, as_written, given_text,
 };
 use anyhow::{Context as _, anyhow};

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use annals::Draft;
-use annals::import::{self, ImportError, Imported, SinkError, Source};
+use crate::Draft;
+use crate::import::{self, ImportError, Imported, SinkError, Source};
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde::Serialize;

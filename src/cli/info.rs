@@ -1,6 +1,6 @@
 //! `annals info`: the identity of the log, and its size.
 
-use annals::{Info, ProjectionStatus};
+use crate::query::{Info, ProjectionStatus};
 
 use super::log_file::LogFile;
 use super::out::{BOLD, DIM, Out};
@@ -37,7 +37,7 @@ pub(crate) fn run(place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
 
 /// Lines about the signed and the anchored part of the log.
 fn evidence(info: &Info) -> Vec<String> {
-    let shown = |time: Option<annals::Timestamp>| {
+    let shown = |time: Option<crate::Timestamp>| {
         time.map_or_else(|| "at an unknown time".to_owned(), |time| format!("{} UTC", time::shown(time)))
     };
     let evidence = &info.evidence;
@@ -79,7 +79,7 @@ fn state(projection: &ProjectionStatus) -> String {
 }
 
 fn facts(info: &Info) -> Vec<(&'static str, String)> {
-    let time = |time: Option<annals::Timestamp>| {
+    let time = |time: Option<crate::Timestamp>| {
         time.map_or_else(|| "unknown".to_owned(), |time| format!("{} UTC", time::shown(time)))
     };
     vec![

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use annals::evidence::Evidence;
-use annals::{Projections, Reader};
+use crate::evidence::Evidence;
+use crate::{Projections, Reader};
 use anyhow::bail;
 use serde_json::json;
 

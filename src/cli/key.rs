@@ -2,8 +2,8 @@
 
 mod chain;
 
-use annals::evidence::{Epochs, KeyChangeRequest, KeyFolder, PublicKeys};
-use annals::{KeyChangeCause, KeyRole, Timestamp};
+use crate::evidence::{Epochs, KeyChangeRequest, KeyFolder, PublicKeys};
+use crate::{KeyChangeCause, KeyRole, Timestamp};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use annals::limits::LINE_BYTES_MAX;
+use crate::limits::LINE_BYTES_MAX;
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender};
 

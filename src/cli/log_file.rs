@@ -3,8 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use annals::evidence::Evidence;
-use annals::{AuditLog, Builder, OpenError, Projections, Reader, Watch, new_file};
+use crate::evidence::Evidence;
+use crate::{AuditLog, Builder, OpenError, Projections, Reader, Watch, new_file};
 use anyhow::{Context as _, anyhow};
 
 use super::{out, signing};

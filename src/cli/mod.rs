@@ -1,4 +1,4 @@
-//! The command line: the arguments, and the module that carries out each command.
+//! The program `annals`: its arguments, and the module that carries out each command.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod give_back;
@@ -48,12 +48,13 @@ mod demo;
 mod verify_proof;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub(crate) use failure::{is_reader_gone, say_error};
-pub(crate) use verdict::Verdict;
+use failure::{is_reader_gone, say_error};
+use verdict::Verdict;
 
 use log_file::{Claim, LogFile};
 use out::Out;
@@ -135,8 +136,27 @@ enum Command {
     },
 }
 
+/// Runs the program on the arguments of this process, and returns its exit status: 0 if the command is done, 1 if what
+/// it checked is wrong, and 2 if it failed or could not check everything.
+///
+/// The program owns the process: it handles signals, writes to both outputs, and exits by itself after `--help` and
+/// after arguments that it does not know.
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(Verdict::Done) => ExitCode::SUCCESS,
+        Ok(Verdict::FoundWrong) => ExitCode::from(1),
+        Ok(Verdict::NotAllChecked) => ExitCode::from(2),
+        // A reader such as `head` closes the pipe once it has enough.
+        Err(error) if is_reader_gone(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
 /// Runs the command that was typed.
-pub(crate) fn run() -> anyhow::Result<Verdict> {
+fn run() -> anyhow::Result<Verdict> {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

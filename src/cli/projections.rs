@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use annals::{CloseError, LeftOutObject, ProjectionStatus, Reader};
+use crate::query::{LeftOutObject, ProjectionStatus};
+use crate::{CloseError, Reader, SkipRequest};
 use anyhow::Context as _;
 use clap::Subcommand;
 
@@ -85,7 +86,11 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         }
         Some(Command::Skip { name, reason, actor }) => {
             let log = place.append_existing()?;
-            log.skip(name, actor, reason)?;
+            log.skip(SkipRequest {
+                projection: name.to_owned(),
+                actor: actor.to_owned(),
+                reason: reason.to_owned(),
+            })?;
             closed(ending::close(log))?;
         }
     }

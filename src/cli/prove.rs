@@ -3,9 +3,9 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use annals::note::SignedCheckpoint;
-use annals::proof::Extent;
-use annals::{Completeness, EventId, Payloads, ProveError, Reader, Seq};
+use crate::note::SignedCheckpoint;
+use crate::proof::Extent;
+use crate::{Completeness, EventId, Payloads, ProveError, Reader, Seq};
 use anyhow::{Context as _, bail};
 use serde_json::json;
 

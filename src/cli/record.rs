@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use annals::{AppendError, Draft, JsonEventError, PrepareError, parse_draft};
+use crate::{AppendError, Draft, JsonEventError, PrepareError, parse_draft};
 use anyhow::{Context as _, bail};
 use crossbeam_channel::select_biased;
 use serde::Serialize;
@@ -89,8 +89,8 @@ fn draft(line: &Line) -> Result<(usize, Draft), Trouble> {
     Ok((text.len(), parse_draft(text)?))
 }
 
-fn say_bad(bar: &Bar, number: u64, trouble: &dyn fmt::Display) {
-    bar.say(&format!("line {number}: {}", text::block(&trouble.to_string())));
+fn say_bad(bar: &Bar, number: u64, problem: &dyn fmt::Display) {
+    bar.say(&format!("line {number}: {}", text::block(&problem.to_string())));
 }
 
 fn check(source: Box<dyn Read + Send>, out: &mut Out) -> anyhow::Result<Verdict> {
@@ -100,9 +100,9 @@ fn check(source: Box<dyn Read + Send>, out: &mut Out) -> anyhow::Result<Verdict>
         for line in parcel.context("the events cannot be read")? {
             match draft(&line).and_then(|(_, draft)| Ok(feed::fits(&draft)?)) {
                 Ok(()) => checked.events += 1,
-                Err(trouble) => {
+                Err(problem) => {
                     checked.bad += 1;
-                    say_bad(&bar, line.number, &trouble);
+                    say_bad(&bar, line.number, &problem);
                 }
             }
             bar.set(checked.events + checked.bad);
@@ -203,9 +203,9 @@ impl Run<'_> {
                     self.feed.send(line.number, bytes, draft, &mut |refusal| refusals.push(refusal))?;
                     self.refused(refusals);
                 }
-                Err(trouble) => {
+                Err(problem) => {
                     self.feed.count_refused();
-                    self.bad(line.number, &trouble, false);
+                    self.bad(line.number, &problem, false);
                 }
             }
             if self.stopped.is_some() {
@@ -228,13 +228,13 @@ impl Run<'_> {
         }
     }
 
-    fn bad(&mut self, number: u64, trouble: &dyn fmt::Display, end: bool) {
+    fn bad(&mut self, number: u64, problem: &dyn fmt::Display, end: bool) {
         // An error of the log ends the run even if bad lines are skipped: every further line would fail.
         if self.skip_bad && !end {
-            say_bad(&self.bar, number, trouble);
+            say_bad(&self.bar, number, problem);
         } else if self.stopped.as_ref().is_none_or(|(first, _)| number < *first) {
             // The first bad line counts, in whatever order the answers arrive.
-            self.stopped = Some((number, trouble.to_string()));
+            self.stopped = Some((number, problem.to_string()));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use annals::{Content, Seq};
+use crate::{Content, RedactionRequest, Seq};
 use anyhow::{Context as _, bail};
 use serde_json::json;
 
@@ -52,7 +52,12 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         bail!("nothing was erased");
     }
     let log = place.append_existing()?;
-    let redacted = log.redact(&seqs, &args.actor, &args.reason, args.authority.as_deref());
+    let redacted = log.redact(RedactionRequest {
+        seqs: seqs.clone(),
+        actor: args.actor.clone(),
+        reason: args.reason.clone(),
+        authority: args.authority.clone(),
+    });
     let closed = ending::close(log);
     let redacted = redacted?;
     if out.is_json() {

@@ -3,8 +3,8 @@
 use std::io::{self, BufRead as _, Write as _};
 use std::time::Duration;
 
-use annals::replay::Replay;
-use annals::{Recorded, Seq, SessionId, Timestamp};
+use crate::replay::Replay;
+use crate::{Recorded, Seq, SessionId, Timestamp};
 use anyhow::Context as _;
 
 use super::log_file::LogFile;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use annals::{RowSink, SqlValue};
+use crate::query::{RowSink, SqlValue};
 use comfy_table::{Cell, CellAlignment, Table};
 
 use super::csv::{self, Cells};

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use annals::{Hit, Kind, SearchFilter, SearchOrder, Seq, Timestamp};
+use crate::query::{Hit, SearchFilter, SearchOrder};
+use crate::{Kind, Seq, Timestamp};
 use clap::builder::PossibleValuesParser;
 
 use super::log_file::LogFile;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::server::{Addresses, Authentication, Config, Limits, Plaintext, Server, TlsFiles};
+use crate::server::{Addresses, Authentication, Config, Limits, Plaintext, Server, TlsFiles};
 use anyhow::Context as _;
 use serde::Serialize;
 use tokio::sync::Notify;

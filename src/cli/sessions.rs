@@ -2,7 +2,8 @@
 
 use std::io::{self, Write as _};
 
-use annals::{Reader, Seq, SessionEnd, SessionFilter, SessionProgress, SessionSummary, Timestamp};
+use crate::query::{SessionFilter, SessionSummary};
+use crate::{Reader, Seq, SessionEnd, SessionProgress, Timestamp};
 use clap::builder::PossibleValuesParser;
 use comfy_table::{Cell, ColumnConstraint};
 

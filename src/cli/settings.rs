@@ -7,14 +7,14 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use annals::evidence::http::{HttpClient, Roots, Timeouts};
-use annals::evidence::timestamp::TimestampAuthority;
-use annals::evidence::token::AuthorityCertificates;
-use annals::evidence::witness::{Witness, WitnessAnchor};
-use annals::evidence::{
+use crate::evidence::http::{HttpClient, Roots, Timeouts};
+use crate::evidence::timestamp::TimestampAuthority;
+use crate::evidence::token::AuthorityCertificates;
+use crate::evidence::witness::{Witness, WitnessAnchor};
+use crate::evidence::{
     Anchor, AnchorError, CommandAnchor, Consistency, FileAnchor, KeyFolder, Signing, SqliteAnchor, Taken,
 };
-use annals::note::{SignedCheckpoint, VerifierKey};
+use crate::note::{SignedCheckpoint, VerifierKey};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +107,7 @@ impl Settings {
         let path = Settings::file(keys);
         let text = toml::to_string(self).context("the settings")?;
         // Replaced as a whole and durably: a crash leaves the old settings or the new ones.
-        annals::evidence::replace_file(&path, text.as_bytes())?;
+        crate::evidence::replace_file(&path, text.as_bytes())?;
         Ok(())
     }
 

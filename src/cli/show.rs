@@ -4,8 +4,9 @@ mod print;
 
 use std::io::Write as _;
 
-use annals::query::{ExtractBounds, SessionExtract};
-use annals::{Found, Reader};
+use crate::Reader;
+use crate::query::Found;
+use crate::query::{ExtractBounds, SessionExtract};
 use anyhow::{Context as _, bail};
 
 use super::log_file::LogFile;

@@ -2,8 +2,8 @@
 
 use std::env;
 
-use annals::evidence::{Evidence, Home, KeyFolder, Signing};
-use annals::note::SigningKey;
+use crate::evidence::{Evidence, Home, KeyFolder, Signing};
+use crate::note::SigningKey;
 use anyhow::{Context as _, bail};
 
 use super::out;

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use annals::SqlError;
+use crate::query::SqlError;
 use anyhow::Context as _;
 
 use super::csv::{self, Cells};

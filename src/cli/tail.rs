@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use annals::{EventFilter, Kind, Reader, Recorded};
+use crate::query::EventFilter;
+use crate::{Kind, Reader, Recorded};
 
 use super::log_file::LogFile;
 use super::out::Out;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use annals::new_file::{NewFile, NewFileError};
+use crate::new_file::{NewFile, NewFileError};
 use anyhow::{Context as _, bail};
 
 /// Symbolic links that are followed in a row, as many as the system follows.

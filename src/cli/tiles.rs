@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use annals::Already;
+use crate::Already;
 use serde_json::json;
 
 use super::bar::Bar;

@@ -1,6 +1,6 @@
 //! Times and durations as people type and read them.
 
-use annals::Timestamp;
+use crate::Timestamp;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
 /// Reads a time: RFC 3339, a date or a date and time in UTC, or the time since then (`90s`, `30m`, `24h`, `7d`, `2w`).

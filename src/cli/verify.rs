@@ -5,8 +5,8 @@ mod print;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use annals::evidence::Home;
-use annals::verify::{self, Memory, Options, Outcome, Phase, Report, Scope};
+use crate::evidence::Home;
+use crate::verify::{self, Memory, Options, Outcome, Phase, Report, Scope};
 use anyhow::bail;
 
 pub(crate) use print::print;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use annals::note::{Checkpoint, SignedCheckpoint, VerifierKey};
-use annals::proof::{CheckedEvent, EntryProof, ProofFile, ProofFileFault, ProofForm, SessionProof};
-use annals::{KeyRole, kind_name, merkle, verify};
+use crate::note::{Checkpoint, SignedCheckpoint, VerifierKey};
+use crate::proof::{CheckedEvent, EntryProof, ProofFile, ProofFileFault, ProofForm, SessionProof};
+use crate::{KeyRole, kind_name, merkle, verify};
 use anyhow::{anyhow, bail};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -101,9 +101,9 @@ impl Failure {
     }
 }
 
-impl From<annals::proof::ProofError> for Failure {
-    fn from(error: annals::proof::ProofError) -> Failure {
-        let seq = error.seq().map(annals::Seq::get);
+impl From<crate::proof::ProofError> for Failure {
+    fn from(error: crate::proof::ProofError) -> Failure {
+        let seq = error.seq().map(crate::Seq::get);
         Failure { seq, ..Failure::new(error.check(), error) }
     }
 }

@@ -295,7 +295,7 @@ impl Courier {
                 // which ends the loop.
                 Ok(Head::Nothing) => self.miss(),
                 Err(error) => {
-                    self.trouble(format!("the spool cannot be read: {error}"));
+                    self.note_error(format!("the spool cannot be read: {error}"));
                     self.backoff.failed(None);
                     return;
                 }
@@ -336,12 +336,12 @@ impl Courier {
             Reply::Away { why, retry_after } => {
                 // `flight` is empty now, and its events are still at the front: the next request takes them again.
                 self.backoff.failed(retry_after);
-                self.shared.status.set_trouble(Some(why));
+                self.shared.status.set_last_error(Some(why));
                 return;
             }
         };
         self.backoff.answered();
-        self.shared.status.set_trouble(None);
+        self.shared.status.set_last_error(None);
         self.request_events = self.config.request_events.min(self.request_events.saturating_mul(2));
         // A refused event leaves only once it is kept in `refused.jsonl`. If that fails, only the events
         // before it leave. A crash in between sends the event again; at worst its refusal is kept twice.
@@ -398,7 +398,7 @@ impl Courier {
         // The server has these events, whether or not the spool can note that. At worst they are sent again.
         self.left += lines.len() as u64;
         if let Err(error) = self.spool.advance(lines) {
-            self.trouble(format!("the spool cannot be written; what was sent may be sent again: {error}"));
+            self.note_error(format!("the spool cannot be written; what was sent may be sent again: {error}"));
         }
     }
 
@@ -427,7 +427,7 @@ impl Courier {
                 true
             }
             Err(error) => {
-                self.trouble(format!("refused.jsonl in the spool cannot be written; make room: {error}"));
+                self.note_error(format!("refused.jsonl in the spool cannot be written; make room: {error}"));
                 self.backoff.failed(None);
                 false
             }
@@ -447,11 +447,11 @@ impl Courier {
             ack.send(Err(error.clone()));
         }
         self.unflushed.get_or_insert(error);
-        self.shared.status.set_trouble(Some(reason));
+        self.shared.status.set_last_error(Some(reason));
     }
 
-    fn trouble(&self, what: String) {
-        self.shared.status.set_trouble(Some(what.into()));
+    fn note_error(&self, what: String) {
+        self.shared.status.set_last_error(Some(what.into()));
     }
 
     /// Publishes the state, and answers the flushes that have reached their goal.

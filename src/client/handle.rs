@@ -148,8 +148,8 @@ impl RemoteLog {
     }
 
     /// Returns the last error, if nothing can be sent at the moment. Sending is tried again by itself.
-    pub fn trouble(&self) -> Option<Arc<str>> {
-        self.inner.status.trouble()
+    pub fn last_error(&self) -> Option<Arc<str>> {
+        self.inner.status.last_error()
     }
 
     /// Closes the client for every clone. Events that were appended before are sent if the server answers

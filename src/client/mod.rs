@@ -38,7 +38,7 @@
 //!   [`AppendError::Rejected`](crate::AppendError::Rejected). The event goes to `refused.jsonl` in the spool,
 //!   with the reason; it is counted in [`RemoteLog::refused`] and reported to [`Builder::on_refused`].
 //! - The server does not accept the **key**, the address is not an Annals server, or a proxy refuses everything:
-//!   the events stay in the spool, and [`RemoteLog::trouble`] returns the reason.
+//!   the events stay in the spool, and [`RemoteLog::last_error`] returns the reason.
 //! - The spool is **full** or cannot be written: `append` returns
 //!   [`AppendError::NoRoom`](crate::AppendError::NoRoom) until the server is back. Events that `append` took
 //!   before that stay in memory.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Status {
     refused: AtomicU64,
     spooled: AtomicU64,
-    trouble: Mutex<Option<Arc<str>>>,
+    last_error: Mutex<Option<Arc<str>>>,
 }
 
 impl Status {
@@ -27,11 +27,11 @@ impl Status {
         self.spooled.store(events, Ordering::SeqCst);
     }
 
-    pub(super) fn trouble(&self) -> Option<Arc<str>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn last_error(&self) -> Option<Arc<str>> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_trouble(&self, trouble: Option<Arc<str>>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    pub(super) fn set_last_error(&self, last_error: Option<Arc<str>>) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = last_error;
     }
 }

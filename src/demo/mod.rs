@@ -121,7 +121,7 @@ pub fn run(log: &AuditLog, options: Options) -> Result<Report, DemoError> {
     let last = log.flush()?;
     let elapsed = began.elapsed();
     // Not part of the time: a pipeline does not wait for the read tables.
-    log.caught_up(last)?;
+    log.wait_caught_up(last)?;
 
     let (mut puzzles, mut calls) = (Vec::new(), Calls::default());
     for share in shares {
@@ -133,7 +133,7 @@ pub fn run(log: &AuditLog, options: Options) -> Result<Report, DemoError> {
     let puzzles = puzzles.into_iter().map(|(_, puzzle)| puzzle).collect();
     // One event for each call, and the one that gives the run its name.
     let events = calls.count() + 1;
-    Ok(Report { run: name, puzzles, threads, events, elapsed, calls: calls.sorted(), last })
+    Ok(Report { run: name, puzzles, threads, events, elapsed, calls: calls.sorted() })
 }
 
 /// Refuses a log that has events other than those of demonstrations and Annals' own.

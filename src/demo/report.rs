@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::calls::Calls;
-use crate::event::{Seq, SessionId};
+use crate::event::SessionId;
 
 /// Profile of the sessions, and the first part of their ids.
 pub(super) const PROFILE: &str = "game-of-24";
@@ -24,8 +24,6 @@ pub struct Report {
     pub elapsed: Duration,
     /// The cost of recording to the threads that solved.
     pub calls: Calls,
-    /// The head of the log after the run. The read tables hold everything up to it.
-    pub last: Seq,
 }
 
 /// The result of a puzzle.

@@ -35,4 +35,4 @@ pub use tree::TreeError;
 pub(crate) use status::{each_receipt, status};
 pub(crate) use stored::{newest, origin_of};
 pub(crate) use tree::{TreeReader, forget, hashes_column, stored_tile};
-pub(crate) use worker::{Order, Trouble, Worker, anchors, why};
+pub(crate) use worker::{Order, SharedState, Worker, anchors, last_error};

@@ -31,7 +31,7 @@ use crate::writer::{Clock, Item, Message, Queue};
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Pause after an error.
-const REST: Duration = Duration::from_secs(5);
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// An order to the thread.
 pub(crate) enum Order {
@@ -47,7 +47,7 @@ pub(crate) enum Order {
 #[derive(Default)]
 pub(crate) struct State {
     /// The last error of work that is tried again.
-    now: Option<Arc<str>>,
+    last_error: Option<Arc<str>>,
     /// The message about a thread that panicked and is gone.
     panicked: Option<Arc<str>>,
     /// The health of each anchor.
@@ -55,24 +55,24 @@ pub(crate) struct State {
 }
 
 /// The state, shared by the handle and the threads.
-pub(crate) type Trouble = Arc<Mutex<State>>;
+pub(crate) type SharedState = Arc<Mutex<State>>;
 
-/// The reason why the threads of `trouble` do not go on now, if there is one. A panic comes first.
-pub(crate) fn why(trouble: &Trouble) -> Option<Arc<str>> {
-    let state = lock(trouble);
-    state.panicked.clone().or_else(|| state.now.clone())
+/// The reason why the threads of `state` do not go on now, if there is one. A panic comes first.
+pub(crate) fn last_error(state: &SharedState) -> Option<Arc<str>> {
+    let state = lock(state);
+    state.panicked.clone().or_else(|| state.last_error.clone())
 }
 
-/// The health of the anchors of `trouble`.
-pub(crate) fn anchors(trouble: &Trouble) -> Vec<AnchorHealth> {
+/// The health of the anchors of `state`.
+pub(crate) fn anchors(state: &SharedState) -> Vec<AnchorHealth> {
     // Cloned, so that no anchor's lock is taken while this one is held.
-    let anchors = lock(trouble).anchors.clone();
+    let anchors = lock(state).anchors.clone();
     anchors.iter().map(|health| health.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
 }
 
-fn lock(trouble: &Trouble) -> MutexGuard<'_, State> {
+fn lock(state: &SharedState) -> MutexGuard<'_, State> {
     // Each change is one assignment, so a panic leaves nothing half done.
-    trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) struct Worker {
@@ -84,7 +84,7 @@ pub(crate) struct Worker {
     clock: Clock,
     queue: Arc<Queue>,
     checkpoints: Checkpoints,
-    trouble: Trouble,
+    state: SharedState,
     signing: Option<Schedule>,
 }
 
@@ -107,7 +107,7 @@ impl Worker {
         write_lock: Arc<WriteLock>,
         clock: Clock,
         queue: Arc<Queue>,
-        trouble: Trouble,
+        state: SharedState,
     ) -> Result<Worker, OpenError> {
         let (connection, present, checkpoints) = connect(path, &write_lock)?;
         let signing = match evidence {
@@ -119,12 +119,12 @@ impl Worker {
                     }
                     error => OpenError::Damaged { path: path.to_owned(), what: error.to_string() },
                 })?;
-                Some(Schedule::start(path, origin, *signing, &write_lock, &clock, &trouble)?)
+                Some(Schedule::start(path, origin, *signing, &write_lock, &clock, &state)?)
             }
         };
         let present = Some(present);
         let path = path.to_owned();
-        Ok(Worker { path, connection, present, write_lock, clock, queue, checkpoints, trouble, signing })
+        Ok(Worker { path, connection, present, write_lock, clock, queue, checkpoints, state, signing })
     }
 
     fn site(&self) -> Site<'_> {
@@ -138,28 +138,28 @@ impl Worker {
 
     /// Works until the order to finish comes.
     pub(crate) fn run(mut self, orders: &Receiver<Order>) {
-        let _guard = PanicGuard { trouble: self.trouble.clone(), what: "the evidence's thread" };
+        let _guard = PanicGuard { state: self.state.clone(), what: "the evidence's thread" };
         // A change of keys that a crash left under way is completed before anything else is signed here.
         let resumed = self
             .signing
             .as_ref()
             .map(|schedule| schedule.signer.resume_change(&self.site(), &|event, id| self.append(event, id)));
-        let mut rest = None;
-        self.note_trouble(resumed.and_then(Result::err), &mut rest);
+        let mut retry_at = None;
+        self.note_error(resumed.and_then(Result::err), &mut retry_at);
         loop {
             let mut wait = LOOK_EVERY;
             self.keep_with_the_writer();
             // Only the thread's own work pauses after an error. An order is carried out at once, and its caller
             // gets the error.
-            if rest.is_none_or(|until| Instant::now() >= until) {
+            if retry_at.is_none_or(|until| Instant::now() >= until) {
                 match self.grow() {
                     // Orders are received in between: under load there may always be something to hash.
                     Ok(Growth::Grown) => wait = Duration::ZERO,
                     Ok(Growth::UpToDate) => {
                         let done = self.sign_if_due();
-                        self.note_trouble(done.err(), &mut rest);
+                        self.note_error(done.err(), &mut retry_at);
                     }
-                    Err(error) => self.note_trouble(Some(error), &mut rest),
+                    Err(error) => self.note_error(Some(error), &mut retry_at),
                 }
             }
             match orders.recv_timeout(wait) {
@@ -181,9 +181,9 @@ impl Worker {
 
     /// Signs for the end of the log, if that is not signed for yet, and waits until the anchors' threads have ended.
     fn finish(mut self) {
-        let mut rest = None;
+        let mut retry_at = None;
         let done = self.sign_what_is_new();
-        self.note_trouble(done.err(), &mut rest);
+        self.note_error(done.err(), &mut retry_at);
         if let Some(schedule) = self.signing.take() {
             for (wake, thread) in schedule.anchors {
                 // The thread finds its channel disconnected, makes its last delivery and ends.
@@ -317,20 +317,20 @@ impl Worker {
     }
 
     /// Records an error in this process and in the file, and begins a pause. Without an error ends the pause.
-    fn note_trouble(&self, error: Option<SignError>, rest: &mut Option<Instant>) {
+    fn note_error(&self, error: Option<SignError>, retry_at: &mut Option<Instant>) {
         let Some(error) = error else {
-            *rest = None;
-            lock(&self.trouble).now = None;
+            *retry_at = None;
+            lock(&self.state).last_error = None;
             return;
         };
-        *rest = Some(Instant::now() + REST);
+        *retry_at = Some(Instant::now() + RETRY_PAUSE);
         let text = error.to_string();
         // If the file cannot be written either, this process still reports the error.
-        let _ = self.record_trouble(&text);
-        lock(&self.trouble).now = Some(Arc::from(text));
+        let _ = self.record_error(&text);
+        lock(&self.state).last_error = Some(Arc::from(text));
     }
 
-    fn record_trouble(&self, text: &str) -> Result<(), SignError> {
+    fn record_error(&self, text: &str) -> Result<(), SignError> {
         self.require_present()?;
         if self.signing.is_none() {
             return Ok(());
@@ -353,14 +353,14 @@ fn connect(path: &Path, write_lock: &WriteLock) -> Result<(Connection, Present, 
 
 /// Reports the panic of a thread: nobody else would notice it before the log is closed.
 struct PanicGuard {
-    trouble: Trouble,
+    state: SharedState,
     what: &'static str,
 }
 
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            lock(&self.trouble).panicked =
+            lock(&self.state).panicked =
                 Some(Arc::from(format!("{} panicked; open the log again", self.what)));
         }
     }
@@ -373,14 +373,14 @@ impl Schedule {
         signing: Signing,
         write_lock: &Arc<WriteLock>,
         clock: &Clock,
-        trouble: &Trouble,
+        state: &SharedState,
     ) -> Result<Schedule, OpenError> {
         let mut anchors = Vec::new();
         for anchor in signing.anchors {
             // One message is enough: it has no content, and the thread takes the newest checkpoint.
             let (wake, woken) = crossbeam_channel::bounded(1);
             let health = Arc::new(Mutex::new(AnchorHealth::new(anchor.name())));
-            lock(trouble).anchors.push(health.clone());
+            lock(state).anchors.push(health.clone());
             let deliverer = Deliverer {
                 path: path.to_owned(),
                 anchor,
@@ -390,7 +390,7 @@ impl Schedule {
                 wake: woken,
                 health,
             };
-            let guard = PanicGuard { trouble: trouble.clone(), what: "an anchor's thread" };
+            let guard = PanicGuard { state: state.clone(), what: "an anchor's thread" };
             let thread = std::thread::Builder::new()
                 .name("annals-anchor".to_owned())
                 .spawn(move || {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::server::Served;
 use crate::support::{new_path, note};
-use annals::{AppendError, AuditLog, Seq};
+use annals::{AppendError, AuditLog, RedactionRequest, Seq};
 use assert_cmd::Command;
 use serde_json::json;
 use tower::ServiceExt as _;
@@ -108,7 +108,14 @@ fn nothing_is_erased_without_somebody_and_a_reason() {
     let log = AuditLog::open(&path).unwrap();
     log.append(note("secret")).unwrap().wait().unwrap();
     for (actor, reason) in [("", "asked for"), ("ann", ""), (" ", "asked for"), ("ann", "\t\n")] {
-        let refused = log.redact(&[Seq::new(2)], actor, reason, None).unwrap_err();
+        let refused = log
+            .redact(RedactionRequest {
+                seqs: vec![Seq::new(2)],
+                actor: actor.to_owned(),
+                reason: reason.to_owned(),
+                ..Default::default()
+            })
+            .unwrap_err();
         assert!(matches!(refused, AppendError::Unfit(_)), "{refused}");
         assert!(refused.to_string().contains("is empty"), "{refused}");
     }

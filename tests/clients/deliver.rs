@@ -32,10 +32,10 @@ fn append(log: &RemoteLog, numbers: std::ops::Range<usize>) {
 }
 
 /// What is in the way, once the client knows of it.
-fn trouble(log: &RemoteLog) -> Arc<str> {
+fn last_error(log: &RemoteLog) -> Arc<str> {
     loop {
-        match log.trouble() {
-            Some(trouble) => return trouble,
+        match log.last_error() {
+            Some(last_error) => return last_error,
             None => std::thread::sleep(Duration::from_millis(1)),
         }
     }
@@ -167,14 +167,14 @@ fn events_for_a_server_that_is_away_are_spooled_and_sent_in_order_when_it_is_bac
         let receipt = log.append(note("100")).unwrap();
         let Delivery::Spooled(receipt) = receipt.delivery().unwrap() else { panic!("nobody is there") };
         assert_eq!(log.flush().unwrap().spooled, 101);
-        assert!(trouble(&log).contains("cannot be reached"), "{:?}", log.trouble());
+        assert!(last_error(&log).contains("cannot be reached"), "{:?}", log.last_error());
 
         let server = EventServer::start_at(&address, Mode::Honest);
         append(&log, 101..200);
         assert_eq!(receipt.wait().unwrap().seq.get(), 101);
         assert_eq!(log.flush_to_server(SOON).unwrap().spooled, 0);
         assert_eq!((server.messages(), server.again()), (numbered(0..200), 0));
-        assert_eq!((log.trouble(), log.spooled(), log.refused()), (None, 0, 0));
+        assert_eq!((log.last_error(), log.spooled(), log.refused()), (None, 0, 0));
         log.close().unwrap();
     });
 }
@@ -259,7 +259,7 @@ fn a_server_that_asks_to_be_left_alone_is_left_alone() {
             let log = client(&server.url(), folder.path()).open().unwrap();
             append(&log, 0..10);
             assert_eq!(log.flush().unwrap().spooled, 10);
-            assert!(trouble(&log).contains("not now"), "{:?}", log.trouble());
+            assert!(last_error(&log).contains("not now"), "{:?}", log.last_error());
             server.set(Mode::Honest);
             assert_eq!(log.flush_to_server(SOON).unwrap().spooled, 0);
             let requests = server.requests();
@@ -419,7 +419,7 @@ fn events_wait_for_a_key_that_the_server_takes() {
         let log = client(&server.url(), folder.path()).api_key("wrong").open().unwrap();
         append(&log, 0..10);
         assert_eq!(log.flush().unwrap().spooled, 10);
-        assert!(trouble(&log).contains("401: no such key"), "{:?}", log.trouble());
+        assert!(last_error(&log).contains("401: no such key"), "{:?}", log.last_error());
         assert_eq!(log.close().unwrap().spooled, 10);
         let log = client(&server.url(), folder.path()).api_key("right").open().unwrap();
         assert_eq!(log.flush_to_server(SOON).unwrap().spooled, 0);

@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::support::new_path;
 use crate::support::otlp::{Client, folder};
 use crate::support::server::Served;
-use annals::{EventFilter, Reader, Seq};
+use annals::query::EventFilter;
+use annals::{Reader, Seq};
 use assert_cmd::Command;
 use serde_json::Value;
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use crate::support::server::Served;
 use crate::support::{new_path, note, verify_whole, within};
 use annals::client::RemoteLog;
+use annals::query::EventFilter;
 use annals::tracing::AuditLayer;
-use annals::{AppendError, Content, Delivery, Event, EventFilter, Reader, Recorded, Seq};
+use annals::{AppendError, Content, Delivery, Event, Reader, Recorded, Seq};
 use tracing::{info, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -175,14 +176,14 @@ fn events_that_a_revoked_key_could_not_send_are_sent_with_the_next_one() {
             .take(10_000)
             .position(|delivery| matches!(delivery, Delivery::Spooled(_)));
         // An event may go to the spool before the answer comes.
-        while log.trouble().is_none() {
+        while log.last_error().is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert!(log.trouble().unwrap().contains("401"), "{:?}", log.trouble());
+        assert!(log.last_error().unwrap().contains("401"), "{:?}", log.last_error());
         assert_eq!(log.close().unwrap().spooled, 1);
         let log = client(&new);
         assert_eq!(log.flush_to_server(SOON).unwrap().spooled, 0);
-        assert_eq!((log.refused(), log.trouble()), (0, None));
+        assert_eq!((log.refused(), log.last_error()), (0, None));
         log.close().unwrap();
         served.stop();
 

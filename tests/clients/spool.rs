@@ -52,7 +52,7 @@ fn a_spool_that_filled_its_volume_empties_itself_and_takes_events_again() {
         let server = EventServer::start_at(&address, Mode::Honest);
         assert_eq!(log.flush_to_server(LONG).unwrap().spooled, 0);
         assert_eq!(server.messages(), taken);
-        assert_eq!((log.trouble(), log.refused()), (None, 0));
+        assert_eq!((log.last_error(), log.refused()), (None, 0));
         // What was sent takes no more room: as much fits once more.
         drop(server);
         let more = fill(&log, long);
@@ -129,7 +129,7 @@ fn an_event_that_is_refused_stays_in_the_spool_until_it_can_be_kept() {
         for message in ["1", "2", "bad 3", "4"] {
             drop(log.append(note(message)).unwrap());
         }
-        while !log.trouble().is_some_and(|trouble| trouble.contains("refused.jsonl")) {
+        while !log.last_error().is_some_and(|last_error| last_error.contains("refused.jsonl")) {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(log.refused(), 0);

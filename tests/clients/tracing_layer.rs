@@ -46,7 +46,7 @@ impl Fixture {
 
     /// Rows of a query, once the read tables hold everything; NULL is `-`.
     fn rows(&self, query: &str) -> Vec<String> {
-        self.log.caught_up(self.log.flush().unwrap()).unwrap();
+        self.log.wait_caught_up(self.log.flush().unwrap()).unwrap();
         rows_of(&sqlite(&self.folder.path().join("audit.db")), query)
     }
 

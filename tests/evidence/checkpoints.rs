@@ -369,7 +369,7 @@ fn an_anchor_that_panics_is_told_of_before_the_log_is_closed() {
     let log = with(&path, Signing::new(keys).every(NEVER).anchor(Broken)).open().unwrap();
     append(&log, 1);
     log.checkpoint().unwrap();
-    eventually("it is told of", || log.evidence_trouble().is_some_and(|why| why.contains("panicked")));
+    eventually("it is told of", || log.last_evidence_error().is_some_and(|why| why.contains("panicked")));
     append(&log, 1);
     assert!(log.close().unwrap_err().to_string().contains("panicked"));
 }
@@ -419,7 +419,7 @@ fn a_rotation_is_recorded_and_signed_by_both_keys() {
     assert!(last.verify(std::slice::from_ref(&old.stable)).is_err());
     let certificate: String = {
         let reader = annals::Reader::open(&path).unwrap();
-        let all = reader.events(&annals::EventFilter::default(), annals::Seq::ZERO, 100).unwrap();
+        let all = reader.events(&annals::query::EventFilter::default(), annals::Seq::ZERO, 100).unwrap();
         let changed = all.into_iter().find_map(|event| match event.content {
             annals::Content::Event(annals::Event::KeyChanged(changed)) => Some(changed),
             _ => None,
@@ -669,7 +669,8 @@ fn killed_while_a_key_is_changed_the_change_is_brought_to_its_end() {
     // Each change follows from the one before: none was made twice, and none forgotten.
     let reader = annals::Reader::open(&path).unwrap();
     let mut key: Option<String> = None;
-    for event in reader.events(&annals::EventFilter::default(), annals::Seq::ZERO, 1_000_000).unwrap() {
+    for event in reader.events(&annals::query::EventFilter::default(), annals::Seq::ZERO, 1_000_000).unwrap()
+    {
         if let annals::Content::Event(annals::Event::KeyChanged(changed)) = event.content {
             if let Some(key) = key {
                 assert_eq!(changed.previous, Some(key));

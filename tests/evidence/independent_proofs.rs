@@ -12,7 +12,8 @@ use crate::support::verifiers::Python;
 use crate::support::{is_heavy, json, new_path};
 use annals::evidence::{Epochs, Evidence, KeyChangeRequest, KeyFolder, Signing};
 use annals::{
-    Already, AuditLog, Completeness, KeyChangeCause, KeyRole, Payloads, Projections, Reader, Seq, Timestamp,
+    Already, AuditLog, Completeness, KeyChangeCause, KeyRole, Payloads, Projections, Reader,
+    RedactionRequest, Seq, Timestamp,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -54,7 +55,13 @@ fn fixture() -> &'static Fixture {
         // A checkpoint is of what is committed, and these receipts were not waited for.
         log.flush().unwrap();
         let old = log.checkpoint().unwrap().to_string();
-        log.redact(&[Seq::new(7)], "ann", "asked for", None).unwrap();
+        log.redact(RedactionRequest {
+            seqs: vec![Seq::new(7)],
+            actor: "ann".into(),
+            reason: "asked for".into(),
+            ..Default::default()
+        })
+        .unwrap();
         let rotation = KeyChangeRequest {
             role: KeyRole::Stable,
             cause: KeyChangeCause::Rotated,

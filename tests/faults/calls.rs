@@ -30,7 +30,7 @@ fn child() {
     let log = AuditLog::open(&path).unwrap();
     let certain = log.append(note("certain")).unwrap().wait().unwrap();
     // A projection that commits after the failure would write over what took effect.
-    log.caught_up(certain.seq).unwrap();
+    log.wait_caught_up(certain.seq).unwrap();
     let fault = Fault {
         operation: Operation::Sync,
         nth: 1,
@@ -110,11 +110,11 @@ fn survives(template: &Path, fault: Fault, projections: Projections, healed: Hea
         }
     }
     let last = log.append(note("the last")).unwrap().wait().unwrap();
-    assert_eq!(log.trouble(), None);
+    assert_eq!(log.last_error(), None);
     let refused: u64 = all.iter().map(|sent| sent.refusals.len() as u64).sum();
     assert_eq!(log.refused(), refused);
     if projections == Projections::On {
-        log.caught_up_within(last.seq, LIMIT).unwrap();
+        log.wait_caught_up_within(last.seq, LIMIT).unwrap();
     }
     log.close().unwrap();
 
@@ -271,8 +271,8 @@ fn checkpoints_that_fail_for_a_while_cost_nothing() {
                 std::thread::yield_now();
             }
             let last = log.append(note("not in the way of others")).unwrap().wait().unwrap();
-            log.caught_up(last.seq).unwrap();
-            assert_eq!((log.trouble(), log.refused()), (None, 0));
+            log.wait_caught_up(last.seq).unwrap();
+            assert_eq!((log.last_error(), log.refused()), (None, 0));
             drop(injected);
             log.close().unwrap();
             assert_eq!(verify_whole(&path).log.events, 6);

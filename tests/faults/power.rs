@@ -108,7 +108,7 @@ fn run(seed: u64) -> (Vec<Change>, Files, HashSet<EventId>) {
             }
         }
         if projections == Projections::On {
-            log.caught_up(log.committed()).unwrap();
+            log.wait_caught_up(log.committed()).unwrap();
             log.rebuild("activity").unwrap();
         }
         log.close().unwrap();
@@ -124,7 +124,7 @@ fn holds(files: &[(String, Vec<u8>)], acknowledged: &[EventId], sent: &HashSet<E
     }
     let log = AuditLog::open(&path).unwrap();
     let after = log.append(note("after the loss")).unwrap().wait().unwrap();
-    log.caught_up(after.seq).unwrap();
+    log.wait_caught_up(after.seq).unwrap();
     log.close().unwrap();
     verify_whole(&path);
     let found = found(&path);

@@ -37,7 +37,7 @@ fn older_bytes_written_over_the_file_are_noticed() {
     // As a restored backup would be: the same file, with the bytes of an earlier day.
     let log = AuditLog::open(&path).unwrap();
     let last = append(&log, "acknowledged").unwrap();
-    log.caught_up(last.seq).unwrap();
+    log.wait_caught_up(last.seq).unwrap();
     let connection = sqlite(&path);
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     std::fs::write(&path, std::fs::read(&older).unwrap()).unwrap();
@@ -266,7 +266,7 @@ fn an_idle_writer_notices_that_its_file_was_replaced() {
     append(&log, "before").unwrap();
     std::fs::rename(&path, folder.path().join("elsewhere.db")).unwrap();
     support::within(std::time::Duration::from_secs(60), move || {
-        while log.trouble().is_none() {
+        while log.last_error().is_none() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     });

@@ -110,11 +110,11 @@ fn a_disk_that_is_full_costs_nothing_that_was_acknowledged() {
         let filler = path.with_file_name("filler");
         std::fs::write(&filler, vec![0; 60 << 20]).unwrap();
         let refused = fill(&log);
-        assert!(log.trouble().is_some());
+        assert!(log.last_error().is_some());
         std::fs::remove_file(filler).unwrap();
         send_again(&log, refused);
         let last = log.append(note("the last")).unwrap().wait().unwrap();
-        log.caught_up(last.seq).unwrap();
+        log.wait_caught_up(last.seq).unwrap();
         assert!(log.refused() > 0);
         log.close().unwrap();
         let report = verify_whole(&path);
@@ -304,7 +304,7 @@ fn another_log_in_the_place_of_the_file_is_left_alone() {
         std::fs::remove_file(beside(&path, "-shm")).unwrap();
         assert_eq!(verify_whole(&path).log.events, 1);
         let log = AuditLog::open(&kept).unwrap();
-        log.caught_up(Seq::new(2)).unwrap();
+        log.wait_caught_up(Seq::new(2)).unwrap();
         log.close().unwrap();
         assert_eq!(verify_whole(&kept).log.events, 2);
     });
@@ -355,8 +355,8 @@ fn a_file_that_comes_back_is_appended_to_again() {
         assert_refused(&log, "is no longer where it was");
         std::fs::rename(&elsewhere, &path).unwrap();
         send_again(&log, vec![note("after all")]);
-        assert_eq!(log.trouble(), None);
-        log.caught_up(log.committed()).unwrap();
+        assert_eq!(log.last_error(), None);
+        log.wait_caught_up(log.committed()).unwrap();
         log.close().unwrap();
         assert!(verify_whole(&path).completeness.events_lost >= 20);
     });

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::{new_path, note, verify_whole, within};
-use annals::{AppendError, AuditLog, Content, Draft, Event, EventId, EventsLost, Reader, Seq};
+use annals::{
+    AppendError, AuditLog, Content, Draft, Event, EventId, EventsLost, Reader, RedactionRequest, Seq,
+};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -29,7 +31,7 @@ impl Away<'_> {
 
     fn end(self, log: &AuditLog) {
         std::fs::rename(&self.1, self.0).unwrap();
-        while log.trouble().is_some() {
+        while log.last_error().is_some() {
             std::thread::yield_now();
         }
     }
@@ -60,9 +62,15 @@ fn events_that_were_refused_and_sent_again_under_their_ids_are_not_lost() {
         // Whatever it says: it has the id.
         let other = note("not what was refused").with_id(EventId::from_name("another later"));
         let appended = log.append(other).unwrap().wait().unwrap();
-        log.caught_up(appended.seq).unwrap();
+        log.wait_caught_up(appended.seq).unwrap();
         // What is erased was there.
-        log.redact(&[appended.seq], "ada", "asked for", None).unwrap();
+        log.redact(RedactionRequest {
+            seqs: vec![appended.seq],
+            actor: "ada".into(),
+            reason: "asked for".into(),
+            ..Default::default()
+        })
+        .unwrap();
         log.close().unwrap();
         let records = records(&path);
         assert_eq!((records.len(), records[0].count, records[0].ids.len()), (1, 3, 3), "{records:?}");

@@ -107,7 +107,7 @@ fn it_opens_for_appending_and_its_chain_goes_on() {
 fn its_events_become_the_rows_of_the_read_tables() {
     let (_folder, path) = copy();
     let log = AuditLog::builder(&path).open_existing().unwrap();
-    log.caught_up(Seq::new(14)).unwrap();
+    log.wait_caught_up(Seq::new(14)).unwrap();
     log.close().unwrap();
     let connection = reader(&path);
     let rows = |sql: &str| rows_of(&connection, sql);

@@ -1,7 +1,7 @@
 //! The guard rails: what the file itself refuses, whoever has it open.
 
 use crate::support::{new_path, note, verify_whole};
-use annals::{AuditLog, Seq};
+use annals::{AuditLog, RedactionRequest, Seq};
 use rusqlite::Connection;
 
 /// A log with three events, of which the second is redacted, and a connection as a script would open
@@ -11,7 +11,13 @@ fn log() -> (tempfile::TempDir, std::path::PathBuf, Connection) {
     let log = AuditLog::open(&path).unwrap();
     let second = log.append(note("to be redacted")).unwrap().wait().unwrap();
     log.append(note("to stay")).unwrap().wait().unwrap();
-    log.redact(&[second.seq], "the officer", "a request", None).unwrap();
+    log.redact(RedactionRequest {
+        seqs: vec![second.seq],
+        actor: "the officer".into(),
+        reason: "a request".into(),
+        ..Default::default()
+    })
+    .unwrap();
     log.close().unwrap();
     let connection = Connection::open(&path).unwrap();
     connection.pragma_update(None, "recursive_triggers", true).unwrap();
@@ -63,7 +69,13 @@ fn what_annals_itself_writes_cannot_be_redacted() {
     let log = AuditLog::open(&path).unwrap();
     // The first event, a licence, one that is not there, and the licence itself.
     for seq in [1, 4, 99, 5] {
-        log.redact(&[Seq::new(3), Seq::new(seq)], "the officer", "a request", None).unwrap_err();
+        log.redact(RedactionRequest {
+            seqs: vec![Seq::new(3), Seq::new(seq)],
+            actor: "the officer".into(),
+            reason: "a request".into(),
+            ..Default::default()
+        })
+        .unwrap_err();
     }
     log.close().unwrap();
     assert_eq!(verify_whole(&path).redactions.len(), 1);

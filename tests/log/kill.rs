@@ -110,7 +110,7 @@ fn holds(path: &Path, acknowledged: &[String]) {
     within(LIMIT, move || {
         let log = AuditLog::open(&path).unwrap();
         let next = log.append(note("after the kill")).unwrap().wait().unwrap();
-        log.caught_up(next.seq).unwrap();
+        log.wait_caught_up(next.seq).unwrap();
         log.close().unwrap();
         let report = verify_whole(&path);
         assert_eq!(report.completeness.projections_behind, Vec::<String>::new());

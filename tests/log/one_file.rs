@@ -609,7 +609,7 @@ fn a_restore_into_a_log_in_use_is_noticed() {
         let old = backup(&path);
         let log = AuditLog::open(&path).unwrap();
         let last = append(&log, "acknowledged").unwrap();
-        log.caught_up(last.seq).unwrap();
+        log.wait_caught_up(last.seq).unwrap();
         // As the command .restore of sqlite3 does.
         let source = Connection::open(&old).unwrap();
         let mut target = sqlite(&path);
@@ -623,7 +623,7 @@ fn a_restore_into_a_log_in_use_is_noticed() {
         let error = append(&log, "refused").unwrap_err();
         assert!(error.to_string().contains("no longer has event"), "{error}");
         // Also where nobody appends.
-        while log.trouble().is_none() {
+        while log.last_error().is_none() {
             std::thread::sleep(Duration::from_millis(20));
         }
         assert!(log.close().is_err());
@@ -654,7 +654,7 @@ fn tools_that_checkpoint_vacuum_or_change_the_journal_mode_do_no_harm() {
             sqlite(&path).execute_batch(statement).unwrap();
             let log = AuditLog::open(&path).unwrap();
             let appended = append(&log, "later").unwrap();
-            log.caught_up(appended.seq).unwrap();
+            log.wait_caught_up(appended.seq).unwrap();
             log.close().unwrap();
             verify_whole(&path);
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::support::{new_path, note, verify_whole, within};
 use annals::{
     AppendError, AppendOutcome, AuditLog, CloseError, Draft, Event, EventId, PayloadRedacted, PrepareError,
-    Seq, Timestamp, TryAppendError,
+    RedactionRequest, Seq, Timestamp, TryAppendError,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -295,7 +295,7 @@ fn a_flush_says_once_that_something_was_refused() {
         let refused = log.append(note("refused")).unwrap().wait();
         assert!(matches!(refused, Err(AppendError::NotWritten { .. })), "{refused:?}");
         std::fs::rename(&elsewhere, &path).unwrap();
-        while log.trouble().is_some() {
+        while log.last_error().is_some() {
             std::thread::yield_now();
         }
         let flushed = log.flush();
@@ -321,9 +321,17 @@ fn closing_one_clone_closes_every_other() {
         let tried = clone.try_append(note("after"));
         assert!(matches!(tried, Err(TryAppendError::Append(AppendError::Closed))), "{tried:?}");
         assert!(matches!(block_on(clone.append_async(note("after"))), Err(AppendError::Closed)));
-        assert!(matches!(clone.redact(&[Seq::new(2)], "a", "b", None), Err(AppendError::Closed)));
+        assert!(matches!(
+            clone.redact(RedactionRequest {
+                seqs: vec![Seq::new(2)],
+                actor: "a".into(),
+                reason: "b".into(),
+                ..Default::default()
+            }),
+            Err(AppendError::Closed)
+        ));
         assert!(matches!(clone.flush(), Err(AppendError::Closed)));
-        clone.caught_up(Seq::new(2)).unwrap();
+        clone.wait_caught_up(Seq::new(2)).unwrap();
         clone.close().unwrap();
         assert_eq!(verify_whole(&path).log.events, 2);
     });
@@ -408,7 +416,7 @@ fn a_filter_changes_drafts_and_refuses_them() {
     let refused = log.append(note("a secret"));
     assert!(matches!(&refused, Err(AppendError::Refused(reason)) if reason == "it is secret"));
     let appended = log.append(note("paid with 4111")).unwrap().wait().unwrap();
-    log.caught_up(appended.seq).unwrap();
+    log.wait_caught_up(appended.seq).unwrap();
     let message: String = Connection::open(&path)
         .unwrap()
         .query_row("SELECT message FROM notes", [], |row| row.get(0))
@@ -472,7 +480,13 @@ fn a_redacted_event_sent_again_is_already_recorded() {
     let log = AuditLog::open(&path).unwrap();
     let id = EventId::generate();
     let first = log.append(sample(id)).unwrap().wait().unwrap();
-    log.redact(&[first.seq], "the officer", "a request", None).unwrap();
+    log.redact(RedactionRequest {
+        seqs: vec![first.seq],
+        actor: "the officer".into(),
+        reason: "a request".into(),
+        ..Default::default()
+    })
+    .unwrap();
     let again = log.append(sample(id)).unwrap().wait().unwrap();
     assert_eq!((again.outcome, again.seq), (AppendOutcome::AlreadyRecorded, first.seq));
     log.close().unwrap();
@@ -557,8 +571,16 @@ fn a_panic_in_the_writer_ends_the_log_for_everybody() {
         let tried = log.try_append(note("later"));
         assert!(matches!(&tried, Err(TryAppendError::Append(error)) if is_refused(error)), "{tried:?}");
         assert!(is_refused(&log.flush().unwrap_err()));
-        assert!(is_refused(&log.redact(&[Seq::new(1)], "a", "b", None).unwrap_err()));
-        assert!(log.trouble().is_some_and(|reason| reason.contains("panicked")));
+        assert!(is_refused(
+            &log.redact(RedactionRequest {
+                seqs: vec![Seq::new(1)],
+                actor: "a".into(),
+                reason: "b".into(),
+                ..Default::default()
+            })
+            .unwrap_err()
+        ));
+        assert!(log.last_error().is_some_and(|reason| reason.contains("panicked")));
         let closed = std::panic::catch_unwind(AssertUnwindSafe(|| log.close())).unwrap();
         assert!(matches!(closed, Err(CloseError::Panicked(_))), "{closed:?}");
         assert_eq!(verify_whole(&full.path).log.events, 1);

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use annals::{AuditLog, Projections, Seq};
+use annals::{AuditLog, Projections, RedactionRequest, Seq};
 use rusqlite::Connection;
 
 use crate::support::{self, beside, is_heavy, new_path, note, sqlite, start_child, tell, told, verify_whole};
@@ -28,7 +28,14 @@ fn append_secret(log: &AuditLog, number: u64) -> Seq {
 }
 
 fn erase(log: &AuditLog, seqs: &[Seq]) -> Seq {
-    log.redact(seqs, "somebody", "a request", None).unwrap().seq
+    log.redact(RedactionRequest {
+        seqs: seqs.to_vec(),
+        actor: "somebody".into(),
+        reason: "a request".into(),
+        ..Default::default()
+    })
+    .unwrap()
+    .seq
 }
 
 /// The places in which the file, or what stands beside it, has the end of a word.
@@ -101,7 +108,7 @@ fn an_erasure_while_the_index_is_rebuilt_reaches_both_indexes() {
     for number in 0..4_000 {
         drop(log.append(note(format!("many words of event {number}, so that it takes a while"))).unwrap());
     }
-    log.caught_up_within(log.flush().unwrap(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.flush().unwrap(), PATIENCE).unwrap();
     for part in secrets.chunks(10) {
         log.rebuild("search").unwrap();
         erase(&log, &part[..5]);
@@ -143,7 +150,7 @@ fn words_of_the_longest_kind_and_of_any_script_are_forgotten() {
     ];
     let seqs: Vec<Seq> = texts.into_iter().map(|text| append(&log, text)).collect();
     let kept = append_secret(&log, 0);
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     erase(&log, &seqs);
     log.close().unwrap();
     // The first event has the log's random name, any part of which may begin with an e.
@@ -169,7 +176,7 @@ fn child() {
         let kept = append_secret(&log, number * 2);
         let seq = append_secret(&log, number * 2 + 1);
         if number % 3 == 0 {
-            log.caught_up_within(kept, PATIENCE).unwrap();
+            log.wait_caught_up_within(kept, PATIENCE).unwrap();
         }
         erase(&log, &[seq]);
         tell(number);
@@ -202,7 +209,7 @@ fn what_somebody_took_out_of_the_documents_is_forgotten_all_the_same() {
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
     let secrets: Vec<Seq> = (0..3).map(|number| append_secret(&log, number)).collect();
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     sqlite(&path)
         .execute("DELETE FROM search_documents WHERE seq = ?1", [secrets[1].get().cast_signed()])
         .unwrap();

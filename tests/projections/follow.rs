@@ -10,8 +10,8 @@ use annals::chain;
 use annals::entry::Entry;
 use annals::verify::Outcome;
 use annals::{
-    AuditLog, CatchUpError, CloseError, Digest, Draft, EventId, Kind, ProjectionError, Projections, Seq,
-    Timestamp,
+    AuditLog, CatchUpError, CloseError, Digest, Draft, EventId, Kind, ProjectionError, Projections,
+    RedactionRequest, Seq, SkipRequest, Timestamp,
 };
 use rusqlite::params;
 
@@ -68,7 +68,7 @@ fn a_projection_that_cannot_apply_an_event_stops_alone_and_says_why() {
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
     let refused = with_refused_note(&log, &path);
-    assert_stopped(log.caught_up_within(log.committed(), PATIENCE), refused, "not this one");
+    assert_stopped(log.wait_caught_up_within(log.committed(), PATIENCE), refused, "not this one");
     let rows: Vec<(String, u64, Option<u64>)> = sqlite(&path)
         .prepare("SELECT name, position, stopped_at FROM projections ORDER BY name")
         .unwrap()
@@ -108,18 +108,21 @@ fn a_stopped_projection_stays_stopped_until_it_is_told_to_try_again() {
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
     let refused = with_refused_note(&log, &path);
-    assert!(log.caught_up_within(log.committed(), PATIENCE).is_err());
+    assert!(log.wait_caught_up_within(log.committed(), PATIENCE).is_err());
     log.retry("activity").unwrap();
-    assert_stopped(log.caught_up_within(log.committed(), PATIENCE), refused, "not this one");
+    assert_stopped(log.wait_caught_up_within(log.committed(), PATIENCE), refused, "not this one");
     drop(log);
     let log = AuditLog::open(&path).unwrap();
     sqlite(&path).execute_batch("DROP TRIGGER refuse").unwrap();
-    assert_stopped(log.caught_up_within(log.committed(), PATIENCE), refused, "not this one");
+    assert_stopped(log.wait_caught_up_within(log.committed(), PATIENCE), refused, "not this one");
     log.retry("activity").unwrap();
     eventually("it goes on", || count(&path, "notes") == 3);
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     assert!(matches!(log.retry("activity"), Err(ProjectionError::NotStopped { name: "activity" })));
-    assert!(matches!(log.skip("activity", "a", "r"), Err(ProjectionError::NotStopped { name: "activity" })));
+    assert!(matches!(
+        log.skip(SkipRequest { projection: "activity".into(), actor: "a".into(), reason: "r".into() }),
+        Err(ProjectionError::NotStopped { name: "activity" })
+    ));
     assert!(matches!(log.retry("nothing"), Err(ProjectionError::Unknown { .. })));
     log.close().unwrap();
     verify_whole(&path);
@@ -130,9 +133,11 @@ fn a_skip_is_an_event_and_a_rebuild_honours_it() {
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
     let refused = with_refused_note(&log, &path);
-    assert!(log.caught_up_within(log.committed(), PATIENCE).is_err());
-    let skipped = log.skip("activity", "ann", "a bad row").unwrap();
-    eventually("it goes on", || log.caught_up_within(skipped.seq, PATIENCE).is_ok());
+    assert!(log.wait_caught_up_within(log.committed(), PATIENCE).is_err());
+    let skipped = log
+        .skip(SkipRequest { projection: "activity".into(), actor: "ann".into(), reason: "a bad row".into() })
+        .unwrap();
+    eventually("it goes on", || log.wait_caught_up_within(skipped.seq, PATIENCE).is_ok());
     let messages = |path: &Path| -> Vec<String> {
         sqlite(path)
             .prepare("SELECT message FROM notes ORDER BY seq")
@@ -168,13 +173,21 @@ fn a_redaction_cannot_be_skipped() {
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
     let secret = append(&log, note("secret"));
-    log.caught_up_within(secret, PATIENCE).unwrap();
+    log.wait_caught_up_within(secret, PATIENCE).unwrap();
     sqlite(&path)
         .execute_batch("CREATE TRIGGER keep BEFORE DELETE ON notes BEGIN SELECT RAISE(ABORT, 'kept'); END")
         .unwrap();
-    let redaction = log.redact(&[secret], "a", "r", None).unwrap().seq;
-    assert_stopped(log.caught_up_within(redaction, PATIENCE), redaction, "kept");
-    match log.skip("activity", "a", "r") {
+    let redaction = log
+        .redact(RedactionRequest {
+            seqs: vec![secret],
+            actor: "a".into(),
+            reason: "r".into(),
+            ..Default::default()
+        })
+        .unwrap()
+        .seq;
+    assert_stopped(log.wait_caught_up_within(redaction, PATIENCE), redaction, "kept");
+    match log.skip(SkipRequest { projection: "activity".into(), actor: "a".into(), reason: "r".into() }) {
         Err(ProjectionError::NotSkippable { seq, .. }) => assert_eq!(seq, redaction),
         result => panic!("{result:?}"),
     }
@@ -191,10 +204,10 @@ fn a_table_that_is_gone_stops_its_projection_and_a_rebuild_makes_it_again() {
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
     append(&log, note("one"));
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     sqlite(&path).execute_batch("DROP TABLE notes").unwrap();
     let two = append(&log, note("two"));
-    assert_stopped(log.caught_up_within(two, PATIENCE), two, "no such table");
+    assert_stopped(log.wait_caught_up_within(two, PATIENCE), two, "no such table");
     log.rebuild("activity").unwrap();
     log.close().unwrap();
     assert_eq!(count(&path, "notes"), 2);
@@ -206,10 +219,10 @@ fn a_damaged_index_stops_its_projection_and_a_rebuild_makes_it_again() {
     let (_folder, path) = new_path();
     let log = AuditLog::open(&path).unwrap();
     append(&log, note("one"));
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     sqlite(&path).execute_batch("UPDATE search_data SET block = zeroblob(20)").unwrap();
     let two = append(&log, note("two"));
-    assert_stopped(log.caught_up_within(two, PATIENCE), two, "");
+    assert_stopped(log.wait_caught_up_within(two, PATIENCE), two, "");
     log.rebuild("search").unwrap();
     log.close().unwrap();
     assert_eq!(count(&path, "search WHERE search MATCH 'two'"), 1);
@@ -239,7 +252,7 @@ fn readers_never_see_half_a_table_while_it_is_rebuilt_and_appended_to() {
     for n in 0..3_000 {
         drop(log.append(event(n)).unwrap());
     }
-    log.caught_up_within(log.flush().unwrap(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.flush().unwrap(), PATIENCE).unwrap();
     let done = Arc::new(AtomicBool::new(false));
     let reader = {
         let (path, done) = (path.clone(), done.clone());
@@ -275,7 +288,7 @@ fn readers_never_see_half_a_table_while_it_is_rebuilt_and_appended_to() {
         for n in 0..200 {
             drop(log.append(event(10_000 * round + n)).unwrap());
         }
-        log.caught_up_within(log.flush().unwrap(), PATIENCE).unwrap();
+        log.wait_caught_up_within(log.flush().unwrap(), PATIENCE).unwrap();
         eventually("the rebuilt tables are live", || {
             PROJECTIONS.iter().all(|projection| generation(&path, projection) == round)
         });
@@ -294,7 +307,7 @@ fn what_users_made_on_read_tables_survives_a_rebuild() {
     let log = AuditLog::open(&path).unwrap();
     append(&log, note("one"));
     append(&log, json(r#"{"type":"session.started","session":"s"}"#));
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     sqlite(&path)
         .execute_batch(
             "CREATE TABLE heard (message TEXT);
@@ -311,7 +324,7 @@ fn what_users_made_on_read_tables_survives_a_rebuild() {
         eventually("the rebuilds end", || count(&path, "projections WHERE stage = 'building'") == 0);
     }
     let head = append(&log, note("two"));
-    log.caught_up_within(head, PATIENCE).unwrap();
+    log.wait_caught_up_within(head, PATIENCE).unwrap();
     log.close().unwrap();
     assert_eq!(generation(&path, "activity"), 3);
     assert_eq!(count(&path, "loud WHERE message = 'TWO'"), 1);
@@ -354,8 +367,8 @@ fn a_rebuild_that_cannot_go_on_leaves_the_live_tables_at_work() {
         count(&path, "projections WHERE stage = 'building' AND stopped_at = 2") == 1
     });
     let head = append(&log, note("more"));
-    log.caught_up_within(head, PATIENCE).unwrap();
-    match log.caught_up_within(head.next(), Duration::ZERO) {
+    log.wait_caught_up_within(head, PATIENCE).unwrap();
+    match log.wait_caught_up_within(head.next(), Duration::ZERO) {
         Err(CatchUpError::TimedOut { .. }) => {}
         result => panic!("{result:?}"),
     }
@@ -393,7 +406,7 @@ fn who_waits_for_tables_of_an_older_version_hears_that_their_rebuild_stopped() {
         .unwrap();
     log.close().unwrap();
     let log = AuditLog::open(&path).unwrap();
-    match log.caught_up_within(log.committed(), PATIENCE) {
+    match log.wait_caught_up_within(log.committed(), PATIENCE) {
         Err(CatchUpError::Stopped { projection: "activity", reason, .. }) => {
             assert!(reason.contains("rebuild stopped") && reason.contains("not this one"), "{reason}");
         }
@@ -408,7 +421,7 @@ fn tables_of_a_newer_version_are_left_alone_and_the_reason_is_clear() {
     sqlite(&path).execute_batch("UPDATE projections SET version = 99 WHERE name = 'activity'").unwrap();
     let log = AuditLog::open(&path).unwrap();
     let one = append(&log, note("one"));
-    match log.caught_up_within(one, PATIENCE) {
+    match log.wait_caught_up_within(one, PATIENCE) {
         Err(CatchUpError::Stopped { projection: "activity", reason, .. }) => {
             assert!(reason.contains("version 99") && reason.contains("use the newer"), "{reason}");
         }
@@ -444,7 +457,7 @@ fn two_processes_fold_every_event_exactly_once() {
     });
     for log in logs {
         // Each process hears of what the other one folded.
-        log.caught_up_within(Seq::new(1_201), PATIENCE).unwrap();
+        log.wait_caught_up_within(Seq::new(1_201), PATIENCE).unwrap();
         log.close().unwrap();
     }
     let (events, steps): (u32, u32) = sqlite(&path)
@@ -467,7 +480,7 @@ fn rows_that_somebody_else_changed_are_read_again() {
             log,
             json(&format!(r#"{{"type":"{kind}","session":"s","step":"{step}","kind":"llm"{status}}}"#)),
         );
-        log.caught_up_within(seq, PATIENCE).unwrap();
+        log.wait_caught_up_within(seq, PATIENCE).unwrap();
     }
     let (events, steps, tokens): (u32, u32, u32) = sqlite(&path)
         .query_row("SELECT event_count, step_count, tokens_output FROM sessions", [], |row| {
@@ -498,11 +511,17 @@ fn tables_that_are_far_behind_are_filled_as_those_that_follow() {
         log.flush().unwrap();
     };
     fill(0);
-    log.redact(&[Seq::new(4_000), Seq::new(8_000)], "me", "a request", None).unwrap();
+    log.redact(RedactionRequest {
+        seqs: vec![Seq::new(4_000), Seq::new(8_000)],
+        actor: "me".into(),
+        reason: "a request".into(),
+        ..Default::default()
+    })
+    .unwrap();
     fill(EVENTS);
     log.close().unwrap();
     let log = AuditLog::open(&path).unwrap();
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     log.close().unwrap();
     assert_eq!(u64::from(count(&path, "timeline")), 2 * EVENTS + 2);
     verify_whole(&path);
@@ -512,18 +531,18 @@ fn tables_that_are_far_behind_are_filled_as_those_that_follow() {
 fn who_waits_hears_when_waiting_is_in_vain() {
     let (_folder, path) = new_path();
     let off = AuditLog::builder(&path).projections(Projections::Off).open().unwrap();
-    assert_eq!(off.caught_up(Seq::FIRST), Err(CatchUpError::Off));
+    assert_eq!(off.wait_caught_up(Seq::FIRST), Err(CatchUpError::Off));
     off.close().unwrap();
     let log = AuditLog::open(&path).unwrap();
-    log.caught_up(Seq::FIRST).unwrap();
+    log.wait_caught_up(Seq::FIRST).unwrap();
     assert!(matches!(
-        log.caught_up_within(Seq::new(2), Duration::from_millis(1)),
+        log.wait_caught_up_within(Seq::new(2), Duration::from_millis(1)),
         Err(CatchUpError::TimedOut { position: Seq::FIRST, .. })
     ));
     let clone = log.clone();
     log.close().unwrap();
-    assert!(matches!(clone.caught_up(Seq::new(2)), Err(CatchUpError::Gone(_))));
-    clone.caught_up(Seq::FIRST).unwrap();
+    assert!(matches!(clone.wait_caught_up(Seq::new(2)), Err(CatchUpError::Gone(_))));
+    clone.wait_caught_up(Seq::FIRST).unwrap();
 }
 
 #[test]
@@ -547,7 +566,7 @@ fn tables_that_are_ahead_of_a_cut_off_log_stop_and_a_rebuild_mends_them() {
     for n in 0..4 {
         append(&log, note(format!("other {n}")));
     }
-    assert_stopped(log.caught_up_within(log.committed(), PATIENCE), Seq::new(4), "cut off");
+    assert_stopped(log.wait_caught_up_within(log.committed(), PATIENCE), Seq::new(4), "cut off");
     for projection in PROJECTIONS {
         log.rebuild(projection).unwrap();
     }
@@ -571,7 +590,7 @@ fn what_was_put_in_the_place_of_a_log_is_not_folded_into_its_tables() {
     fill(&other, 2_000, "foreign").close().unwrap();
     let log = AuditLog::open(&path).unwrap();
     let secret = append(&log, note("secret"));
-    log.caught_up_within(secret, PATIENCE).unwrap();
+    log.wait_caught_up_within(secret, PATIENCE).unwrap();
     let moved = folder.path().join("moved.db");
     for ending in ["", "-wal", "-shm"] {
         std::fs::rename(beside(&path, ending), beside(&moved, ending)).unwrap();
@@ -579,14 +598,21 @@ fn what_was_put_in_the_place_of_a_log_is_not_folded_into_its_tables() {
     std::fs::rename(&other, &path).unwrap();
     // What is erased ends the folding ahead: it begins anew with the events after it.
     let appends = AuditLog::builder(&moved).projections(Projections::Off).open().unwrap();
-    appends.redact(&[secret], "me", "a request", None).unwrap();
+    appends
+        .redact(RedactionRequest {
+            seqs: vec![secret],
+            actor: "me".into(),
+            reason: "a request".into(),
+            ..Default::default()
+        })
+        .unwrap();
     appends.close().unwrap();
     fill(&moved, 1_200, "own").close().unwrap();
     // A handle writes to the log at its path, or to none.
     drop(log);
     assert_eq!(count(&path, "notes"), 0);
     let log = AuditLog::open(&moved).unwrap();
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     assert_eq!(count(&moved, "notes"), 1_200);
     assert_eq!(count(&moved, "notes WHERE message LIKE 'own%'"), 1_200);
     log.close().unwrap();
@@ -634,7 +660,7 @@ fn an_event_of_an_unknown_kind_stands_in_the_timeline_and_counts() {
     AuditLog::open(&path).unwrap().close().unwrap();
     let seq = append_foreign(&path, 30_000, 1, Some("s"));
     let log = AuditLog::open(&path).unwrap();
-    log.caught_up_within(seq, PATIENCE).unwrap();
+    log.wait_caught_up_within(seq, PATIENCE).unwrap();
     append(&log, note("after"));
     log.close().unwrap();
     let (kind, session, events): (String, String, u32) = sqlite(&path)
@@ -655,7 +681,7 @@ fn an_event_of_a_newer_version_stops_the_projections_with_a_clear_reason() {
     let seq = append_foreign(&path, Kind::NoteLogged.code(), 2, None);
     let log = AuditLog::open(&path).unwrap();
     let head = append(&log, note("after"));
-    assert_stopped(log.caught_up_within(head, PATIENCE), seq, "newer than this version of Annals knows");
+    assert_stopped(log.wait_caught_up_within(head, PATIENCE), seq, "newer than this version of Annals knows");
     assert!(log.close().is_err());
     let report = verify_whole(&path);
     assert!(!report.completeness.complete);
@@ -739,12 +765,12 @@ fn what_is_redacted_is_gone_from_every_table_the_index_and_the_bytes_of_the_file
         append(&log, json(r#"{"type":"step.started","session":"s0","step":"plain","input":"some words"}"#));
         let secret = append(&log, draft);
         if secrets.len() % 5 == 0 {
-            log.caught_up_within(secret, PATIENCE).unwrap();
+            log.wait_caught_up_within(secret, PATIENCE).unwrap();
         }
         secrets.push(secret);
         append(&log, note(format!("note after {secret} with enough words to grow the index ").repeat(30)));
     }
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     // Old tables leave free pages behind.
     for projection in PROJECTIONS {
         log.rebuild(projection).unwrap();
@@ -756,9 +782,23 @@ fn what_is_redacted_is_gone_from_every_table_the_index_and_the_bytes_of_the_file
     assert!(count(&path, &format!("search WHERE search MATCH '{SECRET}'")) > 0);
 
     let (first, rest) = secrets.split_at(secrets.len() / 2);
-    log.redact(first, "ann", "asked for", Some("law")).unwrap();
-    let last = log.redact(rest, "ann", "asked for", None).unwrap().seq;
-    log.caught_up_within(last, PATIENCE).unwrap();
+    log.redact(RedactionRequest {
+        seqs: first.to_vec(),
+        actor: "ann".into(),
+        reason: "asked for".into(),
+        authority: Some("law".into()),
+    })
+    .unwrap();
+    let last = log
+        .redact(RedactionRequest {
+            seqs: rest.to_vec(),
+            actor: "ann".into(),
+            reason: "asked for".into(),
+            ..Default::default()
+        })
+        .unwrap()
+        .seq;
+    log.wait_caught_up_within(last, PATIENCE).unwrap();
     assert!(!everything(&path).to_lowercase().contains(&SECRET.to_lowercase()));
     assert_eq!(count(&path, &format!("search WHERE search MATCH '{SECRET}'")), 0);
     log.close().unwrap();
@@ -783,7 +823,13 @@ fn what_is_redacted_is_gone_from_every_table_the_index_and_the_bytes_of_the_file
     let before = everything(&path).len();
     log.rebuild("sessions").unwrap();
     log.rebuild("search").unwrap();
-    log.redact(first, "bob", "again", None).unwrap();
+    log.redact(RedactionRequest {
+        seqs: first.to_vec(),
+        actor: "bob".into(),
+        reason: "again".into(),
+        ..Default::default()
+    })
+    .unwrap();
     log.close().unwrap();
     assert!(!bytes_have(&path, SECRET));
     assert!(everything(&path).len() > before / 2);
@@ -808,7 +854,7 @@ fn a_redaction_takes_back_only_what_the_event_said() {
             r#"{"type":"step.ended","session":"s","step":"1","status":"error","output":"o","tokens_input":7}"#,
         ),
     );
-    log.caught_up_within(second, PATIENCE).unwrap();
+    log.wait_caught_up_within(second, PATIENCE).unwrap();
     let row = |path: &Path| -> (String, Option<String>, i64, i64, f64, i64) {
         sqlite(path)
             .query_row(
@@ -820,7 +866,13 @@ fn a_redaction_takes_back_only_what_the_event_said() {
             .unwrap()
     };
     assert_eq!(row(&path), ("error".into(), Some("o".into()), 7, 7, 0.5, 1));
-    log.redact(&[second], "a", "r", None).unwrap();
+    log.redact(RedactionRequest {
+        seqs: vec![second],
+        actor: "a".into(),
+        reason: "r".into(),
+        ..Default::default()
+    })
+    .unwrap();
     log.close().unwrap();
     assert_eq!(row(&path), ("ok".into(), None, 5, 5, 0.5, 0));
     verify_whole(&path);
@@ -833,7 +885,13 @@ fn an_erasure_that_is_not_folded_yet_is_no_failure_and_not_good_either() {
     let secret = append(&log, note("secret"));
     log.close().unwrap();
     let log = AuditLog::builder(&path).projections(Projections::Off).open().unwrap();
-    log.redact(&[secret], "a", "r", None).unwrap();
+    log.redact(RedactionRequest {
+        seqs: vec![secret],
+        actor: "a".into(),
+        reason: "r".into(),
+        ..Default::default()
+    })
+    .unwrap();
     log.close().unwrap();
     let report = verify(&path);
     assert_eq!(report.outcome, Outcome::NotAllChecked, "{:?}", report.failures);
@@ -853,7 +911,7 @@ fn a_time_that_no_calendar_has_comes_back_as_it_went() {
     for _ in 0..3 {
         let seq = append(&log, json(r#"{"type":"session.updated","session":"s","progress":0.5}"#));
         // In a batch of its own: the session's row is read again.
-        log.caught_up_within(seq, PATIENCE).unwrap();
+        log.wait_caught_up_within(seq, PATIENCE).unwrap();
     }
     log.close().unwrap();
     assert_eq!(count(&path, "sessions WHERE event_count = 3"), 1);

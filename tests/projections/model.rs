@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use crate::support::reference::{Fact, Row, TABLES, Tables};
 use crate::support::{is_heavy, new_path, sqlite, verify_whole};
+use annals::apikey::ApiKeyRequest;
 use annals::entry::Entry;
 use annals::replay::Replay;
 use annals::{
-    ActionOutcome, ActionRecorded, Actor, ApiKeyCreated, ApiKeyRequest, ApiKeyRevoked, ApiKeyScope,
-    ArtifactAttached, Attributes, AuditLog, Changes, ConsideredOption, Correction, Custom, DecisionMade,
-    Digest, Draft, Durability, Event, EventId, FindingRaised, FindingStatus, FindingUpdated, Json, Kind,
-    LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, PayloadRedacted, RequestContext,
-    ReviewRecorded, Seq, SessionEnd, SessionEnded, SessionId, SessionProgress, SessionStarted,
-    SessionUpdated, Severity, StepEnd, StepEnded, StepKind, StepStarted, SubjectKind, Timestamp, Verdict,
+    ActionOutcome, ActionRecorded, Actor, ApiKeyCreated, ApiKeyRevoked, ApiKeyScope, ArtifactAttached,
+    Attributes, AuditLog, Changes, ConsideredOption, Correction, Custom, DecisionMade, Digest, Draft,
+    Durability, Event, EventId, FindingRaised, FindingStatus, FindingUpdated, Json, Kind, LogCreated,
+    MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, PayloadRedacted, RedactionRequest,
+    RequestContext, ReviewRecorded, Seq, SessionEnd, SessionEnded, SessionId, SessionProgress,
+    SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded, StepKind, StepStarted, SubjectKind,
+    Timestamp, Verdict,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -533,7 +535,14 @@ fn run(path: &Path, ops: &[Op], batch_events: usize) -> BTreeMap<i64, Event> {
             Op::Redact(_) if redactable.is_empty() => {}
             Op::Redact(which) => {
                 let mut seqs: Vec<Seq> = which.iter().map(|index| *index.get(&redactable)).collect();
-                let appended = log.redact(&seqs, "kilo", "one", Some("gamma")).unwrap();
+                let appended = log
+                    .redact(RedactionRequest {
+                        seqs: seqs.to_vec(),
+                        actor: "kilo".into(),
+                        reason: "one".into(),
+                        authority: Some("gamma".into()),
+                    })
+                    .unwrap();
                 seqs.sort_unstable();
                 seqs.dedup();
                 let event = PayloadRedacted {
@@ -544,7 +553,7 @@ fn run(path: &Path, ops: &[Op], batch_events: usize) -> BTreeMap<i64, Event> {
                 };
                 events.insert(appended.seq.get().cast_signed(), event.into());
             }
-            Op::CatchUp => log.caught_up_within(log.committed(), PATIENCE).unwrap(),
+            Op::CatchUp => log.wait_caught_up_within(log.committed(), PATIENCE).unwrap(),
         }
     }
     log.close().unwrap();
@@ -752,7 +761,7 @@ proptest! {
                 };
                 let receipt = log.append(Draft::new(event).in_session("s".try_into().unwrap())).unwrap();
                 if catch_up {
-                    log.caught_up_within(receipt.wait().unwrap().seq, PATIENCE).unwrap();
+                    log.wait_caught_up_within(receipt.wait().unwrap().seq, PATIENCE).unwrap();
                 }
             }
             log.close().unwrap();
@@ -812,7 +821,7 @@ fn what_it_came_to(events: &[Event], batch_events: usize) -> Vec<String> {
     for event in events {
         let appended = log.append(Draft::new(event.clone()).in_session("s".try_into().unwrap())).unwrap();
         if batch_events == 1 {
-            log.caught_up_within(appended.wait().unwrap().seq, PATIENCE).unwrap();
+            log.wait_caught_up_within(appended.wait().unwrap().seq, PATIENCE).unwrap();
         }
     }
     log.close().unwrap();

@@ -1,5 +1,6 @@
 //! Texts of spans are put together of what was received, and stand in the file once.
 
+use annals::RedactionRequest;
 use std::path::Path;
 use std::process::Command;
 
@@ -107,7 +108,13 @@ fn what_is_erased_is_gone_from_texts_that_were_put_together_of_it() {
     let history = [message("user", &said("secretquestion")), message("assistant", &said("secretanswer"))];
     let secret = log.append(draft(&chat(2, &history, "well"))).unwrap().wait().unwrap().seq;
     log.flush().unwrap();
-    log.redact(&[secret], "somebody", "a request", None).unwrap();
+    log.redact(RedactionRequest {
+        seqs: vec![secret],
+        actor: "somebody".into(),
+        reason: "a request".into(),
+        ..Default::default()
+    })
+    .unwrap();
     log.close().unwrap();
     let inputs = rows_of(&sqlite(&path), "SELECT input FROM steps WHERE input IS NOT NULL");
     assert_eq!(inputs, [format!("user: {}\n\nassistant: {}", said("kept question"), said("kept answer"))]);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::support::{json, new_path, sqlite, verify_whole};
-use annals::{AuditLog, Seq};
+use annals::{AuditLog, RedactionRequest, Seq};
 use rusqlite::types::Value;
 
 /// Appends events, and says where they are. What the tables make of them is what a fold from the first event makes.
@@ -17,7 +17,13 @@ fn record(path: &Path, events: &[&str]) -> Vec<Seq> {
 
 fn redact(path: &Path, seqs: &[Seq]) {
     let log = AuditLog::open(path).unwrap();
-    log.redact(seqs, "ada", "asked for", None).unwrap();
+    log.redact(RedactionRequest {
+        seqs: seqs.to_vec(),
+        actor: "ada".into(),
+        reason: "asked for".into(),
+        ..Default::default()
+    })
+    .unwrap();
     log.close().unwrap();
     verify_whole(path);
 }

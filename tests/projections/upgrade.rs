@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use annals::query::SearchFilter;
 use annals::query::SessionFilter;
-use annals::{AuditLog, Projections, Reader, SearchFilter};
+use annals::{AuditLog, Projections, Reader};
 use rusqlite::Connection;
 
 use crate::support::{json, new_path, note, rows_of, sqlite, verify_whole};
@@ -203,7 +204,7 @@ fn what_others_made_on_read_tables_moves_along_or_is_listed() {
     for projection in ["sessions", "search"] {
         log.rebuild(projection).unwrap();
     }
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     log.close().unwrap();
     assert_eq!(listed(), left_out);
     let connection = sqlite(&path);
@@ -247,7 +248,7 @@ fn a_list_that_somebody_else_wrote_runs_nothing_and_keeps_no_rebuild_from_its_en
     let seen = everything(&connection);
     let log = AuditLog::open(&path).unwrap();
     log.rebuild("sessions").unwrap();
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     log.close().unwrap();
     assert!(!elsewhere.exists());
     assert_eq!(everything(&connection), seen);
@@ -260,7 +261,7 @@ fn a_list_that_somebody_else_wrote_runs_nothing_and_keeps_no_rebuild_from_its_en
     connection.execute_batch("DROP TABLE annals_left_out; CREATE TABLE annals_left_out (mine)").unwrap();
     let log = AuditLog::open(&path).unwrap();
     log.rebuild("sessions").unwrap();
-    log.caught_up_within(log.committed(), PATIENCE).unwrap();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap();
     log.close().unwrap();
     verify_whole(&path);
 }

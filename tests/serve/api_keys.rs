@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::support::{new_path, note, sqlite, verify, verify_whole};
 use annals::apikey::{ApiKey, ApiKeyStatus, Denied, Keys, Uses};
+use annals::apikey::{ApiKeyError, ApiKeyRequest};
+use annals::query::EventFilter;
 use annals::verify::Check;
-use annals::{
-    ApiKeyError, ApiKeyRequest, ApiKeyScope, AuditLog, Content, Durability, EventFilter, EventId,
-    Projections, Reader, Timestamp,
-};
+use annals::{ApiKeyScope, AuditLog, Content, Durability, EventId, Projections, Reader, Timestamp};
 use proptest::prelude::*;
 
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -251,7 +250,7 @@ fn keys_do_not_wait_for_read_tables() {
         )
         .unwrap();
     let log = AuditLog::open(&path).unwrap();
-    log.caught_up_within(log.committed(), PATIENCE).unwrap_err();
+    log.wait_caught_up_within(log.committed(), PATIENCE).unwrap_err();
     let other = create(&log, "other");
     assert!(keys.check(&other.reveal(), now()).is_ok());
     log.revoke_api_key(other.id(), "ops", None).unwrap();
@@ -602,10 +601,10 @@ proptest! {
                     *is_revoked = true;
                 }
                 Op::Note => drop(log.append(note("between")).unwrap()),
-                Op::CatchUp => log.caught_up_within(log.committed(), PATIENCE).unwrap(),
+                Op::CatchUp => log.wait_caught_up_within(log.committed(), PATIENCE).unwrap(),
             }
         }
-        log.caught_up_within(log.flush().unwrap(), PATIENCE).unwrap();
+        log.wait_caught_up_within(log.flush().unwrap(), PATIENCE).unwrap();
         prop_assert_eq!(table(&path), told(&path));
         // Somebody shows what is not known: that brings the keys up to date.
         prop_assert_eq!(keys.check(&ApiKey::generate().unwrap().reveal(), now()), Err(Denied::Unknown));

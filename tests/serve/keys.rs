@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use crate::support::server::{Answer, Served, ask};
 use crate::support::{new_path, verify_whole};
 use annals::apikey::ApiKey;
-use annals::{ApiKeyRequest, ApiKeyScope, AuditLog, EventFilter, EventId, Reader, Recorded, Timestamp};
+use annals::apikey::ApiKeyRequest;
+use annals::query::EventFilter;
+use annals::{ApiKeyScope, AuditLog, EventId, Reader, Recorded, Timestamp};
 use serde_json::{Value, json};
 
 const NOTE: &str = r#"{"type":"note.logged","message":"m"}"#;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::support::server::{Answer, Served};
 use crate::support::{new_path, sqlite, verify_whole};
-use annals::{EventFilter, Kind, Reader, Seq};
+use annals::query::EventFilter;
+use annals::{Kind, Reader, Seq};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;

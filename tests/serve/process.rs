@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::support::server::{Served, ask};
 use crate::support::{new_path, verify_whole};
-use annals::{EventFilter, Reader, Seq};
+use annals::query::EventFilter;
+use annals::{Reader, Seq};
 use assert_cmd::Command;
 use serde_json::json;
 

@@ -11,7 +11,7 @@ use crate::support::verifiers::{Given, Verdict, Verifiers};
 use crate::support::{is_heavy, json, new_path, note, sqlite};
 use annals::evidence::{Epochs, Evidence, KeyChangeRequest, KeyFolder, Signing};
 use annals::note::{Algorithm, Signature, SignedCheckpoint, SignedNote, SigningKey, VerifierKey};
-use annals::{AuditLog, EventId, KeyChangeCause, KeyRole, Projections, Seq, Timestamp};
+use annals::{AuditLog, EventId, KeyChangeCause, KeyRole, Projections, RedactionRequest, Seq, Timestamp};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
@@ -57,9 +57,21 @@ fn fixture() -> &'static Fixture {
         append(r#"{"type":"session.ended","session":"a","status":"completed","scores":{"s":0.5}}"#);
         change(KeyRole::Stable);
         append(r#"{"type":"note.logged","session":"b","message":"this one too"}"#);
-        log.redact(&[Seq::new(6)], "ann", "asked for", Some("law")).unwrap();
+        log.redact(RedactionRequest {
+            seqs: vec![Seq::new(6)],
+            actor: "ann".into(),
+            reason: "asked for".into(),
+            authority: Some("law".into()),
+        })
+        .unwrap();
         change(KeyRole::Epoch);
-        log.redact(&[Seq::new(9)], "bob", "asked for", None).unwrap();
+        log.redact(RedactionRequest {
+            seqs: vec![Seq::new(9)],
+            actor: "bob".into(),
+            reason: "asked for".into(),
+            ..Default::default()
+        })
+        .unwrap();
         append(r#"{"type":"metric.recorded","name":"latency","value":1.5,"labels":{"host":"h"}}"#);
         kept = format!("{kept}\n{}", log.checkpoint().unwrap());
         log.append(note("last words")).unwrap().wait().unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::support::program::annals;
 use crate::support::{json, new_path, sqlite, unindex, verify as verify_all};
 use annals::verify::{self, Check, Options, Outcome, Report, Scope};
-use annals::{AuditLog, Projections, Seq};
+use annals::{AuditLog, Projections, RedactionRequest, Seq};
 use predicates::prelude::*;
 use tempfile::TempDir;
 
@@ -35,7 +35,13 @@ fn erased_behind_the_tables() -> (TempDir, PathBuf) {
     }
     log.close().unwrap();
     let log = AuditLog::builder(&path).projections(Projections::Off).open().unwrap();
-    log.redact(&erased, "ada", "asked for", None).unwrap();
+    log.redact(RedactionRequest {
+        seqs: erased.to_vec(),
+        actor: "ada".into(),
+        reason: "asked for".into(),
+        ..Default::default()
+    })
+    .unwrap();
     log.close().unwrap();
     (folder, path)
 }

@@ -10,7 +10,7 @@ use crate::support::forge::{
 };
 use annals::note::{CheckpointFile, SignedCheckpoint};
 use annals::verify::{self, Check, Options, Report, Scope};
-use annals::{AuditLog, KeyRole, Seq};
+use annals::{AuditLog, KeyRole, RedactionRequest, Seq};
 
 fn since(path: &Path, kept: SignedCheckpoint) -> Report {
     let options = Options::new().key(key(1).verifier().clone()).since("kept", kept);
@@ -183,7 +183,13 @@ fn an_erased_payload_needs_a_licence_and_a_licence_erases() {
     let (_folder, path) = log_of(20);
     let kept = checkpoint(&path, 10, &[&key(1)]);
     let log = AuditLog::open(&path).unwrap();
-    log.redact(&[Seq::new(5), Seq::new(15)], "ann", "asked for", None).unwrap();
+    log.redact(RedactionRequest {
+        seqs: vec![Seq::new(5), Seq::new(15)],
+        actor: "ann".into(),
+        reason: "asked for".into(),
+        ..Default::default()
+    })
+    .unwrap();
     log.close().unwrap();
     let report = since(&path, kept.clone());
     assert_eq!(checks(&report), []);

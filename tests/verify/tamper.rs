@@ -10,7 +10,9 @@ use crate::support::{OWN_TABLES, is_heavy, json, new_path, note, sqlite, unindex
 use annals::chain;
 use annals::entry::Entry;
 use annals::verify::{self, Check, Failure, Outcome, Report, Scope, VerifyError};
-use annals::{AuditLog, Digest, EventId, Json, Kind, NoteLogged, PayloadRedacted, Seq, Timestamp};
+use annals::{
+    AuditLog, Digest, EventId, Json, Kind, NoteLogged, PayloadRedacted, RedactionRequest, Seq, Timestamp,
+};
 use proptest::prelude::*;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
@@ -50,7 +52,14 @@ fn fixture() -> &'static [u8] {
         ] {
             log.append(json(&event)).unwrap().wait().unwrap();
         }
-        let licence = log.redact(&[Seq::new(19)], "ann", "asked for", Some("law")).unwrap();
+        let licence = log
+            .redact(RedactionRequest {
+                seqs: vec![Seq::new(19)],
+                actor: "ann".into(),
+                reason: "asked for".into(),
+                authority: Some("law".into()),
+            })
+            .unwrap();
         assert_eq!(licence.seq, Seq::new(20));
         log.append(note("after")).unwrap().wait().unwrap();
         log.append(note("last words")).unwrap().wait().unwrap();

@@ -10,7 +10,7 @@ use crate::support::forge::tamper;
 use crate::support::{new_path, note, sqlite};
 use annals::evidence::Evidence;
 use annals::verify::{self, Check, Options, Report, Scope};
-use annals::{AuditLog, Builder, Projections, Seq};
+use annals::{AuditLog, Builder, Projections, RedactionRequest, Seq};
 use tempfile::TempDir;
 
 /// Runs have 4,096 rows: three, and a fourth that is not whole.
@@ -35,7 +35,13 @@ fn fixture() -> &'static [u8] {
         let (_folder, path) = new_path();
         let log = log_alone(&path).open().unwrap();
         append(&log, 9_999);
-        log.redact(&[3, 4_096, 4_097].map(Seq::new), "ann", "asked for", None).unwrap();
+        log.redact(RedactionRequest {
+            seqs: [3, 4_096, 4_097].map(Seq::new).to_vec(),
+            actor: "ann".into(),
+            reason: "asked for".into(),
+            ..Default::default()
+        })
+        .unwrap();
         append(&log, EVENTS - 10_001);
         log.close().unwrap();
         std::fs::read(&path).unwrap()
@@ -212,7 +218,13 @@ fn a_log_that_grows_and_loses_payloads_meanwhile_is_sound() {
                     break;
                 }
                 append(&log, 3);
-                log.redact(&[Seq::new(5 + round * 6)], "ann", "asked for", None).unwrap();
+                log.redact(RedactionRequest {
+                    seqs: vec![Seq::new(5 + round * 6)],
+                    actor: "ann".into(),
+                    reason: "asked for".into(),
+                    ..Default::default()
+                })
+                .unwrap();
             }
         });
         for _ in 0..20 {

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use crate::support::rows::Rows;
 use crate::support::{note, sqlite};
+use annals::apikey::ApiKeyRequest;
 use annals::apikey::{ApiKey, Keys};
 use annals::evidence::{Epochs, Evidence, KeyFolder, PublicKeys, Signing};
 use annals::note::{Checkpoint, CheckpointFile, Cosigner, Policy, SignedCheckpoint, SigningKey};
 use annals::verify::{self, Check, Memory, Options, Outcome, Report, Scope};
 use annals::{
-    ApiKeyRequest, ApiKeyScope, AuditLog, EventId, KeyChangeCause, KeyRole, Projections, Timestamp,
+    ApiKeyScope, AuditLog, EventId, KeyChangeCause, KeyRole, Projections, RedactionRequest, Timestamp,
 };
 use tempfile::TempDir;
 
@@ -541,7 +542,13 @@ fn what_the_file_says_of_itself_anchors_nothing() {
 fn an_erasure_nobody_asked_for_is_listed_with_who_did_it() {
     let scene = Scene::new();
     let log = signed(&scene.path, &scene.keys).open().unwrap();
-    log.redact(&[annals::Seq::new(7)], "mallory", "none of your business", None).unwrap();
+    log.redact(RedactionRequest {
+        seqs: vec![annals::Seq::new(7)],
+        actor: "mallory".into(),
+        reason: "none of your business".into(),
+        ..Default::default()
+    })
+    .unwrap();
     log.close().unwrap();
     let report = scene.checkpoint();
     assert_passes(&report);
@@ -615,7 +622,7 @@ fn what_was_submitted_with_a_stolen_key_carries_its_id() {
     let keys = Keys::open(&scene.path).unwrap();
     assert!(keys.check(&stolen.reveal(), Timestamp::now()).is_err());
     let reader = annals::Reader::open(&scene.path).unwrap();
-    let events = reader.last_events(&annals::EventFilter::default(), 2).unwrap();
+    let events = reader.last_events(&annals::query::EventFilter::default(), 2).unwrap();
     assert_eq!(events[0].principal, Some(stolen.id()));
     assert_passes(&scene.chain());
 }

@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(receipts);
     let refused = printing.join().map_err(|_| "the thread that prints panicked")?;
     while log.flush_to_server(Duration::from_secs(60))?.spooled > 0 {
-        eprintln!("not sent yet: {}", log.trouble().as_deref().unwrap_or("the server is slow"));
+        eprintln!("not sent yet: {}", log.last_error().as_deref().unwrap_or("the server is slow"));
     }
     log.close()?;
     if refused > 0 { Err(format!("{refused} events were refused").into()) } else { Ok(()) }

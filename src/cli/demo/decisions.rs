@@ -1,7 +1,8 @@
 //! The decisions of one session: the thoughts that were kept, those that were not, and the reasons.
 
-use annals::demo::PuzzleReport;
-use annals::{Decision, Json, SessionRecord};
+use crate::Json;
+use crate::demo::PuzzleReport;
+use crate::query::{Decision, SessionRecord};
 use serde::Deserialize;
 
 use super::parts::{heading, shown};

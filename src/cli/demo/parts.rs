@@ -1,6 +1,6 @@
 //! Parts of the demonstration's output.
 
-use annals::demo::Answer;
+use crate::demo::Answer;
 
 use crate::cli::out::{BOLD, Out};
 

@@ -1,7 +1,8 @@
 //! The keys of a log since the first one, as its events report them: an auditor that holds one can follow the others.
 
-use annals::evidence::PublicKeys;
-use annals::{Content, Event, EventFilter, KeyChangeCause, KeyChanged, KeyRole, Kind, Reader, Seq};
+use crate::evidence::PublicKeys;
+use crate::query::EventFilter;
+use crate::{Content, Event, KeyChangeCause, KeyChanged, KeyRole, Kind, Reader, Seq};
 use serde_json::{Value, json};
 
 use crate::cli::out::Out;

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use annals::query::Step;
-use annals::{Artifact, Decision, Finding, FindingUpdate, Json, Note, Review, SessionRecord};
+use crate::Json;
+use crate::query::Step;
+use crate::query::{Artifact, Decision, Finding, FindingUpdate, Note, Review, SessionRecord};
 
 use crate::cli::out::{BOLD, DIM, Out, style_of};
 use crate::cli::{text, time};

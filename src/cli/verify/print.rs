@@ -1,8 +1,8 @@
 //! The result of a verification, for people.
 
-use annals::Timestamp;
-use annals::note::VerifierKey;
-use annals::verify::{Anchor, Failure, KeyChangeSeen, Report, Scope, TablesChecked};
+use crate::Timestamp;
+use crate::note::VerifierKey;
+use crate::verify::{Anchor, Failure, KeyChangeSeen, Report, Scope, TablesChecked};
 
 use crate::cli::out::{BOLD, DIM, Out, style_of};
 use crate::cli::{text, time};

@@ -61,7 +61,7 @@ impl Worker {
     ) -> Result<Due, Step> {
         let head = match rows::head(&self.connection) {
             Ok(head) => head.seq,
-            Err(error) => return Err(self.say_troubles(&members, &error)),
+            Err(error) => return Err(self.record_errors(&members, &error)),
         };
         let until = limit.min(head);
         let kept = self.kept.iter().position(|kept| kept.is_of(&members));
@@ -213,7 +213,7 @@ impl Worker {
         self.reconnect();
         members.into_iter().fold(Step::Idle, |step, member| {
             let folded = self.fold_alone(&member, until);
-            step.and(folded.unwrap_or_else(|error| self.say_trouble(member.projection, &error)))
+            step.and(folded.unwrap_or_else(|error| self.record_error(member.projection, &error)))
         })
     }
 }

@@ -12,7 +12,7 @@ pub(in crate::projection) fn progress_of(
     projection: &Projection,
     live: Cursor,
     building: Option<Cursor>,
-    trouble: Option<String>,
+    last_error: Option<String>,
 ) -> ProjectionProgress {
     let rebuild_stopped = building
         .and_then(|building| building.stopped)
@@ -23,7 +23,7 @@ pub(in crate::projection) fn progress_of(
         position,
         has_index: projection.has_index(),
         stopped: None,
-        trouble: trouble.map(Arc::from),
+        last_error: last_error.map(Arc::from),
     };
     match stopped {
         Some(stopped) => {
@@ -41,7 +41,7 @@ pub(in crate::projection) fn progress_of(
         // Only the rebuild takes tables of an older version on, so its failing event is theirs.
         None if version < known => place.stopped = rebuild_stopped.map(Arc::from),
         // The live tables go on without the rebuild: it is reported, and stops nothing.
-        None => place.trouble = place.trouble.or(rebuild_stopped.map(Arc::from)),
+        None => place.last_error = place.last_error.or(rebuild_stopped.map(Arc::from)),
     }
     place
 }

@@ -265,7 +265,7 @@ impl Worker {
                 match self.look(projection, stage, until) {
                     Ok(Look::Done(step)) => result = result.and(step),
                     Ok(Look::Due(cursor)) => due.push(Member { projection, stage, cursor }),
-                    Err(error) => result = result.and(self.say_trouble(projection, &error)),
+                    Err(error) => result = result.and(self.record_error(projection, &error)),
                 }
             }
         }
@@ -281,7 +281,7 @@ impl Worker {
         let head = match rows::head(&self.connection) {
             Ok(head) => head.seq,
             Err(error) => {
-                let step = self.say_troubles(due, &error);
+                let step = self.record_errors(due, &error);
                 due.clear();
                 return step;
             }
@@ -306,7 +306,7 @@ impl Worker {
         match rest {
             Ok(None) => {}
             Ok(Some(until)) => return Step::Paused(until),
-            Err(error) => return self.say_trouble(projection, &error),
+            Err(error) => return self.record_error(projection, &error),
         }
         // The merge takes the place of writing to this index, which follows in the next round.
         let others = due.len();
@@ -318,7 +318,7 @@ impl Worker {
             Ok(_) => self.to_merge = None,
             Err(error) => {
                 self.to_merge = None;
-                return self.say_trouble(projection, &error);
+                return self.record_error(projection, &error);
             }
         }
         Step::Worked
@@ -333,7 +333,7 @@ impl Worker {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    self.say_trouble(projection, &error);
+                    self.record_error(projection, &error);
                     return;
                 }
             }
@@ -399,17 +399,17 @@ impl Worker {
     pub(in crate::projection) fn publish_all(&self, members: &[Member]) -> Step {
         members.iter().fold(Step::Idle, |step, Member { projection, .. }| {
             let published = self.publish(projection, None).map(|()| Step::Idle);
-            step.and(published.unwrap_or_else(|error| self.say_trouble(projection, &error)))
+            step.and(published.unwrap_or_else(|error| self.record_error(projection, &error)))
         })
     }
 
-    pub(in crate::projection) fn say_troubles(&self, members: &[Member], error: &rusqlite::Error) -> Step {
-        members.iter().fold(Step::Idle, |step, member| step.and(self.say_trouble(member.projection, error)))
+    pub(in crate::projection) fn record_errors(&self, members: &[Member], error: &rusqlite::Error) -> Step {
+        members.iter().fold(Step::Idle, |step, member| step.and(self.record_error(member.projection, error)))
     }
 
     /// Publishes the last error of a projection. If not even the cursors can be read, the position that was
     /// published before stays.
-    pub(in crate::projection) fn say_trouble(
+    pub(in crate::projection) fn record_error(
         &self,
         projection: &'static Projection,
         error: &rusqlite::Error,
@@ -450,12 +450,12 @@ impl Worker {
     pub(in crate::projection) fn publish(
         &self,
         projection: &'static Projection,
-        trouble: Option<String>,
+        last_error: Option<String>,
     ) -> rusqlite::Result<()> {
         let live = tables::cursor(&self.connection, projection.name, Stage::Live)?;
         let building = tables::cursor(&self.connection, projection.name, Stage::Building)?;
         let Some(live) = live else { return Ok(()) };
-        let place = progress_of(projection, live, building, trouble);
+        let place = progress_of(projection, live, building, last_error);
         self.progress.set_projection(projection.name, place);
         Ok(())
     }

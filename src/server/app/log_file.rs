@@ -22,7 +22,7 @@ pub(crate) struct LogFile {
     files: RwLock<LogFiles>,
     /// None once the server is about to end.
     watch: Mutex<Option<Watch>>,
-    trouble: watch::Sender<Option<Arc<str>>>,
+    last_error: watch::Sender<Option<Arc<str>>>,
 }
 
 impl LogFile {
@@ -40,7 +40,7 @@ impl LogFile {
             path,
             files: RwLock::new(files),
             watch: Mutex::new(Some(watch)),
-            trouble: watch::Sender::new(None),
+            last_error: watch::Sender::new(None),
         })
     }
 
@@ -55,8 +55,8 @@ impl LogFile {
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
         // The identities are compared for every request. The last look may be a quarter of a second old.
         files.require_at(&self.path).map_err(|error| unavailable(told(&error)))?;
-        let trouble = self.trouble.borrow().clone();
-        trouble.map_or(Ok(()), |reason| Err(unavailable(reason.to_string())))
+        let last_error = self.last_error.borrow().clone();
+        last_error.map_or(Ok(()), |reason| Err(unavailable(reason.to_string())))
     }
 
     /// Closes the connection of the watch. Later looks return None.
@@ -72,7 +72,7 @@ impl LogFile {
     /// Looks at the file and keeps the result for [`LogFile::require`]; None once the server is about to end.
     pub(in crate::server) fn look(&self) -> Option<Result<Head, OpenError>> {
         // The lock is held for the whole look. Requests do not wait for it: they read only `files` and
-        // `trouble`.
+        // `last_error`.
         let mut watch = self.watch();
         let watch = watch.as_mut()?;
         let looked = watch.look();
@@ -87,7 +87,7 @@ impl LogFile {
     fn tell(&self, found: Option<&OpenError>) {
         let reason: Option<Arc<str>> = found.map(|error| told(error).into());
         // A reason that lasts is logged once, not at every look.
-        self.trouble.send_if_modified(|known| {
+        self.last_error.send_if_modified(|known| {
             if *known == reason {
                 return false;
             }

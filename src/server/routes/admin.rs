@@ -1,5 +1,7 @@
 //! Requests that change more than the end of the log. Each of them is recorded as an event.
 
+use crate::RedactionRequest;
+use crate::SkipRequest;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -135,10 +137,9 @@ pub(crate) async fn redact(
     let actor = actor(redaction.actor, &caller)?;
     // SQLite has no larger numbers. A larger one stands for an event that is not there.
     let largest = i64::MAX as u64;
-    let seqs: Vec<Seq> = redaction.seqs.iter().map(|seq| Seq::new((*seq).min(largest))).collect();
-    let appended = with_log(&app, &caller, move |log| {
-        Ok(log.redact(&seqs, &actor, &redaction.reason, redaction.authority.as_deref())?)
-    });
+    let seqs = redaction.seqs.iter().map(|seq| Seq::new((*seq).min(largest))).collect();
+    let request = RedactionRequest { seqs, actor, reason: redaction.reason, authority: redaction.authority };
+    let appended = with_log(&app, &caller, move |log| Ok(log.redact(request)?));
     appended.await.map(Into::into)
 }
 
@@ -238,6 +239,7 @@ pub(crate) async fn skip(
 ) -> Result<Json<Done>, Problem> {
     let skip: Skip = object(&body)?;
     let actor = actor(skip.actor, &caller)?;
-    let appended = with_log(&app, &caller, move |log| Ok(log.skip(&name, &actor, &skip.reason)?));
+    let request = SkipRequest { projection: name, actor, reason: skip.reason };
+    let appended = with_log(&app, &caller, move |log| Ok(log.skip(request)?));
     appended.await.map(Into::into)
 }

@@ -45,7 +45,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Health>, Proble
         return not("the server is about to stop".to_owned());
     }
     app.file.require()?;
-    if let Some(reason) = app.log.trouble() {
+    if let Some(reason) = app.log.last_error() {
         // Anyone may ask here without a key. Only the server's machine shows where files lie.
         let path = app.log.path();
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();

@@ -60,7 +60,7 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
         "0 where the log's file was replaced, cut or taken away",
         usize::from(app.file.require().is_ok()),
     );
-    gauge("log_writable", "0 where nothing can be appended now", usize::from(app.log.trouble().is_none()));
+    gauge("log_writable", "0 where nothing can be appended now", usize::from(app.log.last_error().is_none()));
     gauge(
         "insecure_settings",
         "Settings that are not safe by themselves; /readyz names them",
@@ -69,7 +69,7 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
     gauge(
         "signing_failing",
         "1 where the log's tree is not kept, or no checkpoint signed",
-        usize::from(app.log.evidence_trouble().is_some()),
+        usize::from(app.log.last_evidence_error().is_some()),
     );
     let failing = Family::<Anchor, Gauge>::default();
     let events = Family::<Anchor, Gauge<u64, AtomicU64>>::default();

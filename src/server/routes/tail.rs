@@ -72,7 +72,7 @@ struct Tail {
     more: bool,
     heartbeat: Instant,
     /// Set once the client has got the reason why nothing more comes.
-    told_of_trouble: bool,
+    told_of_error: bool,
     _room: OwnedSemaphorePermit,
 }
 
@@ -110,7 +110,7 @@ pub(crate) async fn tail(
         head,
         more: true,
         heartbeat: Instant::now() + HEARTBEAT,
-        told_of_trouble: false,
+        told_of_error: false,
         caller,
         app,
         _room: room,
@@ -157,7 +157,7 @@ impl Tail {
             }
             if let Err(problem) = self.app.file.require() {
                 // A stream of the old file would never end, and its events are no longer in the log.
-                let told = std::mem::replace(&mut self.told_of_trouble, true);
+                let told = std::mem::replace(&mut self.told_of_error, true);
                 return (!told).then(|| written_problem(&problem));
             }
             if self.more || *self.head.borrow_and_update() > self.position {

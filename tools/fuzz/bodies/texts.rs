@@ -4,9 +4,10 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
+use annals::apikey::ApiKey;
 use annals::merkle::NodeHash;
 use annals::note::{Signature, check_key_name};
-use annals::{ApiKey, Digest, EventId, Json, Seq, SessionId, StepId, Timestamp};
+use annals::{Digest, EventId, Json, Seq, SessionId, StepId, Timestamp};
 
 fn prints_as_itself<T: FromStr + Display + PartialEq + Debug>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
