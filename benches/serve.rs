@@ -83,7 +83,7 @@ fn in_process(scratch: &mut Scratch, draft: &Draft, time: Duration) -> f64 {
 
 /// One of many: in a trace of its own with nine others, as the server gets them.
 fn event(draft: &Draft, number: u64) -> Draft {
-    let mut event = draft.clone().with_id(EventId::generate());
+    let mut event = draft.clone().id(EventId::generate());
     if event.session.is_some() {
         event.session = Some(format!("{:032x}", number / 10).parse().expect("an id"));
     }

@@ -199,7 +199,7 @@ fn older(prepared: Prepared, kind_version: u8, payload: &[u8]) -> Prepared {
 fn malformed_bytes_are_refused_and_well_formed_ones_are_not() {
     for vector in read_vectors().malformed {
         // A vector is of a kind's payload if its type names a kind, and otherwise of an entry.
-        let is_well_formed = |hex: &str| match Kind::from_name(&vector.r#type) {
+        let is_well_formed = |hex: &str| match vector.r#type.parse::<Kind>().ok() {
             Some(kind) => {
                 let decoded =
                     Content::decode(kind.code(), 1, ENCODING_PLAIN, &bytes(hex), Strictness::Canonical);

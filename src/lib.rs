@@ -64,6 +64,7 @@ mod copy;
 mod prove;
 mod publish;
 mod own_thread;
+mod blocking;
 mod destination;
 mod session;
 #[cfg(feature = "client")]
@@ -92,10 +93,11 @@ pub use event::{
     Attributes, Changes, ConsideredOption, Content, Continues, Correction, Custom, DecisionId, DecisionMade,
     Digest, Draft, Event, EventId, EventsLost, FindingId, FindingRaised, FindingStatus, FindingUpdated,
     IdError, InvalidField, Json, JsonEventError, JsonTextError, KeyChangeCause, KeyChanged, KeyRole, Kind,
-    LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, PayloadError, PayloadRedacted,
-    Problem, ProjectionSkipped, Recorded, RequestContext, ReviewId, ReviewRecorded, Seq, SessionEnd,
-    SessionEnded, SessionId, SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded,
-    StepId, StepKind, StepStarted, SubjectKind, Timestamp, Verdict, is_reserved, kind_name, parse_draft,
+    LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, ParseError, PayloadError,
+    PayloadRedacted, Problem, ProjectionSkipped, Recorded, RequestContext, ReviewId, ReviewRecorded, Seq,
+    SessionEnd, SessionEnded, SessionId, SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd,
+    StepEnded, StepId, StepKind, StepStarted, SubjectKind, Timestamp, Verdict, is_reserved, kind_name,
+    parse_draft,
 };
 pub use export::{Export, ExportError, Exported, LeftOut};
 pub use log::{Durability, Head, OpenError, ReadError};
@@ -105,7 +107,8 @@ pub use prove::{Completeness, Payloads, ProveError, ProvedSession};
 pub use publish::{Already, PublishError, Published};
 pub use reader::Reader;
 pub use receipt::{
-    AppendError, AppendOutcome, Appended, BatchReceipt, Delivery, Receipt, ReceiptFuture, TryAppendError,
+    AppendError, AppendOutcome, Appended, BatchReceipt, BatchReceiptFuture, Delivery, Receipt, ReceiptFuture,
+    TryAppendError,
 };
 pub use session::{Recording, Session, SessionBuilder, SessionEnding, Step, StepBuilder, StepEnding};
 pub use storage::{StorageError, StorageErrorKind};

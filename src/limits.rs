@@ -29,7 +29,7 @@ pub const NOTE_SIGNATURES_MAX: usize = 66;
 pub const POLICY_BYTES_MAX: usize = 4 << 20;
 
 /// Longest file of public keys that is read, in bytes: thousands of keys.
-pub const KEY_FILE_BYTES_MAX: usize = 1 << 20;
+pub(crate) const KEY_FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Longest file of checkpoints that is read, in bytes. The file is read into memory as a whole and has some hundred
 /// bytes for each checkpoint, so a file with one for every minute of a year is accepted.
@@ -61,27 +61,27 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 /// Longest value of a column, and longest row, that is read or written, in bytes: several times the largest payload,
 /// because a row of the read tables may have parts of several payloads. A file that somebody else made can have longer
 /// ones; a connection refuses them before they are in memory.
-pub const COLUMN_BYTES_MAX: usize = 4 * PAYLOAD_BYTES_MAX;
+pub(crate) const COLUMN_BYTES_MAX: usize = 4 * PAYLOAD_BYTES_MAX;
 
 /// Bytes of names and values of the attributes that a row of the read tables collects from several events: twice the
 /// payload that one event has by default. The row has the count of the events that would bring more.
-pub const ROW_ATTRIBUTES_BYTES_MAX: usize = 2 * PAYLOAD_BYTES_DEFAULT;
+pub(crate) const ROW_ATTRIBUTES_BYTES_MAX: usize = 2 * PAYLOAD_BYTES_DEFAULT;
 
 /// Longest entry that is judged by its bytes, in bytes: many times [`ENTRY_BYTES_MAX`]. A longer one is not an entry.
-pub const JUDGED_ENTRY_BYTES_MAX: usize = 1 << 20;
+pub(crate) const JUDGED_ENTRY_BYTES_MAX: usize = 1 << 20;
 
 /// Longest value of a table beside the log whose rows are found by a name, in bytes: many times the longest that Annals
 /// writes. SQLite holds such a row in memory as a whole to compare it with another.
-pub const BESIDE_BYTES_MAX: usize = 16 << 20;
+pub(crate) const BESIDE_BYTES_MAX: usize = 16 << 20;
 
 /// Longest name, or reason for a failure, that a table beside the log shows, in bytes.
-pub const SHOWN_BYTES_MAX: usize = 4_096;
+pub(crate) const SHOWN_BYTES_MAX: usize = 4_096;
 
 /// Most items of a list whose length a file can choose freely. The items beyond it are counted.
-pub const LISTED_MAX: usize = 100;
+pub(crate) const LISTED_MAX: usize = 100;
 
 /// Most erased events that a report names. Beyond it, the report has the number of redactions that it leaves out.
-pub const REPORTED_SEQS_MAX: usize = 1 << 20;
+pub(crate) const REPORTED_SEQS_MAX: usize = 1 << 20;
 
 /// Longest line that `record` reads, in bytes. JSON spells a byte of payload with at most six characters (`\u0000`),
 /// and an error about the largest payload must still be able to name its field.
@@ -100,7 +100,7 @@ pub const COST_SUM_MAX: f64 = 1e300;
 
 /// Memory that a decoder may claim for one value before it gives up, in bytes. bincode counts the length of every
 /// container against it, so a hostile length cannot exhaust the memory.
-pub const DECODE_BYTES_MAX: usize = 256 << 20;
+pub(crate) const DECODE_BYTES_MAX: usize = 256 << 20;
 
 /// Deepest nesting of free-form JSON. Common readers stop here (`serde_json` itself, and SQLite's
 /// functions at 1,000), so deeper JSON would be recorded but not read.
@@ -108,35 +108,35 @@ pub const JSON_DEPTH_MAX: usize = 128;
 
 /// Longest number in free-form JSON, in characters: Python reads no integer of more than 4,300 digits, and to
 /// read a longer one takes some readers a time that grows with its square.
-pub const JSON_NUMBER_CHARS_MAX: usize = 4_000;
+pub(crate) const JSON_NUMBER_CHARS_MAX: usize = 4_000;
 
 /// Largest exponent of a number in free-form JSON, above or below zero: a reader that writes the number out needs as
 /// many digits.
-pub const JSON_EXPONENT_MAX: u32 = 9_999;
+pub(crate) const JSON_EXPONENT_MAX: u32 = 9_999;
 
 /// Deepest nesting of the JSON form of an event. Free-form JSON is at most an attribute of one of several options, so
 /// three levels belong to the event itself.
 pub const JSON_EVENT_DEPTH_MAX: usize = JSON_DEPTH_MAX + 3;
 
 /// Length of a text, in bytes, from which on a row refers to the payload that has the text instead of repeating it.
-pub const REFERRED_BYTES_MIN: usize = 128;
+pub(crate) const REFERRED_BYTES_MIN: usize = 128;
 
 /// Length of a text, in bytes, beyond which a row stores its beginning. A shorter text is looked up as fast.
-pub const BEGINNING_BYTES_MIN: usize = 4 << 10;
+pub(crate) const BEGINNING_BYTES_MIN: usize = 4 << 10;
 
 /// Length, in bytes, beyond which a text of a span or log record, and its beginning, is treated as a long one: it may
 /// be put together from pieces of the payload.
-pub const PIECED_BYTES_MIN: usize = 1 << 10;
+pub(crate) const PIECED_BYTES_MIN: usize = 1 << 10;
 
 /// Shortest piece, in bytes: reading a piece costs about as much as a copy of it.
-pub const PIECE_BYTES_MIN: usize = 64;
+pub(crate) const PIECE_BYTES_MIN: usize = 64;
 
 /// Most bytes that SQLite may copy to read a text that consists of pieces: it copies the payload for each piece. The
 /// views enforce the same bound, which covers the rows of foreign files.
-pub const PIECES_BYTES_MAX: usize = 32 << 20;
+pub(crate) const PIECES_BYTES_MAX: usize = 32 << 20;
 
 /// Characters of a text that stand in for a missing summary, from its beginning.
-pub const SUMMARY_CHARS: usize = 200;
+pub(crate) const SUMMARY_CHARS: usize = 200;
 
 /// Events waiting between the callers and the writer, unless the builder sets another number: about a tenth of a second
 /// of a writer at full speed, and some megabytes of ordinary events.
@@ -152,7 +152,7 @@ pub const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Refused events that the writer remembers by their ids, and that one `events.lost` names: a list of the greatest
 /// length, 1 MiB. Further events are only counted, and stay lost even if they are sent again.
-pub const LOST_IDS_MAX: usize = 65_536;
+pub(crate) const LOST_IDS_MAX: usize = 65_536;
 
 /// Events committed in one transaction, unless the builder sets another number.
 pub const BATCH_EVENTS_DEFAULT: usize = 2_048;
@@ -161,71 +161,71 @@ pub const BATCH_EVENTS_DEFAULT: usize = 2_048;
 pub const BATCH_BYTES_DEFAULT: usize = 8 << 20;
 
 /// Events that a projection folds at once.
-pub const FOLD_EVENTS_MAX: usize = 512;
+pub(crate) const FOLD_EVENTS_MAX: usize = 512;
 
 /// Events that a projection folds at once while more is appended than the tables can take in: less than a millisecond
 /// of work.
-pub const FOLD_EVENTS_SHORT: usize = 96;
+pub(crate) const FOLD_EVENTS_SHORT: usize = 96;
 
 /// Events left after a transaction of the projections beyond which the tables are behind. The next transactions are
 /// short then.
-pub const FOLD_BEHIND_MIN: u64 = 1_024;
+pub(crate) const FOLD_BEHIND_MIN: u64 = 1_024;
 
 /// Pause of the read tables after they reached the end of the log, while events are appended. A durable append that
 /// meets a transaction of the projections waits for its end. With this pause, less than one in a hundred appends of one
 /// producer meets one.
-pub const FOLD_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const FOLD_PAUSE: Duration = Duration::from_millis(100);
 
 /// Pause of the read tables while somebody waits for them.
-pub const FOLD_PAUSE_AWAITED: Duration = Duration::from_millis(10);
+pub(crate) const FOLD_PAUSE_AWAITED: Duration = Duration::from_millis(10);
 
 /// Pause of the full-text index while nobody waits for it: each of its transactions makes a segment.
-pub const INDEX_PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const INDEX_PAUSE: Duration = Duration::from_millis(200);
 
 /// Approximate number of pages of the full-text index, of about 4 KiB each, that one transaction merges: a few
 /// milliseconds of work.
-pub const INDEX_MERGE_PAGES: u32 = 96;
+pub(crate) const INDEX_MERGE_PAGES: u32 = 96;
 
 /// Pages that one transaction merges while more is appended than the tables can take in.
-pub const INDEX_MERGE_PAGES_SHORT: u32 = 24;
+pub(crate) const INDEX_MERGE_PAGES_SHORT: u32 = 24;
 
 /// Longest time for which one transaction of the projections goes on with further events while nobody else waits. Its
 /// fixed cost, and the pages that every event changes, are paid once.
-pub const FOLD_TIME_MAX: Duration = Duration::from_millis(100);
+pub(crate) const FOLD_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// Longest time of such a transaction while the writer waits for the write lock: enough to reach the end of the log if
 /// the tables keep up with the appends.
-pub const FOLD_TIME_KEEPING_UP: Duration = Duration::from_millis(12);
+pub(crate) const FOLD_TIME_KEEPING_UP: Duration = Duration::from_millis(12);
 
 /// Longest time of such a transaction while the tables do not keep up. There is always more to fold then, and most
 /// durable appends meet a transaction.
-pub const FOLD_TIME_SHORT: Duration = Duration::from_micros(800);
+pub(crate) const FOLD_TIME_SHORT: Duration = Duration::from_micros(800);
 
 /// Time for which transactions stay short after one that did not reach the end of the log.
-pub const FOLD_SHORT_FOR: Duration = Duration::from_secs(2);
+pub(crate) const FOLD_SHORT_FOR: Duration = Duration::from_secs(2);
 
 /// Payload bytes that a projection folds at once.
-pub const FOLD_BYTES_MAX: usize = 4 << 20;
+pub(crate) const FOLD_BYTES_MAX: usize = 4 << 20;
 
 /// Approximate bytes of rows that a projection keeps between its transactions at most; later events that change these
 /// rows need not read them again. It is enough for the sessions that are under way. Rows that are in no table yet come
 /// on top, as many as one transaction writes.
-pub const FOLD_KEPT_BYTES_MAX: usize = 16 << 20;
+pub(crate) const FOLD_KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// Pages that the writer's connection keeps, in kibibytes: enough for a batch, so no page is written to the write-ahead
 /// log before the commit and again with it.
-pub const WRITER_CACHE_KIBIBYTES: i32 = 16 << 10;
+pub(crate) const WRITER_CACHE_KIBIBYTES: i32 = 16 << 10;
 
 /// Pages that the projections' connection keeps, in kibibytes: one transaction changes rows of many sessions, and many
 /// indexes.
-pub const PROJECTIONS_CACHE_KIBIBYTES: i32 = 64 << 10;
+pub(crate) const PROJECTIONS_CACHE_KIBIBYTES: i32 = 64 << 10;
 
 /// Bytes in the write-ahead log at which the projections' thread checkpoints even under load. Appends wait for it:
 /// twice as much is hardly faster on the whole, and makes the longest wait twice as long.
-pub const WAL_BYTES_CHECKPOINT: u64 = 32 << 20;
+pub(crate) const WAL_BYTES_CHECKPOINT: u64 = 32 << 20;
 
 /// Bytes in the write-ahead log at which the writer checkpoints. If there are projections, they do it earlier.
-pub const WAL_BYTES_CHECKPOINT_WRITER: u64 = 48 << 20;
+pub(crate) const WAL_BYTES_CHECKPOINT_WRITER: u64 = 48 << 20;
 
 /// Bytes in the write-ahead log at which a checkpoint waits for readers. Beyond it, readers that overlap would keep the
 /// log growing.
@@ -233,11 +233,11 @@ pub const WAL_BYTES_RESTART: u64 = 4 * WAL_BYTES_CHECKPOINT;
 
 /// Size to which SQLite cuts the file of the write-ahead log after a checkpoint, in bytes. Overwriting is cheaper than
 /// making the file longer, so under steady load it is never cut.
-pub const WAL_BYTES_KEEP: u64 = 64 << 20;
+pub(crate) const WAL_BYTES_KEEP: u64 = 64 << 20;
 
 /// Most tiles that one transaction of the tree stores. The writer waits no longer than one such transaction for the
 /// write lock, and a tile is 8 KiB.
-pub const TREE_TILES_MAX: u64 = 64;
+pub(crate) const TREE_TILES_MAX: u64 = 64;
 
 /// Events after which a checkpoint is signed, unless the log's owner sets another number.
 pub const CHECKPOINT_EVENTS_DEFAULT: u64 = 65_536;
@@ -261,7 +261,7 @@ pub const REQUEST_EVENTS_DEFAULT: usize = 500;
 pub const REQUEST_BYTES_DEFAULT: usize = 1 << 20;
 
 /// Longest answer that a client reads, in bytes: many times a server's answer to [`REQUEST_EVENTS_DEFAULT`] events.
-pub const REPLY_BYTES_MAX: u64 = 16 << 20;
+pub(crate) const REPLY_BYTES_MAX: u64 = 16 << 20;
 
 /// Timeout of a client's connection to its server.
 pub const SERVER_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -278,23 +278,23 @@ pub const SPOOL_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 pub const CLIENT_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// First pause before a client tries an unreachable server again; each further pause is twice as long.
-pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
+pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 
 /// Longest pause before a client tries an unreachable server again.
-pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Longest pause that a server may ask for.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// Bytes that a client's spool may have, unless its builder sets another number.
 pub const SPOOL_BYTES_DEFAULT: u64 = 1 << 30;
 
 /// Size at which a segment of the spool is closed, in bytes. A segment is deleted when all of it was sent.
-pub const SPOOL_SEGMENT_BYTES: u64 = 8 << 20;
+pub(crate) const SPOOL_SEGMENT_BYTES: u64 = 8 << 20;
 
 /// Bytes that a spool reserves beyond its events. They are released when a full disk has no room for a refused event:
 /// enough for a request and more.
-pub const SPOOL_RESERVE_BYTES: usize = 2 << 20;
+pub(crate) const SPOOL_RESERVE_BYTES: usize = 2 << 20;
 
 /// Longest timeout of a client. A longer one is cut to it, because timeouts are added to the clock's time.
 pub const CLIENT_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -206,6 +206,18 @@ impl Progress {
         self.wait_projected(Tables::All, seq, Some(Instant::now()))
     }
 
+    /// Waits until every projection holds the events up to `seq`, without blocking a thread.
+    pub(crate) async fn find_projected(&self, seq: Seq) -> Result<(), CatchUpError> {
+        // Counted until the end: projections pause less while somebody waits.
+        let _waiting = self.waiting(Tables::All);
+        self.find(|progress| match progress.look_projected(seq) {
+            // The look does not wait: this error means not yet.
+            Err(CatchUpError::TimedOut { .. }) => None,
+            result => Some(result),
+        })
+        .await
+    }
+
     /// The read tables that somebody waits for now.
     pub(crate) fn awaited(&self) -> Awaited {
         // Relaxed is enough: the counters guard no data, they only choose how long projections pause.

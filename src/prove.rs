@@ -107,7 +107,7 @@ from_sqlite!(ProveError);
 
 impl ProveError {
     /// Returns true if the log is damaged. Every other error means that something could not be done.
-    pub fn is_damage(&self) -> bool {
+    pub(crate) fn is_damage(&self) -> bool {
         match self {
             ProveError::Unfit { .. } | ProveError::Refused(_) => true,
             ProveError::Tree(error) => is_damage(error),
@@ -146,6 +146,7 @@ pub enum Completeness {
 
 /// The proof of a session, and the number of events that came too late for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProvedSession {
     /// The proof.
     pub proof: SessionProof,

@@ -119,7 +119,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the file cannot be read, or `take` fails.
-    pub fn each_anchor_receipt<E: From<QueryError>>(
+    pub(crate) fn each_anchor_receipt<E: From<QueryError>>(
         &self,
         mut take: impl FnMut(evidence::AnchorReceipt) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -215,7 +215,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn session_extract(
+    pub(crate) fn session_extract(
         &self,
         id: &str,
         bounds: ExtractBounds,
@@ -228,7 +228,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the file cannot be read, or the session cannot be written; a part of it may have been written.
-    pub fn write_session(&self, id: &str, out: &mut dyn io::Write) -> Result<bool, WriteError> {
+    pub(crate) fn write_session(&self, id: &str, out: &mut dyn io::Write) -> Result<bool, WriteError> {
         self.at_one_moment(|connection| query::session::write(connection, id, out))
     }
 
@@ -245,7 +245,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the file, or one of the events, cannot be read.
-    pub fn events_within(
+    pub(crate) fn events_within(
         &self,
         filter: &EventFilter,
         after: Seq,
@@ -268,7 +268,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn before_last_events(&self, filter: &EventFilter, limit: usize) -> Result<Seq, ReadError> {
+    pub(crate) fn before_last_events(&self, filter: &EventFilter, limit: usize) -> Result<Seq, ReadError> {
         self.at_one_moment(|connection| query::events::before_last(connection, filter, limit))
     }
 

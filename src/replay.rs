@@ -75,8 +75,8 @@ impl From<ApplyError> for ReplayError {
 /// # let path = folder.path().join("audit.db");
 /// let id = SessionId::new("s1")?;
 /// let log = AuditLog::open(&path)?;
-/// let started = log.append(Draft::new(SessionStarted::default()).in_session(id.clone()))?.wait()?;
-/// log.append(Draft::new(SessionEnded::default()).in_session(id.clone()))?.wait()?;
+/// let started = log.append(Draft::new(SessionStarted::default()).session(id.clone()))?.wait()?;
+/// log.append(Draft::new(SessionEnded::default()).session(id.clone()))?.wait()?;
 /// log.close()?;
 ///
 /// let replay = Replay::open(&path, &id)?;
@@ -167,7 +167,7 @@ impl Replay {
     ///
     /// # Errors
     /// As [`Replay::tables_as_of`].
-    pub fn state_extract(
+    pub(crate) fn state_extract(
         &self,
         until: Option<Seq>,
         bounds: ExtractBounds,

@@ -80,7 +80,7 @@ pub(crate) fn session_events(events: usize) -> impl Iterator<Item = Draft> {
                 ..SessionEnded::default()
             }),
         };
-        draft.in_session(session).at(Timestamp::now())
+        draft.session(session).at(Timestamp::now())
     })
 }
 

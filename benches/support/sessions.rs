@@ -237,7 +237,7 @@ impl Iterator for Sessions {
         let words = if session.is_conversation { &self.prose } else { &self.numbers };
         let draft = Draft {
             at: Some(Timestamp::from_micros(START_MICROS + self.events * EVENT_MICROS)),
-            ..Draft::new(session.next_event(words)).in_session(session.id.clone())
+            ..Draft::new(session.next_event(words)).session(session.id.clone())
         };
         self.events += 1;
         if matches!(session.next, Next::Nothing) {

@@ -264,7 +264,7 @@ impl Keys {
 
     /// Closes the file until a key is checked again. A write-ahead log that was removed is created again
     /// only when nobody uses the old one.
-    pub fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         let mut file = self.file();
         if matches!(*file, File::Open(_)) {
             *file = File::LetGo;

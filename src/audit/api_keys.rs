@@ -33,7 +33,7 @@ impl AuditLog {
             actor: request.actor.clone(),
             reason: request.reason.clone(),
         };
-        let appended = self.append_about_keys(Draft::new(event).with_id(key.id()), effect)?;
+        let appended = self.append_about_keys(Draft::new(event).id(key.id()), effect)?;
         Ok((key, appended))
     }
 

@@ -272,7 +272,8 @@ impl Builder {
         let evidence = match self.evidence {
             Evidence::Off => None,
             wanted => {
-                let (order, orders) = crossbeam_channel::bounded(1);
+                // Unbounded, so that asking never blocks: a caller has one order at a time in it.
+                let (order, orders) = crossbeam_channel::unbounded();
                 let worker = evidence::Worker::open(
                     &self.path,
                     wanted,

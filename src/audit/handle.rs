@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use crate::blocking::on_thread;
 use crate::event::{Draft, Event, EventId, PayloadRedacted, Seq, Timestamp};
 use crate::evidence::{self, KeyChangeRequest, SignError};
 use crate::file::FileIdentity;
@@ -237,7 +238,7 @@ impl AuditLog {
     }
 
     fn message(&self, prepared: Prepared, effect: Effect) -> (Message, Receipt) {
-        let (ack, receipt) = Receipt::new(prepared.event_id, Some(self.inner.queue.pass()));
+        let (ack, receipt) = Receipt::new(prepared.event_id, Some(self.inner.queue.join()));
         (Message::Append(Item::One { prepared: Box::new(prepared), effect, ack }), receipt)
     }
 
@@ -354,12 +355,44 @@ impl AuditLog {
         answered.recv().unwrap_or(Err(AppendError::Closed))
     }
 
+    /// Returns the answer of [`AuditLog::flush`], on any executor.
+    ///
+    /// ```
+    /// # async fn example(log: annals::AuditLog) -> Result<(), Box<dyn std::error::Error>> {
+    /// use annals::{Draft, NoteLogged};
+    ///
+    /// let note = NoteLogged { message: "cache is warm".into(), ..Default::default() };
+    /// let _receipt = log.append_async(Draft::new(note)).await?;
+    /// let head = log.flush_async().await?; // on the disk now
+    /// log.wait_caught_up_async(head).await?; // in the read tables now
+    /// log.close_async().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AuditLog::flush`].
+    pub async fn flush_async(&self) -> Result<Seq, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.queue.send_async(Message::Flush(answer)).await?;
+        // A missing answer means that the writer's thread panicked just now.
+        answered.await.unwrap_or(Err(AppendError::Closed))
+    }
+
     /// Blocks until the read tables hold every event up to `seq`, so that a caller can read its own writes.
     ///
     /// # Errors
     /// If a projection stopped before that, or nobody fills the read tables.
     pub fn wait_caught_up(&self, seq: Seq) -> Result<(), CatchUpError> {
         self.inner.progress.wait_projected(Tables::All, seq, None)
+    }
+
+    /// Waits as [`AuditLog::wait_caught_up`] does, on any executor.
+    ///
+    /// # Errors
+    /// As [`AuditLog::wait_caught_up`].
+    pub async fn wait_caught_up_async(&self, seq: Seq) -> Result<(), CatchUpError> {
+        self.inner.progress.find_projected(seq).await
     }
 
     /// Blocks as [`AuditLog::wait_caught_up`] does, except for the full-text index, which is written less often while
@@ -415,7 +448,15 @@ impl AuditLog {
     /// # Errors
     /// If the log was opened without a key, or cannot be signed for. The message has the remedy.
     pub fn checkpoint(&self) -> Result<SignedCheckpoint, SignError> {
-        self.ask(evidence::Order::Checkpoint)
+        self.ask(evidence::Order::Checkpoint)?.recv().unwrap_or(Err(SignError::Closed))
+    }
+
+    /// Returns the answer of [`AuditLog::checkpoint`], on any executor.
+    ///
+    /// # Errors
+    /// As [`AuditLog::checkpoint`].
+    pub async fn checkpoint_async(&self) -> Result<SignedCheckpoint, SignError> {
+        self.ask(evidence::Order::Checkpoint)?.await.unwrap_or(Err(SignError::Closed))
     }
 
     /// Replaces one of the log's keys, and returns the checkpoint that both keys signed. The event `key.changed`
@@ -425,7 +466,8 @@ impl AuditLog {
     /// If the log was opened without a folder of keys, a file cannot be written, or the log cannot be signed for. A
     /// change that a crash interrupted is completed by the next attempt, and by the next opening.
     pub fn change_key(&self, request: &KeyChangeRequest) -> Result<SignedCheckpoint, SignError> {
-        self.ask(|answer| evidence::Order::ChangeKey(request.clone(), answer))
+        let answered = self.ask(|answer| evidence::Order::ChangeKey(request.clone(), answer))?;
+        answered.recv().unwrap_or(Err(SignError::Closed))
     }
 
     /// The state of the anchors that this process gives checkpoints to. A clone that was kept can also ask for it
@@ -439,14 +481,15 @@ impl AuditLog {
         self.inner.last_evidence_error()
     }
 
+    /// Sends an order to the evidence's thread. It does not block.
     fn ask(
         &self,
         order: impl FnOnce(oneshot::Sender<Result<SignedCheckpoint, SignError>>) -> evidence::Order,
-    ) -> Result<SignedCheckpoint, SignError> {
+    ) -> Result<oneshot::Receiver<Result<SignedCheckpoint, SignError>>, SignError> {
         let (answer, answered) = oneshot::channel();
         let thread = self.inner.evidence.as_ref().ok_or(SignError::NotSigned)?;
         thread.send(order(answer)).map_err(|_| SignError::Closed)?;
-        answered.recv().unwrap_or(Err(SignError::Closed))
+        Ok(answered)
     }
 
     /// Closes the log for every clone. When this returns, everything that was sent before is committed, and in the
@@ -456,6 +499,20 @@ impl AuditLog {
     /// If the log could not be written at the end, a thread panicked, or the read tables are behind.
     pub fn close(self) -> Result<(), CloseError> {
         self.inner.close()
+    }
+
+    /// Closes the log as [`AuditLog::close`] does, on any executor. If the future is dropped while it waits, the log is
+    /// closed all the same.
+    ///
+    /// # Errors
+    /// As [`AuditLog::close`].
+    pub async fn close_async(self) -> Result<(), CloseError> {
+        let inner = self.inner.clone();
+        match on_thread("annals-close", move || inner.close()).await {
+            Ok(closed) => closed.unwrap_or(Err(CloseError::Panicked("closing"))),
+            // Without another thread, this one has to wait.
+            Err(_) => self.close(),
+        }
     }
 }
 

@@ -69,9 +69,11 @@ pub(crate) fn run(args: &Args, db: Option<&Path>, out: &mut Out) -> anyhow::Resu
     ending::close(log)?;
 
     let reader = Reader::open(&path)?;
-    let mut filter = SessionFilter::default();
-    filter.conversation = Some(report.run.clone());
-    filter.limit = report.puzzles.len();
+    let filter = SessionFilter {
+        conversation: Some(report.run.clone()),
+        limit: report.puzzles.len(),
+        ..SessionFilter::default()
+    };
     let mut sessions = reader.sessions(&filter)?.sessions;
     // The list is newest first; the table has the order of the puzzles.
     let places: HashMap<&str, usize> =

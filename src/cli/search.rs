@@ -55,13 +55,14 @@ fn kinds() -> PossibleValuesParser {
 
 pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read_tables()?;
-    let mut filter = SearchFilter::new(args.text.join(" "));
-    filter.session =
-        args.session.as_deref().map(|session| show::one_session(&reader, session)).transpose()?;
-    filter.kind.clone_from(&args.kind);
-    filter.before = args.before;
-    filter.order = if args.by_rank { SearchOrder::Rank } else { SearchOrder::Newest };
-    filter.limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let mut filter = SearchFilter {
+        text: args.text.join(" "),
+        session: args.session.as_deref().map(|session| show::one_session(&reader, session)).transpose()?,
+        kind: args.kind.clone(),
+        before: args.before,
+        order: if args.by_rank { SearchOrder::Rank } else { SearchOrder::Newest },
+        limit: usize::try_from(args.limit).unwrap_or(usize::MAX),
+    };
     // By rank there are no pages: every match is rated to find the best ones.
     let at_once = if args.by_rank { filter.limit } else { HITS_AT_ONCE };
     let (mut left, mut nothing) = (filter.limit, true);

@@ -177,19 +177,21 @@ impl Args {
             write_timeout,
             grace,
         } = self.limits;
-        let mut limits = Limits::default();
-        // A number that is too large to be counted in bytes is no limit.
-        limits.body_bytes = max_body.saturating_mul(1 << 20);
-        limits.memory_bytes = max_memory.saturating_mul(1 << 20);
-        limits.answer_disk_bytes = max_answer_disk.saturating_mul(1 << 20);
-        limits.connections = max_connections;
-        limits.requests_per_second = rate;
-        limits.header = header_timeout;
-        limits.body = body_timeout;
-        limits.idle = idle_timeout;
-        limits.write = write_timeout;
-        limits.grace = grace;
-        limits.anchor_max_age = self.anchor_max_age;
+        let limits = Limits {
+            // A number that is too large to be counted in bytes is no limit.
+            body_bytes: max_body.saturating_mul(1 << 20),
+            memory_bytes: max_memory.saturating_mul(1 << 20),
+            answer_disk_bytes: max_answer_disk.saturating_mul(1 << 20),
+            connections: max_connections,
+            requests_per_second: rate,
+            header: header_timeout,
+            body: body_timeout,
+            idle: idle_timeout,
+            write: write_timeout,
+            grace,
+            anchor_max_age: self.anchor_max_age,
+            ..Limits::default()
+        };
         let mut config = Config {
             http: self.listen.clone(),
             grpc: self.grpc.clone(),

@@ -90,19 +90,19 @@ fn statuses() -> PossibleValuesParser {
 
 impl Args {
     fn filter(&self) -> SessionFilter {
-        let mut filter = SessionFilter::default();
-        filter.status.clone_from(&self.status);
-        filter.profile.clone_from(&self.profile);
-        filter.conversation.clone_from(&self.conversation);
-        filter.since = self.since;
-        filter.until = self.until;
-        filter.module.clone_from(&self.module);
-        filter.max_confidence = self.max_confidence;
-        filter.with_findings = self.with_findings;
-        filter.text.clone_from(&self.text);
-        filter.before = self.before;
-        filter.limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        filter
+        SessionFilter {
+            status: self.status.clone(),
+            profile: self.profile.clone(),
+            conversation: self.conversation.clone(),
+            since: self.since,
+            until: self.until,
+            module: self.module.clone(),
+            max_confidence: self.max_confidence,
+            with_findings: self.with_findings,
+            text: self.text.clone(),
+            before: self.before,
+            limit: usize::try_from(self.limit).unwrap_or(usize::MAX),
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Args {
 
 fn kind(name: &str) -> Result<u16, String> {
     let code = name.strip_prefix("kind-").and_then(|code| code.parse().ok());
-    Kind::from_name(name).map(Kind::code).or(code).ok_or_else(|| {
+    name.parse::<Kind>().map(Kind::code).ok().or(code).ok_or_else(|| {
         let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
         format!("the types are {}", names.join(", "))
     })

@@ -11,6 +11,7 @@ use crossbeam_channel::Sender;
 use super::close::CloseError;
 use super::item::{self, Flush, Flushed, Message, Queue, Until};
 use super::status::Status;
+use crate::blocking::on_thread;
 use crate::destination::{Destination, sealed};
 use crate::event::{Draft, Timestamp};
 use crate::limits::CLIENT_TIMEOUT_MAX;
@@ -105,6 +106,16 @@ impl RemoteLog {
         answered.recv().unwrap_or(Err(AppendError::Closed))
     }
 
+    /// Returns the answer of [`RemoteLog::flush`], on any executor.
+    ///
+    /// # Errors
+    /// As [`RemoteLog::flush`].
+    pub async fn flush_async(&self) -> Result<Flushed, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.queue.send_async(Message::Flush(Flush { until: Until::Safe, answer })).await?;
+        answered.await.unwrap_or(Err(AppendError::Closed))
+    }
+
     /// Blocks until the server has every event that was appended before and every event that was in the
     /// spool, but at most for `timeout`. Returns the number of events in the spool.
     ///
@@ -160,6 +171,20 @@ impl RemoteLog {
     /// If events could neither be sent nor spooled.
     pub fn close(self) -> Result<Flushed, CloseError> {
         self.inner.close()
+    }
+
+    /// Closes the client as [`RemoteLog::close`] does, on any executor. If the future is dropped while it waits, the
+    /// client is closed all the same.
+    ///
+    /// # Errors
+    /// As [`RemoteLog::close`].
+    pub async fn close_async(self) -> Result<Flushed, CloseError> {
+        let inner = self.inner.clone();
+        match on_thread("annals-close", move || inner.close()).await {
+            Ok(closed) => closed.unwrap_or(Err(CloseError::Panicked)),
+            // Without another thread, this one has to wait.
+            Err(_) => self.close(),
+        }
     }
 }
 

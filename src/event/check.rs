@@ -10,6 +10,7 @@ use crate::limits::{ITEMS_MAX, TOKENS_MAX};
 /// A field with a value that cannot be recorded.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{kind}: field `{field}` {problem}", kind = kind.name())]
+#[non_exhaustive]
 pub struct InvalidField {
     /// The event's kind.
     pub kind: Kind,

@@ -35,7 +35,7 @@ impl Draft {
 
     /// Puts the draft into a session.
     #[must_use]
-    pub fn in_session(mut self, session: SessionId) -> Draft {
+    pub fn session(mut self, session: SessionId) -> Draft {
         self.session = Some(session);
         self
     }
@@ -49,7 +49,7 @@ impl Draft {
 
     /// Sets the event's id.
     #[must_use]
-    pub fn with_id(mut self, id: EventId) -> Draft {
+    pub fn id(mut self, id: EventId) -> Draft {
         self.id = Some(id);
         self
     }

@@ -59,6 +59,11 @@ impl fmt::Display for Seq {
     }
 }
 
+/// A text that is not a value of the type to which it was parsed. The message names the text and the expected form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ParseError(pub(crate) String);
+
 impl FromStr for Seq {
     type Err = std::num::ParseIntError;
 
@@ -105,7 +110,7 @@ impl Timestamp {
     }
 
     /// Returns true if SQLite's date functions can read the time: from the year 1 to the year 9999.
-    pub fn in_range(self) -> bool {
+    pub(crate) fn in_range(self) -> bool {
         Timestamp::RANGE_US.contains(&self.0)
     }
 
@@ -153,7 +158,7 @@ impl Timestamp {
     }
 
     /// Reads the text that [`Timestamp::to_sql`] writes.
-    pub fn from_sql(text: &str) -> Option<Timestamp> {
+    pub(crate) fn from_sql(text: &str) -> Option<Timestamp> {
         // The form of a time that chrono cannot hold.
         if let Some(micros) = text.strip_suffix(" us") {
             return micros.parse().ok().map(Timestamp);
@@ -182,18 +187,22 @@ impl fmt::Display for Timestamp {
 
 /// Reads RFC 3339 with any offset. Digits finer than a microsecond are dropped.
 impl FromStr for Timestamp {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Timestamp, String> {
-        let time = DateTime::parse_from_rfc3339(text)
-            .map_err(|error| format!("`{text}` is not a time like 2026-11-20T12:00:00.000000Z ({error})"))?;
+    fn from_str(text: &str) -> Result<Timestamp, ParseError> {
+        let time = DateTime::parse_from_rfc3339(text).map_err(|error| {
+            ParseError(format!("`{text}` is not a time like 2026-11-20T12:00:00.000000Z ({error})"))
+        })?;
         let time = Timestamp::from_calendar(time.to_utc()).ok_or_else(|| {
-            format!(
+            ParseError(format!(
                 "`{text}` has a second 60: leap seconds are not counted, and it would become another time"
-            )
+            ))
         })?;
         // Checked after the conversion, because an offset can move a time into the year 0 or 10000.
-        if time.in_range() { Ok(time) } else { Err(format!("`{text}` is not between the years 1 and 9999")) }
+        match time.in_range() {
+            true => Ok(time),
+            false => Err(ParseError(format!("`{text}` is not between the years 1 and 9999"))),
+        }
     }
 }
 
@@ -270,10 +279,11 @@ impl fmt::Debug for EventId {
 }
 
 impl FromStr for EventId {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<EventId, String> {
-        let id = uuid::Uuid::try_parse(text).map_err(|error| format!("`{text}` is not a UUID ({error})"))?;
+    fn from_str(text: &str) -> Result<EventId, ParseError> {
+        let id = uuid::Uuid::try_parse(text)
+            .map_err(|error| ParseError(format!("`{text}` is not a UUID ({error})")))?;
         Ok(EventId(id.into_bytes()))
     }
 }
@@ -334,21 +344,21 @@ impl fmt::Debug for Digest {
 }
 
 impl FromStr for Digest {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Digest, String> {
+    fn from_str(text: &str) -> Result<Digest, ParseError> {
         // A SHA-256 has as many digits. Only a prefix can tell it apart, so every other prefix is refused.
         let digits = match text.split_once(':') {
             None => text,
             Some(("blake3", digits)) => digits,
             Some((algorithm, _)) => {
-                return Err(format!(
+                return Err(ParseError(format!(
                     "`{text}` is a digest by `{algorithm}`; give the BLAKE3 digest, 64 hexadecimal digits"
-                ));
+                )));
             }
         };
         let hash = blake3::Hash::from_hex(digits)
-            .map_err(|_| format!("`{text}` is not a digest, 64 hexadecimal digits"))?;
+            .map_err(|_| ParseError(format!("`{text}` is not a digest, 64 hexadecimal digits")))?;
         Ok(Digest(*hash.as_bytes()))
     }
 }
@@ -536,7 +546,7 @@ mod tests {
     #[test]
     fn a_second_60_is_refused_and_not_moved() {
         for text in ["2026-12-31T23:59:60Z", "2026-12-31T23:59:60.5+00:00", "2026-06-30T23:59:60.999Z"] {
-            let error = text.parse::<Timestamp>().unwrap_err();
+            let error = text.parse::<Timestamp>().unwrap_err().to_string();
             assert!(error.contains("second 60"), "{error}");
         }
         assert_eq!(Timestamp::from_sql("2026-12-31 23:59:60.000000"), None);
@@ -546,7 +556,7 @@ mod tests {
     fn a_digest_may_say_that_it_is_blake3_and_no_other_passes_for_it() {
         let hex = Digest::of("").to_string();
         assert_eq!(format!("blake3:{hex}").parse(), Ok(Digest::of("")));
-        let error = format!("sha256:{hex}").parse::<Digest>().unwrap_err();
+        let error = format!("sha256:{hex}").parse::<Digest>().unwrap_err().to_string();
         assert!(error.contains("`sha256`") && error.contains("BLAKE3"), "{error}");
         assert!(format!("blake3:blake3:{hex}").parse::<Digest>().is_err());
         assert!("blake3:".parse::<Digest>().is_err());

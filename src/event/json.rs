@@ -160,7 +160,7 @@ pub fn parse_draft(text: &str) -> Result<Draft, JsonEventError> {
     let name: String = fields
         .take_as("type")?
         .ok_or_else(|| JsonEventError::Envelope { field: "type", reason: "is missing".to_owned() })?;
-    let kind = Kind::from_name(&name).ok_or(JsonEventError::UnknownType { name })?;
+    let kind = name.parse::<Kind>().map_err(|_| JsonEventError::UnknownType { name })?;
     let id: Option<EventId> = fields.take_as("id")?;
     let session: Option<SessionId> = fields.take_as("session")?;
     let at: Option<Timestamp> = fields.take_as("at")?;

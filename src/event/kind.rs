@@ -1,5 +1,9 @@
 //! Kinds of events: their codes and names, and the payload of each.
 
+use std::fmt;
+use std::str::FromStr;
+
+use super::id::ParseError;
 use super::payload::{
     ActionRecorded, ApiKeyCreated, ApiKeyRevoked, ArtifactAttached, Custom, DecisionMade, EventsLost,
     EventsLost1, FindingRaised, FindingUpdated, KeyChanged, LogCreated, MetricRecorded, NoteLogged, OtelLog,
@@ -143,11 +147,6 @@ impl Kind {
         Kind::ALL.iter().copied().find(|kind| kind.code() == code)
     }
 
-    /// The kind with this name.
-    pub fn from_name(name: &str) -> Option<Kind> {
-        Kind::ALL.iter().copied().find(|kind| kind.name() == name)
-    }
-
     /// Version of the payload that this version of Annals writes.
     pub const fn version(self) -> u8 {
         match self {
@@ -165,6 +164,21 @@ impl Kind {
     pub const fn needs_session(self) -> bool {
         // Not a review (66), and not a log record (145): it may have no trace, and then has no session.
         matches!(self.code(), 16..=18 | 32..=33 | 48 | 64..=65 | 144)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = ParseError;
+
+    fn from_str(name: &str) -> Result<Kind, ParseError> {
+        let kind = Kind::ALL.iter().copied().find(|kind| kind.name() == name);
+        kind.ok_or_else(|| ParseError(format!("`{name}` is not a kind of event")))
     }
 }
 

@@ -21,7 +21,9 @@ pub(crate) use payload::EventsLost1;
 
 pub use check::{InvalidField, Problem};
 pub use draft::Draft;
-pub use id::{DecisionId, Digest, EventId, FindingId, IdError, ReviewId, Seq, SessionId, StepId, Timestamp};
+pub use id::{
+    DecisionId, Digest, EventId, FindingId, IdError, ParseError, ReviewId, Seq, SessionId, StepId, Timestamp,
+};
 #[cfg(any(test, feature = "client"))]
 pub(crate) use json::write_event;
 pub use json::{JsonEventError, parse_draft};

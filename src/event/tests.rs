@@ -27,7 +27,7 @@ fn an_attribute_of_an_option_cannot_have_the_name_of_its_field() {
     option.attributes.insert("score".to_owned(), json("1"));
     let made = DecisionMade { options_considered: vec![option], ..Default::default() };
     // The name of a field of the option itself, which the JSON form writes beside it.
-    let draft = Draft::new(made).in_session("s".try_into().unwrap());
+    let draft = Draft::new(made).session("s".try_into().unwrap());
     let error = draft.check().unwrap_err();
     assert_eq!((error.field.as_str(), error.problem), ("options_considered[0].score", Problem::OwnField));
 }
@@ -40,7 +40,7 @@ fn json_of_the_greatest_depth_comes_back_from_every_place_it_may_stand_in() {
     option.attributes.insert("why".to_owned(), deepest.clone());
     let attributes = Attributes::from([("why".to_owned(), deepest)]);
     let made = DecisionMade { options_considered: vec![option], attributes, ..Default::default() };
-    let draft = Draft::new(made).in_session("s".try_into().unwrap());
+    let draft = Draft::new(made).session("s".try_into().unwrap());
     assert_eq!(draft.check(), Ok(()));
     let written = write_event(EventId::generate(), draft.session.as_ref(), None, &draft.event).unwrap();
     assert_eq!(parse_draft(&written).unwrap().event, draft.event);

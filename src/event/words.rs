@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use super::id::ParseError;
 use crate::canonical::{Input, WellFormed};
 
 /// Declares enums whose values are one word in JSON and in the read tables. The order of the variants gives
@@ -43,12 +44,12 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            type Err = String;
+            type Err = ParseError;
 
-            fn from_str(text: &str) -> Result<$name, String> {
+            fn from_str(text: &str) -> Result<$name, ParseError> {
                 $name::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
                     let words: Vec<_> = $name::ALL.iter().map(|value| value.as_str()).collect();
-                    format!("`{text}` is none of {}", words.join(", "))
+                    ParseError(format!("`{text}` is none of {}", words.join(", ")))
                 })
             }
         }

@@ -284,6 +284,7 @@ impl KeyFolder {
 
 /// The public keys of a log, as auditors get them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PublicKeys {
     /// The key that witnesses and auditors know the log by.
     pub stable: VerifierKey,
@@ -409,7 +410,7 @@ fn overwrite(mut file: File) -> io::Result<()> {
 ///
 /// # Errors
 /// If it cannot be written; then the old one is there.
-pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), KeyFolderError> {
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), KeyFolderError> {
     let io = |what| move |source| io_error(path, what, source);
     let mut new = path.as_os_str().to_owned();
     new.push(".new");

@@ -26,7 +26,8 @@ pub use anchor::{
 #[cfg(feature = "http")]
 pub use anchor::{http, timestamp, token, witness};
 pub use home::{HOME_VARIABLE, Home};
-pub use keys::{Epochs, KeyFolder, KeyFolderError, LockedKeys, PublicKeys, replace_file};
+pub(crate) use keys::replace_file;
+pub use keys::{Epochs, KeyFolder, KeyFolderError, LockedKeys, PublicKeys};
 pub use settings::{Evidence, Signing};
 pub use signer::{KeyChangeRequest, SignError};
 pub use status::{AnchorReceipt, AnchorStatus, Status};

@@ -93,7 +93,7 @@ impl Signing {
 
     /// Gives each checkpoint to an anchor that is chosen at run time.
     #[must_use]
-    pub fn boxed_anchor(mut self, anchor: Box<dyn Anchor>) -> Signing {
+    pub(crate) fn boxed_anchor(mut self, anchor: Box<dyn Anchor>) -> Signing {
         self.anchors.push(anchor);
         self
     }

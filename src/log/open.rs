@@ -25,7 +25,6 @@ use crate::new_file;
 
 /// The failures that an acknowledged event survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Durability {
     /// Survives a loss of power: every commit is flushed to the disk (`synchronous=FULL`).
     #[default]

@@ -52,6 +52,7 @@ pub(crate) fn note_column(column: &str) -> String {
 
 /// The end of the log, to which the next event is chained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Head {
     /// Position of the last event; also the number of events.
     pub seq: Seq,

@@ -65,7 +65,7 @@ pub fn root_at<R: HashReader>(reader: &mut R, size: u64) -> Result<NodeHash, Bui
 ///
 /// # Errors
 /// If hashes cannot be read.
-pub fn compact_range_at<R: HashReader>(
+pub(crate) fn compact_range_at<R: HashReader>(
     reader: &mut R,
     size: u64,
 ) -> Result<CompactRange, BuildError<R::Error>> {

@@ -82,7 +82,7 @@ pub fn leaf_hash(leaf: &[u8]) -> NodeHash {
 ///
 /// assert_eq!(leaf_hash_of(&[b"link", b"entry"]), leaf_hash(b"linkentry"));
 /// ```
-pub fn leaf_hash_of(parts: &[&[u8]]) -> NodeHash {
+pub(crate) fn leaf_hash_of(parts: &[&[u8]]) -> NodeHash {
     let mut hasher = Sha256::new();
     hasher.update([LEAF_PREFIX]);
     for part in parts {

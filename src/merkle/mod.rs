@@ -24,11 +24,13 @@ mod naive;
 #[cfg(test)]
 mod tests;
 
-pub use build::{BuildError, HashReader, compact_range_at, consistency_proof, inclusion_proof, root_at};
-pub use hash::{EMPTY_ROOT, HASH_BYTES, NodeHash, ParseHashError, leaf_hash, leaf_hash_of, node_hash};
-pub use proof::{ConsistencyError, InclusionError, root_of_inclusion, verify_consistency, verify_inclusion};
+pub(crate) use build::compact_range_at;
+pub use build::{BuildError, HashReader, consistency_proof, inclusion_proof, root_at};
+pub(crate) use hash::leaf_hash_of;
+pub use hash::{EMPTY_ROOT, HASH_BYTES, NodeHash, ParseHashError, leaf_hash, node_hash};
+pub use proof::{ConsistencyError, InclusionError, verify_consistency, verify_inclusion};
 pub use range::{CompactRange, RangeError, SIZE_MAX, root_of};
+pub(crate) use tile::bundle_path;
 pub use tile::{
-    TILE_HEIGHT, TILE_WIDTH, Tile, TilesOf, bundle_path, hashes_from_bytes, hashes_to_bytes, tiles_between,
-    tiles_of,
+    TILE_HEIGHT, TILE_WIDTH, Tile, TilesOf, hashes_from_bytes, hashes_to_bytes, tiles_between, tiles_of,
 };

@@ -76,7 +76,7 @@ pub fn verify_inclusion(
 ///
 /// # Errors
 /// If the tree has no such leaf, or the proof does not have as many hashes as it must have.
-pub fn root_of_inclusion(
+pub(crate) fn root_of_inclusion(
     index: u64,
     size: u64,
     leaf: &NodeHash,

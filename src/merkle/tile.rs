@@ -46,7 +46,7 @@ impl fmt::Display for Tile {
 }
 
 /// The path of the bundle of the entries whose hashes are in tile `index` of level 0.
-pub fn bundle_path(index: u64, width: u16) -> String {
+pub(crate) fn bundle_path(index: u64, width: u16) -> String {
     format!("tile/entries/{}", TileIndex { index, width })
 }
 

@@ -72,7 +72,7 @@ pub fn as_written(bytes: &[u8]) -> Cow<'_, [u8]> {
 ///
 /// # Errors
 /// If the file is not in UTF-8.
-pub fn given_text(bytes: &[u8]) -> Result<String, NotText> {
+pub(crate) fn given_text(bytes: &[u8]) -> Result<String, NotText> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(NotText::Utf16);
     }

@@ -35,6 +35,7 @@ pub enum SignatureError {
 
 /// A key that signed a note, and the time that the signature states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SignedBy<'k> {
     /// The key, one of those that were given.
     pub key: &'k VerifierKey,

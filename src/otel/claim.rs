@@ -9,6 +9,7 @@ use crate::event::{Event, StepId, Timestamp};
 ///
 /// Events that are not spans or log records have no claim. Their values stand against every claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Claim {
     /// Rank of the source.
     pub rank: Rank,
@@ -49,6 +50,7 @@ impl Rank {
 
 /// One of the events that a recorded event means.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Meaning<'e> {
     /// Precedence of its values. None stands against every claim.
     pub claim: Option<Claim>,

@@ -71,6 +71,7 @@ pub enum Unreadable {
 
 /// An item that cannot be recorded, however often it is sent.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Rejected {
     /// Position among the request's items, from 1.
     pub place: usize,
@@ -91,6 +92,7 @@ pub struct Request {
 
 /// A span or log record to be recorded.
 #[derive(Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Item {
     /// Position among the request's items, from 1.
     pub place: usize,

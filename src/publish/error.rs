@@ -125,7 +125,7 @@ from_sqlite!(PublishError);
 
 impl PublishError {
     /// Returns true if the log or the folder is not as it should be; false if only an operation failed.
-    pub fn is_contradiction(&self) -> bool {
+    pub(crate) fn is_contradiction(&self) -> bool {
         match self {
             PublishError::Behind { .. }
             | PublishError::Contradicts { .. }

@@ -7,6 +7,7 @@ use crate::text::beginning;
 
 /// A part of an excerpt.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fragment {
     /// Its text.
     pub text: String,

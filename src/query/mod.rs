@@ -31,6 +31,7 @@ pub use records::{
     TimelineEntry,
 };
 pub use search::{Hit, SearchFilter, SearchOrder};
-pub use session::{ExtractBounds, OutlinedStep, SessionExtract, SessionRecord, WriteError};
+pub(crate) use session::{ExtractBounds, SessionExtract, WriteError};
+pub use session::{OutlinedStep, SessionRecord};
 pub use sessions::{SessionFilter, SessionPage};
 pub use sql::{RowSink, SqlError, SqlValue};

@@ -17,7 +17,6 @@ const NAME_CHARS_MAX: usize = 2_000;
 
 /// The words to search for, and the events to search.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct SearchFilter {
     /// Words that must all be in one event. Double quotes make a phrase; a star at the end finds words with that
     /// beginning.
@@ -37,8 +36,15 @@ pub struct SearchFilter {
 impl SearchFilter {
     /// A search for a text in every event.
     pub fn new(text: impl Into<String>) -> SearchFilter {
+        SearchFilter { text: text.into(), ..SearchFilter::default() }
+    }
+}
+
+impl Default for SearchFilter {
+    /// No text, in every event, at most 20 hits.
+    fn default() -> SearchFilter {
         SearchFilter {
-            text: text.into(),
+            text: String::new(),
             session: None,
             kind: None,
             before: None,

@@ -43,6 +43,7 @@ pub struct SessionRecord {
 
 /// A step, and its depth in the tree.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct OutlinedStep<'a> {
     /// 0 for a step that is part of no other.
     pub depth: usize,
@@ -152,7 +153,7 @@ pub(crate) fn load(connection: &Connection, id: &str) -> rusqlite::Result<Option
 /// A session with the beginning of its texts, and as many of its parts as fit into a bound.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct SessionExtract {
+pub(crate) struct SessionExtract {
     /// The part that fits.
     pub record: SessionRecord,
     /// Number of items that were left out of each list, by the list's name.
@@ -161,7 +162,7 @@ pub struct SessionExtract {
 
 /// The bounds of an extract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExtractBounds {
+pub(crate) struct ExtractBounds {
     /// Most characters of each text.
     pub chars: usize,
     /// Most bytes of all texts; items after that are counted.
@@ -203,7 +204,7 @@ pub(crate) fn extract(
 /// A session that was not written to its end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum WriteError {
+pub(crate) enum WriteError {
     /// SQLite refused.
     #[error("the read tables cannot be queried: {0}{remedy}", remedy = remedy(.0))]
     Storage(#[from] StorageError),

@@ -24,7 +24,6 @@ const FEW_EVENTS_WITH_WORDS: usize = 100_000;
 
 /// A filter of sessions. Everything that is set must fit.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct SessionFilter {
     /// Only sessions with this status.
     pub status: Option<String>,

@@ -1,6 +1,6 @@
 //! The receipt for an event, and the outcomes that it can have.
 
-pub(crate) mod gate;
+pub(crate) mod wait_group;
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use crate::event::{Digest, Draft, EventId, Seq};
 use crate::prepare::PrepareError;
-use gate::{Call, Calls, Pass};
+use wait_group::{Member, Wake, Wakes};
 
 /// An event that is in the log, at the durability that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,38 +124,38 @@ pub enum TryAppendError {
 pub(crate) type Outcome = Result<Appended, AppendError>;
 
 /// A message to a receipt.
-enum Word {
+enum Message {
     /// The final answer.
     Last(Outcome),
     /// The event is on this machine's disk, and another message follows.
-    Spooled(oneshot::Receiver<Word>),
+    Spooled(oneshot::Receiver<Message>),
 }
 
 /// The writer's end of a receipt. If it is dropped without a message, the caller learns that the fate of the event is
 /// unknown.
 pub(crate) struct Ack {
-    sender: oneshot::Sender<Word>,
+    sender: oneshot::Sender<Message>,
     // Declared after the sender, so dropped after it: a caller that this wakes finds the channel closed.
-    call: Call,
+    wake: Wake,
 }
 
 impl Ack {
     pub(crate) fn send(self, outcome: Outcome) {
-        self.send_with(outcome, &mut Calls::default());
+        self.send_with(outcome, &mut Wakes::default());
     }
 
-    /// Sends the final answer. A caller that blocks is woken only with the `calls`.
-    pub(crate) fn send_with(self, outcome: Outcome, calls: &mut Calls) {
+    /// Sends the final answer. A caller that blocks is woken only with the `wakes`.
+    pub(crate) fn send_with(self, outcome: Outcome, wakes: &mut Wakes) {
         // The caller may have dropped its receipt; then there is nobody to notify.
-        let _ = self.sender.send(Word::Last(outcome));
-        calls.add(self.call);
+        let _ = self.sender.send(Message::Last(outcome));
+        wakes.add(self.wake);
     }
 
     /// Reports that the event is in the spool. Returns `None` if nobody waits for its further fate.
     pub(crate) fn spooled(self) -> Option<Ack> {
         let (sender, receiver) = oneshot::channel();
-        // A receipt of an event that can be spooled has no pass, so the next message needs no call.
-        self.sender.send(Word::Spooled(receiver)).ok().map(|()| Ack { sender, call: Call::to(None) })
+        // A receipt of an event that can be spooled waits in no group, so the next message wakes none.
+        self.sender.send(Message::Spooled(receiver)).ok().map(|()| Ack { sender, wake: Wake::to(None) })
     }
 
     /// Returns whether nobody waits for an answer any more.
@@ -180,8 +180,8 @@ pub enum Delivery {
 #[must_use = "a receipt says whether the event was committed; wait for it, or drop it on purpose"]
 pub struct Receipt {
     event_id: EventId,
-    receiver: oneshot::Receiver<Word>,
-    pass: Option<Pass>,
+    receiver: oneshot::Receiver<Message>,
+    member: Option<Member>,
 }
 
 impl fmt::Debug for Receipt {
@@ -191,21 +191,22 @@ impl fmt::Debug for Receipt {
 }
 
 impl Receipt {
-    /// A receipt and its ack. A caller that blocks waits in the pass's group, and without a pass it waits alone.
-    pub(crate) fn new(event_id: EventId, pass: Option<Pass>) -> (Ack, Receipt) {
+    /// A receipt and its ack. A caller that blocks waits in the member's group; without one it waits alone.
+    pub(crate) fn new(event_id: EventId, member: Option<Member>) -> (Ack, Receipt) {
         let (sender, receiver) = oneshot::channel();
-        (Ack { sender, call: Call::to(pass.clone()) }, Receipt { event_id, receiver, pass })
+        (Ack { sender, wake: Wake::to(member.clone()) }, Receipt { event_id, receiver, member })
     }
 
     /// Blocks until there is a message. Returns `None` if the writer ended without one.
-    fn word(&self) -> Option<Word> {
-        let Some(pass) = &self.pass else { return self.receiver.recv_ref().ok() };
-        pass.wait_for(|| match self.receiver.try_recv() {
-            Ok(word) => Some(Some(word)),
-            Err(oneshot::TryRecvError::Empty) => None,
-            Err(oneshot::TryRecvError::Disconnected) => Some(None),
-        })
-        .flatten()
+    fn message(&self) -> Option<Message> {
+        let Some(member) = &self.member else { return self.receiver.recv_ref().ok() };
+        member
+            .wait_for(|| match self.receiver.try_recv() {
+                Ok(message) => Some(Some(message)),
+                Err(oneshot::TryRecvError::Empty) => None,
+                Err(oneshot::TryRecvError::Disconnected) => Some(None),
+            })
+            .flatten()
     }
 
     /// The event's id, with which it can be sent again.
@@ -219,10 +220,10 @@ impl Receipt {
     /// # Errors
     /// If the event was not committed, or if that is unknown. The error gives the reason.
     pub fn wait(self) -> Result<Appended, AppendError> {
-        match self.word() {
-            Some(Word::Last(outcome)) => outcome,
+        match self.message() {
+            Some(Message::Last(outcome)) => outcome,
             // The message after it is the final answer.
-            Some(Word::Spooled(receiver)) => Receipt { receiver, ..self }.wait(),
+            Some(Message::Spooled(receiver)) => Receipt { receiver, ..self }.wait(),
             None => Err(writer_is_gone()),
         }
     }
@@ -233,9 +234,9 @@ impl Receipt {
     /// # Errors
     /// As [`Receipt::wait`].
     pub fn delivery(self) -> Result<Delivery, AppendError> {
-        match self.word() {
-            Some(Word::Last(outcome)) => outcome.map(Delivery::Committed),
-            Some(Word::Spooled(receiver)) => Ok(Delivery::Spooled(Receipt { receiver, ..self })),
+        match self.message() {
+            Some(Message::Last(outcome)) => outcome.map(Delivery::Committed),
+            Some(Message::Spooled(receiver)) => Ok(Delivery::Spooled(Receipt { receiver, ..self })),
             None => Err(writer_is_gone()),
         }
     }
@@ -251,8 +252,8 @@ impl BatchAck {
     }
 }
 
-/// The promise of an answer about events that were sent together: wait for it, await it with
-/// [`BatchReceipt::answer`], or drop it. The events are appended in any case.
+/// The promise of an answer about events that were sent together: wait for it, await it, or drop it. The events are
+/// appended in any case.
 #[derive(Debug)]
 #[must_use = "a receipt says whether the events were committed; wait for it, or drop it on purpose"]
 pub struct BatchReceipt {
@@ -273,11 +274,36 @@ impl BatchReceipt {
         let outcomes = self.receiver.recv().unwrap_or_default();
         answers(self.sent, outcomes)
     }
+}
 
-    /// Returns the answers of [`BatchReceipt::wait`], on any executor.
-    pub async fn answer(self) -> Vec<Result<Appended, AppendError>> {
-        let outcomes = self.receiver.await.unwrap_or_default();
-        answers(self.sent, outcomes)
+/// Awaits the answers of [`BatchReceipt::wait`] on any executor.
+impl IntoFuture for BatchReceipt {
+    type Output = Vec<Result<Appended, AppendError>>;
+    type IntoFuture = BatchReceiptFuture;
+
+    fn into_future(self) -> BatchReceiptFuture {
+        BatchReceiptFuture { sent: self.sent, receiver: self.receiver.into_future() }
+    }
+}
+
+/// The future that awaits a [`BatchReceipt`].
+pub struct BatchReceiptFuture {
+    sent: Vec<Result<(), AppendError>>,
+    receiver: oneshot::AsyncReceiver<Vec<Outcome>>,
+}
+
+impl fmt::Debug for BatchReceiptFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BatchReceiptFuture")
+    }
+}
+
+impl Future for BatchReceiptFuture {
+    type Output = Vec<Result<Appended, AppendError>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcomes = std::task::ready!(Pin::new(&mut self.receiver).poll(context)).unwrap_or_default();
+        Poll::Ready(answers(std::mem::take(&mut self.sent), outcomes))
     }
 }
 
@@ -305,7 +331,7 @@ impl IntoFuture for Receipt {
 }
 
 /// The future that awaits a [`Receipt`].
-pub struct ReceiptFuture(oneshot::AsyncReceiver<Word>);
+pub struct ReceiptFuture(oneshot::AsyncReceiver<Message>);
 
 impl fmt::Debug for ReceiptFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -319,9 +345,9 @@ impl Future for ReceiptFuture {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match Pin::new(&mut self.0).poll(context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(Word::Last(outcome))) => Poll::Ready(outcome),
+            Poll::Ready(Ok(Message::Last(outcome))) => Poll::Ready(outcome),
             // The message after it is the final answer.
-            Poll::Ready(Ok(Word::Spooled(next))) => {
+            Poll::Ready(Ok(Message::Spooled(next))) => {
                 self.0 = next.into_future();
                 // Polled at once: the new channel does not know the waker yet, and nothing else would poll it.
                 self.poll(context)

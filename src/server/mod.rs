@@ -23,7 +23,7 @@ mod routes;
 mod transport;
 mod watches;
 
-pub use app::gate::Authentication;
+pub use app::access::Authentication;
 pub use app::limits::Limits;
 pub use transport::error::ListenError;
 pub use transport::tls::{TlsError, TlsFiles};
@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{AuditLog, CloseError};
-use app::gate::Gate;
+use app::access::Access;
 use app::log_file::LogFile;
 use app::{App, Warning};
 use transport::connection::{self, Ends};
@@ -113,13 +113,13 @@ impl Server {
     /// other machines could reach a log without keys or without TLS.
     pub fn bind(log: AuditLog, config: &Config) -> Result<Server, ListenError> {
         let file = LogFile::open(&log)?;
-        let gate = Gate::open(log.path(), config.authentication, config.record_reads)?;
+        let access = Access::open(log.path(), config.authentication, config.record_reads)?;
         let exposed =
             config.http.iter().chain(&config.grpc).copied().find(|address| !address.ip().is_loopback());
         // Checked before any socket is bound: no other machine ever connects to a server that is refused
         // here.
         if let Some(address) = exposed {
-            if config.authentication != Authentication::Never && !gate.is_closed() {
+            if config.authentication != Authentication::Never && !access.is_closed() {
                 return Err(ListenError::Open { address });
             }
             if config.tls.is_none() && config.plaintext == Plaintext::Loopback {
@@ -155,7 +155,7 @@ impl Server {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        let app = App::new(log, file, config.limits.clone(), gate, warnings);
+        let app = App::new(log, file, config.limits.clone(), access, warnings);
         Ok(Server { app, http, grpc, addresses, tls })
     }
 
@@ -212,10 +212,9 @@ impl Server {
         let _ = keys.await;
         // The last connection that closes removes the write-ahead log, and a read-only connection cannot do
         // that. So the readers are closed first, and the writer last.
-        app.gate.close();
+        app.access.close();
         app.file.close();
         app.readers.close().await;
-        let log = app.log.clone();
-        tokio::task::spawn_blocking(move || log.close()).await.unwrap_or(Err(CloseError::Panicked("closing")))
+        app.log.clone().close_async().await
     }
 }

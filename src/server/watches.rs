@@ -24,8 +24,8 @@ pub(super) async fn keys(app: App) {
         let which = if running { Uses::Due } else { Uses::All };
         let at_work = app.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            at_work.gate.look();
-            at_work.gate.keys.keep_uses(&at_work.log, which)
+            at_work.access.look();
+            at_work.access.keys.keep_uses(&at_work.log, which)
         });
         if let Ok(Err(error)) = looked.await {
             // The next round tries again: uses stay due until they are written.
@@ -51,7 +51,7 @@ pub(super) async fn file(app: App) {
                 // The writer makes a new write-ahead log only after all connections to the old one are
                 // closed.
                 at_work.readers.let_go();
-                at_work.gate.let_go();
+                at_work.access.let_go();
             }
             looked
         });

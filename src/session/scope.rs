@@ -24,7 +24,7 @@ impl Scope {
     }
 
     fn draft(&self, event: impl Into<Event>) -> Draft {
-        Draft::new(event).in_session(self.session.clone()).at(self.log.now())
+        Draft::new(event).session(self.session.clone()).at(self.log.now())
     }
 
     pub(super) fn append(&self, event: impl Into<Event>) -> Result<Receipt, AppendError> {

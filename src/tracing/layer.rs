@@ -196,7 +196,7 @@ impl AuditLayer {
         }
         // The parts of the bare event are copied before the whole event is given away.
         let (profile, parent_session) = (started.profile.clone(), started.parent_session.clone());
-        self.send(Draft::new(started).in_session(session.clone()).at(self.log.now()), |why| {
+        self.send(Draft::new(started).session(session.clone()).at(self.log.now()), |why| {
             let attributes = unrecorded(why);
             Some(SessionStarted { profile, parent_session, attributes, ..SessionStarted::default() }.into())
         });
@@ -219,7 +219,7 @@ impl AuditLayer {
             ..StepStarted::default()
         };
         let session = around.session.clone();
-        self.send(Draft::new(started).in_session(session.clone()).at(self.log.now()), |why| {
+        self.send(Draft::new(started).session(session.clone()).at(self.log.now()), |why| {
             Some(StepStarted { attributes: unrecorded(why), ..bare }.into())
         });
         SpanRecord::new(Owner { session, step: Some(step) }, end)
@@ -242,7 +242,7 @@ impl AuditLayer {
             error.get_or_insert_with(|| PANICKED.to_owned());
         }
         let at = self.log.now();
-        let draft = |event: Event| Draft::new(event).in_session(place.session.clone());
+        let draft = |event: Event| Draft::new(event).session(place.session.clone());
         let follows = (!follows.is_empty()).then(|| Json::of(&follows).ok()).flatten();
         match &place.step {
             None => {
@@ -325,7 +325,7 @@ impl AuditLayer {
                 map::note(fields, step, metadata).into()
             }
         };
-        self.send(Draft::new(event).in_session(place.session.clone()).at(at), |_| None);
+        self.send(Draft::new(event).session(place.session.clone()).at(at), |_| None);
     }
 
     /// Sends an event to the log. If the log refuses its content, `bare` may make an event with only the

@@ -68,6 +68,7 @@ use walk::{Start, Walk};
 
 /// The current phase of a verification, for reports of progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Phase {
     /// The walk along the chain.
     Chain,

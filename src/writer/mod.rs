@@ -24,7 +24,7 @@ use crate::log::generation;
 use crate::log::write_lock::{Who, WriteLock};
 use crate::log::{Durability, OpenError, OpenLog, Standing, rows};
 use crate::progress::Progress;
-use crate::receipt::gate::Calls;
+use crate::receipt::wait_group::Wakes;
 use crate::receipt::{AppendError, Outcome};
 use batch::Batch;
 use held::{Held, REOPEN_PAUSE};
@@ -205,12 +205,12 @@ impl Writer {
                 // The head is published already: a caller that gets its answer below finds its event committed.
                 self.shared.progress.tell_commit(outcomes.len(), began.elapsed());
                 let _ = self.shared.wake.try_send(());
-                let (mut outcomes, mut calls) = (outcomes.into_iter(), Calls::default());
+                let (mut outcomes, mut wakes) = (outcomes.into_iter(), Wakes::default());
                 for item in items {
-                    item.answer(&mut outcomes, &mut calls);
+                    item.answer(&mut outcomes, &mut wakes);
                 }
                 // Wakes the callers now. The checkpoint may take long.
-                drop(calls);
+                drop(wakes);
                 if let Some(log) = &self.held.log {
                     log.checkpoints.if_large(&log.connection, &self.shared.write_lock, Who::Writer);
                 }

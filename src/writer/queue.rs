@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::event::{Draft, EventId, Seq};
 use crate::log::Effect;
 use crate::prepare::Prepared;
-use crate::receipt::gate::{Calls, Gates, Pass};
+use crate::receipt::wait_group::{Member, WaitGroups, Wakes};
 use crate::receipt::{Ack, AppendError, BatchAck, Outcome, Receipt, TryAppendError};
 
 /// Events that go into one transaction, and the sender of their answer.
@@ -39,13 +39,13 @@ impl Item {
     }
 
     /// Gives the caller the outcomes: as many as there are events. A caller that blocks for the answer is woken with
-    /// the `calls`.
-    pub(crate) fn answer(self, outcomes: impl Iterator<Item = Outcome>, calls: &mut Calls) {
+    /// the `wakes`.
+    pub(crate) fn answer(self, outcomes: impl Iterator<Item = Outcome>, wakes: &mut Wakes) {
         match self {
             Item::One { ack, .. } => {
                 // An ack that is dropped reports that the outcome is unknown.
                 if let Some(outcome) = outcomes.into_iter().next() {
-                    ack.send_with(outcome, calls);
+                    ack.send_with(outcome, wakes);
                 }
             }
             Item::Many { prepared, ack } => ack.send(outcomes.take(prepared.len()).collect()),
@@ -69,7 +69,7 @@ pub(crate) trait Waiting {
 impl Waiting for Item {
     /// Reports to the caller that none of the events is in the log, or that this is unknown.
     fn refuse(self, error: &AppendError) {
-        self.answer(std::iter::repeat_with(|| Err(error.clone())), &mut Calls::default());
+        self.answer(std::iter::repeat_with(|| Err(error.clone())), &mut Wakes::default());
     }
 
     fn bytes(&self) -> usize {
@@ -117,7 +117,7 @@ pub(crate) struct Queue<T = Item, F = FlushAnswer> {
     /// Wakes callers that wait for room without blocking a thread.
     room: Notify,
     /// The wait groups of the callers that block for an answer.
-    gates: Arc<Gates>,
+    groups: Arc<WaitGroups>,
     /// Set when the writer was told to close: it takes what is there, and nothing new is put in.
     closing: AtomicBool,
     /// Events that could not be put in and that nobody sends again. The writer records them with its
@@ -140,7 +140,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
             bytes_max,
             fewer: (Mutex::default(), Condvar::new()),
             room: Notify::new(),
-            gates: Arc::default(),
+            groups: Arc::default(),
             closing: AtomicBool::new(false),
             given_up: AtomicU64::new(0),
             refusing: std::sync::Mutex::default(),
@@ -376,14 +376,14 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         self.receiver.try_recv().ok().inspect(|message| self.count_out(message))
     }
 
-    /// The wait group for the answer to what is sent now.
-    pub(crate) fn pass(&self) -> Pass {
-        Gates::pass(&self.gates)
+    /// Puts the caller that sends something now into the current wait group.
+    pub(crate) fn join(&self) -> Member {
+        WaitGroups::join(&self.groups)
     }
 
     /// Begins a batch: callers that send something from now on are not woken with it.
     pub(super) fn begin_batch(&self) {
-        self.gates.turn();
+        self.groups.next();
     }
 
     /// Reports that messages were taken.

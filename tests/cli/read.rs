@@ -167,7 +167,7 @@ fn a_session_that_the_read_tables_do_not_know_yet_has_last_events() {
     let log = Log::with(EVENTS);
     let writer = AuditLog::builder(log.path()).projections(Projections::Off).open().unwrap();
     let note = Draft::new(NoteLogged { message: "early".into(), ..Default::default() });
-    writer.append(note.in_session(SessionId::new("new").unwrap())).unwrap().wait().unwrap();
+    writer.append(note.session(SessionId::new("new").unwrap())).unwrap().wait().unwrap();
     writer.close().unwrap();
     assert!(log.out(&["tail", "--session", "new"]).contains("early"));
 }

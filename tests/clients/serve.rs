@@ -108,8 +108,8 @@ fn what_the_server_refuses_is_told_with_its_reason_and_the_rest_is_committed() {
         let log = builder.spool(spool.path()).open().unwrap();
         let first = log.append(note("first")).unwrap();
         let (id, seq) = (first.event_id(), first.wait().unwrap().seq);
-        let conflict = log.append(note("another").with_id(id)).unwrap();
-        let again = log.append(note("first").with_id(id)).unwrap();
+        let conflict = log.append(note("another").id(id)).unwrap();
+        let again = log.append(note("first").id(id)).unwrap();
         let error = conflict.wait().unwrap_err();
         assert!(
             matches!(&error, AppendError::Rejected { reason } if reason.contains(&id.to_string())),

@@ -47,7 +47,7 @@ fn child() {
 }
 
 fn unsure() -> Draft {
-    note("unsure").with_id(EventId::from_name("unsure"))
+    note("unsure").id(EventId::from_name("unsure"))
 }
 
 /// An event, and everything that was answered when it was sent, until it was acknowledged.
@@ -88,7 +88,7 @@ fn survives(template: &Path, fault: Fault, projections: Projections, healed: Hea
         .map(|number| {
             // Some take several pages.
             let message = format!("note {number}").repeat(if number % 3 == 1 { 2_000 } else { 1 });
-            let draft = note(message).with_id(EventId::generate());
+            let draft = note(message).id(EventId::generate());
             Sent { draft, refusals: Vec::new(), appended: None }
         })
         .collect();
@@ -367,7 +367,7 @@ fn events_of_a_commit_that_took_effect_are_not_counted_as_lost() {
                 }
             }
         };
-        let draft = |text: &str| note(text).with_id(EventId::from_name(text));
+        let draft = |text: &str| note(text).id(EventId::from_name(text));
 
         // One event is not written, and one is, though nobody can say so.
         std::fs::rename(&path, &elsewhere).unwrap();

@@ -99,7 +99,7 @@ fn run(seed: u64) -> (Vec<Change>, Files, HashSet<EventId>) {
         let log = AuditLog::builder(&path).projections(projections).open().unwrap();
         for _ in 0..random.usize(1..5) {
             let drafts: Vec<_> = (0..random.usize(1..4))
-                .map(|_| note("x".repeat(random.usize(0..9_000))).with_id(EventId::generate()))
+                .map(|_| note("x".repeat(random.usize(0..9_000))).id(EventId::generate()))
                 .collect();
             sent.extend(drafts.iter().filter_map(|draft| draft.id));
             let receipts: Vec<_> = drafts.into_iter().map(|draft| log.append(draft).unwrap()).collect();

@@ -50,8 +50,7 @@ fn child() {
 /// Appends until something is refused, and returns what was.
 fn fill(log: &AuditLog) -> Vec<Draft> {
     loop {
-        let drafts: Vec<Draft> =
-            (0..10).map(|_| note("x".repeat(20_000)).with_id(EventId::generate())).collect();
+        let drafts: Vec<Draft> = (0..10).map(|_| note("x".repeat(20_000)).id(EventId::generate())).collect();
         let receipts: Vec<_> = drafts.iter().map(|draft| log.append(draft.clone()).unwrap()).collect();
         let outcomes = receipts.into_iter().map(annals::Receipt::wait);
         let refused: Vec<Draft> = drafts

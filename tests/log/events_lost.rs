@@ -11,7 +11,7 @@ use annals::{
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn event(name: &str) -> Draft {
-    note(name).with_id(EventId::from_name(name))
+    note(name).id(EventId::from_name(name))
 }
 
 fn refuse(log: &AuditLog, draft: &Draft) {
@@ -60,7 +60,7 @@ fn events_that_were_refused_and_sent_again_under_their_ids_are_not_lost() {
         away.end(&log);
         log.append(event("sent again")).unwrap().wait().unwrap();
         // Whatever it says: it has the id.
-        let other = note("not what was refused").with_id(EventId::from_name("another later"));
+        let other = note("not what was refused").id(EventId::from_name("another later"));
         let appended = log.append(other).unwrap().wait().unwrap();
         log.wait_caught_up(appended.seq).unwrap();
         // What is erased was there.

@@ -68,7 +68,7 @@ fn append_for_ever(log: &AuditLog) {
                         place if place % 2 == 0 => Draft::new(StepStarted { step, ..Default::default() }),
                         _ => Draft::new(StepEnded { step, ..Default::default() }),
                     };
-                    let receipt = log.append(draft.in_session(session)).unwrap();
+                    let receipt = log.append(draft.session(session)).unwrap();
                     tell(receipt.wait().unwrap().event_id);
                 }
             });
@@ -166,7 +166,7 @@ fn a_rebuild_that_is_killed_goes_on_later() {
         for number in 0..3_000 {
             let session: SessionId = format!("session {}", number / 10).parse().unwrap();
             let step: StepId = format!("step {number}").parse().unwrap();
-            let draft = Draft::new(StepStarted { step, ..Default::default() }).in_session(session);
+            let draft = Draft::new(StepStarted { step, ..Default::default() }).session(session);
             receipts.push(log.append(draft).unwrap());
         }
         receipts.into_iter().for_each(|receipt| assert!(receipt.wait().is_ok()));

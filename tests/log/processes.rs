@@ -68,7 +68,7 @@ fn append(path: &Path) {
             place if place % 2 == 0 => Draft::new(StepStarted { step, ..Default::default() }),
             _ => Draft::new(StepEnded { step, ..Default::default() }),
         };
-        receipts.push(log.append(draft.in_session(session)).unwrap());
+        receipts.push(log.append(draft.session(session)).unwrap());
     }
     for receipt in receipts {
         receipt.wait().unwrap();

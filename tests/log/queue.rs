@@ -425,7 +425,7 @@ fn a_filter_changes_drafts_and_refuses_them() {
 }
 
 fn sample(id: EventId) -> Draft {
-    note("the same").with_id(id).in_session("s".parse().unwrap()).at(Timestamp::from_micros(1))
+    note("the same").id(id).session("s".parse().unwrap()).at(Timestamp::from_micros(1))
 }
 
 #[test]
@@ -604,10 +604,9 @@ fn events_sent_together_stand_together_and_a_bad_one_keeps_no_other_out() {
     let log = AuditLog::open(&path).unwrap();
     let (known, conflicting) = (EventId::generate(), EventId::generate());
     let first = log.append(sample(known)).unwrap().wait().unwrap();
-    log.append(note("another").with_id(conflicting)).unwrap().wait().unwrap();
+    log.append(note("another").id(conflicting)).unwrap().wait().unwrap();
     let without_session = Draft::new(annals::SessionStarted::default());
-    let drafts =
-        vec![note("a"), without_session, sample(known), note("other").with_id(conflicting), note("b")];
+    let drafts = vec![note("a"), without_session, sample(known), note("other").id(conflicting), note("b")];
     let answers = log.append_batch(drafts).unwrap().wait();
     let [Ok(a), Err(AppendError::Unfit(_)), Ok(again), Err(AppendError::Conflict { .. }), Ok(b)] =
         &answers[..]
@@ -633,7 +632,7 @@ fn a_batch_takes_one_place_in_the_queue_and_leaves_the_executor_alone_while_it_w
         let mut waiting = Box::pin(full.log.append_batch_async(drafts()));
         assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         full.gate.open();
-        let answers = block_on(async { waiting.await.unwrap().answer().await });
+        let answers = block_on(async { waiting.await.unwrap().await });
         assert!(answers.len() == 100 && answers.iter().all(Result::is_ok), "{answers:?}");
         let before = i64::try_from(full.receipts.len()).unwrap();
         full.log.close().unwrap();

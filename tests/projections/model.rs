@@ -759,7 +759,7 @@ proptest! {
                     StepEnded { step, cost_usd: Some(*cost), tokens_input: Some(annals::limits::TOKENS_MAX), tokens_output: Some(annals::limits::TOKENS_MAX), ..Default::default() }
                         .into()
                 };
-                let receipt = log.append(Draft::new(event).in_session("s".try_into().unwrap())).unwrap();
+                let receipt = log.append(Draft::new(event).session("s".try_into().unwrap())).unwrap();
                 if catch_up {
                     log.wait_caught_up_within(receipt.wait().unwrap().seq, PATIENCE).unwrap();
                 }
@@ -819,7 +819,7 @@ fn what_it_came_to(events: &[Event], batch_events: usize) -> Vec<String> {
         .open()
         .unwrap();
     for event in events {
-        let appended = log.append(Draft::new(event.clone()).in_session("s".try_into().unwrap())).unwrap();
+        let appended = log.append(Draft::new(event.clone()).session("s".try_into().unwrap())).unwrap();
         if batch_events == 1 {
             log.wait_caught_up_within(appended.wait().unwrap().seq, PATIENCE).unwrap();
         }

@@ -125,8 +125,7 @@ fn tables_of_an_earlier_version_are_read_until_those_of_this_one_are_there() {
         let hits = reader.search(&SearchFilter::new("\"output 7\"")).unwrap();
         assert_eq!(hits.len(), 2, "{hits:?}");
         assert!(hits[0].snippet.iter().any(|part| part.matches), "{hits:?}");
-        let mut filter = SessionFilter::default();
-        filter.text = Some("\"input 3\"".into());
+        let filter = SessionFilter { text: Some("\"input 3\"".into()), ..SessionFilter::default() };
         let page = reader.sessions(&filter).unwrap();
         assert_eq!(page.sessions.iter().map(|session| session.id.as_str()).collect::<Vec<_>>(), ["s3"]);
         let record = reader.session("s3").unwrap().unwrap();

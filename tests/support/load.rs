@@ -184,7 +184,7 @@ fn span_draft() -> Draft {
     let text = serde_json::to_string(&span).unwrap();
     let text = text.replacen("{", &format!(r#"{{"traceId":"{trace}","spanId":"{id}","#), 1);
     let event = OtelSpan { span: text.parse().unwrap(), ..OtelSpan::default() };
-    Draft::new(event).in_session(trace.parse().unwrap())
+    Draft::new(event).session(trace.parse().unwrap())
 }
 
 fn message(role: &str, text: &str) -> String {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 /// The bounds of a server. The defaults suit a machine of ordinary size.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Limits {
     /// Bytes of a body, as sent and again after decompression; at most half of [`Limits::memory_bytes`].
     pub body_bytes: usize,

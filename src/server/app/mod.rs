@@ -5,7 +5,7 @@ pub(super) mod log_file;
 pub(super) mod memory;
 pub(super) mod metrics;
 mod page;
-pub(super) mod gate;
+pub(super) mod access;
 pub(super) mod rates;
 pub(super) mod readers;
 pub(super) mod tails;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use gate::Gate;
+use access::Access;
 
 use crate::audit::AuditLog;
 use limits::Limits;
@@ -56,7 +56,7 @@ pub(crate) struct Shared {
     pub(crate) log: AuditLog,
     pub(crate) file: LogFile,
     pub(crate) limits: Limits,
-    pub(crate) gate: Gate,
+    pub(crate) access: Access,
     /// Unsafe settings, which `/readyz` lists.
     pub(crate) warnings: Vec<Warning>,
     /// The memory budget for bodies that are being handled, for events made of them, and for answers.
@@ -82,7 +82,7 @@ impl App {
         log: AuditLog,
         file: LogFile,
         mut limits: Limits,
-        gate: Gate,
+        access: Access,
         warnings: Vec<Warning>,
     ) -> App {
         // A compressed body is in memory twice, as sent and decompressed. If that can never fit, the body is
@@ -101,7 +101,7 @@ impl App {
             file,
             log,
             limits,
-            gate,
+            access,
             warnings,
             processors: Arc::new(Semaphore::new(processors)),
             stopping: CancellationToken::new(),

@@ -71,7 +71,7 @@ pub(crate) async fn append<T: Send + 'static>(
     }
     // From here on the message cannot be taken back. After a timeout the events may still be committed; their
     // ids keep them single when they are sent again.
-    let outcomes = tokio::time::timeout(app.limits.commit, receipt.answer()).await.map_err(|_| {
+    let outcomes = tokio::time::timeout(app.limits.commit, receipt.into_future()).await.map_err(|_| {
         Problem::new(
             Kind::NotWritten,
             "the commit takes too long; send all of it again with the same ids: an event that is committed already is not recorded twice",

@@ -31,11 +31,11 @@ pub(crate) async fn authenticate(
     peer: &Peer,
     scope: ApiKeyScope,
 ) -> Result<Caller, Problem> {
-    app.gate.require_known()?;
-    let principal = if app.gate.is_closed() {
+    app.access.require_known()?;
+    let principal = if app.access.is_closed() {
         Some(key(app, &parts.headers, peer, scope).await?)
     } else {
-        app.gate.keep_pages_out(parts, peer)?;
+        app.access.keep_pages_out(parts, peer)?;
         None
     };
     // Counted after the check: requests with a wrong key do not use up the rate of the key's owner.
@@ -44,7 +44,7 @@ pub(crate) async fn authenticate(
 }
 
 async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) -> Result<EventId, Problem> {
-    let turned_away = &app.gate.turned_away;
+    let turned_away = &app.access.turned_away;
     let count = |reason: &AtomicU64| reason.fetch_add(1, Ordering::Relaxed);
     let Some(token) = bearer(headers) else {
         count(&turned_away.missing);
@@ -87,7 +87,7 @@ async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) ->
 
 /// Checks a key: mostly from memory, else from the log, which may take a moment.
 async fn checked(app: &App, token: &str) -> Result<Result<apikey::Allowed, Denied>, Problem> {
-    let (keys, now) = (&app.gate.keys, app.log.now());
+    let (keys, now) = (&app.access.keys, app.log.now());
     // Memory alone only accepts a key. An unknown key may be new: `check` reads the log before it refuses it.
     if let Some(allowed) = keys.recall(token, now) {
         return Ok(Ok(allowed));
@@ -171,7 +171,7 @@ impl<S: Needed> FromRequestParts<App> for Allowed<S> {
         let caller = authenticate(app, parts, &peer, S::SCOPE).await?;
         let on_record = match S::ON_RECORD {
             OnRecord::Never => false,
-            OnRecord::IfWanted => app.gate.record_reads,
+            OnRecord::IfWanted => app.access.record_reads,
             OnRecord::Always => true,
         };
         if on_record {

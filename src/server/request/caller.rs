@@ -35,9 +35,9 @@ impl Caller {
     /// log may get its first key.
     pub(crate) async fn is_still_allowed(&self, app: &App) -> bool {
         let Some(key) = self.principal else {
-            return app.gate.require_known().is_ok() && !app.gate.is_closed();
+            return app.access.require_known().is_ok() && !app.access.is_closed();
         };
-        let (keys, now) = (app.gate.keys.clone(), app.log.now());
+        let (keys, now) = (app.access.keys.clone(), app.log.now());
         // The scopes of a key never change: only the key itself is checked again.
         match keys.recall_good(key, now) {
             Some(is_good) => is_good,

@@ -75,7 +75,7 @@ mod tests {
     use crate::reader::Reader;
     use crate::server::Limits;
     use crate::server::app::App;
-    use crate::server::app::gate::{Authentication, Gate};
+    use crate::server::app::access::{Access, Authentication};
     use crate::server::app::log_file::LogFile;
     use crate::server::request::auth::{Admin, Allowed};
 
@@ -110,9 +110,9 @@ mod tests {
             };
             let admin = key(&[ApiKeyScope::Admin]);
             let auditor = key(&[ApiKeyScope::Read, ApiKeyScope::Verify]);
-            let gate = Gate::open(&path, Authentication::WhereThereAreKeys, false).unwrap();
+            let access = Access::open(&path, Authentication::WhereThereAreKeys, false).unwrap();
             let file = LogFile::open(&log).unwrap();
-            let app = App::new(log, file, Limits::default(), gate, Vec::new());
+            let app = App::new(log, file, Limits::default(), access, Vec::new());
             let carried_out = Arc::new(AtomicU32::new(0));
             let counter = carried_out.clone();
             let handler = move |_: Allowed<Admin>| async move {
@@ -138,7 +138,7 @@ mod tests {
         let before = last(&path).seq;
         assert_eq!(scene.ask(&scene.auditor).await, StatusCode::FORBIDDEN);
         assert_eq!((last(&path).seq, scene.carried_out.load(Ordering::Relaxed)), (before, 0));
-        assert_eq!(scene.app.gate.turned_away.counts()[4], ("scope", 1));
+        assert_eq!(scene.app.access.turned_away.counts()[4], ("scope", 1));
 
         assert_eq!(scene.ask(&scene.admin).await, StatusCode::OK);
         let event = last(&path);

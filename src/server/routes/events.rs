@@ -13,7 +13,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::event::Seq;
 use crate::prepare::SentBy;
-use crate::progress::{CatchUpError, Tables};
 use crate::server::app::App;
 use crate::server::problem::{Kind, Problem, ProblemDetails};
 use crate::server::request::append;
@@ -121,12 +120,6 @@ pub(crate) async fn post(
 /// cannot.
 async fn visible(app: &App, seq: Option<Seq>) -> bool {
     let Some(seq) = seq else { return true };
-    // While somebody waits, the projections pause less.
-    let _waiting = app.log.progress().waiting(Tables::All);
-    let held = app.log.progress().find(|progress| match progress.look_projected(seq) {
-        // The look does not wait: this error means not yet.
-        Err(CatchUpError::TimedOut { .. }) => None,
-        result => Some(result.is_ok()),
-    });
-    tokio::time::timeout(app.limits.visible, held).await.unwrap_or(false)
+    let held = app.log.wait_caught_up_async(seq);
+    tokio::time::timeout(app.limits.visible, held).await.is_ok_and(|held| held.is_ok())
 }

@@ -84,7 +84,7 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
     now.register("anchor_events", "Events that the last checkpoint covers that the anchor took", events);
     now.register("anchor_behind_seconds", "For how long the anchor has lacked committed events", behind);
     let turned_away = Family::<Reason, Counter>::default();
-    for (reason, requests) in app.gate.turned_away.counts() {
+    for (reason, requests) in app.access.turned_away.counts() {
         turned_away.get_or_create(&Reason { reason }).inc_by(requests);
     }
     now.register("auth_failures", "Requests without a key that allows them", turned_away);

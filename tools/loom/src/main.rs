@@ -1,11 +1,11 @@
-//! A model check of `src/receipt/gate.rs`, as it is: nobody is left asleep.
+//! A model check of `src/receipt/wait_group.rs`, as it is: nobody is left asleep.
 //!
 //! The file is compiled here with loom's locks in the place of the standard library's, by a crate that calls
 //! itself `std`. Loom then runs each of the models below once for every order in which its threads can take
 //! their steps, within the bounds that stand there, and reports one in which a thread waits forever.
 //!
 //! The queue is not checked so: its channel is crossbeam's and its notices are Tokio's, which loom cannot see
-//! into. Neither are the turns at writing: what they wait for is a file lock too.
+//! into. Nor is the write lock: it waits for a file lock too.
 
 extern crate self as std;
 extern crate std as real_std;
@@ -17,56 +17,56 @@ pub mod sync {
 }
 
 #[allow(dead_code, unused_imports, reason = "the models use a part of it")]
-#[path = "../../../src/receipt/gate.rs"]
-mod gate;
+#[path = "../../../src/receipt/wait_group.rs"]
+mod wait_group;
 
 mod writer {
     use loom::sync::Arc;
     use loom::sync::atomic::{AtomicBool, Ordering};
     use loom::thread;
 
-    use crate::gate::{Call, Calls, Gates, Pass};
+    use crate::wait_group::{Member, WaitGroups, Wake, Wakes};
 
-    /// A caller's answer, and the call that wakes the caller.
+    /// A caller's answer, and the wake that wakes the caller.
     struct Asked {
         answered: Arc<AtomicBool>,
-        call: Call,
+        wake: Wake,
     }
 
     /// A caller asks, and waits on a thread of its own.
-    fn ask(gates: &Arc<Gates>) -> (Asked, thread::JoinHandle<()>) {
-        let pass = Gates::pass(gates);
+    fn ask(groups: &Arc<WaitGroups>) -> (Asked, thread::JoinHandle<()>) {
+        let member = WaitGroups::join(groups);
         let answered = Arc::new(AtomicBool::new(false));
-        let asked = Asked { answered: answered.clone(), call: Call::to(Some(pass.clone())) };
-        (asked, thread::spawn(move || wait(&pass, &answered)))
+        let asked = Asked { answered: answered.clone(), wake: Wake::to(Some(member.clone())) };
+        (asked, thread::spawn(move || wait(&member, &answered)))
     }
 
-    fn wait(pass: &Pass, answered: &AtomicBool) {
-        pass.wait_for(|| answered.load(Ordering::SeqCst).then_some(()));
+    fn wait(member: &Member, answered: &AtomicBool) {
+        member.wait_for(|| answered.load(Ordering::SeqCst).then_some(()));
     }
 
     /// The writer answers those of a batch, and wakes them when it is done.
     fn answer(batch: Vec<Asked>) {
-        let mut calls = Calls::default();
-        for Asked { answered, call } in batch {
+        let mut wakes = Wakes::default();
+        for Asked { answered, wake } in batch {
             answered.store(true, Ordering::SeqCst);
-            calls.add(call);
+            wakes.add(wake);
         }
     }
 
     /// Callers whose events are committed together.
     pub(crate) fn one_batch(callers: usize) {
-        let gates = Arc::new(Gates::default());
-        let (batch, waiting): (Vec<_>, Vec<_>) = (0..callers).map(|_| ask(&gates)).unzip();
-        gates.turn();
+        let groups = Arc::new(WaitGroups::default());
+        let (batch, waiting): (Vec<_>, Vec<_>) = (0..callers).map(|_| ask(&groups)).unzip();
+        groups.next();
         answer(batch);
         waiting.into_iter().for_each(|caller| caller.join().unwrap());
     }
 
-    /// Callers at one gate of whom some are answered with a later batch: they are woken, look, and wait on.
+    /// Callers at one group of whom some are answered with a later batch: they are woken, look, and wait on.
     pub(crate) fn two_batches(first: usize, second: usize) {
-        let gates = Arc::new(Gates::default());
-        let (mut batch, waiting): (Vec<_>, Vec<_>) = (0..first + second).map(|_| ask(&gates)).unzip();
+        let groups = Arc::new(WaitGroups::default());
+        let (mut batch, waiting): (Vec<_>, Vec<_>) = (0..first + second).map(|_| ask(&groups)).unzip();
         let later = batch.split_off(first);
         answer(batch);
         answer(later);
@@ -75,10 +75,10 @@ mod writer {
 
     /// A writer that ends without an answer: what it drops wakes the callers.
     pub(crate) fn answers_that_are_dropped() {
-        let gates = Arc::new(Gates::default());
-        let (asked, waiting) = ask(&gates);
+        let groups = Arc::new(WaitGroups::default());
+        let (asked, waiting) = ask(&groups);
         asked.answered.store(true, Ordering::SeqCst);
-        drop(asked.call);
+        drop(asked.wake);
         waiting.join().unwrap();
     }
 }

@@ -164,6 +164,6 @@ word_params! {
 impl KindWord {
     /// The codes of kinds that were named.
     pub(in crate::server) fn codes(words: &[KindWord]) -> Vec<u16> {
-        words.iter().filter_map(|word| Kind::from_name(&word.0)).map(Kind::code).collect()
+        words.iter().filter_map(|word| word.0.parse::<Kind>().ok()).map(Kind::code).collect()
     }
 }

@@ -74,16 +74,18 @@ pub(crate) async fn search(
     Query(query): Query<SearchQuery>,
 ) -> Result<Response, Problem> {
     let limit = query.limit.0;
-    let mut filter = SearchFilter::new(query.q);
-    filter.session = query.session;
-    filter.kind = query.kind.map(|word| word.0);
-    filter.before = place(query.cursor.as_deref())?.map(Seq::new);
-    filter.order = match query.order {
-        Order::Newest => SearchOrder::Newest,
-        Order::Rank => SearchOrder::Rank,
+    let filter = SearchFilter {
+        text: query.q,
+        session: query.session,
+        kind: query.kind.map(|word| word.0),
+        before: place(query.cursor.as_deref())?.map(Seq::new),
+        order: match query.order {
+            Order::Newest => SearchOrder::Newest,
+            Order::Rank => SearchOrder::Rank,
+        },
+        // One more than the page has: if it is found, another page follows.
+        limit: limit + 1,
     };
-    // One more than the page has: if it is found, another page follows.
-    filter.limit = limit + 1;
     answer(&app, move |reader, output| {
         let mut hits = reader.search(&filter)?;
         // The cursor is a sequence number, which means nothing in the order of rank.

@@ -53,7 +53,7 @@ impl TurnedAway {
 }
 
 /// The keys of the log, and the state of the rule that requests need one.
-pub(crate) struct Gate {
+pub(crate) struct Access {
     authentication: Authentication,
     pub(in crate::server) keys: Arc<Keys>,
     /// Set once a look finds that a key was ever created. Never cleared.
@@ -65,17 +65,17 @@ pub(crate) struct Gate {
     pub(crate) turned_away: TurnedAway,
 }
 
-impl Gate {
+impl Access {
     /// Reads the keys of a log.
     pub(in crate::server) fn open(
         path: &Path,
         authentication: Authentication,
         record_reads: bool,
-    ) -> Result<Gate, KeysError> {
+    ) -> Result<Access, KeysError> {
         let keys = Arc::new(Keys::open(path)?);
         let any = AtomicBool::new(keys.any_ever()?);
         let unreadable = AtomicBool::new(false);
-        Ok(Gate { authentication, keys, any, unreadable, record_reads, turned_away: TurnedAway::default() })
+        Ok(Access { authentication, keys, any, unreadable, record_reads, turned_away: TurnedAway::default() })
     }
 
     /// Closes the file for good. Afterwards keys are refused, except for a moment those in memory.
