@@ -45,6 +45,7 @@ mod new_file;
 mod log;
 mod progress;
 mod receipt;
+mod blocking;
 pub mod apikey;
 mod writer;
 mod projection;
@@ -64,7 +65,6 @@ mod copy;
 mod prove;
 mod publish;
 mod own_thread;
-mod blocking;
 mod destination;
 mod session;
 #[cfg(feature = "client")]

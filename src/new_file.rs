@@ -39,7 +39,7 @@ const ATTEMPTS_MAX: usize = 16;
 /// A file that cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum NewFileError {
+pub(crate) enum NewFileError {
     /// A file exists at the path.
     #[error("{}: is there already", path.display())]
     Exists {
@@ -86,7 +86,7 @@ fn failed<'p>(path: &'p Path, doing: &'static str) -> impl FnOnce(io::Error) -> 
 
 /// A file in the making. If it is dropped before it is in its place, nothing stays behind.
 #[derive(Debug)]
-pub struct NewFile {
+pub(crate) struct NewFile {
     place: PathBuf,
     folder: PathBuf,
     /// Lock on the folder, held for as long as the file is made. None if the file system has no locks.
@@ -98,7 +98,7 @@ impl NewFile {
     ///
     /// # Errors
     /// If the path is a URL, or its folder cannot be written.
-    pub fn begin(place: &Path) -> Result<NewFile, NewFileError> {
+    pub(crate) fn begin(place: &Path) -> Result<NewFile, NewFileError> {
         refuse_url(place)?;
         remove_left(&folder_of(place));
         for _ in 1..ATTEMPTS_MAX {
@@ -143,7 +143,7 @@ impl NewFile {
     }
 
     /// The empty file to be filled. It belongs to this user alone, and lies in a folder of its own.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.join(FILE)
     }
 
@@ -152,7 +152,7 @@ impl NewFile {
     /// # Errors
     /// If something is there, the file cannot be flushed, or the file system cannot put the file in place without
     /// replacing another one.
-    pub fn place(self) -> Result<(), NewFileError> {
+    pub(crate) fn place(self) -> Result<(), NewFileError> {
         // The content is durable before the name is: after a loss of power the name never leads to a part of the file.
         self.flush()?;
         place_with(&self.path(), &self.place, rename_without_replacing, |from, to| fs::hard_link(from, to))?;
@@ -164,7 +164,7 @@ impl NewFile {
     ///
     /// # Errors
     /// If the file cannot be flushed or put there.
-    pub fn replace(self) -> Result<(), NewFileError> {
+    pub(crate) fn replace(self) -> Result<(), NewFileError> {
         self.flush()?;
         let from = self.path();
         if let Ok(old) = fs::symlink_metadata(&self.place) {
@@ -214,7 +214,7 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 
 /// Removes every file that this process is making, for a program that was told to stop and ends at once. Each maker
 /// fails.
-pub fn remove_unfinished() {
+pub(crate) fn remove_unfinished() {
     // The list stays locked in the loop: nobody begins another file meanwhile.
     for folder in unfinished().iter() {
         // The maker of the file may add to the folder while it is emptied.
@@ -307,7 +307,7 @@ fn is_id(text: &[u8]) -> bool {
 ///
 /// # Errors
 /// If it is one.
-pub fn refuse_url(path: &Path) -> Result<(), NewFileError> {
+pub(crate) fn refuse_url(path: &Path) -> Result<(), NewFileError> {
     if is_url(path) { Err(NewFileError::Url { path: path.to_owned() }) } else { Ok(()) }
 }
 

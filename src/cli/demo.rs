@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::demo::{self, Answer, Options, PuzzleReport};
+use crate::demo::{self, Options, PuzzleReport, Solution};
 use crate::query::{SessionFilter, SessionRecord, SessionSummary};
 use crate::verify::{self, Scope};
 use crate::{AuditLog, EventId, Reader};
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args, db: Option<&Path>, out: &mut Out) -> anyhow::Resu
         (0..).zip(&report.puzzles).map(|(place, puzzle)| (puzzle.session.as_str(), place)).collect();
     sessions.sort_by_key(|session| places.get(session.id.as_str()).copied());
     // A missed answer is the better example: its session has a finding.
-    let missed = report.puzzles.iter().find(|puzzle| matches!(puzzle.answer, Answer::Missed(_)));
+    let missed = report.puzzles.iter().find(|puzzle| matches!(puzzle.answer, Solution::Missed(_)));
     let example = missed.or(report.puzzles.first());
     let record = match example {
         Some(puzzle) => reader.session(puzzle.session.as_str())?,
@@ -123,10 +123,10 @@ fn temporary() -> PathBuf {
 
 fn head(report: &demo::Report, path: &Path, out: &mut Out) -> anyhow::Result<()> {
     let count =
-        |fits: fn(&Answer) -> bool| report.puzzles.iter().filter(|puzzle| fits(&puzzle.answer)).count();
-    let found = count(|answer| matches!(answer, Answer::Found(_)));
-    let missed = count(|answer| matches!(answer, Answer::Missed(_)));
-    let none = count(|answer| matches!(answer, Answer::NoneExists));
+        |fits: fn(&Solution) -> bool| report.puzzles.iter().filter(|puzzle| fits(&puzzle.answer)).count();
+    let found = count(|answer| matches!(answer, Solution::Found(_)));
+    let missed = count(|answer| matches!(answer, Solution::Missed(_)));
+    let none = count(|answer| matches!(answer, Solution::NoneExists));
     out.line(&format!(
         "{} puzzles on {} threads: {found} solved, {missed} missed, {none} without an answer",
         report.puzzles.len(),
@@ -154,7 +154,7 @@ fn micros(duration: Duration) -> i64 {
 
 fn table(sessions: &[SessionSummary], puzzles: &[PuzzleReport], out: &mut Out) -> anyhow::Result<()> {
     heading("Sessions", out)?;
-    let answers: HashMap<&str, &Answer> =
+    let answers: HashMap<&str, &Solution> =
         puzzles.iter().map(|puzzle| (puzzle.session.as_str(), &puzzle.answer)).collect();
     let mut table = out.table(&["SESSION", "STATUS", "TOOK", "STEPS", "FINDINGS", "ANSWER"]);
     let (mut plain, mut hidden) = (0, 0);

@@ -9,12 +9,12 @@ use anyhow::{Context as _, anyhow};
 
 use super::{out, signing};
 
-/// The logs that commands append to.
+/// The treatment of a log that another machine has open, or did not close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// Logs that no other machine has open.
-    Own,
-    /// Also a log that another machine has open or did not close.
+pub(crate) enum OtherMachines {
+    /// The command refuses it.
+    Refuse,
+    /// The command appends to it: the operator vouches that no other machine has it open.
     TakeOver,
 }
 
@@ -22,14 +22,14 @@ pub(crate) enum Claim {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogFile {
     path: PathBuf,
-    claim: Claim,
+    other_machines: OtherMachines,
 }
 
 impl LogFile {
     /// The file named on the command line, else the default one.
-    pub(crate) fn find(named: Option<&Path>, claim: Claim) -> anyhow::Result<LogFile> {
+    pub(crate) fn find(named: Option<&Path>, other_machines: OtherMachines) -> anyhow::Result<LogFile> {
         if let Some(path) = named {
-            return LogFile::at(path.to_owned(), claim);
+            return LogFile::at(path.to_owned(), other_machines);
         }
         // An empty variable counts as unset.
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -39,12 +39,12 @@ impl LogFile {
                 env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".annals/audit.db"))
             })
             .context("there is no home folder to keep the log in; name a file with --db or $ANNALS_DB")?;
-        LogFile::at(path, claim)
+        LogFile::at(path, other_machines)
     }
 
-    fn at(path: PathBuf, claim: Claim) -> anyhow::Result<LogFile> {
+    fn at(path: PathBuf, other_machines: OtherMachines) -> anyhow::Result<LogFile> {
         new_file::refuse_url(&path)?;
-        Ok(LogFile { path, claim })
+        Ok(LogFile { path, other_machines })
     }
 
     /// The file's path.
@@ -55,9 +55,9 @@ impl LogFile {
     /// A builder that opens the log for appending.
     pub(crate) fn builder(&self) -> Builder {
         let builder = AuditLog::builder(&self.path);
-        match self.claim {
-            Claim::Own => builder,
-            Claim::TakeOver => builder.take_over(),
+        match self.other_machines {
+            OtherMachines::Refuse => builder,
+            OtherMachines::TakeOver => builder.take_over(),
         }
     }
 

@@ -56,7 +56,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use failure::{is_reader_gone, say_error};
 use verdict::Verdict;
 
-use log_file::{Claim, LogFile};
+use log_file::{LogFile, OtherMachines};
 use out::Out;
 
 /// An audit log for reasoning pipelines, in one SQLite file.
@@ -171,9 +171,9 @@ fn run() -> anyhow::Result<Verdict> {
     interrupt::watch()?;
     let mut out = Out::new(args.json);
     let db = args.db.as_deref();
-    let claim = if args.take_over { Claim::TakeOver } else { Claim::Own };
+    let other_machines = if args.take_over { OtherMachines::TakeOver } else { OtherMachines::Refuse };
     // Found only when it is needed: some commands need no log, and must not fail for lack of a home folder.
-    let place = || LogFile::find(db, claim);
+    let place = || LogFile::find(db, other_machines);
     let verdict = match &args.command {
         Command::Demo(args) => demo::run(args, db, &mut out),
         Command::Init(args) => init::run(args, &place()?, &mut out),

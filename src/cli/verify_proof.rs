@@ -51,7 +51,7 @@ pub(crate) struct Args {
 
 /// The result of a check.
 #[derive(Debug, Default, Serialize)]
-struct Answer {
+struct ProofVerdict {
     /// True if everything holds that the proof claims.
     holds: bool,
     form: Option<&'static str>,
@@ -68,7 +68,7 @@ struct Answer {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     events: Vec<ShownEvent>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<Failure>,
+    failure: Option<ProofFailure>,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,23 +88,23 @@ struct ShownEvent {
 }
 
 #[derive(Debug, Serialize)]
-struct Failure {
+struct ProofFailure {
     check: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
     detail: String,
 }
 
-impl Failure {
-    fn new(check: &'static str, detail: impl ToString) -> Failure {
-        Failure { check, seq: None, detail: detail.to_string() }
+impl ProofFailure {
+    fn new(check: &'static str, detail: impl ToString) -> ProofFailure {
+        ProofFailure { check, seq: None, detail: detail.to_string() }
     }
 }
 
-impl From<crate::proof::ProofError> for Failure {
-    fn from(error: crate::proof::ProofError) -> Failure {
+impl From<crate::proof::ProofError> for ProofFailure {
+    fn from(error: crate::proof::ProofError) -> ProofFailure {
         let seq = error.seq().map(crate::Seq::get);
-        Failure { seq, ..Failure::new(error.check(), error) }
+        ProofFailure { seq, ..ProofFailure::new(error.check(), error) }
     }
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
         }
         _ => {}
     }
-    let mut answer = Answer::default();
+    let mut answer = ProofVerdict::default();
     match ProofFile::parse(&bytes) {
         Ok(mut proof) => {
             if let (ProofFile::Entry(proof), Some(payload)) = (&mut proof, payload) {
@@ -140,7 +140,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
         Err(error) if matches!(error.fault, ProofFileFault::UnknownVersion { .. }) => {
             bail!("{}: {error}", args.file.display());
         }
-        Err(error) => answer.failure = Some(Failure::new("proof-format", error)),
+        Err(error) => answer.failure = Some(ProofFailure::new("proof-format", error)),
     }
     // A proof that fails shows nothing, whatever was collected before the failure.
     if answer.failure.is_some() {
@@ -173,11 +173,14 @@ struct Trust {
 
 impl Trust {
     /// The trusted keys that signed a checkpoint as its log's.
-    fn signers(&self, checkpoint: &SignedCheckpoint) -> Result<Vec<String>, Failure> {
+    fn signers(&self, checkpoint: &SignedCheckpoint) -> Result<Vec<String>, ProofFailure> {
         let stable = self.keys.iter().map(|key| (KeyRole::Stable, key.clone()));
         let given = stable.chain(self.epoch_keys.iter().map(|key| (KeyRole::Epoch, key.clone()))).collect();
         let signers = verify::signers(given, checkpoint).map_err(|why| {
-            Failure::new("checkpoint-signature", format!("checkpoint of size {}: {why}", checkpoint.size()))
+            ProofFailure::new(
+                "checkpoint-signature",
+                format!("checkpoint of size {}: {why}", checkpoint.size()),
+            )
         })?;
         let mut names: Vec<String> = Vec::new();
         for (_, key) in signers {
@@ -196,9 +199,9 @@ fn judge(
     proof: &ProofFile,
     trust: &Trust,
     old: &[SignedCheckpoint],
-    answer: &mut Answer,
+    answer: &mut ProofVerdict,
     out: &Out,
-) -> anyhow::Result<Result<(), Failure>> {
+) -> anyhow::Result<Result<(), ProofFailure>> {
     let checkpoint = proof.checkpoint();
     answer.form = Some(match proof {
         ProofFile::Entry(_) => "event",
@@ -287,7 +290,7 @@ fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<
     Ok(vec![SignedCheckpoint::unsigned(empty)])
 }
 
-fn show_consistency(old: u64, new: u64, answer: &mut Answer) {
+fn show_consistency(old: u64, new: u64, answer: &mut ProofVerdict) {
     let of_old = if old == 1 { "is that" } else { "are those" };
     answer.shows.push(format!(
         "the first {} of the log of {} {of_old} of the older checkpoint: nothing in them was changed",
@@ -297,7 +300,7 @@ fn show_consistency(old: u64, new: u64, answer: &mut Answer) {
     answer.does_not_show.push("the content of the events, and that the log has no more by now".to_owned());
 }
 
-fn show_session(proof: &SessionProof, answer: &mut Answer, out: &Out) -> Result<(), Failure> {
+fn show_session(proof: &SessionProof, answer: &mut ProofVerdict, out: &Out) -> Result<(), ProofFailure> {
     let checked = proof.check()?;
     let first = checked.events.first().map(CheckedEvent::seq);
     let last = checked.events.last().map(CheckedEvent::seq);
@@ -356,7 +359,7 @@ fn shown(checked: &CheckedEvent, out: &Out) -> ShownEvent {
     }
 }
 
-fn print(answer: &Answer, out: &mut Out) -> anyhow::Result<()> {
+fn print(answer: &ProofVerdict, out: &mut Out) -> anyhow::Result<()> {
     let (tone, word) = if answer.holds { ("ok", "holds") } else { ("error", "DOES NOT HOLD") };
     let word = out.paint(style_of(tone).bold(), word);
     let form = match answer.form {

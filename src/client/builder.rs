@@ -11,7 +11,7 @@ use super::item::Queue;
 use super::refusal::{OnRefused, Refusal, Refusals};
 use super::sender::{Sender, Server};
 use super::spool::{Spool, SpoolError};
-use super::status::Status;
+use super::status::ClientStatus;
 use crate::event::{Draft, Timestamp};
 use crate::limits::{
     CLIENT_CLOSE_TIMEOUT, CLIENT_TIMEOUT_MAX, QUEUE_EVENTS_DEFAULT, REQUEST_BYTES_DEFAULT,
@@ -242,7 +242,7 @@ impl Builder {
         // Takes the folder's lock: from here on no other process sends or deletes these events.
         let spool = Spool::open(&folder, self.spool_bytes_max)?;
         let refusals = Refusals::new(&folder, self.on_refused);
-        let status = Arc::new(Status::default());
+        let status = Arc::new(ClientStatus::default());
         // The count is known to callers before the courier runs.
         status.set_spooled(spool.events());
         // Bounded in events alone. The courier takes events until it has two requests' worth of bytes.

@@ -18,7 +18,7 @@ use super::refusal::{Refusal, Refusals};
 use super::reply::Reply;
 use super::sender::{Request, Sender};
 use super::spool::{Head, Line, Spool};
-use super::status::Status;
+use super::status::ClientStatus;
 use crate::event::EventId;
 use crate::receipt::{Ack, AppendError, Appended};
 
@@ -40,7 +40,7 @@ pub(super) struct Config {
 /// The state that the courier shares with the callers.
 pub(super) struct Shared {
     pub(super) queue: Arc<Queue>,
-    pub(super) status: Arc<Status>,
+    pub(super) status: Arc<ClientStatus>,
     /// Signals that the client is to be closed. A disconnected channel means the same.
     pub(super) close: Receiver<()>,
 }

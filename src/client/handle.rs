@@ -10,7 +10,7 @@ use crossbeam_channel::Sender;
 
 use super::close::CloseError;
 use super::item::{self, Flush, Flushed, Message, Queue, Until};
-use super::status::Status;
+use super::status::ClientStatus;
 use crate::blocking::on_thread;
 use crate::destination::{Destination, sealed};
 use crate::event::{Draft, Timestamp};
@@ -23,7 +23,7 @@ use crate::writer::Clock;
 pub(super) struct Inner {
     pub(super) url: String,
     pub(super) queue: Arc<Queue>,
-    pub(super) status: Arc<Status>,
+    pub(super) status: Arc<ClientStatus>,
     pub(super) filter: Option<Filter>,
     pub(super) clock: Clock,
     pub(super) close: Sender<()>,

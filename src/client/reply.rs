@@ -27,7 +27,7 @@ pub(super) enum Reply {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct EventsReply {
     results: Vec<Answered>,
 }
 
@@ -62,7 +62,7 @@ impl Reply {
         // only Annals sends. Every other answer means "try again": it may come from a proxy, or from a
         // server that is broken.
         match status {
-            200 | 422 => match serde_json::from_slice::<Answer>(body) {
+            200 | 422 => match serde_json::from_slice::<EventsReply>(body) {
                 Ok(answer) => match each(answer.results, ids) {
                     Some(results) => Reply::Each(results),
                     None => away(format!(

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Debug, Default)]
-pub(super) struct Status {
+pub(super) struct ClientStatus {
     refused: AtomicU64,
     spooled: AtomicU64,
     last_error: Mutex<Option<Arc<str>>>,
 }
 
-impl Status {
+impl ClientStatus {
     pub(super) fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// The cost of recording to the caller. Every call records one event.
 #[derive(Clone, Debug, Default)]
-pub struct Calls {
+pub(crate) struct Calls {
     durations: Vec<Duration>,
 }
 
@@ -26,12 +26,12 @@ impl Calls {
     }
 
     /// The number of calls.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.durations.len()
     }
 
     /// The time that `percent` of 100 calls did not exceed; zero if there were none.
-    pub fn percentile(&self, percent: usize) -> Duration {
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
         // The durations are in order: a report gets them sorted.
         let last = self.durations.len().saturating_sub(1);
         // Rounded down: an index of an existing call.

@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-pub use calls::Calls;
-pub use report::{Answer, PuzzleReport, Report};
+pub(crate) use calls::Calls;
+pub(crate) use report::{PuzzleReport, Report, Solution};
 
 use crate::event::{ActionRecorded, Actor, Content, Draft, Event, Recorded, Seq, is_reserved};
 use crate::query::EventFilter;
@@ -41,7 +41,7 @@ const EVENTS_AT_ONCE: usize = 1_000;
 
 /// Settings of a demonstration.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Puzzles that are solved at the same time.
     pub threads: NonZeroUsize,
 }
@@ -55,7 +55,7 @@ impl Default for Options {
 /// A demonstration that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DemoError {
+pub(crate) enum DemoError {
     /// The log is used for something else.
     #[error(
         "event {seq} of the log is not from a demonstration, which appends some 1,700 events that stay forever; name a separate log"
@@ -86,21 +86,9 @@ pub enum DemoError {
 
 /// Solves all puzzles, each in a session of its own. Returns when all of it is on the disk and in the read tables.
 ///
-/// ```
-/// use annals::{AuditLog, demo};
-///
-/// # let folder = tempfile::tempdir()?;
-/// # let path = folder.path().join("audit.db");
-/// let log = AuditLog::open(path)?;
-/// let report = demo::run(&log, demo::Options::default())?;
-/// assert_eq!(report.puzzles[0].session.as_str(), "game-of-24/4-5-6-10");
-/// # log.close()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
 /// # Errors
 /// If the log has events of others or refuses an event, or if its read tables do not catch up.
-pub fn run(log: &AuditLog, options: Options) -> Result<Report, DemoError> {
+pub(crate) fn run(log: &AuditLog, options: Options) -> Result<Report, DemoError> {
     refuse_others(&Reader::open(log.path())?)?;
     let began = Instant::now();
     let name = claim_name(log)?;
@@ -140,7 +128,7 @@ pub fn run(log: &AuditLog, options: Options) -> Result<Report, DemoError> {
 ///
 /// # Errors
 /// Names the first event of others.
-pub fn refuse_others(reader: &Reader) -> Result<(), DemoError> {
+pub(crate) fn refuse_others(reader: &Reader) -> Result<(), DemoError> {
     let mut after = Seq::ZERO;
     loop {
         // In pages: a log of others may have any size.

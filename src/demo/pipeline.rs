@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::calls::Calls;
 use super::game24::{BEAM, Judgement, Thought, Verdict, check, choose, judge, propose, search_everywhere};
 use super::puzzles::written;
-use super::report::{Answer, PROFILE, PuzzleReport};
+use super::report::{PROFILE, PuzzleReport, Solution};
 use crate::event::{Attributes, ConsideredOption, Json, Outcome, Severity, StepKind};
 use crate::session::{Session, Step};
 use crate::{AppendError, AuditLog};
@@ -246,7 +246,7 @@ fn finish_answered(
     expression: &str,
     numbers: &[u64],
     calls: &mut Calls,
-) -> Result<Answer, AppendError> {
+) -> Result<Solution, AppendError> {
     let step = calls.time(|| {
         session.step("check-answer").id("check-answer").kind(StepKind::Guardrail).input(expression).start()
     })?;
@@ -268,14 +268,14 @@ fn finish_answered(
         let why = format!("wrong answer: {expression}");
         // Not waited for: `run` flushes the log after the last puzzle.
         let _receipt = calls.time(|| session.end().risk_level(Severity::Critical).failed(why))?;
-        return Ok(Answer::Wrong(expression.to_owned()));
+        return Ok(Solution::Wrong(expression.to_owned()));
     }
     let output = format!("{expression} = 24, with {}", written(numbers));
     calls.time(|| step.end().output(output.as_str()).confidence(1.0).succeeded())?;
     let ending =
         session.end().summary(format!("{expression} = 24")).score("thoughts", count(search.considered));
     let _receipt = calls.time(|| ending.completed())?;
-    Ok(Answer::Found(expression.to_owned()))
+    Ok(Solution::Found(expression.to_owned()))
 }
 
 /// A count as a number among scores.
@@ -299,7 +299,7 @@ fn finish_unanswered(
     search: &Search,
     numbers: &[u64],
     calls: &mut Calls,
-) -> Result<Answer, AppendError> {
+) -> Result<Solution, AppendError> {
     let puzzle = written(numbers);
     let step = calls.time(|| {
         session
@@ -327,7 +327,7 @@ fn finish_unanswered(
         })?;
         calls.time(|| step.end().output("no way leads to 24").confidence(1.0).succeeded())?;
         let _receipt = calls.time(|| ending.summary("There is no answer.").completed())?;
-        return Ok(Answer::NoneExists);
+        return Ok(Solution::NoneExists);
     };
     calls.time(|| {
         let finding = step
@@ -366,5 +366,5 @@ fn finish_unanswered(
     })?;
     calls.time(|| step.end().output(format!("{answer} = 24")).confidence(1.0).succeeded())?;
     let _receipt = calls.time(|| ending.risk_level(Severity::High).failed("an answer was missed"))?;
-    Ok(Answer::Missed(answer.to_owned()))
+    Ok(Solution::Missed(answer.to_owned()))
 }

@@ -11,7 +11,7 @@ pub(super) const PROFILE: &str = "game-of-24";
 /// The results of a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Report {
+pub(crate) struct Report {
     /// Its name: the first part of the ids of its sessions.
     pub run: String,
     /// The result of each puzzle, in the order in which they are posed.
@@ -29,19 +29,19 @@ pub struct Report {
 /// The result of a puzzle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct PuzzleReport {
+pub(crate) struct PuzzleReport {
     /// Its session.
     pub session: SessionId,
     /// Its numbers, as in `4 5 6 10`.
     pub puzzle: String,
     /// The end of the search.
-    pub answer: Answer,
+    pub answer: Solution,
 }
 
 /// The end of a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Answer {
+pub(crate) enum Solution {
     /// An expression that passed the check.
     Found(String),
     /// No expression, and there is none.

@@ -82,16 +82,16 @@ fn answers_are_right_and_what_was_missed_is_found() {
     let (mut found, mut missed, mut none) = (0, 0, 0);
     for (puzzle, numbers) in report.puzzles.iter().zip(PUZZLES) {
         match &puzzle.answer {
-            Answer::Found(answer) => {
+            Solution::Found(answer) => {
                 assert_eq!(check(answer, numbers), Ok(()));
                 found += 1;
             }
-            Answer::Missed(answer) => {
+            Solution::Missed(answer) => {
                 assert_eq!(check(answer, numbers), Ok(()));
                 missed += 1;
             }
-            Answer::NoneExists => none += 1,
-            Answer::Wrong(answer) => panic!("{}: {answer}", puzzle.puzzle),
+            Solution::NoneExists => none += 1,
+            Solution::Wrong(answer) => panic!("{}: {answer}", puzzle.puzzle),
         }
     }
     // The parts of the list of puzzles: solved, misjudged, and without an answer.

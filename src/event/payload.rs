@@ -622,7 +622,7 @@ pub struct EventsLost {
     pub since: super::id::Timestamp,
     /// Reason for which writing failed.
     pub reason: String,
-    /// Ids of the refused events, at most [`LOST_IDS_MAX`](crate::limits::LOST_IDS_MAX).
+    /// Ids of the refused events, at most 65,536.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<EventId>,
 }

@@ -76,12 +76,6 @@ pub fn leaf_hash(leaf: &[u8]) -> NodeHash {
 }
 
 /// The hash of the leaf that consists of these parts, one after the other.
-///
-/// ```
-/// use annals::merkle::{leaf_hash, leaf_hash_of};
-///
-/// assert_eq!(leaf_hash_of(&[b"link", b"entry"]), leaf_hash(b"linkentry"));
-/// ```
 pub(crate) fn leaf_hash_of(parts: &[&[u8]]) -> NodeHash {
     let mut hasher = Sha256::new();
     hasher.update([LEAF_PREFIX]);

@@ -3,17 +3,17 @@
 
 use std::borrow::Cow;
 
-use super::claim::{Claim, Meaning, Rank, own_id};
 use super::conventions::{Family, Field, Work};
 use super::messages::{self, Message, ToolCall};
 use super::node::Node;
+use super::precedence::{Meaning, Precedence, Rank, own_id};
 use super::reading::{Prefer, Reading};
 use super::said::Said;
 use crate::event::{Attributes, ConsideredOption, DecisionId, DecisionMade, Event, Json, StepId, Timestamp};
 
 /// The circumstances of a choice: its step, time, actor and options, and the precedence of its source.
 pub(super) struct Chooser {
-    pub(super) claim: Claim,
+    pub(super) precedence: Precedence,
     pub(super) at: Option<Timestamp>,
     pub(super) step: Option<StepId>,
     pub(super) actor: Option<String>,
@@ -22,7 +22,7 @@ pub(super) struct Chooser {
 
 pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Meaning<'static>>) {
     let chooser = |options| Chooser {
-        claim: reading.claim(Rank::Span, Prefer::Innermost),
+        precedence: reading.precedence(Rank::Span, Prefer::Innermost),
         at: reading.ended_at.or(reading.started_at),
         step: Some(reading.step.clone()),
         actor: reading.model.clone(),
@@ -60,7 +60,7 @@ fn push(chooser: &Chooser, id: &str, made: DecisionMade, meanings: &mut Vec<Mean
     let Ok(decision) = DecisionId::new(own_id(chooser.step.as_ref(), id)) else { return };
     let made = DecisionMade { decision, step: chooser.step.clone(), ..made };
     meanings.push(Meaning {
-        claim: Some(chooser.claim),
+        precedence: Some(chooser.precedence),
         at: chooser.at,
         event: Cow::Owned(Event::DecisionMade(made)),
     });
@@ -93,7 +93,7 @@ pub(super) fn tools(chooser: &Chooser, answers: &[Message], meanings: &mut Vec<M
             ..DecisionMade::default()
         };
         meanings.push(Meaning {
-            claim: Some(chooser.claim),
+            precedence: Some(chooser.precedence),
             at: chooser.at,
             event: Cow::Owned(Event::DecisionMade(made)),
         });

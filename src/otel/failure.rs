@@ -2,16 +2,16 @@
 
 use std::borrow::Cow;
 
-use super::claim::{Claim, Meaning, own_id};
 use super::conventions::{self, Field, Happening};
 use super::node::write_text;
-use super::record::{self, Any, Span, Status};
+use super::precedence::{Meaning, Precedence, own_id};
+use super::record::{self, Any, Span, SpanStatus};
 use super::said::Said;
 use crate::event::{Event, FindingId, FindingRaised, Json, Severity, StepId, Timestamp};
 
 /// A failure, as text for a step and as a finding.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Failure {
+pub(super) struct StepFailure {
     /// Class of the error or exception.
     class: Option<String>,
     message: Option<String>,
@@ -20,12 +20,12 @@ pub(super) struct Failure {
     severity: Severity,
 }
 
-impl Failure {
+impl StepFailure {
     /// Reads a failure from the attributes of an `exception` event, or of a log record of an exception.
     pub(super) fn of_exception<'n>(
         attributes: impl Iterator<Item = (&'n str, Any<'n>)>,
         at: Option<Timestamp>,
-    ) -> Option<Failure> {
+    ) -> Option<StepFailure> {
         let (mut class, mut message, mut stacktrace) = (None, None, None);
         for (name, value) in attributes {
             let place = match name {
@@ -46,7 +46,7 @@ impl Failure {
         }
         // Medium, because the span may have handled it. If the span itself failed, `failure` makes a failure
         // of high severity.
-        Some(Failure { class, message, stacktrace, at, severity: Severity::Medium })
+        Some(StepFailure { class, message, stacktrace, at, severity: Severity::Medium })
     }
 
     /// The class and the message, as one text.
@@ -59,7 +59,12 @@ impl Failure {
         }
     }
 
-    pub(super) fn raise(self, step: Option<StepId>, claim: Claim, meanings: &mut Vec<Meaning<'static>>) {
+    pub(super) fn raise(
+        self,
+        step: Option<StepId>,
+        precedence: Precedence,
+        meanings: &mut Vec<Meaning<'static>>,
+    ) {
         // One id per step: a span and its log records report the same error, which is one finding.
         let Ok(finding) = FindingId::new(own_id(step.as_ref(), "error")) else { return };
         let raised = FindingRaised {
@@ -79,7 +84,7 @@ impl Failure {
             ..FindingRaised::default()
         };
         meanings.push(Meaning {
-            claim: Some(claim),
+            precedence: Some(precedence),
             at: self.at,
             event: Cow::Owned(Event::FindingRaised(raised)),
         });
@@ -88,7 +93,7 @@ impl Failure {
 
 /// The failure of a span that failed, or that saw an exception. The status, `error.type` and the last
 /// exception of a span make one failure.
-pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<Failure> {
+pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<StepFailure> {
     // From the end: of several exceptions the last one counts.
     let exception = span
         .events()
@@ -96,14 +101,14 @@ pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<Failure> {
         .rev()
         .filter(|event| event.text_of("name").and_then(conventions::happening) == Some(Happening::Exception))
         .find_map(|event| {
-            Failure::of_exception(
+            StepFailure::of_exception(
                 record::attributes(event),
                 record::time(record::nanos(event, "timeUnixNano")),
             )
         });
     let class = said.see_text(Field::ErrorType);
     // An error type without an error status is a failure too, unless the status is explicitly Ok.
-    let has_failed = span.status == Status::Error || class.is_some() && span.status != Status::Ok;
+    let has_failed = span.status == SpanStatus::Error || class.is_some() && span.status != SpanStatus::Ok;
     if !has_failed {
         return exception;
     }
@@ -112,7 +117,7 @@ pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<Failure> {
         Some(exception) => (exception.class, exception.message, exception.stacktrace, exception.at),
         None => (None, None, None, None),
     };
-    Some(Failure {
+    Some(StepFailure {
         class: own_class.or(class),
         message: message
             .or_else(|| span.status_message.map(str::to_owned))

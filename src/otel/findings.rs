@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::claim::{Claim, Meaning, Rank, fingerprint, own_id};
 use super::conventions::{self, Family, Field, Happening, Work};
 use super::messages;
 use super::node::Node;
+use super::precedence::{Meaning, Precedence, Rank, fingerprint, own_id};
 use super::reading::{Prefer, Reading};
 use super::record::{self, Any};
 use super::said::Said;
@@ -29,7 +29,7 @@ struct Judged {
     step: Option<StepId>,
     scope: Option<&'static str>,
     at: Option<Timestamp>,
-    claim: Claim,
+    precedence: Precedence,
 }
 
 impl Evaluation {
@@ -141,7 +141,7 @@ impl Evaluation {
             ..FindingRaised::default()
         };
         meanings.push(Meaning {
-            claim: Some(judged.claim),
+            precedence: Some(judged.precedence),
             at: judged.at,
             event: Cow::Owned(Event::FindingRaised(raised)),
         });
@@ -149,11 +149,11 @@ impl Evaluation {
 }
 
 pub(super) fn add(reading: &Reading<'_>, said: &mut Said<'_>, meanings: &mut Vec<Meaning<'static>>) {
-    let claim = reading.claim(Rank::Span, Prefer::Innermost);
+    let precedence = reading.precedence(Rank::Span, Prefer::Innermost);
     let ended_at = reading.ended_at.or(reading.started_at);
-    let judged = |scope, at| Judged { step: Some(reading.step.clone()), scope, at, claim };
+    let judged = |scope, at| Judged { step: Some(reading.step.clone()), scope, at, precedence };
     if let Some(failure) = reading.error.clone() {
-        failure.raise(Some(reading.step.clone()), claim, meanings);
+        failure.raise(Some(reading.step.clone()), precedence, meanings);
     }
     // A result comes as an event, as an annotation, or as the output. Its id is the same in each.
     for event in reading.span.events() {
@@ -203,10 +203,10 @@ pub(super) fn logged<'n>(
     attributes: impl Iterator<Item = (&'n str, Any<'n>)>,
     step: Option<StepId>,
     at: Option<Timestamp>,
-    claim: Claim,
+    precedence: Precedence,
     meanings: &mut Vec<Meaning<'static>>,
 ) {
     if let Some(evaluation) = Evaluation::of_event(attributes) {
-        evaluation.raise(&Judged { step, scope: None, at, claim }, meanings);
+        evaluation.raise(&Judged { step, scope: None, at, precedence }, meanings);
     }
 }

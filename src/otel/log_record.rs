@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::claim::{Claim, Meaning, Rank, fingerprint};
 use super::conventions::{Field, Happening, happening};
-use super::failure::Failure;
+use super::failure::StepFailure;
 use super::messages::{self, Message};
 use super::node::Node;
+use super::precedence::{Meaning, Precedence, Rank, fingerprint};
 use super::record::{self, Any};
 use super::said::Said;
 use super::{decisions, findings};
@@ -30,9 +30,9 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         .filter(|name| !name.is_empty())
         .or_else(|| record::attribute(&node, "event.name").and_then(Any::text));
     let what = name.and_then(happening);
-    let claim =
+    let precedence =
         // A log record has no id, so its content identifies it as a source.
-        |rank, order| Claim { rank, order, speaker: fingerprint(event.log_record.as_str().as_bytes()) };
+        |rank, order| Precedence { rank, order, speaker: fingerprint(event.log_record.as_str().as_bytes()) };
     let order = i64::try_from(time.unwrap_or(0)).unwrap_or(i64::MAX);
     let mut said = Said::new(record::attributes(&node));
     let body_text = body(&node);
@@ -46,7 +46,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     match what {
         Some(Happening::Details) => {
             let (input, output) = (said.input(), said.output());
-            choose(&said, claim(Rank::Log, order), at, step.as_ref(), &output.messages, &mut after);
+            choose(&said, precedence(Rank::Log, order), at, step.as_ref(), &output.messages, &mut after);
             input_output = (input.text, output.text);
         }
         Some(Happening::UserMessage) => {
@@ -55,7 +55,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         Some(Happening::Choice) => {
             let answers: Vec<Message> = message.iter().cloned().collect();
             // The index of a choice matters only for the output of the step, below.
-            choose(&said, claim(Rank::Log, order), at, step.as_ref(), &answers, &mut after);
+            choose(&said, precedence(Rank::Log, order), at, step.as_ref(), &answers, &mut after);
             input_output.1 = messages::text(&answers);
         }
         Some(Happening::Evaluation) => {
@@ -63,14 +63,14 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
                 record::attributes(&node),
                 step.clone(),
                 at,
-                claim(Rank::Log, order),
+                precedence(Rank::Log, order),
                 &mut after,
             );
         }
         Some(Happening::Exception) | None | Some(Happening::OtherMessage(_)) => {
             // By its attributes, not by its name alone: a log record of any name may report an exception.
-            if let Some(failure) = Failure::of_exception(record::attributes(&node), at) {
-                failure.raise(step.clone(), claim(Rank::Log, order), &mut after);
+            if let Some(failure) = StepFailure::of_exception(record::attributes(&node), at) {
+                failure.raise(step.clone(), precedence(Rank::Log, order), &mut after);
             }
         }
     }
@@ -94,8 +94,8 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         data: body_node.as_ref().map(|body| Json::written(body.to_json())),
         attributes,
     };
-    // The note has a row of its own, for which no other event competes: it needs no claim.
-    meanings.push(Meaning { claim: None, at, event: Cow::Owned(Event::NoteLogged(note)) });
+    // The note has a row of its own, for which no other event competes: it needs no precedence.
+    meanings.push(Meaning { precedence: None, at, event: Cow::Owned(Event::NoteLogged(note)) });
     // Steps, decisions and findings belong to a session, a note need not.
     if !in_session {
         return meanings;
@@ -111,7 +111,11 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         };
         let (input, output) = input_output;
         let mut put = |event| {
-            meanings.push(Meaning { claim: Some(claim(rank, order)), at: None, event: Cow::Owned(event) })
+            meanings.push(Meaning {
+                precedence: Some(precedence(rank, order)),
+                at: None,
+                event: Cow::Owned(event),
+            })
         };
         if input.is_some() {
             put(Event::StepStarted(StepStarted { step: step.clone(), input, ..StepStarted::default() }));
@@ -124,7 +128,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         let started = SessionStarted { conversation: Some(conversation), ..SessionStarted::default() };
         meanings.push(Meaning {
             // Negated, so that the earliest record that names a conversation stands.
-            claim: Some(claim(Rank::Log, -order)),
+            precedence: Some(precedence(Rank::Log, -order)),
             at: None,
             event: Cow::Owned(Event::SessionStarted(started)),
         });
@@ -135,14 +139,14 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
 
 fn choose(
     said: &Said<'_>,
-    claim: Claim,
+    precedence: Precedence,
     at: Option<Timestamp>,
     step: Option<&StepId>,
     answers: &[Message],
     meanings: &mut Vec<Meaning<'static>>,
 ) {
     let chooser = decisions::Chooser {
-        claim,
+        precedence,
         at,
         step: step.cloned(),
         actor: said.see_text(Field::Model),

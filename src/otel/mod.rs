@@ -11,12 +11,12 @@
 //! `docs/opentelemetry.md` has the tables.
 //!
 //! Spans arrive in any order: children before their parents, the root last. Several spans set columns of one
-//! row, and all spans of a trace set columns of its session. So each value comes with its precedence, a
-//! [`Claim`], and in each column the value with the greatest claim stands. The rows do not depend on the
+//! row, and all spans of a trace set columns of its session. So each value comes with a
+//! [`Precedence`], and in each column the value with the greatest precedence stands. The rows do not depend on the
 //! order.
 
 // In reading order: each uses those before it.
-mod claim;
+mod precedence;
 mod conventions;
 mod node;
 mod record;
@@ -33,9 +33,9 @@ mod span;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Claim, Meaning, Rank};
 #[cfg(feature = "server")]
 pub(crate) use node::{write_float, write_text};
+pub use precedence::{Meaning, Precedence, Rank};
 
 use std::borrow::Cow;
 
@@ -70,7 +70,7 @@ impl<'e> Meanings<'e> {
         if !others.is_empty() {
             return Meanings::Others(others);
         }
-        Meanings::Itself(Meaning { claim: None, at: recorded.occurred_at, event: Cow::Borrowed(event) })
+        Meanings::Itself(Meaning { precedence: None, at: recorded.occurred_at, event: Cow::Borrowed(event) })
     }
 
     /// All meanings, in order.

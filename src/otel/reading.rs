@@ -1,9 +1,9 @@
 //! The reading of a span, from which its whole meaning is made.
 
-use super::claim::{Claim, Rank, speaker};
 use super::conventions::Work;
-use super::failure::Failure;
+use super::failure::StepFailure;
 use super::messages::Message;
+use super::precedence::{Precedence, Rank, speaker};
 use super::record::Span;
 use crate::event::{StepEnd, StepId, StepKind, Timestamp};
 
@@ -21,21 +21,21 @@ pub(super) struct Reading<'n> {
     pub(super) output: Option<String>,
     /// Messages of the output, if the span has any. Decisions are made from them.
     pub(super) answers: Vec<Message>,
-    pub(super) error: Option<Failure>,
+    pub(super) error: Option<StepFailure>,
     pub(super) status: StepEnd,
 }
 
 impl Reading<'_> {
     /// The precedence of the span as a source of `rank`. Among spans of one rank `prefer` decides.
-    pub(super) fn claim(&self, rank: Rank, prefer: Prefer) -> Claim {
+    pub(super) fn precedence(&self, rank: Rank, prefer: Prefer) -> Precedence {
         let nanos = |time: Option<u64>| i64::try_from(time.unwrap_or(0)).unwrap_or(i64::MAX);
-        // Negated, so that the earliest start is the greatest claim.
+        // Negated, so that the earliest start is the greatest precedence.
         let order = match prefer {
             Prefer::First => -nanos(self.span.started),
             Prefer::Last => nanos(self.span.ended),
             Prefer::Innermost => nanos(self.span.started),
         };
-        Claim { rank, order, speaker: speaker(&self.span.id) }
+        Precedence { rank, order, speaker: speaker(&self.span.id) }
     }
 }
 

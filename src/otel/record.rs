@@ -161,7 +161,7 @@ pub(super) fn id<'n>(node: &'n Node<'n>, name: &str) -> Option<Cow<'n, str>> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum SpanStatus {
     Unset,
     Ok,
     Error,
@@ -175,7 +175,7 @@ pub(super) struct Span<'n> {
     pub(super) name: &'n str,
     pub(super) started: Option<u64>,
     pub(super) ended: Option<u64>,
-    pub(super) status: Status,
+    pub(super) status: SpanStatus,
     pub(super) status_message: Option<&'n str>,
     /// True if the flags report that the parent is in another process; false if they report nothing.
     pub(super) has_remote_parent: bool,
@@ -200,11 +200,11 @@ impl<'n> Span<'n> {
             ended: nanos(node, "endTimeUnixNano"),
             // An enum comes as a number, as a name, or as a number in a text.
             status: match status.and_then(|status| status.get("code")) {
-                Some(Node::Integer(1)) => Status::Ok,
-                Some(Node::Integer(2)) => Status::Error,
-                Some(Node::Text(name)) if name == "STATUS_CODE_OK" || name == "1" => Status::Ok,
-                Some(Node::Text(name)) if name == "STATUS_CODE_ERROR" || name == "2" => Status::Error,
-                _ => Status::Unset,
+                Some(Node::Integer(1)) => SpanStatus::Ok,
+                Some(Node::Integer(2)) => SpanStatus::Error,
+                Some(Node::Text(name)) if name == "STATUS_CODE_OK" || name == "1" => SpanStatus::Ok,
+                Some(Node::Text(name)) if name == "STATUS_CODE_ERROR" || name == "2" => SpanStatus::Error,
+                _ => SpanStatus::Unset,
             },
             status_message: status
                 .and_then(|status| status.text_of("message"))
@@ -252,7 +252,7 @@ mod tests {
             let span = Span::read(&node).unwrap();
             assert_eq!((span.id.as_ref(), span.parent.clone(), span.name), ("eee19b7ec3c1b174", None, "n"));
             assert_eq!((span.started, span.ended, span.kind()), (Some(5000), Some(6000), Some("client")));
-            assert_eq!((span.status, span.status_message), (Status::Error, Some("m")));
+            assert_eq!((span.status, span.status_message), (SpanStatus::Error, Some("m")));
             assert!(span.has_remote_parent);
         }
     }
@@ -262,7 +262,10 @@ mod tests {
         let node = Node::parse(r#"{"spanId":"a1","name":7,"kind":[],"startTimeUnixNano":{},"status":"x","events":3,"attributes":{"a":1}}"#)
             .unwrap();
         let span = Span::read(&node).unwrap();
-        assert_eq!((span.name, span.started, span.status, span.events().len()), ("", None, Status::Unset, 0));
+        assert_eq!(
+            (span.name, span.started, span.status, span.events().len()),
+            ("", None, SpanStatus::Unset, 0)
+        );
         assert_eq!(attributes(&node).count(), 0);
         assert!(Span::read(&Node::parse("{}").unwrap()).is_none());
     }

@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::claim::{Meaning, Rank};
 use super::conventions::{Field, Work};
-use super::failure::Failure;
+use super::failure::StepFailure;
 use super::node::Node;
+use super::precedence::{Meaning, Rank};
 use super::reading::{Prefer, Reading};
 use super::record;
 use super::said::Said;
@@ -86,7 +86,7 @@ pub(super) fn add(
         ..SessionStarted::default()
     };
     meanings.push(Meaning {
-        claim: Some(reading.claim(rank, Prefer::First)),
+        precedence: Some(reading.precedence(rank, Prefer::First)),
         at: reading.started_at,
         event: Cow::Owned(Event::SessionStarted(started)),
     });
@@ -98,11 +98,15 @@ pub(super) fn add(
     let ended = SessionEnded {
         status: if reading.status == StepEnd::Error { SessionEnd::Failed } else { SessionEnd::Completed },
         summary: reading.output.clone(),
-        error: reading.error.as_ref().and_then(Failure::text).filter(|_| reading.status == StepEnd::Error),
+        error: reading
+            .error
+            .as_ref()
+            .and_then(StepFailure::text)
+            .filter(|_| reading.status == StepEnd::Error),
         ..SessionEnded::default()
     };
     meanings.push(Meaning {
-        claim: Some(reading.claim(rank, Prefer::Last)),
+        precedence: Some(reading.precedence(rank, Prefer::Last)),
         at: reading.ended_at,
         event: Cow::Owned(Event::SessionEnded(ended)),
     });

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::claim::{Meaning, Rank};
 use super::conventions::{Field, Happening, happening};
-use super::failure::{self, Failure};
+use super::failure::{self, StepFailure};
 use super::messages::Message;
 use super::node::{Node, write_list, write_text};
+use super::precedence::{Meaning, Rank};
 use super::reading::{Prefer, Reading};
-use super::record::{self, Span, Status};
+use super::record::{self, Span, SpanStatus};
 use super::said::Said;
 use super::{decisions, findings, session};
 use crate::event::{Attributes, Event, Json, OtelSpan, StepEnd, StepEnded, StepId, StepKind, StepStarted};
@@ -43,8 +43,8 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     let (message_input, message_output) = message_events(&span);
     let error = failure::failure(&span, &said);
     // The same rule as in `failure::failure`: an error type counts, unless the status is explicitly Ok.
-    let status = if span.status == Status::Error
-        || said.see(Field::ErrorType).is_some() && span.status != Status::Ok
+    let status = if span.status == SpanStatus::Error
+        || said.see(Field::ErrorType).is_some() && span.status != SpanStatus::Ok
     {
         StepEnd::Error
     } else {
@@ -69,7 +69,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     };
 
     // For its own step a span has the highest rank. If it was sent several times, the last end stands.
-    let own = reading.claim(Rank::Root, Prefer::Last);
+    let own = reading.precedence(Rank::Root, Prefer::Last);
     let tokens_input = said.take_tokens(Field::TokensInput);
     let tokens_output = said.take_tokens(Field::TokensOutput);
     let cost_usd = said.take_number(Field::Cost);
@@ -90,7 +90,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     };
     // The step comes first, because the span is about it.
     let mut meanings = vec![Meaning {
-        claim: Some(own),
+        precedence: Some(own),
         at: reading.started_at,
         event: Cow::Owned(Event::StepStarted(started)),
     }];
@@ -103,11 +103,11 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
             tokens_input,
             tokens_output,
             cost_usd,
-            error: reading.error.as_ref().and_then(Failure::text),
+            error: reading.error.as_ref().and_then(StepFailure::text),
             ..StepEnded::default()
         };
         meanings.push(Meaning {
-            claim: Some(own),
+            precedence: Some(own),
             at: reading.ended_at,
             event: Cow::Owned(Event::StepEnded(ended)),
         });

@@ -482,7 +482,7 @@ fn the_root_starts_and_ends_the_session_and_others_only_know_of_it() {
     assert_eq!((started.conversation.as_deref(), started.labels["user"].as_str()), (Some("chat-1"), "u"));
     assert_eq!((started.input.as_deref(), started.source.as_deref()), (Some("Rain?"), Some("tests")));
     assert_eq!((ended.status, ended.summary.as_deref()), (SessionEnd::Completed, Some("No.")));
-    assert_eq!(root.0[2].claim.unwrap().rank, Rank::Root);
+    assert_eq!(root.0[2].precedence.unwrap().rank, Rank::Root);
 
     // A child: only the conversation goes to the session, and neither input nor output.
     let child = of_span(json!({"session.id": "chat-1", "input.value": "x", "output.value": "y"}), json!({}));
@@ -501,9 +501,9 @@ fn the_root_starts_and_ends_the_session_and_others_only_know_of_it() {
     );
     // The flags decide: the parent is in another process, or it is not.
     let remote = of_span(json!({"input.value": "x"}), json!({"flags": 0x301}));
-    assert_eq!(remote.0[2].claim.unwrap().rank, Rank::Entry);
+    assert_eq!(remote.0[2].precedence.unwrap().rank, Rank::Entry);
     let local = of_span(json!({"input.value": "x"}), json!({"flags": 0x101}));
-    assert_eq!(local.0[2].claim.unwrap().rank, Rank::Span);
+    assert_eq!(local.0[2].precedence.unwrap().rank, Rank::Span);
 
     let failed = of_span(json!({}), json!({"parentSpanId": "", "status": {"code": 2, "message": "no"}}));
     assert_eq!(
@@ -612,7 +612,7 @@ fn what_cannot_be_read_means_itself() {
     for text in ["{}", r#"{"spanId":7}"#, r#"{"spanId":"0000000000000000"}"#] {
         let means = means(OtelSpan { span: text.parse().unwrap(), ..OtelSpan::default() });
         assert!(matches!(*means.0[0].event, Event::OtelSpan(_)), "{text}");
-        assert_eq!(means.0[0].claim, None);
+        assert_eq!(means.0[0].precedence, None);
     }
 }
 

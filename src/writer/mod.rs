@@ -64,7 +64,7 @@ pub(crate) struct Shared {
 }
 
 /// A batch that failed. It may have taken effect all the same.
-enum Failure {
+enum CommitFailure {
     NotWritten(Arc<str>),
     Ambiguous(Arc<str>),
 }
@@ -195,7 +195,7 @@ impl Writer {
             return;
         }
         if let Err(reason) = self.held.ensure_open() {
-            self.refuse(items, &Failure::NotWritten(reason));
+            self.refuse(items, &CommitFailure::NotWritten(reason));
             return;
         }
         self.count_given_up();
@@ -216,7 +216,7 @@ impl Writer {
                 }
             }
             Err(failure) => {
-                let (Failure::NotWritten(reason) | Failure::Ambiguous(reason)) = &failure;
+                let (CommitFailure::NotWritten(reason) | CommitFailure::Ambiguous(reason)) = &failure;
                 // Poisoned before the senders are answered, so that they find the reason if they ask for it.
                 self.held.set_poison(reason.clone());
                 self.refuse(items, &failure);
@@ -224,8 +224,8 @@ impl Writer {
         }
     }
 
-    fn try_commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>, Failure> {
-        let not_written = |error: &dyn std::fmt::Display| Failure::NotWritten(error.to_string().into());
+    fn try_commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>, CommitFailure> {
+        let not_written = |error: &dyn std::fmt::Display| CommitFailure::NotWritten(error.to_string().into());
         let Some(log) = &self.held.log else { return Err(not_written(&"the log is not open")) };
         // Declared before the batch, so dropped after it: a batch that is rolled back still holds the write lock.
         let _guard = self
@@ -248,7 +248,7 @@ impl Writer {
         if let Err(error) = batch.commit() {
             // The record shares the fate of the batch, which is unknown.
             self.losses.perhaps_recorded(record);
-            return Err(Failure::Ambiguous(error.to_string().into()));
+            return Err(CommitFailure::Ambiguous(error.to_string().into()));
         }
         self.losses.recorded();
         self.held.acknowledged = head;
@@ -258,13 +258,13 @@ impl Writer {
     }
 
     /// Refuses events that cannot be written, and counts them.
-    fn refuse(&mut self, items: Vec<Item>, failure: &Failure) {
+    fn refuse(&mut self, items: Vec<Item>, failure: &CommitFailure) {
         let now = (self.config.clock)();
         let events: usize = items.iter().map(|item| item.events().len()).sum();
         self.shared.progress.add_refused(events as u64);
         let error = match failure {
-            Failure::NotWritten(reason) => AppendError::NotWritten { reason: reason.clone() },
-            Failure::Ambiguous(reason) => AppendError::Ambiguous { reason: reason.clone() },
+            CommitFailure::NotWritten(reason) => AppendError::NotWritten { reason: reason.clone() },
+            CommitFailure::Ambiguous(reason) => AppendError::Ambiguous { reason: reason.clone() },
         };
         // `Ambiguous` stays: a flush must not report that nothing was written if something may have been.
         if !matches!(self.unflushed, Some(AppendError::Ambiguous { .. })) {
@@ -273,8 +273,10 @@ impl Writer {
         for item in items {
             for prepared in item.events() {
                 match failure {
-                    Failure::NotWritten(reason) => self.losses.add(prepared.event_id, now, reason),
-                    Failure::Ambiguous(reason) => self.losses.add_unsure(prepared.event_id, now, reason),
+                    CommitFailure::NotWritten(reason) => self.losses.add(prepared.event_id, now, reason),
+                    CommitFailure::Ambiguous(reason) => {
+                        self.losses.add_unsure(prepared.event_id, now, reason)
+                    }
                 }
             }
             item.refuse(&error);
@@ -318,7 +320,7 @@ impl Writer {
         }
         self.held.ensure_open()?;
         self.try_commit(&[]).map_err(|failure| {
-            let (Failure::NotWritten(reason) | Failure::Ambiguous(reason)) = failure;
+            let (CommitFailure::NotWritten(reason) | CommitFailure::Ambiguous(reason)) = failure;
             self.held.set_poison(reason.clone());
             reason
         })?;

@@ -593,7 +593,7 @@ fn facts(path: &Path, events: &BTreeMap<i64, Event>) -> Vec<Fact> {
                 at: entry.occurred_at,
                 recorded_at: entry.recorded_at,
                 event: (!is_redacted).then_some(event),
-                claim: None,
+                precedence: None,
             })
         })
         .unwrap()

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use annals::otel::{Claim, Meanings, Rank};
+use annals::otel::{Meanings, Precedence, Rank};
 use annals::{
     Attributes, Content, Event, EventId, Json, Kind, Recorded, Seq, SessionEnd, SessionEnded, SessionStarted,
     Timestamp,
@@ -22,7 +22,7 @@ pub(crate) struct Fact {
     pub(crate) recorded_at: Timestamp,
     pub(crate) event: Option<Event>,
     /// How strongly it is said, where a span or log record means it.
-    pub(crate) claim: Option<Claim>,
+    pub(crate) precedence: Option<Precedence>,
 }
 
 /// What the facts mean: those of OpenTelemetry other events, at their place, as `docs/opentelemetry.md`
@@ -32,7 +32,8 @@ fn told(facts: &[&Fact]) -> Vec<Fact> {
 }
 
 fn meanings(fact: &Fact) -> Vec<Fact> {
-    let (Some(event @ (Event::OtelSpan(_) | Event::OtelLog(_))), None) = (&fact.event, fact.claim) else {
+    let (Some(event @ (Event::OtelSpan(_) | Event::OtelLog(_))), None) = (&fact.event, fact.precedence)
+    else {
         return vec![fact.clone()];
     };
     let recorded = Recorded {
@@ -51,7 +52,7 @@ fn meanings(fact: &Fact) -> Vec<Fact> {
         .map(|meaning| Fact {
             at: meaning.at,
             event: Some(meaning.event.clone().into_owned()),
-            claim: meaning.claim,
+            precedence: meaning.precedence,
             ..fact.clone()
         })
         .collect()
@@ -205,12 +206,12 @@ fn numbers_object(numbers: &BTreeMap<String, f64>) -> Option<String> {
 }
 
 /// Later attributes take the place of earlier ones with their name. Those of spans and log records stand
-/// whole, of the greatest claim, until an event of another kind adds its own.
+/// whole, of the greatest precedence, until an event of another kind adds its own.
 fn merged<'a>(all: impl Iterator<Item = (&'a Fact, &'a Attributes)>) -> Option<String> {
     let all: Vec<_> = all.filter(|(_, attributes)| !attributes.is_empty()).collect();
-    let plain = all.iter().position(|(fact, _)| fact.claim.is_none()).unwrap_or(all.len());
-    let claimed = all[..plain].iter().max_by_key(|(fact, _)| fact.claim);
-    let added = all[plain..].iter().filter(|(fact, _)| fact.claim.is_none());
+    let plain = all.iter().position(|(fact, _)| fact.precedence.is_none()).unwrap_or(all.len());
+    let claimed = all[..plain].iter().max_by_key(|(fact, _)| fact.precedence);
+    let added = all[plain..].iter().filter(|(fact, _)| fact.precedence.is_none());
     attributes_object(
         &claimed
             .into_iter()
@@ -220,24 +221,24 @@ fn merged<'a>(all: impl Iterator<Item = (&'a Fact, &'a Attributes)>) -> Option<S
     )
 }
 
-/// The last that was said; where only spans and log records said it, that of the greatest claim.
+/// The last that was said; where only spans and log records said it, that of the greatest precedence.
 fn last<'a, E: 'a, T>(
     events: &[(&'a Fact, &'a E)],
     said: impl Fn(&'a Fact, &'a E) -> Option<T>,
 ) -> Option<T> {
-    let (claimed, plain): (Vec<_>, Vec<_>) = events.iter().partition(|(fact, _)| fact.claim.is_some());
+    let (claimed, plain): (Vec<_>, Vec<_>) = events.iter().partition(|(fact, _)| fact.precedence.is_some());
     plain.iter().rev().find_map(|(fact, event)| said(fact, event)).or_else(|| {
         claimed
             .iter()
-            .filter_map(|(fact, event)| Some((fact.claim, said(fact, event)?)))
-            .max_by_key(|(claim, _)| *claim)
+            .filter_map(|(fact, event)| Some((fact.precedence, said(fact, event)?)))
+            .max_by_key(|(precedence, _)| *precedence)
             .map(|(_, said)| said)
     })
 }
 
 /// Those that start and end the whole session, not only know something of it.
 fn of_whole_session<'a, E>(events: &[(&'a Fact, &'a E)]) -> Vec<(&'a Fact, &'a E)> {
-    let is_whole = |fact: &Fact| fact.claim.is_none_or(|claim| claim.rank >= Rank::Entry);
+    let is_whole = |fact: &Fact| fact.precedence.is_none_or(|precedence| precedence.rank >= Rank::Entry);
     events.iter().copied().filter(|(fact, _)| is_whole(fact)).collect()
 }
 
@@ -377,9 +378,10 @@ fn session_row(id: &str, recorded: &[&Fact], facts: &[&Fact]) -> Row {
     let course = Course::of(recorded, &started, &of_whole_session(&ended));
     let whole = &course.ends;
     let ended_at = last(whole, |fact, _| fact.at);
-    let (claimed, plain): (Vec<_>, Vec<_>) = whole.iter().partition(|(fact, _)| fact.claim.is_some());
-    let error = last(&plain, |_, e| e.error.as_ref())
-        .or_else(|| claimed.iter().max_by_key(|(fact, _)| fact.claim).and_then(|(_, e)| e.error.as_ref()));
+    let (claimed, plain): (Vec<_>, Vec<_>) = whole.iter().partition(|(fact, _)| fact.precedence.is_some());
+    let error = last(&plain, |_, e| e.error.as_ref()).or_else(|| {
+        claimed.iter().max_by_key(|(fact, _)| fact.precedence).and_then(|(_, e)| e.error.as_ref())
+    });
     let in_run: Vec<_> = updated.iter().copied().filter(|(fact, _)| fact.seq >= course.since).collect();
     let redacted_count = recorded.iter().filter(|fact| fact.event.is_none()).count();
     let is_erased = course.erased_ends > 0 || redacted_count == recorded.len();
@@ -506,7 +508,7 @@ impl<'a> Course<'a> {
         let is_late = |end: &Fact| {
             let before: Vec<_> = started.iter().copied().filter(|(start, _)| start.seq < end.seq).collect();
             let start = last(&before, |start, _| start.at);
-            end.claim.is_none()
+            end.precedence.is_none()
                 && starts.iter().filter(|start| start.seq < end.seq).count() > 1
                 && end.at.zip(start).is_some_and(|(end, start)| end < start)
         };
@@ -557,7 +559,7 @@ fn step_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
         let before = of_kind!(facts[..place], StepStarted);
         let ends = of_kind!(facts[run..place], StepEnded);
         let is_after = last(&ends, |end, _| end.at).zip(fact.at).is_some_and(|(end, start)| end < start);
-        let is_start = matches!(fact.event, Some(Event::StepStarted(_))) && fact.claim.is_none();
+        let is_start = matches!(fact.event, Some(Event::StepStarted(_))) && fact.precedence.is_none();
         if is_start && is_after && last(&before, |start, _| start.at).is_some() {
             run = place;
         }
@@ -568,7 +570,7 @@ fn step_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
     let own: Vec<_> = last_ends
         .iter()
         .copied()
-        .filter(|(fact, _)| fact.claim.is_none_or(|claim| claim.rank == Rank::Root))
+        .filter(|(fact, _)| fact.precedence.is_none_or(|precedence| precedence.rank == Rank::Root))
         .collect();
     let input = last(&started, |_, e| e.input.as_ref());
     let output = last(&ended, |_, e| e.output.as_ref());
@@ -813,7 +815,7 @@ pub(crate) fn searched(fact: &Fact) -> Vec<String> {
         .iter()
         .filter(|fact| {
             // They repeat what their step says.
-            fact.claim.is_none()
+            fact.precedence.is_none()
                 || !matches!(fact.event, Some(Event::SessionStarted(_) | Event::SessionEnded(_)))
         })
         .flat_map(|fact| fact.event.as_ref().map(texts_of).unwrap_or_default())

@@ -1,6 +1,6 @@
 //! Parts of the demonstration's output.
 
-use crate::demo::Answer;
+use crate::demo::Solution;
 
 use crate::cli::out::{BOLD, Out};
 
@@ -11,11 +11,11 @@ pub(super) fn heading(text: &str, out: &mut Out) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn shown(answer: &Answer) -> String {
+pub(super) fn shown(answer: &Solution) -> String {
     match answer {
-        Answer::Found(expression) => format!("{expression} = 24"),
-        Answer::Missed(expression) => format!("missed: {expression} = 24"),
-        Answer::Wrong(expression) => format!("wrong: {expression}"),
+        Solution::Found(expression) => format!("{expression} = 24"),
+        Solution::Missed(expression) => format!("missed: {expression} = 24"),
+        Solution::Wrong(expression) => format!("wrong: {expression}"),
         _ => "no answer exists".to_owned(),
     }
 }

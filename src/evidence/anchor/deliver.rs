@@ -45,7 +45,7 @@ pub(crate) struct Deliverer {
 
 /// The reason why a delivery failed.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum DeliveryFailure {
     #[error(transparent)]
     Anchor(#[from] AnchorError),
     #[error("the log cannot be opened: {0}")]
@@ -54,9 +54,9 @@ enum Failure {
     Log(#[from] SignError),
 }
 
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Failure {
-        Failure::Log(error.into())
+impl From<rusqlite::Error> for DeliveryFailure {
+    fn from(error: rusqlite::Error) -> DeliveryFailure {
+        DeliveryFailure::Log(error.into())
     }
 }
 
@@ -103,7 +103,7 @@ impl Deliverer {
     }
 
     /// Delivers the newest checkpoint, unless the anchor has it, and updates the health of the anchor.
-    fn deliver(&mut self, kept: &mut Option<Kept>) -> Result<(), Failure> {
+    fn deliver(&mut self, kept: &mut Option<Kept>) -> Result<(), DeliveryFailure> {
         let delivered = self.deliver_to(kept);
         {
             // Locked only for the update: the delivery above may block, and whoever reads the health does not wait.
@@ -119,7 +119,7 @@ impl Deliverer {
 
     /// Returns the size that the anchor has, and the number of events. Returns None while the handle lets go of the
     /// log: then there is nothing new to deliver.
-    fn deliver_to(&mut self, kept: &mut Option<Kept>) -> Result<Option<(Option<u64>, u64)>, Failure> {
+    fn deliver_to(&mut self, kept: &mut Option<Kept>) -> Result<Option<(Option<u64>, u64)>, DeliveryFailure> {
         // Put back only at the end: after an error of the file itself, the next attempt opens a new connection.
         let own = match kept.take() {
             Some(own) => own,
@@ -142,12 +142,12 @@ impl Deliverer {
 
     /// Delivers the newest checkpoint. If another process signs a newer one during the attempt, that one is delivered
     /// before an error is reported: an anchor that has more than it was given may have it from that process.
-    fn deliver_over(&mut self, connection: &Connection, name: &str) -> Result<Option<u64>, Failure> {
+    fn deliver_over(&mut self, connection: &Connection, name: &str) -> Result<Option<u64>, DeliveryFailure> {
         for _ in 1..ATTEMPTS_MAX {
             let before = self.last_size()?;
             match self.deliver_once(connection, name) {
                 // Only an error of the anchor can come from a newer checkpoint; any other is returned at once.
-                Err(Failure::Anchor(_)) if self.last_size()? > before => {}
+                Err(DeliveryFailure::Anchor(_)) if self.last_size()? > before => {}
                 delivered => return delivered,
             }
         }
@@ -158,7 +158,7 @@ impl Deliverer {
         Ok(self.keys.last_signed()?.map(|last| last.size()))
     }
 
-    fn deliver_once(&mut self, connection: &Connection, name: &str) -> Result<Option<u64>, Failure> {
+    fn deliver_once(&mut self, connection: &Connection, name: &str) -> Result<Option<u64>, DeliveryFailure> {
         // The file beside the key holds what was signed. Whoever can write the log can write the table, so the
         // table adds only cosignatures, and only if its text is the same.
         let Some(mut checkpoint) = self.keys.last_signed().map_err(SignError::from)? else { return Ok(None) };
@@ -192,7 +192,7 @@ impl Deliverer {
         name: &str,
         mut checkpoint: SignedCheckpoint,
         taken: Taken,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), DeliveryFailure> {
         let size = checkpoint.size();
         if let Taken::Cosigned(signatures) = &taken {
             checkpoint.add_signatures(signatures.iter().cloned());
@@ -215,7 +215,12 @@ impl Deliverer {
         Ok(tx.commit()?)
     }
 
-    fn record_failure(&self, connection: &Connection, name: &str, error: &str) -> Result<(), Failure> {
+    fn record_failure(
+        &self,
+        connection: &Connection,
+        name: &str,
+        error: &str,
+    ) -> Result<(), DeliveryFailure> {
         let _guard = self.write_lock.take(Who::Projection).map_err(SignError::WriteLock)?;
         let tx = begin(connection)?;
         signer::failed(&tx, name, error, (self.clock)())?;

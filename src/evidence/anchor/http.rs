@@ -82,13 +82,13 @@ pub struct HttpClient {
 
 /// The answer of a server.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub(super) status: u16,
     pub(super) content_type: String,
     pub(super) body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpResponse {
     /// The beginning of the body on one line, for an error message.
     pub(super) fn excerpt(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
@@ -120,14 +120,14 @@ impl HttpClient {
     }
 
     /// Posts a body, and reads the answer whatever its status.
-    pub(super) fn post(&self, url: &str, content_type: &str, body: &[u8]) -> Result<Answer, HttpError> {
+    pub(super) fn post(&self, url: &str, content_type: &str, body: &[u8]) -> Result<HttpResponse, HttpError> {
         let failed = |error| failure(url, error);
         let request = self.agent.post(url).header("Content-Type", content_type);
         let mut response = request.send(body).map_err(failed)?;
         let content_type = response.body().mime_type().unwrap_or_default().to_owned();
         // The length is bounded because the server is not trusted with this process's memory.
         let body = response.body_mut().with_config().limit(ANCHOR_ANSWER_BYTES_MAX).read_to_vec();
-        Ok(Answer { status: response.status().as_u16(), content_type, body: body.map_err(failed)? })
+        Ok(HttpResponse { status: response.status().as_u16(), content_type, body: body.map_err(failed)? })
     }
 }
 

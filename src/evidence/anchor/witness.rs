@@ -4,7 +4,7 @@
 //! requires a proof from there. To a client that sends another size it answers with that size.
 
 use super::contract::{Anchor, AnchorError, Consistency, Taken};
-use super::http::{Answer, HttpClient, HttpError, check_url};
+use super::http::{HttpClient, HttpError, HttpResponse, check_url};
 use crate::merkle::NodeHash;
 use crate::note::{NoteError, Signature, SignatureError, SignedBy, SignedCheckpoint, VerifierKey, decimal};
 
@@ -250,7 +250,7 @@ impl Witness {
     /// Returns the size that the witness names instead of the one that was sent, if a proof can begin there.
     fn read_conflict(
         &self,
-        answer: &Answer,
+        answer: &HttpResponse,
         sent: u64,
         state: &mut WitnessState,
         checkpoint: &SignedCheckpoint,
@@ -278,7 +278,7 @@ impl Witness {
 
     fn read_cosignatures(
         &self,
-        answer: &Answer,
+        answer: &HttpResponse,
         checkpoint: &SignedCheckpoint,
     ) -> Result<Vec<Cosignature>, WitnessError> {
         let url = || self.url.clone();
@@ -303,7 +303,7 @@ impl Witness {
         Ok(cosignatures)
     }
 
-    fn refusal(&self, answer: &Answer, witnessed: u64, checkpoint: &SignedCheckpoint) -> WitnessError {
+    fn refusal(&self, answer: &HttpResponse, witnessed: u64, checkpoint: &SignedCheckpoint) -> WitnessError {
         let (url, said) = (self.url.clone(), answer.excerpt());
         match answer.status {
             400 => WitnessError::Malformed { url, answer: said },

@@ -2,7 +2,7 @@
 
 use crate::event::{Attributes, Timestamp};
 use crate::limits::SUMMARY_CHARS;
-use crate::otel::{Claim, Rank};
+use crate::otel::{Precedence, Rank};
 use crate::text::beginning;
 
 use crate::projection::fold::cell::{Taken, attributes_text, merge_attributes, taken_attributes};
@@ -16,7 +16,7 @@ pub(super) struct At<'e> {
     pub(super) seq: i64,
     pub(super) occurred: Option<Timestamp>,
     pub(super) recorded: Timestamp,
-    pub(super) claim: Option<Claim>,
+    pub(super) precedence: Option<Precedence>,
 }
 
 impl At<'_> {
@@ -29,7 +29,7 @@ impl At<'_> {
         column: &mut Option<T>,
         said: &Option<T>,
     ) -> bool {
-        let sets = said.is_some() && claims.take(bit, self.claim, column.is_some());
+        let sets = said.is_some() && claims.take(bit, self.precedence, column.is_some());
         if sets {
             column.clone_from(said);
         }
@@ -46,7 +46,7 @@ impl At<'_> {
     ) {
         let is_said = columns.text.is_some() || columns.seq.is_some();
         let Some(said) = said else { return };
-        if !claims.take(bit, self.claim, is_said) {
+        if !claims.take(bit, self.precedence, is_said) {
             return;
         }
         let reference = self.input.reference_to(said);
@@ -72,7 +72,7 @@ impl At<'_> {
     ) {
         let is_nothing = stated.is_none() && text.is_none();
         // An empty column beside a text is a value too: the summary is read from that text.
-        if is_nothing || !claims.take(bit, self.claim, column.is_some() || has_text) {
+        if is_nothing || !claims.take(bit, self.precedence, column.is_some() || has_text) {
             return;
         }
         let long = text.as_deref().filter(|text| text.len() > self.input.beginning_bytes_min());
@@ -89,11 +89,11 @@ impl At<'_> {
         (said, taken): (&Attributes, Taken),
     ) {
         let is_nothing = said.is_empty() && taken == Taken::Whole;
-        if is_nothing || !claims.take(bit, self.claim, column.is_some()) {
+        if is_nothing || !claims.take(bit, self.precedence, column.is_some()) {
             return;
         }
         // By precedence the attributes of one span or log record replace all others. Any other event adds its own.
-        match self.claim {
+        match self.precedence {
             Some(_) => *column = attributes_text(&taken_attributes(said)),
             None => merge_attributes(column, said, taken),
         }
@@ -101,12 +101,12 @@ impl At<'_> {
 
     /// Returns whether the event starts or ends its session, and does not only know something of it.
     pub(super) fn is_of_whole_session(&self) -> bool {
-        self.claim.is_none_or(|claim| claim.rank.is_whole_session())
+        self.precedence.is_none_or(|precedence| precedence.rank.is_whole_session())
     }
 
     /// Returns whether the event ends its step.
     pub(super) fn ends_step(&self) -> bool {
-        self.claim.is_none_or(|claim| claim.rank == Rank::Root)
+        self.precedence.is_none_or(|precedence| precedence.rank == Rank::Root)
     }
 }
 

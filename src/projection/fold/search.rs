@@ -34,7 +34,7 @@ fn text_of_meanings(meanings: &[Meaning<'_>]) -> Option<String> {
     let mut text = Text::default();
     for meaning in meanings {
         // A span says of its step what it says of its session: its texts are taken once.
-        if meaning.claim.is_some()
+        if meaning.precedence.is_some()
             && matches!(*meaning.event, Event::SessionStarted(_) | Event::SessionEnded(_))
         {
             continue;

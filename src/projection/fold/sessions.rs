@@ -72,7 +72,7 @@ pub(in crate::projection) fn fold(rows: &mut WorkingSet, input: &Input<'_>) {
         seq: event.seq.to_sql(),
         occurred: event.occurred_at,
         recorded: event.recorded_at,
-        claim: None,
+        precedence: None,
     };
     let redacted = event.content == Content::Redacted;
     rows.single.timeline.push(TimelineRow {
@@ -97,7 +97,7 @@ pub(in crate::projection) fn fold(rows: &mut WorkingSet, input: &Input<'_>) {
         session.erased_end_count = session.erased_end_count.saturating_add(1);
     }
     for meaning in meanings {
-        let at = At { occurred: meaning.at, claim: meaning.claim, ..at };
+        let at = At { occurred: meaning.at, precedence: meaning.precedence, ..at };
         fold_meaning(rows, id.as_str(), &meaning.event, &at);
     }
     // After all meanings, because each of them can set the status.
@@ -200,7 +200,7 @@ impl SessionRow {
     /// which there is no room are left out, and the event is counted.
     fn add_attributes(&mut self, attributes: &Attributes, at: &At<'_>) {
         // Spans and log records do not add labels: theirs stay an attribute.
-        let said = attributes.get("labels").filter(|_| at.claim.is_none());
+        let said = attributes.get("labels").filter(|_| at.precedence.is_none());
         let Some(said) = said.and_then(|said| serde_json::from_str::<Labels>(said.as_str()).ok()) else {
             merge!(self, at, attributes);
             return;
@@ -260,19 +260,19 @@ impl SessionRow {
     }
 
     fn end(&mut self, e: &SessionEnded, at: &At<'_>) {
-        let is_of_earlier_run = at.claim.is_none() && self.is_of_earlier_run(at.occurred);
+        let is_of_earlier_run = at.precedence.is_none() && self.is_of_earlier_run(at.occurred);
         if at.is_of_whole_session() && !is_of_earlier_run {
             let has_ended = self.has_ended();
-            if self.claims.take(const { bit(Self::COLUMNS, "status") }, at.claim, has_ended) {
+            if self.claims.take(const { bit(Self::COLUMNS, "status") }, at.precedence, has_ended) {
                 self.status = e.status.as_str().to_owned();
             }
             set!(self, at, ended_at: &at.occurred);
             // The error belongs to the status. So the span that sets the status also removes the error of another
             // one, if it has none itself.
             let error = const { bit(Self::COLUMNS, "error") };
-            if at.claim.is_none() {
+            if at.precedence.is_none() {
                 set!(self, at, error: &e.error);
-            } else if self.claims.take(error, at.claim, self.error.is_some()) {
+            } else if self.claims.take(error, at.precedence, self.error.is_some()) {
                 self.error.clone_from(&e.error);
             }
         }
@@ -376,7 +376,7 @@ impl StepRow {
 
     fn start(&mut self, e: &StepStarted, at: &At<'_>) {
         // The step runs again, and nothing is known yet of how this run ends.
-        if at.claim.is_none() && self.started_at.is_some() && is_before(self.ended_at, at.occurred) {
+        if at.precedence.is_none() && self.started_at.is_some() && is_before(self.ended_at, at.occurred) {
             "running".clone_into(&mut self.status);
             (self.ended_at, self.error) = (None, None);
             unclaim!(self, status, ended_at, error);
@@ -398,7 +398,7 @@ impl StepRow {
     fn end(&mut self, e: &StepEnded, at: &At<'_>) {
         if at.ends_step() {
             let has_ended = self.status != "running";
-            if self.claims.take(const { bit(Self::COLUMNS, "status") }, at.claim, has_ended) {
+            if self.claims.take(const { bit(Self::COLUMNS, "status") }, at.precedence, has_ended) {
                 self.status = e.status.as_str().to_owned();
             }
         }

@@ -19,7 +19,7 @@ use crate::server::request::append;
 use crate::server::request::auth::{Allowed, Emit};
 use crate::server::request::body::Unread;
 use crate::server::request::extract::Query;
-use answer::{Answer, Recorded, Refused};
+use answer::{EventsAnswer, Recorded, Refused};
 use read::{Form, Slot};
 
 /// The condition of an answer, beside the commit.
@@ -108,7 +108,7 @@ pub(crate) async fn post(
             app.metrics.rejected(error.kind.name(), 1);
         }
     }
-    let answer = Answer::new(places, sent);
+    let answer = EventsAnswer::new(places, sent);
     let visible = match query.wait {
         Some(Wait::Visible) => Some(visible(&app, answer.last()).await),
         Some(Wait::Committed) | None => None,

@@ -229,7 +229,7 @@ fn form(headers: &HeaderMap) -> Option<Form> {
 
 /// `google.rpc.Status`, the body of an error.
 #[derive(Clone, PartialEq, prost::Message)]
-struct Status {
+struct RpcStatus {
     #[prost(int32, tag = "1")]
     code: i32,
     #[prost(string, tag = "2")]
@@ -254,7 +254,7 @@ pub(in crate::server) fn code(problem: &Problem) -> tonic::Code {
 
 /// A problem as an error of OTLP.
 fn error(problem: &Problem, form: Form) -> Response {
-    let status = Status { code: i32::from(code(problem)), message: problem.detail.clone() };
+    let status = RpcStatus { code: i32::from(code(problem)), message: problem.detail.clone() };
     let (media_type, body) = match form {
         Form::Protobuf => (PROTOBUF, status.encode_to_vec()),
         Form::Json => {

@@ -103,7 +103,7 @@ fn write_outcome<S: Serializer>(
 }
 
 /// The outcomes of all events of a request, in their order.
-pub(super) struct Answer {
+pub(super) struct EventsAnswer {
     committed: usize,
     last: Option<Seq>,
     /// Set if some events may be committed, or could be if they were sent again.
@@ -111,10 +111,14 @@ pub(super) struct Answer {
     results: Vec<Result>,
 }
 
-impl Answer {
-    pub(super) fn new(places: Vec<Slot>, sent: Vec<Sent>) -> Answer {
-        let mut answer =
-            Answer { committed: 0, last: None, again: false, results: Vec::with_capacity(places.len()) };
+impl EventsAnswer {
+    pub(super) fn new(places: Vec<Slot>, sent: Vec<Sent>) -> EventsAnswer {
+        let mut answer = EventsAnswer {
+            committed: 0,
+            last: None,
+            again: false,
+            results: Vec::with_capacity(places.len()),
+        };
         let mut sent = sent.into_iter();
         for place in places {
             let result = match place {

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use crate::event::{Event, StepId, Timestamp};
 
-/// The precedence of a value: if several events set one column, the greatest claim stands. Claims compare by
+/// The precedence of a value: if several events set one column, the greatest precedence stands. They compare by
 /// rank, then by order, then by speaker.
 ///
-/// Events that are not spans or log records have no claim. Their values stand against every claim.
+/// Events that are not spans or log records have no precedence. Their values stand whatever others say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
-pub struct Claim {
+pub struct Precedence {
     /// Rank of the source.
     pub rank: Rank,
     /// Order among sources of one rank: a time, or an index.
@@ -52,8 +52,8 @@ impl Rank {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Meaning<'e> {
-    /// Precedence of its values. None stands against every claim.
-    pub claim: Option<Claim>,
+    /// Precedence of its values. With `None` the values stand whatever others say.
+    pub precedence: Option<Precedence>,
     /// Time at which it happened.
     pub at: Option<Timestamp>,
     /// The event that is meant.
