@@ -13,6 +13,17 @@
 //! must not be lost; or let [`AuditLog::session`] make them for a pipeline that you instrument by hand.
 //! `docs/architecture.md` explains how it works and which invariants must hold; `docs/format.md` specifies the file.
 //!
+//! # The shape of the API
+//!
+//! - The root has the handles ([`AuditLog`], [`Session`], [`Step`], [`Reader`]), the events, and the errors. Rows that
+//!   are read from the log are in [`query`], and each further task has a module: [`verify`], [`evidence`], [`replay`] …
+//! - A method that blocks has a twin whose name ends in `_async`, which runs on any executor. A [`Receipt`] can be
+//!   awaited.
+//! - A caller writes events, filters, settings and requests as literals, with `..Default::default()` at the end: a later
+//!   version may add fields. Values that the library returns, and errors, are `#[non_exhaustive]`, unless the format of
+//!   the log fixes them.
+//! - Methods that set something on a builder or a [`Draft`] take the name of what they set, and return it.
+//!
 //! # Features
 //!
 //! - `cli`, the default: the program `annals`. For the library alone, use `default-features = false`.
@@ -101,6 +112,7 @@ pub use event::{
 };
 pub use export::{Export, ExportError, Exported, LeftOut};
 pub use log::{Durability, Head, OpenError, ReadError};
+pub use new_file::NewFileError;
 pub use prepare::PrepareError;
 pub use progress::CatchUpError;
 pub use prove::{Completeness, Payloads, ProveError, ProvedSession};

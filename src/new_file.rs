@@ -39,7 +39,7 @@ const ATTEMPTS_MAX: usize = 16;
 /// A file that cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum NewFileError {
+pub enum NewFileError {
     /// A file exists at the path.
     #[error("{}: is there already", path.display())]
     Exists {

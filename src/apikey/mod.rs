@@ -33,7 +33,7 @@ use crate::storage::{StorageError, from_sqlite};
 pub const NAME_BYTES_MAX: usize = 200;
 
 /// A request for a new key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ApiKeyRequest {
     /// The name of the key, for people: 1 to 200 bytes, no control characters. No other active key has the
     /// same name; an expired or revoked one may.

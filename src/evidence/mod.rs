@@ -26,6 +26,7 @@ pub use anchor::{
 #[cfg(feature = "http")]
 pub use anchor::{http, timestamp, token, witness};
 pub use home::{HOME_VARIABLE, Home};
+#[cfg(feature = "cli")]
 pub(crate) use keys::replace_file;
 pub use keys::{Epochs, KeyFolder, KeyFolderError, LockedKeys, PublicKeys};
 pub use settings::{Evidence, Signing};

@@ -35,6 +35,7 @@ mod tests;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use collection::{CheckpointFile, CheckpointFileError, RecoveredCheckpoints};
 pub use cosigner::Cosigner;
+#[cfg(feature = "cli")]
 pub(crate) use given::given_text;
 pub use given::{GivenError, NotText, as_written};
 pub use key::{Algorithm, KeyError, SigningKey, VerifierKey};
