@@ -2,6 +2,7 @@
 //! once, or its owner hears why not.
 
 use crate::support;
+use crate::support::executor::block_on;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -145,6 +146,23 @@ fn a_receipt_says_where_in_the_servers_log_the_event_is() {
     }
     assert_eq!(log.close().unwrap().spooled, 0);
     assert_eq!(server.messages(), numbered(0..3));
+}
+
+#[test]
+fn what_blocks_can_be_awaited_on_any_executor() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), EventServer::start(Mode::Honest));
+    let log = client(&server.url(), folder.path()).open().unwrap();
+    block_on(async {
+        for number in 0..3 {
+            drop(log.append_async(note(number.to_string())).await.unwrap());
+        }
+        assert_eq!(log.flush_async().await.unwrap().spooled, 0);
+        assert_eq!(server.messages(), numbered(0..3));
+        drop(log.append_async(note("3")).await.unwrap());
+        assert_eq!(log.clone().close_async().await.unwrap().spooled, 0);
+        assert!(matches!(log.flush_async().await, Err(AppendError::Closed)));
+    });
+    assert_eq!(server.messages(), numbered(0..4));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! kept outside the log whatever dies in between.
 
 use crate::support;
+use crate::support::executor::block_on;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -130,6 +131,7 @@ fn nothing_new_is_signed_where_nothing_was_appended() {
     let log = signed(&path, &keys).open().unwrap();
     let first = log.checkpoint().unwrap();
     assert_eq!(log.checkpoint().unwrap(), first);
+    assert_eq!(block_on(log.checkpoint_async()).unwrap(), first);
     log.close().unwrap();
     signed(&path, &keys).open().unwrap().close().unwrap();
 

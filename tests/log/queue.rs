@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use crate::support::executor::{Unpark, block_on};
 use crate::support::{new_path, note, verify_whole, within};
 use annals::{
     AppendError, AppendOutcome, AuditLog, CloseError, Draft, Event, EventId, PayloadRedacted, PrepareError,
@@ -152,26 +152,6 @@ fn append_async_leaves_the_executor_to_other_tasks_while_it_waits() {
         })
     });
     assert_eq!(appended.seq, Seq::new(4));
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Unpark>) {
-        self.0.unpark();
-    }
-}
-
-/// The least executor there is.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
-        }
-    }
 }
 
 #[test]
@@ -334,6 +314,59 @@ fn closing_one_clone_closes_every_other() {
         clone.wait_caught_up(Seq::new(2)).unwrap();
         clone.close().unwrap();
         assert_eq!(verify_whole(&path).log.events, 2);
+    });
+}
+
+#[test]
+fn what_blocks_can_be_awaited_on_any_executor() {
+    within(LIMIT, || {
+        let (_folder, path) = new_path();
+        let log = AuditLog::open(&path).unwrap();
+        block_on(async {
+            let appended = log.append_async(note("one")).await.unwrap().await.unwrap();
+            let batch = log.append_batch_async(vec![note("two"), note("three")]).await.unwrap().await;
+            assert!(batch.iter().all(Result::is_ok), "{batch:?}");
+            let head = log.flush_async().await.unwrap();
+            assert_eq!(head, Seq::new(appended.seq.get() + 2));
+            log.wait_caught_up_async(head).await.unwrap();
+            let notes = "SELECT count(*) FROM notes";
+            let notes: u32 = Connection::open(&path).unwrap().query_row(notes, [], |row| row.get(0)).unwrap();
+            assert_eq!(notes, 3);
+            log.clone().close_async().await.unwrap();
+            assert!(matches!(log.flush_async().await, Err(AppendError::Closed)));
+        });
+        assert_eq!(verify_whole(&path).log.events, 4);
+    });
+}
+
+#[test]
+fn awaiting_a_flush_or_a_close_leaves_the_executor_to_other_tasks() {
+    let (first, second) = (FullQueue::new(1), FullQueue::new(1));
+    within(LIMIT, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            // Polled only after the flush waits for the writer.
+            let open = async { first.gate.open() };
+            assert_eq!(tokio::join!(first.log.flush_async(), open).0.unwrap(), Seq::new(3));
+            let open = async { second.gate.open() };
+            tokio::join!(second.log.clone().close_async(), open).0.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_close_whose_future_is_dropped_closes_the_log_all_the_same() {
+    let full = FullQueue::new(2);
+    let other = full.log.clone();
+    let mut close = Box::pin(full.log.close_async());
+    assert!(close.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(close);
+    full.gate.open();
+    full.receipts.into_iter().for_each(|receipt| assert!(receipt.wait().is_ok()));
+    within(LIMIT, move || {
+        // The second close waits for the first.
+        other.clone().close().unwrap();
+        assert!(matches!(other.append(note("after")), Err(AppendError::Closed)));
     });
 }
 

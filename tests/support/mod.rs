@@ -9,6 +9,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod event_server;
+pub(crate) mod executor;
 pub(crate) mod fault_vfs;
 pub(crate) mod forge;
 pub(crate) mod load;
