@@ -13,7 +13,7 @@ import annals
 
 
 def main() -> int:
-    with annals.Client(sys.argv[1], spool=sys.argv[2], batch_events=50, retry_longest=0.5) as log:
+    with annals.Client(sys.argv[1], spool=sys.argv[2], batch_events=50, retry_pause_max=0.5) as log:
         for line in sys.stdin:
             event = json.loads(line)
             while True:

@@ -166,7 +166,7 @@ def free_port() -> int:
 
 def client(url: str, **settings: Any) -> annals.Client:
     """A client that has little patience between attempts."""
-    return annals.Client(url, **({"retry_first": 0.01, "retry_longest": 0.05, "linger": 0.0} | settings))
+    return annals.Client(url, **({"retry_pause_min": 0.01, "retry_pause_max": 0.05, "linger": 0.0} | settings))
 
 
 def note(number: int, session: str = "s") -> Event:

@@ -12,7 +12,7 @@ from .support import Reaction, Server, free_port, note, numbers
 
 
 def client(url: str, **settings: Any) -> annals.AsyncClient:
-    return annals.AsyncClient(url, **({"retry_first": 0.01, "retry_longest": 0.05, "linger": 0.0} | settings))
+    return annals.AsyncClient(url, **({"retry_pause_min": 0.01, "retry_pause_max": 0.05, "linger": 0.0} | settings))
 
 
 def test_sessions_and_steps_are_entered_and_left_by_await(server: Server) -> None:

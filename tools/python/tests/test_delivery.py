@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 import annals
-from annals._answers import Held, Later, outcome
-from annals._pace import Backoff, retry_after
+from annals._answers import Blocked, RetryLater, outcome
+from annals._backoff import Backoff, retry_after
 
 from .support import Reaction, Server, client, free_port, note, numbers, problem, serving, wait_until
 
@@ -198,9 +198,9 @@ def test_a_key_that_is_not_valid_is_said_at_once_and_the_events_wait(server: Ser
 
 def test_flush_tries_again_where_somebody_may_have_mended_it(server: Server) -> None:
     server.plan.append(problem(401, "unauthorized"))
-    with client(server.url, retry_first=60, retry_longest=60) as log:
+    with client(server.url, retry_pause_min=60, retry_pause_max=60) as log:
         log.emit(note(1))
-        wait_until(lambda: log._delivery.trouble is not None)
+        wait_until(lambda: log._delivery.last_error is not None)
         log.flush()
     assert numbers(server.log) == [1]
 
@@ -208,13 +208,13 @@ def test_flush_tries_again_where_somebody_may_have_mended_it(server: Server) -> 
 def test_only_annals_can_say_that_an_event_is_no_good() -> None:
     request = httpx.Request("POST", "http://x/v1/events")
     proxy = httpx.Response(413, text="too large for me", request=request)
-    assert isinstance(outcome(proxy, 1), Held)
+    assert isinstance(outcome(proxy, 1), Blocked)
     no_list = httpx.Response(200, json={"results": "none"}, request=request)
-    assert isinstance(outcome(no_list, 1), Later)
+    assert isinstance(outcome(no_list, 1), RetryLater)
     strange = httpx.Response(200, json={"results": [{"what": 1}]}, request=request)
-    assert isinstance(outcome(strange, 1), Later)
+    assert isinstance(outcome(strange, 1), RetryLater)
     nested = httpx.Response(500, content=b"[" * 100_000, request=request)
-    assert isinstance(outcome(nested, 1), Later)
+    assert isinstance(outcome(nested, 1), RetryLater)
 
 
 def test_a_full_queue_makes_callers_wait(server: Server) -> None:

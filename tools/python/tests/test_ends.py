@@ -32,10 +32,24 @@ def test_a_client_that_nobody_closed_is_closed_at_the_end_of_the_program(server:
 
 def test_what_a_program_could_not_send_at_its_end_is_said() -> None:
     done = run(
-        f"import annals\nfrom annals import _open\n_open.EXIT_S = 0.2\n"
+        f"import annals\nfrom annals import _closing\n_closing.EXIT_TIMEOUT_S = 0.2\n"
         f"log = annals.Client('http://127.0.0.1:{free_port()}')\n"
         "log.emit({'type': 'note.logged', 'message': ''})"
     )
+    assert "1 event not known to be committed" in done.stderr
+
+
+def test_a_client_whose_close_was_interrupted_is_closed_at_the_end_of_the_program() -> None:
+    done = run(
+        "import os, signal, threading, annals\nfrom annals import _closing\n_closing.EXIT_TIMEOUT_S = 0.2\n"
+        f"log = annals.Client('http://127.0.0.1:{free_port()}')\n"
+        "log.emit({'type': 'note.logged', 'message': ''})\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "try: log.close(timeout=None)\n"
+        "except KeyboardInterrupt: print('interrupted')"
+    )
+    assert done.stdout == "interrupted\n"
     assert "1 event not known to be committed" in done.stderr
 
 

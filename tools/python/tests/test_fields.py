@@ -66,7 +66,7 @@ def test_helpers_accept_the_fields_of_the_documentation(kind: str, holder: Any, 
 def test_attributes_of_a_session_and_a_step_are_the_fields_of_their_ends(
     kind: str, holder: Any, given: set[str]
 ) -> None:
-    assert accepted(holder) - {"owner"} | given == documented(kind)
+    assert accepted(holder) - {"client"} | given == documented(kind)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from typing import Any
 
 import httpx
 import pytest
 
 import annals
-from annals._reading import Message, MessageParser
+from annals._tail import Message, MessageParser
 
-from .support import free_port
+from .support import free_port, note, wait_until
 
 STREAM = (
     ": a heartbeat\n\n"
@@ -130,6 +131,25 @@ def test_a_closed_client_reads_nothing() -> None:
         list(client.sessions())
     with pytest.raises(annals.Closed):
         next(client.tail(0))
+
+
+def test_a_flush_does_not_wait_until_later_events_are_visible() -> None:
+    sequence = count(1)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(
+                200, json={"results": [{"seq": next(sequence)} for _ in request.content.splitlines()]}
+            )
+        # Another event is committed before each answer, so the read tables are always one behind the log.
+        position = client._delivery.last_seq
+        client.emit(note(0))
+        wait_until(lambda: client._delivery.last_seq > position)
+        return httpx.Response(200, json={"projections": [{"position": position}]})
+
+    with answering(answer) as client:
+        client.emit(note(0))
+        client.flush(timeout=5, visible=True)
 
 
 @contextmanager

@@ -276,7 +276,7 @@ def test_a_spool_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> None:
 
 def test_close_tries_once_more_where_the_server_may_be_back(tmp_path: Path, server: Server) -> None:
     server.plan.append(Reaction(503))
-    log = client(server.url, spool=tmp_path, retry_first=60, retry_longest=60)
+    log = client(server.url, spool=tmp_path, retry_pause_min=60, retry_pause_max=60)
     log.emit(note(1))
     wait_until(lambda: len(server.requests) == 1)
     time.sleep(0.1)

@@ -7,7 +7,7 @@
             step.output = "30 days"
         session.decide("refund", options=["refund", "refuse"], rationale="bought 12 days ago, the policy allows 30")
 
-Events are taken at once and sent by a thread. `flush`, and the end of the client, wait until they are committed.
+The client accepts events at once, and a thread sends them. `flush` and `close` wait until they are committed.
 """
 
 from ._async_client import AsyncClient

@@ -1,4 +1,4 @@
-"""What the server's answers mean."""
+"""Answers of the server to events and to readers."""
 
 from __future__ import annotations
 
@@ -9,68 +9,68 @@ from typing import Any, Final
 
 import httpx
 
-from ._pace import retry_after
+from ._backoff import retry_after
 from .errors import ApiError, Forbidden, NotFound, Problem, ServerUnavailable, Unauthorized
 
-_OF_THE_BODY: Final = frozenset({"urn:annals:problem:not-json", "urn:annals:problem:too-large"})
-_AGAIN: Final = frozenset({408, 425, 429})
+_BODY_PROBLEMS: Final = frozenset({"urn:annals:problem:not-json", "urn:annals:problem:too-large"})
+_RETRY_STATUSES: Final = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True)
 class Settled:
-    """Every event of the batch is committed, but for those that will never be."""
+    """Every event of the batch is committed, except those that were refused for good."""
 
     refused: tuple[tuple[int, Problem], ...] = ()
-    """Their places in the batch, and what is wrong with each."""
+    """The index in the batch of each refused event, and the reason."""
     last_seq: int = 0
-    """The last place in the log that one of the others has."""
+    """The highest sequence number of the committed events."""
 
 
 @dataclass(frozen=True)
-class Later:
-    """Nothing is known of the batch: it is to be sent again, all of it."""
+class RetryLater:
+    """Some events of the batch may not be committed. The whole batch is to be sent again."""
 
     reason: str
     wait: float | None = None
-    """Seconds that the server asked for."""
+    """The pause in seconds that the server asked for."""
 
 
 @dataclass(frozen=True)
-class Held:
-    """The server will not take anything from this client as things are, and the events are not at fault."""
+class Blocked:
+    """The server accepts nothing from this client until its key or address changes. The events are not at fault."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Indigestible:
-    """The server took nothing, because of what the batch is. One event alone that gets this answer is refused."""
+class BatchRefused:
+    """The server refused the batch as a whole. An event that gets this answer alone is refused for good."""
 
     problem: Problem
 
 
-Outcome = Settled | Later | Held | Indigestible
+Outcome = Settled | RetryLater | Blocked | BatchRefused
 
 
 def outcome(response: httpx.Response, sent: int) -> Outcome:
-    """What became of a batch of `sent` events."""
+    """Returns the result of sending a batch of `sent` events."""
     status = response.status_code
     body = _json(response)
     if status == 200:
-        return _settled(body, sent) or Later("the answer 200 does not say what became of each event")
-    said = problem(response)
-    if status in _AGAIN or status >= 500:
-        return Later(f"{status}: {said}", retry_after(response.headers.get("retry-after")))
+        return _settled(body, sent) or RetryLater("the answer 200 lacks a result for each event")
+    found = problem(response)
+    if status in _RETRY_STATUSES or status >= 500:
+        return RetryLater(f"{status}: {found}", retry_after(response.headers.get("retry-after")))
     if status == 422 and (settled := _settled(body, sent)) is not None:
         return settled
-    # Only Annals can say that an event is no good: a proxy that refuses everything must not empty the queue.
-    if status in (400, 413) and (said.type in _OF_THE_BODY or (status == 413 and sent > 1)):
-        return Indigestible(said)
-    return Held(f"{status}: {said}")
+    # Only Annals itself can refuse an event. A proxy that refuses every request must not empty the queue.
+    if status in (400, 413) and (found.type in _BODY_PROBLEMS or (status == 413 and sent > 1)):
+        return BatchRefused(found)
+    return Blocked(f"{status}: {found}")
 
 
 def problem(response: httpx.Response) -> Problem:
-    """What an answer says is wrong. Any answer will do: of one that is no problem the status is told."""
+    """Returns the problem that an answer reports. Without problem details in the answer, it has the status alone."""
     body = _json(response)
     title = response.reason_phrase or "unexpected answer"
     if not isinstance(body, dict):
@@ -80,12 +80,12 @@ def problem(response: httpx.Response) -> Problem:
 
 
 def check(response: httpx.Response) -> None:
-    """Raises what an answer to a reader says is wrong, if anything is."""
+    """Raises ApiError or ServerUnavailable if the answer to a reader is an error."""
     if response.is_success:
         return
     found = problem(response)
     status = response.status_code
-    if status in _AGAIN or status >= 500:
+    if status in _RETRY_STATUSES or status >= 500:
         raise ServerUnavailable(
             f"{status}: {found}", problem=found, retry_after=retry_after(response.headers.get("retry-after"))
         )
@@ -108,17 +108,18 @@ def _problem(fields: Mapping[str, Any], title: str) -> Problem:
 
 
 def _settled(body: Any, sent: int) -> Settled | None:
+    """Returns the results of a batch; None if the answer does not have one for each event."""
     results = body.get("results") if isinstance(body, dict) else None
     if not isinstance(results, list) or len(results) != sent:
         return None
     refused = []
     last_seq = 0
-    for place, result in enumerate(results):
+    for index, result in enumerate(results):
         if not isinstance(result, dict):
             return None
         error = result.get("error")
         if isinstance(error, dict):
-            refused.append((place, _problem(error, "refused")))
+            refused.append((index, _problem(error, "refused")))
         elif isinstance(seq := result.get("seq"), int):
             last_seq = max(last_seq, seq)
         else:

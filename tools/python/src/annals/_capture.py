@@ -1,4 +1,4 @@
-"""What decorators take down of a call."""
+"""The parts of a call that decorators record."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import Any
 
 
 def arguments(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, without `self` and `cls`."""
+    """Returns the arguments of a call by name, without `self` and `cls`."""
     try:
         bound = inspect.signature(function).bind(*args, **kwargs).arguments
     except (TypeError, ValueError):
-        # A call that does not fit raises by itself in a moment; a built-in may have no signature.
+        # A call with wrong arguments raises by itself in a moment. A built-in function may have no signature.
         return {"args": list(args), "kwargs": dict(kwargs)}
     return {name: value for name, value in bound.items() if name not in ("self", "cls")}
 
 
 def check_decorated(function: Callable[..., Any], *, coroutine: bool | None = None) -> None:
-    """TypeError where a call of the function is not its work: a generator does that later."""
+    """Raises TypeError for a generator, because its call returns before its work begins.
+
+    `coroutine` requires a coroutine function.
+    """
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{function.__qualname__} is a generator: open the step or session inside it, with `with`")
+        raise TypeError(f"{function.__qualname__} is a generator: open the step or session inside it, using `with`")
     if coroutine and not inspect.iscoroutinefunction(function):
-        raise TypeError(f"{function.__qualname__} is no coroutine function: use a `Client` for it")
+        raise TypeError(f"{function.__qualname__} is not a coroutine function: use a `Client` to decorate it")

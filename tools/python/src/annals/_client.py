@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import ssl
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -16,100 +12,68 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 
 from . import _current
-from ._answers import check
-from ._delivery import WhenFull
+from ._base import ClientBase
+from ._closing import finish, suppressed_by
 from ._encode import encode
 from ._http import path_part, query
-from ._open import end, open_delivery, unavailable
-from ._pace import Backoff
-from ._queue import Fsync
-from ._reading import LOOK_FIRST_S, LOOK_LONGEST_S, TAIL_IDLE_S, Json, MessageParser, Page, body_of, head_of, is_visible
+from ._reading import (
+    LOG,
+    PROJECTIONS,
+    SEARCH,
+    SESSIONS,
+    CatchUp,
+    Json,
+    Pages,
+    check_open,
+    content_of,
+    head_of,
+    network_errors,
+)
 from ._session import Session, Step
-from .errors import Closed, EventsLost, EventsRefused, NotDelivered, NotFlushed, Refused, ServerUnavailable
+from ._tail import Tail
+from .errors import NotDelivered, NotFlushed, ServerUnavailable
 from .fields import SessionFields, StepFields
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-logger = logging.getLogger("annals")
 
+class Client(ClientBase):
+    """Records to an Annals server, and reads from it.
 
-class Client:
-    """Records to a server of Annals, and reads from it.
+    The client accepts events at once. A thread sends them, in order and in batches; `flush` waits until they are
+    committed. Any number of threads may use a client. It works only in the process that made it: make one after a fork.
 
-    Events are taken at once and sent by a thread, in order and in batches. `flush` waits until they are committed.
-    A client may be used from any number of threads, and belongs to the process that made it: make one after a fork.
+    url: `http://…`, `https://…` or `unix:/path`. Default: ANNALS_URL, or else http://127.0.0.1:4318.
+    api_key: the API key. Default: ANNALS_API_KEY, or else none.
+    spool: the folder that keeps events until they are committed. Default: ANNALS_SPOOL, or else events stay in memory.
+    spool_bytes: the largest size of the spool.
+    fsync: when the spool is flushed to the disk. "second", the default: every second while it has events. Then no event
+        is lost if the process is killed; a loss of power loses at most the last second. "always": before `emit`
+        returns. "never": when the operating system does it.
+    queue_events, queue_bytes: the largest size of the queue in memory, which is used without a spool.
+    when_full: "block", the default: `emit` waits for room, without a timeout. "raise": `emit` raises QueueFull.
+    batch_events, batch_bytes: the largest size of a batch. A larger event is sent alone.
+    linger: seconds that the first event of a batch waits for others. A `flush` ends this wait.
+    gzip: True compresses requests.
+    timeout: the timeout of a request in seconds, for sending and for receiving separately.
+    verify: a TLS context; or False, which accepts any certificate of the server.
+    retry_pause_min, retry_pause_max: the shortest and longest pause between attempts, in seconds. Each failure doubles
+        the pause.
+    transport: a replacement of the network, for tests.
 
-    url: `http://…`, `https://…` or `unix:/path`; else ANNALS_URL, else http://127.0.0.1:4318.
-    api_key: else ANNALS_API_KEY, else none.
-    spool: a folder that keeps events until they are committed; else ANNALS_SPOOL, else events are kept in memory.
-    spool_bytes: what the spool may hold.
-    fsync: when the spool is flushed to the disk. "second", the default: every second, while events are in it. A process
-        that dies loses nothing; a machine that does, at most the last second. "always": before `emit` returns.
-        "never": when the system pleases.
-    queue_events, queue_bytes: what may wait in memory where there is no spool.
-    when_full: "block", the default: who emits waits for room, for as long as it takes. "raise": QueueFull.
-    batch_events, batch_bytes: the most that is sent at once; an event larger than that goes alone.
-    linger: seconds that the first event of a batch waits for others. `flush` does not wait for it.
-    gzip: whether requests are compressed.
-    timeout: seconds that a request may take, each for sending and for the answer.
-    verify: a TLS context, or False for no verification of the server's certificate.
-    retry_first, retry_longest: the first and longest wait between attempts, in seconds. Each failure doubles it.
-    transport: instead of the network, for tests.
-
-    Raises ValueError for an address that is none, SpoolInUse and SpoolError.
+    Raises ValueError for a setting that is not valid, SpoolInUse, and SpoolError.
     """
-
-    def __init__(
-        self,
-        url: str | None = None,
-        api_key: str | None = None,
-        spool: str | os.PathLike[str] | None = None,
-        *,
-        spool_bytes: int = 1 << 30,
-        fsync: Fsync = "second",
-        queue_events: int = 10_000,
-        queue_bytes: int = 64 << 20,
-        when_full: WhenFull = "block",
-        batch_events: int = 500,
-        batch_bytes: int = 1 << 20,
-        linger: float = 0.02,
-        gzip: bool = False,
-        timeout: float = 30.0,
-        verify: ssl.SSLContext | bool = True,
-        retry_first: float = 0.2,
-        retry_longest: float = 30.0,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self._delivery, self._http = open_delivery(
-            url,
-            api_key,
-            spool,
-            spool_bytes=spool_bytes,
-            fsync=fsync,
-            queue_events=queue_events,
-            queue_bytes=queue_bytes,
-            when_full=when_full,
-            batch_events=batch_events,
-            batch_bytes=batch_bytes,
-            linger=linger,
-            gzip=gzip,
-            timeout=timeout,
-            verify=verify,
-            retry_first=retry_first,
-            retry_longest=retry_longest,
-            transport=transport,
-        )
 
     # Recording.
 
     def emit(self, event: Mapping[str, Any]) -> str:
-        """Takes an event, as docs/events.md describes them, and returns its id.
+        """Accepts an event, in the form of docs/events.md, and returns its id.
 
-        An event without an `id` gets one. Waits while the queue is full, unless the client was told to raise. Raises
-        InvalidEvent, QueueFull, SpoolError and Closed; then the event was not taken. With `fsync="always"`, NotFlushed:
-        it was taken, and is not safe from a loss of power. What the server has to say against its fields is heard
-        later: see `refused` and `flush`.
+        An event without an `id` gets one. While the queue is full, it waits or raises QueueFull, as `when_full` says.
+        After InvalidEvent, QueueFull, SpoolError or Closed the event was not accepted. After NotFlushed, which only
+        `fsync="always"` raises, it was accepted, but a loss of power can lose it. The server checks the fields of the
+        event later: see `refused` and `flush`.
         """
         event_id, line = encode(event)
         try:
@@ -120,9 +84,9 @@ class Client:
         return event_id
 
     def session(self, profile: str | None = None, *, id: str | None = None, **fields: Unpack[SessionFields]) -> Session:
-        """A session, for `with`; or a decorator, which makes a session of every call.
+        """Makes a session, for `with`. As a decorator, it makes a session of every call.
 
-        Begun within another session of this client, it has that as its `parent_session`.
+        A session that begins inside another one of this client has that one as its `parent_session`.
         """
         return Session(self, id, {"profile": profile, **fields})
 
@@ -135,78 +99,55 @@ class Client:
         capture_output: bool = False,
         **fields: Unpack[StepFields],
     ) -> Step:
-        """A step of the session, or part of the step, that is open here; for `with`, or as a decorator.
+        """Makes a step of the session or step that is open in this context, for `with` or as a decorator.
 
-        As a decorator, each call is a step; `module` is the function's name unless it is given, and `capture_input` and
-        `capture_output` record arguments and result. NoSession where no session is open.
+        As a decorator, it makes a step of every call. Then `module` is the function's name by default, and
+        `capture_input` and `capture_output` record the arguments and the result. If no session is open, NoSession is
+        raised when the step begins.
         """
         return Step(self, None, module, id, capture_input, capture_output, fields)
 
     @property
-    def current_session(self) -> str | None:
-        """The id of the session that is open here."""
-        scope = _current.innermost(self)
-        return scope._session_id if scope is not None else None
-
-    @property
     def current_step(self) -> Step | None:
-        """The step that is open here."""
+        """The step that is open in this context."""
         scope = _current.innermost(self)
         return scope if isinstance(scope, Step) else None
 
     # Delivery.
 
-    @property
-    def pending(self) -> int:
-        """How many events are not known to be committed."""
-        return self._delivery.pending
-
-    @property
-    def refused(self) -> list[Refused]:
-        """The events that the server refused for good, oldest first, and why: the latest 1,000."""
-        return list(self._delivery.refused)
-
-    @property
-    def refused_count(self) -> int:
-        """How many events the server refused for good."""
-        return self._delivery.refused_count
-
     def flush(self, timeout: float | None = 30.0, *, visible: bool = False) -> None:
-        """Returns when all that was taken is committed. `timeout` is in seconds; None waits for as long as it takes.
+        """Waits until every event accepted so far is committed. `timeout` is in seconds; None waits without a timeout.
 
-        `visible` waits until readers see it, too; that needs the scope read. Raises NotDelivered when time is up, or at
-        once where waiting does not help, as with an API key that is not valid; ServerUnavailable where all is committed
-        and not visible in time; EventsRefused where events were refused since it was last raised, once all others are
-        committed.
+        With `visible` it then waits until readers see them, which needs the API key's scope `read`.
+
+        Raises NotDelivered after the timeout; or at once if waiting cannot help, as with an invalid API key. Raises
+        ServerUnavailable if every event is committed, but is not visible in time. Raises EventsRefused or EventsLost if
+        events were refused or lost that no earlier call has reported; all others are committed then.
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        catch_up = CatchUp(timeout)
         try:
             self._delivery.settled().result(timeout)
         except FutureTimeout:
             raise self._delivery.not_delivered() from None
         if visible:
-            self._wait_visible(until)
-        self._delivery.report_refused()
-
-    def _wait_visible(self, until: float | None) -> None:
-        backoff = Backoff(LOOK_FIRST_S, LOOK_LONGEST_S)
-        while not is_visible(body_of(self._get("/v1/projections", {})), self._delivery.last_seq):
-            if until is not None and time.monotonic() > until:
-                raise ServerUnavailable("all is committed, but the read tables do not hold it yet")
-            time.sleep(backoff.next())
+            position = self._delivery.last_seq
+            while not catch_up.is_done(self._get(PROJECTIONS), position):
+                time.sleep(catch_up.pause())
+        self._delivery.raise_unreported()
 
     def close(self, timeout: float | None = 10.0) -> None:
-        """Takes no more events, and waits up to `timeout` seconds until the others are committed. Twice is as once.
+        """Accepts no more events, and waits up to `timeout` seconds until the others are committed.
 
-        What is left then stays in the spool, for the next client that opens it; where the server is away, that is not
-        waited for. Without a spool NotDelivered says how many events are lost. EventsRefused as from `flush`. A request
-        that is under way then is not cut off; until it ends, this process cannot open the same spool again.
+        A second call does nothing. With a spool, events that are left stay there for the next client that opens it;
+        `close` does not wait for a server that is away. Without a spool, they are lost, and NotDelivered has their
+        number. Raises EventsRefused and EventsLost like `flush`. A request that is running is not interrupted; until it
+        ends, this process cannot open the same spool again.
         """
         if not self._delivery.begin_close():
             return
         with suppress(FutureTimeout, NotDelivered):
             self._delivery.settled().result(timeout)
-        end(self._delivery)
+        finish(self._delivery)
 
     def __enter__(self) -> Self:
         return self
@@ -214,89 +155,61 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        with suppressed_by(error, "the client was closed"):
             self.close()
-        except (NotDelivered, EventsLost, EventsRefused) as failure:
-            if error is None:
-                raise
-            logger.error("%s", failure)
 
     # Reading.
 
     def sessions(self, *, limit: int | None = None, **filters: object) -> Iterator[Json]:
-        """Sessions, newest first, as rows of the read table; pages are asked for as they are needed.
+        """Iterates over sessions, newest first, as rows of the read table. It requests each page when it is needed.
 
-        `limit` is the most to give. Filters: status, profile, conversation, since, until, module, max_confidence,
-        with_findings, text; times are `datetime` or RFC 3339. Raises ApiError and ServerUnavailable.
+        `limit` is the largest number of sessions. Filters: status, profile, conversation, since, until, module,
+        max_confidence, with_findings, text. Times are `datetime` or RFC 3339. Raises ApiError and ServerUnavailable.
         """
-        return self._list("/v1/sessions", "sessions", limit, filters)
+        return self._list(Pages(SESSIONS, "sessions", limit, filters))
 
     def session_record(self, id: str) -> Json:
-        """A session with its steps, decisions and findings. NotFound where there is none."""
-        return cast(Json, body_of(self._get("/v1/sessions/" + path_part(id), {})))
+        """Returns a session with its steps, decisions and findings. Raises NotFound if there is none."""
+        return cast(Json, self._get(f"{SESSIONS}/{path_part(id)}"))
 
     def search(self, q: str, *, limit: int | None = None, **filters: object) -> Iterator[Json]:
-        """Events in which all the words stand: hits with a `snippet`, newest first.
+        """Iterates over the events that contain all the words, newest first, each with a `snippet`.
 
-        A phrase stands in double quotes, the beginning of words before a star. Filters: session, kind;
-        `order="rank"` gives the best matches first, at most 1,000.
+        Double quotes enclose a phrase, and `refund*` finds all words that begin with `refund`. Filters: session, kind.
+        With `order="rank"` the best matches come first, at most 1,000.
         """
-        return self._list("/v1/search", "hits", limit, {"q": q, **filters})
+        return self._list(Pages(SEARCH, "hits", limit, {"q": q, **filters}))
 
     def tail(
         self, after: int | None = None, *, session: str | None = None, kind: str | Sequence[str] | None = None
     ) -> Generator[Json, None, None]:
-        """Events as they are committed, without end, each with its `seq`.
+        """Iterates over events as they are committed, without end, each with its `seq`.
 
-        Those after the place `after` first; None is from now on. `session` and `kind`, a type or several, narrow it. A
-        connection that breaks is made again, and goes on where it was. Raises ServerUnavailable only where the first
-        attempt fails.
+        It begins after the position `after`; None leaves out the events that are in the log when the iteration begins.
+        `session` and `kind`, a type or several, select events. After a broken connection it connects again, and
+        continues after the last event. Raises ApiError, and ServerUnavailable if the first connection fails.
         """
-        if after is None:
-            after = head_of(body_of(self._get("/v1/log", {})))
-        backoff = Backoff()
-        connected = False
+        tail = Tail(head_of(self._get(LOG)) if after is None else after, session, kind)
         while True:
-            if self._http.is_closed:
-                raise Closed("the client is closed")
-            parser = MessageParser()
+            check_open(self._http)
             try:
-                with self._http.stream(
-                    "GET",
-                    "/v1/tail",
-                    params=query(after=after, session=session, kind=kind),
-                    headers={"accept": "text/event-stream"},
-                    timeout=httpx.Timeout(TAIL_IDLE_S, connect=5.0),
-                ) as response:
+                with self._http.stream(**tail.request()) as response:
                     if not response.is_success:
                         response.read()
-                    check(response)
-                    connected = True
+                    tail.accept(response)
                     for content in response.iter_bytes():
-                        for message in parser.feed(content):
-                            backoff.reset()
-                            after = int(message.id or after)
-                            yield json.loads(message.data)
-                        after = int(parser.last_id or after)
+                        yield from tail.events(content)
             except (httpx.TransportError, ServerUnavailable) as error:
-                if not connected:
-                    raise unavailable(error) from error
-                wait = error.retry_after if isinstance(error, ServerUnavailable) else None
-                time.sleep(max(wait or 0.0, backoff.next()))
+                time.sleep(tail.pause(error))
             else:
-                time.sleep(backoff.next())
+                time.sleep(tail.pause())
 
-    def _list(self, path: str, name: str, limit: int | None, filters: Mapping[str, object]) -> Iterator[Json]:
-        page = Page(name, limit)
-        while page.more:
-            yield from page.items(body_of(self._get(path, {**filters, **page.parameters()})))
+    def _list(self, pages: Pages) -> Iterator[Json]:
+        while pages.more:
+            yield from pages.items(self._get(pages.path, pages.parameters()))
 
-    def _get(self, path: str, parameters: Mapping[str, object]) -> httpx.Response:
-        if self._http.is_closed:
-            raise Closed("the client is closed")
-        try:
-            response = self._http.get(path, params=query(**parameters))
-        except httpx.TransportError as error:
-            raise unavailable(error) from error
-        check(response)
-        return response
+    def _get(self, path: str, parameters: Mapping[str, object] | None = None) -> Any:
+        check_open(self._http)
+        with network_errors():
+            response = self._http.get(path, params=query(parameters or {}))
+        return content_of(response)

@@ -1,4 +1,4 @@
-"""Which session and step the code that runs now belongs to."""
+"""The session and the step to which the running code belongs."""
 
 from __future__ import annotations
 
@@ -12,46 +12,48 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A session or step that is open, within another or within none."""
+class Frame:
+    """An open session or step, and the frame around it."""
 
     scope: Records
-    outer: Place | None
+    outer: Frame | None
 
 
-_place: ContextVar[Place | None] = ContextVar("annals_place", default=None)
+_current: ContextVar[Frame | None] = ContextVar("annals_current", default=None)
 
 
-def enter(scope: Records) -> Token[Place | None]:
-    """Makes the scope the present one."""
-    return _place.set(Place(scope, _place.get()))
+def enter(scope: Records) -> Token[Frame | None]:
+    """Makes the scope the current one."""
+    return _current.set(Frame(scope, _current.get()))
 
 
-def leave(token: Token[Place | None]) -> None:
-    """Makes the one before the present one."""
+def leave(token: Token[Frame | None]) -> None:
+    """Makes the scope current that was current before `enter`."""
     try:
-        _place.reset(token)
+        _current.reset(token)
     except ValueError:
-        # Begun in another context, such as a generator's that was finished elsewhere: there is nothing to go back to.
+        # The scope was entered in another context: for example, a generator began in one task and ended in another.
+        # That context is gone, so there is nothing to restore.
         return
 
 
-def innermost(owner: object) -> Records | None:
-    """The present scope of a client: several clients may be in use one within the other."""
-    return next(_scopes(owner), None)
+def innermost(client: object) -> Records | None:
+    """Returns the current scope of a client. Scopes of other clients may be open inside it."""
+    return next(_scopes(client), None)
 
 
-def step_within(owner: object, session_id: str) -> str | None:
-    """The id of the present step of a session, if one is open."""
+def step_within(client: object, session_id: str) -> str | None:
+    """Returns the id of the current step of a session; None if no step of it is open."""
     from ._records import StepRecords
 
-    scope = next((scope for scope in _scopes(owner) if scope._session_id == session_id), None)
+    scope = next((scope for scope in _scopes(client) if scope._session_id == session_id), None)
     return scope.id if isinstance(scope, StepRecords) else None
 
 
-def _scopes(owner: object) -> Iterator[Records]:
-    place = _place.get()
-    while place is not None:
-        if place.scope.owner is owner:
-            yield place.scope
-        place = place.outer
+def _scopes(client: object) -> Iterator[Records]:
+    """Iterates over the open scopes of a client, from the innermost."""
+    frame = _current.get()
+    while frame is not None:
+        if frame.scope.client is client:
+            yield frame.scope
+        frame = frame.outer

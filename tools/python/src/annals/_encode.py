@@ -1,4 +1,4 @@
-"""From an event as a mapping to the line that is sent."""
+"""The encoding of an event, from a mapping to the line that is sent."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ from .errors import InvalidEvent
 
 
 def encode(event: Mapping[str, Any]) -> tuple[str, bytes]:
-    """The id of the event, made where it has none, and the event as one line of JSON with that id, in UTF-8.
+    """Returns the id of the event, and the event with that id as one line of JSON in UTF-8.
 
-    Only what the server could not even read is refused here; what its fields may hold is for the server to say.
+    An event without an id gets a new one. Only an event that the server could not read at all raises InvalidEvent; the
+    server checks the values of the fields.
     """
     kind = event.get("type")
     if not isinstance(kind, str) or not kind:
-        raise InvalidEvent("an event needs a `type`, a text")
+        raise InvalidEvent("an event needs a `type`, which is a text")
     event_id = _id(event.get("id"))
     fields = {"type": kind, "id": event_id} | {
-        name: rfc3339(value) if isinstance(value, datetime) else value
-        for name, value in event.items()
-        if name not in ("type", "id")
+        name: value for name, value in event.items() if name not in ("type", "id")
     }
     try:
         text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_json_value)
         return event_id, text.encode("utf-8") + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidEvent(f"{kind}: the event is not JSON: {error}") from error
+        raise InvalidEvent(f"{kind}: the event cannot be written as JSON: {error}") from error
 
 
 def as_text(value: Any) -> str | None:
-    """What a text field holds of a value: a text as it is, None as None, all else as JSON.
+    """Returns the text that a text field records for a value: a `str` unchanged, and any other value as JSON.
 
-    What JSON cannot hold is written as `repr` writes it.
+    None stays None. A value that has no JSON form is written as `repr` writes it.
     """
     if value is None or isinstance(value, str):
         return value
@@ -53,7 +52,7 @@ def _id(value: Any) -> str:
     try:
         return str(value if isinstance(value, uuid.UUID) else uuid.UUID(value))
     except (ValueError, TypeError, AttributeError):
-        raise InvalidEvent(f"`id`: {value!r} is no UUID") from None
+        raise InvalidEvent(f"`id`: {value!r} is not a UUID") from None
 
 
 def _json_value(value: Any) -> Any:
@@ -65,7 +64,7 @@ def _json_value(value: Any) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"a {type(value).__name__} has no JSON")
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
 
 
 def _json_value_or_repr(value: Any) -> Any:

@@ -14,10 +14,10 @@ _last_count = 0
 
 
 def uuid7() -> uuid.UUID:
-    """A UUIDv7 (RFC 9562, section 5.7), greater than every one that this process made before it.
+    """Returns a new UUIDv7 (RFC 9562, section 5.7), greater than every one that this process made before.
 
-    The 12 bits after the time count the ids of one millisecond, from a random number below 2048; when they run
-    out, the time is taken to be one millisecond later.
+    The 12 bits after the time count the ids of one millisecond. The count begins at a random number below 2048. When it
+    overflows, the id gets the time of the next millisecond.
     """
     global _last_ms, _last_count
     fresh = os.urandom(10)
@@ -37,7 +37,7 @@ def uuid7() -> uuid.UUID:
 
 
 def _after_fork() -> None:
-    # Another thread may have held the lock when the process was forked.
+    # Another thread may have held the lock during the fork. That thread does not exist in the child.
     global _lock
     _lock = threading.Lock()
 
@@ -47,10 +47,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def rfc3339(moment: datetime) -> str:
-    """The text of a time, in UTC, to the microsecond. A time without a zone is taken to be local."""
+    """Returns a time as text, in UTC, to the microsecond. A time without a zone counts as local time."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def now() -> str:
-    """The present time as events have it."""
+    """Returns the current time in the form that events have."""
     return rfc3339(datetime.now(timezone.utc))

@@ -1,4 +1,7 @@
-"""What waits to be sent: the seam between the sender and where events are kept meanwhile."""
+"""The queue of events that are not settled yet, in memory or on disk.
+
+An event is settled when it is committed, or refused for good.
+"""
 
 from __future__ import annotations
 
@@ -15,42 +18,48 @@ Fsync = Literal["always", "second", "never"]
 
 
 class EventQueue(Protocol):
-    """Lines in order, taken from the front only once they are settled.
+    """Lines in order. They leave from the front, and only when they are settled.
 
-    All but `sync` is called under the lock of the delivery that owns the queue.
+    The delivery that owns the queue holds its lock for every call except `sync` and `abandon`.
     """
 
     durable: bool
-    """Whether what is left in it at the end is sent later."""
+    """True if the events that are left at the end are sent later."""
     lost: int
-    """How many lines were taken and are gone, because somebody else deleted them."""
+    """Number of accepted lines that are gone because somebody else deleted them."""
 
     def __len__(self) -> int:
-        """How many lines wait."""
+        """Returns the number of lines."""
 
     def has_room(self, line: bytes) -> bool:
-        """Whether the line fits. Into an empty queue every line does."""
+        """Returns whether the line fits. An empty queue has room for any line."""
 
     def append(self, line: bytes) -> None:
-        """Takes a line, whole, with its line break. SpoolError where that fails, and then nothing of it is kept."""
+        """Appends a whole line, with its line break. After a SpoolError the queue has nothing of it."""
 
     def sync(self) -> None:
-        """Makes what was appended as durable as the queue can, else NotFlushed. Any thread, without the lock."""
+        """Makes the appended lines as durable as the queue can, or raises NotFlushed.
+
+        Any thread may call it, without the lock.
+        """
 
     def peek(self, events_max: int, bytes_max: int) -> list[bytes]:
-        """Some of the first lines: at least one where any is left, and beyond that at most so many."""
+        """Returns lines from the front, within both bounds, but at least one if the queue is not empty."""
 
     def advance(self, count: int) -> None:
-        """Drops the first lines, which are settled. They were among those of the last `peek`."""
+        """Removes the first lines, which are settled. They were returned by the last `peek`."""
 
     def keep_refused(self, refused: Sequence[Refused]) -> None:
-        """Keeps what was refused for good. It is on the disk when this returns, where the queue is durable."""
+        """Keeps events that were refused for good. If the queue is durable, they are on the disk afterwards."""
 
     def describe(self) -> str:
-        """Where the events are, for people."""
+        """Returns the location of the events, for messages."""
 
     def close(self) -> None:
-        """Lets go of everything. Nothing is called after it."""
+        """Releases all resources. It is the last call."""
+
+    def abandon(self) -> None:
+        """Releases the resources in a forked process, without any effect on the parent."""
 
 
 class MemoryQueue:
@@ -78,17 +87,17 @@ class MemoryQueue:
         self._bytes += len(line)
 
     def sync(self) -> None:
-        """Nothing to do: memory is as durable as the process."""
+        """Does nothing: no call makes memory more durable."""
 
     def peek(self, events_max: int, bytes_max: int) -> list[bytes]:
-        return within(islice(self._lines, events_max), bytes_max)
+        return first_within(islice(self._lines, events_max), bytes_max)
 
     def advance(self, count: int) -> None:
         for _ in range(count):
             self._bytes -= len(self._lines.popleft())
 
     def keep_refused(self, refused: Sequence[Refused]) -> None:
-        """Nothing to do: the client has the latest, and the logger was told of each."""
+        """Does nothing: the delivery logs each refused event and keeps the latest ones."""
 
     def describe(self) -> str:
         return "in memory"
@@ -97,9 +106,12 @@ class MemoryQueue:
         self._lines.clear()
         self._bytes = 0
 
+    def abandon(self) -> None:
+        """Does nothing: the memory of a forked process is its own."""
 
-def within(lines: islice[bytes] | list[bytes], bytes_max: int) -> list[bytes]:
-    """The first of the lines, and those after it as long as all together have at most so many bytes."""
+
+def first_within(lines: islice[bytes] | list[bytes], bytes_max: int) -> list[bytes]:
+    """Returns the first line, and the following ones until their total size would exceed `bytes_max`."""
     taken: list[bytes] = []
     total = 0
     for line in lines:
@@ -111,7 +123,7 @@ def within(lines: islice[bytes] | list[bytes], bytes_max: int) -> list[bytes]:
 
 
 def parse(line: bytes) -> dict[str, object] | None:
-    """The event of a line, or None where the line is none: damaged, or torn."""
+    """Returns the event of a line; None if the line is not an event because it is damaged or cut off."""
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,126 +1,116 @@
-"""What readers need: pages, and server-sent events."""
+"""Reading without the waiting: requests, answers, pages and pauses, for both clients."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx
 
-from .errors import ServerUnavailable
+from ._answers import check
+from ._backoff import Backoff
+from .errors import Closed, ServerUnavailable
 
 Json = dict[str, Any]
 
-PAGE_EVENTS: Final = 200
-"""Items that one request for a list asks for."""
-LOOK_FIRST_S: Final = 0.01
-LOOK_LONGEST_S: Final = 0.25
-"""How often it is asked whether read tables hold what is committed."""
-TAIL_IDLE_S: Final = 60.0
-"""A tail that hears nothing for so long, not even the server's heartbeat, begins anew."""
+LOG: Final = "/v1/log"
+PROJECTIONS: Final = "/v1/projections"
+SEARCH: Final = "/v1/search"
+SESSIONS: Final = "/v1/sessions"
+
+PAGE_ITEMS: Final = 200
+"""Number of items of a list that one request asks for."""
+CATCH_UP_PAUSE_MIN_S: Final = 0.01
+CATCH_UP_PAUSE_MAX_S: Final = 0.25
 
 
-@dataclass(frozen=True)
-class Message:
-    """A server-sent event."""
-
-    id: str | None
-    event: str
-    data: str
+def check_open(http: httpx.Client | httpx.AsyncClient) -> None:
+    """Raises Closed if the client of httpx is closed."""
+    if http.is_closed:
+        raise Closed("the client is closed")
 
 
-class MessageParser:
-    """Reads `text/event-stream` from pieces of any size, as the HTML standard says.
-
-    Lines end with CR, LF or both, and with nothing else: JSON may hold other line separators.
-    """
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._id: str | None = None
-        self.last_id: str | None = None
-        """The id to go on after. A message without data may tell it too."""
-        self._event = ""
-        self._data: list[str] = []
-
-    def feed(self, content: bytes) -> Iterator[Message]:
-        """The messages that end within this piece."""
-        content = self._rest + content
-        # The last byte may be the first half of CR LF.
-        kept = content[-1:] if content.endswith(b"\r") else b""
-        content = content[: len(content) - len(kept)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *lines, rest = content.split(b"\n")
-        self._rest = rest + kept
-        for line in lines:
-            message = self._take(line.decode("utf-8", "replace"))
-            if message is not None:
-                yield message
-
-    def _take(self, line: str) -> Message | None:
-        if not line:
-            data, event = self._data, self._event
-            self._data, self._event = [], ""
-            self.last_id = self._id
-            return Message(self._id, event or "message", "\n".join(data)) if data else None
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "data":
-            self._data.append(value)
-        elif name == "event":
-            self._event = value
-        elif name == "id" and "\0" not in value:
-            self._id = value
-        return None
-
-
-class Page:
-    """Follows the cursors of a list."""
-
-    def __init__(self, name: str, limit: int | None) -> None:
-        self._name = name
-        self._left = limit
-        self._cursor: object = None
-        self.more = limit is None or limit > 0
-
-    def parameters(self) -> dict[str, object]:
-        """What to add to the next request."""
-        limit = PAGE_EVENTS if self._left is None else min(self._left, PAGE_EVENTS)
-        return {"limit": limit, "cursor": self._cursor}
-
-    def items(self, body: Any) -> list[Json]:
-        """The items of an answer."""
-        found = body.get(self._name) if isinstance(body, dict) else None
-        if not isinstance(found, list):
-            raise ServerUnavailable(f"the answer has no list `{self._name}`: is this Annals?")
-        items: list[Json] = found if self._left is None else found[: self._left]
-        if self._left is not None:
-            self._left -= len(items)
-        self._cursor = body.get("next")
-        self.more = self._cursor is not None and self._left != 0
-        return items
-
-
-def is_visible(projections: Any, seq: int) -> bool:
-    """Whether all read tables hold what is in the log up to a place."""
+@contextmanager
+def network_errors() -> Iterator[None]:
+    """Raises ServerUnavailable in place of an error of the network."""
     try:
-        return all(projection["position"] >= seq for projection in projections["projections"])
-    except (KeyError, TypeError):
-        raise ServerUnavailable("the answer does not say where the read tables are: is this Annals?") from None
+        yield
+    except httpx.TransportError as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: httpx.TransportError) -> ServerUnavailable:
+    """Returns an error of the network as an exception of this package."""
+    return ServerUnavailable(f"{type(error).__name__}: {error}")
+
+
+def content_of(response: httpx.Response) -> Any:
+    """Returns the JSON of an answer. Raises ApiError or ServerUnavailable if the answer is an error or not JSON."""
+    check(response)
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError):
+        raise ServerUnavailable("the answer is not JSON: is this Annals?") from None
 
 
 def head_of(log: Any) -> int:
-    """The last place in the log."""
+    """Returns the last position of the log."""
     events = log.get("events") if isinstance(log, dict) else None
     if not isinstance(events, int):
-        raise ServerUnavailable("the answer does not say how many events there are: is this Annals?")
+        raise ServerUnavailable("the answer lacks the number of events: is this Annals?")
     return events
 
 
-def body_of(response: httpx.Response) -> Any:
-    """The JSON of a good answer."""
-    try:
-        return json.loads(response.content)
-    except ValueError:
-        raise ServerUnavailable("the answer is not JSON: is this Annals?") from None
+class Pages:
+    """Requests for the pages of a list, each made from the cursor of the page before."""
+
+    def __init__(self, path: str, name: str, limit: int | None, filters: Mapping[str, object]) -> None:
+        self.path = path
+        self._name = name
+        self._filters = filters
+        self._remaining = limit
+        self._cursor: object = None
+        self.more = limit is None or limit > 0
+        """True if there is another page to ask for."""
+
+    def parameters(self) -> dict[str, object]:
+        """Returns the parameters of the next request."""
+        limit = PAGE_ITEMS if self._remaining is None else min(self._remaining, PAGE_ITEMS)
+        return {**self._filters, "limit": limit, "cursor": self._cursor}
+
+    def items(self, page: Any) -> list[Json]:
+        """Returns the items of a page."""
+        found = page.get(self._name) if isinstance(page, dict) else None
+        if not isinstance(found, list):
+            raise ServerUnavailable(f"the answer lacks the list `{self._name}`: is this Annals?")
+        items: list[Json] = found if self._remaining is None else found[: self._remaining]
+        if self._remaining is not None:
+            self._remaining -= len(items)
+        self._cursor = page.get("next")
+        self.more = self._cursor is not None and self._remaining != 0
+        return items
+
+
+class CatchUp:
+    """Waiting until the read tables hold the log up to a position. The timeout begins when this is made."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._backoff = Backoff(CATCH_UP_PAUSE_MIN_S, CATCH_UP_PAUSE_MAX_S)
+
+    def is_done(self, projections: Any, position: int) -> bool:
+        """Returns whether all read tables have caught up. Raises ServerUnavailable if not, and the timeout is over."""
+        try:
+            done = all(projection["position"] >= position for projection in projections["projections"])
+        except (KeyError, TypeError):
+            raise ServerUnavailable("the answer lacks the positions of the projections: is this Annals?") from None
+        if not done and self._deadline is not None and time.monotonic() > self._deadline:
+            raise ServerUnavailable("every event is committed, but the read tables have not caught up yet")
+        return done
+
+    def pause(self) -> float:
+        """Returns the seconds to wait before the next request."""
+        return self._backoff.next()

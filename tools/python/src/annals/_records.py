@@ -1,18 +1,24 @@
-"""The events of a session and its steps, without sending them."""
+"""Everything about sessions and steps except sending: their events, their ends, and their context."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Token
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import _current
+from ._capture import arguments
 from ._encode import as_text
 from ._ids import now, uuid7
 from .errors import InvalidEvent, NoSession
 from .fields import Options, SessionEnd, Severity, StepEnd
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 Event = dict[str, Any]
+R = TypeVar("R")
 
 _TEXTS: Final = frozenset(
     {
@@ -30,7 +36,7 @@ _TEXTS: Final = frozenset(
 
 
 def event(kind: str, *parts: Mapping[str, Any]) -> Event:
-    """An event of the parts' fields; what is None is left out. `at` is now, unless it is given."""
+    """Returns an event with the fields of the parts, except those that are None. `at` is now, unless it is given."""
     fields: Event = {"type": kind, "at": now()}
     for part in parts:
         for name, value in part.items():
@@ -40,35 +46,65 @@ def event(kind: str, *parts: Mapping[str, Any]) -> Event:
 
 
 class Records:
-    """What a session and a step have in common: who owns them, and what is recorded within them."""
+    """The events that belong to a session or to a step; both are called a scope here.
 
-    def __init__(self, owner: object, session_id: str) -> None:
-        self.owner = owner
+    A subclass says which session and step its events belong to, and with which events it begins and ends.
+    """
+
+    def __init__(self, client: object, session_id: str) -> None:
+        self.client = client
         self._session_id = session_id
+        self._token: Token[_current.Frame | None] | None = None
 
-    def _place(self) -> tuple[str, str | None]:
-        """The ids of the session and the step that something recorded now belongs to."""
+    def _location(self) -> tuple[str, str | None]:
+        """Returns the ids of the session and the step to which an event recorded now belongs."""
         raise NotImplementedError
 
+    def _start_event(self) -> Event:
+        raise NotImplementedError
+
+    def _end_event(self, error: BaseException | None) -> Event:
+        raise NotImplementedError
+
+    # Entering takes two calls, because the scope becomes the current one only when its first event was accepted.
+
+    def _begin(self) -> Event:
+        """Returns the first event of the scope."""
+        if self._token is not None:
+            raise RuntimeError("a session or step can be entered only once")
+        return self._start_event()
+
+    def _enter(self) -> None:
+        """Makes the scope the current one."""
+        self._token = _current.enter(self)
+
+    def _leave(self, error: BaseException | None) -> Event:
+        """Makes the scope around this one current again, and returns the last event."""
+        if self._token is not None:
+            _current.leave(self._token)
+        return self._end_event(error)
+
     def _record(self, kind: str, *parts: Mapping[str, Any], step: bool = True) -> Event:
-        session_id, step_id = self._place()
+        session_id, step_id = self._location()
         return event(kind, {"session": session_id, "step": step_id if step else None}, *parts)
 
     def _decision(
         self, chosen: str | Sequence[str] | None, options: Options | None, fields: Mapping[str, Any]
     ) -> tuple[str, Event]:
-        name = "chosen_option" if chosen is None or isinstance(chosen, str) else "chosen_options"
-        made = fields.get("decision") or str(uuid7())
-        own = {
-            "decision": made,
-            name: chosen if chosen is None or isinstance(chosen, str) else list(chosen),
+        decision_id = fields.get("decision") or str(uuid7())
+        own: Event = {
+            "decision": decision_id,
             "options_considered": None if options is None else list(options),
         }
-        return made, self._record("decision.made", fields, own)
+        if chosen is None or isinstance(chosen, str):
+            own["chosen_option"] = chosen
+        else:
+            own["chosen_options"] = list(chosen)
+        return decision_id, self._record("decision.made", fields, own)
 
     def _finding(self, fields: Mapping[str, Any]) -> tuple[str, Event]:
-        made = fields.get("finding") or str(uuid7())
-        return made, self._record("finding.raised", fields, {"finding": made})
+        finding_id = fields.get("finding") or str(uuid7())
+        return finding_id, self._record("finding.raised", fields, {"finding": finding_id})
 
     def _finding_update(self, finding: str, fields: Mapping[str, Any]) -> Event:
         return self._record("finding.updated", {"finding": finding}, fields, step=False)
@@ -76,15 +112,15 @@ class Records:
     def _review(
         self, actor: str, verdict: str, subject_kind: str, subject_id: str | None, fields: Mapping[str, Any]
     ) -> tuple[str, Event]:
-        made = fields.get("review") or str(uuid7())
+        review_id = fields.get("review") or str(uuid7())
         own = {
             "actor": actor,
             "verdict": verdict,
             "subject_kind": subject_kind,
             "subject_id": subject_id,
-            "review": made,
+            "review": review_id,
         }
-        return made, self._record("review.recorded", fields, own, step=False)
+        return review_id, self._record("review.recorded", fields, own, step=False)
 
     def _artifact(self, content: bytes | None, digest: str | None, fields: Mapping[str, Any]) -> tuple[str, Event]:
         if (content is None) == (digest is None):
@@ -101,22 +137,22 @@ class Records:
         return self._record("note.logged", {"message": message}, fields)
 
     def _action(self, actor: str | Mapping[str, str], action: str, fields: Mapping[str, Any]) -> Event:
-        who = {"id": actor} if isinstance(actor, str) else actor
-        return self._record("action.recorded", {"actor": who, "action": action}, fields, step=False)
+        own = {"actor": {"id": actor} if isinstance(actor, str) else actor, "action": action}
+        return self._record("action.recorded", own, fields, step=False)
 
 
 class Usage:
-    """Tokens and cost, which a session and a step may state at their end."""
+    """Tokens and cost, which the end of a session or a step can state."""
 
     tokens_input: int | None = None
-    """Tokens read by models."""
+    """Number of tokens that models read."""
     tokens_output: int | None = None
-    """Tokens written by models."""
+    """Number of tokens that models wrote."""
     cost_usd: float | None = None
-    """Cost in US dollars."""
+    """The cost in US dollars."""
 
     def tokens(self, input: int | None = None, output: int | None = None) -> None:
-        """States the tokens that models read and wrote. Said twice, the last counts."""
+        """Sets the tokens that models read and wrote. The last value counts."""
         if input is not None:
             self.tokens_input = input
         if output is not None:
@@ -131,47 +167,52 @@ class Usage:
 
 
 class SessionRecords(Records, Usage):
-    """The events of a session. What is assigned to its attributes is recorded when it ends."""
+    """The events of a session. Its end records the values of its attributes."""
 
     summary: Any = None
-    """What it came to, whole."""
+    """The whole result."""
     risk_level: Severity | None = None
-    """How risky the outcome is."""
+    """The risk of the result."""
     scores: Mapping[str, float] | None = None
-    """Ratings by name, each in the producer's own scale."""
+    """Ratings by name, each on the producer's own scale."""
     status: SessionEnd | None = None
-    """How it ended. None is `failed` after an exception, `cancelled` after a cancellation, and `completed` else."""
+    """The final status. If None: `failed` after an exception, `cancelled` after a cancellation, else `completed`."""
     error: str | None = None
-    """Why it failed; the exception where it is None."""
+    """The reason for a failure. If None: the exception, if there was one."""
 
-    def __init__(self, owner: object, session_id: str | None, fields: Mapping[str, Any]) -> None:
-        super().__init__(owner, session_id or str(uuid7()))
+    def __init__(self, client: object, id: str | None, fields: Mapping[str, Any]) -> None:
+        super().__init__(client, id or str(uuid7()))
         self._fields = fields
         self.attributes: dict[str, Any] = {}
-        """Whatever else there is to say at the end, by name."""
+        """Further values for the event of the end, by name."""
 
     @property
     def id(self) -> str:
         """The session's id."""
         return self._session_id
 
-    def _place(self) -> tuple[str, str | None]:
-        return self.id, _current.step_within(self.owner, self.id)
-
     def fail(self, why: object) -> None:
-        """Says that it failed, where no exception does."""
+        """Sets the status `failed` and the reason, for a failure without an exception."""
         self.status = "failed"
         self.error = str(why)
 
-    def _begin(self) -> Event:
-        outer = _current.innermost(self.owner)
+    def _of_call(self, function: Callable[..., Any]) -> Self:
+        """Returns the session of one call of a decorated function."""
+        profile = self._fields.get("profile") or function.__qualname__
+        return type(self)(self.client, None, {**self._fields, "profile": profile})
+
+    def _location(self) -> tuple[str, str | None]:
+        return self.id, _current.step_within(self.client, self.id)
+
+    def _start_event(self) -> Event:
+        outer = _current.innermost(self.client)
         parent = outer._session_id if outer is not None else None
         return event("session.started", {"session": self.id, "parent_session": parent}, self._fields)
 
     def _update(self, fields: Mapping[str, Any]) -> Event:
         return event("session.updated", {"session": self.id}, fields)
 
-    def _end(self, error: BaseException | None) -> Event:
+    def _end_event(self, error: BaseException | None) -> Event:
         status: SessionEnd = "completed"
         if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)):
             status = "cancelled"
@@ -193,27 +234,38 @@ class SessionRecords(Records, Usage):
 
 
 class StepRecords(Records, Usage):
-    """The events of a step. What is assigned to its attributes is recorded when it ends."""
+    """The events of a step. Its end records the values of its attributes."""
 
     output: Any = None
-    """What came out, whole."""
+    """The whole output."""
     output_summary: str | None = None
-    """The same in short; the first 200 characters of the output where it is None."""
+    """A summary of the output. If None: its first 200 characters."""
     confidence: float | None = None
-    """How sure the module is of it, 0 to 1."""
+    """The module's confidence in the output, 0 to 1."""
     status: StepEnd | None = None
-    """How it ended; where it is None: `error` after an exception, `ok` else."""
+    """The final status. If None: `error` after an exception, else `ok`."""
     error: str | None = None
-    """Why it failed; the exception where it is None."""
+    """The reason for a failure. If None: the exception, if there was one."""
 
-    def __init__(self, owner: object, origin: Records | None, step_id: str | None, fields: Mapping[str, Any]) -> None:
-        # Which session it belongs to is asked when it begins: a decorator is made where there is none yet.
-        super().__init__(owner, "")
-        self._origin = origin
-        self._step_id = step_id or str(uuid7())
-        self._fields = fields
+    def __init__(
+        self,
+        client: object,
+        parent: Records | None,
+        module: str | None,
+        id: str | None,
+        capture_input: bool,
+        capture_output: bool,
+        fields: Mapping[str, Any],
+    ) -> None:
+        # The session is looked up when the step begins: none may be open yet when a decorator is made.
+        super().__init__(client, "")
+        self._parent = parent
+        self._step_id = id or str(uuid7())
+        self._capture_input = capture_input
+        self._capture_output = capture_output
+        self._fields = {**fields, "module": module}
         self.attributes: dict[str, Any] = {}
-        """Whatever else there is to say at the end, by name."""
+        """Further values for the event of the end, by name."""
 
     @property
     def id(self) -> str:
@@ -222,29 +274,41 @@ class StepRecords(Records, Usage):
 
     @property
     def session_id(self) -> str:
-        """The id of its session. There is none before the step has begun."""
+        """The id of the step's session; empty before the step begins."""
         return self._session_id
 
     def fail(self, why: object) -> None:
-        """Says that it failed, where no exception does."""
+        """Sets the status `error` and the reason, for a failure without an exception."""
         self.status = "error"
         self.error = str(why)
 
-    def _place(self) -> tuple[str, str | None]:
+    def _of_call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Self:
+        """Returns the step of one call of a decorated function."""
+        module = self._fields["module"] or function.__qualname__
+        fields = {**self._fields, "input": arguments(function, args, kwargs)} if self._capture_input else self._fields
+        return type(self)(self.client, self._parent, module, None, False, self._capture_output, fields)
+
+    def _with_output(self, result: R) -> R:
+        """Captures the result of a decorated function, unless the function has set an output itself."""
+        if self._capture_output and self.output is None:
+            self.output = result
+        return result
+
+    def _location(self) -> tuple[str, str | None]:
         return self._session_id, self._step_id
 
-    def _begin(self) -> Event:
-        origin = self._origin or _current.innermost(self.owner)
-        if origin is None:
+    def _start_event(self) -> Event:
+        parent = self._parent or _current.innermost(self.client)
+        if parent is None:
             raise NoSession("no session of this client is open here: begin one with `client.session(…)`")
-        self._session_id, parent = origin._place()
+        self._session_id, parent_step = parent._location()
         return event(
             "step.started",
-            {"session": self.session_id, "step": self.id, "parent_step": parent},
+            {"session": self.session_id, "step": self.id, "parent_step": parent_step},
             self._fields,
         )
 
-    def _end(self, error: BaseException | None) -> Event:
+    def _end_event(self, error: BaseException | None) -> Event:
         return event(
             "step.ended",
             {
@@ -262,24 +326,24 @@ class StepRecords(Records, Usage):
 
 
 def describe(error: BaseException | None) -> str | None:
-    """An exception as an event's `error`."""
+    """Returns an exception in the form that the field `error` of an event has."""
     if error is None:
         return None
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 (whatever its own `__str__` raises, the record must be made)
+    except Exception:  # noqa: BLE001 (the event must be recorded even if the exception's own `__str__` raises)
         text = ""
     name = type(error).__name__
     return f"{name}: {text}" if text else name
 
 
 def blake3(content: bytes) -> str:
-    """The digest of a content, in hexadecimal."""
+    """Returns the BLAKE3 digest of a content, in hexadecimal."""
     try:
         from blake3 import blake3 as hasher
     except ImportError:
         raise InvalidEvent(
-            "artifact.attached: BLAKE3 is not in Python's library: `pip install annals[blake3]`, or give the digest"
+            "artifact.attached: the package blake3 is missing: `pip install annals[blake3]`, or give the digest"
         ) from None
     digest: str = hasher(content).hexdigest()
     return digest

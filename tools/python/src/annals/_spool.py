@@ -1,24 +1,24 @@
 """The queue on disk.
 
-A spool is a folder:
+A spool is a folder with these files:
 
-    lock              held with flock by the client that has the spool open; its process id
-    <20 digits>.jsonl segments: events in order, one a line. A client begins a segment of its own and never
-                      appends to those it finds
-    acknowledged      how far the first segment is settled: {"segment": 3, "offset": 8192, "sha256": …}. The digest is
-                      that of the line that ends there, and binds the place to the segment that it was taken of
+    lock              the client that has the spool open holds it with flock; it contains the process id
+    <20 digits>.jsonl segments: events in order, one a line. A client begins a segment of its own, and never appends to
+                      those that it finds
+    acknowledged      the mark: {"segment": 3, "offset": 8192, "sha256": …}. The events of the first segment up to the
+                      offset are settled. The digest is that of the line that ends there; it binds the mark to the
+                      segment that it was made of
     refused.jsonl     {"at", "event", "problem"} for each event that the server refused for good
-    damaged.jsonl     {"at", "segment", "offset", "bytes"} for what stood in a segment and is no event
-    reserve           room that is given up where a full disk has none for the two
+    damaged.jsonl     {"at", "segment", "offset", "bytes"} for each part of a segment that is not an event
+    reserve           disk space for the two files above, which is released when a full disk has none
 
-A line is written with one call, so that a process that is killed leaves whole lines and at most one torn one at the
-end. That one was not acknowledged to its caller; what there is of it is set aside in damaged.jsonl, unless only the
-line break is missing.
+One call writes a line, so a process that is killed leaves whole lines, and at most one that is cut off, at the end. The
+caller of that one was never told that it was accepted. It goes to damaged.jsonl, unless only its line break is missing.
 
-What stands in a segment is not settled, unless `acknowledged` speaks of that very segment. It is replaced as a whole,
-but not flushed to the disk: where it is lost or old, events are sent again, and the server knows them by their ids; it
-never deletes any. Nothing has to be written before events can be sent and their segments deleted, so that a full disk
-empties itself.
+Every line of a segment counts as not settled, unless `acknowledged` names that very segment. That file is replaced as a
+whole, but not flushed to the disk. If it is lost or old, events are sent again, and the server knows them by their ids;
+no mark ever deletes an event. Nothing has to be written before events can be sent and their segments deleted, so a full
+disk empties itself.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from ._ids import now
-from ._queue import Fsync, parse, within
+from ._queue import Fsync, first_within, parse
 from .errors import NotFlushed, Refused, SpoolError, SpoolInUse
 
 logger = logging.getLogger("annals")
 
 SEGMENT_BYTES: Final = 8 << 20
-"""A segment that has so many bytes is followed by another: what is settled is given back to the disk in such pieces."""
+"""The size at which the next segment begins. Disk space is released in pieces of this size."""
 
 _SEGMENT_NAME = re.compile(r"[0-9]{20}\.jsonl")
 _READ_BYTES: Final = 128 << 10
-"""What is read at once, and so sent at once, of shorter lines."""
+"""The most bytes that are read at once, and so sent at once, unless a line alone is longer."""
 _RESERVE_BYTES: Final = 2 << 20
-"""More than the events of a batch have, unless one alone has more."""
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""More than the records of a batch need, unless a single event is larger."""
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class _Total:
-    """What was appended or settled since the spool was opened, and what was in it then."""
+    """A count of the bytes and lines that were appended or settled, including those found when the spool was opened."""
 
     bytes: int = 0
     lines: int = 0
@@ -72,18 +72,18 @@ class _Segment:
     number: int
     path: Path
     start: _Total
-    """What was appended before its first line."""
+    """The total appended before its first line."""
     size: int | None
-    """Its bytes; None where it is appended to."""
+    """Its size in bytes; None for the segment that lines are appended to."""
     recovered: bool
-    """Whether it was there before: then its lines are looked at before they are sent."""
+    """True if it was found when the spool was opened. Then each line is checked before it is sent."""
 
 
 class Spool:
     """A queue in a folder, for one client at a time.
 
-    Ctrl-C may interrupt `append` between any two instructions. `_appended` is replaced with one of them, and alone says
-    what was appended.
+    Ctrl-C may interrupt `append` between any two instructions. Only `_appended` tells how much was appended, and one
+    instruction replaces it.
     """
 
     durable = True
@@ -98,26 +98,30 @@ class Spool:
         self._appended = _Total()
         self._settled = _Total()
         self._next_number = 1
-        self._out: int | None = None
-        # Set while a line is written: where it is found set, the segment may end in half a line.
+        # The descriptor of the segment that lines are appended to.
+        self._append_fd: int | None = None
+        # True while a line is written. If it is true before a write, the segment may end in half a line.
         self._writing = False
         self._closed = False
-        self._in: tuple[int, int] | None = None
+        # The segment that is being read: its number and descriptor.
+        self._reading: tuple[int, int] | None = None
         self._peeked: list[bytes] = []
-        # Whether what was settled could not be noted the last time.
-        self._unnoted = False
+        # True if the mark could not be written the last time.
+        self._mark_failed = False
         self.lost = 0
-        # What is not flushed to the disk yet. Its own lock, because flushing must not hold up who appends.
+        # Guards the fields below, and `_append_fd`. It is separate from the lock of the queue's owner, because a flush
+        # must not delay an append.
         self._sync_lock = threading.Lock()
+        # Descriptors of segments that are not flushed to the disk yet, by number.
         self._unsynced: dict[int, int] = {}
-        # Segments of which a flush failed. Another flush of the same file may work and means nothing: the system has
-        # forgotten what it could not write. They are written anew, and appended to no more.
+        # Segments whose flush failed. The system has dropped the pages that it could not write, so a second flush of
+        # the same file may succeed without the data. These segments are copied, and get no more lines.
         self._failed: set[int] = set()
         self._synced_bytes = 0
         self._folder_unsynced = False
         try:
-            _make(folder, durably=fsync != "never")
-            self._lock = _lock(folder)
+            _make_folder(folder, durably=fsync != "never")
+            self._lock = _take_lock(folder)
         except OSError as error:
             raise SpoolError(f"the spool {folder} cannot be opened: {error}") from error
         try:
@@ -141,8 +145,8 @@ class Spool:
             try:
                 self._append(line)
             except OSError as error:
-                # What is settled, and kept only because its segment is appended to, may have all the room there is.
-                if error.errno not in _FULL or not self._drop_settled():
+                # Settled events may take up the disk space, if lines are still appended to their segment.
+                if error.errno not in _DISK_FULL or not self._delete_settled():
                     raise
                 self._append(line)
         except OSError as error:
@@ -150,39 +154,40 @@ class Spool:
 
     def _append(self, line: bytes) -> None:
         last = self._segments[-1] if self._segments else None
-        if self._writing or last is None or not self._goes_on(last):
+        if self._writing or last is None or not self._can_append_to(last):
             last = self._begin_segment()
-        out = self._out
-        if out is None:
+        descriptor = self._append_fd
+        if descriptor is None:
             raise OSError("no segment")  # pragma: no cover
         self._writing = True
         try:
-            written = os.write(out, line)
+            written = os.write(descriptor, line)
             while written < len(line):
-                written += os.write(out, line[written:])
+                written += os.write(descriptor, line[written:])
             self._appended = self._appended.plus(len(line), 1)
         except BaseException:
-            os.ftruncate(out, self._size(last))
+            # After `_appended` was replaced, the size includes the line, and this changes nothing.
+            os.ftruncate(descriptor, self._size(last))
             self._writing = False
             raise
         self._writing = False
 
-    def _goes_on(self, last: _Segment) -> bool:
-        """Whether the last segment is appended to, and nobody deleted it or cut it."""
+    def _can_append_to(self, last: _Segment) -> bool:
+        """Returns whether the last segment may get more lines: it is not full, and nobody deleted or truncated it."""
         size = self._size(last)
-        if self._out is None or size >= self._segment_bytes or last.number in self._failed:
+        if self._append_fd is None or size >= self._segment_bytes or last.number in self._failed:
             return False
-        there = os.fstat(self._out)
-        return there.st_nlink > 0 and there.st_size == size
+        status = os.fstat(self._append_fd)
+        return status.st_nlink > 0 and status.st_size == size
 
     def _begin_segment(self) -> _Segment:
-        self._keep_lock()
+        self._ensure_lock()
         self._end_segment()
         while True:
             number = self._next_number
             self._next_number += 1
             path = self.folder / f"{number:020d}.jsonl"
-            # One that could not be deleted, or that somebody put there, is passed over.
+            # The file may exist, because it could not be deleted or somebody else made it. Then its number is skipped.
             with suppress(FileExistsError):
                 descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 break
@@ -193,36 +198,36 @@ class Spool:
             self._unsynced[number] = descriptor
             self._folder_unsynced = True
             self._segments.append(segment)
-            # Under the lock, because `sync` closes what is not written to any more.
-            self._out = descriptor
+            # Set under the lock, because `sync` closes every descriptor except this one.
+            self._append_fd = descriptor
         self._writing = False
         return segment
 
     def _end_segment(self) -> None:
-        self._out = None
+        self._append_fd = None
         if self._segments:
             self._segments[-1].size = self._size(self._segments[-1])
 
-    def _keep_lock(self) -> None:
-        """Takes the lock again where somebody deleted its file: another process would find the spool free."""
+    def _ensure_lock(self) -> None:
+        """Takes the lock again if somebody deleted its file: otherwise another process could open the spool."""
         if not _is_locked(self.folder, self._lock):
-            fresh = _lock(self.folder)
+            fresh = _take_lock(self.folder)
             self._lock, old = fresh, self._lock
             os.close(old)
 
     def sync(self) -> None:
-        """Flushes segments and folder to the disk, as the policy says. Any thread. NotFlushed where that fails."""
+        """Flushes the segments and the folder to the disk, unless `fsync` is "never". Raises NotFlushed on failure."""
         if self._fsync == "never":
             return
         try:
             with self._sync_lock:
-                # Others may have flushed this while the lock was waited for.
+                # Another thread may have flushed it while this one waited for the lock.
                 appended = self._appended.bytes
                 if appended == self._synced_bytes:
                     return
-                self._write_anew()
+                self._copy_failed()
                 for number, descriptor in list(self._unsynced.items()):
-                    is_last = descriptor == self._out
+                    is_last = descriptor == self._append_fd
                     try:
                         os.fsync(descriptor)
                     except OSError:
@@ -238,22 +243,23 @@ class Spool:
         except OSError as error:
             raise NotFlushed(f"the spool {self.folder} cannot be flushed to the disk: {error}") from error
 
-    def _write_anew(self) -> None:
+    def _copy_failed(self) -> None:
+        """Replaces each segment whose flush failed with a flushed copy."""
         for number in sorted(self._failed):
             descriptor = self._unsynced.get(number)
-            if descriptor is not None and descriptor == self._out:
-                raise OSError(errno.EIO, "a flush of it failed before; the next event begins a file of its own")
+            if descriptor is not None and descriptor == self._append_fd:
+                raise OSError(errno.EIO, "an earlier flush of this file failed; the next event begins a new file")
             path, fresh = self.folder / f"{number:020d}.jsonl", self.folder / f"{number:020d}.new"
             content = path.read_bytes()
-            out = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            copy = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
-                _write(out, content)
-                os.fsync(out)
+                _write(copy, content)
+                os.fsync(copy)
             except OSError:
                 fresh.unlink(missing_ok=True)
                 raise
             finally:
-                os.close(out)
+                os.close(copy)
             fresh.replace(path)
             self._folder_unsynced = True
             if descriptor is not None:
@@ -264,61 +270,61 @@ class Spool:
         while len(self):
             segment = self._segments[0]
             if self._offset >= self._size(segment):
-                # Not the segment that is appended to: a line waits, and it is in none before the first.
-                self._drop_first()
+                # A line is left, so it is in a later segment. This one gets no more lines and can be deleted.
+                self._delete_first()
                 continue
-            lines = within(self._read(segment, bytes_max)[:events_max], bytes_max)
+            lines = first_within(self._read(segment, bytes_max)[:events_max], bytes_max)
             if not lines:
-                self._give_up(segment)
+                self._skip_lost(segment)
                 continue
             if segment.recovered:
-                lines = self._whole(segment, lines)
+                lines = self._valid(segment, lines)
                 if not lines:
                     continue
             self._peeked = lines
-            # The last one of a process that was killed may lack its line break.
+            # The last line of a process that was killed may lack its line break.
             return lines if lines[-1].endswith(b"\n") else [*lines[:-1], lines[-1] + b"\n"]
         return []
 
     def _read(self, segment: _Segment, bytes_max: int) -> list[bytes]:
-        """The next lines of a segment; none where somebody else deleted them."""
-        if self._in is None or self._in[0] != segment.number:
-            self._close_in()
+        """Returns the next lines of a segment; none if somebody else deleted them."""
+        if self._reading is None or self._reading[0] != segment.number:
+            self._close_reading()
             try:
-                self._in = (segment.number, os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC))
+                self._reading = (segment.number, os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC))
             except FileNotFoundError:
                 return []
         size = self._size(segment)
         wanted = min(bytes_max, _READ_BYTES)
         while True:
             wanted = min(wanted, size - self._offset)
-            content = os.pread(self._in[1], wanted, self._offset)
+            content = os.pread(self._reading[1], wanted, self._offset)
             is_all = len(content) < wanted or self._offset + wanted >= size
             if end := content.rfind(b"\n") + 1:
-                # Not `splitlines`: only a line feed ends a line here.
+                # `splitlines` would also split at CR, which does not end a line here.
                 return [line + b"\n" for line in content[: end - 1].split(b"\n")]
             if is_all:
                 return [content] if content and segment.recovered and len(content) == wanted else []
             wanted *= 2
 
-    def _give_up(self, segment: _Segment) -> None:
-        """Goes past what a segment should hold and does not."""
+    def _skip_lost(self, segment: _Segment) -> None:
+        """Counts the remaining lines of a segment as lost, because its file does not have them."""
         if segment.size is None:
             self._end_segment()
         end = self._segments[1].start if len(self._segments) > 1 else self._appended
         lost = end.lines - self._settled.lines
-        logger.critical("%s: somebody else deleted %d events that were not sent", segment.path, lost)
+        logger.critical("%s: somebody else deleted %d events before they were sent", segment.path, lost)
         self.lost += lost
         self._settled = end
-        self._drop_first()
+        self._delete_first()
 
-    def _whole(self, segment: _Segment, lines: list[bytes]) -> list[bytes]:
-        """The lines before the first that is no event; where that is the first one, it is set aside."""
-        for place, line in enumerate(lines):
+    def _valid(self, segment: _Segment, lines: list[bytes]) -> list[bytes]:
+        """Returns the lines before the first that is not an event. If that is `lines[0]`, moves it to damaged.jsonl."""
+        for index, line in enumerate(lines):
             if parse(line) is None:
-                if place:
-                    return lines[:place]
-                self._set_aside(segment.path, self._offset, line)
+                if index:
+                    return lines[:index]
+                self._keep_damaged(segment.path, self._offset, line)
                 self._peeked = [line]
                 self.advance(1)
                 return []
@@ -331,19 +337,19 @@ class Spool:
         self._offset += length
         self._settled = self._settled.plus(length, count)
         if settled:
-            self._note_acknowledged(settled[-1])
+            self._write_mark(settled[-1])
 
-    def _drop_settled(self) -> bool:
-        """Deletes segments of which all is settled, the one that is appended to included. Whether that made room."""
+    def _delete_settled(self) -> bool:
+        """Deletes the segments that are settled as a whole, even the last. Returns whether this freed disk space."""
         made_room = False
         while self._segments and self._offset >= self._size(self._segments[0]):
             if self._segments[0].size is None:
                 self._end_segment()
             made_room |= self._size(self._segments[0]) > 0
-            self._drop_first()
+            self._delete_first()
         return made_room
 
-    def _drop_first(self) -> None:
+    def _delete_first(self) -> None:
         self._offset = 0
         segment = self._segments.popleft()
         with self._sync_lock:
@@ -351,24 +357,24 @@ class Spool:
             descriptor = self._unsynced.pop(segment.number, None)
             if descriptor is not None:
                 os.close(descriptor)
-        self._close_in()
+        self._close_reading()
         try:
             segment.path.unlink(missing_ok=True)
         except OSError as error:
-            logger.warning("%s cannot be deleted; it is sent again by the next client: %s", segment.path, error)
+            logger.warning("%s cannot be deleted; the next client sends its events again: %s", segment.path, error)
         self._fill_reserve()
 
-    def _note_acknowledged(self, last: bytes) -> None:
-        place = {"segment": self._segments[0].number, "offset": self._offset, "sha256": _digest(last)}
+    def _write_mark(self, last: bytes) -> None:
+        mark = {"segment": self._segments[0].number, "offset": self._offset, "sha256": _digest(last)}
         fresh = self.folder / "acknowledged.new"
         try:
-            fresh.write_text(json.dumps(place), "ascii")
+            fresh.write_text(json.dumps(mark), "ascii")
             fresh.replace(self.folder / "acknowledged")
-            self._unnoted = False
+            self._mark_failed = False
         except OSError as error:
-            if not self._unnoted:
-                logger.warning("%s: cannot note what was sent; it may be sent again: %s", self.folder, error)
-            self._unnoted = True
+            if not self._mark_failed:
+                logger.warning("%s: the mark cannot be written; sent events may be sent again: %s", self.folder, error)
+            self._mark_failed = True
 
     def keep_refused(self, refused: Sequence[Refused]) -> None:
         self._keep(
@@ -386,19 +392,19 @@ class Spool:
                 self.sync()
             except NotFlushed as error:
                 logger.error("%s", error)
-        self._drop_settled()
-        self._close_in()
+        self._delete_settled()
+        self._close_reading()
         with self._sync_lock:
             self._close_unsynced()
         self._closed = True
         os.close(self._lock)
 
     def abandon(self) -> None:
-        """Closes the descriptors in a forked process, which must not touch what is its parent's."""
+        """Closes the descriptors in a forked process, which must not change the files of its parent."""
         if self._closed:
             return
         self._closed = True
-        descriptors = [self._lock, *self._unsynced.values(), *([self._in[1]] if self._in else [])]
+        descriptors = [self._lock, *self._unsynced.values(), *([self._reading[1]] if self._reading else [])]
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -407,23 +413,23 @@ class Spool:
             os.close(descriptor)
         self._unsynced.clear()
 
-    def _close_in(self) -> None:
-        if self._in is not None:
-            os.close(self._in[1])
-            self._in = None
+    def _close_reading(self) -> None:
+        if self._reading is not None:
+            os.close(self._reading[1])
+            self._reading = None
 
     def _recover(self) -> None:
-        """Takes segments as they are: a full disk is no reason not to send what is in them."""
+        """Adds the segments of earlier clients to the queue. It needs no disk space, so it works on a full disk."""
         paths = sorted(path for path in self.folder.iterdir() if _SEGMENT_NAME.fullmatch(path.name))
-        number, offset, digest = self._acknowledged()
-        # Where there is no segment, the next one gets a number that none had before it.
+        number, offset, digest = self._read_mark()
+        # Even if there is no segment, the next one gets a number that no segment had before.
         self._next_number = number + 1
         for path in paths:
             found = int(path.stem)
             self._next_number = max(self._next_number, found + 1)
             content = path.read_bytes()
             start = 0
-            # Only the first can be settled in part: segments before it are deleted before the mark moves on.
+            # The mark can only be that of the first segment: a segment is deleted before the mark moves to the next.
             if not self._segments and found == number:
                 start = offset if _ends_line(content, offset, digest) else 0
             count = content.count(b"\n", start) + (not content.endswith(b"\n") and len(content) > start)
@@ -438,27 +444,28 @@ class Spool:
             left.unlink()
         self._synced_bytes = self._appended.bytes
         if self._fsync != "never":
-            # A process that was killed may have left it all in the page cache.
+            # After a process was killed, its data may still be in the page cache alone.
             for segment in self._segments:
                 _sync(segment.path, os.O_RDONLY)
             _sync(self.folder, os.O_RDONLY | os.O_DIRECTORY)
 
-    def _acknowledged(self) -> tuple[int, int, str]:
+    def _read_mark(self) -> tuple[int, int, str]:
+        """Returns the segment number, the offset and the digest of the mark. Zeros if there is no valid mark."""
         try:
-            place = json.loads((self.folder / "acknowledged").read_bytes())
-            number, offset, digest = place["segment"], place["offset"], place["sha256"]
+            mark = json.loads((self.folder / "acknowledged").read_bytes())
+            number, offset, digest = mark["segment"], mark["offset"], mark["sha256"]
             if isinstance(number, int) and isinstance(offset, int) and number >= 0 and offset >= 0:
                 return number, offset, str(digest)
         except FileNotFoundError:
             return 0, 0, ""
         except (ValueError, TypeError, KeyError, RecursionError):
             pass
-        logger.warning("%s: what was sent is not known; all that is left is sent again", self.folder)
+        logger.warning("%s: the mark cannot be read; all events of the spool are sent again", self.folder)
         return 0, 0, ""
 
-    def _set_aside(self, path: Path, offset: int, content: bytes) -> None:
+    def _keep_damaged(self, path: Path, offset: int, content: bytes) -> None:
         logger.error(
-            "%s: %d bytes at %d are no event; they are kept in damaged.jsonl",
+            "%s: %d bytes at offset %d are not an event; they are kept in damaged.jsonl",
             path,
             len(content),
             offset,
@@ -471,7 +478,7 @@ class Spool:
 
     def _keep(self, name: str, records: list[dict[str, Any]]) -> None:
         text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        # A lone surrogate becomes the escape that JSON has for it.
+        # `backslashreplace` writes a lone surrogate as `\\udXXX`, which is its escape in JSON.
         content = text.encode("utf-8", "backslashreplace")
         try:
             self._with_reserve(lambda: _append_durably(self.folder / name, content))
@@ -479,11 +486,11 @@ class Spool:
             raise SpoolError(f"{self.folder / name} cannot be written: {error}") from error
 
     def _with_reserve(self, write: Callable[[], None]) -> None:
-        """Writes; and again without the reserve, where there is no room."""
+        """Calls `write`. If the disk is full, deletes the reserve and calls it again."""
         try:
             write()
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in _DISK_FULL:
                 raise
             try:
                 (self.folder / "reserve").unlink()
@@ -492,7 +499,7 @@ class Spool:
             write()
 
     def _fill_reserve(self) -> None:
-        """Takes the reserve's room, if it is to be had."""
+        """Takes up disk space for the reserve, if there is enough."""
         path = self.folder / "reserve"
         with suppress(OSError):
             if path.stat().st_size == _RESERVE_BYTES:
@@ -508,23 +515,24 @@ class Spool:
                 path.unlink()
 
 
-def _make(folder: Path, *, durably: bool) -> None:
-    """Makes a folder that only its owner writes to, and those above it."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+def _make_folder(folder: Path, *, durably: bool) -> None:
+    """Makes the folder and its parents if they are missing. Raises SpoolError if other users may write to it."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if durably:
-        for place in missing:
-            _sync(place.parent, os.O_RDONLY | os.O_DIRECTORY)
+        for path in missing:
+            _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     mode = folder.stat().st_mode & 0o7777
     if mode & 0o022:
-        # Who may write to the folder may delete events, or have this program send others' in its name.
+        # Another user who can write to the folder can delete events, or make this program send events of theirs.
         raise SpoolError(
-            f"other users may write to the spool {folder} (mode {mode:o}), and so delete events or add their own; let "
-            "only its owner write to it (`chmod go-w`), or give a folder within it"
+            f"other users may write to the spool {folder} (mode {mode:o}), so they can delete events or add their own; "
+            "let only its owner write to it (`chmod go-w`), or give a folder within it"
         )
 
 
-def _lock(folder: Path) -> int:
+def _take_lock(folder: Path) -> int:
+    """Returns the descriptor of the locked file. Raises SpoolInUse if another client holds the lock."""
     path = folder / "lock"
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -540,11 +548,11 @@ def _lock(folder: Path) -> int:
         except OSError:
             os.close(descriptor)
             raise
-        # Else its file was deleted between the two calls, and the lock is worth nothing.
+        # Otherwise the file was deleted between the two calls, and the lock on it protects nothing.
         if _is_locked(folder, descriptor):
             break
         os.close(descriptor)
-    # Only for people, and a full disk has no room for it.
+    # The process id is only for people. On a full disk it may be missing.
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
@@ -552,7 +560,7 @@ def _lock(folder: Path) -> int:
 
 
 def _is_locked(folder: Path, descriptor: int) -> bool:
-    """Whether the next process would try to lock this very file."""
+    """Returns whether the lock file of the folder is the one of this descriptor."""
     try:
         return os.path.samestat((folder / "lock").stat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -560,7 +568,7 @@ def _is_locked(folder: Path, descriptor: int) -> bool:
 
 
 def _append_durably(path: Path, content: bytes) -> None:
-    """Appends lines to a file. Of an error nothing stays."""
+    """Appends lines to a file, and flushes them to the disk. After an error the file is as before."""
     is_new = not path.exists()
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -570,7 +578,7 @@ def _append_durably(path: Path, content: bytes) -> None:
             _write(descriptor, content)
             os.fsync(descriptor)
         except BaseException:
-            # Half a line would spoil the next one.
+            # The next record would continue half a line.
             os.ftruncate(descriptor, before)
             raise
     finally:
@@ -590,7 +598,7 @@ def _digest(line: bytes) -> str:
 
 
 def _ends_line(content: bytes, offset: int, digest: str) -> bool:
-    """Whether a line with this digest ends at an offset."""
+    """Returns whether a line with this digest ends at the offset."""
     if not 0 < offset <= len(content) or content[offset - 1 : offset] != b"\n":
         return False
     return _digest(content[content.rfind(b"\n", 0, offset - 1) + 1 : offset]) == digest

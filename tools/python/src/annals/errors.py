@@ -1,4 +1,4 @@
-"""What can go wrong. Every exception of this package is an `AnnalsError`."""
+"""The exceptions of this package. Each is an `AnnalsError`."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Problem:
-    """What the server says is wrong: problem details of RFC 9457."""
+    """The reason why the server refused something, as problem details of RFC 9457."""
 
     type: str
     """A URI that names the kind of problem: `urn:annals:problem:…`, or `about:blank`."""
     title: str
     """The kind of problem in a few words."""
     status: int | None = None
-    """The HTTP status, where the problem is that of a whole request."""
+    """The HTTP status, if the problem concerns a whole request."""
     detail: str | None = None
-    """What is wrong this time."""
+    """A description of this particular problem."""
     members: Mapping[str, Any] = field(default_factory=dict)
-    """The members beyond those of RFC 9457, such as `field`."""
+    """The members that RFC 9457 does not define, such as `field`."""
 
     def __str__(self) -> str:
-        where = self.members.get("field")
+        name = self.members.get("field")
         text = self.detail or self.title
-        return f"field `{where}`: {text}" if isinstance(where, str) and where not in text else text
+        return f"field `{name}`: {text}" if isinstance(name, str) and name not in text else text
 
 
 @dataclass(frozen=True)
 class Refused:
-    """An event that the server will never take, and why."""
+    """An event that the server refused for good, and the reason."""
 
     event: Mapping[str, Any]
     """The event as it was sent."""
     problem: Problem
-    """What is wrong with it."""
+    """The reason."""
 
 
 class AnnalsError(Exception):
@@ -43,34 +43,34 @@ class AnnalsError(Exception):
 
 
 class InvalidEvent(AnnalsError, ValueError):
-    """The event cannot be sent as it is: it is not JSON, has no type, or its `id` is no UUID. It was not taken."""
+    """The event cannot be sent: for example, it has no type, or its `id` is not a UUID. It was not accepted."""
 
 
 class NoSession(AnnalsError, LookupError):
-    """A step, or what belongs to one, was begun where no session is open in this context."""
+    """A step was begun in a context in which no session of the client is open."""
 
 
 class Closed(AnnalsError):
-    """The client is closed, or was made in another process. The event was not taken."""
+    """The client is closed, has failed, or was made in another process. An event was not accepted."""
 
 
 class QueueFull(AnnalsError):
-    """There is no room for the event, and the client does not wait for any. The event was not taken."""
+    """The queue has no room for the event, and `when_full` is "raise". The event was not accepted."""
 
 
 class SpoolError(AnnalsError):
-    """The spool cannot be written or read. The event, if there was one, was not taken."""
+    """The spool cannot be read or written. An event was not accepted."""
 
 
 class SpoolInUse(SpoolError):
-    """Another client, of this process or another, has the spool folder open."""
+    """Another client, in this process or another, has the spool folder open."""
 
 
 class NotFlushed(AnnalsError):
     """The spool could not be flushed to the disk, with `fsync="always"`.
 
-    The event **was taken**, and is sent like any other: do not emit it again. Only a loss of power before it is sent
-    can lose it.
+    The event **was accepted** and will be sent like any other: do not emit it again. Only a loss of power before it is
+    sent can lose it.
     """
 
     event_id: str | None = None
@@ -78,27 +78,27 @@ class NotFlushed(AnnalsError):
 
 
 class EventsLost(AnnalsError):
-    """Somebody else deleted events from the spool before they were sent; the others are committed."""
+    """Somebody else deleted events from the spool before they were sent. After `flush` all others are committed."""
 
     def __init__(self, count: int) -> None:
         events = f"{count} events are" if count != 1 else "1 event is"
-        super().__init__(f"{events} gone from the spool: somebody else deleted its files, or cut them")
+        super().__init__(f"{events} missing from the spool: somebody else deleted or truncated its files")
         self.count = count
-        """How many events were lost since this was last raised."""
+        """Number of events that were lost since this was last raised."""
 
 
 class EventsRefused(AnnalsError):
-    """The server refused events for good; all others that were waited for are committed.
+    """The server refused events for good. After `flush` all others are committed.
 
-    With a spool the refused events are in its `refused.jsonl`.
+    With a spool, its `refused.jsonl` has the refused events.
     """
 
     def __init__(self, count: int, refused: Sequence[Refused]) -> None:
-        first = refused[0] if refused else None
-        example = f"; the last: {first.event.get('type')} {first.event.get('id')}: {first.problem}" if first else ""
+        last = refused[0] if refused else None
+        example = f"; the last: {last.event.get('type')} {last.event.get('id')}: {last.problem}" if last else ""
         super().__init__(f"the server refused {count} event{'s' if count != 1 else ''}{example}")
         self.count = count
-        """How many events were refused since this was last raised."""
+        """Number of events that were refused since this was last raised."""
         self.refused = tuple(refused)
         """The latest of them, newest first, at most 1,000."""
 
@@ -106,44 +106,44 @@ class EventsRefused(AnnalsError):
 class NotDelivered(AnnalsError):
     """Events are not known to be committed.
 
-    Some may be: those whose answer got lost. Without a spool and after `close` they are gone; else the client goes on
-    sending them, or they stay in the spool.
+    Some may be committed: those whose answer was lost. After `close` without a spool the others are lost. In every
+    other case the client still sends them, or they stay in the spool.
     """
 
     def __init__(self, count: int, reason: str) -> None:
         super().__init__(f"{count} event{'s' if count != 1 else ''} not known to be committed: {reason}")
         self.count = count
-        """How many events."""
+        """Number of events."""
         self.reason = reason
-        """What stopped the last attempt."""
+        """The reason why the last attempt failed."""
 
 
 class ServerUnavailable(AnnalsError):
-    """The server cannot be reached, or answers that it cannot serve now. The same may work later."""
+    """The server cannot be reached, or cannot answer the request now. The same request may succeed later."""
 
     def __init__(self, message: str, *, problem: Problem | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.problem = problem
-        """What the server said, where it answered."""
+        """The problem that the server reported, if it answered."""
         self.retry_after = retry_after
-        """Seconds after which it wants to be asked again, where it said so."""
+        """The pause in seconds that the server asked for, if it did."""
 
 
 class ApiError(AnnalsError):
-    """The server refused a request. `problem` says why."""
+    """The server refused a request. `problem` has the reason."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"{problem.status}: {problem}")
         self.problem = problem
-        """What the server said."""
+        """The problem that the server reported."""
 
 
 class Unauthorized(ApiError):
-    """No API key was sent, or one that is not valid (401)."""
+    """The request had no API key, or one that is not valid (401)."""
 
 
 class Forbidden(ApiError):
-    """The API key lacks the scope for this (403)."""
+    """The API key lacks the scope that the request needs (403)."""
 
 
 class NotFound(ApiError):

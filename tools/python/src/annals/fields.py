@@ -1,7 +1,7 @@
-"""The fields of events, as docs/events.md names them: what the helpers of a session and a step accept.
+"""The fields of events that the methods of a session and a step accept. docs/events.md describes each.
 
-Texts may be anything: what is no `str` is written as JSON. Times are `datetime` or RFC 3339. A field that is absent or
-None is not recorded. Whatever an event does not know goes to `attributes`.
+A text field accepts any value; one that is not a `str` is written as JSON. A time is a `datetime` or RFC 3339. A field
+that is absent or None is not recorded. The server keeps a field that the event's type does not have in `attributes`.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ ActionOutcome = Literal["success", "denied", "failed"]
 
 
 class Common(TypedDict, total=False):
-    """What every event may have."""
+    """The fields that every event may have."""
 
     at: str | datetime | None
-    """When it happened; now where absent."""
+    """The time of the event; by default now."""
     attributes: Mapping[str, Any] | None
-    """Whatever else there is to say, by name."""
+    """Further values, by name."""
 
 
 class SessionFields(Common, total=False):
-    """`session.started`, but for its id and its profile."""
+    """`session.started`, except its id and its profile."""
 
     input: Any
-    """What it was asked, whole."""
+    """The whole input."""
     input_hash: str | None
-    """What identical inputs are found by; BLAKE3 of the input where absent."""
+    """A hash that finds identical inputs; by default BLAKE3 of the input."""
     conversation: str | None
-    """What several sessions with one user have in common."""
+    """The id of the conversation, which several sessions with one user share."""
     parent_session: str | None
     """The session that started this one."""
     agent: str | None
@@ -47,89 +47,89 @@ class SessionFields(Common, total=False):
     agent_version: str | None
     """Version of the agent."""
     model: str | None
-    """Model it works with."""
+    """Name of the model that the session works with."""
     source: str | None
-    """Where the record came from."""
+    """The source of the record."""
     tenant: str | None
-    """Whose session it is, where several share a log."""
+    """The tenant of the session, if several share a log."""
     labels: Mapping[str, str] | None
-    """The producer's own labels."""
+    """Labels that the producer defines."""
 
 
 class SessionUpdateFields(Common, total=False):
     """`session.updated`."""
 
     status: SessionStatus | None
-    """Its new state."""
+    """The new status."""
     progress: float | None
-    """How much of it is done, 0 to 1."""
+    """The part of the work that is done, 0 to 1."""
     message: str | None
-    """What it is doing."""
+    """The work that is going on."""
 
 
 class StepFields(Common, total=False):
-    """`step.started`, but for its id, its parent and its module."""
+    """`step.started`, except its id, its parent and its module."""
 
     kind: StepKind | None
-    """What kind of work it is."""
+    """The kind of work."""
     model: str | None
-    """Model it calls."""
+    """Name of the model that the step calls."""
     input: Any
-    """What goes in, whole."""
+    """The whole input."""
     input_summary: str | None
-    """The same in short; the first 200 characters of the input where absent."""
+    """A summary of the input; by default its first 200 characters."""
 
 
 class DecisionFields(Common, total=False):
-    """`decision.made`, but for what was considered and chosen."""
+    """`decision.made`, except the options and the choice."""
 
     decision: str | None
-    """Its id, unique within the session; made where absent."""
+    """The id, unique within the session; by default a new one."""
     decision_type: str | None
-    """What kind of decision it is."""
+    """The kind of decision."""
     rationale: Any
-    """Why."""
+    """The reason."""
     confidence: float | None
-    """How sure the decider is, 0 to 1."""
+    """The confidence in the decision, 0 to 1."""
     actor: str | None
-    """Who or what decided."""
+    """The person or program that decided."""
 
 
 class FindingFields(Common, total=False):
     """`finding.raised`."""
 
     finding: str | None
-    """Its id, unique within the session; made where absent."""
+    """The id, unique within the session; by default a new one."""
     category: str | None
-    """What it belongs to."""
+    """The category of the finding."""
     pattern_type: str | None
-    """The rule or pattern that it matches."""
+    """The rule or pattern that the finding matches."""
     severity: Severity | None
-    """How grave it is."""
+    """The severity."""
     outcome: Outcome | None
-    """What the check came to."""
+    """The result of the check."""
     confidence: float | None
-    """How sure the finder is, 0 to 1."""
+    """The confidence in the finding, 0 to 1."""
     title: str | None
-    """A line that names it."""
+    """The title, in one line."""
     description: Any
-    """What was found, for those who know the field."""
+    """A description for experts."""
     plain_english: Any
-    """The same for everybody else."""
+    """A description for everybody else."""
     suggestion: Any
-    """What to do about it."""
+    """The suggested remedy."""
     legal_source: str | None
-    """The law or policy behind it."""
+    """The law or policy that the finding rests on."""
     evidence: Any
-    """What shows it: any JSON."""
+    """The evidence: any JSON."""
     scope: str | None
-    """How far it reaches."""
+    """The scope of the finding."""
     rule_version: str | None
-    """Version of the rule."""
+    """The version of the rule."""
 
 
 class Correction(TypedDict, total=False):
-    """What was changed because of a finding."""
+    """A change that was made because of a finding."""
 
     original: str
     corrected: str
@@ -137,74 +137,74 @@ class Correction(TypedDict, total=False):
 
 
 class FindingUpdateFields(Common, total=False):
-    """`finding.updated`, but for the finding."""
+    """`finding.updated`, except the finding's id."""
 
     status: FindingStatus | None
-    """Where it stands now."""
+    """The new status."""
     actor: str | None
-    """Who said so."""
+    """The person or program that changed the finding."""
     reason: Any
-    """Why."""
+    """The reason."""
     correction: Correction | None
-    """What was changed because of it."""
+    """The change that was made because of the finding."""
 
 
 class ReviewFields(Common, total=False):
-    """`review.recorded`, but for who, what and how."""
+    """`review.recorded`, except the actor, the verdict and the subject."""
 
     review: str | None
-    """Its id; made where absent."""
+    """The id; by default a new one."""
     reason: Any
-    """Why."""
+    """The reason."""
 
 
 class ArtifactFields(Common, total=False):
-    """`artifact.attached`, but for the digest."""
+    """`artifact.attached`, except the digest."""
 
     label: str | None
-    """What it is called, or where it is."""
+    """The name or the location of the file."""
     position: int | None
-    """Its place among several."""
+    """The index of the file among several."""
     media_type: str | None
-    """Its media type, as in HTTP."""
+    """The media type, as in HTTP."""
     size: int | None
-    """Its length in bytes."""
+    """The length in bytes."""
 
 
 class MetricFields(Common, total=False):
-    """`metric.recorded`, but for its name and value."""
+    """`metric.recorded`, except its name and value."""
 
     unit: str | None
-    """Its unit."""
+    """The unit."""
     labels: Mapping[str, str] | None
-    """The producer's own labels."""
+    """Labels that the producer defines."""
 
 
 class NoteFields(Common, total=False):
-    """`note.logged`, but for what it says."""
+    """`note.logged`, except the message."""
 
     level: str | None
-    """How important it is: debug, info, warning, error …"""
+    """The level: debug, info, warning, error …"""
     data: Any
-    """What goes with it: any JSON."""
+    """Data that belongs to the note: any JSON."""
 
 
 class Actor(TypedDict, total=False):
-    """Who did something. `id` must be there."""
+    """The person or program that did something. `id` is required."""
 
     id: str
     kind: str
 
 
 class Changes(TypedDict, total=False):
-    """What an action changed: any JSON."""
+    """The state before and after an action: any JSON."""
 
     before: Any
     after: Any
 
 
 class RequestContext(TypedDict, total=False):
-    """Where a request came from."""
+    """The origin of a request."""
 
     ip: str
     user_agent: str
@@ -212,30 +212,30 @@ class RequestContext(TypedDict, total=False):
 
 
 class ActionFields(Common, total=False):
-    """`action.recorded`, but for who did what."""
+    """`action.recorded`, except the actor and the action."""
 
     entity_type: str | None
-    """To what kind of thing."""
+    """The kind of entity that the action concerns."""
     entity_id: str | None
-    """To which."""
+    """The id of that entity."""
     outcome: ActionOutcome | None
-    """What came of it."""
+    """The outcome."""
     reason: Any
-    """Why."""
+    """The reason."""
     changes: Changes | None
-    """What it changed."""
+    """The changes that the action made."""
     context: RequestContext | None
-    """Where the request came from."""
+    """The origin of the request."""
     tenant: str | None
-    """On whose behalf, where several share a log."""
+    """The tenant on whose behalf the action was done, if several share a log."""
 
 
 class Option(TypedDict, total=False):
-    """One of the options of a decision. `option` must be there; any other fields are kept with it."""
+    """An option of a decision. `option` is required, and any other fields are kept with it."""
 
     option: str
     score: float
 
 
 Options = Sequence["str | Option | Mapping[str, Any]"]
-"""What could have been chosen."""
+"""The options of a decision."""
