@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use annals::evidence::{Epochs, Evidence, FileAnchor, KeyFolder, PublicKeys, Signing};
 use annals::note::CheckpointFile;
 
+use annals::prove::Payloads;
 use annals::verify::{self, Options, Scope};
-use annals::{AuditLog, Payloads, Reader, Seq, Timestamp};
+use annals::{AuditLog, Reader, Seq, Timestamp};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 use support::{Scratch, fill, log_only, note};

@@ -13,9 +13,10 @@ use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use annals::export::Export;
 use annals::query::{SearchFilter, SessionFilter};
 use annals::replay::Replay;
-use annals::{AuditLog, Builder, Draft, Export, Reader, SessionId, parse_draft};
+use annals::{AuditLog, Builder, Draft, Reader, SessionId, parse_draft};
 use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,

@@ -71,10 +71,10 @@ pub mod query;
 mod reader;
 pub mod replay;
 pub mod verify;
-mod export;
-mod copy;
-mod prove;
-mod publish;
+pub mod export;
+pub mod copy;
+pub mod prove;
+pub mod publish;
 mod own_thread;
 mod destination;
 mod session;
@@ -96,27 +96,23 @@ mod encoding_tests;
 mod golden_tests;
 
 pub use audit::{AuditLog, Builder, CloseError, ProjectionError, Projections, RedactionRequest, SkipRequest};
-pub use copy::CopyError;
 pub use destination::Destination;
 pub use encoding::{DecodeError, EncodeError};
 pub use event::{
     ActionOutcome, ActionRecorded, Actor, ApiKeyCreated, ApiKeyRevoked, ApiKeyScope, ArtifactAttached,
     Attributes, Changes, ConsideredOption, Content, Continues, Correction, Custom, DecisionId, DecisionMade,
-    Digest, Draft, Event, EventId, EventsLost, FindingId, FindingRaised, FindingStatus, FindingUpdated,
-    IdError, InvalidField, Json, JsonEventError, JsonTextError, KeyChangeCause, KeyChanged, KeyRole, Kind,
-    LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, ParseError, PayloadError,
-    PayloadRedacted, Problem, ProjectionSkipped, Recorded, RequestContext, ReviewId, ReviewRecorded, Seq,
-    SessionEnd, SessionEnded, SessionId, SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd,
-    StepEnded, StepId, StepKind, StepStarted, SubjectKind, Timestamp, Verdict, is_reserved, kind_name,
-    parse_draft,
+    Digest, Draft, Event, EventId, EventsLost, FieldProblem, FindingId, FindingRaised, FindingStatus,
+    FindingUpdated, IdError, InvalidField, Json, JsonEventError, JsonTextError, KeyChangeCause, KeyChanged,
+    KeyRole, Kind, LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, ParseError,
+    PayloadError, PayloadRedacted, ProjectionSkipped, Recorded, RequestContext, ReviewId, ReviewRecorded,
+    Seq, SessionEnd, SessionEnded, SessionId, SessionProgress, SessionStarted, SessionUpdated, Severity,
+    StepEnd, StepEnded, StepId, StepKind, StepStarted, SubjectKind, Timestamp, Verdict, is_reserved,
+    kind_name, parse_draft,
 };
-pub use export::{Export, ExportError, Exported, LeftOut};
 pub use log::{Durability, Head, OpenError, ReadError};
 pub use new_file::NewFileError;
 pub use prepare::PrepareError;
 pub use progress::CatchUpError;
-pub use prove::{Completeness, Payloads, ProveError, ProvedSession};
-pub use publish::{Already, PublishError, Published};
 pub use reader::Reader;
 pub use receipt::{
     AppendError, AppendOutcome, Appended, BatchReceipt, BatchReceiptFuture, Delivery, Receipt, ReceiptFuture,

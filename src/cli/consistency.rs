@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ProveError;
 use crate::note::Checkpoint;
 use crate::proof::ProofError;
+use crate::prove::ProveError;
 use anyhow::{Context as _, anyhow, bail};
 
 use super::failure::say_error;

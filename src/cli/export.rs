@@ -3,8 +3,8 @@
 use std::io::{self, BufWriter};
 use std::path::PathBuf;
 
+use crate::export::{Export, LeftOut};
 use crate::query::{RowSink, SqlValue};
-use crate::{Export, LeftOut};
 use anyhow::{Context as _, bail};
 
 use super::bar::Bar;

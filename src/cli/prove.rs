@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::note::SignedCheckpoint;
 use crate::proof::Extent;
-use crate::{Completeness, EventId, Payloads, ProveError, Reader, Seq};
+use crate::prove::{Completeness, Payloads, ProveError};
+use crate::{EventId, Reader, Seq};
 use anyhow::{Context as _, bail};
 use serde_json::json;
 

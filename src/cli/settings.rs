@@ -12,7 +12,8 @@ use crate::evidence::timestamp::TimestampAuthority;
 use crate::evidence::token::AuthorityCertificates;
 use crate::evidence::witness::{Witness, WitnessAnchor};
 use crate::evidence::{
-    Anchor, AnchorError, CommandAnchor, Consistency, FileAnchor, KeyFolder, Signing, SqliteAnchor, Taken,
+    Anchor, AnchorAnswer, AnchorError, CommandAnchor, Consistency, FileAnchor, KeyFolder, Signing,
+    SqliteAnchor,
 };
 use crate::note::{SignedCheckpoint, VerifierKey};
 use anyhow::{Context as _, bail};
@@ -210,7 +211,7 @@ impl Anchor for Unusable {
         self.name.clone()
     }
 
-    fn take(&mut self, _: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
+    fn submit(&mut self, _: &SignedCheckpoint, _: Consistency<'_>) -> Result<AnchorAnswer, AnchorError> {
         Err(AnchorError::new(&self.why))
     }
 }

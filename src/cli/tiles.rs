@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::Already;
+use crate::publish::ExistingFiles;
 use serde_json::json;
 
 use super::bar::Bar;
@@ -45,11 +45,11 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    fn already(&self) -> Already {
+    fn existing(&self) -> ExistingFiles {
         match (self.check, self.repair) {
-            (_, true) => Already::Repaired,
-            (true, false) => Already::Checked,
-            (false, false) => Already::Continued,
+            (_, true) => ExistingFiles::Repaired,
+            (true, false) => ExistingFiles::Checked,
+            (false, false) => ExistingFiles::Continued,
         }
     }
 }
@@ -57,7 +57,7 @@ impl Args {
 pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let reader = place.read()?;
     let mut bar: Option<Bar> = None;
-    let published = reader.publish(&args.folder, args.already(), &mut |done, total| {
+    let published = reader.publish(&args.folder, args.existing(), &mut |done, total| {
         bar.get_or_insert_with(|| Bar::new("writing tiles", Some(total))).set(done);
     });
     drop(bar);

@@ -17,13 +17,13 @@ pub struct InvalidField {
     /// The field, as in the JSON form.
     pub field: String,
     /// The problem with the value.
-    pub problem: Problem,
+    pub problem: FieldProblem,
 }
 
 /// The problem with a field.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Problem {
+pub enum FieldProblem {
     /// A value that must be present is absent.
     #[error("is missing")]
     Missing,
@@ -78,20 +78,20 @@ struct Checker {
 type Checked = Result<(), InvalidField>;
 
 impl Checker {
-    fn problem(&self, field: impl Into<String>, problem: impl Into<Problem>) -> InvalidField {
+    fn problem(&self, field: impl Into<String>, problem: impl Into<FieldProblem>) -> InvalidField {
         InvalidField { kind: self.kind, field: field.into(), problem: problem.into() }
     }
 
     fn id(&self, field: &str, checked: Result<(), IdError>) -> Checked {
         checked.map_err(|error| match error {
             // The empty id stands for an absent one.
-            IdError::Empty => self.problem(field, Problem::Missing),
+            IdError::Empty => self.problem(field, FieldProblem::Missing),
             error => self.problem(field, error),
         })
     }
 
     fn filled(&self, field: &str, text: &str) -> Checked {
-        if text.is_empty() { Err(self.problem(field, Problem::Empty)) } else { Ok(()) }
+        if text.is_empty() { Err(self.problem(field, FieldProblem::Empty)) } else { Ok(()) }
     }
 
     /// As [`Checker::filled`], but a text of blanks counts as empty.
@@ -102,7 +102,7 @@ impl Checker {
     fn finite(&self, field: &str, number: Option<f64>) -> Checked {
         // JSON lacks such numbers, so the event would not come back from an export.
         match number {
-            Some(number) if !number.is_finite() => Err(self.problem(field, Problem::NotFinite(number))),
+            Some(number) if !number.is_finite() => Err(self.problem(field, FieldProblem::NotFinite(number))),
             _ => Ok(()),
         }
     }
@@ -111,7 +111,7 @@ impl Checker {
         self.finite(field, number)?;
         match number {
             Some(number) if !(0.0..=1.0).contains(&number) => {
-                Err(self.problem(field, Problem::NotAFraction(number)))
+                Err(self.problem(field, FieldProblem::NotAFraction(number)))
             }
             _ => Ok(()),
         }
@@ -119,7 +119,7 @@ impl Checker {
 
     fn at_most(&self, field: &str, number: Option<u64>, max: u64) -> Checked {
         match number {
-            Some(number) if number > max => Err(self.problem(field, Problem::TooLarge { number, max })),
+            Some(number) if number > max => Err(self.problem(field, FieldProblem::TooLarge { number, max })),
             _ => Ok(()),
         }
     }
@@ -136,7 +136,11 @@ impl Checker {
 
     fn items(&self, field: &str, items: usize) -> Checked {
         // Bounds the memory that a decoder reserves in advance.
-        if items > ITEMS_MAX { Err(self.problem(field, Problem::TooManyItems { items })) } else { Ok(()) }
+        if items > ITEMS_MAX {
+            Err(self.problem(field, FieldProblem::TooManyItems { items }))
+        } else {
+            Ok(())
+        }
     }
 
     fn json(&self, field: &str, json: Option<&Json>) -> Checked {
@@ -149,7 +153,7 @@ impl Checker {
 
     fn object(&self, field: &str, json: &Json) -> Checked {
         self.json(field, Some(json))?;
-        if json.is_object() { Ok(()) } else { Err(self.problem(field, Problem::NotAnObject)) }
+        if json.is_object() { Ok(()) } else { Err(self.problem(field, FieldProblem::NotAnObject)) }
     }
 
     fn objects(&self, objects: [(&str, Option<&Json>); 2]) -> Checked {
@@ -172,12 +176,12 @@ impl Draft {
         match &self.session {
             Some(session) => check.id("session", session.check())?,
             None if self.event.kind().needs_session() => {
-                return Err(check.problem("session", Problem::Missing));
+                return Err(check.problem("session", FieldProblem::Missing));
             }
             None => {}
         }
         if self.at.is_some_and(|at: Timestamp| !at.in_range()) {
-            return Err(check.problem("at", Problem::TimeRange));
+            return Err(check.problem("at", FieldProblem::TimeRange));
         }
         self.event.check(&check)
     }
@@ -241,12 +245,12 @@ impl Event {
                     if let Some(name) =
                         ["option", "score"].iter().find(|name| option.attributes.contains_key(**name))
                     {
-                        return Err(check.problem(format!("{field}.{name}"), Problem::OwnField));
+                        return Err(check.problem(format!("{field}.{name}"), FieldProblem::OwnField));
                     }
                 }
                 check.items("chosen_options", e.chosen_options.len())?;
                 if e.chosen_option.is_some() && !e.chosen_options.is_empty() {
-                    return Err(check.problem("chosen_option", Problem::Excludes("chosen_options")));
+                    return Err(check.problem("chosen_option", FieldProblem::Excludes("chosen_options")));
                 }
                 check.fraction("confidence", e.confidence)?;
                 check.attributes("attributes", &e.attributes)
@@ -273,7 +277,7 @@ impl Event {
                 check.filled("actor", &e.actor)?;
                 // A session needs no name of its own: the event's session is meant.
                 if e.subject_id.is_none() && e.subject_kind != SubjectKind::Session {
-                    return Err(check.problem("subject_id", Problem::Missing));
+                    return Err(check.problem("subject_id", FieldProblem::Missing));
                 }
                 check.attributes("attributes", &e.attributes)
             }

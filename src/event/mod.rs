@@ -19,7 +19,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use payload::EventsLost1;
 
-pub use check::{InvalidField, Problem};
+pub use check::{FieldProblem, InvalidField};
 pub use draft::Draft;
 pub use id::{
     DecisionId, Digest, EventId, FindingId, IdError, ParseError, ReviewId, Seq, SessionId, StepId, Timestamp,

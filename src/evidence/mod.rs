@@ -21,7 +21,7 @@ mod status;
 mod worker;
 
 pub use anchor::{
-    Anchor, AnchorError, AnchorHealth, CommandAnchor, Consistency, FileAnchor, SqliteAnchor, Taken,
+    Anchor, AnchorAnswer, AnchorError, AnchorHealth, CommandAnchor, Consistency, FileAnchor, SqliteAnchor,
 };
 #[cfg(feature = "http")]
 pub use anchor::{http, timestamp, token, witness};

@@ -29,7 +29,7 @@ pub enum NotText {
 /// A checkpoint file that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum GivenError {
+pub enum CheckpointReadError {
     /// The file is not text.
     #[error(transparent)]
     NotText(#[from] NotText),
@@ -85,7 +85,7 @@ impl CheckpointFile {
     ///
     /// # Errors
     /// If the file is not text, or has other content than checkpoints.
-    pub fn from_given(bytes: &[u8]) -> Result<CheckpointFile, GivenError> {
+    pub fn from_given(bytes: &[u8]) -> Result<CheckpointFile, CheckpointReadError> {
         Ok(with_one_line_between(&given_text(bytes)?).parse::<CheckpointFile>()?)
     }
 }
@@ -155,7 +155,7 @@ mod tests {
             assert_eq!(file.checkpoints, [checkpoint(10), checkpoint(20)]);
         }
         let utf16: Vec<u8> = format!("\u{feff}{one}").encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert_eq!(CheckpointFile::from_given(&utf16), Err(GivenError::NotText(NotText::Utf16)));
+        assert_eq!(CheckpointFile::from_given(&utf16), Err(CheckpointReadError::NotText(NotText::Utf16)));
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
             &one.replace("\n\n", "\n"),
         ] {
             assert!(
-                matches!(CheckpointFile::from_given(text.as_bytes()), Err(GivenError::File(_))),
+                matches!(CheckpointFile::from_given(text.as_bytes()), Err(CheckpointReadError::File(_))),
                 "{text:?}"
             );
         }

@@ -37,7 +37,7 @@ pub use collection::{CheckpointFile, CheckpointFileError, RecoveredCheckpoints};
 pub use cosigner::Cosigner;
 #[cfg(feature = "cli")]
 pub(crate) use given::given_text;
-pub use given::{GivenError, NotText, as_written};
+pub use given::{CheckpointReadError, NotText, as_written};
 pub use key::{Algorithm, KeyError, SigningKey, VerifierKey};
 pub use key_change::{KeyChange, KeyChangeError};
 pub use policy::{Policy, PolicyError, PolicyFault, PolicyLog, PolicyWitness};

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Files other than the checkpoint never change. Files that are already in the folder are compared with the log: those
-//! that new ones continue, or all of them ([`Already`]). The next run continues one that was interrupted. The folder
+//! that new ones continue, or all of them ([`ExistingFiles`]). The next run continues one that was interrupted. The folder
 //! of another log is left alone.
 
 mod error;
@@ -20,7 +20,7 @@ use crate::note::SignedCheckpoint;
 use crate::prove::last_checkpoint;
 use crate::reader::Reader;
 pub use error::PublishError;
-pub use site::Already;
+pub use site::ExistingFiles;
 use site::Site;
 #[cfg(feature = "server")]
 pub(crate) use tile_file::TileFile;
@@ -53,13 +53,13 @@ impl Reader {
     pub fn publish(
         &self,
         folder: &Path,
-        already: Already,
+        existing: ExistingFiles,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Published, PublishError> {
         site::make_whole_folder(folder)?;
         self.at_one_moment(|connection| {
             let (checkpoint, tree) = last_checkpoint(connection)?;
-            let mut site = Site::new(connection, tree, folder, already);
+            let mut site = Site::new(connection, tree, folder, existing);
             let before = site.before(&checkpoint)?;
             let size = checkpoint.size();
             site.check(before, &mut |done| progress(done, size))?;

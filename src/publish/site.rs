@@ -28,7 +28,7 @@ const FILE_BYTES_MAX: usize = TILE_WIDTH as usize * (2 + LEAF_BYTES_MAX);
 
 /// The treatment of files that are in the folder already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Already {
+pub enum ExistingFiles {
     /// Checks the files that the new ones continue: the last of each level, and the last entries.
     #[default]
     Continued,
@@ -57,7 +57,7 @@ pub(super) struct Site<'a> {
     connection: &'a Connection,
     tree: TreeReader<'a>,
     folder: &'a Path,
-    already: Already,
+    existing: ExistingFiles,
     files: u64,
     repaired: u64,
     /// Folders that have new names in them and are not flushed yet.
@@ -69,9 +69,9 @@ impl<'a> Site<'a> {
         connection: &'a Connection,
         tree: TreeReader<'a>,
         folder: &'a Path,
-        already: Already,
+        existing: ExistingFiles,
     ) -> Site<'a> {
-        Site { connection, tree, folder, already, files: 0, repaired: 0, changed: BTreeSet::new() }
+        Site { connection, tree, folder, existing, files: 0, repaired: 0, changed: BTreeSet::new() }
     }
 
     /// Files that were written, and those of them that were repaired.
@@ -125,10 +125,12 @@ impl<'a> Site<'a> {
         published: u64,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), PublishError> {
-        match self.already {
+        match self.existing {
             // Full files before these never change, and new files do not continue them.
-            Already::Continued => last_of_each_level(published).try_for_each(|tile| self.check_tile(tile)),
-            Already::Checked | Already::Repaired => tiles_of(published).try_for_each(|tile| {
+            ExistingFiles::Continued => {
+                last_of_each_level(published).try_for_each(|tile| self.check_tile(tile))
+            }
+            ExistingFiles::Checked | ExistingFiles::Repaired => tiles_of(published).try_for_each(|tile| {
                 self.check_tile(tile)?;
                 self.check_narrower(tile)?;
                 if tile.level == 0 {
@@ -153,14 +155,14 @@ impl<'a> Site<'a> {
             None => match self.full_instead(&name)? {
                 Some(full) if full.starts_with(&bytes) => return Ok(()),
                 // No file of a log is empty, so this one differs below and is written.
-                _ if self.already == Already::Repaired => Vec::new(),
+                _ if self.existing == ExistingFiles::Repaired => Vec::new(),
                 _ => return Err(PublishError::Missing { path }),
             },
         };
         if found == bytes {
             return Ok(());
         }
-        if self.already != Already::Repaired {
+        if self.existing != ExistingFiles::Repaired {
             return Err(PublishError::Differs { path });
         }
         self.repaired += 1;
@@ -224,7 +226,7 @@ impl<'a> Site<'a> {
         match self.read(name, FILE_BYTES_MAX)? {
             // An interrupted run may have left the file.
             Some(found) if found == bytes => return Ok(()),
-            Some(_) if self.already == Already::Repaired => self.repaired += 1,
+            Some(_) if self.existing == ExistingFiles::Repaired => self.repaired += 1,
             Some(_) => return Err(PublishError::Differs { path: self.folder.join(name) }),
             None => {}
         }

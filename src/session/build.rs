@@ -1,16 +1,16 @@
 //! The common parts of the builders: setters that look alike, and the first value that turns out to be unusable.
 
-use crate::event::{InvalidField, Kind, Problem};
+use crate::event::{FieldProblem, InvalidField, Kind};
 use crate::receipt::AppendError;
 
 /// The first value that a builder could not use. Setters return the builder, so the error can only be
 /// returned by the call that records.
 #[derive(Debug, Default)]
-pub(super) struct FirstProblem(Option<(String, Problem)>);
+pub(super) struct FirstProblem(Option<(String, FieldProblem)>);
 
 impl FirstProblem {
     /// Returns the value, or keeps its problem if it is the first.
-    pub(super) fn keep<T, E: Into<Problem>>(
+    pub(super) fn keep<T, E: Into<FieldProblem>>(
         &mut self,
         field: impl Into<String>,
         value: Result<T, E>,

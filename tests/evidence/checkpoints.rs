@@ -14,8 +14,8 @@ use crate::support::{
     child_command, is_heavy, new_path, note, sqlite, start_child, tell, told, verify_whole, within,
 };
 use annals::evidence::{
-    Anchor, AnchorError, Consistency, Epochs, Evidence, FileAnchor, KeyChangeRequest, KeyFolder, PublicKeys,
-    SignError, Signing, Taken,
+    Anchor, AnchorAnswer, AnchorError, Consistency, Epochs, Evidence, FileAnchor, KeyChangeRequest,
+    KeyFolder, PublicKeys, SignError, Signing,
 };
 use annals::merkle::{CompactRange, NodeHash, hashes_to_bytes, leaf_hash, root_of, verify_consistency};
 use annals::note::{CheckpointFile, SignedCheckpoint, SignedNote};
@@ -359,7 +359,7 @@ impl Anchor for Broken {
         "broken".to_owned()
     }
 
-    fn take(&mut self, _: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
+    fn submit(&mut self, _: &SignedCheckpoint, _: Consistency<'_>) -> Result<AnchorAnswer, AnchorError> {
         panic!("an anchor of somebody's own");
     }
 }
@@ -522,11 +522,11 @@ fn an_anchor_that_another_process_was_faster_at_is_given_the_newest_checkpoint_a
         fn name(&self) -> String {
             "overtaken".to_owned()
         }
-        fn take(
+        fn submit(
             &mut self,
             checkpoint: &SignedCheckpoint,
             proof: Consistency<'_>,
-        ) -> Result<Taken, AnchorError> {
+        ) -> Result<AnchorAnswer, AnchorError> {
             if std::mem::take(&mut self.is_first) {
                 let other = with(
                     &self.path,
@@ -539,7 +539,7 @@ fn an_anchor_that_another_process_was_faster_at_is_given_the_newest_checkpoint_a
                 append(&other, 1);
                 other.close().unwrap();
             }
-            self.file.take(checkpoint, proof)
+            self.file.submit(checkpoint, proof)
         }
     }
     let (folder, path) = new_path();
@@ -699,17 +699,17 @@ impl Anchor for Away {
         "away".to_owned()
     }
 
-    fn take(
+    fn submit(
         &mut self,
         checkpoint: &SignedCheckpoint,
         consistency: Consistency<'_>,
-    ) -> Result<Taken, AnchorError> {
+    ) -> Result<AnchorAnswer, AnchorError> {
         if self.is_away.load(Ordering::SeqCst) {
             return Err(AnchorError::new("nobody is there"));
         }
         let proof = consistency(300, checkpoint.size())?;
         self.taken.lock().unwrap().push((checkpoint.clone(), proof));
-        Ok(Taken::Receipt(b"kept".to_vec()))
+        Ok(AnchorAnswer::Receipt(b"kept".to_vec()))
     }
 }
 

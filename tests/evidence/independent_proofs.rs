@@ -11,10 +11,9 @@ use std::time::Duration;
 use crate::support::verifiers::Python;
 use crate::support::{is_heavy, json, new_path};
 use annals::evidence::{Epochs, Evidence, KeyChangeRequest, KeyFolder, Signing};
-use annals::{
-    Already, AuditLog, Completeness, KeyChangeCause, KeyRole, Payloads, Projections, Reader,
-    RedactionRequest, Seq, Timestamp,
-};
+use annals::prove::{Completeness, Payloads};
+use annals::publish::ExistingFiles;
+use annals::{AuditLog, KeyChangeCause, KeyRole, Projections, Reader, RedactionRequest, Seq, Timestamp};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::Value;
@@ -243,7 +242,7 @@ fn published_tiles_are_good_to_python_and_no_longer_so_with_any_change() {
     let folder = tempfile::tempdir().unwrap();
     let site = folder.path().join("site");
     let reader = Reader::open(&fixture().path).unwrap();
-    let published = reader.publish(&site, Already::Continued, &mut |_, _| {}).unwrap();
+    let published = reader.publish(&site, ExistingFiles::Continued, &mut |_, _| {}).unwrap();
     let mut judge = |keys: &[&str]| {
         let mut arguments = vec!["tiles".to_owned(), site.to_str().unwrap().to_owned()];
         arguments.extend(keys.iter().flat_map(|key| ["--key".to_owned(), (*key).to_owned()]));

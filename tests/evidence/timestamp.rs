@@ -13,7 +13,7 @@ use annals::Timestamp;
 use annals::evidence::http::{HttpClient, HttpError, Roots, Timeouts};
 use annals::evidence::timestamp::{Stamped, TimestampAuthority, TimestampError};
 use annals::evidence::token::{AuthorityCertificates, CertificateError, TokenError, stamped_text, verify};
-use annals::evidence::{Anchor as _, Taken};
+use annals::evidence::{Anchor as _, AnchorAnswer};
 use annals::merkle::NodeHash;
 use annals::note::{Checkpoint, Cosigner, SignedCheckpoint, SigningKey};
 use sha2::{Digest as _, Sha256};
@@ -113,7 +113,7 @@ fn a_stamp_is_on_the_logs_own_signatures_whatever_witnesses_add() {
     let witness =
         |number: u8| Cosigner::from_seed(&format!("witness.example/w{number}"), &[number; 32]).unwrap();
     with_epoch.add_signatures([witness(3).cosign(&with_epoch, 1)]);
-    let Taken::Receipt(token) = anchor.take(&with_epoch, &mut |_, _| Ok(Vec::new())).unwrap() else {
+    let AnchorAnswer::Receipt(token) = anchor.submit(&with_epoch, &mut |_, _| Ok(Vec::new())).unwrap() else {
         panic!("an authority gives a token")
     };
     with_epoch.add_signatures([witness(4).cosign(&with_epoch, 2), witness(3).cosign(&with_epoch, 3)]);

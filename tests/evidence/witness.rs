@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::witness::{Broken, Mode, TestWitness, broken_server};
 use annals::evidence::http::{HttpClient, HttpError, Roots, Timeouts};
 use annals::evidence::witness::{Cosignature, Witness, WitnessAnchor, WitnessError, WitnessState};
-use annals::evidence::{Anchor as _, AnchorError, Taken};
+use annals::evidence::{Anchor as _, AnchorAnswer, AnchorError};
 use annals::merkle::NodeHash;
 use annals::note::{
     Algorithm, Checkpoint, NoteError, SignatureError, SignedCheckpoint, SigningKey, VerifierKey,
@@ -468,7 +468,7 @@ fn an_anchor_asks_once_what_was_cosigned_and_then_remembers_it() {
             let proof = prove_tree(new, old, &log).map_err(AnchorError::new)?;
             Ok(proof.into_iter().map(|hash| NodeHash::from_bytes(hash.0)).collect())
         };
-        let Taken::Cosigned(signatures) = anchor.take(&log.checkpoint(), &mut prove).unwrap() else {
+        let AnchorAnswer::Cosigned(signatures) = anchor.submit(&log.checkpoint(), &mut prove).unwrap() else {
             panic!("a witness cosigns")
         };
         let mut checkpoint = log.checkpoint();
@@ -477,6 +477,6 @@ fn an_anchor_asks_once_what_was_cosigned_and_then_remembers_it() {
     }
     // One for the 5, two for the 6, one for each of the others.
     assert_eq!(scene.witness.requests().len(), 6);
-    let error = anchor.take(&Log::of(3).checkpoint(), &mut |_, _| Ok(Vec::new())).unwrap_err();
+    let error = anchor.submit(&Log::of(3).checkpoint(), &mut |_, _| Ok(Vec::new())).unwrap_err();
     assert!(error.to_string().contains("has cosigned 9 events of this log, which has 3"), "{error}");
 }

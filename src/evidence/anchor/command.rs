@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::contract::{Anchor, AnchorError, Consistency, Taken};
+use super::contract::{Anchor, AnchorAnswer, AnchorError, Consistency};
 use crate::note::SignedCheckpoint;
 
 /// Bytes of the command's standard error that an error message repeats.
@@ -155,9 +155,13 @@ impl Anchor for CommandAnchor {
         words.join(" ")
     }
 
-    fn take(&mut self, checkpoint: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
+    fn submit(
+        &mut self,
+        checkpoint: &SignedCheckpoint,
+        _: Consistency<'_>,
+    ) -> Result<AnchorAnswer, AnchorError> {
         match self.run(checkpoint) {
-            Ok(Ok(())) => Ok(Taken::Kept),
+            Ok(Ok(())) => Ok(AnchorAnswer::Kept),
             Ok(Err(why)) => Err(AnchorError::new(format_args!("`{}` {why}", self.program))),
             Err(error) => Err(AnchorError::new(format_args!("`{}` cannot be run: {error}", self.program))),
         }
@@ -178,10 +182,10 @@ mod tests {
         checkpoint
     }
 
-    fn shell(script: &str) -> Result<Taken, AnchorError> {
+    fn shell(script: &str) -> Result<AnchorAnswer, AnchorError> {
         let arguments = ["-c".to_owned(), script.to_owned()];
         let mut anchor = CommandAnchor::new("sh", arguments, Duration::from_secs(5));
-        anchor.take(&checkpoint(), &mut |_, _| panic!("no proof is needed"))
+        anchor.submit(&checkpoint(), &mut |_, _| panic!("no proof is needed"))
     }
 
     #[test]
@@ -195,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_command_that_does_not_read_is_fine() {
-        assert_eq!(shell("exit 0"), Ok(Taken::Kept));
+        assert_eq!(shell("exit 0"), Ok(AnchorAnswer::Kept));
     }
 
     #[test]
@@ -209,7 +213,7 @@ mod tests {
         let arguments = ["60".to_owned()];
         let mut anchor = CommandAnchor::new("sleep", arguments, Duration::from_millis(100));
         let error =
-            anchor.take(&checkpoint(), &mut |_, _| panic!("no proof is needed")).unwrap_err().to_string();
+            anchor.submit(&checkpoint(), &mut |_, _| panic!("no proof is needed")).unwrap_err().to_string();
         assert!(error.contains("took longer"), "{error}");
     }
 
@@ -248,7 +252,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_named() {
         let mut anchor = CommandAnchor::new("no-such-program", [], Duration::from_secs(1));
-        let error = anchor.take(&checkpoint(), &mut |_, _| panic!("no proof is needed")).unwrap_err();
+        let error = anchor.submit(&checkpoint(), &mut |_, _| panic!("no proof is needed")).unwrap_err();
         assert!(error.to_string().contains("`no-such-program` cannot be run"), "{error}");
     }
 }

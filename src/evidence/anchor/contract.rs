@@ -7,7 +7,7 @@ use crate::note::{Signature, SignedCheckpoint};
 
 /// The answer of an anchor that took a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum AnchorAnswer {
     /// Nothing to store; the anchor keeps the checkpoint.
     Kept,
     /// Signatures on the checkpoint, which are added to it.
@@ -54,9 +54,9 @@ pub trait Anchor: Send + fmt::Debug {
     ///
     /// # Errors
     /// If it could not be kept.
-    fn take(
+    fn submit(
         &mut self,
         checkpoint: &SignedCheckpoint,
         consistency: Consistency<'_>,
-    ) -> Result<Taken, AnchorError>;
+    ) -> Result<AnchorAnswer, AnchorError>;
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::contract::{Anchor, AnchorError, Taken};
+use super::contract::{Anchor, AnchorAnswer, AnchorError};
 use super::health::AnchorHealth;
 use crate::evidence::keys::KeyFolder;
 use crate::evidence::signer::{self, SignError, Site};
@@ -181,7 +181,7 @@ impl Deliverer {
             prove().map_err(AnchorError::new)
         };
         // The call may block for long. It runs without the write lock and outside any transaction.
-        let taken = self.anchor.take(&checkpoint, &mut prove)?;
+        let taken = self.anchor.submit(&checkpoint, &mut prove)?;
         self.record(connection, name, checkpoint, taken)?;
         Ok(Some(size))
     }
@@ -191,10 +191,10 @@ impl Deliverer {
         connection: &Connection,
         name: &str,
         mut checkpoint: SignedCheckpoint,
-        taken: Taken,
+        taken: AnchorAnswer,
     ) -> Result<(), DeliveryFailure> {
         let size = checkpoint.size();
-        if let Taken::Cosigned(signatures) = &taken {
+        if let AnchorAnswer::Cosigned(signatures) = &taken {
             checkpoint.add_signatures(signatures.iter().cloned());
             // Takes the write lock itself, so it comes before the lock below.
             let site =
@@ -205,7 +205,7 @@ impl Deliverer {
         // the contract of `Anchor` allows.
         let _guard = self.write_lock.take(Who::Projection).map_err(SignError::WriteLock)?;
         let tx = begin(connection)?;
-        if let Taken::Receipt(receipt) = taken {
+        if let AnchorAnswer::Receipt(receipt) = taken {
             tx.execute(
                 "INSERT OR REPLACE INTO anchor_receipts (name, size, receipt) VALUES (?1, ?2, ?3)",
                 params![name, i64::try_from(size).unwrap_or(i64::MAX), receipt],

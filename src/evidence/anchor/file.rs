@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::contract::{Anchor, AnchorError, Consistency, Taken};
+use super::contract::{Anchor, AnchorAnswer, AnchorError, Consistency};
 use crate::limits::NOTE_BYTES_MAX;
 use crate::merkle::{EMPTY_ROOT, NodeHash};
 use crate::note::{CheckpointFile, SignedCheckpoint};
@@ -39,10 +39,14 @@ impl Anchor for FileAnchor {
         format!("file {}", self.path.display())
     }
 
-    fn take(&mut self, checkpoint: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
+    fn submit(
+        &mut self,
+        checkpoint: &SignedCheckpoint,
+        _: Consistency<'_>,
+    ) -> Result<AnchorAnswer, AnchorError> {
         append(&self.path, checkpoint)
             .map_err(|error| AnchorError::new(format_args!("{}: {error}", self.path.display())))?;
-        Ok(Taken::Kept)
+        Ok(AnchorAnswer::Kept)
     }
 }
 

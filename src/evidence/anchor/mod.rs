@@ -16,7 +16,7 @@ pub mod timestamp;
 pub mod witness;
 
 pub use command::CommandAnchor;
-pub use contract::{Anchor, AnchorError, Consistency, Taken};
+pub use contract::{Anchor, AnchorAnswer, AnchorError, Consistency};
 pub(crate) use deliver::Deliverer;
 pub use file::FileAnchor;
 pub use health::AnchorHealth;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::contract::{Anchor, AnchorError, Consistency, Taken};
+use super::contract::{Anchor, AnchorAnswer, AnchorError, Consistency};
 use crate::log::rows::note_column;
 use crate::note::SignedCheckpoint;
 
@@ -74,12 +74,16 @@ impl Anchor for SqliteAnchor {
         format!("sqlite {}", self.path.display())
     }
 
-    fn take(&mut self, checkpoint: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
+    fn submit(
+        &mut self,
+        checkpoint: &SignedCheckpoint,
+        _: Consistency<'_>,
+    ) -> Result<AnchorAnswer, AnchorError> {
         let kept = keep(&self.path, self.within, checkpoint)
             .map_err(|error| AnchorError::new(format_args!("{}: {error}", self.path.display())))?;
         match kept {
-            Kept::Now => Ok(Taken::Kept),
-            Kept::Before(other) if other == checkpoint.text() => Ok(Taken::Kept),
+            Kept::Now => Ok(AnchorAnswer::Kept),
+            Kept::Before(other) if other == checkpoint.text() => Ok(AnchorAnswer::Kept),
             Kept::Before(_) => Err(AnchorError::new(format_args!(
                 "{}: has another checkpoint of this log with {} events: two logs have one origin, or history was rewritten",
                 self.path.display(),
@@ -219,8 +223,8 @@ mod tests {
         checkpoint
     }
 
-    fn take(anchor: &mut SqliteAnchor, checkpoint: &SignedCheckpoint) -> Result<Taken, AnchorError> {
-        anchor.take(checkpoint, &mut |_, _| panic!("no proof is needed"))
+    fn submit(anchor: &mut SqliteAnchor, checkpoint: &SignedCheckpoint) -> Result<AnchorAnswer, AnchorError> {
+        anchor.submit(checkpoint, &mut |_, _| panic!("no proof is needed"))
     }
 
     #[test]
@@ -229,9 +233,9 @@ mod tests {
         let path = folder.path().join("checkpoints.db");
         let mut anchor = SqliteAnchor::new(&path);
         for size in [1, 2, 2] {
-            take(&mut anchor, &checkpoint(size, EMPTY_ROOT)).unwrap();
+            submit(&mut anchor, &checkpoint(size, EMPTY_ROOT)).unwrap();
         }
-        let fork = take(&mut anchor, &checkpoint(2, NodeHash::from_bytes([1; 32]))).unwrap_err();
+        let fork = submit(&mut anchor, &checkpoint(2, NodeHash::from_bytes([1; 32]))).unwrap_err();
 
         assert!(fork.to_string().contains("two logs have one origin"), "{fork}");
         let rows: i64 = Connection::open(&path)
@@ -245,8 +249,8 @@ mod tests {
     fn a_file_that_has_more_of_the_log_than_there_is_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let mut anchor = SqliteAnchor::new(folder.path().join("checkpoints.db"));
-        take(&mut anchor, &checkpoint(9, EMPTY_ROOT)).unwrap();
-        let ahead = take(&mut anchor, &checkpoint(8, EMPTY_ROOT)).unwrap_err().to_string();
+        submit(&mut anchor, &checkpoint(9, EMPTY_ROOT)).unwrap();
+        let ahead = submit(&mut anchor, &checkpoint(8, EMPTY_ROOT)).unwrap_err().to_string();
         assert!(ahead.contains("9 events of this log, which has 8"), "{ahead}");
     }
 
@@ -256,25 +260,25 @@ mod tests {
         let path = folder.path().join("customers.db");
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE customers (name)").unwrap();
         let before = std::fs::read(&path).unwrap();
-        let refused = take(&mut SqliteAnchor::new(&path), &checkpoint(1, EMPTY_ROOT)).unwrap_err();
+        let refused = submit(&mut SqliteAnchor::new(&path), &checkpoint(1, EMPTY_ROOT)).unwrap_err();
         assert!(refused.to_string().contains("of something else"), "{refused}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
 
-        take(&mut SqliteAnchor::new(&path).in_existing(), &checkpoint(1, EMPTY_ROOT)).unwrap();
+        submit(&mut SqliteAnchor::new(&path).in_existing(), &checkpoint(1, EMPTY_ROOT)).unwrap();
         // The table is there now, so the file needs no permission any more.
-        take(&mut SqliteAnchor::new(&path), &checkpoint(2, EMPTY_ROOT)).unwrap();
+        submit(&mut SqliteAnchor::new(&path), &checkpoint(2, EMPTY_ROOT)).unwrap();
 
         let other = folder.path().join("other.db");
         Connection::open(&other).unwrap().execute_batch("CREATE TABLE checkpoints (size, note)").unwrap();
         for anchor in [SqliteAnchor::new(&other), SqliteAnchor::new(&other).in_existing()] {
-            take(&mut { anchor }, &checkpoint(1, EMPTY_ROOT)).unwrap_err();
+            submit(&mut { anchor }, &checkpoint(1, EMPTY_ROOT)).unwrap_err();
         }
     }
 
     #[test]
     fn what_is_no_file_keeps_nothing() {
         for name in [":memory:", "", "file:checkpoints.db", "file::memory:?cache=shared"] {
-            let refused = take(&mut SqliteAnchor::new(name), &checkpoint(1, EMPTY_ROOT)).unwrap_err();
+            let refused = submit(&mut SqliteAnchor::new(name), &checkpoint(1, EMPTY_ROOT)).unwrap_err();
             assert!(refused.to_string().contains("names no file"), "{name}: {refused}");
         }
     }

@@ -8,7 +8,7 @@ use der::asn1::{Int, OctetString};
 use sha2::{Digest as _, Sha256};
 use x509_tsp::{MessageImprint, TimeStampReq, TspVersion};
 
-use super::contract::{Anchor, AnchorError, Consistency, Taken};
+use super::contract::{Anchor, AnchorAnswer, AnchorError, Consistency};
 use super::http::{HttpClient, HttpError, check_url};
 use super::token::{self, AuthorityCertificates, Response, SHA_256, TokenError, stamped_text};
 use crate::event::Timestamp;
@@ -156,8 +156,12 @@ impl Anchor for TimestampAuthority {
         format!("timestamp {}", self.url)
     }
 
-    fn take(&mut self, checkpoint: &SignedCheckpoint, _: Consistency<'_>) -> Result<Taken, AnchorError> {
+    fn submit(
+        &mut self,
+        checkpoint: &SignedCheckpoint,
+        _: Consistency<'_>,
+    ) -> Result<AnchorAnswer, AnchorError> {
         let stamped = self.stamp(&stamped_text(checkpoint)).map_err(AnchorError::new)?;
-        Ok(Taken::Receipt(stamped.token))
+        Ok(AnchorAnswer::Receipt(stamped.token))
     }
 }

@@ -3,7 +3,7 @@
 //! The protocol is C2SP's tlog-witness, `add-checkpoint`. A witness remembers the size that it cosigned last, and
 //! requires a proof from there. To a client that sends another size it answers with that size.
 
-use super::contract::{Anchor, AnchorError, Consistency, Taken};
+use super::contract::{Anchor, AnchorAnswer, AnchorError, Consistency};
 use super::http::{HttpClient, HttpError, HttpResponse, check_url};
 use crate::merkle::NodeHash;
 use crate::note::{NoteError, Signature, SignatureError, SignedBy, SignedCheckpoint, VerifierKey, decimal};
@@ -354,13 +354,15 @@ impl Anchor for WitnessAnchor {
         format!("witness {}", self.witness.url)
     }
 
-    fn take(
+    fn submit(
         &mut self,
         checkpoint: &SignedCheckpoint,
         consistency: Consistency<'_>,
-    ) -> Result<Taken, AnchorError> {
+    ) -> Result<AnchorAnswer, AnchorError> {
         let cosignatures = self.witness.add_checkpoint(&mut self.state, checkpoint, consistency);
         let cosignatures = cosignatures.map_err(AnchorError::new)?;
-        Ok(Taken::Cosigned(cosignatures.into_iter().map(|cosignature| cosignature.signature).collect()))
+        Ok(AnchorAnswer::Cosigned(
+            cosignatures.into_iter().map(|cosignature| cosignature.signature).collect(),
+        ))
     }
 }
