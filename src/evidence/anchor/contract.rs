@@ -41,7 +41,7 @@ pub type Consistency<'a> = &'a mut dyn FnMut(u64, u64) -> Result<Vec<NodeHash>, 
 
 /// A place outside the log that keeps checkpoints.
 ///
-/// Each anchor has a thread of its own. The thread calls [`Anchor::take`] with the newest checkpoint whenever
+/// Each anchor has a thread of its own. The thread calls [`Anchor::submit`] with the newest checkpoint whenever
 /// the anchor has not taken it yet, and again after a failure, at growing intervals.
 ///
 /// A call may block, but must return in bounded time: closing the log waits for it. The same checkpoint may come
