@@ -29,7 +29,10 @@ fn an_attribute_of_an_option_cannot_have_the_name_of_its_field() {
     // The name of a field of the option itself, which the JSON form writes beside it.
     let draft = Draft::new(made).session("s".try_into().unwrap());
     let error = draft.check().unwrap_err();
-    assert_eq!((error.field.as_str(), error.problem), ("options_considered[0].score", FieldProblem::OwnField));
+    assert_eq!(
+        (error.field.as_str(), error.problem),
+        ("options_considered[0].score", FieldProblem::OwnField)
+    );
 }
 
 #[test]
