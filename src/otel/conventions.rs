@@ -5,7 +5,12 @@
 //! (<https://github.com/open-telemetry/semantic-conventions-genai>) and the former ones
 //! (<https://github.com/open-telemetry/semantic-conventions/tree/v1.36.0/docs/gen-ai>); OpenInference
 //! (<https://github.com/Arize-ai/openinference/tree/main/spec>); Traceloop's OpenLLMetry
-//! (<https://github.com/traceloop/openllmetry>); and the additions of frameworks.
+//! (<https://github.com/traceloop/openllmetry>); the Vercel AI SDK
+//! (<https://ai-sdk.dev/docs/ai-sdk-core/telemetry>); Langfuse's SDKs
+//! (<https://langfuse.com/integrations/native/opentelemetry>); MLflow
+//! (<https://github.com/mlflow/mlflow/blob/master/mlflow/tracing/constant.py>); LangSmith
+//! (<https://docs.langchain.com/langsmith/trace-with-opentelemetry>); Logfire; Google's ADK; and the additions of
+//! other frameworks.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -27,9 +32,14 @@ pub(super) enum Field {
     Transcript,
     Input,
     Output,
+    ToolCalls,
+    SessionInput,
+    SessionOutput,
     TokensInput,
     TokensOutput,
+    Usage,
     Cost,
+    CostDetails,
     ErrorType,
     ErrorMessage,
     ToolDefinitions,
@@ -58,23 +68,28 @@ pub(super) struct Row {
 pub(super) static ATTRIBUTES: &[Row] = &[
     Row {
         field: Field::Tool,
-        goes_to: "step `module`, where the kind is tool",
-        names: &["gen_ai.tool.name", "tool.name", "tool_name"],
+        goes_to: "step `module`, if the kind is tool",
+        names: &["gen_ai.tool.name", "tool.name", "tool_name", "ai.toolCall.name"],
     },
     Row {
         field: Field::Agent,
-        goes_to: "step `module`, where the kind is agent; session `agent`",
+        goes_to: "step `module`, if the kind is agent; session `agent`",
         names: &["gen_ai.agent.name", "agent.name", "agent_name"],
     },
     Row {
         field: Field::Entity,
-        goes_to: "step `module`, where neither says it",
+        goes_to: "step `module`, if no tool or agent is named",
         names: &["traceloop.entity.name"],
     },
     Row {
         field: Field::Workflow,
-        goes_to: "session `agent`, where no agent is named",
-        names: &["gen_ai.workflow.name", "traceloop.workflow.name"],
+        goes_to: "session `agent`, if no agent is named",
+        names: &[
+            "gen_ai.workflow.name",
+            "traceloop.workflow.name",
+            "ai.telemetry.functionId",
+            "langfuse.trace.name",
+        ],
     },
     Row {
         field: Field::AgentVersion,
@@ -98,6 +113,10 @@ pub(super) static ATTRIBUTES: &[Row] = &[
             "llm.response.model",
             "llm.request.model",
             "model_name",
+            "ai.response.model",
+            "ai.model.id",
+            "langfuse.observation.model.name",
+            "mlflow.llm.model",
         ],
     },
     Row {
@@ -105,7 +124,11 @@ pub(super) static ATTRIBUTES: &[Row] = &[
         goes_to: "step `input`, before the messages",
         names: &["gen_ai.system_instructions"],
     },
-    Row { field: Field::InputMessages, goes_to: "step `input`", names: &["gen_ai.input.messages"] },
+    Row {
+        field: Field::InputMessages,
+        goes_to: "step `input`",
+        names: &["gen_ai.input.messages", "ai.prompt.messages"],
+    },
     Row {
         field: Field::OutputMessages,
         goes_to: "step `output`, decisions",
@@ -113,7 +136,7 @@ pub(super) static ATTRIBUTES: &[Row] = &[
     },
     Row {
         field: Field::Transcript,
-        goes_to: "step `input`: what stands before the first answer",
+        goes_to: "step `input`: the messages before the first answer",
         names: &["pydantic_ai.all_messages", "all_messages_events"],
     },
     Row {
@@ -129,6 +152,13 @@ pub(super) static ATTRIBUTES: &[Row] = &[
             "gen_ai.prompt",
             "tool.parameters",
             "mcp.request.argument",
+            "ai.toolCall.args",
+            "ai.prompt",
+            "ai.value",
+            "langfuse.observation.input",
+            "mlflow.spanInputs",
+            "gcp.vertex.agent.tool_call_args",
+            "gcp.vertex.agent.llm_request",
         ],
     },
     Row {
@@ -144,8 +174,22 @@ pub(super) static ATTRIBUTES: &[Row] = &[
             "gen_ai.retrieval.documents",
             "gen_ai.completion",
             "mcp.response.value",
+            "ai.toolCall.result",
+            "ai.response.text",
+            "ai.response.object",
+            "langfuse.observation.output",
+            "mlflow.spanOutputs",
+            "gcp.vertex.agent.tool_response",
+            "gcp.vertex.agent.llm_response",
         ],
     },
+    Row {
+        field: Field::ToolCalls,
+        goes_to: "step `output`, after the text; decisions",
+        names: &["ai.response.toolCalls"],
+    },
+    Row { field: Field::SessionInput, goes_to: "session `input`", names: &["langfuse.trace.input"] },
+    Row { field: Field::SessionOutput, goes_to: "session `summary`", names: &["langfuse.trace.output"] },
     Row {
         field: Field::TokensInput,
         goes_to: "step `tokens_input`",
@@ -155,6 +199,8 @@ pub(super) static ATTRIBUTES: &[Row] = &[
             "decision.token_count.input",
             "gen_ai.usage.prompt_tokens",
             "llm.usage.prompt_tokens",
+            "ai.usage.inputTokens",
+            "ai.usage.promptTokens",
         ],
     },
     Row {
@@ -166,12 +212,24 @@ pub(super) static ATTRIBUTES: &[Row] = &[
             "decision.token_count.output",
             "gen_ai.usage.completion_tokens",
             "llm.usage.completion_tokens",
+            "ai.usage.outputTokens",
+            "ai.usage.completionTokens",
         ],
+    },
+    Row {
+        field: Field::Usage,
+        goes_to: "step `tokens_input` and `tokens_output`, from JSON with both",
+        names: &["langfuse.observation.usage_details", "mlflow.chat.tokenUsage"],
     },
     Row {
         field: Field::Cost,
         goes_to: "step `cost_usd`",
         names: &["llm.cost.total", "gen_ai.usage.cost", "operation.cost"],
+    },
+    Row {
+        field: Field::CostDetails,
+        goes_to: "step `cost_usd`, from the member `total` of JSON",
+        names: &["langfuse.observation.cost_details"],
     },
     Row {
         field: Field::ErrorType,
@@ -180,13 +238,19 @@ pub(super) static ATTRIBUTES: &[Row] = &[
     },
     Row {
         field: Field::ErrorMessage,
-        goes_to: "step `error`, where the status has no message",
-        names: &["error.message", "exception.message"],
+        goes_to: "step `error`, if the status has no message",
+        names: &["error.message", "exception.message", "langfuse.observation.status_message"],
     },
     Row {
         field: Field::ToolDefinitions,
         goes_to: "a decision's `options_considered`",
-        names: &["gen_ai.tool.definitions", "gen_ai.request.tools", "llm.request.tools"],
+        names: &[
+            "gen_ai.tool.definitions",
+            "gen_ai.request.tools",
+            "llm.request.tools",
+            "ai.prompt.tools",
+            "mlflow.chat.tools",
+        ],
     },
     Row {
         field: Field::Conversation,
@@ -199,6 +263,12 @@ pub(super) static ATTRIBUTES: &[Row] = &[
             "traceloop.association.properties.thread_id",
             "traceloop.association.properties.chat_id",
             "langfuse.session.id",
+            "ai.telemetry.metadata.sessionId",
+            "mlflow.trace.session",
+            "langsmith.metadata.thread_id",
+            "langsmith.metadata.session_id",
+            "langsmith.metadata.conversation_id",
+            "gcp.vertex.agent.session_id",
         ],
     },
     Row {
@@ -211,6 +281,9 @@ pub(super) static ATTRIBUTES: &[Row] = &[
             "langfuse.user.id",
             "gen_ai.user",
             "llm.user",
+            "ai.telemetry.metadata.userId",
+            "mlflow.trace.user",
+            "langsmith.metadata.user_id",
         ],
     },
     Row {
@@ -225,7 +298,7 @@ pub(super) static ATTRIBUTES: &[Row] = &[
     },
     Row {
         field: Field::ServiceVersion,
-        goes_to: "session `agent_version`, where no agent's is said (attribute of the resource)",
+        goes_to: "session `agent_version`, if the agent has none (attribute of the resource)",
         names: &["service.version"],
     },
     Row {
@@ -400,7 +473,87 @@ pub(super) static KINDS: &[(&str, &[Word])] = &[
             word("embedding", StepKind::Other, Work::Plain),
         ],
     ),
+    (
+        "ai.operationId",
+        &[
+            word("ai.generateText", StepKind::Chain, Work::Run),
+            word("ai.streamText", StepKind::Chain, Work::Run),
+            word("ai.generateObject", StepKind::Chain, Work::Run),
+            word("ai.streamObject", StepKind::Chain, Work::Run),
+            word("ai.generateText.doGenerate", StepKind::Llm, Work::Plain),
+            word("ai.streamText.doStream", StepKind::Llm, Work::Plain),
+            word("ai.generateObject.doGenerate", StepKind::Llm, Work::Plain),
+            word("ai.streamObject.doStream", StepKind::Llm, Work::Plain),
+            word("ai.toolCall", StepKind::Tool, Work::Plain),
+            word("ai.embed", StepKind::Other, Work::Plain),
+            word("ai.embedMany", StepKind::Other, Work::Plain),
+        ],
+    ),
+    (
+        "langfuse.observation.type",
+        &[
+            word("generation", StepKind::Llm, Work::Plain),
+            word("tool", StepKind::Tool, Work::Plain),
+            word("retriever", StepKind::Retrieval, Work::Plain),
+            word("agent", StepKind::Agent, Work::Run),
+            word("chain", StepKind::Chain, Work::Plain),
+            word("guardrail", StepKind::Guardrail, Work::Guardrail),
+            word("evaluator", StepKind::Other, Work::Evaluation),
+            word("embedding", StepKind::Other, Work::Plain),
+        ],
+    ),
+    (
+        "mlflow.spanType",
+        &[
+            word("CHAT_MODEL", StepKind::Llm, Work::Plain),
+            word("LLM", StepKind::Llm, Work::Plain),
+            word("TOOL", StepKind::Tool, Work::Plain),
+            word("RETRIEVER", StepKind::Retrieval, Work::Plain),
+            word("RERANKER", StepKind::Retrieval, Work::Plain),
+            word("AGENT", StepKind::Agent, Work::Run),
+            word("WORKFLOW", StepKind::Chain, Work::Run),
+            word("CHAIN", StepKind::Chain, Work::Plain),
+            word("GUARDRAIL", StepKind::Guardrail, Work::Guardrail),
+            word("EVALUATOR", StepKind::Other, Work::Evaluation),
+            word("EMBEDDING", StepKind::Other, Work::Plain),
+        ],
+    ),
+    (
+        "langsmith.span.kind",
+        &[
+            word("llm", StepKind::Llm, Work::Plain),
+            word("tool", StepKind::Tool, Work::Plain),
+            word("retriever", StepKind::Retrieval, Work::Plain),
+            word("chain", StepKind::Chain, Work::Plain),
+            word("embedding", StepKind::Other, Work::Plain),
+        ],
+    ),
+    (
+        "logfire.msg_template",
+        &[
+            word("Agent run: {name!r}", StepKind::Agent, Work::Run),
+            word("Function: {name}", StepKind::Tool, Work::Plain),
+            word("Guardrail {name!r} {triggered=}", StepKind::Guardrail, Work::Guardrail),
+            word("Responses API with {gen_ai.request.model!r}", StepKind::Llm, Work::Plain),
+            word("Chat completion with {gen_ai.request.model!r}", StepKind::Llm, Work::Plain),
+        ],
+    ),
 ];
+
+/// Attributes whose names say nothing outside of one instrumentation, by the name of its scope.
+pub(super) static SCOPED: &[(&str, &[Row])] = &[(
+    "logfire.openai_agents",
+    &[
+        Row { field: Field::Entity, goes_to: "step `module`", names: &["name"] },
+        Row { field: Field::Input, goes_to: "step `input`", names: &["input", "raw_input"] },
+        Row {
+            field: Field::Output,
+            goes_to: "step `output`, decisions",
+            names: &["output", "response", "triggered"],
+        },
+        Row { field: Field::Conversation, goes_to: "session `conversation_id`", names: &["group_id"] },
+    ],
+)];
 
 /// The meaning of a span's event, or of a log record, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -489,8 +642,8 @@ pub(super) static OUTCOMES: &[(Outcome, &[&str])] = &[
     (Outcome::Error, &["error"]),
 ];
 
-/// The field that an attribute stands for, and the rank of its name among those of the field; 0 is best.
-pub(super) fn field(name: &str) -> Option<(Field, u8)> {
+/// The field that an attribute stands for in a scope, and the rank of its name among those of the field; 0 is best.
+pub(super) fn field(name: &str, scope: &str) -> Option<(Field, u8)> {
     // Made once, because every attribute of every span is looked up.
     static BY_NAME: LazyLock<HashMap<&str, (Field, u8)>> = LazyLock::new(|| {
         ATTRIBUTES
@@ -498,7 +651,14 @@ pub(super) fn field(name: &str) -> Option<(Field, u8)> {
             .flat_map(|row| row.names.iter().zip(0..).map(|(name, place)| (*name, (row.field, place))))
             .collect()
     });
-    BY_NAME.get(name).copied()
+    BY_NAME.get(name).copied().or_else(|| {
+        let (_, rows) = SCOPED.iter().find(|(own, _)| *own == scope)?;
+        rows.iter().find_map(|row| {
+            let place = row.names.iter().position(|own| *own == name)?;
+            // After all names of the field that hold in every scope.
+            Some((row.field, u8::try_from(place).map_or(u8::MAX, |place| place.saturating_add(128))))
+        })
+    })
 }
 
 /// The list that an attribute is a part of, and the rest of its name, which begins with an index.
@@ -514,6 +674,8 @@ pub(super) fn family(name: &str) -> Option<(Family, &str)> {
 /// The kind of work that a word of one of [`KINDS`] stands for.
 pub(super) fn kind(attribute: &str, said: &str) -> Option<&'static Word> {
     let (_, words) = KINDS.iter().find(|(name, _)| *name == attribute)?;
+    // MLflow sends each value as JSON, so a word has quotes.
+    let said = said.trim_matches('"');
     words.iter().find(|word| word.word.eq_ignore_ascii_case(said))
 }
 
@@ -570,7 +732,13 @@ mod tests {
         for (outcome, words) in OUTCOMES {
             writeln!(outcomes, "| {outcome} | {} |", words.join(", ")).unwrap();
         }
-        vec![attributes, families, kinds, events, outcomes]
+        let mut scoped = String::from("| scope | goes to | attributes, best first |\n| --- | --- | --- |\n");
+        for (scope, rows) in SCOPED {
+            for row in *rows {
+                writeln!(scoped, "| `{scope}` | {} | {} |", row.goes_to, code(row.names)).unwrap();
+            }
+        }
+        vec![attributes, scoped, families, kinds, events, outcomes]
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! verdicts of guardrails, and plans.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::conventions::{Family, Field, Work};
 use super::messages::{self, Message, ToolCall};
@@ -9,7 +10,9 @@ use super::node::Node;
 use super::precedence::{Meaning, Precedence, Rank, own_id};
 use super::reading::{Prefer, Reading};
 use super::said::Said;
-use crate::event::{Attributes, ConsideredOption, DecisionId, DecisionMade, Event, Json, StepId, Timestamp};
+use crate::event::{
+    Attributes, ConsideredOption, DecisionId, DecisionMade, Event, Json, StepId, StepKind, Timestamp,
+};
 
 /// The circumstances of a choice: its step, time, actor and options, and the precedence of its source.
 pub(super) struct Chooser {
@@ -18,6 +21,16 @@ pub(super) struct Chooser {
     pub(super) step: Option<StepId>,
     pub(super) actor: Option<String>,
     pub(super) options: Vec<ConsideredOption>,
+    pub(super) repeats: Repeats,
+}
+
+/// The relation of a source to the calls in its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeats {
+    /// The model that made them.
+    Nothing,
+    /// A run or another step around the model, which has the calls of its parts in its own output as well.
+    Calls,
 }
 
 pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Meaning<'static>>) {
@@ -27,6 +40,7 @@ pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Mea
         step: Some(reading.step.clone()),
         actor: reading.model.clone(),
         options,
+        repeats: if reading.kind == StepKind::Llm { Repeats::Nothing } else { Repeats::Calls },
     };
     // Calls in the output are choices of this model. Calls in the input are history, which makes no decision.
     if reading.answers.iter().any(|message| !message.calls.is_empty()) {
@@ -71,12 +85,16 @@ fn push(chooser: &Chooser, id: &str, made: DecisionMade, meanings: &mut Vec<Mean
 /// id is made of the step and the call's id, which a span and its log records have in common.
 pub(super) fn tools(chooser: &Chooser, answers: &[Message], meanings: &mut Vec<Meaning<'static>>) {
     let calls = answers.iter().flat_map(|message| message.calls.iter().map(move |call| (message, call)));
+    let mut seen = HashSet::new();
     for (place, (message, call)) in calls.enumerate() {
         let own = |rest: &str| DecisionId::new(own_id(chooser.step.as_ref(), rest)).ok();
+        let is_new = call.id.as_ref().is_none_or(|id| seen.insert(id.as_str()));
         let decision = match &call.id {
             Some(id) if is_unique(id, &call.name) => DecisionId::new(id.as_str()).ok(),
-            Some(id) => own(id),
-            None => None,
+            // Whoever repeats the call, as the run of an agent does, cannot say which one it was.
+            _ if chooser.repeats == Repeats::Calls => continue,
+            Some(id) if is_new && !id.is_empty() => own(id),
+            _ => None,
         }
         // No id, or none that can be used: the index among the calls stands in.
         .or_else(|| own(&format!("tool:{place}")));

@@ -3,11 +3,15 @@
 use std::borrow::Cow;
 
 use super::conventions::{self, Field, Happening};
-use super::node::write_text;
+use super::node::{Node, write_text};
 use super::precedence::{Meaning, Precedence, own_id};
 use super::record::{self, Any, Span, SpanStatus};
 use super::said::Said;
 use crate::event::{Event, FindingId, FindingRaised, Json, Severity, StepId, Timestamp};
+
+/// The attributes of an exception that a failure has.
+pub(super) const EXCEPTION_ATTRIBUTES: [&str; 4] =
+    ["exception.type", "error.type", "exception.message", "exception.stacktrace"];
 
 /// A failure, as text for a step and as a finding.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,21 +95,25 @@ impl StepFailure {
     }
 }
 
-/// The failure of a span that failed, or that saw an exception. The status, `error.type` and the last
-/// exception of a span make one failure.
-pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<StepFailure> {
+/// The event with the exception that a span ended with.
+pub(super) fn exception_event<'n>(span: &Span<'n>) -> Option<&'n Node<'n>> {
     // From the end: of several exceptions the last one counts.
-    let exception = span
-        .events()
+    span.events()
         .iter()
         .rev()
         .filter(|event| event.text_of("name").and_then(conventions::happening) == Some(Happening::Exception))
-        .find_map(|event| {
-            StepFailure::of_exception(
-                record::attributes(event),
-                record::time(record::nanos(event, "timeUnixNano")),
-            )
-        });
+        .find(|event| exception(event).is_some())
+}
+
+fn exception(event: &Node<'_>) -> Option<StepFailure> {
+    let at = record::time(record::nanos(event, "timeUnixNano"));
+    StepFailure::of_exception(record::attributes(event), at)
+}
+
+/// The failure of a span that failed, or that saw an exception. The status, `error.type` and the last
+/// exception of a span make one failure.
+pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<StepFailure> {
+    let exception = exception_event(span).and_then(exception);
     let class = said.see_text(Field::ErrorType);
     // An error type without an error status is a failure too, unless the status is explicitly Ok.
     let has_failed = span.status == SpanStatus::Error || class.is_some() && span.status != SpanStatus::Ok;

@@ -11,6 +11,20 @@ use super::record::{self, Any};
 use super::said::Said;
 use crate::event::{Event, FindingId, FindingRaised, Json, Outcome, Severity, StepId, Timestamp};
 
+/// The attributes of the event of a result that its finding has.
+pub(super) const RESULT_ATTRIBUTES: [&str; 5] = [
+    "gen_ai.evaluation.name",
+    "gen_ai.evaluation.score.label",
+    "gen_ai.evaluation.score.value",
+    "gen_ai.evaluation.explanation",
+    "error.type",
+];
+
+/// Returns true if the event becomes a finding.
+pub(super) fn is_result(event: &Node<'_>) -> bool {
+    Evaluation::of_event(record::attributes(event)).is_some()
+}
+
 /// The result of an evaluation.
 #[derive(Debug, Default)]
 struct Evaluation {
@@ -64,7 +78,9 @@ impl Evaluation {
                 _ => {}
             }
         }
-        found.name.is_some().then_some(found)
+        // An evaluation without a name has its result all the same.
+        let has_result = found.label.is_some() || found.score.is_some() || found.error.is_some();
+        (found.name.is_some() || has_result).then_some(found)
     }
 
     fn outcome(&self) -> Option<Outcome> {

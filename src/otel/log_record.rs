@@ -34,7 +34,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         // A log record has no id, so its content identifies it as a source.
         |rank, order| Precedence { rank, order, speaker: fingerprint(event.log_record.as_str().as_bytes()) };
     let order = i64::try_from(time.unwrap_or(0)).unwrap_or(i64::MAX);
-    let mut said = Said::new(record::attributes(&node));
+    let mut said = Said::new(record::attributes(&node), scope.text_of("name").unwrap_or_default());
     let body_text = body(&node);
     let body_node = body_text.as_deref().and_then(Node::parse_structure);
     let message = body_node.as_ref().and_then(Message::read);
@@ -151,6 +151,7 @@ fn choose(
         step: step.cloned(),
         actor: said.see_text(Field::Model),
         options: decisions::offered(said),
+        repeats: decisions::Repeats::Nothing,
     };
     decisions::tools(&chooser, answers, meanings);
 }

@@ -23,6 +23,8 @@ pub(super) struct Message {
     /// Reasoning of the model, apart from what it says.
     pub(super) reasoning: Vec<String>,
     pub(super) calls: Vec<ToolCall>,
+    /// The reason why the model stopped, such as `length` or `content_filter`.
+    pub(super) finish_reason: Option<String>,
 }
 
 /// The depth to which messages are searched for within other data. It bounds the recursion of `find`.
@@ -66,7 +68,12 @@ impl Message {
         // OpenInference and the choices of OpenAI's answers wrap a message in `message`. The recursion ends,
         // because the JSON parser bounds the depth of a node.
         if let Some(inner @ Node::Object(_)) = node.get("message") {
-            return Message::read(inner);
+            let message = Message::read(inner)?;
+            let finish_reason = message.finish_reason.clone().or_else(|| finish_reason(node));
+            return Some(Message { finish_reason, ..message });
+        }
+        if let Some(item) = Message::item(node) {
+            return Some(item);
         }
         // LangChain: {"type": "human", "data": {…}}, and {"lc": 1, "id": […, "HumanMessage"], "kwargs": {…}}.
         let class = node
@@ -90,11 +97,38 @@ impl Message {
         Some(Message { role: role.or(class).map(str::to_owned), ..Message::body(node) })
     }
 
-    fn body(node: &Node<'_>) -> Message {
+    /// Reads an item of OpenAI's Responses API that is no message by itself: a call, its result, or reasoning.
+    fn item(node: &Node<'_>) -> Option<Message> {
         let mut message = Message::default();
+        let role = match node.text_of("type")? {
+            "function_call" if node.get("arguments").is_some() => "assistant",
+            "reasoning" if node.get("summary").is_some() => "assistant",
+            "function_call_output" => "tool",
+            _ => return None,
+        };
+        message.part(node);
+        message.role = Some(role.to_owned());
+        Some(message)
+    }
+
+    /// Reads the attributes of an event that is one message. Its text may be in `message`, as a text or as parts.
+    pub(super) fn of_event(node: &Node<'_>) -> Option<Message> {
+        let Some(parts @ (Node::Text(_) | Node::List(_))) = node.get("message") else {
+            return Message::read(node);
+        };
+        let role = node.text_of("role").map(str::to_owned);
+        Some(Message { role, finish_reason: finish_reason(node), ..Message::of_parts(parts) })
+    }
+
+    fn body(node: &Node<'_>) -> Message {
+        let mut message = Message { finish_reason: finish_reason(node), ..Message::default() };
         // A message may have content and calls: models comment on the calls that they make.
         for part in ["content", "parts", "contents"].iter().filter_map(|name| node.get(name)) {
-            message.part(part);
+            let again = Message::of_parts(part);
+            // Some programs send the same text in two of these members.
+            if again.texts.is_empty() || again.texts != message.texts {
+                message.part(part);
+            }
         }
         for call in node.get("tool_calls").and_then(Node::list).unwrap_or_default() {
             message.call(call);
@@ -133,14 +167,36 @@ impl Message {
                 if let Some(inner) = part.get("message_content") {
                     return self.part(inner);
                 }
+                // Bedrock and Gemini name the type of a part by its only member.
+                if let Some((name, inner)) = only_member(part) {
+                    match name {
+                        "toolUse" | "functionCall" | "function_call" => return self.call(inner),
+                        "toolResult" | "functionResponse" | "function_response" => return self.result(inner),
+                        "reasoningContent" => {
+                            let text = inner.get("reasoningText").and_then(|text| text.text_of("text"));
+                            self.reasoning.push(text.map_or_else(|| inner.to_json(), str::to_owned));
+                            return;
+                        }
+                        _ => {}
+                    }
+                }
                 let text =
                     ["text", "content", "value", "thinking"].iter().find_map(|name| part.text_of(name));
                 match part.text_of("type") {
-                    Some("tool_call" | "tool_use" | "function_call") => self.call(part),
-                    Some("reasoning" | "thinking") => self.reasoning.extend(text.map(str::to_owned)),
-                    Some("tool_call_response" | "tool_result") => {
-                        let result = ["response", "result", "content"].iter().find_map(|name| part.get(name));
-                        self.texts.extend(result.map(shown));
+                    Some("tool_call" | "tool_use" | "function_call" | "tool-call") => self.call(part),
+                    Some("reasoning" | "thinking") => {
+                        match (text, part.get("summary").and_then(Node::list)) {
+                            (Some(text), _) => self.reasoning.push(text.to_owned()),
+                            (None, Some(parts)) => {
+                                self.reasoning.extend(
+                                    parts.iter().filter_map(|part| part.text_of("text")).map(str::to_owned),
+                                );
+                            }
+                            (None, None) => {}
+                        }
+                    }
+                    Some("tool_call_response" | "tool_result" | "tool-result" | "function_call_output") => {
+                        self.result(part);
                     }
                     // A part of an unknown type is shown as JSON, so that no content is lost.
                     _ => self.texts.push(text.map_or_else(|| part.to_json(), str::to_owned)),
@@ -150,16 +206,45 @@ impl Message {
         }
     }
 
+    /// Adds the result of a tool: a text, JSON, or parts.
+    fn result(&mut self, part: &Node<'_>) {
+        let result = ["response", "result", "output", "content"].iter().find_map(|name| part.get(name));
+        match result {
+            // Vercel wraps a result in its type.
+            Some(Node::Object(_)) if result.is_some_and(|result| result.text_of("value").is_some()) => {
+                self.texts.extend(result.and_then(|result| result.text_of("value")).map(str::to_owned));
+            }
+            Some(Node::List(parts)) if parts.iter().all(|part| part.text_of("text").is_some()) => {
+                parts.iter().for_each(|part| self.part(part));
+            }
+            Some(result) => self.texts.push(shown(result)),
+            None => self.texts.push(part.to_json()),
+        }
+    }
+
     fn call(&mut self, call: &Node<'_>) {
         // OpenInference wraps a call in `tool_call`, and OpenAI puts its name and arguments into `function`.
         let call = call.get("tool_call").unwrap_or(call);
         let function = call.get("function").unwrap_or(call);
-        let Some(name) = function.text_of("name") else { return };
+        let Some(name) = function.text_of("name").or_else(|| function.text_of("toolName")) else {
+            // Not a call by any known shape: shown, so that no content is lost.
+            return self.texts.push(call.to_json());
+        };
+        // A Responses API call has an id of its own beside that of the call.
+        let id = ["call_id", "toolCallId", "toolUseId", "id"].iter().find_map(|name| call.text_of(name));
         self.calls.push(ToolCall {
-            id: call.text_of("id").or_else(|| call.text_of("call_id")).map(str::to_owned),
+            id: id.map(str::to_owned),
             name: name.to_owned(),
             arguments: ["arguments", "args", "input"].iter().find_map(|name| function.get(name)).map(shown),
         });
+    }
+
+    /// Makes an answer that consists of these calls, and of a text beside them.
+    pub(super) fn of_calls(calls: &Node<'_>, text: Option<String>) -> Option<Message> {
+        let mut message = Message { role: Some("assistant".to_owned()), ..Message::default() };
+        calls.list()?.iter().for_each(|call| message.call(call));
+        message.texts.extend(text);
+        (!message.calls.is_empty()).then_some(message)
     }
 
     fn is_empty(&self) -> bool {
@@ -196,6 +281,21 @@ impl Message {
             .filter(|text| !text.is_empty())
             .collect();
         (!texts.is_empty()).then(|| texts.join("\n"))
+    }
+}
+
+fn finish_reason(node: &Node<'_>) -> Option<String> {
+    let names = ["finish_reason", "finishReason", "stop_reason"];
+    names.iter().find_map(|name| node.text_of(name)).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn only_member<'m, 'n>(node: &'m Node<'n>) -> Option<(&'m str, &'m Node<'n>)> {
+    match node {
+        Node::Object(members) => match members.as_slice() {
+            [(name, value)] => Some((name, value)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -260,14 +360,37 @@ pub(super) fn outcome(messages: &[Message]) -> &[Message] {
     }
 }
 
-/// The text of an object with no other member, as tools have their arguments and frameworks their answers.
+/// The question of a conversation: the first message of a user, or else the first that is neither an instruction
+/// nor an answer.
+pub(super) fn question(messages: &[Message]) -> Option<String> {
+    let is_user = |message: &&Message| message.role.as_deref() == Some("user");
+    let is_other = |message: &&Message| {
+        !message.is_answer() && !matches!(message.role.as_deref(), Some("system" | "developer" | "tool"))
+    };
+    let found = messages.iter().find(is_user).or_else(|| messages.iter().find(is_other))?;
+    Some(found.text()).filter(|text| !text.is_empty())
+}
+
+/// The answer at the end of a conversation: the text of the last answer, without reasoning and calls.
+pub(super) fn answer(messages: &[Message]) -> Option<String> {
+    let last = messages.last().filter(|message| message.role.is_none() || message.is_answer())?;
+    Some(last.texts.join("\n")).filter(|text| !text.is_empty())
+}
+
+/// The text of an object with no other content, as tools have their arguments, frameworks their answers, and
+/// decorators of functions their arguments.
 pub(super) fn only_text<'n>(node: &'n Node<'_>) -> Option<&'n str> {
+    const NAMES: [&str; 7] = ["input", "output", "question", "query", "text", "result", "prompt"];
     match node {
         Node::Object(members) => match members.as_slice() {
-            [(name, Node::Text(text))]
-                if ["input", "output", "question", "query", "text", "result"].contains(&name.as_ref()) =>
+            [(name, Node::Text(text))] if NAMES.contains(&name.as_ref()) => Some(text),
+            [(args, Node::List(positional)), (kwargs, Node::Object(named))]
+                if args == "args" && kwargs == "kwargs" && named.is_empty() =>
             {
-                Some(text)
+                match positional.as_slice() {
+                    [Node::Text(text)] => Some(text),
+                    _ => None,
+                }
             }
             _ => None,
         },

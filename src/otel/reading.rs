@@ -19,6 +19,9 @@ pub(super) struct Reading<'n> {
     pub(super) model: Option<String>,
     pub(super) input: Option<String>,
     pub(super) output: Option<String>,
+    /// The question and the answer for the session: without instructions, history and calls.
+    pub(super) question: Option<String>,
+    pub(super) answer: Option<String>,
     /// Messages of the output, if the span has any. Decisions are made from them.
     pub(super) answers: Vec<Message>,
     pub(super) error: Option<StepFailure>,

@@ -108,7 +108,9 @@ impl<'n> Any<'n> {
                 out.push('}');
             }
             Some((_, value)) => value.write(out),
-            None => out.push_str("null"),
+            // No value of any known type: kept as it is, unless it is empty.
+            None if matches!(self.0, Node::Object(members) if members.is_empty()) => out.push_str("null"),
+            None => self.0.write(out),
         }
     }
 
@@ -128,6 +130,15 @@ fn key_value<'n>(node: &'n Node<'n>) -> Option<(&'n str, Any<'n>)> {
 /// The attributes of a span, log record, resource, scope or event of a span.
 pub(super) fn attributes<'n>(node: &'n Node<'n>) -> impl Iterator<Item = (&'n str, Any<'n>)> {
     node.get("attributes").and_then(Node::list).unwrap_or_default().iter().filter_map(key_value)
+}
+
+/// The items of a list of attributes that have no key, or the list itself if it is none.
+pub(super) fn malformed_attributes<'n>(node: &'n Node<'n>) -> Vec<&'n Node<'n>> {
+    match node.get("attributes") {
+        Some(Node::List(items)) => items.iter().filter(|item| key_value(item).is_none()).collect(),
+        Some(other) => vec![other],
+        None => Vec::new(),
+    }
 }
 
 /// The value of the first attribute with this name that is not empty.

@@ -1,17 +1,27 @@
 //! The attributes of a span or log record, looked up in the table of conventions, and the rest that no column
 //! has.
 
+use std::borrow::Cow;
+
 use super::conventions::{self, Family, Field, KINDS, Work};
 use super::messages::{self, Flattened, Message};
 use super::node::Node;
 use super::record::Any;
+use super::unplaced::Shown;
 use crate::event::{Attributes, Json, StepKind};
 use crate::limits::TOKENS_MAX;
+
+/// The attribute by which answers that were cut off or filtered are found, whatever convention says so.
+const FINISH_REASONS: &str = "gen_ai.response.finish_reasons";
 
 /// Attributes, each of which was looked up once.
 pub(super) struct Said<'n> {
     all: Vec<Attribute<'n>>,
     families: [Flattened<'n>; Family::COUNT],
+    /// Parts of attributes that are in use, of which no column has these parts, by the name of the attribute.
+    parts: Vec<(&'n str, Json)>,
+    /// The reasons why the model stopped, of messages that are in use.
+    finish_reasons: Vec<String>,
 }
 
 struct Attribute<'n> {
@@ -32,8 +42,14 @@ pub(super) struct Content {
 }
 
 impl<'n> Said<'n> {
-    pub(super) fn new(attributes: impl Iterator<Item = (&'n str, Any<'n>)>) -> Said<'n> {
-        let mut said = Said { all: Vec::new(), families: std::array::from_fn(|_| Flattened::default()) };
+    /// Looks up the attributes of something that the instrumentation with this scope reports.
+    pub(super) fn new(attributes: impl Iterator<Item = (&'n str, Any<'n>)>, scope: &str) -> Said<'n> {
+        let mut said = Said {
+            all: Vec::new(),
+            families: std::array::from_fn(|_| Flattened::default()),
+            parts: Vec::new(),
+            finish_reasons: Vec::new(),
+        };
         for (name, value) in attributes {
             let family = conventions::family(name);
             // An attribute of a list stays in `all` as well: until the list is taken, it is an attribute like
@@ -46,7 +62,7 @@ impl<'n> Said<'n> {
             said.all.push(Attribute {
                 name,
                 value,
-                means: conventions::field(name),
+                means: conventions::field(name, scope),
                 family: family.map(|(family, _)| family),
                 used: false,
             });
@@ -103,6 +119,22 @@ impl<'n> Said<'n> {
         self.take(field)?.unsigned()
     }
 
+    /// The first of these members of a value that is JSON with numbers. The attribute stays in the rest.
+    pub(super) fn see_member(&self, field: Field, names: &[&str]) -> Option<f64> {
+        let value = self.see(field)?;
+        let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
+        let node = Node::parse_structure(&json)?;
+        names.iter().find_map(|name| node.get(name)?.number()).filter(|number| number.is_finite())
+    }
+
+    /// A count of tokens that is a member of a JSON object.
+    pub(super) fn see_tokens(&self, names: &[&str]) -> Option<u64> {
+        let value = self.see(Field::Usage)?;
+        let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
+        let node = Node::parse_structure(&json)?;
+        names.iter().find_map(|name| node.get(name)?.unsigned()).filter(|tokens| *tokens <= TOKENS_MAX)
+    }
+
     pub(super) fn take_number(&mut self, field: Field) -> Option<f64> {
         self.see(field)?.number()?;
         self.take(field)?.number()
@@ -123,6 +155,40 @@ impl<'n> Said<'n> {
         Some(list)
     }
 
+    /// Takes the attributes of a list of messages whose values the text of the messages shows.
+    fn take_shown(&mut self, family: Family, found: &[Message]) {
+        let text = messages::text(found).unwrap_or_default();
+        let mut shown = Shown::new(&text);
+        for attribute in self.all.iter_mut().filter(|attribute| attribute.family == Some(family)) {
+            let name = attribute.name.rsplit('.').next().unwrap_or_default();
+            let is_call = attribute.name.contains("tool_call.") || attribute.name.contains("tool_calls.");
+            let value = Node::Text(attribute.value.shown());
+            attribute.used |= is_call && name == "id" || shown.unplaced(name, &value).is_none();
+        }
+        self.keep_finish_reasons(found);
+    }
+
+    /// Takes the attribute of these messages. The part of it that their text does not show stays in the rest.
+    fn take_messages(&mut self, field: Field, found: &[Message]) {
+        let Some(name) =
+            self.best(field).and_then(|place| self.all.get(place)).map(|attribute| attribute.name)
+        else {
+            return;
+        };
+        let Some(value) = self.take(field) else { return };
+        let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
+        let text = messages::text(found).unwrap_or_default();
+        let rest = Node::parse_structure(&json).and_then(|node| Shown::new(&text).unplaced("", &node));
+        if let Some(rest) = rest {
+            self.parts.push((name, Json::written(rest.to_json())));
+        }
+        self.keep_finish_reasons(found);
+    }
+
+    fn keep_finish_reasons(&mut self, found: &[Message]) {
+        self.finish_reasons.extend(found.iter().filter_map(|message| message.finish_reason.clone()));
+    }
+
     pub(super) fn see_family(&self, family: Family) -> Option<Node<'n>> {
         self.families.get(family as usize).filter(|list| !list.is_empty()).map(Flattened::to_node)
     }
@@ -137,6 +203,10 @@ impl<'n> Said<'n> {
                 return (word.kind, word.work);
             }
         }
+        // A run of an agent that names no operation repeats the tokens of its calls, so it is not a call itself.
+        if self.see(Field::Agent).is_some() && self.is_aggregate() {
+            return (StepKind::Agent, Work::Run);
+        }
         // Older instrumentations have no attribute for the operation.
         if self.see(Field::Model).is_some() && self.see(Field::TokensOutput).is_some() {
             return (StepKind::Llm, Work::Plain);
@@ -145,6 +215,11 @@ impl<'n> Said<'n> {
             return (StepKind::Tool, Work::Plain);
         }
         (StepKind::Other, Work::Plain)
+    }
+
+    /// Returns true if the attributes are of a whole run: they have its transcript or its result.
+    fn is_aggregate(&self) -> bool {
+        self.see(Field::Transcript).is_some() || self.named("final_result").is_some()
     }
 
     /// The input, from the most exact source that there is: messages, a list of messages in parts, the
@@ -157,7 +232,7 @@ impl<'n> Said<'n> {
             found = messages::messages(&list);
             // Taken only if messages were found: a list of another shape stays in the rest.
             if !found.is_empty() {
-                self.take_family(Family::InputMessages);
+                self.take_shown(Family::InputMessages, &found);
             }
         }
         if found.is_empty() {
@@ -195,8 +270,13 @@ impl<'n> Said<'n> {
         {
             found = messages::messages(&list);
             if !found.is_empty() {
-                self.take_family(Family::OutputMessages);
+                self.take_shown(Family::OutputMessages, &found);
             }
+        }
+        if found.is_empty()
+            && let Some(answer) = self.calls()
+        {
+            found.push(answer);
         }
         if let Some(text) = messages::text(&found) {
             return Content { text: Some(text), messages: found };
@@ -207,10 +287,20 @@ impl<'n> Said<'n> {
         self.readable(Field::Output, messages::outcome)
     }
 
+    /// The answer whose calls have an attribute of their own, beside that of the text.
+    fn calls(&mut self) -> Option<Message> {
+        let value = self.see(Field::ToolCalls)?;
+        let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
+        let answer = Message::of_calls(&Node::parse_structure(&json)?, self.see_text(Field::Output))?;
+        self.take(Field::ToolCalls);
+        self.take(Field::Output);
+        Some(answer)
+    }
+
     fn messages_in(&mut self, field: Field) -> Vec<Message> {
         let found = self.see(field).map(structured).unwrap_or_default();
         if !found.is_empty() {
-            self.take(field);
+            self.take_messages(field, &found);
         }
         found
     }
@@ -227,8 +317,9 @@ impl<'n> Said<'n> {
         let Some(value) = self.see(field) else { return Content::default() };
         let found = structured(value);
         // Not taken: the value holds more than the text that is shown.
-        if let Some(text) = messages::text(part(&found)) {
-            return Content { text: Some(text), messages: Vec::new() };
+        let found = part(&found);
+        if let Some(text) = messages::text(found) {
+            return Content { text: Some(text), messages: found.to_vec() };
         }
         if let Some(node) = value.text().and_then(Node::parse_structure)
             && let Some(text) = messages::only_text(&node)
@@ -240,11 +331,19 @@ impl<'n> Said<'n> {
 
     /// The attributes that no column has, each as JSON of its type.
     pub(super) fn rest(&self) -> Attributes {
-        self.all
+        let whole = self
+            .all
             .iter()
             .filter(|attribute| !attribute.used)
-            .map(|attribute| (attribute.name.to_owned(), Json::written(attribute.value.to_json())))
-            .collect()
+            .map(|attribute| (attribute.name.to_owned(), Json::written(attribute.value.to_json())));
+        let parts = self.parts.iter().map(|(name, json)| ((*name).to_owned(), json.clone()));
+        let mut rest: Attributes = parts.chain(whole).collect();
+        if !self.finish_reasons.is_empty() && !rest.contains_key(FINISH_REASONS) {
+            let reasons: Vec<Node<'_>> =
+                self.finish_reasons.iter().map(|reason| Node::Text(Cow::Borrowed(reason))).collect();
+            rest.insert(FINISH_REASONS.to_owned(), Json::written(Node::List(reasons).to_json()));
+        }
+        rest
     }
 }
 

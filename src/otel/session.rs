@@ -42,7 +42,8 @@ pub(super) fn add(
     // A child only adds to its session: input, agent and output of the session come from spans that are whole
     // runs.
     let is_run = is_whole || rank == Rank::Run;
-    let process = Said::new(record::attributes(resource));
+    let is_call = reading.kind == StepKind::Llm;
+    let process = Said::new(record::attributes(resource), "");
     let labels: BTreeMap<String, String> =
         [("user", said.see_text(Field::User)), ("environment", of_resource(&process, Field::Environment))]
             .into_iter()
@@ -73,7 +74,11 @@ pub(super) fn add(
     }
     let started = SessionStarted {
         profile: of_resource(&process, Field::Service),
-        input: reading.input.clone().filter(|_| is_run),
+        // Instructions are not the question. A model call asks for its session only as long as no run does.
+        input: said
+            .see_text(Field::SessionInput)
+            .or_else(|| reading.question.clone().filter(|_| is_run || is_call))
+            .or_else(|| reading.input.clone().filter(|_| is_run)),
         conversation: said.see_text(Field::Conversation),
         agent,
         agent_version,
@@ -90,14 +95,19 @@ pub(super) fn add(
         at: reading.started_at,
         event: Cow::Owned(Event::SessionStarted(started)),
     });
-    // A span that still runs ends nothing. A child does not end the session either, but the output of an
-    // agent's or workflow's run may be its summary. Of such a source the fold ignores end, status and error.
-    if reading.span.ended.is_none() || !is_whole && (reading.output.is_none() || !is_run) {
+    // A child does not end the session, but the output of a run, or the last answer of a model, may be its summary.
+    // Of such a source the fold ignores end, status and error.
+    let summary = said
+        .see_text(Field::SessionOutput)
+        .or_else(|| reading.answer.clone().filter(|_| is_run || is_call))
+        .or_else(|| reading.output.clone().filter(|_| is_run));
+    // A span that still runs ends nothing.
+    if reading.span.ended.is_none() || !is_whole && summary.is_none() {
         return;
     }
     let ended = SessionEnded {
         status: if reading.status == StepEnd::Error { SessionEnd::Failed } else { SessionEnd::Completed },
-        summary: reading.output.clone(),
+        summary,
         error: reading
             .error
             .as_ref()

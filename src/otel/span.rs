@@ -2,16 +2,21 @@
 
 use std::borrow::Cow;
 
-use super::conventions::{Field, Happening, happening};
+use super::conventions::{Field, Happening};
+use super::events::{self, Left};
 use super::failure::{self, StepFailure};
-use super::messages::Message;
 use super::node::{Node, write_list, write_text};
 use super::precedence::{Meaning, Rank};
 use super::reading::{Prefer, Reading};
-use super::record::{self, Span, SpanStatus};
+use super::record::{self, Any, Span, SpanStatus};
 use super::said::Said;
 use super::{decisions, findings, session};
 use crate::event::{Attributes, Event, Json, OtelSpan, StepEnd, StepEnded, StepId, StepKind, StepStarted};
+
+/// Members of a count of tokens that is one JSON object.
+const TOKENS_IN: &[&str] = &["input", "input_tokens", "prompt_tokens", "inputTokens", "promptTokens"];
+const TOKENS_OUT: &[&str] =
+    &["output", "output_tokens", "completion_tokens", "outputTokens", "completionTokens"];
 
 pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     // Without a node, a span id and a step there is no meaning: the event then stands for itself.
@@ -25,9 +30,12 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     let details = span
         .events()
         .iter()
-        .filter(|event| named(event) == Some(Happening::Details))
+        .filter(|event| events::named(event) == Some(Happening::Details))
         .flat_map(record::attributes);
-    let mut said = Said::new(record::attributes(node_of(&span)).chain(details));
+    let mut said = Said::new(
+        record::attributes(node_of(&span)).chain(details),
+        scope.text_of("name").unwrap_or_default(),
+    );
     let (kind, work) = said.kind();
     // Only the agent's own span takes the name. In other spans it stays an attribute.
     let named_agent = if kind == StepKind::Agent { said.take_text(Field::Agent) } else { None };
@@ -40,7 +48,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     // The span's own name is kept as an attribute only if the step has another one.
     let has_own_name = module.as_deref().is_none_or(|module| module == span.name);
     let (input, output) = (said.input(), said.output());
-    let (message_input, message_output) = message_events(&span);
+    let (message_input, message_output) = events::messages(&span);
     let error = failure::failure(&span, &said);
     // The same rule as in `failure::failure`: an error type counts, unless the status is explicitly Ok.
     let status = if span.status == SpanStatus::Error
@@ -52,6 +60,9 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     };
     // Messages in attributes count before messages that came as events of the span.
     let answers = if output.messages.is_empty() { message_output } else { output.messages };
+    let asked = if input.messages.is_empty() { &message_input } else { &input.messages };
+    let question = super::messages::question(asked);
+    let answer = super::messages::answer(&answers);
     let reading = Reading {
         step,
         started_at: record::time(span.started),
@@ -62,6 +73,8 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         model: said.take_text(Field::Model),
         input: input.text.or_else(|| super::messages::text(&message_input)),
         output: output.text.or_else(|| super::messages::text(&answers)),
+        question,
+        answer,
         answers,
         error,
         status,
@@ -70,9 +83,9 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
 
     // For its own step a span has the highest rank. If it was sent several times, the last end stands.
     let own = reading.precedence(Rank::Root, Prefer::Last);
-    let tokens_input = said.take_tokens(Field::TokensInput);
-    let tokens_output = said.take_tokens(Field::TokensOutput);
-    let cost_usd = said.take_number(Field::Cost);
+    let tokens_input = said.take_tokens(Field::TokensInput).or_else(|| said.see_tokens(TOKENS_IN));
+    let tokens_output = said.take_tokens(Field::TokensOutput).or_else(|| said.see_tokens(TOKENS_OUT));
+    let cost_usd = said.take_number(Field::Cost).or_else(|| said.see_member(Field::CostDetails, &["total"]));
     let mut after = Vec::new();
     session::add(&reading, &said, &resource, &scope, named_agent, &mut after);
     decisions::add(&reading, &said, &mut after);
@@ -120,40 +133,6 @@ fn node_of<'n>(span: &Span<'n>) -> &'n Node<'n> {
     span.node
 }
 
-/// The meaning of a span's event, by its name.
-fn named(event: &Node<'_>) -> Option<Happening> {
-    happening(event.text_of("name")?)
-}
-
-/// Input and output messages that came one by one, as events of the span, as instrumentations of the years
-/// 2024 and 2025 send them.
-fn message_events(span: &Span<'_>) -> (Vec<Message>, Vec<Message>) {
-    let (mut input, mut output) = (Vec::new(), Vec::new());
-    for event in span.events() {
-        let (role, messages) = match named(event) {
-            Some(Happening::UserMessage) => ("user", &mut input),
-            Some(Happening::OtherMessage(role)) => (role, &mut input),
-            Some(Happening::Choice) => ("assistant", &mut output),
-            _ => continue,
-        };
-        let members = record::attributes(event).map(|(name, value)| {
-            // A value may be JSON within a text, such as the message of a choice.
-            let text = value.shown().into_owned();
-            let node = match Node::parse_structure(&text) {
-                Some(node) => node.into_owned(),
-                None => Node::Text(Cow::Owned(text)),
-            };
-            (Cow::Owned(name.to_owned()), node)
-        });
-        // The event's name gives the role, unless the message has one of its own.
-        if let Some(mut message) = Message::read(&Node::Object(members.collect())) {
-            message.role.get_or_insert_with(|| role.to_owned());
-            messages.push(message);
-        }
-    }
-    (input, output)
-}
-
 /// The attributes of the step: all of the span and of its attributes that no column has.
 fn attributes(
     event: &OtelSpan,
@@ -194,12 +173,31 @@ fn attributes(
             put(name, count.to_string());
         }
     }
-    // Events that have a meaning are in columns, or in rows of their own.
-    let events: Vec<&Node<'_>> = span.events().iter().filter(|event| named(event).is_none()).collect();
+    // Events that have a meaning are in columns, or in rows of their own: what is left of them is kept.
+    let events: Vec<_> = events::left(span).collect();
     if !events.is_empty() {
         let mut json = String::new();
-        write_list(&events, &mut json, |event, out| write_event(event, out));
+        write_list(&events, &mut json, write_event);
         put("otel.events", json);
+    }
+    for (name, node) in [("otel.malformed_attributes", span.node), ("otel.scope.malformed_attributes", scope)]
+    {
+        let malformed = record::malformed_attributes(node);
+        if !malformed.is_empty() {
+            let mut json = String::new();
+            write_list(&malformed, &mut json, |node, out| node.write(out));
+            put(name, json);
+        }
+    }
+    if record::attributes(scope).next().is_some() {
+        let mut json = String::from("{");
+        write_members(record::attributes(scope), &mut json);
+        json.push('}');
+        put("otel.scope.attributes", json);
+    }
+    // The message of a failure is in the column `error`.
+    if let Some(message) = span.status_message.filter(|_| span.status != SpanStatus::Error) {
+        put("otel.status.message", text(message));
     }
     let links = span.node.get("links").and_then(Node::list).unwrap_or_default();
     if !links.is_empty() {
@@ -210,14 +208,25 @@ fn attributes(
     rest
 }
 
-fn write_event(event: &Node<'_>, out: &mut String) {
+fn write_event(left: &Left<'_>, out: &mut String) {
     out.push_str("{\"name\":");
-    write_text(event.text_of("name").unwrap_or_default(), out);
-    if let Some(at) = record::time(record::nanos(event, "timeUnixNano")) {
+    write_text(left.event.text_of("name").unwrap_or_default(), out);
+    if let Some(at) = record::time(record::nanos(left.event, "timeUnixNano")) {
         out.push_str(",\"at\":");
         write_text(&at.to_string(), out);
     }
-    write_attributes(event, out);
+    if !left.attributes.is_empty() {
+        out.push_str(",\"attributes\":{");
+        for (place, (name, json)) in left.attributes.iter().enumerate() {
+            if place > 0 {
+                out.push(',');
+            }
+            write_text(name, out);
+            out.push(':');
+            out.push_str(json);
+        }
+        out.push('}');
+    }
     out.push('}');
 }
 
@@ -231,13 +240,20 @@ fn write_link(link: &Node<'_>, out: &mut String) {
 }
 
 fn write_attributes(node: &Node<'_>, out: &mut String) {
-    for (place, (name, value)) in record::attributes(node).enumerate() {
-        out.push_str(if place == 0 { ",\"attributes\":{" } else { "," });
+    if record::attributes(node).next().is_some() {
+        out.push_str(",\"attributes\":{");
+        write_members(record::attributes(node), out);
+        out.push('}');
+    }
+}
+
+fn write_members<'n>(members: impl Iterator<Item = (&'n str, Any<'n>)>, out: &mut String) {
+    for (place, (name, value)) in members.enumerate() {
+        if place > 0 {
+            out.push(',');
+        }
         write_text(name, out);
         out.push(':');
         value.write(out);
-    }
-    if record::attributes(node).next().is_some() {
-        out.push('}');
     }
 }

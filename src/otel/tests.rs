@@ -165,6 +165,7 @@ fn a_call_of_a_model_by_the_present_conventions() {
         [
             "gen_ai.operation.name",
             "gen_ai.request.model",
+            "gen_ai.response.finish_reasons",
             "gen_ai.tool.definitions",
             "gen_ai.usage.cache_read.input_tokens",
             "otel.scope.name"
@@ -620,7 +621,7 @@ fn what_cannot_be_read_means_itself() {
 fn every_meaning_can_be_recorded() {
     // Values at and beyond every bound: lengths, numbers that are not finite, line breaks in names.
     let said = json!({
-        "gen_ai.operation.name": "invoke_agent", "openinference.span.kind": "GUARDRAIL", "error.type": "x".repeat(500),
+        "gen_ai.operation.name": "chat", "openinference.span.kind": "GUARDRAIL", "error.type": "x".repeat(500),
         "gen_ai.usage.input_tokens": u64::MAX.to_string(), "gen_ai.usage.output_tokens": -1, "llm.cost.total": "NaN",
         "annotations.0.annotation.name": "n\n".repeat(300), "annotations.0.annotation.score": "inf",
         "gen_ai.output.messages": [{"role": "assistant", "tool_calls": [{"id": "i".repeat(500), "name": "f"}, {"id": "", "name": "g"}, {"id": "a\nb", "name": "h"}]}],
