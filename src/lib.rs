@@ -1,5 +1,5 @@
-//! Annals is an embedded, append-only audit log for reasoning pipelines: one SQLite file that holds a
-//! hash-chained log of immutable events, and the SQL tables read from it.
+//! Annals is an embedded, append-only audit log for reasoning pipelines: one SQLite file that holds a hash-chained log
+//! of immutable events, and the SQL tables that are derived from it.
 //!
 //! ```text
 //! caller's thread          writer's thread              projections' thread     readers
@@ -9,32 +9,33 @@
 //!          digest
 //! ```
 //!
-//! Open a log with [`AuditLog`], append [`Draft`]s of the events in this crate, and wait for the [`Receipt`] of what
-//! must not be lost; or let [`AuditLog::session`] make them for a pipeline that you instrument by hand.
-//! `docs/architecture.md` explains how it works and which invariants must hold; `docs/format.md` specifies the file.
+//! Open a log with [`AuditLog`], and append [`Draft`]s of this crate's events. Wait for the [`Receipt`] of an event
+//! that must not be lost. To instrument a pipeline by hand, use [`AuditLog::session`], which makes the drafts.
+//! `docs/architecture.md` explains the design and the invariants; `docs/format.md` specifies the file.
 //!
 //! # The shape of the API
 //!
 //! - The root has the handles ([`AuditLog`], [`Session`], [`Step`], [`Reader`]), the events, and the errors. Rows that
 //!   are read from the log are in [`query`], and each further task has a module: [`verify`], [`evidence`], [`replay`] …
-//! - A method that blocks has a twin whose name ends in `_async`, which runs on any executor. A [`Receipt`] can be
-//!   awaited.
+//! - The most frequent methods that block have an asynchronous variant, whose name ends in `_async`. It runs on any
+//!   executor. A [`Receipt`] can be awaited.
 //! - A caller writes events, filters, settings and requests as literals, with `..Default::default()` at the end: a later
 //!   version may add fields. Values that the library returns, and errors, are `#[non_exhaustive]`, unless the format of
 //!   the log fixes them.
-//! - Methods that set something on a builder or a [`Draft`] take the name of what they set, and return it.
+//! - A setter of a builder or of a [`Draft`] has the name of the value that it sets. It returns the builder or the
+//!   draft.
 //!
 //! # Features
 //!
 //! - `cli`, the default: the program `annals`. For the library alone, use `default-features = false`.
 //! - `client`: a log behind `annals serve`, with a spool on the disk.
-//! - `http`: anchors that are reached over HTTP, witnesses and time-stamp authorities.
+//! - `http`: anchors over HTTP, which are witnesses and timestamping authorities.
 //! - `server`: HTTP and OTLP over a log.
 //! - `tracing`: a layer of `tracing_subscriber` that records spans and events.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// The modules below the features are the same with and without them. Without a feature some of their items have no
-// caller, so the lint is on only where all callers are compiled, as in the tests.
+// Some items of modules without a feature are called only by modules of a feature. So the lint for dead code is on only
+// if all callers are compiled, as in the tests.
 #![cfg_attr(not(all(feature = "client", feature = "cli", feature = "tracing")), allow(dead_code))]
 
 // In the order of use: a module uses only modules above it.

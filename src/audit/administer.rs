@@ -28,7 +28,7 @@ pub enum ProjectionError {
         /// The name of the projection.
         name: &'static str,
     },
-    /// An event without which the projection cannot go on.
+    /// An event that a projection must not skip.
     #[error("event {seq} cannot be skipped: {reason}; rebuild the projection")]
     NotSkippable {
         /// The failing event.
@@ -52,7 +52,7 @@ pub enum ProjectionError {
 
 from_sqlite!(ProjectionError);
 
-/// The name under which the stored tiles are made anew.
+/// The name that [`AuditLog::rebuild`] takes for the stored tiles of the Merkle tree.
 const TREE: &str = "tree";
 
 fn projection_names() -> Vec<&'static str> {
@@ -60,9 +60,9 @@ fn projection_names() -> Vec<&'static str> {
 }
 
 impl AuditLog {
-    /// Fills a projection's tables anew, beside the live ones. The new tables take over when they have caught up, so
-    /// readers never see half of a table. Returns when the rebuild has begun. `tree` forgets the stored tiles of the
-    /// Merkle tree, which are then made anew.
+    /// Begins a rebuild of a projection, and returns. New tables are filled beside the live ones, and replace them when
+    /// they have caught up. So readers never see half of a table. With the name `tree`, deletes the stored tiles of the
+    /// Merkle tree; they are then computed again.
     ///
     /// # Errors
     /// If there is no such projection, or the file cannot be written.
@@ -74,7 +74,7 @@ impl AuditLog {
         self.administer(|connection| projection.start_rebuild(connection))
     }
 
-    /// Lets a stopped projection try again: after an upgrade, or when the obstacle is gone.
+    /// Lets a stopped projection retry its failing event: after an upgrade, or when the cause is gone.
     ///
     /// # Errors
     /// If there is no such projection, it has not stopped, or the file cannot be written.
@@ -94,16 +94,16 @@ impl AuditLog {
         }
     }
 
-    /// Lets a stopped projection go on without its failing event. The log records who decided so, and why. The read
-    /// tables lack the content of that event.
+    /// Lets a stopped projection go on without its failing event. The log records the decision, its author and the
+    /// reason. The read tables lack the content of that event.
     ///
     /// # Errors
     /// If there is no such projection, it has not stopped, or the log cannot be written.
     pub fn skip(&self, request: SkipRequest) -> Result<Appended, ProjectionError> {
         let projection = find_projection(&request.projection)?;
         let (mut stopped, mut entry) = (None, None);
-        // Another process may change the projection before the event below is appended. `Effect::Skip` ends the stop
-        // only if it is still at this event.
+        // Another process may change the projection before the event below is appended. `Effect::Skip` lets the
+        // projection go on only if it is still stopped at this event.
         self.administer(|connection| {
             for stage in [tables::Stage::Live, tables::Stage::Building] {
                 let cursor = tables::cursor(connection, projection.name, stage)?;
@@ -131,20 +131,20 @@ impl AuditLog {
         Ok(self.append_own(Event::ProjectionSkipped(event), effect)?)
     }
 
-    /// Deletes what the file records about an anchor that is no longer used. Returns whether there was anything.
+    /// Deletes the stored state of an anchor that is no longer used. Returns false if there was none.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn forget_anchor(&self, name: &str) -> Result<bool, ProjectionError> {
-        let mut forgotten = 0;
+        let mut deleted = 0;
         self.administer(|connection| {
-            forgotten = connection.execute("DELETE FROM anchors WHERE name = ?1", [name])?;
+            deleted = connection.execute("DELETE FROM anchors WHERE name = ?1", [name])?;
             Ok(())
         })?;
-        Ok(forgotten > 0)
+        Ok(deleted > 0)
     }
 
-    /// Changes what is kept about projections, in a transaction of its own.
+    /// Changes tables beside the log as [`AuditLog::change_beside`] does, with the error of this module.
     fn administer(
         &self,
         change: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>,
@@ -152,7 +152,7 @@ impl AuditLog {
         self.change_beside(change)
     }
 
-    /// Changes what is kept beside the log, in a transaction of its own.
+    /// Changes tables beside the log, in a separate transaction.
     pub(super) fn change_beside<E>(
         &self,
         change: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>,
@@ -160,8 +160,8 @@ impl AuditLog {
     where
         E: From<OpenError> + From<rusqlite::Error> + From<std::io::Error>,
     {
-        // A connection of its own, because the writer's belongs to its thread. It is opened before the write lock is
-        // taken, so that nobody waits for the opening.
+        // A separate connection, because the writer's connection belongs to its thread. It is opened before the write
+        // lock is taken, so that no thread waits for the opening.
         let log = OpenLog::open_again(&self.inner.path, Durability::Normal, self.inner.database)?;
         let _guard = self.inner.write_lock.take(crate::log::write_lock::Who::Projection)?;
         let tx = begin(&log.connection)?;

@@ -9,12 +9,12 @@ use crate::log::{self, Effect};
 use crate::receipt::Appended;
 
 impl AuditLog {
-    /// Creates an API key, with which a server lets its holder do what its scopes allow. The returned value has the
-    /// only copy of the secret; the log records the key with a hash of it.
+    /// Creates an API key. A server accepts a request with this key if the scopes of the key allow it. The returned
+    /// value has the only copy of the secret; the log has only a hash of the secret.
     ///
     /// # Errors
-    /// If the request is not valid, an active key has its name, or the key cannot be recorded. If it is unknown
-    /// whether the key was recorded, the key is useless: nobody has its secret.
+    /// If the request is not valid, an active key has its name, or the key cannot be recorded. If the error leaves open
+    /// whether the key was recorded, the key cannot be used: nobody has its secret.
     pub fn create_api_key(&self, request: &ApiKeyRequest) -> Result<(ApiKey, Appended), ApiKeyError> {
         request.check(self.now())?;
         let key = ApiKey::generate().map_err(|error| ApiKeyError::Random(error.to_string()))?;
@@ -37,7 +37,7 @@ impl AuditLog {
         Ok((key, appended))
     }
 
-    /// Revokes an API key. Servers refuse it within a second, whichever process they run in.
+    /// Revokes an API key. All servers of the log refuse it within a second.
     ///
     /// # Errors
     /// If there is no such key, it is revoked already, or the revocation cannot be recorded.
@@ -68,8 +68,8 @@ impl AuditLog {
         Ok(receipt.wait()?)
     }
 
-    /// Records the times at which keys were last used. A time before the stored one changes nothing, unless the
-    /// stored one is in the future: it comes from a clock that was ahead.
+    /// Records the times at which keys were last used. A time before the stored one changes nothing. But a stored time
+    /// in the future is always replaced, because the clock was ahead when it was stored.
     pub(crate) fn keep_api_key_uses(&self, uses: &[(EventId, Timestamp)]) -> Result<(), ApiKeyError> {
         let now = self.now().to_sql();
         self.change_beside(|connection| {
@@ -87,7 +87,8 @@ impl AuditLog {
 }
 
 impl Keys {
-    /// Writes to the log's file when keys were last used. A server calls this from time to time, and when it stops.
+    /// Writes the times at which keys were last used to the log's file. A server calls this from time to time, and when
+    /// it stops.
     ///
     /// # Errors
     /// If the file cannot be written. The next call tries again.
@@ -97,7 +98,7 @@ impl Keys {
             return Ok(());
         }
         log.keep_api_key_uses(&due)?;
-        // After the commit: times that could not be written stay due.
+        // Called after the commit, so that times that could not be written stay due.
         self.uses_kept(&due);
         Ok(())
     }

@@ -21,13 +21,13 @@ use crate::writer::{Clock, Config, Queue, Shared, Writer};
 
 use super::handle::{AuditLog, EvidenceThread, Inner, ProjectionThread, Threads};
 
-/// The choice whether this process fills the read tables.
+/// The setting that decides whether this process fills the read tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Projections {
     /// A thread of this process fills them.
     #[default]
     On,
-    /// Another process fills them, or nobody does for now: they catch up later.
+    /// Another process fills them, or none does for now. They catch up later.
     Off,
 }
 
@@ -62,7 +62,7 @@ impl AuditLog {
         Builder::new(path.into())
     }
 
-    /// Opens the log at `path` with the default settings. Makes it if there is none.
+    /// Opens the log at `path` with the default settings. Creates the log if it does not exist.
     ///
     /// # Errors
     /// As [`Builder::open`].
@@ -92,21 +92,22 @@ impl Builder {
         }
     }
 
-    /// Sets the promise of an acknowledgement. The default is [`Durability::Full`].
+    /// Sets the failures that an acknowledged event survives. The default is [`Durability::Full`].
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Builder {
         self.durability = durability;
         self
     }
 
-    /// Sets the number of events that may wait for the writer, at least 1. When so many wait, `append` blocks.
+    /// Sets the number of events that may wait for the writer, at least 1. A batch counts as one event. `append` blocks
+    /// while that many wait.
     #[must_use]
     pub fn queue_events(mut self, events: usize) -> Builder {
         self.queue_events = events.max(1);
         self
     }
 
-    /// Sets the number of events that are committed together, at least 1.
+    /// Sets the number of events after which a batch is closed, at least 1.
     #[must_use]
     pub fn batch_events(mut self, events: usize) -> Builder {
         self.batch_events = events.max(1);
@@ -121,7 +122,7 @@ impl Builder {
     }
 
     /// Sets the time that the writer waits for more events before it commits a batch that is not full. The default is
-    /// none: while one batch is flushed to the disk, the next gathers by itself.
+    /// zero: events that arrive during the flush of one batch form the next batch anyway.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Builder {
         self.linger = linger;
@@ -135,52 +136,53 @@ impl Builder {
         self
     }
 
-    /// Sets the log's own name, for a log that is made by this opening: 1 to 255 bytes without spaces, `+` and
-    /// control characters, such as `example.com/audit/billing`.
+    /// Sets the name of the log, if this opening creates it: 1 to 255 bytes without spaces, `+` and control characters,
+    /// such as `example.com/audit/billing`.
     #[must_use]
     pub fn origin(mut self, origin: impl Into<String>) -> Builder {
         self.origin = Some(origin.into());
         self
     }
 
-    /// Sets the id of the key on whose behalf this handle appends. It is part of every entry.
+    /// Sets the principal: the id of the API key with which the events of this handle are submitted. It is part of
+    /// every entry.
     #[must_use]
     pub fn principal(mut self, principal: EventId) -> Builder {
         self.principal = Some(principal);
         self
     }
 
-    /// Sets whether this process fills the read tables. By default it does.
+    /// Sets whether this process fills the read tables. The default is [`Projections::On`].
     #[must_use]
     pub fn projections(mut self, projections: Projections) -> Builder {
         self.projections = projections;
         self
     }
 
-    /// Sets what this process does for the log's evidence. By default it keeps the tree and signs nothing.
+    /// Sets the evidence that this process makes. By default it extends the Merkle tree, and signs nothing.
     #[must_use]
     pub fn evidence(mut self, evidence: Evidence) -> Builder {
         self.evidence = evidence;
         self
     }
 
-    /// Sets the log that this one follows, for a log that is made by this opening.
+    /// Sets the log that this one continues, if this opening creates it.
     #[must_use]
     pub fn continues(mut self, continues: Continues) -> Builder {
         self.continues = Some(continues);
         self
     }
 
-    /// Opens the log even if it is open on another machine or was not closed there: after a crash, or for a copy of a
-    /// log in use. Make sure that nobody appends to it there any more.
+    /// Opens the log even if another machine has it open, or did not close it. Use this after a crash of that machine,
+    /// or for a copy of a log in use. Make sure first that no program on the other machine still appends to the file.
     #[must_use]
     pub fn take_over(mut self) -> Builder {
         self.claim = Claim::TakeOver;
         self
     }
 
-    /// Sets a function that sees every draft before it is encoded, on the caller's own thread. The function may
-    /// change the draft, or refuse it with a reason.
+    /// Sets a function that is called with every draft before it is encoded, on the caller's own thread. The function
+    /// may change the draft, or refuse it with a reason.
     ///
     /// ```
     /// use annals::{AuditLog, Event};
@@ -210,10 +212,10 @@ impl Builder {
         self
     }
 
-    /// Opens the log. Makes it if there is none.
+    /// Opens the log. Creates it if it does not exist.
     ///
     /// # Errors
-    /// If the file cannot be opened or made, or is not a log. The message has the remedy.
+    /// If the file cannot be opened or created, or is not a log. The message has the remedy.
     pub fn open(self) -> Result<AuditLog, OpenError> {
         if !self.path.try_exists().map_err(|error| OpenError::io(&self.path, "cannot be looked at", error))? {
             let first = log::First {
@@ -234,7 +236,7 @@ impl Builder {
         let name = std::path::absolute(&self.path)
             .map_err(|error| OpenError::io(&self.path, "cannot be looked at", error))?;
         self.path = resolved(&self.path)?;
-        // One wake-up in the channel is enough: the thread that takes it finds everything that was committed before.
+        // One message in the channel is enough: the thread that receives it finds everything that was committed before.
         let (wake, woken) = crossbeam_channel::bounded(1);
         let (order, orders) = crossbeam_channel::bounded(1);
         let progress = Arc::new(Progress::default());
@@ -249,7 +251,7 @@ impl Builder {
             clock: self.clock.clone(),
         };
         let log = OpenLog::open(&self.path, self.durability, self.claim)?;
-        // Only now is it known to be a log: lock files are made beside nothing else.
+        // After `OpenLog::open`, which refuses other files: lock files are created only beside a log.
         let write_lock = Arc::new(WriteLock::open(&self.path)?);
         let database = log.database();
         let shared =
@@ -272,7 +274,8 @@ impl Builder {
         let evidence = match self.evidence {
             Evidence::Off => None,
             wanted => {
-                // Unbounded, so that asking never blocks: a caller has one order at a time in it.
+                // Unbounded, so that sending never blocks. Few orders wait in it, because a caller waits for its
+                // answer.
                 let (order, orders) = crossbeam_channel::unbounded();
                 let worker = evidence::Worker::open(
                     &self.path,
@@ -290,7 +293,8 @@ impl Builder {
             }
         };
         let evidence_order = evidence.as_ref().map(|evidence| evidence.order.clone());
-        // Started last: after an error above, the other threads end with their channels, and no writer is left.
+        // Started last. An error above drops the channels of the other threads, which ends them, and there is no writer
+        // to stop.
         let writer = std::thread::Builder::new()
             .name("annals-writer".to_owned())
             .spawn(move || writer.run())

@@ -52,11 +52,11 @@ pub(super) struct Inner {
     pub(super) clock: Clock,
     pub(super) evidence: Option<Sender<evidence::Order>>,
     pub(super) evidence_state: evidence::SharedState,
-    /// None once the log was closed.
+    /// `None` once the log was closed.
     pub(super) threads: Mutex<Option<Threads>>,
 }
 
-/// A log that did not close cleanly. Acknowledged events are safe all the same.
+/// A log that did not close cleanly. Acknowledged events are safe.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
@@ -66,7 +66,7 @@ pub enum CloseError {
     /// A thread that panicked.
     #[error("the {0} thread panicked")]
     Panicked(&'static str),
-    /// A tree that could not be kept, or a checkpoint that could not be signed.
+    /// A tree that could not be extended, or a checkpoint that could not be signed.
     #[error("all events are written, but no checkpoint covers all of them: {0}")]
     Evidence(Arc<str>),
     /// Read tables that do not hold everything that was committed.
@@ -76,8 +76,8 @@ pub enum CloseError {
 
 /// An open log: append to it from any number of threads.
 ///
-/// The handle is cheap to clone, and every clone is the same log. The events go through a bounded queue to one writer
-/// thread, which commits them in groups. Another thread fills the read tables.
+/// The handle is cheap to clone, and all clones share the log. The events go through a bounded queue to one writer
+/// thread, which commits them in batches. Another thread fills the read tables.
 ///
 /// Dropping the last clone closes the log: events that were sent are still written. Call [`AuditLog::close`] to get
 /// the errors.
@@ -108,8 +108,8 @@ impl fmt::Debug for AuditLog {
 }
 
 impl AuditLog {
-    /// The same log for events of another principal. Events that are appended through the returned handle carry the
-    /// id of the API key that submitted them.
+    /// A handle of the same log for events of another principal. `principal` is the id of the API key that submits the
+    /// events, and is part of their entries.
     pub fn with_principal(&self, principal: Option<EventId>) -> AuditLog {
         AuditLog { inner: self.inner.clone(), principal }
     }
@@ -119,13 +119,13 @@ impl AuditLog {
         &self.inner.path
     }
 
-    /// The identity of the file that is open, whatever is at the path now.
+    /// The identity of the open file, even if another file is at the path now.
     pub(crate) fn database(&self) -> FileIdentity {
         self.inner.database
     }
 
-    /// A warning about the place where the log lies: a file system that may not keep a log whole, though it was not
-    /// refused.
+    /// A warning if the log is on a file system that another program serves. Such a file system is not refused, but two
+    /// programs at once may damage the log there.
     pub fn caution(&self) -> Option<String> {
         #[cfg(target_os = "linux")]
         return crate::log::mount::caution(&self.inner.path);
@@ -153,15 +153,15 @@ impl AuditLog {
         (self.inner.clock)()
     }
 
-    /// Number of events that were not, or perhaps not, written since the log was opened: those whose receipts
-    /// reported it, and ends of dropped handles that the log did not take.
+    /// Number of events since the log was opened that were not written, or perhaps not. It includes the end events of
+    /// dropped handles that the log did not accept.
     pub fn refused(&self) -> u64 {
         self.inner.progress.refused()
     }
 
     /// Appends an event; blocks while the queue is full.
     ///
-    /// The receipt reports when the event is committed. Until then the event may still be lost with the process.
+    /// The receipt reports when the event is committed. Until then the event may be lost if the process is killed.
     ///
     /// # Errors
     /// If the event cannot be recorded as it is, or the log is closed.
@@ -175,17 +175,17 @@ impl AuditLog {
     /// Appends an event without ever blocking.
     ///
     /// # Errors
-    /// As [`AuditLog::append`]. If the queue is full, the draft comes back.
+    /// As [`AuditLog::append`]. If the queue is full, the error returns the draft.
     pub fn try_append(&self, draft: Draft) -> Result<Receipt, TryAppendError> {
         self.inner.queue.try_append(draft, |draft| self.prepare(draft))
     }
 
-    /// Appends the event of a handle that is dropped. Nobody is there to get an error, so an event that cannot be
-    /// sent, or finds no room in the queue in time, is counted as refused. If the log can still be written, the
-    /// writer records the event as lost.
+    /// Appends the event of a handle that is dropped. No caller can receive an error, so an event that cannot be sent,
+    /// or finds no room in the queue in time, is counted as refused. An event that found no room, or whose preparation
+    /// panicked, is also recorded as lost.
     pub(crate) fn append_or_count(&self, draft: impl FnOnce() -> Draft, timeout: Duration) {
-        // The clock and the filter are the caller's code. A panic that leaves a destructor while the thread already
-        // unwinds would abort the process.
+        // The clock and the filter are the caller's code. If they panicked in a destructor while the thread already
+        // unwinds, the process would abort.
         let sent = catch_unwind(AssertUnwindSafe(|| {
             let (message, receipt) = self.prepare(&mut draft()).ok()?;
             // The writer itself counts what it refuses.
@@ -194,14 +194,14 @@ impl AuditLog {
         }));
         match sent {
             Ok(Some(Ok(()))) => return,
-            // The filter refused it, or the log is closed.
+            // A check or the filter refused the event, or the log is closed: the event is only counted.
             Ok(None | Some(Err(NotSent::Ended(_)))) => {}
             Ok(Some(Err(NotSent::Full))) | Err(_) => self.inner.queue.give_up(),
         }
         self.inner.progress.add_refused(1);
     }
 
-    /// Appends an event. Waits for room in the queue without blocking the executor, which can be any.
+    /// Appends an event. Waits for room in the queue without blocking the thread. Works on any executor.
     ///
     /// ```
     /// # async fn example(log: annals::AuditLog) -> Result<(), annals::AppendError> {
@@ -242,12 +242,12 @@ impl AuditLog {
         (Message::Append(Item::One { prepared: Box::new(prepared), effect, ack }), receipt)
     }
 
-    /// Prepares an event of a caller for the writer.
+    /// Filters and prepares an event of a caller.
     fn prepare_event(&self, draft: &mut Draft) -> Result<Prepared, AppendError> {
         if let Some(filter) = &self.inner.filter {
             filter(draft).map_err(AppendError::Refused)?;
         }
-        // Asked after the filter, which may have replaced the event.
+        // Checked after the filter, which may have replaced the event.
         let kind = draft.event.kind();
         if kind.is_reserved() {
             return Err(AppendError::Reserved(kind.name()));
@@ -255,10 +255,10 @@ impl AuditLog {
         Ok(prepare(draft, self.principal, self.inner.payload_bytes_max)?)
     }
 
-    /// Appends events together: in their order, nothing between them, in one transaction. This is cheaper than one by
-    /// one. Blocks while the queue is full; in it they count as one message.
+    /// Appends events together: in their order, without other events between them, in one transaction. This is cheaper
+    /// than appending them one by one. Blocks while the queue is full. In the queue the batch counts as one message.
     ///
-    /// An event that cannot be recorded as it is does not keep the others out; the receipt reports it.
+    /// An event that cannot be recorded as it is does not prevent the others; the receipt reports its error.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -281,8 +281,8 @@ impl AuditLog {
         Ok(receipt)
     }
 
-    /// Appends events as [`AuditLog::append_batch`] does, but waits for room in the queue without blocking the
-    /// executor. If the future is dropped while it waits, nothing was sent.
+    /// Appends events as [`AuditLog::append_batch`] does, but waits for room in the queue without blocking the thread.
+    /// If the future is dropped while it waits, nothing was sent.
     ///
     /// # Errors
     /// As [`AuditLog::append_batch`].
@@ -294,8 +294,8 @@ impl AuditLog {
         Ok(receipt)
     }
 
-    /// Prepares events on the caller's own thread, for [`AuditLog::send`] on another one. Returns no message if there
-    /// is nothing to send.
+    /// Prepares events on the caller's own thread. [`AuditLog::send`] may be called on another thread. Returns no
+    /// message if there is nothing to send.
     pub(crate) fn prepare_batch(
         &self,
         drafts: Vec<Draft>,
@@ -314,19 +314,19 @@ impl AuditLog {
         (message, receipt)
     }
 
-    /// Sends prepared events. Waits for room in the queue without blocking the executor. If the future is dropped
-    /// while it waits, nothing was sent.
+    /// Sends prepared events. Waits for room in the queue without blocking the thread. If the future is dropped while
+    /// it waits, nothing was sent.
     pub(crate) async fn send(&self, message: Message) -> Result<(), AppendError> {
         self.inner.queue.send_async(message).await
     }
 
-    /// Makes the writer call `observe` after every commit, with the number of events and the time that it took. Only
-    /// the first observer is kept.
+    /// Makes the writer call `observe` after every commit, with the number of events and the time that the commit took.
+    /// Later observers are ignored.
     pub(crate) fn observe_commits(&self, observe: impl Fn(usize, Duration) + Send + Sync + 'static) {
         self.inner.progress.observe_commits(Box::new(observe));
     }
 
-    /// Messages that wait for the writer.
+    /// Number of messages that wait for the writer.
     pub(crate) fn queued(&self) -> usize {
         self.inner.queue.len()
     }
@@ -343,11 +343,11 @@ impl AuditLog {
         receipt.wait()
     }
 
-    /// Blocks until everything that was sent before is committed, and returns the end of the log.
+    /// Blocks until everything that was sent before is committed, and returns the sequence number of the head.
     ///
     /// # Errors
-    /// If an event was refused that was sent since the last flush, through this clone or another; the receipts have
-    /// the result of each. If the log cannot be written, or is closed.
+    /// If an event that was sent since the last flush was refused, through this clone or another; the receipts have the
+    /// result of each event. Also if the log cannot be written, or is closed.
     pub fn flush(&self) -> Result<Seq, AppendError> {
         let (answer, answered) = oneshot::channel();
         self.inner.queue.send(Message::Flush(answer))?;
@@ -355,7 +355,7 @@ impl AuditLog {
         answered.recv().unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Returns the answer of [`AuditLog::flush`], on any executor.
+    /// Flushes as [`AuditLog::flush`] does, on any executor.
     ///
     /// ```
     /// # async fn example(log: annals::AuditLog) -> Result<(), Box<dyn std::error::Error>> {
@@ -382,7 +382,7 @@ impl AuditLog {
     /// Blocks until the read tables hold every event up to `seq`, so that a caller can read its own writes.
     ///
     /// # Errors
-    /// If a projection stopped before that, or nobody fills the read tables.
+    /// If a projection stopped before that, or this process does not fill the read tables.
     pub fn wait_caught_up(&self, seq: Seq) -> Result<(), CatchUpError> {
         self.inner.progress.wait_projected(Tables::All, seq, None)
     }
@@ -395,9 +395,9 @@ impl AuditLog {
         self.inner.progress.find_projected(seq).await
     }
 
-    /// Blocks as [`AuditLog::wait_caught_up`] does, except for the full-text index, which is written less often while
-    /// events come in. An event is in the tables some hundredths of a second after it was appended, and can be
-    /// searched a tenth of a second later.
+    /// Blocks as [`AuditLog::wait_caught_up`] does, but not for the full-text index, which is written less often while
+    /// events arrive. An event is usually in the tables some hundredths of a second after its append, and in the index
+    /// a tenth of a second later.
     ///
     /// # Errors
     /// As [`AuditLog::wait_caught_up`].
@@ -421,18 +421,19 @@ impl AuditLog {
     /// Blocks as [`AuditLog::wait_caught_up`] does, for at most `timeout`.
     ///
     /// # Errors
-    /// As [`AuditLog::wait_caught_up`], and when the time is over.
+    /// As [`AuditLog::wait_caught_up`], and if the timeout has passed.
     pub fn wait_caught_up_within(&self, seq: Seq, timeout: Duration) -> Result<(), CatchUpError> {
         self.inner.progress.wait_projected(Tables::All, seq, Instant::now().checked_add(timeout))
     }
 
-    /// Erases the payloads of events for good. What stays is that there was an event, its time, its session, and this
-    /// redaction. The chain can still be verified.
+    /// Erases the payloads of events permanently. The log keeps the other parts of these events, such as the time and
+    /// the session, and the redaction as an event. The chain can still be verified.
     ///
     /// Copies of the file and exports that were made before still have the payloads.
     ///
     /// # Errors
-    /// If an event is not there or must stay, or the log cannot be written; then nothing is erased.
+    /// If an event does not exist or must not be redacted, or if the log cannot be written. In these cases no payload
+    /// is erased.
     pub fn redact(&self, request: RedactionRequest) -> Result<Appended, AppendError> {
         let RedactionRequest { mut seqs, actor, reason, authority } = request;
         seqs.sort_unstable();
@@ -443,15 +444,15 @@ impl AuditLog {
     }
 
     /// Signs a checkpoint for everything that is committed now, and gives it to the anchors. If nothing was appended
-    /// since the last one, returns the last one.
+    /// since the last checkpoint, returns that one.
     ///
     /// # Errors
-    /// If the log was opened without a key, or cannot be signed for. The message has the remedy.
+    /// If the log was opened without a key, or the checkpoint cannot be signed. The message has the remedy.
     pub fn checkpoint(&self) -> Result<SignedCheckpoint, SignError> {
         self.ask(evidence::Order::Checkpoint)?.recv().unwrap_or(Err(SignError::Closed))
     }
 
-    /// Returns the answer of [`AuditLog::checkpoint`], on any executor.
+    /// Signs a checkpoint as [`AuditLog::checkpoint`] does, on any executor.
     ///
     /// # Errors
     /// As [`AuditLog::checkpoint`].
@@ -459,29 +460,28 @@ impl AuditLog {
         self.ask(evidence::Order::Checkpoint)?.await.unwrap_or(Err(SignError::Closed))
     }
 
-    /// Replaces one of the log's keys, and returns the checkpoint that both keys signed. The event `key.changed`
-    /// records it.
+    /// Replaces one of the log's keys, and records the change as the event `key.changed`. Returns a checkpoint that the
+    /// new key signed. The replaced key signed it too, unless it was lost.
     ///
     /// # Errors
-    /// If the log was opened without a folder of keys, a file cannot be written, or the log cannot be signed for. A
-    /// change that a crash interrupted is completed by the next attempt, and by the next opening.
+    /// If the log was opened without a folder of keys, a file cannot be written, or the checkpoint cannot be signed. A
+    /// change that a crash interrupted is completed by the next attempt or the next opening.
     pub fn change_key(&self, request: &KeyChangeRequest) -> Result<SignedCheckpoint, SignError> {
         let answered = self.ask(|answer| evidence::Order::ChangeKey(request.clone(), answer))?;
         answered.recv().unwrap_or(Err(SignError::Closed))
     }
 
-    /// The state of the anchors that this process gives checkpoints to. A clone that was kept can also ask for it
-    /// after the log was closed.
+    /// The state of the anchors that this process gives checkpoints to. Clones return it even after the log was closed.
     pub fn anchors(&self) -> Vec<evidence::AnchorHealth> {
         evidence::anchors(&self.inner.evidence_state)
     }
 
-    /// The reason why the tree is not kept or no checkpoint is signed now, if there is one. The thread tries again.
+    /// The last error of the tree or of the signer, if one of them does not go on now. The evidence thread tries again.
     pub fn last_evidence_error(&self) -> Option<Arc<str>> {
         self.inner.last_evidence_error()
     }
 
-    /// Sends an order to the evidence's thread. It does not block.
+    /// Sends an order to the evidence thread, without blocking.
     fn ask(
         &self,
         order: impl FnOnce(oneshot::Sender<Result<SignedCheckpoint, SignError>>) -> evidence::Order,
@@ -492,8 +492,8 @@ impl AuditLog {
         Ok(answered)
     }
 
-    /// Closes the log for every clone. When this returns, everything that was sent before is committed, and in the
-    /// read tables.
+    /// Closes the log for every clone. When this returns without an error, everything that was sent before is
+    /// committed. If this process fills the read tables, they have it too.
     ///
     /// # Errors
     /// If the log could not be written at the end, a thread panicked, or the read tables are behind.
@@ -501,8 +501,8 @@ impl AuditLog {
         self.inner.close()
     }
 
-    /// Closes the log as [`AuditLog::close`] does, on any executor. If the future is dropped while it waits, the log is
-    /// closed all the same.
+    /// Closes the log as [`AuditLog::close`] does, on any executor. The log is closed even if the future is dropped
+    /// while it waits.
     ///
     /// # Errors
     /// As [`AuditLog::close`].
@@ -510,7 +510,7 @@ impl AuditLog {
         let inner = self.inner.clone();
         match on_thread("annals-close", move || inner.close()).await {
             Ok(closed) => closed.unwrap_or(Err(CloseError::Panicked("closing"))),
-            // Without another thread, this one has to wait.
+            // No thread could be started, so the caller's thread does the work and blocks.
             Err(_) => self.close(),
         }
     }
@@ -522,32 +522,33 @@ impl Inner {
     }
 
     fn close(&self) -> Result<(), CloseError> {
-        // Held to the end: a second caller that gets it finds the log closed.
+        // Locked until all threads have ended: a second caller waits for the lock, and then finds the log closed.
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Threads { writer, projections, evidence }) = threads.take() else { return Ok(()) };
         // An error means that the writer is gone already.
         let _ = self.queue.send(Message::Close);
-        let written = writer.join().map_err(|_| CloseError::Panicked("writer's"));
-        let mut projected = Ok(());
-        // After the writer, because the projections then know the last commit. The deadline is now: their thread has
-        // ended, so waiting would bring nothing.
+        let writer_result = writer.join().map_err(|_| CloseError::Panicked("writer's"));
+        let mut projections_result = Ok(());
+        // After the writer has ended, so that the projections know its last commit. The deadline is now: once their
+        // thread has ended, nothing changes any more.
         if let Some(ProjectionThread { order, thread }) = projections {
             let _ = order.send(Order::Finish);
-            projected = thread.join().map_err(|_| CloseError::Panicked("projections'")).and_then(|()| {
-                let (all, now) = (self.progress.committed(), Instant::now());
-                Ok(self.progress.wait_projected(Tables::All, all, Some(now))?)
-            });
+            projections_result =
+                thread.join().map_err(|_| CloseError::Panicked("projections'")).and_then(|()| {
+                    let (all, now) = (self.progress.committed(), Instant::now());
+                    Ok(self.progress.wait_projected(Tables::All, all, Some(now))?)
+                });
         }
-        // After the writer as well, so that its last commit is signed for.
-        let mut vouched = Ok(());
+        // Also after the writer has ended, so that a checkpoint covers its last commit.
+        let mut evidence_result = Ok(());
         if let Some(EvidenceThread { order, thread }) = evidence {
             let _ = order.send(evidence::Order::Finish);
-            vouched = thread.join().map_err(|_| CloseError::Panicked("evidence's"));
+            evidence_result = thread.join().map_err(|_| CloseError::Panicked("evidence's"));
         }
-        // All threads have ended by now, so an error leaves nothing running.
-        written?.map_err(CloseError::Writer)?;
-        projected?;
-        vouched?;
+        // All threads have ended, so an early return leaves none running.
+        writer_result?.map_err(CloseError::Writer)?;
+        projections_result?;
+        evidence_result?;
         self.last_evidence_error().map_or(Ok(()), |reason| Err(CloseError::Evidence(reason)))
     }
 }

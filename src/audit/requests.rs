@@ -1,8 +1,8 @@
-//! Requests of people to a log: they name who decided, and why, for the event that records it.
+//! Requests to a log that name the author of a decision and the reason. An event records both.
 
 use crate::event::Seq;
 
-/// The payloads to erase with [`AuditLog::redact`](crate::AuditLog::redact).
+/// A request to erase payloads, for [`AuditLog::redact`](crate::AuditLog::redact).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedactionRequest {
     /// The events whose payloads are erased, in any order.
@@ -15,7 +15,7 @@ pub struct RedactionRequest {
     pub authority: Option<String>,
 }
 
-/// The stopped projection that goes on without its failing event, with [`AuditLog::skip`](crate::AuditLog::skip).
+/// A request to skip the failing event of a stopped projection, for [`AuditLog::skip`](crate::AuditLog::skip).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SkipRequest {
     /// The name of the projection.

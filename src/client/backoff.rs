@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{RETRY_AFTER_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 
-/// Pauses that double. Each has a random length between half and all of its bound, so that clients which
-/// lost their server at the same moment do not all come back at the same moment.
+/// Pauses that double, up to a bound. Each pause is a random time between half of its bound and all of it. So
+/// clients that lost their server together do not all return together.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
@@ -13,8 +13,8 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Notes a failure. The server may have asked for a pause of its own, of which at most
-    /// [`RETRY_AFTER_MAX`] counts.
+    /// Records a failure. `retry_after` is the pause that the server asked for; at most [`RETRY_AFTER_MAX`]
+    /// of it counts.
     pub(super) fn failed(&mut self, retry_after: Option<Duration>) {
         let pause = pause(self.failures, random());
         self.failures = self.failures.saturating_add(1);
@@ -22,7 +22,7 @@ impl Backoff {
         self.until = Instant::now().checked_add(pause.max(asked));
     }
 
-    /// Notes an answer: the next failure begins with the shortest pause again.
+    /// Records an answer. The pause after the next failure is the shortest one again.
     pub(super) fn answered(&mut self) {
         *self = Backoff::default();
     }
@@ -49,7 +49,7 @@ fn pause(failures: u32, random: u64) -> Duration {
 }
 
 fn random() -> u64 {
-    // If the system gives no random bytes, the zero is used: pauses still double, but clients come back together.
+    // Without random bytes from the system, zero is used. Pauses still double, but clients return together.
     let mut bytes = [0; 8];
     let _ = getrandom::fill(&mut bytes);
     u64::from_le_bytes(bytes)
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_left_alone_as_long_as_it_asks_within_reason() {
+    fn a_pause_that_the_server_asks_for_counts_up_to_a_bound() {
         let mut backoff = Backoff::default();
         backoff.failed(Some(Duration::from_secs(60)));
         assert!(backoff.until().unwrap() > Instant::now() + Duration::from_secs(59));

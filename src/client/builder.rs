@@ -1,4 +1,4 @@
-//! Settings of a client, and opening it.
+//! The settings with which a client is opened.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::receipt::AppendError;
 use crate::tls_roots;
 use crate::writer::Clock;
 
-/// A client that cannot be opened.
+/// The reason why a client cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -39,7 +39,7 @@ pub enum OpenError {
     /// The API key has a space, or a character outside printable ASCII.
     #[error("the API key has characters that no key has")]
     Key,
-    /// No folder was given for events while the server is away.
+    /// No folder was given for the spool.
     #[error(
         "no folder to keep events in while the server is away: give one to `Builder::spool`, or in $ANNALS_SPOOL"
     )]
@@ -47,7 +47,7 @@ pub enum OpenError {
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// The given certificates of authorities cannot be read.
+    /// The certificates of the given authorities cannot be read.
     #[error("the file of certificate authorities has no certificate that can be read{0}")]
     Authorities(String),
     /// The client's threads cannot be started.
@@ -113,32 +113,34 @@ impl Builder {
         self
     }
 
-    /// Sets the API key, which needs the scope `emit`. The default is `$ANNALS_API_KEY`, and no key if that
-    /// is not set either.
+    /// Sets the API key, which needs the scope `emit`. The default is `$ANNALS_API_KEY`. If that is not set
+    /// either, no key is sent.
     #[must_use]
     pub fn api_key(mut self, key: impl Into<String>) -> Builder {
         self.api_key = Some(key.into());
         self
     }
 
-    /// Sets the authorities that must have certified a server that is reached by `https`: those in a PEM
-    /// file, and no others. The default is the authorities that browsers trust.
+    /// Sets the certificate authorities that are trusted for `https`: those in a PEM file, and no others. The
+    /// default is the authorities that browsers trust.
     #[must_use]
     pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Builder {
         self.authorities = Some(pem.into());
         self
     }
 
-    /// Sets the folder for events while the server is away. The default is `$ANNALS_SPOOL`. The folder is
-    /// created if it does not exist; no other user may write to it. One process at a time uses it, so give
-    /// each process its own folder. Events that are found in it are sent first.
+    /// Sets the folder of the spool, which keeps events while the server is away. The default is
+    /// `$ANNALS_SPOOL`. The folder is created if it does not exist; no other user may write to it. One
+    /// process at a time uses it, so give each process its own folder. Events that are found in it are sent
+    /// first.
     #[must_use]
     pub fn spool(mut self, folder: impl Into<PathBuf>) -> Builder {
         self.spool = Some(folder.into());
         self
     }
 
-    /// Sets the largest size of the spool, in bytes: 1 GiB by default. Beyond it, `append` returns an error.
+    /// Sets the largest size of the spool, in bytes: 1 GiB by default. When the spool is full, `append`
+    /// returns an error.
     #[must_use]
     pub fn spool_bytes_max(mut self, bytes: u64) -> Builder {
         self.spool_bytes_max = bytes;
@@ -153,30 +155,28 @@ impl Builder {
         self
     }
 
-    /// Sets the length of the queue before the client's thread, in events, at least 1. `append` blocks
-    /// while the queue is full.
+    /// Sets the number of events that the queue holds, at least 1. `append` blocks while the queue is full.
     #[must_use]
     pub fn queue_events(mut self, events: usize) -> Builder {
         self.queue_events = events.max(1);
         self
     }
 
-    /// Sets the number of events that are sent in one request, at least 1.
+    /// Sets the largest number of events in one request, at least 1.
     #[must_use]
     pub fn request_events(mut self, events: usize) -> Builder {
         self.config.request_events = events.max(1);
         self
     }
 
-    /// Sets the size in bytes after which a request is closed. A single event may be larger.
+    /// Sets the largest size of a request, in bytes. An event that is larger is sent in a request of its own.
     #[must_use]
     pub fn request_bytes(mut self, bytes: usize) -> Builder {
         self.config.request_bytes = bytes.max(1);
         self
     }
 
-    /// Sets the timeout for an answer of the server: 30 seconds by default. After it, the whole request is
-    /// sent again.
+    /// Sets the timeout of a request: 30 seconds by default. After it, the whole request is sent again.
     #[must_use]
     pub fn request_timeout(mut self, time: Duration) -> Builder {
         self.timeout = time.min(CLIENT_TIMEOUT_MAX);
@@ -202,11 +202,11 @@ impl Builder {
     }
 
     /// Sets a function that is called for every event that the server refuses for good. It runs on the
-    /// client's thread and must not wait for that thread: it neither flushes nor closes the client, and it
-    /// appends only with [`RemoteLog::try_append`].
+    /// client's thread and must not wait for that thread. So it must not flush or close the client, and must
+    /// append only with [`RemoteLog::try_append`].
     #[must_use]
-    pub fn on_refused(mut self, hear: impl Fn(&Refusal) + Send + Sync + 'static) -> Builder {
-        self.on_refused = Some(Arc::new(hear));
+    pub fn on_refused(mut self, callback: impl Fn(&Refusal) + Send + Sync + 'static) -> Builder {
+        self.on_refused = Some(Arc::new(callback));
         self
     }
 
@@ -243,9 +243,10 @@ impl Builder {
         let spool = Spool::open(&folder, self.spool_bytes_max)?;
         let refusals = Refusals::new(&folder, self.on_refused);
         let status = Arc::new(ClientStatus::default());
-        // The count is known to callers before the courier runs.
+        // Set before the courier runs, so that callers read the right count from the start.
         status.set_spooled(spool.events());
-        // Bounded in events alone. The courier takes events until it has two requests' worth of bytes.
+        // Bounded in events, and not in bytes: the courier takes no more events once it has two requests'
+        // worth of bytes.
         let queue = Arc::new(Queue::new(self.queue_events, usize::MAX));
         // Room for one signal. It stays there until the courier, which may be busy, reads it.
         let (close, closed) = crossbeam_channel::bounded(1);

@@ -1,9 +1,11 @@
-//! The thread between the callers and the server: the events that it holds in memory, and their way to the disk.
+//! The thread between the callers and the server. It holds events in memory, and moves them to the spool when
+//! the server does not take them in time.
 //!
-//! Events stay in one order all the way: first the spool, then memory, then the queue. A request takes
-//! events from the front, and they leave only with its answer. Memory goes to the spool when the server is
-//! away, when the spool is not empty, and when an event has waited for too long. So an event is in memory
-//! alone for a bounded time, and this thread never waits for the network.
+//! All events are in one order: the spool has the oldest, memory has newer ones, and the queue has the
+//! newest. A request has the oldest events, and they are removed only when its answer has come. The events in
+//! memory move to the spool when the server is away, when the spool is not empty, or when one of them has
+//! waited for too long. So an event is in memory alone for a bounded time, and this thread never waits for
+//! the network.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,8 +27,9 @@ use crate::receipt::{Ack, AppendError, Appended};
 /// Shortest time between two attempts to write to a spool that takes no events.
 const SPOOL_PAUSE: Duration = Duration::from_secs(1);
 
-/// Number of receipts of spooled events above which the courier drops those that no caller holds any more.
-const HEARD_MIN: usize = 1_024;
+/// Number of receipts of spooled events above which the courier first looks for receipts that no caller holds
+/// any more, and drops them.
+const SPOOLED_RECEIPTS_MIN: usize = 1_024;
 
 /// The bounds of the courier's work.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +53,11 @@ struct Held {
     since: Instant,
 }
 
-/// The events of the request under way: so many at the front of memory, or these lines at the front of the spool.
+/// The events of the request under way.
 enum Flight {
+    /// This many events at the front of memory.
     Memory(usize),
+    /// These lines at the front of the spool.
     Spool(Vec<Line>),
 }
 
@@ -66,17 +71,17 @@ pub(super) struct Courier {
     memory: VecDeque<Held>,
     memory_bytes: usize,
     flight: Option<Flight>,
-    /// The receipts of events in the spool that a caller may still wait for.
-    heard: HashMap<EventId, Ack>,
-    heard_max: usize,
+    /// Receipts of events in the spool, for callers that may still wait for them.
+    spooled_receipts: HashMap<EventId, Ack>,
+    sweep_above: usize,
     backoff: Backoff,
-    /// Number of events of the next request: fewer after one that was too large.
+    /// Largest number of events in the next request. It is halved after a request that was too large.
     request_events: usize,
     /// The reason why the spool takes no events, and the time of the next attempt.
     no_room: Option<(Arc<str>, Instant)>,
-    /// Number of events that came, including those in the spool at the start; of these, the number that are
-    /// safe, and the number that have left: committed, refused or lost. All three follow the one order, so
-    /// each count is also a position in it.
+    /// Three counts of events since the start: those that entered, including those that the spool had at the
+    /// start; of these, those that are safe; and those that left, because they were committed, refused or
+    /// lost. All three follow the order of events, so each count is also an index in it.
     entered: u64,
     safe: u64,
     left: u64,
@@ -106,8 +111,8 @@ impl Courier {
             memory: VecDeque::new(),
             memory_bytes: 0,
             flight: None,
-            heard: HashMap::new(),
-            heard_max: HEARD_MIN,
+            spooled_receipts: HashMap::new(),
+            sweep_above: SPOOLED_RECEIPTS_MIN,
             backoff: Backoff::default(),
             request_events: config.request_events,
             no_room: None,
@@ -122,12 +127,12 @@ impl Courier {
 
     /// Works until the client is closed.
     pub(super) fn run(mut self) -> Result<Flushed, CloseError> {
-        // `keep` comes before `dispatch`: while the spool is not empty, memory joins it, and requests are
-        // made of the spool alone. That keeps the order.
+        // `spool_memory` comes before `dispatch`. While the spool is not empty, the events in memory move into it,
+        // and requests have only events of the spool. This keeps the order.
         loop {
-            self.keep();
+            self.spool_memory();
             self.dispatch();
-            self.tell();
+            self.publish();
             if self.is_done() {
                 return self.end();
             }
@@ -135,30 +140,31 @@ impl Courier {
         }
     }
 
-    /// Waits for the next message, answer, signal or time.
+    /// Waits for a message, an answer, the signal to close, or the time of the next work.
     fn wait(&mut self) {
-        // While memory is full the queue is not read. It fills up to its own bound, and callers block there. A
-        // channel that is disconnected is always ready: `never` stands in for it, or this loop would spin.
+        // While memory is full the queue is not read. It fills up to its own bound, and callers block there.
+        // A disconnected channel is always ready, and would make this loop spin. So `never` replaces it.
         let queue = if self.has_room() { self.shared.queue.waiting().clone() } else { never() };
         let replies = if self.sender_is_gone { never() } else { self.sender.replies.clone() };
         let close = if self.closing.is_some() { never() } else { self.shared.close.clone() };
-        let alarm = self.next_look().map_or_else(never, crossbeam_channel::at);
+        let alarm = self.next_work_at().map_or_else(never, crossbeam_channel::at);
         select! {
             recv(queue) -> message => {
                 message.into_iter().for_each(|message| self.take(message));
-                // Takes all that is there at once: each turn of the loop in `run` may write to the disk.
+                // Takes all waiting messages at once, because each turn of the loop in `run` may write to the
+                // disk.
                 while self.has_room() && let Some(message) = self.shared.queue.try_take() {
                     self.take(message);
                 }
                 self.shared.queue.tell_of_room();
             }
             recv(replies) -> reply => match reply {
-                Ok(reply) => self.hear(reply),
+                Ok(reply) => self.apply(reply),
                 Err(_) => {
                     // From now on every event goes to the spool, and stays there for the next process.
                     self.sender_is_gone = true;
                     let why = "the thread that sends to the server ended".into();
-                    self.hear(Reply::Away { why, retry_after: None });
+                    self.apply(Reply::Away { why, retry_after: None });
                 }
             },
             recv(close) -> _ => self.begin_to_close(),
@@ -166,8 +172,8 @@ impl Courier {
         }
     }
 
-    /// The next time at which something is to be done even if no message comes.
-    fn next_look(&self) -> Option<Instant> {
+    /// The time of the next work, even if no message comes.
+    fn next_work_at(&self) -> Option<Instant> {
         let oldest = self.memory.front().and_then(|held| held.since.checked_add(self.config.spool_after));
         let spool = match &self.no_room {
             Some((_, again)) => Some(*again),
@@ -180,7 +186,7 @@ impl Courier {
     }
 
     /// Returns whether memory has less than two requests: one under way, and one that is being filled. All
-    /// other events wait in the queue, with the bound that the callers chose.
+    /// other events wait in the queue, whose bound the caller chose.
     fn has_room(&self) -> bool {
         self.memory.len() < 2 * self.config.request_events
             && self.memory_bytes < 2 * self.config.request_bytes
@@ -198,8 +204,8 @@ impl Courier {
         }
     }
 
-    /// Moves memory to the spool, if a reason for that has come up.
-    fn keep(&mut self) {
+    /// Moves the events in memory to the spool, if there is a reason for it.
+    fn spool_memory(&mut self) {
         let Some(oldest) = self.memory.front() else { return };
         // An event in memory is newer than every event in the spool. It must not be sent before them.
         let must = !self.spool.is_empty()
@@ -216,7 +222,7 @@ impl Courier {
         let lines = self.memory.iter().map(|held| held.item.line.as_str());
         match self.spool.append(lines, least) {
             Ok(count) => {
-                self.moved(count);
+                self.leave_memory(count);
                 if self.memory.is_empty() {
                     self.set_no_room(None);
                 }
@@ -227,35 +233,37 @@ impl Courier {
     }
 
     /// Takes the first events out of memory, because they are in the spool now.
-    fn moved(&mut self, count: usize) {
+    fn leave_memory(&mut self, count: usize) {
         let asked = if let Some(Flight::Memory(events)) = self.flight { events } else { 0 };
         let mut lines = Vec::with_capacity(asked);
-        for (place, Held { item, .. }) in self.memory.drain(..count).enumerate() {
+        for (index, Held { item, .. }) in self.memory.drain(..count).enumerate() {
             self.memory_bytes -= item.line.len();
             // The caller learns that the event is on the disk. Its receipt stays open for the server's answer.
             if !item.ack.is_unheard()
                 && let Some(ack) = item.ack.spooled()
             {
-                self.heard.insert(item.event_id, ack);
+                self.spooled_receipts.insert(item.event_id, ack);
             }
-            if place < asked {
+            if index < asked {
                 lines.push(Line { event_id: item.event_id, text: item.line });
             }
         }
-        // A request of memory is only sent while the spool is empty. So its events are the front of the spool now.
+        // A request from memory is sent only while the spool is empty. So its events are the front of the
+        // spool now.
         if asked > 0 {
             self.flight = Some(Flight::Spool(lines));
         }
         self.safe += count as u64;
-        // A sweep looks at every receipt, so the next one waits until their number has doubled: its cost
+        // A sweep looks at every receipt. The next sweep waits until their number has doubled, so the cost
         // for each event stays constant.
-        if self.heard.len() > self.heard_max {
-            self.heard.retain(|_, ack| !ack.is_unheard());
-            self.heard_max = HEARD_MIN.max(2 * self.heard.len());
+        if self.spooled_receipts.len() > self.sweep_above {
+            self.spooled_receipts.retain(|_, ack| !ack.is_unheard());
+            self.sweep_above = SPOOLED_RECEIPTS_MIN.max(2 * self.spooled_receipts.len());
         }
     }
 
-    /// Makes the queue refuse events at once while none can be kept, and accept them again afterwards.
+    /// Sets the reason why the spool takes no events. While there is a reason, the queue refuses events at
+    /// once.
     fn set_no_room(&mut self, reason: Option<Arc<str>>) {
         if reason.is_some() || self.no_room.is_some() {
             self.shared.queue.set_refusing(reason.clone().map(|reason| AppendError::NoRoom { reason }));
@@ -291,9 +299,9 @@ impl Courier {
                     }
                     self.advance(std::iter::once(text.as_str()));
                 }
-                // The spool counts events that are in no file any more. `miss` sets the count to zero,
+                // The spool counts events that are in no file any more. `report_missing` sets the count to zero,
                 // which ends the loop.
-                Ok(Head::Nothing) => self.miss(),
+                Ok(Head::Nothing) => self.report_missing(),
                 Err(error) => {
                     self.note_error(format!("the spool cannot be read: {error}"));
                     self.backoff.failed(None);
@@ -317,7 +325,7 @@ impl Courier {
     }
 
     /// Applies the answer to the request under way.
-    fn hear(&mut self, reply: Reply) {
+    fn apply(&mut self, reply: Reply) {
         let Some(flight) = self.flight.take() else { return };
         let events = match &flight {
             Flight::Memory(events) => *events,
@@ -328,7 +336,7 @@ impl Courier {
             // The request had one event, so its refusal is the refusal of that event.
             Reply::Whole(why) if events <= 1 => vec![Err(why)],
             Reply::Whole(_) => {
-                // The event that is refused is not known: the same events are sent again in smaller
+                // It is not known which event was refused, so the same events are sent again in smaller
                 // requests. Halving ends at a request of one event.
                 self.request_events = events / 2;
                 return;
@@ -354,7 +362,7 @@ impl Courier {
         // again, and the server recognizes their ids.
         let acks: Vec<Option<Ack>> = match &flight {
             Flight::Spool(lines) => {
-                lines.iter().take(settled).map(|line| self.heard.remove(&line.event_id)).collect()
+                lines.iter().take(settled).map(|line| self.spooled_receipts.remove(&line.event_id)).collect()
             }
             Flight::Memory(_) => {
                 let held = self.memory.drain(..settled).map(|Held { item, .. }| {
@@ -386,7 +394,7 @@ impl Courier {
             }
         }
         match &mut self.no_room {
-            // Events left the spool or memory, so there may be room: the next attempt is not put off any longer.
+            // Events left the spool or memory, so there may be room, and the next attempt need not wait.
             Some(_) if self.memory.is_empty() => self.set_no_room(None),
             Some((_, again)) => *again = Instant::now(),
             None => {}
@@ -395,7 +403,7 @@ impl Courier {
 
     /// Removes lines from the front of the spool.
     fn advance<'l>(&mut self, lines: impl ExactSizeIterator<Item = &'l str>) {
-        // The server has these events, whether or not the spool can note that. At worst they are sent again.
+        // The server has these events even if the spool cannot record it. At worst they are sent again.
         self.left += lines.len() as u64;
         if let Err(error) = self.spool.advance(lines) {
             self.note_error(format!("the spool cannot be written; what was sent may be sent again: {error}"));
@@ -410,16 +418,17 @@ impl Courier {
         match flight {
             Flight::Memory(events) => {
                 let held = self.memory.iter().take(*events).zip(outcomes);
-                held.filter_map(|(Held { item, .. }, it)| refusal(item.event_id, &item.line, it)).collect()
+                held.filter_map(|(Held { item, .. }, outcome)| refusal(item.event_id, &item.line, outcome))
+                    .collect()
             }
             Flight::Spool(lines) => {
                 let lines = lines.iter().zip(outcomes);
-                lines.filter_map(|(line, it)| refusal(line.event_id, &line.text, it)).collect()
+                lines.filter_map(|(line, outcome)| refusal(line.event_id, &line.text, outcome)).collect()
             }
         }
     }
 
-    /// Keeps refusals, and returns whether that worked. If not, the events are sent again later.
+    /// Writes refusals to `refused.jsonl`. Returns false if that fails; the events are then sent again later.
     fn refuse(&mut self, refusals: &[Refusal]) -> bool {
         match self.refusals.add(refusals) {
             Ok(()) => {
@@ -435,7 +444,7 @@ impl Courier {
     }
 
     /// Reports events that are gone from the spool, to their receipts and to the next flush.
-    fn miss(&mut self) {
+    fn report_missing(&mut self) {
         let lost = self.spool.give_up();
         self.left += lost;
         self.shared.status.add_refused(lost);
@@ -443,30 +452,30 @@ impl Courier {
             format!("{lost} events are not in the spool any more: somebody else changed it").into();
         let error = AppendError::NotWritten { reason: reason.clone() };
         // The spool is empty now, so every receipt that is left belongs to an event that is gone.
-        for (_, ack) in self.heard.drain() {
+        for (_, ack) in self.spooled_receipts.drain() {
             ack.send(Err(error.clone()));
         }
         self.unflushed.get_or_insert(error);
         self.shared.status.set_last_error(Some(reason));
     }
 
-    fn note_error(&self, what: String) {
-        self.shared.status.set_last_error(Some(what.into()));
+    fn note_error(&self, error: String) {
+        self.shared.status.set_last_error(Some(error.into()));
     }
 
     /// Publishes the state, and answers the flushes that have reached their goal.
-    fn tell(&mut self) {
+    fn publish(&mut self) {
         self.shared.status.set_spooled(self.spool.events());
-        // Not only the first flush is looked at: one that waits for the disk may be done before an older
-        // one that waits for the server.
-        while let Some(place) = self.flushes.iter().position(|(goal, flush)| match flush.until {
+        // Every flush is looked at: one that waits for the disk may be done before an older one that waits
+        // for the server.
+        while let Some(index) = self.flushes.iter().position(|(goal, flush)| match flush.until {
             Until::Safe => self.safe >= *goal,
             Until::Sent => self.left >= *goal,
         }) {
-            let Some((_, flush)) = self.flushes.remove(place) else { break };
+            let Some((_, flush)) = self.flushes.remove(index) else { break };
             let answer = self.unflushed.take().map_or(Ok(self.flushed()), Err);
             if let Err(unsent) = flush.answer.send(answer) {
-                // The caller no longer waits for the flush: the next one reports the loss.
+                // The caller no longer waits for this flush, so the next flush returns the error.
                 self.unflushed = unsent.into_inner().err();
             }
         }
@@ -476,8 +485,8 @@ impl Courier {
         Flushed { spooled: self.spool.events() }
     }
 
-    /// Begins to close. The queue is closed first and then emptied, so that every event that a caller put
-    /// in before is taken.
+    /// Begins to close. The queue is closed first and then emptied, so that no event that a caller put in
+    /// before is left in it.
     fn begin_to_close(&mut self) {
         self.closing = Some(Instant::now() + self.config.close_timeout);
         self.shared.queue.close();
@@ -491,7 +500,7 @@ impl Courier {
         self.shared.queue.tell_of_room();
     }
 
-    /// Returns whether the time for closing is over.
+    /// Returns whether the deadline of closing has passed.
     fn is_too_late(&self) -> bool {
         self.closing.is_some_and(|deadline| deadline <= Instant::now())
     }
@@ -510,10 +519,10 @@ impl Courier {
     fn end(mut self) -> Result<Flushed, CloseError> {
         // A caller that passed the check before `close` may have put in one more event.
         self.take_all();
-        // A deadline that is over makes `keep` write at once, without the pause after a failure.
+        // A deadline that is over makes `spool_memory` write at once, without the pause after a failure.
         self.closing = Some(Instant::now());
-        self.keep();
-        self.tell();
+        self.spool_memory();
+        self.publish();
         let lost = self.memory.len() as u64;
         let reason =
             self.no_room.as_ref().map_or_else(|| "the client was closed".into(), |(why, _)| why.clone());
@@ -521,7 +530,7 @@ impl Courier {
             held.item.ack.send(Err(AppendError::NotWritten { reason: Arc::clone(&reason) }));
         }
         self.shared.status.add_refused(lost);
-        for (_, ack) in self.heard.drain() {
+        for (_, ack) in self.spooled_receipts.drain() {
             ack.send(Err(AppendError::Spooled));
         }
         let flushed = self.flushed();
@@ -534,7 +543,7 @@ impl Courier {
             };
             let _ = flush.answer.send(answer);
         }
-        // From here on whatever is put in is answered by the caller that puts it in.
+        // From here on, the caller that puts a message into the queue also answers it.
         self.shared.queue.end(AppendError::Closed);
         // The thread is not joined while it waits for the server: its timeout may be longer than that of closing.
         self.sender.end(self.flight.is_some());

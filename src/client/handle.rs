@@ -53,8 +53,8 @@ impl RemoteLog {
         SessionBuilder::new(Arc::new(self.clone()), profile.into())
     }
 
-    /// Appends an event. It blocks while the queue is full. A server that is away does not fill the queue,
-    /// because events go to the disk then.
+    /// Appends an event. Blocks while the queue is full. A server that is away does not fill the queue,
+    /// because events then go to the spool.
     ///
     /// # Errors
     /// If the event cannot be recorded as it is, the client is closed, or the spool takes no more.
@@ -94,7 +94,7 @@ impl RemoteLog {
     }
 
     /// Blocks until every event that was appended before is safe, which means committed or in the spool.
-    /// Returns the number of events in the spool. It takes at most about as long as
+    /// Returns the number of events in the spool. The wait is at most about as long as
     /// [`Builder::spool_after`](super::Builder::spool_after).
     ///
     /// # Errors
@@ -102,11 +102,11 @@ impl RemoteLog {
     /// from the spool; if the spool takes no more and the server is away; or if the client is closed.
     pub fn flush(&self) -> Result<Flushed, AppendError> {
         let answered = self.ask(Until::Safe)?;
-        // Without an answer, the client's thread has just panicked.
+        // There is no answer only if the client's thread has panicked.
         answered.recv().unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Returns the answer of [`RemoteLog::flush`], on any executor.
+    /// Flushes as [`RemoteLog::flush`] does, without blocking the executor. Any executor will do.
     ///
     /// # Errors
     /// As [`RemoteLog::flush`].
@@ -123,19 +123,21 @@ impl RemoteLog {
     /// As [`RemoteLog::flush`].
     pub fn flush_to_server(&self, timeout: Duration) -> Result<Flushed, AppendError> {
         /// The pause before a flush is tried again while the spool takes no more events.
-        const LOOK_UP: Duration = Duration::from_millis(50);
+        const RETRY_PAUSE: Duration = Duration::from_millis(50);
         let began = Instant::now();
         let left = || timeout.saturating_sub(began.elapsed());
         let answered = loop {
             match self.ask(Until::Sent) {
                 // While the spool is full, the queue refuses flushes too. The server may come back and empty it.
-                Err(AppendError::NoRoom { .. }) if !left().is_zero() => thread::sleep(LOOK_UP.min(left())),
+                Err(AppendError::NoRoom { .. }) if !left().is_zero() => {
+                    thread::sleep(RETRY_PAUSE.min(left()))
+                }
                 answered => break answered?,
             }
         };
         match answered.recv_timeout(left().min(CLIENT_TIMEOUT_MAX)) {
             Ok(answer) => answer,
-            // At the timeout, everything that is not sent must be in the spool at least.
+            // At the timeout, every event that is not sent must at least be in the spool.
             Err(oneshot::RecvTimeoutError::Timeout) => self.flush(),
             Err(oneshot::RecvTimeoutError::Disconnected) => Err(AppendError::Closed),
         }
@@ -152,13 +154,14 @@ impl RemoteLog {
         self.inner.status.spooled()
     }
 
-    /// Returns the number of events since the client was opened that will never be in the server's log:
-    /// those that the server refused for good, and those that neither the server nor the spool took.
+    /// Returns the number of events that will never be in the server's log, counted since the client was
+    /// opened. These are the events that the server refused for good, and those that neither the server nor
+    /// the spool took.
     pub fn refused(&self) -> u64 {
         self.inner.status.refused()
     }
 
-    /// Returns the last error, if nothing can be sent at the moment. Sending is tried again by itself.
+    /// Returns the last error, if nothing can be sent at the moment. The client itself goes on trying.
     pub fn last_error(&self) -> Option<Arc<str>> {
         self.inner.status.last_error()
     }

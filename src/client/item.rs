@@ -14,7 +14,7 @@ pub(super) struct Item {
     pub(super) ack: Ack,
 }
 
-/// The condition for which a flush blocks.
+/// The condition that ends a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
     /// Every event is committed, or in the spool.
@@ -54,8 +54,8 @@ impl Waiting for Flush {
     }
 }
 
-/// Checks a draft as a log does, on the caller's thread, and writes its JSON form. The draft gets an id
-/// here, so that it can be sent any number of times.
+/// Checks a draft as an [`AuditLog`](crate::AuditLog) does, on the caller's thread, and encodes it as JSON.
+/// The draft gets an id here, so that the event can be sent any number of times.
 pub(super) fn item(draft: &mut Draft) -> Result<(Item, Receipt), AppendError> {
     let kind = draft.event.kind();
     if kind.is_reserved() {

@@ -1,9 +1,9 @@
-//! A client of `annals serve` with the surface of an [`AuditLog`](crate::AuditLog).
+//! A client of `annals serve` with the methods of an [`AuditLog`](crate::AuditLog).
 //!
 //! ```no_run
 //! use annals::client::RemoteLog;
 //!
-//! // The server and the key from $ANNALS_URL and $ANNALS_API_KEY.
+//! // The server's address and the API key come from $ANNALS_URL and $ANNALS_API_KEY.
 //! let log = RemoteLog::builder().spool("/var/lib/adjuster/spool").open()?;
 //! let session = log.session("claims").input("Is claim 17 covered?").start()?;
 //! let step = session.step("assess").start()?;
@@ -40,10 +40,11 @@
 //! - The server does not accept the **key**, the address is not an Annals server, or a proxy refuses everything:
 //!   the events stay in the spool, and [`RemoteLog::last_error`] returns the reason.
 //! - The spool is **full** or cannot be written: `append` returns
-//!   [`AppendError::NoRoom`](crate::AppendError::NoRoom) until the server is back. Events that `append` took
-//!   before that stay in memory.
-//! - The **key changes** while the spool has events that the server has already, because an answer was lost:
-//!   an id belongs to the key that sent it first. The server refuses these events, although it has them.
+//!   [`AppendError::NoRoom`](crate::AppendError::NoRoom) until the server is back. Events that `append` has
+//!   accepted already stay in memory.
+//! - The **key changes** while the spool still has events that the server has committed, because an answer
+//!   was lost. An event's id belongs to the key that sent it first, so the server refuses these events,
+//!   although it has them.
 
 mod backoff;
 mod close;

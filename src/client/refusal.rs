@@ -34,7 +34,7 @@ pub(super) type OnRefused = Arc<dyn Fn(&Refusal) + Send + Sync>;
 pub(super) struct Refusals {
     path: PathBuf,
     reserve: Reserve,
-    hear: Option<OnRefused>,
+    callback: Option<OnRefused>,
 }
 
 impl fmt::Debug for Refusals {
@@ -44,11 +44,12 @@ impl fmt::Debug for Refusals {
 }
 
 impl Refusals {
-    pub(super) fn new(folder: &Path, hear: Option<OnRefused>) -> Refusals {
-        Refusals { path: folder.join("refused.jsonl"), reserve: Reserve::new(folder), hear }
+    pub(super) fn new(folder: &Path, callback: Option<OnRefused>) -> Refusals {
+        Refusals { path: folder.join("refused.jsonl"), reserve: Reserve::new(folder), callback }
     }
 
-    /// Keeps refusals durably, and then calls the caller's function for each. With an error, none is kept.
+    /// Writes refusals durably, and then calls the caller's function for each. After an error, none counts as
+    /// written.
     pub(super) fn add(&self, refusals: &[Refusal]) -> io::Result<()> {
         if refusals.is_empty() {
             return Ok(());
@@ -58,10 +59,10 @@ impl Refusals {
             write_line(&mut bytes, refusal)?;
         }
         self.reserve.yield_to(|| append(&self.path, &bytes))?;
-        for (refusal, hear) in refusals.iter().zip(std::iter::repeat(&self.hear)) {
+        for (refusal, callback) in refusals.iter().zip(std::iter::repeat(&self.callback)) {
             // The function is the caller's code. A panic in it must not end the courier's thread, which
             // callers wait for.
-            let _ = hear.as_ref().map(|hear| catch_unwind(AssertUnwindSafe(|| hear(refusal))));
+            let _ = callback.as_ref().map(|callback| catch_unwind(AssertUnwindSafe(|| callback(refusal))));
         }
         Ok(())
     }
@@ -90,7 +91,8 @@ fn write_line(bytes: &mut Vec<u8>, refusal: &Refusal) -> io::Result<()> {
     Ok(())
 }
 
-/// Appends lines to a file, durably. After an error the file is as it was before.
+/// Appends lines to a file, durably. After an error of writing, the file is as it was before. If only the
+/// flush of a new file's folder fails, the lines stay.
 fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
     let is_new = !path.try_exists()?;
     let mut file: File = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;

@@ -12,7 +12,7 @@ use crate::receipt::{AppendOutcome, Appended};
 /// Number of characters of an answer that an error message repeats.
 const EXCERPT_CHARS: usize = 200;
 
-/// The problem types for a request that is unusable as it is, now and later.
+/// The problem types of a request that the server can never accept as it is.
 const REFUSALS_OF_BODIES: [&str; 2] = ["urn:annals:problem:not-json", "urn:annals:problem:too-large"];
 
 /// The result of a request.
@@ -72,16 +72,16 @@ impl Reply {
                 Err(error) => away(format!("it answered {status}, and its answer cannot be read: {error}")),
             },
             400 | 413 if is_about_the_body(status, body, ids.len()) => {
-                Reply::Whole(said(status, body).into())
+                Reply::Whole(described(status, body).into())
             }
-            _ => away(format!("it answered {}", said(status, body))),
+            _ => away(format!("it answered {}", described(status, body))),
         }
     }
 }
 
 /// Returns whether a request was refused because of its body. Only Annals can refuse an event for good: a
-/// proxy that refuses everything must not empty the spool. That a request has too many events can be
-/// reported by anything on the way.
+/// proxy that refuses everything must not empty the spool. But a proxy, too, may report that a request with
+/// several events is too large.
 fn is_about_the_body(status: u16, body: &[u8], events: usize) -> bool {
     #[derive(Deserialize)]
     struct Kind {
@@ -124,16 +124,16 @@ impl Answered {
 
 impl Problem {
     fn text(self) -> String {
-        let what = self.detail.or(self.title).unwrap_or_else(|| "it gives no reason".to_owned());
+        let reason = self.detail.or(self.title).unwrap_or_else(|| "it gives no reason".to_owned());
         match self.field {
-            Some(field) if !what.contains(&field) => format!("{field}: {what}"),
-            _ => what,
+            Some(field) if !reason.contains(&field) => format!("{field}: {reason}"),
+            _ => reason,
         }
     }
 }
 
 /// The status, and the answer's text on one line.
-fn said(status: u16, body: &[u8]) -> String {
+fn described(status: u16, body: &[u8]) -> String {
     let text = match serde_json::from_slice::<Problem>(body) {
         Ok(problem) if problem.detail.is_some() || problem.title.is_some() => problem.text(),
         _ => String::from_utf8_lossy(body).into_owned(),
@@ -144,7 +144,7 @@ fn said(status: u16, body: &[u8]) -> String {
     if line.is_empty() { status.to_string() } else { format!("{status}: {line}") }
 }
 
-/// Reads seconds or a date (RFC 9110, section 10.2.3).
+/// Parses the header `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
 fn read_retry_after(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_for_committed_unless_the_answer_says_so_of_each_event() {
+    fn no_event_counts_as_committed_unless_the_answer_has_its_result() {
         let good = format!(r#"{{"id":"{}","seq":7,"hash":"{HASH}","outcome":"new"}}"#, id(1));
         let other = format!(r#"{{"id":"{}","seq":8,"hash":"{HASH}","outcome":"new"}}"#, id(3));
         let without_seq = format!(r#"{{"id":"{}","hash":"{HASH}","outcome":"new"}}"#, id(2));
@@ -204,30 +204,30 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_kind_is_a_server_that_is_away() {
+    fn any_other_answer_means_that_the_server_is_away() {
         for status in [204, 301, 401, 403, 404, 408, 415, 429, 500, 502, 503] {
             assert!(matches!(read(status, "{}"), Reply::Away { .. }), "{status}");
         }
     }
 
     #[test]
-    fn only_a_server_of_annals_can_say_that_events_are_no_good() {
+    fn only_an_annals_server_can_refuse_events_for_good() {
         let problem = |name: &str| format!(r#"{{"type":"urn:annals:problem:{name}","title":"no"}}"#);
         assert!(matches!(read(400, &problem("not-json")), Reply::Whole(_)));
         assert!(matches!(read(413, &problem("too-large")), Reply::Whole(_)));
-        // Errors on the way, and answers of others than Annals.
+        // Errors of transport, and answers that are not from Annals.
         for name in ["bad-request", "bad-encoding"] {
             assert!(matches!(read(400, &problem(name)), Reply::Away { .. }), "{name}");
         }
         assert!(matches!(read(400, "The plain HTTP request was sent to HTTPS port"), Reply::Away { .. }));
-        // A proxy may be right that there are too many events; it cannot know that one is not an event.
+        // A proxy may be right that several events are too large. It cannot judge a single event.
         assert!(matches!(read(413, "<html>"), Reply::Whole(_)));
         let one = Reply::read(413, None, b"<html>", [id(1)].into_iter());
         assert!(matches!(one, Reply::Away { .. }), "{one:?}");
     }
 
     #[test]
-    fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
+    fn retry_after_is_seconds_or_a_date() {
         let after = |text: &str| match Reply::read(503, Some(text), b"", [].into_iter()) {
             Reply::Away { retry_after, .. } => retry_after,
             other => panic!("{other:?}"),

@@ -68,7 +68,8 @@ impl Server {
             Ok((status, retry_after, body)) => {
                 Reply::read(status, retry_after.as_deref(), &body, request.ids.iter().copied())
             }
-            // The server may have committed the events although no answer came. `Away` keeps them to be sent again.
+            // The server may have committed the events although no answer came. They stay with the courier,
+            // and are sent again.
             Err(error) => {
                 Reply::Away { why: format!("it cannot be reached: {error}").into(), retry_after: None }
             }
@@ -98,7 +99,7 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn start(server: Server) -> io::Result<Sender> {
-        // At most one request is under way, so one place in each channel is enough for neither side to block.
+        // At most one request is under way. So neither side blocks if each channel has room for one message.
         let (requests, to_send) = bounded::<Request>(1);
         let (answer, replies) = bounded(1);
         let thread = std::thread::Builder::new().name("annals-sender".to_owned()).spawn(move || {
@@ -118,8 +119,8 @@ impl Sender {
         let _ = self.requests.send(request);
     }
 
-    /// Ends the thread. While it still waits for its server it is not joined: it ends after the answer or
-    /// the timeout.
+    /// Ends the thread. If it still waits for the server, it is not joined: it ends after the answer or the
+    /// timeout.
     pub(super) fn end(self, is_waiting: bool) {
         // The thread's loop ends when this, the only sender, is gone.
         drop(self.requests);

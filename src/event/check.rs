@@ -56,21 +56,21 @@ pub enum FieldProblem {
         /// Number of its items.
         items: usize,
     },
-    /// The value is not JSON that readers can follow.
+    /// The value is not JSON, or common JSON readers cannot parse it.
     #[error("cannot be used: {0}")]
     Json(#[from] JsonTextError),
-    /// An attribute has the name of a field that stands beside it.
+    /// An attribute has the name of a field of the same object.
     #[error("is a field of its own, and cannot be an attribute")]
     OwnField,
     /// The value is JSON, but not an object.
     #[error("is not a JSON object")]
     NotAnObject,
-    /// Two fields were given of which only one may be.
+    /// The field was given together with a field that excludes it.
     #[error("cannot be given together with `{0}`: give one of them")]
     Excludes(&'static str),
 }
 
-/// The checks of single fields. Each returns its problem, so that `?` stops at the first one.
+/// The checks of single fields. A check that fails returns its problem, so that `?` stops at the first one.
 struct Checker {
     kind: Kind,
 }
@@ -94,13 +94,13 @@ impl Checker {
         if text.is_empty() { Err(self.problem(field, FieldProblem::Empty)) } else { Ok(()) }
     }
 
-    /// As [`Checker::filled`], but a text of blanks counts as empty.
-    fn said(&self, field: &str, text: &str) -> Checked {
+    /// Checks as [`Checker::filled`] does, but white space alone counts as empty.
+    fn not_blank(&self, field: &str, text: &str) -> Checked {
         self.filled(field, text.trim())
     }
 
     fn finite(&self, field: &str, number: Option<f64>) -> Checked {
-        // JSON lacks such numbers, so the event would not come back from an export.
+        // JSON has no such numbers, so the event could not be read again from an export.
         match number {
             Some(number) if !number.is_finite() => Err(self.problem(field, FieldProblem::NotFinite(number))),
             _ => Ok(()),
@@ -125,7 +125,7 @@ impl Checker {
     }
 
     fn tokens(&self, field: &str, number: Option<u64>) -> Checked {
-        // Below the bound of other integers, because the read tables add two such numbers.
+        // Smaller than the bound of other integers, because the read tables add two such numbers.
         self.at_most(field, number, TOKENS_MAX)
     }
 
@@ -144,7 +144,7 @@ impl Checker {
     }
 
     fn json(&self, field: &str, json: Option<&Json>) -> Checked {
-        // Not every value was checked when it was made: one that was decoded from a file was not.
+        // A value that was decoded from a file was not checked when it was made.
         match json.map(Json::check) {
             Some(Err(error)) => Err(self.problem(field, error)),
             _ => Ok(()),
@@ -170,7 +170,7 @@ impl Draft {
     /// Checks that the draft can be recorded. Ids that Annals makes may still be absent.
     ///
     /// # Errors
-    /// Names the first field that is wrong, and how.
+    /// If a field is wrong. The error names the first such field, and its problem.
     pub fn check(&self) -> Result<(), InvalidField> {
         let check = Checker { kind: self.event.kind() };
         match &self.session {
@@ -189,7 +189,7 @@ impl Draft {
 
 impl Event {
     fn check(&self, check: &Checker) -> Checked {
-        // One arm for each kind and none for all others: the compiler asks for the checks of a new kind.
+        // There is no arm for all other kinds, so that the compiler demands the checks of a new kind.
         match self {
             Event::SessionStarted(e) => {
                 if let Some(parent) = &e.parent_session {
@@ -228,7 +228,7 @@ impl Event {
                 check.attributes("attributes", &e.attributes)
             }
             Event::DecisionMade(e) => {
-                // `parse_draft` checks before absent ids are filled, so they pass.
+                // An absent id passes, because `parse_draft` checks before absent ids are filled.
                 if !e.decision.is_absent() {
                     check.id("decision", e.decision.check())?;
                 }
@@ -236,12 +236,12 @@ impl Event {
                     check.id("step", step.check())?;
                 }
                 check.items("options_considered", e.options_considered.len())?;
-                for (place, option) in e.options_considered.iter().enumerate() {
-                    let field = format!("options_considered[{place}]");
+                for (index, option) in e.options_considered.iter().enumerate() {
+                    let field = format!("options_considered[{index}]");
                     check.finite(&format!("{field}.score"), option.score)?;
                     check.attributes(&field, &option.attributes)?;
-                    // In the JSON form an option's attributes stand beside its fields, and a name may stand
-                    // there only once.
+                    // In the JSON form, the attributes of an option are in the same object as its fields, and
+                    // a name may be there only once.
                     if let Some(name) =
                         ["option", "score"].iter().find(|name| option.attributes.contains_key(**name))
                     {
@@ -275,7 +275,7 @@ impl Event {
                     check.id("review", e.review.check())?;
                 }
                 check.filled("actor", &e.actor)?;
-                // A session needs no name of its own: the event's session is meant.
+                // Without `subject_id`, the review of a session is about the event's session.
                 if e.subject_id.is_none() && e.subject_kind != SubjectKind::Session {
                     return Err(check.problem("subject_id", FieldProblem::Missing));
                 }
@@ -330,13 +330,13 @@ impl Event {
                 Ok(())
             }
             Event::ProjectionSkipped(e) => {
-                check.said("actor", &e.actor)?;
-                check.said("reason", &e.reason)
+                check.not_blank("actor", &e.actor)?;
+                check.not_blank("reason", &e.reason)
             }
             Event::ApiKeyCreated(e) => check.items("scopes", e.scopes.len()),
             Event::PayloadRedacted(e) => {
-                check.said("actor", &e.actor)?;
-                check.said("reason", &e.reason)?;
+                check.not_blank("actor", &e.actor)?;
+                check.not_blank("reason", &e.reason)?;
                 check.items("seqs", e.seqs.len())
             }
         }

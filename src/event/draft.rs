@@ -16,8 +16,8 @@ use crate::encoding;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    /// The producer's id: an event that is sent again with the same id is recorded once. If absent, Annals
-    /// makes one.
+    /// The event's id, which the producer may set: an event that is sent again with the same id is recorded
+    /// once. If absent, Annals makes one.
     pub id: Option<EventId>,
     /// The session that the event belongs to.
     pub session: Option<SessionId>,
@@ -54,10 +54,10 @@ impl Draft {
         self
     }
 
-    /// The size of the payload as encoded, in bytes, to which the limit of a log applies.
+    /// The size of the encoded payload, in bytes. The limit of a log applies to this size.
     ///
     /// # Errors
-    /// If it has no encoding.
+    /// If the payload cannot be encoded.
     pub fn payload_bytes(&self) -> Result<usize, encoding::EncodeError> {
         let mut bytes = Vec::new();
         self.event.encode(&mut bytes)?;
@@ -75,8 +75,8 @@ impl Draft {
         }
     }
 
-    /// Makes free-form fields that are `null` absent, as the JSON form does. Otherwise an event that is
-    /// exported and read again would differ from the recorded one.
+    /// Makes free-form fields that are `null` absent, as the reader of the JSON form does. Otherwise an event
+    /// that is exported and read again would differ from the recorded one.
     pub(crate) fn drop_nulls(&mut self) {
         fn drop_null(field: &mut Option<Json>) {
             if field.as_ref().is_some_and(Json::is_null) {

@@ -1,4 +1,4 @@
-//! The numbers and ids that are written to disk, each a type of its own.
+//! The numbers and ids that are written to disk. Each of them has a separate type.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::limits::{ID_BYTES_MAX, SESSION_ID_BYTES_MAX};
 
 /// Position of an event in the log: 1, 2, 3 … without gaps.
 ///
-/// [`Seq::ZERO`] is the position before the first event, and so the size of an empty log.
+/// [`Seq::ZERO`] is the position before the first event. It is also the size of an empty log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Seq(u64);
@@ -77,8 +77,8 @@ impl FromStr for Seq {
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The first microsecond of the year 1 to the last of the year 9999: the times that SQLite's date
-    /// functions read.
+    /// The first microsecond of the year 1 to the last of the year 9999: the times that SQLite's date functions can
+    /// read.
     const RANGE_US: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
     /// The time with this many microseconds since the Unix epoch.
@@ -91,14 +91,14 @@ impl Timestamp {
         self.0
     }
 
-    /// The present time by the system's clock, even if that clock is wrong or stands before 1970.
+    /// The present time by the system's clock. It may be wrong, and even before 1970.
     pub fn now() -> Timestamp {
-        // The only place that reads the clock. Other ways to read it panic if it stands before 1970.
+        // The only place that reads the clock. Other ways to read it panic if the time is before 1970.
         #[allow(clippy::disallowed_methods)]
         Timestamp::of_system(SystemTime::now())
     }
 
-    /// A time of the system's clock, which may stand before 1970.
+    /// A time of the system's clock, which may be before 1970.
     fn of_system(time: SystemTime) -> Timestamp {
         // Saturates at i64::MAX, so that the negation below cannot overflow.
         let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
@@ -123,7 +123,7 @@ impl Timestamp {
         if let Some(text) = self.sql_bytes() {
             return text.into_iter().map(char::from).collect();
         }
-        // Years outside 0 to 9999, and times that chrono cannot hold. `Draft::check` refuses such a time in a
+        // A year outside 0 to 9999, or a time that chrono cannot represent. `Draft::check` refuses such a time in a
         // draft; a file may still have one.
         match self.utc() {
             Some(time) => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string(),
@@ -131,8 +131,8 @@ impl Timestamp {
         }
     }
 
-    /// The text of [`Timestamp::to_sql`] for a year from 0 to 9999, as ASCII. Every event has several times,
-    /// and a general formatter takes many times as long.
+    /// The text of [`Timestamp::to_sql`] for a year from 0 to 9999, as ASCII. A general formatter is many times slower,
+    /// and several times are formatted for each event.
     pub(crate) fn sql_bytes(self) -> Option<[u8; 26]> {
         let time = self.utc()?.naive_utc();
         let year = u32::try_from(time.year()).ok().filter(|year| *year < 10_000)?;
@@ -145,8 +145,8 @@ impl Timestamp {
         let [h1, h2] = pair(time.hour());
         let [m1, m2] = pair(time.minute());
         let [s1, s2] = pair(time.second());
-        // The time is made from microseconds and so holds no leap second: `nanosecond` is below 10^9, and six
-        // digits are enough.
+        // The time is made from microseconds, so it is no leap second. Then `nanosecond` is below 10^9, and six digits
+        // are enough.
         let micros = time.nanosecond() / 1_000;
         let [u1, u2] = pair(micros / 10_000);
         let [u3, u4] = pair(micros / 100);
@@ -159,7 +159,7 @@ impl Timestamp {
 
     /// Reads the text that [`Timestamp::to_sql`] writes.
     pub(crate) fn from_sql(text: &str) -> Option<Timestamp> {
-        // The form of a time that chrono cannot hold.
+        // The form of a time that chrono cannot represent.
         if let Some(micros) = text.strip_suffix(" us") {
             return micros.parse().ok().map(Timestamp);
         }
@@ -167,10 +167,10 @@ impl Timestamp {
         Timestamp::from_calendar(time.and_utc())
     }
 
-    /// The timestamp of a time that was read from a text. None for the second 60: timestamps count no leap
-    /// seconds, and it would become another time.
+    /// The timestamp of a time that was read from a text. Returns `None` for the second 60: timestamps count no leap
+    /// seconds, so that second would become another time.
     pub(crate) fn from_calendar(time: DateTime<Utc>) -> Option<Timestamp> {
-        // chrono holds the second 60 as the second 59 with 10^9 nanoseconds or more.
+        // chrono represents the second 60 as the second 59 with 10^9 nanoseconds or more.
         (time.nanosecond() < 1_000_000_000).then(|| Timestamp(time.timestamp_micros()))
     }
 }
@@ -218,15 +218,15 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A UUIDv7 of a time. A UUID cannot hold a time before 1970: such a time counts as 1970. Ids that one
-/// process makes within a millisecond sort in the order in which they were made.
+/// A UUIDv7 of a time. A UUID cannot represent a time before 1970: such a time counts as 1970. Ids that one process
+/// makes within a millisecond sort in the order in which they were made.
 fn uuid_at(time: Timestamp) -> uuid::Uuid {
     // One context for the whole process: its counter orders the ids that share a millisecond.
     static CONTEXT: Mutex<uuid::ContextV7> = Mutex::new(uuid::ContextV7::new());
     uuid_after(&CONTEXT, time)
 }
 
-/// A UUIDv7 of a time, or of the latest time that the context was given before, if that is later.
+/// A UUIDv7 of `time`. If the context was given a later time before, the id has that later time instead.
 fn uuid_after(context: &Mutex<uuid::ContextV7>, time: Timestamp) -> uuid::Uuid {
     // A time before 1970 becomes 0. The remainder is below 10^9 nanoseconds, so that it fits.
     let micros = u64::try_from(time.0).unwrap_or(0);
@@ -235,7 +235,7 @@ fn uuid_after(context: &Mutex<uuid::ContextV7>, time: Timestamp) -> uuid::Uuid {
     uuid::Uuid::new_v7(uuid::Timestamp::from_unix(context, micros / 1_000_000, nanos))
 }
 
-/// Id of an event: a UUID, of version 7 if Annals makes it. An event that is sent again with the same id is
+/// Id of an event: a UUID. Annals itself makes UUIDs of version 7. An event that is sent again with the same id is
 /// recorded once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct EventId([u8; 16]);
@@ -251,14 +251,14 @@ impl EventId {
         &self.0
     }
 
-    /// A fresh UUIDv7: the system's clock, then random bits.
+    /// A new UUIDv7: the time of the system's clock, then random bits.
     pub fn generate() -> EventId {
         EventId(uuid_at(Timestamp::now()).into_bytes())
     }
 
-    /// The UUIDv5 of a name. Importers make ids from the name of a source and a position in it, so that a
-    /// second import adds nothing. Never make an id from the content of an event: the id stays when the
-    /// payload is erased.
+    /// The UUIDv5 of a name. Importers make ids from the name of a source and a position in this source, so that a
+    /// second import adds nothing. Never make an id from the content of an event: the id stays when the payload is
+    /// erased.
     pub fn from_name(name: &str) -> EventId {
         /// UUIDv5 of the URL namespace and `annals:event-names`.
         const NAMESPACE: uuid::Uuid = uuid::uuid!("01d409b9-2306-5182-94d0-a1fc87d9b1a9");
@@ -300,8 +300,8 @@ impl<'de> Deserialize<'de> for EventId {
     }
 }
 
-/// A hash of 32 bytes: BLAKE3, unless the name says otherwise. In JSON and in the read tables it is 64
-/// hexadecimal digits.
+/// A hash of 32 bytes: BLAKE3, unless the field that has it names another algorithm. In JSON and in the read tables it
+/// is 64 hexadecimal digits.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Digest([u8; 32]);
 
@@ -319,7 +319,8 @@ impl Digest {
         &self.0
     }
 
-    /// The plain BLAKE3 of some content. Runs are compared by it, and artifacts are named by it.
+    /// The plain BLAKE3 of some content, without a key or a context. It identifies artifacts, and shows which sessions
+    /// had the same input.
     pub fn of(content: impl AsRef<[u8]>) -> Digest {
         Digest(*blake3::hash(content.as_ref()).as_bytes())
     }
@@ -347,7 +348,8 @@ impl FromStr for Digest {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Digest, ParseError> {
-        // A SHA-256 has as many digits. Only a prefix can tell it apart, so every other prefix is refused.
+        // A SHA-256 digest has the same number of digits, and differs only by its prefix. So every prefix except
+        // `blake3` is refused.
         let digits = match text.split_once(':') {
             None => text,
             Some(("blake3", digits)) => digits,
@@ -395,7 +397,7 @@ pub enum IdError {
     Control(u32),
 }
 
-/// Lets a function that takes anything convertible to an id take an id itself.
+/// Lets a function accept an id itself, if it accepts all values that convert to an id.
 impl From<Infallible> for IdError {
     fn from(never: Infallible) -> IdError {
         match never {}
@@ -419,8 +421,8 @@ macro_rules! text_ids {
     ($($(#[$doc:meta])* $name:ident, at most $max:expr;)*) => {$(
         $(#[$doc])*
         ///
-        /// The default is the empty id, which means absent. An event with an absent id gets one when it is
-        /// appended, or is refused if its kind needs an id of the producer's own.
+        /// The default is the empty id, which means absent. An event with an absent id gets one when it is appended. If
+        /// its kind needs an id from the producer, the event is refused.
         #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
         #[serde(transparent)]
         pub struct $name(String);
@@ -436,7 +438,7 @@ macro_rules! text_ids {
                 Ok($name(id))
             }
 
-            /// A fresh id: the text of a UUIDv7.
+            /// A new id: the text of a UUIDv7.
             pub fn generate() -> $name {
                 $name(uuid_at(Timestamp::now()).to_string())
             }
@@ -458,7 +460,7 @@ macro_rules! text_ids {
 
         impl WellFormed for $name {
             fn pass(input: &mut Input<'_>) -> Option<()> {
-                // The rules for the characters of an id bind writers only: a reader accepts any text.
+                // The rules for ids apply only to new events: a reader accepts any text.
                 String::pass(input)
             }
         }
@@ -509,7 +511,7 @@ macro_rules! text_ids {
 }
 
 text_ids! {
-    /// Id of a session. It stays when payloads are redacted, so it must not be personal data.
+    /// Id of a session. A redaction does not erase it, so it must not be personal data.
     SessionId, at most SESSION_ID_BYTES_MAX;
     /// Id of a step, unique within its session.
     StepId, at most ID_BYTES_MAX;
@@ -526,7 +528,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_before_1970_says_its_time_and_makes_ids() {
+    fn a_clock_before_1970_gives_its_time_and_ids() {
         let before = SystemTime::UNIX_EPOCH - Duration::new(1, 500_000_000);
         let time = Timestamp::of_system(before);
         assert_eq!(time.to_string(), "1969-12-31T23:59:58.500000Z");
@@ -553,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_may_say_that_it_is_blake3_and_no_other_passes_for_it() {
+    fn a_digest_may_have_the_prefix_blake3_and_no_other() {
         let hex = Digest::of("").to_string();
         assert_eq!(format!("blake3:{hex}").parse(), Ok(Digest::of("")));
         let error = format!("sha256:{hex}").parse::<Digest>().unwrap_err().to_string();

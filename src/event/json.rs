@@ -28,10 +28,10 @@ pub enum JsonEventError {
     /// The text is not a JSON object; the reason names the column.
     #[error("not a JSON object: {0}")]
     Syntax(String),
-    /// The text nests deeper than readers can follow.
+    /// The text nests deeper than common JSON readers can parse.
     #[error(transparent)]
     TooDeep(#[from] JsonTextError),
-    /// A field stands twice.
+    /// A field was given twice.
     #[error("field `{0}` stands twice")]
     Duplicate(String),
     /// A field that every event has is wrong or missing.
@@ -61,7 +61,7 @@ pub enum JsonEventError {
         /// The problem with the field.
         reason: String,
     },
-    /// A field has the right form and a value that cannot be recorded.
+    /// A field has the right form, but its value cannot be recorded.
     #[error(transparent)]
     Invalid(#[from] InvalidField),
 }
@@ -71,7 +71,7 @@ fn known_types() -> String {
     names.join(", ")
 }
 
-/// An object's fields in the order in which they were sent, values as their text.
+/// The fields of an object, in the order in which they were sent. The values are JSON text.
 struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Fields<'de> {
@@ -102,8 +102,8 @@ impl<'a> Fields<'a> {
     fn parse(text: &'a str) -> Result<Fields<'a>, JsonEventError> {
         let fields: Fields<'a> =
             serde_json::from_str(text).map_err(|error| JsonEventError::Syntax(error.to_string()))?;
-        // Readers disagree on which value of a repeated name counts, so it is refused. After sorting, equal
-        // names are neighbours.
+        // JSON readers disagree on which value of a repeated name counts, so a repeated name is refused.
+        // After sorting, equal names are neighbours.
         let mut names: Vec<_> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         match names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next) {
@@ -112,11 +112,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Takes a field out. `null` counts as absent.
+    /// Removes a field and returns its value. `null` counts as absent.
     fn take(&mut self, name: &str) -> Option<&'a RawValue> {
-        let place = self.0.iter().position(|(field, _)| field == name)?;
-        // This changes the order of the other fields, which are read by name.
-        let (_, value) = self.0.swap_remove(place);
+        let index = self.0.iter().position(|(field, _)| field == name)?;
+        // This changes the order of the other fields, which does not matter: they are read by name.
+        let (_, value) = self.0.swap_remove(index);
         (value.get() != "null").then_some(value)
     }
 
@@ -141,11 +141,12 @@ fn reason(error: &serde_json::Error) -> String {
 
 /// Reads an event from its JSON form, and checks it.
 ///
-/// Fields that the type does not know are kept under `attributes`; those of an object within the event get
-/// their path as name (`context.region`).
+/// Fields that the type does not have become attributes. A field that an object inside the event does not
+/// have gets its path as its name (`context.region`).
 ///
 /// # Errors
-/// Names the field, and what is wrong with it.
+/// If the text is not the JSON form of an event, or the event cannot be recorded. The error names the field
+/// and its problem.
 ///
 /// ```
 /// let draft = annals::parse_draft(r#"{"type": "step.started", "session": "s", "step": "1", "shard": 7}"#)?;
@@ -164,7 +165,7 @@ pub fn parse_draft(text: &str) -> Result<Draft, JsonEventError> {
     let id: Option<EventId> = fields.take_as("id")?;
     let session: Option<SessionId> = fields.take_as("session")?;
     let at: Option<Timestamp> = fields.take_as("at")?;
-    // The fields of every event are taken out: those that are left belong to the kind.
+    // The fields of every event were removed above: the remaining fields belong to the kind.
     let event = parse_event(kind, fields)?;
     let draft = Draft { id, session, at, event };
     draft.check()?;
@@ -177,7 +178,7 @@ fn parse_event(kind: Kind, fields: Fields<'_>) -> Result<Event, JsonEventError> 
             match kind {
                 $( Kind::$name => parse_payload::<$name>(kind, fields, $name::FIELDS, $name::NESTED)
                     .map(Event::$name), )*
-                // Refused by type alone: the fields of a reserved kind are never read from JSON.
+                // Refused by their type: the fields of a reserved kind are never read from JSON.
                 Kind::LogCreated
                 | Kind::EventsLost
                 | Kind::PayloadRedacted
@@ -220,22 +221,22 @@ fn parse_payload<T: DeserializeOwned>(
         Some(value) => parse_at(kind, "attributes", value)?,
         None => BTreeMap::new(),
     };
-    // A name that stands both beside `attributes` and in it is refused: neither value may win in silence.
-    let mut keep = |name: String, value: &RawValue| -> Result<(), JsonEventError> {
+    // A name that is both beside `attributes` and in it is refused: neither value may be dropped silently.
+    let mut add_attribute = |name: String, value: &RawValue| -> Result<(), JsonEventError> {
         let value: Json = parse_at(kind, &name, value)?;
         match attributes.insert(name.clone(), value) {
             Some(_) => Err(JsonEventError::Duplicate(format!("attributes.{name}"))),
             None => Ok(()),
         }
     };
-    // Objects within the event, written again without their unknown fields. They own their texts, because the
+    // Objects inside the event, written again without their unknown fields. They own their texts, because the
     // deserializer below borrows its input.
     let mut rebuilt: Vec<(String, Box<RawValue>)> = Vec::new();
     let mut flat: Vec<(String, &RawValue)> = Vec::new();
     for (name, value) in fields.0 {
-        // `null` in an unknown field is kept: only in a known field it means absent.
+        // `null` in an unknown field is kept. Only in a known field does it mean absent.
         if !known.contains(&name.as_str()) {
-            keep(name, value)?;
+            add_attribute(name, value)?;
             continue;
         }
         if value.get() == "null" {
@@ -247,7 +248,7 @@ fn parse_payload<T: DeserializeOwned>(
                 let (inner, unknown): (Vec<_>, Vec<_>) =
                     inner.0.into_iter().partition(|(field, _)| inner_known.contains(&field.as_str()));
                 for (field, value) in unknown {
-                    keep(format!("{name}.{field}"), value)?;
+                    add_attribute(format!("{name}.{field}"), value)?;
                 }
                 // `Fields::parse` has refused repeated names, so the map loses nothing.
                 let inner: BTreeMap<_, _> =
@@ -256,7 +257,7 @@ fn parse_payload<T: DeserializeOwned>(
                     .map_err(|error| field_error(kind, &name, &error))?;
                 rebuilt.push((name, object));
             }
-            // A nested field that is no object goes on as it is: serde reports its type.
+            // A nested field that is not an object is passed on unchanged: serde reports its wrong type.
             _ => flat.push((name, value)),
         }
     }
@@ -264,7 +265,7 @@ fn parse_payload<T: DeserializeOwned>(
         .then(|| serde_json::value::to_raw_value(&attributes))
         .transpose()
         .map_err(|error| field_error(kind, "attributes", &error))?;
-    // serde sees one object with known fields only: it refuses others.
+    // serde gets one object with known fields only, because it refuses all others.
     let pairs = flat
         .iter()
         .map(|(name, value)| (name.as_str(), *value))
@@ -273,7 +274,7 @@ fn parse_payload<T: DeserializeOwned>(
     serde_path_to_error::deserialize(MapDeserializer::<_, serde_json::Error>::new(pairs)).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
-        // The path of a missing field is that of the object around it; the message has the field's name.
+        // The path of a missing field is the path of the object around it; the message has the field's name.
         match missing_field(&error) {
             Some(field) => JsonEventError::Field { kind, field, reason: "is missing".to_owned() },
             None => field_error(kind, &path, &error),
@@ -289,15 +290,16 @@ fn field_error(kind: Kind, field: &str, error: &serde_json::Error) -> JsonEventE
     JsonEventError::Field { kind, field: field.to_owned(), reason: reason(error) }
 }
 
-/// The name of a field that serde reports as missing. For a field of the event itself, serde's path lacks it.
+/// The name of a field that serde reports as missing. serde's path does not contain it if it is a field of
+/// the event itself.
 fn missing_field(error: &serde_json::Error) -> Option<String> {
     let text = reason(error);
     Some(text.strip_prefix("missing field `")?.strip_suffix('`')?.to_owned())
 }
 
-/// Writes a member of a JSON object, with a comma before all but the first.
+/// Writes a member of a JSON object, with a comma before it if it is not the first.
 fn write_member(json: &mut String, name: &str, value: &str) {
-    // The text begins with a brace, so it is longer than one byte if a member stands before.
+    // The text begins with a brace, so it is longer than one byte if it already has a member.
     if json.len() > 1 {
         json.push(',');
     }
@@ -351,7 +353,7 @@ pub(crate) fn write_event(
     Ok(json)
 }
 
-/// Writes the JSON form of a recorded event, whatever its content is.
+/// Writes the JSON form of a recorded event, for every kind of content.
 pub(super) fn write_recorded(recorded: &Recorded) -> String {
     let mut json = String::from("{");
     write_member(&mut json, "seq", &recorded.seq.to_string());
@@ -368,8 +370,8 @@ pub(super) fn write_recorded(recorded: &Recorded) -> String {
     }
     match &recorded.content {
         Content::Event(event) => {
-            // Fails only for JSON that a foreign program wrote. The fields are pushed as a whole or not at
-            // all, so the text is still an object.
+            // Fails only for JSON that another program wrote into the file. The fields are added all or not
+            // at all, so the text is still an object.
             if let Err(error) = write_fields(&mut json, event) {
                 write_member(&mut json, "unreadable", Json::text(&error.to_string()).as_str());
             }
@@ -389,7 +391,8 @@ pub(super) fn write_recorded(recorded: &Recorded) -> String {
 
 impl Recorded {
     /// The JSON form that [`parse_draft`] reads: the event as the producer sent it, without the fields that
-    /// the log added. None if the payload was redacted, or is of a kind that this version does not know.
+    /// the log added. Returns `None` if the payload was redacted, or has a kind that this version does not
+    /// know.
     pub fn to_draft_json(&self) -> Option<String> {
         match &self.content {
             Content::Event(event) => {
@@ -399,7 +402,7 @@ impl Recorded {
         }
     }
 
-    /// The JSON form that `record` reads, plus `seq`, `recorded_at` and `principal`.
+    /// The JSON form that [`parse_draft`] reads, plus `seq`, `recorded_at` and `principal`.
     pub fn to_json(&self) -> String {
         write_recorded(self)
     }

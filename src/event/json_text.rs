@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 use crate::canonical::{Input, WellFormed};
 use crate::limits::{JSON_DEPTH_MAX, JSON_EXPONENT_MAX, JSON_NUMBER_CHARS_MAX};
 
-/// A JSON value, kept as the text that was sent. The text is never parsed and printed again, so numbers,
-/// order and spelling come back unchanged. Only line breaks between its parts become spaces: the JSON form of
-/// an event is always one line.
+/// A JSON value, kept as the text that was sent. The text is never parsed and printed again, so numbers, order and
+/// spelling come back unchanged. Only line breaks between the tokens become spaces, because the JSON form of an event
+/// is always one line.
 ///
 /// ```
 /// use annals::Json;
@@ -27,35 +27,35 @@ use crate::limits::{JSON_DEPTH_MAX, JSON_EXPONENT_MAX, JSON_NUMBER_CHARS_MAX};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Json(String);
 
-/// Fields that a kind does not know, by name: kept, exported and searchable, never lost.
+/// Fields that a kind does not have, by name. They are recorded, exported and searchable.
 pub type Attributes = BTreeMap<String, Json>;
 
-/// A text that is not JSON, nests too deep, or has a number that readers cannot follow.
+/// A text that is not JSON, nests too deep, or has a number that is too long for common readers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonTextError {
     /// The text is not JSON; the reason names line and column.
     #[error("not JSON: {0}")]
     Syntax(String),
-    /// Lists and objects nest deeper than readers can follow.
+    /// Lists and objects nest deeper than common readers can parse.
     #[error("JSON nested deeper than {max} levels")]
     TooDeep {
         /// Deepest nesting allowed.
         max: usize,
     },
-    /// A number is too long, or has too great an exponent, for readers to follow.
+    /// A number has too many characters or too great an exponent for common readers.
     #[error("JSON with a number of more than {chars} characters or with an exponent beyond {exponent}; write it as a string", chars = JSON_NUMBER_CHARS_MAX, exponent = JSON_EXPONENT_MAX)]
     LongNumber,
 }
 
 impl WellFormed for Json {
     fn pass(input: &mut Input<'_>) -> Option<()> {
-        // Only the encoding is judged here: the text need not be JSON.
+        // Only the encoding is checked here: the text may be something other than JSON.
         String::pass(input)
     }
 }
 
-/// `null`.
+/// The value `null`.
 impl Default for Json {
     fn default() -> Json {
         Json("null".into())
@@ -66,8 +66,8 @@ impl Json {
     /// The JSON text of a value.
     ///
     /// # Errors
-    /// If the value has no JSON form (a map with keys that are not text), nests too deep, or has numbers that readers
-    /// cannot follow.
+    /// If the value has no JSON form (a map with keys that are not text), nests too deep, or has numbers that are too
+    /// long.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Json, JsonTextError> {
         let text = serde_json::to_string(value).map_err(|error| JsonTextError::Syntax(error.to_string()))?;
         check_extent(&text)?;
@@ -79,17 +79,17 @@ impl Json {
         Json(serde_json::Value::String(content.to_owned()).to_string())
     }
 
-    /// The JSON of a value that serde_json has read. Its syntax is known to be right.
+    /// The JSON of a value that serde_json has parsed, so its syntax is not checked again.
     ///
     /// # Errors
-    /// If it nests too deep, or has numbers that readers cannot follow.
+    /// If it nests too deep, or has numbers that are too long.
     pub(crate) fn of_raw(raw: &RawValue) -> Result<Json, JsonTextError> {
         check_extent(raw.get())?;
         Ok(Json(one_line(raw.get()).into_owned()))
     }
 
-    /// Takes a text without any check. The caller has written it as JSON, on one line, and no deeper than the
-    /// value that it was made from.
+    /// Accepts a text without any check. The caller has written it as JSON, on one line, and not nested deeper than the
+    /// value from which it was made.
     pub(crate) fn written(text: String) -> Json {
         Json(text)
     }
@@ -101,7 +101,7 @@ impl Json {
 
     /// Returns true for an object.
     pub fn is_object(&self) -> bool {
-        // Texts are trimmed when they are read, so the first byte decides.
+        // Texts are trimmed when they are parsed, so the first byte is enough.
         self.0.starts_with('{')
     }
 
@@ -110,8 +110,8 @@ impl Json {
         &self.0
     }
 
-    /// Checks that the text is JSON whose depth and numbers readers can follow. A value that was decoded from
-    /// a file may fail.
+    /// Checks that the text is JSON, does not nest too deep, and has no number that is too long. A value that was
+    /// decoded from a file may fail.
     pub(crate) fn check(&self) -> Result<(), JsonTextError> {
         self.check_syntax()?;
         check_extent(&self.0)
@@ -125,7 +125,7 @@ impl Json {
             .map_err(|error| JsonTextError::Syntax(error.to_string()))
     }
 
-    /// Reads the JSON of a column. The length of its numbers is not checked: an older log may have numbers
+    /// Parses the JSON of a column. The length of its numbers is not checked, because an older log may have numbers
     /// that are refused today.
     ///
     /// # Errors
@@ -137,44 +137,44 @@ impl Json {
     }
 }
 
-/// Refuses text whose depth or numbers readers cannot follow. It looks only at single bytes, so it is safe on
-/// any text, before a parser sees it.
+/// Refuses text that nests too deep or has a number that is too long. It does not parse the text, so it is safe for any
+/// text, before a parser reads it.
 fn check_extent(text: &str) -> Result<(), JsonTextError> {
     check_depth(text, JSON_DEPTH_MAX)?;
     if long_numbers(text).next().is_some() { Err(JsonTextError::LongNumber) } else { Ok(()) }
 }
 
-/// The byte ranges of numbers in JSON text that readers cannot follow, in order.
+/// The byte ranges of the numbers in JSON text that are too long, in order.
 fn long_numbers(text: &str) -> impl Iterator<Item = Range<usize>> {
     let bytes = text.as_bytes();
-    let mut place = 0;
+    let mut offset = 0;
     std::iter::from_fn(move || {
-        while let Some(byte) = bytes.get(place) {
-            let rest = bytes.get(place..).unwrap_or_default();
+        while let Some(byte) = bytes.get(offset) {
+            let remaining = bytes.get(offset..).unwrap_or_default();
             let length = match byte {
-                // Strings are skipped whole: digits inside them are no numbers.
-                b'"' => string_length(rest),
+                // Strings are skipped as a whole: digits inside them are not numbers.
+                b'"' => string_length(remaining),
                 b'-' | b'0'..=b'9' => {
-                    // Takes every byte that a number can have. In JSON none of them can follow a number, so
-                    // the number ends where the run ends.
+                    // Counts all following bytes that can be part of a number. In JSON no such byte can follow a
+                    // number, so these bytes are exactly the number.
                     let is_part = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-                    let length = rest.iter().take_while(is_part).count();
-                    if is_long(rest.get(..length).unwrap_or_default()) {
-                        let number = place..place + length;
-                        place = number.end;
+                    let length = remaining.iter().take_while(is_part).count();
+                    if is_long(remaining.get(..length).unwrap_or_default()) {
+                        let number = offset..offset + length;
+                        offset = number.end;
                         return Some(number);
                     }
                     length
                 }
                 _ => 1,
             };
-            place += length;
+            offset += length;
         }
         None
     })
 }
 
-/// Length of the string at the beginning, in bytes, with both quotes. Of an unclosed string it is all bytes.
+/// Length in bytes of the string at the start of `bytes`, including both quotes. An unclosed string extends to the end.
 fn string_length(bytes: &[u8]) -> usize {
     let mut escaped = false;
     let end = bytes.iter().skip(1).position(|byte| match byte {
@@ -198,7 +198,7 @@ fn is_long(number: &[u8]) -> bool {
         return true;
     }
     let Some(e) = number.iter().position(|byte| matches!(byte, b'e' | b'E')) else { return false };
-    // The sign is left out, because both directions have the same bound. An exponent of any length saturates
+    // The sign is ignored, because positive and negative exponents have the same bound. A very long exponent saturates
     // above the bound.
     let digits = number.iter().skip(e + 1).filter(|byte| byte.is_ascii_digit());
     let exponent = digits
@@ -206,36 +206,35 @@ fn is_long(number: &[u8]) -> bool {
     exponent > JSON_EXPONENT_MAX
 }
 
-/// JSON text with quotes around the numbers that readers cannot follow. New events cannot have such numbers;
-/// older logs may.
-fn harmless(text: &str) -> Cow<'_, str> {
+/// JSON text with quotes around the numbers that are too long. New events cannot have such numbers; older logs may.
+fn quote_long_numbers(text: &str) -> Cow<'_, str> {
     let mut numbers = long_numbers(text).peekable();
     if numbers.peek().is_none() {
         return Cow::Borrowed(text);
     }
-    let (mut shown, mut end) = (String::with_capacity(text.len() + 16), 0);
-    // A number has no byte that needs an escape in a string. Only the shown text changes: the payload in the
-    // log stays as it is.
+    let (mut quoted, mut end) = (String::with_capacity(text.len() + 16), 0);
+    // A number has no byte that needs an escape in a string. Only this output changes: the payload in the log stays as
+    // it is.
     for number in numbers {
-        shown.push_str(text.get(end..number.start).unwrap_or_default());
-        shown.push('"');
-        shown.push_str(text.get(number.clone()).unwrap_or_default());
-        shown.push('"');
+        quoted.push_str(text.get(end..number.start).unwrap_or_default());
+        quoted.push('"');
+        quoted.push_str(text.get(number.clone()).unwrap_or_default());
+        quoted.push('"');
         end = number.end;
     }
-    shown.push_str(text.get(end..).unwrap_or_default());
-    Cow::Owned(shown)
+    quoted.push_str(text.get(end..).unwrap_or_default());
+    Cow::Owned(quoted)
 }
 
-/// JSON text without line breaks. In JSON a line break stands only between parts; in a string it is escaped.
+/// JSON text without line breaks. In JSON a line break is only between tokens; inside a string it is escaped.
 fn one_line(text: &str) -> Cow<'_, str> {
     // Two searches for one character each are many times faster than one search for either.
     let is_one_line = !text.contains('\n') && !text.contains('\r');
     if is_one_line { text.into() } else { text.replace(['\n', '\r'], " ").into() }
 }
 
-/// Refuses text that nests lists and objects deeper than `max`. It looks only at brackets outside strings, so
-/// it is safe on any text, before a parser sees it.
+/// Refuses text that nests lists and objects deeper than `max`. It only counts brackets outside strings, so it is safe
+/// for any text, before a parser reads it.
 pub(crate) fn check_depth(text: &str, max: usize) -> Result<(), JsonTextError> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
@@ -283,9 +282,9 @@ impl FromStr for Json {
 
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // A payload of a foreign program may have line breaks, but an export has one event per line.
+        // A payload that another program wrote may have line breaks, but an export has one event per line.
         let text = one_line(&self.0);
-        let text = harmless(&text);
+        let text = quote_long_numbers(&text);
         let raw: &RawValue = serde_json::from_str(&text).map_err(serde::ser::Error::custom)?;
         raw.serialize(serializer)
     }
@@ -321,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_readers_cannot_follow_is_refused_and_shown_as_a_text_where_it_is_recorded_already() {
+    fn a_number_that_is_too_long_is_refused_and_an_already_recorded_one_is_quoted() {
         let digits = |count: usize| "9".repeat(count);
         let good = [
             digits(JSON_NUMBER_CHARS_MAX),
@@ -339,14 +338,14 @@ mod tests {
                 let text = format!("{before}{number}{after}");
                 assert_eq!(text.parse::<Json>(), Err(JsonTextError::LongNumber), "{before}…{after}");
                 let stored = Json::of_column(&text).unwrap();
-                assert!(stored.as_str() == text, "what is recorded stays");
+                assert!(stored.as_str() == text, "the recorded text stays");
                 assert!(serde_json::to_string(&stored).unwrap() == format!("{before}\"{number}\"{after}"));
             }
         }
     }
 
     #[test]
-    fn refuses_what_is_not_json_or_too_deep() {
+    fn refuses_text_that_is_not_json_or_nests_too_deep() {
         assert!(matches!("{".parse::<Json>(), Err(JsonTextError::Syntax(_))));
         assert!(matches!("NaN".parse::<Json>(), Err(JsonTextError::Syntax(_))));
         let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);

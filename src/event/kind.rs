@@ -42,7 +42,7 @@ macro_rules! kinds {
         }
 
         /// The payload of an event: one variant for each [`Kind`].
-        // Events are made one at a time and moved once; a box would cost each of them an allocation.
+        // Events are made one at a time and moved once. A box would need an allocation for each of them.
         #[allow(clippy::large_enum_variant)]
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
@@ -59,12 +59,12 @@ macro_rules! kinds {
                 match self { $( Event::$name(_) => Kind::$name, )* }
             }
 
-            /// Appends the payload's bytes to `bytes`.
+            /// Encodes the payload at the end of `bytes`.
             pub(crate) fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), encoding::EncodeError> {
                 match self { $( Event::$name(payload) => encoding::encode(payload, bytes), )* }
             }
 
-            /// Decodes a payload of `kind` and `version`, which must take up all of `bytes`.
+            /// Decodes a payload of `kind` and `version`. It must take up all of `bytes`.
             ///
             /// This is the only place where payloads of older versions become payloads of today's version.
             pub(super) fn decode(
@@ -87,12 +87,12 @@ macro_rules! kinds {
                 }
             }
 
-            /// Returns true if bytes are certainly the canonical payload of a kind and version. If false,
-            /// only decoding can decide.
+            /// Returns true if the bytes are certainly a canonical payload of this kind and version. If it
+            /// returns false, only decoding can decide.
             pub(super) fn is_well_formed(code: u16, version: u8, bytes: &[u8]) -> bool {
                 match (code, version) {
                     $( ($code, version) if version == Kind::$name.version() => canonical::is_well_formed::<$name>(bytes), )*
-                    // Older versions and unknown kinds are rare: decoding judges them.
+                    // Older versions and unknown kinds are rare, so decoding decides about them.
                     _ => false,
                 }
             }
@@ -114,8 +114,8 @@ macro_rules! kinds {
 }
 
 kinds! {
-    // Codes of one subject are neighbours, with room between the subjects. All from 240 on are written by
-    // Annals only.
+    // Kinds of one subject have neighbouring codes, with gaps between the subjects. Only Annals writes kinds
+    // with codes from 240 on.
     LogCreated = 1, "log.created";
     SessionStarted = 16, "session.started";
     SessionUpdated = 17, "session.updated";
@@ -162,7 +162,7 @@ impl Kind {
 
     /// Returns true if every event of this kind belongs to a session.
     pub const fn needs_session(self) -> bool {
-        // Not a review (66), and not a log record (145): it may have no trace, and then has no session.
+        // A review (66) needs no session. A log record (145) has none if it has no trace.
         matches!(self.code(), 16..=18 | 32..=33 | 48 | 64..=65 | 144)
     }
 }
@@ -182,8 +182,8 @@ impl FromStr for Kind {
     }
 }
 
-/// Returns true if only Annals itself writes events with this code. If a producer could write them, no record
-/// of a redaction could be trusted. For the same reason their payloads can never be redacted.
+/// Returns true if only Annals itself writes events with this code. If a producer could write them, nobody
+/// could trust the record of a redaction. For the same reason their payloads can never be redacted.
 pub const fn is_reserved(code: u16) -> bool {
     // All codes from 240 on, so that the rule also holds for kinds of later versions.
     code == 1 || code >= 240
@@ -201,17 +201,17 @@ pub enum PayloadError {
         /// Version of the kind's payload.
         version: u8,
     },
-    /// The bytes are not such a payload.
+    /// The bytes are not a payload of this kind and version.
     #[error(transparent)]
     Malformed(#[from] DecodeError),
 }
 
-/// The rule by which a payload's bytes are accepted.
+/// The rule that decides whether a payload's bytes are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strictness {
-    /// The value takes up all bytes. For readers: verification judges the rest.
+    /// The value takes up all bytes. This is enough for readers.
     Whole,
-    /// The bytes are the only encoding of the value. For verification and proofs.
+    /// The bytes are also the only encoding of the value. For verification and proofs.
     Canonical,
 }
 

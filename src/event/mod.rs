@@ -1,7 +1,7 @@
 //! Events as they are recorded: their kinds, payloads, ids and JSON form.
 //!
-//! Everything here is pure: no SQLite, no threads and no clock, except in the functions named `generate` and
-//! `now`.
+//! Everything here is pure: no SQLite and no threads. Only functions named `generate` and `now` read the
+//! clock.
 
 mod id;
 mod json_text;

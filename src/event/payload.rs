@@ -1,10 +1,10 @@
 //! Payloads: the content of an event, one struct for each kind.
 //!
-//! Each struct is the newest version of its kind's payload. Its fields are encoded in the order in which they
-//! stand here (bincode is positional). So a released struct is frozen: any change needs a new version of the
-//! kind, and a conversion where payloads are decoded.
+//! Each struct is the newest version of the payload of its kind. Its fields are encoded in the order of their
+//! declaration (bincode is positional). So a released struct never changes: any change needs a new version of
+//! the kind, and a conversion where payloads are decoded.
 //!
-//! Field names are those of the JSON form, and of the read tables' columns.
+//! The names of the fields are those of the JSON form. Most columns of the read tables have the same names.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// Declares the payloads of the kinds. Fields under `required` must be in the JSON form; those under
-/// `optional` may be absent. `nested` names fields that hold an object with fields of its own.
+/// `optional` may be absent. `nested` lists the fields whose value is an object with known fields.
 macro_rules! payloads {
     ($(
         $(#[$doc:meta])*
@@ -47,14 +47,14 @@ macro_rules! payloads {
                 #[serde(default, skip_serializing_if = "is_default")]
                 pub $optional: $optional_type,
             )*
-            /// Fields that this kind does not know, by name.
+            /// Fields that this kind does not have, by name.
             #[serde(default, skip_serializing_if = "is_default")]
             pub attributes: Attributes,
         }
 
         impl WellFormed for $name {
             fn pass(input: &mut Input<'_>) -> Option<()> {
-                // The order of the struct's fields, and so that of the encoding.
+                // In the order of the struct's fields, because that is the order of the encoding.
                 $( <$required_type as WellFormed>::pass(input)?; )*
                 $( <$optional_type as WellFormed>::pass(input)?; )*
                 <Attributes as WellFormed>::pass(input)
@@ -66,7 +66,7 @@ macro_rules! payloads {
             pub(super) const FIELDS: &[&str] = &[
                 $( stringify!($required), )* $( stringify!($optional), )* "attributes",
             ];
-            /// Names of the fields that hold an object, with the names of that object's fields.
+            /// Names of the fields whose value is an object, with the names of that object's fields.
             pub(super) const NESTED: &[(&str, &[&str])] = &[
                 $($( (stringify!($nested), $nested_type::FIELDS), )*)?
             ];
@@ -122,7 +122,7 @@ objects! {
             strategy: Option<String>,
         }
     }
-    /// The one that acted.
+    /// The person or program that acted.
     Actor {
         required {
             /// Id of a user, a service or a key.
@@ -149,7 +149,7 @@ objects! {
         optional {
             /// Network address.
             ip: Option<String>,
-            /// The client's own name.
+            /// Name that the client gives itself.
             user_agent: Option<String>,
             /// Id that correlates the request with other records.
             request_id: Option<String>,
@@ -162,7 +162,7 @@ objects! {
 pub struct ConsideredOption {
     /// The option itself, or its name.
     pub option: String,
-    /// Rating of the option, in the producer's own scale.
+    /// Rating of the option, on the producer's own scale.
     pub score: Option<f64>,
     /// Other fields of the option, by name.
     pub attributes: Attributes,
@@ -202,7 +202,7 @@ impl<T: Into<String>> From<(T, f64)> for ConsideredOption {
     }
 }
 
-/// `{"option": …, "score": …, other fields}`.
+/// Writes `{"option": …, "score": …, other fields}`.
 impl Serialize for ConsideredOption {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -217,7 +217,7 @@ impl Serialize for ConsideredOption {
     }
 }
 
-/// Reads an object as [`ConsideredOption`] is written, or a text: the option alone.
+/// Reads the object that [`ConsideredOption`] is written as, or a text, which is an option without a score.
 impl<'de> Deserialize<'de> for ConsideredOption {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ConsideredOption, D::Error> {
         struct OptionVisitor;
@@ -234,8 +234,8 @@ impl<'de> Deserialize<'de> for ConsideredOption {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ConsideredOption, A::Error> {
-                // The outer option records that a field was seen, also with `null`. serde refuses repeated
-                // fields of derived structs only, so this visitor does it itself.
+                // `Some` means that a field was seen, even with the value `null`. serde refuses repeated
+                // fields only for derived structs, so this visitor itself refuses them.
                 let (mut option, mut score, mut attributes) = (None, None, Attributes::new());
                 while let Some(name) = map.next_key::<String>()? {
                     let again = match name.as_str() {
@@ -263,11 +263,11 @@ payloads! {
         optional {
             /// Name of the pipeline, or of one of its configurations.
             profile: Option<String>,
-            /// The question or task, whole.
+            /// The whole input, such as a question or a task.
             input: Option<String>,
-            /// Hash by which identical inputs are found; BLAKE3 of `input` if absent.
+            /// Hash by which identical inputs can be found; BLAKE3 of `input` if absent.
             input_hash: Option<String>,
-            /// Id that several sessions with one user have in common.
+            /// Id of a conversation, which several sessions with one user can share.
             conversation: Option<String>,
             /// The session that started this one.
             parent_session: Option<SessionId>,
@@ -277,9 +277,9 @@ payloads! {
             agent_version: Option<String>,
             /// Model that the agent works with.
             model: Option<String>,
-            /// Origin of the record.
+            /// Source of the record, such as another program.
             source: Option<String>,
-            /// Owner of the session, if several owners share a log.
+            /// Owner of the session (the tenant), if several owners share a log.
             tenant: Option<String>,
             /// The producer's own labels.
             labels: BTreeMap<String, String>,
@@ -291,7 +291,7 @@ payloads! {
         optional {
             /// The new state.
             status: Option<SessionProgress>,
-            /// Share of the work that is done, 0 to 1.
+            /// Part of the work that is done, 0 to 1.
             progress: Option<f64>,
             /// Present activity.
             message: Option<String>,
@@ -304,11 +304,11 @@ payloads! {
             status: SessionEnd,
         }
         optional {
-            /// Result of the session, whole.
+            /// The whole result of the session.
             summary: Option<String>,
             /// Risk of the outcome.
             risk_level: Option<Severity>,
-            /// Ratings by name, each in the producer's own scale.
+            /// Ratings by name, each on the producer's own scale.
             scores: BTreeMap<String, f64>,
             /// Tokens read by models in the whole session.
             tokens_input: Option<u64>,
@@ -335,7 +335,7 @@ payloads! {
             kind: Option<StepKind>,
             /// Model that the step calls.
             model: Option<String>,
-            /// Input, whole.
+            /// The whole input.
             input: Option<String>,
             /// Summary of `input`; its first characters if absent.
             input_summary: Option<String>,
@@ -350,7 +350,7 @@ payloads! {
             status: StepEnd,
         }
         optional {
-            /// Output, whole.
+            /// The whole output.
             output: Option<String>,
             /// Summary of `output`; its first characters if absent.
             output_summary: Option<String>,
@@ -370,17 +370,17 @@ payloads! {
     DecisionMade {
         required {}
         optional {
-            /// Id of the decision, unique within the session; made if absent.
+            /// Id of the decision, unique within the session; the event's id if absent.
             decision: DecisionId,
             /// The step in which it was made.
             step: Option<StepId>,
-            /// Kind of decision.
+            /// Type of the decision.
             decision_type: Option<String>,
             /// Options that could have been chosen.
             options_considered: Vec<ConsideredOption>,
             /// The option that was chosen.
             chosen_option: Option<String>,
-            /// The options that were chosen, if they are several, best first.
+            /// The options that were chosen if there are several, best first.
             chosen_options: Vec<String>,
             /// Reason for the choice.
             rationale: Option<String>,
@@ -390,15 +390,15 @@ payloads! {
             actor: Option<String>,
         }
     }
-    /// `finding.raised`: something was found, or checked.
+    /// `finding.raised`: a problem or observation was found, or a check was made.
     FindingRaised {
         required {}
         optional {
-            /// Id of the finding, unique within the session; made if absent.
+            /// Id of the finding, unique within the session; the event's id if absent.
             finding: FindingId,
             /// The step in which it was found.
             step: Option<StepId>,
-            /// Group that the finding belongs to.
+            /// Category of the finding.
             category: Option<String>,
             /// The rule or pattern that it matches.
             pattern_type: Option<String>,
@@ -408,19 +408,19 @@ payloads! {
             outcome: Option<Outcome>,
             /// Confidence of the finder, 0 to 1.
             confidence: Option<f64>,
-            /// Name of the finding, one line.
+            /// Title of the finding, one line.
             title: Option<String>,
-            /// Description for readers that know the field.
+            /// Description for experts.
             description: Option<String>,
-            /// Description for all other readers.
+            /// Description for everybody else.
             plain_english: Option<String>,
             /// Action that the finder proposes.
             suggestion: Option<String>,
-            /// Law or policy that the finding rests on.
+            /// Law or policy behind the finding.
             legal_source: Option<String>,
             /// Data that supports the finding.
             evidence: Option<Json>,
-            /// Extent that the finding applies to.
+            /// Scope of the finding.
             scope: Option<String>,
             /// Version of the rule.
             rule_version: Option<String>,
@@ -439,12 +439,12 @@ payloads! {
             actor: Option<String>,
             /// Reason for the update.
             reason: Option<String>,
-            /// Correction that was made because of the finding.
+            /// The change that was made because of the finding.
             correction: Option<Correction>,
         }
         nested { correction: Correction, }
     }
-    /// `review.recorded`: a person examined something and gave a verdict.
+    /// `review.recorded`: a person reviewed an item and gave a verdict.
     ReviewRecorded {
         required {
             /// The reviewer.
@@ -455,16 +455,16 @@ payloads! {
             verdict: Verdict,
         }
         optional {
-            /// Id of the review; made if absent.
+            /// Id of the review; the event's id if absent.
             review: ReviewId,
-            /// Id of the reviewed item. If a session was reviewed it may be absent: then the event's session
-            /// is meant.
+            /// Id of the reviewed item. It may be absent if a session was reviewed: then the item is the event's
+            /// session.
             subject_id: Option<String>,
             /// Reason for the verdict.
             reason: Option<String>,
         }
     }
-    /// `artifact.attached`: a file belongs to the record. Its content is kept elsewhere; the digest
+    /// `artifact.attached`: a file belongs to the record. Its content is stored elsewhere; the digest
     /// identifies it.
     ArtifactAttached {
         required {
@@ -499,7 +499,7 @@ payloads! {
             labels: BTreeMap<String, String>,
         }
     }
-    /// `note.logged`: a line of a log.
+    /// `note.logged`: a message, as in a program's log.
     NoteLogged {
         required {
             /// Text of the note.
@@ -514,10 +514,10 @@ payloads! {
             data: Option<Json>,
         }
     }
-    /// `action.recorded`: an actor did something to an entity.
+    /// `action.recorded`: a person or program acted on an entity.
     ActionRecorded {
         required {
-            /// The one that acted.
+            /// The person or program that acted.
             actor: Actor,
             /// Name of the action.
             action: String,
@@ -535,7 +535,7 @@ payloads! {
             changes: Option<Changes>,
             /// Origin of the request.
             context: Option<RequestContext>,
-            /// Tenant on whose behalf the actor acted, if several tenants share a log.
+            /// Tenant for whom the actor acted, if several tenants share a log.
             tenant: Option<String>,
         }
         nested { actor: Actor, changes: Changes, context: RequestContext, }
@@ -543,11 +543,11 @@ payloads! {
     /// `otel.span`: a span of OpenTelemetry, as it was received. Its session is its trace.
     OtelSpan {
         required {
-            /// The span, as OTLP's JSON has it: an object.
+            /// The span, in the JSON form of OTLP: an object.
             span: Json,
         }
         optional {
-            /// The sender: an object.
+            /// The resource that sent it: an object.
             resource: Option<Json>,
             /// The schema that the resource's attributes follow.
             resource_schema_url: Option<String>,
@@ -557,15 +557,15 @@ payloads! {
             scope_schema_url: Option<String>,
         }
     }
-    /// `otel.log`: a log record of OpenTelemetry, as it was received. Its session is its trace, if it
-    /// belongs to one.
+    /// `otel.log`: a log record of OpenTelemetry, as it was received. Its session is its trace, if it has
+    /// one.
     OtelLog {
         required {
-            /// The log record, as OTLP's JSON has it: an object.
+            /// The log record, in the JSON form of OTLP: an object.
             log_record: Json,
         }
         optional {
-            /// The sender: an object.
+            /// The resource that sent it: an object.
             resource: Option<Json>,
             /// The schema that the resource's attributes follow.
             resource_schema_url: Option<String>,
@@ -575,14 +575,14 @@ payloads! {
             scope_schema_url: Option<String>,
         }
     }
-    /// `custom`: anything else, for views of the user's own.
+    /// `custom`: any other event, for the user's own views.
     Custom {
         required {
-            /// Name of the type, of the producer's own choice.
+            /// Name of the event, which the producer chooses.
             name: String,
         }
         optional {
-            /// Content, of the producer's own form.
+            /// Content of the event, in a form that the producer chooses.
             data: Option<Json>,
         }
     }
@@ -591,7 +591,7 @@ payloads! {
 /// `log.created`: the first event of every log. Its event id is the log's id.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct LogCreated {
-    /// Name that the owner gave the log, or else `annals.internal/<log id>`: the first line of its
+    /// Name that the owner gave the log, or `annals.internal/<log id>` without one: the first line of its
     /// checkpoints. 1 to 255 bytes, no space, no `+`, no control characters.
     pub origin: String,
     /// Name and version of the program that made the log.
@@ -613,21 +613,21 @@ pub struct Continues {
 }
 
 /// `events.lost`: events were refused while the log could not be written. An event that was sent again later
-/// under the same id is not lost: its id is in the log.
+/// with the same id is not lost: the log has an event with this id.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct EventsLost {
     /// Number of refused events, including those in `ids`.
     pub count: u64,
     /// Time at which the first event was refused.
     pub since: super::id::Timestamp,
-    /// Reason for which writing failed.
+    /// Reason why the log could not be written.
     pub reason: String,
     /// Ids of the refused events, at most 65,536.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<EventId>,
 }
 
-/// Version 1 of [`EventsLost`], which named no events.
+/// Version 1 of [`EventsLost`], which had no ids.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub(crate) struct EventsLost1 {
     pub(crate) count: u64,
@@ -641,7 +641,7 @@ impl From<EventsLost1> for EventsLost {
     }
 }
 
-/// `payload.redacted`: the only event that permits a payload to be NULL.
+/// `payload.redacted`: payloads were erased. Only such an event permits that a payload is NULL.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct PayloadRedacted {
     /// The events whose payloads are erased, each earlier than this event.
@@ -661,7 +661,7 @@ impl PayloadRedacted {
     }
 }
 
-/// `key.changed`: a key that signs the log's checkpoints from now on.
+/// `key.changed`: the log has a new key, which signs its checkpoints from now on.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct KeyChanged {
     /// Role of the key among the log's keys.
@@ -672,7 +672,7 @@ pub struct KeyChanged {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
     /// Signature of the previous key for the new one: a signed note, as in `docs/format.md`. Absent for a
-    /// first key, and if the previous key was lost.
+    /// first key, or if the previous key was lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
     /// Cause of the change.
@@ -684,15 +684,15 @@ pub struct KeyChanged {
     pub reason: Option<String>,
 }
 
-/// `apikey.created`: whoever presents this key may do what its scopes allow. The id of the event is the id of
-/// the key, and the principal of events that are submitted with the key.
+/// `apikey.created`: an API key was created. Its scopes state what its holder may do. The id of the event is
+/// the id of the key. It is also the principal of events that are submitted with the key.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct ApiKeyCreated {
     /// Name of the key, for people.
     pub name: String,
-    /// Operations that the key allows.
+    /// Scopes of the key: the operations that it allows.
     pub scopes: Vec<ApiKeyScope>,
-    /// BLAKE3 of the secret, as in `docs/format.md`. A key that is presented is recognised by it.
+    /// BLAKE3 of the secret, as in `docs/format.md`. A key that a client presents is compared with it.
     pub secret_hash: Digest,
     /// Time at which the key expires.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -731,8 +731,8 @@ pub struct ProjectionSkipped {
     pub reason: String,
 }
 
-/// Payloads without a quick check. Annals itself writes them, they are few, and verification needs their
-/// values: so they are always decoded.
+/// Declares payloads without a quick check. They are always decoded, because verification needs their values,
+/// and only a few events have them.
 macro_rules! always_decoded {
     ($( $name:ident )*) => { $( impl WellFormed for $name {} )* };
 }

@@ -1,26 +1,26 @@
-//! Events as the log has them.
+//! Recorded events, as they are read from the log.
 
 use super::id::{EventId, Seq, SessionId, Timestamp};
 use super::kind::{Event, Kind, PayloadError, Strictness, kind_name};
 use crate::encoding;
 
 /// The payload of a recorded event, as far as it can be read.
-// As for `Event`: nearly all values are of the large variant, and a box would cost each of them an
-// allocation.
+// As for `Event`: nearly all values have the large variant, and a box would need an allocation for each of
+// them.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Content {
     /// An event of a kind that this version knows.
     Event(Event),
-    /// The payload was redacted; a later event records by whom, when and why.
+    /// The payload was redacted. A later event records the author, the time and the reason.
     Redacted,
     /// A payload of a kind, or in an encoding, that this version does not know: the bytes as they are.
     Raw(Vec<u8>),
 }
 
 impl Content {
-    /// Decodes payload bytes, without the salt, of the kind with this code.
+    /// Decodes payload bytes (without the salt) of the kind with this code.
     pub(crate) fn decode(
         code: u16,
         version: u8,
@@ -32,20 +32,21 @@ impl Content {
             Some(kind) if encoding == encoding::ENCODING_PLAIN => {
                 Event::decode(kind, version, bytes, strictness).map(Content::Event)
             }
-            // A newer version wrote it: no error, because the log can be read and verified without its
-            // meaning. Only a known kind in an unknown version is an error, from `Event::decode`.
+            // A newer version of Annals wrote this payload. It is no error, because the log can be read and
+            // verified without the meaning of the payload. Only an unknown version of a known kind is an
+            // error, from `Event::decode`.
             _ => Ok(Content::Raw(bytes.to_vec())),
         }
     }
 
-    /// Returns true if payload bytes are certainly canonical: then [`Content::decode`] accepts them in
-    /// [`Strictness::Canonical`]. If false, decoding decides, and returns the reason for a refusal.
+    /// Returns true if the payload bytes are certainly canonical. Then [`Content::decode`] accepts them with
+    /// [`Strictness::Canonical`]. If it returns false, only decoding can decide.
     pub(crate) fn is_well_formed(code: u16, version: u8, encoding: u8, bytes: &[u8]) -> bool {
         encoding == encoding::ENCODING_PLAIN && Event::is_well_formed(code, version, bytes)
     }
 }
 
-/// An event as the log has it.
+/// A recorded event, as it is read from the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     /// Position in the log: the sequence number.

@@ -26,7 +26,7 @@ fn an_attribute_of_an_option_cannot_have_the_name_of_its_field() {
     let mut option = ConsideredOption::scored("left", 0.5);
     option.attributes.insert("score".to_owned(), json("1"));
     let made = DecisionMade { options_considered: vec![option], ..Default::default() };
-    // The name of a field of the option itself, which the JSON form writes beside it.
+    // In the JSON form, the attribute `score` would be beside the option's own field `score`.
     let draft = Draft::new(made).session("s".try_into().unwrap());
     let error = draft.check().unwrap_err();
     assert_eq!(
@@ -36,7 +36,7 @@ fn an_attribute_of_an_option_cannot_have_the_name_of_its_field() {
 }
 
 #[test]
-fn json_of_the_greatest_depth_comes_back_from_every_place_it_may_stand_in() {
+fn json_of_the_greatest_depth_round_trips_in_every_field_that_may_have_it() {
     let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
     let deepest = json(&deep(crate::limits::JSON_DEPTH_MAX));
     let mut option = ConsideredOption::from("left");
@@ -47,7 +47,8 @@ fn json_of_the_greatest_depth_comes_back_from_every_place_it_may_stand_in() {
     assert_eq!(draft.check(), Ok(()));
     let written = write_event(EventId::generate(), draft.session.as_ref(), None, &draft.event).unwrap();
     assert_eq!(parse_draft(&written).unwrap().event, draft.event);
-    // One level deeper is refused, although the form of an event allows more levels than free-form JSON.
+    // One level deeper is refused, although the JSON form of an event may have more levels than free-form
+    // JSON.
     let deeper = deep(crate::limits::JSON_DEPTH_MAX + 1);
     assert!(parse_draft(&format!(r#"{{"type":"custom","name":"n","data":{deeper}}}"#)).is_err());
 }

@@ -32,8 +32,8 @@ macro_rules! words {
         impl WellFormed for $name {
             fn pass(input: &mut Input<'_>) -> Option<()> {
                 // The number on disk is the index in `ALL`: both follow the order of the declaration.
-                let place = usize::try_from(input.number()?).ok()?;
-                $name::ALL.get(place).map(|_| ())
+                let index = usize::try_from(input.number()?).ok()?;
+                $name::ALL.get(index).map(|_| ())
             }
         }
 
@@ -76,7 +76,7 @@ words! {
         Failed = "failed",
         /// Somebody stopped the session.
         Cancelled = "cancelled",
-        /// The session went away without reporting an end.
+        /// The session ended without a report, such as by a dropped handle.
         Disconnected = "disconnected",
     }
     /// The way in which a step ended.
@@ -93,27 +93,27 @@ words! {
         Llm = "llm",
         /// A call of a tool.
         Tool = "tool",
-        /// A look-up in a store of documents.
+        /// A search in a store of documents.
         Retrieval = "retrieval",
-        /// An agent at work, with steps of its own.
+        /// The work of an agent, which has its own steps.
         Agent = "agent",
         /// Several steps in a fixed order.
         Chain = "chain",
-        /// A check of what goes in or out.
+        /// A check of an input or an output.
         Guardrail = "guardrail",
-        /// Anything else.
+        /// Any other work.
         #[default]
         Other = "other",
     }
     /// The gravity of a finding.
     Severity {
-        /// Must be dealt with at once.
+        /// Needs action at once.
         Critical = "critical",
-        /// Must be dealt with.
+        /// Needs action.
         High = "high",
-        /// Should be dealt with.
+        /// Should be fixed.
         Medium = "medium",
-        /// May be dealt with.
+        /// May be fixed.
         Low = "low",
         /// For information.
         #[default]
@@ -121,12 +121,12 @@ words! {
     }
     /// The result of a check.
     Outcome {
-        /// In order.
+        /// The checked item is right.
         #[default]
         Pass = "pass",
-        /// Not in order.
+        /// The checked item is wrong.
         Fail = "fail",
-        /// In order, with reservations.
+        /// The checked item is right, with reservations.
         Warning = "warning",
         /// Not checked.
         Skip = "skip",
@@ -142,11 +142,11 @@ words! {
         Confirmed = "confirmed",
         /// The finding is wrong, or does not matter.
         Dismissed = "dismissed",
-        /// Its correction was made.
+        /// The correction was made.
         Applied = "applied",
-        /// Its correction was refused.
+        /// The correction was refused.
         Rejected = "rejected",
-        /// Its correction was made and taken back.
+        /// The correction was made and then undone.
         Reverted = "reverted",
     }
     /// The kind of item that a review is about.
@@ -165,12 +165,12 @@ words! {
     }
     /// The judgement of a reviewer.
     Verdict {
-        /// The item may stand.
+        /// The reviewer accepts the item.
         #[default]
         Approved = "approved",
-        /// The item may not stand.
+        /// The reviewer does not accept the item.
         Rejected = "rejected",
-        /// The reviewer decided otherwise.
+        /// The reviewer decided differently.
         Overridden = "overridden",
         /// Somebody else has to decide.
         Escalated = "escalated",
@@ -187,10 +187,10 @@ words! {
     }
     /// The role of a key among the keys of a log.
     KeyRole {
-        /// The key that witnesses and auditors know the log by.
+        /// The key by which witnesses and auditors know the log.
         #[default]
         Stable = "stable",
-        /// The key of an epoch, erased at its end.
+        /// The key of an epoch, which is erased at the end of the epoch.
         Epoch = "epoch",
     }
     /// An operation that an API key allows.
@@ -198,23 +198,23 @@ words! {
         /// Append events.
         #[default]
         Emit = "emit",
-        /// Read what is recorded.
+        /// Read the recorded events and the read tables.
         Read = "read",
         /// Verify the log, and get checkpoints and proofs.
         Verify = "verify",
-        /// Administer the log: redact, look after the read tables, sign.
+        /// Administer the log: redact payloads, administer the read tables, sign checkpoints.
         Admin = "admin",
     }
-    /// The reason for which a log has a new key.
+    /// The reason why a log has a new key.
     KeyChangeCause {
         /// The key is the first of its role.
         #[default]
         Generated = "generated",
-        /// The key before it was replaced.
+        /// The previous key was replaced.
         Rotated = "rotated",
-        /// The key before it was lost.
+        /// The previous key was lost.
         Lost = "lost",
-        /// Somebody else may have the key before it.
+        /// Somebody else may have the previous key.
         Compromised = "compromised",
     }
 }

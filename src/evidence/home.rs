@@ -53,11 +53,11 @@ impl Home {
 fn file_name(origin: &str) -> String {
     use std::fmt::Write as _;
     let mut name = String::new();
-    for (place, byte) in origin.bytes().enumerate() {
+    for (index, byte) in origin.bytes().enumerate() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
             // Escaped at the front: `.` and `..` are folders of their own, and a name that begins with a dot is hidden.
-            b'.' if place > 0 => name.push('.'),
+            b'.' if index > 0 => name.push('.'),
             // Writing to a String cannot fail.
             byte => {
                 let _ = write!(name, "%{byte:02X}");

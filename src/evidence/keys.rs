@@ -38,7 +38,7 @@ pub enum KeyFolderError {
         /// The error of the system.
         source: io::Error,
     },
-    /// A key exists already; another one in its place would leave nobody able to sign for the log.
+    /// A key exists already. If another one replaced it, nobody could sign for the log any more.
     #[error("{}: there is a key already; `annals key rotate` replaces it", path.display())]
     Exists {
         /// The file of the key.
@@ -56,7 +56,7 @@ pub enum KeyFolderError {
         /// The file of the key.
         path: PathBuf,
     },
-    /// A file has another content than it should have.
+    /// A file does not have the expected content.
     #[error("{}: does not have the expected content: {what}", path.display())]
     Content {
         /// The file.
@@ -87,8 +87,8 @@ pub enum Epochs {
     Kept,
 }
 
-/// The folder of a log's keys. The caller chooses its path. Beside the log the folder would be copied, and stolen,
-/// together with the log.
+/// The folder of a log's keys. The caller chooses its path. Do not put it beside the log: the keys would be
+/// copied, or stolen, together with the log.
 #[derive(Clone, Debug)]
 pub struct KeyFolder {
     path: PathBuf,
@@ -101,17 +101,17 @@ pub(crate) struct EpochKey {
 }
 
 impl EpochKey {
-    /// Returns true if the epoch is over. An epoch that begins further in the future than it lasts is over as well:
-    /// the clock was ahead when it began, or is behind now. Otherwise a clock that was wrong once would keep the key
-    /// for as long as it was wrong by.
+    /// Returns true if the epoch is over. An epoch that begins further in the future than it lasts is over as
+    /// well: the clock was ahead when it began, or is behind now. Otherwise a clock that was once a year
+    /// ahead would keep the key for a year.
     pub(crate) fn is_over(&self, length: Duration, now: Timestamp) -> bool {
         let length = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
         now.micros().abs_diff(self.since.micros()) >= length
     }
 }
 
-/// A change of a key that is under way. Its file exists from before the event is appended until the new key has
-/// taken the old one's place. Whoever finds the file can complete the change.
+/// A change of a key that is under way. Its file is written before the event is appended, and is deleted
+/// after the new key has replaced the old one. A process that finds the file completes the change.
 pub(crate) struct Change {
     pub(crate) role: KeyRole,
     pub(crate) new: SigningKey,
@@ -304,7 +304,7 @@ impl LockedKeys<'_> {
         self.replace("epoch", &to_json(&file)?)
     }
 
-    /// Keeps a checkpoint that is about to be let out. After that nothing is signed that contradicts it.
+    /// Keeps a checkpoint before it is released. From then on, nothing that contradicts it is signed.
     pub(crate) fn put_signed(&self, checkpoint: &SignedCheckpoint) -> Result<(), KeyFolderError> {
         self.replace("signed", checkpoint.to_string().as_bytes())
     }
@@ -409,7 +409,8 @@ fn overwrite(mut file: File) -> io::Result<()> {
 /// Replaces a file as a whole, durably. Only its owner can read the new one.
 ///
 /// # Errors
-/// If it cannot be written; then the old one is there.
+/// If the file cannot be written: then the old file stays. If only the folder cannot be flushed, the new file
+/// is in its place already.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), KeyFolderError> {
     let io = |what| move |source| io_error(path, what, source);
     let mut new = path.as_os_str().to_owned();

@@ -1,5 +1,5 @@
-//! Evidence that outlives the file: the log's Merkle tree, the checkpoints signed over it, and the anchors that
-//! keep checkpoints out of reach of whoever can write the log.
+//! Evidence that outlives the file: the log's Merkle tree, the checkpoints signed over it, and the anchors
+//! that keep checkpoints out of reach of those who can write the log.
 //!
 //! ```text
 //! log ─▶ tree (tiles) ─▶ signer ─▶ keys: last signed ─▶ checkpoints ─▶ anchors ─▶ cosignatures, receipts

@@ -198,32 +198,33 @@ impl Signer {
         }
         self.require_original(locked, site)?;
         let (size, root) = self.agreed_head(site, &keys)?;
-        // `agreed_head` compared the root of the last checkpoint with the log, so one of this size is this one.
+        // `agreed_head` compared the root of the last checkpoint with the log, so a kept checkpoint of this
+        // size is the one to sign.
         if let Some(last) = self.keys.last_signed()?.filter(|last| last.size() == size)
             && keys.iter().all(|key| is_signed_by(&last, key))
         {
-            // A crash may have come after it was kept and before it was recorded.
+            // A crash may have come after the checkpoint was kept, and before it was recorded.
             record(site, &last)?;
-            well(site)?;
+            clear_error(site)?;
             return Ok(Signed::Before(last));
         }
         let mut checkpoint = SignedCheckpoint::unsigned(Checkpoint::new(self.origin.as_str(), size, root)?);
         for key in keys {
             checkpoint.sign(key);
         }
-        // Durable before anybody else sees the checkpoint, and under the folder's lock: whoever signs next, also
-        // after a crash, finds it and signs nothing that contradicts it.
+        // Made durable before anybody else sees the checkpoint, and under the folder's lock. So the next
+        // signer finds it, also after a crash, and signs nothing that contradicts it.
         locked.put_signed(&checkpoint)?;
         record(site, &checkpoint)?;
-        well(site)?;
+        clear_error(site)?;
         Ok(Signed::New(checkpoint))
     }
 
     /// Returns the size and the root of the log on the disk, after checking that it begins with what was signed before.
     ///
-    /// Stored tiles are believed up to a signed size, if they lead to the signed root. Everything after that is hashed
-    /// from the events. If the last signed checkpoint is no longer known, the newest one in the file takes its place,
-    /// provided that one of these keys signed it.
+    /// Stored tiles are believed up to a signed size, if they lead to the signed root. Everything after that
+    /// is hashed from the events. The newest checkpoint in the file is checked in the same way, if one of
+    /// these keys signed it: the folder may have lost the last signed one.
     fn agreed_head(&self, site: &Site<'_>, keys: &[&SigningKey]) -> Result<(u64, NodeHash), SignError> {
         // The size is that of a flushed commit: a loss of power cannot take events that a checkpoint covers.
         let size = make_durable(site)?.get();
@@ -245,8 +246,8 @@ impl Signer {
             if signed > size {
                 return Err(SignError::RolledBack { events: size, signed });
             }
-            // The root may come from stored tiles alone, so the last event that it covers is hashed as well. The leaf
-            // of that event has the link of everything before it.
+            // The root may come from stored tiles alone, so the last event that it covers is hashed as well.
+            // The leaf of that event has the link, which covers everything before it.
             let begins = compact_range_at(&mut reader, signed)?;
             if begins.root() != *before.root() || !ends_in_its_last_leaf(&mut reader, before)? {
                 return Err(SignError::Contradicts { signed });
@@ -295,7 +296,8 @@ impl Signer {
         self.change_locked(&locked, site, request, append)
     }
 
-    /// Begins the next epoch, if the present one is still over: another process may have begun the next one.
+    /// Begins the next epoch, if the present one is over. This is checked under the lock, because another
+    /// process may have begun the next epoch.
     pub(crate) fn next_epoch(
         &self,
         site: &Site<'_>,
@@ -324,7 +326,8 @@ impl Signer {
         append: Append<'_>,
     ) -> Result<SignedCheckpoint, SignError> {
         let under_way = locked.change()?;
-        // A request that is repeated after a crash is answered by the change that it began: no second change.
+        // A request that is repeated after a crash gets the result of the change that it began, and begins no
+        // second one.
         let same = under_way.as_ref().is_some_and(|change| {
             (change.role, change.cause) == (request.role, request.cause) && change.actor == request.actor
         });
@@ -442,7 +445,7 @@ fn ends_in_its_last_leaf(
 }
 
 /// Clears the signer's last error, if there is one.
-fn well(site: &Site<'_>) -> Result<(), SignError> {
+fn clear_error(site: &Site<'_>) -> Result<(), SignError> {
     let failed: bool = site
         .connection
         .prepare_cached("SELECT count(*) > 0 FROM anchors WHERE name = ?1 AND error IS NOT NULL")?
@@ -499,7 +502,7 @@ pub(crate) fn record(site: &Site<'_>, checkpoint: &SignedCheckpoint) -> Result<(
         .flatten();
     let before = before.and_then(|note| note.parse::<SignedCheckpoint>().ok());
     // Under the write lock no signature is lost between the read and the write. A note with another text is
-    // replaced: the folder of the key has the last word on what was signed.
+    // replaced: the key folder decides what was signed.
     let merged = match before {
         Some(mut before) if before.text() == checkpoint.text() => {
             before.add_signatures(checkpoint.signatures().iter().cloned());
@@ -532,8 +535,8 @@ pub(crate) fn succeeded(
         .map(drop)
 }
 
-/// Records within the caller's transaction the last error of an anchor. The recorded beginning of the failure is
-/// never after now: a clock that was ahead may have written it.
+/// Records within the caller's transaction the last error of an anchor. The recorded beginning of the failure
+/// is at most `now`, because an earlier record may be from a clock that was ahead.
 pub(crate) fn failed(
     connection: &Connection,
     anchor: &str,

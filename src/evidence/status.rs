@@ -75,8 +75,8 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Status> {
         signed_at: signed.map(|(_, made_at)| Timestamp::from_micros(made_at)),
         ..Status::default()
     };
-    // The whole table is scanned: to look up a name, SQLite would read the names that it compares as a whole,
-    // however long they are.
+    // The whole table is scanned. To look up a name, SQLite would read every compared name in full, however
+    // long it is.
     let sql = format!(
         "SELECT {}, {}, {}, {}, {} FROM anchors",
         shown_column("name"),

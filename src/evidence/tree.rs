@@ -1,7 +1,7 @@
 //! The Merkle tree of a log in SQLite: full tiles are stored, and the rest is hashed from the log when it is needed.
 //!
-//! So the tree costs an append nothing until 256 events are there. A tree that lags behind the log gives the same
-//! roots and proofs, only later.
+//! So an append does no work for the tree: a thread stores a tile for every 256 events. While the tiles lag
+//! behind the log, roots and proofs are the same, and only take longer.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -167,7 +167,8 @@ impl HashReader for TreeReader<'_> {
         if level == 0 {
             return hash_leaves(self.connection, start, count.into());
         }
-        // The evidence's thread has not come so far. The tiles below lead to the same hashes, and level 0 ends this.
+        // The evidence's thread has not stored these hashes yet. They are made from the tiles below. The
+        // recursion ends at level 0.
         (start..start + u64::from(count))
             .map(|number| Ok(root_of(self.read(level - 1, number * WIDTH, TILE_WIDTH)?)))
             .collect()
@@ -197,7 +198,8 @@ pub(crate) fn grow(connection: &Connection, write_lock: &WriteLock) -> Result<Gr
         .collect::<Result<_, _>>()?;
     let _guard = write_lock.take(Who::Projection).map_err(TreeError::WriteLock)?;
     let tx = begin(connection)?;
-    // Another process may have stored them meanwhile. Then these are dropped, and the next call goes on after its.
+    // Another process may have stored them meanwhile. Then these are dropped, and the next call goes on after
+    // those that are stored.
     if full_tiles(&tx)? == first {
         store(&tx, first, &tiles)?;
         tx.commit()?;

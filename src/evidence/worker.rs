@@ -27,7 +27,7 @@ use crate::receipt::{AppendError, Appended, Receipt};
 use crate::writer::{Clock, Item, Message, Queue};
 
 /// Interval at which the thread looks for new events. Proofs and checkpoints do not wait for it: they hash
-/// themselves what it has not hashed yet.
+/// the missing events themselves.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Pause after an error.
@@ -78,7 +78,7 @@ fn lock(state: &SharedState) -> MutexGuard<'_, State> {
 pub(crate) struct Worker {
     path: PathBuf,
     connection: Connection,
-    /// None while the handle lets go of the log. The connection is then to an empty database in memory.
+    /// None while the log is being released. The connection is then to an empty database in memory.
     present: Option<Present>,
     write_lock: Arc<WriteLock>,
     clock: Clock,
@@ -148,7 +148,7 @@ impl Worker {
         self.note_error(resumed.and_then(Result::err), &mut retry_at);
         loop {
             let mut wait = LOOK_EVERY;
-            self.keep_with_the_writer();
+            self.follow_the_writer();
             // Only the thread's own work pauses after an error. An order is carried out at once, and its caller
             // gets the error.
             if retry_at.is_none_or(|until| Instant::now() >= until) {
@@ -192,15 +192,15 @@ impl Worker {
                 let _ = thread.join();
             }
         }
-        // Under the write lock, as the writer closes: of two connections that close at once, each would take the other
-        // for a user of the file.
+        // Under the write lock, like the writer's connection. If two connections closed at the same moment,
+        // each would see the other as open, and neither would move the write-ahead log into the file.
         let guard = self.write_lock.take(Who::Projection);
         drop(self.connection);
         drop(guard);
     }
 
-    /// Closes the connection while the writer lets go of the log, and opens the log again after the writer.
-    fn keep_with_the_writer(&mut self) {
+    /// Closes the connection when the writer releases the log, and opens the log again after the writer.
+    fn follow_the_writer(&mut self) {
         let must_leave = self.write_lock.presence().must_leave();
         if must_leave && self.present.is_some() {
             // Closed without a checkpoint of the write-ahead log: the writer moves its content into the file.
@@ -220,7 +220,7 @@ impl Worker {
         }
     }
 
-    /// Fails while the handle lets go of the log.
+    /// Fails while the log is being released.
     fn require_present(&self) -> Result<(), SignError> {
         match self.present {
             Some(_) => Ok(()),
@@ -251,19 +251,19 @@ impl Worker {
             && schedule.epoch_may_be_over(length, &self.clock)?
             && let Some(checkpoint) = schedule.signer.next_epoch(&self.site(), length, &append)?
         {
-            self.tell(&checkpoint);
+            self.wake_anchors(&checkpoint);
         }
         let Some(schedule) = &mut self.signing else { return Ok(()) };
         let events = rows::head(&self.connection)?.seq.get();
-        schedule.look()?;
+        schedule.check_last_signed()?;
         if schedule.is_due(events) { self.sign().map(drop) } else { Ok(()) }
     }
 
     fn sign_what_is_new(&mut self) -> Result<(), SignError> {
-        self.keep_with_the_writer();
+        self.follow_the_writer();
         self.require_present()?;
         let Some(schedule) = &mut self.signing else { return Ok(()) };
-        schedule.look()?;
+        schedule.check_last_signed()?;
         if rows::head(&self.connection)?.seq.get() != schedule.last.0 {
             self.sign().map(drop)
         } else {
@@ -276,7 +276,7 @@ impl Worker {
         let Some(schedule) = &self.signing else { return Err(SignError::NotSigned) };
         let signed = schedule.signer.sign(&self.site())?;
         let checkpoint = signed.checkpoint();
-        self.tell(&checkpoint);
+        self.wake_anchors(&checkpoint);
         Ok(checkpoint)
     }
 
@@ -285,12 +285,12 @@ impl Worker {
         let Some(schedule) = &self.signing else { return Err(SignError::NotSigned) };
         let append = |event, id| self.append(event, id);
         let checkpoint = schedule.signer.change_key(&self.site(), request, &append)?;
-        self.tell(&checkpoint);
+        self.wake_anchors(&checkpoint);
         Ok(checkpoint)
     }
 
     /// Wakes the anchors for a checkpoint.
-    fn tell(&mut self, checkpoint: &SignedCheckpoint) {
+    fn wake_anchors(&mut self, checkpoint: &SignedCheckpoint) {
         if let Some(schedule) = &mut self.signing {
             schedule.last = (checkpoint.size(), Instant::now());
             for (wake, _) in &schedule.anchors {
@@ -413,7 +413,7 @@ impl Schedule {
 
     /// Checks whether another process signed; if so, the time until the next checkpoint begins anew. Reads the
     /// checkpoint that is kept beside the key, because anybody could have written into the file.
-    fn look(&mut self) -> Result<(), SignError> {
+    fn check_last_signed(&mut self) -> Result<(), SignError> {
         let size = self.signer.keys().last_signed()?.map_or(0, |last| last.size());
         if size > self.last.0 {
             self.last = (size, Instant::now());
@@ -423,7 +423,7 @@ impl Schedule {
 
     fn is_due(&self, events: u64) -> bool {
         let (signed, at) = self.last;
-        // A log that lost events is not signed for. The attempt fails, and its error is the reason.
+        // A log that lost events is due too: the attempt to sign fails, and its error reports the loss.
         events < signed
             || events > signed && (events - signed >= self.every_events || at.elapsed() >= self.every)
     }

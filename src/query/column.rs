@@ -64,8 +64,8 @@ pub(super) trait Shorten {
     fn shorten(&mut self, chars: usize) -> usize;
 }
 
-/// Factor by which JSON may be longer than a text before it is cut. A part of JSON is no JSON, and nobody can find
-/// its parts any more.
+/// Factor by which JSON may be longer than a text before it is cut. A part of a JSON value is no longer JSON,
+/// and its members can no longer be found.
 const JSON_CHARS: usize = 64;
 
 pub(super) fn cut(text: &mut String, chars: usize) {

@@ -3,7 +3,7 @@
 use crate::log::ReadError;
 use crate::storage::{StorageError, StorageErrorKind, from_sqlite};
 
-/// A question that could not be answered.
+/// The reason why a query failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueryError {
@@ -13,14 +13,14 @@ pub enum QueryError {
     /// There is nothing to search for.
     #[error("`{0}` has no words to search for")]
     NoWords(String),
-    /// SQLite refused.
+    /// SQLite reported an error.
     #[error("the read tables cannot be queried: {0}{remedy}", remedy = remedy(.0))]
     Storage(#[from] StorageError),
 }
 
 from_sqlite!(QueryError);
 
-/// The advice for errors at which trying again does not help: somebody may have changed a row, or a table.
+/// The advice for an error that another attempt does not remove: somebody may have changed a row, or a table.
 pub(super) fn remedy(error: &StorageError) -> &'static str {
     match error.kind() {
         StorageErrorKind::Damaged | StorageErrorKind::Other => {

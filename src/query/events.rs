@@ -37,8 +37,8 @@ impl EventFilter {
         *self == EventFilter::ALL
     }
 
-    /// Builds the query of the timeline for the events that fit within a range, from either end. Each kind has its
-    /// own part of an index: the first few of every part are put in order.
+    /// Builds the query of the timeline for the events that fit within a range, from either end. The index
+    /// has a range for each kind. The first events of every range are merged in order.
     fn query(&self, end: End, range: &str, limit: usize) -> (String, Vec<String>) {
         let order = match end {
             End::First => "ASC",
@@ -48,8 +48,8 @@ impl EventFilter {
         let kinds: Vec<String> = self.kinds.iter().map(|code| kind_name(*code)).collect();
         match &self.session {
             Some(session) => {
-                // A session has few events. The plus sign has their kinds compared, not looked up in the index of
-                // kinds.
+                // A session has few events. The plus sign makes SQLite compare their kinds, and not search
+                // the index of kinds.
                 let marks = vec!["?"; kinds.len()].join(", ");
                 let kind = if kinds.is_empty() { String::new() } else { format!("+kind IN ({marks}) AND ") };
                 let query = format!("SELECT seq FROM timeline WHERE session_id = ? AND {kind}{tail}");
@@ -139,7 +139,7 @@ pub(crate) fn walk_rows<E: From<ReadError>>(
         let Some(last) = page.last() else { return Ok(()) };
         position = last.seq;
         for row in page {
-            // An event that cannot be read fits no filter except that for all, which hands its error on.
+            // An event that cannot be read fits only the filter for all events. `each` then gets its error.
             let fits = row.event.as_ref().map_or(filter.is_all(), |event| filter.fits(event));
             if fits && each(row)? == Next::Stop {
                 return Ok(());
@@ -201,7 +201,7 @@ pub(crate) fn within(
 
 /// An event in its JSON form.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct JsonEvent {
     pub(crate) seq: Seq,
     /// Name of its kind.
     pub(crate) kind: String,
@@ -212,7 +212,7 @@ pub(crate) struct Told {
 /// Events in order, and the position at which more follow.
 #[derive(Debug)]
 pub(crate) struct EventPage {
-    pub(crate) events: Vec<Told>,
+    pub(crate) events: Vec<JsonEvent>,
     /// The last event of the page, if more follow.
     pub(crate) next: Option<Seq>,
     /// The position up to which the log was looked through.
@@ -229,9 +229,9 @@ pub(crate) fn page(
     bytes_max: usize,
 ) -> Result<EventPage, ReadError> {
     let head = rows::head(connection)?.seq;
-    let (mut events, mut bytes, mut next) = (Vec::<Told>::new(), 0, None);
+    let (mut events, mut bytes, mut next) = (Vec::<JsonEvent>::new(), 0, None);
     walk(connection, filter, after, head, |seq, event| {
-        // The walk has come to one event more than the page holds: so more follow.
+        // The walk has found one event more than the page holds, so more follow.
         if events.len() >= limit || bytes >= bytes_max {
             next = events.last().map(|last| last.seq);
             return Ok(Next::Stop);
@@ -239,7 +239,7 @@ pub(crate) fn page(
         let event = event?;
         let json = event.to_json();
         bytes += json.len();
-        events.push(Told { seq, kind: event.kind_name(), json });
+        events.push(JsonEvent { seq, kind: event.kind_name(), json });
         Ok::<_, ReadError>(Next::Continue)
     })?;
     Ok(EventPage { events, next, looked: next.unwrap_or(head.max(after)) })

@@ -23,7 +23,8 @@ const MATCH_ENDS: char = '\u{2}';
 /// Length of an excerpt, in words.
 const WORDS: u32 = 24;
 
-/// Longest excerpt, in characters: several times those of so many words. A text without spaces is one word.
+/// Longest excerpt, in characters: several times the usual length of so many words. A text without spaces is
+/// one word, and may be longer.
 const CHARS_MAX: usize = 2_000;
 
 /// Characters of a longer snippet that are kept before its first match.
@@ -46,7 +47,8 @@ impl Excerpts {
 
     /// The excerpt of a text; empty if the query does not find it.
     pub(super) fn of(&mut self, text: &str) -> rusqlite::Result<Vec<Fragment>> {
-        // The transaction is rolled back at its end. After a deletion the index would keep the words for a while.
+        // The transaction is rolled back, which leaves nothing. A deletion would leave the words in the index
+        // for a while.
         let tx = self.index.transaction()?;
         tx.prepare_cached("INSERT INTO one (text) VALUES (?1)")?.execute([text])?;
         let sql = format!(
@@ -66,7 +68,7 @@ impl Excerpts {
 fn bounded(snippet: &str) -> &str {
     let found = snippet.find(MATCH_BEGINS).unwrap_or(0);
     let before = snippet.get(..found).unwrap_or_default();
-    let begin = before.char_indices().rev().nth(CHARS_BEFORE).map_or(0, |(place, _)| place);
+    let begin = before.char_indices().rev().nth(CHARS_BEFORE).map_or(0, |(offset, _)| offset);
     let part = snippet.get(begin..).unwrap_or(snippet);
     beginning(part, CHARS_MAX).unwrap_or(part)
 }

@@ -1,4 +1,4 @@
-//! The resolution of a reference that a user typed: the session, or sessions, that it means.
+//! Resolves a reference that a user typed to the session, or sessions, that it means.
 
 use rusqlite::{Connection, OptionalExtension};
 

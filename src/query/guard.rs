@@ -1,10 +1,10 @@
-//! The guard of SQL that users wrote: it may read, and nothing else.
+//! The guard for SQL that users wrote: such SQL may only read.
 
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 /// Pragmas that only report something, with or without an argument.
-const TELLING: [&str; 14] = [
+const REPORTING: [&str; 14] = [
     "collation_list",
     "compile_options",
     "database_list",
@@ -22,7 +22,7 @@ const TELLING: [&str; 14] = [
 ];
 
 /// Pragmas that report something without an argument. With one they would set it.
-const TELLING_WITHOUT_ARGUMENT: [&str; 14] = [
+const REPORTING_WITHOUT_ARGUMENT: [&str; 14] = [
     "application_id",
     "cache_size",
     "data_version",
@@ -39,25 +39,25 @@ const TELLING_WITHOUT_ARGUMENT: [&str; 14] = [
     "user_version",
 ];
 
-/// Lets a connection prepare only statements that read. The connection is read-only besides: this is for what that
-/// does not cover, such as other files.
+/// Lets a connection prepare only statements that read. The connection is read-only as well. The guard denies
+/// the rest, such as access to other files.
 pub(crate) fn only_reads(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.authorizer(Some(judge))
+    connection.authorizer(Some(authorize))
 }
 
-// A function: the lifetime of a closure's argument would be inferred too narrow.
-fn judge(context: AuthContext<'_>) -> Authorization {
-    if may(&context.action) { Authorization::Allow } else { Authorization::Deny }
+// A function and not a closure: the compiler would infer too narrow a lifetime for a closure's argument.
+fn authorize(context: AuthContext<'_>) -> Authorization {
+    if is_allowed(&context.action) { Authorization::Allow } else { Authorization::Deny }
 }
 
-fn may(action: &AuthAction<'_>) -> bool {
+fn is_allowed(action: &AuthAction<'_>) -> bool {
     match action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,
         // This function runs code from a file.
         AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
         AuthAction::Pragma { pragma_name, pragma_value } => {
             let is = |known: &&str| pragma_name.eq_ignore_ascii_case(known);
-            TELLING.iter().any(is) || (pragma_value.is_none() && TELLING_WITHOUT_ARGUMENT.iter().any(is))
+            REPORTING.iter().any(is) || (pragma_value.is_none() && REPORTING_WITHOUT_ARGUMENT.iter().any(is))
         }
         // Everything else is denied, also what later versions of SQLite add. ATTACH would open another file.
         _ => false,

@@ -22,7 +22,7 @@ pub struct Info {
     pub path: PathBuf,
     /// The log's id: that of its first event.
     pub log_id: EventId,
-    /// The owner's own name for it; None where its first event cannot be read.
+    /// The log's origin, which is its name; None if its first event cannot be read.
     pub origin: Option<String>,
     /// The program that made it.
     pub made_by: Option<String>,
@@ -59,7 +59,7 @@ const COUNTED: [&str; 7] = ["actions", "artifacts", "decisions", "findings", "re
 pub(crate) fn info(connection: &Connection, path: &Path) -> Result<Info, QueryError> {
     let head = rows::head(connection)?;
     let first = rows::read_at(connection, Seq::FIRST)?;
-    // A last event that cannot be read is reported by verification, and does not keep back the rest.
+    // A last event that cannot be read does not prevent the summary; verification reports it.
     let last = rows::read_at(connection, head.seq).ok().flatten();
     let (origin, made_by) = match first.as_ref().map(|first| &first.content) {
         Some(Content::Event(Event::LogCreated(created))) => {

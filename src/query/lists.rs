@@ -94,7 +94,8 @@ impl ListFilter {
 
     /// Keeps only rows with this value in a column, if a value is given.
     pub(crate) fn equal(mut self, column: &'static str, value: Option<String>) -> ListFilter {
-        // The plus sign keeps SQLite from an index of the column: the index of the order is the one to walk along.
+        // The plus sign keeps SQLite from using an index of the column, because the walk goes along the index
+        // of the order.
         self.conditions.extend(value.map(|value| (format!("+{column} = ?"), value.into())));
         self
     }
@@ -115,7 +116,7 @@ pub(crate) struct Page<T> {
 
 /// The direction of a walk through the rows of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Direction {
     Forwards,
     Backwards,
 }
@@ -125,7 +126,7 @@ pub(crate) fn page<R: Listed>(connection: &Connection, filter: &ListFilter) -> r
     let mut walk = Walk { connection, filter, items: Vec::new(), bytes: 0 };
     if let Some(session) = &filter.session {
         let from = filter.after.map(|after| (after.order, after.row));
-        let next = walk.session(session, 0, from, Way::Forwards)?;
+        let next = walk.session(session, 0, from, Direction::Forwards)?;
         return Ok(Page { items: walk.items, next });
     }
     // The session at the cursor is included: it may have more rows.
@@ -138,10 +139,11 @@ pub(crate) fn page<R: Listed>(connection: &Connection, filter: &ListFilter) -> r
         let (id, first): (String, i64) = (row.get(0)?, row.get(1)?);
         let from = filter.after.filter(|after| after.session == first).map(|after| (after.order, after.row));
         if looked == SESSIONS_MAX {
-            // The session before was looked through completely. Going backwards, no row in it comes before order 0.
+            // The session before was looked through completely: going backwards, none of its rows comes after
+            // order 0.
             return Ok(Page { items: walk.items, next: Some(Cursor { session: last, order: 0, row: 0 }) });
         }
-        if let Some(next) = walk.session(&id, first, from, Way::Backwards)? {
+        if let Some(next) = walk.session(&id, first, from, Direction::Backwards)? {
             return Ok(Page { items: walk.items, next: Some(next) });
         }
         (looked, last) = (looked + 1, first);
@@ -163,11 +165,11 @@ impl<R: Listed> Walk<'_, R> {
         id: &str,
         first: i64,
         from: Option<(i64, i64)>,
-        way: Way,
+        direction: Direction,
     ) -> rusqlite::Result<Option<Cursor>> {
-        let (comparison, direction) = match way {
-            Way::Forwards => (">", "ASC"),
-            Way::Backwards => ("<", "DESC"),
+        let (comparison, sort) = match direction {
+            Direction::Forwards => (">", "ASC"),
+            Direction::Backwards => ("<", "DESC"),
         };
         let mut wheres = vec!["session_id = ?".to_owned()];
         let mut values: Vec<Value> = vec![id.to_owned().into()];
@@ -187,7 +189,7 @@ impl<R: Listed> Walk<'_, R> {
         let sql = format!(
             "SELECT {}, place_order, place_row
              FROM (SELECT {order} AS place_order, rowid AS place_row, {} FROM {rows} WHERE {})
-             CROSS JOIN {} ON {} ORDER BY place_order {direction}, place_row {direction}",
+             CROSS JOIN {} ON {} ORDER BY place_order {sort}, place_row {sort}",
             R::COLUMNS.join(", "),
             keys.join(", "),
             wheres.join(" AND "),
@@ -227,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_what_it_was() {
+    fn a_cursor_is_parsed_as_it_was_printed() {
         let cursor = Cursor { session: 7, order: END, row: 3 };
         assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
         for text in ["", "1-2", "1-2-3-4", "-1-2-3", "a-b-c", "9223372036854775808-1-1", "1-2-"] {

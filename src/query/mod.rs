@@ -1,8 +1,8 @@
-//! Questions to the read tables and to the log.
+//! Queries of the read tables and of the log.
 //!
-//! Every function here takes a connection, and runs on any database that has the tables it asks for: the log's own
-//! file, or a scratch database that was filled up to some earlier event. A page of results is found through an
-//! index, however long the log is. Programs ask through [`Reader`](crate::Reader).
+//! Every function here takes a connection, and runs on any database that has the tables it asks for: the
+//! log's own file, or a scratch database that was filled up to some earlier event. A page of results is found
+//! through an index, however long the log is. Programs use them through [`Reader`](crate::Reader).
 
 mod column;
 mod error;

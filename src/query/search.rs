@@ -41,7 +41,7 @@ impl SearchFilter {
 }
 
 impl Default for SearchFilter {
-    /// No text, in every event, at most 20 hits.
+    /// A search in every event for at most 20 hits, without a text yet.
     fn default() -> SearchFilter {
         SearchFilter {
             text: String::new(),
@@ -91,7 +91,7 @@ fn as_text<S: Serializer>(snippet: &[Fragment], serializer: S) -> Result<S::Ok, 
     serializer.collect_str(&snippet.iter().map(|fragment| fragment.text.as_str()).collect::<String>())
 }
 
-/// Finds the events that have what is searched for.
+/// Finds the events that match a filter.
 pub(crate) fn search(connection: &Connection, filter: &SearchFilter) -> Result<Vec<Hit>, QueryError> {
     let query = words::to_fts(&filter.text).ok_or_else(|| QueryError::NoWords(filter.text.clone()))?;
     let documents = tables::stored(connection, "search_documents")?.rows;

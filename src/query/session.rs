@@ -67,9 +67,9 @@ impl SessionRecord {
         }
     }
 
-    /// The steps as a tree: each is followed by its parts, in the order in which they began. If the start of one
-    /// part is not known, the parts stay in the order of the log. A step whose parent never came stands at the top,
-    /// and so does one of steps that name each other as parents.
+    /// The steps as a tree: each is followed by its parts, in the order in which they began. If the start of
+    /// one part is not known, the parts stay in the order of the log. A step whose parent is missing is at
+    /// the top. Of several steps that name each other as parents, the first is at the top.
     pub fn outline(&self) -> Vec<OutlinedStep<'_>> {
         let known: HashSet<&str> = self.steps.iter().map(|step| step.id.as_str()).collect();
         let mut children: HashMap<&str, Vec<&Step>> = HashMap::new();
@@ -86,19 +86,18 @@ impl SessionRecord {
         children.values_mut().for_each(|parts| in_order(parts));
         let mut outline = Vec::with_capacity(self.steps.len());
         let mut seen = HashSet::new();
-        // A step that no top leads to is in a circle, which is entered at its first step. Steps that were seen end
-        // it.
+        // A step that no top leads to is in a cycle, which is entered at its first step. `seen` ends the
+        // cycle.
         for top in tops.into_iter().chain(&self.steps) {
-            let mut waiting = vec![OutlinedStep { depth: 0, step: top }];
-            while let Some(next) = waiting.pop() {
+            let mut stack = vec![OutlinedStep { depth: 0, step: top }];
+            while let Some(next) = stack.pop() {
                 if !seen.insert(next.step.id.as_str()) {
                     continue;
                 }
                 outline.push(next);
                 if let Some(parts) = children.get(next.step.id.as_str()) {
-                    // The last one is taken first, so that the parts come in their order.
-                    waiting
-                        .extend(parts.iter().rev().map(|step| OutlinedStep { depth: next.depth + 1, step }));
+                    // Pushed in reverse, because the last one is popped first.
+                    stack.extend(parts.iter().rev().map(|step| OutlinedStep { depth: next.depth + 1, step }));
                 }
             }
         }
@@ -182,7 +181,7 @@ pub(crate) fn extract(
         ($list:ident: $item:ty, $condition:literal) => {
             let mut left_out = 0_u64;
             each::<$item, _>(connection, $condition, id, |mut item| {
-                // Counted row by row: what is left out is never in memory together.
+                // Counted row by row, so that the items that are left out are never in memory together.
                 if bytes >= bounds.bytes {
                     left_out += 1;
                 } else {
@@ -205,7 +204,7 @@ pub(crate) fn extract(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum WriteError {
-    /// SQLite refused.
+    /// SQLite reported an error.
     #[error("the read tables cannot be queried: {0}{remedy}", remedy = remedy(.0))]
     Storage(#[from] StorageError),
     /// The output fails, or a value has no JSON form.

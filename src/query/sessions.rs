@@ -17,9 +17,9 @@ use crate::projection::tables;
 /// Rows of an index that count as few: naming and sorting their sessions takes some milliseconds.
 const FEW_ROWS: usize = 2_000;
 
-/// Events with the words searched for that count as few if there is another filter. Searching the sessions one by
-/// one for words is expensive, and the other filter may make that walk long. Naming their sessions takes some
-/// tenths of a second.
+/// Number of events with the searched words that still counts as few if there is another filter. Searching
+/// the sessions one by one for words is expensive, and the other filter may make that walk long. Finding the
+/// sessions of so many events takes some tenths of a second.
 const FEW_EVENTS_WITH_WORDS: usize = 100_000;
 
 /// A filter of sessions. Everything that is set must fit.
@@ -37,7 +37,7 @@ pub struct SessionFilter {
     pub until: Option<Timestamp>,
     /// Only sessions with a step of this module.
     pub module: Option<String>,
-    /// Only sessions with a step that is at most this sure.
+    /// Only sessions with a step of at most this confidence.
     pub max_confidence: Option<f64>,
     /// True to list only sessions with findings.
     pub with_findings: bool,
@@ -77,7 +77,7 @@ pub struct SessionPage {
     pub next: Option<Seq>,
 }
 
-/// A condition on sessions, for both ways of finding what it fits.
+/// A condition on sessions, for both ways of finding a page.
 struct Condition {
     /// The condition on the row of a session, with `?` for its values.
     row: String,
@@ -155,7 +155,7 @@ pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<Se
 /// The part of a session's input that a summary has.
 const INPUT: &str = "substr(input, 1, 200)";
 
-/// The same, without making long texts: 200 characters are in 800 bytes.
+/// The same, without building long texts: 200 characters take at most 800 bytes.
 const INPUT_BEGINNING: &str = "coalesce(input_summary_text, substr(input_text, 1, 200),
     (SELECT substr(CAST(substr(payload, input_offset, min(input_length, 800)) AS TEXT), 1, 200)
      FROM log WHERE seq = input_seq))";
@@ -240,9 +240,9 @@ fn time_condition(connection: &Connection, filter: &SessionFilter) -> rusqlite::
         return Ok(None);
     }
     // The index has only the sessions with a time of their own. It is used only if there are no others.
-    let some_say_none: bool = connection
+    let some_lack_a_start: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM sessions WHERE started_at IS NULL)")?
         .query_row([], |row| row.get(0))?;
-    let ids = (!some_say_none).then(|| format!("SELECT id FROM sessions WHERE {}", ranges.join(" AND ")));
+    let ids = (!some_lack_a_start).then(|| format!("SELECT id FROM sessions WHERE {}", ranges.join(" AND ")));
     Ok(Some(Condition { row: rows.join(" AND "), ids, few: FEW_ROWS, values }))
 }

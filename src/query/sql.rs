@@ -34,7 +34,7 @@ pub trait RowSink {
     fn row(&mut self, values: &[SqlValue<'_>]) -> std::io::Result<()>;
 }
 
-/// A query that was not answered.
+/// The reason why a query was not answered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqlError {
@@ -50,7 +50,7 @@ pub enum SqlError {
     /// There are several statements.
     #[error("there are several statements in it; only one can be answered at a time")]
     Several,
-    /// SQLite refused.
+    /// SQLite reported an error.
     #[error("{0}")]
     Storage(StorageError),
     /// The rows could not be taken.
@@ -70,7 +70,7 @@ impl From<rusqlite::Error> for SqlError {
     }
 }
 
-/// Runs one statement that reads, on a connection that [`super::guard`] watches, or with a query of our own.
+/// Runs one statement that reads. If a user wrote it, the connection must have the guard of [`super::guard`].
 /// `values` are those of its parameters.
 pub(crate) fn run(
     connection: &Connection,
@@ -94,7 +94,7 @@ pub(crate) fn run(
         for column in 0..names.len() {
             values.push(row.get_ref(column)?);
         }
-        // They stand here until the row is taken, because the values borrow them.
+        // Kept until the sink has taken the row, because `values` borrows them.
         let texts: Vec<_> = values
             .iter()
             .map(|value| match value {

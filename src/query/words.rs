@@ -1,5 +1,5 @@
-//! The translation of what people type into a search to a query of FTS5. No text is an error there, and none has a
-//! meaning that its writer did not intend.
+//! Translates the text of a search into a query of FTS5. Every text is a valid search. Nothing in it acts as
+//! an operator, except double quotes and a star.
 
 /// The query for events with every word of a text. Words in double quotes are a phrase; a star at the end of a word
 /// or phrase finds words with that beginning. None if there is no word.
@@ -64,14 +64,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_word_is_no_query() {
+    fn a_text_without_words_is_no_query() {
         for text in ["", "  ", "*", "\"\"", "-- ;", "\"*\""] {
             assert_eq!(to_fts(text), None, "{text:?}");
         }
     }
 
     #[test]
-    fn sqlite_accepts_whatever_comes_out() {
+    fn sqlite_accepts_every_query() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection
             .execute_batch("CREATE VIRTUAL TABLE t USING fts5(text); INSERT INTO t VALUES ('a b c')")

@@ -1,4 +1,4 @@
-//! The receipt for an event, and the outcomes that it can have.
+//! The receipt for an event, and the possible outcomes of an append.
 
 pub(crate) mod wait_group;
 
@@ -35,7 +35,7 @@ pub enum AppendOutcome {
     AlreadyRecorded,
 }
 
-/// An event that was not appended, or perhaps not.
+/// The error of an append: the event was not appended, or perhaps not.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
@@ -66,7 +66,7 @@ pub enum AppendError {
         /// The reason, for the message.
         reason: &'static str,
     },
-    /// A name that an active API key has already.
+    /// A name that another active API key has.
     #[error("the API key {id} is called `{name}`; give the new one another name, or revoke that one first")]
     KeyNameTaken {
         /// The name.
@@ -80,8 +80,8 @@ pub enum AppendError {
         /// The reason, for the message.
         reason: Arc<str>,
     },
-    /// An event that was perhaps written: its commit failed, and may have taken effect all the same. Send it again
-    /// with the same id. If the event is in the log, that changes nothing.
+    /// An event that was perhaps written: its commit failed, but may have taken effect. Send it again with the same id.
+    /// If the event is in the log already, the second append changes nothing.
     #[error("perhaps not written: {reason}; send it again with the same id")]
     Ambiguous {
         /// The failure, for the message.
@@ -96,24 +96,24 @@ pub enum AppendError {
         /// The reason that the server gave.
         reason: Arc<str>,
     },
-    /// An event that the server did not have yet when its [`RemoteLog`](crate::client::RemoteLog) was closed. It is
-    /// in the spool, and the next program that opens the spool sends it.
+    /// An event that the server did not have yet when the [`RemoteLog`](crate::client::RemoteLog) was closed. It is in
+    /// the spool, and the next program that opens the spool sends it.
     #[error("not sent yet: it is in the spool, and the next program that opens the spool sends it")]
     Spooled,
-    /// An event that nobody took: the server behind a [`RemoteLog`](crate::client::RemoteLog) is away, and the spool
-    /// takes no more. Nothing was recorded.
+    /// An event that was neither sent nor spooled: the server behind a [`RemoteLog`](crate::client::RemoteLog) cannot
+    /// be reached, and the spool accepts no more events. Nothing was recorded.
     #[error("the server is away, and the spool takes no more: {reason}")]
     NoRoom {
-        /// The obstacle, for the message.
+        /// The reason, for the message.
         reason: Arc<str>,
     },
 }
 
-/// An event that [`AuditLog::try_append`](crate::AuditLog::try_append) did not take.
+/// An event that [`AuditLog::try_append`](crate::AuditLog::try_append) did not accept.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryAppendError {
-    /// An event for which the queue has no room. The draft comes back, with the id that it was given.
+    /// An event for which the queue has no room. The draft is returned, with its id.
     #[error("the queue is full")]
     Full(Box<Draft>),
     /// An event that cannot be appended.
@@ -131,11 +131,10 @@ enum Message {
     Spooled(oneshot::Receiver<Message>),
 }
 
-/// The writer's end of a receipt. If it is dropped without a message, the caller learns that the fate of the event is
-/// unknown.
+/// The writer's end of a receipt. If it is dropped without a message, the receipt reports that the outcome is unknown.
 pub(crate) struct Ack {
     sender: oneshot::Sender<Message>,
-    // Declared after the sender, so dropped after it: a caller that this wakes finds the channel closed.
+    // Declared after the sender, and so dropped after it: a caller that is woken by this drop finds the channel closed.
     wake: Wake,
 }
 
@@ -144,39 +143,42 @@ impl Ack {
         self.send_with(outcome, &mut Wakes::default());
     }
 
-    /// Sends the final answer. A caller that blocks is woken only with the `wakes`.
+    /// Sends the final answer. A caller that blocks is woken when `wakes` is dropped.
     pub(crate) fn send_with(self, outcome: Outcome, wakes: &mut Wakes) {
         // The caller may have dropped its receipt; then there is nobody to notify.
         let _ = self.sender.send(Message::Last(outcome));
         wakes.add(self.wake);
     }
 
-    /// Reports that the event is in the spool. Returns `None` if nobody waits for its further fate.
+    /// Reports that the event is in the spool. Returns the ack for the final answer, or `None` if the receipt was
+    /// dropped.
     pub(crate) fn spooled(self) -> Option<Ack> {
         let (sender, receiver) = oneshot::channel();
-        // A receipt of an event that can be spooled waits in no group, so the next message wakes none.
+        // Receipts of events that can be spooled have no wait group, so the next ack wakes none.
         self.sender.send(Message::Spooled(receiver)).ok().map(|()| Ack { sender, wake: Wake::to(None) })
     }
 
-    /// Returns whether nobody waits for an answer any more.
+    /// Returns true if the receipt was dropped.
     pub(crate) fn is_unheard(&self) -> bool {
         self.sender.is_closed()
     }
 }
 
-/// The way in which an event is safe. Only a [`RemoteLog`](crate::client::RemoteLog) has a spool: an event of an
-/// [`AuditLog`](crate::AuditLog) is committed, or an error.
+/// The state of an event that is safe on a disk. Only a [`RemoteLog`](crate::client::RemoteLog) has a spool: an event
+/// of an [`AuditLog`](crate::AuditLog) is committed, or its append fails.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Delivery {
     /// An event that is committed in the server's log.
     Committed(Appended),
-    /// An event for a server that is away. It is flushed to this machine's disk, and sent when the server is back: by
-    /// this program, or by the next one that opens the spool. The receipt can still be waited for.
+    /// An event for a server that cannot be reached. It is flushed to this machine's disk. This program, or the next
+    /// one that opens the spool, sends it when the server can be reached again. The caller can still wait for the
+    /// receipt.
     Spooled(Receipt),
 }
 
-/// The promise of an answer about one event: wait for it, await it, or drop it. The event is appended in any case.
+/// The outcome of one append, which is not known yet. The caller can block until the answer arrives, await it, or drop
+/// the receipt. The append goes on without the receipt.
 #[must_use = "a receipt says whether the event was committed; wait for it, or drop it on purpose"]
 pub struct Receipt {
     event_id: EventId,
@@ -191,13 +193,14 @@ impl fmt::Debug for Receipt {
 }
 
 impl Receipt {
-    /// A receipt and its ack. A caller that blocks waits in the member's group; without one it waits alone.
+    /// A receipt and its ack. A caller that blocks waits in the member's wait group, or without a member for this
+    /// receipt alone.
     pub(crate) fn new(event_id: EventId, member: Option<Member>) -> (Ack, Receipt) {
         let (sender, receiver) = oneshot::channel();
         (Ack { sender, wake: Wake::to(member.clone()) }, Receipt { event_id, receiver, member })
     }
 
-    /// Blocks until there is a message. Returns `None` if the writer ended without one.
+    /// Blocks until a message arrives. Returns `None` if the ack was dropped without a message.
     fn message(&self) -> Option<Message> {
         let Some(member) = &self.member else { return self.receiver.recv_ref().ok() };
         member
@@ -214,22 +217,23 @@ impl Receipt {
         self.event_id
     }
 
-    /// Blocks until the event is committed, or is known not to be. An event for a server that is away is committed
-    /// when the server is back; until then this blocks.
+    /// Blocks until the event is committed, or is known not to be. If a server cannot be reached, this blocks until the
+    /// server can be reached again and has the event.
     ///
     /// # Errors
-    /// If the event was not committed, or if that is unknown. The error gives the reason.
+    /// If the event was not committed, or perhaps not. The error gives the reason.
     pub fn wait(self) -> Result<Appended, AppendError> {
         match self.message() {
             Some(Message::Last(outcome)) => outcome,
-            // The message after it is the final answer.
+            // The message after this one is the final answer.
             Some(Message::Spooled(receiver)) => Receipt { receiver, ..self }.wait(),
             None => Err(writer_is_gone()),
         }
     }
 
-    /// Blocks until the event is safe: committed, or in the spool because the server is away. This takes at most
-    /// about as long as [`client::Builder::spool_after`](crate::client::Builder::spool_after) sets.
+    /// Blocks until the event is safe: committed, or in the spool because the server cannot be reached.
+    /// [`client::Builder::spool_after`](crate::client::Builder::spool_after) sets approximately the longest time that
+    /// this takes.
     ///
     /// # Errors
     /// As [`Receipt::wait`].
@@ -252,12 +256,12 @@ impl BatchAck {
     }
 }
 
-/// The promise of an answer about events that were sent together: wait for it, await it, or drop it. The events are
-/// appended in any case.
+/// The outcomes of events that were sent together, which are not known yet. The caller can block until the answers
+/// arrive, await them, or drop the receipt. The append goes on without the receipt.
 #[derive(Debug)]
 #[must_use = "a receipt says whether the events were committed; wait for it, or drop it on purpose"]
 pub struct BatchReceipt {
-    /// One result for each draft: it was sent, or the error why not.
+    /// One result for each draft: `Ok` if it was sent, or the error.
     sent: Vec<Result<(), AppendError>>,
     receiver: oneshot::Receiver<Vec<Outcome>>,
 }
@@ -268,8 +272,8 @@ impl BatchReceipt {
         (BatchAck(sender), BatchReceipt { sent, receiver })
     }
 
-    /// Blocks until every event is committed, or is known not to be. Returns one answer for each draft, in their
-    /// order: the position in the log, the error, or that the result is unknown.
+    /// Blocks until every event is committed, or is known not to be. Returns one answer for each draft, in the order of
+    /// the drafts: the appended event or the error. [`AppendError::Ambiguous`] means that the outcome is unknown.
     pub fn wait(self) -> Vec<Result<Appended, AppendError>> {
         let outcomes = self.receiver.recv().unwrap_or_default();
         answers(self.sent, outcomes)
@@ -307,11 +311,12 @@ impl Future for BatchReceiptFuture {
     }
 }
 
-/// Puts the writer's answers in the places of the events that were sent.
+/// Replaces the `Ok` of each event that was sent by the writer's answer.
 fn answers(sent: Vec<Result<(), AppendError>>, outcomes: Vec<Outcome>) -> Vec<Outcome> {
     let mut outcomes = outcomes.into_iter();
     sent.into_iter()
-        // The writer answers the events that were sent, in their order. A missing answer means that it ended before.
+        // The writer answers in the order of the events that were sent. A missing answer means that the writer ended
+        // first.
         .map(|sent| sent.and_then(|()| outcomes.next().unwrap_or_else(|| Err(writer_is_gone()))))
         .collect()
 }
@@ -320,7 +325,7 @@ fn writer_is_gone() -> AppendError {
     AppendError::Ambiguous { reason: Arc::from("the writer ended before it answered") }
 }
 
-/// Awaits the answer on any executor.
+/// Awaits the answer of [`Receipt::wait`] on any executor.
 impl IntoFuture for Receipt {
     type Output = Result<Appended, AppendError>;
     type IntoFuture = ReceiptFuture;
@@ -346,7 +351,7 @@ impl Future for ReceiptFuture {
         match Pin::new(&mut self.0).poll(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Message::Last(outcome))) => Poll::Ready(outcome),
-            // The message after it is the final answer.
+            // The message after this one is the final answer.
             Poll::Ready(Ok(Message::Spooled(next))) => {
                 self.0 = next.into_future();
                 // Polled at once: the new channel does not know the waker yet, and nothing else would poll it.

@@ -1,23 +1,23 @@
-//! Wait groups, in which callers wait for the writer.
+//! Wait groups: callers that wait for the same commit, and wake each other.
 //!
-//! Callers whose events are committed together wait in one group and are woken together. To wake each of many
-//! producers by itself costs the writer more than to write its row.
+//! Callers whose events are committed together wait in one group, and are woken together. If the writer woke each of
+//! many callers itself, that would take more time than writing their events.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Number of wait groups, which are used in turn. If a group is used again before its callers were answered, they are
-/// woken with the others, look, and wait on.
+/// Number of wait groups, which are used in turn. A group may be used again before all its earlier callers were
+/// answered. These are then woken too early, find no answer, and wait again.
 const GROUPS: usize = 16;
 
-/// Waiting callers that the writer wakes itself. Each of them wakes the next.
+/// Number of callers that the writer wakes itself. Each woken caller wakes the next.
 const WOKEN_BY_THE_WRITER: usize = 2;
 
 /// The callers that wait in a group.
 #[derive(Default)]
 struct Waiting {
     count: usize,
-    /// Those of them that were there when the group was opened last, and are still to be woken.
+    /// Number of callers that waited at the last opening of the group and were not woken yet.
     to_wake: usize,
     /// Number of openings so far.
     openings: u64,
@@ -36,13 +36,14 @@ impl WaitGroup {
     }
 
     fn open(&self) {
-        // A caller that looked before this lock waits by now. One that looks after it sees the answer.
+        // The answer was sent before this call. A caller that did not find it under this lock is waiting by now, and is
+        // counted. A caller that takes the lock later finds the answer.
         let mut waiting = self.waiting();
         waiting.openings = waiting.openings.wrapping_add(1);
         waiting.to_wake = waiting.count;
         let first = waiting.count.min(WOKEN_BY_THE_WRITER);
         drop(waiting);
-        // Without the lock, so that a caller that is woken does not have to wait for it.
+        // Notified without the lock, so that a woken caller does not have to wait for the lock.
         (0..first).for_each(|_| self.opened.notify_one());
     }
 }
@@ -51,19 +52,19 @@ impl WaitGroup {
 #[derive(Default)]
 pub(crate) struct WaitGroups {
     groups: [WaitGroup; GROUPS],
-    /// Number of the group for callers that come now, modulo [`GROUPS`].
+    /// Number of the group that callers join now, modulo [`GROUPS`].
     current: AtomicUsize,
 }
 
 impl WaitGroups {
-    /// Lets callers that come from now on wait apart from those that are there.
+    /// Makes the next group current: callers that join from now on do not wait with the earlier ones.
     pub(crate) fn next(&self) {
         // Relaxed is enough: an answer opens the group that its own member names, so the order decides only which
         // callers are woken together.
         self.current.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Puts a caller that sends something now into the current group.
+    /// Adds a caller to the current group. Called before its event is sent.
     pub(crate) fn join(groups: &Arc<WaitGroups>) -> Member {
         Member { number: groups.current.load(Ordering::Relaxed) % GROUPS, groups: groups.clone() }
     }
@@ -81,12 +82,12 @@ impl Member {
         self.groups.groups.get(self.number)
     }
 
-    /// Blocks until `look` finds something. It is called again whenever the group is opened.
+    /// Blocks until `look` returns a value. `look` is called again whenever the group is opened.
     pub(crate) fn wait_for<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         let found = look();
         let Some(group) = self.group().filter(|_| found.is_none()) else { return found };
-        // From here on `look` runs under the lock. An answer that it does not see comes with an opening that finds
-        // this caller counted.
+        // From here on `look` runs under the lock, which the wait releases. If `look` misses an answer, the opening of
+        // that answer comes later, and finds this caller counted.
         let mut waiting = group.waiting();
         loop {
             if let Some(found) = look() {
@@ -99,20 +100,19 @@ impl Member {
             // Only an opening since this wait began makes this caller one of those to be woken.
             let was_opened = waiting.openings != since;
             waiting.to_wake = waiting.to_wake.saturating_sub(usize::from(was_opened));
-            // Each caller that is woken passes the notice on, so one that the writer did not wake itself is still
-            // reached.
+            // Each woken caller wakes another, so that callers that the writer does not wake itself are also woken.
             match (waiting.to_wake, was_opened) {
                 (0, _) => {}
                 (_, true) => group.opened.notify_one(),
-                // The notice was for a caller that has waited for longer. The system does not report which one that
-                // is, so all are woken.
+                // The notice was for a caller that was waiting before the opening. The condition variable cannot select
+                // that caller, so all are woken.
                 (_, false) => group.opened.notify_all(),
             }
         }
     }
 }
 
-/// Opens a wait group when it is dropped. A thread that answers, or ends without an answer, leaves nobody asleep.
+/// Opens a wait group when it is dropped. So callers are woken even if the thread ends without an answer.
 pub(crate) struct Wake(Option<Member>);
 
 impl Wake {
@@ -129,14 +129,15 @@ impl Drop for Wake {
     }
 }
 
-/// The wakes of a batch. Each group is opened once, when this is dropped.
+/// The wakes of a batch. When they are dropped, each group is opened once.
 #[derive(Default)]
 pub(crate) struct Wakes(Vec<Wake>);
 
 impl Wakes {
     pub(crate) fn add(&mut self, mut wake: Wake) {
-        let is_new =
-            |member: &Member| !self.0.iter().flat_map(|wake| &wake.0).any(|it| it.number == member.number);
+        let is_new = |member: &Member| {
+            !self.0.iter().flat_map(|wake| &wake.0).any(|known| known.number == member.number)
+        };
         if wake.0.as_ref().is_some_and(is_new) {
             self.0.push(wake);
         } else {
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_left_asleep_however_batches_and_those_who_wait_overlap() {
+    fn every_caller_is_woken_however_batches_and_waits_overlap() {
         const ROUNDS: usize = 3_000;
         let groups = Arc::new(WaitGroups::default());
         let (sender, receiver) = crossbeam_channel::bounded::<(Arc<AtomicBool>, Wake)>(64);
@@ -207,7 +208,8 @@ mod tests {
             while let Ok(first) = receiver.recv() {
                 groups.next();
                 let mut wakes = Wakes::default();
-                // Not all that are there: some callers wait in a group that is opened too early for them.
+                // Only some of the messages are answered, so that a group is also opened too early for some of its
+                // callers.
                 for (answered, wake) in std::iter::once(first).chain(receiver.try_iter().take(4)) {
                     answered.store(true, Ordering::SeqCst);
                     wakes.add(wake);

@@ -1,15 +1,15 @@
-//! The common parts of the builders: setters that look alike, and the first value that turns out to be unusable.
+//! The common parts of the builders: macros for their setters, and the first value that cannot be recorded.
 
 use crate::event::{FieldProblem, InvalidField, Kind};
 use crate::receipt::AppendError;
 
-/// The first value that a builder could not use. Setters return the builder, so the error can only be
-/// returned by the call that records.
+/// The first value that cannot be recorded. Setters return the builder, so only the call that records can
+/// return the error.
 #[derive(Debug, Default)]
 pub(super) struct FirstProblem(Option<(String, FieldProblem)>);
 
 impl FirstProblem {
-    /// Returns the value, or keeps its problem if it is the first.
+    /// Returns the value if it can be recorded. Otherwise keeps its problem, unless there was one before.
     pub(super) fn keep<T, E: Into<FieldProblem>>(
         &mut self,
         field: impl Into<String>,
@@ -26,7 +26,7 @@ impl FirstProblem {
     }
 }
 
-/// Defines setters of optional texts: the name of the method, the name of the field.
+/// Defines setters of optional texts: the name of the method, then the name of the field.
 macro_rules! text_setters {
     ($( $(#[$doc:meta])* $name:ident => $field:ident; )*) => {$(
         $(#[$doc])*
@@ -48,11 +48,11 @@ macro_rules! value_setters {
     )*};
 }
 
-/// Defines the setter of fields that the kind of event does not know.
+/// Defines the setter of attributes.
 macro_rules! attribute_setter {
     () => {
-        /// Sets a field that this kind of event does not know, to any value that has a JSON form. It is
-        /// kept under `attributes`. A later value with the same name replaces an earlier one.
+        /// Sets an attribute: a field that this kind of event does not have. Its value is any value that has
+        /// a JSON form. A later value with the same name replaces an earlier one.
         pub fn attribute(
             mut self,
             name: impl Into<String>,
@@ -69,10 +69,10 @@ macro_rules! attribute_setter {
     };
 }
 
-/// Defines the setters for costs, which the ends of steps and of sessions share.
+/// Defines the setters for tokens and cost, for the ends of steps and of sessions.
 macro_rules! usage_setters {
     () => {
-        /// Sets the number of tokens that models read, and the number that they wrote.
+        /// Sets the numbers of input tokens and output tokens of the models.
         pub fn tokens(mut self, input: u64, output: u64) -> Self {
             self.payload.tokens_input = Some(input);
             self.payload.tokens_output = Some(output);

@@ -12,15 +12,15 @@ fn decision(decision_type: impl Into<String>) -> DecisionMade {
 }
 
 impl Session {
-    /// Begins a decision that belongs to no step. `decision_type` names the type of the decision.
+    /// Begins a decision that belongs to no step. `decision_type` is its type, such as `next-tool`.
     pub fn decide(&self, decision_type: impl Into<String>) -> Recording<'_, DecisionMade> {
         Recording::new(&self.scope, decision(decision_type))
     }
 }
 
 impl Step {
-    /// Begins a decision made in this step: the options, the choice, and the reason. `decision_type` names
-    /// the type of the decision.
+    /// Begins a decision made in this step: the options, the choice, and the reason. `decision_type` is its
+    /// type, such as `next-tool`.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -51,7 +51,7 @@ impl Recording<'_, DecisionMade> {
         self
     }
 
-    /// Adds an option that was considered, and its score on a scale of the producer's own.
+    /// Adds an option that was considered, and its score on the producer's own scale.
     pub fn option(mut self, option: impl Into<String>, score: f64) -> Self {
         self.payload.options_considered.push(ConsideredOption::scored(option, score));
         self
@@ -63,14 +63,14 @@ impl Recording<'_, DecisionMade> {
         self
     }
 
-    /// Sets the option that was chosen. It replaces all options that were set as chosen before.
+    /// Sets the option that was chosen. It replaces all earlier chosen options.
     pub fn chose(mut self, option: impl Into<String>) -> Self {
         self.payload.chosen_options.clear();
         self.payload.chosen_option = Some(option.into());
         self
     }
 
-    /// Sets the options that were chosen if they are more than one, best first.
+    /// Sets several options as chosen, best first. They replace all earlier chosen options.
     pub fn chose_all<T: Into<String>>(mut self, options: impl IntoIterator<Item = T>) -> Self {
         self.payload.chosen_option = None;
         self.payload.chosen_options = options.into_iter().map(Into::into).collect();
@@ -96,9 +96,9 @@ impl Recording<'_, DecisionMade> {
     /// # Errors
     /// If a value cannot be recorded, or the log is closed.
     pub fn record(self) -> Result<DecisionId, AppendError> {
-        let given = self.payload.decision.clone();
+        let id = self.payload.decision.clone();
         let receipt = self.append()?;
         // A decision without an id of its own gets the id of its event.
-        Ok(if given.is_absent() { receipt.event_id().into() } else { given })
+        Ok(if id.is_absent() { receipt.event_id().into() } else { id })
     }
 }

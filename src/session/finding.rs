@@ -16,13 +16,13 @@ fn finding(category: impl Into<String>) -> FindingRaised {
 }
 
 impl Session {
-    /// Begins a finding that belongs to no step: a problem, or the result of a check. `category` names the
-    /// group that it belongs to.
+    /// Begins a finding that belongs to no step: a problem, or the result of a check. `category` is the
+    /// category of the finding, such as `arithmetic`.
     pub fn finding(&self, category: impl Into<String>) -> Recording<'_, FindingRaised> {
         Recording::new(&self.scope, finding(category))
     }
 
-    /// Begins an update of a finding of this session: a judgement, and its author.
+    /// Begins an update of a finding of this session: a new status or a correction.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -47,8 +47,8 @@ impl Session {
 }
 
 impl Step {
-    /// Begins a finding of this step: a problem, or the result of a check. `category` names the group that
-    /// it belongs to.
+    /// Begins a finding of this step: a problem, or the result of a check. `category` is the category of the
+    /// finding, such as `arithmetic`.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -95,7 +95,7 @@ impl Recording<'_, FindingRaised> {
         pattern => pattern_type;
         /// Sets a title of one line.
         title => title;
-        /// Sets a description for experts of the field.
+        /// Sets a description for experts.
         description => description;
         /// Sets a description for everybody else.
         plain_english => plain_english;
@@ -103,7 +103,7 @@ impl Recording<'_, FindingRaised> {
         suggestion => suggestion;
         /// Sets the law or policy behind the finding.
         legal_source => legal_source;
-        /// Sets the extent of the finding.
+        /// Sets the scope of the finding, such as a whole conversation.
         scope => scope;
         /// Sets the version of the rule.
         rule_version => rule_version;
@@ -122,10 +122,10 @@ impl Recording<'_, FindingRaised> {
     /// # Errors
     /// If a value cannot be recorded, or the log is closed.
     pub fn record(self) -> Result<FindingId, AppendError> {
-        let given = self.payload.finding.clone();
+        let id = self.payload.finding.clone();
         let receipt = self.append()?;
         // A finding without an id of its own gets the id of its event.
-        Ok(if given.is_absent() { receipt.event_id().into() } else { given })
+        Ok(if id.is_absent() { receipt.event_id().into() } else { id })
     }
 }
 
@@ -144,7 +144,7 @@ impl Recording<'_, FindingUpdated> {
         reason => reason;
     }
 
-    /// Sets the change that was made because of the finding, as the text before and after.
+    /// Sets the change that was made because of the finding: the text before and after it.
     pub fn corrected(self, original: impl Into<String>, corrected: impl Into<String>) -> Self {
         self.correction(Correction {
             original: Some(original.into()),

@@ -84,18 +84,18 @@ impl SessionBuilder {
         agent_version => agent_version;
         /// Sets the model that the session works with.
         model => model;
-        /// Sets the source of the record.
+        /// Sets the source of the record, such as another program.
         source => source;
         /// Sets the tenant: the owner of the session, if several share a log.
         tenant => tenant;
     }
 
     value_setters! {
-        /// Sets the session that starts this one.
+        /// Sets the session that started this one.
         parent_session: SessionId;
     }
 
-    /// Sets a label of the producer's own. A later value with the same name replaces an earlier one.
+    /// Sets one of the producer's own labels. A later value with the same name replaces an earlier one.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.payload.labels.insert(name.into(), value.into());
         self
@@ -111,16 +111,17 @@ impl SessionBuilder {
         self.problem.check(Kind::SessionStarted)?;
         let id = self.id.unwrap_or_else(SessionId::generate);
         let scope = Arc::new(Scope::new(self.log, id));
-        // Not waited for: events are committed in order, so the receipt of the end covers this one.
+        // Dropped, because the receipt of the end is enough: events are committed in order.
         let _receipt = scope.append(self.payload)?;
         Ok(Session { scope, state: State::Open })
     }
 }
 
-/// A session under way. Threads share it by reference, or own [`Step`](super::Step)s of it.
+/// A session that has started. Threads can share it by reference, or own [`Step`](super::Step)s of it.
 ///
-/// If it is dropped without an end, it records `session.ended` with status `disconnected`; while its thread panics,
-/// with status `failed` and error `panicked`. Steps may outlive it: their events still belong to the session.
+/// If it is dropped without an end, it records `session.ended` with status `disconnected`. If its thread panics, the
+/// status is `failed` and the error is `panicked`. Steps may exist longer than this handle: their events still belong
+/// to the session.
 #[derive(Debug)]
 #[must_use = "a session that is dropped is recorded as disconnected"]
 pub struct Session {
@@ -134,7 +135,7 @@ impl Session {
         self.scope.session()
     }
 
-    /// Begins a step. `module` names the part that does the work: the module, the tool, the model's role.
+    /// Begins a step. `module` is the part of the pipeline that does the work: a module, a tool, or a model's role.
     pub fn step(&self, module: impl Into<String>) -> StepBuilder {
         StepBuilder::new(self.scope.clone(), None, module.into())
     }
@@ -165,7 +166,7 @@ impl Drop for Session {
         if self.state == State::Ended {
             return;
         }
-        let dropped = Dropped::here();
+        let dropped = Dropped::cause();
         let status = match dropped {
             Dropped::Forgotten => SessionEnd::Disconnected,
             Dropped::Panicked => SessionEnd::Failed,
@@ -187,7 +188,7 @@ impl Recording<'_, SessionUpdated> {
     }
 
     text_setters! {
-        /// Sets a text about the current work.
+        /// Sets a text about the current activity.
         message => message;
     }
 
@@ -223,7 +224,7 @@ impl SessionEnding {
         risk_level: Severity;
     }
 
-    /// Adds a rating on a scale of the producer's own. A later value with the same name replaces an earlier one.
+    /// Adds a rating on the producer's own scale. A later value with the same name replaces an earlier one.
     pub fn score(mut self, name: impl Into<String>, score: f64) -> Self {
         self.payload.scores.insert(name.into(), score);
         self
@@ -240,11 +241,13 @@ impl SessionEnding {
 
     /// Records that the session succeeded.
     ///
-    /// A receipt that reports the end as committed covers all events that were recorded before it.
+    /// Events are committed in order. When the receipt reports that the end is committed, all earlier events of the
+    /// session are committed too. The exception is events that could not be written: the log records them as
+    /// `events.lost`.
     ///
     /// # Errors
-    /// If a value cannot be recorded, or the log is closed. In the first case a plainer end is recorded,
-    /// which states the reason.
+    /// If a value cannot be recorded, or the log is closed. In the first case an end with only the status and the
+    /// reason is recorded.
     pub fn completed(self) -> Result<Receipt, AppendError> {
         self.record(SessionEnd::Completed, None)
     }

@@ -35,7 +35,7 @@ impl Session {
         Recording::new(&self.scope, artifact(content.as_ref()))
     }
 
-    /// Begins an artifact of which only the BLAKE3 digest is known.
+    /// Begins an artifact from the BLAKE3 digest of its content.
     pub fn artifact_with_digest(&self, digest: Digest) -> Recording<'_, ArtifactAttached> {
         Recording::new(&self.scope, ArtifactAttached { artifact: digest, ..ArtifactAttached::default() })
     }
@@ -79,7 +79,7 @@ impl Step {
         self.recording(ArtifactAttached { step, ..artifact(content.as_ref()) })
     }
 
-    /// Begins an artifact of which only the BLAKE3 digest is known.
+    /// Begins an artifact from the BLAKE3 digest of its content.
     pub fn artifact_with_digest(&self, digest: Digest) -> Recording<'_, ArtifactAttached> {
         let step = Some(self.id().clone());
         self.recording(ArtifactAttached { artifact: digest, step, ..ArtifactAttached::default() })
@@ -115,7 +115,7 @@ impl Recording<'_, MetricRecorded> {
         unit => unit;
     }
 
-    /// Sets a label of the producer's own. A later value with the same name replaces an earlier one.
+    /// Sets one of the producer's own labels. A later value with the same name replaces an earlier one.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.payload.labels.insert(name.into(), value.into());
         self

@@ -7,8 +7,8 @@ use crate::receipt::{AppendError, Appended, Receipt};
 
 /// An event that a session or a step is about to record: a decision, a finding, a note …
 ///
-/// Its setters are those of its kind. [`Recording::commit`] records it and waits until it is on the disk;
-/// `record` records it without waiting.
+/// The setters depend on the kind of event. [`Recording::commit`] records the event and waits until it is
+/// committed; `record` does not wait.
 #[derive(Debug)]
 #[must_use = "nothing is recorded before `record` or `commit`"]
 pub struct Recording<'s, E> {
@@ -29,7 +29,7 @@ impl<'s, E: Into<Event>> Recording<'s, E> {
         self.scope.append(event)
     }
 
-    /// Records the event and blocks until it is committed. Use it for events that must be on record before
+    /// Records the event and blocks until it is committed. Use this for events that must be in the log before
     /// the pipeline acts on them.
     ///
     /// ```

@@ -49,17 +49,17 @@ impl Recording<'_, ReviewRecorded> {
         self
     }
 
-    /// Sets the reviewed subject to a step of the session.
+    /// Sets a step of the session as the reviewed item.
     pub fn of_step(self, step: &StepId) -> Self {
         self.of(SubjectKind::Step, step.as_str())
     }
 
-    /// Sets the reviewed subject to a decision of the session.
+    /// Sets a decision of the session as the reviewed item.
     pub fn of_decision(self, decision: &DecisionId) -> Self {
         self.of(SubjectKind::Decision, decision.as_str())
     }
 
-    /// Sets the reviewed subject to a finding of the session.
+    /// Sets a finding of the session as the reviewed item.
     pub fn of_finding(self, finding: &FindingId) -> Self {
         self.of(SubjectKind::Finding, finding.as_str())
     }
@@ -76,9 +76,9 @@ impl Recording<'_, ReviewRecorded> {
     /// # Errors
     /// If a value cannot be recorded, or the log is closed.
     pub fn record(self) -> Result<ReviewId, AppendError> {
-        let given = self.payload.review.clone();
+        let id = self.payload.review.clone();
         let receipt = self.append()?;
         // A review without an id of its own gets the id of its event.
-        Ok(if given.is_absent() { receipt.event_id().into() } else { given })
+        Ok(if id.is_absent() { receipt.event_id().into() } else { id })
     }
 }

@@ -31,30 +31,30 @@ impl Scope {
         self.log.append(self.draft(event))
     }
 
-    /// Appends the end of a session or step. If the log refuses its content, the end must still be
-    /// recorded: `bare` makes an end with only the status and the reason.
+    /// Appends the end of a session or step. If the log refuses its content, an end must still be recorded: `bare`
+    /// makes one with only the status and the reason.
     pub(super) fn append_end<E: Into<Event>>(
         &self,
         end: Result<E, AppendError>,
         bare: impl FnOnce(String) -> E,
     ) -> Result<Receipt, AppendError> {
         let appended = end.and_then(|end| self.append(end));
-        // Only these two errors depend on the content. After any other, a plainer end would fail in the same way.
+        // Only these two errors depend on the content. After any other error, the bare end would fail in the same way.
         if let Err(error @ (AppendError::Unfit(_) | AppendError::Refused(_))) = &appended {
-            let why = format!("its end could not be recorded as it was: {error}");
-            self.append_from_drop(|| bare(why));
+            let reason = format!("its end could not be recorded as it was: {error}");
+            self.append_from_drop(|| bare(reason));
         }
         appended
     }
 
     /// Appends from a destructor, where no error can be returned: see [`sealed::Append::append_or_count`].
     pub(super) fn append_from_drop<E: Into<Event>>(&self, event: impl FnOnce() -> E) {
-        // The draft is made inside the call, which catches panics of the caller's clock.
+        // The draft is made inside the call, because the call catches panics of the caller's clock.
         self.log.append_or_count(Box::new(|| self.draft(event())), DROP_TIMEOUT);
     }
 }
 
-/// The reason why a handle is dropped without an end. It becomes the recorded error.
+/// The reason why a handle is dropped without an end. The end that is recorded has it as its error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dropped {
     Forgotten,
@@ -62,7 +62,7 @@ pub(super) enum Dropped {
 }
 
 impl Dropped {
-    pub(super) fn here() -> Dropped {
+    pub(super) fn cause() -> Dropped {
         if thread::panicking() { Dropped::Panicked } else { Dropped::Forgotten }
     }
 
@@ -75,7 +75,7 @@ impl Dropped {
     }
 }
 
-/// The state of a handle. The destructor of an open one records that it was dropped.
+/// The state of a handle. The destructor of an open handle records that it was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Open,

@@ -59,10 +59,10 @@ impl StepBuilder {
     }
 }
 
-/// A step under way. It may move to another thread, and several steps may run at the same time.
+/// A step that has started. It may move to another thread, and several steps may run at the same time.
 ///
-/// If it is dropped without an end, such as by an early return, it records `step.ended` with status
-/// `error`. The error is `dropped without an end`, or `panicked` while its thread panics.
+/// If it is dropped without an end, such as by an early return, it records `step.ended` with status `error`. The error
+/// is `dropped without an end`, or `panicked` if its thread panics.
 #[derive(Debug)]
 #[must_use = "a step that is dropped is recorded as failed"]
 pub struct Step {
@@ -116,7 +116,7 @@ impl Drop for Step {
     fn drop(&mut self) {
         if self.state == State::Open {
             self.scope
-                .append_from_drop(|| bare_end(self.id.clone(), StepEnd::Error, Dropped::here().error()));
+                .append_from_drop(|| bare_end(self.id.clone(), StepEnd::Error, Dropped::cause().error()));
         }
     }
 }
@@ -153,8 +153,8 @@ impl StepEnding {
     /// Records that the step succeeded.
     ///
     /// # Errors
-    /// If a value cannot be recorded, or the log is closed. In the first case a plainer end is recorded,
-    /// which states the reason.
+    /// If a value cannot be recorded, or the log is closed. In the first case an end with only the status and the
+    /// reason is recorded.
     pub fn succeeded(self) -> Result<(), AppendError> {
         self.record(StepEnd::Ok, None)
     }

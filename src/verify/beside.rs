@@ -41,9 +41,9 @@ pub(super) fn check_schema(
             Some(_) => "was altered",
             None => "is missing",
         };
-        let is_evidence = object.kind == "table" && matches!(object.name.as_str(), "log" | "redactions");
-        // Missing evidence is damage, and `required` reports it.
-        if same_name.is_none() && is_evidence {
+        let is_required = object.kind == "table" && matches!(object.name.as_str(), "log" | "redactions");
+        // A missing table without which nothing can be judged is damage, and `required` reports it.
+        if same_name.is_none() && is_required {
             continue;
         }
         failures.push(Failure {
@@ -96,7 +96,7 @@ fn first_difference<T: Ord + Clone>(
     Ok(more.map(|item| Difference { item, in_table: true }))
 }
 
-/// Compares the table that the trigger reads with the licences.
+/// Compares the table `redactions`, which the trigger reads, with the licences in the log.
 pub(super) fn check_redactions(
     connection: &Connection,
     walk: &Walk,
@@ -136,8 +136,8 @@ pub(super) fn check_redactions(
     Ok(())
 }
 
-/// Rows of `projections` that no Annals writes. Such a row would make the check of the read tables pass over
-/// its tables.
+/// Rows of `projections` that no version of Annals writes. With such a row, the check of the read tables
+/// would skip its tables.
 fn foreign_cursors(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
     // A missing table is among the failures already.
     let sql = format!(
@@ -220,8 +220,8 @@ pub(super) fn check_skips(
     Ok(())
 }
 
-/// Compares the list of events about API keys, by which a server decides, with the log. A file with an
-/// earlier schema has no such list.
+/// Compares the list of events about API keys, from which a server learns which keys to accept, with the log.
+/// A file with an earlier schema has no such list.
 pub(super) fn check_api_keys(
     connection: &Connection,
     walk: &Walk,

@@ -120,7 +120,7 @@ mod tests {
         }
 
         #[test]
-        fn bent_bytes_are_judged_as_the_decoder_judges_them(
+        fn changed_bytes_are_judged_as_the_decoder_judges_them(
             entry in any_entry(),
             place in any::<prop::sample::Index>(),
             splice in prop::collection::vec(any::<u8>(), 0..10),

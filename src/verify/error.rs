@@ -17,7 +17,7 @@ pub enum VerifyError {
     /// The system kept SQLite from reading the file, or has no room for the scratch tables.
     #[error("the verification could not go on: {0}")]
     Storage(#[from] StorageError),
-    /// A projection is to be left out that does not exist.
+    /// The projection to leave out does not exist.
     #[error("there is no projection `{name}` to leave out; there are {}", projections().join(", "))]
     UnknownProjection {
         /// The name that no projection has.
@@ -45,8 +45,7 @@ pub(super) fn projections() -> Vec<&'static str> {
     PROJECTIONS.iter().map(|projection| projection.name).collect()
 }
 
-/// Returns whether an error comes from the file itself, and not from the system or another program that stood
-/// in the way.
+/// Returns whether an error comes from the file itself, and not from the system or another program.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     // A missing page is an error of input and output to SQLite, but it shows that the file was cut off.
     is_cut_off(error)

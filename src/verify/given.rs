@@ -100,9 +100,9 @@ impl<'p> Search<'p> {
         }
     }
 
-    /// The failure of a policy that no checkpoint met. None if no checkpoint got as far as the policy and
-    /// something else has reported the reason (`is_said`).
-    fn failure(self, among: &str, is_said: bool) -> Option<Failure> {
+    /// The failure of a policy that no checkpoint met. None if the policy was applied to no checkpoint, and
+    /// something else has reported the reason (`is_reported`).
+    fn failure(self, among: &str, is_reported: bool) -> Option<Failure> {
         if !self.goes_on() {
             return None;
         }
@@ -110,7 +110,7 @@ impl<'p> Search<'p> {
             Some((name, _, why)) => {
                 format!("{name}: it does not meet the policy, and no other checkpoint does: {why}")
             }
-            None if is_said => return None,
+            None if is_reported => return None,
             None => format!("the policy: {among} is signed as it should be by a key trusted for it"),
         };
         let affected = "what it would vouch for".to_owned();
@@ -190,12 +190,12 @@ pub(super) fn judge(
         anchor.keys = signers;
         anchor.witnesses = witnesses;
     }
-    // If no checkpoint got as far as the policy, one of these is the reason and is reported already.
-    let is_said = !anchor.failures.is_empty()
+    // If the policy was applied to no checkpoint, one of these is the reason, and is reported already.
+    let is_reported = !anchor.failures.is_empty()
         || !anchor.not_checked.is_empty()
         || anchor.checkpoints_not_judged > 0
         || given.is_empty();
-    anchor.failures.extend(search.failure("none of the checkpoints given", is_said));
+    anchor.failures.extend(search.failure("none of the checkpoints given", is_reported));
     anchor
 }
 
@@ -240,10 +240,10 @@ fn named(checkpoint: &SignedCheckpoint, changes: &[(Seq, KeyChanged)]) -> Option
     })
 }
 
-/// Finds how far the log is signed by the checkpoints that it keeps itself. They anchor nothing: whoever can
-/// write the file can delete them. A checkpoint that a trusted key signed must fit all the same. They are
-/// judged one by one. The signature of one that fits is checked only if no larger one was signed, or if the
-/// policy applies to stored checkpoints because none was given.
+/// Finds how far the log is signed by the checkpoints that it keeps itself. They anchor nothing, because
+/// anyone who can write the file can delete them. A checkpoint that a trusted key signed must fit all the
+/// same. They are judged one by one. The signature of one that fits is checked only if no larger one was
+/// signed, or if the policy applies to stored checkpoints because none was given.
 ///
 /// # Errors
 /// If the table cannot be read as a whole. Nothing is taken from it then.
@@ -282,9 +282,9 @@ pub(super) fn judge_stored(
     failures.reverse();
     anchor.signed_to = signed_to;
     // A bad row, and keys of another log, are reported elsewhere and explain the unmet policy.
-    let is_said = !failures.is_empty() || log.first_bad.is_some() || trust.is_of_other_logs(log.origin);
+    let is_reported = !failures.is_empty() || log.first_bad.is_some() || trust.is_of_other_logs(log.origin);
     let among = "no checkpoint was given, and none that the file keeps";
-    anchor.failures.extend(search.failure(among, is_said));
+    anchor.failures.extend(search.failure(among, is_reported));
     anchor.failures.extend(failures);
     Ok(())
 }
@@ -315,8 +315,8 @@ fn against(given: &Given, log: &Walked<'_>) -> Judged {
     if log.first_bad.is_some_and(|first_bad| first_bad <= size) {
         return Judged::Unknown;
     }
-    // The name is not known if a newer version wrote the first event. The root tells the log from others
-    // then, too.
+    // The origin is not known if a newer version wrote the first event. The root still tells this log from
+    // others.
     if let Some(origin) = log.origin.filter(|origin| *origin != checkpoint.origin()) {
         let detail =
             format!("it is a checkpoint of the log `{}`, and this is `{origin}`", checkpoint.origin());
@@ -341,8 +341,8 @@ fn against(given: &Given, log: &Walked<'_>) -> Judged {
     }
 }
 
-/// Reports two well-signed checkpoints of one size with different roots: whoever signs showed different logs
-/// to different people.
+/// Reports two well-signed checkpoints of one size with different roots: the signer showed different logs to
+/// different people.
 fn split_view(size: u64, given: &[&Given], anchor: &mut Anchor) {
     let Some((first, others)) = given.split_first() else { return };
     let other = others.iter().find(|other| other.checkpoint.root() != first.checkpoint.root());

@@ -117,7 +117,7 @@ impl HashReader for Hashes<'_> {
     }
 }
 
-/// Tells errors of the system from answers that the file does not give.
+/// Separates errors of the system from hashes that the file does not have.
 pub(super) trait Readable<T> {
     /// Returns None if the file is damaged, or rows are missing.
     ///

@@ -21,8 +21,8 @@ pub(super) trait Take: Send + UnwindSafe + RefUnwindSafe + 'static {
 /// An aggregate function of one connection, by which rows are taken.
 pub(super) struct Inside<T>(Slot<T>);
 
-/// The slot in which the function finds the receiver of the rows, and in which it leaves it when all rows are
-/// read.
+/// The slot from which the function takes the receiver of the rows, and to which it returns the receiver when
+/// all rows are read.
 struct Slot<T>(Arc<Mutex<Option<T>>>);
 
 impl<T> Slot<T> {
@@ -72,7 +72,7 @@ impl<T: Take> Aggregate<T, bool> for Slot<T> {
 
     #[inline]
     fn step(&self, row: &mut Context<'_>, taker: &mut T) -> rusqlite::Result<()> {
-        // SQLite gives an aggregate function no other way than an error to end the reading.
+        // An aggregate function can end the reading only with an error.
         if taker.take(row)? { Ok(()) } else { Err(rusqlite::Error::QueryReturnedMoreThanOneRow) }
     }
 
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_taken_once_each_and_nothing_is_said_unless_all_are() {
+    fn rows_are_taken_once_each_and_there_is_no_result_unless_all_are() {
         let connection = Connection::open_in_memory().unwrap();
         let inside = Inside::new(&connection, "take").unwrap();
         let sum = |numbers: &str| {

@@ -111,8 +111,8 @@ pub fn verify(
         Err(OpenError::Storage { source, .. }) if source.kind() == StorageErrorKind::Damaged => {
             return Ok(Report::unreadable(path, options.checkpoints.len() as u64, source.sqlite()));
         }
-        // Opening reads rows of these tables already, and so does everything below. Something other than a
-        // table can make its rows up.
+        // This is found when the file is opened. A view or a virtual table can make up its rows, so nothing
+        // below may read it.
         Err(OpenError::NoTable { table, .. }) => {
             let checkpoints = options.checkpoints.len() as u64;
             return Ok(Report::damaged(path, checkpoints, required::replaced(table)));
@@ -123,8 +123,8 @@ pub fn verify(
     let mut others = snapshot::begin(path, file, &connection, options.threads_max())?;
     let report = Verification { path, connection: &connection, options: &options, failures: Vec::new() }
         .run(&mut others, progress);
-    // A file that is read without locks may have changed meanwhile. Pages of two times look like damage, so
-    // the report is not given out then.
+    // A file that is read without locks may have changed meanwhile. Pages from two moments look like damage,
+    // so no report is returned then.
     still.as_ref().map_or(Ok(()), Still::require)?;
     report
 }
@@ -446,8 +446,8 @@ fn or_damage<T: Default>(
             // SQLite reports a missing table as an error without a code of its own. The check of the schema
             // has reported that table already.
             let is_missing = error.sqlite_error_code() == Some(ErrorCode::Unknown);
-            let is_said = |failure: &Failure| matches!(failure.check, Check::Schema | Check::Damage);
-            if !(is_missing && failures.iter().any(is_said)) {
+            let is_reported = |failure: &Failure| matches!(failure.check, Check::Schema | Check::Damage);
+            if !(is_missing && failures.iter().any(is_reported)) {
                 failures.push(Failure {
                     check: Check::Damage,
                     seq: None,

@@ -112,8 +112,8 @@ impl Options {
     }
 
     /// Takes the events that a checkpoint covers as verified, and walks along the events after it, in a time
-    /// that depends on their number alone. The signature of the checkpoint is checked, and that the log
-    /// begins with the events that it covers.
+    /// that depends on their number alone. The signature of the checkpoint is checked, and so is the
+    /// beginning of the log: it must have the events that the checkpoint covers.
     #[must_use]
     pub fn since(mut self, name: &str, checkpoint: SignedCheckpoint) -> Options {
         let given = Given { name: name.to_owned(), checkpoint };

@@ -58,7 +58,7 @@ fn found(connection: &Connection, table: &str) -> rusqlite::Result<Option<String
     if let Some(long) = own_tables::long_value(connection, table)? {
         return Ok(Some(long));
     }
-    let said = connection
+    let answer = connection
         .query_row(&format!("PRAGMA integrity_check(\"{table}\")"), [], |row| row.get::<_, String>(0))?;
-    Ok((said != "ok").then(|| said.trim_end().to_owned()))
+    Ok((answer != "ok").then(|| answer.trim_end().to_owned()))
 }

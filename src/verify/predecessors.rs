@@ -1,7 +1,7 @@
-//! The keys before the given ones. Trust goes back, through the log's own events, from a key to the one that
-//! it took over from. docs/format.md, section 11, has the rule.
+//! The predecessors of the given keys. Trust goes back, through the log's own events, from a key to the key
+//! that it replaced. docs/format.md, section 11, has the rule.
 //!
-//! A certificate alone shows nothing: whoever stole an old key can write a log of their own in which that key
+//! A certificate alone shows nothing: a thief of an old key can write another log, in which that key
 //! certifies the present one. So an event counts only if a checkpoint by a trusted key covers it.
 
 use std::collections::HashMap;
@@ -10,12 +10,12 @@ use crate::event::{KeyChangeCause, KeyChanged, KeyRole, Seq};
 use crate::merkle::NodeHash;
 use crate::note::{KeyChange, SignatureError, SignedCheckpoint, SignedNote, VerifierKey};
 
-/// A key that a trusted one took over from.
+/// A key that a trusted key replaced.
 #[derive(Clone, Debug)]
 pub(super) struct Predecessor {
     role: KeyRole,
     key: VerifierKey,
-    /// The key that took over, and the cause of the change.
+    /// The key that replaced it, and the cause of the change.
     successor: VerifierKey,
     cause: KeyChangeCause,
     /// The sizes of the checkpoints for which its signature counts: from the size of its own certificate, or
@@ -90,7 +90,8 @@ impl Predecessors {
         for (role, key) in given {
             let mut successor = key.clone();
             // The event and the size of the certificate that led to this key. Events must become earlier with
-            // every step, so the loop ends; certificates must not cover more.
+            // every step, so the loop ends. No certificate may cover more than the one before it in this
+            // search.
             let (mut before, mut size_max) = (covered.saturating_add(1), u64::MAX);
             while let Some((seq, event)) = first.get(&(*role, successor.to_string().as_str())) {
                 if seq.get() >= before {
@@ -98,15 +99,15 @@ impl Predecessors {
                 }
                 let certified = certified(origin, *seq, event, &successor, size_max, root_at)?;
                 let Some((previous, size)) = certified else { break };
-                // This event has the certificate of `successor`, which bounds its sizes from below. If it was
-                // given, it is not in `found` and stays trusted for every size.
+                // This event has the certificate of `successor`, which bounds its sizes from below. A
+                // successor that was given is not in `found`, and stays trusted for every size.
                 if let Some(last) =
                     found.last_mut().filter(|last| last.key == successor && last.role == *role)
                 {
                     last.from = size;
                 }
-                // The way ends at a key that was given, or that another way has reached: trust goes back from
-                // there on its own.
+                // The search ends at a key that was given, or that was found before: trust goes back from
+                // that key separately.
                 let is_known = given.contains(&(*role, previous.clone()))
                     || found.iter().any(|known| known.key == previous && known.role == *role);
                 if is_known {

@@ -1,5 +1,5 @@
 //! The tables without which nothing of a log can be judged: docs/format.md, section 1. A view or a virtual
-//! table can make up its rows as they are read, so none is read.
+//! table can make up its rows as they are read, so neither is read.
 
 use rusqlite::Connection;
 

@@ -64,7 +64,7 @@ pub(super) enum Payloads {
 }
 
 /// The columns of rows for [`RowRef::of`], as SQL. A value that is no blob, or that is too long for its
-/// column, is not read. For a payload that is too long its length stands, and for one that is no blob the
+/// column, is not read. A payload that is too long is replaced by its length, and one that is no blob by the
 /// name of its type.
 pub(super) fn columns(payloads: Payloads) -> String {
     let payload = match payloads {
@@ -156,7 +156,7 @@ impl Before {
 #[derive(Debug)]
 pub(super) struct GoodRow {
     pub(super) entry: EntryRef,
-    /// The payload, if the event is of a kind that only Annals writes: these say something about other rows.
+    /// The payload, if the event is of a kind that only Annals writes: such events are about other rows.
     pub(super) own: Option<Box<Event>>,
 }
 

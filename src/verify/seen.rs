@@ -1,5 +1,5 @@
-//! The memory of earlier verifications, kept outside the file. With it the next verification notices without
-//! any key if a log was set back to an older copy, written anew or replaced.
+//! The memory of earlier verifications, kept outside the file. With it, the next verification needs no key to
+//! notice that a log was set back to an older copy, written anew or replaced.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -137,8 +137,8 @@ fn compared<E>(
         Ok(Compared::Unknown(format!("{why}, so the {size} events verified at {verified_at} may be others")))
     };
     let Some(log_id) = log.log_id else { return unknown("the first event cannot be read") };
-    // A first event of a newer version does not give the log a name that this version can read. The log's id
-    // and its events tell it from others all the same.
+    // If a newer version wrote the first event, this version cannot read the log's origin from it. The log's
+    // id and its events still tell it from others.
     let has_other_name = log.origin.as_ref().is_some_and(|origin| origin != was);
     let (check, what) = if record.log_id != log_id.to_string() || has_other_name {
         let this = match &log.origin {

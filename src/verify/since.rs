@@ -1,6 +1,6 @@
 //! The start of a walk that takes the events that a checkpoint covers as verified. The walk begins at the
-//! event after them. Required for this: the file's tree leads to the checkpoint's root, and the last event
-//! that the checkpoint covers stands in that tree.
+//! event after them. It may begin there only if the file's tree leads to the checkpoint's root, and that tree
+//! has the last event that the checkpoint covers.
 
 use rusqlite::Connection;
 

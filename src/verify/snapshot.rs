@@ -1,9 +1,9 @@
 //! Several connections that see one moment of the log.
 //!
 //! A connection to SQLite sees the file as it was when its transaction began, and no two transactions begin
-//! at once. But a row never changes, except that a redaction takes its payload, and appends an event that
-//! records this. So a connection that began later sees the same rows up to the first connection's last event,
-//! unless one of the events after that is a redaction.
+//! at once. But a row never changes, except by a redaction, which erases its payload and appends an event
+//! that records the erasure. So a connection that began later sees the same rows up to the first connection's
+//! last event, unless one of the events after that is a redaction.
 
 use std::path::Path;
 
@@ -64,8 +64,7 @@ pub(super) fn begin(
         if let Some(others) = others.into_iter().collect::<Option<Vec<_>>>().filter(|_| is_same_file) {
             return Ok(others);
         }
-        // This connection begins anew too. Only then does it see the redaction that kept the others from
-        // seeing the same.
+        // This connection begins anew too, so that it also sees the redaction that the others have seen.
         connection.execute_batch("ROLLBACK")?;
     }
     connection.execute_batch("BEGIN")?;
@@ -97,8 +96,8 @@ fn sees_the_same(other: &Connection, head: Head) -> rusqlite::Result<bool> {
     if hash.as_deref() != Some(head.hash.bytes()) {
         return Ok(false);
     }
-    // Links do not show whether a payload was erased since. Whoever erases one appends a redaction, which is
-    // then one of the events after the head. An entry that cannot be read counts as one.
+    // Links do not show whether a payload was erased since. But every erasure appends a redaction, which is
+    // one of the events after the head. An entry that cannot be read counts as a redaction.
     let mut statement = other.prepare("SELECT entry FROM log NOT INDEXED WHERE seq > ?1")?;
     let mut rows = statement.query([head.seq.to_sql()])?;
     while let Some(row) = rows.next()? {

@@ -38,8 +38,8 @@ pub(super) fn each_checkpoint(
     Ok(())
 }
 
-/// Compares the tiles with the tree, and the checkpoints too if no key was given that tells which of them
-/// count. The first difference in each table is a failure.
+/// Compares the tiles with the tree. If no key was given, compares the checkpoints too, because no signature
+/// tells then which of them count. The first difference in each table is a failure.
 pub(super) fn check(
     connection: &Connection,
     origin: Option<&str>,
@@ -97,13 +97,13 @@ fn check_tiles(connection: &Connection, walked: &[NodeHash]) -> rusqlite::Result
         let Some(hashes) = hashes_from_bytes(row.get_ref(2)?.as_blob().unwrap_or_default()) else {
             return Ok(Some(format!("{} has no whole number of hashes", named())));
         };
-        let place = usize::try_from(next).unwrap_or(usize::MAX);
+        let index = usize::try_from(next).unwrap_or(usize::MAX);
         let root = (hashes.len() as u64 == WIDTH).then(|| root_of(hashes.iter().copied()));
         // By induction every hash follows from the log: the lowest tiles have the walked roots, and each tile
         // above has exactly the roots of the level below.
         let is_right = match level {
-            0 => root.is_some() && walked.get(place).copied() == root,
-            _ => expected.chunks(usize::from(TILE_WIDTH)).nth(place) == Some(hashes.as_slice()),
+            0 => root.is_some() && walked.get(index).copied() == root,
+            _ => expected.chunks(usize::from(TILE_WIDTH)).nth(index) == Some(hashes.as_slice()),
         };
         if !is_right {
             return Ok(Some(format!("{} does not follow from the log", named())));
@@ -134,7 +134,7 @@ fn check_checkpoints(
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (size, note): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
-        // NULL stands for a note that is too long. No note is empty either, so both cannot be read.
+        // NULL stands for a note that is too long. An empty text is no note, so both count as unreadable.
         let problem = match note.unwrap_or_default().parse::<SignedCheckpoint>() {
             Err(error) => Some(format!("cannot be read: {error}")),
             Ok(checkpoint) if to_sql(checkpoint.size()) != size => {

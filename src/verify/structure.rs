@@ -15,8 +15,9 @@ const PRIME: u64 = (1 << 61) - 1;
 /// The fingerprint of pairs of event id and seq, in any order.
 ///
 /// The product of one linear form of each pair, at a point that is drawn for this verification alone.
-/// Different pairs have different forms. So other pairs have another product, except at one point in 2^61 for
-/// each pair (Schwartz and Zippel): for a log of a million events at one of 2,000,000,000,000.
+/// Different pairs have different forms. So two different sets of pairs have the same product with a
+/// probability of at most one in 2^61 for each pair (Schwartz and Zippel). For a log of a million events,
+/// that is one in 2,000,000,000,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(u64);
 
@@ -125,8 +126,7 @@ pub(super) fn pairs_of_index(
 /// asks the progress handler whether to go on. With more steps than pages, it first asks when the trees are
 /// done.
 pub(super) fn has_sound_trees(connection: &mut Connection) -> rusqlite::Result<bool> {
-    /// Steps that may be counted beside those for pages: for the hundred errors that SQLite names, and more
-    /// than that.
+    /// Steps that SQLite may count besides those for pages: more than for the hundred errors that it names.
     const SLACK: u64 = 1_000;
     let pages: u32 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
     let steps = u64::from(pages) + SLACK;
@@ -140,10 +140,10 @@ pub(super) fn has_sound_trees(connection: &mut Connection) -> rusqlite::Result<b
         asked > times_before
     };
     connection.progress_handler(steps_asked, Some(is_enough))?;
-    let said = connection.query_row("PRAGMA integrity_check(\"log\")", [], |row| row.get::<_, String>(0));
+    let answer = connection.query_row("PRAGMA integrity_check(\"log\")", [], |row| row.get::<_, String>(0));
     connection.progress_handler(0, None::<fn() -> bool>)?;
-    match said {
-        Ok(said) => Ok(said == "ok"),
+    match answer {
+        Ok(answer) => Ok(answer == "ok"),
         // The handler stopped it, so the trees were done and nothing was wrong with them.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(true),
         Err(error) => Err(error),

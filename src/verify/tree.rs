@@ -30,8 +30,7 @@ impl Wanted {
 pub(super) struct Piece {
     next: u64,
     subtrees: Vec<(u8, NodeHash)>,
-    /// The number of subtrees that are joined with nothing any more, because a size that is wanted ends with
-    /// them.
+    /// The number of subtrees that must not be joined any more, because a wanted size ends with them.
     closed: usize,
 }
 

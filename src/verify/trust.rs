@@ -1,4 +1,4 @@
-//! Trust in keys: the given keys and those that they hand trust on to, each for a range of sizes.
+//! Trust in keys: the given keys and the keys that they pass trust on to, each for a range of sizes.
 //! docs/format.md, section 11, has the rules.
 
 use super::predecessors::{Predecessor, Predecessors, shown};
@@ -48,7 +48,7 @@ pub(super) struct Trust {
     keys: Vec<Trusted>,
     /// The roles for which a change was seen.
     changed: Vec<KeyRole>,
-    /// An epoch key was given. Every checkpoint must then have the signature of an epoch key.
+    /// True if an epoch key was given. Every checkpoint must then have the signature of an epoch key.
     asks_for_epoch: bool,
     predecessors: Predecessors,
 }
@@ -57,7 +57,7 @@ pub(super) struct Trust {
 pub(super) enum Standing<'t> {
     /// These keys signed it, and they are trusted for its size.
     Trusted(Vec<(KeyRole, &'t VerifierKey)>),
-    /// A predecessor signed it: a key that a trusted key took over from.
+    /// A predecessor signed it: a key that a trusted key replaced.
     Before(&'t Predecessor),
     /// A signature by a known key is bad, or does not count.
     Wrong(String),
@@ -133,22 +133,22 @@ impl Trust {
         let certified = self.certified(origin, seq, &event, root_at)?;
         let is_first = event.cause == KeyChangeCause::Generated && !self.changed.contains(&event.role);
         self.changed.push(event.role);
-        // An event without trust, and a wrong one, retires no key: the changes after it are judged without
-        // it.
-        let (is_certified, said, failure) = match certified {
+        // An event that is not trusted, or is wrong, retires no key. The changes after it are judged as if it
+        // did not exist.
+        let (is_certified, certified_by, failure) = match certified {
             Certified::By { previous, new, from } => {
-                let said = shown(&previous);
+                let certified_by = shown(&previous);
                 self.retire(event.role, &previous, seq);
-                self.hand_on(event.role, *new, from);
-                (true, said, None)
+                self.pass_on(event.role, *new, from);
+                (true, certified_by, None)
             }
             Certified::Revoked { previous } => {
                 self.retire(event.role, &previous, seq);
-                let said = format!(
+                let certified_by = format!(
                     "{} was compromised and is retired from here on, so trust in this one must come from elsewhere",
                     shown(&previous)
                 );
-                (false, said, None)
+                (false, certified_by, None)
             }
             Certified::NotTrusted(why) => (false, why, None),
             Certified::Wrong(detail) => (false, detail.clone(), Some(key_change_failure(seq, detail))),
@@ -166,7 +166,7 @@ impl Trust {
             actor,
             reason,
             is_certified,
-            certified: said,
+            certified: certified_by,
         };
         Ok((seen, failure))
     }
@@ -177,7 +177,7 @@ impl Trust {
         }
     }
 
-    fn hand_on(&mut self, role: KeyRole, new: VerifierKey, from: u64) {
+    fn pass_on(&mut self, role: KeyRole, new: VerifierKey, from: u64) {
         match self.keys.iter_mut().find(|trusted| trusted.is_active(role, &new)) {
             // The smaller size stays. A given key is trusted from 0, and another key may have certified this
             // one before.
@@ -187,7 +187,7 @@ impl Trust {
     }
 
     /// Returns whether the new key was given only in the other role, in which its signatures do not count as
-    /// they should.
+    /// intended.
     fn is_given_as_other(&self, event: &KeyChanged) -> bool {
         let Ok(key) = event.vkey.parse::<VerifierKey>() else { return false };
         let mut given = self.keys.iter().filter(|trusted| trusted.key == key).peekable();
@@ -232,16 +232,16 @@ impl Trust {
             return not_trusted("the certificate is no signed note");
         };
         let previous = event.previous.as_deref().and_then(|vkey| vkey.parse::<VerifierKey>().ok());
-        // Only a key that is not retired hands trust on. So of two events by one key the first counts.
+        // Only a key that is not retired passes trust on. So of two events by one key, the first counts.
         let is_previous = |trusted: &&Trusted| {
             previous.as_ref().is_some_and(|previous| trusted.is_active(event.role, previous))
                 && origin.is_none_or(|origin| trusted.key.signs_for(origin))
         };
         let Some(previous) = self.keys.iter().find(is_previous) else {
-            return not_trusted(self.why_not_handed_on(event, previous.as_ref()));
+            return not_trusted(self.why_not_passed_on(event, previous.as_ref()));
         };
-        // All known keys with its name and id, not it alone. If two different keys share them, nobody can
-        // tell which one signed, and `verify` refuses the signature.
+        // All known keys with this name and id, and not only the previous key. If two different keys share
+        // them, nobody can tell which one signed, and `verify` refuses the signature.
         let alike: Vec<VerifierKey> = self
             .keys
             .iter()
@@ -299,7 +299,7 @@ impl Trust {
         }
     }
 
-    fn why_not_handed_on(&self, event: &KeyChanged, previous: Option<&VerifierKey>) -> &'static str {
+    fn why_not_passed_on(&self, event: &KeyChanged, previous: Option<&VerifierKey>) -> &'static str {
         let known = self.keys.iter().find(|trusted| Some(&trusted.key) == previous);
         match known {
             None => "the previous key is not one that this verification trusts",

@@ -1,5 +1,5 @@
-//! One batch in one transaction: what is appended, in which order, and the answer to each sender. `log::store` has
-//! the statements, and the promises of a transaction.
+//! One batch in one transaction: the order of its events, the checks before each append, and the outcomes. `log::store`
+//! has the statements, and the guarantees of a transaction.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::log::{Appending, Effect, Head, Inserted, StoreError};
 use crate::prepare::{Prepared, SentBy, without_salt};
 use crate::receipt::{AppendError, AppendOutcome, Appended, Outcome};
 
-/// The injected clock.
+/// The clock that the builder sets.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// A batch in its transaction.
 pub(crate) struct Batch<'c> {
     log: Appending<'c>,
     clock: Clock,
-    /// The entry of the current event: one allocation for all events.
+    /// Buffer for the entry of the current event, so that all events share one allocation.
     entry: Vec<u8>,
 }
 
@@ -29,12 +29,13 @@ impl<'c> Batch<'c> {
         Batch { log, clock, entry: Vec::with_capacity(256) }
     }
 
-    /// The end of the log, including the events of this batch.
+    /// The head of the log, including the events of this batch.
     pub(crate) fn head(&self) -> Head {
         self.log.head()
     }
 
-    /// Appends an item's events. The answer for a single event is in its outcome; an error ends the batch.
+    /// Appends an item's events, and adds an outcome for each of them. An event that is refused has an error as its
+    /// outcome. An error of SQLite ends the batch.
     pub(crate) fn append(&mut self, item: &Item, outcomes: &mut Vec<Outcome>) -> rusqlite::Result<()> {
         for prepared in item.events() {
             outcomes.push(self.append_with(prepared, item.effect())?);
@@ -56,7 +57,7 @@ impl<'c> Batch<'c> {
             return Ok(Err(error));
         }
         let outcome = self.append_event(prepared)?;
-        // An event that was recorded before had its effect then.
+        // An event that was in the log already had its effect when it was first appended.
         if let Ok(Appended { outcome: AppendOutcome::New, .. }) = outcome {
             self.log.apply(effect)?;
         }
@@ -68,7 +69,7 @@ impl<'c> Batch<'c> {
         self.log.find(event_id).map(|row| row.is_some())
     }
 
-    /// Appends one event without effects.
+    /// Appends one event, without its effect.
     pub(crate) fn append_event(&mut self, prepared: &Prepared) -> rusqlite::Result<Outcome> {
         let head = self.log.head();
         let seq = head.seq.next();
@@ -85,7 +86,7 @@ impl<'c> Batch<'c> {
     }
 
     fn not_redactable(&self, seqs: &[Seq]) -> rusqlite::Result<Option<AppendError>> {
-        // The position of the redaction itself. Nothing at it or after it exists yet.
+        // The sequence number that the redaction itself gets. No event has this number or a later one yet.
         let own = self.log.head().seq.next();
         for &seq in seqs {
             let entry = self.log.entry_at(seq)?;
@@ -105,8 +106,8 @@ impl<'c> Batch<'c> {
         Ok(None)
     }
 
-    /// The error for a name that another active key has. Found in this transaction, in which nobody else can create a
-    /// key.
+    /// The error if another active key has this name. The keys are read in this transaction, so no other process can
+    /// create one before the commit.
     fn key_name_taken(&self, name: &str, own: EventId) -> rusqlite::Result<Option<AppendError>> {
         let keys = match apikey::read(self.log.connection()) {
             Ok(keys) => keys,
@@ -114,10 +115,10 @@ impl<'c> Batch<'c> {
             Err(error) => return Ok(Some(AppendError::NotWritten { reason: error.to_string().into() })),
         };
         let now = (self.clock)();
-        let taken = keys
+        let other = keys
             .into_iter()
             .find(|key| key.name == name && key.id != own && key.status(now) == ApiKeyStatus::Active);
-        Ok(taken.map(|key| AppendError::KeyNameTaken { name: name.into(), id: key.id }))
+        Ok(other.map(|key| AppendError::KeyNameTaken { name: name.into(), id: key.id }))
     }
 
     /// Commits. After an error it is unknown whether the batch took effect.
@@ -126,7 +127,7 @@ impl<'c> Batch<'c> {
     }
 }
 
-/// Decides whether an event with the id of a recorded one is that event, sent again.
+/// Decides whether an event with the id of a recorded event is the same event, sent again.
 fn same_event(row: &StoredRow, prepared: &Prepared) -> Outcome {
     let seq = Seq::from_sql(row.seq);
     let conflict = Err(AppendError::Conflict { event_id: prepared.event_id, seq });
@@ -135,14 +136,15 @@ fn same_event(row: &StoredRow, prepared: &Prepared) -> Outcome {
         return conflict;
     };
     let same_payload = match row.payload.as_deref() {
-        // Redacted: the content can no longer be compared, and the sender must not be asked for it again.
+        // Redacted: the content cannot be compared any more. An error would ask the sender for the erased content
+        // again, under another id.
         None => true,
         Some(cell) => {
             entry.kind == prepared.kind
                 && entry.kind_version == prepared.kind_version
                 && entry.session == prepared.session
                 && entry.occurred_at == prepared.occurred_at
-                // Every sending has a salt of its own.
+                // The salt is left out, because each time an event is prepared it gets a new one.
                 && without_salt(cell) == without_salt(&prepared.cell)
         }
     };

@@ -1,8 +1,7 @@
 //! The writer: one thread of a process, which drains the queue into the log.
 //!
-//! Everything that fixes the order of the log happens here, inside one transaction for each batch: positions, times
-//! of recording, and links. After a commit that failed, the writer appends nothing until it has opened the file again
-//! and read its head.
+//! The writer sets the sequence numbers, the times of recording and the links of events, in one transaction for each
+//! batch. After a commit that failed, the writer appends nothing until it has opened the file again and read its head.
 
 mod held;
 mod queue;
@@ -33,8 +32,8 @@ use lost::Losses;
 /// Idle time after which the writer moves the write-ahead log into the file.
 const IDLE_BEFORE_CHECKPOINT: Duration = Duration::from_millis(200);
 
-/// Interval at which an idle writer checks whether its files are still the log's. Somebody who waits for it to
-/// release a write-ahead log that was removed waits no longer than this.
+/// Interval at which an idle writer checks whether its files are still the log's. It also bounds the time until the
+/// writer begins to release a write-ahead log that was removed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Longest time that a closing writer waits for readers of a write-ahead log that was removed.
@@ -63,7 +62,7 @@ pub(crate) struct Shared {
     pub(crate) wake: Sender<()>,
 }
 
-/// A batch that failed. It may have taken effect all the same.
+/// The failure of a batch. If it is ambiguous, the batch may have taken effect.
 enum CommitFailure {
     NotWritten(Arc<str>),
     Ambiguous(Arc<str>),
@@ -75,8 +74,8 @@ pub(crate) struct Writer {
     held: Held,
     log_id: EventId,
     losses: Losses,
-    /// The error for the next flush, if anything was refused since the last one. If one event was perhaps written,
-    /// the error reports that.
+    /// The error for the next flush, if an event was refused since the last flush. If one of these events was perhaps
+    /// written, it is `Ambiguous`.
     unflushed: Option<AppendError>,
     checkpoint_due: bool,
 }
@@ -118,14 +117,14 @@ impl Writer {
         self.log_id
     }
 
-    /// Works until it is told to close. The error is what kept it from closing cleanly.
+    /// Runs until the order to close. The error is the reason why the log could not be closed cleanly.
     pub(crate) fn run(mut self) -> Result<(), Arc<str>> {
         let _guard = EndGuard { progress: self.shared.progress.clone(), queue: self.shared.queue.clone() };
         loop {
             let has_duties = self.checkpoint_due || !self.losses.is_empty();
             let wait = if has_duties { IDLE_BEFORE_CHECKPOINT } else { LOOK_EVERY };
             match self.shared.queue.take(Some(Instant::now() + wait)) {
-                None => self.rest(),
+                None => self.idle(),
                 Some(first) => {
                     if let End::Close = self.serve(first) {
                         break;
@@ -133,8 +132,8 @@ impl Writer {
                 }
             }
         }
-        // Events that were sent before the order to close stand before it in the queue. Events that others were about
-        // to send then may stand behind it; they are committed too.
+        // Events that were sent before the order to close are before it in the queue. Other callers may still send
+        // events until the queue is closed here; these are committed too.
         self.shared.queue.close();
         while let Some(first) = self.shared.queue.try_take() {
             self.serve(first);
@@ -150,7 +149,7 @@ impl Writer {
         if let End::Flush(answer) = &mut end
             && let Some(answer) = answer.take()
         {
-            // The caller no longer waits for the flush; there is nobody to notify.
+            // The caller may no longer wait for the flush; then there is nobody to notify.
             let _ = answer.send(self.flush());
         }
         end
@@ -159,7 +158,7 @@ impl Writer {
     /// Takes what is waiting, up to the limits of a batch, and waits for more if `linger` is set.
     fn gather(&self, first: Message) -> (Vec<Item>, End) {
         let queue = &self.shared.queue;
-        // Callers that send from now on may come too late for this batch, so another wait group is theirs.
+        // Callers that send from now on may be too late for this batch, so they join another wait group.
         queue.begin_batch();
         let mut items = Vec::new();
         let (mut events, mut bytes, mut next) = (0, 0, Some(first));
@@ -180,7 +179,7 @@ impl Writer {
             }
             next = queue.try_take().or_else(|| {
                 let deadline = deadline?;
-                // This batch waits for more events, and their senders may be waiting for room.
+                // This batch waits for more events, and their senders may wait for room.
                 queue.tell_of_room();
                 queue.take(Some(deadline))
             });
@@ -209,7 +208,7 @@ impl Writer {
                 for item in items {
                     item.answer(&mut outcomes, &mut wakes);
                 }
-                // Wakes the callers now. The checkpoint may take long.
+                // The callers are woken before the checkpoint, which may take long.
                 drop(wakes);
                 if let Some(log) = &self.held.log {
                     log.checkpoints.if_large(&log.connection, &self.shared.write_lock, Who::Writer);
@@ -246,7 +245,7 @@ impl Writer {
         }
         let head = batch.head();
         if let Err(error) = batch.commit() {
-            // The record shares the fate of the batch, which is unknown.
+            // The record is part of the batch, so it is also unknown whether the record took effect.
             self.losses.perhaps_recorded(record);
             return Err(CommitFailure::Ambiguous(error.to_string().into()));
         }
@@ -275,7 +274,7 @@ impl Writer {
                 match failure {
                     CommitFailure::NotWritten(reason) => self.losses.add(prepared.event_id, now, reason),
                     CommitFailure::Ambiguous(reason) => {
-                        self.losses.add_unsure(prepared.event_id, now, reason)
+                        self.losses.add_ambiguous(prepared.event_id, now, reason)
                     }
                 }
             }
@@ -294,10 +293,10 @@ impl Writer {
         }
     }
 
-    /// Does the work of an idle writer: looks at its files, opens the log again, records losses, and checkpoints.
-    fn rest(&mut self) {
-        self.held.look();
-        // The reason of a failure is kept for callers that ask for it, and the next round tries again.
+    /// Does the work of an idle writer: checks its files, opens the log again, records losses, and checkpoints.
+    fn idle(&mut self) {
+        self.held.check_files();
+        // A failure is stored in `progress` for callers that ask, and the next round tries again.
         let _ = self.held.ensure_open();
         let _ = self.record_losses();
         if self.checkpoint_due && self.checkpoint().is_ok() {
@@ -312,7 +311,7 @@ impl Writer {
         }
     }
 
-    /// Records refused events if no batch comes to do it.
+    /// Records refused events in a transaction without a batch.
     fn record_losses(&mut self) -> Result<(), Arc<str>> {
         self.count_given_up();
         if self.losses.is_empty() {
@@ -328,9 +327,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Notes in the file that the log was closed. The note need not be durable before the rest of the write-ahead log
-    /// is.
-    fn say_closed(&self, log: &OpenLog) -> rusqlite::Result<()> {
+    /// Marks the log as closed in its file. The mark needs no flush of its own: it becomes durable with the rest of the
+    /// write-ahead log.
+    fn mark_closed(&self, log: &OpenLog) -> rusqlite::Result<()> {
         let Ok(_guard) = self.shared.write_lock.take(Who::Writer) else { return Ok(()) };
         // Nothing is written to files that are no longer the log's.
         if !matches!(log.files.standing(&self.config.path), Ok(Standing::Same)) {
@@ -345,16 +344,16 @@ impl Writer {
         Checkpoints::passive(&log.connection, &self.shared.write_lock, Who::Writer)
     }
 
-    /// Closes the log. First tries once more to record in it what was refused.
+    /// Closes the log, after a last attempt to record the refused events.
     fn finish(mut self) -> Result<(), Arc<str>> {
-        self.held.look();
-        // An attempt to open the log again is refused before this time.
+        self.held.check_files();
+        // Before `try_again`, an attempt to open the log again would be refused.
         if let Some(poison) = &self.held.poison {
             std::thread::sleep(poison.try_again.saturating_duration_since(Instant::now()));
         }
         let began = Instant::now();
-        // This is the last chance to move into the log what only the removed file holds.
-        while self.held.poison.as_ref().is_some_and(|poison| poison.left.is_some())
+        // This is the last chance to move the commits that only a removed write-ahead log has into the log.
+        while self.held.poison.as_ref().is_some_and(|poison| poison.removed.is_some())
             && began.elapsed() < LETTING_GO_TIMEOUT
             && self.held.ensure_open().is_err()
         {
@@ -362,11 +361,11 @@ impl Writer {
         }
         let result = self.record_losses();
         if let Some(log) = &self.held.log {
-            // Without the note, the next process to open the log is more careful; nothing else depends on it.
-            let _ = self.say_closed(log);
+            // Without the mark, the next process that opens the log makes more checks. Nothing else depends on it.
+            let _ = self.mark_closed(log);
         }
-        // Under the write lock: of two processes that close at once, each would take the other for a user of the
-        // file, and neither would remove the write-ahead log.
+        // Closed under the write lock. Otherwise two processes that close at once could each see the other as a user of
+        // the file, and neither would remove the write-ahead log.
         let _guard = self.shared.write_lock.take(Who::Writer);
         if self.held.log.take().is_some() {
             self.shared.write_lock.presence().closed();
@@ -382,7 +381,7 @@ enum End {
     Close,
 }
 
-/// Ends the queue when the writer's thread ends, even by a panic: nobody else would answer.
+/// Ends the queue when the writer's thread ends, even by a panic. No other thread would answer the callers.
 struct EndGuard {
     progress: Arc<Progress>,
     queue: Arc<Queue>,
@@ -393,8 +392,8 @@ impl Drop for EndGuard {
         if std::thread::panicking() {
             let reason: Arc<str> = Arc::from("the writer's thread panicked; open the log again");
             self.progress.set_poisoned(Some(reason.clone()));
-            // What is still queued was not taken, so it was not written. The receipts of the current batch lose their
-            // ack, which reports `Ambiguous`.
+            // Messages that are still in the queue were not written. The acks of the current batch are dropped without
+            // an answer, so their receipts report `Ambiguous`.
             self.queue.end(AppendError::NotWritten { reason });
         } else {
             self.queue.end(AppendError::Closed);

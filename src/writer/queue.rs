@@ -13,7 +13,7 @@ use crate::prepare::Prepared;
 use crate::receipt::wait_group::{Member, WaitGroups, Wakes};
 use crate::receipt::{Ack, AppendError, BatchAck, Outcome, Receipt, TryAppendError};
 
-/// Events that go into one transaction, and the sender of their answer.
+/// Events that go into one transaction, and the sender of their answers.
 pub(crate) enum Item {
     /// One event.
     One { prepared: Box<Prepared>, effect: Effect, ack: Ack },
@@ -30,7 +30,7 @@ impl Item {
         }
     }
 
-    /// The effect of the events.
+    /// The effect of a single event. A batch has none.
     pub(crate) fn effect(&self) -> &Effect {
         match self {
             Item::One { effect, .. } => effect,
@@ -38,8 +38,7 @@ impl Item {
         }
     }
 
-    /// Gives the caller the outcomes: as many as there are events. A caller that blocks for the answer is woken with
-    /// the `wakes`.
+    /// Sends the caller one outcome for each event. A caller that blocks for it is woken when `wakes` is dropped.
     pub(crate) fn answer(self, outcomes: impl Iterator<Item = Outcome>, wakes: &mut Wakes) {
         match self {
             Item::One { ack, .. } => {
@@ -53,10 +52,10 @@ impl Item {
     }
 }
 
-/// The sender of the answer to a flush by the writer.
+/// The sender of the writer's answer to a flush.
 pub(crate) type FlushAnswer = oneshot::Sender<Result<Seq, AppendError>>;
 
-/// A message that can wait in a queue. It gets an error when nobody takes it any more.
+/// A message that can wait in a queue. It is refused with an error if the receiving thread has ended.
 pub(crate) trait Waiting {
     fn refuse(self, error: &AppendError);
 
@@ -79,12 +78,12 @@ impl Waiting for Item {
 
 impl Waiting for FlushAnswer {
     fn refuse(self, error: &AppendError) {
-        // The caller no longer waits for the flush; there is nobody to notify.
+        // The caller may no longer wait for the flush; then there is nobody to notify.
         let _ = self.send(Err(error.clone()));
     }
 }
 
-/// A message to the writer, or to another thread that takes events.
+/// A message to the writer, or to another thread that receives events.
 pub(crate) enum Message<T = Item, F = FlushAnswer> {
     /// Events to append.
     Append(T),
@@ -94,23 +93,23 @@ pub(crate) enum Message<T = Item, F = FlushAnswer> {
     Close,
 }
 
-/// A message that found no room, or nobody to read it.
+/// The reason why a message was not put into the queue.
 pub(crate) enum NotSent {
     Full,
     Ended(AppendError),
 }
 
-/// The queue between the callers and the writer, or another thread in its place. Both sides share the whole object.
+/// The queue between the callers and the writer, or another receiving thread. Both sides share this object.
 ///
-/// Nothing stays in it without an answer. The writer answers what it takes. When it ends, it sets `ended` and then
-/// answers what is in the queue. A sender that puts something in later finds `ended` afterwards, and answers what is
-/// there in the writer's place.
+/// Every message gets an answer. The writer answers the messages that it receives. When the writer ends, it sets
+/// `ended` first, and then answers all messages in the queue. A sender checks `ended` after it put a message in. If
+/// `ended` is set, the sender itself answers all messages in the queue.
 pub(crate) struct Queue<T = Item, F = FlushAnswer> {
     sender: Sender<Message<T, F>>,
     receiver: Receiver<Message<T, F>>,
     /// Payload bytes in the queue.
     bytes: AtomicUsize,
-    /// Payload bytes from which on no further message is accepted.
+    /// Payload bytes at which the queue accepts no further message.
     bytes_max: usize,
     /// Wakes callers that block until there are fewer bytes.
     fewer: (Mutex<()>, Condvar),
@@ -118,14 +117,14 @@ pub(crate) struct Queue<T = Item, F = FlushAnswer> {
     room: Notify,
     /// The wait groups of the callers that block for an answer.
     groups: Arc<WaitGroups>,
-    /// Set when the writer was told to close: it takes what is there, and nothing new is put in.
+    /// Set once the writer has received the order to close: it still commits the messages in the queue, and new ones
+    /// are refused.
     closing: AtomicBool,
-    /// Events that could not be put in and that nobody sends again. The writer records them with its
-    /// next batch, or at the end.
+    /// Number of events that could not be put in, and that no caller sends again. The writer records them as lost.
     given_up: AtomicU64,
-    /// The reason why nothing is accepted for now, if there is one.
+    /// The error with which messages are refused for now, if there is one.
     refusing: std::sync::Mutex<Option<AppendError>>,
-    /// The error for all callers, once the writer takes nothing any more.
+    /// The error for all callers, once the writer has ended.
     ended: OnceLock<AppendError>,
 }
 
@@ -148,7 +147,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// Messages in the queue.
+    /// Number of messages in the queue.
     pub(crate) fn len(&self) -> usize {
         self.sender.len()
     }
@@ -159,8 +158,8 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
     }
 
     fn has_too_many_bytes(&self) -> bool {
-        // The size of the new message does not count, so an event of any size fits. Senders that look at the same
-        // time exceed the bound by at most one message each.
+        // The size of the new message does not count, so an event of any size fits. Senders that check at the same time
+        // exceed the bound by at most one message each.
         self.bytes.load(Ordering::SeqCst) >= self.bytes_max
     }
 
@@ -171,7 +170,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// Takes a message out of the count, because it was taken or found no room.
+    /// Subtracts a message that was received or found no room.
     fn count_out(&self, message: &Message<T, F>) {
         let Message::Append(item) = message else { return };
         let bytes = item.bytes();
@@ -183,8 +182,8 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// Blocks while there are too many bytes, until the deadline. Returns false if there still are too many then.
-    /// Also returns when the queue ends.
+    /// Blocks while there are too many bytes. Returns false if there still are too many at the deadline. Returns true
+    /// if the queue ends during the wait.
     fn wait_for_fewer(&self, deadline: Option<Instant>) -> bool {
         if !self.has_too_many_bytes() {
             return true;
@@ -194,11 +193,11 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
             guard = match deadline {
                 None => self.fewer.1.wait(guard).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
+                    let remaining = deadline.saturating_duration_since(Instant::now());
+                    if remaining.is_zero() {
                         return false;
                     }
-                    self.fewer.1.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.fewer.1.wait_timeout(guard, remaining).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
@@ -209,39 +208,40 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         match self.ended.get() {
             Some(error) => Err(error.clone()),
             None if self.closing.load(Ordering::SeqCst) => Err(AppendError::Closed),
-            None => self.require_taking(),
+            None => self.require_accepting(),
         }
     }
-    fn require_taking(&self) -> Result<(), AppendError> {
+
+    fn require_accepting(&self) -> Result<(), AppendError> {
         let refusing = self.refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         refusing.clone().map_or(Ok(()), Err)
     }
 
-    /// Refuses with an error what is sent from now on, and the callers that wait for room. `None` accepts messages
-    /// again.
+    /// Sets the error with which new messages and those of callers that wait for room are refused. With `None`,
+    /// messages are accepted again.
     pub(crate) fn set_refusing(&self, error: Option<AppendError>) {
         *self.refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = error;
         self.room.notify_waiters();
     }
 
-    /// Puts a message in. Blocks while there is no room, unless the queue begins to refuse meanwhile.
+    /// Puts a message in. Blocks while there is no room, until the queue begins to refuse messages.
     pub(crate) fn send_unless_refusing(&self, mut message: Message<T, F>) -> Result<(), AppendError> {
-        /// Longest time until a caller that waits for room notices that the queue refuses.
-        const LOOK_UP: Duration = Duration::from_millis(100);
+        /// Longest time until a caller that waits for room notices that messages are refused.
+        const RECHECK: Duration = Duration::from_millis(100);
         loop {
             self.require_open()?;
-            // A notice cannot interrupt this wait, so it is cut into short ones.
-            message = match self.sender.send_timeout(message, LOOK_UP) {
+            // Nothing can interrupt this wait, so it is divided into short ones.
+            message = match self.sender.send_timeout(message, RECHECK) {
                 Err(SendTimeoutError::Timeout(message)) => message,
                 Err(SendTimeoutError::Disconnected(_)) | Ok(()) => {
-                    self.look_after();
+                    self.answer_if_ended();
                     return Ok(());
                 }
             };
         }
     }
 
-    /// The receiving end, for a thread that waits for other channels too.
+    /// The receiving end, for a thread that also waits for other channels.
     pub(crate) fn waiting(&self) -> &Receiver<Message<T, F>> {
         &self.receiver
     }
@@ -253,19 +253,19 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         self.count_in(&message);
         // Never disconnected: the queue holds both ends.
         let _ = self.sender.send(message);
-        self.look_after();
+        self.answer_if_ended();
         Ok(())
     }
 
-    /// Puts an event in if there is room; never blocks. `prepare` makes a message of the draft. If there is no room,
-    /// the draft comes back, with the id that it has from then on.
+    /// Puts an event in if there is room; never blocks. `prepare` makes a message from the draft. If there is no room,
+    /// the draft is returned, with the id that it keeps.
     pub(crate) fn try_append(
         &self,
         mut draft: Draft,
         prepare: impl FnOnce(&mut Draft) -> Result<(Message<T, F>, Receipt), AppendError>,
     ) -> Result<Receipt, TryAppendError> {
         if self.is_full() {
-            // The work of preparing it would be lost.
+            // Checked before the draft is prepared, because that work would be wasted.
             draft.id.get_or_insert_with(EventId::generate);
             return Err(TryAppendError::Full(Box::new(draft)));
         }
@@ -290,7 +290,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
                 Err(NotSent::Full)
             }
             Err(TrySendError::Disconnected(_)) | Ok(()) => {
-                self.look_after();
+                self.answer_if_ended();
                 Ok(())
             }
         }
@@ -310,7 +310,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
                 Err(NotSent::Full)
             }
             Err(SendTimeoutError::Disconnected(_)) | Ok(()) => {
-                self.look_after();
+                self.answer_if_ended();
                 Ok(())
             }
         }
@@ -320,7 +320,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
     pub(crate) async fn send_async(&self, mut message: Message<T, F>) -> Result<(), AppendError> {
         loop {
             let mut room = std::pin::pin!(self.room.notified());
-            // Registered before the look at the queue, so that no notice is missed.
+            // Registered before the queue is checked, so that no notice is missed.
             room.as_mut().enable();
             self.require_open()?;
             if self.has_too_many_bytes() {
@@ -334,7 +334,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
                     message
                 }
                 Err(TrySendError::Disconnected(_)) | Ok(()) => {
-                    self.look_after();
+                    self.answer_if_ended();
                     return Ok(());
                 }
             };
@@ -342,9 +342,9 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// Answers the queue if the writer has ended. Called after a message was put in: the writer may have looked for
-    /// the last time before that.
-    fn look_after(&self) {
+    /// Answers all messages if the writer has ended. Called after a message was put in: the writer may have emptied the
+    /// queue for the last time before that.
+    fn answer_if_ended(&self) {
         if let Some(error) = self.ended.get() {
             self.answer_all(error);
         }
@@ -362,7 +362,7 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         }
     }
 
-    /// Takes a message. Waits for one until `deadline`, or forever.
+    /// Receives a message. Waits for one until `deadline`, or forever.
     pub(super) fn take(&self, deadline: Option<Instant>) -> Option<Message<T, F>> {
         let message = match deadline {
             None => self.receiver.recv().ok(),
@@ -371,51 +371,52 @@ impl<T: Waiting, F: Waiting> Queue<T, F> {
         message.inspect(|message| self.count_out(message))
     }
 
-    /// Takes a message if there is one.
+    /// Receives a message if there is one.
     pub(crate) fn try_take(&self) -> Option<Message<T, F>> {
         self.receiver.try_recv().ok().inspect(|message| self.count_out(message))
     }
 
-    /// Puts the caller that sends something now into the current wait group.
+    /// Adds a caller to the current wait group, before its event is sent.
     pub(crate) fn join(&self) -> Member {
         WaitGroups::join(&self.groups)
     }
 
-    /// Begins a batch: callers that send something from now on are not woken with it.
+    /// Begins a batch: callers that join a wait group from now on are not woken with this batch.
     pub(super) fn begin_batch(&self) {
         self.groups.next();
     }
 
-    /// Reports that messages were taken.
+    /// Wakes callers that wait asynchronously for room. Called after messages were received.
     pub(crate) fn tell_of_room(&self) {
         self.room.notify_waiters();
     }
 
-    /// Counts an event that is given up.
+    /// Counts an event that could not be put in, and that no caller sends again.
     pub(crate) fn give_up(&self) {
         self.given_up.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Takes the count of events that were given up.
+    /// Returns the number of events since the last call that [`Queue::give_up`] counted.
     pub(crate) fn take_given_up(&self) -> u64 {
         self.given_up.swap(0, Ordering::SeqCst)
     }
 
-    /// Refuses everything new.
+    /// Refuses new messages.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.room.notify_waiters();
     }
 
-    /// Answers with an error what is in the queue, and what is still to come.
+    /// Answers the messages in the queue, and all later ones, with this error.
     pub(crate) fn end(&self, error: AppendError) {
-        // Set before the queue is emptied: a sender that comes too late for that finds it, and answers its own
-        // message.
+        // Set before the queue is emptied: a sender whose message comes later finds `ended`, and answers the message
+        // itself.
         let error = self.ended.get_or_init(|| error);
-        // This makes room, so no sender stays blocked. Each one that gets room finds `ended` and answers what is
-        // there.
+        // This makes room, so no sender stays blocked. Each sender that gets room finds `ended`, and answers the
+        // messages in the queue.
         self.answer_all(error);
-        // Under the lock, so that a caller that did not see `ended` is waiting by now and gets the notice.
+        // Notified after the lock was taken: a caller that held it and did not see `ended` is waiting by now, and gets
+        // the notice.
         drop(self.fewer.0.lock().unwrap_or_else(PoisonError::into_inner));
         self.fewer.1.notify_all();
         self.room.notify_waiters();

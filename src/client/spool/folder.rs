@@ -39,7 +39,7 @@ impl Folder {
 
     /// Takes the lock again if its file was deleted, or the folder was replaced: otherwise a second process
     /// would find the folder free.
-    pub(super) fn keep(&mut self) -> Result<(), SpoolError> {
+    pub(super) fn ensure_locked(&mut self) -> Result<(), SpoolError> {
         if !is_locked(&self.path, &self.lock) {
             self.lock = lock(&self.path)?;
         }
@@ -89,6 +89,6 @@ fn lock(folder: &Path) -> Result<File, SpoolError> {
 
 /// Returns whether this file is the one that the next process would try to lock.
 fn is_locked(folder: &Path, lock: &File) -> bool {
-    let (Ok(there), Ok(held)) = (fs::metadata(folder.join(LOCK)), lock.metadata()) else { return false };
-    (there.dev(), there.ino()) == (held.dev(), held.ino())
+    let (Ok(at_path), Ok(opened)) = (fs::metadata(folder.join(LOCK)), lock.metadata()) else { return false };
+    (at_path.dev(), at_path.ino()) == (opened.dev(), opened.ino())
 }

@@ -1,14 +1,15 @@
 //! The spool: events on this machine's disk that the server does not have yet.
 //!
-//! A spool is a folder of segment files `<20 digits>.jsonl`, oldest first, with each event in its JSON form on one
-//! line. Beside them lie: `sent`, the position in the first segment up to which the server has the events; `lock`,
-//! which the one process holds that uses the folder; `refused.jsonl`; and `reserve`, disk space for that file. An
-//! append is flushed to the disk before it is reported. Only the owner can read the files.
+//! A spool is a folder of segment files `<20 digits>.jsonl`, oldest first, with each event in its JSON form
+//! on one line. There are four other files. `sent` has the position in the first segment up to which the
+//! server has the events. `lock` is held by the one process that uses the folder. `refused.jsonl` has the
+//! refused events, and `reserve` takes up disk space for it. Events are flushed to the disk before their
+//! receipts report them. Only the owner can read the files.
 //!
 //! A segment is deleted once the server has all of it, and before `sent` moves on. So every line of a segment
-//! counts as unsent, unless `sent` names that very segment. A mark that is lost or old only sends events again,
-//! with the same ids, so that the log has them once; no mark ever deletes an event. Nothing has to be written here
-//! before events can be sent and their segments deleted, so a full disk empties itself.
+//! counts as unsent, unless `sent` names that very segment. If `sent` is lost or old, events are only sent
+//! again, with the same ids, and the log has them once. No content of `sent` deletes an event. Sending events
+//! and deleting their segments needs no write here, so a spool that filled the disk can still be emptied.
 
 mod error;
 mod folder;
@@ -86,8 +87,8 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool in `folder`, which is created if it does not exist. Nothing has to be written to the
-    /// segments: on a full disk, their events can still be sent.
+    /// Opens the spool in `folder`, which is created if it does not exist. Segments are only read, so their
+    /// events can be sent even if the disk is full.
     pub(super) fn open(folder: &Path, bytes_max: u64) -> Result<Spool, SpoolError> {
         let io = |source| SpoolError::Io { folder: folder.to_owned(), source };
         let mut spool = Spool {
@@ -116,31 +117,30 @@ impl Spool {
             let path = self.path(number);
             let named =
                 |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-            // The process before may have been killed between a write and its flush. From now on these
-            // events count as safe, so they are flushed first.
+            // From now on these events count as safe, so they are flushed first.
             let bytes = segment::flush(&path).map_err(named)?;
             self.segments.push_back(Segment { number, bytes });
         }
         let mark = Mark::read(self.folder.path())?;
-        // Without a segment, the mark's number is kept as the last one: a new segment gets a higher number,
-        // so the old mark cannot fit it.
-        let kept = mark.as_ref().map(|mark| mark.place.segment).unwrap_or_default();
-        let first = self.segments.front().map_or(kept, |first| first.number);
+        // If there is no segment, the mark's number counts as the last one that was used. A new segment gets
+        // a higher number, so the old mark cannot fit it.
+        let last_used = mark.as_ref().map(|mark| mark.position.segment).unwrap_or_default();
+        let first = self.segments.front().map_or(last_used, |first| first.number);
         // The mark counts only for the first segment, because all segments before the mark's were deleted
         // first. If one of them is still there, all events are sent again from it on.
         self.head = Position { segment: first, offset: 0 };
-        if let Some(mark) = mark.filter(|mark| mark.place.segment == first)
+        if let Some(mark) = mark.filter(|mark| mark.position.segment == first)
             && !self.segments.is_empty()
             && mark.fits(&self.path(first))?
         {
-            self.head = mark.place;
+            self.head = mark.position;
         }
         // A torn line at the end counts too: it leaves the spool as an event or as a refusal.
         for segment in &self.segments {
             let from = if segment.number == self.head.segment { self.head.offset } else { 0 };
             self.events += segment::count_lines(&self.path(segment.number), from)?;
         }
-        // A segment may be empty, or sent and not deleted yet: the process before stopped in between.
+        // An earlier process may have stopped before it deleted a segment that is empty or was sent.
         self.drop_sent()
     }
 
@@ -176,8 +176,9 @@ impl Spool {
         lines: impl Iterator<Item = &'l str>,
         least: usize,
     ) -> Result<usize, NotSpooled> {
-        self.folder.keep()?;
-        // Counts lines of the first segment that were sent: their bytes are on the disk until it is deleted.
+        self.folder.ensure_locked()?;
+        // Sent lines of the first segment count too: their bytes are on the disk until the segment is
+        // deleted.
         let room = self.bytes_max.saturating_sub(self.bytes());
         let (mut bytes, mut count) = (Vec::new(), 0_usize);
         for line in lines {
@@ -199,9 +200,9 @@ impl Spool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         // A segment of an earlier process is never continued, because its last line may be torn. `last` is
         // `None` then.
-        let goes_on = self.segments.back().is_some_and(|last| last.bytes < self.segment_bytes())
+        let continues = self.segments.back().is_some_and(|last| last.bytes < self.segment_bytes())
             && self.is_last_untouched();
-        if !goes_on {
+        if !continues {
             self.begin_segment()?;
         }
         let (Some(file), Some(segment)) = (&mut self.last, self.segments.back_mut()) else {
@@ -222,9 +223,9 @@ impl Spool {
             return Err(io::Error::other("somebody else changed it"));
         }
         // The caller keeps these lines and appends them again, so the part that was written is cut off. If
-        // that fails, it lies beyond `segment.bytes`, up to which the segment is read. After a flush that
-        // failed, the state of this file on the disk is unknown, and a second flush that succeeds would not
-        // show it. So the next attempt uses a new file.
+        // that fails, the part lies beyond `segment.bytes`, and this process never reads it. After a flush
+        // that failed, the state of this file on the disk is unknown, and a second flush that succeeds would
+        // not show it. So the next attempt uses a new file.
         let _ = file.set_len(segment.bytes);
         self.last = None;
         if segment.bytes == 0
@@ -239,10 +240,10 @@ impl Spool {
     /// length that it had after the last write.
     fn is_last_untouched(&self) -> bool {
         let (Some(file), Some(segment)) = (&self.last, self.segments.back()) else { return false };
-        let (Ok(held), Ok(there)) = (file.metadata(), fs::metadata(self.path(segment.number))) else {
+        let (Ok(opened), Ok(at_path)) = (file.metadata(), fs::metadata(self.path(segment.number))) else {
             return false;
         };
-        (held.dev(), held.ino(), held.len()) == (there.dev(), there.ino(), segment.bytes)
+        (opened.dev(), opened.ino(), opened.len()) == (at_path.dev(), at_path.ino(), segment.bytes)
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
@@ -336,27 +337,28 @@ impl Spool {
         dropped.and(marked)
     }
 
-    /// Shows at most `count` lines to `show`, from the first one that was not sent, until `show` returns
-    /// false. Returns the position after the last line that it accepted.
+    /// Calls `show` with at most `count` lines, from the first unsent one on, until it returns false. Returns
+    /// the position after the last line that `show` accepted.
     fn walk(&self, count: usize, mut show: impl FnMut(&[u8]) -> bool) -> io::Result<Position> {
-        let (mut place, mut seen) = (self.head, 0);
+        let (mut position, mut seen) = (self.head, 0);
         for segment in &self.segments {
             // The walk begins within the head's segment. All later segments are unsent from their beginning.
-            if segment.number != place.segment {
-                place = Position { segment: segment.number, offset: 0 };
+            if segment.number != position.segment {
+                position = Position { segment: segment.number, offset: 0 };
             }
             let mut file = match File::open(self.path(segment.number)) {
-                // Another program deleted it. Its events are missed later, and those behind it are sent now.
+                // Another program deleted the file. Its events are reported as missing later, and those of
+                // later segments are sent now.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?,
             };
-            file.seek(SeekFrom::Start(place.offset))?;
+            file.seek(SeekFrom::Start(position.offset))?;
             let mut reader = BufReader::new(file);
             let mut line = Vec::new();
             // Bytes beyond `segment.bytes` come from an append that failed. They are not events.
-            while place.offset < segment.bytes {
+            while position.offset < segment.bytes {
                 if seen == count {
-                    return Ok(place);
+                    return Ok(position);
                 }
                 line.clear();
                 let bytes = reader.read_until(b'\n', &mut line)?;
@@ -365,13 +367,13 @@ impl Spool {
                     break;
                 }
                 if !show(line.strip_suffix(b"\n").unwrap_or(&line)) {
-                    return Ok(place);
+                    return Ok(position);
                 }
-                place.offset += bytes as u64;
+                position.offset += bytes as u64;
                 seen += 1;
             }
         }
-        Ok(place)
+        Ok(position)
     }
 
     /// Deletes the segments that were sent as a whole.

@@ -21,13 +21,13 @@ pub(super) struct Position {
 /// another folder, or was taken from another segment with the same number, fits no segment and is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
-    pub(super) place: Position,
+    pub(super) position: Position,
     digest: String,
 }
 
 impl Mark {
-    pub(super) fn new(place: Position, last_line: &[u8]) -> Mark {
-        Mark { place, digest: digest(last_line) }
+    pub(super) fn new(position: Position, last_line: &[u8]) -> Mark {
+        Mark { position, digest: digest(last_line) }
     }
 
     /// Reads the mark. `None` if there is none, or a crash left a part of it: events are then sent again,
@@ -42,24 +42,27 @@ impl Mark {
 
     fn parse(text: &str) -> Option<Mark> {
         // The newline at the end shows that the mark is whole: it is written last.
-        let mut words = text.strip_suffix('\n')?.split(' ');
-        let place = Position { segment: words.next()?.parse().ok()?, offset: words.next()?.parse().ok()? };
-        let digest = words.next()?.to_owned();
-        words.next().is_none().then_some(Mark { place, digest })
+        let mut fields = text.strip_suffix('\n')?.split(' ');
+        let position =
+            Position { segment: fields.next()?.parse().ok()?, offset: fields.next()?.parse().ok()? };
+        let digest = fields.next()?.to_owned();
+        fields.next().is_none().then_some(Mark { position, digest })
     }
 
     /// Replaces the mark as a whole.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         let new = folder.join("sent.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(format!("{} {} {}\n", self.place.segment, self.place.offset, self.digest).as_bytes())?;
+        file.write_all(
+            format!("{} {} {}\n", self.position.segment, self.position.offset, self.digest).as_bytes(),
+        )?;
         // Not flushed: a loss of power may leave an old mark or a damaged one. Neither skips an unsent event.
         fs::rename(new, folder.join(SENT))
     }
 
     /// Returns whether the segment at `path` is the one that the mark was taken from.
     pub(super) fn fits(&self, path: &Path) -> io::Result<bool> {
-        let line = segment::line_before(path, self.place.offset)?;
+        let line = segment::line_before(path, self.position.offset)?;
         Ok(line.is_some_and(|line| digest(&line) == self.digest))
     }
 }

@@ -19,7 +19,7 @@ impl Reserve {
         Reserve(folder.join("reserve"))
     }
 
-    /// Takes the space, if the disk has it. A disk without it does not stop the spool.
+    /// Fills the file, if the disk has room for it. Without the file, the spool still works.
     pub(super) fn fill(&self) {
         if fs::metadata(&self.0).is_ok_and(|metadata| metadata.len() == SPOOL_RESERVE_BYTES as u64) {
             return;

@@ -67,7 +67,7 @@ fn drain(spool: &mut Spool) -> (Vec<u8>, usize) {
 }
 
 #[test]
-fn nobody_else_can_read_what_is_in_it() {
+fn only_the_owner_can_read_the_files() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let folder = tempfile::tempdir().unwrap();
@@ -102,7 +102,7 @@ fn a_folder_to_which_others_may_write_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn events_come_out_as_they_went_in_and_are_gone_once_they_are_past() {
+fn events_are_read_in_order_until_they_were_sent() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(&folder, NO_LIMIT);
     assert!(spool.is_empty());
@@ -217,7 +217,7 @@ fn after_a_loss_of_power_everything_that_was_not_sent_is_there_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let kept = tempfile::tempdir().unwrap();
         let mut marks = Vec::new();
-        // The segments have few lines at most.
+        // Segments are small: each has a few lines.
         let mut spool = open(&folder, 8 * random.u64(1..400) + 6_000);
         let mut unsent = VecDeque::new();
         let mut next = 1;
@@ -239,7 +239,7 @@ fn after_a_loss_of_power_everything_that_was_not_sent_is_there_in_order() {
             marks.extend(fs::read(folder.path().join("sent")).ok());
         }
         drop(spool);
-        // Every line that was appended and flushed is there, as it was last.
+        // Some deleted segments are back, the last ones first, with their last content.
         let last_gone = random.usize(0..5);
         let mut gone: Vec<_> =
             fs::read_dir(kept.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -260,7 +260,7 @@ fn after_a_loss_of_power_everything_that_was_not_sent_is_there_in_order() {
 }
 
 #[test]
-fn a_line_that_is_no_event_is_told_apart_from_those_around_it() {
+fn a_line_that_is_no_event_does_not_hide_its_neighbours() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(&folder, NO_LIMIT);
     append(&mut spool, [1]).unwrap();
@@ -274,7 +274,7 @@ fn a_line_that_is_no_event_is_told_apart_from_those_around_it() {
 }
 
 #[test]
-fn a_full_spool_takes_what_fits_and_takes_again_when_something_was_sent() {
+fn a_full_spool_accepts_events_again_once_some_were_sent() {
     let folder = tempfile::tempdir().unwrap();
     let limit = 3 * (line(10).len() as u64 + 1);
     let mut spool = open(&folder, limit);
@@ -331,7 +331,7 @@ fn a_lock_that_somebody_deleted_is_taken_again_before_anything_is_written() {
 }
 
 #[test]
-fn files_that_somebody_deleted_are_missed() {
+fn events_in_deleted_files_are_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(&folder, NO_LIMIT);
     append(&mut spool, 1..=3).unwrap();
@@ -374,7 +374,7 @@ fn nothing_is_written_to_a_segment_that_somebody_deleted_moved_or_cut() {
 fn a_segment_that_cannot_be_begun_holds_up_no_later_one() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(&folder, NO_LIMIT);
-    // A segment that could not be deleted, in the place of the next one.
+    // A file that has the number of the next segment.
     fs::write(segment::path(folder.path(), 1), "").unwrap();
     append(&mut spool, [1]).unwrap();
     assert_eq!(drain(&mut spool), (vec![1], 0));

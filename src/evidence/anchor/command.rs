@@ -13,16 +13,16 @@ use super::contract::{Anchor, AnchorAnswer, AnchorError, Consistency};
 use crate::note::SignedCheckpoint;
 
 /// Bytes of the command's standard error that an error message repeats.
-const SAID_BYTES_MAX: usize = 1 << 10;
+const STDERR_BYTES_MAX: usize = 1 << 10;
 
 /// Longest wait for the rest of a command's standard error after the command ended.
-const SAID_TIMEOUT: Duration = Duration::from_secs(1);
+const STDERR_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Shortest and longest pause between two checks for the end of a command.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Runs a command for each checkpoint, with the signed note on its standard input and
-/// `ANNALS_ORIGIN` and `ANNALS_SIZE` in its environment. Exit status 0 means that it took the checkpoint.
+/// Runs a command for each checkpoint, with the signed note on its standard input and `ANNALS_ORIGIN` and
+/// `ANNALS_SIZE` in its environment. Exit status 0 means that the command took the checkpoint.
 ///
 /// The program is started directly, not by a shell, in a process group of its own. When the program ends or
 /// takes too long, every process that is left in that group is killed.
@@ -45,9 +45,9 @@ impl CommandAnchor {
 
     /// Runs the command once. The inner error is the reason why the command did not take the checkpoint.
     ///
-    /// The command reads the note from a file without a name, so nothing blocks if it does not read. A thread reads
-    /// the command's standard error and keeps the beginning. The command leads a process group, and the group ends
-    /// with it.
+    /// The command reads the note from a file without a name, so nothing blocks if it does not read. A thread
+    /// reads the command's standard error and keeps the beginning. The command leads a process group, so that
+    /// its processes can be killed together with it.
     fn run(&self, checkpoint: &SignedCheckpoint) -> io::Result<Result<(), String>> {
         let mut note = tempfile::tempfile()?;
         note.write_all(checkpoint.to_string().as_bytes())?;
@@ -64,7 +64,7 @@ impl CommandAnchor {
             .process_group(0)
             .spawn()?;
         let mut group = Group(child);
-        let said = group.0.stderr.take().map(Said::listen).transpose()?;
+        let stderr = group.0.stderr.take().map(StderrExcerpt::read).transpose()?;
         let is_in_time = group.wait(self.timeout)?;
         let status = group.end()?;
         if !is_in_time {
@@ -73,8 +73,8 @@ impl CommandAnchor {
         if status.success() {
             return Ok(Ok(()));
         }
-        let words = said.map(Said::words).unwrap_or_default();
-        Ok(Err(format!("ended with {status}: {}", String::from_utf8_lossy(&words).trim())))
+        let excerpt = stderr.map(StderrExcerpt::bytes).unwrap_or_default();
+        Ok(Err(format!("ended with {status}: {}", String::from_utf8_lossy(&excerpt).trim())))
     }
 }
 
@@ -105,7 +105,8 @@ impl Group {
 
     /// Kills whatever is left of the group, and returns the exit status of the command itself.
     fn end(mut self) -> io::Result<ExitStatus> {
-        // In this order: `wait` takes the status, and after that the process id may belong to somebody else.
+        // In this order: `wait` takes the status, and after that the process id may belong to another
+        // process.
         self.kill();
         self.0.wait()
     }
@@ -117,13 +118,13 @@ impl Group {
 }
 
 /// The beginning of a command's standard error. A thread reads the rest and drops it, however long it is.
-struct Said {
+struct StderrExcerpt {
     kept: Arc<Mutex<Vec<u8>>>,
     ended: mpsc::Receiver<()>,
 }
 
-impl Said {
-    fn listen(mut from: ChildStderr) -> io::Result<Said> {
+impl StderrExcerpt {
+    fn read(mut from: ChildStderr) -> io::Result<StderrExcerpt> {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let (at_end, ended) = mpsc::channel();
         let keep = kept.clone();
@@ -134,16 +135,16 @@ impl Said {
             while let Ok(bytes @ 1..) = from.read(&mut part) {
                 // The reads go on after the buffer is full: a command that writes more must not block on the pipe.
                 let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = SAID_BYTES_MAX.saturating_sub(kept.len()).min(bytes);
+                let room = STDERR_BYTES_MAX.saturating_sub(kept.len()).min(bytes);
                 kept.extend_from_slice(part.get(..room).unwrap_or_default());
             }
         })?;
-        Ok(Said { kept, ended })
+        Ok(StderrExcerpt { kept, ended })
     }
 
     /// Returns the kept bytes. A process that left the group may keep the pipe open, so the wait is bounded.
-    fn words(self) -> Vec<u8> {
-        let _ = self.ended.recv_timeout(SAID_TIMEOUT);
+    fn bytes(self) -> Vec<u8> {
+        let _ = self.ended.recv_timeout(STDERR_TIMEOUT);
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_gets_the_note_and_what_it_is_of() {
+    fn the_command_gets_the_note_the_origin_and_the_size() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("note");
         shell(&format!("cat > {0}; echo $ANNALS_ORIGIN $ANNALS_SIZE >> {0}", path.display())).unwrap();
@@ -198,12 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_does_not_read_is_fine() {
+    fn a_command_need_not_read_the_note() {
         assert_eq!(shell("exit 0"), Ok(AnchorAnswer::Kept));
     }
 
     #[test]
-    fn a_command_that_fails_says_why() {
+    fn the_error_of_a_command_has_its_status_and_its_standard_error() {
         let error = shell("echo the bucket is full >&2; exit 3").unwrap_err().to_string();
         assert!(error.contains("exit status: 3: the bucket is full"), "{error}");
     }
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_leaves_running_ends_with_it() {
+    fn processes_that_a_command_leaves_are_killed() {
         let folder = tempfile::tempdir().unwrap();
         for (name, last) in [("failed", "exit 3"), ("done", "exit 0"), ("hangs", "sleep 60")] {
             let path = folder.path().join(name);
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_says_more_than_fits_anywhere_is_heard_to_its_beginning() {
+    fn only_the_beginning_of_a_long_standard_error_is_reported() {
         let error = shell("echo begins >&2; yes >&2").unwrap_err().to_string();
         assert!(error.contains("took longer"), "{error}");
         let error = shell("echo begins >&2; head -c 10000000 /dev/zero | tr '\\0' x >&2; exit 3")

@@ -22,8 +22,8 @@ pub enum AnchorAnswer {
 pub struct AnchorError(String);
 
 impl AnchorError {
-    /// The text for an anchor that has more events of this log than the log has. The anchor is right, or its
-    /// checkpoint is from somebody else; both need to be looked into.
+    /// The error text for an anchor that has a checkpoint of more events than the log has. Either the log
+    /// lost events, or somebody else made that checkpoint. Both need an investigation.
     pub(super) fn ahead(theirs: u64, ours: u64) -> String {
         format!(
             "has a checkpoint of {theirs} events of this log, which has {ours}: events were cut off, or this is an older copy, or another copy is in use elsewhere; do not append to it before you know which of these is true"

@@ -61,7 +61,7 @@ impl From<rusqlite::Error> for DeliveryFailure {
 }
 
 /// The open connection of an anchor's thread, registered with the other connections of its handle.
-struct Kept {
+struct OpenConnection {
     // Fields drop in this order: the connection is closed before it stops being counted.
     connection: Connection,
     _present: Present,
@@ -70,7 +70,7 @@ struct Kept {
 impl Deliverer {
     /// Delivers checkpoints until the log is closed, and then delivers the last one.
     pub(crate) fn run(mut self) {
-        let mut kept: Option<Kept> = None;
+        let mut open: Option<OpenConnection> = None;
         let mut failing: Option<(Instant, Duration)> = None;
         loop {
             let wait =
@@ -78,17 +78,17 @@ impl Deliverer {
             // No longer than `LOOK_EVERY`, also during a pause: the writer may ask for the connection to be closed.
             let woken = self.wake.recv_timeout(wait.min(LOOK_EVERY));
             if self.write_lock.presence().must_leave()
-                && let Some(kept) = kept.take()
+                && let Some(open) = open.take()
             {
                 // Closed without a checkpoint of the write-ahead log: the writer moves its content into the file.
-                let _ = log::at_close(&kept.connection, AtClose::LeaveAsItIs);
+                let _ = log::at_close(&open.connection, AtClose::LeaveAsItIs);
             }
             let is_closing = woken == Err(RecvTimeoutError::Disconnected);
             // A new checkpoint does not shorten the pause of a failing anchor. The close of the log does: this is the
             // last attempt.
             let is_early = failing.is_some_and(|(until, _)| Instant::now() < until);
             if is_closing || !is_early {
-                failing = match self.deliver(&mut kept) {
+                failing = match self.deliver(&mut open) {
                     Ok(()) => None,
                     Err(_) => {
                         let pause = failing.map_or(RETRY.0, |(_, pause)| (2 * pause).min(RETRY.1));
@@ -103,10 +103,11 @@ impl Deliverer {
     }
 
     /// Delivers the newest checkpoint, unless the anchor has it, and updates the health of the anchor.
-    fn deliver(&mut self, kept: &mut Option<Kept>) -> Result<(), DeliveryFailure> {
-        let delivered = self.deliver_to(kept);
+    fn deliver(&mut self, open: &mut Option<OpenConnection>) -> Result<(), DeliveryFailure> {
+        let delivered = self.deliver_to(open);
         {
-            // Locked only for the update: the delivery above may block, and whoever reads the health does not wait.
+            // Locked only for the update: the delivery above may block, and readers of the health must not
+            // wait for it.
             let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
             match &delivered {
                 Ok(Some((size, committed))) => health.delivered(*size, *committed),
@@ -117,16 +118,19 @@ impl Deliverer {
         delivered.map(drop)
     }
 
-    /// Returns the size that the anchor has, and the number of events. Returns None while the handle lets go of the
-    /// log: then there is nothing new to deliver.
-    fn deliver_to(&mut self, kept: &mut Option<Kept>) -> Result<Option<(Option<u64>, u64)>, DeliveryFailure> {
+    /// Returns the size that the anchor has, and the number of events. Returns None while the log is being
+    /// released: then there is nothing new to deliver.
+    fn deliver_to(
+        &mut self,
+        open: &mut Option<OpenConnection>,
+    ) -> Result<Option<(Option<u64>, u64)>, DeliveryFailure> {
         // Put back only at the end: after an error of the file itself, the next attempt opens a new connection.
-        let own = match kept.take() {
+        let own = match open.take() {
             Some(own) => own,
             None => {
                 let Some(present) = self.write_lock.presence().enter() else { return Ok(None) };
                 let opened = log::open_writer(&self.path, Durability::Normal, Claim::Settled)?;
-                Kept { connection: opened.connection, _present: present }
+                OpenConnection { connection: opened.connection, _present: present }
             }
         };
         let name = self.anchor.name();
@@ -136,12 +140,13 @@ impl Deliverer {
             self.record_failure(&own.connection, &name, &error.to_string())?;
         }
         let head = rows::head(&own.connection)?.seq.get();
-        *kept = Some(own);
+        *open = Some(own);
         Ok(Some((delivered?, head)))
     }
 
-    /// Delivers the newest checkpoint. If another process signs a newer one during the attempt, that one is delivered
-    /// before an error is reported: an anchor that has more than it was given may have it from that process.
+    /// Delivers the newest checkpoint. If another process signs a newer one during the attempt, that one is
+    /// delivered before an error is reported: an anchor that has a larger checkpoint than this process sent
+    /// may have it from that process.
     fn deliver_over(&mut self, connection: &Connection, name: &str) -> Result<Option<u64>, DeliveryFailure> {
         for _ in 1..ATTEMPTS_MAX {
             let before = self.last_size()?;
@@ -159,8 +164,8 @@ impl Deliverer {
     }
 
     fn deliver_once(&mut self, connection: &Connection, name: &str) -> Result<Option<u64>, DeliveryFailure> {
-        // The file beside the key holds what was signed. Whoever can write the log can write the table, so the
-        // table adds only cosignatures, and only if its text is the same.
+        // The file beside the key decides which checkpoint was signed. A program that can write the log can
+        // also write the table. So the table adds only cosignatures, and only to the same text.
         let Some(mut checkpoint) = self.keys.last_signed().map_err(SignError::from)? else { return Ok(None) };
         let size = checkpoint.size();
         if let Some(stored) = stored::of_size(connection, checkpoint.size())?

@@ -11,17 +11,20 @@ use crate::limits::NOTE_BYTES_MAX;
 use crate::merkle::{EMPTY_ROOT, NodeHash};
 use crate::note::{CheckpointFile, SignedCheckpoint};
 
-/// Bytes at the end of the file that are read to find its last checkpoint. The second bound is enough for any.
+/// Bytes at the end of the file that are read to find its last checkpoint. The first number is usually
+/// enough, and the second for every checkpoint.
 const TAIL_BYTES: [u64; 2] = [64 << 10, 2 * NOTE_BYTES_MAX as u64];
 
-/// Longest wait for another program that has the file locked, and below it the pause between two attempts.
+/// Longest wait for another program that has the file locked.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause between two attempts to lock the file.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Appends checkpoints to a file and flushes each. An empty line separates two checkpoints.
 ///
-/// The anchor protects only if whoever can write the log cannot write the file. Put the file on another machine's
-/// disk, or in a place that only allows appending. Several processes may share the file.
+/// The anchor protects the log only if nobody who can write the log can also write this file. Put the file on
+/// another machine's disk, or in a place that only allows appending. Several processes may share the file.
 #[derive(Clone, Debug)]
 pub struct FileAnchor {
     path: PathBuf,
@@ -94,7 +97,7 @@ fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
         {
             good - last.to_string().len() as u64
         }
-        // Nothing follows the last good checkpoint, or the torn beginning of one does.
+        // Nothing follows the last good checkpoint, except perhaps the torn beginning of another.
         _ if is_beginning(found.rest, checkpoint.origin()) => good,
         _ => return Err(io::Error::other("ends in something that is no checkpoint of this log")),
     };
@@ -127,8 +130,8 @@ fn lock(file: &File) -> io::Result<()> {
     }
 }
 
-/// Returns true if the bytes at the end of the file can be the torn beginning of a checkpoint of this log, with
-/// the empty line before it. Anything else belongs to somebody and stays.
+/// Returns true if the bytes at the end of the file can be the torn beginning of a checkpoint of this log,
+/// with the empty line before it. Any other content is not ours, and stays.
 fn is_beginning(rest: &[u8], origin: &str) -> bool {
     let rest = rest.strip_prefix(b"\n").unwrap_or(rest);
     // A tear within a character: the text ends before that character.
@@ -227,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_has_more_of_the_log_than_there_is_says_so() {
+    fn a_checkpoint_of_more_events_than_the_log_has_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoints");
         append(&path, &checkpoint(900)).unwrap();
@@ -237,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_that_was_torn_at_any_byte_makes_place() {
+    fn a_checkpoint_that_was_torn_at_any_byte_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoints");
         append(&path, &checkpoint(1)).unwrap();
@@ -299,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_last_one_stays_when_that_comes_again() {
+    fn foreign_text_after_the_last_checkpoint_is_refused_and_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoints");
         append(&path, &checkpoint(1)).unwrap();
@@ -312,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_file_is_appended_to_by_its_end() {
+    fn only_the_end_of_a_long_file_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoints");
         for size in 1..=600 {

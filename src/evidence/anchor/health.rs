@@ -1,4 +1,4 @@
-//! The health of the anchors of this process, as their threads know it: in memory, for whoever watches the process.
+//! The health of this process's anchors, in memory, for programs that monitor the process.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ pub struct AnchorHealth {
     pub size: Option<u64>,
     /// The last error, if the last attempt failed.
     pub error: Option<String>,
-    /// The last moment at which the anchor had a checkpoint of everything that was committed. Read from a clock that
-    /// only goes forward: a clock that can be set does not measure durations.
+    /// The last moment at which the anchor had a checkpoint of everything that was committed. A time of the
+    /// monotonic clock, because a clock that can be set does not measure durations.
     complete_at: Instant,
 }
 

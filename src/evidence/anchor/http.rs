@@ -1,4 +1,5 @@
-//! HTTP requests to the servers of others, with bounds on the time and the length of an answer.
+//! HTTP requests to witnesses and time-stamp authorities, with bounds on the time and the length of an
+//! answer.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ const EXCERPT_CHARS: usize = 200;
 /// The timeouts of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Longest time until the connection is made, with TLS if the address has it.
+    /// Longest time until the connection is made, including TLS for `https`.
     pub connect: Duration,
     /// Longest time until all of the answer has arrived.
     pub whole: Duration,
@@ -25,7 +26,7 @@ impl Default for Timeouts {
     }
 }
 
-/// The authorities that may certify a server that is reached by `https`.
+/// The certificate authorities that are trusted for `https`.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Roots<'a> {
     /// The authorities that browsers trust.
@@ -35,7 +36,7 @@ pub enum Roots<'a> {
     Pem(&'a [u8]),
 }
 
-/// The reason why a request has no answer that can be read.
+/// The reason why a request got no usable answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
@@ -147,7 +148,7 @@ fn failure(url: &str, error: ureq::Error) -> HttpError {
 /// Checks an address, and returns it without slashes at its end.
 ///
 /// # Errors
-/// If it does not begin as those of web servers do.
+/// If the address does not begin with `https://` or `http://`.
 pub(super) fn check_url(url: &str) -> Result<String, HttpError> {
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let plain = url.chars().all(|c| c.is_ascii_graphic());

@@ -1,4 +1,4 @@
-//! Anchors: places for checkpoints that whoever can write the log cannot write to.
+//! Anchors: places for checkpoints, out of reach of those who can write the log.
 
 mod contract;
 mod command;

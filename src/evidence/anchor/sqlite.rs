@@ -47,7 +47,7 @@ enum Within {
 /// Keeps checkpoints in a table `checkpoints(origin, size, note, kept_at)` of a SQLite file. One file can serve
 /// many logs, such as all logs of a team.
 ///
-/// The anchor protects only if whoever can write the log cannot write that file.
+/// The anchor protects the log only if nobody who can write the log can also write that file.
 #[derive(Clone, Debug)]
 pub struct SqliteAnchor {
     path: PathBuf,
@@ -55,13 +55,13 @@ pub struct SqliteAnchor {
 }
 
 impl SqliteAnchor {
-    /// Keeps checkpoints in the file at a path, which is created if it is missing. A database that something else
-    /// made is left alone.
+    /// Keeps checkpoints in the file at a path, which is created if it is missing. A database that another
+    /// program made is left alone.
     pub fn new(path: impl Into<PathBuf>) -> SqliteAnchor {
         SqliteAnchor { path: path.into(), within: Within::OwnFile }
     }
 
-    /// Allows the table to be created in an existing database of something else.
+    /// Allows the table to be created in an existing database of another program.
     #[must_use]
     pub fn in_existing(mut self) -> SqliteAnchor {
         self.within = Within::AnyFile;
@@ -93,7 +93,7 @@ impl Anchor for SqliteAnchor {
     }
 }
 
-/// A checkpoint that the table has now.
+/// The outcome of keeping a checkpoint.
 enum Kept {
     /// The checkpoint was inserted.
     Now,
@@ -191,7 +191,7 @@ fn require_table(connection: &Connection, within: Within, found: Found) -> Resul
         [],
         |row| row.get(0),
     )?;
-    // The columns decide before the application id: the table may be in a database of something else.
+    // The columns decide before the application id: the table may be in a database of another program.
     match columns {
         Some(columns) if columns == COLUMNS => return Ok(()),
         Some(_) if within == Within::AnyFile => return Err(KeepError::OtherTable),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_has_more_of_the_log_than_there_is_says_so() {
+    fn a_checkpoint_of_more_events_than_the_log_has_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let mut anchor = SqliteAnchor::new(folder.path().join("checkpoints.db"));
         submit(&mut anchor, &checkpoint(9, EMPTY_ROOT)).unwrap();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_something_else_is_left_alone_unless_it_is_named_so() {
+    fn a_database_of_another_program_is_left_alone_unless_the_caller_allows_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("customers.db");
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE customers (name)").unwrap();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_keeps_nothing() {
+    fn a_name_that_is_not_that_of_a_file_is_refused() {
         for name in [":memory:", "", "file:checkpoints.db", "file::memory:?cache=shared"] {
             let refused = submit(&mut SqliteAnchor::new(name), &checkpoint(1, EMPTY_ROOT)).unwrap_err();
             assert!(refused.to_string().contains("names no file"), "{name}: {refused}");

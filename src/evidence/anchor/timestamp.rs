@@ -1,7 +1,7 @@
 //! Time-stamp authorities: they attest that a checkpoint existed at a time, without seeing the checkpoint.
 //!
-//! The protocol is RFC 3161 over HTTP. The stamp is over the note of the checkpoint with the log's own signatures.
-//! Whoever has the note, the token and the authority's certificate can verify the stamp later.
+//! The protocol is RFC 3161 over HTTP. The stamp is over the note of the checkpoint with the log's own
+//! signatures. With the note, the token and the authority's certificate, anyone can verify the stamp later.
 
 use der::Encode as _;
 use der::asn1::{Int, OctetString};
@@ -50,7 +50,7 @@ pub enum TimestampError {
         /// The reason that the authority gives.
         reason: String,
     },
-    /// The answer is no token about this text, by the authority's certificate, for this request.
+    /// The answer is not a token of this authority for this text and this request.
     #[error("the answer of the time-stamp authority {url} cannot be accepted: {source}")]
     Token {
         /// The address of the authority.
@@ -97,8 +97,8 @@ impl TimestampAuthority {
         &self.url
     }
 
-    /// Has a text stamped, and verifies the token. For a checkpoint the text is that of [`stamped_text`]. The
-    /// authority sees only the digest of the text.
+    /// Requests a time stamp for a text, and verifies the token. For a checkpoint, pass the text that
+    /// [`stamped_text`] returns. The authority sees only the digest of the text.
     ///
     /// # Errors
     /// If there is no token that verifies for this text.
@@ -134,8 +134,8 @@ fn nonce() -> Result<[u8; 8], TimestampError> {
     Ok(nonce)
 }
 
-/// Encodes a `TimeStampReq` with the digest and the nonce. It asks for the certificate in the token, for whoever
-/// verifies with other tools.
+/// Encodes a `TimeStampReq` with the digest and the nonce. It asks for the certificate in the token, because
+/// other tools need it to verify.
 fn request(text: &str, nonce: &[u8]) -> Result<Vec<u8>, der::Error> {
     let hash_algorithm =
         cms::cert::x509::spki::AlgorithmIdentifier { oid: SHA_256, parameters: Some(der::Any::null()) };

@@ -161,11 +161,11 @@ pub fn stamped_text(checkpoint: &SignedCheckpoint) -> String {
     own.to_string()
 }
 
-/// Verifies that a token is about this text, and returns the time of the stamp. For a checkpoint the text is that
-/// of [`stamped_text`].
+/// Verifies that a token is for this text, and returns the time of the stamp. For a checkpoint, pass the text
+/// that [`stamped_text`] returns.
 ///
 /// # Errors
-/// If the token proves nothing about this text by these certificates.
+/// If the token is not a valid stamp of this text by one of these certificates.
 pub fn verify(token: &[u8], text: &str, by: &AuthorityCertificates) -> Result<Timestamp, TokenError> {
     check(token, text, by, None)
 }
@@ -191,7 +191,8 @@ pub(super) fn check(
     if nonce.is_some() && info.nonce != nonce {
         return Err(TokenError::Nonce);
     }
-    // The signed time is compared with the validity, and today's clock is not: a token outlives its certificate.
+    // The signed time must lie within the certificate's validity. The present time does not matter, because a
+    // token outlives its certificate.
     let validity = &authority.certificate.tbs_certificate.validity;
     let micros = |time: cms::cert::x509::time::Time| {
         i64::try_from(time.to_unix_duration().as_micros()).map_or(i64::MAX, |micros| micros)
@@ -335,8 +336,8 @@ impl<'a> SignedData<'a> {
         if attributes.digest != hash(self.digest_algorithm, self.info)? {
             return Err(TokenError::Digest);
         }
-        // The signature is over the attributes with the tag of a SET, 0x31, in place of the tag [0] that they have
-        // in the token (RFC 5652, section 5.4).
+        // The signature is over the attributes with the tag of a SET, 0x31, in place of the tag [0] that they
+        // have in the token (RFC 5652, section 5.4).
         let signed = [&[0x31], self.attributes.whole.get(1..).unwrap_or_default()].concat();
         let key = &authority.certificate.tbs_certificate.subject_public_key_info;
         let algorithm = verification(self.signature_algorithm, self.digest_algorithm, key)?;
@@ -381,7 +382,7 @@ impl<'a> Attributes<'a> {
                 return Err(TokenError::Form("an attribute is malformed"));
             };
             let kind = oid(*kind)?;
-            let place = match kind {
+            let slot = match kind {
                 CONTENT_TYPE => &mut content_type,
                 MESSAGE_DIGEST => &mut digest,
                 SIGNING_CERTIFICATE | SIGNING_CERTIFICATE_V2 => &mut certificate,
@@ -391,9 +392,9 @@ impl<'a> Attributes<'a> {
             let ([one], Tag::Set) = (parts.as_slice(), set.tag) else {
                 return Err(TokenError::Form("an attribute does not have exactly one value"));
             };
-            // Version 2 of the certificate's name takes precedence over version 1, in either order.
-            if place.is_none() || kind == SIGNING_CERTIFICATE_V2 {
-                *place = Some((kind, *one));
+            // If the certificate is named in both versions, version 2 counts, whichever comes first.
+            if slot.is_none() || kind == SIGNING_CERTIFICATE_V2 {
+                *slot = Some((kind, *one));
             }
         }
         match (content_type, digest, certificate) {
@@ -443,7 +444,8 @@ fn verification(
     let unknown = || TokenError::Algorithm(algorithm);
     let curve: Option<ObjectIdentifier> =
         key.algorithm.parameters.as_ref().and_then(|parameters| parameters.decode_as().ok());
-    // Some authorities name only the algorithm of the key here; the hash is then that of the other field.
+    // Some authorities name only the algorithm of the key here; the hash algorithm is then that of the other
+    // field.
     let hash = match algorithm {
         RSA | EC => digest,
         RSA_SHA_256 | ECDSA_SHA_256 => SHA_256,

@@ -1,7 +1,7 @@
 //! Witnesses: they cosign a checkpoint if it continues the one that they cosigned before.
 //!
-//! The protocol is C2SP's tlog-witness, `add-checkpoint`. A witness remembers the size that it cosigned last, and
-//! requires a proof from there. To a client that sends another size it answers with that size.
+//! The protocol is C2SP's tlog-witness, `add-checkpoint`. A witness remembers the size that it cosigned last,
+//! and requires a proof from there. If a client sends another size, the witness answers with its own.
 
 use super::contract::{Anchor, AnchorAnswer, AnchorError, Consistency};
 use super::http::{HttpClient, HttpError, HttpResponse, check_url};
@@ -22,13 +22,13 @@ pub enum WitnessError {
     /// There is no answer.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The witness has no key by which its answers could be verified.
+    /// No key was given that verifies the answers of the witness.
     #[error("the witness {url} has no key; give the vkey that its operator publishes")]
     NoKeys {
         /// The address of the witness.
         url: String,
     },
-    /// The witness has cosigned more of this log than there is.
+    /// The witness has cosigned more events of this log than the log has.
     #[error(
         "the witness {url} has cosigned {witnessed} events of this log, which has {ours}: events were cut \
          off, or this is an older copy, or another copy is in use elsewhere; do not append to it before you \
@@ -156,8 +156,8 @@ pub enum WitnessError {
 }
 
 impl WitnessError {
-    /// Returns true if the witness has seen another history of this log. Witnesses exist to detect this: it needs to
-    /// be looked into, and another attempt does not help.
+    /// Returns true if the witness has seen another history of this log. Witnesses exist to detect this. It
+    /// needs an investigation, and another attempt does not help.
     pub fn is_other_history(&self) -> bool {
         matches!(
             self,
@@ -304,13 +304,15 @@ impl Witness {
     }
 
     fn refusal(&self, answer: &HttpResponse, witnessed: u64, checkpoint: &SignedCheckpoint) -> WitnessError {
-        let (url, said) = (self.url.clone(), answer.excerpt());
+        let (url, excerpt) = (self.url.clone(), answer.excerpt());
         match answer.status {
-            400 => WitnessError::Malformed { url, answer: said },
-            403 => WitnessError::KeyUnknown { url, answer: said },
-            404 => WitnessError::OriginUnknown { url, origin: checkpoint.origin().to_owned(), answer: said },
-            422 => WitnessError::NotContinued { url, witnessed, ours: checkpoint.size(), answer: said },
-            status => WitnessError::Status { url, status, answer: said },
+            400 => WitnessError::Malformed { url, answer: excerpt },
+            403 => WitnessError::KeyUnknown { url, answer: excerpt },
+            404 => {
+                WitnessError::OriginUnknown { url, origin: checkpoint.origin().to_owned(), answer: excerpt }
+            }
+            422 => WitnessError::NotContinued { url, witnessed, ours: checkpoint.size(), answer: excerpt },
+            status => WitnessError::Status { url, status, answer: excerpt },
         }
     }
 }

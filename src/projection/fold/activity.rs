@@ -1,4 +1,4 @@
-//! The fold of the projection `activity`: events that stand for themselves, one row each.
+//! The fold of the projection `activity`: one row for each event, which no later event changes.
 
 use crate::event::{Event, Recorded};
 use crate::otel::Meaning;
@@ -8,7 +8,8 @@ use crate::projection::fold::input::Input;
 use crate::projection::fold::rows::{ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, ReviewRow};
 use crate::projection::fold::working_set::WorkingSet;
 
-/// Folds one event by its meanings. At most one of them is a row here, because its sequence number is the key.
+/// Folds one event by its meanings. At most one of them becomes a row here, because the key of the row is the
+/// event's sequence number.
 pub(in crate::projection) fn fold(rows: &mut WorkingSet, input: &Input<'_>) {
     input.meanings.iter().for_each(|meaning| fold_meaning(rows, input.event, meaning));
 }

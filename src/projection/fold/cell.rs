@@ -47,8 +47,8 @@ pub(crate) fn stored(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// JSON as read tables store it. In JSON U+0000 is an escape, and SQL's JSON functions end at the character that it
-/// means.
+/// JSON as read tables store it. JSON has U+0000 only as an escape. SQL's JSON functions decode the escape,
+/// and stop there.
 fn stored_json(json: String) -> String {
     /// The escape of U+0000 and its replacement, which is as long.
     const ESCAPE: (&str, &str) = ("\\u0000", "\\u2400");
@@ -75,7 +75,7 @@ fn stored_json(json: String) -> String {
 
 /// A type that a column can have.
 pub(crate) trait Column: Sized {
-    /// The value that no event has set: none, zero, or no text.
+    /// The value of a column that no event has set: NULL, zero, or the empty text.
     fn blank() -> Self;
     fn cell(&self) -> Cell<'_>;
     fn from_cell(cell: OwnedCell) -> Option<Self>;
@@ -222,7 +222,7 @@ pub(crate) fn attributes_text(attributes: &Attributes) -> Option<String> {
 /// Name of the attribute that counts the events whose attributes the row has no room for.
 const EVENTS_LEFT_OUT: &str = "annals.events_left_out";
 
-/// The extent to which a row has taken the rest of an event, such as its labels.
+/// The extent to which a row has taken the other parts of an event, such as its labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     Whole,
@@ -231,17 +231,17 @@ pub(crate) enum Taken {
 
 /// The attributes of an event that a row takes. The name [`EVENTS_LEFT_OUT`] is the row's own, so an attribute of
 /// an event with this name is left out.
-pub(crate) fn taken_attributes(said: &Attributes) -> Cow<'_, Attributes> {
-    if !said.contains_key(EVENTS_LEFT_OUT) {
-        return Cow::Borrowed(said);
+pub(crate) fn taken_attributes(attributes: &Attributes) -> Cow<'_, Attributes> {
+    if !attributes.contains_key(EVENTS_LEFT_OUT) {
+        return Cow::Borrowed(attributes);
     }
-    let mut taken = said.clone();
+    let mut taken = attributes.clone();
     taken.remove(EVENTS_LEFT_OUT);
     Cow::Owned(taken)
 }
 
-/// Adds attributes to those of a row. Those of a later event replace earlier ones of the same name. If they would
-/// be too many together, the row keeps what it has and counts the event.
+/// Adds attributes to those of a row. Those of a later event replace earlier ones of the same name. If all of
+/// them together are too large, the row keeps what it has and counts the event.
 pub(crate) fn merge_attributes(row: &mut Option<String>, attributes: &Attributes, taken: Taken) {
     let attributes = &*taken_attributes(attributes);
     if attributes.is_empty() && taken == Taken::Whole {
@@ -250,8 +250,9 @@ pub(crate) fn merge_attributes(row: &mut Option<String>, attributes: &Attributes
     let mut merged: Attributes =
         row.as_deref().and_then(|held| serde_json::from_str(held).ok()).unwrap_or_default();
     // Values that are replaced do not count.
-    let kept = merged.iter().filter(|(name, _)| !attributes.contains_key(*name));
-    let bytes = kept.chain(attributes).map(|(name, value)| name.len() + value.as_str().len()).sum::<usize>();
+    let unreplaced = merged.iter().filter(|(name, _)| !attributes.contains_key(*name));
+    let bytes =
+        unreplaced.chain(attributes).map(|(name, value)| name.len() + value.as_str().len()).sum::<usize>();
     // The attributes of one event are taken whole, whatever their size.
     let has_room = row.is_none() || bytes <= ROW_ATTRIBUTES_BYTES_MAX;
     if has_room {
@@ -310,7 +311,7 @@ macro_rules! table {
                 [$($crate::projection::fold::cell::Column::is_same(&self.$column, &before.$column)),*]
                     .into_iter()
                     .enumerate()
-                    .fold(0, |changes, (place, is_same)| changes | u64::from(!is_same) << place)
+                    .fold(0, |changes, (index, is_same)| changes | u64::from(!is_same) << index)
             }
 
             fn text_bytes(&self) -> usize {
@@ -357,7 +358,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_of_a_table_hides_its_rest_from_sql() {
+    fn a_text_with_nul_is_stored_so_that_sql_reads_all_of_it() {
         assert_eq!("a\0b".to_owned().cell(), Cell::Made("a\u{2400}b".to_owned()));
         assert_eq!("a\u{2400}b".to_owned().cell(), Cell::Text("a\u{2400}b"));
         assert!("a\0".to_owned().is_same(&"a\u{2400}".to_owned()), "they are stored as one value");
@@ -365,31 +366,31 @@ mod tests {
 
     #[test]
     fn a_row_collects_attributes_up_to_a_bound_and_counts_the_events_beyond_it() {
-        let said =
+        let one =
             |name: &str, bytes: usize| Attributes::from([(name.to_owned(), Json::text(&"w".repeat(bytes)))]);
         let held =
             |row: &Option<String>| serde_json::from_str::<Attributes>(row.as_deref().unwrap()).unwrap();
         let mut row = None;
-        merge_attributes(&mut row, &said("a", ROW_ATTRIBUTES_BYTES_MAX / 2), Taken::Whole);
-        merge_attributes(&mut row, &said("b", 10), Taken::Whole);
+        merge_attributes(&mut row, &one("a", ROW_ATTRIBUTES_BYTES_MAX / 2), Taken::Whole);
+        merge_attributes(&mut row, &one("b", 10), Taken::Whole);
         let before = held(&row);
         assert_eq!(before.len(), 2);
         for count in ["1", "2"] {
-            merge_attributes(&mut row, &said("c", ROW_ATTRIBUTES_BYTES_MAX / 2), Taken::Whole);
+            merge_attributes(&mut row, &one("c", ROW_ATTRIBUTES_BYTES_MAX / 2), Taken::Whole);
             let mut expected = before.clone();
             expected.insert(EVENTS_LEFT_OUT.to_owned(), count.parse().unwrap());
             assert_eq!(held(&row), expected);
         }
-        merge_attributes(&mut row, &said("a", 10), Taken::Whole);
+        merge_attributes(&mut row, &one("a", 10), Taken::Whole);
         assert_eq!(held(&row)["a"], Json::text(&"w".repeat(10)), "what makes the row shorter has room");
         // The attributes of one event are taken whole.
         let mut row = None;
-        merge_attributes(&mut row, &said("a", 2 * ROW_ATTRIBUTES_BYTES_MAX), Taken::Whole);
+        merge_attributes(&mut row, &one("a", 2 * ROW_ATTRIBUTES_BYTES_MAX), Taken::Whole);
         assert!(held(&row).contains_key("a"));
     }
 
     #[test]
-    fn json_means_the_same_but_for_nul() {
+    fn stored_json_differs_only_where_it_has_nul() {
         for (json, expected) in [
             (r#"{"a":"x\u0000y"}"#, r#"{"a":"x\u2400y"}"#),
             (

@@ -1,33 +1,33 @@
 //! The precedence of each column of a row. With it, several spans and log records give the same row in whatever
 //! order they come.
 //!
-//! Among spans and log records, the greatest precedence determines a column. Any other event overrides every precedence: it
-//! is about the row alone, and later ones replace earlier ones.
+//! Among spans and log records, the greatest precedence determines a column. Any other event overrides every
+//! precedence, because it is about this row alone. Of several such events, the last one counts.
 
 use std::fmt::Write as _;
 
 use crate::otel::{Precedence, Rank};
 use crate::projection::fold::cell::{Cell, Column, OwnedCell};
 
-/// The claims of a row, each with the columns that it determines. A column with a value and without a precedence has the
-/// value from an event that claims nothing.
+/// The precedences that determine columns of a row, each with the columns that it determines. A column that
+/// has a value and no precedence got the value from an event that overrides every precedence.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Claims(Vec<(Precedence, u64)>);
 
 /// The bit of a column, by its index.
 pub(in crate::projection) const fn bit(columns: &[&str], name: &str) -> u64 {
-    let mut place = 0;
+    let mut index = 0;
     let mut rest = columns;
     while let [column, others @ ..] = rest {
         if is_same(column.as_bytes(), name.as_bytes()) {
-            return 1 << place;
+            return 1 << index;
         }
-        place += 1;
+        index += 1;
         rest = others;
     }
     // There is no such column. The shift overflows, which the compiler reports, because callers use it in
     // constants.
-    1 << 64_u32.saturating_add(place)
+    1 << 64_u32.saturating_add(index)
 }
 
 const fn is_same(mut a: &[u8], mut b: &[u8]) -> bool {
@@ -41,26 +41,27 @@ const fn is_same(mut a: &[u8], mut b: &[u8]) -> bool {
 }
 
 impl Claims {
-    /// Returns whether a value with this precedence replaces that of a column; `is_said` is true if the column has one.
-    /// A column whose value is replaced has this precedence from now on.
+    /// Returns whether a value with this precedence replaces the value of a column. `has_value` is true if
+    /// the column has one. If the value is replaced, the column has the new precedence.
     pub(in crate::projection) fn take(
         &mut self,
         column: u64,
         precedence: Option<Precedence>,
-        is_said: bool,
+        has_value: bool,
     ) -> bool {
         let held = self.0.iter().position(|(_, columns)| columns & column != 0);
-        let old = held.and_then(|place| self.0.get(place)).map(|(precedence, _)| *precedence);
+        let old = held.and_then(|index| self.0.get(index)).map(|(precedence, _)| *precedence);
         let takes = match (precedence, old) {
             (None, _) => true,
             (Some(precedence), Some(old)) => precedence >= old,
             // A value without a precedence is from an event that overrides every precedence.
-            (Some(_), None) => !is_said,
+            (Some(_), None) => !has_value,
         };
         if !takes || precedence.is_some() && precedence == old {
             return takes;
         }
-        // A column has one precedence at most: it leaves the old one, which goes with its last column.
+        // A column has at most one precedence. So its bit leaves the old entry, and an entry without columns
+        // is removed.
         if let Some(held) = held
             && let Some((_, columns)) = self.0.get_mut(held)
         {
@@ -139,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn the_greatest_claim_stands_in_whatever_order_they_come() {
-        let spoken = [
+    fn the_greatest_precedence_counts_in_any_order() {
+        let values = [
             (precedence(Rank::Span, 5, 1), "a"),
             (precedence(Rank::Span, 7, 2), "b"),
             (precedence(Rank::Root, 1, 3), "c"),
@@ -149,10 +150,10 @@ mod tests {
         for start in 0..4 {
             for step in [1, 3] {
                 let (mut claims, mut value) = (Claims::default(), None);
-                for place in 0..4 {
-                    let (precedence, said) = spoken[(start + place * step) % 4];
+                for index in 0..4 {
+                    let (precedence, text) = values[(start + index * step) % 4];
                     if claims.take(2, precedence, value.is_some()) {
-                        value = Some(said);
+                        value = Some(text);
                     }
                 }
                 assert_eq!(value, Some("c"));
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_claims_nothing_stands_against_every_claim_before_and_after_it() {
+    fn an_event_without_precedence_overrides_those_before_and_after_it() {
         let mut claims = Claims::default();
         assert!(claims.take(1, precedence(Rank::Root, 1, 1), false));
         assert!(claims.take(1, None, true));
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn they_come_back_from_a_table() {
+    fn claims_are_read_from_a_table_as_they_were_stored() {
         let mut claims = Claims::default();
         assert_eq!(Claims::from_cell(OwnedCell::Null), Some(claims.clone()));
         claims.take(1 << 40, precedence(Rank::Root, i64::MIN, u64::MAX), false);

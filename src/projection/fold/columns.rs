@@ -15,9 +15,9 @@
 ///
 /// Rows are stored in one table, and are read from it or from a view of it: each entry names both.
 ///
-/// The order of the read columns is that of the JSON that programs get. The order of the stored ones is that of the
-/// SQL, and `claims` names columns by their index in it: changing it takes a new version of the projection. A
-/// column whose index differs between the two is listed once for each.
+/// The order of the read columns is that of the JSON that programs get. The order of the stored ones is that
+/// of the SQL, and `claims` names columns by their index in it: a change of this order needs a new version of
+/// the projection. A column whose index differs between the two is listed once for each.
 macro_rules! tables {
     ($each:ident) => {
         $each! {
@@ -79,7 +79,7 @@ macro_rules! tables {
                 agent_version: Option<String>,
                 /// The model that it works with.
                 model: Option<String>,
-                /// The origin of the record.
+                /// The source of the record, such as another program.
                 source: Option<String>,
                 /// The tenant that the session belongs to.
                 tenant: Option<String>,
@@ -285,7 +285,7 @@ macro_rules! tables {
                 status: String,
                 /// The confidence of the finder, from 0 to 1.
                 confidence: Option<f64>,
-                /// One line that names it.
+                /// A title of one line.
                 title: Option<String>,
                 /// A description of what was found.
                 description: Option<String>,
@@ -417,7 +417,7 @@ macro_rules! tables {
                 step_id: Option<String>,
                 /// Its name or its location.
                 label: Option<String>,
-                /// Its position among several.
+                /// Its position among several files.
                 position: Option<i64>,
                 /// Its media type.
                 media_type: Option<String>,
@@ -453,7 +453,7 @@ macro_rules! tables {
                 recorded_at: Timestamp,
             }
 
-            /// A line of a log.
+            /// A note: a message that the producer logged.
             NoteRow in "notes" => Note in "notes", key ("seq") {
                 /// Sequence number of its event.
                 seq stored(i64) read(Seq),
@@ -475,7 +475,7 @@ macro_rules! tables {
                 recorded_at: Timestamp,
             }
 
-            /// An action: somebody did something to something.
+            /// An action of a person or a program.
             ActionRow in "actions" => Action in "actions", key ("seq") {
                 /// Sequence number of its event.
                 seq stored(i64) read(Seq),

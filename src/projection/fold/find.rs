@@ -1,4 +1,4 @@
-//! Search for a text among bytes, in a time that no repetition in either can drive up.
+//! Search for a text among bytes, in linear time whatever the two repeat.
 
 use memchr::memmem;
 
@@ -6,25 +6,26 @@ use memchr::memmem;
 /// the search.
 const BEGINNING: usize = 32;
 
-/// Occurrences of a text's beginning that are compared before a search is prepared for the whole text. Without this
-/// bound, bytes that repeat a beginning over and over would take time by the product of both lengths.
-const PLACES_MAX: usize = 16;
+/// Occurrences of a text's beginning that are compared before a search is prepared for the whole text.
+/// Without this bound, bytes that repeat a beginning over and over would take a time in proportion to the
+/// product of both lengths.
+const OCCURRENCES_MAX: usize = 16;
 
-/// Finds the first offset of a text. None for a text that is shorter than its beginning.
+/// Finds the first offset of a text. None also for a text that is shorter than [`BEGINNING`].
 pub(super) fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
     let beginning = text.get(..BEGINNING)?;
     let mut from = 0;
-    for _ in 0..PLACES_MAX {
+    for _ in 0..OCCURRENCES_MAX {
         let rest = bytes.get(from..)?;
-        let place = memmem::find(rest, beginning)?;
-        if rest.get(place..)?.starts_with(text) {
-            return from.checked_add(place);
+        let offset = memmem::find(rest, beginning)?;
+        if rest.get(offset..)?.starts_with(text) {
+            return from.checked_add(offset);
         }
         // Occurrences of a beginning can overlap, so the search goes on one byte further.
-        from = from.checked_add(place)?.checked_add(1)?;
+        from = from.checked_add(offset)?.checked_add(1)?;
     }
     // The text is searched for as a whole. This takes linear time, whatever the bytes repeat.
-    memmem::find(bytes.get(from..)?, text).and_then(|place| from.checked_add(place))
+    memmem::find(bytes.get(from..)?, text).and_then(|offset| from.checked_add(offset))
 }
 
 #[cfg(test)]
@@ -32,9 +33,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_place_of_a_text_is_found_however_often_it_begins_before() {
+    fn the_first_occurrence_is_found_however_often_the_beginning_occurs_before() {
         let text = b"0123456789abcdef0123456789abcdef, and how it goes on".as_slice();
-        for begun in [0, 1, PLACES_MAX - 1, PLACES_MAX, PLACES_MAX + 1, 100] {
+        for begun in [0, 1, OCCURRENCES_MAX - 1, OCCURRENCES_MAX, OCCURRENCES_MAX + 1, 100] {
             let before = text[..40].repeat(begun);
             let payload = [&before, text, b" ", text].concat();
             assert_eq!(find(&payload, text), Some(before.len()), "{begun}");

@@ -22,21 +22,21 @@ pub(crate) struct Input<'e> {
     sources: OnceCell<Vec<Source>>,
 }
 
-/// Bound on the bytes searched for texts, as a multiple of the payload. A span may mean thousands of texts; those
-/// beyond the bound are stored in their rows.
+/// Bound on the bytes searched for texts, as a multiple of the payload. A span may have thousands of texts.
+/// Those beyond the bound are stored in their rows.
 const SEARCHES_MAX: usize = 64;
 
 /// A text in the log, in the payload of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::projection) enum Reference {
-    /// The text stands there as one.
+    /// The payload has the text in one piece.
     Whole {
         /// Offset of its first byte in the payload cell, from 1, as SQL counts.
         offset: i64,
         /// Length in bytes.
         length: i64,
     },
-    /// The text is joined from several pieces: JSON of these.
+    /// The text is joined from several pieces, which are listed as JSON.
     Pieces(String),
 }
 
@@ -67,7 +67,8 @@ impl<'e> Input<'e> {
                 length: i64::try_from(text.len()).ok()?,
             });
         }
-        // A text that is not there as one can be joined from pieces of JSON. This is worth it for long texts only.
+        // A text that the payload does not have in one piece may be joined from strings of its JSON. This is
+        // worth the time only for long texts.
         let json = self.json().filter(|_| text.len() > PIECED_BYTES_MIN)?;
         let sources = self.sources.get_or_init(|| {
             find(cell, json.as_str().as_bytes())
@@ -83,7 +84,7 @@ impl<'e> Input<'e> {
         if self.json().is_some() { PIECED_BYTES_MIN } else { BEGINNING_BYTES_MIN }
     }
 
-    /// The received JSON of a span or log record, from whose texts those of the rows are joined.
+    /// The JSON of a span or log record, as received. The texts of rows are joined from its strings.
     fn json(&self) -> Option<&'e Json> {
         match &self.event.content {
             Content::Event(Event::OtelSpan(e)) => Some(&e.span),

@@ -1,5 +1,5 @@
-//! Texts joined from pieces of a payload: those of spans and log records. Their messages stand within JSON, and
-//! often within JSON that is itself a text of that JSON.
+//! Texts joined from pieces of a payload: those of spans and log records. Their messages are strings of JSON,
+//! and often strings of JSON that is itself a string of the outer JSON.
 
 use memchr::{memchr, memchr2};
 use serde::Serialize;
@@ -7,21 +7,21 @@ use serde::Serialize;
 use crate::limits::{PIECE_BYTES_MIN, PIECES_BYTES_MAX};
 use crate::projection::fold::find::find;
 
-/// A text of JSON, and its position in the payload.
+/// A string of JSON, and its offset in the payload.
 pub(in crate::projection) struct Source {
     text: String,
     /// Offset of its first byte in the payload, from 0.
     offset: usize,
     /// Length in the payload, in bytes.
     length: usize,
-    /// Number of times that it must be unescaped, as the content of a JSON text, to become `text`.
+    /// Number of times that it must be unescaped, as the content of a JSON string, to become `text`.
     escapes: usize,
 }
 
-/// Depth to which texts are searched for within texts of JSON: SQL unescapes as often.
+/// Levels of JSON within JSON that are searched for strings. SQL unescapes at most as often.
 const DEPTH_MAX: usize = 2;
 
-/// Lists the long texts within JSON that stands at an offset of a payload, in their order.
+/// Lists the long strings of the JSON that begins at an offset of a payload, in their order.
 pub(in crate::projection) fn sources(json: &str, offset: usize) -> Vec<Source> {
     let mut found = Vec::new();
     for string in strings(json) {
@@ -35,8 +35,8 @@ pub(in crate::projection) fn sources(json: &str, offset: usize) -> Vec<Source> {
         let Some(text) = unescaped(raw) else { continue };
         let inner =
             if text.trim_start().starts_with(['{', '[']) { within(&text, raw, offset) } else { Vec::new() };
-        // A text comes before the texts within it: `cover` takes sources in this order, and one that has everything
-        // serves better than one that has a part.
+        // A string comes before the strings within it. `cover` tries sources in this order, and the outer
+        // string covers more.
         found.push(Source { text, offset, length: raw.len(), escapes: 1 });
         found.extend(inner);
     }
@@ -45,16 +45,15 @@ pub(in crate::projection) fn sources(json: &str, offset: usize) -> Vec<Source> {
     found
 }
 
-/// Lists the long texts within a text that is JSON itself, and stands in other JSON as `raw`.
+/// Lists the long strings of a string that is itself JSON. `raw` is its escaped form in the outer JSON.
 fn within(text: &str, raw: &str, offset: usize) -> Vec<Source> {
-    let mut raw_place = Position { text: 0, raw: 0 };
+    let mut offsets = Offsets { text: 0, raw: 0 };
     let mut found = Vec::new();
     for string in strings(text) {
         let Some(inner) = text.get(string.clone()) else { continue };
         let Some(inner) = unescaped(inner) else { continue };
         // Offsets only grow, so one pass over `raw` translates those of all strings.
-        let (Some(start), Some(end)) =
-            (raw_place.advance(raw, string.start), raw_place.advance(raw, string.end))
+        let (Some(start), Some(end)) = (offsets.advance(raw, string.start), offsets.advance(raw, string.end))
         else {
             break;
         };
@@ -71,12 +70,12 @@ fn within(text: &str, raw: &str, offset: usize) -> Vec<Source> {
 }
 
 /// An offset in a text, and the equivalent offset in its escaped form.
-struct Position {
+struct Offsets {
     text: usize,
     raw: usize,
 }
 
-impl Position {
+impl Offsets {
     /// Moves on to an offset of the text. Returns the equivalent offset in the escaped form.
     fn advance(&mut self, raw: &str, to: usize) -> Option<usize> {
         while self.text < to {
@@ -106,7 +105,7 @@ fn escape_length(escape: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// Unescapes the content of a JSON text. None if it means no text, such as half of a surrogate pair.
+/// Unescapes the content of a JSON string. None if it is not a valid one, such as half of a surrogate pair.
 fn unescaped(raw: &str) -> Option<String> {
     serde_json::from_str(&format!("\"{raw}\"")).ok()
 }
@@ -132,12 +131,12 @@ fn strings(json: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
 fn string_end(string: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
-        let place = from + memchr2(b'"', b'\\', string.get(from..)?)?;
-        if string.get(place) == Some(&b'"') {
-            return Some(place);
+        let offset = from + memchr2(b'"', b'\\', string.get(from..)?)?;
+        if string.get(offset) == Some(&b'"') {
+            return Some(offset);
         }
         // A backslash escapes the byte after it, which may be a quote or another backslash.
-        from = place + 2;
+        from = offset + 2;
     }
 }
 
@@ -165,9 +164,9 @@ impl Source {
 /// Bytes of a text that are searched for the next source. Most texts have the sources in their order.
 const AHEAD_BYTES: usize = 16 << 10;
 
-/// Takes a text apart into a list of pieces, as JSON, which SQL joins again with a payload of `payload` bytes. None
-/// if the list takes up more than half of the text's own length, or would be slow to read. Subtracts the bytes that
-/// it searches from `room`, and leaves text beyond the room as literals.
+/// Splits a text into a list of pieces, as JSON. SQL joins them again with a payload of `payload` bytes. None
+/// if the list takes up more than half of the text's own length, or would be slow to read. Subtracts the
+/// bytes that it searches from `room`, and leaves text beyond the room as literals.
 pub(in crate::projection) fn pieces(
     text: &str,
     sources: &[Source],
@@ -189,7 +188,7 @@ pub(in crate::projection) fn pieces(
             return None;
         }
     }
-    // Literals alone are the text, and the row stores it better as one.
+    // A list of literals alone saves nothing: the row stores the text itself.
     if pieces.iter().all(|piece| matches!(piece, Piece::Literal(_))) {
         return None;
     }
@@ -208,12 +207,12 @@ fn cover<'t>(text: &'t str, sources: &[Source], room: &mut usize) -> Vec<Piece<'
         if *room == 0 || rest.len() < PIECE_BYTES_MIN {
             break;
         }
-        // Bounded, so that many sources that do not occur cannot each read the whole text.
+        // Bounded: otherwise, each of many sources that do not occur would be searched for in the whole text.
         let ahead = AHEAD_BYTES.saturating_add(source.text.len()).min(rest.len());
-        let place = find(rest.as_bytes().get(..ahead).unwrap_or_default(), source.text.as_bytes());
-        let searched = place.map_or(ahead, |place| place.saturating_add(source.text.len()));
+        let found = find(rest.as_bytes().get(..ahead).unwrap_or_default(), source.text.as_bytes());
+        let searched = found.map_or(ahead, |offset| offset.saturating_add(source.text.len()));
         *room = room.saturating_sub(searched);
-        let parts = place.and_then(|place| rest.split_at_checked(place));
+        let parts = found.and_then(|offset| rest.split_at_checked(offset));
         // A source that is not found here may be in a literal, where the second pass of `pieces` finds it.
         let Some((before, after)) = parts else { continue };
         let Some(after) = after.get(source.text.len()..) else { continue };
@@ -297,7 +296,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_is_put_together_again_whatever_its_characters_and_whoever_escaped_them(
+        fn a_text_is_joined_again_whatever_its_characters_and_escapes(
             texts in proptest::collection::vec(long_text(), 1..6),
             rotation in 0_usize..6,
             (outer, inner, is_nested) in any::<(bool, bool, bool)>(),
@@ -315,7 +314,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_looks_like_json_is_too_strange(
+        fn any_text_that_resembles_json_is_joined_correctly_or_not_at_all(
             parts in proptest::collection::vec(
                 prop_oneof![
                     proptest::sample::select(vec!["\"", "\\", "\\\\\"", "\\u", "d83d", "\\u00e9", "[", "{", "é", "🙂"]),
@@ -337,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sql_would_not_read_as_the_text_is_no_source() {
+    fn a_string_that_sql_would_read_differently_is_no_source() {
         let long = "x".repeat(PIECE_BYTES_MIN);
         for escape in [r"\u0000", r"\ud800", r"\udc00\ud800", r"\q"] {
             assert!(sources(&format!(r#"["{long}{escape}"]"#), 0).is_empty(), "{escape}");
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_little_of_the_payload_is_in_is_not_put_together() {
+    fn a_text_that_shares_little_with_the_payload_is_not_split() {
         let source = "of the payload, ".repeat(8);
         let document = json(&source, false);
         let sources = sources(&document, 0);
@@ -356,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn more_is_not_put_together_than_sql_reads() {
+    fn no_more_pieces_are_made_than_sql_reads() {
         assert!(
             include_str!("../../../schema/read/sessions.sql").contains(&format!("<= {PIECES_BYTES_MAX})"))
         );
@@ -375,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_no_room_to_search_for_stays_a_literal() {
+    fn text_beyond_the_room_stays_a_literal() {
         let texts = [24, 8].map(|times| format!("a text that is repeated {times} times, ").repeat(times));
         let document = format!("[{}, {}]", json(&texts[0], false), json(&texts[1], false));
         let sources = sources(&document, 0);

@@ -1,4 +1,4 @@
-//! The setting of columns of rows to the values of events.
+//! Sets columns of rows to the values of events.
 
 use crate::event::{Attributes, Timestamp};
 use crate::limits::SUMMARY_CHARS;
@@ -27,31 +27,31 @@ impl At<'_> {
         claims: &mut Claims,
         bit: u64,
         column: &mut Option<T>,
-        said: &Option<T>,
+        value: &Option<T>,
     ) -> bool {
-        let sets = said.is_some() && claims.take(bit, self.precedence, column.is_some());
+        let sets = value.is_some() && claims.take(bit, self.precedence, column.is_some());
         if sets {
-            column.clone_from(said);
+            column.clone_from(value);
         }
         sets
     }
 
-    /// Sets the columns of a text, as [`At::set`] does: to the text, or to its position in the log.
+    /// Sets the columns of a text, as [`At::set`] does: to the text, or to a reference to it in the log.
     pub(super) fn set_text(
         &self,
         claims: &mut Claims,
         bit: u64,
         columns: TextColumns<'_>,
-        said: &Option<String>,
+        value: &Option<String>,
     ) {
-        let is_said = columns.text.is_some() || columns.seq.is_some();
-        let Some(said) = said else { return };
-        if !claims.take(bit, self.precedence, is_said) {
+        let has_value = columns.text.is_some() || columns.seq.is_some();
+        let Some(value) = value else { return };
+        if !claims.take(bit, self.precedence, has_value) {
             return;
         }
-        let reference = self.input.reference_to(said);
+        let reference = self.input.reference_to(value);
         // All five columns are set, so that nothing is left of the text before.
-        *columns.text = reference.is_none().then(|| said.clone());
+        *columns.text = reference.is_none().then(|| value.clone());
         *columns.seq = reference.is_some().then_some(self.seq);
         (*columns.offset, *columns.length, *columns.pieces) = match reference {
             Some(Reference::Whole { offset, length }) => (Some(offset), Some(length), None),
@@ -60,9 +60,9 @@ impl At<'_> {
         };
     }
 
-    /// Sets the column of a text's summary, as [`At::set`] does: to the producer's own, or to the first characters
-    /// of a long text. Those of a short text are read from it each time. An event with the text also sets the
-    /// summary.
+    /// Sets the column of a text's summary, as [`At::set`] does: to the producer's own, or to the first
+    /// characters of a long text. The first characters of a short text are read from the text itself. An
+    /// event that has the text also sets the summary.
     pub(super) fn set_summary(
         &self,
         claims: &mut Claims,
@@ -86,20 +86,20 @@ impl At<'_> {
         claims: &mut Claims,
         bit: u64,
         column: &mut Option<String>,
-        (said, taken): (&Attributes, Taken),
+        (attributes, taken): (&Attributes, Taken),
     ) {
-        let is_nothing = said.is_empty() && taken == Taken::Whole;
+        let is_nothing = attributes.is_empty() && taken == Taken::Whole;
         if is_nothing || !claims.take(bit, self.precedence, column.is_some()) {
             return;
         }
         // By precedence the attributes of one span or log record replace all others. Any other event adds its own.
         match self.precedence {
-            Some(_) => *column = attributes_text(&taken_attributes(said)),
-            None => merge_attributes(column, said, taken),
+            Some(_) => *column = attributes_text(&taken_attributes(attributes)),
+            None => merge_attributes(column, attributes, taken),
         }
     }
 
-    /// Returns whether the event starts or ends its session, and does not only know something of it.
+    /// Returns whether the event starts or ends its session, and does not only add to it.
     pub(super) fn is_of_whole_session(&self) -> bool {
         self.precedence.is_none_or(|precedence| precedence.rank.is_whole_session())
     }
@@ -110,7 +110,7 @@ impl At<'_> {
     }
 }
 
-/// The columns of a text: the text itself, or its position in the log.
+/// The columns of a text: the text itself, or a reference to it in the log.
 pub(super) struct TextColumns<'r> {
     pub(super) text: &'r mut Option<String>,
     pub(super) seq: &'r mut Option<i64>,
@@ -121,7 +121,7 @@ pub(super) struct TextColumns<'r> {
 
 /// Sets the columns of a text to the value of an event.
 macro_rules! set_text {
-    ($row:ident, $at:ident, $text:ident, $seq:ident, $offset:ident, $length:ident, $pieces:ident: $said:expr) => {
+    ($row:ident, $at:ident, $text:ident, $seq:ident, $offset:ident, $length:ident, $pieces:ident: $value:expr) => {
         $at.set_text(
             &mut $row.claims,
             const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($text)) },
@@ -132,48 +132,48 @@ macro_rules! set_text {
                 length: &mut $row.$length,
                 pieces: &mut $row.$pieces,
             },
-            $said,
+            $value,
         )
     };
 }
 
-/// Sets the column of a summary to the value of an event. Used before `set_text`, because it looks whether the row
-/// has a text.
+/// Sets the column of a summary to the value of an event. Must come before `set_text`, because it depends on
+/// whether the row already has a text.
 macro_rules! set_summary {
-    ($row:ident, $at:ident, $summary:ident, $text:ident, $seq:ident: $stated:expr, $said:expr) => {{
+    ($row:ident, $at:ident, $summary:ident, $text:ident, $seq:ident: $stated:expr, $value:expr) => {{
         let has_text = $row.$text.is_some() || $row.$seq.is_some();
         $at.set_summary(
             &mut $row.claims,
             const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($summary)) },
             (&mut $row.$summary, has_text),
-            ($stated, $said),
+            ($stated, $value),
         )
     }};
 }
 
 /// Adds attributes to those of a row.
 macro_rules! merge {
-    ($row:ident, $at:ident, $said:expr) => {
-        merge!($row, $at, $said, $crate::projection::fold::cell::Taken::Whole)
+    ($row:ident, $at:ident, $value:expr) => {
+        merge!($row, $at, $value, $crate::projection::fold::cell::Taken::Whole)
     };
-    ($row:ident, $at:ident, $said:expr, $taken:expr) => {
+    ($row:ident, $at:ident, $value:expr, $taken:expr) => {
         $at.merge(
             &mut $row.claims,
             const { $crate::projection::fold::claims::bit(Self::COLUMNS, "attributes") },
             &mut $row.attributes,
-            ($said, $taken),
+            ($value, $taken),
         )
     };
 }
 
 /// Sets columns of a row to the values of an event.
 macro_rules! set {
-    ($row:ident, $at:ident, $( $column:ident: $said:expr ),+ $(,)?) => {
-        $( $at.set(&mut $row.claims, const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($column)) }, &mut $row.$column, $said); )+
+    ($row:ident, $at:ident, $( $column:ident: $value:expr ),+ $(,)?) => {
+        $( $at.set(&mut $row.claims, const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($column)) }, &mut $row.$column, $value); )+
     };
 }
 
-/// Removes the precedence of columns of a row, which any event may set then.
+/// Removes the precedence of columns of a row, so that any event may set them.
 macro_rules! unclaim {
     ($row:ident, $( $column:ident ),+) => {
         $( $row.claims.take(const { $crate::projection::fold::claims::bit(Self::COLUMNS, stringify!($column)) }, None, false); )+

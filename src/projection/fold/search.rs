@@ -9,8 +9,8 @@ use crate::projection::fold::rows::DocumentRow;
 use crate::projection::fold::sessions::subject;
 use crate::projection::fold::working_set::{Document, WorkingSet};
 
-/// Longest word, in bytes. FTS5 cuts words at twice as many, even within a character, and folding a letter doubles
-/// its bytes at most. So no word of a document is ever cut.
+/// Longest word, in bytes. FTS5 cuts words at twice as many bytes, even within a character. It also folds
+/// case, which at most doubles the bytes of a letter. So no word of a document is ever cut.
 const WORD_BYTES_MAX: usize = 16 << 10;
 
 /// Folds one event by its meanings.
@@ -33,7 +33,7 @@ pub(crate) fn text_of(event: &Recorded) -> Option<String> {
 fn text_of_meanings(meanings: &[Meaning<'_>]) -> Option<String> {
     let mut text = Text::default();
     for meaning in meanings {
-        // A span says of its step what it says of its session: its texts are taken once.
+        // A span gives its session the same texts as its step, so they are taken only once.
         if meaning.precedence.is_some()
             && matches!(*meaning.event, Event::SessionStarted(_) | Event::SessionEnded(_))
         {
@@ -81,7 +81,7 @@ impl Text {
         self
     }
 
-    fn say(self, text: &Option<String>) -> Text {
+    fn opt(self, text: &Option<String>) -> Text {
         match text {
             Some(text) => self.add(text),
             None => self,
@@ -107,22 +107,22 @@ fn text(event: &Event) -> String {
     let text = Text::default();
     match event {
         Event::SessionStarted(e) => {
-            let text = text.say(&e.profile).say(&e.agent).say(&e.model).say(&e.source).say(&e.input);
+            let text = text.opt(&e.profile).opt(&e.agent).opt(&e.model).opt(&e.source).opt(&e.input);
             e.labels
                 .iter()
                 .fold(text, |text, (name, value)| text.add(name).add(value))
                 .attributes(&e.attributes)
         }
-        Event::SessionUpdated(e) => text.say(&e.message).attributes(&e.attributes),
-        Event::SessionEnded(e) => text.say(&e.summary).say(&e.error).attributes(&e.attributes),
+        Event::SessionUpdated(e) => text.opt(&e.message).attributes(&e.attributes),
+        Event::SessionEnded(e) => text.opt(&e.summary).opt(&e.error).attributes(&e.attributes),
         Event::StepStarted(e) => {
-            text.say(&e.module).say(&e.model).say(&e.input_summary).say(&e.input).attributes(&e.attributes)
+            text.opt(&e.module).opt(&e.model).opt(&e.input_summary).opt(&e.input).attributes(&e.attributes)
         }
         Event::StepEnded(e) => {
-            text.say(&e.output_summary).say(&e.output).say(&e.error).attributes(&e.attributes)
+            text.opt(&e.output_summary).opt(&e.output).opt(&e.error).attributes(&e.attributes)
         }
         Event::DecisionMade(e) => {
-            let text = text.say(&e.decision_type).say(&e.rationale).say(&e.chosen_option).say(&e.actor);
+            let text = text.opt(&e.decision_type).opt(&e.rationale).opt(&e.chosen_option).opt(&e.actor);
             let text = e.chosen_options.iter().fold(text, |text, chosen| text.add(chosen));
             let text = e.options_considered.iter().fold(text, |text, option| {
                 let text = text.add(&option.option);
@@ -134,27 +134,27 @@ fn text(event: &Event) -> String {
             text.attributes(&e.attributes)
         }
         Event::FindingRaised(e) => text
-            .say(&e.category)
-            .say(&e.pattern_type)
-            .say(&e.title)
-            .say(&e.description)
-            .say(&e.plain_english)
-            .say(&e.suggestion)
-            .say(&e.legal_source)
-            .say(&e.scope)
+            .opt(&e.category)
+            .opt(&e.pattern_type)
+            .opt(&e.title)
+            .opt(&e.description)
+            .opt(&e.plain_english)
+            .opt(&e.suggestion)
+            .opt(&e.legal_source)
+            .opt(&e.scope)
             .json(&e.evidence)
             .attributes(&e.attributes),
         Event::FindingUpdated(e) => {
             let correction = e.correction.clone().unwrap_or_default();
-            text.say(&e.actor)
-                .say(&e.reason)
-                .say(&correction.original)
-                .say(&correction.corrected)
-                .say(&correction.strategy)
+            text.opt(&e.actor)
+                .opt(&e.reason)
+                .opt(&correction.original)
+                .opt(&correction.corrected)
+                .opt(&correction.strategy)
                 .attributes(&e.attributes)
         }
-        Event::ReviewRecorded(e) => text.add(&e.actor).say(&e.reason).attributes(&e.attributes),
-        Event::ArtifactAttached(e) => text.say(&e.label).say(&e.media_type).attributes(&e.attributes),
+        Event::ReviewRecorded(e) => text.add(&e.actor).opt(&e.reason).attributes(&e.attributes),
+        Event::ArtifactAttached(e) => text.opt(&e.label).opt(&e.media_type).attributes(&e.attributes),
         Event::MetricRecorded(e) => {
             let text = text.add(&e.name);
             e.labels
@@ -167,9 +167,9 @@ fn text(event: &Event) -> String {
             let changes = e.changes.clone().unwrap_or_default();
             text.add(&e.actor.id)
                 .add(&e.action)
-                .say(&e.entity_type)
-                .say(&e.entity_id)
-                .say(&e.reason)
+                .opt(&e.entity_type)
+                .opt(&e.entity_id)
+                .opt(&e.reason)
                 .json(&changes.before)
                 .json(&changes.after)
                 .attributes(&e.attributes)
@@ -179,11 +179,11 @@ fn text(event: &Event) -> String {
         Event::Custom(e) => text.add(&e.name).json(&e.data).attributes(&e.attributes),
         Event::LogCreated(e) => text.add(&e.origin).0,
         Event::EventsLost(e) => text.add(&e.reason).0,
-        Event::PayloadRedacted(e) => text.add(&e.actor).add(&e.reason).say(&e.authority).0,
+        Event::PayloadRedacted(e) => text.add(&e.actor).add(&e.reason).opt(&e.authority).0,
         Event::ProjectionSkipped(e) => text.add(&e.projection).add(&e.actor).add(&e.reason).0,
-        Event::KeyChanged(e) => text.add(&e.vkey).add(&e.actor).say(&e.reason).0,
-        Event::ApiKeyCreated(e) => text.add(&e.name).add(&e.actor).say(&e.reason).0,
-        Event::ApiKeyRevoked(e) => text.add(&e.key.to_string()).add(&e.actor).say(&e.reason).0,
+        Event::KeyChanged(e) => text.add(&e.vkey).add(&e.actor).opt(&e.reason).0,
+        Event::ApiKeyCreated(e) => text.add(&e.name).add(&e.actor).opt(&e.reason).0,
+        Event::ApiKeyRevoked(e) => text.add(&e.key.to_string()).add(&e.actor).opt(&e.reason).0,
     }
 }
 

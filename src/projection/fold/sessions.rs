@@ -20,7 +20,7 @@ use crate::projection::fold::rows::{
 use crate::projection::fold::said::{At, merge, set, set_summary, set_text, unclaim};
 use crate::projection::fold::working_set::{KeyIn, WorkingSet};
 
-/// The status of a session of which nobody knows any more whether and how it ended.
+/// The status of a session whose end is unknown, because events were erased.
 const ERASED: &str = "erased";
 
 /// The producer's own labels.
@@ -46,7 +46,7 @@ pub(crate) fn child(event: &Event) -> Option<(Child, &str)> {
     }
 }
 
-/// The subject of an event, in the words of its kind.
+/// The subject of an event: for most kinds, the id or the name of the thing that it is about.
 pub(in crate::projection) fn subject(event: &Event) -> Option<String> {
     match event {
         Event::ReviewRecorded(e) => Some(e.review.to_string()),
@@ -127,8 +127,8 @@ fn change_session<'a>(rows: &'a mut WorkingSet, id: &str, at: &At<'_>) -> &'a mu
     rows.sessions.change(id, || SessionRow::partial(id, at))
 }
 
-fn word<T: std::fmt::Display>(word: Option<T>) -> Option<String> {
-    word.map(|word| word.to_string())
+fn to_text<T: std::fmt::Display>(value: Option<T>) -> Option<String> {
+    value.map(|value| value.to_string())
 }
 
 /// Converts a number of tokens. Larger ones than [`TOKENS_MAX`] are refused when an event is appended.
@@ -136,8 +136,8 @@ fn count(number: Option<u64>) -> Option<i64> {
     number.map(|number| number.min(TOKENS_MAX).cast_signed())
 }
 
-/// The time between two others, in microseconds. None if the second is before the first: the clocks disagree, or
-/// one of the two belongs to another run.
+/// The time from one moment to another, in microseconds. None if the second is before the first: the clocks
+/// disagree, or one of the two belongs to another run.
 fn duration(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<i64> {
     to?.micros().checked_sub(from?.micros()).filter(|micros| *micros >= 0)
 }
@@ -185,8 +185,8 @@ impl SessionRow {
         self.start_count > 1 && is_before(end, self.started_at)
     }
 
-    /// Sets or removes the status of erased sessions, once an event is folded. Nobody can say whether a session
-    /// still runs if an erased event may have ended it, or if nothing but erased events is left of it.
+    /// Sets or removes the status `erased`, after an event was folded. It is unknown whether a session still
+    /// runs if an erased event may have ended it, or if all of its events are erased.
     fn settle(&mut self) {
         let is_erased = self.erased_end_count > 0 || self.redacted_count == self.event_count;
         match (self.has_ended(), is_erased, self.status == ERASED) {
@@ -200,21 +200,22 @@ impl SessionRow {
     /// which there is no room are left out, and the event is counted.
     fn add_attributes(&mut self, attributes: &Attributes, at: &At<'_>) {
         // Spans and log records do not add labels: theirs stay an attribute.
-        let said = attributes.get("labels").filter(|_| at.precedence.is_none());
-        let Some(said) = said.and_then(|said| serde_json::from_str::<Labels>(said.as_str()).ok()) else {
+        let labels = attributes.get("labels").filter(|_| at.precedence.is_none());
+        let Some(labels) = labels.and_then(|labels| serde_json::from_str::<Labels>(labels.as_str()).ok())
+        else {
             merge!(self, at, attributes);
             return;
         };
-        let taken = self.add_labels(said, at);
+        let taken = self.add_labels(labels, at);
         let mut others = attributes.clone();
         others.remove("labels");
         merge!(self, at, &others, taken);
     }
 
-    fn add_labels(&mut self, said: Labels, at: &At<'_>) -> Taken {
+    fn add_labels(&mut self, added: Labels, at: &At<'_>) -> Taken {
         let held = self.labels.as_deref().and_then(|held| serde_json::from_str::<Labels>(held).ok());
         let mut labels = held.unwrap_or_default();
-        labels.extend(said);
+        labels.extend(added);
         let bytes = labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         // The labels of one event are taken whole, whatever their size.
         if self.labels.is_some() && bytes > ROW_ATTRIBUTES_BYTES_MAX {
@@ -279,7 +280,7 @@ impl SessionRow {
         let scores = if e.scores.is_empty() { None } else { json_text(&e.scores) };
         set_text!(self, at, summary_text, summary_seq, summary_offset, summary_length, summary_pieces: &e.summary);
         set!(self, at,
-            risk_level: &word(e.risk_level),
+            risk_level: &to_text(e.risk_level),
             scores: &scores,
             stated_tokens_input: &count(e.tokens_input),
             stated_tokens_output: &count(e.tokens_output),
@@ -315,7 +316,7 @@ fn moved(sum: Option<i64>, before: Option<i64>, after: Option<i64>) -> Option<i6
     let max = TOKENS_MAX.cast_signed();
     let sum = sum.unwrap_or(0);
     let moved = sum.saturating_sub(before.unwrap_or(0)).saturating_add(after.unwrap_or(0));
-    // A sum that was too large once stays unknown, as above.
+    // A sum that was too large once stays unknown, as in `follow_step`.
     Some(if sum < max { moved.min(max) } else { max })
 }
 
@@ -385,7 +386,7 @@ impl StepRow {
             started_at: &at.occurred,
             parent_step_id: &e.parent_step.as_ref().map(ToString::to_string),
             module: &e.module,
-            kind: &word(e.kind),
+            kind: &to_text(e.kind),
             model: &e.model,
             input_hash: &e.input.as_deref().map(text_hash),
         );
@@ -487,8 +488,8 @@ impl FindingRow {
             step_id: &e.step.as_ref().map(ToString::to_string),
             category: &e.category,
             pattern_type: &e.pattern_type,
-            severity: &word(e.severity),
-            outcome: &word(e.outcome),
+            severity: &to_text(e.severity),
+            outcome: &to_text(e.outcome),
             confidence: &e.confidence,
             title: &e.title,
             description: &e.description,

@@ -1,4 +1,5 @@
-//! The rows that a fold works on, in memory.
+//! The rows that a fold works on, in memory. A *part* is the run of events between two calls of
+//! [`WorkingSet::hand_out`].
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::projection::fold::rows::{
 /// Approximate size of a row without its texts, in bytes.
 const KEPT_ROW_BYTES: usize = 512;
 
-/// Parts for which a row is kept that none of them uses. Rows unused for longer are forgotten before others.
+/// Number of parts for which a row is kept although none of them uses it. Rows that are unused for longer are
+/// forgotten first.
 const PARTS_KEPT: u64 = 4;
 
 /// Key of a row that belongs to a session: the session's id and its own.
@@ -56,7 +58,7 @@ struct Held<R> {
     /// True if the table had no such row before it was made here.
     made: bool,
     /// Order of arrival, so that rows are stored in the order of events.
-    place: usize,
+    arrival: usize,
     /// The part in which it was last loaded, made or changed.
     part: u64,
 }
@@ -83,13 +85,13 @@ pub(crate) struct Keyed<K, R> {
     /// Keys of the rows that differ from what is stored.
     changed: Vec<K>,
     /// Rows that have arrived so far.
-    came: usize,
+    arrivals: usize,
     part: u64,
 }
 
 impl<K, R> Default for Keyed<K, R> {
     fn default() -> Keyed<K, R> {
-        Keyed { slots: HashMap::new(), changed: Vec::new(), came: 0, part: 0 }
+        Keyed { slots: HashMap::new(), changed: Vec::new(), arrivals: 0, part: 0 }
     }
 }
 
@@ -104,38 +106,45 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
         matches!(self.slots.get(key), Some(Some(Held { made: true, .. })))
     }
 
-    /// Takes over what the table has under a key.
+    /// Adds the row that the table has under a key, or its absence.
     pub(crate) fn load(&mut self, key: K, row: Option<R>) {
-        self.came += 1;
-        let (place, part) = (self.came, self.part);
+        self.arrivals += 1;
+        let (arrival, part) = (self.arrivals, self.part);
         self.slots.insert(
             key,
             row.map(|row| {
                 let row = Arc::new(row);
-                Held { stored: Some(row.clone()), row, is_changed: false, made: false, place, part }
+                Held { stored: Some(row.clone()), row, is_changed: false, made: false, arrival, part }
             }),
         );
     }
 
-    /// Returns the row, to be changed. Makes it if it is absent.
+    /// Returns the row for a change. Makes it if it is absent.
     pub(in crate::projection) fn change<Q>(&mut self, key: &Q, make: impl FnOnce() -> R) -> &mut R
     where
         Q: Hash + Equivalent<K> + ?Sized,
         K: for<'q> From<&'q Q>,
     {
-        let (changed, came, part) = (&mut self.changed, &mut self.came, self.part);
+        let (changed, arrivals, part) = (&mut self.changed, &mut self.arrivals, self.part);
         let slot = match self.slots.entry_ref(key) {
             EntryRef::Occupied(known) => known.into_mut(),
             EntryRef::Vacant(new) => new.insert_with_key(K::from(key), None),
         };
         let held = slot.get_or_insert_with(|| {
-            *came += 1;
-            Held { row: Arc::new(make()), stored: None, is_changed: false, made: true, place: *came, part }
+            *arrivals += 1;
+            Held {
+                row: Arc::new(make()),
+                stored: None,
+                is_changed: false,
+                made: true,
+                arrival: *arrivals,
+                part,
+            }
         });
         held.will_change(part, || changed.push(K::from(key)))
     }
 
-    /// Returns the row, to be changed, if it is present.
+    /// Returns the row for a change, if it is present.
     pub(in crate::projection) fn change_known<Q>(&mut self, key: &Q) -> Option<&mut R>
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -156,8 +165,8 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
         for key in self.changed.drain(..) {
             let Some(Some(held)) = self.slots.get_mut(&key) else { continue };
             held.is_changed = false;
-            // The row is shared and not copied: whoever writes it keeps this version while the fold changes the
-            // next one.
+            // The row is shared and not copied: the writing thread keeps this version while the fold changes
+            // the next one.
             let before = held.stored.replace(held.row.clone());
             let write = match before.map(|before| held.row.changes(&before)) {
                 // The row changed, and changed back.
@@ -165,9 +174,9 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
                 Some(columns) => Write::Columns(columns),
                 None => Write::Whole,
             };
-            changes.push((held.place, Change { row: held.row.clone(), write }));
+            changes.push((held.arrival, Change { row: held.row.clone(), write }));
         }
-        changes.sort_unstable_by_key(|(place, _)| *place);
+        changes.sort_unstable_by_key(|(arrival, _)| *arrival);
         self.part += 1;
         changes.into_iter().map(|(_, change)| change).collect()
     }
@@ -177,7 +186,7 @@ impl<K: Hash + Eq, R: Row + Clone> Keyed<K, R> {
         let mut bytes = 0;
         self.slots.retain(|_, slot| match slot {
             Some(held) if held.part >= part => {
-                // Rows of its children may be forgotten now, so they must be looked for in the table.
+                // The children of this row may be forgotten now, so they must be looked for in the table.
                 held.made = false;
                 bytes += KEPT_ROW_BYTES + held.row.text_bytes();
                 true
@@ -349,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handed_out_stays_as_it_was_when_the_row_changes_again() {
+    fn a_row_that_was_handed_out_keeps_its_version_when_it_changes_again() {
         let mut rows = WorkingSet::default();
         let first = change(&mut rows, "a", 1);
         let second = change(&mut rows, "a", 2);

@@ -23,7 +23,8 @@ const PARTS_WAITING_MAX: usize = 2;
 /// The next result of the folding thread.
 pub(in crate::projection) enum Next {
     Part(Part),
-    /// The next events take back what earlier ones left in the tables, which is done by the thread that writes.
+    /// A redaction is among the next events. The writing thread folds these, because they remove rows from
+    /// the tables.
     Erasure,
 }
 
@@ -37,7 +38,8 @@ pub(in crate::projection) struct Part {
     number: u64,
 }
 
-/// The handle of the folding thread, which the thread that writes owns. The folding thread ends when it is dropped.
+/// The handle of the folding thread, which the thread that writes owns. The folding thread ends when the
+/// handle is dropped.
 pub(in crate::projection) struct Ahead {
     /// None while it is being dropped.
     orders: Option<Sender<Seq>>,
@@ -59,8 +61,8 @@ impl Ahead {
         folds: Vec<Fold>,
         position: Seq,
     ) -> std::io::Result<Ahead> {
-        // Orders need no bound: each is a number, and the thread takes all that wait after each part. Parts are
-        // bounded, so that the thread stops when the writing falls behind.
+        // Orders need no bound: each is a number, and after each part the thread takes all that wait. Parts
+        // are bounded, so that the thread stops when the writing falls behind.
         let (orders, ordered) = unbounded();
         let (sender, parts) = bounded(PARTS_WAITING_MAX);
         let stored = Arc::new(AtomicU64::new(0));
@@ -101,7 +103,7 @@ impl Ahead {
         self.next.as_ref()
     }
 
-    /// The next part, if one comes. Blocks for it, or takes it only if it is ready.
+    /// Takes the next part, if the next result is one. With [`Wait::Yes`], blocks for the result.
     pub(in crate::projection) fn take_part(&mut self, wait: Wait) -> Option<Part> {
         if self.next.is_none() && wait == Wait::No {
             self.next = self.parts.as_ref().and_then(|parts| parts.try_recv().ok());
@@ -110,7 +112,7 @@ impl Ahead {
         }
         match self.next.take() {
             Some(Ok(Next::Part(part))) => Some(part),
-            // An erasure or an error stays, for `peek` to show.
+            // An erasure or an error stays, for `peek` to return.
             other => {
                 self.next = other;
                 None
@@ -128,7 +130,8 @@ impl Ahead {
         self.stored.store(part.number, Ordering::Release);
     }
 
-    /// Waits for the thread to end. If it panicked, so does this one, because nobody would fold any more.
+    /// Waits for the thread to end. If it panicked, this thread panics too, because nobody would fold any
+    /// more.
     fn end(&mut self) {
         // Both channels are closed before the join: the thread may be blocked on either, and ends when it is
         // closed. A second panic while the first unwinds would end the process.

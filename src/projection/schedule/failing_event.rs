@@ -1,4 +1,5 @@
-//! One projection by itself, after a failure. So its problem holds up no other, and the failing event is found.
+//! Folding for one projection alone, after a failure. So its problem delays no other projection, and its
+//! failing event is found.
 
 use rusqlite::ErrorCode;
 
@@ -11,8 +12,8 @@ use crate::projection::tables;
 use crate::projection::tables::apply::{ApplyError, Batch, Places};
 
 impl Worker {
-    /// Takes one projection's tables forward, and finds the failing event. An error does not depend on the event:
-    /// it is tried again.
+    /// Takes one projection's tables forward, and finds the failing event. An error that is returned does not
+    /// depend on the event, and the caller tries again.
     pub(in crate::projection) fn fold_alone(&self, member: &Member, until: Seq) -> rusqlite::Result<Step> {
         let until = rows::head(&self.connection)?.seq.min(until);
         let position = member.cursor.position;
@@ -36,7 +37,7 @@ impl Worker {
                 self.find_failing_event(member, &events)
             }
             Err(ApplyError::Sqlite(error)) => Err(error),
-            // Not reached: it is about the event, and with no events it cannot happen.
+            // Not reached: such an error is about an event, and there are none here.
             Err(ApplyError::Unreadable(_)) => Ok(Step::Trouble),
         }
     }
@@ -71,14 +72,14 @@ impl Worker {
         let batch = Batch::of(events);
         let _guard = self.take_write_lock()?;
         let tx = begin(&self.connection)?;
-        let places = Places { tables: &tx, log: &tx };
+        let connections = Places { tables: &tx, log: &tx };
         let head = rows::head(&tx)?.seq;
         for member in members {
             if !member.is_as_stored(&tx)? {
                 return Ok(Written::SomebodyElseDid);
             }
             // A new fold has no rows in memory: all come from this transaction.
-            member.fold(&tx)?.apply(places, &batch)?;
+            member.fold(&tx)?.apply(connections, &batch)?;
         }
         let position = |member: &Member| events.last().map_or(member.cursor.position, |event| event.seq);
         members.iter().try_for_each(|member| member.advance(&tx, position(member)))?;
@@ -96,8 +97,8 @@ impl Worker {
     }
 }
 
-/// Returns whether trying again cannot help, because the event, or the table that it goes to, is to blame. All
-/// other errors are about the file, the disk or the moment.
+/// Returns whether the event, or the table that it goes to, causes the error, so that another attempt cannot
+/// help. All other errors come from the file, the disk, or a temporary state.
 fn is_about_the_event(error: &ApplyError) -> bool {
     match error {
         ApplyError::Unreadable(_) => true,

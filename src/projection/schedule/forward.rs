@@ -30,13 +30,14 @@ impl Worker {
     pub(in crate::projection) fn take_forward(&mut self, mut due: Vec<Member>, until: Seq) -> Step {
         let mut result = Step::Idle;
         let mut ready = Vec::new();
-        let place = |member: &Member| (member.projection.throttling, member.cursor.position);
+        let pace_and_position = |member: &Member| (member.projection.throttling, member.cursor.position);
         // Tables of one pace at one position are adjacent now, and share the folding.
-        due.sort_by_key(place);
-        while let Some((throttling, position)) = due.first().map(place) {
-            let others = due.split_off(due.partition_point(|member| place(member) == (throttling, position)));
+        due.sort_by_key(pace_and_position);
+        while let Some((throttling, position)) = due.first().map(pace_and_position) {
+            let others = due
+                .split_off(due.partition_point(|member| pace_and_position(member) == (throttling, position)));
             let members = std::mem::replace(&mut due, others);
-            // A group goes as far as the next one of its pace, and on with it in the next round.
+            // A group goes as far as the next group of its pace. In the next round, the two go on together.
             let next = due.first().filter(|other| other.projection.throttling == throttling);
             let next = next.map_or(EVERYTHING, |other| other.cursor.position);
             // A rebuild goes on to the end of the log, even while the log is being closed.
@@ -50,8 +51,8 @@ impl Worker {
         result.and(self.write(ready))
     }
 
-    /// Orders the folding of events for tables at one position, and waits for the first part. This is done without
-    /// the write lock, so that nobody who writes waits for it. If it is not possible, returns what was done
+    /// Orders the folding of events for tables at one position, and waits for the first part. This holds no
+    /// write lock, so it delays no writer. If folding ahead is not possible, returns the step that was made
     /// instead.
     fn fold_first(
         &mut self,
@@ -66,14 +67,14 @@ impl Worker {
         let until = limit.min(head);
         let kept = self.kept.iter().position(|kept| kept.is_of(&members));
         let mut group = match kept {
-            Some(place) => self.kept.swap_remove(place),
+            Some(index) => self.kept.swap_remove(index),
             None => {
                 // A group that has some of these tables is at other cursors or has other members: what it folded is
                 // out of date.
                 self.kept.retain(|kept| !kept.has_some_of(&members));
                 match Group::start(members.clone(), throttling, (&self.path, self.database), position) {
                     Ok(group) => group,
-                    // The tables cannot be read, perhaps those of one alone; or the file was moved.
+                    // The tables cannot be read, perhaps only those of one member; or the file was moved.
                     Err(_) => return Err(self.take_forward_alone(members, until)),
                 }
             }
@@ -90,7 +91,8 @@ impl Worker {
         Ok(Due { group, position, limit })
     }
 
-    /// Writes what was folded, and goes on as long as there is more and nobody waits too long.
+    /// Writes the folded parts in one transaction. It goes on while there are more, and while the writer does
+    /// not wait for too long.
     fn write(&mut self, mut due: Vec<Due>) -> Step {
         if due.is_empty() {
             return Step::Idle;
@@ -103,9 +105,11 @@ impl Worker {
                 }
                 step.and(published)
             }),
-            // All that was folded ahead is dropped with `due`: another process has changed the tables below it.
+            // All that was folded ahead is dropped with `due`: another process has changed the tables that it
+            // was folded for.
             Ok(Written::SomebodyElseDid) => Step::Paused(Instant::now() + FOLD_PAUSE_AWAITED),
-            // The error is met again, and reported, by the projection that it belongs to.
+            // Each projection is now tried alone. The one that causes the error meets it again, and reports
+            // it.
             Err(_) => due.into_iter().fold(Step::Idle, |step, Due { group, limit, .. }| {
                 step.and(self.take_forward_alone(group.into_members(), limit))
             }),
@@ -143,8 +147,8 @@ impl Worker {
             let since = Instant::now();
             group.ahead.go_on(until);
             // Every group of the pace that is served first may write one part even when the time is over.
-            let has_turn = served.is_none_or(|throttling| throttling == group.throttling());
-            while *position < until && (has_room() || (has_turn && last.is_none())) {
+            let is_of_first_pace = served.is_none_or(|throttling| throttling == group.throttling());
+            while *position < until && (has_room() || (is_of_first_pace && last.is_none())) {
                 // While the writer waits, only parts that are folded already are written.
                 let wait = if self.write_lock.writer_waits() { Wait::No } else { Wait::Yes };
                 let Some(part) = group.ahead.take_part(wait) else { break };
@@ -157,18 +161,19 @@ impl Worker {
         }
         // Rows and cursors are committed together: a crash leaves both as before, or both as after. Tables are
         // switched last, because this drops live tables that were written above.
-        let places = || due.iter().flat_map(|due| due.group.members().iter().map(|it| (it, due.position)));
-        places()
+        let positions =
+            || due.iter().flat_map(|due| due.group.members().iter().map(|member| (member, due.position)));
+        positions()
             .filter(|(member, position)| member.cursor.position != *position)
             .try_for_each(|(member, position)| member.advance(&tx, position))?;
-        places().try_for_each(|(member, position)| member.switch(&tx, position, head))?;
+        positions().try_for_each(|(member, position)| member.switch(&tx, position, head))?;
         let since = Instant::now();
         tx.commit()?;
         drop(guard);
         let commit = since.elapsed();
         let mut wrote = Vec::<(Throttling, Wrote)>::new();
         for (Due { group, position, .. }, (last, took)) in due.iter_mut().zip(written) {
-            // Only after the commit: what was rolled back must not move a cursor in memory.
+            // Only after the commit: a transaction that is rolled back must not move a cursor in memory.
             group.move_to(*position, head);
             let Some(last) = last else { continue };
             // From here on the folding thread may forget these rows, and read them from the tables.
@@ -195,8 +200,8 @@ impl Worker {
         Ok(Written::Committed)
     }
 
-    /// Folds events of which some take back what earlier ones left in the tables, in the transaction that writes
-    /// them.
+    /// Folds events with a redaction among them. The same transaction removes the rows of the redacted
+    /// events.
     fn erase(&mut self, members: Vec<Member>, position: Seq, until: Seq) -> Step {
         let events = read_after(&self.connection, position, until).map_err(ApplyError::Sqlite);
         match events.and_then(|events| self.fold_given(&members, &events)) {

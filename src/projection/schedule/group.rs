@@ -72,8 +72,8 @@ pub(in crate::projection) struct Group {
 }
 
 impl Group {
-    /// Starts the thread that folds for tables at `position`, of the log at `path`: of that file, and of no other
-    /// that was put in its place.
+    /// Starts the thread that folds for tables at `position`. Fails if the file at `path` is not `database`,
+    /// because another file was put in its place.
     pub(in crate::projection) fn start(
         members: Vec<Member>,
         throttling: Throttling,
@@ -81,8 +81,8 @@ impl Group {
         position: Seq,
     ) -> Result<Group, OpenError> {
         let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be read", source);
-        // Before, so that SQLite does not open another log with this one's write-ahead log; and after, because the
-        // file can be replaced while it is opened.
+        // Checked before the file is opened, so that SQLite does not open another log with this one's
+        // write-ahead log. Checked again after that, because the file can be replaced while it is opened.
         database.require_at(path)?;
         let connection = log::open_reader(path)?;
         database.require_at(path)?;
@@ -117,7 +117,7 @@ impl Group {
         self.members.iter().any(|own| members.iter().any(|other| own.is_of_same_tables(other)))
     }
 
-    /// Returns whether nobody else moved a cursor, or had an event skipped.
+    /// Returns whether nobody else moved a cursor or recorded a skip.
     pub(in crate::projection) fn is_as_stored(&self, tx: &Transaction<'_>) -> rusqlite::Result<bool> {
         for (member, skips) in self.members.iter().zip(&self.skips) {
             if !member.is_as_stored(tx)? || apply::skips(tx, member.projection)? != *skips {
@@ -142,7 +142,8 @@ impl Group {
         }
     }
 
-    /// Returns whether tables of a rebuild are the live ones now. What was folded ahead does not belong to these.
+    /// Returns whether tables of a rebuild have become the live ones. The parts that are folded ahead are of
+    /// no use then.
     pub(in crate::projection) fn has_switched(&self) -> bool {
         self.has_switched
     }

@@ -19,7 +19,7 @@ pub(in crate::projection) fn progress_of(
         .map(|stopped| format!("its rebuild stopped: {}", why_stopped(&stopped)));
     let Cursor { version, position, stopped, .. } = live;
     let known = projection.version;
-    let mut place = ProjectionProgress {
+    let mut progress = ProjectionProgress {
         position,
         has_index: projection.has_index(),
         stopped: None,
@@ -29,21 +29,21 @@ pub(in crate::projection) fn progress_of(
         Some(stopped) => {
             // If the log was cut off, the tables hold events that no longer exist. The position is that before the
             // failing event.
-            place.position = position.min(Seq::new(stopped.seq.get().saturating_sub(1)));
-            place.stopped = Some(why_stopped(&stopped).into());
+            progress.position = position.min(Seq::new(stopped.seq.get().saturating_sub(1)));
+            progress.stopped = Some(why_stopped(&stopped).into());
         }
         None if version > known => {
             let why = format!(
                 "its tables have version {version}, this version of Annals knows {known}; use the newer one"
             );
-            place.stopped = Some(why.into());
+            progress.stopped = Some(why.into());
         }
-        // Only the rebuild takes tables of an older version on, so its failing event is theirs.
-        None if version < known => place.stopped = rebuild_stopped.map(Arc::from),
-        // The live tables go on without the rebuild: it is reported, and stops nothing.
-        None => place.last_error = place.last_error.or(rebuild_stopped.map(Arc::from)),
+        // Only a rebuild replaces tables of an older version, so its failing event is theirs.
+        None if version < known => progress.stopped = rebuild_stopped.map(Arc::from),
+        // The live tables go on without the rebuild, so its failing event is only reported.
+        None => progress.last_error = progress.last_error.or(rebuild_stopped.map(Arc::from)),
     }
-    place
+    progress
 }
 
 fn why_stopped(stopped: &StoppedAt) -> String {

@@ -56,7 +56,7 @@ impl Throttle {
         let is_appended_to = pause.is_some_and(|before| before.wrote.head < wrote.head);
         let now = Pause { since: Instant::now(), wrote, is_appended_to };
         *pause = Some(now);
-        // A backlog in a log at rest is no pressure: nobody waits for the transactions that work it off.
+        // A backlog of a log that nobody appends to is no pressure: its transactions delay nobody.
         if is_appended_to && now.left() > FOLD_BEHIND_MIN {
             self.pressed = Some(now.since);
         }
@@ -84,22 +84,23 @@ impl Throttle {
             (Throttling::Seldom, Awaited::ByNobody | Awaited::Tables) => (self.index?, INDEX_PAUSE),
             (Throttling::Seldom, Awaited::All) => (self.index?, FOLD_PAUSE_AWAITED),
         };
-        // Under pressure a transaction is short, and takes in only so many events: more than these are a backlog.
+        // Under pressure, a transaction takes in at most so many events. Only more than these count as a
+        // backlog.
         let behind = if self.is_pressed() { FOLD_EVENTS_SHORT as u64 } else { FOLD_BEHIND_MIN };
-        // Tables that are behind need no least pause: there is enough for the next transaction.
+        // Tables that are behind need no minimum pause: there is enough for the next transaction.
         let least = if pause.left() > behind { Duration::ZERO } else { least };
         pause.until(throttling, head, least)
     }
 
-    /// Returns whether more is appended than the tables take in: a short time ago they did not come to the end of
-    /// the log.
+    /// Returns whether events are appended faster than the tables take them in: a short time ago the tables
+    /// did not come to the end of the log.
     pub(in crate::projection) fn is_pressed(&self) -> bool {
         self.pressed.is_some_and(|since| since.elapsed() < FOLD_SHORT_FOR)
     }
 }
 
 impl Pause {
-    /// Events of the log that the transaction left.
+    /// Number of events that the transaction left for later ones.
     fn left(&self) -> u64 {
         self.wrote.head.get().saturating_sub(self.wrote.position.get())
     }
@@ -111,8 +112,8 @@ impl Pause {
         if head == head_then && !self.is_appended_to {
             return None;
         }
-        // The pause is in proportion to the work. So those who append get a good part of the time even if the
-        // tables are behind, and the tables get more of it than the index.
+        // The pause is in proportion to the work. So appends get a large part of the time even if the tables
+        // are behind. The index pauses for longer than other tables.
         let part = match throttling {
             Throttling::Soon => took / 2,
             Throttling::Seldom => took * 3 / 2,
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_rests_before_it_was_written_once_or_while_nobody_appends() {
+    fn nothing_pauses_before_its_first_transaction_or_while_nobody_appends() {
         assert!(!is_paused(&Throttle::default(), Throttling::Soon, 5_000, Awaited::ByNobody));
         let throttle = throttle(Duration::ZERO, Duration::from_millis(50), 5_000);
         assert!(!is_paused(&throttle, Throttling::Soon, 5_000, Awaited::ByNobody));
@@ -146,17 +147,17 @@ mod tests {
     }
 
     #[test]
-    fn who_appends_steadily_is_not_taken_for_nobody_between_two_events() {
+    fn a_steady_producer_counts_as_appending_between_two_events() {
         let mut throttle = Throttle::default();
-        for (head, rests_then) in [(10, false), (11, true), (11, false)] {
+        for (head, pauses) in [(10, false), (11, true), (11, false)] {
             let wrote = Wrote { took: Duration::ZERO, position: Seq::new(head), head: Seq::new(head) };
             throttle.wrote(Throttling::Soon, wrote);
-            assert_eq!(is_paused(&throttle, Throttling::Soon, head, Awaited::ByNobody), rests_then);
+            assert_eq!(is_paused(&throttle, Throttling::Soon, head, Awaited::ByNobody), pauses);
         }
     }
 
     #[test]
-    fn tables_that_somebody_waits_for_rest_shortly() {
+    fn awaited_tables_pause_for_a_short_time() {
         let throttle = throttle(FOLD_PAUSE_AWAITED, Duration::ZERO, 5_000);
         assert!(is_paused(&throttle, Throttling::Soon, 5_001, Awaited::ByNobody));
         assert!(!is_paused(&throttle, Throttling::Soon, 5_001, Awaited::Tables));
@@ -165,20 +166,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_rests_in_proportion_to_its_work_and_the_index_for_longer() {
-        let rested =
+    fn tables_that_are_behind_pause_in_proportion_to_their_work_and_the_index_for_longer() {
+        let after =
             |ago, left: u64| throttle(Duration::from_millis(ago), Duration::from_millis(40), 5_000 - left);
         let is_paused =
             |throttle: &Throttle, throttling| is_paused(throttle, throttling, 5_001, Awaited::ByNobody);
-        assert!(is_paused(&rested(0, 4_000), Throttling::Soon));
-        assert!(!is_paused(&rested(21, 4_000), Throttling::Soon));
-        assert!(is_paused(&rested(21, 10), Throttling::Soon), "not behind");
-        assert!(is_paused(&rested(21, 4_000), Throttling::Seldom));
-        assert!(!is_paused(&rested(61, 4_000), Throttling::Seldom));
+        assert!(is_paused(&after(0, 4_000), Throttling::Soon));
+        assert!(!is_paused(&after(21, 4_000), Throttling::Soon));
+        assert!(is_paused(&after(21, 10), Throttling::Soon), "not behind");
+        assert!(is_paused(&after(21, 4_000), Throttling::Seldom));
+        assert!(!is_paused(&after(61, 4_000), Throttling::Seldom));
     }
 
     #[test]
-    fn what_took_long_is_followed_by_a_long_pause() {
+    fn a_long_transaction_is_followed_by_a_long_pause() {
         let throttle = throttle(Duration::from_secs(6), Duration::from_secs(14), 5_000);
         let until = throttle.until(Throttling::Soon, Seq::new(5_001), Awaited::All);
         assert!(until.is_some_and(|until| until <= Instant::now() + Duration::from_secs(1)));

@@ -24,7 +24,7 @@ use crate::projection::schedule::progress::progress_of;
 use crate::projection::schedule::throttle::Throttle;
 use crate::projection::tables::{self, Cursor, PROJECTIONS, Projection, Stage, index};
 
-/// The interval at which the thread looks whether another process appended or changed something.
+/// Interval at which the thread checks whether another process appended or changed something.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Number of consecutive failures, not caused by an event, after which the thread gives up while the log is being
@@ -44,7 +44,7 @@ pub(crate) enum Order {
 pub(crate) struct Worker {
     pub(in crate::projection) path: PathBuf,
     pub(in crate::projection) connection: Connection,
-    /// None while the log is let go of. The connection is to an empty database then.
+    /// None while the log is being released. The connection is then to an empty database in memory.
     present: Option<Present>,
     pub(in crate::projection) database: FileIdentity,
     progress: Arc<Progress>,
@@ -83,9 +83,9 @@ impl Step {
     }
 }
 
-/// The order that a waiting thread got.
-enum Told {
-    GoOn,
+/// The end of a release of the log: the log is open again, or the thread must finish.
+enum Release {
+    Over,
     Finish,
 }
 
@@ -98,7 +98,7 @@ pub(in crate::projection) enum Written {
 /// Most steps of merging the index when the log is closed. One takes some milliseconds.
 const MERGES_AT_CLOSE: usize = 4;
 
-/// The choice whether tables are written as soon as there is something to write.
+/// The choice to write tables without the pauses of the throttle.
 enum Haste {
     Yes,
     No,
@@ -155,7 +155,7 @@ impl Worker {
         let guard = PanicGuard { progress: self.progress.clone() };
         loop {
             if self.write_lock.presence().must_leave()
-                && let Told::Finish = self.sit_out(orders)
+                && let Release::Finish = self.wait_for_release(orders)
             {
                 break;
             }
@@ -215,25 +215,25 @@ impl Worker {
         self.progress.set_worker_gone(Arc::from("it was closed"));
     }
 
-    /// Closes the connection while the writer lets go of the log, and waits until the log can be opened again.
-    fn sit_out(&mut self, orders: &Receiver<Order>) -> Told {
+    /// Closes the connection when the writer releases the log, and waits until the log can be opened again.
+    fn wait_for_release(&mut self, orders: &Receiver<Order>) -> Release {
         self.kept.clear();
         // This connection does not checkpoint when it is closed: the writer moves what it wrote into the file.
         let _ = log::at_close(&self.connection, AtClose::LeaveAsItIs);
-        let Ok(nothing) = Connection::open_in_memory() else { return Told::Finish };
-        // The connection is closed first: while `present` is there, the writer knows that the log is still open.
+        let Ok(nothing) = Connection::open_in_memory() else { return Release::Finish };
+        // The connection is closed first: while `present` exists, the writer counts this connection as open.
         self.connection = nothing;
         self.present = None;
         loop {
             if !self.write_lock.presence().must_leave() {
                 self.reconnect();
                 if self.present.is_some() {
-                    return Told::GoOn;
+                    return Release::Over;
                 }
             }
             match orders.recv_timeout(LOOK_EVERY / 4) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => return Told::Finish,
+                Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => return Release::Finish,
             }
         }
     }
@@ -302,8 +302,8 @@ impl Worker {
         let Some((projection, stage)) = self.to_merge else { return Step::Idle };
         let head = rows::head(&self.connection).map(|head| head.seq);
         // `Awaited::All` gives the shortest pause, which is enough after a step of a few milliseconds.
-        let rest = head.map(|head| self.throttle.until(projection.throttling, head, Awaited::All));
-        match rest {
+        let pause = head.map(|head| self.throttle.until(projection.throttling, head, Awaited::All));
+        match pause {
             Ok(None) => {}
             Ok(Some(until)) => return Step::Paused(until),
             Err(error) => return self.record_error(projection, &error),
@@ -324,8 +324,8 @@ impl Worker {
         Step::Worked
     }
 
-    /// Merges a little of what was indexed, before the log is closed. Otherwise the segments of many processes that
-    /// end soon would pile up, and be merged at once while somebody waits to append.
+    /// Merges some segments of the index before the log is closed. Otherwise the segments of many short-lived
+    /// processes would pile up, and one process would merge them all while an append waits.
     fn merge_at_close(&mut self) {
         let Some((projection, stage)) = self.to_merge else { return };
         for _ in 0..MERGES_AT_CLOSE {
@@ -364,8 +364,8 @@ impl Worker {
         Ok(has_merged)
     }
 
-    /// Finds the work on a projection's tables of one stage. An error does not depend on the event: it is tried
-    /// again.
+    /// Finds the work on a projection's tables of one stage. An error that is returned does not depend on the
+    /// event, and the caller tries again.
     fn look(&self, projection: &'static Projection, stage: Stage, until: Seq) -> rusqlite::Result<Look> {
         let idle = Ok(Look::Done(Step::Idle));
         let Some(cursor) = tables::cursor(&self.connection, projection.name, stage)? else { return idle };
@@ -455,8 +455,8 @@ impl Worker {
         let live = tables::cursor(&self.connection, projection.name, Stage::Live)?;
         let building = tables::cursor(&self.connection, projection.name, Stage::Building)?;
         let Some(live) = live else { return Ok(()) };
-        let place = progress_of(projection, live, building, last_error);
-        self.progress.set_projection(projection.name, place);
+        let progress = progress_of(projection, live, building, last_error);
+        self.progress.set_projection(projection.name, progress);
         Ok(())
     }
 }
@@ -475,7 +475,7 @@ fn connect(
     write_lock: &WriteLock,
 ) -> Result<(Connection, Present, FileIdentity, Checkpoints), OpenError> {
     let left = || OpenError::io(path, "cannot be opened now", std::io::Error::other(LEFT));
-    // Registered before it is opened: a writer that lets go of the log waits for it.
+    // Registered before it is opened: a writer that releases the log waits for it.
     let present = write_lock.presence().enter().ok_or_else(left)?;
     let Writing { mut connection, files, .. } = log::open_writer(path, Durability::Normal, Claim::Settled)?;
     let sqlite = |source| OpenError::sqlite(path, "its read tables cannot be opened", source);

@@ -1,4 +1,5 @@
-//! Folding events into the tables of a stage: the only way for live work, rebuild, time travel and verification.
+//! Folding of events into the tables of a stage. Live work, rebuilds, time travel and verification all use
+//! this code.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -83,8 +84,8 @@ pub(crate) enum Texts {
     Whole,
 }
 
-/// Folds events for one projection, and keeps the rows that later events may change. They are valid as long as
-/// nobody else writes to the tables; the caller checks this by comparing the cursor.
+/// Folds events for one projection, and keeps the rows that later events may change. These rows are valid as
+/// long as nobody else writes to the tables, which the caller checks by comparing the cursor.
 pub(crate) struct Fold {
     projection: &'static Projection,
     stage: Stage,
@@ -94,7 +95,7 @@ pub(crate) struct Fold {
     rows: WorkingSet,
 }
 
-/// The connections to the tables and to the log: to the same file, or for verification to two.
+/// The connections to the tables and to the log: both to one file, or, for verification, to two files.
 #[derive(Clone, Copy)]
 pub(crate) struct Places<'c> {
     pub(crate) tables: &'c Connection,
@@ -212,7 +213,8 @@ impl Fold {
         let input = Input::new(event, meanings.all(), cell);
         match self.projection.rows {
             Rows::Change(load) => load(self.store, tables, &mut self.rows, &input)?,
-            // Nothing is loaded: the rows of other projections do not matter here, and their tables may be missing.
+            // Nothing is loaded, because each row belongs to one event. The tables of other projections may
+            // be missing here.
             Rows::Stay => {}
         }
         (self.projection.fold)(&mut self.rows, &input);
@@ -237,8 +239,8 @@ impl Fold {
             erased.iter().try_for_each(|seq| delete.execute([seq]).map(drop))?;
             // The rows are deleted already. The index needs none of them: it knows its documents and their words
             // itself.
-            if let Some(of_it) = self.projection.index_of(table.name) {
-                index::forget(tables, &self.stage.table(of_it.name), &erased)?;
+            if let Some(index) = self.projection.index_of(table.name) {
+                index::forget(tables, &self.stage.table(index.name), &erased)?;
             }
         }
         Ok(())

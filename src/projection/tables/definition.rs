@@ -65,8 +65,8 @@ struct Former {
 pub(crate) enum Form {
     /// Rows, with a key.
     Rows,
-    /// A full-text index of the column `text` of another table of the projection, which is in the order of the log.
-    /// The index stores nothing of its own.
+    /// A full-text index of the column `text` of another table of the projection, which is in the order of
+    /// the log. The index stores no texts.
     Index { of: &'static str },
 }
 
@@ -123,7 +123,7 @@ pub(crate) enum TakenBack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Throttling {
     Soon,
-    /// Each transaction has a large cost of its own: that of the full-text index makes a segment.
+    /// Each transaction has a large fixed cost: in a full-text index it makes a segment.
     Seldom,
 }
 
@@ -287,7 +287,7 @@ impl Projection {
         let generation =
             cursor(connection, self.name, Stage::Building)?.map_or(1, |cursor| cursor.generation);
         // First, so that indexes and triggers of users are found under the present names of their tables.
-        self.name_as_now(connection)?;
+        self.rename_to_present(connection)?;
         let mut attached = self.foreign_attachments(connection)?;
         // Those that an earlier rebuild could not create are tried again.
         attached.extend(left_out::take(connection, self.name)?);
@@ -312,12 +312,13 @@ impl Projection {
         attached.iter().try_for_each(|object| object.attach(connection, self.name))
     }
 
-    /// Renames tables that people read themselves in an earlier version to their present names. Indexes and
-    /// triggers that users attached go with them.
-    fn name_as_now(&self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Renames tables to their present names. In an earlier version, people read these tables directly, and
+    /// there were no views of them. Indexes and triggers that users attached stay with their tables.
+    fn rename_to_present(&self, connection: &Connection) -> rusqlite::Result<()> {
         let shown = self.tables.iter().filter(|table| table.shown != table.name);
         let former = self.former_of(connection, Stage::Live)?;
-        let names = shown.map(|table| (table.shown, table.name)).chain(former.map(|it| (it.name, it.now)));
+        let names =
+            shown.map(|table| (table.shown, table.name)).chain(former.map(|table| (table.name, table.now)));
         for (then, now) in names {
             // A view of this name belongs to the present version, and stays.
             if kind_of(connection, then)?.as_deref() == Some("table") {
@@ -360,7 +361,7 @@ impl Projection {
     }
 }
 
-/// The kind of the table or view with a name, in the words of SQL.
+/// The type of the table or view with a name, as SQL names it: `table` or `view`.
 fn kind_of(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     connection
         .prepare_cached("SELECT type FROM sqlite_schema WHERE name = ?1 AND type IN ('table', 'view')")?
@@ -374,11 +375,11 @@ fn is_view(statement: &str) -> bool {
 
 /// Replaces the names in a statement by those of a stage and generation.
 fn named(statement: &str, stage: Stage, generation: u32) -> String {
-    // `head` is everything before the columns. The statements are our own, from schema/read, so these forms are
-    // all.
+    // `head` is everything before the columns. The statements are our own, from schema/read, so no other
+    // forms occur.
     let (head, rest) =
         statement.split_once(" (").or_else(|| statement.split_once(" USING")).unwrap_or((statement, ""));
-    let glue =
+    let separator =
         if statement.get(head.len()..).is_some_and(|tail| tail.starts_with(" (")) { " (" } else { " USING" };
     let words: Vec<&str> = head.split_whitespace().collect();
     let head = match words.as_slice() {
@@ -395,7 +396,7 @@ fn named(statement: &str, stage: Stage, generation: u32) -> String {
         }
         _ => head.to_owned(),
     };
-    head + glue + rest
+    head + separator + rest
 }
 
 /// The table behind a name that people read.
@@ -412,7 +413,7 @@ pub(crate) fn stored(connection: &Connection, shown: &str) -> rusqlite::Result<S
     let table =
         PROJECTIONS.iter().flat_map(|projection| projection.tables).find(|table| table.shown == shown);
     let Some(&Table { name, shown, key, .. }) = table else { return Err(rusqlite::Error::InvalidQuery) };
-    // In an earlier version the table had another name, or the one that is that of a view now.
+    // In an earlier version the table had another name, or the name that a view has now.
     let mut former = PROJECTIONS.iter().flat_map(|projection| projection.former);
     let earlier = former.find(|table| table.now == name).map_or(shown, |table| table.name);
     let is_there = name == earlier || kind_of(connection, name)?.is_some();

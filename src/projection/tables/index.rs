@@ -25,7 +25,8 @@ pub(crate) fn merge(connection: &Connection, index: &str, pages: u32) -> rusqlit
 
 /// Removes documents from an index, and leaves no trace of their words in it. The rows of the documents stay.
 pub(super) fn forget(connection: &Connection, index: &str, documents: &[i64]) -> rusqlite::Result<()> {
-    // The index keeps its own list of documents. It is right even if somebody deleted the row of one.
+    // The index keeps its own list of documents. The list is right even if somebody deleted the row of a
+    // document.
     let mut known = connection.prepare(&format!("SELECT 1 FROM {index}_docsize WHERE id = ?1"))?;
     let documents: Vec<i64> = documents
         .iter()
@@ -65,11 +66,11 @@ pub(crate) fn each_text(
         rest = unread;
         // Documents and words are sorted by document, so one pass over both is enough. A document without words
         // gets an empty text.
-        let mut places = words.places.iter().peekable();
+        let mut unused = words.instances.iter().peekable();
         for document in read {
             let mut text = String::new();
-            while let Some(place) = places.next_if(|place| place.document == *document) {
-                text.push_str(&place.word);
+            while let Some(instance) = unused.next_if(|instance| instance.document == *document) {
+                text.push_str(&instance.word);
                 text.push(' ');
             }
             each(*document, &text)?;
@@ -89,7 +90,7 @@ struct Instance {
 /// The words of some documents, as an index has them.
 struct Words {
     /// Sorted.
-    places: Vec<Instance>,
+    instances: Vec<Instance>,
     /// The last document whose words are all here.
     last: i64,
 }
@@ -97,8 +98,8 @@ struct Words {
 impl Words {
     /// Reads the words of the first of these documents: as many as there is room for, and one at least.
     fn read(connection: &Connection, documents: &[i64]) -> rusqlite::Result<Words> {
-        let mut places = Vec::<Instance>::new();
-        // Invariant: `places` has every word read so far of the wanted documents up to `last`.
+        let mut read = Vec::<Instance>::new();
+        // Invariant: `read` has every word read so far of the wanted documents up to `last`.
         let mut last = documents.last().copied().unwrap_or(0);
         let (mut bytes, mut room) = (0_usize, WORDS_BYTES_MAX);
         let mut instances = connection.prepare("SELECT doc, \"offset\", term FROM temp.annals_instances")?;
@@ -110,37 +111,39 @@ impl Words {
             }
             let word = row.get_ref(2)?.as_str()?;
             // Rows come in the order of the words: equal words are adjacent, and share one allocation.
-            let word = match places.last().filter(|place| *place.word == *word) {
+            let word = match read.last().filter(|instance| *instance.word == *word) {
                 Some(before) => Rc::clone(&before.word),
                 None => {
                     bytes = bytes.saturating_add(word.len());
                     Rc::from(word)
                 }
             };
-            places.push(Instance { document, offset: row.get(1)?, word });
+            read.push(Instance { document, offset: row.get(1)?, word });
             bytes = bytes.saturating_add(size_of::<Instance>());
             // The last documents are dropped, and the next pass reads them. The first document always stays: if it
             // is larger than the bound, the room doubles, so that it is not sorted again for each of its words.
             if bytes > room {
-                last = keep_first(&mut places).unwrap_or(last);
-                bytes = places.iter().map(|place| size_of::<Instance>() + place.word.len()).sum();
+                last = keep_first(&mut read).unwrap_or(last);
+                bytes = read.iter().map(|instance| size_of::<Instance>() + instance.word.len()).sum();
                 room = WORDS_BYTES_MAX.max(bytes.saturating_mul(2));
             }
         }
-        places.sort_unstable();
-        Ok(Words { places, last })
+        read.sort_unstable();
+        Ok(Words { instances: read, last })
     }
 }
 
-/// Keeps the words of the first half of the documents, at least of one. Returns the last of them.
-fn keep_first(places: &mut Vec<Instance>) -> Option<i64> {
-    places.sort_unstable();
-    let middle = places.get(places.len() / 2)?.document;
-    let before = places.partition_point(|place| place.document < middle);
+/// Keeps the words of the first half of the documents, at least of one. Returns the last document whose words
+/// are kept.
+fn keep_first(instances: &mut Vec<Instance>) -> Option<i64> {
+    instances.sort_unstable();
+    let middle = instances.get(instances.len() / 2)?.document;
+    let before = instances.partition_point(|instance| instance.document < middle);
     // The middle word may belong to the first document, which is then kept whole.
-    let kept = if before > 0 { before } else { places.partition_point(|place| place.document == middle) };
-    places.truncate(kept);
-    places.last().map(|place| place.document)
+    let kept =
+        if before > 0 { before } else { instances.partition_point(|instance| instance.document == middle) };
+    instances.truncate(kept);
+    instances.last().map(|instance| instance.document)
 }
 
 #[cfg(test)]
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_were_read_are_the_same_words_again_whatever_their_characters() {
+    fn words_that_were_read_make_the_same_index_whatever_their_characters() {
         // No character is assigned beyond these ranges.
         let characters: Vec<char> =
             (1..0x4_0000_u32).chain(0xe_0000..0xe_1000).filter_map(char::from_u32).collect();
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_leaves_an_index_as_if_it_had_never_been_there() {
+    fn a_forgotten_document_leaves_no_trace_in_an_index() {
         let text = |document: i64| {
             format!("event {document} says word{} and shared\nÉté {}", document % 7, "x ".repeat(40))
         };
@@ -217,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_merged_in_steps_until_few_are_left_and_say_the_same() {
+    fn merging_in_steps_leaves_few_segments_with_the_same_content() {
         let texts: Vec<(i64, String)> = (1..=400)
             .map(|document| (document, format!("text {document} of words {}", "w ".repeat(99))))
             .collect();

@@ -78,8 +78,8 @@ impl Attached {
 
     fn try_attach(&self, connection: &Connection) -> rusqlite::Result<()> {
         self.make(connection)?;
-        // SQLite resolves the names in a trigger when it prepares a statement that fires the trigger. So these are
-        // prepared, and never run.
+        // SQLite resolves the names in a trigger when it prepares a statement that fires the trigger. So such
+        // statements are prepared, and never run.
         let columns: Vec<String> = connection
             .prepare("SELECT format('\"%w\" = \"%w\"', name, name) FROM pragma_table_info(?1)")?
             .query_map([&self.table], |row| row.get(0))?

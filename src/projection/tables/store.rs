@@ -95,7 +95,7 @@ impl<R: Row> Statements<R> {
         let set: Vec<_> = R::COLUMNS
             .iter()
             .enumerate()
-            .filter(|(place, _)| changes & (1 << place) != 0)
+            .filter(|(index, _)| changes & (1 << index) != 0)
             .map(|(_, column)| format!("{column} = ?"))
             .collect();
         format!("UPDATE {} SET {} WHERE {}", self.table, set.join(", "), Self::is_key())
@@ -176,10 +176,10 @@ fn write<R: Row>(
     columns: u64,
     key: &[&str],
 ) -> rusqlite::Result<usize> {
-    let (mut place, mut parameter) = (0, 0);
+    let (mut column, mut parameter) = (0, 0);
     row.put_cells(|cell| {
-        let is_wanted = columns & (1 << place) != 0;
-        place += 1;
+        let is_wanted = columns & (1 << column) != 0;
+        column += 1;
         if !is_wanted {
             return Ok(());
         }
@@ -260,8 +260,8 @@ impl Store {
             rows.add_kept(row.as_ref().map_or(0, Row::text_bytes));
             rows.sessions.load(session.to_owned(), row);
         }
-        // Every event of a session makes its row. If that was made here, the tables have no other row of the
-        // session.
+        // Every event of a session makes the session's row. If that row was made here, the tables have no
+        // other row of the session.
         if rows.sessions.was_made(session) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The findings about what comes from outside the file: checkpoints, keys, witnesses.
+//! The results about what comes from outside the file: checkpoints, keys, witnesses.
 
 use serde::Serialize;
 
@@ -23,8 +23,8 @@ pub struct KeyChangeSeen {
     pub actor: String,
     /// The reason that was given for it.
     pub reason: Option<String>,
-    /// True if it is the first change of its role that the verification met, and is recorded as such. A first
-    /// key has no certificate.
+    /// True if it is the first change of its role that the verification met, and the log records it as the
+    /// first key. A first key has no certificate.
     pub is_first: bool,
     /// True if the new key was given to the verification.
     pub is_given: bool,
@@ -52,7 +52,7 @@ pub struct SignerFound {
 pub struct WitnessFound {
     /// Its name within the policy.
     pub name: String,
-    /// The time of the cosignature in seconds since 1970, by the witness's clock. 0 is no time.
+    /// The time of the cosignature in seconds since 1970, by the witness's clock. 0 if it has no time.
     pub cosigned_at: u64,
 }
 
@@ -66,7 +66,7 @@ pub struct SplitView {
     pub checkpoints: [String; 2],
 }
 
-/// A checkpoint that fits the log and is signed by a predecessor: a key that a trusted one took over from.
+/// A checkpoint that fits the log and is signed by a predecessor: a key that a trusted key replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PredecessorFound {

@@ -33,7 +33,8 @@ pub struct LogFacts {
     pub origin: Option<String>,
     /// The number of events that are there.
     pub events: u64,
-    /// The last link. Whoever keeps it elsewhere can find out later whether the log still begins the same.
+    /// The last link. A copy of it that is kept elsewhere shows later whether the log still begins with the
+    /// same events.
     pub head: Option<Digest>,
     /// The time at which the first event was recorded.
     pub first_recorded_at: Option<Timestamp>,
@@ -107,7 +108,7 @@ pub struct BackwardSteps {
     pub first: Option<Seq>,
 }
 
-/// The gaps of a record in which nothing was changed.
+/// The gaps that a log can have although nothing in it was changed.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Completeness {
@@ -162,8 +163,8 @@ pub struct Record {
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Remembered {
-    /// The record of an earlier verification. The log still begins like that, unless a field below
-    /// contradicts it.
+    /// The record of an earlier verification. The log still begins with the events of this record, unless a
+    /// field below contradicts it.
     pub before: Option<Record>,
     /// Contradictions between the log and the records.
     pub failures: Vec<Failure>,
@@ -193,23 +194,23 @@ pub struct Report {
     pub not_checked: Vec<NotChecked>,
     /// The comparison with what was kept outside the file.
     pub anchored: Anchor,
-    /// The file's own account of its tree, checkpoints and anchors, for operators: also the number of events
-    /// for which nothing outside the file vouches yet. Not evidence.
+    /// The file's own account of its tree, checkpoints and anchors, for operators. It includes the number of
+    /// events that no anchor has a checkpoint of. It is not evidence.
     pub evidence: Status,
-    /// The gaps of the record that come of no removal.
+    /// The gaps of the log that do not come from a change of the file.
     pub completeness: Completeness,
     /// The read tables.
     pub tables: Vec<TablesChecked>,
     /// Erased payloads. If there are very many, only the first of them.
     pub redactions: Vec<Redaction>,
-    /// The number of licences to erase that are not among them.
+    /// The number of further redactions, which are not listed.
     pub redactions_left_out: u64,
     /// Times of recording that run backwards.
     pub backward_steps: BackwardSteps,
     /// Objects in the schema that Annals did not make: views, indexes and tables of the user's own. If there
     /// are very many, only the first of them.
     pub foreign_objects: Vec<String>,
-    /// The number of such objects that are not among them.
+    /// The number of further such objects, which are not listed.
     pub foreign_objects_left_out: u64,
     /// The start of the verification, if that was not the first event.
     pub since: Option<Since>,

@@ -130,7 +130,7 @@ pub(super) fn first_difference(
 
 fn same(a: ValueRef<'_>, b: ValueRef<'_>) -> bool {
     match (a, b) {
-        // By their bits: to be equal as numbers is not enough, as 0.0 and -0.0 are.
+        // Compared by their bits: 0.0 and -0.0 are equal as numbers, but not the same value.
         (ValueRef::Real(a), ValueRef::Real(b)) => a.to_bits() == b.to_bits(),
         (a, b) => a == b,
     }

@@ -14,10 +14,10 @@ use crate::verify::error::{VerifyError, is_damage};
 /// A projection whose tables are checked, and the index of its report.
 #[derive(Clone)]
 pub(super) struct ToCheck {
-    pub(super) place: usize,
+    pub(super) report_index: usize,
     pub(super) projection: &'static Projection,
     pub(super) until: Seq,
-    /// Events that the tables hold, with an erasure that the tables have not come to.
+    /// Events in the tables that were erased after the tables' cursor.
     pub(super) erased_later: BTreeSet<Seq>,
 }
 

@@ -3,8 +3,8 @@
 //! FTS5 can list its words itself, row by row through a virtual table, but this takes many times as long as
 //! making the index did. Its pages are documented in SQLite's source (`fts5_index.c`). They are read here as
 //! strictly as possible: every byte of a leaf must be what FTS5 writes for the words that were read, and
-//! every path to a leaf must lead to the words that it has. All else is left to FTS5, and so is what FTS5
-//! writes only for a time: deletions that are not merged away yet.
+//! every path to a leaf must lead to the words that it has. Everything else is left to FTS5, including
+//! deletions that are not merged away yet.
 
 use std::hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState};
 
@@ -20,7 +20,7 @@ const SEGMENTS_MAX: u64 = 2_000;
 const HEADER_BYTES: usize = 4;
 
 /// A sum over the words, their documents and their positions, in any order, under a key that is drawn for
-/// this verification alone. None if the pages alone do not settle it.
+/// this verification alone. None if the pages alone do not give it.
 pub(super) fn sum(connection: &Connection, key: &RandomState) -> rusqlite::Result<Option<u64>> {
     let Some(structure) = block(connection, STRUCTURE)? else { return Ok(None) };
     let Some(segments) = segments(&structure) else { return Ok(None) };
@@ -80,16 +80,16 @@ fn segments(structure: &[u8]) -> Option<Vec<Segment>> {
 
 impl Segment {
     fn sum(&self, connection: &Connection, key: &RandomState) -> rusqlite::Result<Option<u64>> {
-        let mut ways = connection
+        let mut paths = connection
             .prepare_cached("SELECT term, pgno FROM main.search_idx WHERE segid = ?1 ORDER BY term")?;
-        let mut ways = ways.query([self.id])?;
-        let mut next_way = || -> rusqlite::Result<Option<(Vec<u8>, i64)>> {
-            while let Some(row) = ways.next()? {
+        let mut paths = paths.query([self.id])?;
+        let mut next_path = || -> rusqlite::Result<Option<(Vec<u8>, i64)>> {
+            while let Some(row) = paths.next()? {
                 // The lowest bit is a flag: the documents of a word have an index of their own.
-                let way: (Vec<u8>, i64) = (row.get(0)?, row.get::<_, i64>(1)? >> 1);
+                let path: (Vec<u8>, i64) = (row.get(0)?, row.get::<_, i64>(1)? >> 1);
                 // Paths to leaves that were merged away stay in the table.
-                if way.1 >= self.first_page {
-                    return Ok(Some(way));
+                if path.1 >= self.first_page {
+                    return Ok(Some(path));
                 }
             }
             Ok(None)
@@ -103,7 +103,7 @@ impl Segment {
             let Some(first_word) = read else { continue };
             // A search takes the last path with a key that is not larger than its word. So the key must be
             // larger than every word before this leaf, and not larger than the first word that begins on it.
-            let is_right = next_way()?.is_some_and(|(to, at)| {
+            let is_right = next_path()?.is_some_and(|(to, at)| {
                 at == page && to.as_slice() <= first_word && (word_before.is_empty() || to > word_before)
             });
             if !is_right {
@@ -111,7 +111,7 @@ impl Segment {
             }
         }
         // No path may be left over, and the last leaf may not end before a document is complete.
-        let is_whole = next_way()?.is_none() && matches!(reading.at, At::Boundary);
+        let is_whole = next_path()?.is_none() && matches!(reading.at, At::Boundary);
         Ok(is_whole.then_some(reading.sum))
     }
 }
@@ -123,8 +123,8 @@ enum At {
     Boundary,
     /// After a word, before its first document.
     Word,
-    /// Within the positions of a word in a document. So many bytes of them are still to come.
-    Places(usize),
+    /// Within the positions of a word in a document. This many bytes of them are still to come.
+    Positions(usize),
 }
 
 /// The reading of a segment, leaf after leaf.
@@ -159,18 +159,18 @@ impl<'k> Reading<'k> {
         let (content, footer) = leaf.split_at_checked(end)?;
         let mut input = Bytes(content.get(HEADER_BYTES..)?);
         let mut footer = Bytes(footer);
-        let mut next_word_at = footer.place_after(0)?;
+        let mut next_word_at = footer.offset_after(0)?;
         let (mut first_word, mut entered_at) = (None, 0);
         while !input.0.is_empty() {
-            let place = end - input.0.len();
+            let offset = end - input.0.len();
             // The state lasts from leaf to leaf: the positions in a document may continue on the next one.
             match self.at {
-                At::Places(count) => {
+                At::Positions(count) => {
                     let here = count.min(input.0.len());
-                    self.places(&mut input, here, count)?;
+                    self.positions(&mut input, here, count)?;
                 }
-                At::Boundary if next_word_at == Some(place) => {
-                    next_word_at = footer.place_after(place)?;
+                At::Boundary if next_word_at == Some(offset) => {
+                    next_word_at = footer.offset_after(offset)?;
                     let word = self.word(&mut input, first_word.is_none())?;
                     first_word = first_word.or(Some(word));
                 }
@@ -179,7 +179,7 @@ impl<'k> Reading<'k> {
                     // so the document's number is written whole.
                     let is_entry = first_word.is_none() && entered_at == 0;
                     if is_entry {
-                        entered_at = place;
+                        entered_at = offset;
                     }
                     let is_whole = is_entry || matches!(self.at, At::Word);
                     self.document(&mut input, is_whole)?;
@@ -231,14 +231,14 @@ impl<'k> Reading<'k> {
         }
         self.of_document = self.of_word.clone();
         self.of_document.write_i64(document);
-        self.at = At::Places(size / 2);
+        self.at = At::Positions(size / 2);
         Some(())
     }
 
     /// Reads some of the positions of the word in the document: `here` bytes of `count`.
-    fn places(&mut self, input: &mut Bytes<'_>, here: usize, count: usize) -> Option<()> {
+    fn positions(&mut self, input: &mut Bytes<'_>, here: usize, count: usize) -> Option<()> {
         self.of_document.write(input.take(here)?);
-        self.at = At::Places(count - here);
+        self.at = At::Positions(count - here);
         if count == here {
             self.sum = self.sum.wrapping_add(self.of_document.finish());
             self.at = At::Boundary;
@@ -260,10 +260,10 @@ impl<'b> Bytes<'b> {
     /// Reads a number as SQLite writes it: seven bits a byte, the highest first, and eight in the ninth byte.
     fn varint(&mut self) -> Option<u64> {
         let mut number = 0_u64;
-        for place in 0..9 {
+        for index in 0..9 {
             let (byte, rest) = self.0.split_first()?;
             self.0 = rest;
-            if place == 8 {
+            if index == 8 {
                 return Some(number << 8 | u64::from(*byte));
             }
             number = number << 7 | u64::from(byte & 0x7f);
@@ -279,7 +279,7 @@ impl<'b> Bytes<'b> {
     }
 
     /// Reads the next offset in a footer, which has differences. The inner None means that there is no other.
-    fn place_after(&mut self, before: usize) -> Option<Option<usize>> {
+    fn offset_after(&mut self, before: usize) -> Option<Option<usize>> {
         if self.0.is_empty() {
             return Some(None);
         }
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pages_say_what_the_index_lists_however_it_was_made() {
+    fn the_pages_have_the_words_that_fts5_lists_however_the_index_was_made() {
         let texts = texts(3_000);
         let key = RandomState::new();
         let whole = index(std::slice::from_ref(&texts));
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_deleted_counts_no_more_once_it_is_merged_away() {
+    fn a_deleted_document_does_not_count_once_it_is_merged_away() {
         let texts = texts(200);
         let key = RandomState::new();
         let index_of_all = index(std::slice::from_ref(&texts));
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_that_leads_behind_its_words_is_noticed() {
+    fn a_path_that_misses_its_words_is_noticed() {
         let index = index(&[texts(500)]);
         let key = RandomState::new();
         let expected = sum(&index, &key).unwrap();

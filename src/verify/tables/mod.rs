@@ -28,7 +28,7 @@ use compare::{compare_table, failure};
 use fold::{Obstacle, ToCheck};
 use index::compare_index;
 
-/// The projections to check, and the findings from before the check.
+/// The projections to check, and the failures that were found before the check.
 pub(super) struct Plan {
     reports: Vec<TablesChecked>,
     failures: Vec<Failure>,
@@ -100,7 +100,7 @@ impl Plan {
                     .filter(|seq| *seq <= cursor.position)
                     .collect();
                 let until = cursor.position;
-                to_check.push(ToCheck { place: reports.len(), projection, until, erased_later });
+                to_check.push(ToCheck { report_index: reports.len(), projection, until, erased_later });
             }
             reports.push(report);
         }
@@ -128,23 +128,23 @@ impl Plan {
         if threads == 1 {
             return None;
         }
-        let place = self.to_check.iter().position(|to_check| to_check.projection.has_index())?;
+        let index = self.to_check.iter().position(|to_check| to_check.projection.has_index())?;
         let cursors = cursors(log).ok()?;
         // The other connection may have begun later. Its tables are the same only if no cursor has moved.
         let other =
             others.iter_mut().find(|other| self::cursors(other).is_ok_and(|found| found == cursors))?;
-        let search = self.to_check.get(place)?.clone();
+        let search = self.to_check.get(index)?.clone();
         let (folded_here, folded) = crossbeam_channel::unbounded();
-        let check = move || check_part(other, &[search], &mut |events| tell(&folded_here, events));
+        let check = move || check_part(other, &[search], &mut |events| send(&folded_here, events));
         let thread = std::thread::Builder::new().name("annals-verify".to_owned());
         let part = thread.spawn_scoped(scope, check).ok()?;
-        // Only now that the thread runs. If it could not be started, the calling thread checks the index.
-        self.to_check.remove(place);
+        // Removed only after the thread was started: otherwise the calling thread checks the index.
+        self.to_check.remove(index);
         Some(Apart { part, folded })
     }
 }
 
-fn tell(folded: &Sender<u64>, events: u64) {
+fn send(folded: &Sender<u64>, events: u64) {
     // The receiver is gone if the verification ended with an error.
     let _ = folded.send(events);
 }
@@ -176,7 +176,7 @@ pub(super) fn check(
 ) -> Result<Vec<TablesChecked>, VerifyError> {
     let Plan { mut reports, failures: found, to_check } = plan;
     failures.extend(found);
-    let mut folded = Folded { here: 0, apart: 0, told: 0, progress };
+    let mut folded = Folded { here: 0, apart: 0, reported: 0, progress };
     // The smaller number of the two counts as progress, so a part that does not exist must not hold it back.
     if apart.is_none() {
         folded.apart = u64::MAX;
@@ -186,7 +186,7 @@ pub(super) fn check(
         if let Some(apart) = &apart {
             folded.apart += apart.folded.try_iter().sum::<u64>();
         }
-        folded.tell();
+        folded.report();
     });
     let mut outcomes = Vec::new();
     if let Some(Apart { part, folded: events }) = apart {
@@ -194,16 +194,16 @@ pub(super) fn check(
         // Ends when the other thread has dropped its sender.
         for events in events {
             folded.apart += events;
-            folded.tell();
+            folded.report();
         }
         outcomes.extend(part.join().map_err(|_| VerifyError::ThreadGone)??);
     }
     outcomes.extend(here?);
     // In the order of the projections, whichever thread checked them.
-    outcomes.sort_by_key(|outcome| outcome.place);
+    outcomes.sort_by_key(|outcome| outcome.report_index);
     for outcome in outcomes {
         failures.extend(outcome.failures);
-        if let Some(report) = reports.get_mut(outcome.place) {
+        if let Some(report) = reports.get_mut(outcome.report_index) {
             report.rows = outcome.rows;
             report.not_checked = outcome.not_checked;
         }
@@ -215,23 +215,23 @@ pub(super) fn check(
 struct Folded<'p> {
     here: u64,
     apart: u64,
-    told: u64,
+    reported: u64,
     progress: &'p mut dyn FnMut(u64),
 }
 
 impl Folded<'_> {
-    fn tell(&mut self) {
+    fn report(&mut self) {
         let by_both = self.here.min(self.apart);
-        if by_both > self.told {
-            (self.progress)(by_both - self.told);
-            self.told = by_both;
+        if by_both > self.reported {
+            (self.progress)(by_both - self.reported);
+            self.reported = by_both;
         }
     }
 }
 
 /// The result of the check of one projection.
 struct Outcome {
-    place: usize,
+    report_index: usize,
     rows: u64,
     not_checked: Option<String>,
     failures: Vec<Failure>,
@@ -249,8 +249,8 @@ fn check_part(
     let scratch = scratch()?;
     let obstacles = fold::fold(log, &scratch, part, progress)?;
     let check = |(to_check, obstacle): (&ToCheck, Option<Obstacle>)| {
-        let place = to_check.place;
-        let mut outcome = Outcome { place, rows: 0, not_checked: None, failures: Vec::new() };
+        let report_index = to_check.report_index;
+        let mut outcome = Outcome { report_index, rows: 0, not_checked: None, failures: Vec::new() };
         match obstacle {
             None => {
                 let taken_over = take_over(log, &scratch, to_check, &mut outcome)?;

@@ -86,19 +86,19 @@ fn events(
     let mut found = BTreeSet::new();
     for table in projection.tables.iter().filter(|table| !table.is_index()) {
         let name = table.name;
-        let mut of_it = Vec::new();
+        let mut documents = Vec::new();
         for seq in erased {
             let copied = copy(log, scratch, name, "seq", &seq.to_sql().into())?;
             if copied > 0 {
                 found.insert(*seq);
                 rows += copied;
-                of_it.push(seq.to_sql());
+                documents.push(seq.to_sql());
             }
         }
         // The text itself was erased. The words in the index that is checked stand in for it.
         if let Some(Table { name, .. }) = projection.index_of(name) {
             let insert = format!("INSERT INTO main.{name} (rowid, text) VALUES (?1, ?2)");
-            index::each_text(log, name, &of_it, |seq, text| {
+            index::each_text(log, name, &documents, |seq, text| {
                 scratch.prepare_cached(&insert)?.execute(rusqlite::params![seq, text]).map(drop)
             })?;
         }
@@ -106,8 +106,8 @@ fn events(
     Ok(Taken { rows, what: named("event", found.iter().map(Seq::to_string)) })
 }
 
-/// Puts the rows with a key from the checked table in the place of those that were made anew. Returns their
-/// number.
+/// Replaces the rows with a key that were made anew by those of the checked table. Returns the number of rows
+/// that were copied.
 fn copy(
     log: &Connection,
     scratch: &Connection,
@@ -122,8 +122,8 @@ fn copy(
         .collect::<rusqlite::Result<_>>()?;
     let (list, marks) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
     let mut found = log.prepare_cached(&format!("SELECT {list} FROM main.{table} WHERE {key} = ?1"))?;
-    // IGNORE: by the log a row may belong to another session. That row stays, and the comparison names the
-    // difference.
+    // IGNORE: the scratch table may have the row already, because by the log it belongs to another session.
+    // That row stays, and the comparison names the difference.
     let mut insert =
         scratch.prepare_cached(&format!("INSERT OR IGNORE INTO main.{table} ({list}) VALUES ({marks})"))?;
     let mut rows = found.query([value])?;

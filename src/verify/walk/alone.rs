@@ -26,8 +26,8 @@ pub(super) fn walk(
         true => Ok(ReadTo::Damage { after, error: error.to_string() }),
         false => Err(VerifyError::from(error)),
     };
-    // From the first event on there is no lower bound: a row with a seq below 1, which no event has, must be
-    // seen too.
+    // A walk from the first event on has no lower bound: a row with a seq below 1, which no event has, must
+    // be seen too.
     let from = (before.seq != 0).then(|| before.seq.saturating_add(1));
     let narrowed = if from.is_some() { "WHERE seq >= ?1" } else { "" };
     let sql = format!("SELECT {} FROM log NOT INDEXED {narrowed} ORDER BY seq", columns(Payloads::Read));

@@ -70,8 +70,8 @@ impl Merge {
     }
 
     /// Takes a run by its index among all runs.
-    pub(super) fn take(&mut self, place: u64, checked: Checked) -> Result<(), RangeError> {
-        self.early.insert(place, checked);
+    pub(super) fn take(&mut self, index: u64, checked: Checked) -> Result<(), RangeError> {
+        self.early.insert(index, checked);
         // Only the next run in order is added, with all that were waiting for it. `add` relies on this order.
         while let Some(checked) = self.early.remove(&self.next) {
             self.next += 1;
@@ -170,15 +170,15 @@ impl Merge {
             bad_licence =
                 bad_licence.or(problem.map(|detail| Fault { seq: licence, check: Check::Redaction, detail }));
         }
-        // These only excuse NULL payloads. What is wrong with them is no failure.
+        // These only excuse NULL payloads. A problem of theirs is no failure.
         for (licence, seqs) in std::mem::take(&mut self.later_licences) {
             self.license(connection, licence, seqs)?;
         }
         // The rows in `licences` stand before the first bad row, or are that row if it failed only `link`,
         // which comes after `redaction`. So a bad licence among them comes first.
         let mut first_bad = bad_licence.or(self.first_bad.take());
-        // Not judged if the file could not be read to its end: a licence may lie in the rest. With an equal
-        // seq the row failed `link`, and `redaction` comes before that.
+        // NULL payloads are not judged if the file could not be read to its end, because a licence may be in
+        // the rest. If the two seqs are equal, the row failed `link`, and `redaction` comes before that.
         if let (Some(&seq), ReadTo::End) = (self.unlicensed.first(), &read)
             && first_bad.as_ref().is_none_or(|fault| seq <= fault.seq)
         {
@@ -242,8 +242,8 @@ mod tests {
     fn a_step_backwards_between_two_runs_is_named_by_its_event() {
         let mut merge = Merge::new(Start::first(None));
         // The runs do not come in their order.
-        for (place, checked) in [(2, run(4, 13, 14)), (0, run(0, 10, 20)), (1, run(2, 11, 12))] {
-            merge.take(place, checked).unwrap();
+        for (index, checked) in [(2, run(4, 13, 14)), (0, run(0, 10, 20)), (1, run(2, 11, 12))] {
+            merge.take(index, checked).unwrap();
         }
         let steps = merge.walk.backward_steps;
         assert_eq!((steps.count, steps.first), (1, Some(Seq::new(3))));

@@ -58,23 +58,25 @@ fn walk_bounded(
     start: Start,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Walk, VerifyError> {
-    let mut told = 0_u64;
+    let mut reported = 0_u64;
     if !others.is_empty() {
-        let mut tell = |events: u64| {
-            told = told.saturating_add(events);
+        let mut report = |events: u64| {
+            reported = reported.saturating_add(events);
             progress(events);
         };
-        // None is no verdict: a row may be bad, or a thread could not do its part. The walk alone decides.
-        if let Some(walk) = together::walk(connection, others, threads, start.clone(), RUN_ROWS, &mut tell)? {
+        // None is no verdict: a row may be bad, or a thread could not do its part. The walk of one thread
+        // then decides.
+        if let Some(walk) = together::walk(connection, others, threads, start.clone(), RUN_ROWS, &mut report)?
+        {
             return Ok(walk);
         }
     }
     let mut walked = 0_u64;
     // Rows that the shared walk has reported are not reported again.
-    let mut tell = |events: u64| {
-        let before = walked.max(told);
+    let mut report = |events: u64| {
+        let before = walked.max(reported);
         walked = walked.saturating_add(events);
-        progress(walked.max(told) - before);
+        progress(walked.max(reported) - before);
     };
-    alone::walk(connection, start, RUN_ROWS, &mut tell)
+    alone::walk(connection, start, RUN_ROWS, &mut report)
 }

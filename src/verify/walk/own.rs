@@ -56,8 +56,8 @@ impl Own {
     }
 }
 
-/// A key or a note. Of a text that is longer than any of them only the beginning is kept, with an end that no
-/// key and no note has.
+/// Keeps a key or a note as it is. Cuts a text that is longer than any of them, and ends it in a way in which
+/// no key and no note ends.
 fn bounded(text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max { shortened(text) } else { text }
 }
@@ -69,7 +69,7 @@ mod tests {
     use crate::note::{SignedNote, SigningKey};
 
     #[test]
-    fn a_key_or_a_certificate_that_is_longer_than_any_stays_none() {
+    fn an_overlong_key_or_certificate_cannot_be_parsed() {
         let key = SigningKey::from_seed("example.org/log", &[1; 32]).unwrap();
         let vkey = key.verifier().to_string();
         let mut note = SignedNote::unsigned("text\n".repeat(NOTE_BYTES_MAX / 5 - 50)).unwrap();

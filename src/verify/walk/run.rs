@@ -25,8 +25,8 @@ pub(super) struct Checked {
     pub(super) redacted: Vec<i64>,
     /// Licences in rows that passed all checks before `redaction`.
     pub(super) licences: Vec<(i64, Vec<u64>)>,
-    /// Licences from the first bad row on, whatever their seqs. They license as others do, but nothing fails
-    /// by them.
+    /// Licences from the first bad row on, whatever their seqs. They excuse NULL payloads as others do, but
+    /// cause no failure.
     pub(super) later_licences: Vec<(i64, Vec<u64>)>,
     pub(super) own: Vec<(i64, Own)>,
     pub(super) log_id: Option<EventId>,
@@ -71,7 +71,7 @@ impl Checked {
     pub(super) fn push(&mut self, row: RowRef<'_>, with: &With) {
         self.rows += 1;
         let before = std::mem::replace(&mut self.last, Before::after(row));
-        // Behind the first bad row nothing is judged. A row there counts only for the licence that it may be.
+        // After the first bad row nothing is judged. A later row counts only if it is a licence.
         if self.first_bad.is_some() {
             self.later_licences.extend(row::licence(row));
             return;

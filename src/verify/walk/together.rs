@@ -28,24 +28,24 @@ struct Work {
     run_rows: u64,
     runs: u64,
     next_run: AtomicU64,
-    next_errand: AtomicUsize,
-    /// True if something is wrong, or could not be checked: no thread takes a new run then. The walk alone
-    /// finds out what is wrong.
+    next_page_check: AtomicUsize,
+    /// True if something is wrong, or could not be checked: no thread takes a new run then. The walk of one
+    /// thread finds the problem.
     is_given_up: AtomicBool,
     with: With,
 }
 
 /// A check of the pages, beside the rows. The longest comes first.
 #[derive(Clone, Copy)]
-enum Errand {
+enum PageCheck {
     Trees,
     Index,
 }
 
-/// The name of the function by which each connection takes runs.
+/// The name of the SQL function with which each connection reads runs.
 const RUN: &str = "annals_run";
 
-const ERRANDS: [Errand; 2] = [Errand::Trees, Errand::Index];
+const PAGE_CHECKS: [PageCheck; 2] = [PageCheck::Trees, PageCheck::Index];
 
 /// The result of a piece of work.
 enum Done {
@@ -70,26 +70,26 @@ pub(super) fn walk(
     let Ok(Some(last)) = end(connection, begin) else { return Ok(None) };
     let rows = u64::try_from(last.saturating_sub(begin.seq)).unwrap_or(0);
     // A walk from a later event on does not check pages.
-    let asks_pages = begin.seq == 0;
+    let checks_pages = begin.seq == 0;
     let work = Work {
         begin,
         last,
         run_rows,
         runs: rows.div_ceil(run_rows),
         next_run: AtomicU64::new(0),
-        next_errand: AtomicUsize::new(if asks_pages { 0 } else { ERRANDS.len() }),
+        next_page_check: AtomicUsize::new(if checks_pages { 0 } else { PAGE_CHECKS.len() }),
         is_given_up: AtomicBool::new(false),
         with: With { wanted, pairs: Pairs::new() },
     };
     let mut found = Found { merge: Merge::new(start), has_sound_trees: false, index: None };
-    // Unbounded, because with one thread the errands send before anybody receives. There are no more messages
-    // than runs and errands.
+    // Unbounded, because with one thread the checks of the pages send before anybody receives. There are no
+    // more messages than runs and such checks.
     let (send, done) = crossbeam_channel::unbounded::<Done>();
     std::thread::scope(|scope| {
         if threads == 1 {
             // Through another connection even then: the check of the trees stops SQLite in the middle of its
             // work.
-            others.iter_mut().take(1).for_each(|other| work.run_errands(other, &send));
+            others.iter_mut().take(1).for_each(|other| work.run_page_checks(other, &send));
         }
         for other in others.iter_mut().take(threads - 1) {
             let (work, send) = (&work, send.clone());
@@ -104,15 +104,16 @@ pub(super) fn walk(
     let Found { merge, has_sound_trees, index } = found;
     // A thread may have ended early, so every run must have arrived. Without sound trees a row that was found
     // by its seq may not be the one that a reading in order would find.
-    let is_whole = merge.runs() == work.runs && merge.is_good() && (has_sound_trees || !asks_pages);
+    let is_whole = merge.runs() == work.runs && merge.is_good() && (has_sound_trees || !checks_pages);
     if !is_whole || work.is_given_up() {
         return Ok(None);
     }
-    // Only if the fingerprints are equal is the index sound too. Otherwise SQLite's own check of it runs
+    // The index is sound too only if the fingerprints are equal. Otherwise SQLite's own check of it runs
     // later.
     let has_sound_pages = has_sound_trees && index == Some(merge.pairs);
     let walk = merge.finish(connection, ReadTo::End)?;
-    // A failure can only be one of redactions here, which are judged last. The walk alone decides on it too.
+    // A failure can only be one of redactions here, which are judged last. The walk of one thread decides on
+    // it too.
     Ok(walk.failure.is_none().then_some(Walk { has_sound_pages, ..walk }))
 }
 
@@ -136,9 +137,9 @@ struct Found {
 impl Found {
     fn take(&mut self, done: Done, progress: &mut dyn FnMut(u64)) -> Result<(), VerifyError> {
         match done {
-            Done::Run(place, checked) => {
+            Done::Run(index, checked) => {
                 progress(checked.rows);
-                self.merge.take(place, *checked)?;
+                self.merge.take(index, *checked)?;
             }
             Done::Trees => self.has_sound_trees = true,
             Done::Index(pairs) => self.index = Some(pairs),
@@ -174,7 +175,7 @@ impl Work {
 
     /// The part of every other thread.
     fn help(&self, connection: &mut Connection, send: &Sender<Done>) {
-        self.run_errands(connection, send);
+        self.run_page_checks(connection, send);
         // A thread that cannot begin leaves its part to the calling thread.
         let Ok(inside) = Inside::new(connection, RUN) else { return };
         while let Some(run) = self.next_run() {
@@ -187,17 +188,17 @@ impl Work {
     }
 
     /// Makes the checks of the pages that no other thread has taken.
-    fn run_errands(&self, connection: &mut Connection, send: &Sender<Done>) {
-        // Each number is given out once, so no errand is done twice. Relaxed is enough: the counters guard no
+    fn run_page_checks(&self, connection: &mut Connection, send: &Sender<Done>) {
+        // Each number is given out once, so no check is made twice. Relaxed is enough: the counters guard no
         // other memory, and results go through the channel.
-        while let Some(errand) = ERRANDS.get(self.next_errand.fetch_add(1, Ordering::Relaxed)) {
-            let done = match errand {
-                Errand::Trees => match structure::has_sound_trees(connection) {
+        while let Some(check) = PAGE_CHECKS.get(self.next_page_check.fetch_add(1, Ordering::Relaxed)) {
+            let done = match check {
+                PageCheck::Trees => match structure::has_sound_trees(connection) {
                     Ok(true) => Done::Trees,
                     Ok(false) | Err(_) => return self.give_up(),
                 },
                 // The walk goes on without this. SQLite's own check of the index runs later then.
-                Errand::Index => match structure::pairs_of_index(connection, &self.with.pairs) {
+                PageCheck::Index => match structure::pairs_of_index(connection, &self.with.pairs) {
                     Ok(Some(pairs)) => Done::Index(pairs),
                     Ok(None) | Err(_) => continue,
                 },
