@@ -20,7 +20,7 @@ const PAGES_A_STEP: i32 = 1_024;
 #[non_exhaustive]
 pub enum CopyError {
     /// A file exists at the path of the copy.
-    #[error("{}: is there already; a copy never replaces a file", path.display())]
+    #[error("{}: already exists; a copy never replaces a file", path.display())]
     Exists {
         /// The path.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum CopyError {
         source: StorageError,
     },
     /// The written copy differs from the log that was read.
-    #[error("{}: what was written there is not the log that was read; the disk may be failing", path.display())]
+    #[error("{}: the copy differs from the log that was read; the disk may be failing", path.display())]
     Differs {
         /// The path.
         path: PathBuf,

@@ -21,10 +21,10 @@ pub struct EncodeError(#[from] bincode::error::EncodeError);
 #[non_exhaustive]
 pub enum DecodeError {
     /// The bytes do not decode.
-    #[error("does not decode: {0}")]
+    #[error("cannot be decoded: {0}")]
     Malformed(#[from] bincode::error::DecodeError),
     /// The bytes are an entry of a log format that this version does not know.
-    #[error("has log format {found}, and this version of Annals knows {known}; use a newer one")]
+    #[error("has log format {found}, but this version of Annals knows only {known}; use a newer version")]
     UnknownFormat {
         /// Its first byte.
         found: u8,
@@ -32,7 +32,7 @@ pub enum DecodeError {
         known: u8,
     },
     /// There are more bytes than an entry may have.
-    #[error("has {bytes} bytes, more than the {max} of the longest entry")]
+    #[error("has {bytes} bytes, more than the maximum of {max}")]
     TooLong {
         /// The number of bytes.
         bytes: usize,

@@ -58,7 +58,7 @@ pub enum ExportError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// There is no such table.
-    #[error("there is no read table `{name}` to export; there are {}", exported_tables().map(|table| table.shown).collect::<Vec<_>>().join(", "))]
+    #[error("there is no read table `{name}` to export; the read tables are {}", exported_tables().map(|table| table.shown).collect::<Vec<_>>().join(", "))]
     NoTable {
         /// Its name.
         name: String,

@@ -41,14 +41,14 @@ const ATTEMPTS_MAX: usize = 16;
 #[non_exhaustive]
 pub enum NewFileError {
     /// A file exists at the path.
-    #[error("{}: is there already", path.display())]
+    #[error("{}: already exists", path.display())]
     Exists {
         /// The path.
         path: PathBuf,
     },
     /// The path has the form of a database's address elsewhere or in memory.
     #[error(
-        "{}: is not a file name: only files of this machine are supported, not servers and not memory; a file of that name is `./{}`",
+        "{}: is read as a URL or a database in memory, but only files of this machine are supported; for a file with this name, write `./{}`",
         path.display(), path.display()
     )]
     Url {
@@ -57,7 +57,7 @@ pub enum NewFileError {
     },
     /// The file system has no way to put a file in its place without replacing another one.
     #[error(
-        "{}: cannot be put in its place: the file system has neither a rename that replaces nothing ({rename}) nor hard links ({link}); name a place on another file system",
+        "{}: cannot be moved to its place: the file system has neither a rename that replaces nothing ({rename}) nor hard links ({link}); name a place on another file system",
         path.display()
     )]
     NoPlacing {
@@ -107,7 +107,7 @@ impl NewFile {
             }
         }
         let source = io::Error::other("another process removes its temporary folder again and again");
-        Err(failed(place, "cannot be made")(source))
+        Err(failed(place, "cannot be created")(source))
     }
 
     /// Makes one attempt. Returns None if another process removed the folder before it was locked.
@@ -115,7 +115,7 @@ impl NewFile {
         let mut name = place.as_os_str().to_owned();
         name.push(format!(".{}{ENDING}", EventId::generate()));
         let mut new = NewFile { place: place.to_owned(), folder: PathBuf::from(name), lock: None };
-        let cannot = || failed(place, "cannot be made");
+        let cannot = || failed(place, "cannot be created");
         // Listed before it exists: a stop between the two steps finds every folder in the list.
         unfinished().insert(new.folder.clone());
         DirBuilder::new().mode(0o700).create(&new.folder).map_err(cannot())?;
@@ -346,14 +346,14 @@ fn place_with(
     let renamed = match rename(from, to) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
-        Err(error) if !is_lacking(&error) => return Err(failed(to, "cannot be made")(error)),
+        Err(error) if !is_lacking(&error) => return Err(failed(to, "cannot be created")(error)),
         Err(error) => error,
     };
     // A link leaves the old name as well; it goes with the folder in which the file was made.
     match link(from, to) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
-        Err(error) if !is_lacking(&error) => Err(failed(to, "cannot be made")(error)),
+        Err(error) if !is_lacking(&error) => Err(failed(to, "cannot be created")(error)),
         Err(error) => Err(NewFileError::NoPlacing { path: to.to_owned(), rename: renamed, link: error }),
     }
 }

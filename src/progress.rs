@@ -68,7 +68,7 @@ type CommitObserver = Box<dyn Fn(usize, Duration) + Send + Sync>;
 pub enum CatchUpError {
     /// A projection stopped at an event that it cannot apply.
     #[error(
-        "the projection `{projection}` stopped after event {position}: {reason}; retry or skip it by name"
+        "the projection `{projection}` stopped after event {position}: {reason}; retry it, or skip its failing event"
     )]
     Stopped {
         /// Its name.

@@ -48,7 +48,7 @@ pub enum ProveError {
         size: u64,
     },
     /// There is no such event.
-    #[error("there is no event {seq}; the log has {events}")]
+    #[error("there is no event {seq}; the log has {events} events")]
     NoEvent {
         /// The requested event.
         seq: Seq,
@@ -57,7 +57,7 @@ pub enum ProveError {
     },
     /// The event came after the last checkpoint.
     #[error(
-        "event {seq} came after the last checkpoint, which covers {size} events; `annals checkpoint` signs another"
+        "event {seq} came after the last checkpoint, which covers {size} events; `annals checkpoint` signs a new one"
     )]
     NotCovered {
         /// The event.
@@ -83,14 +83,14 @@ pub enum ProveError {
     },
     /// The proof would be longer than readers accept.
     #[error(
-        "the proof would have more than {max} bytes; leave out payloads, prove events one by one, or a session with `annals prove` where the log is"
+        "the proof would have more than {max} bytes; leave the payloads out, prove single events, or run `annals prove` on the machine that has the log"
     )]
     TooLong {
         /// Bytes that it may have.
         max: usize,
     },
     /// The tree cannot be made.
-    #[error("the log's tree cannot be made: {0}")]
+    #[error("the log's tree cannot be computed: {0}")]
     Tree(#[from] BuildError<TreeError>),
     /// An event cannot be read.
     #[error(transparent)]

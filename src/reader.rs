@@ -72,7 +72,7 @@ impl Reader {
     pub fn caution(&self) -> Option<String> {
         self.lacks_wal.then(|| {
             format!(
-                "{}: was in use when it was last written to, and no write-ahead log lay beside it: if this is a copy, it was taken without its `-wal` file and lacks its last events",
+                "{}: is marked as open, but has no write-ahead log beside it; if this is a copy, it was made without the `-wal` file and lacks its last events",
                 self.path.display()
             )
         })

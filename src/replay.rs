@@ -35,7 +35,7 @@ pub enum ReplayError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// An event cannot be folded.
-    #[error("the tables of that moment cannot be made: {0}")]
+    #[error("the state at that moment cannot be computed: {0}")]
     Fold(String),
     /// SQLite refused.
     #[error("the log cannot be read: {0}")]

@@ -48,7 +48,7 @@ impl Watch {
         let name = path.as_ref();
         let path = log::resolved(name)?;
         let database =
-            FileIdentity::at(&path).map_err(|error| OpenError::io(&path, "cannot be looked at", error))?;
+            FileIdentity::at(&path).map_err(|error| OpenError::io(&path, "cannot be examined", error))?;
         let (connection, files) = connect(name, &path, database)?;
         let seen = head(&connection, &path)?;
         Ok(Watch { name: name.to_owned(), path, files, connection: Some(connection), seen })

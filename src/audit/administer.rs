@@ -17,13 +17,13 @@ use super::requests::SkipRequest;
 #[non_exhaustive]
 pub enum ProjectionError {
     /// A name that no projection has.
-    #[error("there is no projection `{name}`; there are {}", projection_names().join(", "))]
+    #[error("there is no projection `{name}`; the projections are {}", projection_names().join(", "))]
     Unknown {
         /// The name that was given.
         name: String,
     },
     /// A projection that has not stopped, so there is nothing to retry or skip.
-    #[error("the projection `{name}` has not stopped")]
+    #[error("the projection `{name}` has not stopped; only a stopped projection can be retried or skipped")]
     NotStopped {
         /// The name of the projection.
         name: &'static str,

@@ -217,7 +217,7 @@ impl Builder {
     /// # Errors
     /// If the file cannot be opened or created, or is not a log. The message has the remedy.
     pub fn open(self) -> Result<AuditLog, OpenError> {
-        if !self.path.try_exists().map_err(|error| OpenError::io(&self.path, "cannot be looked at", error))? {
+        if !self.path.try_exists().map_err(|error| OpenError::io(&self.path, "cannot be examined", error))? {
             let first = log::First {
                 origin: self.origin.as_deref(),
                 continues: self.continues.clone(),
@@ -234,7 +234,7 @@ impl Builder {
     /// If the file cannot be opened, or is not a log. The message has the remedy.
     pub fn open_existing(mut self) -> Result<AuditLog, OpenError> {
         let name = std::path::absolute(&self.path)
-            .map_err(|error| OpenError::io(&self.path, "cannot be looked at", error))?;
+            .map_err(|error| OpenError::io(&self.path, "cannot be examined", error))?;
         self.path = resolved(&self.path)?;
         // One message in the channel is enough: the thread that receives it finds everything that was committed before.
         let (wake, woken) = crossbeam_channel::bounded(1);

@@ -16,10 +16,10 @@ use super::settings::{AnchorSetting, Settings, absolute};
 use super::verdict::Verdict;
 use super::{signing, time};
 
-/// Manage the anchors that keep the log's checkpoints outside it.
+/// Manage the anchors, which keep the log's checkpoints outside the log; without a command, list them.
 ///
-/// An anchor protects only against accidents if whoever can write the log can write the anchor too. Choose
-/// another machine, another account, or somebody else.
+/// If the same person can write both the log and the anchor, the anchor protects only against accidents.
+/// Choose a place on another machine, under another account, or at another organization.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -35,64 +35,64 @@ enum Command {
         #[command(subcommand)]
         anchor: Add,
     },
-    /// Write the time stamps of authorities to files, with the stamped texts
+    /// Write the stored time stamps to files, together with the texts that they stamp
     Stamps {
-        /// The folder; it is made if there is none
+        /// Folder for the files; it is created if it does not exist
         folder: PathBuf,
     },
     /// Remove an anchor
     Remove {
-        /// Its name, as `annals anchor list` prints it
+        /// Name of the anchor, as `annals anchor list` prints it
         name: String,
     },
 }
 
 #[derive(Debug, Subcommand)]
 enum Add {
-    /// A file that each checkpoint is appended to
+    /// Append each checkpoint to a file
     File {
-        /// The file
+        /// File to append to; its folder must exist
         path: PathBuf,
     },
-    /// A SQLite file of its own, for any number of logs
+    /// Insert each checkpoint into a SQLite file, which may serve several logs
     Sqlite {
-        /// The file
+        /// SQLite file; its folder must exist
         path: PathBuf,
-        /// Make the table `checkpoints` also in an existing database of another program
+        /// Accept an existing database of another program, and create the table `checkpoints` in it
         #[arg(long)]
         in_existing: bool,
     },
-    /// A program that gets each checkpoint on its standard input
+    /// Run a program for each checkpoint, with the checkpoint on its standard input
     ///
-    /// It is started directly, without a shell. To use a shell, name it as the program:
+    /// The program is started directly, without a shell. To use a shell, name it as the program:
     /// `annals anchor add command sh -c 'cat >> /mnt/elsewhere/notes'`.
     Command {
-        /// Seconds after which it is stopped
+        /// Timeout after which the program is stopped, in seconds
         #[arg(long, default_value_t = 30)]
         timeout_seconds: u64,
-        /// The program, and its arguments
+        /// Program to run, and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
-    /// A witness (C2SP tlog-witness), which cosigns checkpoints that continue earlier ones
+    /// Send checkpoints to a witness (C2SP tlog-witness), which cosigns those that continue earlier ones
     Witness {
-        /// Its address, without /add-checkpoint
+        /// Address of the witness, without /add-checkpoint
         url: String,
-        /// A public key of it, as a vkey; may be given several times
+        /// Public key of the witness, as a vkey; may be given several times
         #[arg(long, required = true, value_name = "VKEY")]
         key: Vec<String>,
-        /// A PEM file of the authorities that certify its server [default: those that browsers trust]
+        /// PEM file of the authorities that certify the witness's server [default: those that browsers trust]
         #[arg(long, value_name = "FILE")]
         authorities: Option<PathBuf>,
     },
-    /// A time-stamp authority (RFC 3161)
+    /// Let a time-stamp authority (RFC 3161) stamp checkpoints
     Timestamp {
-        /// Its address
+        /// Address of the authority
         url: String,
-        /// A PEM file of the certificates with which it signs
+        /// PEM file of the certificates with which the authority signs
         #[arg(long, value_name = "FILE")]
         certificates: PathBuf,
-        /// A PEM file of the authorities that certify its server [default: those that browsers trust]
+        /// PEM file of the authorities that certify its server [default: those that browsers trust]
         #[arg(long, value_name = "FILE")]
         authorities: Option<PathBuf>,
     },
@@ -143,7 +143,7 @@ const AUTHORITIES_MAX: usize = 1_000;
 
 /// Writes the files that `openssl ts -verify -token_in -in SIZE.1.token -data SIZE.checkpoint` reads.
 fn stamps(folder: &Path, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
-    fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
     let reader = place.read()?;
     let mut authorities = BTreeSet::new();
     // The names are collected first, because they number the files. The receipts are read again and not kept: a log may
@@ -152,7 +152,7 @@ fn stamps(folder: &Path, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdi
         // A file that Annals did not write could fill the memory with names.
         if authorities.len() >= AUTHORITIES_MAX && !authorities.contains(&receipt.anchor) {
             bail!(
-                "the log has time stamps of more than {AUTHORITIES_MAX} authorities; Annals never writes so many"
+                "the log has time stamps of more than {AUTHORITIES_MAX} authorities, and Annals never writes so many; run `annals verify`"
             );
         }
         authorities.insert(receipt.anchor);
@@ -180,7 +180,7 @@ fn stamps(folder: &Path, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdi
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     match fs::read(path) {
         Ok(there) if there == bytes => return Ok(()),
-        Ok(_) => bail!("{} is there already, with other content", path.display()),
+        Ok(_) => bail!("{} already exists, with other content; name another folder", path.display()),
         Err(_) => {}
     }
     fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display()))
@@ -190,7 +190,7 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 fn in_a_folder(path: &Path) -> anyhow::Result<PathBuf> {
     let path = absolute(path)?;
     match path.parent() {
-        Some(folder) if !folder.is_dir() => bail!("{} is not a folder", folder.display()),
+        Some(folder) if !folder.is_dir() => bail!("{} is not a folder; create it first", folder.display()),
         _ => Ok(path),
     }
 }
@@ -202,7 +202,7 @@ fn setting(anchor: &Add) -> anyhow::Result<AnchorSetting> {
             // SQLite takes these names for a database in memory, or for a URI.
             let name = path.as_os_str().as_encoded_bytes();
             if name.is_empty() || name == b":memory:" || name.starts_with(b"file:") {
-                bail!("`{}` names no file on a disk; name one", path.display());
+                bail!("`{}` does not name a file on a disk; give the path of a file", path.display());
             }
             AnchorSetting::Sqlite { path: in_a_folder(path)?, in_existing: *in_existing }
         }

@@ -16,10 +16,11 @@ use super::{text, time};
 /// Characters of an id that a list shows: the time within it, to the millisecond.
 const ID_CHARS: usize = 13;
 
-/// Manage the API keys, which admit programs to a server over this log.
+/// Manage the API keys that programs send to a server of this log.
 ///
-/// A key's creation and revocation are events of the log, and every event that is submitted with a key
-/// carries its id. Once the first key was created, `annals serve` admits nobody without one.
+/// The log records the creation and the revocation of a key as events. Every event that is submitted with
+/// a key carries the id of the key. Once the first key was created, `annals serve` refuses requests
+/// without a key.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -42,25 +43,25 @@ Examples:
   KEY=$(annals apikey create --name pipeline --scopes emit)
   annals apikey create --name 'audit 2026' --scopes read,verify --expires 90d")]
     Create {
-        /// Its name, for people
+        /// Name of the key, for people
         #[arg(long)]
         name: String,
-        /// Its scopes: emit, read, verify, admin
+        /// Scopes of the key: emit, read, verify, admin
         #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE,…")]
         scopes: Vec<ApiKeyScope>,
-        /// Its expiry: a duration from now (90d, 12h, 4w), or a time or date in UTC
+        /// Expiry of the key: a duration from now (90d, 12h, 4w), or a time or date in UTC [default: never]
         #[arg(long, value_name = "WHEN", value_parser = time::parse_to_come)]
         expires: Option<Timestamp>,
-        /// The purpose
+        /// Purpose of the key
         #[arg(long)]
         reason: Option<String>,
-        /// The name of whoever creates it
+        /// Name of the person or program that creates it
         #[arg(long, env = "USER", default_value = "unknown")]
         actor: String,
     },
     /// List the active keys, newest first
     List {
-        /// List also keys that expired or were revoked
+        /// Also list keys that expired or were revoked
         #[arg(long)]
         all: bool,
     },
@@ -69,13 +70,13 @@ Examples:
   annals apikey revoke pipeline --reason 'it leaked'
   annals apikey revoke 019aa5c2-1f3b")]
     Revoke {
-        /// Its id, the beginning of its id, or its name
+        /// Id of the key, the beginning of the id, or the name of the key
         #[arg(value_name = "ID|NAME")]
         key: String,
-        /// The reason
+        /// Reason for the revocation
         #[arg(long)]
         reason: Option<String>,
-        /// The name of whoever revokes it
+        /// Name of the person or program that revokes it
         #[arg(long, env = "USER", default_value = "unknown")]
         actor: String,
     },
@@ -120,11 +121,13 @@ fn create(request: &ApiKeyRequest, place: &LogFile, out: &mut Out) -> anyhow::Re
         out.line(&key.reveal())?;
         // Flushed before the note: this is the only copy of the key.
         out.flush()?;
-        let until = request.expires_at.map_or_else(String::new, |at| format!(" until {}", time::shown(at)));
+        let expiry = request
+            .expires_at
+            .map_or_else(|| "never expires".to_owned(), |at| format!("expires at {} UTC", time::shown(at)));
         out::note(&format!(
-            "this is the only copy of the key `{}`, which may {}{until}; send it as `Authorization: Bearer <key>`",
+            "this is the only copy of the key `{}`, which has the scopes {} and {expiry}; send it as `Authorization: Bearer <key>`",
             text::line(&request.name),
-            words(&request.scopes, " and "),
+            words(&request.scopes, ", "),
         ));
     }
     closed.context("the key was created, but the log did not close cleanly")
@@ -172,7 +175,11 @@ fn list(all: bool, place: &LogFile, out: &mut Out) -> anyhow::Result<()> {
             out::note("no key was created yet: `annals serve` needs none on this machine");
         }
         0 => {}
-        more => out::note(&format!("{more} more keys expired or were revoked; --all lists them")),
+        more => {
+            out::note(&format!(
+                "keys that expired or were revoked are not listed ({more}); --all lists them"
+            ));
+        }
     }
     Ok(())
 }
@@ -193,7 +200,7 @@ fn revoke(
     if out.is_json() {
         out.json(&json!({ "id": id, "seq": revoked.seq }))?;
     } else {
-        out.line(&format!("{id} is revoked; event {} records it", revoked.seq))?;
+        out.line(&format!("the key {id} is revoked; event {} records it", revoked.seq))?;
     }
     closed.context("the key was revoked, but the log did not close cleanly")
 }

@@ -12,22 +12,25 @@ use super::verdict::Verdict;
 /// Sign a checkpoint of the log as it is now, and print it.
 ///
 /// A checkpoint is a few lines of text: the log's name, its number of events, the root of its Merkle tree,
-/// and signatures. Give it to others: `annals verify --checkpoint` compares the log with it, and so can
-/// every tool that knows C2SP checkpoints. If nothing was appended since the last checkpoint, that one is
-/// printed.
+/// and signatures. Give it to others. With `annals verify --checkpoint`, or with any tool that knows C2SP
+/// checkpoints, they can compare the log with it later. If nothing was appended since the last checkpoint,
+/// the command prints that checkpoint.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals checkpoint > handed-over.checkpoint
-  annals checkpoint --last    the last one that was signed, with the cosignatures of witnesses")]
+  annals checkpoint --last    print the last signed checkpoint, with the cosignatures of witnesses")]
 pub(crate) struct Args {
-    /// Sign nothing, and print the last checkpoint that was signed
+    /// Sign nothing, and print the last signed checkpoint
     #[arg(long)]
     last: bool,
 }
 
 pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     let checkpoint = if args.last {
-        place.read()?.last_checkpoint()?.context("no checkpoint was signed for this log yet")?
+        place
+            .read()?
+            .last_checkpoint()?
+            .context("no checkpoint was signed for this log yet; `annals checkpoint` signs one")?
     } else {
         let log = place.append_existing()?;
         let checkpoint = log.checkpoint();

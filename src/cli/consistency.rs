@@ -17,30 +17,31 @@ use super::verdict::Verdict;
 
 /// Prove that the first OLD events of the log are still the same.
 ///
-/// The proof is for whoever kept the checkpoint of that size: `annals verify-proof --checkpoint` and
-/// witnesses check it. If OLD is a file with that checkpoint, the log is compared with it at once.
+/// The proof is for a person or a witness that kept the checkpoint of that size. `annals verify-proof
+/// --checkpoint` checks it. If OLD is a file with that checkpoint, this command also compares the log with
+/// it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Exit status: 1 if the log does not begin with the events that the file OLD covers, or was damaged.
+    after_long_help = "Exit status: 1 if the log does not begin with the events that the checkpoint in OLD covers, or was damaged.
 
 Examples:
-  annals consistency 4000               from 4000 events to the last checkpoint
+  annals consistency 4000               prove from 4000 events to the last checkpoint
   annals consistency kept.checkpoint 5000 -o since.proof"
 )]
 pub(crate) struct Args {
-    /// The older size: a number of events, or a file whose newest checkpoint has it
+    /// Older size: a number of events, or a checkpoint file, whose newest checkpoint gives the size
     #[arg(value_name = "OLD")]
     old: String,
 
-    /// The newer size, for which a checkpoint was signed [default: that of the last one]
+    /// Newer size: that of a checkpoint that was signed [default: that of the last checkpoint]
     #[arg(value_name = "NEW")]
     new: Option<u64>,
 
-    /// Write to this file, which appears only when it is complete
+    /// Write to this file, which appears only when it is complete [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Replace the file if it is there
+    /// Replace the file if it already exists
     #[arg(long, requires = "output")]
     force: bool,
 }
@@ -78,7 +79,7 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         Ok(proof) => proof,
         Err(ProveError::SizesReversed { old, new }) if args.new.is_none() => {
             bail!(
-                "the last checkpoint covers {}, fewer than {old}; `annals checkpoint` signs another, of the whole log",
+                "the last checkpoint covers {}, fewer than {old}; `annals checkpoint` signs a new one, of the whole log",
                 events(new)
             );
         }

@@ -15,15 +15,15 @@ use super::out::{self, Out};
 use super::record::events;
 use super::verdict::Verdict;
 
-/// Copy the log to a new file, while others append to it.
+/// Copy the log to a new file, even while programs append to it.
 ///
-/// The copy is one file, with the log as it was at one moment. It never replaces a file.
+/// The copy is one file, with the log as it was at one moment. The command never replaces a file.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals copy backup.db
-  annals copy - | zstd > backup.db.zst    first made in the folder for temporary files")]
+  annals copy - | zstd > backup.db.zst    first make the copy in the folder for temporary files")]
 pub(crate) struct Args {
-    /// The new file; - is standard output
+    /// New file; - is standard output
     file: PathBuf,
 }
 
@@ -44,7 +44,9 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         return Ok(Verdict::Done);
     }
     if out.is_terminal() {
-        bail!("a copy is not text for a terminal; name a file, or send standard output to one");
+        bail!(
+            "a copy is not text, so it is not printed on a terminal; name a file, or redirect standard output"
+        );
     }
     // A pipe cannot take back what was written to it, so the copy is made whole in a file first, which goes at the end.
     let copy = NewFile::begin(&env::temp_dir().join("annals-copy"))?;

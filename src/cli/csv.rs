@@ -17,7 +17,7 @@ pub(crate) enum Cells {
 
 /// Help text of the flag that leaves cells as they are.
 pub(crate) const AS_THEY_ARE: &str =
-    "Put no apostrophe before texts in CSV that a spreadsheet would run as formulas";
+    "In CSV, put no apostrophe before texts that a spreadsheet would run as formulas";
 
 impl Cells {
     /// The treatment that the flag selects.

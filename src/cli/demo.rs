@@ -26,18 +26,18 @@ use super::verdict::Verdict;
 /// Sessions without findings that the table shows.
 const PLAIN_SESSIONS_SHOWN: usize = 5;
 
-/// Solve the Game of 24, record each step, and show the record.
+/// Run a demonstration: solve puzzles of the Game of 24, record each step, and show the record.
 ///
-/// A search over thoughts solves some dozens of puzzles on several threads, without any network or
-/// model. It records steps, decisions with the options considered, and findings. The log is a new one
-/// in the system's folder for temporary files, or the one named by --db, which must contain only
-/// demonstrations; $ANNALS_DB is not used.
+/// A tree search solves the puzzles on several threads. It uses no network and no model. It records
+/// steps, decisions with the options considered, and findings. By default it records them in a new log
+/// in the system's folder for temporary files. With --db it records them in that log, which must
+/// contain only demonstrations. It ignores $ANNALS_DB.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals demo
   annals --db demo.db demo --threads 8")]
 pub(crate) struct Args {
-    /// Puzzles that are solved at the same time
+    /// Solve this many puzzles at the same time
     #[arg(long, value_name = "N", default_value = "4")]
     threads: NonZeroUsize,
 }
@@ -86,8 +86,8 @@ pub(crate) fn run(args: &Args, db: Option<&Path>, out: &mut Out) -> anyhow::Resu
         Some(puzzle) => reader.session(puzzle.session.as_str())?,
         None => None,
     };
-    let verification =
-        verify::verify(&path, Scope::Everything, &mut |_, _| {}).context("the log cannot be verified")?;
+    let verification = verify::verify(&path, Scope::Everything, &mut |_, _| {})
+        .context("the verification of the log failed")?;
     let verdict = if verification.self_consistent { Verdict::Done } else { Verdict::FoundWrong };
 
     if out.is_json() {
@@ -128,23 +128,23 @@ fn head(report: &demo::Report, path: &Path, out: &mut Out) -> anyhow::Result<()>
     let missed = count(|answer| matches!(answer, Solution::Missed(_)));
     let none = count(|answer| matches!(answer, Solution::NoneExists));
     out.line(&format!(
-        "{} puzzles on {} threads: {found} solved, {missed} missed, {none} without an answer",
+        "{} puzzles on {} threads: {found} solved, {missed} not solved, {none} without an answer",
         report.puzzles.len(),
         report.threads
     ))?;
     let seconds = report.elapsed.as_secs_f64();
     let rate = f64::from(u32::try_from(report.events).unwrap_or(u32::MAX)) / seconds.max(1e-9);
     out.line(&format!(
-        "{} events recorded and on the disk in {}: {rate:.0} events/s",
+        "{} events recorded durably in {}: {rate:.0} events/s",
         report.events,
         time::duration(micros(report.elapsed)),
     ))?;
     out.line(&format!(
-        "a call to the log took {:.1} µs (median), {:.1} µs (99 of 100)",
+        "duration of a call to the log: {:.1} µs (median), {:.1} µs (99th percentile)",
         report.calls.percentile(50).as_secs_f64() * 1e6,
         report.calls.percentile(99).as_secs_f64() * 1e6,
     ))?;
-    out.line(&format!("in {}", super::text::line(&path.display().to_string())))?;
+    out.line(&format!("log file: {}", super::text::line(&path.display().to_string())))?;
     Ok(())
 }
 
@@ -178,7 +178,7 @@ fn table(sessions: &[SessionSummary], puzzles: &[PuzzleReport], out: &mut Out) -
     }
     out.print(&table)?;
     if hidden > 0 {
-        let more = out.paint(DIM, &format!("and {hidden} more that were solved"));
+        let more = out.paint(DIM, &format!("and {hidden} more solved puzzles"));
         out.line(&more)?;
     }
     Ok(())

@@ -24,7 +24,7 @@ pub(crate) fn close(log: AuditLog) -> Result<(), CloseError> {
 pub(crate) fn say_anchors(log: &AuditLog) {
     for anchor in log.anchors() {
         if let Some(error) = anchor.error {
-            out::note(&format!("the anchor {} does not take checkpoints: {error}", anchor.name));
+            out::note(&format!("the anchor `{}` did not take the last checkpoint: {error}", anchor.name));
         }
     }
 }
@@ -35,7 +35,7 @@ pub(crate) fn without_evidence(closed: Result<(), CloseError>) -> Result<(), Clo
         // The events are committed, so the command did not fail.
         Err(CloseError::Evidence(reason)) => {
             out::note(&format!(
-                "everything is recorded, but no checkpoint covers all of it: {reason}; `annals info` shows the last event that is signed"
+                "all events are recorded, but no checkpoint covers all of them: {reason}; `annals info` shows up to which event the log is signed"
             ));
             Ok(())
         }

@@ -119,8 +119,8 @@ fn said(event: &Event) -> Option<String> {
             e.outcome.map(|outcome| outcome.as_str()),
         ]),
         Event::Custom(e) => joined(&[Some(&e.name), e.data.as_ref().map(|data| data.as_str())]),
-        Event::EventsLost(e) => Some(format!("{} events: {}", e.count, e.reason)),
-        Event::PayloadRedacted(e) => Some(format!("{:?} by {}: {}", e.seqs, e.actor, e.reason)),
+        Event::EventsLost(e) => Some(format!("{} events lost: {}", e.count, e.reason)),
+        Event::PayloadRedacted(e) => Some(format!("{:?} erased by {}: {}", e.seqs, e.actor, e.reason)),
         Event::KeyChanged(e) => {
             joined(&[Some(e.role.as_str()), Some(e.cause.as_str()), Some(&e.vkey), e.reason.as_deref()])
         }

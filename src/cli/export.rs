@@ -17,17 +17,18 @@ use super::target::{self, Target, refuse_own_files};
 use super::verdict::Verdict;
 use super::{show, text};
 
-/// Export events, as `annals record` reads them, or a read table.
+/// Export events in the form that `annals record` reads, or a read table.
 ///
 /// An event whose payload was erased, or whose kind this version does not know, cannot be recorded
-/// again: it is named on standard error. Events that only Annals itself writes are not exported.
+/// again. It is left out and named on standard error. Events that only Annals itself writes are not
+/// exported.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals export --output events.jsonl
   annals export --session 0198c5 | annals --db other.db record
   annals export --table steps --format csv --output steps.csv")]
 pub(crate) struct Args {
-    /// The format: csv and json are for tables
+    /// Format of the output; json and csv are only for --table
     #[arg(long, value_enum, default_value_t = ExportForm::Jsonl)]
     format: ExportForm,
 
@@ -38,22 +39,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TABLE")]
     table: Option<String>,
 
-    /// Only this session
+    /// Export only this session: its id, or the beginning of its id
     #[arg(long, value_name = "SESSION")]
     session: Option<String>,
 
     /// Write to this file, which appears only when it is complete, or to a pipe or device; - is standard output
+    /// [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Replace the file if it is there
+    /// Replace the file if it already exists
     #[arg(long, requires = "output")]
     force: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum ExportForm {
-    /// An object a line
+    /// One object per line
     Jsonl,
     /// One list of objects
     Json,
@@ -63,7 +65,7 @@ enum ExportForm {
 
 pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     if args.table.is_none() && args.format != ExportForm::Jsonl {
-        bail!("events are exported only as jsonl; for csv and json, name a table: --table steps");
+        bail!("events are exported only as jsonl; for json or csv, name a read table with --table");
     }
     let Some(output) = target::named(args.output.as_deref()) else { return write(args, place, out) };
     refuse_own_files(output, place.path())?;
@@ -119,7 +121,7 @@ fn write(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict>
         summary += &format!(", {} left out", exported.left_out);
     }
     if exported.own > 0 {
-        summary += &format!(", {} of the log's own not exported", exported.own);
+        summary += &format!(", {} not exported because Annals itself wrote them", exported.own);
     }
     // The events are out before the summary follows on standard error.
     out.flush()?;

@@ -33,7 +33,7 @@ pub(crate) fn keys(named: &[String]) -> anyhow::Result<Vec<VerifierKey>> {
             }
             (None, Err(_)) if Path::new(named).is_file() => named,
             (None, Err(KeyError::NotAVerifierKey)) => {
-                return Err(anyhow!("`{named}` is neither a public key nor a file with one in it"));
+                return Err(anyhow!("`{named}` is neither a public key (vkey) nor a file with public keys"));
             }
             (None, Err(error)) => return Err(anyhow!("--key: {error}")),
         };
@@ -65,7 +65,7 @@ fn bytes(file: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
         .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes))
         .with_context(name)?;
     if bytes.len() > limit {
-        return Err(anyhow!("{}: has more than {limit} bytes", name()));
+        return Err(anyhow!("{}: has more than {limit} bytes, the limit for this kind of file", name()));
     }
     Ok(bytes)
 }

@@ -18,10 +18,10 @@ use super::out::Out;
 use super::record::summary;
 use super::verdict::Verdict;
 
-/// Import records of other programs.
+/// Import the records of other programs.
 ///
-/// A second import of a file adds only what is new in it: ids are made from the source's name and the
-/// position in the source.
+/// The id of each event is made from the name of the source and the position in the source. So a second
+/// import of a file adds only the events that are new in it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals import tau-bench results/gpt-4o-airline.json
@@ -33,20 +33,20 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Format {
-    /// Runs of tau-bench, as it saves them
+    /// Import runs of tau-bench, from the JSON file that it saves
     TauBench(From),
-    /// Logs of Tree of Thoughts, as it saves them
+    /// Import logs of Tree of Thoughts, from the JSON file that it saves
     TreeOfThought(From),
-    /// The database of the llm program
+    /// Import the database of the `llm` command-line tool
     Llm(From),
 }
 
 #[derive(Debug, clap::Args)]
 struct From {
-    /// The file
+    /// File to import
     file: PathBuf,
 
-    /// Name of the source, from which ids are made [default: the file's name without its extension]
+    /// Name of the source, from which event ids are made [default: the file's name without its extension]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
 }
@@ -104,7 +104,7 @@ fn import_with(
         bar.set(sent);
         // Asked between two events: those that were sent before are recorded.
         if interrupt.is_wished() {
-            return Err("interrupted; import it again to add the rest".into());
+            return Err("interrupted; import the file again to add the rest".into());
         }
         // Answers are not awaited one by one, so the import ends some events after the one that was refused.
         match first_refusal.take() {

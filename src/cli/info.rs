@@ -42,11 +42,11 @@ fn evidence(info: &Info) -> Vec<String> {
     };
     let evidence = &info.evidence;
     let mut lines = vec![match evidence.signed {
-        None => "no checkpoint was signed; `annals key generate` makes a key".to_owned(),
+        None => "no checkpoint was signed; `annals key generate` creates a key, which signs them".to_owned(),
         Some(size) => format!("a checkpoint up to event {size} was signed, {}", shown(evidence.signed_at)),
     }];
     if let Some(error) = &evidence.error {
-        lines.push(format!("signing fails: {error}"));
+        lines.push(format!("no checkpoint can be signed: {error}"));
     }
     for anchor in &evidence.anchors {
         let reached = match anchor.size {
@@ -65,7 +65,7 @@ fn evidence(info: &Info) -> Vec<String> {
     if evidence.signed.is_some() {
         lines.push(match evidence.unanchored_events {
             0 => "all events are anchored".to_owned(),
-            events => format!("{events} events are unanchored: no anchor has a checkpoint of them"),
+            events => format!("no anchor has a checkpoint of the last {events} events"),
         });
     }
     lines
@@ -74,7 +74,7 @@ fn evidence(info: &Info) -> Vec<String> {
 fn state(projection: &ProjectionStatus) -> String {
     match projection.lag {
         0 => projections::state(projection).to_owned(),
-        lag => format!("{}: {lag} events of lag", projections::state(projection)),
+        lag => format!("{}: {lag} events behind the log", projections::state(projection)),
     }
 }
 

@@ -11,27 +11,28 @@ use super::log_file::LogFile;
 use super::out::Out;
 use super::verdict::Verdict;
 
-/// Make a new log, and give it a name.
+/// Create a new log, and give it a name.
 ///
-/// Commands that append make a log if there is none; this command lets you choose its name. The name is
-/// the first line of every checkpoint, and cannot be changed later.
+/// Commands that append also create a log if none exists, but only this command lets you choose its
+/// name. The name is the first line of every checkpoint, and cannot be changed later.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals init --origin example.com/audit/billing
   annals --db new.db init --continues restored.db    after a backup had to be restored")]
 pub(crate) struct Args {
-    /// The log's name, such as example.com/audit/billing [default: annals.internal/<log id>]
+    /// Name of the log, such as example.com/audit/billing [default: annals.internal/<log id>]
     #[arg(long, value_name = "NAME")]
     origin: Option<String>,
 
-    /// The log that the new one follows: its name, size and root become part of the first event
+    /// Continue the log in this file: the first event of the new log records the old log's name, size and
+    /// root [default: continue no log]
     #[arg(long, value_name = "FILE")]
     continues: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
     if place.path().exists() {
-        bail!("{} is there already; name another file with --db", place.path().display());
+        bail!("{} already exists; name another file with --db", place.path().display());
     }
     // Only the first event is written here: commands that append fill the read tables and sign.
     let mut builder = place.builder().projections(Projections::Off).evidence(Evidence::Off);
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         let before = Reader::open(path)?.as_continued()?;
         if args.origin.as_ref() == Some(&before.origin) {
             bail!(
-                "the log {} has this name already; two logs with one name would contradict each other",
+                "the log {} already has this name; give the new log another one with --origin, because two logs with one name would contradict each other",
                 path.display()
             );
         }

@@ -17,9 +17,9 @@ use chain::Chain;
 
 /// Manage the keys that sign a log's checkpoints.
 ///
-/// A key is kept beside the user's other Annals files ($ANNALS_HOME, else annals in the data folder), never
-/// beside the log. Once a key exists, every command that appends signs checkpoints. $ANNALS_KEY may hold a
-/// private key in place of the file.
+/// Keys are files in $ANNALS_HOME, else in the folder `annals` of the user's data folder. They are never
+/// stored beside the log. Once a key exists, every command that appends signs checkpoints. $ANNALS_KEY may
+/// hold a private key in place of the file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -28,45 +28,45 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a log's first key, and print its public key
+    /// Create the first key of a log, and print its public key
     Generate {
-        /// Make it for the log with this name, which need not exist yet [default: the log named by --db]
+        /// Create it for the log with this name, which need not exist yet [default: the log that --db names]
         #[arg(long, value_name = "NAME")]
         origin: Option<String>,
-        /// Keep epoch keys as well: each certifies the next and is then erased, so that whoever takes over
-        /// the machine cannot sign for the past
+        /// Use epoch keys as well. Each certifies the next one and is then erased, so that an intruder cannot
+        /// sign for the past
         #[arg(long)]
         epochs: bool,
-        /// The name of whoever makes it
+        /// Name of the person or program that creates it
         #[arg(long, env = "USER", default_value = "unknown")]
         actor: String,
     },
     /// Print the public key and the keys before it, for auditors
     ///
-    /// The present key is on the first line; the others are comments, so that the output can be kept as a file for
-    /// `annals verify --key`. Whoever holds the present key, or any before it, can follow the changes in the log up
-    /// to a key that was lost or compromised: after that an auditor must get the new key from you.
+    /// The first line is the present key. The earlier keys are comments, so that the output can be kept as a file
+    /// for `annals verify --key`. An auditor who has the present key or an earlier one can follow the changes of keys
+    /// in the log. After a key was lost or compromised, the auditor must get the new key from you.
     Show {
-        /// Print the key of the present epoch
+        /// Print the key of the present epoch instead
         #[arg(long)]
         epoch: bool,
     },
-    /// Replace the key, by a certificate, an event, and a checkpoint that both keys sign
+    /// Replace the key: the old key certifies the new one, and an event records the change
     Rotate {
-        /// The key is lost: the new one has no certificate, which every verification reports
+        /// Replace a key that is lost. The new key has no certificate, and every verification reports that
         #[arg(long)]
         lost: bool,
-        /// Somebody else may have the key: it is retired, and auditors must get the new one from you, because a
-        /// thief could also certify a key
+        /// Replace a key that somebody else may have. The old key is retired, and auditors must get the new one
+        /// from you, because a thief could also certify a key
         #[arg(long, conflicts_with = "lost")]
         compromised: bool,
-        /// Replace the epoch key now
+        /// Replace the epoch key now, instead of the stable key
         #[arg(long, conflicts_with = "lost")]
         epoch: bool,
-        /// The reason
+        /// Reason for the change
         #[arg(long)]
         reason: Option<String>,
-        /// The name of whoever replaces it
+        /// Name of the person or program that replaces it
         #[arg(long, env = "USER", default_value = "unknown")]
         actor: String,
     },
@@ -95,13 +95,13 @@ pub(crate) fn run(
             }
             if keys.has_key()? {
                 bail!(
-                    "the log {origin} has a key already; `annals key show` prints it, `annals key rotate` replaces it"
+                    "the log {origin} already has a key; `annals key show` prints it, `annals key rotate` replaces it"
                 );
             }
             // Checkpoints show that there was a key. A second first key would contradict it.
             if place.read()?.last_checkpoint()?.is_some() {
                 bail!(
-                    "checkpoints of this log were signed, but their key is not here: copy it to {}, or, if it is lost, use `annals key rotate --lost`",
+                    "checkpoints of this log were signed, but their key is not on this machine; copy the key to {}, or, if it is lost, use `annals key rotate --lost`",
                     keys.path().display()
                 );
             }
@@ -120,7 +120,10 @@ pub(crate) fn run(
                 None => signing::keys(&origin)?.public()?,
             };
             if *epoch {
-                keys.stable = keys.epoch.take().context("the log has no epoch key")?;
+                keys.stable = keys
+                    .epoch
+                    .take()
+                    .context("the log has no epoch key; `annals key generate --epochs` creates one")?;
             }
             let chain = Chain::read(&reader)?;
             if out.is_json() {
@@ -159,9 +162,13 @@ pub(crate) fn run(
 /// Prints the advice that auditors need the new key from the user, because the log cannot vouch for it.
 fn say_to_hand_out(cause: KeyChangeCause) {
     match cause {
-        KeyChangeCause::Lost => out::note("no key certifies this one: give it to the auditors yourself"),
+        KeyChangeCause::Lost => {
+            out::note(
+                "no earlier key certifies this key, so auditors cannot find it by themselves; send it to them",
+            );
+        }
         KeyChangeCause::Compromised => out::note(
-            "whoever has the old key could also certify a key, so no verification trusts this one by its certificate: give it to the auditors yourself",
+            "a thief who has the old key could also certify a key, so no verification trusts the certificate of this key; send the key to the auditors",
         ),
         KeyChangeCause::Generated | KeyChangeCause::Rotated => {}
     }
@@ -191,7 +198,7 @@ fn shown(keys: &KeyFolder, origin: &str, out: &mut Out) -> anyhow::Result<()> {
         out::note(&format!("the key of the present epoch is {epoch}"));
     }
     out::note(&format!(
-        "the private key of {origin} is in {}; keep a copy of it where only you can read it",
+        "the private key of {origin} is in {}; keep a copy in a place where only you can read it",
         keys.key_file().display()
     ));
     Ok(())

@@ -42,7 +42,7 @@ pub(crate) fn read_in_background(source: impl Read + Send + 'static) -> anyhow::
     std::thread::Builder::new()
         .name("annals-lines".to_owned())
         .spawn(move || hand_on(source, &sender))
-        .context("a thread for reading cannot be started")?;
+        .context("the thread that reads the input cannot be started")?;
     Ok(receiver)
 }
 

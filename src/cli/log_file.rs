@@ -38,7 +38,7 @@ impl LogFile {
                 // A relative home would make the log depend on the current folder.
                 env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".annals/audit.db"))
             })
-            .context("there is no home folder to keep the log in; name a file with --db or $ANNALS_DB")?;
+            .context("there is no home folder for the log; name a file with --db or $ANNALS_DB")?;
         LogFile::at(path, other_machines)
     }
 
@@ -80,7 +80,7 @@ impl LogFile {
         // Without the note, a log that was signed would silently go unsigned.
         if matches!(evidence, Evidence::Tree) && reader.last_checkpoint()?.is_some() {
             out::note(
-                "checkpoints of this log were signed, but their key is not here: no checkpoint is signed for the events that are appended now",
+                "checkpoints of this log were signed, but their key is not on this machine; no checkpoint is signed for the events that are appended now",
             );
         }
         drop(reader);
@@ -114,13 +114,13 @@ impl LogFile {
                 && version != projection.known_version
             {
                 out::note(&format!(
-                    "the read tables of `{}` have version {version}, and this version of Annals makes version {}: it does not check their content",
+                    "the read tables of `{}` have version {version}, but this version of Annals fills version {}; it reads them without checking their content",
                     projection.name, projection.known_version
                 ));
             }
             if let Some(stopped) = &projection.stopped {
                 out::note(&format!(
-                    "the read tables of `{}` stopped before event {}; `annals projections` shows the reason",
+                    "the projection `{}` stopped before event {}; `annals projections` shows the reason",
                     projection.name, stopped.seq
                 ));
             }
@@ -142,7 +142,7 @@ fn with_hint(error: OpenError) -> anyhow::Error {
     match error {
         OpenError::Missing { .. } => {
             anyhow!(
-                "{error}\nhint: `annals init` makes a log, with the name that --origin gives; `annals record` makes one with the default name"
+                "{error}\nhint: `annals init --origin NAME` creates a log with that name; `annals record` creates one with the default name"
             )
         }
         error => error.into(),

@@ -61,34 +61,35 @@ use out::Out;
 
 /// An audit log for reasoning pipelines, in one SQLite file.
 ///
-/// Events are appended in order and never change; the read tables that you query are filled from
-/// them. The log is the file named by --db, else by $ANNALS_DB, else ~/.annals/audit.db; the first
-/// command that appends makes it.
+/// Events are appended in order and never change. Annals fills the read tables, which you query, from
+/// these events. The log is the file that --db names, else the file that $ANNALS_DB names, else
+/// ~/.annals/audit.db. The first command that appends events creates it.
 #[derive(Debug, Parser)]
 #[command(
     name = "annals",
     version,
     arg_required_else_help = true,
-    after_long_help = "Exit status: 0 done, 1 the command found something wrong, 2 it failed or could not check everything.
+    after_long_help = "Exit status: 0 success, 1 the command found something wrong, 2 it failed or could not check everything.
 
 Examples:
-  my-pipeline | annals record           record events, one JSON object a line
-  annals sessions --status failed       the newest failed sessions
-  annals show 0198c5                    a session, by the beginning of its id
-  annals search '\"refund policy\" card*' the events that match
+  my-pipeline | annals record           record events, one JSON object per line
+  annals sessions --status failed       list the newest failed sessions
+  annals show 0198c5                    show a session, by the beginning of its id
+  annals search '\"refund policy\" card*' find the events that match
   annals sql 'SELECT module, avg(confidence) FROM steps GROUP BY module'
-  annals copy backup.db                 a copy, while others write"
+  annals copy backup.db                 copy the log, even while programs write to it"
 )]
 pub(crate) struct Args {
-    /// The log's file [default: $ANNALS_DB, else ~/.annals/audit.db]
+    /// Use this log file [default: $ANNALS_DB, else ~/.annals/audit.db]
     #[arg(long, value_name = "FILE", global = true)]
     db: Option<PathBuf>,
 
-    /// Append also to a log that another machine has open or did not close: make sure that nobody appends there
+    /// Append even to a log that another machine has open or did not close; first make sure that no program
+    /// there appends to it
     #[arg(long, global = true)]
     take_over: bool,
 
-    /// Answer in JSON
+    /// Print the result as JSON
     #[arg(long, global = true)]
     json: bool,
 
@@ -121,17 +122,17 @@ enum Command {
     Export(export::Args),
     Copy(copy::Args),
     Redact(redact::Args),
-    /// Show the identity and the size of the log
+    /// Show the identity, the size and the state of the log
     Info,
     Projections(projections::Args),
-    /// Print completions for a shell
+    /// Print the completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
+    /// Print a manual page
     Man {
-        /// The command that the page describes [default: annals]
+        /// Command that the page describes [default: annals itself]
         command: Option<String>,
     },
 }

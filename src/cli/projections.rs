@@ -16,7 +16,7 @@ use super::verdict::Verdict;
 /// Time between two moves of a bar.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Manage the read tables: without a command, show their state.
+/// Manage the projections, which fill the read tables; without a command, show their state.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -25,28 +25,28 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the state of the read tables
+    /// Show the state of each projection
     Status,
     /// Fill the read tables up to the end of the log
     CatchUp,
-    /// Rebuild a projection beside its live tables, then replace those
+    /// Rebuild the tables of a projection beside the live ones, then replace the live ones
     Rebuild {
-        /// Its name
+        /// Name of the projection, or `tree` for the tiles of the Merkle tree
         name: String,
     },
-    /// Let a stopped projection try again
+    /// Let a stopped projection try its failing event again
     Retry {
-        /// Its name
+        /// Name of the projection
         name: String,
     },
-    /// Let a stopped projection go on without the failing event; the log records that
+    /// Let a stopped projection go on without its failing event, and record that as an event
     Skip {
-        /// Its name
+        /// Name of the projection
         name: String,
-        /// The reason
+        /// Reason for the skip
         #[arg(long)]
         reason: String,
-        /// The name of whoever decided it
+        /// Name of the person who decided it
         #[arg(long, env = "USER")]
         actor: String,
     },
@@ -174,14 +174,14 @@ fn print(projections: &[ProjectionStatus], out: &mut Out) -> anyhow::Result<()> 
         for (what, stopped) in [("", &projection.stopped.as_ref()), ("the rebuild of ", &rebuild)] {
             if let Some(stopped) = stopped {
                 out::note(&format!(
-                    "{what}`{}` stopped at event {}: {}\nhint: `annals projections retry {0}`, or `skip {0}` to go on without the event",
+                    "{what}`{}` stopped at event {}: {}\nhint: run `annals projections retry {0}`, or `annals projections skip {0}` to go on without the event",
                     projection.name, stopped.seq, stopped.reason
                 ));
             }
         }
         for LeftOutObject { name, table, reason, .. } in &projection.left_out {
             out::note(&format!(
-                "`{}`, which somebody made on `{}`, could not be made again: {}\nhint: make it by hand on columns that the table has, or delete its row from `annals_left_out`",
+                "the object `{}`, which somebody added to `{}`, could not be created again: {}\nhint: create it by hand on columns that the table has, or delete its row from `annals_left_out`",
                 name, table, reason
             ));
         }

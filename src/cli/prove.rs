@@ -20,14 +20,14 @@ use super::{out, show, text};
 
 /// Prove that an event, or the events of a session, are in the log.
 ///
-/// The proof is a file of its own. With it and the log's public key, `annals verify-proof` and other
-/// programs can check, without the log, that the event was recorded. The proof leads to the last checkpoint,
-/// which must cover the event. It shows that the event was recorded, and its time, kind and session. It
-/// contains the payload only with --payload. With --payload-file the payload is in a file beside the proof:
-/// some programs that check such proofs take no line of more than 64 KiB.
+/// The proof is one file. With it and the log's public key, `annals verify-proof` and other programs can
+/// check without the log that the event was recorded. The proof contains the last checkpoint, which must
+/// cover the event. It shows the event's time, kind and session. It contains the payload only with
+/// --payload. With --payload-file the payload is in a separate file, because some programs that check
+/// proofs refuse lines of more than 64 KiB.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Exit status: 1 if the log cannot prove it, because the log was damaged or tampered with.
+    after_long_help = "Exit status: 1 if no proof can be made, because the log was damaged or tampered with.
 
 Examples:
   annals prove 4711 --payload -o approval.tlog-proof
@@ -37,11 +37,11 @@ Examples:
   annals verify-proof approval.tlog-proof --key log.vkey"
 )]
 pub(crate) struct Args {
-    /// The event, by its seq or its id
+    /// Event to prove: its sequence number or its id
     #[arg(value_name = "SEQ|EVENT_ID", required_unless_present = "session", conflicts_with = "session")]
     event: Option<String>,
 
-    /// All events of this session that the last checkpoint covers
+    /// Prove all events of this session that the last checkpoint covers
     #[arg(long, value_name = "SESSION")]
     session: Option<String>,
 
@@ -49,20 +49,21 @@ pub(crate) struct Args {
     #[arg(long)]
     payload: bool,
 
-    /// Write the event's payload, as the log has it, to this file beside the proof
+    /// Write the event's payload, as the log stores it, to this file, and leave it out of the proof
     #[arg(long, value_name = "FILE", conflicts_with_all = ["session", "payload"])]
     payload_file: Option<PathBuf>,
 
-    /// Prove also that the session has no other events between its first and its last one. The proof then
-    /// shows the time, kind and session of the events of other sessions between them
+    /// Also prove that the session has no other events between its first and its last event. The proof then
+    /// shows the time, kind and session of all events between these two, also of other sessions
     #[arg(long)]
     complete: bool,
 
     /// Write to this file, which appears only when it is complete, or to a pipe or device; - is standard output
+    /// [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Replace the file if it is there
+    /// Replace the file if it already exists
     #[arg(long)]
     force: bool,
 }
@@ -100,7 +101,7 @@ fn prove(args: &Args, place: &LogFile) -> anyhow::Result<Proof> {
             let proved = reader.prove_session(&session, wanted, payloads)?;
             if proved.not_covered > 0 {
                 out::note(&format!(
-                    "{} of the session came after the checkpoint of size {} and are not in the proof; `annals checkpoint` signs another",
+                    "the proof lacks {} of the session, recorded after the checkpoint of size {}; `annals checkpoint` signs a new one",
                     events(proved.not_covered),
                     proved.proof.checkpoint.size(),
                 ));
@@ -110,13 +111,15 @@ fn prove(args: &Args, place: &LogFile) -> anyhow::Result<Proof> {
             let erased = proof.events.iter().filter(|event| event.payload.is_none()).count();
             if args.payload && erased > 0 {
                 out::note(&format!(
-                    "the payloads of {} were erased and are not in the proof",
+                    "the proof lacks the payloads of {}, because they were erased",
                     events(erased as u64)
                 ));
             }
             let others = match &proof.extent {
                 Extent::Partial => String::new(),
-                Extent::Complete(between) => format!(", with the entries of {} between", between.len()),
+                Extent::Complete(between) => {
+                    format!(", with the entries of {} between them", events(between.len() as u64))
+                }
             };
             let said =
                 format!("{} of session `{}`{others}", events(proof.events.len() as u64), text::id(&session));
@@ -130,15 +133,15 @@ fn prove(args: &Args, place: &LogFile) -> anyhow::Result<Proof> {
             let mut proof = reader.prove_event(seq, wanted)?;
             if let Some(file) = &args.payload_file {
                 let Some(payload) = proof.event.payload.take() else {
-                    bail!("the payload of event {seq} was erased: there is nothing to write");
+                    bail!("the payload of event {seq} was erased; leave --payload-file out");
                 };
                 let Some(file) = target::named(Some(file)) else {
-                    bail!("--payload-file must name a file: the proof goes to standard output");
+                    bail!("--payload-file must name a file, because the proof goes to standard output");
                 };
                 write(file, &payload, args.force, place)?;
             }
             if args.payload && proof.event.payload.is_none() {
-                out::note(&format!("the payload of event {seq} was erased and is not in the proof"));
+                out::note(&format!("the proof lacks the payload of event {seq}, because it was erased"));
             }
             let said = format!("event {seq}");
             Ok(Proof { text: proof.to_string(), said, checkpoint: proof.checkpoint })
@@ -154,7 +157,7 @@ fn find(reader: &Reader, reference: &str) -> anyhow::Result<Seq> {
     }
     let id: EventId = reference
         .parse()
-        .map_err(|_| anyhow::anyhow!("`{reference}` is neither the seq of an event nor its id"))?;
+        .map_err(|_| anyhow::anyhow!("`{reference}` is neither a sequence number nor the id of an event"))?;
     reader.seq_of(id)?.with_context(|| format!("there is no event with the id {id}"))
 }
 
@@ -196,7 +199,7 @@ impl Proof {
             out.data(&self.text)?;
         } else {
             let size = self.checkpoint.size();
-            out::say(&format!("proof of {}, by the checkpoint of {}", self.said, events(size)));
+            out::say(&format!("proof of {}; its checkpoint covers {}", self.said, events(size)));
         }
         Ok(Verdict::Done)
     }

@@ -19,28 +19,28 @@ use super::out::Out;
 use super::text;
 use super::verdict::Verdict;
 
-/// Record events: JSON, one object a line.
+/// Record events from JSON, one object per line.
 ///
-/// A line is `{"type": "step.ended", "session": "s1", "step": "1", "status": "ok"}`, with `id` (a
-/// UUID: recording the same event again changes nothing) and `at` (its time) if you have them.
-/// Fields that the type does not know are kept under `attributes`.
+/// A line looks like `{"type": "step.ended", "session": "s1", "step": "1", "status": "ok"}`. It may also
+/// have `id` (a UUID) and `at` (the time of the event). If an event is recorded again with the same id,
+/// nothing changes. Fields that the type does not define are kept under `attributes`.
 ///
-/// A bad line stops the command; the lines before it are recorded. Fix the line. Then send all lines
-/// again if your events have ids, else only the rest.
+/// A bad line stops the command. The lines before it are recorded. Fix the line, and run the command
+/// again: with all lines if your events have ids, else with only those that are not recorded.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals record events.jsonl
   my-pipeline | annals record
   annals record --check events.jsonl    report bad lines, record nothing")]
 pub(crate) struct Args {
-    /// The file; standard input if it is - or absent
+    /// File to read; - is standard input [default: standard input]
     file: Option<PathBuf>,
 
-    /// Report bad lines, and record nothing
+    /// Only report bad lines, and record nothing
     #[arg(long, conflicts_with = "skip_bad")]
     check: bool,
 
-    /// Leave bad lines out, and go on
+    /// Report bad lines, but record all others instead of stopping
     #[arg(long)]
     skip_bad: bool,
 }
@@ -139,7 +139,7 @@ fn record(
         // Biased: a request to end comes before lines that wait already.
         let parcel = select_biased! {
             recv(interrupt.word) -> _ => {
-                ended = Err(anyhow::anyhow!("interrupted; what was read before is recorded"));
+                ended = Err(anyhow::anyhow!("interrupted; the summary counts the events that are recorded"));
                 break;
             }
             recv(parcels) -> parcel => parcel,
@@ -148,8 +148,9 @@ fn record(
             // The end of the input: the thread that reads it is done.
             Err(_) => break,
             Ok(Err(error)) => {
-                ended =
-                    Err(error).context("the events cannot be read further; what was read before is recorded");
+                ended = Err(error).context(
+                    "the input cannot be read further (the summary counts the events that are recorded)",
+                );
                 break;
             }
             Ok(Ok(lines)) => {
@@ -178,7 +179,7 @@ fn record(
     }
     if let Some((number, reason)) = stopped {
         bail!(
-            "line {number}: {reason}\nhint: the lines before it are recorded; --check only reports bad lines, --skip-bad leaves them out"
+            "line {number}: {reason}\nhint: the lines before it are recorded; use --check to list all bad lines, or --skip-bad to record the others"
         );
     }
     ended?;
@@ -246,7 +247,7 @@ pub(super) fn events(number: u64) -> String {
 pub(super) fn summary(counts: &super::feed::Counts) -> String {
     let mut summary = format!("{} recorded", events(counts.appended));
     if counts.already_recorded > 0 {
-        summary += &format!(", {} there already", counts.already_recorded);
+        summary += &format!(", {} already recorded", counts.already_recorded);
     }
     if counts.refused > 0 {
         summary += &format!(", {} refused", counts.refused);

@@ -15,25 +15,25 @@ use super::verdict::Verdict;
 
 /// Erase the payloads of events forever.
 ///
-/// The log still shows that there was an event, when, in which session, and who erased it and why. The
-/// log can still be verified. Copies and exports that were made before still have the payloads.
+/// The log still shows the time, kind and session of each event, who erased the payload, and why. It can
+/// still be verified. Copies and exports that were made before still have the payloads.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:
   annals redact 4711 4712 --reason 'request of the customer' --authority 'GDPR Art. 17'")]
 pub(crate) struct Args {
-    /// The events
+    /// Sequence numbers of the events
     #[arg(required = true, value_name = "SEQ")]
     seqs: Vec<Seq>,
 
-    /// The reason
+    /// Reason for the erasure
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     reason: String,
 
-    /// The name of whoever decided it
+    /// Name of the person who decided it
     #[arg(long, env = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     actor: String,
 
-    /// The basis of the decision: a law, a policy, a request
+    /// Basis of the decision: a law, a policy, a request
     #[arg(long)]
     authority: Option<String>,
 
@@ -64,7 +64,11 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         out.json(&json!({ "seq": redacted.seq, "redacted": seqs }))?;
     } else {
         let number = u64::try_from(seqs.len()).unwrap_or(u64::MAX);
-        out.line(&format!("{} erased; event {} records it", events(number), redacted.seq))?;
+        out.line(&format!(
+            "the payloads of {} were erased; event {} records it",
+            events(number),
+            redacted.seq
+        ))?;
     }
     closed?;
     Ok(Verdict::Done)
@@ -75,10 +79,10 @@ fn require_payloads(seqs: &[Seq], place: &LogFile) -> anyhow::Result<()> {
     let reader = place.read()?;
     for seq in seqs {
         match reader.event(*seq)? {
-            None => bail!("there is no event {seq}; nothing was erased"),
+            None => bail!("the log has no event {seq}; nothing was erased"),
             Some(event) if event.content == Content::Redacted => {
                 bail!(
-                    "event {seq} is erased already; `annals verify` lists all erasures. Nothing was erased now"
+                    "the payload of event {seq} was erased before; `annals verify` lists all erasures. Nothing was erased now"
                 )
             }
             Some(_) => {}
@@ -90,18 +94,18 @@ fn require_payloads(seqs: &[Seq], place: &LogFile) -> anyhow::Result<()> {
 fn is_confirmed(seqs: &[Seq], place: &LogFile) -> anyhow::Result<bool> {
     // Nobody can answer, and silence is no consent.
     if !io::stdin().is_terminal() {
-        bail!("erased payloads cannot be restored; confirm with --yes");
+        bail!("erased payloads cannot be restored, and standard input is not a terminal; confirm with --yes");
     }
     let reader = place.read()?;
     for seq in seqs {
         match reader.event(*seq)? {
-            None => bail!("there is no event {seq}"),
+            None => bail!("the log has no event {seq}"),
             Some(event) => {
                 let session = event
                     .session
                     .as_ref()
                     .map_or_else(String::new, |id| format!(" of session {}", text::id(id.as_str())));
-                let gone = if event.content == Content::Redacted { " (erased already)" } else { "" };
+                let gone = if event.content == Content::Redacted { " (erased before)" } else { "" };
                 out::say(&text::line(&format!("event {seq}, {}{session}{gone}", event.kind_name())));
             }
         }

@@ -12,22 +12,22 @@ use super::out::{BOLD, Out};
 use super::verdict::Verdict;
 use super::{event_line, out, show, text, time};
 
-/// Replay a session event by event, and show its state after the last one.
+/// Replay a session event by event, and show its state after the last event.
 ///
-/// The state of an earlier moment is made from the events up to then by the same fold as the read
-/// tables. Payloads that were erased since then are missing there too.
+/// The same fold that fills the read tables makes the state, from the events up to that point. Payloads
+/// that were erased later are missing from the state, too.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
-  annals replay 0198c5                  all at once, then the state
-  annals replay 0198c5 --speed 10       ten times as fast as it happened
-  annals replay 0198c5 --step           one event at a time, the state whenever you want
-  annals replay 0198c5 --until 4711     the state when event 4711 was recorded")]
+  annals replay 0198c5                  show all events at once, then the state
+  annals replay 0198c5 --speed 10       show the events ten times as fast as they happened
+  annals replay 0198c5 --step           show one event at a time, and the state when you ask for it
+  annals replay 0198c5 --until 4711     show the state after event 4711")]
 pub(crate) struct Args {
-    /// The session's id, or its beginning
+    /// Id of the session, or the beginning of the id
     #[arg(value_name = "SESSION")]
     reference: String,
 
-    /// Wait between events as long as it originally took, divided by this
+    /// Wait between two events for the original time between them, divided by N [default: do not wait]
     #[arg(long, value_name = "N", value_parser = speed)]
     speed: Option<f64>,
 
@@ -35,19 +35,19 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "speed")]
     step: bool,
 
-    /// Stop after this event, by its number in the log: the first column
+    /// Stop after the event with this sequence number, the first column [default: the last event]
     #[arg(long, value_name = "SEQ", value_parser = seq)]
     until: Option<Seq>,
 }
 
 fn seq(text: &str) -> Result<Seq, String> {
-    text.parse().map_err(|_| "the number of an event, as the first column shows it".to_owned())
+    text.parse().map_err(|_| "give the sequence number of an event, as in the first column".to_owned())
 }
 
 fn speed(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(speed) if speed > 0.0 && f64::is_finite(speed) => Ok(speed),
-        _ => Err("a number above 0, such as 1 or 10".to_owned()),
+        _ => Err("give a number above 0, such as 1 or 10".to_owned()),
     }
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
     }
     let Some(last) = last else {
         anyhow::bail!(
-            "the session has no event up to {}: SEQ is a position in the whole log, as the first column shows it",
+            "the session has no event up to event {}: --until takes a sequence number of the whole log, as in the first column",
             args.until.unwrap_or(Seq::ZERO)
         );
     };
@@ -88,7 +88,9 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
 }
 
 fn event(replay: &Replay, seq: Seq) -> anyhow::Result<Recorded> {
-    replay.event(seq)?.with_context(|| format!("event {seq} is gone; `annals verify` reports more"))
+    replay
+        .event(seq)?
+        .with_context(|| format!("event {seq} is no longer in the log; run `annals verify` for details"))
 }
 
 fn print_state(replay: &Replay, until: Seq, out: &mut Out) -> anyhow::Result<()> {
@@ -122,7 +124,7 @@ fn step(replay: &Replay, seq: Seq, out: &mut Out) -> anyhow::Result<bool> {
                 print_state(replay, seq, out)?;
                 out.flush()?;
             }
-            other => out::say(&format!("`{}` is not one of these", text::line(other))),
+            other => out::say(&format!("`{}` is not an answer; type Enter, s or q", text::line(other))),
         }
     }
 }

@@ -24,27 +24,27 @@ const HITS_AT_ONCE: usize = 500;
   annals search '\"refund policy\" card*' --type decision.made
   annals search timeout --by-rank --limit 5")]
 pub(crate) struct Args {
-    /// The words
+    /// Words to search for
     #[arg(required = true, value_name = "TEXT")]
     text: Vec<String>,
 
-    /// Best match first, instead of newest first
+    /// List the best match first, instead of the newest event
     #[arg(long)]
     by_rank: bool,
 
-    /// In this session
+    /// Search only this session: its id, or the beginning of its id
     #[arg(long, value_name = "SESSION")]
     session: Option<String>,
 
-    /// In events of this type
+    /// Search only events of this type
     #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
     kind: Option<String>,
 
-    /// Maximum number of hits
+    /// List at most this many events
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 
-    /// The next page: events before this one
+    /// List the next page: events before this sequence number
     #[arg(long, value_name = "SEQ", conflicts_with = "by_rank")]
     before: Option<Seq>,
 }

@@ -29,13 +29,14 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serve the log to other programs over HTTP and OpenTelemetry.
 ///
-/// Without an address it listens on 127.0.0.1:4318 for HTTP and 127.0.0.1:4317 for OTLP over gRPC. With any
-/// of --listen, --grpc and --unix, it listens only there. An answer of 200 means that the events are
-/// committed.
+/// By default the server listens on 127.0.0.1:4318 for HTTP and on 127.0.0.1:4317 for OTLP over gRPC. If
+/// --listen, --grpc or --unix is given, it listens only on the addresses that these options name. It
+/// answers with status 200 only when the events are committed.
 ///
-/// While the log has no API key, whoever reaches the server may do everything. So the server listens only
-/// on loopback addresses and unix sockets, and refuses requests that a web page may have sent. Without TLS
-/// it also listens only there, with or without keys.
+/// While the log has no API key, every client that can reach the server may do everything. So the server
+/// then listens only on loopback addresses and unix sockets, and refuses requests that a web page may have
+/// sent. --no-auth turns both rules off. Without TLS the server also listens only on these addresses, even
+/// if the log has keys. --insecure turns this rule off.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals serve
@@ -45,11 +46,11 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 $ANNALS_LOG selects the messages on standard error: warn, info (the default), or debug for every request.")]
 pub(crate) struct Args {
-    /// Listen here for HTTP; may be given several times. Port 0 selects a free port
+    /// Listen on this address for HTTP; may be given several times. Port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Vec<SocketAddr>,
 
-    /// Listen here for OTLP over gRPC; may be given several times
+    /// Listen on this address for OTLP over gRPC; may be given several times
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     grpc: Vec<SocketAddr>,
 
@@ -57,32 +58,33 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     unix: Vec<PathBuf>,
 
-    /// Certificate in PEM, for TLS at all addresses
+    /// Certificate in PEM; with it, all TCP addresses use TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
 
-    /// Its private key
+    /// Private key of the certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// Require no key: whoever reaches the server may read and append
+    /// Never require an API key: every client that can reach the server may do everything, even erase
+    /// payloads
     #[arg(long)]
     no_auth: bool,
 
-    /// Listen without TLS where other machines can reach it: something else must encrypt the traffic
+    /// Allow addresses that other machines can reach, without TLS; something else must encrypt the traffic
     #[arg(long)]
     insecure: bool,
 
-    /// Record in the log when a key reads the content of events
+    /// Record an event for each request that reads the content of events
     #[arg(long)]
     record_reads: bool,
 
     /// Report at /readyz that the server is not ready if an anchor has lacked events for more than this many
-    /// seconds. Choose more than the time between checkpoints, which is 60 by default
+    /// seconds [default: no limit]. Choose more than the time between checkpoints, which is 60 s by default
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     anchor_max_age: Option<Duration>,
 
-    /// Format of the lines on standard error
+    /// Format of the server's messages on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
@@ -92,43 +94,45 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 struct LimitArgs {
-    /// Largest body, also after decompression, in MiB; at most half of --max-memory
+    /// Maximum size of a request body, also after decompression, in MiB; a value above half of --max-memory
+    /// counts as that half
     #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().body_bytes), value_parser = positive)]
     max_body: usize,
 
-    /// Memory budget of all bodies, the events made from them, and answers together, in MiB
+    /// Memory budget for all bodies, the events made from them, and the answers, together in MiB
     #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().memory_bytes), value_parser = positive)]
     max_memory: usize,
 
-    /// Total size of temporary files, which hold answers that are too long for memory, in MiB
+    /// Maximum size of all temporary files together, in MiB; they hold answers that are too long for memory
     #[arg(long, value_name = "MIB", default_value_t = mib(Limits::default().answer_disk_bytes), value_parser = positive)]
     max_answer_disk: usize,
 
-    /// Maximum number of connections at a time
+    /// Maximum number of open connections
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = positive)]
     max_connections: usize,
 
-    /// Requests per second of one key, or of one address if there are no keys; 0 is no limit
+    /// Maximum number of requests per second from one API key, or from one address if no keys are needed;
+    /// 0 means no limit
     #[arg(long, value_name = "N", default_value_t = Limits::default().requests_per_second)]
     rate: u32,
 
-    /// Seconds that the headers of a connection's first request may take
+    /// Timeout for the headers of the first request on a connection, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     header_timeout: Duration,
 
-    /// Seconds that a body may take
+    /// Timeout for receiving a body, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     body_timeout: Duration,
 
-    /// Seconds that a connection may be idle
+    /// Timeout for an idle connection, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "75", value_parser = seconds)]
     idle_timeout: Duration,
 
-    /// Seconds that a client may leave an answer unread
+    /// Timeout for a client that does not read its answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     write_timeout: Duration,
 
-    /// Seconds that running requests have to end when the server is stopped
+    /// Time that running requests have to finish when the server is stopped, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     grace: Duration,
 }
@@ -139,21 +143,21 @@ fn mib(bytes: usize) -> usize {
 
 fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err("a whole number from 1 on is needed".to_owned()),
+        Ok(0) | Err(_) => Err("give a whole number, at least 1".to_owned()),
         Ok(number) => Ok(number),
     }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "a number of seconds is needed".to_owned())
+    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "give a number of seconds above 0".to_owned())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     // The only name that needs no resolver.
     let text = text.replace("localhost:", "127.0.0.1:");
     text.parse().map_err(|_| {
-        "an address and a port are needed, such as 127.0.0.1:4318, [::1]:4318 or 0.0.0.0:4318".to_owned()
+        "give an address and a port, such as 127.0.0.1:4318, [::1]:4318 or 0.0.0.0:4318".to_owned()
     })
 }
 
@@ -266,13 +270,13 @@ fn tell(format: LogFormat) -> anyhow::Result<()> {
             Err(error)
         }
     });
-    let filter = filter.with_context(|| format!("${LOG_VARIABLE} cannot be understood"))?;
+    let filter = filter.with_context(|| format!("${LOG_VARIABLE} is invalid (use warn, info or debug)"))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match format {
         LogFormat::Text => lines.with_ansi(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    set.map_err(|error| anyhow::anyhow!("the messages of the server cannot be written: {error}"))
+    set.map_err(|error| anyhow::anyhow!("the server cannot write its messages: {error}"))
 }
 
 #[derive(Serialize)]
@@ -314,7 +318,9 @@ fn stop() -> Arc<Notify> {
     // The reaction to a signal runs on another thread than the server.
     let told = wished.clone();
     super::interrupt::on_wish(move || {
-        out::say("stopping: accepted events are committed first; a second signal ends the server at once");
+        out::say(
+            "stopping: the server first commits the events that it accepted; a second signal ends it at once",
+        );
         // `notify_one` keeps the notice if nobody waits for it yet.
         told.notify_one();
     });

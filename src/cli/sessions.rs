@@ -16,57 +16,59 @@ use super::verdict::Verdict;
 /// Width of a terminal from which on every column is shown.
 const WIDE: usize = 100;
 
-/// List sessions, newest first. A session must match every filter that is given.
+/// List the sessions that match all given filters, newest first.
 ///
-/// The newest is the one that was recorded last. A time with ~ is the time of recording, of a session that
-/// does not state its own time. CONFIDENCE is the lowest confidence of its steps.
+/// The newest session is the one whose first event was recorded last. If a session does not state its own
+/// time, BEGUN is the time of recording, with a ~ before it. CONFIDENCE is the lowest confidence of the
+/// session's steps.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals sessions --status failed --since 7d
   annals sessions --max-confidence 0.7 --with-findings
   annals sessions --text 'refund policy' --limit 5")]
 pub(crate) struct Args {
-    /// With this status
+    /// List only sessions with this status
     #[arg(long, value_parser = statuses())]
     status: Option<String>,
 
-    /// Of this pipeline
+    /// List only sessions of this pipeline
     #[arg(long)]
     profile: Option<String>,
 
-    /// Of this conversation
+    /// List only sessions of this conversation
     #[arg(long, value_name = "ID")]
     conversation: Option<String>,
 
-    /// Begun at this time or later: 2026-11-20, 2026-11-20T12:00:00Z, or how long ago: 24h, 7d
+    /// List only sessions that began at this time or later: a date or time in UTC (2026-11-20,
+    /// 2026-11-20T12:00:00Z), or how long ago (24h, 7d)
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     since: Option<Timestamp>,
 
-    /// Begun before this time
+    /// List only sessions that began before this time, in the form of --since
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     until: Option<Timestamp>,
 
-    /// With a step of this module
+    /// List only sessions that have a step of this module
     #[arg(long)]
     module: Option<String>,
 
-    /// With a step whose confidence is at most this, 0 to 1
+    /// List only sessions that have a step with at most this confidence, from 0 to 1
     #[arg(long, value_name = "X", value_parser = fraction)]
     max_confidence: Option<f64>,
 
-    /// With findings
+    /// List only sessions that have findings
     #[arg(long)]
     with_findings: bool,
 
-    /// With these words in one event
+    /// List only sessions that have an event with all these words
     #[arg(long, value_name = "WORDS")]
     text: Option<String>,
 
-    /// Maximum number of sessions
+    /// List at most this many sessions
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 
-    /// The next page: sessions that begin before this event
+    /// List the next page: sessions whose first event is before this sequence number
     #[arg(long, value_name = "SEQ")]
     before: Option<Seq>,
 }
@@ -74,7 +76,7 @@ pub(crate) struct Args {
 fn fraction(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if (0.0..=1.0).contains(&number) => Ok(number),
-        _ => Err("a number from 0 to 1, such as 0.7".to_owned()),
+        _ => Err("give a number from 0 to 1, such as 0.7".to_owned()),
     }
 }
 
@@ -127,7 +129,7 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
         let Some(next) = page.next else { return Ok(Verdict::Done) };
         if left == 0 {
             out.flush()?;
-            out::say(&format!("older ones: --before {next}"));
+            out::say(&format!("older sessions: --before {next}"));
             return Ok(Verdict::Done);
         }
         filter.before = Some(next);

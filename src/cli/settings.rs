@@ -123,7 +123,7 @@ impl Settings {
         // The list begins with the default anchor: to add another one must not drop it.
         let mut anchors = self.anchors(keys);
         if anchors.contains(&anchor) {
-            bail!("this anchor is there already");
+            bail!("the log already has this anchor; `annals anchor list` shows it");
         }
         anchors.push(anchor);
         self.anchors = Some(anchors);
@@ -183,7 +183,7 @@ fn require_safe(file: &Path) -> anyhow::Result<()> {
         // The write permissions of the group and of all others.
         if metadata.permissions().mode() & 0o022 != 0 {
             bail!(
-                "{}: others can write this, and so make Annals run programs; check the settings first, then take away the permission (chmod go-w)",
+                "{}: other users can write this, and could make Annals run programs; check the settings first, then remove the permission (chmod go-w)",
                 path.display()
             );
         }
@@ -191,7 +191,7 @@ fn require_safe(file: &Path) -> anyhow::Result<()> {
         // A file of root is safe: root can run any program in any case.
         if owner != own && owner != 0 {
             bail!(
-                "{}: belongs to another user (id {owner}), who could make Annals run programs",
+                "{}: belongs to another user (id {owner}), who could make Annals run programs; check the settings, then make yourself the owner",
                 path.display()
             );
         }

@@ -14,14 +14,14 @@ use super::out::{JsonWriter, Out};
 use super::text;
 use super::verdict::Verdict;
 
-/// Show a session with its steps, decisions and findings.
+/// Show a session with its steps, decisions and findings, or all sessions of a conversation.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
-  annals show 0198c5                    by the beginning of its id
-  annals show ticket-4711               every session of a conversation
+  annals show 0198c5                    show a session, by the beginning of its id
+  annals show ticket-4711               show every session of a conversation
   annals --json show 0198c5 | jq .steps")]
 pub(crate) struct Args {
-    /// The session's id, its beginning, or a conversation's id
+    /// Id of a session, the beginning of that id, or the id of a conversation
     #[arg(value_name = "SESSION|CONVERSATION")]
     reference: String,
 
@@ -88,7 +88,7 @@ fn write(reader: &Reader, id: &str, json: &mut JsonWriter<'_>) -> anyhow::Result
 }
 
 fn gone(id: &str) -> String {
-    format!("the session {} is gone", text::id(id))
+    format!("the session {} is no longer in the read tables", text::id(id))
 }
 
 /// Prints a session, with long texts shortened.
@@ -103,7 +103,7 @@ fn print_extract(extract: &SessionExtract, depth: print::Texts, out: &mut Out) -
             extract.left_out.iter().map(|(list, count)| format!("{count} {list}")).collect();
         let left_out = left_out.join(", ").replace('_', " ");
         out.line("")?;
-        out.line(&format!("and {left_out}, which are too much to show here: --json has all of it"))?;
+        out.line(&format!("not shown, because it is too long: {left_out}; --json prints everything"))?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ const KEY_VARIABLE: &str = "ANNALS_KEY";
 
 /// The user's own Annals files.
 pub(crate) fn home() -> anyhow::Result<Home> {
-    Home::of_user().context("there is no home folder to keep keys in; name a folder with $ANNALS_HOME")
+    Home::of_user().context("there is no home folder for the keys; name a folder with $ANNALS_HOME")
 }
 
 /// The folder of the keys of the log with this origin.
@@ -26,8 +26,8 @@ pub(crate) fn keys(origin: &str) -> anyhow::Result<KeyFolder> {
 pub(crate) fn given(origin: &str) -> anyhow::Result<Option<SigningKey>> {
     let Some(text) = env::var_os(KEY_VARIABLE).filter(|text| !text.is_empty()) else { return Ok(None) };
     let text = text.to_str().with_context(|| format!("${KEY_VARIABLE} is not UTF-8"))?;
-    let key =
-        SigningKey::from_skey(text.trim()).with_context(|| format!("${KEY_VARIABLE} is no private key"))?;
+    let key = SigningKey::from_skey(text.trim())
+        .with_context(|| format!("${KEY_VARIABLE} is not a private key"))?;
     if key.name() != origin {
         bail!("${KEY_VARIABLE} is the key of the log `{}`, but this log is `{origin}`", key.name());
     }
@@ -52,7 +52,7 @@ pub(crate) fn evidence(origin: &str) -> anyhow::Result<Evidence> {
 /// defaults are used then, and a note is printed.
 fn signing(keys: &KeyFolder, given: Option<SigningKey>) -> anyhow::Result<Signing> {
     let settings = Settings::read(keys).unwrap_or_else(|error| {
-        out::note(&format!("{error:#}\nthese settings are ignored; the only anchor is the default one"));
+        out::note(&format!("{error:#}\nthese settings are ignored; only the default anchor is used"));
         Settings::default()
     });
     let signing = settings.signing(keys);

@@ -13,7 +13,7 @@ use super::verdict::Verdict;
 
 /// Query the read tables with SQL.
 ///
-/// A query cannot change anything, in this file or another one. The tables are sessions, steps,
+/// A query can only read: it cannot change this file or another one. The tables are sessions, steps,
 /// decisions, findings, finding_updates, timeline, reviews, artifacts, metrics, notes, actions,
 /// custom_events, api_keys, search_documents and search (full text).
 #[derive(Debug, clap::Args)]
@@ -22,11 +22,11 @@ use super::verdict::Verdict;
   annals sql --csv 'SELECT module, count(*), avg(confidence) FROM steps GROUP BY module'
   annals sql - < query.sql")]
 pub(crate) struct Args {
-    /// The statement; standard input if it is -
+    /// SQL statement; - reads it from standard input
     #[arg(allow_hyphen_values = true)]
     query: String,
 
-    /// Answer in CSV
+    /// Print the result as CSV
     #[arg(long, conflicts_with = "json")]
     csv: bool,
 
@@ -38,7 +38,9 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
     let mut query = args.query.clone();
     if query == "-" {
         query.clear();
-        std::io::stdin().read_to_string(&mut query).context("the statement cannot be read")?;
+        std::io::stdin()
+            .read_to_string(&mut query)
+            .context("the statement cannot be read from standard input")?;
     }
     let reader = place.read_tables()?;
     // `clap` refuses both at once.

@@ -30,7 +30,7 @@ struct Failed(io::Error);
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "standard output cannot be written, so that part of the answer is missing: {}", self.0)
+        write!(f, "standard output cannot be written, so part of the result is missing: {}", self.0)
     }
 }
 

@@ -19,25 +19,25 @@ const EVENTS_AT_ONCE: usize = 500;
 /// Bytes of payloads that are requested at once.
 const BYTES_AT_ONCE: usize = 8 << 20;
 
-/// Show the last events, and with --follow new ones.
+/// Show the last events, and with --follow also new events as they come.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals tail -f
   annals --json tail -n 100 --type finding.raised | jq .severity")]
 pub(crate) struct Args {
-    /// Go on with new events as they come
+    /// Continue with new events as they come
     #[arg(long, short)]
     follow: bool,
 
-    /// Only this session: its id, or the beginning of its id
+    /// Show only events of this session: its id, or the beginning of its id
     #[arg(long, value_name = "SESSION")]
     session: Option<String>,
 
-    /// Only events of this type; may be given several times
+    /// Show only events of this type; may be given several times
     #[arg(long = "type", value_name = "TYPE", value_parser = kind)]
     kinds: Vec<u16>,
 
-    /// Number of events
+    /// Show this many events
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
     lines: u32,
 }

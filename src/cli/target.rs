@@ -45,7 +45,10 @@ pub(crate) fn refuse_own_files(output: &Path, log: &Path) -> anyhow::Result<()> 
         let mut name = log.clone().into_os_string();
         name.push(ending);
         if same(Path::new(&name)) {
-            bail!("{}: is the log, or belongs to it; nothing was written", output.display());
+            bail!(
+                "{}: is the log's file or belongs to it; name another file. Nothing was written",
+                output.display()
+            );
         }
     }
     Ok(())
@@ -75,10 +78,10 @@ impl Target {
             Some(kind) if kind.is_dir() => bail!("{}: is a folder; name a file in it", path.display()),
             // The old content of a disk's device would be lost like that of a file, so it takes force, too.
             Some(kind) if !kind.is_file() && (force || !kind.is_block_device()) => Kind::Stream,
-            Some(_) if !force => bail!("{}: is there already; --force replaces it", path.display()),
+            Some(_) if !force => bail!("{}: already exists; --force replaces it", path.display()),
             // Without force, nothing is made at the far end of a link.
             None if !force && path.is_symlink() => bail!(
-                "{}: is a symbolic link to {}, which does not exist; --force makes a file there",
+                "{}: is a symbolic link to {}, which does not exist; --force creates that file",
                 path.display(),
                 followed(path)?.display()
             ),

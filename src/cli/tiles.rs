@@ -14,15 +14,14 @@ use super::verdict::Verdict;
 
 /// Write the log into a folder as static files that anybody can fetch and check.
 ///
-/// The files are those of C2SP tlog-tiles: the last checkpoint, the tiles of the tree, and the entries,
-/// which show the time, kind and session of each event. Payloads are not among them. A folder that has an
-/// older state of this log gets only the new parts. Before that, its checkpoint and the files that the new
-/// ones continue are compared with the log. A folder of another log is refused. Below the folder no symbolic
-/// link is followed.
+/// The files are those of C2SP tlog-tiles: the last checkpoint, the tiles of the tree, and the entries. The
+/// entries show the time, kind and session of each event; payloads are not written. If the folder has an
+/// older state of this log, only the new parts are written. Before that, the command compares the log with
+/// the checkpoint in the folder and with the files that the new files continue. A folder of another log is
+/// refused. Symbolic links below the folder are not followed.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Exit status: 1 if the folder contradicts the log, in its checkpoint or in a file that was checked, \
-or lacks a file.
+    after_long_help = "Exit status: 1 if the checkpoint or a checked file in the folder contradicts the log, or a file is missing.
 
 Examples:
   annals checkpoint && annals tiles /srv/www/audit
@@ -30,16 +29,16 @@ Examples:
   tools/verify.py tiles /srv/www/audit --key \"$(cat log.vkey)\""
 )]
 pub(crate) struct Args {
-    /// The folder; it is made if there is none
+    /// Folder to write to; it is created if it does not exist
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 
-    /// Compare every file in the folder with the log, not only those that new ones continue
+    /// Compare every file in the folder with the log, not only those that the new files continue
     #[arg(long)]
     check: bool,
 
-    /// Compare every file, as --check does, and rewrite files that are missing or differ from the log. A
-    /// checkpoint in the folder that is not of this log is not repaired
+    /// Compare every file, as --check does, and rewrite each file that is missing or differs from the log. A
+    /// checkpoint that is not of this log is not repaired
     #[arg(long, conflicts_with = "check")]
     repair: bool,
 }

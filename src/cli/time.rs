@@ -21,7 +21,7 @@ fn to_come(text: &str, now: Timestamp) -> Result<Timestamp, String> {
             .map(Timestamp::from_micros)
             .filter(|time| time.in_range())
             .ok_or_else(|| format!("`{text}` is too far in the future"))?,
-        None => parse_at(text, now).map_err(|error| error.replace("how long ago", "a duration from now"))?,
+        None => parse_at(text, now).map_err(|error| error.replace("how long ago", "how long from now"))?,
     };
     if time > now { Ok(time) } else { Err(format!("`{text}` is in the past")) }
 }
@@ -48,7 +48,7 @@ fn parse_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         .filter(|time| time.in_range())
         .ok_or_else(|| {
             format!(
-                "`{text}` is not a time: write 2026-11-20, 2026-11-20T12:00:00Z, or how long ago: 24h, 7d, 2w"
+                "`{text}` is not a time; give a date (2026-11-20), a time (2026-11-20T12:00:00Z), or how long ago (24h, 7d, 2w)"
             )
         })
 }

@@ -17,76 +17,77 @@ use super::log_file::LogFile;
 use super::out::{self, Out};
 use super::verdict::Verdict;
 
-/// Check that nothing in the log was changed, and that the read tables agree with it.
+/// Verify that nothing in the log was changed, and that the read tables agree with it.
 ///
-/// The file alone cannot show that its end was not cut off, nor that it was not rewritten as a whole.
-/// So the log is also compared with what earlier verifications by this user saw of it, and with the
-/// given checkpoints, which must be signed by a given key. Nothing is written to the log.
+/// If somebody cut off the end of the log or rewrote all of it, the file alone does not show it. So the
+/// log is also compared with the results of this user's earlier verifications, and with the checkpoints
+/// that you give. One of the keys that you give must have signed them. Nothing is written to the log.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Exit status: 0 the log is intact, 1 damage or tampering was found, or something that was required is
-missing, 2 the verification failed or could not check everything: the unchecked parts are named.
+    after_long_help = "Exit status: 0 the log is intact, 1 damage or tampering was found, or a requirement is not met,
+2 the verification failed or could not check everything; the output names the unchecked parts.
 
 Examples:
   annals verify
-  annals verify --log-only              the chain alone, without the read tables
-  annals verify --skip search           without the search index, which another version made
-  annals verify --require-complete      exit 1 also when something is known to be missing
+  annals verify --log-only              verify only the chain, not the read tables
+  annals verify --skip search           leave out the search index, which another version made
+  annals verify --require-complete      exit 1 also if something is known to be missing
   annals verify --key log.vkey --checkpoint kept.txt --require-anchor
-                                        compare it with checkpoints that were kept elsewhere
+                                        compare the log with checkpoints that were kept elsewhere
   annals verify --key log.vkey --since kept.txt
-                                        only the events after the checkpoint
-  annals --json verify | jq .log.head   the head, to be kept elsewhere"
+                                        verify only the events after the checkpoint
+  annals --json verify | jq .log.head   print the head, to keep it elsewhere"
 )]
 pub(crate) struct Args {
-    /// Check the chain alone, not the read tables
+    /// Verify only the chain, not the read tables
     #[arg(long)]
     log_only: bool,
 
-    /// Leave out the read tables of this projection, as `annals projections` names it
+    /// Leave out the read tables of this projection, named as in `annals projections`; may be given several
+    /// times
     #[arg(long, value_name = "NAME", conflicts_with = "require_complete")]
     skip: Vec<String>,
 
-    /// Count lost events, open sessions and lagging read tables as wrong
+    /// Exit with status 1 also if events were lost or skipped, sessions are open, or read tables are behind
     #[arg(long, conflicts_with_all = ["log_only", "since"])]
     require_complete: bool,
 
-    /// Compare the log with the checkpoints in this file, which was kept elsewhere
+    /// Compare the log with the checkpoints in this file, which was kept elsewhere; may be given several times
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
 
-    /// Trust this key of the log: a vkey, or a file of vkeys. Get it from whoever runs the log, not from
-    /// the place where the file is
+    /// Trust this public key of the log: a vkey, or a file of vkeys. Get it from the operator of the log, not
+    /// from the place where the log's file is; may be given several times
     #[arg(long, value_name = "VKEY")]
     key: Vec<String>,
 
-    /// Trust this epoch key of the log, and accept no checkpoint without the signature of an epoch key
+    /// Trust this epoch key of the log, and refuse every checkpoint that no epoch key signed; may be given
+    /// several times
     #[arg(long, value_name = "VKEY")]
     epoch_key: Vec<String>,
 
-    /// Require the cosignatures of witnesses that this policy (C2SP tlog-policy) requires: on the given
-    /// checkpoints or, if none is given, on those that the log's file keeps
+    /// Require the cosignatures of witnesses that the policy (C2SP tlog-policy) in this file asks for. They
+    /// must be on the given checkpoints or, if none is given, on the checkpoints in the log's file
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
-    /// Trust the events that the newest checkpoint in this file covers, and check only the events
-    /// after it
+    /// Trust the events that the newest checkpoint in this file covers, and verify only the events after them
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
 
-    /// Read and check the log on at most this many threads, instead of as many as there are processors
+    /// Use at most this many threads [default: the number of processors]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 
-    /// Count it as wrong if no checkpoint vouches for the log
+    /// Exit with status 1 also if no checkpoint vouches for the log
     #[arg(long)]
     require_anchor: bool,
 
-    /// Neither compare the log with what earlier verifications saw, nor remember what this one sees
+    /// Do not compare the log with the results of earlier verifications, and do not store this result
     #[arg(long, conflicts_with = "forget")]
     no_remember: bool,
 
-    /// Forget what earlier verifications saw of this log, and accept its present state
+    /// Forget the results of earlier verifications of this log, and accept its present state
     #[arg(long)]
     forget: bool,
 }
@@ -115,7 +116,7 @@ impl Args {
         // A checkpoint proves nothing without a trusted key. A policy may bring one, if it names logs.
         if is_signer_asked && !is_signer_known && !names_logs {
             bail!(
-                "a checkpoint proves something only with the key that signed it\nhint: name the log's public key with --key; get it from whoever runs the log: `annals key show` prints it there"
+                "a checkpoint proves nothing without the key that signed it\nhint: give the log's public key with --key; the operator of the log prints it with `annals key show`"
             );
         }
         if let Some(policy) = policy {
@@ -137,7 +138,9 @@ impl Args {
             Some(home) if self.forget => options.memory(Memory::at(home.seen()).forget()),
             Some(home) => options.memory(Memory::at(home.seen())),
             None => {
-                out::note("there is no home folder to remember this result in; name one with $ANNALS_HOME");
+                out::note(
+                    "this result cannot be stored for later verifications, because there is no home folder; name a folder with $ANNALS_HOME",
+                );
                 options
             }
         })
@@ -211,8 +214,8 @@ fn missing(args: &Args, report: &Report) -> Vec<&'static str> {
     let anchor = args.require_anchor && report.anchored.anchored_to.is_none() && is_judged;
     let whole = args.require_complete && is_incomplete(report);
     [
-        (anchor, "--require-anchor asks for a checkpoint that vouches for the log, and there is none"),
-        (whole, "--require-complete asks for a complete log, and this is not known to be one"),
+        (anchor, "--require-anchor asks for a checkpoint that vouches for the log, and none does"),
+        (whole, "--require-complete asks for a complete log, and this log is not known to be complete"),
     ]
     .into_iter()
     .filter_map(|(is_missing, why)| is_missing.then_some(why))

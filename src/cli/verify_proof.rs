@@ -16,9 +16,10 @@ use super::{event_line, given, text, time};
 
 /// Check a proof, without the log.
 ///
-/// The proof may be of an event, of a session, or of consistency: that a log still begins with an older
-/// state. A proof is worth as much as the key that signed the checkpoint in it. So name the log's public
-/// key, and get it from whoever runs the log, not from the place where the proof is.
+/// The proof may be that of an event, of a session, or of consistency. A proof of consistency shows that a
+/// log still begins with an older state of itself. A proof is worth only as much as the key that signed its
+/// checkpoint. So give the log's public key. Get it from the operator of the log, not from the place where
+/// the proof is.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Exit status: 0 the proof holds, 1 it does not, 2 it could not be checked.
 
@@ -28,23 +29,25 @@ Examples:
   annals verify-proof since.proof --key log.vkey --checkpoint kept.checkpoint
   annals --json verify-proof session.proof --key log.vkey | jq .events")]
 pub(crate) struct Args {
-    /// The proof; - is standard input
+    /// Proof to check; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Trust this key of the log: a vkey, or a file of vkeys
+    /// Trust this public key of the log: a vkey, or a file of vkeys; may be given several times
     #[arg(long, value_name = "VKEY", required_unless_present = "epoch_key")]
     key: Vec<String>,
 
-    /// Trust this epoch key of the log, and accept no checkpoint without the signature of an epoch key
+    /// Trust this epoch key of the log, and refuse every checkpoint that no epoch key signed; may be given
+    /// several times
     #[arg(long, value_name = "VKEY")]
     epoch_key: Vec<String>,
 
-    /// For a proof of consistency: a file with the older checkpoint, which was kept elsewhere
+    /// Check a proof of consistency against the older checkpoint in this file, which was kept elsewhere; may
+    /// be given several times
     #[arg(long, value_name = "OLD")]
     checkpoint: Vec<PathBuf>,
 
-    /// For a proof of an event without its payload: the file that has the payload
+    /// Read the event's payload from this file, if the proof does not contain it
     #[arg(long, value_name = "PAYLOAD")]
     payload_file: Option<PathBuf>,
 }
@@ -119,10 +122,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
     // An option that does not fit the form of the proof is refused, and never ignored.
     match ProofForm::of(&bytes) {
         Some(ProofForm::Session | ProofForm::Consistency) if payload.is_some() => {
-            bail!("--payload-file goes with the proof of one event");
+            bail!("--payload-file is only for the proof of an event; leave it out");
         }
         Some(ProofForm::Entry | ProofForm::Session) if !old.is_empty() => {
-            bail!("--checkpoint goes with a proof of consistency");
+            bail!("--checkpoint is only for a proof of consistency; leave it out");
         }
         _ => {}
     }
@@ -159,7 +162,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Verdict> {
 /// Adds the payload from a file beside the proof.
 fn add_payload(proof: &mut EntryProof, payload: Vec<u8>) -> anyhow::Result<()> {
     if proof.event.payload.is_some() {
-        bail!("the proof has the payload already; leave --payload-file out");
+        bail!("the proof already contains the payload; leave --payload-file out");
     }
     proof.event.payload = Some(payload);
     Ok(())
@@ -233,7 +236,7 @@ fn judge(
                 let left_out = old.iter().filter(|given| given.size() != proof.old).count();
                 if left_out > 0 {
                     answer.does_not_show.push(format!(
-                        "anything about {} of other sizes that were given: they were not used",
+                        "anything about {} of other sizes, which were given but not used",
                         checkpoints(left_out)
                     ));
                 }
@@ -279,11 +282,11 @@ fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<
         if more > 0 {
             named.push(format!("and {more} more"));
         }
-        let wanted = format!("the proof is about the checkpoint of {} of the log `{origin}`", events(size));
+        let wanted = format!("the proof begins at the checkpoint of {} of the log `{origin}`", events(size));
         if named.is_empty() {
-            bail!("{wanted}; name a file with it: --checkpoint FILE");
+            bail!("{wanted}; give a file with that checkpoint: --checkpoint FILE");
         }
-        bail!("{wanted}, but the checkpoints of --checkpoint cover {}", named.join(", "));
+        bail!("{wanted}, but the checkpoints that --checkpoint gave cover {}", named.join(", "));
     }
     // The root of an empty tree is known, so nobody has to sign for it.
     let empty = Checkpoint::new(origin, 0, merkle::EMPTY_ROOT).map_err(|error| anyhow!(error))?;
@@ -291,13 +294,14 @@ fn older(size: u64, origin: &str, given: &[SignedCheckpoint]) -> anyhow::Result<
 }
 
 fn show_consistency(old: u64, new: u64, answer: &mut ProofVerdict) {
-    let of_old = if old == 1 { "is that" } else { "are those" };
     answer.shows.push(format!(
-        "the first {} of the log of {} {of_old} of the older checkpoint: nothing in them was changed",
-        events(old),
-        events(new)
+        "the log of {} begins with the {} of the older checkpoint, and nothing in them was changed",
+        events(new),
+        events(old)
     ));
-    answer.does_not_show.push("the content of the events, and that the log has no more by now".to_owned());
+    answer
+        .does_not_show
+        .push("the content of the events, and whether the log has more events now".to_owned());
 }
 
 fn show_session(proof: &SessionProof, answer: &mut ProofVerdict, out: &Out) -> Result<(), ProofFailure> {
@@ -311,10 +315,10 @@ fn show_session(proof: &SessionProof, answer: &mut ProofVerdict, out: &Out) -> R
     let shows = format!("{count} of session `{session}`, from event {first} to {last}, {are} in the log");
     answer.shows.push(shows);
     if checked.is_complete {
-        answer.shows.push("the session has no other events between them".to_owned());
-        answer.does_not_show.push("that it has no events before the first or after the last".to_owned());
+        answer.shows.push("the session has no other events between these two".to_owned());
+        answer.does_not_show.push("whether it has events before the first or after the last".to_owned());
     } else {
-        answer.does_not_show.push("that the session has no other events: the proof is partial".to_owned());
+        answer.does_not_show.push("whether the session has other events: the proof is partial".to_owned());
     }
     answer.does_not_show.extend(without_payload(&checked.events));
     answer.events = checked.events.iter().map(|event| shown(event, out)).collect();

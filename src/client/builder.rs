@@ -28,7 +28,7 @@ use crate::writer::Clock;
 #[non_exhaustive]
 pub enum OpenError {
     /// No address of a server was given.
-    #[error("no server: give its address to `Builder::url`, or in $ANNALS_URL")]
+    #[error("the server's address is missing; give it with `Builder::url` or in $ANNALS_URL")]
     NoUrl,
     /// The text is not an address of a server.
     #[error("`{url}` is not an address that begins with `https://` or `http://`")]
@@ -37,11 +37,11 @@ pub enum OpenError {
         url: String,
     },
     /// The API key has a space, or a character outside printable ASCII.
-    #[error("the API key has characters that no key has")]
+    #[error("the API key has characters that no API key can have")]
     Key,
     /// No folder was given for the spool.
     #[error(
-        "no folder to keep events in while the server is away: give one to `Builder::spool`, or in $ANNALS_SPOOL"
+        "there is no spool, the folder that keeps events while the server is unreachable; give it with `Builder::spool` or in $ANNALS_SPOOL"
     )]
     NoSpool,
     /// The spool cannot be used.

@@ -406,7 +406,9 @@ impl Courier {
         // The server has these events even if the spool cannot record it. At worst they are sent again.
         self.left += lines.len() as u64;
         if let Err(error) = self.spool.advance(lines) {
-            self.note_error(format!("the spool cannot be written; what was sent may be sent again: {error}"));
+            self.note_error(format!(
+                "the spool cannot be written, so events that were sent may be sent again: {error}"
+            ));
         }
     }
 
@@ -436,7 +438,9 @@ impl Courier {
                 true
             }
             Err(error) => {
-                self.note_error(format!("refused.jsonl in the spool cannot be written; make room: {error}"));
+                self.note_error(format!(
+                    "refused.jsonl in the spool cannot be written; free space on its disk: {error}"
+                ));
                 self.backoff.failed(None);
                 false
             }
@@ -449,7 +453,7 @@ impl Courier {
         self.left += lost;
         self.shared.status.add_refused(lost);
         let reason: Arc<str> =
-            format!("{lost} events are not in the spool any more: somebody else changed it").into();
+            format!("{lost} events are no longer in the spool: another program changed it").into();
         let error = AppendError::NotWritten { reason: reason.clone() };
         // The spool is empty now, so every receipt that is left belongs to an event that is gone.
         for (_, ack) in self.spooled_receipts.drain() {

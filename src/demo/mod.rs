@@ -58,7 +58,7 @@ impl Default for Options {
 pub(crate) enum DemoError {
     /// The log is used for something else.
     #[error(
-        "event {seq} of the log is not from a demonstration, which appends some 1,700 events that stay forever; name a separate log"
+        "event {seq} of this log is not from a demonstration; name a separate log, because a demonstration appends some 1,700 events, which stay forever"
     )]
     OthersEvents {
         /// The first event that is not the demonstration's.

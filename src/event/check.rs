@@ -60,7 +60,7 @@ pub enum FieldProblem {
     #[error("cannot be used: {0}")]
     Json(#[from] JsonTextError),
     /// An attribute has the name of a field of the same object.
-    #[error("is a field of its own, and cannot be an attribute")]
+    #[error("is a field of this event, and cannot be an attribute as well")]
     OwnField,
     /// The value is JSON, but not an object.
     #[error("is not a JSON object")]

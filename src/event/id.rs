@@ -194,9 +194,7 @@ impl FromStr for Timestamp {
             ParseError(format!("`{text}` is not a time like 2026-11-20T12:00:00.000000Z ({error})"))
         })?;
         let time = Timestamp::from_calendar(time.to_utc()).ok_or_else(|| {
-            ParseError(format!(
-                "`{text}` has a second 60: leap seconds are not counted, and it would become another time"
-            ))
+            ParseError(format!("`{text}` is in a leap second (second 60), and such times cannot be recorded"))
         })?;
         // Checked after the conversion, because an offset can move a time into the year 0 or 10000.
         match time.in_range() {

@@ -32,7 +32,7 @@ pub enum JsonEventError {
     #[error(transparent)]
     TooDeep(#[from] JsonTextError),
     /// A field was given twice.
-    #[error("field `{0}` stands twice")]
+    #[error("field `{0}` appears twice")]
     Duplicate(String),
     /// A field that every event has is wrong or missing.
     #[error("field `{field}`: {reason}")]
@@ -49,7 +49,7 @@ pub enum JsonEventError {
         name: String,
     },
     /// Only Annals itself writes this type of event.
-    #[error("field `type`: only Annals itself writes `{0}`")]
+    #[error("field `type`: only Annals itself writes `{0}` events")]
     Reserved(&'static str),
     /// A field of the event's kind is wrong or missing.
     #[error("{kind}: field `{field}`: {reason}", kind = kind.name())]

@@ -194,7 +194,7 @@ pub const fn is_reserved(code: u16) -> bool {
 #[non_exhaustive]
 pub enum PayloadError {
     /// A newer version of Annals wrote the payload.
-    #[error("{} version {version} is newer than this version of Annals knows; use a newer one", kind.name())]
+    #[error("{} version {version} is newer than this version of Annals knows; use a newer version", kind.name())]
     UnknownVersion {
         /// The kind.
         kind: Kind,

@@ -49,7 +49,7 @@ macro_rules! words {
             fn from_str(text: &str) -> Result<$name, ParseError> {
                 $name::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
                     let words: Vec<_> = $name::ALL.iter().map(|value| value.as_str()).collect();
-                    ParseError(format!("`{text}` is none of {}", words.join(", ")))
+                    ParseError(format!("`{text}` is not one of {}", words.join(", ")))
                 })
             }
         }

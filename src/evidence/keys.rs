@@ -39,19 +39,19 @@ pub enum KeyFolderError {
         source: io::Error,
     },
     /// A key exists already. If another one replaced it, nobody could sign for the log any more.
-    #[error("{}: there is a key already; `annals key rotate` replaces it", path.display())]
+    #[error("{}: a key already exists; `annals key rotate` replaces it", path.display())]
     Exists {
         /// The file of the key.
         path: PathBuf,
     },
     /// There is no key.
-    #[error("{}: there is no key; `annals key generate` makes one", path.display())]
+    #[error("{}: there is no key; `annals key generate` creates one", path.display())]
     None {
         /// The path at which the key belongs.
         path: PathBuf,
     },
     /// Users other than the owner can read a private key.
-    #[error("{}: others can read this private key; take their right away (chmod 600), and rotate the key if somebody may have read it", path.display())]
+    #[error("{}: other users can read this private key; take away their permission (chmod 600), and rotate the key if somebody may have read it", path.display())]
     Readable {
         /// The file of the key.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum KeyFolderError {
         what: String,
     },
     /// The key belongs to another log.
-    #[error("the key is for the log `{name}`, and this is `{origin}`")]
+    #[error("the key is for the log `{name}`, but this log is `{origin}`")]
     OtherLog {
         /// The name of the key, which is the origin of its log.
         name: String,
@@ -178,7 +178,7 @@ impl KeyFolder {
     /// If the system cannot answer.
     pub fn has_key(&self) -> Result<bool, KeyFolderError> {
         let path = self.key_file();
-        path.try_exists().map_err(|source| io_error(&path, "cannot be looked at", source))
+        path.try_exists().map_err(|source| io_error(&path, "cannot be examined", source))
     }
 
     /// Creates the folder if it is missing. Only its owner can read it.
@@ -190,7 +190,7 @@ impl KeyFolder {
             .recursive(true)
             .mode(0o700)
             .create(&self.path)
-            .map_err(|source| io_error(&self.path, "cannot be made", source))
+            .map_err(|source| io_error(&self.path, "cannot be created", source))
     }
 
     /// Creates the first key of a log, named after its origin, and with [`Epochs::Kept`] also the first epoch's key.
@@ -436,7 +436,7 @@ fn read_private(path: &Path) -> Result<Option<Zeroizing<String>>, KeyFolderError
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(io_error(path, "cannot be looked at", source)),
+        Err(source) => return Err(io_error(path, "cannot be examined", source)),
     };
     // An error and not a repair: somebody may have read the key already, and the user must learn of it.
     if metadata.permissions().mode() & 0o077 != 0 {

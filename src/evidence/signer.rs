@@ -36,7 +36,7 @@ pub enum SignError {
     #[error(transparent)]
     Keys(#[from] KeyFolderError),
     /// The tree cannot be made.
-    #[error("the log's tree cannot be made: {0}")]
+    #[error("the log's tree cannot be computed: {0}")]
     Tree(#[from] BuildError<TreeError>),
     /// The log cannot be read.
     #[error(transparent)]
@@ -49,7 +49,7 @@ pub enum SignError {
     WriteLock(std::io::Error),
     /// Events that were signed for are gone.
     #[error(
-        "the log has {events} events, and a checkpoint of {signed} was signed: it was cut off or set back to an older copy; nothing more is signed for it, `annals init --continues` makes a new log that follows it"
+        "the log has {events} events, but a checkpoint of {signed} events was signed: the log was cut off, or set back to an older copy; no more checkpoints are signed for it; `annals init --continues` creates a new log that continues it"
     )]
     RolledBack {
         /// The number of events in the log.
@@ -59,23 +59,25 @@ pub enum SignError {
     },
     /// The log is not the one that was signed for.
     #[error(
-        "the first {signed} events are not those that a checkpoint was signed for: the log was rewritten, is another one, or a copy of it was appended to and signed for; nothing more is signed for it, `annals init --continues` makes a new log that follows it"
+        "the first {signed} events are not those of the checkpoint that was signed: the log was rewritten, or is another log, or a checkpoint of a copy with other events was signed; no more checkpoints are signed for it; `annals init --continues` creates a new log that continues it"
     )]
     Contradicts {
         /// The number of events that the last checkpoint covers.
         signed: u64,
     },
     /// The log is a copy of the one that is signed for.
-    #[error("this is a copy of {}, for which the key signs; nothing is signed for the copy, because the two would contradict each other. To continue with this file in its place, move the other one away", original.display())]
+    #[error("this is a copy of {}, the file for which the key signs; no checkpoint is signed for the copy, because the two logs would contradict each other. To continue with the copy, move the other file away", original.display())]
     Copy {
         /// The path of the other one.
         original: PathBuf,
     },
     /// The key is here, although the request says that it is lost.
-    #[error("the key is here and not lost; leave --lost out, and this key certifies the new one")]
+    #[error(
+        "the key is not lost, it is in its folder; leave --lost out, so that this key certifies the new one"
+    )]
     NotLost,
     /// The key belongs to another log.
-    #[error("the key signs for the log `{signed}`, and this is `{origin}`")]
+    #[error("the key signs for the log `{signed}`, but this log is `{origin}`")]
     OtherLog {
         /// The origin of the key's log.
         signed: String,
@@ -96,17 +98,17 @@ pub enum SignError {
     Append(#[from] AppendError),
     /// The key is not in the folder and cannot be replaced there.
     #[error(
-        "the key was given in the environment; give the new one there, and record the change with `annals key rotate --lost` where it is kept in a file"
+        "a key in $ANNALS_KEY cannot be replaced; unset $ANNALS_KEY, run `annals key rotate --lost`, which creates a new key in a file, and then give the new key in $ANNALS_KEY"
     )]
     GivenKey,
     /// This process has the log open without a key.
-    #[error("this log was opened without a key; `annals key generate` makes one")]
+    #[error("this log was opened without a key; `annals key generate` creates one")]
     NotSigned,
     /// The thread that signs is gone.
     #[error("the log was closed")]
     Closed,
     /// The log has no epochs.
-    #[error("the log has no epoch key; `annals key generate --epochs` makes one with the first key")]
+    #[error("the log has no epoch key; `annals key generate --epochs` creates one")]
     NoEpochs,
 }
 

@@ -43,9 +43,7 @@ pub enum TreeError {
         seq: Seq,
     },
     /// A stored tile has a wrong size.
-    #[error(
-        "tile {tile} of level {level} is damaged; `annals projections rebuild tree` makes the tiles anew"
-    )]
+    #[error("tile {tile} of level {level} is damaged; `annals projections rebuild tree` rebuilds the tiles")]
     Tile {
         /// The level of the tile.
         level: u8,

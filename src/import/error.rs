@@ -89,7 +89,7 @@ pub enum ImportError {
     },
     /// Two records are the same session, so their events would contradict each other.
     #[error(
-        "{place}: session `{session}` is in the file a second time; \
+        "{place}: session `{session}` appears twice in the file; \
          import different runs from separate files"
     )]
     Repeated {
@@ -120,7 +120,7 @@ pub enum ImportError {
         source: InvalidField,
     },
     /// SQLite cannot read the rest of the file.
-    #[error("reading table `{table}`: {source}")]
+    #[error("the table `{table}` cannot be read: {source}")]
     Storage {
         /// The table.
         table: &'static str,

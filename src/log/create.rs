@@ -53,7 +53,7 @@ pub(crate) fn create(
         .recursive(true)
         .mode(0o700)
         .create(&folder)
-        .map_err(|error| OpenError::io(&folder, "cannot be made", error))?;
+        .map_err(|error| OpenError::io(&folder, "cannot be created", error))?;
     let new = NewFile::begin(path)?;
     write_whole(&new.path(), EventId::generate(), first, install)?;
     match new.place() {
@@ -70,7 +70,7 @@ fn refuse_left_wal(path: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         metadata => metadata
             .map(|metadata| Some(metadata.len()))
-            .map_err(|error| OpenError::io(path, "cannot be looked at", error)),
+            .map_err(|error| OpenError::io(path, "cannot be examined", error)),
     };
     // The order matters: a process that is making the log makes the file before its write-ahead log. An empty
     // write-ahead log, as readers leave it, holds nothing.
@@ -86,8 +86,8 @@ fn write_whole(
     first: First<'_>,
     install: &dyn Fn(&Connection) -> rusqlite::Result<()>,
 ) -> Result<(), OpenError> {
-    let io = |error| OpenError::io(path, "cannot be made", error);
-    let sqlite = |source| OpenError::sqlite(path, "cannot be made", source);
+    let io = |error| OpenError::io(path, "cannot be created", error);
+    let sqlite = |source| OpenError::sqlite(path, "cannot be created", source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection =
         Connection::open_with_flags(uri(path, ""), flags | OpenFlags::SQLITE_OPEN_URI).map_err(sqlite)?;
@@ -98,7 +98,7 @@ fn write_whole(
     let tx = connection.transaction().map_err(sqlite)?;
     schema::migrate(&tx, 0).map_err(sqlite)?;
     install(&tx).map_err(sqlite)?;
-    append_first(&tx, log_id, first).map_err(|error| OpenError::io(path, "cannot be made", error))?;
+    append_first(&tx, log_id, first).map_err(|error| OpenError::io(path, "cannot be created", error))?;
     tx.commit().map_err(sqlite)?;
     // Last: everything is committed to the file itself, so the log needs no write-ahead log when it is put in its
     // place.

@@ -22,7 +22,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A symbolic link that leads nowhere.
-    #[error("{}: is a symbolic link to {}, where there is no file; put the log back there, or remove the link", path.display(), target.display())]
+    #[error("{}: is a symbolic link to {}, which does not exist; put the log back there, or remove the link", path.display(), target.display())]
     DanglingLink {
         /// The symbolic link.
         path: PathBuf,
@@ -36,13 +36,13 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A file without bytes.
-    #[error("{}: is empty, which no log ever is; delete it, or name another file", path.display())]
+    #[error("{}: is an empty file, which is never a log; delete it, or name another file", path.display())]
     Empty {
         /// The empty file.
         path: PathBuf,
     },
     /// A file that is not an SQLite database.
-    #[error("{}: is not an SQLite database", path.display())]
+    #[error("{}: is not an SQLite database; name the file of a log", path.display())]
     NotADatabase {
         /// The file.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum OpenError {
         application_id: i32,
     },
     /// A log of a newer Annals.
-    #[error("{}: has schema version {found}, this version of Annals knows {known}; use a newer one", path.display())]
+    #[error("{}: has schema version {found}, but this version of Annals knows only versions up to {known}; use a newer version", path.display())]
     NewerSchema {
         /// The log's file.
         path: PathBuf,
@@ -74,7 +74,7 @@ pub enum OpenError {
         what: String,
     },
     /// An object in the place of a table that can make up its rows.
-    #[error("{}: is damaged: `{table}` is not an ordinary table, but a view, a virtual table, or a table whose name differs in upper and lower case, and nothing is read from it; continue with an earlier copy of the log", path.display())]
+    #[error("{}: is damaged: `{table}` is not an ordinary table, but a view, a virtual table, or a table whose name differs in upper and lower case; Annals does not read from it, so continue with an earlier copy of the log", path.display())]
     NoTable {
         /// The log's file.
         path: PathBuf,
@@ -82,13 +82,13 @@ pub enum OpenError {
         table: &'static str,
     },
     /// A write-ahead log beside a file whose folder cannot be written.
-    #[error("{}: has a write-ahead log beside it, which cannot be read in a folder without write permission; copy the file and its -wal to a folder of your own", path.display())]
+    #[error("{}: has a write-ahead log beside it, which cannot be read in a folder without write permission; copy the file and its -wal file to a folder that you can write", path.display())]
     WalInReadOnlyFolder {
         /// The log's file.
         path: PathBuf,
     },
     /// A write-ahead log whose log was removed.
-    #[error("{}: belongs to a log that is no longer there, and may hold its last events; move it to where that log is now, or delete it", wal.display())]
+    #[error("{}: is the write-ahead log of a log that is no longer there, and may hold the last events of that log; move it to where that log is now, or delete it", wal.display())]
     LeftWal {
         /// The write-ahead log.
         wal: PathBuf,
@@ -108,7 +108,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A write-ahead log, or the shared memory beside it, that is not the one in use.
-    #[error("{}: was removed or replaced while the log is open; end every program that has the log open: after that, the log's file has what they recorded. Do not touch the files beside a log", file.display())]
+    #[error("{}: was removed or replaced while the log is open; end every program that has the log open, and the log's file will have everything that they recorded. Never change the files beside a log", file.display())]
     WalReplaced {
         /// The file that was removed or replaced.
         file: PathBuf,
@@ -122,13 +122,13 @@ pub enum OpenError {
         seq: Seq,
     },
     /// A file that is open under another name, or without the write-ahead log that lies beside it now.
-    #[error("{}: a program has it open without the write-ahead log that is beside it now: the one in use was removed or replaced, or the file has another name (a link, or a mount of the file alone); end every program that has it open, or wait until they close it, and open it by its one name", path.display())]
+    #[error("{}: a program has it open with another write-ahead log than the one that is beside it now: that one was removed or replaced, or the file has a second name (a link, or a mount of the file alone); end every program that has the file open, or wait until they close it, and always open it by the same name", path.display())]
     OpenElsewhere {
         /// The log's file.
         path: PathBuf,
     },
     /// A write-ahead log that belongs to another file than the one beside it.
-    #[error("{}: does not belong to {} as it is now: the file was put back from a backup, or replaced, and this write-ahead log was left beside it. Do not open it with sqlite3, which would mix the two. To use the file as it is, move the write-ahead log elsewhere; to keep what the write-ahead log holds, put back the file that it belongs to", wal.display(), path.display())]
+    #[error("{}: does not belong to {} as it is now: the file was restored from a backup, or replaced, and this older write-ahead log stayed beside it. Do not open the file with sqlite3, which would mix the two. To use the file as it is, move the write-ahead log elsewhere; to keep what the write-ahead log holds, put back the file that it belongs to", wal.display(), path.display())]
     ForeignWal {
         /// The log's file.
         path: PathBuf,
@@ -136,7 +136,7 @@ pub enum OpenError {
         wal: PathBuf,
     },
     /// A rollback journal beside the file that would be applied.
-    #[error("{}: is the journal of a change to the log that another program began and did not end; Annals neither makes nor applies one. Copy both files, then roll the change back with `sqlite3 {} 'SELECT 1'` and verify the log, or move the journal away if it was put there", journal.display(), path.display())]
+    #[error("{}: is the journal of a change to the log that another program began and did not finish; Annals neither writes nor applies such journals. Copy both files, then roll the change back with `sqlite3 {} 'SELECT 1'` and verify the log; or move the journal away, if somebody put it there", journal.display(), path.display())]
     HotJournal {
         /// The log's file.
         path: PathBuf,
@@ -150,13 +150,13 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A file that is mounted alone, without its folder.
-    #[error("{}: is mounted alone, without its folder: its write-ahead log would not be where others look for it; mount the folder that it is in", path.display())]
+    #[error("{}: is mounted alone, without its folder, so other programs would not find its write-ahead log; mount the folder that contains it", path.display())]
     MountedAlone {
         /// The log's file.
         path: PathBuf,
     },
     /// A file system that several machines share.
-    #[error("{}: is on a file system that other machines can write to ({name}), where neither locks nor shared memory can be relied on; keep it on a local disk, and serve it from there", path.display())]
+    #[error("{}: is on a file system that other machines can write to ({name}), where locks and shared memory are not reliable; keep the log on a local disk, and serve it from there", path.display())]
     SharedFileSystem {
         /// The log's file.
         path: PathBuf,
@@ -164,19 +164,19 @@ pub enum OpenError {
         name: String,
     },
     /// A log that another machine has open, or did not close.
-    #[error("{}: is open on another machine, or was not closed there; if nobody appends to it there any more, and this is the log and no copy of it, take it over (`--take-over`)", path.display())]
+    #[error("{}: is open on another machine, or was not closed there; if no program there appends to it any more, and this is the log and not a copy of it, take it over (`--take-over`)", path.display())]
     OtherMachine {
         /// The log's file.
         path: PathBuf,
     },
     /// A file that may be read, but not written.
-    #[error("{}: may only be read; append as a user who may write it, or change its permissions", path.display())]
+    #[error("{}: this user may read it, but not write it; append as a user who may write it, or change its permissions", path.display())]
     ReadOnly {
         /// The log's file.
         path: PathBuf,
     },
     /// Files beside the log that cannot be made or opened.
-    #[error("{}: the files that appending makes beside it cannot be opened; make its folder writable ({source})", path.display())]
+    #[error("{}: the files beside it, which are needed to append, cannot be opened; make its folder writable ({source})", path.display())]
     ReadOnlyFolder {
         /// The log's file.
         path: PathBuf,
@@ -207,7 +207,7 @@ pub enum OpenError {
     },
     /// An SQLite library that is too old.
     #[error(
-        "the SQLite library is {found}; before 3.51.3 it can corrupt a log that two connections write to"
+        "the SQLite library has version {found}, and versions before 3.51.3 can corrupt a log that two connections write to; use a newer library"
     )]
     OldSqlite {
         /// The version of the library.

@@ -68,7 +68,7 @@ impl LogFiles {
     /// Looks at the file in the place of the write-ahead log.
     ///
     /// # Errors
-    /// If it cannot be looked at.
+    /// If it cannot be examined.
     pub(crate) fn write_ahead_at(&self, path: &Path) -> io::Result<WriteAhead> {
         match fs::symlink_metadata(side_file(path, "-wal")) {
             Ok(found) if Some(FileIdentity::of(&found)) == self.write_ahead => Ok(WriteAhead::Same),
@@ -86,7 +86,7 @@ impl LogFiles {
             match FileIdentity::at(&file) {
                 Ok(identity) => Ok(Some(identity)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(OpenError::io(&file, "cannot be looked at", error)),
+                Err(error) => Err(OpenError::io(&file, "cannot be examined", error)),
             }
         };
         Ok(LogFiles { database, write_ahead: beside("-wal")?, shared_memory: beside("-shm")?, link: None })
@@ -117,7 +117,7 @@ impl LogFiles {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(OpenError::WalReplaced { file });
                 }
-                Err(error) => return Err(OpenError::io(&file, "cannot be looked at", error)),
+                Err(error) => return Err(OpenError::io(&file, "cannot be examined", error)),
             }
         }
         Ok(())
@@ -126,7 +126,7 @@ impl LogFiles {
     /// The state of the files, judged by their identities alone.
     ///
     /// # Errors
-    /// If they cannot be looked at.
+    /// If they cannot be examined.
     pub(crate) fn standing(&self, path: &Path) -> Result<Standing, OpenError> {
         match self.require_at(path) {
             Ok(()) => Ok(Standing::Same),
@@ -143,7 +143,7 @@ impl LogFiles {
     /// open, and is in no transaction that began before.
     ///
     /// # Errors
-    /// If they cannot be looked at, or the event cannot be read.
+    /// If they cannot be examined, or the event cannot be read.
     pub(crate) fn standing_of(
         &self,
         path: &Path,

@@ -36,7 +36,7 @@ pub(super) fn inspect(path: &Path) -> Result<FileIdentity, OpenError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing(path)),
-        Err(error) => return Err(OpenError::io(path, "cannot be looked at", error)),
+        Err(error) => return Err(OpenError::io(path, "cannot be examined", error)),
     };
     if metadata.is_dir() {
         return Err(OpenError::Folder { path: path.to_owned() });
@@ -151,6 +151,6 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i32,
 pub(crate) fn resolved(path: &Path) -> Result<PathBuf, OpenError> {
     match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing(path)),
-        resolved => resolved.map_err(|error| OpenError::io(path, "cannot be looked at", error)),
+        resolved => resolved.map_err(|error| OpenError::io(path, "cannot be examined", error)),
     }
 }

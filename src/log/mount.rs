@@ -53,9 +53,9 @@ pub(super) enum Ground {
 /// The descriptors that it opens give no access to the file, so closing one does not give up SQLite's locks.
 ///
 /// # Errors
-/// If the file is mounted by itself, or cannot be looked at.
+/// If the file is mounted by itself, or cannot be examined.
 pub(super) fn ground(path: &Path) -> Result<Ground, OpenError> {
-    let look = |error: rustix::io::Errno| OpenError::io(path, "cannot be looked at", error.into());
+    let look = |error: rustix::io::Errno| OpenError::io(path, "cannot be examined", error.into());
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let folder = openat(CWD, folder_of(path), flags | OFlags::DIRECTORY, Mode::empty()).map_err(look)?;
     let Some(name) = path.file_name() else { return Ok(Ground::Local) };

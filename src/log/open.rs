@@ -38,7 +38,7 @@ pub enum Durability {
 fn require_one_name(path: &Path) -> Result<(), OpenError> {
     let names = || {
         let metadata = fs::metadata(path);
-        metadata.map(|found| found.nlink()).map_err(|error| OpenError::io(path, "cannot be looked at", error))
+        metadata.map(|found| found.nlink()).map_err(|error| OpenError::io(path, "cannot be examined", error))
     };
     if names()? > 1 {
         // One of the names may be left from a maker that was killed. Remove that one and count again.
@@ -121,7 +121,7 @@ pub(crate) fn open_writer(path: &Path, durability: Durability, claim: Claim) -> 
     }
     // Only now: on an overlay file system, opening a file for writing replaces it by a copy with another inode.
     let identity =
-        FileIdentity::at(path).map_err(|error| OpenError::io(path, "cannot be looked at", error))?;
+        FileIdentity::at(path).map_err(|error| OpenError::io(path, "cannot be examined", error))?;
     // Until the file and its write-ahead log are known to belong together, nothing may be moved from one into the
     // other.
     at_close(&connection, AtClose::LeaveAsItIs).map_err(sqlite)?;

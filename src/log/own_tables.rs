@@ -40,7 +40,7 @@ pub(super) fn require_short_values(connection: &Connection, path: &Path) -> Resu
         let long = long_value(connection, table)
             .map_err(|source| OpenError::sqlite(path, "the tables beside the log cannot be read", source))?;
         if let Some(long) = long {
-            let what = format!("{long}; run `annals verify` to see whether the log is good");
+            let what = format!("{long}; run `annals verify` to see whether the log is intact");
             return Err(OpenError::Damaged { path: path.to_owned(), what });
         }
     }

@@ -38,7 +38,7 @@ impl Look {
                 changed: (found.ctime(), found.ctime_nsec()),
             })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(OpenError::io(path, "cannot be looked at", error)),
+            Err(error) => Err(OpenError::io(path, "cannot be examined", error)),
         }
     }
 }

@@ -42,7 +42,7 @@ pub enum CheckpointError {
         line: String,
     },
     /// A line after the third is empty, or has control characters.
-    #[error("the lines after a checkpoint's third must not be empty")]
+    #[error("the lines after the third line of a checkpoint must not be empty")]
     Extension,
 }
 

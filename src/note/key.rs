@@ -54,10 +54,12 @@ pub enum KeyError {
         expected: usize,
     },
     /// The bytes are not a key, or are a key with which anybody can sign.
-    #[error("the bytes of this key are no point of Ed25519 that can be used")]
+    #[error("the bytes of this key are not a usable point of Ed25519")]
     Point,
     /// The key id does not match the name and the bytes: a part of the key was changed.
-    #[error("the key id is {found}, but that of this name and key is {expected}: a part of it was changed")]
+    #[error(
+        "the key id is {found}, but this name and key have the id {expected}: a part of the key was changed"
+    )]
     Id {
         /// The id in the text.
         found: KeyId,

@@ -18,7 +18,7 @@ const HEAD: &str = "annals key change";
 #[non_exhaustive]
 pub enum KeyChangeError {
     /// The first line is a different one.
-    #[error("this is no change of a key: its first line is not `{HEAD}`")]
+    #[error("this is not a change of a key: its first line is not `{HEAD}`")]
     Head,
     /// The text does not have six lines.
     #[error("a change of a key has six lines: `{HEAD}`, origin, role, key, size and root")]

@@ -36,7 +36,7 @@ pub enum PolicyFault {
     #[error("a policy must not have the byte {0:#04x}; its lines end in a newline alone")]
     Octet(u8),
     /// The line begins with an unknown word.
-    #[error("`{0}` is none of `log`, `witness`, `group` and `quorum`")]
+    #[error("`{0}` is not one of `log`, `witness`, `group` and `quorum`")]
     Word(String),
     /// The line has too few or too many words.
     #[error("this line is not like `{form}`")]
@@ -58,13 +58,13 @@ pub enum PolicyFault {
         expected: &'static str,
     },
     /// Another log, or another witness, has this key.
-    #[error("the same key is on line {line}; it counts once")]
+    #[error("the same key is already on line {line}; each key counts once")]
     DuplicateKey {
         /// The line of the other one.
         line: usize,
     },
     /// The name is already defined.
-    #[error("the name `{name}` is taken on line {line}")]
+    #[error("the name `{name}` is already used on line {line}")]
     DuplicateName {
         /// The name.
         name: String,
@@ -72,7 +72,7 @@ pub enum PolicyFault {
         line: usize,
     },
     /// The name is `none`, which is reserved for the empty quorum.
-    #[error("`none` is the name of the empty quorum, and no witness, group or member")]
+    #[error("`none` is the name of the empty quorum; it cannot name a witness, a group or a member")]
     None,
     /// No line above defines this name.
     #[error("no line above names a witness or group `{0}`")]
@@ -86,7 +86,7 @@ pub enum PolicyFault {
         members: usize,
     },
     /// A name is a member of two groups, or twice of one group.
-    #[error("`{name}` is a member on line {line} already; each counts in one place")]
+    #[error("`{name}` is already a member on line {line}; each counts in one group")]
     DuplicateMember {
         /// The name.
         name: String,
@@ -94,7 +94,7 @@ pub enum PolicyFault {
         line: usize,
     },
     /// There is a second quorum.
-    #[error("there is a quorum on line {line} already")]
+    #[error("line {line} already sets a quorum")]
     SecondQuorum {
         /// The line of the first quorum.
         line: usize,

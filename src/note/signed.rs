@@ -21,7 +21,7 @@ pub enum SignatureError {
         id: KeyId,
     },
     /// Two different known keys have the same name and id.
-    #[error("two of the keys given are named {name}+{id}; leave one out")]
+    #[error("two of the given keys are named {name}+{id}; leave one out")]
     Ambiguous {
         /// The name of both keys.
         name: String,
@@ -29,7 +29,7 @@ pub enum SignatureError {
         id: KeyId,
     },
     /// No known key signed.
-    #[error("no key that was given signed this")]
+    #[error("none of the given keys signed this")]
     NoneKnown,
 }
 

@@ -35,8 +35,8 @@ pub(super) struct SpanKey {
     pub(super) ended: u64,
 }
 
-const TRACE: &str = "the trace id is not one of 16 bytes that are not all zero";
-const SPAN: &str = "the span id is not one of 8 bytes that are not all zero";
+const TRACE: &str = "the trace id must have 16 bytes, not all of them zero";
+const SPAN: &str = "the span id must have 8 bytes, not all of them zero";
 
 impl SpanKey {
     pub(super) fn of(head: &SpanHead<'_>) -> Result<SpanKey, &'static str> {

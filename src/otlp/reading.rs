@@ -59,7 +59,7 @@ pub enum Unreadable {
         max: usize,
     },
     /// The memory budget has no room for the events at the moment.
-    #[error("there is no memory for its events now; send it again later")]
+    #[error("there is no memory now for the events of the request; send it again later")]
     NoRoom,
     /// The events are too large together.
     #[error("the items have more than {max} bytes, with their resource and scope; send fewer at once")]

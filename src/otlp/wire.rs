@@ -16,9 +16,9 @@ pub(super) enum Malformed {
     Wire,
     #[error("a text in it is not UTF-8")]
     Text,
-    #[error("it nests too deep")]
+    #[error("it is nested too deeply")]
     Depth,
-    #[error("it is larger than the log takes")]
+    #[error("it is larger than the log accepts")]
     Size,
 }
 

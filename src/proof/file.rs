@@ -69,7 +69,7 @@ impl ProofFile {
             Some(ProofForm::Session) => SessionProof::parse(file).map(ProofFile::Session),
             Some(ProofForm::Consistency) => ConsistencyProof::parse(file).map(ProofFile::Consistency),
             None => {
-                Err(lines.wrong(ProofFileFault::Expected { what: "the first line of a proof of some form" }))
+                Err(lines.wrong(ProofFileFault::Expected { what: "the first line of a proof, and is not" }))
             }
         }
     }

@@ -42,10 +42,10 @@ pub enum ProofFileFault {
         what: &'static str,
     },
     /// The line lacks a number.
-    #[error("has no number in decimal, without sign and leading zeros")]
+    #[error("must have a decimal number, without a sign or leading zeros")]
     Number,
     /// The line is not base64.
-    #[error("is not base64 with padding, in the one form that the bytes have")]
+    #[error("is not canonical base64 with padding")]
     Base64,
     /// The line is not a hash.
     #[error(transparent)]
@@ -58,7 +58,7 @@ pub enum ProofFileFault {
     Session,
     /// The extra data of the proof have an unknown version.
     #[error(
-        "has version {found} of a proof's extra data, and this version of Annals knows {known}; use a newer one"
+        "has version {found} of a proof's extra data, but this version of Annals knows only {known}; use a newer version"
     )]
     UnknownVersion {
         /// The version in the file.

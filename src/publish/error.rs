@@ -17,7 +17,7 @@ pub enum PublishError {
     #[error(transparent)]
     Checkpoint(#[from] ProveError),
     /// The log's tree cannot be made.
-    #[error("the log's tree cannot be made: {0}")]
+    #[error("the log's tree cannot be computed: {0}")]
     Tree(#[from] BuildError<TreeError>),
     /// The log cannot be read.
     #[error("the log cannot be read: {0}")]
@@ -33,13 +33,13 @@ pub enum PublishError {
         source: io::Error,
     },
     /// The folder holds something that is not of a published log.
-    #[error("{}: is not of a published log; name an empty folder, or one that does not exist yet", path.display())]
+    #[error("{}: does not belong to a published log; name an empty folder, or one that does not exist yet", path.display())]
     Foreign {
         /// The path that is in the way.
         path: PathBuf,
     },
     /// The checkpoint in the folder cannot be read.
-    #[error("{}: is no checkpoint: {source}", path.display())]
+    #[error("{}: is not a checkpoint: {source}", path.display())]
     OldCheckpoint {
         /// The file.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum PublishError {
         source: CheckpointError,
     },
     /// The folder belongs to another log.
-    #[error("{} holds the log `{found}`, and this is `{origin}`", folder.display())]
+    #[error("{} holds the log `{found}`, but this log is `{origin}`", folder.display())]
     OtherLog {
         /// The folder.
         folder: PathBuf,
@@ -58,7 +58,7 @@ pub enum PublishError {
     },
     /// More was published than the last checkpoint covers.
     #[error(
-        "{} holds a checkpoint of {published} events, and the last one of the log covers {size}: the log was set back to an older copy",
+        "{} holds a checkpoint of {published} events, but the last checkpoint of the log covers only {size}: the log was set back to an older copy",
         folder.display()
     )]
     Behind {
@@ -82,8 +82,8 @@ pub enum PublishError {
     },
     /// A file differs from what the log has.
     #[error(
-        "{}: holds something else than the log has there; the file or the log was changed; if the log is \
-         good, `--repair` writes the file anew",
+        "{}: differs from the log, so the file or the log was changed; if `annals verify` finds the log \
+         intact, `--repair` rewrites the file",
         path.display()
     )]
     Differs {
@@ -91,14 +91,14 @@ pub enum PublishError {
         path: PathBuf,
     },
     /// A file that the checkpoint in the folder covers is not there.
-    #[error("{}: is missing, and the checkpoint covers it; `--repair` writes it again", path.display())]
+    #[error("{}: is missing, although the checkpoint covers it; `--repair` writes it again", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// Something below the folder is a symbolic link.
     #[error(
-        "{}: is a symbolic link; nothing below the folder is read or written through one, so remove it",
+        "{}: is a symbolic link, and links below the folder are not followed; remove it",
         path.display()
     )]
     Link {
@@ -106,7 +106,7 @@ pub enum PublishError {
         path: PathBuf,
     },
     /// A path that belongs to a file or folder has another type.
-    #[error("{}: is not a {wanted}, and must be one", path.display())]
+    #[error("{}: must be a {wanted}", path.display())]
     Type {
         /// The path that is in the way.
         path: PathBuf,

@@ -40,7 +40,7 @@ pub enum ExistingFiles {
 
 /// Creates the folder itself and those above it. Its path may lead through a symbolic link: the caller chose it.
 pub(super) fn make_whole_folder(folder: &Path) -> Result<(), PublishError> {
-    builder().recursive(true).create(folder).map_err(io_error(folder, "cannot be made"))
+    builder().recursive(true).create(folder).map_err(io_error(folder, "cannot be created"))
 }
 
 /// A builder of folders that others cannot write to, whatever the umask.
@@ -252,7 +252,7 @@ impl<'a> Site<'a> {
             path.push(part);
             let found = match fs::symlink_metadata(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                found => found.map_err(io_error(&path, "cannot be looked at"))?,
+                found => found.map_err(io_error(&path, "cannot be examined"))?,
             };
             if found.is_symlink() {
                 return Err(PublishError::Link { path });
@@ -290,7 +290,7 @@ impl<'a> Site<'a> {
             let above = path.clone();
             path.push(part);
             if !path.is_dir() {
-                builder().create(&path).map_err(io_error(&path, "cannot be made"))?;
+                builder().create(&path).map_err(io_error(&path, "cannot be created"))?;
                 // The new name is in the folder above, so that is the one to flush.
                 self.changed.insert(above);
             }

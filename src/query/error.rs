@@ -24,7 +24,7 @@ from_sqlite!(QueryError);
 pub(super) fn remedy(error: &StorageError) -> &'static str {
     match error.kind() {
         StorageErrorKind::Damaged | StorageErrorKind::Other => {
-            "; `annals verify` shows whether somebody changed them, and `annals projections rebuild` makes them anew"
+            "; `annals verify` shows whether somebody changed them, and `annals projections rebuild` rebuilds them"
         }
         _ => "",
     }

@@ -59,7 +59,7 @@ impl fmt::Display for Cursor {
 
 /// A text that is no cursor.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not a cursor; take `next` of the previous page")]
+#[error("`{0}` is not a cursor; use `next` of the previous page")]
 pub(crate) struct NoCursor(String);
 
 impl FromStr for Cursor {

@@ -45,10 +45,10 @@ pub enum SqlError {
     #[error("only reading is allowed here: {0}")]
     NotReading(String),
     /// There is no statement, or none that has a result.
-    #[error("there is no statement in it that has a result")]
+    #[error("the query has no statement that returns rows")]
     Empty,
     /// There are several statements.
-    #[error("there are several statements in it; only one can be answered at a time")]
+    #[error("the query has several statements; run one at a time")]
     Several,
     /// SQLite reported an error.
     #[error("{0}")]

@@ -50,7 +50,7 @@ pub enum AppendError {
     Reserved(&'static str),
     /// An event with the id of another event.
     #[error(
-        "event {seq} already has the id {event_id}, and it is another event, or one of another API key; give this event an id of its own"
+        "event {seq} already has the id {event_id}, but it is a different event, or an event of another API key; give this event another id"
     )]
     Conflict {
         /// The id.
@@ -67,7 +67,9 @@ pub enum AppendError {
         reason: &'static str,
     },
     /// A name that another active API key has.
-    #[error("the API key {id} is called `{name}`; give the new one another name, or revoke that one first")]
+    #[error(
+        "the API key {id} already has the name `{name}`; give the new key another name, or revoke that key first"
+    )]
     KeyNameTaken {
         /// The name.
         name: Arc<str>,
@@ -102,7 +104,7 @@ pub enum AppendError {
     Spooled,
     /// An event that was neither sent nor spooled: the server behind a [`RemoteLog`](crate::client::RemoteLog) cannot
     /// be reached, and the spool accepts no more events. Nothing was recorded.
-    #[error("the server is away, and the spool takes no more: {reason}")]
+    #[error("the server is unreachable, and the spool has no more room: {reason}")]
     NoRoom {
         /// The reason, for the message.
         reason: Arc<str>,

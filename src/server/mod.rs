@@ -203,7 +203,10 @@ impl Server {
         let connections = acceptance.connections;
         connections.close();
         if tokio::time::timeout(acceptance.limits.grace, connections.wait()).await.is_err() {
-            tracing::warn!(connections = connections.len(), "requests did not end in time, and are cut off");
+            tracing::warn!(
+                connections = connections.len(),
+                "requests did not finish in time, and their connections are closed"
+            );
             ends.now.cancel();
             connections.wait().await;
         }

@@ -59,7 +59,7 @@ macro_rules! kinds {
 kinds! {
     BadRequest: "urn:annals:problem:bad-request", BAD_REQUEST, "The request cannot be understood";
     NotJson: "urn:annals:problem:not-json", BAD_REQUEST, "The body is not JSON";
-    BadEncoding: "urn:annals:problem:bad-encoding", BAD_REQUEST, "The body is not in the encoding that it names";
+    BadEncoding: "urn:annals:problem:bad-encoding", BAD_REQUEST, "The body does not have the encoding that its header names";
     Unauthorized: "urn:annals:problem:unauthorized", UNAUTHORIZED, "A valid API key is needed";
     Forbidden: "urn:annals:problem:forbidden", FORBIDDEN, "The API key does not allow this";
     NotFound: "urn:annals:problem:not-found", NOT_FOUND, "The resource does not exist";
@@ -76,9 +76,9 @@ kinds! {
     EventsRefused: "urn:annals:problem:events-refused", UNPROCESSABLE_ENTITY, "Some events were refused; the others are committed";
     InvalidValue: "urn:annals:problem:invalid-value", UNPROCESSABLE_ENTITY, "A value cannot be accepted";
     TooManyRequests: "urn:annals:problem:too-many-requests", TOO_MANY_REQUESTS, "Too many requests";
-    Internal: "urn:annals:problem:internal", INTERNAL_SERVER_ERROR, "Something in the server failed";
-    NotWritten: "urn:annals:problem:not-written", SERVICE_UNAVAILABLE, "Not everything is known to be committed";
-    Overloaded: "urn:annals:problem:overloaded", SERVICE_UNAVAILABLE, "The server has too much to do";
+    Internal: "urn:annals:problem:internal", INTERNAL_SERVER_ERROR, "An internal error in the server";
+    NotWritten: "urn:annals:problem:not-written", SERVICE_UNAVAILABLE, "Some events may not be committed";
+    Overloaded: "urn:annals:problem:overloaded", SERVICE_UNAVAILABLE, "The server is overloaded";
     Unavailable: "urn:annals:problem:unavailable", SERVICE_UNAVAILABLE, "The log cannot be used now";
 }
 
@@ -117,7 +117,7 @@ impl Problem {
             StatusCode::TOO_MANY_REQUESTS => (Kind::TooManyRequests, "send requests more slowly"),
             StatusCode::SERVICE_UNAVAILABLE => (Kind::Unavailable, "try again soon"),
             status if status.is_client_error() => (Kind::BadRequest, "the request cannot be answered"),
-            _ => (Kind::Internal, "something failed in the server; the server's own log has the reason"),
+            _ => (Kind::Internal, "an internal error in the server; the server's own log has the reason"),
         };
         Problem { status, ..Problem::new(kind, detail) }
     }
@@ -178,13 +178,13 @@ pub(crate) struct ProblemDetails {
     /// The kind of the problem, as a URN.
     #[schema(example = "urn:annals:problem:not-found")]
     r#type: String,
-    /// The kind in words.
+    /// The kind of the problem, in words.
     title: String,
-    /// The status of the answer.
+    /// The HTTP status of the answer.
     status: u16,
     /// The cause of this problem, and the remedy.
     detail: String,
-    /// Seconds to wait before the request is sent again.
+    /// Seconds to wait before the client sends the request again.
     retry_after: Option<u64>,
 }
 
@@ -197,7 +197,7 @@ mod tests {
         let problem = Problem::new(Kind::Overloaded, "the queue is full").retry_after(2);
         assert_eq!(
             serde_json::to_string(&problem).unwrap(),
-            r#"{"type":"urn:annals:problem:overloaded","title":"The server has too much to do","status":503,"detail":"the queue is full","retry_after":2}"#
+            r#"{"type":"urn:annals:problem:overloaded","title":"The server is overloaded","status":503,"detail":"the queue is full","retry_after":2}"#
         );
         let response = problem.into_response();
         assert_eq!(response.headers()[RETRY_AFTER], "2");

@@ -29,7 +29,7 @@ pub(super) async fn keys(app: App) {
         });
         if let Ok(Err(error)) = looked.await {
             // The next round tries again: uses stay due until they are written.
-            tracing::debug!(error = %error, "when keys were used cannot be written now");
+            tracing::debug!(error = %error, "the times at which keys were last used cannot be written now");
         }
     }
 }

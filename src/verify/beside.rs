@@ -50,7 +50,7 @@ pub(super) fn check_schema(
             check: Check::Schema,
             seq: None,
             detail: format!("the {} `{}` {what}", object.kind, object.name),
-            affected: "what it holds or guards".to_owned(),
+            affected: "what this object contains or protects".to_owned(),
         });
     }
     failures.extend(foreign_cursors(connection)?);
@@ -112,8 +112,8 @@ pub(super) fn check_redactions(
         failures.push(Failure {
             check: Check::Redaction,
             seq: None,
-            detail: "the table `redactions` holds what is no seq".to_owned(),
-            affected: "the guard against changes of the log".to_owned(),
+            detail: "the table `redactions` has a value that is not a sequence number".to_owned(),
+            affected: "the protection of the log against changes".to_owned(),
         });
         return Ok(());
     }
@@ -126,11 +126,13 @@ pub(super) fn check_redactions(
             check: Check::Redaction,
             seq: Some(RowSeq::of_row(seq)),
             detail: if in_table {
-                format!("the table `redactions` names event {seq}, and no redaction of it is recorded")
+                format!("the table `redactions` names event {seq}, but no event records its redaction")
             } else {
-                format!("the table `redactions` does not name event {seq}, and a redaction of it is recorded")
+                format!(
+                    "the table `redactions` does not name event {seq}, but an event records its redaction"
+                )
             },
-            affected: "the guard against changes of the log".to_owned(),
+            affected: "the protection of the log against changes".to_owned(),
         });
     }
     Ok(())
@@ -209,11 +211,13 @@ pub(super) fn check_skips(
         Ok((Some(row.get(0)?), row.get(1)?, row.get(2)?))
     })?;
     if let Some(Difference { item: (projection, _, seq), .. }) = different {
-        let projection = projection.unwrap_or_else(|| "a name longer than any".to_owned());
+        let projection = projection.unwrap_or_else(|| "a name that is too long".to_owned());
         failures.push(Failure {
             check: Check::Skips,
             seq: Some(RowSeq::of_row(seq)),
-            detail: format!("`projection_skips` and the log differ about `{projection}` and event {seq}"),
+            detail: format!(
+                "the table `projection_skips` and the log differ about `{projection}` and event {seq}"
+            ),
             affected: format!("the read tables of `{projection}`"),
         });
     }
@@ -246,7 +250,7 @@ pub(super) fn check_api_keys(
             } else {
                 format!("the table `api_key_events` does not name event {seq}, which is about an API key")
             },
-            affected: "which keys a server accepts".to_owned(),
+            affected: "the API keys that a server accepts".to_owned(),
         });
     }
     Ok(())

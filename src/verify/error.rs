@@ -18,7 +18,7 @@ pub enum VerifyError {
     #[error("the verification could not go on: {0}")]
     Storage(#[from] StorageError),
     /// The projection to leave out does not exist.
-    #[error("there is no projection `{name}` to leave out; there are {}", projections().join(", "))]
+    #[error("there is no projection `{name}` to leave out; the projections are {}", projections().join(", "))]
     UnknownProjection {
         /// The name that no projection has.
         name: String,
@@ -27,7 +27,7 @@ pub enum VerifyError {
     #[error("a checking thread ended early")]
     ThreadGone,
     /// The tree of the log cannot be made.
-    #[error("the tree of the log cannot be made: {0}")]
+    #[error("the tree of the log cannot be computed: {0}")]
     Tree(#[from] merkle::RangeError),
     /// No trusted key signed the checkpoint at which the verification is to begin.
     #[error("{checkpoint}: the verification cannot begin at this checkpoint: {why}")]

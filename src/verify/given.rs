@@ -111,9 +111,9 @@ impl<'p> Search<'p> {
                 format!("{name}: it does not meet the policy, and no other checkpoint does: {why}")
             }
             None if is_reported => return None,
-            None => format!("the policy: {among} is signed as it should be by a key trusted for it"),
+            None => format!("the policy: {among} has a valid signature by a trusted key"),
         };
-        let affected = "what it would vouch for".to_owned();
+        let affected = "the events that it would vouch for".to_owned();
         Some(Failure { check: Check::CheckpointSignature, seq: None, detail, affected })
     }
 }
@@ -195,7 +195,7 @@ pub(super) fn judge(
         || !anchor.not_checked.is_empty()
         || anchor.checkpoints_not_judged > 0
         || given.is_empty();
-    anchor.failures.extend(search.failure("none of the checkpoints given", is_reported));
+    anchor.failures.extend(search.failure("none of the given checkpoints", is_reported));
     anchor
 }
 
@@ -233,7 +233,7 @@ fn named(checkpoint: &SignedCheckpoint, changes: &[(Seq, KeyChanged)]) -> Option
         let new = signs(&change.vkey);
         let key = new.or_else(|| change.previous.as_deref().and_then(signs))?;
         Some(format!(
-            "event {seq} ({}) names that key: if whoever runs the log confirms {}, give it as well: {key}",
+            "event {seq} ({}) names that key; if the operator of the log confirms {}, give this key as well: {key}",
             change.cause,
             shown(&key)
         ))
@@ -258,7 +258,7 @@ pub(super) fn judge_stored(
     let mut search = Search::new(policy.filter(|_| anchor.checkpoints_given == 0));
     stored::each_checkpoint(connection, |checkpoint| {
         let size = checkpoint.size();
-        let name = format!("the checkpoint of {size} events that the file keeps");
+        let name = format!("the checkpoint of {size} events in the log's file");
         let stored = Given { name, checkpoint };
         let standing = || trust.standing(&stored.checkpoint);
         match against(&stored, log) {
@@ -283,7 +283,7 @@ pub(super) fn judge_stored(
     anchor.signed_to = signed_to;
     // A bad row, and keys of another log, are reported elsewhere and explain the unmet policy.
     let is_reported = !failures.is_empty() || log.first_bad.is_some() || trust.is_of_other_logs(log.origin);
-    let among = "no checkpoint was given, and none that the file keeps";
+    let among = "no checkpoint was given, and none in the log's file";
     anchor.failures.extend(search.failure(among, is_reported));
     anchor.failures.extend(failures);
     Ok(())
@@ -319,12 +319,12 @@ fn against(given: &Given, log: &Walked<'_>) -> Judged {
     // others.
     if let Some(origin) = log.origin.filter(|origin| *origin != checkpoint.origin()) {
         let detail =
-            format!("it is a checkpoint of the log `{}`, and this is `{origin}`", checkpoint.origin());
+            format!("it is a checkpoint of the log `{}`, but this log is `{origin}`", checkpoint.origin());
         return Judged::Fails(failure(given, Check::CheckpointOrigin, detail));
     }
     if size > log.events {
         let detail = format!(
-            "it covers {size} events, and the log has {}: the log was cut off, or set back to an older copy",
+            "it covers {size} events, but the log has only {}: the log was cut off, or set back to an older copy",
             log.events
         );
         return Judged::Fails(failure(given, Check::CheckpointSize, detail));
@@ -334,7 +334,7 @@ fn against(given: &Given, log: &Walked<'_>) -> Judged {
         Some(root) if root == *checkpoint.root() => Judged::Fits,
         Some(_) => {
             let detail = format!(
-                "the first {size} events are not those that it covers: the log was written anew, or another one put in its place"
+                "the first {size} events are not those that it covers: the log was rewritten, or replaced by another log"
             );
             Judged::Fails(failure(given, Check::CheckpointRoot, detail))
         }
@@ -348,7 +348,7 @@ fn split_view(size: u64, given: &[&Given], anchor: &mut Anchor) {
     let other = others.iter().find(|other| other.checkpoint.root() != first.checkpoint.root());
     let Some(other) = other else { return };
     let detail = format!(
-        "split view: {} and {} are both well signed, cover the same {size} events, and have different roots; whoever has the key signed for two different logs",
+        "split view: {} and {} have valid signatures and cover the same {size} events, but have different roots: the key signed for two different logs",
         first.name, other.name
     );
     anchor.failures.push(failure(other, Check::SplitView, detail));
@@ -357,7 +357,7 @@ fn split_view(size: u64, given: &[&Given], anchor: &mut Anchor) {
 
 fn failure(given: &Given, check: Check, detail: String) -> Failure {
     let affected = match check {
-        Check::CheckpointSignature => "what it would vouch for".to_owned(),
+        Check::CheckpointSignature => "the events that it would vouch for".to_owned(),
         _ => "every event of the log".to_owned(),
     };
     Failure { check, seq: None, detail: format!("{}: {detail}", given.name), affected }

@@ -172,7 +172,7 @@ impl Verification<'_> {
         let tables = match &since {
             None => self.check_tables(others, &walk, &trust, progress)?,
             Some(_) => {
-                let why = "only the events after a checkpoint were asked for".to_owned();
+                let why = "the verification began at a checkpoint, and does not include them".to_owned();
                 not_looked_at(connection, &walk, &NotLookedAt::LeftOut(why))
             }
         };
@@ -204,7 +204,7 @@ impl Verification<'_> {
         let unseen = remembered
             .as_ref()
             .and_then(|remembered| remembered.not_compared.clone())
-            .map(|why| NotChecked { what: "what earlier verifications saw".to_owned(), why });
+            .map(|why| NotChecked { what: "agreement with earlier verifications".to_owned(), why });
         let events_lost = std::mem::take(&mut walk.lost).count(connection);
         let events_lost = or_damage(events_lost, "the count of lost events", &mut self.failures)?;
         let completeness = completeness(connection, &walk, &tables, events_lost);
@@ -286,16 +286,16 @@ impl Verification<'_> {
         let Verification { connection, options, failures, .. } = self;
         let scope = options.scope;
         let checked = beside::check_redactions(connection, walk, failures);
-        or_damage(checked, "the guard against changes of the log", failures)?;
+        or_damage(checked, "the protection of the log against changes", failures)?;
         let checked = beside::check_skips(connection, walk, failures);
         or_damage(checked, "the list of skipped events", failures)?;
         let checked = beside::check_api_keys(connection, walk, failures);
-        or_damage(checked, "which keys a server accepts", failures)?;
+        or_damage(checked, "the API keys that a server accepts", failures)?;
         // The fold and the tree of a bad log prove nothing about the tables, so those are not compared.
         if scope == Scope::LogOnly || walk.failure.is_some() {
             pages::check(connection, scope, walk, failures)?;
             let why = match scope {
-                Scope::LogOnly => NotLookedAt::LeftOut("only the log was asked for".to_owned()),
+                Scope::LogOnly => NotLookedAt::LeftOut("only the log was to be verified".to_owned()),
                 Scope::Everything => NotLookedAt::damaged(),
             };
             return Ok(not_looked_at(connection, walk, &why));
@@ -372,7 +372,7 @@ impl Verification<'_> {
                 let mut anchor = given::judge(given, trust, policy, &walked, &walk.key_changes);
                 if has_stored {
                     let judged = given::judge_stored(self.connection, trust, policy, &walked, &mut anchor);
-                    or_damage(judged, "how far the log was signed", &mut anchor.failures)?;
+                    or_damage(judged, "the last event for which the log was signed", &mut anchor.failures)?;
                 }
                 anchor
             }
@@ -384,14 +384,13 @@ impl Verification<'_> {
             let log = origin.map_or_else(|| "any log".to_owned(), |origin| format!("this log `{origin}`"));
             anchor.not_checked.push(NotChecked {
                 what: "signatures".to_owned(),
-                why: format!("none of the keys given is one of {log}: {}", trust.names()),
+                why: format!("none of the given keys is a key of {log}: {}", trust.names()),
             });
         }
         if self.options.policy.is_some() && trust.is_empty() {
             anchor.not_checked.push(NotChecked {
                 what: "the policy".to_owned(),
-                why: "it is asked of checkpoints, and no key was given to check their signatures with"
-                    .to_owned(),
+                why: "it applies to checkpoints, and no key was given to check their signatures".to_owned(),
             });
         }
         // Failures of key changes stand before those of checkpoints: docs/format.md, section 11.

@@ -46,7 +46,7 @@ pub(super) fn check(
             check,
             seq: None,
             detail: format!("the table `{table}` or an index of it is damaged: {detail}"),
-            affected: format!("what is asked of `{table}`"),
+            affected: format!("what is read from `{table}`"),
         });
     }
     Ok(())

@@ -46,7 +46,7 @@ impl Predecessor {
     /// The reason why its signature does not count for a size outside its range.
     pub(super) fn why_not(&self) -> String {
         format!(
-            "it is signed by {}, a key that event {} retired: the key is trusted from size {} up to that one; whoever signed this has a retired key",
+            "it is signed by {}, a key that event {} retired: the key is trusted from size {} up to that event, so a retired key signed this checkpoint",
             shown(&self.key),
             self.event,
             self.from
@@ -60,7 +60,7 @@ impl Predecessor {
             _ => "",
         };
         format!(
-            "it is signed by {}{compromised}, which {} took over from at event {}: either the log was rewritten since, or whoever has the retired key signed for another log",
+            "it is signed by {}{compromised}, which {} replaced at event {}: either the log was rewritten later, or the retired key signed for another log",
             shown(&self.key),
             shown(&self.successor),
             self.event

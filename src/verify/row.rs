@@ -184,8 +184,8 @@ fn check_as(expected: i64, before: Before, row: RowRef<'_>) -> Result<GoodRow, (
         return fault(
             Check::Sequence,
             format!(
-                "seq {expected} should follow {}, and {} does: events are missing or out of order",
-                before.seq, row.seq
+                "event {} stands in the place of event {expected}: events are missing or out of order",
+                row.seq
             ),
         );
     }
@@ -200,19 +200,25 @@ fn check_as(expected: i64, before: Before, row: RowRef<'_>) -> Result<GoodRow, (
     // Links cover the entry alone, not the columns beside it. These two comparisons tie the columns to the
     // chain.
     if i64::try_from(entry.seq) != Ok(row.seq) {
-        return fault(Check::Identity, format!("the entry is that of seq {}", entry.seq));
+        return fault(Check::Identity, format!("the entry is that of event {}", entry.seq));
     }
     if entry.event_id.bytes().as_slice() != row.event_id {
-        return fault(Check::Identity, format!("the entry is that of event {}", entry.event_id));
+        return fault(Check::Identity, format!("the entry has the event id {}", entry.event_id));
     }
     let is_first = entry.seq == 1;
     if is_first != (entry.kind == Kind::LogCreated.code()) || (is_first && entry.has_session) {
-        return fault(Check::FirstEvent, "the first event, and no other, must be log.created, in no session");
+        return fault(
+            Check::FirstEvent,
+            "the first event must be log.created and have no session, and no other event may be log.created",
+        );
     }
     // A NULL payload is judged at the end of the walk, because its licence stands in a later row.
     let own = match row.payload {
         _ if row.is_payload_too_long => {
-            return fault(Check::Payload, "the payload is longer than any that is written, and was not read");
+            return fault(
+                Check::Payload,
+                "the payload is longer than any payload that Annals writes, and was not read",
+            );
         }
         None => None,
         Some(cell) => check_payload(&entry, cell)?,

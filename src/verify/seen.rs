@@ -117,7 +117,7 @@ impl Seen {
     }
 }
 
-const WAY_OUT: &str = "use --no-remember to check this file alone, for example an older copy; use --forget to accept the log as it is now";
+const WAY_OUT: &str = "use --no-remember to verify this file alone, for example an older copy, or --forget to accept the log as it is now";
 
 /// The result of comparing a log with a record.
 enum Compared {
@@ -142,17 +142,17 @@ fn compared<E>(
     let has_other_name = log.origin.as_ref().is_some_and(|origin| origin != was);
     let (check, what) = if record.log_id != log_id.to_string() || has_other_name {
         let this = match &log.origin {
-            Some(origin) => format!("this is `{origin}` with the id {log_id}"),
-            None => format!("this has the id {log_id}, and {NAMELESS}"),
+            Some(origin) => format!("this log is `{origin}` with the id {log_id}"),
+            None => format!("this log has the id {log_id}, and {NAMELESS}"),
         };
         let what = format!(
-            "the log `{was}` with the id {} and {size} events was verified here, or under this name, at {verified_at}; {this}: another log took its place",
+            "the log `{was}` with the id {} and {size} events was verified at this path, or under this name, at {verified_at}; {this}: another log took its place",
             record.log_id
         );
         (Check::RememberedLog, what)
     } else if log.events < *size {
         let what = format!(
-            "the log had {size} events when it was verified at {verified_at}, and has {} now: it was cut off, or set back to an older copy",
+            "the log had {size} events when it was verified at {verified_at}, but has only {} now: it was cut off, or set back to an older copy",
             log.events
         );
         (Check::RememberedSize, what)
@@ -166,7 +166,7 @@ fn compared<E>(
             Some(root) if root.to_string() == record.root => return Ok(Compared::Same),
             Some(_) => {
                 let what = format!(
-                    "the first {size} events are not those that were verified at {verified_at}: the log was written anew"
+                    "the first {size} events are not those that were verified at {verified_at}: the log was rewritten"
                 );
                 (Check::RememberedRoot, what)
             }
@@ -251,7 +251,7 @@ fn read_record(file: &Path) -> io::Result<Option<Record>> {
         Err(error) => return Err(error),
         // Only an ordinary file: a pipe or a device might never end.
         Ok(metadata) if !metadata.is_file() || metadata.len() > RECORD_BYTES_MAX => {
-            return Err(io::Error::other("it is no record of a verification"));
+            return Err(io::Error::other("it is not a record of a verification"));
         }
         Ok(_) => fs::read(file)?,
     };

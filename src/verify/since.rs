@@ -112,14 +112,14 @@ pub(super) fn begin(
     let size = checkpoint.size();
     let root = *checkpoint.root();
     if size == 0 {
-        return Err(fails(Check::CheckpointSize, "it covers no events; verify without it".to_owned()));
+        return Err(fails(Check::CheckpointSize, "it covers no events; verify without --since".to_owned()));
     }
     let mut hashes = Hashes::stored(connection)?;
     // Only the entries of the last two events matter, so their payloads are not read.
     let read = |seq, payloads| -> Result<OwnedRow, NoStart> {
         OwnedRow::at(connection, Seq::new(seq), payloads)?.ok_or_else(|| {
             let detail = format!(
-                "it covers {size} events, and event {seq} is not there: the log was cut off, or set back to an older copy"
+                "it covers {size} events, but the log has no event {seq}: the log was cut off, or set back to an older copy"
             );
             fails(Check::CheckpointSize, detail)
         })
@@ -128,7 +128,7 @@ pub(super) fn begin(
     let range = compact_range_at(&mut hashes, size).readable()?;
     if range.as_ref().is_none_or(|range| range.root() != root) {
         let detail = format!(
-            "the file's tree of {size} events has another root: the log was written anew, another one was put in its place, or the tiles are damaged; verify without --since to see which"
+            "the file's tree of {size} events has another root: the log was rewritten, replaced by another log, or its tiles are damaged; verify without --since to see which"
         );
         return Err(fails(Check::CheckpointRoot, detail));
     }
@@ -144,7 +144,7 @@ pub(super) fn begin(
         let leaf = leaf_hash_of(&[before, &row.entry]);
         let proof = inclusion_proof(&mut hashes, seq - 1, size).readable()?;
         if proof.is_none_or(|proof| verify_inclusion(seq - 1, size, &leaf, &proof, &root).is_err()) {
-            let detail = format!("event {seq} is not the one that it covers");
+            let detail = format!("event {seq} is not the event that it covers");
             return Err(fails(Check::CheckpointRoot, detail));
         }
     }
@@ -164,7 +164,7 @@ pub(super) fn begin(
     let (log_id, origin, first_recorded_at) = first_event(&first).map_err(NoStart::Failure)?;
     if origin != checkpoint.origin() {
         let detail =
-            format!("it is a checkpoint of the log `{}`, and this is `{origin}`", checkpoint.origin());
+            format!("it is a checkpoint of the log `{}`, but this log is `{origin}`", checkpoint.origin());
         return Err(fails(Check::CheckpointOrigin, detail));
     }
     let range = range.unwrap_or_default();

@@ -54,7 +54,7 @@ pub(super) fn check(
             check: Check::Tiles,
             seq: None,
             detail,
-            affected: "the evidence tables: proofs and checkpoints are made from the tiles".to_owned(),
+            affected: "the evidence tables: proofs and checkpoints are computed from the tiles".to_owned(),
         }));
     }
     if trust.is_empty() && has_table(connection, "checkpoints")? {
@@ -62,7 +62,7 @@ pub(super) fn check(
             check: Check::Checkpoints,
             seq: None,
             detail,
-            affected: "the evidence tables: the checkpoints that the file keeps".to_owned(),
+            affected: "the evidence tables: the checkpoints in the log's file".to_owned(),
         }));
     }
     Ok(failures)
@@ -92,7 +92,7 @@ fn check_tiles(connection: &Connection, walked: &[NodeHash]) -> rusqlite::Result
             expected = std::mem::take(&mut above);
         }
         if row_level != level || tile != to_sql(next) {
-            return Ok(Some(format!("{} is not where the next tile must be", named())));
+            return Ok(Some(format!("{} stands where another tile must be", named())));
         }
         let Some(hashes) = hashes_from_bytes(row.get_ref(2)?.as_blob().unwrap_or_default()) else {
             return Ok(Some(format!("{} has no whole number of hashes", named())));
@@ -141,7 +141,7 @@ fn check_checkpoints(
                 Some(format!("covers {} events", checkpoint.size()))
             }
             Ok(checkpoint) if Some(checkpoint.origin()) != origin => {
-                Some(format!("is one of the log `{}`", checkpoint.origin()))
+                Some(format!("is for the log `{}`", checkpoint.origin()))
             }
             Ok(checkpoint) => match tree.root_at(checkpoint.size()) {
                 Some(root) if root == *checkpoint.root() => None,
@@ -150,7 +150,7 @@ fn check_checkpoints(
             },
         };
         if let Some(problem) = problem {
-            return Ok(Some(format!("the checkpoint kept for size {size} {problem}")));
+            return Ok(Some(format!("the stored checkpoint for size {size} {problem}")));
         }
     }
     Ok(None)

@@ -145,7 +145,7 @@ impl Trust {
             Certified::Revoked { previous } => {
                 self.retire(event.role, &previous, seq);
                 let certified_by = format!(
-                    "{} was compromised and is retired from here on, so trust in this one must come from elsewhere",
+                    "{} was compromised and is retired from here on, so you must get this key from the operator",
                     shown(&previous)
                 );
                 (false, certified_by, None)
@@ -211,25 +211,25 @@ impl Trust {
             }
             return not_trusted(match event.cause {
                 KeyChangeCause::Generated if self.changed.contains(&event.role) => {
-                    "it claims to be the first key of its role, and there was one before"
+                    "it claims to be the first key of its role, but there was one before"
                 }
                 KeyChangeCause::Generated => "the first key of its role",
                 KeyChangeCause::Lost => {
-                    "the previous key was lost, so trust in this one must come from elsewhere"
+                    "the previous key was lost, so you must get this key from the operator"
                 }
                 KeyChangeCause::Compromised => {
-                    "the previous key was compromised, so trust in this one must come from elsewhere"
+                    "the previous key was compromised, so you must get this key from the operator"
                 }
                 KeyChangeCause::Rotated => "it has no certificate",
             });
         };
         if event.cause == KeyChangeCause::Lost {
             return not_trusted(
-                "the previous key was lost, and yet there is a certificate: nobody can tell who signed it",
+                "the previous key was lost, but there is a certificate: it is not known who signed it",
             );
         }
         let Ok(note) = certificate.parse::<SignedNote>() else {
-            return not_trusted("the certificate is no signed note");
+            return not_trusted("the certificate is not a signed note");
         };
         let previous = event.previous.as_deref().and_then(|vkey| vkey.parse::<VerifierKey>().ok());
         // Only a key that is not retired passes trust on. So of two events by one key, the first counts.
@@ -260,7 +260,7 @@ impl Trust {
         // lack of trust.
         let wrong = |what: String| {
             let by = shown(&previous.key);
-            Ok(Certified::Wrong(format!("its certificate is signed by the trusted key {by}, and {what}")))
+            Ok(Certified::Wrong(format!("its certificate is signed by the trusted key {by}, but {what}")))
         };
         let change: KeyChange = match note.text().parse() {
             Ok(change) => change,
@@ -282,7 +282,7 @@ impl Trust {
         }
         if change.size() < previous.from {
             return wrong(format!(
-                "covers {} events, and that key is trusted from {} on",
+                "covers {} events, and that key is trusted only from {} events on",
                 change.size(),
                 previous.from
             ));
@@ -350,7 +350,7 @@ impl Trust {
         // signed.
         let of_the_log = signers.iter().any(|trusted| trusted.key.signs_for(checkpoint.origin()));
         let why: Vec<String> = match !good.is_empty() || before.iter().any(|key| key.is_for(size)) {
-            true => vec!["no epoch key that is trusted for its size signed it, and other signatures do not make up for that".to_owned()],
+            true => vec!["no epoch key that is trusted for its size signed it, and other signatures do not count instead".to_owned()],
             false => signers
                 .iter()
                 .map(|trusted| why_not(trusted, checkpoint))
@@ -376,16 +376,16 @@ impl Trust {
             .map(|signature| format!("{}+{}", signature.name(), signature.id()))
             .collect();
         if self.is_empty() {
-            return "no key was given to check its signature with".to_owned();
+            return "no key was given to check its signature".to_owned();
         }
         let (names, trusted, origin) = (names.join(", "), self.names(), checkpoint.origin());
         if self.keys.iter().all(|trusted| trusted.key.name() != origin) {
             return format!(
-                "it is a checkpoint of the log `{origin}`, signed by {names}, and none of the trusted keys is that log's: {trusted}; perhaps another log's key, or file, was named"
+                "it is a checkpoint of the log `{origin}`, signed by {names}, but none of the trusted keys is a key of that log: {trusted}; perhaps the key or the file of another log was given"
             );
         }
         format!(
-            "none of the trusted keys signed it, which are {trusted}; it is signed by {names}; perhaps another key was named than the log's"
+            "none of the trusted keys signed it: {trusted}; it is signed by {names}; perhaps the given key is not the log's"
         )
     }
 }
@@ -394,17 +394,17 @@ fn why_not(trusted: &Trusted, checkpoint: &SignedCheckpoint) -> String {
     let name = shown(&trusted.key);
     if !trusted.key.signs_for(checkpoint.origin()) {
         return format!(
-            "it is signed by {name}, which is not a key of its log `{}`, so the signature counts only as that of a witness",
+            "it is signed by {name}, which is not a key of its log `{}`, so this signature counts only as that of a witness",
             checkpoint.origin()
         );
     }
     match trusted.retired {
         Some(event) if checkpoint.size() > event => {
             format!(
-                "it is signed by {name}, a key that event {event} retired: the key is trusted up to that size"
+                "it is signed by {name}, a key that event {event} retired: the key is trusted only up to that size"
             )
         }
-        _ => format!("it is signed by {name}, a key that is trusted from size {} on", trusted.from),
+        _ => format!("it is signed by {name}, a key that is trusted only from size {} on", trusted.from),
     }
 }
 
@@ -448,6 +448,6 @@ fn key_change_failure(seq: Seq, detail: String) -> Failure {
         check: Check::KeyChange,
         seq: Some(seq.into()),
         detail,
-        affected: "the trust in the key that it names, and in those after it".to_owned(),
+        affected: "the trust in the key that it names, and in the keys after it".to_owned(),
     }
 }

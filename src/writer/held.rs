@@ -79,7 +79,7 @@ impl Held {
                 // newest.
                 if !move_all(&log.connection).map_err(|source| error(&source))? {
                     return Err(Arc::from(format!(
-                        "{LEFT}; a program still reads what only the removed file holds"
+                        "{LEFT}; a program still reads data that only the removed file has"
                     )));
                 }
             }
@@ -87,7 +87,7 @@ impl Held {
                 // The other write-ahead log may have commits. Moving the pages of both into the file would mix them.
                 log::at_close(&log.connection, AtClose::LeaveAsItIs).map_err(|source| error(&source))?;
                 return Err(error(&format_args!(
-                    "another program wrote a write-ahead log of its own ({}) in the place of the one in use; end that program, and then this one, and verify the log",
+                    "another program created its own write-ahead log ({}) in the place of the one in use; end that program, then this one, and verify the log",
                     side_file(path, "-wal").display()
                 )));
             }

@@ -68,7 +68,7 @@ impl Refused {
         let (since, reason) = self.first.as_ref()?;
         let reason = match self.ambiguous {
             0 => reason.to_string(),
-            events => format!("{reason} ({events} of these events may have been written all the same)"),
+            events => format!("{reason} ({events} of these events may have been written nevertheless)"),
         };
         Some((*since, reason))
     }
@@ -96,7 +96,10 @@ impl Losses {
 
     /// Counts end events of dropped handles that could not be sent. No caller sends them again.
     pub(super) fn add_given_up(&mut self, now: Timestamp, events: u64) {
-        self.open.note_first(now, &Arc::from("handles were dropped, and their ends could not be sent"));
+        self.open.note_first(
+            now,
+            &Arc::from("handles of sessions or steps were dropped, and their ends could not be sent"),
+        );
         self.open.unnamed += events;
     }
 
@@ -173,7 +176,7 @@ mod tests {
         assert_eq!(refused.named.len(), LOST_IDS_MAX);
         assert_eq!((refused.unnamed, refused.ambiguous), (more as u64 + 1, more as u64 + 1));
         let (_, reason) = refused.since().unwrap();
-        assert_eq!(reason, "the disk fails (4 of these events may have been written all the same)");
+        assert_eq!(reason, "the disk fails (4 of these events may have been written nevertheless)");
     }
 
     #[test]

@@ -21,11 +21,11 @@ fn shows_sessions_decisions_the_verification_and_what_to_try_next() {
         .args(["demo", "--threads", "3"])
         .assert()
         .success()
-        .stdout(contains("54 puzzles on 3 threads: 45 solved, 6 missed, 3 without an answer"))
+        .stdout(contains("54 puzzles on 3 threads: 45 solved, 6 not solved, 3 without an answer"))
         .stdout(contains("game-of-24/4-5-6-10"))
         .stdout(contains("depth-1: 5 of "))
         .stdout(contains("An answer was missed"))
-        .stdout(contains("every event follows from the one before, and"))
+        .stdout(contains("every event follows from the one before it, and"))
         .stdout(contains(r"the demo'\''s.db' show game-of-24/1-3-4-6"));
     annals(&db)
         .args(["show", "game-of-24/1-3-4-6"])

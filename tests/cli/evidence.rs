@@ -42,7 +42,7 @@ fn a_log_is_named_once() {
     let log = Log::new();
     assert!(log.out(&["init", "--origin", ORIGIN]).contains(ORIGIN));
     assert_eq!(log.json(&["info"])["origin"], ORIGIN);
-    log.annals(&["init"]).assert().code(2).stderr(contains("is there already"));
+    log.annals(&["init"]).assert().code(2).stderr(contains("already exists"));
     let other = Log::new();
     other.annals(&["init", "--origin", "two words"]).assert().code(2).stderr(contains("two words"));
     assert!(!other.path().exists());
@@ -119,7 +119,10 @@ fn a_rotated_key_is_certified_by_the_old_one_and_a_lost_one_by_nobody() {
 
     fs::remove_file(folder(&log).join("key")).unwrap();
     log.annals(&["key", "generate"]).assert().code(2).stderr(contains("key rotate --lost"));
-    log.annals(&["key", "rotate", "--lost"]).assert().success().stderr(contains("no key certifies this one"));
+    log.annals(&["key", "rotate", "--lost"])
+        .assert()
+        .success()
+        .stderr(contains("no earlier key certifies this key"));
     fs::write(&kept, checkpoint(&log, &[]).to_string()).unwrap();
     verify(&new).assert().code(2).stdout(contains("not checked").and(contains("(lost)")));
 }
@@ -236,9 +239,12 @@ fn an_anchor_that_does_not_take_checkpoints_is_said_to_by_commands_that_sign() {
         .write_stdin(NOTE)
         .assert()
         .success()
-        .stderr(contains("the anchor command false does not take"));
+        .stderr(contains("the anchor `command false` did not take"));
     log.annals(&["anchor", "remove", "command false"]).assert().success();
-    log.annals(&["anchor", "add", "sqlite", ":memory:"]).assert().code(2).stderr(contains("names no file"));
+    log.annals(&["anchor", "add", "sqlite", ":memory:"])
+        .assert()
+        .code(2)
+        .stderr(contains("does not name a file"));
     let own = log.path();
     log.annals(&["anchor", "add", "sqlite", own.to_str().unwrap()]).assert().success();
     log.annals(&["record"])
@@ -262,8 +268,8 @@ fn settings_that_others_can_write_are_not_obeyed() {
             .write_stdin(NOTE)
             .assert()
             .success()
-            .stderr(contains("others can write this").and(contains("these settings are ignored")));
-        log.annals(&["anchor"]).assert().code(2).stderr(contains("others can write this"));
+            .stderr(contains("other users can write this").and(contains("these settings are ignored")));
+        log.annals(&["anchor"]).assert().code(2).stderr(contains("other users can write this"));
         assert!(!output.exists());
         set(&path, safe_mode);
     }
@@ -390,7 +396,11 @@ fn a_log_whose_key_is_elsewhere_is_recorded_to_with_a_warning() {
     let (log, _) = signed_log();
     record(&log);
     fs::rename(folder(&log), log.file("elsewhere")).unwrap();
-    log.annals(&["record"]).write_stdin(NOTE).assert().success().stderr(contains("their key is not here"));
+    log.annals(&["record"])
+        .write_stdin(NOTE)
+        .assert()
+        .success()
+        .stderr(contains("their key is not on this machine"));
 }
 
 #[test]

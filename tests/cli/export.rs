@@ -47,7 +47,7 @@ fn an_export_recorded_elsewhere_gives_the_same_read_tables() {
         .write_stdin(events)
         .assert()
         .success()
-        .stdout("0 events recorded, 12 there already\n");
+        .stdout("0 events recorded, 12 already recorded\n");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn json_of_several_lines_is_exported_in_one() {
         .write_stdin(log.out(&["export"]))
         .assert()
         .success()
-        .stdout("0 events recorded, 1 there already\n");
+        .stdout("0 events recorded, 1 already recorded\n");
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_copy_is_whole_while_others_append() {
     log.annals(&["copy", log.file("copy-0.db").to_str().unwrap()])
         .assert()
         .code(2)
-        .stderr(predicate::str::contains("is there already"));
+        .stderr(predicate::str::contains("already exists"));
 }
 
 #[test]

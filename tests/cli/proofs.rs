@@ -200,7 +200,11 @@ fn older_checkpoints_that_a_proof_is_not_about_are_said_to_be_left_out() {
     // Where none is of the size that the proof is about, nothing that was given is checked.
     fs::write(&proof, log.out(&["consistency", "0"])).unwrap();
     let none = || Verification::of(&log, &proof).with(&["--checkpoint", &text(&kept)]);
-    bare().args(none().args).assert().code(2).stderr(contains("the checkpoints of --checkpoint cover"));
+    bare()
+        .args(none().args)
+        .assert()
+        .code(2)
+        .stderr(contains("the checkpoints that --checkpoint gave cover"));
     // Of very many the first few are named.
     fs::write(&kept, format!("{second}\n").repeat(500)).unwrap();
     let refused = bare().args(none().args).assert().code(2).stderr(contains("and 490 more"));
@@ -221,7 +225,7 @@ fn a_session_is_proved_in_part_and_as_a_whole() {
     let answer = Verification::of(&log, &complete).holds();
     assert_eq!(answer["events"].as_array().unwrap().len(), 8);
     assert_eq!(answer["events"][7]["event"]["status"], "failed");
-    assert!(answer["shows"].to_string().contains("the session has no other events between them"));
+    assert!(answer["shows"].to_string().contains("the session has no other events between these two"));
 }
 
 #[test]
@@ -250,11 +254,11 @@ fn events_after_the_last_checkpoint_are_not_proved() {
     let elsewhere = log.file("elsewhere");
     log.annals(&["record"]).env("ANNALS_HOME", &elsewhere).write_stdin(more).assert().success();
     let late = (before + 1).to_string();
-    log.annals(&["prove", &late]).assert().code(2).stderr(contains("`annals checkpoint` signs another"));
+    log.annals(&["prove", &late]).assert().code(2).stderr(contains("`annals checkpoint` signs a new one"));
     log.annals(&["prove", "--session", "good"])
         .assert()
         .success()
-        .stderr(contains("1 event of the session came after the checkpoint"));
+        .stderr(contains("the proof lacks 1 event of the session"));
     log.out(&["checkpoint"]);
     log.annals(&["prove", &late]).assert().success();
     log.annals(&["prove", "--session", "good"]).assert().success().stderr("");
@@ -270,11 +274,11 @@ fn what_cannot_be_proved_is_refused_with_the_reason() {
     for (args, reason) in [
         (vec!["prove", "99"], "there is no event 99"),
         (vec!["prove", "0"], "there is no event 0"),
-        (vec!["prove", "nothing"], "neither the seq of an event nor its id"),
+        (vec!["prove", "nothing"], "neither a sequence number nor the id of an event"),
         (vec!["prove", "0198c5a1-7b2e-7d01-8f00-1d2c3b4a5f60"], "there is no event with the id"),
         (vec!["prove", "--session", "nobody"], "there is no session"),
         (vec!["prove"], "required"),
-        (vec!["consistency", "99"], "`annals checkpoint` signs another"),
+        (vec!["consistency", "99"], "`annals checkpoint` signs a new one"),
         (vec!["prove", "2", "--complete"], "needs --session"),
         (vec!["consistency", "2", "3"], "the log has no checkpoint of size 3"),
         (vec!["consistency", "nothing"], "is neither a number of events"),
@@ -352,7 +356,7 @@ fn what_cannot_be_checked_is_no_verdict() {
     let fails = |args: &[String], reason: &str| {
         bare().args(args).assert().code(2).stderr(contains(reason)).stdout("");
     };
-    fails(&Verification::of(&log, &proof).args, "use a newer one");
+    fails(&Verification::of(&log, &proof).args, "use a newer version");
     fails(&Verification::of(&log, Path::new("/nowhere")).args, "/nowhere");
     fails(&["verify-proof".into(), text(&proof)], "--key");
     fails(&["verify-proof".into(), text(&proof), "--key".into(), "nonsense".into()], "neither a public key");
@@ -360,7 +364,7 @@ fn what_cannot_be_checked_is_no_verdict() {
     fails(&Verification::of(&log, &proof).args, "the checkpoint of 3 events");
     fs::write(log.file("kept"), log.out(&["checkpoint", "--last"])).unwrap();
     let with_another = Verification::of(&log, &proof).with(&["--checkpoint", &text(&log.file("kept"))]);
-    fails(&with_another.args, "the checkpoints of --checkpoint cover");
+    fails(&with_another.args, "the checkpoints that --checkpoint gave cover");
 }
 
 #[test]
@@ -556,10 +560,10 @@ fn a_folder_of_something_else_is_left_alone() {
     log.annals(&["tiles", &text(log.folder.path())])
         .assert()
         .code(2)
-        .stderr(contains("is not of a published log"));
+        .stderr(contains("does not belong to a published log"));
     // Another log's tiles without its checkpoint.
     fs::remove_file(folder.join("checkpoint")).unwrap();
-    other.annals(&["tiles", &text(&folder)]).assert().code(1).stderr(contains("holds something else"));
+    other.annals(&["tiles", &text(&folder)]).assert().code(1).stderr(contains("differs from the log"));
     fs::write(folder.join("checkpoint"), &before["checkpoint"]).unwrap();
     assert_eq!(files(&folder), before);
     // What its owner put beside the checkpoint stays.
@@ -587,7 +591,7 @@ fn a_folder_that_contradicts_the_log_is_no_small_matter() {
     fs::write(folder.join("checkpoint"), lie).unwrap();
     log.annals(&["tiles", &text(&folder)]).assert().code(1).stderr(contains("is not of this log"));
     fs::write(folder.join("checkpoint"), "nonsense").unwrap();
-    log.annals(&["tiles", &text(&folder)]).assert().code(2).stderr(contains("is no checkpoint"));
+    log.annals(&["tiles", &text(&folder)]).assert().code(2).stderr(contains("is not a checkpoint"));
     fs::write(folder.join("checkpoint"), &published["checkpoint"]).unwrap();
     publish(&log);
 }
@@ -614,7 +618,7 @@ fn what_new_files_continue_is_checked_and_with_check_all_that_is_there() {
             if is_gone {
                 fs::remove_file(folder.join(name)).unwrap();
             }
-            let what = if is_gone { "is missing" } else { "holds something else" };
+            let what = if is_gone { "is missing" } else { "differs from the log" };
             let usual = log.annals(&["tiles", &text(&folder)]).assert();
             if is_continued {
                 usual.code(1).stderr(contains(name).and(contains(what)));

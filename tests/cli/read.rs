@@ -342,7 +342,7 @@ fn long_answers_are_whole_and_in_order() {
     log.annals(&["sessions", "--limit", "2200"])
         .assert()
         .success()
-        .stderr(predicate::str::contains("older ones: --before"));
+        .stderr(predicate::str::contains("older sessions: --before"));
     log.annals(&["sessions", "--limit", "2300"]).assert().success().stderr(predicate::str::is_empty());
 }
 

@@ -78,7 +78,7 @@ fn the_same_event_again_changes_nothing_and_another_with_its_id_is_named() {
         .write_stdin(lines)
         .assert()
         .success()
-        .stdout("1 event recorded, 1 there already\n");
+        .stdout("1 event recorded, 1 already recorded\n");
     log.annals(&["record"])
         .write_stdin(format!("{NOTE}\n{}\n", event("b")))
         .assert()

@@ -37,7 +37,7 @@ fn a_log_is_held_against_a_checkpoint_and_the_window_after_it_is_named() {
     }
     verify(&path, &["--since", &kept, "--key", &vkey, "--require-anchor"])
         .success()
-        .stdout(predicate::str::contains("Not looked at"));
+        .stdout(predicate::str::contains("whole             no"));
     verify(&path, &["--require-anchor"]).code(1);
     verify(&path, &[]).success();
 }
@@ -92,7 +92,8 @@ fn a_log_that_could_not_be_compared_with_what_was_seen_before_is_not_said_to_be_
     tamper(&path, |connection| {
         connection.execute_batch("UPDATE log SET hash = zeroblob(32) WHERE seq = 3").unwrap();
     });
-    let said = verify(&path, &[]).code(1).stdout(predicate::str::contains("what earlier verifications saw"));
+    let said =
+        verify(&path, &[]).code(1).stdout(predicate::str::contains("agreement with earlier verifications"));
     said.stdout(predicate::str::contains("remembered        ?"));
 }
 
@@ -109,7 +110,7 @@ fn what_is_given_wrongly_is_an_error_that_says_what_to_do() {
     for (args, said) in [
         (&["--checkpoint", &kept][..], "--key"),
         (&["--since", &kept], "--key"),
-        (&["--key", "nothing"], "neither a public key nor a file"),
+        (&["--key", "nothing"], "neither a public key (vkey) nor a file"),
         (&["--key", &skey], "private key"),
         (&["--key", &empty], "contains no key"),
         (&["--key", &vkey, "--checkpoint", &empty], "empty: line 1"),

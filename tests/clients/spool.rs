@@ -173,7 +173,7 @@ fn events_of_segments_that_somebody_deleted_are_owned_up_to_and_the_others_are_s
             Ok(_) => assert_eq!(lost, 0),
             Err(error) => {
                 assert!(
-                    error.to_string().contains(&format!("{lost} events are not in the spool")),
+                    error.to_string().contains(&format!("{lost} events are no longer in the spool")),
                     "{error}"
                 );
             }

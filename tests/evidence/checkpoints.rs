@@ -385,7 +385,7 @@ fn a_key_that_others_can_read_is_refused() {
 
     let log = signed(&path, &keys).open().unwrap();
     let error = log.checkpoint().unwrap_err().to_string();
-    assert!(error.contains("others can read this private key"), "{error}");
+    assert!(error.contains("other users can read this private key"), "{error}");
     drop(log);
 }
 

@@ -266,21 +266,24 @@ fn a_file_that_is_no_proof_is_told_where() {
         assert_ne!(file, event, "{from}");
         ProofFile::parse(file.as_bytes()).unwrap_err().to_string()
     };
-    assert_eq!(line("c2sp", "C2SP"), "line 1: should be the first line of a proof of some form");
+    assert_eq!(line("c2sp", "C2SP"), "line 1: should be the first line of a proof, and is not");
     let extra = "line 2: should be `extra` and the event's leaf, as proofs by Annals have it";
     assert_eq!(line("extra ", ""), extra);
     assert_eq!(
         line("extra AX", "extra Ag"),
-        "line 2: has version 2 of a proof's extra data, and this version of Annals knows 1; use a newer one"
+        "line 2: has version 2 of a proof's extra data, but this version of Annals knows only 1; use a newer version"
+    );
+    assert_eq!(line("\nindex ", "=\nindex "), "line 2: is not canonical base64 with padding");
+    assert!(line("extra ", "extra AQ==\nextra ").starts_with("line 2: its extra data: cannot be decoded"));
+    assert_eq!(
+        line("index ", "index 0"),
+        "line 3: must have a decimal number, without a sign or leading zeros"
     );
     assert_eq!(
-        line("\nindex ", "=\nindex "),
-        "line 2: is not base64 with padding, in the one form that the bytes have"
+        line("index ", "index +"),
+        "line 3: must have a decimal number, without a sign or leading zeros"
     );
-    assert!(line("extra ", "extra AQ==\nextra ").starts_with("line 2: its extra data: does not decode"));
-    assert_eq!(line("index ", "index 0"), "line 3: has no number in decimal, without sign and leading zeros");
-    assert_eq!(line("index ", "index +"), "line 3: has no number in decimal, without sign and leading zeros");
-    assert!(line("index ", "index 99999999999999999999").starts_with("line 3: has no number"));
+    assert!(line("index ", "index 99999999999999999999").starts_with("line 3: must have a decimal number"));
     let hash = event.lines().nth(3).unwrap();
     assert_eq!(line(hash, "hash"), "line 4: is not the base64 of a hash of 32 bytes");
     assert_eq!(line(hash, &[hash; 64].join("\n")), "line 67: a proof has at most 63 hashes");
@@ -346,7 +349,7 @@ fn forged(cell: &[u8], change: impl FnOnce(&mut Entry)) -> EntryProof {
 fn a_signer_who_keeps_to_no_rule_proves_nothing_malformed() {
     let check = |proof: EntryProof| proof.check().unwrap_err().to_string();
     let salted = [0; 20];
-    assert!(check(forged(&salted, |_| {})).starts_with("event 1: its payload does not decode"));
+    assert!(check(forged(&salted, |_| {})).starts_with("event 1: its payload cannot be decoded"));
     assert_eq!(check(forged(&[7], |_| {})), "event 1: its payload is shorter than a salt");
     let another = "event 1: the payload is not the one that was recorded";
     assert_eq!(check(forged(&salted, |entry| entry.payload_digest = Digest::ZERO)), another);

@@ -478,5 +478,8 @@ fn an_anchor_asks_once_what_was_cosigned_and_then_remembers_it() {
     // One for the 5, two for the 6, one for each of the others.
     assert_eq!(scene.witness.requests().len(), 6);
     let error = anchor.submit(&Log::of(3).checkpoint(), &mut |_, _| Ok(Vec::new())).unwrap_err();
-    assert!(error.to_string().contains("has cosigned 9 events of this log, which has 3"), "{error}");
+    assert!(
+        error.to_string().contains("has cosigned 9 events of this log, but the log has only 3"),
+        "{error}"
+    );
 }

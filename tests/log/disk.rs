@@ -209,7 +209,7 @@ fn told_with(role: &str, file: u32, folder: u32, make: impl FnOnce(&Path)) -> Op
 #[test]
 fn a_file_that_may_only_be_read_is_not_appended_to() {
     let Some(said) = told_with("append", 0o400, 0o700, |_| {}) else { return };
-    assert!(said.contains("audit.db: may only be read"), "{said}");
+    assert!(said.contains("audit.db: this user may read it, but not write it"), "{said}");
 }
 
 #[test]

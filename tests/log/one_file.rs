@@ -421,7 +421,7 @@ fn a_copy_taken_without_its_write_ahead_log_is_said_to_be_one() {
     let copy = backup(&path);
     assert_eq!(Reader::open(&path).unwrap().caution(), None, "its write-ahead log is there");
     let caution = Reader::open(&copy).unwrap().caution().unwrap();
-    assert!(caution.contains("without its `-wal` file"), "{caution}");
+    assert!(caution.contains("without the `-wal` file"), "{caution}");
     log.close().unwrap();
     assert_eq!(Reader::open(&path).unwrap().caution(), None);
 }

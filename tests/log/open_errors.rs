@@ -119,7 +119,7 @@ fn somebody_elses_database_after_a_crash() {
 fn a_log_of_a_newer_version() {
     let error = error_of(log_with("PRAGMA user_version = 1000"));
     assert!(matches!(error, OpenError::NewerSchema { found: 1000, .. }), "{error:?}");
-    assert!(error.to_string().contains("use a newer one"), "{error}");
+    assert!(error.to_string().contains("use a newer version"), "{error}");
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn what_can_never_be_recorded_is_counted_and_named_and_the_rest_is_committed() {
         ExportTraceServiceResponse::decode(answer.body.as_slice()).unwrap().partial_success.unwrap();
     assert_eq!(partial.rejected_spans, 9);
     assert!(
-        partial.error_message.starts_with("span 2 `bad`: the trace id is not"),
+        partial.error_message.starts_with("span 2 `bad`: the trace id must have"),
         "{}",
         partial.error_message
     );

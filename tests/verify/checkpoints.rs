@@ -193,7 +193,7 @@ fn a_key_that_is_not_named_after_the_log_does_not_sign_for_it() {
     let kept = checkpoint(&path, 5, &[&other]);
     assert_not_checked(&judge(&path, options(&[&other], vec![kept])), "which is not a key of its log");
     // Nor is anything said of a log with keys of another one alone.
-    assert_not_checked(&judge(&path, options(&[&other], Vec::new())), "none of the keys given");
+    assert_not_checked(&judge(&path, options(&[&other], Vec::new())), "none of the given keys");
     assert!(judge(&path, options(&[&other, &key(1)], Vec::new())).is_good());
 }
 
@@ -372,7 +372,7 @@ fn a_policy_that_no_key_can_be_held_against_is_not_checked() {
     assert_not_checked(&report, "no key was given");
     let other = SigningKey::from_seed("example.org/other", &[1; 32]).unwrap();
     let report = judge(&path, options(&[&other], Vec::new()).policy(of_nobody.clone()));
-    assert_not_checked(&report, "none of the keys given is one of this log");
+    assert_not_checked(&report, "none of the given keys is a key of this log");
     let report = judge(&path, options(&[&key(1)], Vec::new()).policy(of_nobody));
     assert!(report.is_good(), "{:?}", report.anchored.failures);
 }
@@ -484,7 +484,7 @@ fn a_new_key_for_a_lost_one_is_not_trusted_and_that_is_said() {
     let report = judge(&path, options(&[&key(1)], vec![checkpoint(&path, 4, &[&key(2)])]));
     assert_not_checked(
         &report,
-        &format!("event 4 (lost) names that key: if whoever runs the log confirms {ORIGIN}"),
+        &format!("event 4 (lost) names that key; if the operator of the log confirms {ORIGIN}"),
     );
     let report = judge(&path, options(&[&key(2)], [1, 2].map(|by| checkpoint(&path, 4, &[&key(by)])).into()));
     assert_eq!((report.anchored.failures.len(), report.anchored.anchored_to), (0, Some(4)));
@@ -550,7 +550,7 @@ fn a_thief_of_an_old_key_reaches_nothing_with_a_log_of_their_own() {
     let report = judge(&path, options(&[&key(3)], vec![signed, checkpoint(&path, 30, &[&key(3)])]));
     assert_eq!(found(&report), [(Check::CheckpointRoot, None)]);
     let said = &report.anchored.failures[0].detail;
-    assert!(said.contains("was rewritten") && said.contains("has the retired key"), "{said}");
+    assert!(said.contains("was rewritten") && said.contains("the retired key signed"), "{said}");
 }
 
 #[test]
@@ -701,7 +701,7 @@ fn a_key_that_no_log_signs_with_is_a_wrong_one_also_where_the_log_does_not_say_w
     as_a_newer_version(&path);
     let cosigner = Cosigner::from_seed("witness.example/w", &[7; 32]).unwrap();
     let options = Options::new().scope(Scope::LogOnly).key(cosigner.verifier().clone());
-    assert_not_checked(&judge(&path, options), "none of the keys given is one of any log");
+    assert_not_checked(&judge(&path, options), "none of the given keys is a key of any log");
 }
 
 #[test]
@@ -818,7 +818,7 @@ fn a_key_of_another_log_is_not_taken_for_tampering() {
     let (_folder, path) = log_of(5);
     let other = SigningKey::from_seed("example.org/other", &[1; 32]).unwrap();
     let report = judge(&path, options(&[&other], vec![checkpoint(&path, 5, &[&key(1)])]));
-    assert_not_checked(&report, "another log's key");
+    assert_not_checked(&report, "of another log was given");
     assert!(report.anchored.not_checked[0].why.contains("example.org/other"));
 }
 

@@ -125,7 +125,7 @@ fn a_log_that_is_bad_before_the_remembered_size_was_not_compared() {
         assert_eq!(checks(&remembered), []);
         assert!(remembered.not_compared.is_some(), "{sql}");
         let what = &report.not_checked[0].what;
-        assert_eq!(what, "what earlier verifications saw", "{sql}");
+        assert_eq!(what, "agreement with earlier verifications", "{sql}");
     }
 }
 

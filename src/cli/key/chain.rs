@@ -86,7 +86,7 @@ impl Chain {
             for (seq, change) in self.of(role).filter(|(_, change)| change.vkey != first) {
                 let how = match is_certified(change) {
                     true => "certified by the key before it",
-                    false => "not certified: auditors must get it from you",
+                    false => "not certified; auditors must get it from you",
                 };
                 let change = format!("#   event {seq} ({}) {}, {how}", change.cause, change.vkey);
                 out.line(&text::line(&change))?;

@@ -235,7 +235,7 @@ impl Page<'_> {
         }
         self.out.line(&head)?;
         let options = decision.options_considered.as_ref().map(options);
-        self.text(indent + 2, "of", options.as_deref())?;
+        self.text(indent + 2, "options", options.as_deref())?;
         self.text(indent + 2, "because", decision.rationale.as_deref())?;
         self.text(indent + 2, "more", decision.attributes.as_ref().map(Json::as_str))?;
         self.reviews("decision", &decision.id, indent + 2)
@@ -254,14 +254,14 @@ impl Page<'_> {
         let description = description.filter(|description| finding.title.as_deref() != Some(description));
         self.text(indent + 2, "", description)?;
         self.text(indent + 2, "law", finding.legal_source.as_deref())?;
-        self.text(indent + 2, "do", finding.suggestion.as_deref())?;
+        self.text(indent + 2, "remedy", finding.suggestion.as_deref())?;
         self.text(indent + 2, "more", finding.attributes.as_ref().map(Json::as_str))?;
         let updates: Vec<&FindingUpdate> =
             self.record.finding_updates.iter().filter(|update| update.finding_id == finding.id).collect();
         for update in updates {
             let by = update.actor.as_ref().map(|actor| format!("by {actor}"));
             let said = [Some(update.status.as_str()), by.as_deref(), update.reason.as_deref()];
-            self.text(indent + 2, "then", joined(&said, ", ").as_deref())?;
+            self.text(indent + 2, "update", joined(&said, ", ").as_deref())?;
         }
         self.reviews("finding", &finding.id, indent + 2)
     }

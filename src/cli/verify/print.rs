@@ -39,7 +39,7 @@ pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Res
     own_account(report, out)?;
     if let Some(since) = &report.since {
         let said = format!(
-            "{} covers {}; {} read. Not looked at: {}",
+            "{} covers {}; {} read. Not checked: {}",
             since.checkpoint,
             events(since.size),
             rows(since.rows_read),
@@ -69,12 +69,12 @@ pub(crate) fn print(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Res
     }
     let more = ((report.redactions.len() - shown) as u64).saturating_add(report.redactions_left_out);
     if more > 0 {
-        beside(out, "redacted", &format!("{more} more events record that payloads were erased"))?;
+        beside(out, "redacted", &format!("{more} more redactions are recorded"))?;
     }
     // A clock that was set back is worth knowing, and no failure: the chain has its own order.
     if let Some(first) = report.backward_steps.first {
         let times = if report.backward_steps.count == 1 { "once" } else { "several times" };
-        beside(out, "clock", &format!("ran backwards {times}, first at event {first}"))?;
+        beside(out, "clock", &format!("was set back {times}, first at event {first}"))?;
     }
     // Objects that somebody else made in the file are named, and are no failure.
     if !report.foreign_objects.is_empty() {
@@ -98,18 +98,18 @@ fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Resu
             .collect();
         let said = match scope {
             Scope::LogOnly if report.since.is_some() => {
-                "the log begins with the events that the checkpoint covers, and every event after them follows from the one before".to_owned()
+                "the log begins with the events that the checkpoint covers, and every event after them follows from the one before it".to_owned()
             }
             Scope::LogOnly => {
-                "every event follows from the one before; the read tables were not checked".to_owned()
+                "every event follows from the one before it; the read tables were not checked".to_owned()
             }
             Scope::Everything if unchecked.is_empty() => {
                 format!(
-                    "every event follows from the one before, and {compared} rows of the read tables follow from the events"
+                    "every event follows from the one before it, and {compared} rows of the read tables follow from the events"
                 )
             }
             Scope::Everything => format!(
-                "every event follows from the one before, and {compared} rows of the read tables follow from the events; left out: {}",
+                "every event follows from the one before it, and {compared} rows of the read tables follow from the events; left out: {}",
                 unchecked.join(", ")
             ),
         };
@@ -125,7 +125,7 @@ fn self_consistent(report: &Report, scope: Scope, out: &mut Out) -> anyhow::Resu
         && scope == Scope::Everything
         && report.tables.iter().all(|table| table.why_not().is_some())
     {
-        out.line("  the read tables were not compared with the log, because the log itself is not good")?;
+        out.line("  the read tables were not compared with the log, because the log itself is damaged")?;
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ fn anchored(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     verdict_on_anchor(report, out)?;
     for fits in &report.anchored.by_predecessors {
         let said = format!(
-            "{} fits: its first {} are as they were when {} signed them; event {} retired that key",
+            "{} fits: the first {} are as they were when {} signed them; event {} retired that key",
             fits.checkpoint,
             events(fits.size),
             shortened(&fits.vkey),
@@ -172,7 +172,7 @@ fn verdict_on_anchor(report: &Report, out: &mut Out) -> anyhow::Result<()> {
         if anchor.failures.is_empty() {
             let signed = anchor.signed_to.map(|size| {
                 format!(
-                    "; the checkpoints within the file show that its first {} were not changed, but not that its end is there",
+                    "; the checkpoints in the file show that the first {} were not changed, but they do not show that the end of the log is there",
                     events(size)
                 )
             });
@@ -203,7 +203,7 @@ fn verdict_on_anchor(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     said += &window(anchor);
     if anchor.checkpoints_not_judged > 0 {
         said += &format!(
-            "; {} of the {} checkpoints given cover more than could be judged",
+            "; {} of the {} given checkpoints cover events that could not be checked",
             anchor.checkpoints_not_judged, anchor.checkpoints_given
         );
     }
@@ -219,7 +219,7 @@ fn verdict_on_anchor(report: &Report, out: &mut Out) -> anyhow::Result<()> {
 fn window(anchor: &Anchor) -> String {
     let duration = anchor.micros_since.map(time::duration);
     match (anchor.events_since, duration) {
-        (Some(0), _) => "; nothing came after it".to_owned(),
+        (Some(0), _) => "; no event came after it".to_owned(),
         (Some(count), Some(duration)) => format!(
             "; nothing outside the file vouches for the {} after it, recorded within {duration}",
             events(count)
@@ -236,7 +236,7 @@ fn remembered(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     if !remembered.failures.is_empty() {
         failed(&remembered.failures, "remembered", out)?;
     } else if remembered.not_compared.is_some() {
-        let said = "not all that was verified before could be compared: see `not checked`";
+        let said = "the log could not be compared with all that was verified before: see `not checked`";
         verdict(out, "warning", "remembered", "?", said)?;
     } else if let Some(before) = &remembered.before {
         let said = format!(
@@ -246,7 +246,7 @@ fn remembered(report: &Report, out: &mut Out) -> anyhow::Result<()> {
         );
         verdict(out, "ok", "remembered", "yes", &text::line(&said))?;
     } else if remembered.is_kept {
-        let said = "this user did not verify this log before; from now on, a log that was set back or replaced is noticed";
+        let said = "this user did not verify this log before; later verifications will detect a log that was set back or replaced";
         verdict(out, "warning", "remembered", "no", said)?;
     }
     if let Some(warning) = &remembered.warning {
@@ -266,19 +266,18 @@ fn own_account(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     let said = match (evidence.unanchored_events, evidence.anchored_at) {
         // No checkpoint covers events that the log never had, so events are missing.
         _ if sizes.clone().any(|size| size > report.log.events) => format!(
-            "the file contradicts itself: by its own account a checkpoint of {} was made, and the log has {}; it was cut off",
+            "the file contradicts itself: it records a checkpoint of {}, but the log has only {}; the log was cut off",
             events(sizes.max().unwrap_or_default()),
             events(report.log.events)
         ),
-        (0, _) => "by the file's own account, which proves nothing, anchors have checkpoints of all events"
-            .to_owned(),
+        (0, _) => "the file records, without proof, that anchors have checkpoints of all events".to_owned(),
         (count, Some(at)) => format!(
-            "by the file's own account no anchor has a checkpoint of the last {}, since {} UTC",
+            "the file records that no anchor has a checkpoint of the last {}, since {} UTC",
             events(count),
             time::shown(at)
         ),
         (count, None) => {
-            format!("by the file's own account no anchor has a checkpoint of any of the {}", events(count))
+            format!("the file records that no anchor has a checkpoint of any of the {}", events(count))
         }
     };
     beside(out, "anchors", &text::line(&said))?;
@@ -298,9 +297,9 @@ fn key_change(change: &KeyChangeSeen) -> String {
     let certified = if change.is_certified {
         format!("certified by {}", change.certified)
     } else if change.leads_back {
-        "it took over from the key before, as a checkpoint of the keys given confirms".to_owned()
+        "a checkpoint by a given key confirms that it replaced the previous key".to_owned()
     } else if change.is_given {
-        "it is one of the keys given".to_owned()
+        "it is one of the given keys".to_owned()
     } else if change.is_first {
         change.certified.clone()
     } else {
@@ -373,7 +372,7 @@ fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     }
     // Incomplete without a known reason.
     if said.is_empty() {
-        said.push("this is not known: the log was not read".to_owned());
+        said.push("it is not known whether the log is complete, because it was not read".to_owned());
     }
     verdict(out, "warning", "complete", "no", &text::line(&said.join("; ")))
 }

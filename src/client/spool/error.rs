@@ -18,8 +18,8 @@ pub enum SpoolError {
     },
     /// Other users may write to the folder.
     #[error(
-        "other users may write to the spool {} (mode {mode:o}), and so delete events or add their own; let \
-         only its owner write to it (`chmod go-w`), or give a folder within it",
+        "other users may write to the spool {} (mode {mode:o}), and could delete events or add their own; take \
+         away their permission (`chmod go-w`), or give a folder within it",
         folder.display()
     )]
     Writable {

@@ -220,7 +220,7 @@ impl Spool {
             // be in no file any more, so they count as not written.
             self.last = None;
             self.segments.back_mut().into_iter().for_each(|segment| segment.bytes = before);
-            return Err(io::Error::other("somebody else changed it"));
+            return Err(io::Error::other("another program changed it"));
         }
         // The caller keeps these lines and appends them again, so the part that was written is cut off. If
         // that fails, the part lies beyond `segment.bytes`, and this process never reads it. After a flush

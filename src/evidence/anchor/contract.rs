@@ -26,7 +26,7 @@ impl AnchorError {
     /// lost events, or somebody else made that checkpoint. Both need an investigation.
     pub(super) fn ahead(theirs: u64, ours: u64) -> String {
         format!(
-            "has a checkpoint of {theirs} events of this log, which has {ours}: events were cut off, or this is an older copy, or another copy is in use elsewhere; do not append to it before you know which of these is true"
+            "has a checkpoint of {theirs} events of this log, but the log has only {ours}: events were cut off, or this is an older copy, or another copy is in use elsewhere; find out which is true before you append to it"
         )
     }
 

@@ -58,7 +58,7 @@ fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::other("is no ordinary file"));
+        return Err(io::Error::other("is not an ordinary file"));
     }
     // The lock is held until `file` is closed at the end. Everything below relies on it: the length, the tail
     // and the offset to write at stay valid.
@@ -73,7 +73,7 @@ fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
         }
         if last.size() == checkpoint.size() && last.text() != checkpoint.text() {
             return Err(io::Error::other(format!(
-                "has another checkpoint of this log with {} events: two logs have one origin, or history was rewritten",
+                "has another checkpoint of this log with {} events: two logs have the same origin, or this log was rewritten",
                 last.size()
             )));
         }
@@ -99,7 +99,11 @@ fn append(path: &Path, checkpoint: &SignedCheckpoint) -> io::Result<()> {
         }
         // Nothing follows the last good checkpoint, except perhaps the torn beginning of another.
         _ if is_beginning(found.rest, checkpoint.origin()) => good,
-        _ => return Err(io::Error::other("ends in something that is no checkpoint of this log")),
+        _ => {
+            return Err(io::Error::other(
+                "ends in something that is not a checkpoint of this log; name another file",
+            ));
+        }
     };
     if from < bytes {
         file.set_len(from)?;
@@ -235,7 +239,7 @@ mod tests {
         let path = folder.path().join("checkpoints");
         append(&path, &checkpoint(900)).unwrap();
         let ahead = append(&path, &checkpoint(2)).unwrap_err().to_string();
-        assert!(ahead.contains("900 events of this log, which has 2"), "{ahead}");
+        assert!(ahead.contains("900 events of this log, but the log has only 2"), "{ahead}");
         assert_eq!(sizes(&path), [900]);
     }
 
@@ -310,7 +314,7 @@ mod tests {
         text.push_str("\nmy precious notes\n");
         std::fs::write(&path, &text).unwrap();
         let error = append(&path, &checkpoint(1)).unwrap_err().to_string();
-        assert!(error.contains("ends in something that is no checkpoint"), "{error}");
+        assert!(error.contains("ends in something that is not a checkpoint"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
 

@@ -85,7 +85,7 @@ impl Anchor for SqliteAnchor {
             Kept::Now => Ok(AnchorAnswer::Kept),
             Kept::Before(other) if other == checkpoint.text() => Ok(AnchorAnswer::Kept),
             Kept::Before(_) => Err(AnchorError::new(format_args!(
-                "{}: has another checkpoint of this log with {} events: two logs have one origin, or history was rewritten",
+                "{}: has another checkpoint of this log with {} events: two logs have the same origin, or this log was rewritten",
                 self.path.display(),
                 checkpoint.size()
             ))),
@@ -104,13 +104,13 @@ enum Kept {
 /// The reason why a file keeps no checkpoint.
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
-    #[error("names no file; name one on a disk")]
+    #[error("does not name a file on a disk; give the path of a file")]
     NoFile,
     #[error(
-        "is a database of something else, and Annals makes no table in it; name a file that holds nothing else, or ask for a table in this one (annals anchor add sqlite --in-existing)"
+        "is a database of another program; name another file, or let Annals create its table in this one (`annals anchor add sqlite --in-existing`)"
     )]
     OfSomethingElse,
-    #[error("has a table `checkpoints` with other columns than {COLUMNS}; name another file")]
+    #[error("has a table `checkpoints` whose columns are not {COLUMNS}; name another file")]
     OtherTable,
     #[error("{0}")]
     Ahead(String),
@@ -237,7 +237,7 @@ mod tests {
         }
         let fork = submit(&mut anchor, &checkpoint(2, NodeHash::from_bytes([1; 32]))).unwrap_err();
 
-        assert!(fork.to_string().contains("two logs have one origin"), "{fork}");
+        assert!(fork.to_string().contains("two logs have the same origin"), "{fork}");
         let rows: i64 = Connection::open(&path)
             .unwrap()
             .query_row("SELECT count(*) FROM checkpoints", [], |row| row.get(0))
@@ -251,7 +251,7 @@ mod tests {
         let mut anchor = SqliteAnchor::new(folder.path().join("checkpoints.db"));
         submit(&mut anchor, &checkpoint(9, EMPTY_ROOT)).unwrap();
         let ahead = submit(&mut anchor, &checkpoint(8, EMPTY_ROOT)).unwrap_err().to_string();
-        assert!(ahead.contains("9 events of this log, which has 8"), "{ahead}");
+        assert!(ahead.contains("9 events of this log, but the log has only 8"), "{ahead}");
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
     fn a_name_that_is_not_that_of_a_file_is_refused() {
         for name in [":memory:", "", "file:checkpoints.db", "file::memory:?cache=shared"] {
             let refused = submit(&mut SqliteAnchor::new(name), &checkpoint(1, EMPTY_ROOT)).unwrap_err();
-            assert!(refused.to_string().contains("names no file"), "{name}: {refused}");
+            assert!(refused.to_string().contains("does not name a file"), "{name}: {refused}");
         }
     }
 }

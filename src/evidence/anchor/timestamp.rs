@@ -41,7 +41,7 @@ pub enum TimestampError {
         answer: String,
     },
     /// The authority refuses.
-    #[error("the time-stamp authority {url} refuses, with status {status}: {reason}")]
+    #[error("the time-stamp authority {url} refused the request, with status {status}: {reason}")]
     Refused {
         /// The address of the authority.
         url: String,

@@ -48,8 +48,8 @@ pub enum CertificateError {
     Unreadable(String),
     /// None of the certificates is for time-stamping.
     #[error(
-        "there is no certificate for time-stamping in this file; give that of the authority itself, not only \
-         that of the authority that certified it"
+        "this file has no certificate for time-stamping; give the certificate of the time-stamp authority \
+         itself, not only that of the authority that certified it"
     )]
     NoneForTimestamping,
 }
@@ -76,7 +76,7 @@ pub enum TokenError {
     #[error("the token was not signed by the time-stamp authority whose certificate was given")]
     OtherSigner,
     /// The token names another certificate than the one that verifies it.
-    #[error("the token says that it was signed with another certificate of this authority")]
+    #[error("the token names another certificate of this authority as the one that signed it")]
     OtherCertificate,
     /// The algorithm of the token is unknown.
     #[error(
@@ -97,7 +97,7 @@ pub enum TokenError {
     #[error("the token is the answer to another request")]
     Nonce,
     /// The certificate was not valid at the time of the token.
-    #[error("the token is of {time}, when the certificate of its authority was not valid")]
+    #[error("the token is of {time}, and the certificate of its authority was not valid at that time")]
     Validity {
         /// The time of the token.
         time: Timestamp,
@@ -565,7 +565,7 @@ fn failure(bit: u8) -> String {
         14 => "its clock is not available".to_owned(),
         15 => "it does not have the policy".to_owned(),
         16 => "it does not know the extension".to_owned(),
-        17 => "it does not have what was asked for in addition".to_owned(),
+        17 => "it does not have the additional information that was requested".to_owned(),
         25 => "it cannot answer now".to_owned(),
         bit => format!("failure {bit}"),
     }

@@ -30,9 +30,9 @@ pub enum WitnessError {
     },
     /// The witness has cosigned more events of this log than the log has.
     #[error(
-        "the witness {url} has cosigned {witnessed} events of this log, which has {ours}: events were cut \
-         off, or this is an older copy, or another copy is in use elsewhere; do not append to it before you \
-         know which of these is true"
+        "the witness {url} has cosigned {witnessed} events of this log, but the log has only {ours}: events \
+         were cut off, or this is an older copy, or another copy is in use elsewhere; find out which is true \
+         before you append to it"
     )]
     Ahead {
         /// The address of the witness.
@@ -44,8 +44,8 @@ pub enum WitnessError {
     },
     /// The witness has cosigned another tree of this size.
     #[error(
-        "the witness {url} has cosigned another log of {size} events under this origin: the log was written \
-         anew, or another copy is in use elsewhere"
+        "the witness {url} has cosigned another log of {size} events under this origin: the log was \
+         rewritten, or another copy is in use elsewhere"
     )]
     Fork {
         /// The address of the witness.
@@ -55,8 +55,8 @@ pub enum WitnessError {
     },
     /// The witness rejects the proof that the checkpoint continues the one before.
     #[error(
-        "the witness {url} finds that this log of {ours} events does not continue the one of {witnessed} \
-         that it has cosigned: the log was written anew, or another copy is in use elsewhere ({answer})"
+        "the witness {url} finds that this log of {ours} events does not continue the log of {witnessed} \
+         events that it has cosigned: the log was rewritten, or another copy is in use elsewhere ({answer})"
     )]
     NotContinued {
         /// The address of the witness.
@@ -122,7 +122,7 @@ pub enum WitnessError {
         witnessed: u64,
     },
     /// The answer is neither cosignatures nor a size.
-    #[error("the witness {url} gave an answer that the protocol does not have: {what}")]
+    #[error("the witness {url} gave an answer that the protocol does not allow: {what}")]
     Answer {
         /// The address of the witness.
         url: String,
@@ -130,7 +130,7 @@ pub enum WitnessError {
         what: String,
     },
     /// The lines of the answer are no signatures.
-    #[error("the witness {url} answered with lines that are no signatures: {source}")]
+    #[error("the witness {url} answered with lines that are not signatures: {source}")]
     Lines {
         /// The address of the witness.
         url: String,

@@ -34,7 +34,7 @@ pub(in crate::projection) fn progress_of(
         }
         None if version > known => {
             let why = format!(
-                "its tables have version {version}, this version of Annals knows {known}; use the newer one"
+                "its tables have version {version}, but this version of Annals knows only {known}; use the newer version"
             );
             progress.stopped = Some(why.into());
         }

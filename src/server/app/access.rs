@@ -109,7 +109,7 @@ impl Access {
         if is_asked && self.unreadable.load(Ordering::Acquire) && !self.any.load(Ordering::Acquire) {
             return Err(Problem::new(
                 Kind::Unavailable,
-                "the server cannot read now whether the log has API keys",
+                "the server cannot find out now whether the log has API keys; send the request again later",
             ));
         }
         Ok(())
@@ -134,7 +134,7 @@ impl Access {
             self.turned_away.page.fetch_add(1, Ordering::Relaxed);
             return Err(Problem::new(
                 Kind::Forbidden,
-                "a web page may have sent this request: the header Host (in HTTP/2 :authority) or Origin does not name this machine; use the address 127.0.0.1 or localhost, or create a key with `annals apikey create`",
+                "a web page may have sent this request, because the header Host (in HTTP/2 :authority) or Origin does not name this machine; use the address 127.0.0.1 or localhost, or create a key with `annals apikey create`",
             ));
         }
         Ok(())

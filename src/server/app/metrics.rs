@@ -69,15 +69,15 @@ impl Metrics {
             stopped: Family::default(),
             registry: Registry::default(),
         };
-        registry.register("http_requests", "Requests that were answered", metrics.requests.clone());
+        registry.register("http_requests", "Requests that got an answer", metrics.requests.clone());
         registry.register(
             "http_request_seconds",
-            "Time until the answer began",
+            "Time from a request to the beginning of its answer",
             metrics.request_seconds.clone(),
         );
         registry.register(
             "events",
-            "Events that are in the log, by whether they were new",
+            "Events that were sent and are in the log, new or recorded before",
             metrics.events.clone(),
         );
         registry.register("events_rejected", "Events that were refused", metrics.rejected.clone());
@@ -88,12 +88,12 @@ impl Metrics {
         );
         registry.register(
             "projection_stopped",
-            "1 where the projection does not go on by itself",
+            "1 if the projection has stopped and does not go on by itself, else 0",
             metrics.stopped.clone(),
         );
         let (batch_events, commit_seconds) = (Histogram::new(exponential_buckets(1.0, 2.0, 13)), seconds());
-        registry.register("batch_events", "Events of a commit", batch_events.clone());
-        registry.register("commit_seconds", "Time that a commit took", commit_seconds.clone());
+        registry.register("batch_events", "Number of events in a commit", batch_events.clone());
+        registry.register("commit_seconds", "Duration of a commit", commit_seconds.clone());
         // A log keeps its first observer only: of two servers over one handle, the first counts commits.
         log.observe_commits(move |events, took: Duration| {
             batch_events.observe(events as f64);

@@ -41,7 +41,7 @@ impl fmt::Display for Warning {
         match self {
             Warning::Plaintext(address) => write!(
                 f,
-                "{address} can be reached from other machines without TLS: keys and events can be read and changed on the way, unless something else encrypts what goes there"
+                "{address} can be reached from other machines without TLS: keys and events can be read and changed on the way, unless something else encrypts the traffic"
             ),
         }
     }

@@ -156,7 +156,10 @@ impl Readers {
             Length::Session => (&self.long_turns, LONG_TIMEOUT),
         };
         let permit = tokio::time::timeout(PERMIT_TIMEOUT, permits.clone().acquire_owned());
-        let busy = |_| Problem::new(Kind::Overloaded, "too many questions at once").retry_after(2);
+        let busy = |_| {
+            Problem::new(Kind::Overloaded, "too many read requests at once; send the request again later")
+                .retry_after(2)
+        };
         let permit = permit.await.map_err(busy)?;
         let permit = permit.map_err(|_| Problem::new(Kind::Unavailable, "the server is about to stop"))?;
         let (path, resting) = (self.path.clone(), self.resting.clone());
@@ -173,7 +176,7 @@ impl Readers {
                 None => Reader::open(&path).map_err(Problem::from)?,
             };
             if let Stage::InVain = asked.go_on(Stage::Begun(reader.interrupt_handle())) {
-                return Err(Problem::new(Kind::Unavailable, "nobody waits for the answer"));
+                return Err(Problem::new(Kind::Unavailable, "the client no longer waits for the answer"));
             }
             let answer = question(&reader, &asked);
             // The handle is taken back before the connection becomes idle: later it would interrupt the next
@@ -190,7 +193,7 @@ impl Readers {
             Ok(Err(_)) => Err(Problem::new(Kind::Internal, "an internal error in the server")),
             Err(_) => Err(Problem::new(
                 Kind::Unavailable,
-                "the answer takes too long to find; ask for less: add filters or use a smaller limit",
+                "it takes too long to find the answer; ask for less: add filters or use a smaller limit",
             )),
         }
     }

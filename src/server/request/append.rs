@@ -46,15 +46,14 @@ pub(crate) async fn append<T: Send + 'static>(
             Ok((beside, ids, message, receipt, made))
         }
     };
-    let (beside, ids, message, receipt, _made) = app
-        .work(length, prepare)
-        .await
-        .map_err(|_| Problem::new(Kind::Internal, "the body could not be handled; nothing was recorded"))??;
+    let (beside, ids, message, receipt, _made) = app.work(length, prepare).await.map_err(|_| {
+        Problem::new(Kind::Internal, "an internal error in the server; nothing was recorded")
+    })??;
     // A body may take long to arrive. Its key may have been revoked since the headers were checked.
     if !caller.is_still_allowed(app).await {
         return Err(Problem::new(
             Kind::Unauthorized,
-            "the API key was revoked or has expired, or a key is needed now; nothing of this request was recorded",
+            "the API key was revoked or has expired, or the log has its first key now; nothing of this request was recorded",
         ));
     }
     if let Some(message) = message {
@@ -74,7 +73,7 @@ pub(crate) async fn append<T: Send + 'static>(
     let outcomes = tokio::time::timeout(app.limits.commit, receipt.into_future()).await.map_err(|_| {
         Problem::new(
             Kind::NotWritten,
-            "the commit takes too long; send all of it again with the same ids: an event that is committed already is not recorded twice",
+            "the commit takes too long; send all events again with the same ids: an event that is already committed is not recorded twice",
         )
     })?;
     count(app, &outcomes);

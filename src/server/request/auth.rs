@@ -66,7 +66,7 @@ async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) ->
     count(match &denied {
         // The key may be good: the request does not count as one with a bad key.
         Denied::Unreadable { reason } => {
-            tracing::error!(%reason, "the API keys cannot be read: nobody is let in");
+            tracing::error!(%reason, "the API keys cannot be read, so requests are refused");
             return Err(Problem::new(Kind::Unavailable, denied.to_string()));
         }
         Denied::Expired { .. } => &turned_away.expired,

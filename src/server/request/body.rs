@@ -69,7 +69,7 @@ impl Encoding {
 fn unsupported() -> Problem {
     Problem::new(
         Kind::UnsupportedMediaType,
-        "a body may have the content encoding gzip or zstd, or none; nothing was recorded",
+        "the header Content-Encoding of a body must be gzip or zstd, or absent; nothing was recorded",
     )
 }
 
@@ -138,7 +138,7 @@ async fn collect(mut body: Body, expected: usize, max: usize, held: &mut Held) -
     let mut length = 0_usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
-            Problem::new(Kind::BadRequest, format!("the body broke off: {error}; nothing was recorded"))
+            Problem::new(Kind::BadRequest, format!("the body is incomplete: {error}; nothing was recorded"))
         })?;
         // Other frames are trailers, which have no meaning here.
         let Ok(data) = frame.into_data() else { continue };

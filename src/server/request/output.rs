@@ -85,7 +85,7 @@ impl Output {
         if self.disk.take(length).is_err() {
             return Err(self.refuse(Problem::new(
                 Kind::Overloaded,
-                "too many long answers wait to be read; ask for less, or ask again later",
+                "too many long answers wait until their clients read them; ask for less, or send the request again later",
             )));
         }
         let written = match &mut self.file {
@@ -145,13 +145,15 @@ impl Write for Output {
         if needed > self.bytes.capacity() {
             // Asked only when the vector grows or the file does, not at every write.
             if self.asked.is_in_vain() {
-                return Err(self.refuse(Problem::new(Kind::Unavailable, "nobody waits for the answer")));
+                return Err(
+                    self.refuse(Problem::new(Kind::Unavailable, "the client no longer waits for the answer"))
+                );
             }
             let capacity = needed.next_power_of_two().max(4 << 10);
             if self.held.take(capacity - self.bytes.capacity()).is_err() {
                 return Err(self.refuse(Problem::new(
                     Kind::Overloaded,
-                    "the server's memory budget is used up; ask for less, or ask again later",
+                    "the server's memory budget is used up; ask for less, or send the request again later",
                 )));
             }
             self.bytes.reserve_exact(capacity - self.bytes.len());
@@ -160,7 +162,9 @@ impl Write for Output {
         self.length = self.length.saturating_add(bytes.len() as u64);
         if self.bytes.len() >= IN_MEMORY_BYTES_MAX {
             if self.asked.is_in_vain() {
-                return Err(self.refuse(Problem::new(Kind::Unavailable, "nobody waits for the answer")));
+                return Err(
+                    self.refuse(Problem::new(Kind::Unavailable, "the client no longer waits for the answer"))
+                );
             }
             self.spill()?;
             // One large value must not keep its memory until the end.

@@ -79,7 +79,7 @@ fn actor(said: Option<String>, caller: &Caller) -> Result<String, Problem> {
     said.or_else(key).ok_or_else(|| {
         Problem::new(
             Kind::BadRequest,
-            "the body: `actor` is missing, and the request has no API key in its place",
+            "the body: `actor` is missing, and the request has no API key that could stand for it",
         )
     })
 }
@@ -108,13 +108,13 @@ pub(crate) struct Redaction {
     reason: String,
     /// The person or program that asks for it; the API key if absent.
     actor: Option<String>,
-    /// The right that it is based on.
+    /// The basis of the decision: a law, a policy, a request.
     authority: Option<String>,
 }
 
-/// Erases the content of events forever. The log keeps the record that it was erased.
+/// Erases the payloads of events forever. The log records the erasure.
 #[utoipa::path(post, path = "/v1/redactions", tag = "admin", request_body = Redaction, responses(
-    (status = 200, description = "The events are erased", body = Done),
+    (status = 200, description = "The payloads are erased", body = Done),
     (status = 400, description = "The body is invalid", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "The key lacks the `admin` scope", body = ProblemDetails, content_type = "application/problem+json"),
@@ -123,7 +123,7 @@ pub(crate) struct Redaction {
     (status = 415, description = "The encoding of the body is not supported", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 422, description = "An event does not exist or must not be erased; nothing was erased", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "The events are not known to be erased", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "It is not known whether the payloads are erased", body = ProblemDetails, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn redact(
     State(app): State<App>,
@@ -198,7 +198,7 @@ macro_rules! on_projection {
 }
 
 on_projection! {
-    /// Makes the tables of a projection anew, beside the live ones.
+    /// Rebuilds the tables of a projection beside the live ones, then replaces the live ones.
     rebuild "/v1/projections/{name}/rebuild" rebuild;
     /// Lets a stopped projection try its failing event again.
     retry "/v1/projections/{name}/retry" retry;

@@ -56,8 +56,8 @@ fn form(headers: &HeaderMap) -> Result<Form, Problem> {
 
 /// Records events.
 ///
-/// 200 means that every event is committed. An event that is sent again with the same `id` is recorded once.
-/// So a request that got no answer, or an answer other than 200 and 422, can be sent again unchanged.
+/// Status 200 means that every event is committed. An event that is sent again with the same `id` is recorded
+/// once. So a request that got no answer, or an answer other than 200 and 422, can be sent again unchanged.
 #[utoipa::path(
     post,
     path = "/v1/events",
@@ -80,7 +80,7 @@ fn form(headers: &HeaderMap) -> Result<Form, Problem> {
         (status = 415, description = "The body is neither JSON nor NDJSON, or its encoding is not supported", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 422, description = "Some events were refused; the others are committed", body = Refused, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Not every event is known to be committed; send all of them again", body = Refused, content_type = "application/problem+json"),
+        (status = 503, description = "It is not known whether every event is committed; send all of them again", body = Refused, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post(

@@ -32,7 +32,7 @@ const VERIFICATION_RETRY_SECONDS: u64 = 10;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Wanted {
-    /// True to leave the read tables out.
+    /// True to verify only the log, and not the read tables.
     log_only: bool,
     /// Public keys that are trusted to sign for the log.
     keys: Vec<String>,
@@ -56,7 +56,10 @@ impl Wanted {
             options = options.checkpoints(&format!("checkpoints[{number}]"), file);
         }
         if !self.checkpoints.is_empty() && self.keys.is_empty() {
-            return Err(wrong("keys", &"a checkpoint shows nothing without the key that signed it"));
+            return Err(wrong(
+                "keys",
+                &"a checkpoint proves nothing without the key that signed it; give the key",
+            ));
         }
         Ok(options)
     }
@@ -64,9 +67,9 @@ impl Wanted {
 
 /// Verifies the log, and answers once the verification has ended. One verification runs at a time.
 #[utoipa::path(post, path = "/v1/verification", tag = "evidence",
-    request_body(content = Option<Wanted>, description = "The options; may be left out"),
+    request_body(content = Option<Wanted>, description = "The options. The body may be left out"),
     responses(
-        (status = 200, description = "The report, also if the log is not good", body = Object),
+        (status = 200, description = "The report, even if the log is not intact", body = Object),
         (status = 400, description = "The body is invalid", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks the `verify` scope", body = ProblemDetails, content_type = "application/problem+json"),
@@ -75,7 +78,7 @@ impl Wanted {
         (status = 415, description = "The encoding of the body is not supported", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 422, description = "A key or a checkpoint is invalid", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Another verification is under way", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Another verification is running", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn verification(
@@ -92,7 +95,7 @@ pub(crate) async fn verification(
     };
     let options = wanted.options()?;
     let permit = app.verification.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(Kind::Overloaded, "another verification is under way")
+        Problem::new(Kind::Overloaded, "another verification is running")
             .retry_after(VERIFICATION_RETRY_SECONDS)
     })?;
     let path = app.log.path().to_owned();
@@ -103,7 +106,9 @@ pub(crate) async fn verification(
             .map_err(|error| Problem::new(Kind::Unavailable, error.to_string()))?;
         serde_json::to_vec(&report).map_err(|error| Problem::new(Kind::Internal, error.to_string()))
     });
-    let report = report.await.map_err(|_| Problem::new(Kind::Internal, "the verification broke off"))??;
+    let report = report
+        .await
+        .map_err(|_| Problem::new(Kind::Internal, "an internal error ended the verification"))??;
     // The verification opened the path again. If another file is there now, the report may be about that
     // file.
     app.file.require()?;
@@ -260,12 +265,14 @@ pub(crate) async fn event_proof(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SessionProofQuery {
-    /// True to prove as well that no event was left out, by the entries of all events in between.
+    /// True to also prove that the session has no other events between the first and the last one. The proof then
+    /// has the entries of all events in between.
     #[serde(default)]
     complete: bool,
 }
 
-/// Proves the events of a session that the last checkpoint covers. The proof leaves the payloads out.
+/// Proves that the events of a session are in the log that the last checkpoint covers. The proof leaves the
+/// payloads out.
 #[utoipa::path(get, path = "/v1/proofs/sessions/{id}", tag = "evidence",
     params(("id" = String, Path, description = "The session's id"), SessionProofQuery),
     responses(
@@ -303,15 +310,15 @@ pub(crate) async fn session_proof(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ConsistencyQuery {
-    /// The size of the older log.
+    /// The size of the older log: its number of events.
     #[param(inline)]
     from: SeqParam,
-    /// The size of the newer checkpoint; if absent, that of the last one.
+    /// The size of the newer checkpoint; if absent, that of the last checkpoint.
     #[param(inline)]
     to: Option<SeqParam>,
 }
 
-/// Proves that the log of a checkpoint begins with an older log.
+/// Proves that the log of a checkpoint begins with an older state of this log.
 #[utoipa::path(get, path = "/v1/proofs/consistency", tag = "evidence", params(ConsistencyQuery), responses(
     (status = 200, description = "A proof, for `annals verify-proof`", body = String, content_type = "text/plain"),
     (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),

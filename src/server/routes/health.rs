@@ -26,7 +26,7 @@ pub(crate) async fn alive() -> Json<Health> {
     Json(Health { status: "ok", warnings: Vec::new() })
 }
 
-/// Reports whether the server can do its work. The log is at its path and can be appended to, its read tables
+/// Reports whether the server can do its work: the log is at its path and can be appended to, its read tables
 /// are filled, and no anchor has lacked events for longer than the operator allows.
 #[utoipa::path(
     get,

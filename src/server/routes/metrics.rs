@@ -46,21 +46,25 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
     gauge("connections", "Connections that are open", app.open_connections());
     gauge(
         "body_memory_bytes",
-        "Bytes of bodies that are being handled, of the events made of them, and of answers in memory",
+        "Bytes in the memory budget: bodies, the events made of them, and answers in memory",
         app.memory.used_bytes(),
     );
     gauge(
         "answer_disk_bytes",
-        "Bytes of long answers that wait in temporary files to be read",
+        "Bytes of long answers that wait in temporary files until clients read them",
         app.disk.used_bytes(),
     );
     gauge("tail_clients", "Clients that follow the log", app.tails.clients());
     gauge(
         "log_in_place",
-        "0 where the log's file was replaced, cut or taken away",
+        "1 if the log's file is in its place, 0 if it was replaced, cut off or removed",
         usize::from(app.file.require().is_ok()),
     );
-    gauge("log_writable", "0 where nothing can be appended now", usize::from(app.log.last_error().is_none()));
+    gauge(
+        "log_writable",
+        "1 if events can be appended now, else 0",
+        usize::from(app.log.last_error().is_none()),
+    );
     gauge(
         "insecure_settings",
         "Settings that are not safe by themselves; /readyz names them",
@@ -68,7 +72,7 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
     );
     gauge(
         "signing_failing",
-        "1 where the log's tree is not kept, or no checkpoint signed",
+        "1 if the log's tree cannot be stored or no checkpoint can be signed, else 0",
         usize::from(app.log.last_evidence_error().is_some()),
     );
     let failing = Family::<Anchor, Gauge>::default();
@@ -80,18 +84,22 @@ pub(crate) async fn metrics(State(app): State<App>, _: Allowed<Read>) -> Result<
         events.get_or_create(&labels).set(health.size.unwrap_or(0));
         behind.get_or_create(&labels).set(health.behind(committed).as_secs_f64());
     }
-    now.register("anchor_failing", "1 where the anchor did not take the last checkpoint", failing);
-    now.register("anchor_events", "Events that the last checkpoint covers that the anchor took", events);
-    now.register("anchor_behind_seconds", "For how long the anchor has lacked committed events", behind);
+    now.register("anchor_failing", "1 if the anchor did not take the last checkpoint, else 0", failing);
+    now.register("anchor_events", "Number of events that the anchor's last checkpoint covers", events);
+    now.register("anchor_behind_seconds", "Time for which the anchor has lacked committed events", behind);
     let turned_away = Family::<Reason, Counter>::default();
     for (reason, requests) in app.access.turned_away.counts() {
         turned_away.get_or_create(&Reason { reason }).inc_by(requests);
     }
-    now.register("auth_failures", "Requests without a key that allows them", turned_away);
-    now.register("log_events", "The last event that is committed", ConstGauge::new(committed));
+    now.register(
+        "auth_failures",
+        "Requests that were refused, by reason: the key, its scope, or a web page as the sender",
+        turned_away,
+    );
+    now.register("log_events", "Sequence number of the last committed event", ConstGauge::new(committed));
     now.register(
         "events_lost",
-        "Events that were not, or perhaps not, written since the server began, and whose senders were told",
+        "Events that were not, or perhaps not, written since the server started; their senders got errors",
         ConstCounter::new(app.log.refused()),
     );
     // OpenMetrics has one end mark. It follows both registries.

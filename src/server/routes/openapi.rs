@@ -16,7 +16,7 @@ struct Beside;
 pub(in crate::server) fn frame() -> OpenApi {
     let key = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("An API key, `annals_…`. While the log has no keys, none is needed."))
+        .description(Some("An API key, `annals_…`. None is needed while the log has no keys."))
         .build();
     let mut frame = OpenApiBuilder::new()
         .info(

@@ -188,7 +188,7 @@ fn hear(
             Err(error) => {
                 return Err(Problem::new(
                     Kind::NotWritten,
-                    format!("not everything is known to be committed: {error}; send all of it again"),
+                    format!("it is not known whether everything is committed: {error}; send all of it again"),
                 ));
             }
         }
@@ -320,7 +320,7 @@ macro_rules! route {
                 (status = 413, description = "The request is too large; nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
                 (status = 415, description = "The body is neither protocol buffers nor JSON, or its encoding is not supported", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
                 (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-                (status = 503, description = "Not everything is known to be committed; send all of it again", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+                (status = 503, description = "It is not known whether everything is committed; send all of it again", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
             )
         )]
         pub(crate) async fn $name(
@@ -337,22 +337,22 @@ macro_rules! route {
 route! {
     /// Records the spans of OpenTelemetry traces.
     ///
-    /// 200 means that every span is committed, except those that can never be. The answer counts and names
-    /// these. A span that is sent again is recorded once.
+    /// Status 200 means that every span is committed, except those that can never be recorded. The answer counts
+    /// and names these. A span that is sent again is recorded once.
     traces, "/v1/traces", Signal::Traces
 }
 
 route! {
     /// Records OpenTelemetry's log records.
     ///
-    /// 200 means that every log record is committed, except those that can never be. The answer counts and
-    /// names these.
+    /// Status 200 means that every log record is committed, except those that can never be recorded. The answer
+    /// counts and names these.
     logs, "/v1/logs", Signal::Logs
 }
 
 /// Accepts OpenTelemetry's metrics and drops them.
 ///
-/// Exporters that are configured together send metrics unasked. Without this path they would report errors.
+/// An exporter that is configured for all signals also sends metrics. Without this path it would report errors.
 #[utoipa::path(
     post,
     path = "/v1/metrics",

@@ -46,8 +46,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TailQuery {
-    /// Only events after this sequence number; if absent, only events that come from now on. The header
-    /// Last-Event-ID takes precedence.
+    /// Only events after this sequence number; if absent, only events that are committed from now on. The
+    /// header Last-Event-ID takes precedence.
     #[param(inline)]
     after: Option<SeqParam>,
     /// Only events of this session.
@@ -76,17 +76,17 @@ struct Tail {
     _room: OwnedSemaphorePermit,
 }
 
-/// Follows the log as server-sent events: `id` is the sequence number, `event` the type, `data` the event. If
-/// the log is no longer at its path, an event `problem` has the reason, and the stream ends.
+/// Sends new events as server-sent events: `id` is the sequence number, `event` the type, `data` the event. If
+/// the log is no longer at its path, the server sends an event `problem` with the reason, and ends the stream.
 #[utoipa::path(get, path = "/v1/tail", tag = "events",
-    params(TailQuery, ("Last-Event-ID" = Option<String>, Header, description = "The sequence number up to which the client has read")),
+    params(TailQuery, ("Last-Event-ID" = Option<String>, Header, description = "The sequence number of the last event that the client has read")),
     responses(
-        (status = 200, description = "A stream of events without end", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "An endless stream of events", body = String, content_type = "text/event-stream"),
         (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "Too many clients follow the log already", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Too many clients already follow the log", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn tail(
@@ -96,7 +96,8 @@ pub(crate) async fn tail(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let room = app.tails.room.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(Kind::Overloaded, "too many clients follow the log already").retry_after(5)
+        Problem::new(Kind::Overloaded, "too many clients already follow the log; try again later")
+            .retry_after(5)
     })?;
     // Subscribed before the position is read: a commit between the two wakes the client.
     let head = app.tails.head.subscribe();
@@ -130,7 +131,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
     id.filter(|id: &Seq| i64::try_from(id.get()).is_ok()).map(Some).ok_or_else(|| {
         Problem::new(
             Kind::BadRequest,
-            "the header Last-Event-ID must be the id of an event that was sent here",
+            "the header Last-Event-ID must be the `id` of an event that this path sent",
         )
     })
 }

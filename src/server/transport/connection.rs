@@ -108,7 +108,7 @@ pub(in crate::server) async fn serve<I>(
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tracing::debug!(error = %error, "a connection broke off");
+                    tracing::debug!(error = %error, "a connection ended with an error");
                 }
                 return;
             }

@@ -21,7 +21,7 @@ pub enum ListenError {
     },
     /// Other machines could reach the log, and it has no API keys.
     #[error(
-        "{address} can be reached from other machines, and the log has no API key: whoever reaches it could read and append; create a key with `annals apikey create`, listen on 127.0.0.1, or say --no-auth if something else protects it"
+        "other machines can reach {address}, and the log has no API key, so every client there could do everything; create a key with `annals apikey create`, listen on 127.0.0.1, or give --no-auth if something else protects the address"
     )]
     Open {
         /// The address that other machines can reach.
@@ -29,7 +29,7 @@ pub enum ListenError {
     },
     /// Other machines could reach the log, and nothing is encrypted.
     #[error(
-        "{address} can be reached from other machines, and there is no TLS: keys and events could be read and changed on the way; name a certificate with --tls-cert and --tls-key, listen on 127.0.0.1 or a unix socket, or say --insecure if something else encrypts what goes there"
+        "other machines can reach {address}, and there is no TLS, so keys and events could be read and changed on the way; name a certificate with --tls-cert and --tls-key, listen on 127.0.0.1 or a unix socket, or give --insecure if something else encrypts the traffic"
     )]
     Plaintext {
         /// The address that other machines can reach.

@@ -130,7 +130,7 @@ impl Anchor {
     /// The anchor of a verification that was given nothing from outside the file.
     pub(in crate::verify) fn nothing_asked() -> Anchor {
         Anchor {
-            note: "the log was compared with nothing outside the file: a log that was cut off at its end, or rewritten as a whole, cannot be told from this one",
+            note: "the log was compared with nothing outside the file, so this result does not show whether its end was cut off or all of it was rewritten",
             ..Anchor::default()
         }
     }
@@ -140,7 +140,7 @@ impl Anchor {
         let nothing = Anchor::nothing_asked();
         let note = match checkpoints {
             0 => nothing.note,
-            _ => "the log could not be read, so the checkpoints given show nothing about it",
+            _ => "the log could not be read, so the given checkpoints show nothing about it",
         };
         Anchor { checkpoints_given: checkpoints, checkpoints_not_judged: checkpoints, note, ..nothing }
     }
@@ -155,11 +155,11 @@ impl Anchor {
         let Some(size) = self.anchored_to else {
             if self.checkpoints_given > 0 {
                 self.note = if self.checkpoints_not_judged == self.checkpoints_given {
-                    "the log could not be read as far as the checkpoints given cover it"
+                    "the log could not be read as far as the given checkpoints cover it"
                 } else if self.by_predecessors.is_empty() {
-                    "no checkpoint that was given vouches for this log"
+                    "none of the given checkpoints vouches for this log"
                 } else {
-                    "the checkpoints given that fit are signed by keys that were replaced since, which vouch for nothing by themselves; give one that a present key signed"
+                    "the given checkpoints that fit the log are signed by keys that were replaced later, and such keys vouch for nothing by themselves; give a checkpoint that a present key signed"
                 };
             }
             return;
@@ -170,6 +170,6 @@ impl Anchor {
             anchored.zip(last).and_then(|(anchored, last)| last.micros().checked_sub(anchored.micros()));
         // If the clock was set back in between, the times do not show how long it took.
         self.micros_since = self.micros_since.filter(|micros| *micros >= 0);
-        self.note = "the events that the checkpoint covers are those that were signed for; for the events after it, only the chain shows that they belong here";
+        self.note = "the events that the checkpoint covers are those for which it was signed; only the chain shows that the events after it belong to the log";
     }
 }

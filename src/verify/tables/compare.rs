@@ -17,9 +17,7 @@ pub(super) fn failure(check: Check, table: &str, detail: String) -> Failure {
         check,
         seq: None,
         detail,
-        affected: format!(
-            "the read table `{table}`; `annals projections rebuild {projection}` makes it anew"
-        ),
+        affected: format!("the read table `{table}`; `annals projections rebuild {projection}` rebuilds it"),
     }
 }
 
@@ -73,7 +71,7 @@ pub(super) fn compare_table(
             Difference::Missing(row) => format!("`{table}` lacks the row with {}", key(row)),
             Difference::Foreign(row) => format!("`{table}` has a row with {} that no event made", key(row)),
             Difference::Cell { row, column, found, expected } => format!(
-                "`{table}`, row with {}: `{}` is {found}, and the log gives {expected}",
+                "`{table}`, row with {}: `{}` is {found}, but by the log it should be {expected}",
                 key(row),
                 columns.get(*column).map_or("?", |name| name.as_str())
             ),

@@ -71,7 +71,7 @@ fn compare_averages(log: &Connection, scratch: &Connection) -> rusqlite::Result<
             .query_row("SELECT block FROM main.search_data WHERE id = 1", [], |row| row.get::<_, Vec<u8>>(0))
             .optional()
     };
-    let detail = "the full-text index ranks by wrong numbers of words and documents";
+    let detail = "the full-text index has wrong numbers of words and documents for its ranking";
     Ok((averages(log)? != averages(scratch)?)
         .then(|| failure(Check::SearchIndex, "search", detail.to_owned())))
 }
@@ -92,7 +92,7 @@ fn check_reach(log: &Connection, scratch: &Connection) -> rusqlite::Result<Optio
             search.query_row([format!("\"{}\"", term.replace('"', "\"\""))], |row| row.get(0))?;
         if found != expected {
             let detail =
-                format!("a search for {term:?} finds {found} documents, and {expected} have the word");
+                format!("a search for {term:?} finds {found} documents, but {expected} have the word");
             return Ok(Some(failure(Check::SearchIndex, "search", detail)));
         }
     }

@@ -49,7 +49,7 @@ impl Plan {
                     None
                 }
                 Ok(None) if has_tables(log, projection)? => {
-                    failures.push(cursor_failure(projection, "it has tables and no cursor".to_owned()));
+                    failures.push(cursor_failure(projection, "it has tables, but no cursor".to_owned()));
                     None
                 }
                 cursor => cursor?,
@@ -84,7 +84,7 @@ impl Plan {
                 failures.push(cursor_failure(
                 projection,
                 format!(
-                    "its tables hold events up to {position}, and the log ends at {}: events were cut off its end, or the cursor was moved",
+                    "its tables hold events up to {position}, but the log ends at {}: events were cut off at the end, or the cursor was moved",
                     walk.events
                 ),
             ));
@@ -284,7 +284,7 @@ fn take_over(
         Ok(taken) => {
             outcome.not_checked = taken.what.map(|what| {
                 format!(
-                    "they are behind the erasure of {what}, whose rows cannot be made anew; let the tables catch up, and verify again"
+                    "they do not reflect the erasure of {what} yet, and the rows of erased events cannot be compared; run `annals projections catch-up`, and verify again"
                 )
             });
             Ok(taken.rows)
@@ -319,7 +319,7 @@ fn cursor_failure(projection: &Projection, detail: String) -> Failure {
 fn not_checked(projection: &Projection, cursor: Option<&Cursor>) -> Option<String> {
     let Some(cursor) = cursor else {
         return Some(
-            "the file has no cursor for them, or one that cannot be read; opening the log for writing makes one"
+            "the file has no cursor for them, or an unreadable one; the next command that appends creates one"
                 .to_owned(),
         );
     };
@@ -327,11 +327,11 @@ fn not_checked(projection: &Projection, cursor: Option<&Cursor>) -> Option<Strin
         return None;
     }
     let way_out = match cursor.version < projection.version {
-        true => "`annals projections catch-up` makes them anew",
-        false => "verify with the version that made them",
+        true => "`annals projections catch-up` rebuilds them",
+        false => "verify with the version that filled them",
     };
     Some(format!(
-        "they have version {}, and this version of Annals makes version {}; {way_out}, or leave them out with `--skip {}`",
+        "they have version {}, but this version of Annals fills version {}; {way_out}, or leave them out with `--skip {}`",
         cursor.version, projection.version, projection.name
     ))
 }

@@ -24,7 +24,7 @@ pub(super) fn problem(
     for &seq in seqs {
         // Only earlier events: an event cannot erase itself, nor an event that was not yet recorded.
         let Some(number) = i64::try_from(seq).ok().filter(|number| (1..licence).contains(number)) else {
-            let problem = format!("it redacts event {seq}, which is not an event earlier than itself");
+            let problem = format!("it redacts event {seq}, which is not an earlier event");
             return Ok(LicenceProblem::Invalid(problem));
         };
         let named = connection

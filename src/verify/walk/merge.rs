@@ -182,7 +182,7 @@ impl Merge {
         if let (Some(&seq), ReadTo::End) = (self.unlicensed.first(), &read)
             && first_bad.as_ref().is_none_or(|fault| seq <= fault.seq)
         {
-            let detail = "the payload is gone, and no redaction is recorded that allows it".to_owned();
+            let detail = "the payload is missing, but no event records its redaction".to_owned();
             first_bad = Some(Fault { seq, check: Check::Redaction, detail });
         }
         // The redactions may have made an earlier row the first bad one. Changes of keys from there on do not
@@ -193,7 +193,7 @@ impl Merge {
         self.walk.failure = first_bad.map(|fault| Failure {
             check: fault.check,
             seq: Some(RowSeq::of_row(fault.seq)),
-            affected: format!("event {}; the events after it were not judged", fault.seq),
+            affected: format!("event {}; the events after it were not checked", fault.seq),
             detail: fault.detail,
         });
         if self.walk.failure.is_none() {
@@ -201,7 +201,7 @@ impl Merge {
                 ReadTo::End if self.walk.events == 0 => Some(Failure {
                     check: Check::Sequence,
                     seq: Some(Seq::FIRST.into()),
-                    detail: "the log has no events, not even the first, which says that it was created"
+                    detail: "the log has no events, not even the first, which records its creation"
                         .to_owned(),
                     affected: "the whole log".to_owned(),
                 }),
@@ -209,7 +209,7 @@ impl Merge {
                 ReadTo::Damage { after, error } => Some(Failure {
                     check: Check::Damage,
                     seq: None,
-                    detail: format!("the file cannot be read on after event {after}: {error}"),
+                    detail: format!("the file cannot be read after event {after}: {error}"),
                     affected: format!("every event after {after}"),
                 }),
             };

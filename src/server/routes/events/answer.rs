@@ -67,7 +67,7 @@ pub(crate) struct Refused {
     retry_after: Option<u64>,
     /// Number of events that are in the log.
     committed: Option<usize>,
-    /// Number of events that are not in the log, or not known to be.
+    /// Number of events that are not in the log, or perhaps not.
     refused: Option<usize>,
     /// True if the read tables hold the committed events; only with `wait=visible`.
     visible: Option<bool>,
@@ -135,8 +135,10 @@ impl EventsAnswer {
         let Some(Sent { id, outcome }) = sent else {
             // No draft lacks an entry. If one did, nothing would be known about its event.
             self.again = true;
-            let error =
-                EventError::new(Kind::NotWritten, "the event is not known to be committed".to_owned());
+            let error = EventError::new(
+                Kind::NotWritten,
+                "it is not known whether the event is committed".to_owned(),
+            );
             return Result::Refused { id: None, error: error.at_line(line) };
         };
         match outcome {
@@ -177,7 +179,7 @@ impl EventsAnswer {
             if self.again {
                 Problem::new(
                     Kind::NotWritten,
-                    "not every event is known to be committed; send all of them again with the same ids",
+                    "it is not known whether every event is committed; send all events again with the same ids",
                 )
             } else {
                 Problem::new(

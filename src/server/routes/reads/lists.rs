@@ -48,8 +48,8 @@ macro_rules! page_schema {
         #[expect(dead_code, reason = "a description")]
         pub(crate) struct $page {
             $list: Vec<$item>,
-            /// The `cursor` of the next page; null if there is none. A page that has a next one may be
-            /// short or empty.
+            /// The `cursor` of the next page; null if this is the last page. Every other page may be short or
+            /// empty.
             next: Option<String>,
             /// Number of events of the log that some read table does not hold yet.
             lag: u64,
@@ -101,7 +101,7 @@ impl StepQuery {
     }
 }
 
-/// Lists steps. Those of one session are in the order of the log; else the newest session comes first.
+/// Lists steps: with `session` in the order of the log, else in reverse order with the newest session first.
 #[utoipa::path(get, path = "/v1/steps", tag = "read", params(StepQuery), responses(
     (status = 200, description = "A page of the list", body = StepPage),
     (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
@@ -154,7 +154,7 @@ impl DecisionQuery {
     }
 }
 
-/// Lists decisions. Those of one session are in the order of the log; else the newest session comes first.
+/// Lists decisions: with `session` in the order of the log, else in reverse order with the newest session first.
 #[utoipa::path(get, path = "/v1/decisions", tag = "read", params(DecisionQuery), responses(
     (status = 200, description = "A page of the list", body = DecisionPage),
     (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
@@ -209,7 +209,7 @@ impl FindingQuery {
     }
 }
 
-/// Lists findings. Those of one session are in the order of the log; else the newest session comes first.
+/// Lists findings: with `session` in the order of the log, else in reverse order with the newest session first.
 #[utoipa::path(get, path = "/v1/findings", tag = "read", params(FindingQuery), responses(
     (status = 200, description = "A page of the list", body = FindingPage),
     (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),

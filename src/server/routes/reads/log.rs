@@ -15,9 +15,9 @@ use crate::server::problem::{Problem, ProblemDetails};
 use crate::server::request::auth::{Allowed, Read};
 use crate::server::routes::reads::answer::answer;
 
-/// Describes the log at a glance.
+/// Returns a summary of the log.
 #[utoipa::path(get, path = "/v1/log", tag = "read", responses(
-    (status = 200, description = "Name, size, projections and evidence. The paths of files are left out: only `annals info` on the server's own machine reports them", body = Object),
+    (status = 200, description = "Name, size, projections and evidence, without the paths of files. `annals info` on the server's machine reports the paths, too", body = Object),
     (status = 401, description = "A valid API key is needed", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "The key lacks the `read` scope", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
@@ -29,7 +29,7 @@ pub(crate) async fn info(State(app): State<App>, _: Allowed<Read>) -> Result<Res
 
 /// The text in place of an error's reason. Reasons name paths of the server's machine, which clients do not
 /// see.
-const FAILS: &str = "it fails; `annals info` on the server's machine says why";
+const FAILS: &str = "it fails; `annals info` on the server's machine reports why";
 
 /// The information about a log that clients get: it has no path.
 #[derive(Serialize)]

@@ -55,7 +55,7 @@ impl<'de> Deserialize<'de> for SeqParam {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SeqParam, D::Error> {
         // The error names a parameter that is missing.
         let number = u64::deserialize(deserializer).map_err(|error| {
-            D::Error::custom(format_args!("{error}; a position in a log is a number, from 0 on"))
+            D::Error::custom(format_args!("{error}; a position in a log is a whole number, at least 0"))
         })?;
         match i64::try_from(number) {
             Ok(_) => Ok(SeqParam(Seq::new(number))),
@@ -79,7 +79,7 @@ pub(crate) struct Fraction(pub(crate) f64);
 impl<'de> Deserialize<'de> for Fraction {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fraction, D::Error> {
         let number = f64::deserialize(deserializer).ok().filter(|number| (0.0..=1.0).contains(number));
-        number.map(Fraction).ok_or_else(|| D::Error::custom("a number from 0 to 1 is needed"))
+        number.map(Fraction).ok_or_else(|| D::Error::custom("give a number from 0 to 1"))
     }
 }
 

@@ -29,8 +29,8 @@ pub(crate) enum Order {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchQuery {
-    /// Words that must all be in one event. Double quotes make a phrase; a star at the end finds words with
-    /// that beginning.
+    /// Words that must all be in one event. Words in double quotes are a phrase. A star at the end of a word
+    /// matches all words that begin with it.
     q: String,
     /// Only events of this session.
     session: Option<String>,
@@ -59,7 +59,7 @@ pub(crate) struct HitPage {
     lag: u64,
 }
 
-/// Finds events by the words in them.
+/// Finds the events that have given words.
 #[utoipa::path(get, path = "/v1/search", tag = "read", params(SearchQuery), responses(
     (status = 200, description = "A page of the list", body = HitPage),
     (status = 400, description = "A parameter is invalid, or there are no words to search for", body = ProblemDetails, content_type = "application/problem+json"),

@@ -38,13 +38,13 @@ pub(crate) struct SessionQuery {
     until: Option<Timestamp>,
     /// Only sessions with a step of this module.
     module: Option<String>,
-    /// Only sessions with a step that has at most this confidence.
+    /// Only sessions that have a step with at most this confidence.
     #[param(inline)]
     max_confidence: Option<Fraction>,
     /// True to list only sessions with findings.
     #[serde(default)]
     with_findings: bool,
-    /// Only sessions with these words in the texts of one event.
+    /// Only sessions that have an event with all these words.
     text: Option<String>,
     #[serde(default)]
     #[param(inline)]
@@ -83,7 +83,7 @@ pub(crate) struct SessionPage {
     lag: u64,
 }
 
-/// Lists sessions, newest first. A session must fit every filter that is given.
+/// Lists the sessions that match all given filters, newest first.
 #[utoipa::path(get, path = "/v1/sessions", tag = "read", params(SessionQuery), responses(
     (status = 200, description = "A page of the list", body = SessionPage),
     (status = 400, description = "A parameter is invalid", body = ProblemDetails, content_type = "application/problem+json"),
@@ -139,7 +139,7 @@ pub(crate) async fn one(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ReplayQuery {
-    /// Sequence number of the last event that counts; if absent, that of the last event of the log.
+    /// Sequence number of the last event to replay; if absent, that of the last event of the log.
     #[param(inline)]
     until: Option<SeqParam>,
 }
@@ -155,7 +155,7 @@ pub(crate) struct Replayed {
     state: Option<SessionRecord>,
 }
 
-/// Replays a session event by event, up to a moment.
+/// Returns the events of a session in order, and its state after the last of them.
 #[utoipa::path(get, path = "/v1/sessions/{id}/replay", tag = "read",
     params(("id" = String, Path, description = "The session's id"), ReplayQuery),
     responses(
