@@ -44,6 +44,7 @@ pub(super) enum Field {
     ErrorMessage,
     ToolDefinitions,
     Conversation,
+    Metadata,
     Tenant,
     User,
     Environment,
@@ -269,7 +270,14 @@ pub(super) static ATTRIBUTES: &[Row] = &[
             "langsmith.metadata.session_id",
             "langsmith.metadata.conversation_id",
             "gcp.vertex.agent.session_id",
+            "metadata.session_id",
+            "session_id",
         ],
+    },
+    Row {
+        field: Field::Metadata,
+        goes_to: "session `conversation_id`, from the member `session_id`, `thread_id` or `conversation_id` of JSON",
+        names: &["metadata"],
     },
     Row {
         field: Field::User,

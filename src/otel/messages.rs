@@ -144,6 +144,7 @@ impl Message {
                 arguments: node.text_of("function_call_arguments_json").map(str::to_owned),
             });
         }
+        message.texts.extend(node.text_of("refusal").map(str::to_owned));
         if let Some(reasoning) = node.text_of("reasoning_content").or_else(|| node.text_of("reasoning")) {
             message.reasoning.push(reasoning.to_owned());
         }
@@ -198,6 +199,8 @@ impl Message {
                     Some("tool_call_response" | "tool_result" | "tool-result" | "function_call_output") => {
                         self.result(part);
                     }
+                    // A text that is null says nothing.
+                    Some("text" | "output_text" | "input_text") if text.is_none() => {}
                     // A part of an unknown type is shown as JSON, so that no content is lost.
                     _ => self.texts.push(text.map_or_else(|| part.to_json(), str::to_owned)),
                 }

@@ -93,6 +93,16 @@ impl<'n> Said<'n> {
         self.see(field).map(|value| value.shown().into_owned()).filter(|text| !text.trim().is_empty())
     }
 
+    /// The conversation, by an attribute of its own or by a member of the metadata.
+    pub(super) fn conversation(&self) -> Option<String> {
+        self.see_text(Field::Conversation).or_else(|| {
+            let node = Node::parse_structure(self.see(Field::Metadata)?.text()?)?;
+            ["session_id", "thread_id", "conversation_id"]
+                .iter()
+                .find_map(|name| node.text_of(name).filter(|text| !text.trim().is_empty()).map(str::to_owned))
+        })
+    }
+
     /// Takes the value of the best name for a field, because a column has it now. The attribute is left out
     /// of the rest, and so is every attribute of the same field with the same value.
     pub(super) fn take(&mut self, field: Field) -> Option<Any<'n>> {

@@ -79,7 +79,7 @@ pub(super) fn add(
             .see_text(Field::SessionInput)
             .or_else(|| reading.question.clone().filter(|_| is_run || is_call))
             .or_else(|| reading.input.clone().filter(|_| is_run)),
-        conversation: said.see_text(Field::Conversation),
+        conversation: said.conversation(),
         agent,
         agent_version,
         // Of children only model calls name the session's model; a tool or a retriever may use another one.

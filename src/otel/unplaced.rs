@@ -12,8 +12,9 @@ const SEARCHES_MAX: u32 = 64;
 /// Members that a role, a kind of part, or a row of another kind stands for.
 const STRUCTURE: [&str; 6] = ["role", "type", "finish_reason", "finishReason", "stop_reason", "index"];
 /// Members whose leaves a message shows.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 13] = [
     "content",
+    "refusal",
     "text",
     "value",
     "thinking",

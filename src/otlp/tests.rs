@@ -269,9 +269,9 @@ fn what_cannot_be_recorded_is_rejected_by_name_and_the_rest_is_not() {
         Span { span_id: Vec::new(), ..named("no span") },
     ];
     let expected = [
-        (1, "zero", "the trace id is not one of 16 bytes that are not all zero"),
-        (2, "short", "the trace id is not one of 16 bytes that are not all zero"),
-        (4, "no span", "the span id is not one of 8 bytes that are not all zero"),
+        (1, "zero", "the trace id must have 16 bytes, not all of them zero"),
+        (2, "short", "the trace id must have 16 bytes, not all of them zero"),
+        (4, "no span", "the span id must have 8 bytes, not all of them zero"),
     ];
     let body = traces(spans);
     for (body, form) in
@@ -329,7 +329,7 @@ fn a_request_is_bounded_in_items_in_bytes_and_in_depth() {
     let request =
         read(&traces(vec![long]).encode_to_vec(), Signal::Traces, Form::Protobuf, item, Attempt::default())
             .unwrap();
-    assert_eq!(request.rejected[0].reason, "it is larger than the log takes");
+    assert_eq!(request.rejected[0].reason, "it is larger than the log accepts");
 
     let deep = |levels: usize| {
         let mut value = AnyValue { value: Some(Any::BoolValue(true)) };

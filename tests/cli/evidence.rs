@@ -251,7 +251,7 @@ fn an_anchor_that_does_not_take_checkpoints_is_said_to_by_commands_that_sign() {
         .write_stdin(NOTE)
         .assert()
         .success()
-        .stderr(contains("a database of something else"));
+        .stderr(contains("a database of another program"));
 }
 
 #[test]

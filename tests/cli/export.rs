@@ -58,7 +58,7 @@ fn every_read_table_is_exported_in_the_order_of_the_log() {
     }
     let refused = log.annals(&["export", "--table", "no such"]).assert().failure();
     let refused = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
-    let (_, names) = refused.split_once("there are ").unwrap();
+    let (_, names) = refused.split_once("the read tables are ").unwrap();
     let names: Vec<&str> = names.trim_end().split(", ").collect();
     assert!(names.len() >= 14, "{refused}");
     let sessions = table(&log, "sessions");

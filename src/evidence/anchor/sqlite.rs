@@ -261,7 +261,7 @@ mod tests {
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE customers (name)").unwrap();
         let before = std::fs::read(&path).unwrap();
         let refused = submit(&mut SqliteAnchor::new(&path), &checkpoint(1, EMPTY_ROOT)).unwrap_err();
-        assert!(refused.to_string().contains("of something else"), "{refused}");
+        assert!(refused.to_string().contains("of another program"), "{refused}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
 
         submit(&mut SqliteAnchor::new(&path).in_existing(), &checkpoint(1, EMPTY_ROOT)).unwrap();
