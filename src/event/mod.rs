@@ -24,6 +24,8 @@ pub use draft::Draft;
 pub use id::{
     DecisionId, Digest, EventId, FindingId, IdError, ParseError, ReviewId, Seq, SessionId, StepId, Timestamp,
 };
+#[cfg(feature = "server")]
+pub(crate) use json::Fields;
 #[cfg(any(test, feature = "client"))]
 pub(crate) use json::write_event;
 pub use json::{JsonEventError, parse_draft};

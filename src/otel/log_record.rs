@@ -26,7 +26,8 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     let at = record::time(time).or(at);
     // The name was an attribute before OTLP had a field for it.
     let name = node
-        .text_of("eventName")
+        .field("eventName")
+        .and_then(Node::text)
         .filter(|name| !name.is_empty())
         .or_else(|| record::attribute(&node, "event.name").and_then(Any::text));
     let what = name.and_then(happening);
@@ -173,7 +174,7 @@ fn body(node: &Node<'_>) -> Option<String> {
 
 /// The level, by the severity number, or else by the severity text.
 fn level(node: &Node<'_>) -> Option<String> {
-    let number = node.get("severityNumber").and_then(|severity| match severity.text() {
+    let number = node.field("severityNumber").and_then(|severity| match severity.text() {
         Some(name) if name.starts_with("SEVERITY_NUMBER_") => {
             // A digit at the end picks one of the four numbers of a word, which does not matter here.
             let name =
@@ -189,7 +190,10 @@ fn level(node: &Node<'_>) -> Option<String> {
             .ok()
             .and_then(|place| LEVELS.get(place))
             .map(|level| (*level).to_owned()),
-        _ => node.text_of("severityText").filter(|text| !text.is_empty()).map(str::to_lowercase),
+        _ => {
+            let text = node.field("severityText").and_then(Node::text);
+            text.filter(|text| !text.is_empty()).map(str::to_lowercase)
+        }
     }
 }
 

@@ -18,6 +18,7 @@
 // In reading order: each uses those before it.
 mod precedence;
 mod conventions;
+mod repair;
 mod node;
 mod record;
 mod messages;
@@ -36,7 +37,7 @@ mod span;
 mod tests;
 
 #[cfg(feature = "server")]
-pub(crate) use node::{write_float, write_text};
+pub(crate) use node::{read_text, write_float, write_text};
 pub use precedence::{Meaning, Precedence, Rank};
 
 use std::borrow::Cow;

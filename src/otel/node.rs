@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::repair::repaired;
+
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node<'a> {
@@ -25,10 +27,14 @@ pub(super) enum Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// Reads a text that is one JSON value.
+    /// Reads a text that is one JSON value. Where another program wrote JSON that serde_json refuses, the tree
+    /// has U+FFFD for half of a surrogate pair, and a text for a number that no float holds.
     pub(super) fn parse(text: &'a str) -> Option<Node<'a>> {
-        // serde_json refuses more than 128 levels: this bounds every recursion over a tree.
-        serde_json::from_str(text).ok()
+        // serde_json refuses more than 127 levels: this bounds every recursion over a tree.
+        match serde_json::from_str(text) {
+            Ok(node) => Some(node),
+            Err(_) => serde_json::from_str(&repaired(text)?).ok().map(Node::into_owned),
+        }
     }
 
     /// Reads a text that is a JSON object or list. None for every other text.
@@ -59,6 +65,16 @@ impl<'a> Node<'a> {
     pub(super) fn get(&self, name: &str) -> Option<&Node<'a>> {
         let Node::Object(members) = self else { return None };
         members.iter().find(|(own, value)| own == name && *value != Node::Null).map(|(_, value)| value)
+    }
+
+    /// The first member that is a field of a message of protocol buffers and not `null`, by the field's name
+    /// in JSON, such as `traceId`. The name of the definition, `trace_id`, is read as the same.
+    pub(super) fn field(&self, name: &str) -> Option<&Node<'a>> {
+        let Node::Object(members) = self else { return None };
+        members
+            .iter()
+            .find(|(own, value)| is_field(own, name) && *value != Node::Null)
+            .map(|(_, value)| value)
     }
 
     pub(super) fn text(&self) -> Option<&str> {
@@ -146,6 +162,14 @@ impl<'a> Node<'a> {
     }
 }
 
+fn is_field(own: &str, name: &str) -> bool {
+    let mut defined = name.bytes().flat_map(|byte| {
+        let separator = byte.is_ascii_uppercase().then_some(b'_');
+        separator.into_iter().chain([byte.to_ascii_lowercase()])
+    });
+    own == name || own.bytes().all(|byte| defined.next() == Some(byte)) && defined.next().is_none()
+}
+
 pub(super) fn write_list<T>(items: &[T], out: &mut String, write: impl Fn(&T, &mut String)) {
     out.push('[');
     for (place, item) in items.iter().enumerate() {
@@ -155,6 +179,15 @@ pub(super) fn write_list<T>(items: &[T], out: &mut String, write: impl Fn(&T, &m
         write(item, out);
     }
     out.push(']');
+}
+
+/// Reads a JSON string, as leniently as all JSON of other programs. None for any other JSON.
+#[cfg(feature = "server")]
+pub(crate) fn read_text(json: &str) -> Option<String> {
+    match Node::parse(json)? {
+        Node::Text(text) => Some(text.into_owned()),
+        _ => None,
+    }
 }
 
 /// Writes a number as JSON. Numbers that JSON lacks become the texts that OTLP has for them.
@@ -298,6 +331,32 @@ mod tests {
         let text = String::from(r#"{"plain":"text"}"#);
         let Some(Node::Object(members)) = Node::parse(&text) else { panic!() };
         assert!(matches!(members.as_slice(), [(Cow::Borrowed(_), Node::Text(Cow::Borrowed(_)))]));
+    }
+
+    #[test]
+    fn reads_all_json_that_the_log_takes() {
+        // The log keeps texts and numbers as they were sent.
+        let text = r#"{"cut \ud83e":["\udd14 cut",1e400,-1e400,0.5]}"#;
+        assert!(text.parse::<crate::event::Json>().is_ok());
+        let read = "{\"cut \u{fffd}\":[\"\u{fffd} cut\",\"1e400\",\"-1e400\",0.5]}";
+        assert_eq!(Node::parse(text).unwrap().to_json(), read);
+        // Python writes these numbers, and a text attribute may have them.
+        assert_eq!(Node::parse_structure("[NaN, Infinity]").unwrap().to_json(), r#"["NaN","Infinity"]"#);
+        for text in ["{", "\"\\ud83e", "[NaN", "{1e400}", "[nan]"] {
+            assert_eq!(Node::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_has_its_name_in_json_or_that_of_its_definition() {
+        for name in ["startTimeUnixNano", "start_time_unix_nano"] {
+            let node = Node::Object(vec![(name.into(), Node::Integer(1))]);
+            assert_eq!(node.field("startTimeUnixNano"), Some(&Node::Integer(1)), "{name}");
+        }
+        for name in ["startTimeUnix", "start_time_unix", "starttimeunixnano", "StartTimeUnixNano", ""] {
+            let node = Node::Object(vec![(name.into(), Node::Integer(1))]);
+            assert_eq!(node.field("startTimeUnixNano"), None, "{name}");
+        }
     }
 
     #[test]

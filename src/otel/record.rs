@@ -1,7 +1,7 @@
 //! Spans and log records as OTLP's JSON has them: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
 //!
 //! Integers of 64 bits are texts or numbers, enums are numbers or names, ids are hexadecimal digits of any
-//! case. Unknown fields are ignored.
+//! case. Unknown fields are ignored. A field may also have the name of its definition: `trace_id`.
 
 use std::borrow::Cow;
 
@@ -19,8 +19,8 @@ impl<'n> Any<'n> {
         let Node::Object(members) = self.0 else { return None };
         members
             .iter()
-            .find(|(name, value)| name.ends_with("Value") && *value != Node::Null)
-            .map(|(name, value)| (name.as_ref(), value))
+            .map(|(name, value)| (json_name(name), value))
+            .find(|(name, value)| name.ends_with("Value") && **value != Node::Null)
     }
 
     pub(super) fn text(self) -> Option<&'n str> {
@@ -82,14 +82,14 @@ impl<'n> Any<'n> {
     pub(super) fn write(self, out: &mut String) {
         match self.kind() {
             // OTLP's JSON has integers of 64 bits, and numbers that JSON lacks, as texts. A text that is no
-            // number is a text.
+            // number, or not a finite one, is a text.
             Some(("intValue", Node::Text(text))) => match text.parse::<i64>() {
                 Ok(number) => out.push_str(&number.to_string()),
                 Err(_) => write_text(text, out),
             },
             Some(("doubleValue", Node::Text(text))) => match text.parse::<f64>() {
-                Ok(number) => write_float(number, out),
-                Err(_) => write_text(text, out),
+                Ok(number) if number.is_finite() => write_float(number, out),
+                _ => write_text(text, out),
             },
             Some(("arrayValue", _)) => {
                 let items: Vec<_> = self.items().collect();
@@ -121,6 +121,20 @@ impl<'n> Any<'n> {
     }
 }
 
+/// The name in JSON of a member of an `AnyValue`.
+fn json_name(name: &str) -> &str {
+    match name {
+        "string_value" => "stringValue",
+        "bool_value" => "boolValue",
+        "int_value" => "intValue",
+        "double_value" => "doubleValue",
+        "array_value" => "arrayValue",
+        "kvlist_value" => "kvlistValue",
+        "bytes_value" => "bytesValue",
+        name => name,
+    }
+}
+
 fn key_value<'n>(node: &'n Node<'n>) -> Option<(&'n str, Any<'n>)> {
     // A key without a value is an attribute with an empty value.
     static EMPTY: Node<'static> = Node::Null;
@@ -148,7 +162,7 @@ pub(super) fn attribute<'n>(node: &'n Node<'n>, name: &str) -> Option<Any<'n>> {
 
 /// A time in nanoseconds since the Unix epoch. Zero counts as absent.
 pub(super) fn nanos(node: &Node<'_>, name: &str) -> Option<u64> {
-    node.get(name)?.unsigned().filter(|nanos| *nanos > 0)
+    node.field(name)?.unsigned().filter(|nanos| *nanos > 0)
 }
 
 /// The time in the log's unit, microseconds. None if the log cannot hold it.
@@ -159,7 +173,7 @@ pub(super) fn time(nanos: Option<u64>) -> Option<Timestamp> {
 
 /// An id of hexadecimal digits, in lower case. An empty one, or one of zeros alone, counts as absent.
 pub(super) fn id<'n>(node: &'n Node<'n>, name: &str) -> Option<Cow<'n, str>> {
-    let text = node.text_of(name)?;
+    let text = node.field(name)?.text()?;
     if text.is_empty() || text.bytes().all(|digit| digit == b'0') {
         return None;
     }
@@ -257,6 +271,7 @@ mod tests {
         let texts = [
             r#"{"spanId":"EEE19B7EC3C1B174","parentSpanId":"","name":"n","kind":3,"startTimeUnixNano":"5000","endTimeUnixNano":"6000","status":{"code":2,"message":"m"},"flags":769,"new":{"x":[1]}}"#,
             r#"{"spanId":"eee19b7ec3c1b174","parentSpanId":"0000000000000000","name":"n","kind":"SPAN_KIND_CLIENT","startTimeUnixNano":5000,"endTimeUnixNano":6000,"status":{"code":"STATUS_CODE_ERROR","message":"m"},"flags":"769"}"#,
+            r#"{"span_id":"eee19b7ec3c1b174","parent_span_id":"","name":"n","kind":3,"start_time_unix_nano":"5000","end_time_unix_nano":6000,"status":{"code":2,"message":"m"},"flags":769}"#,
         ];
         for text in texts {
             let node = Node::parse(text).unwrap();
@@ -285,10 +300,12 @@ mod tests {
     fn values_become_json_of_their_type() {
         let values = [
             (r#"{"stringValue":"x\"y"}"#, r#""x\"y""#),
+            (r#"{"array_value":{"values":[{"int_value":"1"},{"string_value":"b"}]}}"#, r#"[1,"b"]"#),
             (r#"{"intValue":"7"}"#, "7"),
             (r#"{"intValue":7}"#, "7"),
             (r#"{"doubleValue":0.5}"#, "0.5"),
             (r#"{"doubleValue":"NaN"}"#, r#""NaN""#),
+            (r#"{"doubleValue":1e400}"#, r#""1e400""#),
             (r#"{"boolValue":true}"#, "true"),
             (r#"{"bytesValue":"AQI="}"#, r#""AQI=""#),
             (r#"{"arrayValue":{"values":[{"intValue":"1"},{"stringValue":"b"}]}}"#, r#"[1,"b"]"#),

@@ -161,7 +161,8 @@ fn attributes(
             put(name, text(value));
         }
     }
-    if let Some(state) = span.node.text_of("traceState").filter(|state| !state.is_empty()) {
+    let state = span.node.field("traceState").and_then(Node::text);
+    if let Some(state) = state.filter(|state| !state.is_empty()) {
         put("otel.trace_state", text(state));
     }
     for (name, member) in [
@@ -169,7 +170,7 @@ fn attributes(
         ("otel.dropped_events_count", "droppedEventsCount"),
         ("otel.dropped_links_count", "droppedLinksCount"),
     ] {
-        if let Some(count) = span.node.get(member).and_then(Node::unsigned).filter(|count| *count > 0) {
+        if let Some(count) = span.node.field(member).and_then(Node::unsigned).filter(|count| *count > 0) {
             put(name, count.to_string());
         }
     }

@@ -1,21 +1,26 @@
 //! Requests in OTLP's JSON. The text of each span and log record is kept; only the fields that its event
 //! needs are read.
+//!
+//! OTLP's names are `resourceSpans` and the like. The names of its definition, `resource_spans`, are read as
+//! the same, and so are the names of earlier versions of OTLP: `instrumentationLibrarySpans`.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::ids::{LogKey, SpanKey};
+use super::names;
 use super::reading::{Origin, Reading, Signal, Unreadable};
 use super::wire::Malformed;
 use crate::event::Json;
+use crate::otel::read_text;
 
 /// `ExportTraceServiceRequest` or `ExportLogsServiceRequest`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, alias = "resource_spans")]
     resource_spans: Option<Vec<Group<'a>>>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "resource_logs")]
     resource_logs: Option<Vec<Group<'a>>>,
 }
 
@@ -24,11 +29,27 @@ struct Request<'a> {
 struct Group<'a> {
     #[serde(borrow)]
     resource: Option<&'a RawValue>,
-    schema_url: Option<String>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "schema_url")]
+    schema_url: Option<&'a RawValue>,
+    #[serde(borrow, alias = "scope_spans")]
     scope_spans: Option<Vec<Scoped<'a>>>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "scope_logs")]
     scope_logs: Option<Vec<Scoped<'a>>>,
+    // Programs of the time in which the names changed may send both.
+    #[serde(borrow, alias = "instrumentation_library_spans")]
+    instrumentation_library_spans: Option<Vec<Scoped<'a>>>,
+    #[serde(borrow, alias = "instrumentation_library_logs")]
+    instrumentation_library_logs: Option<Vec<Scoped<'a>>>,
+}
+
+impl<'a> Group<'a> {
+    fn scopes(self, signal: Signal) -> impl Iterator<Item = Scoped<'a>> {
+        let (scopes, libraries) = match signal {
+            Signal::Traces => (self.scope_spans, self.instrumentation_library_spans),
+            Signal::Logs => (self.scope_logs, self.instrumentation_library_logs),
+        };
+        scopes.into_iter().chain(libraries).flatten()
+    }
 }
 
 #[derive(Deserialize)]
@@ -36,11 +57,24 @@ struct Group<'a> {
 struct Scoped<'a> {
     #[serde(borrow)]
     scope: Option<&'a RawValue>,
-    schema_url: Option<String>,
+    #[serde(borrow, alias = "instrumentation_library")]
+    instrumentation_library: Option<&'a RawValue>,
+    #[serde(borrow, alias = "schema_url")]
+    schema_url: Option<&'a RawValue>,
     #[serde(borrow)]
     spans: Option<Vec<&'a RawValue>>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "log_records", alias = "logs")]
     log_records: Option<Vec<&'a RawValue>>,
+}
+
+impl<'a> Scoped<'a> {
+    fn items(self, signal: Signal) -> impl Iterator<Item = &'a RawValue> {
+        let items = match signal {
+            Signal::Traces => self.spans,
+            Signal::Logs => self.log_records,
+        };
+        items.into_iter().flatten()
+    }
 }
 
 /// The fields of a span or log record that its event needs. They are read from raw values, so that a field of
@@ -48,26 +82,36 @@ struct Scoped<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Head<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, alias = "trace_id")]
     trace_id: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "span_id")]
     span_id: Option<&'a RawValue>,
     #[serde(borrow)]
     name: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "event_name")]
     event_name: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "start_time_unix_nano")]
     start_time_unix_nano: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "end_time_unix_nano")]
     end_time_unix_nano: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "time_unix_nano")]
     time_unix_nano: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "observed_time_unix_nano")]
     observed_time_unix_nano: Option<&'a RawValue>,
 }
 
+impl Head<'_> {
+    fn name(&self) -> String {
+        text(self.name.or(self.event_name))
+    }
+}
+
 fn text(value: Option<&RawValue>) -> String {
-    value.and_then(|value| serde_json::from_str(value.get()).ok()).unwrap_or_default()
+    value.and_then(|value| read_text(value.get())).unwrap_or_default()
+}
+
+fn schema_url(value: Option<&RawValue>) -> Option<String> {
+    Some(text(value)).filter(|url| !url.is_empty())
 }
 
 /// The bytes of an id in hexadecimal digits. A text that is no id gives one zero byte, and so an id that is
@@ -94,32 +138,44 @@ pub(super) fn read(body: &[u8], signal: Signal, reading: &mut Reading<'_>) -> Re
     let text = std::str::from_utf8(body).map_err(|error| wrong(&error))?;
     // Parsed once: each item stays a part of the text of the request.
     let request: Request<'_> = serde_json::from_str(text).map_err(|error| wrong(&error))?;
-    // The caller decides on the signal: members of the other one are ignored.
-    let groups = match signal {
-        Signal::Traces => request.resource_spans,
-        Signal::Logs => request.resource_logs,
-    };
-    for group in groups.into_iter().flatten() {
-        let mut origin = Origin {
-            resource: object(group.resource, "resource")?,
-            resource_schema_url: group.schema_url.filter(|url| !url.is_empty()),
-            ..Origin::default()
-        };
-        let scopes = match signal {
-            Signal::Traces => group.scope_spans,
-            Signal::Logs => group.scope_logs,
-        };
-        for scoped in scopes.into_iter().flatten() {
-            origin.scope = object(scoped.scope, "scope")?;
-            origin.scope_schema_url = scoped.schema_url.filter(|url| !url.is_empty());
-            let items = match signal {
-                Signal::Traces => scoped.spans,
-                Signal::Logs => scoped.log_records,
-            };
-            for item in items.into_iter().flatten() {
-                one(item, signal, &origin, reading)?;
+    let groups = [(Signal::Traces, request.resource_spans), (Signal::Logs, request.resource_logs)];
+    for (of, groups) in groups {
+        for group in groups.into_iter().flatten() {
+            if of == signal {
+                read_group(group, signal, reading)?;
+            } else {
+                misdirected(group, of, reading)?;
             }
         }
+    }
+    // Only now, because most requests have items, and this reads the body again.
+    if reading.request.items.is_empty() && reading.request.rejected.is_empty() {
+        reading.request.nothing_found = names::nothing_found(text, signal);
+    }
+    Ok(())
+}
+
+fn read_group(group: Group<'_>, signal: Signal, reading: &mut Reading<'_>) -> Result<(), Unreadable> {
+    let mut origin = Origin {
+        resource: object(group.resource, "resource")?,
+        resource_schema_url: schema_url(group.schema_url),
+        ..Origin::default()
+    };
+    for scoped in group.scopes(signal) {
+        origin.scope = object(scoped.scope.or(scoped.instrumentation_library), "scope")?;
+        origin.scope_schema_url = schema_url(scoped.schema_url);
+        for item in scoped.items(signal) {
+            one(item, signal, &origin, reading)?;
+        }
+    }
+    Ok(())
+}
+
+/// Rejects the items of a group that is of another signal than the request.
+fn misdirected(group: Group<'_>, of: Signal, reading: &mut Reading<'_>) -> Result<(), Unreadable> {
+    for item in group.scopes(of).flat_map(|scoped| scoped.items(of)) {
+        let name = serde_json::from_str(item.get()).map(|head: Head<'_>| head.name()).unwrap_or_default();
+        reading.reject(&name, of.misdirected())?;
     }
     Ok(())
 }
@@ -135,7 +191,7 @@ fn one(
         Ok(head) => head,
         Err(error) => return reading.reject("", format_args!("it is not a {}: {error}", signal.item())),
     };
-    let name = text(head.name.or(head.event_name));
+    let name = head.name();
     // Checked before the copy of the item is made.
     if item.get().len() > reading.bounds.item_bytes {
         return reading.reject(&name, Malformed::Size);

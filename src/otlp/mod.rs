@@ -22,6 +22,7 @@ mod wire;
 mod protobuf;
 mod ids;
 mod reading;
+mod names;
 mod json;
 
 #[cfg(test)]
@@ -124,6 +125,9 @@ fn one_of_protobuf(
             // The head comes first: it has the name by which a rejected item is reported.
             let head = match protobuf::span_head(item) {
                 Ok(head) => head,
+                Err(_) if protobuf::log_head(item).is_ok() => {
+                    return reading.reject("", Signal::Logs.misdirected());
+                }
                 Err(error) => return reading.reject("", error),
             };
             match protobuf::span(item, &head, &mut json, max) {
@@ -134,6 +138,9 @@ fn one_of_protobuf(
         Signal::Logs => {
             let head = match protobuf::log_head(item) {
                 Ok(head) => head,
+                Err(_) if protobuf::span_head(item).is_ok() => {
+                    return reading.reject("", Signal::Traces.misdirected());
+                }
                 Err(error) => return reading.reject("", error),
             };
             match protobuf::log_record(item, &head, &mut json, max) {

@@ -22,6 +22,19 @@ impl Signal {
             Signal::Logs => "log record",
         }
     }
+
+    /// The path of OTLP over HTTP for requests of this type.
+    pub fn path(self) -> &'static str {
+        match self {
+            Signal::Traces => "/v1/traces",
+            Signal::Logs => "/v1/logs",
+        }
+    }
+
+    /// The reason for which an item of this type is rejected in a request of another type.
+    pub(super) fn misdirected(self) -> String {
+        format!("it is a {}; send it to {}", self.item(), self.path())
+    }
 }
 
 /// The bounds of one request.
@@ -88,6 +101,9 @@ pub struct Request {
     pub items: Vec<Item>,
     /// Items that cannot be recorded.
     pub rejected: Vec<Rejected>,
+    /// The reason for which no item was found, if the body has fields that are unknown where items are
+    /// expected. None if the request has no items.
+    pub nothing_found: Option<String>,
 }
 
 /// A span or log record to be recorded.

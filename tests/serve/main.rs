@@ -21,6 +21,8 @@ mod load;
 mod metrics;
 mod otlp;
 mod otlp_fixtures;
+mod otlp_leniency;
+mod otlp_cases;
 mod process;
 mod reads;
 mod tail;

@@ -22,7 +22,10 @@ fn a_text_that_stands_in_content_and_in_contents_is_one_text() {
 fn a_call_in_an_answer_that_is_json_is_a_decision() {
     assert_rows(
         "completion-json.json",
-        &[("SELECT id, chosen_option, rationale FROM decisions", &["call_mVX2uvL7TRiSe2YNdOEh9AbC | get_weather | Let me look."])],
+        &[(
+            "SELECT id, chosen_option, rationale FROM decisions",
+            &["call_mVX2uvL7TRiSe2YNdOEh9AbC | get_weather | Let me look."],
+        )],
     );
 }
 
@@ -33,7 +36,10 @@ fn a_choice_whose_message_is_a_list_of_parts_is_an_answer() {
         &[
             ("SELECT input, output FROM steps", &["Q? | Let me look.\n→ get_weather {\"city\":\"Lisbon\"}"]),
             ("SELECT id, chosen_option FROM decisions", &["tooluse_AbC123dEf456 | get_weather"]),
-            ("SELECT attributes ->> '$.\"otel.events\"' LIKE '%tool_use%' OR attributes LIKE '%tool_use%' FROM steps", &["1"]),
+            (
+                "SELECT attributes ->> '$.\"otel.events\"' LIKE '%tool_use%' OR attributes LIKE '%tool_use%' FROM steps",
+                &["1"],
+            ),
         ],
     );
 }
@@ -62,13 +68,22 @@ fn operations_of_the_vercel_ai_sdk_are_runs_calls_and_tools() {
     assert_rows(
         "vercel5.json",
         &[
-            ("SELECT agent, input, summary, tokens_input, tokens_output FROM sessions", &["desk | Weather? | Sunny. | 25 | 7"]),
-            ("SELECT kind, module, input FROM steps ORDER BY id", &[
-                "chain | ai.generateText | Weather?",
-                "llm | ai.generateText.doGenerate | Weather?",
-                "tool | get_weather | {\"city\":\"Lisbon\"}",
-            ]),
-            ("SELECT id, chosen_option, rationale FROM decisions", &["call_mVX2uvL7TRiSe2YNdOEh9AbC | get_weather | Let me look."]),
+            (
+                "SELECT agent, input, summary, tokens_input, tokens_output FROM sessions",
+                &["desk | Weather? | Sunny. | 25 | 7"],
+            ),
+            (
+                "SELECT kind, module, input FROM steps ORDER BY id",
+                &[
+                    "chain | ai.generateText | Weather?",
+                    "llm | ai.generateText.doGenerate | Weather?",
+                    "tool | get_weather | {\"city\":\"Lisbon\"}",
+                ],
+            ),
+            (
+                "SELECT id, chosen_option, rationale FROM decisions",
+                &["call_mVX2uvL7TRiSe2YNdOEh9AbC | get_weather | Let me look."],
+            ),
         ],
     );
     assert_rows(
@@ -76,7 +91,10 @@ fn operations_of_the_vercel_ai_sdk_are_runs_calls_and_tools() {
         &[
             (
                 "SELECT conversation_id, input, summary, tokens_input, tokens_output FROM sessions ORDER BY id",
-                &["chat-9 | Weather and time in Oslo? | Rain, noon. | 100 | 30", "chat-9 | Two names | {\"names\": [\"Ann\", \"Bob\"]} | 5 | 6"],
+                &[
+                    "chat-9 | Weather and time in Oslo? | Rain, noon. | 100 | 30",
+                    "chat-9 | Two names | {\"names\": [\"Ann\", \"Bob\"]} | 5 | 6",
+                ],
             ),
             (
                 "SELECT chosen_option, json_array_length(options_considered) FROM decisions ORDER BY id",
@@ -91,7 +109,10 @@ fn a_run_of_an_agent_without_an_operation_is_no_call_of_a_model() {
     assert_rows(
         "05-pydantic-ai-3995-agent-run-aggregate.traces.json",
         &[
-            ("SELECT tokens_input, tokens_output FROM sessions ORDER BY id", &["113 | 11", "113 | 11", "113 | 11"]),
+            (
+                "SELECT tokens_input, tokens_output FROM sessions ORDER BY id",
+                &["113 | 11", "113 | 11", "113 | 11"],
+            ),
             ("SELECT kind, count(*) FROM steps GROUP BY kind ORDER BY kind", &["agent | 3", "llm | 6"]),
         ],
     );
@@ -140,7 +161,10 @@ fn the_conversation_is_found_wherever_it_stands() {
 fn a_score_of_zero_is_a_score() {
     assert_rows(
         "18-phoenix-7367-zero-scores.traces.json",
-        &[("SELECT pattern_type, evidence ->> '$.score' FROM findings WHERE category = 'evaluation' ORDER BY session_id, id", &[])],
+        &[(
+            "SELECT pattern_type, evidence ->> '$.score' FROM findings WHERE category = 'evaluation' ORDER BY session_id, id",
+            &[],
+        )],
     );
 }
 

@@ -1,5 +1,5 @@
-//! Vectors that other projects publish, read from `$ANNALS_TEST_DATA/vectors`, else from
-//! `../shared/data/vectors`. Without them a test says that it was skipped; in CI they must be there.
+//! Vectors that other projects publish, in `vectors`, and other data of the tests. All of it is read from
+//! `$ANNALS_TEST_DATA`, else from `../shared/data`. Without it a test says that it was skipped; in CI it must be there.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,14 @@ use serde_json::Value;
 
 /// A file or folder of the vectors.
 pub(crate) fn published(name: &str) -> Option<PathBuf> {
+    data(&format!("vectors/{name}"))
+}
+
+/// A file or folder of the data.
+pub(crate) fn data(name: &str) -> Option<PathBuf> {
     let data = std::env::var_os("ANNALS_TEST_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let path = data.join("vectors").join(name);
+    let path = data.join(name);
     if path.exists() {
         return Some(path);
     }

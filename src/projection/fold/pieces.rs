@@ -342,6 +342,11 @@ mod tests {
             assert!(sources(&format!(r#"["{long}{escape}"]"#), 0).is_empty(), "{escape}");
         }
         assert_eq!(sources(&format!(r#"["{long}\ud83d\ude42"]"#), 0).len(), 1);
+        // Beside it, other texts of the same JSON are.
+        let nested = json(&format!(r#"["{long}\ud83d", "{long}\n"]"#), true);
+        let texts: Vec<String> = sources(&nested, 0).into_iter().map(|source| source.text).collect();
+        assert_eq!(texts.last(), Some(&format!("{long}\n")));
+        assert!(texts.iter().all(|text| !text.contains('\u{fffd}')), "{texts:?}");
     }
 
     #[test]

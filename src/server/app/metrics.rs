@@ -52,6 +52,7 @@ pub(crate) struct Metrics {
     request_seconds: Family<Route, Histogram, fn() -> Histogram>,
     events: Family<Outcome, Counter>,
     rejected: Family<Reason, Counter>,
+    nothing_found: Counter,
     pub(in crate::server) lag: Family<Projection, Gauge<u64, AtomicU64>>,
     pub(in crate::server) stopped: Family<Projection, Gauge>,
 }
@@ -65,6 +66,7 @@ impl Metrics {
             request_seconds: Family::new_with_constructor(seconds),
             events: Family::default(),
             rejected: Family::default(),
+            nothing_found: Counter::default(),
             lag: Family::default(),
             stopped: Family::default(),
             registry: Registry::default(),
@@ -81,6 +83,11 @@ impl Metrics {
             metrics.events.clone(),
         );
         registry.register("events_rejected", "Events that were refused", metrics.rejected.clone());
+        registry.register(
+            "otlp_requests_not_understood",
+            "Requests of OTLP that are not empty and in which no span or log record was found",
+            metrics.nothing_found.clone(),
+        );
         registry.register(
             "projection_lag_events",
             "Events of the log that the projection does not hold yet",
@@ -123,7 +130,13 @@ impl Metrics {
     }
 
     pub(crate) fn rejected(&self, reason: &'static str, events: u64) {
-        self.rejected.get_or_create(&Reason { reason }).inc_by(events);
+        if events > 0 {
+            self.rejected.get_or_create(&Reason { reason }).inc_by(events);
+        }
+    }
+
+    pub(in crate::server) fn nothing_found(&self) {
+        self.nothing_found.inc();
     }
 }
 

@@ -34,6 +34,8 @@ const JSON: &str = "application/json";
 #[derive(Debug, Default)]
 pub(in crate::server) struct Recorded {
     rejected: i64,
+    /// The rejected items with their reasons, or the reason for which nothing was found. Empty if the request
+    /// was recorded whole.
     message: String,
 }
 
@@ -54,7 +56,7 @@ struct PartialSuccess {
 }
 
 impl Recorded {
-    fn new(signal: Signal, rejected: &[Rejected]) -> Recorded {
+    fn new(signal: Signal, rejected: &[Rejected], nothing_found: Option<String>) -> Recorded {
         let named: Vec<String> = rejected
             .iter()
             .take(NAMED_MAX)
@@ -64,17 +66,20 @@ impl Recorded {
         if rejected.len() > NAMED_MAX {
             message += &format!("; and {} more", rejected.len() - NAMED_MAX);
         }
+        // Where nothing was found, nothing was rejected.
+        message += &nothing_found.unwrap_or_default();
         Recorded { rejected: i64::try_from(rejected.len()).unwrap_or(i64::MAX), message }
     }
 
     /// The response message of a service.
     pub(in crate::server) fn to_protobuf(&self) -> Vec<u8> {
+        // A message without rejected items is a warning.
         let partial = PartialSuccess { rejected: self.rejected, error_message: self.message.clone() };
-        ServiceResponse { partial_success: (self.rejected > 0).then_some(partial) }.encode_to_vec()
+        ServiceResponse { partial_success: (!self.message.is_empty()).then_some(partial) }.encode_to_vec()
     }
 
     fn to_json(&self, signal: Signal) -> Vec<u8> {
-        if self.rejected == 0 {
+        if self.message.is_empty() {
             return b"{}".to_vec();
         }
         let rejected = match signal {
@@ -116,6 +121,7 @@ pub(in crate::server) async fn record(
         bytes: app.limits.body_bytes.saturating_mul(GROWTH_MAX).min(app.memory.all_bytes() / 2),
     };
     let mut rejected = Vec::new();
+    let mut nothing_found = None;
     let mut tries = Tries::Own(Attempt::default());
     // The positions of items whose id another event has, most often the same span with other content. They
     // are recorded beside that event, with the next id. The first round knows of none and sends all items.
@@ -123,7 +129,7 @@ pub(in crate::server) async fn record(
     // Each round sends only the items whose id was taken. The loop ends: attempts are bounded, and no other
     // event has a new id. The body is read again each time, because drafts are used up when they are sent.
     loop {
-        let ((names, unfit), sent) =
+        let ((names, unfit, reason), sent) =
             append::append(app, caller, &received, SentBy::Anybody, move |bytes, made| {
                 let attempt = match tries {
                     Tries::Own(attempt) => attempt,
@@ -131,7 +137,8 @@ pub(in crate::server) async fn record(
                 };
                 let mut room = |bytes| made.take(bytes).is_ok();
                 let read = otlp::read_into(bytes, signal, form, bounds, attempt, &mut room);
-                let otlp::Request { mut items, rejected } = read.map_err(|error| unreadable(&error, form))?;
+                let otlp::Request { mut items, rejected, nothing_found } =
+                    read.map_err(|error| unreadable(&error, form))?;
                 if let Some(places) = places {
                     items.retain(|item| places.contains(&item.place));
                 }
@@ -141,12 +148,14 @@ pub(in crate::server) async fn record(
                 }
                 let (names, drafts): (Vec<_>, Vec<_>) =
                     items.into_iter().map(|item| ((item.place, item.name), item.draft)).unzip();
-                Ok(((names, rejected), drafts))
+                Ok(((names, rejected, nothing_found), drafts))
             })
             .await?;
         // Every round reads the whole body and finds the same bad items. They count once.
         if tries == Tries::Own(Attempt::default()) {
-            rejected = unfit;
+            // Items that reach the log are counted there.
+            app.metrics.rejected(Kind::InvalidEvent.name(), unfit.len().try_into().unwrap_or(u64::MAX));
+            (rejected, nothing_found) = (unfit, reason);
         }
         let mut taken = Vec::new();
         hear(names, sent, &mut rejected, &mut taken)?;
@@ -160,7 +169,16 @@ pub(in crate::server) async fn record(
         places = Some(taken.into_iter().map(|(place, _)| place).collect());
     }
     rejected.sort_unstable_by_key(|rejected| rejected.place);
-    Ok(Recorded::new(signal, &rejected))
+    if nothing_found.is_some() {
+        app.metrics.nothing_found();
+    }
+    let recorded = Recorded::new(signal, &rejected, nothing_found);
+    if !recorded.message.is_empty() {
+        // Exporters often do not report the answer. The message has names that the client sent.
+        let (signal, rejected, message) = (signal.path(), recorded.rejected, &recorded.message);
+        tracing::info!(signal, rejected, ?message, "not everything of a request was recorded");
+    }
+    Ok(recorded)
 }
 
 /// Sorts the outcomes of items. `taken` gets the items whose id another event has.
