@@ -195,7 +195,8 @@ impl<'n> Said<'n> {
         self.keep_finish_reasons(found);
     }
 
-    fn keep_finish_reasons(&mut self, found: &[Message]) {
+    /// Keeps the reasons why the model stopped after these messages.
+    pub(super) fn keep_finish_reasons(&mut self, found: &[Message]) {
         self.finish_reasons.extend(found.iter().filter_map(|message| message.finish_reason.clone()));
     }
 

@@ -49,6 +49,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     let has_own_name = module.as_deref().is_none_or(|module| module == span.name);
     let (input, output) = (said.input(), said.output());
     let (message_input, message_output) = events::messages(&span);
+    said.keep_finish_reasons(&message_output);
     let error = failure::failure(&span, &said);
     // The same rule as in `failure::failure`: an error type counts, unless the status is explicitly Ok.
     let status = if span.status == SpanStatus::Error

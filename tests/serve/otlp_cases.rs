@@ -37,8 +37,8 @@ fn a_choice_whose_message_is_a_list_of_parts_is_an_answer() {
             ("SELECT input, output FROM steps", &["Q? | Let me look.\n→ get_weather {\"city\":\"Lisbon\"}"]),
             ("SELECT id, chosen_option FROM decisions", &["tooluse_AbC123dEf456 | get_weather"]),
             (
-                "SELECT attributes ->> '$.\"otel.events\"' LIKE '%tool_use%' OR attributes LIKE '%tool_use%' FROM steps",
-                &["1"],
+                "SELECT attributes -> '$.\"gen_ai.response.finish_reasons\"' FROM steps",
+                &[r#"["tool_use"]"#],
             ),
         ],
     );
@@ -133,7 +133,16 @@ fn each_of_several_calls_is_a_decision_whatever_its_id() {
         &[
             (
                 "SELECT session_id, group_concat(chosen_option, ', ') FROM (SELECT session_id, chosen_option FROM decisions ORDER BY session_id, id) GROUP BY session_id ORDER BY session_id",
-                &[],
+                &[
+                    "00000000000000000000000000001101 | search, search, clock",
+                    "00000000000000000000000000001102 | search, search",
+                    "00000000000000000000000000001103 | search, search",
+                    "00000000000000000000000000001104 | search, search",
+                    "00000000000000000000000000001105 | search, search, clock",
+                    "00000000000000000000000000001106 | clock, search",
+                    "00000000000000000000000000001107 | search, clock",
+                    "00000000000000000000000000001108 | search",
+                ],
             ),
             ("SELECT output FROM steps WHERE session_id LIKE '%1109'", &["I cannot do that"]),
         ],
