@@ -557,8 +557,8 @@ payloads! {
             scope_schema_url: Option<String>,
         }
     }
-    /// `otel.log`: a log record of OpenTelemetry, as it was received. Its session is its trace, if it has
-    /// one.
+    /// `otel.log`: a log record of OpenTelemetry, as it was received. Its session is its trace, or the
+    /// conversation that it names, if there is one.
     OtelLog {
         required {
             /// The log record, in the JSON form of OTLP: an object.

@@ -259,6 +259,8 @@ pub(super) static ATTRIBUTES: &[Row] = &[
         names: &[
             "gen_ai.conversation.id",
             "session.id",
+            "conversation.id",
+            "conversation_id",
             "traceloop.association.properties.session_id",
             "traceloop.association.properties.conversation_id",
             "traceloop.association.properties.thread_id",
@@ -667,6 +669,12 @@ pub(super) fn field(name: &str, scope: &str) -> Option<(Field, u8)> {
             Some((row.field, u8::try_from(place).map_or(u8::MAX, |place| place.saturating_add(128))))
         })
     })
+}
+
+/// The rank of an attribute among those that name a conversation; 0 is best. None for every other attribute.
+#[cfg(feature = "server")]
+pub(crate) fn conversation(name: &str) -> Option<u8> {
+    field(name, "").filter(|(field, _)| *field == Field::Conversation).map(|(_, rank)| rank)
 }
 
 /// The list that an attribute is a part of, and the rest of its name, which begins with an index.

@@ -120,7 +120,7 @@ pub(super) fn tools(chooser: &Chooser, answers: &[Message], meanings: &mut Vec<M
 
 /// Returns true if the id of a call looks random, and so belongs to that call alone. Models and frameworks
 /// that number calls anew for each answer, or name them after the tool, use an id again.
-fn is_unique(id: &str, tool: &str) -> bool {
+pub(super) fn is_unique(id: &str, tool: &str) -> bool {
     // A random part is long, and has digits or letters of both cases. Words lack these, and counters are
     // short.
     let is_random = |part: &str| {

@@ -25,6 +25,15 @@ pub(super) struct StepFailure {
 }
 
 impl StepFailure {
+    pub(super) fn new(
+        class: Option<String>,
+        message: Option<String>,
+        at: Option<Timestamp>,
+        severity: Severity,
+    ) -> StepFailure {
+        StepFailure { class, message, stacktrace: None, at, severity }
+    }
+
     /// Reads a failure from the attributes of an `exception` event, or of a log record of an exception.
     pub(super) fn of_exception<'n>(
         attributes: impl Iterator<Item = (&'n str, Any<'n>)>,
@@ -69,8 +78,13 @@ impl StepFailure {
         precedence: Precedence,
         meanings: &mut Vec<Meaning<'static>>,
     ) {
-        // One id per step: a span and its log records report the same error, which is one finding.
-        let Ok(finding) = FindingId::new(own_id(step.as_ref(), "error")) else { return };
+        // One id per step: a span and its log records report the same error, which is one finding. Without a step,
+        // each record reports an error of its own.
+        let id = match &step {
+            Some(step) => own_id(Some(step), "error"),
+            None => format!("error:{:016x}", precedence.speaker),
+        };
+        let Ok(finding) = FindingId::new(id) else { return };
         let raised = FindingRaised {
             finding,
             step,

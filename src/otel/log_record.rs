@@ -2,17 +2,21 @@
 
 use std::borrow::Cow;
 
+use super::agent_log::{self, SessionFacts};
+use super::call::{Call, Share, Source, step_id};
+use super::coding_agents::{self, Agent, Version};
 use super::conventions::{Field, Happening, happening};
 use super::failure::StepFailure;
 use super::messages::{self, Message};
 use super::node::Node;
 use super::precedence::{Meaning, Precedence, Rank, fingerprint};
 use super::record::{self, Any};
-use super::said::Said;
+use super::said::{Content, Said};
+use super::session::of_resource;
 use super::{decisions, findings};
 use crate::event::{
-    Attributes, Event, Json, NoteLogged, OtelLog, SessionStarted, StepEnd, StepEnded, StepId, StepStarted,
-    Timestamp,
+    Attributes, Event, Json, NoteLogged, OtelLog, SessionStarted, Severity, StepEnd, StepEnded, StepId,
+    StepKind, StepStarted, Timestamp,
 };
 
 /// Words for OTLP's severity numbers. Each word stands for four numbers, from 1.
@@ -20,21 +24,23 @@ const LEVELS: [&str; 6] = ["trace", "debug", "info", "warning", "error", "critic
 
 pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>) -> Vec<Meaning<'static>> {
     let Some(node) = Node::parse(event.log_record.as_str()) else { return Vec::new() };
+    let resource = event.resource.as_ref().and_then(|json| Node::parse(json.as_str())).unwrap_or(Node::Null);
     let scope = event.scope.as_ref().and_then(|json| Node::parse(json.as_str())).unwrap_or(Node::Null);
-    let step = record::id(&node, "spanId").and_then(|id| StepId::new(id.as_ref()).ok());
     let time = record::nanos(&node, "timeUnixNano").or_else(|| record::nanos(&node, "observedTimeUnixNano"));
     let at = record::time(time).or(at);
-    // The name was an attribute before OTLP had a field for it.
-    let name = node
-        .field("eventName")
-        .and_then(Node::text)
-        .filter(|name| !name.is_empty())
-        .or_else(|| record::attribute(&node, "event.name").and_then(Any::text));
-    let what = name.and_then(happening);
-    let precedence =
-        // A log record has no id, so its content identifies it as a source.
-        |rank, order| Precedence { rank, order, speaker: fingerprint(event.log_record.as_str().as_bytes()) };
+    let name = Name::of(&node);
+    let agent = coding_agents::agent(name.text, scope.text_of("name"));
+    let what = name.text.and_then(happening);
+    // A log record has no id, so its content identifies it as a source.
+    let speaker = fingerprint(event.log_record.as_str().as_bytes());
+    let precedence = |rank, order| Precedence { rank, order, speaker };
     let order = i64::try_from(time.unwrap_or(0)).unwrap_or(i64::MAX);
+    let moment = time.map(|time| time.to_string()).unwrap_or_default();
+    let source = Source {
+        at,
+        speaker,
+        moment: record::attribute(&node, "event.timestamp").and_then(Any::text).unwrap_or(&moment),
+    };
     let mut said = Said::new(record::attributes(&node), scope.text_of("name").unwrap_or_default());
     let body_text = body(&node);
     let body_node = body_text.as_deref().and_then(Node::parse_structure);
@@ -44,9 +50,24 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     // Decisions, findings and failures come last: the first meaning is the one that the record is about.
     let mut after = Vec::new();
     let mut input_output = (None, None);
+    let mut session = SessionFacts::default();
+    // The session of a coding agent is the conversation, in which a span is no step.
+    let span = record::id(&node, "spanId").filter(|_| agent.is_none());
+    let mut step = span.and_then(|id| StepId::new(id.as_ref()).ok());
+    let is_of_span = step.is_some();
+    if let Some(agent) = agent {
+        let report = name.text.and_then(|name| coding_agents::report(agent, name));
+        let read = agent_log::read(report, record::attributes(&node), source);
+        (step, session, after) = (read.step, read.session, read.meanings);
+    }
+    let mut call = None;
     match what {
         Some(Happening::Details) => {
             let (input, output) = (said.input(), said.output());
+            if !is_of_span && reports_answer(&said, &output) {
+                step = call_step(&said, agent, source);
+                call = step.clone();
+            }
             choose(&said, precedence(Rank::Log, order), at, step.as_ref(), &output.messages, &mut after);
             input_output = (input.text, output.text);
         }
@@ -69,8 +90,11 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
             );
         }
         Some(Happening::Exception) | None | Some(Happening::OtherMessage(_)) => {
-            // By its attributes, not by its name alone: a log record of any name may report an exception.
-            if let Some(failure) = StepFailure::of_exception(record::attributes(&node), at) {
+            // By its attributes, not by its name alone: a log record of any name may report an exception. The
+            // errors of an agent's calls are read with the calls.
+            if (step.is_none() || is_of_span)
+                && let Some(failure) = StepFailure::of_exception(record::attributes(&node), at)
+            {
                 failure.raise(step.clone(), precedence(Rank::Log, order), &mut after);
             }
         }
@@ -87,9 +111,15 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         (Some(role), Some(message)) => Some(format!("{role}: {}", message.text())),
         _ => body_text.clone().filter(|text| !text.is_empty()),
     };
-    let attributes = note_attributes(event, &said, name, &scope);
+    let mut attributes = note_attributes(event, &said, &name, &scope);
+    if agent.is_some() {
+        // Neither the session nor the step has them.
+        for (own, member) in [("otel.trace_id", "traceId"), ("otel.span_id", "spanId")] {
+            attributes.extend(record::id(&node, member).map(|id| (own.to_owned(), Json::text(&id))));
+        }
+    }
     let note = NoteLogged {
-        message: text.or_else(|| name.map(str::to_owned)).unwrap_or_default(),
+        message: text.or_else(|| name.text.map(str::to_owned)).unwrap_or_default(),
         step: step.clone(),
         level: level(&node),
         data: body_node.as_ref().map(|body| Json::written(body.to_json())),
@@ -101,7 +131,9 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     if !in_session {
         return meanings;
     }
-    if let Some(step) = step {
+    if let Some(step) = call {
+        details_call(step, &mut said, input_output, source, &mut meanings);
+    } else if let Some(step) = step.filter(|_| is_of_span) {
         // A record with one message of several is a weaker source than one with all messages of a call.
         let rank = if what == Some(Happening::Details) { Rank::Log } else { Rank::Message };
         let index = body_node.as_ref().and_then(|body| body.get("index")?.unsigned()).unwrap_or(0);
@@ -110,23 +142,22 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
             Some(Happening::Choice) => i64::try_from(index).map_or(i64::MIN, |index| -index),
             _ => order,
         };
-        let (input, output) = input_output;
-        let mut put = |event| {
-            meanings.push(Meaning {
-                precedence: Some(precedence(rank, order)),
-                at: None,
-                event: Cow::Owned(event),
-            })
-        };
-        if input.is_some() {
-            put(Event::StepStarted(StepStarted { step: step.clone(), input, ..StepStarted::default() }));
-        }
-        if output.is_some() {
-            put(Event::StepEnded(StepEnded { step, output, status: StepEnd::Ok, ..StepEnded::default() }));
-        }
+        span_texts(&step, input_output, precedence(rank, order), &mut meanings);
     }
-    if let Some(conversation) = said.see_text(Field::Conversation) {
-        let started = SessionStarted { conversation: Some(conversation), ..SessionStarted::default() };
+    let conversation = said.see_text(Field::Conversation);
+    let is_of_trace = record::id(&node, "traceId").is_some();
+    if agent.is_some() || !is_of_trace && conversation.is_some() {
+        let began_at = session.began_at.or(at);
+        let rank = if session.is_start { Rank::Run } else { Rank::Log };
+        // Negated, so that the earliest record stands.
+        let order = began_at.map_or(0, |at| at.micros().saturating_mul(-1_000));
+        meanings.push(Meaning {
+            precedence: Some(precedence(rank, order)),
+            at: began_at,
+            event: Cow::Owned(Event::SessionStarted(started(session, &said, agent, &resource, &scope))),
+        });
+    } else if conversation.is_some() {
+        let started = SessionStarted { conversation, ..SessionStarted::default() };
         meanings.push(Meaning {
             // Negated, so that the earliest record that names a conversation stands.
             precedence: Some(precedence(Rank::Log, -order)),
@@ -136,6 +167,136 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     }
     meanings.extend(after);
     meanings
+}
+
+/// Adds input and output of a span's step.
+fn span_texts(
+    step: &StepId,
+    (input, output): (Option<String>, Option<String>),
+    precedence: Precedence,
+    meanings: &mut Vec<Meaning<'static>>,
+) {
+    let mut put = |event| {
+        meanings.push(Meaning { precedence: Some(precedence), at: None, event: Cow::Owned(event) });
+    };
+    if input.is_some() {
+        put(Event::StepStarted(StepStarted { step: step.clone(), input, ..StepStarted::default() }));
+    }
+    if output.is_some() {
+        let ended = StepEnded { step: step.clone(), output, status: StepEnd::Ok, ..StepEnded::default() };
+        put(Event::StepEnded(ended));
+    }
+}
+
+/// The name of a log record.
+struct Name<'n> {
+    text: Option<&'n str>,
+    /// The name in the record's own field, if it is another one.
+    other: Option<&'n str>,
+}
+
+impl<'n> Name<'n> {
+    /// The attribute has precedence: it was there before the field, and appenders for logging libraries put a
+    /// line of the source code into the field.
+    fn of(node: &'n Node<'_>) -> Name<'n> {
+        let of_field = node.field("eventName").and_then(Node::text).filter(|name| !name.is_empty());
+        let of_attribute =
+            record::attribute(node, "event.name").and_then(Any::text).filter(|name| !name.is_empty());
+        match of_attribute {
+            Some(name) => Name { text: Some(name), other: of_field.filter(|other| *other != name) },
+            None => Name { text: of_field, other: None },
+        }
+    }
+}
+
+/// Returns true if a record with the details of a call reports its answer. One with the request alone is followed by
+/// another one.
+fn reports_answer(said: &Said<'_>, output: &Content) -> bool {
+    output.text.is_some()
+        || [Field::TokensInput, Field::TokensOutput, Field::ErrorType]
+            .iter()
+            .any(|field| said.see(*field).is_some())
+}
+
+/// The step of a call whose details come without a span.
+fn call_step(said: &Said<'_>, agent: Option<&Agent>, source: Source<'_>) -> Option<StepId> {
+    // A coding agent reports each call in two records, of which only one has this id.
+    let response = said.named("gen_ai.response.id").and_then(Any::text).filter(|_| agent.is_none());
+    if let Some(response) = response.filter(|id| !id.is_empty()) {
+        return step_id(response);
+    }
+    let text = |field| said.see_text(field).unwrap_or_default();
+    let said = [text(Field::Model), text(Field::TokensInput), text(Field::TokensOutput)];
+    step_id(&source.call_id(&said.each_ref().map(String::as_str)))
+}
+
+/// Adds the step of a call whose details come without a span.
+fn details_call(
+    step: StepId,
+    said: &mut Said<'_>,
+    (input, output): (Option<String>, Option<String>),
+    source: Source<'_>,
+    meanings: &mut Vec<Meaning<'static>>,
+) {
+    let has_operation = said.named("gen_ai.operation.name").is_some();
+    let kind = if has_operation { said.kind().0 } else { StepKind::Llm };
+    let failure = said.see_text(Field::ErrorType).map(|class| {
+        StepFailure::new(Some(class), said.see_text(Field::ErrorMessage), source.at, Severity::High)
+    });
+    let call = Call {
+        step: step.clone(),
+        kind,
+        module: None,
+        model: said.take_text(Field::Model),
+        input,
+        output,
+        tokens_input: said.take_tokens(Field::TokensInput),
+        tokens_output: said.take_tokens(Field::TokensOutput),
+        cost_usd: said.take_number(Field::Cost),
+        started_at: None,
+        status: if failure.is_some() { StepEnd::Error } else { StepEnd::Ok },
+        failure: failure.clone(),
+        attributes: said.rest(),
+    };
+    call.add(source, Share::Messages, None, meanings);
+    if let Some(failure) = failure {
+        failure.raise(Some(step), source.of_part(), meanings);
+    }
+}
+
+/// What a record says of its session, if the session is its conversation.
+fn started(
+    facts: SessionFacts,
+    said: &Said<'_>,
+    agent: Option<&Agent>,
+    resource: &Node<'_>,
+    scope: &Node<'_>,
+) -> SessionStarted {
+    let process = Said::new(record::attributes(resource), "");
+    let labels =
+        [("user", said.see_text(Field::User)), ("environment", of_resource(&process, Field::Environment))]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect();
+    let is_own_version = agent.is_none_or(|agent| agent.service_version == Version::OfAgent);
+    let service_version = of_resource(&process, Field::ServiceVersion).filter(|_| is_own_version);
+    let mut attributes = facts.settings;
+    for (name, value) in record::attributes(resource) {
+        attributes.insert(name.to_owned(), Json::written(value.to_json()));
+    }
+    SessionStarted {
+        profile: of_resource(&process, Field::Service),
+        input: facts.input,
+        conversation: said.see_text(Field::Conversation),
+        agent: agent.map(|agent| agent.name.to_owned()),
+        agent_version: facts.version.or(service_version),
+        model: facts.model.or_else(|| said.see_text(Field::Model)),
+        source: scope.text_of("name").filter(|name| !name.is_empty()).map(str::to_owned),
+        tenant: said.see_text(Field::Tenant),
+        labels,
+        attributes,
+        ..SessionStarted::default()
+    }
 }
 
 fn choose(
@@ -197,11 +358,11 @@ fn level(node: &Node<'_>) -> Option<String> {
     }
 }
 
-fn note_attributes(event: &OtelLog, said: &Said<'_>, name: Option<&str>, scope: &Node<'_>) -> Attributes {
+fn note_attributes(event: &OtelLog, said: &Said<'_>, name: &Name<'_>, scope: &Node<'_>) -> Attributes {
     let mut attributes = event.attributes.clone();
     attributes.extend(said.rest());
-    if let Some(name) = name {
-        attributes.insert("event.name".to_owned(), Json::text(name));
+    for (own, name) in [("event.name", name.text), ("eventName", name.other)] {
+        attributes.extend(name.map(|name| (own.to_owned(), Json::text(name))));
     }
     if let Some(name) = scope.text_of("name").filter(|name| !name.is_empty()) {
         attributes.insert("otel.scope.name".to_owned(), Json::text(name));

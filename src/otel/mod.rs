@@ -19,6 +19,7 @@
 mod precedence;
 mod conventions;
 mod repair;
+mod coding_agents;
 mod node;
 mod record;
 mod messages;
@@ -29,13 +30,21 @@ mod reading;
 mod decisions;
 mod findings;
 mod events;
-mod log_record;
+mod call;
+mod agent_log;
 mod session;
+mod log_record;
 mod span;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod coding_agent_tests;
 
+#[cfg(feature = "server")]
+pub(crate) use coding_agents::is_of_coding_agent;
+#[cfg(feature = "server")]
+pub(crate) use conventions::conversation;
 #[cfg(feature = "server")]
 pub(crate) use node::{read_text, write_float, write_text};
 pub use precedence::{Meaning, Precedence, Rank};

@@ -30,11 +30,13 @@ pub enum Rank {
     Log,
     /// A span, for a row that it is a part of.
     Span,
-    /// A span that is the run of an agent or workflow, for its session.
+    /// A span that is the run of an agent or workflow, and a log record that reports the start of an agent's
+    /// session, for the session.
     Run,
     /// A span whose parent is in another process, for its session.
     Entry,
-    /// The root span, for its session; any span, for its own step.
+    /// The root span, for its session; any span, and a log record that reports a call as a whole, for its own
+    /// step.
     Root,
 }
 

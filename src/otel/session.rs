@@ -25,7 +25,7 @@ fn rank(reading: &Reading<'_>) -> Rank {
 }
 
 /// A text of the resource. SDKs send `unknown_service` for a service without a name, which counts as absent.
-fn of_resource(said: &Said<'_>, field: Field) -> Option<String> {
+pub(super) fn of_resource(said: &Said<'_>, field: Field) -> Option<String> {
     said.see_text(field).filter(|text| !text.starts_with("unknown_service"))
 }
 

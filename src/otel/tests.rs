@@ -19,7 +19,7 @@ fn attribute(name: &str, value: &Value) -> Value {
     json!({"key": name, "value": value})
 }
 
-fn attributes(of: &Value) -> Vec<Value> {
+pub(super) fn attributes(of: &Value) -> Vec<Value> {
     of.as_object().unwrap().iter().map(|(name, value)| attribute(name, value)).collect()
 }
 
@@ -34,11 +34,11 @@ fn span(said: Value, members: Value) -> Value {
     span
 }
 
-struct Means(Vec<Meaning<'static>>);
+pub(super) struct Means(pub(super) Vec<Meaning<'static>>);
 
 macro_rules! of_kind {
     ($($name:ident: $kind:ident),*) => { $(
-        fn $name(&self) -> Vec<&$kind> {
+        pub(super) fn $name(&self) -> Vec<&$kind> {
             self.0.iter().filter_map(|meaning| match &*meaning.event {
                 Event::$kind(event) => Some(event),
                 _ => None,
@@ -53,11 +53,11 @@ impl Means {
         step_ended: StepEnded, decisions: DecisionMade, findings: FindingRaised, notes: NoteLogged
     );
 
-    fn started(&self) -> &StepStarted {
+    pub(super) fn started(&self) -> &StepStarted {
         self.step_started()[0]
     }
 
-    fn ended(&self) -> &StepEnded {
+    pub(super) fn ended(&self) -> &StepEnded {
         self.step_ended()[0]
     }
 }
@@ -75,7 +75,7 @@ fn recorded(event: Event) -> Recorded {
     }
 }
 
-fn means(event: impl Into<Event>) -> Means {
+pub(super) fn means(event: impl Into<Event>) -> Means {
     let recorded = recorded(event.into());
     let meanings = Meanings::of(&recorded);
     Means(
@@ -101,7 +101,7 @@ fn of_span(said: Value, members: Value) -> Means {
     })
 }
 
-fn of_log(record: Value) -> Means {
+pub(super) fn of_log(record: Value) -> Means {
     means(OtelLog { log_record: Json::of(&record).unwrap(), ..OtelLog::default() })
 }
 

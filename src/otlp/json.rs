@@ -7,6 +7,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::conversation::Naming;
 use super::ids::{LogKey, SpanKey};
 use super::names;
 use super::reading::{Origin, Reading, Signal, Unreadable};
@@ -162,7 +163,9 @@ fn read_group(group: Group<'_>, signal: Signal, reading: &mut Reading<'_>) -> Re
         ..Origin::default()
     };
     for scoped in group.scopes(signal) {
-        origin.scope = object(scoped.scope.or(scoped.instrumentation_library), "scope")?;
+        let scope = scoped.scope.or(scoped.instrumentation_library);
+        origin.scope = object(scope, "scope")?;
+        origin.scope_name = scope.and_then(scope_name);
         origin.scope_schema_url = schema_url(scoped.schema_url);
         for item in scoped.items(signal) {
             one(item, signal, &origin, reading)?;
@@ -209,9 +212,19 @@ fn one(
         }
         Signal::Logs => {
             let (at, observed) = (nanos(head.time_unix_nano), nanos(head.observed_time_unix_nano));
-            reading.log_record(&name, LogKey::new(&trace, &span, at, observed), json, origin)
+            let naming = Naming::of_json(json.as_str());
+            reading.log_record(&name, LogKey::new(&trace, &span, at, observed), naming, json, origin)
         }
     }
+}
+
+/// The name of an instrumentation scope.
+fn scope_name(scope: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Scope {
+        name: Option<String>,
+    }
+    serde_json::from_str::<Scope>(scope.get()).ok()?.name
 }
 
 /// Reads a resource or scope. None if it is absent or empty.

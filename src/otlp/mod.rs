@@ -21,6 +21,7 @@
 mod wire;
 mod protobuf;
 mod ids;
+mod conversation;
 mod reading;
 mod names;
 mod json;
@@ -32,6 +33,7 @@ pub use ids::Attempt;
 pub use reading::{Bounds, Item, Rejected, Request, Signal, Unreadable};
 
 use crate::event::Json;
+use conversation::Naming;
 use ids::{LogKey, SpanKey};
 use reading::{Origin, Reading};
 use wire::{Fields, Malformed};
@@ -100,6 +102,7 @@ fn from_protobuf(body: &[u8], signal: Signal, reading: &mut Reading<'_>) -> Resu
             let scoped = scoped.and_then(wire::Value::bytes).map_err(unreadable)?;
             origin.scope_schema_url = schema_url(scoped).map_err(unreadable)?;
             origin.scope = written(scoped, max, protobuf::scope).map_err(unreadable)?;
+            origin.scope_name = scope_name(scoped).map_err(unreadable)?;
             for item in Fields(scoped).all(2) {
                 // A malformed group refuses the whole request, because its items or their origin cannot be
                 // read. A malformed item is rejected by itself.
@@ -144,7 +147,10 @@ fn one_of_protobuf(
                 Err(error) => return reading.reject("", error),
             };
             match protobuf::log_record(item, &head, &mut json, max) {
-                Ok(()) => reading.log_record(head.name, LogKey::of(&head), Json::written(json), origin),
+                Ok(()) => {
+                    let naming = Naming::of_protobuf(item);
+                    reading.log_record(head.name, LogKey::of(&head), naming, Json::written(json), origin)
+                }
                 Err(error) => reading.reject(head.name, error),
             }
         }
@@ -154,6 +160,12 @@ fn one_of_protobuf(
 fn schema_url(group: &[u8]) -> Result<Option<String>, Malformed> {
     let url = Fields(group).one(3)?.map(wire::Value::text).transpose()?;
     Ok(url.filter(|url| !url.is_empty()).map(str::to_owned))
+}
+
+/// The name of the instrumentation scope of a group.
+fn scope_name(group: &[u8]) -> Result<Option<String>, Malformed> {
+    let Some(scope) = Fields(group).one(1)? else { return Ok(None) };
+    Ok(Fields(scope.bytes()?).one(1)?.map(wire::Value::text).transpose()?.map(str::to_owned))
 }
 
 /// Writes the resource or scope of a group as JSON. None if it is absent or empty.

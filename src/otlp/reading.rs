@@ -1,5 +1,6 @@
 //! A request that is being read: the items so far, and the bounds for all of them.
 
+use super::conversation::Naming;
 use super::ids::{self, Attempt, LogKey, SpanKey};
 use super::protobuf;
 use crate::event::{Draft, Json, OtelLog, OtelSpan, SessionId, Timestamp};
@@ -124,6 +125,8 @@ pub(super) struct Origin {
     pub(super) resource: Option<Json>,
     pub(super) resource_schema_url: Option<String>,
     pub(super) scope: Option<Json>,
+    /// The name in the scope.
+    pub(super) scope_name: Option<String>,
     pub(super) scope_schema_url: Option<String>,
 }
 
@@ -204,7 +207,7 @@ impl Reading<'_> {
         origin: &Origin,
     ) -> Result<(), Unreadable> {
         let Some((place, key)) = self.begin(name, key, &span, origin)? else { return Ok(()) };
-        let Origin { resource, resource_schema_url, scope, scope_schema_url } = origin.clone();
+        let Origin { resource, resource_schema_url, scope, scope_schema_url, .. } = origin.clone();
         let event =
             OtelSpan { span, resource, resource_schema_url, scope, scope_schema_url, ..OtelSpan::default() };
         let draft = Draft {
@@ -222,11 +225,12 @@ impl Reading<'_> {
         &mut self,
         name: &str,
         key: Result<LogKey, &'static str>,
+        naming: Naming,
         log_record: Json,
         origin: &Origin,
     ) -> Result<(), Unreadable> {
         let Some((place, key)) = self.begin(name, key, &log_record, origin)? else { return Ok(()) };
-        let Origin { resource, resource_schema_url, scope, scope_schema_url } = origin.clone();
+        let Origin { resource, resource_schema_url, scope, scope_schema_url, .. } = origin.clone();
         let event = OtelLog {
             log_record,
             resource,
@@ -235,11 +239,12 @@ impl Reading<'_> {
             scope_schema_url,
             ..OtelLog::default()
         };
+        let conversation = naming.session(name, origin.scope_name.as_deref(), key.trace.is_some());
         let draft = Draft {
             // Only items with a valid key are counted, in the order of the request: sent again, each gets the
             // same index.
             id: Some(key.event_id(self.keys.next(&key), self.attempt)),
-            session: key.trace.as_ref().and_then(session),
+            session: conversation.or_else(|| key.trace.as_ref().and_then(session)),
             at: time(if key.at > 0 { key.at } else { key.observed }),
             event: event.into(),
         };

@@ -349,7 +349,7 @@ fn a_request_is_bounded_in_items_in_bytes_and_in_depth() {
     let request = read_all(&deep(27), Signal::Traces, Form::Protobuf);
     assert_eq!(request.items[0].draft.check(), Ok(()), "what is let in can be recorded");
     let request = read_all(&deep(28), Signal::Traces, Form::Protobuf);
-    assert_eq!(request.rejected[0].reason, "it nests too deep");
+    assert_eq!(request.rejected[0].reason, "it is nested too deeply");
     // In JSON the bound is that of free-form JSON: the request is refused, or the span alone.
     let deeper = format!(
         r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"x":{}{}}}]}}]}}]}}"#,

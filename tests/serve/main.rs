@@ -13,6 +13,7 @@ mod support;
 
 mod api_keys;
 mod auth;
+mod coding_agents;
 mod events;
 mod evidence;
 mod keys;

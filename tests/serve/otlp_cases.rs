@@ -36,10 +36,7 @@ fn a_choice_whose_message_is_a_list_of_parts_is_an_answer() {
         &[
             ("SELECT input, output FROM steps", &["Q? | Let me look.\n→ get_weather {\"city\":\"Lisbon\"}"]),
             ("SELECT id, chosen_option FROM decisions", &["tooluse_AbC123dEf456 | get_weather"]),
-            (
-                "SELECT attributes -> '$.\"gen_ai.response.finish_reasons\"' FROM steps",
-                &[r#"["tool_use"]"#],
-            ),
+            ("SELECT attributes -> '$.\"gen_ai.response.finish_reasons\"' FROM steps", &[r#"["tool_use"]"#]),
         ],
     );
 }

@@ -131,7 +131,7 @@ pub(crate) enum Throttling {
 pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
-        version: 7,
+        version: 8,
         tables: &[
             Table::of_several_events("annals_sessions", Some("id")).shown_as("sessions"),
             Table::in_sessions("annals_steps").shown_as("steps"),
@@ -167,7 +167,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     },
     Projection {
         name: "search",
-        version: 5,
+        version: 6,
         tables: &[Table::of_events("search_documents"), Table::index("search", "search_documents")],
         former: &[Former { name: "documents", now: "search_documents", gone_in: 5 }],
         definition: include_str!("../../../schema/read/search.sql"),
