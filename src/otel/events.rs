@@ -50,6 +50,19 @@ fn parsed(value: Any<'_>) -> Node<'static> {
     }
 }
 
+/// The columns of a step that have the messages of events. Messages in attributes take their place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ShownEvents {
+    pub(super) input: bool,
+    pub(super) output: bool,
+}
+
+impl ShownEvents {
+    fn has(self, is_output: bool) -> bool {
+        if is_output { self.output } else { self.input }
+    }
+}
+
 /// An event, and those of its attributes that no column has, as JSON.
 pub(super) struct Left<'n> {
     pub(super) event: &'n Node<'n>,
@@ -57,7 +70,7 @@ pub(super) struct Left<'n> {
 }
 
 /// The events of which no row has all. An event without a meaning is left whole.
-pub(super) fn left<'n>(span: &Span<'n>) -> impl Iterator<Item = Left<'n>> {
+pub(super) fn left<'n>(span: &Span<'n>, shown_events: ShownEvents) -> impl Iterator<Item = Left<'n>> {
     let used = failure::exception_event(span).map(std::ptr::from_ref);
     span.events().iter().filter_map(move |event| {
         let all = || record::attributes(event).map(|(name, value)| (name, value.to_json())).collect();
@@ -73,7 +86,7 @@ pub(super) fn left<'n>(span: &Span<'n>) -> impl Iterator<Item = Left<'n>> {
             }
             Some(Happening::UserMessage | Happening::OtherMessage(_) | Happening::Choice) => {
                 match message(event) {
-                    Some((message, _)) => {
+                    Some((message, is_output)) if shown_events.has(is_output) => {
                         let text = messages::text(std::slice::from_ref(&message)).unwrap_or_default();
                         let mut shown = Shown::new(&text);
                         record::attributes(event)
@@ -82,7 +95,7 @@ pub(super) fn left<'n>(span: &Span<'n>) -> impl Iterator<Item = Left<'n>> {
                             })
                             .collect()
                     }
-                    None => return Some(Left { event, attributes: all() }),
+                    _ => return Some(Left { event, attributes: all() }),
                 }
             }
             Some(Happening::Exception | Happening::Evaluation) | None => {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::conventions::{Field, Happening};
-use super::events::{self, Left};
+use super::events::{self, Left, ShownEvents};
 use super::failure::{self, StepFailure};
 use super::node::{Node, write_list, write_text};
 use super::precedence::{Meaning, Rank};
@@ -60,6 +60,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         StepEnd::Ok
     };
     // Messages in attributes count before messages that came as events of the span.
+    let shown_events = ShownEvents { input: input.text.is_none(), output: output.text.is_none() };
     let answers = if output.messages.is_empty() { message_output } else { output.messages };
     let asked = if input.messages.is_empty() { &message_input } else { &input.messages };
     let question = super::messages::question(asked);
@@ -100,7 +101,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         model: reading.model.clone(),
         input: reading.input.clone(),
         input_summary: None,
-        attributes: attributes(event, &reading.span, &said, &scope, has_own_name),
+        attributes: attributes(event, &reading.span, &said, &scope, has_own_name, shown_events),
     };
     // The step comes first, because the span is about it.
     let mut meanings = vec![Meaning {
@@ -141,6 +142,7 @@ fn attributes(
     said: &Said<'_>,
     scope: &Node<'_>,
     has_own_name: bool,
+    shown_events: ShownEvents,
 ) -> Attributes {
     let mut rest = event.attributes.clone();
     rest.extend(said.rest());
@@ -176,7 +178,7 @@ fn attributes(
         }
     }
     // Events that have a meaning are in columns, or in rows of their own: what is left of them is kept.
-    let events: Vec<_> = events::left(span).collect();
+    let events: Vec<_> = events::left(span, shown_events).collect();
     if !events.is_empty() {
         let mut json = String::new();
         write_list(&events, &mut json, write_event);

@@ -168,8 +168,19 @@ fn a_score_of_zero_is_a_score() {
     assert_rows(
         "18-phoenix-7367-zero-scores.traces.json",
         &[(
-            "SELECT pattern_type, evidence ->> '$.score' FROM findings WHERE category = 'evaluation' ORDER BY session_id, id",
-            &[],
+            "SELECT pattern_type, evidence ->> '$.score' FROM findings WHERE category = 'evaluation' AND pattern_type IS NOT 'huge' ORDER BY session_id, id",
+            &[
+                "bool | 0",
+                "- | 0.5",
+                "nan | -",
+                "text | 0.25",
+                "twice | 0.5",
+                "zero | 0",
+                "zerof | 0",
+                "eval | 0",
+                "eval | 0",
+                "human | 0",
+            ],
         )],
     );
 }

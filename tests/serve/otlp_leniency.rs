@@ -394,6 +394,6 @@ fn what_was_not_recorded_of_a_request_is_counted_and_logged() {
         assert!(metrics.lines().any(|own| own == line), "{line} is not in:\n{metrics}");
     }
     let said = served.stop();
-    assert!(said.contains("span 1 `a`: the trace id is not"), "{said}");
+    assert!(said.contains("span 1 `a`: the trace id must have"), "{said}");
     assert!(said.contains("there is `resourceSpan` where"), "{said}");
 }
