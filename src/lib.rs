@@ -41,6 +41,7 @@
 // In the order of use: a module uses only modules above it.
 pub mod limits;
 mod text;
+mod lines;
 mod encoding;
 mod canonical;
 mod event;

@@ -1,29 +1,35 @@
 //! `annals import`: imports the records of other programs.
 
+use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::Draft;
-use crate::import::{self, ImportError, Imported, SinkError, Source};
-use anyhow::Context as _;
+use crate::import::{self, BadLines, ImportError, Imported, SinkError, Source};
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde::Serialize;
 
 use super::bar::Bar;
-use super::feed::{Counts, Feed, Refusal};
+use super::feed::{self, Counts, Feed, Refusal};
 use super::interrupt::Interrupt;
 use super::log_file::LogFile;
 use super::out::Out;
 use super::record::summary;
+use super::text;
 use super::verdict::Verdict;
 
 /// Import the records of other programs.
 ///
-/// The id of each event is made from the name of the source and the position in the source. So a second
-/// import of a file adds only the events that are new in it.
+/// A second import of a file adds only what is new in it: the id of each event is made from the name of the source and
+/// the position in the source. For sessions of coding agents it is made from the ids in the file.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
+  annals import claude-code ~/.claude/projects/*/0d9f3c52-*.jsonl
+  find ~/.claude/projects -name '*.jsonl' -exec annals import claude-code {} \\;
+  find ~/.codex/sessions -name 'rollout-*.jsonl' -exec annals import codex {} \\;
   annals import tau-bench results/gpt-4o-airline.json
   annals import llm \"$(llm logs path)\"")]
 pub(crate) struct Args {
@@ -33,6 +39,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Format {
+    /// Import a session of Claude Code (~/.claude/projects/*/*.jsonl)
+    ClaudeCode(FromLines),
+    /// Import a session of Codex (~/.codex/sessions/*/*/*/rollout-*.jsonl)
+    Codex(FromLines),
     /// Import runs of tau-bench, from the JSON file that it saves
     TauBench(From),
     /// Import logs of Tree of Thoughts, from the JSON file that it saves
@@ -51,6 +61,38 @@ struct From {
     source: Option<String>,
 }
 
+impl From {
+    fn source(&self) -> anyhow::Result<Source> {
+        Ok(match &self.source {
+            Some(name) => Source::new(name.as_str())?,
+            None => Source::of_path(&self.file)?,
+        })
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct FromLines {
+    /// The file
+    file: PathBuf,
+
+    /// Leave bad lines out, and go on
+    #[arg(long)]
+    skip_bad: bool,
+}
+
+impl FromLines {
+    fn on_bad(&self) -> OnBad {
+        if self.skip_bad { OnBad::LeaveOut } else { OnBad::End }
+    }
+}
+
+/// What happens to a line that cannot be imported, and to an event that the log refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnBad {
+    End,
+    LeaveOut,
+}
+
 #[derive(Debug, Serialize)]
 struct Report {
     sessions: u64,
@@ -64,58 +106,175 @@ struct Report {
 type Sink<'a> = dyn FnMut(Draft) -> Result<(), SinkError> + 'a;
 
 pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
-    let (Format::TauBench(from) | Format::TreeOfThought(from) | Format::Llm(from)) = &args.format;
-    let source = match &from.source {
-        Some(name) => Source::new(name.as_str())?,
-        None => Source::of_path(&from.file)?,
+    let file = match &args.format {
+        Format::ClaudeCode(from) | Format::Codex(from) => from.file.as_path(),
+        Format::TauBench(from) | Format::TreeOfThought(from) | Format::Llm(from) => from.file.as_path(),
     };
-    let file = from.file.as_path();
-    // A missing file is reported before a log is made.
-    let opened = open(file)?;
-    import_with(place, out, |sink| match &args.format {
-        Format::TauBench(_) => import::tau_bench(opened, &source, sink),
-        Format::TreeOfThought(_) => import::tree_of_thought(opened, &source, sink),
-        Format::Llm(_) => import::llm(file, &source, sink),
-    })
-    .with_context(|| file.display().to_string())
+    let done = match &args.format {
+        Format::ClaudeCode(from) => {
+            let (reader, progress) = open(file)?;
+            import_with(place, out, progress, from.on_bad(), |bad, sink| {
+                import::claude_code(reader, bad, sink)
+            })
+        }
+        Format::Codex(from) => {
+            let (reader, progress) = open(file)?;
+            import_with(place, out, progress, from.on_bad(), |bad, sink| import::codex(reader, bad, sink))
+        }
+        Format::TauBench(from) => {
+            let source = from.source()?;
+            let (reader, progress) = open(file)?;
+            import_with(place, out, progress, OnBad::End, |_, sink| import::tau_bench(reader, &source, sink))
+        }
+        Format::TreeOfThought(from) => {
+            let source = from.source()?;
+            let (reader, progress) = open(file)?;
+            import_with(place, out, progress, OnBad::End, |_, sink| {
+                import::tree_of_thought(reader, &source, sink)
+            })
+        }
+        Format::Llm(from) => {
+            let source = from.source()?;
+            // A missing file is reported before a log is made.
+            open(file)?;
+            import_with(place, out, Progress::Events, OnBad::End, |_, sink| import::llm(file, &source, sink))
+        }
+    };
+    done.with_context(|| file.display().to_string())
 }
 
-fn open(file: &Path) -> anyhow::Result<BufReader<File>> {
+/// By what the progress of an import is measured.
+enum Progress {
+    /// By events, of which nobody knows how many there will be.
+    Events,
+    /// By the bytes of the file that were read.
+    Bytes { read: Rc<Cell<u64>>, total: u64 },
+}
+
+impl Progress {
+    fn bar(&self) -> Bar {
+        match self {
+            Progress::Events => Bar::new("importing", None),
+            Progress::Bytes { total, .. } => Bar::of_bytes("importing", *total),
+        }
+    }
+}
+
+/// A file whose bytes are counted as they are read.
+struct Counted {
+    file: File,
+    read: Rc<Cell<u64>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.file.read(buffer)?;
+        self.read.set(self.read.get().saturating_add(bytes as u64));
+        Ok(bytes)
+    }
+}
+
+fn open(file: &Path) -> anyhow::Result<(BufReader<Counted>, Progress)> {
     let opened = File::open(file).with_context(|| format!("{} cannot be opened", file.display()))?;
-    Ok(BufReader::with_capacity(1 << 20, opened))
+    let read = Rc::new(Cell::new(0));
+    // A pipe has no length.
+    let progress = match opened.metadata() {
+        Ok(metadata) if metadata.is_file() => {
+            Progress::Bytes { read: Rc::clone(&read), total: metadata.len() }
+        }
+        _ => Progress::Events,
+    };
+    Ok((BufReader::with_capacity(1 << 20, Counted { file: opened, read }), progress))
+}
+
+/// An import under way.
+struct Run<'p> {
+    feed: Feed<'p>,
+    bar: Bar,
+    progress: Progress,
+    on_bad: OnBad,
+    interrupt: Interrupt,
+    sent: u64,
+    first_refusal: Option<Refusal>,
+    /// Whether a bad line ended the import.
+    is_line_bad: bool,
+}
+
+impl Run<'_> {
+    fn send(&mut self, draft: Draft) -> Result<(), SinkError> {
+        // Asked here, because the importer can name the record that a draft is made from.
+        feed::fits(&draft)?;
+        self.sent += 1;
+        let mut refusals = Vec::new();
+        self.feed.send(self.sent, draft.payload_bytes()?, draft, &mut |refusal| refusals.push(refusal))?;
+        self.refused(refusals);
+        self.bar.set(match &self.progress {
+            Progress::Events => self.sent,
+            Progress::Bytes { read, .. } => read.get(),
+        });
+        // Asked between two events: those that were sent before are recorded.
+        if self.interrupt.is_wished() {
+            return Err("interrupted; import it again to add the rest".into());
+        }
+        // Answers are not awaited one by one, so the import ends some events after the one that was refused.
+        match self.first_refusal.take() {
+            None => Ok(()),
+            Some(refusal) => Err(refusal.error.into()),
+        }
+    }
+
+    fn refused(&mut self, refusals: Vec<Refusal>) {
+        for refusal in refusals {
+            if self.on_bad == OnBad::LeaveOut && !refusal.is_of_the_log() {
+                let reason = refusal.error.to_string();
+                self.bar.say(&format!("event {} of the source: {}", refusal.place, text::block(&reason)));
+            } else {
+                self.first_refusal.get_or_insert(refusal);
+            }
+        }
+    }
+
+    fn bad(&mut self, error: ImportError) -> Result<(), ImportError> {
+        match self.on_bad {
+            OnBad::End => {
+                self.is_line_bad = true;
+                Err(error)
+            }
+            OnBad::LeaveOut => {
+                self.feed.count_refused();
+                self.bar.say(&text::block(&error.to_string()));
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Records the events that an importer hands over. Events from before an error are recorded.
 fn import_with(
     place: &LogFile,
     out: &mut Out,
-    import: impl FnOnce(&mut Sink<'_>) -> Result<Imported, ImportError>,
+    progress: Progress,
+    on_bad: OnBad,
+    import: impl FnOnce(&mut BadLines<'_>, &mut Sink<'_>) -> Result<Imported, ImportError>,
 ) -> anyhow::Result<Verdict> {
-    let mut feed = Feed::new(place)?;
-    let interrupt = Interrupt::listen();
-    let mut bar = Bar::new("importing", None);
-    let mut first_refusal: Option<Refusal> = None;
-    let mut sent = 0;
-    let imported = import(&mut |draft| {
-        sent += 1;
-        feed.send(sent, draft.payload_bytes()?, draft, &mut |refusal| {
-            first_refusal.get_or_insert(refusal);
-        })?;
-        bar.set(sent);
-        // Asked between two events: those that were sent before are recorded.
-        if interrupt.is_wished() {
-            return Err("interrupted; import the file again to add the rest".into());
-        }
-        // Answers are not awaited one by one, so the import ends some events after the one that was refused.
-        match first_refusal.take() {
-            None => Ok(()),
-            Some(refusal) => Err(refusal.error.into()),
-        }
+    let run = RefCell::new(Run {
+        feed: Feed::new(place)?,
+        bar: progress.bar(),
+        progress,
+        on_bad,
+        interrupt: Interrupt::listen(),
+        sent: 0,
+        first_refusal: None,
+        is_line_bad: false,
     });
+    let imported =
+        import(&mut |error| run.borrow_mut().bad(error), &mut |draft| run.borrow_mut().send(draft));
+    let mut run = run.into_inner();
     // The last answers may bring a refusal, too.
-    feed.settle(&mut |refusal| {
-        first_refusal.get_or_insert(refusal);
-    });
+    let mut refusals = Vec::new();
+    run.feed.settle(&mut |refusal| refusals.push(refusal));
+    run.refused(refusals);
+    let Run { mut feed, bar, first_refusal, is_line_bad, .. } = run;
     // A source without any event is valid, too, and makes the log.
     if imported.is_ok() && first_refusal.is_none() {
         feed.open()?;
@@ -142,10 +301,15 @@ fn import_with(
         ))?,
         Err(_) => out.line(&summary(&counts))?,
     }
-    imported?;
+    match imported {
+        Err(error) if is_line_bad => {
+            bail!("{error}\nhint: what was read before it is recorded; --skip-bad leaves bad lines out")
+        }
+        imported => imported?,
+    };
     if let Some(refusal) = first_refusal {
         return Err(refusal.error).with_context(|| format!("event {} of the source", refusal.place));
     }
     closed?;
-    Ok(Verdict::Done)
+    Ok(if counts.refused == 0 { Verdict::Done } else { Verdict::FoundWrong })
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::lines::{BadLine, Line};
 use crate::{AppendError, Draft, JsonEventError, PrepareError, parse_draft};
 use anyhow::{Context as _, bail};
 use crossbeam_channel::select_biased;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use super::bar::Bar;
 use super::feed::{self, Feed, Refusal};
 use super::interrupt::Interrupt;
-use super::lines::{self, BadLine, Line};
+use super::lines;
 use super::log_file::LogFile;
 use super::out::Out;
 use super::text;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::error::{ImportError, Location, SinkError};
 use super::source::{Imported, Source};
-use crate::{Draft, Event, EventId, SessionId, Timestamp};
+use crate::{Draft, Event, EventId, PrepareError, SessionId, Timestamp};
 
 /// The way of every importer's drafts to the sink.
 pub(super) struct Emitter<'a> {
@@ -23,6 +23,19 @@ pub(super) struct Scope {
 }
 
 impl Scope {
+    /// The session with this id.
+    pub(super) fn of(place: Location, id: &str) -> Result<Scope, ImportError> {
+        match SessionId::new(id) {
+            Ok(session) => Ok(Scope { place, session }),
+            Err(reason) => Err(ImportError::SessionId { place, id: id.to_owned(), reason }),
+        }
+    }
+
+    /// The same session, for another record.
+    pub(super) fn at(&self, place: &Location) -> Scope {
+        Scope { place: place.clone(), session: self.session.clone() }
+    }
+
     /// An id within the session.
     pub(super) fn id<T>(&self, field: &str, id: &str) -> Result<T, ImportError>
     where
@@ -50,14 +63,11 @@ impl<'a> Emitter<'a> {
         position: &str,
     ) -> Result<Scope, ImportError> {
         let id = format!("{format}/{}/{position}", source.name());
-        let session = match SessionId::new(id.as_str()) {
-            Ok(session) => session,
-            Err(reason) => return Err(ImportError::SessionId { place, id, reason }),
-        };
+        let scope = Scope::of(place, &id)?;
         if !self.begun.insert(id) {
-            return Err(ImportError::Repeated { place, session: session.to_string() });
+            return Err(ImportError::Repeated { place: scope.place, session: scope.session.to_string() });
         }
-        Ok(Scope { place, session })
+        Ok(scope)
     }
 
     /// Hands over an event of a session. `what` names it within the session, and so makes its id.
@@ -70,9 +80,24 @@ impl<'a> Emitter<'a> {
     ) -> Result<(), ImportError> {
         // Made of names alone and never of content, so another import makes the same id.
         let id = EventId::from_name(&format!("{}/{what}", scope.session));
-        let draft = Draft { id: Some(id), session: Some(scope.session.clone()), at, event: event.into() };
+        let session = Some(scope.session.clone());
+        self.send(&scope.place, Draft { id: Some(id), session, at, event: event.into() })
+    }
+
+    /// Hands over an event that belongs to no session. `name` makes its id.
+    pub(super) fn emit_alone(
+        &mut self,
+        place: &Location,
+        name: &str,
+        at: Option<Timestamp>,
+        event: impl Into<Event>,
+    ) -> Result<(), ImportError> {
+        self.send(place, Draft { id: Some(EventId::from_name(name)), session: None, at, event: event.into() })
+    }
+
+    fn send(&mut self, place: &Location, draft: Draft) -> Result<(), ImportError> {
         // Checked here and not in the log, because the record is known here.
-        draft.check().map_err(|source| ImportError::Invalid { place: scope.place.clone(), source })?;
+        draft.check().map_err(|source| ImportError::Invalid { place: place.clone(), source })?;
         let counter = match draft.event {
             Event::SessionStarted(_) => Some(&mut self.imported.sessions),
             Event::StepStarted(_) => Some(&mut self.imported.steps),
@@ -80,7 +105,10 @@ impl<'a> Emitter<'a> {
             Event::FindingRaised(_) => Some(&mut self.imported.findings),
             _ => None,
         };
-        (self.sink)(draft).map_err(ImportError::Sink)?;
+        (self.sink)(draft).map_err(|error| match error.downcast::<PrepareError>() {
+            Ok(source) => ImportError::Unfit { place: place.clone(), source: *source },
+            Err(error) => ImportError::Sink(error),
+        })?;
         // Only what the sink took is counted.
         if let Some(counter) = counter {
             *counter += 1;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::limits::SESSION_ID_BYTES_MAX;
 use crate::storage::StorageError;
-use crate::{IdError, InvalidField};
+use crate::{IdError, InvalidField, PrepareError};
 
 /// The reason why the receiver refused a draft.
 pub type SinkError = Box<dyn Error + Send + Sync>;
@@ -20,6 +20,8 @@ pub enum Location {
     Record(usize),
     /// The part after the list.
     End,
+    /// A line of a file; the first one is 1.
+    Line(u64),
     /// A row of a table.
     Row {
         /// The table.
@@ -34,6 +36,7 @@ impl fmt::Display for Location {
         match self {
             Location::Record(index) => write!(f, "record {index} (the first is 0)"),
             Location::End => f.write_str("after the last record"),
+            Location::Line(number) => write!(f, "line {number}"),
             Location::Row { table, id } => write!(f, "table `{table}`, row `{id}`"),
         }
     }
@@ -119,6 +122,14 @@ pub enum ImportError {
         /// The event's field and its fault.
         source: InvalidField,
     },
+    /// An event made from the record does not fit into a log.
+    #[error("{place}: {source}")]
+    Unfit {
+        /// The record or row.
+        place: Location,
+        /// The reason.
+        source: PrepareError,
+    },
     /// SQLite cannot read the rest of the file.
     #[error("the table `{table}` cannot be read: {source}")]
     Storage {
@@ -130,6 +141,26 @@ pub enum ImportError {
     /// The receiver refused a draft.
     #[error("cannot be recorded: {0}")]
     Sink(#[source] SinkError),
+}
+
+impl ImportError {
+    /// Returns true if one record is to blame, so that an import can go on without it.
+    pub(super) fn is_of_one_record(&self) -> bool {
+        match self {
+            ImportError::Malformed { .. }
+            | ImportError::Field { .. }
+            | ImportError::SessionId { .. }
+            | ImportError::Invalid { .. }
+            | ImportError::Unfit { .. } => true,
+            ImportError::Empty { .. }
+            | ImportError::WrongFile { .. }
+            | ImportError::Read(_)
+            | ImportError::Open { .. }
+            | ImportError::Repeated { .. }
+            | ImportError::Storage { .. }
+            | ImportError::Sink(_) => false,
+        }
+    }
 }
 
 /// A source's name that cannot be used.

@@ -5,23 +5,32 @@
 //!
 //! - Ids come from the source's name and a position in it, never from content: another import of a source makes the
 //!   same drafts with the same ids, and so adds nothing. A renamed file is another source, unless it is given its old
-//!   name.
+//!   name. The files of coding agents have ids of their own, for the session and its records. Their drafts have ids
+//!   from these, whatever the file is called.
 //! - Fields that have no place in an event go to its `attributes`; nothing is truncated.
 //! - Facts that a source lacks are absent. No time is invented: events of a source without times have no `at`.
 //! - One record at a time is held in memory, never a whole file.
 
 mod error;
+mod fields;
 mod json_list;
+mod json_lines;
 mod source;
 mod emit;
+mod turn;
 mod tau_bench;
 mod tree_of_thought;
 mod llm;
+mod claude_code;
+mod codex;
 
 #[cfg(test)]
 mod test_support;
 
+pub use claude_code::claude_code;
+pub use codex::codex;
 pub use error::{ImportError, Location, SinkError, SourceError};
+pub use json_lines::BadLines;
 pub use llm::llm;
 pub use source::{Imported, Source};
 pub use tau_bench::tau_bench;

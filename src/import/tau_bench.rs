@@ -20,7 +20,8 @@ use serde::Serialize;
 
 use super::emit::{Emitter, Scope};
 use super::error::{ImportError, SinkError};
-use super::json_list::{Fields, Label, for_each_record};
+use super::fields::{Fields, Label};
+use super::json_list::for_each_record;
 use super::source::{Imported, Source};
 use crate::{
     Attributes, Draft, FindingRaised, Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity,

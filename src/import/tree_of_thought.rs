@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::emit::{Emitter, Scope};
 use super::error::{ImportError, SinkError};
-use super::json_list::{Fields, Label, for_each_record, text_of};
+use super::fields::{Fields, Label, text_of};
+use super::json_list::for_each_record;
 use super::source::{Imported, Source};
 use crate::{
     Attributes, ConsideredOption, DecisionMade, Draft, FindingRaised, Json, Outcome, SessionEnd,

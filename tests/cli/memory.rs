@@ -146,6 +146,100 @@ fn commands_take_no_more_memory_for_a_large_session() {
     }
 }
 
+/// Writes lines of a session until the file is as large as a large session.
+fn file_of_lines(folder: &TempDir, name: &str, first: &str, line: impl Fn(u64) -> String) -> String {
+    let path = folder.path().join(name);
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+    let bytes_max = if is_heavy() { 100 * MIB } else { 16 * MIB };
+    let mut bytes = writeln!(file, "{first}").map(|()| first.len() as u64).unwrap();
+    for number in 0.. {
+        if bytes >= bytes_max {
+            break;
+        }
+        let line = line(number);
+        bytes += line.len() as u64;
+        writeln!(file, "{line}").unwrap();
+    }
+    file.into_inner().unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn an_import_takes_no_more_memory_for_a_long_session_of_an_agent() {
+    let (folder, path) = new_path();
+    let words = "several words of a long text ".repeat(300);
+    let claude = |number: u64, kind: &str, message: Value| {
+        json!({"type": kind, "sessionId": "s", "uuid": format!("u{number}"), "parentUuid": null,
+            "timestamp": "2026-03-02T09:00:00Z", "isSidechain": false, "message": message})
+    };
+    let asked = |number| claude(number, "user", json!({"role": "user", "content": words}));
+    let answer = |number: u64, id: String, content: Value| {
+        claude(
+            number,
+            "assistant",
+            json!({"role": "assistant", "model": "m", "id": id, "content": content,
+            "usage": {"input_tokens": 1, "output_tokens": 1}}),
+        )
+    };
+    let call = |number: u64| json!([{"type": "text", "text": words}, {"type": "tool_use", "id": format!("toolu_{number}"), "name": "Task", "input": {"prompt": words}}]);
+    let first = asked(0).to_string();
+    let codex = |kind: &str, payload: Value| json!({"timestamp": "2026-03-02T09:00:00Z", "type": kind, "payload": payload});
+    let meta = codex("session_meta", json!({"id": "s"})).to_string();
+    // A session as it is, and some that never end what they begin.
+    let turns = file_of_lines(&folder, "turns", &first, |number| {
+        match number % 3 {
+        0 => answer(number, format!("m{number}"), call(number)).to_string(),
+        1 => claude(number, "user", json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": format!("toolu_{}", number - 1), "content": words}]})).to_string(),
+        _ => asked(number).to_string(),
+    }
+    });
+    let questions = file_of_lines(&folder, "questions", &first, |number| asked(number + 1).to_string());
+    let calls = file_of_lines(&folder, "calls", &first, |number| {
+        answer(number + 1, format!("m{number}"), call(number)).to_string()
+    });
+    let sidechains = file_of_lines(&folder, "sidechains", &first, |number| {
+        let mut line = asked(number + 1);
+        line["isSidechain"] = true.into();
+        line.to_string()
+    });
+    let sessions = file_of_lines(&folder, "sessions", &first, |number| {
+        let mut line = asked(number + 1);
+        line["sessionId"] = format!("s{number}").into();
+        line.to_string()
+    });
+    let waiting = file_of_lines(&folder, "waiting", &first, |_| {
+        json!({"type": "summary", "summary": words}).to_string()
+    });
+    let endless = file_of_lines(&folder, "endless", &first, |number| {
+        answer(number + 1, "m".to_owned(), json!(words)).to_string()
+    });
+    let items = file_of_lines(&folder, "items", &meta, |number| {
+        match number % 4 {
+        0 => codex("response_item", json!({"type": "function_call", "name": "shell", "call_id": format!("call_{number}"), "arguments": "{}"})).to_string(),
+        1 => codex("event_msg", json!({"type": "exec_command_end", "call_id": format!("never_{number}"), "exit_code": 1})).to_string(),
+        2 => codex("response_item", json!({"type": "function_call_output", "call_id": format!("call_{}", number - 2), "output": words})).to_string(),
+        _ => codex("response_item", json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": words}]})).to_string(),
+    }
+    });
+    for (format, file, status) in [
+        ("claude-code", &turns, 0),
+        ("claude-code", &questions, 0),
+        ("claude-code", &calls, 0),
+        ("claude-code", &sidechains, 0),
+        ("claude-code", &sessions, 0),
+        ("claude-code", &waiting, 0),
+        // An answer has a bound, and what is left of it is recorded.
+        ("claude-code", &endless, 1),
+        ("codex", &items, 0),
+    ] {
+        let log = path.with_extension(Path::new(file).file_name().unwrap());
+        let ran = run(&log, &["import", format, file, "--skip-bad"]);
+        assert_eq!(ran.status, Some(status), "{file}: {}", ran.said);
+        println!("{:>6} MiB   import {format} {file}", ran.peak_mib);
+        assert!(ran.peak_mib < PEAK_MIB, "{file}: {} MiB", ran.peak_mib);
+    }
+}
+
 /// A server with next to no memory for bodies and answers, and its peak.
 struct Small {
     served: Served,

@@ -1,6 +1,6 @@
 //! Whatever a file of another program holds, its importers end with drafts that can be recorded, or an error.
 
-use annals::import::{Source, tau_bench, tree_of_thought};
+use annals::import::{Source, claude_code, codex, tau_bench, tree_of_thought};
 
 pub(crate) fn run(bytes: &[u8]) {
     let source = Source::new("fuzz").expect("the name is one");
@@ -10,4 +10,7 @@ pub(crate) fn run(bytes: &[u8]) {
     };
     let _ = tau_bench(bytes, &source, &mut sink);
     let _ = tree_of_thought(bytes, &source, &mut sink);
+    // Bad lines are left out, so that those after them are read.
+    let _ = claude_code(bytes, &mut |_| Ok(()), &mut sink);
+    let _ = codex(bytes, &mut |_| Ok(()), &mut sink);
 }
