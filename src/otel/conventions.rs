@@ -562,6 +562,11 @@ pub(super) static SCOPED: &[(&str, &[Row])] = &[(
             names: &["output", "response", "triggered"],
         },
         Row { field: Field::Conversation, goes_to: "session `conversation_id`", names: &["group_id"] },
+        Row {
+            field: Field::ErrorMessage,
+            goes_to: "step `error`, if the status has no message",
+            names: &["error"],
+        },
     ],
 )];
 

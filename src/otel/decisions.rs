@@ -223,18 +223,19 @@ fn answers(chooser: &Chooser, reading: &Reading<'_>, said: &Said<'_>, meanings: 
     }
 }
 
-/// The verdict of a guardrail: `pass` or `stop` if its output has one of the usual flags, or else the output
+/// The verdict of a guardrail: `pass` or `stop` if its output or an attribute is one of the usual flags, or else the output
 /// itself.
 fn verdict(reading: &Reading<'_>, said: &Said<'_>) -> Option<String> {
     const PASSED: [&str; 5] = ["passed", "pass", "allowed", "valid", "safe"];
     const STOPPED: [&str; 4] = ["flagged", "blocked", "triggered", "tripwire_triggered"];
     let output = said.see(Field::Output).map(|value| value.shown().into_owned())?;
     let node = Node::parse_structure(&output);
+    let in_output = |name: &str| match node.as_ref()?.get(name)? {
+        Node::Bool(value) => Some(*value),
+        _ => None,
+    };
     let flag = |names: &[&str]| {
-        names.iter().find_map(|name| match node.as_ref()?.get(name)? {
-            Node::Bool(value) => Some(*value),
-            _ => None,
-        })
+        names.iter().find_map(|name| in_output(name).or_else(|| said.named(name)?.boolean()))
     };
     // If an output has flags of both kinds, the one that reports a pass decides.
     match flag(&PASSED).or_else(|| flag(&STOPPED).map(|stopped| !stopped)) {

@@ -38,6 +38,13 @@ impl<'n> Any<'n> {
         }
     }
 
+    pub(super) fn boolean(self) -> Option<bool> {
+        match self.kind()? {
+            ("boolValue", Node::Bool(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
     pub(super) fn unsigned(self) -> Option<u64> {
         match self.kind()? {
             ("intValue" | "doubleValue" | "stringValue", value) => value.unsigned(),

@@ -93,9 +93,16 @@ impl<'n> Said<'n> {
         self.see(field).map(|value| value.shown().into_owned()).filter(|text| !text.trim().is_empty())
     }
 
+    /// The question in an input that is an object with the prompt and other settings of the call.
+    pub(super) fn prompt(&self) -> Option<String> {
+        let node = Node::parse_structure(self.see(Field::Input)?.text()?)?;
+        node.text_of("prompt").filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
     /// The conversation, by an attribute of its own or by a member of the metadata.
     pub(super) fn conversation(&self) -> Option<String> {
-        self.see_text(Field::Conversation).or_else(|| {
+        // Some programs send the JSON of no value.
+        self.see_text(Field::Conversation).filter(|text| text != "null").or_else(|| {
             let node = Node::parse_structure(self.see(Field::Metadata)?.text()?)?;
             ["session_id", "thread_id", "conversation_id"]
                 .iter()

@@ -63,7 +63,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     let shown_events = ShownEvents { input: input.text.is_none(), output: output.text.is_none() };
     let answers = if output.messages.is_empty() { message_output } else { output.messages };
     let asked = if input.messages.is_empty() { &message_input } else { &input.messages };
-    let question = super::messages::question(asked);
+    let question = super::messages::question(asked).or_else(|| said.prompt());
     let answer = super::messages::answer(&answers);
     let reading = Reading {
         step,
