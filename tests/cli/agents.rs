@@ -60,6 +60,7 @@ const FORMATS: [(&str, &str); 3] =
 fn a_session_of_claude_code_is_in_the_read_tables() {
     let place = Place::new();
     let report = place.import("claude-code", &fixture("claude-code.jsonl"));
+    assert_eq!(report["steps"], place.sql::<i64>("SELECT count(*) FROM steps"));
     assert_eq!(
         (&report["sessions"], &report["findings"], &report["refused"]),
         (&1.into(), &4.into(), &0.into())
@@ -107,6 +108,21 @@ fn the_file_of_a_subagent_adds_to_its_session_in_whatever_order_they_come() {
             place.sql::<String>("SELECT output FROM steps WHERE id = 'agent/b92d04f'"),
             "There are 41."
         );
+    }
+}
+
+#[test]
+fn a_subagent_in_a_file_of_its_own_is_within_the_call_that_started_it() {
+    let text = std::fs::read_to_string(fixture("claude-code.jsonl")).unwrap();
+    let (own, main): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.contains(r#""isSidechain":true"#));
+    for order in [[&main, &own], [&own, &main]] {
+        let place = Place::new();
+        for lines in order {
+            place.import("claude-code", &place.file("part.jsonl", &lines.join("\n")));
+        }
+        let parent = "SELECT parent_step_id FROM steps WHERE id = 'agent/a17c9e2'";
+        assert_eq!(place.sql::<String>(parent), "toolu_01Task0001");
     }
 }
 

@@ -434,22 +434,22 @@ impl Session {
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
         self.agent_calls.retain(|open| open.step != *call);
-        if let Some(agent_id) = agent_id {
-            // Its lines may be in a file of their own, which does not name the call.
-            let started = StepStarted {
-                step: self.scope.id("toolUseResult.agentId", &format!("agent/{agent_id}"))?,
-                parent_step: Some(call.clone()),
-                kind: Some(StepKind::Agent),
-                ..Default::default()
-            };
-            emitter.emit(&self.scope, &format!("{key}/agent/{agent_id}"), None, started)?;
-        }
         let answers =
             |chain: &Chain| chain.agent.as_ref().is_some_and(|agent| agent.call.as_ref() == Some(call));
-        match self.sidechains.iter().position(answers).and_then(|index| self.sidechains.remove(index)) {
-            Some(chain) => chain.end(&self.scope, emitter),
-            None => Ok(()),
+        if let Some(chain) =
+            self.sidechains.iter().position(answers).and_then(|index| self.sidechains.remove(index))
+        {
+            return chain.end(&self.scope, emitter);
         }
+        let Some(agent_id) = agent_id else { return Ok(()) };
+        // Its lines are in a file of their own, which does not name the call.
+        let started = StepStarted {
+            step: self.scope.id("toolUseResult.agentId", &format!("agent/{agent_id}"))?,
+            parent_step: Some(call.clone()),
+            kind: Some(StepKind::Agent),
+            ..Default::default()
+        };
+        emitter.emit(&self.scope, &format!("{key}/agent/{agent_id}"), None, started)
     }
 
     fn assistant(

@@ -477,13 +477,13 @@ impl Session {
         turn::raise(emitter, &self.scope, key, at, trouble)
     }
 
-    /// Marks the answer that is under way as failed. An answer with a usage was complete.
+    /// Marks the answer that is under way as failed. No usage of it will come.
     fn fail_open(&mut self, reason: &str, key: &str, at: Option<Timestamp>) -> Option<StepId> {
         let scope = self.scope.clone();
         let Some(Answer { answering, state: state @ AnswerState::Open }) = &mut self.answer else {
             return None;
         };
-        *state = AnswerState::Answered;
+        *state = AnswerState::Counted;
         answering.error = Some(reason.to_owned());
         answering.follow(&scope, key, at);
         Some(answering.step.clone())

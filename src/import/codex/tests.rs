@@ -72,6 +72,15 @@ fn the_items_of_an_answer_are_one_step_with_the_usage_that_follows() {
     assert!(started(&drafts, "answer/17").input.as_deref().unwrap().contains("expected 3, got 2"));
 }
 
+#[test]
+fn usage_without_an_answer_is_a_step_of_its_own() {
+    let drafts = import_all(SESSION);
+    // The request that failed has none: that of the summary comes after it.
+    assert_eq!(ended(&drafts, "answer/25").tokens_input, None);
+    let summary = ended(&drafts, "answer/28");
+    assert_eq!((summary.tokens_output, summary.output.as_deref()), (Some(300), None));
+}
+
 /// Sums over the lines of a file, made without the importer.
 #[test]
 fn tokens_calls_and_failures_are_those_of_the_file() {
