@@ -23,6 +23,7 @@ mod metrics;
 mod otlp;
 mod otlp_fixtures;
 mod otlp_leniency;
+mod otlp_captures;
 mod otlp_cases;
 mod process;
 mod reads;

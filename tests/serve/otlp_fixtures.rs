@@ -57,7 +57,7 @@ fn assert_taken(request: &Request, answer: &Answer) {
 
 /// Sends requests to a server of their own, and hands out the log that is left, which verifies.
 #[track_caller]
-fn recorded(requests: &[Request], look: impl FnOnce(&Path)) {
+pub(crate) fn recorded(requests: &[Request], look: impl FnOnce(&Path)) {
     let (_folder, log) = new_path();
     let served = Served::start(&log);
     for request in requests {
