@@ -142,7 +142,7 @@ mod tests {
         log.close().unwrap();
     }
 
-    /// A log of three events, and a copy of it from when it had two.
+    /// A log of three events, and an older copy of it, with two.
     fn log_with_older_copy() -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let (path, older) = (folder.path().join("audit.db"), folder.path().join("older.db"));

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Time after which a bar appears. Shorter work needs none.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What a bar counts.
+/// The unit of a bar.
 #[derive(Clone, Copy, Debug)]
 enum Unit {
     Items,

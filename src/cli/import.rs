@@ -86,7 +86,7 @@ impl FromLines {
     }
 }
 
-/// What happens to a line that cannot be imported, and to an event that the log refuses.
+/// The treatment of a line that cannot be imported, and of an event that the log refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OnBad {
     End,
@@ -196,7 +196,7 @@ struct Run<'p> {
     interrupt: Interrupt,
     sent: u64,
     first_refusal: Option<Refusal>,
-    /// Whether a bad line ended the import.
+    /// True if a bad line ended the import.
     is_line_bad: bool,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Given {
     at: Option<Timestamp>,
 }
 
-/// What a step of kind llm begins with.
+/// The beginning of a step of kind llm.
 struct Input {
     text: Option<String>,
     at: Option<Timestamp>,
@@ -130,7 +130,7 @@ pub(super) struct Answering {
     pub(super) tokens_input: Option<u64>,
     pub(super) tokens_output: Option<u64>,
     pub(super) attributes: Attributes,
-    /// What its lines have beside that.
+    /// The other fields of its lines.
     lines: Vec<Attributes>,
     pub(super) error: Option<String>,
     last_key: String,

@@ -139,7 +139,7 @@ pub(super) struct SessionFacts {
     pub(super) settings: Attributes,
 }
 
-/// What a record of a coding agent means beside its note.
+/// The meaning of a record of a coding agent, beside its note.
 #[derive(Default)]
 pub(super) struct Read {
     /// The step of the record's call.

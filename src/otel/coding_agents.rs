@@ -26,7 +26,7 @@ pub(super) struct Agent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     OfAgent,
-    /// Of the runtime that the agent runs in.
+    /// The version of the runtime that the agent runs in.
     OfRuntime,
 }
 

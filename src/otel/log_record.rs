@@ -264,7 +264,7 @@ fn details_call(
     }
 }
 
-/// What a record says of its session, if the session is its conversation.
+/// The facts about the session in a record whose session is its conversation.
 fn started(
     facts: SessionFacts,
     said: &Said<'_>,

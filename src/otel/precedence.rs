@@ -15,7 +15,7 @@ pub struct Precedence {
     pub rank: Rank,
     /// Order among sources of one rank: a time, or an index.
     pub order: i64,
-    /// Number of the source, so that claims of different sources are never equal.
+    /// Number of the source, so that precedences of different sources are never equal.
     pub speaker: u64,
 }
 

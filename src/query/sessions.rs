@@ -31,7 +31,7 @@ pub struct SessionFilter {
     pub profile: Option<String>,
     /// Only sessions of this conversation.
     pub conversation: Option<String>,
-    /// Earliest start. A session without a time of its own counts from when its first event was recorded.
+    /// Earliest start. A session without a time of its own counts as started when its first event was recorded.
     pub since: Option<Timestamp>,
     /// Time before which it started.
     pub until: Option<Timestamp>,

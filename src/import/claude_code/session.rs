@@ -61,7 +61,7 @@ pub(super) struct Session {
     agent_calls: VecDeque<AgentCall>,
     last_key: String,
     last_at: Option<Timestamp>,
-    /// Whether the last turn of the main chain was stopped.
+    /// True if the last turn of the main chain was stopped.
     is_aborted: bool,
 }
 
@@ -358,7 +358,7 @@ impl Session {
         at: Option<Timestamp>,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
-        /// What is known of all tools' results.
+        /// The known facts about the results of all tools.
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Known {

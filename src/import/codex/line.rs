@@ -16,11 +16,11 @@ pub(super) struct Line {
     pub(super) at: Option<Timestamp>,
     /// The payload, or the line itself if it has none.
     pub(super) fields: Fields,
-    /// What stands beside the payload.
+    /// The fields beside the payload.
     pub(super) beside: Option<Fields>,
 }
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Meta,

@@ -11,7 +11,7 @@ const REJECTED: [&str; 2] = ["exec command rejected by user", "patch rejected by
 /// Most lines that stand before the output of a command.
 const HEADER_LINES_MAX: usize = 12;
 
-/// What is known of an output.
+/// The known facts about an output.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Output {
     pub(super) text: Option<String>,

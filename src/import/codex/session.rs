@@ -34,7 +34,7 @@ pub(super) struct Session {
     failed_calls: VecDeque<(String, String)>,
     last_key: String,
     last_at: Option<Timestamp>,
-    /// Whether the last turn was stopped.
+    /// True if the last turn was stopped.
     is_aborted: bool,
 }
 
@@ -587,7 +587,7 @@ impl Session {
     }
 }
 
-/// What is known of events, if they have it in a known form.
+/// The known facts about events, if the events have them in a known form.
 #[derive(Default)]
 struct Known {
     call_id: Option<String>,
