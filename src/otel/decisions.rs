@@ -91,7 +91,7 @@ pub(super) fn tools(chooser: &Chooser, answers: &[Message], meanings: &mut Vec<M
         let is_new = call.id.as_ref().is_none_or(|id| seen.insert(id.as_str()));
         let decision = match &call.id {
             Some(id) if is_new && is_unique(id, &call.name) => DecisionId::new(id.as_str()).ok(),
-            // Whoever repeats the call, as the run of an agent does, cannot say which one it was.
+            // A source that repeats the call, such as the run of an agent, cannot tell which one it was.
             _ if chooser.repeats == Repeats::Calls => continue,
             Some(id) if is_new && !id.is_empty() => own(id),
             _ => None,
