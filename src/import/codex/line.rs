@@ -2,7 +2,7 @@
 
 use super::super::error::{ImportError, Location};
 use super::super::fields::Fields;
-use crate::{Json, Timestamp};
+use crate::{Attributes, Json, Timestamp};
 
 pub(super) const FORMAT: &str = "codex";
 pub(super) const EXPECTED: &str = "a session of Codex, one JSON object a line";
@@ -14,10 +14,24 @@ pub(super) struct Line {
     pub(super) key: String,
     pub(super) kind: Kind,
     pub(super) at: Option<Timestamp>,
+    pub(super) body: Body,
+}
+
+/// The content of a line.
+pub(super) struct Body {
     /// The payload, or the line itself if it has none.
     pub(super) fields: Fields,
     /// The fields beside the payload.
-    pub(super) beside: Option<Fields>,
+    beside: Option<Fields>,
+}
+
+impl Body {
+    /// The fields that nobody took, with those beside the payload.
+    pub(super) fn rest(self) -> Attributes {
+        let mut rest = self.beside.map(Fields::rest).unwrap_or_default();
+        rest.extend(self.fields.rest());
+        rest
+    }
 }
 
 /// The kind of a line.
@@ -49,7 +63,7 @@ impl Line {
                 None => Kind::Other("line".to_owned()),
             };
             let at = if kind == Kind::Meta { None } else { line.take("timestamp")? };
-            return Ok(Line { place, key, kind, at, fields: line, beside: None });
+            return Ok(Line { place, key, kind, at, body: Body { fields: line, beside: None } });
         };
         let kind = match named.as_deref() {
             Some("session_meta") => Kind::Meta,
@@ -59,6 +73,7 @@ impl Line {
             Some("event_msg") => Kind::Event(fields.require("type")?),
             other => Kind::Other(other.unwrap_or_default().to_owned()),
         };
-        Ok(Line { place, key, kind, at: line.take("timestamp")?, fields, beside: Some(line) })
+        let at = line.take("timestamp")?;
+        Ok(Line { place, key, kind, at, body: Body { fields, beside: Some(line) } })
     }
 }

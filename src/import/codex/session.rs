@@ -8,7 +8,7 @@ use super::super::emit::{Emitter, Scope};
 use super::super::error::{ImportError, Location};
 use super::super::fields::{Fields, Item, text_of};
 use super::super::turn::{self, Answering, Chooser, Given, ToolCall, Trouble, json_of};
-use super::line::{EXPECTED, FORMAT, Kind, Line};
+use super::line::{Body, EXPECTED, FORMAT, Kind, Line};
 use super::output::Output;
 use crate::{
     Attributes, Json, NoteLogged, Outcome, SessionEnd, SessionEnded, SessionId, SessionStarted, Severity,
@@ -74,23 +74,23 @@ struct Total {
 impl Session {
     /// The session of the first line.
     pub(super) fn begin(line: Line) -> Result<Session, ImportError> {
-        let Line { place, key, kind: Kind::Meta, at, mut fields, beside } = line else {
+        let Line { place, key, kind: Kind::Meta, at, mut body } = line else {
             return Err(ImportError::WrongFile {
                 expected: EXPECTED,
                 reason: format!("{} is not the metadata of a session", line.place),
             });
         };
-        let id: Option<String> = fields.take("id")?;
+        let id: Option<String> = body.fields.take("id")?;
         let id = match id {
             Some(id) => id,
-            None => fields.require("session_id")?,
+            None => body.fields.require("session_id")?,
         };
         let scope = Scope::of(place.clone(), &format!("{FORMAT}/{id}"))?;
-        let started_at: Option<Timestamp> = fields.take("timestamp")?;
-        let parent = fields.see("parent_thread_id").map(text_of).or_else(|| parent_of(&fields));
-        let branch = fields.see("git").and_then(branch_of);
+        let started_at: Option<Timestamp> = body.fields.take("timestamp")?;
+        let parent = body.fields.see("parent_thread_id").map(text_of).or_else(|| parent_of(&body.fields));
+        let branch = body.fields.see("git").and_then(branch_of);
         let mut labels = BTreeMap::new();
-        labels.extend(fields.text("cwd").map(|cwd| ("cwd".to_owned(), cwd)));
+        labels.extend(body.fields.text("cwd").map(|cwd| ("cwd".to_owned(), cwd)));
         labels.extend(branch.map(|branch| ("git_branch".to_owned(), branch)));
         let started = SessionStarted {
             profile: Some(FORMAT.to_owned()),
@@ -100,10 +100,10 @@ impl Session {
                 None => None,
             },
             agent: Some("Codex".to_owned()),
-            agent_version: fields.take("cli_version")?,
+            agent_version: body.fields.take("cli_version")?,
             source: Some(FORMAT.to_owned()),
             labels,
-            attributes: with(fields, beside),
+            attributes: body.rest(),
             ..Default::default()
         };
         let at = started_at.or(at);
@@ -126,22 +126,21 @@ impl Session {
         self.scope = self.scope.at(&line.place);
         self.last_key.clone_from(&line.key);
         self.last_at = line.at.or(self.last_at);
-        let Line { key, kind, at, fields, beside, .. } = line;
+        let Line { key, kind, at, mut body, .. } = line;
         match kind {
-            Kind::Item(item) => self.item(&item, &key, at, fields, beside, emitter),
-            Kind::Event(event) => self.event(&event, &key, at, fields, beside, emitter),
+            Kind::Item(item) => self.item(&item, &key, at, body, emitter),
+            Kind::Event(event) => self.event(&event, &key, at, body, emitter),
             Kind::Context => {
-                self.model = fields.see("model").map(text_of).or(self.model.take());
-                self.note("turn_context", None, &key, at, with(fields, beside), emitter)
+                self.model = body.fields.see("model").map(text_of).or(self.model.take());
+                self.note("turn_context", None, &key, at, body.rest(), emitter)
             }
             Kind::Compacted => {
-                let mut fields = fields;
-                let message = fields.text("message").filter(|message| !message.is_empty());
-                self.note("compacted", message, &key, at, with(fields, beside), emitter)
+                let message = body.fields.text("message").filter(|message| !message.is_empty());
+                self.note("compacted", message, &key, at, body.rest(), emitter)
             }
             // The history of a session from which this one was forked has metadata, too.
-            Kind::Meta => self.note("session_meta", None, &key, at, with(fields, beside), emitter),
-            Kind::Other(kind) => self.note(&kind, None, &key, at, with(fields, beside), emitter),
+            Kind::Meta => self.note("session_meta", None, &key, at, body.rest(), emitter),
+            Kind::Other(kind) => self.note(&kind, None, &key, at, body.rest(), emitter),
         }
     }
 
@@ -169,24 +168,23 @@ impl Session {
         item: &str,
         key: &str,
         at: Option<Timestamp>,
-        mut fields: Fields,
-        beside: Option<Fields>,
+        mut body: Body,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
-        let role = if item == "message" { Some(fields.require::<String>("role")?) } else { None };
+        let role = if item == "message" { Some(body.fields.require::<String>("role")?) } else { None };
         match (item, role.as_deref()) {
             ("message", Some("assistant")) => {
-                let (texts, others) = content(&mut fields, "content")?;
-                let mut rest = with(fields, beside);
+                let (texts, others) = content(&mut body.fields, "content")?;
+                let mut rest = body.rest();
                 if !others.is_empty() {
                     rest.insert("content".to_owned(), json_of(&self.scope.place, "content", &others)?);
                 }
                 self.answered(key, at, rest, texts, Vec::new(), emitter)
             }
             ("message", role) => {
-                let (texts, others) = content(&mut fields, "content")?;
+                let (texts, others) = content(&mut body.fields, "content")?;
                 let text = texts.join("\n");
-                let mut rest = with(fields, beside);
+                let mut rest = body.rest();
                 if !others.is_empty() {
                     rest.insert("content".to_owned(), json_of(&self.scope.place, "content", &others)?);
                 }
@@ -198,10 +196,10 @@ impl Session {
                 self.note("message", message, key, at, rest, emitter)
             }
             ("reasoning", _) => {
-                let (summary, mut others) = content(&mut fields, "summary")?;
-                let (whole, more) = content(&mut fields, "content")?;
+                let (summary, mut others) = content(&mut body.fields, "summary")?;
+                let (whole, more) = content(&mut body.fields, "content")?;
                 others.extend(more);
-                let mut rest = with(fields, beside);
+                let mut rest = body.rest();
                 // The whole text is what its summary is of.
                 let reasoning = if whole.is_empty() {
                     summary
@@ -216,9 +214,9 @@ impl Session {
                 }
                 self.answered(key, at, rest, Vec::new(), reasoning, emitter)
             }
-            (item, _) if item.ends_with("_call") => self.call(item, key, at, fields, beside, emitter),
-            (item, _) if item.ends_with("_output") => self.output(item, key, at, fields, beside, emitter),
-            (item, _) => self.note(item, None, key, at, with(fields, beside), emitter),
+            (item, _) if item.ends_with("_call") => self.call(item, key, at, body, emitter),
+            (item, _) if item.ends_with("_output") => self.output(item, key, at, body, emitter),
+            (item, _) => self.note(item, None, key, at, body.rest(), emitter),
         }
     }
 
@@ -303,15 +301,14 @@ impl Session {
         item: &str,
         key: &str,
         at: Option<Timestamp>,
-        mut fields: Fields,
-        beside: Option<Fields>,
+        mut body: Body,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
-        let call_id: Option<String> = fields.take("call_id")?;
-        let name: Option<String> = fields.take("name")?;
-        let arguments = ["arguments", "input", "action"].iter().find_map(|name| fields.text(name));
+        let call_id: Option<String> = body.fields.take("call_id")?;
+        let name: Option<String> = body.fields.take("name")?;
+        let arguments = ["arguments", "input", "action"].iter().find_map(|name| body.fields.text(name));
         // A tool that runs where the model runs has no output of its own.
-        let status = fields.see("status").map(text_of).filter(|_| call_id.is_none());
+        let status = body.fields.see("status").map(text_of).filter(|_| call_id.is_none());
         self.is_aborted = false;
         let before = self.go_on(key, at, emitter)?;
         let scope = self.scope.clone();
@@ -322,7 +319,7 @@ impl Session {
             model: answering.model.as_ref(),
             rationale: answering.answer.rationale(),
         };
-        let mut attributes = with(fields, beside);
+        let mut attributes = body.rest();
         attributes.insert("type".to_owned(), Json::text(item));
         let call = ToolCall {
             field: "call_id".to_owned(),
@@ -350,20 +347,19 @@ impl Session {
         item: &str,
         key: &str,
         at: Option<Timestamp>,
-        mut fields: Fields,
-        beside: Option<Fields>,
+        mut body: Body,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
-        let Some(call_id) = fields.take::<String>("call_id")? else {
-            return self.note(item, None, key, at, with(fields, beside), emitter);
+        let Some(call_id) = body.fields.take::<String>("call_id")? else {
+            return self.note(item, None, key, at, body.rest(), emitter);
         };
         let step: StepId = self.scope.id("call_id", &call_id)?;
-        let json = fields.json("output");
+        let json = body.fields.json("output");
         let output = json.as_ref().map(Output::of).unwrap_or_default();
         let failed = self.failed_calls.iter().position(|(id, _)| *id == call_id);
         let failed = failed.and_then(|index| self.failed_calls.remove(index)).map(|(_, reason)| reason);
         let error = output.error.or(failed);
-        let mut attributes = with(fields, beside);
+        let mut attributes = body.rest();
         attributes.insert("type".to_owned(), Json::text(item));
         // A list or an object has more than its text.
         if let Some(json) = json.filter(|json| !json.as_str().starts_with('"')) {
@@ -411,23 +407,15 @@ impl Session {
         event: &str,
         key: &str,
         at: Option<Timestamp>,
-        mut fields: Fields,
-        beside: Option<Fields>,
+        mut body: Body,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
         if event == "token_count" {
-            return self.usage(key, at, fields, beside, emitter);
+            return self.usage(key, at, body, emitter);
         }
-        let known = Known::of(&fields);
-        let text = fields.text("message").or_else(|| fields.text("text"));
-        self.note(
-            event,
-            text.clone().filter(|text| !text.is_empty()),
-            key,
-            at,
-            with(fields, beside),
-            emitter,
-        )?;
+        let known = Known::of(&body.fields);
+        let text = body.fields.text("message").or_else(|| body.fields.text("text"));
+        self.note(event, text.clone().filter(|text| !text.is_empty()), key, at, body.rest(), emitter)?;
         match event {
             "user_message" => {
                 self.is_aborted = false;
@@ -532,14 +520,13 @@ impl Session {
         &mut self,
         key: &str,
         at: Option<Timestamp>,
-        mut fields: Fields,
-        beside: Option<Fields>,
+        mut body: Body,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
-        let info = fields.see("info").cloned();
-        let mut counted = match fields.object("info")? {
+        let info = body.fields.see("info").cloned();
+        let mut counted = match body.fields.object("info")? {
             Some(info) => info,
-            None => return self.note("token_count", None, key, at, with(fields, beside), emitter),
+            None => return self.note("token_count", None, key, at, body.rest(), emitter),
         };
         let total: Option<Total> = counted.take("total_token_usage")?;
         let last: Option<Total> = counted.take("last_token_usage")?;
@@ -555,8 +542,8 @@ impl Session {
                 ..total
             },
             _ => {
-                fields.put("info", info.unwrap_or_default());
-                return self.note("token_count", None, key, at, with(fields, beside), emitter);
+                body.fields.put("info", info.unwrap_or_default());
+                return self.note("token_count", None, key, at, body.rest(), emitter);
             }
         };
         // A request whose answer the file does not have, such as one for a summary, is a step of its own.
@@ -567,7 +554,7 @@ impl Session {
         let scope = self.scope.clone();
         let Some(Answer { answering, state }) = &mut self.answer else { return ended };
         *state = AnswerState::Counted;
-        let mut rest = with(fields, beside);
+        let mut rest = body.rest();
         rest.insert("info".to_owned(), info.unwrap_or_default());
         let rest = json_of(&scope.place, "payload", &rest)?;
         answering.line(&scope, key, at, rest.as_str().len(), Attributes::new())?;
@@ -619,13 +606,6 @@ impl Known {
             _ => None,
         }
     }
-}
-
-/// The fields that nobody took, with those beside the payload.
-fn with(fields: Fields, beside: Option<Fields>) -> Attributes {
-    let mut rest = beside.map(Fields::rest).unwrap_or_default();
-    rest.extend(fields.rest());
-    rest
 }
 
 /// The texts of a list of parts, and the parts that have anything else.
