@@ -98,6 +98,13 @@ pub const TOKENS_MAX: u64 = (1 << 62) - 1;
 /// far above any real cost.
 pub const COST_SUM_MAX: f64 = 1e300;
 
+/// Levels of steps that a change of a step climbs. Deeper trees are no work of people: their sums may count usage
+/// twice, and the time for one event stays bounded.
+pub(crate) const TREE_LEVELS_MAX: usize = 1024;
+
+/// Different errors of the steps directly below a step that are remembered, to find those that the step repeats.
+pub(crate) const ERRORS_BELOW_MAX: usize = 64;
+
 /// Memory that a decoder may claim for one value before it gives up, in bytes. bincode counts the length of every
 /// container against it, so a hostile length cannot exhaust the memory.
 pub(crate) const DECODE_BYTES_MAX: usize = 256 << 20;

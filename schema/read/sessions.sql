@@ -11,7 +11,9 @@ CREATE TABLE annals_sessions (
   id                TEXT NOT NULL PRIMARY KEY,
   conversation_id   TEXT,
   profile           TEXT,
-  status            TEXT NOT NULL, -- queued, running, paused, completed, failed, cancelled, disconnected, erased
+  own_status        TEXT NOT NULL, -- queued, running, paused, completed, failed, cancelled, disconnected, erased
+  -- The span of a whole session may report success although the run of an agent within it failed.
+  status            TEXT GENERATED ALWAYS AS (CASE WHEN own_status = 'completed' AND run_error IS NOT NULL THEN 'failed' ELSE own_status END) VIRTUAL,
   started_at        TEXT,
   ended_at          TEXT,
   duration_us       INTEGER,
@@ -27,7 +29,9 @@ CREATE TABLE annals_sessions (
   summary_offset    INTEGER,
   summary_length    INTEGER,
   summary_pieces    TEXT,
-  error             TEXT,
+  own_error         TEXT,
+  run_error         TEXT, -- why the last run of an agent within the session failed; empty where it states no reason
+  error             TEXT GENERATED ALWAYS AS (coalesce(own_error, CASE WHEN own_status = 'completed' THEN nullif(run_error, '') END)) VIRTUAL,
   risk_level        TEXT, -- critical, high, medium, low, info
   scores            TEXT, -- JSON object: name to number
   agent             TEXT,
@@ -51,9 +55,10 @@ CREATE TABLE annals_sessions (
   stated_tokens_output INTEGER,
   stated_cost_usd      REAL,
   -- Each at its largest where it cannot be added up; the sums below are NULL then.
-  steps_tokens_input   INTEGER, -- sums over the steps of kind llm
+  steps_tokens_input   INTEGER, -- sums over the steps, each call once
   steps_tokens_output  INTEGER,
   steps_cost_usd       REAL,
+  below_count          INTEGER NOT NULL, -- its rows in annals_below
   tokens_input      INTEGER GENERATED ALWAYS AS (coalesce(stated_tokens_input, nullif(steps_tokens_input, 4611686018427387903))) VIRTUAL,
   tokens_output     INTEGER GENERATED ALWAYS AS (coalesce(stated_tokens_output, nullif(steps_tokens_output, 4611686018427387903))) VIRTUAL,
   tokens_used       INTEGER GENERATED ALWAYS AS (CASE WHEN (stated_tokens_input IS NULL AND steps_tokens_input = 4611686018427387903) OR (stated_tokens_output IS NULL AND steps_tokens_output = 4611686018427387903) THEN NULL ELSE coalesce(coalesce(stated_tokens_input, steps_tokens_input) + coalesce(stated_tokens_output, steps_tokens_output), stated_tokens_input, steps_tokens_input, stated_tokens_output, steps_tokens_output) END) VIRTUAL,
@@ -181,6 +186,19 @@ CREATE VIEW steps AS SELECT
   cost_usd, error, attributes, claims, first_recorded_at, last_recorded_at, first_seq, last_seq
 FROM annals_steps;
 
+-- For steps that have steps below them: what those report. So usage and errors that a step repeats count once.
+CREATE TABLE annals_below (
+  id           TEXT NOT NULL, -- of the step
+  session_id   TEXT NOT NULL,
+  tokens       INTEGER NOT NULL, -- steps directly below it that have tokens, or steps with tokens below them
+  model_tokens INTEGER NOT NULL, -- the same for tokens of steps of kind llm that no tool used
+  cost         INTEGER NOT NULL, -- the same for costs
+  model_cost   INTEGER NOT NULL,
+  errors       TEXT, -- JSON object: hash of an error to the number of steps directly below it that failed with it
+  first_seq    INTEGER NOT NULL, -- the event that made the row
+  PRIMARY KEY (session_id, id)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE decisions (
   id                 TEXT NOT NULL,
   step_id            TEXT,
@@ -214,6 +232,7 @@ CREATE TABLE annals_findings (
   severity          TEXT, -- critical, high, medium, low, info
   outcome           TEXT, -- pass, fail, warning, skip, error
   status            TEXT NOT NULL, -- open, confirmed, dismissed, applied, rejected, reverted
+  is_repeated       INTEGER NOT NULL, -- 1 where a step below failed with the same error, and has its own finding
   confidence        REAL, -- 0 to 1
   title             TEXT,
   description       TEXT,
@@ -258,7 +277,7 @@ CREATE VIEW findings AS SELECT
       AND json_array_length(evidence_pieces) * length(payload) <= 33554432) END AS evidence,
   scope, rule_version, raised_at, updated_at, updated_by, attributes, claims, first_recorded_at, last_recorded_at,
   first_seq, last_seq
-FROM annals_findings;
+FROM annals_findings WHERE is_repeated = 0;
 
 -- The history of each finding: one row an update.
 CREATE TABLE finding_updates (

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::conventions::{self, Field, Happening};
 use super::node::{Node, write_text};
-use super::precedence::{Meaning, Precedence, own_id};
+use super::precedence::{Meaning, Precedence};
 use super::record::{self, Any, Span, SpanStatus};
 use super::said::Said;
 use crate::event::{Event, FindingId, FindingRaised, Json, Severity, StepId, Timestamp};
@@ -12,6 +12,12 @@ use crate::event::{Event, FindingId, FindingRaised, Json, Severity, StepId, Time
 /// The attributes of an exception that a failure has.
 pub(super) const EXCEPTION_ATTRIBUTES: [&str; 4] =
     ["exception.type", "error.type", "exception.message", "exception.stacktrace"];
+
+/// The id of the finding about the error of a step. A span and its log records report the same error, so it is one
+/// finding a step.
+pub(crate) fn error_finding_id(step: &str) -> String {
+    format!("{step}:error")
+}
 
 /// A failure, as text for a step and as a finding.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,10 +84,9 @@ impl StepFailure {
         precedence: Precedence,
         meanings: &mut Vec<Meaning<'static>>,
     ) {
-        // One id per step: a span and its log records report the same error, which is one finding. Without a step,
-        // each record reports an error of its own.
+        // Without a step, each record reports an error of its own.
         let id = match &step {
-            Some(step) => own_id(Some(step), "error"),
+            Some(step) => error_finding_id(step.as_str()),
             None => format!("error:{:016x}", precedence.speaker),
         };
         let Ok(finding) = FindingId::new(id) else { return };

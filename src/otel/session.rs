@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::conventions::{Field, Work};
 use super::failure::StepFailure;
 use super::node::Node;
-use super::precedence::{Meaning, Rank};
+use super::precedence::{Meaning, Precedence, Rank};
 use super::reading::{Prefer, Reading};
 use super::record;
 use super::said::Said;
@@ -49,6 +49,7 @@ pub(super) fn add(
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))
             .collect();
+    let is_agent_named = named_agent.is_some() || said.see_text(Field::Agent).is_some();
     let agent = is_run
         .then(|| {
             // The name of a span is the agent's name only if the span is an agent or a chain, and nothing
@@ -102,12 +103,11 @@ pub(super) fn add(
         .or_else(|| reading.answer.clone().filter(|_| is_run || is_call))
         .or_else(|| reading.output.clone().filter(|_| is_run));
     // A span that still runs ends nothing.
-    if reading.span.ended.is_none() || !is_whole && summary.is_none() {
+    if reading.span.ended.is_none() || !is_run && summary.is_none() {
         return;
     }
     let ended = SessionEnded {
         status: if reading.status == StepEnd::Error { SessionEnd::Failed } else { SessionEnd::Completed },
-        summary,
         error: reading
             .error
             .as_ref()
@@ -115,6 +115,17 @@ pub(super) fn add(
             .filter(|_| reading.status == StepEnd::Error),
         ..SessionEnded::default()
     };
+    // Some SDKs report success of the whole whatever became of the agent within it. Such a span neither names an
+    // agent nor has an output. Any other states itself how the work ended, whatever runs within it state.
+    if is_whole && (is_agent_named || summary.is_some()) {
+        let precedence = Precedence { order: i64::MAX, ..reading.precedence(Rank::Run, Prefer::Last) };
+        meanings.push(Meaning {
+            precedence: Some(precedence),
+            at: reading.ended_at,
+            event: Cow::Owned(Event::SessionEnded(ended.clone())),
+        });
+    }
+    let ended = SessionEnded { summary, ..ended };
     meanings.push(Meaning {
         precedence: Some(reading.precedence(rank, Prefer::Last)),
         at: reading.ended_at,

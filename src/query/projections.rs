@@ -109,5 +109,5 @@ pub(crate) fn status(connection: &Connection) -> rusqlite::Result<Vec<Projection
 
 /// All read tables, in the order in which they are defined.
 pub(crate) fn read_tables() -> impl Iterator<Item = &'static Table> {
-    PROJECTIONS.iter().flat_map(|projection| projection.tables)
+    PROJECTIONS.iter().flat_map(|projection| projection.tables).filter(|table| table.is_read())
 }

@@ -171,6 +171,8 @@ fn session_event() -> BoxedStrategy<Event> {
         (of(text()), of(text()), of(text()), attributes()),
     )
         .prop_map(|((step, parent_step, module, kind), (model, input, input_summary, attributes))| {
+            // No step is part of itself, in however many levels.
+            let parent_step = parent_step.filter(|parent| *parent > step);
             StepStarted { step, parent_step, module, kind, model, input, input_summary, attributes }.into()
         });
     let step_ended = (
@@ -422,8 +424,10 @@ fn otel_event() -> BoxedStrategy<Event> {
     )
         .prop_map(
             |((id, parent, flags, name, start, end), (status, attributes, events, resource, own))| {
+                // No span is part of itself, in however many levels.
+                let is_above = |parent: &&str| parent.to_lowercase() > id.to_lowercase();
                 let span = json!({
-                    "spanId": id, "parentSpanId": parent, "flags": flags, "name": name,
+                    "spanId": id, "parentSpanId": parent.filter(is_above), "flags": flags, "name": name,
                     "startTimeUnixNano": start, "endTimeUnixNano": end,
                     "status": {"code": status}, "attributes": attributes, "events": events,
                 });
@@ -790,9 +794,9 @@ fn trace() -> impl Strategy<Value = Vec<Event>> {
                 Event::OtelSpan(e) => {
                     let mut span: serde_json::Value = serde_json::from_str(e.span.as_str()).unwrap();
                     span["spanId"] = id(place);
-                    // One of the others, or one that never comes, or none.
+                    // One of those behind, or one that never comes, or none: no span is part of itself.
                     span["parentSpanId"] = match one.index(count + 2) {
-                        parent if parent == place => json!(""),
+                        parent if parent <= place => json!(""),
                         parent => id(parent),
                     };
                     OtelSpan { span: span.to_string().parse().unwrap(), ..e }.into()

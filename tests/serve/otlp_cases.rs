@@ -208,3 +208,83 @@ fn a_session_whose_root_says_nothing_has_the_question_and_answer_of_its_calls() 
         &[("SELECT status, input, summary FROM sessions", &["completed | side question | side answer"])],
     );
 }
+
+#[test]
+fn a_session_whose_agent_failed_has_failed_although_its_root_reports_success() {
+    assert_rows(
+        "agent-failed-root-ok.json",
+        &[
+            (
+                "SELECT status, error, error_count, finding_count FROM sessions",
+                &["failed | Error in agent run | 1 | 1"],
+            ),
+            (
+                "SELECT id, status FROM steps ORDER BY id",
+                &["0000000000000001 | ok", "0000000000000002 | error"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn usage_of_an_agent_or_an_embedding_counts_if_no_step_below_has_any() {
+    assert_rows(
+        "28-semconv-genai-19-usage-on-agent-only.traces.json",
+        &[(
+            "SELECT tokens_input, tokens_output, cost_usd FROM sessions ORDER BY id",
+            &["500 | 60 | 0.25", "500 | 60 | 0.25", "500 | 60 | 0.25", "500 | 60 | 0.25", "500 | 60 | -"],
+        )],
+    );
+}
+
+/// A span that failed with an exception, as JSON.
+fn failed(id: u8, parent: &str, message: &str) -> serde_json::Value {
+    serde_json::json!({
+        "traceId": "00000000000000000000000000000009", "spanId": format!("{id:016x}"), "parentSpanId": parent,
+        "name": format!("level {id}"), "startTimeUnixNano": "1795176000000000000",
+        "endTimeUnixNano": format!("{}", 1_795_176_005_000_000_000_u64 - u64::from(id)),
+        "status": {"code": 2, "message": message},
+        "events": [{"name": "exception", "attributes": [
+            {"key": "exception.type", "value": {"stringValue": "TimeoutError"}},
+            {"key": "exception.message", "value": {"stringValue": message}},
+        ]}],
+    })
+}
+
+#[test]
+fn an_exception_that_climbs_is_one_finding_where_it_began() {
+    let spans = [
+        failed(1, "", "no answer"),
+        failed(2, "0000000000000001", "no answer"),
+        failed(3, "0000000000000002", "no answer"),
+        failed(4, "0000000000000002", "another"),
+    ];
+    // Parents first, and children first.
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0]] {
+        let spans: Vec<_> = order.iter().map(|place| &spans[*place]).collect();
+        let body = serde_json::json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).to_string();
+        recorded("/v1/traces", body, |log| {
+            assert_eq!(
+                rows(log, "SELECT step_id, description FROM findings ORDER BY step_id"),
+                ["0000000000000003 | no answer", "0000000000000004 | another"]
+            );
+            assert_eq!(
+                rows(log, "SELECT status, error_count, finding_count FROM sessions"),
+                ["failed | 4 | 2"]
+            );
+        });
+    }
+}
+
+#[test]
+fn spans_that_contain_each_other_are_recorded_as_they_are() {
+    let spans = [
+        failed(1, "0000000000000002", "no answer"),
+        failed(2, "0000000000000001", "no answer"),
+        failed(3, "0000000000000003", "no answer"),
+    ];
+    let body = serde_json::json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).to_string();
+    recorded("/v1/traces", body, |log| {
+        assert_eq!(rows(log, "SELECT count(*) FROM steps WHERE status = 'error'"), ["3"]);
+    });
+}

@@ -349,12 +349,15 @@ pub(crate) fn tables(facts: &[Fact]) -> Tables {
         let told: Vec<&Fact> = told.iter().collect();
         put("sessions", session_row(session, &facts, &told));
         let facts = told;
-        by(&facts, step_of).iter().for_each(|(id, facts)| put("steps", step_row(session, id, facts)));
+        step_rows(session, &facts).into_iter().for_each(|row| put("steps", row));
         by(&facts, decision_of)
             .iter()
             .for_each(|(id, facts)| put("decisions", decision_row(session, id, facts)));
+        let repeated = repeated_findings(session, &facts);
         for (id, facts) in by(&facts, finding_of) {
-            put("findings", finding_row(session, &id, &facts));
+            if !repeated.contains(&id) {
+                put("findings", finding_row(session, &id, &facts));
+            }
             for place in 0..facts.len() {
                 if let Some(row) = finding_update_row(session, &id, &facts[..=place]) {
                     put("finding_updates", row);
@@ -385,38 +388,40 @@ fn session_row(id: &str, recorded: &[&Fact], facts: &[&Fact]) -> Row {
     let in_run: Vec<_> = updated.iter().copied().filter(|(fact, _)| fact.seq >= course.since).collect();
     let redacted_count = recorded.iter().filter(|fact| fact.event.is_none()).count();
     let is_erased = course.erased_ends > 0 || redacted_count == recorded.len();
-    let status = last(whole, |_, e| Some(SessionEnd::as_str(e.status)))
+    // The run of an agent that ended last.
+    let failed_run = ended
+        .iter()
+        .filter(|(fact, _)| fact.precedence.is_some_and(|precedence| precedence.rank == Rank::Run))
+        .max_by_key(|(fact, _)| fact.precedence)
+        .filter(|(fact, e)| fact.seq >= course.since && e.status == SessionEnd::Failed);
+    let own_end = last(whole, |_, e| Some(e.status));
+    let failed_run = failed_run.filter(|_| own_end == Some(SessionEnd::Completed));
+    let error =
+        error.or_else(|| failed_run.and_then(|(_, e)| e.error.as_ref()).filter(|text| !text.is_empty()));
+    let status = failed_run
+        .map(|_| SessionEnd::Failed.as_str())
+        .or(own_end.map(SessionEnd::as_str))
         .or_else(|| is_erased.then_some("erased"))
         .or_else(|| last(&in_run, |_, e| Some(e.status?.as_str())))
         .unwrap_or("running");
     let steps = by(facts, step_of);
-    let step_rows: Vec<Row> = steps.iter().map(|(step, facts)| step_row(id, step, facts)).collect();
+    let step_rows = step_rows(id, facts);
     // A sum that had a part once is a number, also when that part is none any more.
     let had_part = |column: &str| {
-        steps.iter().any(|(step, facts)| {
-            (1..=facts.len()).any(|count| {
-                let row = step_row(id, step, &facts[..count]);
-                row["kind"] == "llm".cell() && row[column] != Value::Null
-            })
+        (1..=facts.len()).any(|count| {
+            shares(&self::step_rows(id, &facts[..count]), column).iter().any(|part| *part != Value::Null)
         })
-    };
-    let parts = |column: &str| {
-        step_rows
-            .iter()
-            .filter(|row| row["kind"] == "llm".cell())
-            .map(|row| row[column].clone())
-            .collect::<Vec<_>>()
     };
     let sum = |column: &str| {
         had_part(column).then(|| {
-            parts(column)
+            shares(&step_rows, column)
                 .iter()
                 .map(|part| if let Value::Integer(part) = part { *part } else { 0 })
                 .sum::<i64>()
         })
     };
     let cost = had_part("cost_usd").then(|| {
-        parts("cost_usd")
+        shares(&step_rows, "cost_usd")
             .iter()
             .map(|part| if let Value::Real(part) = part { *part } else { 0.0 })
             .sum::<f64>()
@@ -461,7 +466,7 @@ fn session_row(id: &str, recorded: &[&Fact], facts: &[&Fact]) -> Row {
         step_count: steps.len(),
         error_count: step_rows.iter().filter(|row| row["status"] == "error".cell()).count(),
         decision_count: by(facts, decision_of).len(),
-        finding_count: by(facts, finding_of).len(),
+        finding_count: by(facts, finding_of).len() - repeated_findings(id, facts).len(),
         redacted_count: redacted_count,
         start_count: course.starts,
         erased_end_count: course.erased_ends,
@@ -479,6 +484,61 @@ fn session_row(id: &str, recorded: &[&Fact], facts: &[&Fact]) -> Row {
     };
     row.extend(marks(recorded));
     row
+}
+
+fn step_rows(session: &str, facts: &[&Fact]) -> Vec<Row> {
+    by(facts, step_of).iter().map(|(step, facts)| step_row(session, step, facts)).collect()
+}
+
+/// The steps directly below a step.
+fn below<'a>(rows: &'a [Row], step: &Row) -> impl Iterator<Item = &'a Row> {
+    let id = step["id"].clone();
+    rows.iter().filter(move |row| row["parent_step_id"] == id && row["id"] != id)
+}
+
+fn is_used(row: &Row, column: &str) -> bool {
+    let columns: &[&str] =
+        if column == "cost_usd" { &["cost_usd"] } else { &["tokens_input", "tokens_output"] };
+    columns.iter().any(|column| match &row[*column] {
+        Value::Integer(tokens) => *tokens > 0,
+        Value::Real(cost) => *cost > 0.0,
+        _ => false,
+    })
+}
+
+/// Whether a step below uses tokens or money.
+fn is_used_below(rows: &[Row], step: &Row, column: &str) -> bool {
+    below(rows, step).any(|row| is_used(row, column) || is_used_below(rows, row, column))
+}
+
+/// Whether a model's call below does, with no tool in between.
+fn is_used_by_model_below(rows: &[Row], step: &Row, column: &str) -> bool {
+    below(rows, step).filter(|row| row["kind"] != "tool".cell()).any(|row| {
+        row["kind"] == "llm".cell() && is_used(row, column) || is_used_by_model_below(rows, row, column)
+    })
+}
+
+/// What each step adds to the sums of its session: nothing where it says again what steps below it used.
+fn shares(rows: &[Row], column: &str) -> Vec<Value> {
+    let is_repeated = |row: &Row| match row["kind"] == "llm".cell() {
+        true => is_used_by_model_below(rows, row, column),
+        false => is_used_below(rows, row, column),
+    };
+    rows.iter().map(|row| if is_repeated(row) { Value::Null } else { row[column].clone() }).collect()
+}
+
+/// The errors of spans that a span directly below them has, too.
+fn repeated_findings(session: &str, facts: &[&Fact]) -> BTreeSet<String> {
+    let rows = step_rows(session, facts);
+    let is_repeated = |step: &&Row| {
+        step["error"] != Value::Null && below(&rows, step).any(|row| row["error"] == step["error"])
+    };
+    let repeated = rows.iter().filter(is_repeated).map(|step| match &step["id"] {
+        Value::Text(id) => format!("{id}:error"),
+        _ => unreachable!(),
+    });
+    let raised = by(facts, finding_of);
+    repeated.filter(|id| raised.contains_key(id)).collect()
 }
 
 /// No time runs backwards.

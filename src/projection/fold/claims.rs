@@ -41,6 +41,11 @@ const fn is_same(mut a: &[u8], mut b: &[u8]) -> bool {
 }
 
 impl Claims {
+    /// Returns true if no precedence determines a column.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns whether a value with this precedence replaces the value of a column. `has_value` is true if
     /// the column has one. If the value is replaced, the column has the new precedence.
     pub(in crate::projection) fn take(

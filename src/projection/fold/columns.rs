@@ -32,7 +32,9 @@ macro_rules! tables {
                 /// The pipeline, or one of its configurations.
                 profile: Option<String>,
                 /// The status: queued, running, paused, completed, failed, cancelled, disconnected, erased.
-                status: String,
+                status read(String),
+                /// The status without regard to the runs of agents within the session.
+                own_status stored(String),
                 /// Time of its start, by the producer's clock.
                 started_at: Option<Timestamp>,
                 /// Time of its end, by the producer's clock.
@@ -68,7 +70,11 @@ macro_rules! tables {
                 /// JSON of its pieces, if it is joined from several.
                 summary_pieces stored(Option<String>),
                 /// The reason why it failed.
-                error: Option<String>,
+                error read(Option<String>),
+                /// The reason that the session's own end states.
+                own_error stored(Option<String>),
+                /// The reason why the last run of an agent failed; empty if it states none.
+                run_error stored(Option<String>),
                 /// The risk of its outcome.
                 risk_level: Option<String>,
                 /// Ratings by name.
@@ -113,12 +119,14 @@ macro_rules! tables {
                 stated_tokens_output stored(Option<i64>),
                 /// Cost in US dollars, as its end stated it.
                 stated_cost_usd stored(Option<f64>),
-                /// Tokens read in its steps of kind llm.
+                /// Tokens read in its steps, without those that a step repeats.
                 steps_tokens_input stored(Option<i64>),
-                /// Tokens written in its steps of kind llm.
+                /// Tokens written in its steps, without those that a step repeats.
                 steps_tokens_output stored(Option<i64>),
-                /// Cost of its steps of kind llm, in US dollars.
+                /// Cost of its steps in US dollars, without that which a step repeats.
                 steps_cost_usd stored(Option<f64>),
+                /// Number of its rows in `annals_below`.
+                below_count stored(i64),
                 /// Tokens read by models.
                 tokens_input read(Option<i64>),
                 /// Tokens written by models.
@@ -283,6 +291,8 @@ macro_rules! tables {
                 outcome: Option<String>,
                 /// The status: open, confirmed, dismissed, applied, rejected, reverted.
                 status: String,
+                /// 1 if it is the error of a step further down, which was raised there.
+                is_repeated stored(i64),
                 /// The confidence of the finder, from 0 to 1.
                 confidence: Option<f64>,
                 /// A title of one line.

@@ -28,6 +28,18 @@ tables!(rows);
 
 // Tables that no program reads as records.
 table! {
+    /// The reports of the steps below a step.
+    BelowRow in "annals_below", key ("session_id", "id") {
+        id: String,
+        session_id: String,
+        tokens: i64,
+        model_tokens: i64,
+        cost: i64,
+        model_cost: i64,
+        errors: Option<String>,
+        first_seq: i64,
+    }
+
     /// An event of a custom kind, which its producer named.
     CustomRow in "custom_events", key ("seq") {
         seq: i64,

@@ -104,6 +104,11 @@ impl At<'_> {
         self.precedence.is_none_or(|precedence| precedence.rank.is_whole_session())
     }
 
+    /// Returns whether the event is about the run of an agent within its session.
+    pub(super) fn is_of_run(&self) -> bool {
+        self.precedence.is_some_and(|precedence| precedence.rank == Rank::Run)
+    }
+
     /// Returns whether the event ends its step.
     pub(super) fn ends_step(&self) -> bool {
         self.precedence.is_none_or(|precedence| precedence.rank == Rank::Root)

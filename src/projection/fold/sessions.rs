@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use crate::event::{
-    Attributes, Content, DecisionMade, Event, FindingRaised, FindingUpdated, Kind, SessionEnded,
+    Attributes, Content, DecisionMade, Event, FindingRaised, FindingUpdated, Kind, SessionEnd, SessionEnded,
     SessionStarted, SessionUpdated, StepEnded, StepStarted, Timestamp,
 };
-use crate::limits::{COST_SUM_MAX, ROW_ATTRIBUTES_BYTES_MAX, TOKENS_MAX};
+use crate::limits::{ROW_ATTRIBUTES_BYTES_MAX, TOKENS_MAX};
 
 use crate::projection::fold::cell::{Row, Taken, attributes_text, json_column, json_text, text_hash};
 use crate::projection::fold::claims::bit;
@@ -18,21 +18,14 @@ use crate::projection::fold::rows::{
     DecisionRow, FindingRow, FindingUpdateRow, SessionRow, StepRow, TimelineRow,
 };
 use crate::projection::fold::said::{At, merge, set, set_summary, set_text, unclaim};
-use crate::projection::fold::working_set::{KeyIn, WorkingSet};
+use crate::projection::fold::tree::{self, Standing};
+use crate::projection::fold::working_set::{Child, KeyIn, WorkingSet};
 
 /// The status of a session whose end is unknown, because events were erased.
 const ERASED: &str = "erased";
 
 /// The producer's own labels.
 type Labels = BTreeMap<String, String>;
-
-/// The kind of row that an event changes besides that of its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Child {
-    Step,
-    Decision,
-    Finding,
-}
 
 /// The child row that an event changes, and its id.
 pub(crate) fn child(event: &Event) -> Option<(Child, &str)> {
@@ -117,7 +110,7 @@ fn fold_meaning(rows: &mut WorkingSet, id: &str, meaning: &Event, at: &At<'_>) {
         Event::StepStarted(e) => change_step(rows, id, e.step.as_str(), at, |step| step.start(e, at)),
         Event::StepEnded(e) => change_step(rows, id, e.step.as_str(), at, |step| step.end(e, at)),
         Event::DecisionMade(e) => decide(rows, id, e, at),
-        Event::FindingRaised(e) => change_finding(rows, id, e.finding.as_str(), at).raise(e, at),
+        Event::FindingRaised(e) => raise(rows, id, e, at),
         Event::FindingUpdated(e) => update_finding(rows, id, e, at),
         _ => {}
     }
@@ -151,7 +144,7 @@ impl SessionRow {
     fn partial(id: &str, at: &At<'_>) -> SessionRow {
         SessionRow {
             id: id.to_owned(),
-            status: "running".to_owned(),
+            own_status: "running".to_owned(),
             first_recorded_at: at.recorded,
             last_recorded_at: at.recorded,
             first_seq: at.seq,
@@ -161,7 +154,7 @@ impl SessionRow {
     }
 
     fn has_ended(&self) -> bool {
-        !matches!(self.status.as_str(), "queued" | "running" | "paused" | ERASED)
+        !matches!(self.own_status.as_str(), "queued" | "running" | "paused" | ERASED)
     }
 
     /// Counts a start. A session that had ended runs again, and nothing is known yet of how this run ends. The end
@@ -171,11 +164,11 @@ impl SessionRow {
         // An end that is not before this start was recorded early, and stays.
         let is_of_this_run = at.is_some() && self.ended_at.is_some() && !is_before(self.ended_at, at);
         if self.start_count > 0 && has_ended && !is_of_this_run {
-            "running".clone_into(&mut self.status);
+            "running".clone_into(&mut self.own_status);
             self.erased_end_count = 0;
-            (self.ended_at, self.duration_us, self.error) = (None, None, None);
+            (self.ended_at, self.duration_us, self.own_error, self.run_error) = (None, None, None, None);
             // The precedence of the former end must not keep out the end of this run.
-            unclaim!(self, status, ended_at, error);
+            unclaim!(self, own_status, ended_at, own_error, run_error);
         }
         self.start_count = self.start_count.saturating_add(1);
     }
@@ -189,9 +182,9 @@ impl SessionRow {
     /// runs if an erased event may have ended it, or if all of its events are erased.
     fn settle(&mut self) {
         let is_erased = self.erased_end_count > 0 || self.redacted_count == self.event_count;
-        match (self.has_ended(), is_erased, self.status == ERASED) {
-            (false, true, false) => ERASED.clone_into(&mut self.status),
-            (false, false, true) => "running".clone_into(&mut self.status),
+        match (self.has_ended(), is_erased, self.own_status == ERASED) {
+            (false, true, false) => ERASED.clone_into(&mut self.own_status),
+            (false, false, true) => "running".clone_into(&mut self.own_status),
             _ => {}
         }
     }
@@ -254,27 +247,35 @@ impl SessionRow {
         if let Some(status) = e.status
             && !self.has_ended()
         {
-            self.status = status.as_str().to_owned();
+            self.own_status = status.as_str().to_owned();
         }
         set!(self, at, progress: &e.progress, message: &e.message);
         self.add_attributes(&e.attributes, at);
     }
 
     fn end(&mut self, e: &SessionEnded, at: &At<'_>) {
+        if at.is_of_run() {
+            // The run that ended last states how the work ended, even with success.
+            let has_error = self.run_error.is_some();
+            if self.claims.take(const { bit(Self::COLUMNS, "run_error") }, at.precedence, has_error) {
+                let has_failed = e.status == SessionEnd::Failed;
+                self.run_error = has_failed.then(|| e.error.clone().unwrap_or_default());
+            }
+        }
         let is_of_earlier_run = at.precedence.is_none() && self.is_of_earlier_run(at.occurred);
         if at.is_of_whole_session() && !is_of_earlier_run {
             let has_ended = self.has_ended();
-            if self.claims.take(const { bit(Self::COLUMNS, "status") }, at.precedence, has_ended) {
-                self.status = e.status.as_str().to_owned();
+            if self.claims.take(const { bit(Self::COLUMNS, "own_status") }, at.precedence, has_ended) {
+                self.own_status = e.status.as_str().to_owned();
             }
             set!(self, at, ended_at: &at.occurred);
             // The error belongs to the status. So the span that sets the status also removes the error of another
             // one, if it has none itself.
-            let error = const { bit(Self::COLUMNS, "error") };
+            let error = const { bit(Self::COLUMNS, "own_error") };
             if at.precedence.is_none() {
-                set!(self, at, error: &e.error);
-            } else if self.claims.take(error, at.precedence, self.error.is_some()) {
-                self.error.clone_from(&e.error);
+                set!(self, at, own_error: &e.error);
+            } else if self.claims.take(error, at.precedence, self.own_error.is_some()) {
+                self.own_error.clone_from(&e.error);
             }
         }
         let scores = if e.scores.is_empty() { None } else { json_text(&e.scores) };
@@ -289,58 +290,6 @@ impl SessionRow {
         self.add_attributes(&e.attributes, at);
         self.duration_us = duration(self.started_at, self.ended_at);
     }
-
-    /// Updates the sums after the row of a step has changed. They cover steps of kind llm, because the step of an
-    /// agent repeats what its children used.
-    fn follow_step(&mut self, before: &StepShare, after: &StepShare) {
-        self.step_count = self.step_count.saturating_add(after.steps - before.steps);
-        self.error_count = self.error_count.saturating_add(after.errors - before.errors);
-        self.steps_tokens_input = moved(self.steps_tokens_input, before.tokens_input, after.tokens_input);
-        self.steps_tokens_output = moved(self.steps_tokens_output, before.tokens_output, after.tokens_output);
-        if before.cost_usd.is_some() || after.cost_usd.is_some() {
-            let sum = self.steps_cost_usd.unwrap_or(0.0);
-            let moved = sum - before.cost_usd.unwrap_or(0.0) + after.cost_usd.unwrap_or(0.0);
-            // A sum that was too large once stays unknown, and is stored as the largest number. Counting on from
-            // there would give a wrong sum.
-            let is_known = sum.abs() < COST_SUM_MAX && moved.abs() < COST_SUM_MAX;
-            self.steps_cost_usd = Some(if is_known { moved } else { f64::MAX });
-        }
-    }
-}
-
-fn moved(sum: Option<i64>, before: Option<i64>, after: Option<i64>) -> Option<i64> {
-    if before.is_none() && after.is_none() {
-        return sum;
-    }
-    // The tables add tokens read and written. With this bound, their sum is an integer again.
-    let max = TOKENS_MAX.cast_signed();
-    let sum = sum.unwrap_or(0);
-    let moved = sum.saturating_sub(before.unwrap_or(0)).saturating_add(after.unwrap_or(0));
-    // A sum that was too large once stays unknown, as in `follow_step`.
-    Some(if sum < max { moved.min(max) } else { max })
-}
-
-/// The share of a step in the sums of its session.
-#[derive(Default)]
-struct StepShare {
-    steps: i64,
-    errors: i64,
-    tokens_input: Option<i64>,
-    tokens_output: Option<i64>,
-    cost_usd: Option<f64>,
-}
-
-impl StepShare {
-    fn of(step: &StepRow) -> StepShare {
-        let llm = step.kind.as_deref() == Some("llm");
-        StepShare {
-            steps: 1,
-            errors: i64::from(step.status == "error"),
-            tokens_input: step.tokens_input.filter(|_| llm),
-            tokens_output: step.tokens_output.filter(|_| llm),
-            cost_usd: step.cost_usd.filter(|_| llm),
-        }
-    }
 }
 
 fn change_step(
@@ -352,13 +301,17 @@ fn change_step(
 ) {
     let key = KeyIn { session, id };
     // The sums move by the difference that this event makes, so that no other step must be read.
-    let before = rows.steps.get(&key).map(StepShare::of).unwrap_or_default();
+    let before = Standing::of(rows, &key);
     let step = rows.steps.change(&key, || StepRow::partial(session, id, at));
+    let error = step.error.clone();
     change(step);
     step.last_recorded_at = at.recorded;
     step.last_seq = at.seq;
-    let after = StepShare::of(step);
-    change_session(rows, session, at).follow_step(&before, &after);
+    let has_other_error = error != step.error;
+    tree::follow(rows, &key, &before, (0, at.seq));
+    if has_other_error {
+        tree::judge_again(rows, &key, at.seq);
+    }
 }
 
 impl StepRow {
@@ -480,6 +433,16 @@ fn change_finding<'a>(rows: &'a mut WorkingSet, session: &str, id: &str, at: &At
     row.last_recorded_at = at.recorded;
     row.last_seq = at.seq;
     row
+}
+
+fn raise(rows: &mut WorkingSet, session: &str, e: &FindingRaised, at: &At<'_>) {
+    change_finding(rows, session, e.finding.as_str(), at).raise(e, at);
+    // The error of a span may be that of a span below it.
+    if at.precedence.is_some()
+        && let Some(step) = &e.step
+    {
+        tree::judge_again(rows, &KeyIn { session, id: step.as_str() }, at.seq);
+    }
 }
 
 impl FindingRow {

@@ -1,6 +1,7 @@
 //! The rows that a fold works on, in memory. A *part* is the run of events between two calls of
 //! [`WorkingSet::hand_out`].
 
+use std::collections::VecDeque;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -9,9 +10,10 @@ use hashbrown::{Equivalent, HashMap};
 
 use crate::limits::FOLD_KEPT_BYTES_MAX;
 use crate::projection::fold::cell::Row;
+use crate::projection::fold::passing::Passing;
 use crate::projection::fold::rows::{
-    ActionRow, ApiKeyRow, ArtifactRow, CustomRow, DecisionRow, DocumentRow, FindingRow, FindingUpdateRow,
-    MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
+    ActionRow, ApiKeyRow, ArtifactRow, BelowRow, CustomRow, DecisionRow, DocumentRow, FindingRow,
+    FindingUpdateRow, MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
 
 /// Approximate size of a row without its texts, in bytes.
@@ -28,11 +30,26 @@ pub(crate) struct SessionKey {
     id: String,
 }
 
+/// The kind of a row that belongs to a session, beside that of the session itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Child {
+    Step,
+    Below,
+    Decision,
+    Finding,
+}
+
 /// A borrowed [`SessionKey`] for lookups.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct KeyIn<'a> {
     pub(crate) session: &'a str,
     pub(crate) id: &'a str,
+}
+
+impl SessionKey {
+    pub(crate) fn borrowed(&self) -> KeyIn<'_> {
+        KeyIn { session: &self.session, id: &self.id }
+    }
 }
 
 impl Equivalent<SessionKey> for KeyIn<'_> {
@@ -46,6 +63,18 @@ impl From<&KeyIn<'_>> for SessionKey {
     fn from(key: &KeyIn<'_>) -> SessionKey {
         SessionKey { session: key.session.to_owned(), id: key.id.to_owned() }
     }
+}
+
+/// A change that a step passes on to the step above it, or to its finding.
+pub(in crate::projection) struct Climb {
+    pub(in crate::projection) session: String,
+    /// The step that follows the change.
+    pub(in crate::projection) step: String,
+    pub(in crate::projection) change: Passing,
+    /// The levels that the change has climbed so far.
+    pub(in crate::projection) levels: usize,
+    /// The event that made the change.
+    pub(in crate::projection) seq: i64,
 }
 
 struct Held<R> {
@@ -221,6 +250,7 @@ impl<R: Clone> Held<R> {
 pub(crate) struct Changes {
     pub(crate) sessions: Vec<Change<SessionRow>>,
     pub(crate) steps: Vec<Change<StepRow>>,
+    pub(crate) below: Vec<Change<BelowRow>>,
     pub(crate) decisions: Vec<Change<DecisionRow>>,
     pub(crate) findings: Vec<Change<FindingRow>>,
     pub(crate) api_keys: Vec<Change<ApiKeyRow>>,
@@ -252,10 +282,13 @@ pub(crate) struct Document {
 pub(crate) struct WorkingSet {
     pub(crate) sessions: Keyed<String, SessionRow>,
     pub(crate) steps: Keyed<SessionKey, StepRow>,
+    pub(crate) below: Keyed<SessionKey, BelowRow>,
     pub(crate) decisions: Keyed<SessionKey, DecisionRow>,
     pub(crate) findings: Keyed<SessionKey, FindingRow>,
     pub(crate) api_keys: Keyed<String, ApiKeyRow>,
     pub(crate) single: Single,
+    /// Changes of steps that the steps above them have yet to follow.
+    pub(in crate::projection) climbs: VecDeque<Climb>,
     /// Approximate size of the rows that later events can change, in bytes.
     kept_bytes: usize,
     /// Parts that were handed out so far.
@@ -274,6 +307,7 @@ impl WorkingSet {
         Changes {
             sessions: self.sessions.hand_out(),
             steps: self.steps.hand_out(),
+            below: self.below.hand_out(),
             decisions: self.decisions.hand_out(),
             findings: self.findings.hand_out(),
             api_keys: self.api_keys.hand_out(),
@@ -294,6 +328,7 @@ impl WorkingSet {
             let part = part.min(stored);
             self.kept_bytes = self.sessions.forget_before(part)
                 + self.steps.forget_before(part)
+                + self.below.forget_before(part)
                 + self.decisions.forget_before(part)
                 + self.findings.forget_before(part)
                 + self.api_keys.forget_before(part);
@@ -304,6 +339,7 @@ impl WorkingSet {
     pub(crate) fn forget(&mut self) {
         self.sessions.clear();
         self.steps.clear();
+        self.below.clear();
         self.decisions.clear();
         self.findings.clear();
         self.api_keys.clear();

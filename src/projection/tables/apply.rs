@@ -15,6 +15,7 @@ use crate::log::ReadError;
 use crate::log::rows::{self, ReadRow, name_column};
 use crate::otel::Meanings;
 use crate::projection::fold::input::Input;
+use crate::projection::fold::tree;
 use crate::projection::fold::working_set::{Changes, WorkingSet};
 
 /// The reason why events could not be folded.
@@ -218,6 +219,10 @@ impl Fold {
             Rows::Stay => {}
         }
         (self.projection.fold)(&mut self.rows, &input);
+        // Which rows the steps above need is known only as the change climbs.
+        while let Some((child, key)) = tree::climb(&mut self.rows) {
+            self.store.load_child(tables, &mut self.rows, child, key.borrowed())?;
+        }
         Ok(())
     }
 

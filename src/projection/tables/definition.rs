@@ -65,6 +65,8 @@ struct Former {
 pub(crate) enum Form {
     /// Rows, with a key.
     Rows,
+    /// Rows that only the fold reads.
+    Workings,
     /// A full-text index of the column `text` of another table of the projection, which is in the order of
     /// the log. The index stores no texts.
     Index { of: &'static str },
@@ -101,6 +103,16 @@ impl Table {
         Table { name, shown: name, key: &["rowid"], form: Form::Index { of }, session: None, order: "rowid" }
     }
 
+    /// A table in sessions that only the fold reads.
+    const fn workings(name: &'static str) -> Table {
+        Table { form: Form::Workings, ..Table::in_sessions(name) }
+    }
+
+    /// Returns whether its rows are for programs to read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.form != Form::Workings
+    }
+
     pub(crate) fn is_index(&self) -> bool {
         matches!(self.form, Form::Index { .. })
     }
@@ -131,10 +143,11 @@ pub(crate) enum Throttling {
 pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
-        version: 8,
+        version: 9,
         tables: &[
             Table::of_several_events("annals_sessions", Some("id")).shown_as("sessions"),
             Table::in_sessions("annals_steps").shown_as("steps"),
+            Table::workings("annals_below"),
             Table::in_sessions("decisions"),
             Table::in_sessions("annals_findings").shown_as("findings"),
             Table::of_events("finding_updates"),
@@ -197,7 +210,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Projection> {
 impl Projection {
     /// The names by which its tables are read.
     pub(crate) fn table_names(&self) -> Vec<&'static str> {
-        self.tables.iter().map(|table| table.shown).collect()
+        self.tables.iter().filter(|table| table.is_read()).map(|table| table.shown).collect()
     }
 
     /// The full-text index of a table, if it has one.
@@ -498,6 +511,7 @@ mod tests {
     #[test]
     fn the_columns_that_are_declared_are_those_of_a_fresh_file() {
         let mut declared = Vec::from(tables!(declared));
+        declared.push(Columns::declared::<BelowRow>(&[]));
         declared.push(Columns::declared::<CustomRow>(&[]));
         declared.push(Columns::declared::<DocumentRow>(&[("text", "")]));
         declared.push(Columns::declared::<ApiKeyRow>(&[]));

@@ -12,13 +12,13 @@ use crate::projection::fold::cell::{Cell, ForeignCell, OwnedCell, Row, stored};
 use crate::projection::fold::input::Input;
 use crate::projection::fold::keys;
 use crate::projection::fold::rows::{
-    ActionRow, ApiKeyRow, ArtifactRow, CustomRow, DecisionRow, DocumentRow, FindingRow, FindingUpdateRow,
-    MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
+    ActionRow, ApiKeyRow, ArtifactRow, BelowRow, CustomRow, DecisionRow, DocumentRow, FindingRow,
+    FindingUpdateRow, MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
 use crate::projection::fold::sessions;
-use crate::projection::fold::sessions::Child;
+use crate::projection::fold::tree;
 use crate::projection::fold::working_set::{
-    Change, Changes, Document, KeyIn, Keyed, SessionKey, WorkingSet, Write,
+    Change, Changes, Child, Document, KeyIn, Keyed, SessionKey, WorkingSet, Write,
 };
 
 impl ToSql for Cell<'_> {
@@ -200,6 +200,7 @@ fn write<R: Row>(
 pub(crate) struct Store {
     sessions: Statements<SessionRow>,
     steps: Statements<StepRow>,
+    below: Statements<BelowRow>,
     decisions: Statements<DecisionRow>,
     findings: Statements<FindingRow>,
     finding_updates: Statements<FindingUpdateRow>,
@@ -230,6 +231,7 @@ impl Store {
         Store {
             sessions: Statements::new(stage),
             steps: Statements::new(stage),
+            below: Statements::new(stage),
             decisions: Statements::new(stage),
             findings: Statements::new(stage),
             finding_updates: Statements::new(stage),
@@ -266,14 +268,29 @@ impl Store {
             return Ok(());
         }
         for (child, id) in meanings.iter().filter_map(|meaning| sessions::child(&meaning.event)) {
-            let key = KeyIn { session, id };
-            let bytes = match child {
-                Child::Step => load_child(&self.steps, connection, &mut rows.steps, key)?,
-                Child::Decision => load_child(&self.decisions, connection, &mut rows.decisions, key)?,
-                Child::Finding => load_child(&self.findings, connection, &mut rows.findings, key)?,
-            };
-            rows.add_kept(bytes);
+            self.load_child(connection, rows, child, KeyIn { session, id })?;
+            if child == Child::Step && tree::may_have_below(rows, session) {
+                self.load_child(connection, rows, Child::Below, KeyIn { session, id })?;
+            }
         }
+        Ok(())
+    }
+
+    /// Loads a row of a session, unless the working set has it.
+    pub(in crate::projection) fn load_child(
+        &self,
+        connection: &Connection,
+        rows: &mut WorkingSet,
+        child: Child,
+        key: KeyIn<'_>,
+    ) -> rusqlite::Result<()> {
+        let bytes = match child {
+            Child::Step => load_child(&self.steps, connection, &mut rows.steps, key)?,
+            Child::Below => load_child(&self.below, connection, &mut rows.below, key)?,
+            Child::Decision => load_child(&self.decisions, connection, &mut rows.decisions, key)?,
+            Child::Finding => load_child(&self.findings, connection, &mut rows.findings, key)?,
+        };
+        rows.add_kept(bytes);
         Ok(())
     }
 
@@ -297,6 +314,7 @@ impl Store {
     pub(crate) fn save(&self, connection: &Connection, changes: &Changes) -> rusqlite::Result<()> {
         self.sessions.save_all(connection, &changes.sessions, |row| [&row.id, ""])?;
         self.steps.save_all(connection, &changes.steps, |row| [&row.session_id, &row.id])?;
+        self.below.save_all(connection, &changes.below, |row| [&row.session_id, &row.id])?;
         self.decisions.save_all(connection, &changes.decisions, |row| [&row.session_id, &row.id])?;
         self.findings.save_all(connection, &changes.findings, |row| [&row.session_id, &row.id])?;
         self.api_keys.save_all(connection, &changes.api_keys, |row| [&row.id, ""])?;

@@ -347,7 +347,7 @@ fn compare(
     for table in projection.tables {
         let difference = match table.form {
             Form::Index { .. } => compare_index(log, scratch),
-            Form::Rows => compare_table(log, scratch, table.name, &mut compared),
+            Form::Rows | Form::Workings => compare_table(log, scratch, table.name, &mut compared),
         };
         match difference {
             Ok(difference) => failures.extend(difference),
