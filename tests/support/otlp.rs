@@ -141,6 +141,42 @@ pub(crate) static NODE_OPENAI_OPENINFERENCE: Client = Client {
 pub(crate) static NODE_OPENAI_OPENINFERENCE_JSON: Client =
     Client { name: "node-openai-openinference-json", environment: GZIPPED_JSON, ..NODE_OPENAI_OPENINFERENCE };
 
+pub(crate) static VERCEL_AI_5: Client = Client {
+    name: "vercel-ai-5",
+    program: &["node/agents/vercel_ai.cjs", "5"],
+    environment: PROTOBUF,
+    spans: 12,
+    log_records: 0,
+    expected: include_str!("../clients/expected/vercel-ai-5.txt"),
+};
+
+pub(crate) static VERCEL_AI_6: Client = Client {
+    name: "vercel-ai-6",
+    program: &["node/agents/vercel_ai.cjs", "6"],
+    environment: PROTOBUF,
+    spans: 12,
+    log_records: 0,
+    expected: include_str!("../clients/expected/vercel-ai-6.txt"),
+};
+
+pub(crate) static VERCEL_AI_7: Client = Client {
+    name: "vercel-ai-7",
+    program: &["node/agents/vercel_ai.cjs", "7"],
+    environment: PROTOBUF,
+    spans: 18,
+    log_records: 0,
+    expected: include_str!("../clients/expected/vercel-ai-7.txt"),
+};
+
+pub(crate) static VERCEL_AI_7_LEGACY: Client = Client {
+    name: "vercel-ai-7-legacy",
+    program: &["node/agents/vercel_ai.cjs", "legacy"],
+    environment: PROTOBUF,
+    spans: 13,
+    log_records: 0,
+    expected: include_str!("../clients/expected/vercel-ai-7-legacy.txt"),
+};
+
 pub(crate) static CLIENTS: &[&Client] = &[
     &LANGCHAIN_OPENINFERENCE,
     &LANGCHAIN_TRACELOOP,
@@ -155,6 +191,10 @@ pub(crate) static CLIENTS: &[&Client] = &[
     &NODE_OPENAI_OTEL_JSON,
     &NODE_OPENAI_OPENINFERENCE,
     &NODE_OPENAI_OPENINFERENCE_JSON,
+    &VERCEL_AI_5,
+    &VERCEL_AI_6,
+    &VERCEL_AI_7,
+    &VERCEL_AI_7_LEGACY,
 ];
 
 impl Client {
