@@ -177,6 +177,15 @@ pub(crate) static VERCEL_AI_7_LEGACY: Client = Client {
     expected: include_str!("../clients/expected/vercel-ai-7-legacy.txt"),
 };
 
+pub(crate) static CODEX: Client = Client {
+    name: "codex",
+    program: &["node/agents/codex.cjs"],
+    environment: PROTOBUF,
+    spans: 0,
+    log_records: 25,
+    expected: include_str!("../clients/expected/codex.txt"),
+};
+
 pub(crate) static CLIENTS: &[&Client] = &[
     &LANGCHAIN_OPENINFERENCE,
     &LANGCHAIN_TRACELOOP,
@@ -195,6 +204,7 @@ pub(crate) static CLIENTS: &[&Client] = &[
     &VERCEL_AI_6,
     &VERCEL_AI_7,
     &VERCEL_AI_7_LEGACY,
+    &CODEX,
 ];
 
 impl Client {
@@ -278,7 +288,7 @@ pub(crate) fn count(log: &Path, kind: &str) -> i64 {
     open(log).query_row("SELECT count(*) FROM timeline WHERE kind = ?1", [kind], |row| row.get(0)).unwrap()
 }
 
-/// What was understood of a log's sessions, without ids and times: the sessions as they began, the steps of each as
+/// What was understood of a log's sessions, without times and without ids that are new in each run: the sessions as they began, the steps of each as
 /// a tree, under each step what was decided and found there.
 pub(crate) fn outline(log: &Path) -> String {
     let connection = open(log);
@@ -286,7 +296,8 @@ pub(crate) fn outline(log: &Path) -> String {
     let sessions = rows(
         &connection,
         "SELECT id, concat_ws('  ', 'session', status, 'agent ' || agent, 'model ' || model,
-                'conversation ' || conversation_id, tokens_input || ' in', tokens_output || ' out',
+                'conversation ' || iif(conversation_id GLOB '????????-????-????-????-????????????', '(UUID)',
+                                       conversation_id), tokens_input || ' in', tokens_output || ' out',
                 'error: ' || error, 'input: ' || replace(input, char(10), ' '))
          FROM sessions WHERE ?1 = ?1 ORDER BY started_at, first_seq",
         "",
