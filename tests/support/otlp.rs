@@ -182,8 +182,26 @@ pub(crate) static CODEX: Client = Client {
     program: &["node/agents/codex.cjs"],
     environment: PROTOBUF,
     spans: 0,
-    log_records: 25,
+    log_records: 23,
     expected: include_str!("../clients/expected/codex.txt"),
+};
+
+pub(crate) static CLAUDE_CODE: Client = Client {
+    name: "claude-code",
+    program: &["node/agents/claude_code.cjs"],
+    environment: PROTOBUF,
+    spans: 0,
+    log_records: 21,
+    expected: include_str!("../clients/expected/claude-code.txt"),
+};
+
+pub(crate) static CLAUDE_CODE_SPANS: Client = Client {
+    name: "claude-code-spans",
+    program: &["node/agents/claude_code.cjs", "spans"],
+    environment: PROTOBUF,
+    spans: 13,
+    log_records: 21,
+    expected: include_str!("../clients/expected/claude-code-spans.txt"),
 };
 
 pub(crate) static CLIENTS: &[&Client] = &[
@@ -205,6 +223,8 @@ pub(crate) static CLIENTS: &[&Client] = &[
     &VERCEL_AI_7,
     &VERCEL_AI_7_LEGACY,
     &CODEX,
+    &CLAUDE_CODE,
+    &CLAUDE_CODE_SPANS,
 ];
 
 impl Client {
@@ -328,17 +348,21 @@ fn steps(connection: &Connection, session: &str, parent: &str, depth: usize, tex
     }
 }
 
-/// What was decided and found in a step.
+/// What was decided and found in a step, or in a session outside of its steps.
 fn told(connection: &Connection, session: &str, step: &str, depth: usize, text: &mut String) {
+    let of_step = format!(
+        "session_id = '{session}'
+         AND iif(step_id IN (SELECT id FROM steps WHERE session_id = '{session}'), step_id, '') = ?1"
+    );
     let told = rows(
         connection,
         &format!(
             "SELECT id, concat_ws('  ', 'decided ' || chosen_option, decision_type,
                     'of ' || json_array_length(options_considered), 'confidence ' || confidence)
-             FROM decisions WHERE session_id = '{session}' AND coalesce(step_id, '') = ?1
+             FROM decisions WHERE {of_step}
              UNION ALL
              SELECT id, concat_ws('  ', 'found ' || title, category, severity, outcome, 'confidence ' || confidence)
-             FROM findings WHERE session_id = '{session}' AND coalesce(step_id, '') = ?1
+             FROM findings WHERE {of_step}
              ORDER BY 2"
         ),
         step,

@@ -20,6 +20,7 @@ const sse = (events) =>
  * $AGENT_HOME, or a folder that is removed in the end.
  */
 const withModel = async (reply, use) => {
+  let requests = 0;
   const server = http.createServer(async (request, response) => {
     const body = Buffer.concat(await request.toArray()).toString();
     if (process.env.AGENT_REQUESTS) fs.appendFileSync(process.env.AGENT_REQUESTS, `${request.method} ${request.url} ${body}\n`);
@@ -31,7 +32,11 @@ const withModel = async (reply, use) => {
     }
     const [status, said] = reply(request.url, value, request.method);
     const streamed = Array.isArray(said);
-    response.writeHead(status, { 'Content-Type': streamed ? 'text/event-stream' : 'application/json' });
+    requests += 1;
+    response.writeHead(status, {
+      'Content-Type': streamed ? 'text/event-stream' : 'application/json',
+      'request-id': `req_01Xy7Kq2Wv${String(requests).padStart(4, '0')}`,
+    });
     response.end(streamed ? sse(said) : JSON.stringify(said));
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
