@@ -191,7 +191,7 @@ pub(crate) static CLAUDE_CODE: Client = Client {
     program: &["node/agents/claude_code.cjs"],
     environment: PROTOBUF,
     spans: 0,
-    log_records: 21,
+    log_records: 20,
     expected: include_str!("../clients/expected/claude-code.txt"),
 };
 
@@ -200,8 +200,26 @@ pub(crate) static CLAUDE_CODE_SPANS: Client = Client {
     program: &["node/agents/claude_code.cjs", "spans"],
     environment: PROTOBUF,
     spans: 13,
-    log_records: 21,
+    log_records: 20,
     expected: include_str!("../clients/expected/claude-code-spans.txt"),
+};
+
+pub(crate) static GEMINI_CLI: Client = Client {
+    name: "gemini-cli",
+    program: &["node/agents/gemini_cli.cjs"],
+    environment: GZIP,
+    spans: 6,
+    log_records: 20,
+    expected: include_str!("../clients/expected/gemini-cli.txt"),
+};
+
+pub(crate) static GEMINI_CLI_SPANS: Client = Client {
+    name: "gemini-cli-spans",
+    program: &["node/agents/gemini_cli.cjs", "spans"],
+    environment: GZIP,
+    spans: 6,
+    log_records: 20,
+    expected: include_str!("../clients/expected/gemini-cli-spans.txt"),
 };
 
 pub(crate) static CLIENTS: &[&Client] = &[
@@ -225,6 +243,8 @@ pub(crate) static CLIENTS: &[&Client] = &[
     &CODEX,
     &CLAUDE_CODE,
     &CLAUDE_CODE_SPANS,
+    &GEMINI_CLI,
+    &GEMINI_CLI_SPANS,
 ];
 
 impl Client {
