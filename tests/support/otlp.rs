@@ -222,6 +222,15 @@ pub(crate) static GEMINI_CLI_SPANS: Client = Client {
     expected: include_str!("../clients/expected/gemini-cli-spans.txt"),
 };
 
+pub(crate) static LANGFUSE_JS: Client = Client {
+    name: "langfuse-js",
+    program: &["node/agents/langfuse.cjs"],
+    environment: PROTOBUF,
+    spans: 11,
+    log_records: 0,
+    expected: include_str!("../clients/expected/langfuse-js.txt"),
+};
+
 pub(crate) static CLIENTS: &[&Client] = &[
     &LANGCHAIN_OPENINFERENCE,
     &LANGCHAIN_TRACELOOP,
@@ -245,6 +254,7 @@ pub(crate) static CLIENTS: &[&Client] = &[
     &CLAUDE_CODE_SPANS,
     &GEMINI_CLI,
     &GEMINI_CLI_SPANS,
+    &LANGFUSE_JS,
 ];
 
 impl Client {
