@@ -231,6 +231,24 @@ pub(crate) static LANGFUSE_JS: Client = Client {
     expected: include_str!("../clients/expected/langfuse-js.txt"),
 };
 
+pub(crate) static LANGGRAPH_JS: Client = Client {
+    name: "langgraph-js",
+    program: &["node/agents/langgraph.cjs"],
+    environment: PROTOBUF,
+    spans: 16,
+    log_records: 0,
+    expected: include_str!("../clients/expected/langgraph-js.txt"),
+};
+
+pub(crate) static LANGSMITH_JS: Client = Client {
+    name: "langsmith-js",
+    program: &["node/agents/langsmith.cjs"],
+    environment: PROTOBUF,
+    spans: 7,
+    log_records: 0,
+    expected: include_str!("../clients/expected/langsmith-js.txt"),
+};
+
 pub(crate) static CLIENTS: &[&Client] = &[
     &LANGCHAIN_OPENINFERENCE,
     &LANGCHAIN_TRACELOOP,
@@ -255,6 +273,8 @@ pub(crate) static CLIENTS: &[&Client] = &[
     &GEMINI_CLI,
     &GEMINI_CLI_SPANS,
     &LANGFUSE_JS,
+    &LANGGRAPH_JS,
+    &LANGSMITH_JS,
 ];
 
 impl Client {

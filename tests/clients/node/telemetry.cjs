@@ -8,17 +8,26 @@ const failures = [];
 const note = (...words) => failures.push(words.map(String).join(' '));
 const ignore = () => {};
 
-/** Run `program` under the instrumentation; exit with 1 if it fails or if anything was not exported. */
-exports.run = async (instrumentation, program) => {
+/** Run `program`, which sends what it has by itself; exit with 1 if it fails or if anything was not exported. */
+exports.watched = async (program) => {
   diag.setLogger({ error: note, warn: ignore, info: ignore, debug: ignore, verbose: ignore }, DiagLogLevel.ERROR);
-  const sdk = new NodeSDK({ instrumentations: [instrumentation] });
-  sdk.start();
   try {
     await program();
   } catch (error) {
     note(error.stack);
   }
-  await sdk.shutdown().catch(note);
   for (const failure of failures) console.error(failure);
   process.exitCode = failures.length > 0 ? 1 : 0;
 };
+
+/** Run `program` under the instrumentation; exit with 1 if it fails or if anything was not exported. */
+exports.run = (instrumentation, program) =>
+  exports.watched(async () => {
+    const sdk = new NodeSDK({ instrumentations: [instrumentation] });
+    sdk.start();
+    try {
+      await program();
+    } finally {
+      await sdk.shutdown().catch(note);
+    }
+  });
