@@ -303,14 +303,15 @@ LOG_CREATED, EVENTS_LOST, PAYLOAD_REDACTED, KEY_CHANGED = 1, 240, 241, 243
 WORDS = {
     "session_progress": "queued running paused",
     "session_end": "completed failed cancelled disconnected",
-    "step_end": "ok error",
-    "step_kind": "llm tool retrieval agent chain guardrail other",
+    "step_end": "ok error cancelled",
+    "step_kind": "llm tool retrieval agent chain guardrail other embedding",
     "severity": "critical high medium low info",
     "outcome": "pass fail warning skip error",
     "finding_status": "open confirmed dismissed applied rejected reverted",
     "subject_kind": "session step decision finding action",
-    "verdict": "approved rejected overridden escalated",
+    "verdict": "approved rejected overridden escalated modified",
     "action_outcome": "success denied failed",
+    "basis": "observed claimed",
     "key_role": "stable epoch",
     "key_change_cause": "generated rotated lost compromised",
     "api_key_scope": "emit read verify admin",
@@ -344,6 +345,10 @@ OBJECTS = {
     "step.ended": """step id; status step_end; output option(string); output_summary option(string);
         confidence option(f64); tokens_input option(u64); tokens_output option(u64); cost_usd option(f64);
         error option(string); attributes map(json)""",
+    "step.ended, version 2": """step id; status step_end; output option(string); output_summary option(string);
+        confidence option(f64); tokens_input option(u64); tokens_output option(u64); tokens_cache_read option(u64);
+        tokens_cache_write option(u64); tokens_reasoning option(u64); cost_usd option(f64); error option(string);
+        basis option(basis); attributes map(json)""",
     "decision.made": """decision id; step option(id); decision_type option(string);
         options_considered list(considered_option); chosen_option option(string); chosen_options list(string);
         rationale option(string); confidence option(f64); actor option(string); attributes map(json)""",

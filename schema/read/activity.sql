@@ -7,7 +7,7 @@ CREATE TABLE reviews (
   actor        TEXT NOT NULL,
   subject_kind TEXT NOT NULL, -- session, step, decision, finding, action
   subject_id   TEXT,
-  verdict      TEXT NOT NULL, -- approved, rejected, overridden, escalated
+  verdict      TEXT NOT NULL, -- approved, rejected, overridden, escalated, modified
   reason       TEXT,
   reviewed_at  TEXT,
   attributes   TEXT, -- JSON object

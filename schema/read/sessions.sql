@@ -113,9 +113,9 @@ CREATE TABLE annals_steps (
   session_id        TEXT NOT NULL,
   parent_step_id    TEXT,
   module            TEXT,
-  kind              TEXT, -- llm, tool, retrieval, agent, chain, guardrail, other
+  kind              TEXT, -- llm, tool, retrieval, agent, chain, guardrail, other, embedding
   model             TEXT,
-  status            TEXT NOT NULL, -- running, ok, error
+  status            TEXT NOT NULL, -- running, ok, error, cancelled
   started_at        TEXT,
   ended_at          TEXT,
   duration_us       INTEGER,
@@ -137,8 +137,12 @@ CREATE TABLE annals_steps (
   tokens_input      INTEGER,
   tokens_output     INTEGER,
   tokens_used       INTEGER GENERATED ALWAYS AS (coalesce(tokens_input + tokens_output, tokens_input, tokens_output)) VIRTUAL,
+  tokens_cache_read  INTEGER, -- of tokens_input
+  tokens_cache_write INTEGER, -- of tokens_input
+  tokens_reasoning   INTEGER, -- of tokens_output
   cost_usd          REAL,
   error             TEXT,
+  basis             TEXT, -- observed, claimed; NULL where it is not stated
   attributes        TEXT, -- JSON object
   claims            TEXT, -- from spans and log records: whose word each column is
   first_recorded_at TEXT NOT NULL,
@@ -182,8 +186,8 @@ CREATE VIEW steps AS SELECT
   coalesce(output_summary_text, substr(output_text, 1, 200),
     -- 200 characters are in 800 bytes.
     (SELECT substr(CAST(substr(payload, output_offset, min(output_length, 800)) AS TEXT), 1, 200) FROM log WHERE seq = output_seq)) AS output_summary,
-  confidence, tokens_input, tokens_output, tokens_used,
-  cost_usd, error, attributes, claims, first_recorded_at, last_recorded_at, first_seq, last_seq
+  confidence, tokens_input, tokens_output, tokens_used, tokens_cache_read, tokens_cache_write, tokens_reasoning,
+  cost_usd, error, basis, attributes, claims, first_recorded_at, last_recorded_at, first_seq, last_seq
 FROM annals_steps;
 
 -- For steps that have steps below them: what those report. So usage and errors that a step repeats count once.

@@ -283,14 +283,15 @@ macro_rules! objects {
 words! {
     SessionProgress { Queued, Running, Paused }
     SessionEnd { Completed, Failed, Cancelled, Disconnected }
-    StepEnd { Ok, Error }
-    StepKind { Llm, Tool, Retrieval, Agent, Chain, Guardrail, Other }
+    StepEnd { Ok, Error, Cancelled }
+    StepKind { Llm, Tool, Retrieval, Agent, Chain, Guardrail, Other, Embedding }
     Severity { Critical, High, Medium, Low, Info }
     Outcome { Pass, Fail, Warning, Skip, Error }
     FindingStatus { Open, Confirmed, Dismissed, Applied, Rejected, Reverted }
     SubjectKind { Session, Step, Decision, Finding, Action }
-    Verdict { Approved, Rejected, Overridden, Escalated }
+    Verdict { Approved, Rejected, Overridden, Escalated, Modified }
     ActionOutcome { Success, Denied, Failed }
+    Basis { Observed, Claimed }
     KeyRole { Stable, Epoch }
     KeyChangeCause { Generated, Rotated, Lost, Compromised }
     ApiKeyScope { Emit, Read, Verify, Admin }
@@ -379,8 +380,12 @@ objects! {
         confidence: Option<f64>,
         tokens_input: Option<u64>,
         tokens_output: Option<u64>,
+        tokens_cache_read: Option<u64>,
+        tokens_cache_write: Option<u64>,
+        tokens_reasoning: Option<u64>,
         cost_usd: Option<f64>,
         error: Option<String>,
+        basis: Option<Basis>,
         attributes: BTreeMap<String, String>,
     }
     DecisionMade {

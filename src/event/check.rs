@@ -224,6 +224,9 @@ impl Event {
                 check.fraction("confidence", e.confidence)?;
                 check.tokens("tokens_input", e.tokens_input)?;
                 check.tokens("tokens_output", e.tokens_output)?;
+                check.tokens("tokens_cache_read", e.tokens_cache_read)?;
+                check.tokens("tokens_cache_write", e.tokens_cache_write)?;
+                check.tokens("tokens_reasoning", e.tokens_reasoning)?;
                 check.finite("cost_usd", e.cost_usd)?;
                 check.attributes("attributes", &e.attributes)
             }

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use super::id::ParseError;
 use super::payload::{
     ActionRecorded, ApiKeyCreated, ApiKeyRevoked, ArtifactAttached, Custom, DecisionMade, EventsLost,
-    EventsLost1, FindingRaised, FindingUpdated, KeyChanged, LogCreated, MetricRecorded, NoteLogged, OtelLog,
-    OtelSpan, PayloadRedacted, ProjectionSkipped, ReviewRecorded, SessionEnded, SessionStarted,
-    SessionUpdated, StepEnded, StepStarted,
+    FindingRaised, FindingUpdated, KeyChanged, LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan,
+    PayloadRedacted, ProjectionSkipped, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated,
+    StepEnded, StepStarted,
 };
 use crate::canonical;
 use crate::encoding::{self, DecodeError};
@@ -64,10 +64,8 @@ macro_rules! kinds {
                 match self { $( Event::$name(payload) => encoding::encode(payload, bytes), )* }
             }
 
-            /// Decodes a payload of `kind` and `version`. It must take up all of `bytes`.
-            ///
-            /// This is the only place where payloads of older versions become payloads of today's version.
-            pub(super) fn decode(
+            /// Decodes a payload of `kind` and its newest version. It must take up all of `bytes`.
+            pub(super) fn decode_newest(
                 kind: Kind,
                 version: u8,
                 bytes: &[u8],
@@ -79,10 +77,6 @@ macro_rules! kinds {
                             strictness.decode(bytes).map(Event::$name)
                         }
                     )*
-                    // Older versions are decoded forever, because a row of the log never changes.
-                    (Kind::EventsLost, 1) => {
-                        strictness.decode(bytes).map(|lost: EventsLost1| lost.into()).map(Event::EventsLost)
-                    }
                     _ => Err(PayloadError::UnknownVersion { kind, version }),
                 }
             }
@@ -150,7 +144,7 @@ impl Kind {
     /// Version of the payload that this version of Annals writes.
     pub const fn version(self) -> u8 {
         match self {
-            Kind::EventsLost => 2,
+            Kind::EventsLost | Kind::StepEnded => 2,
             _ => 1,
         }
     }
@@ -216,7 +210,10 @@ pub(crate) enum Strictness {
 }
 
 impl Strictness {
-    fn decode<T: bincode::Encode + bincode::Decode<()>>(self, bytes: &[u8]) -> Result<T, PayloadError> {
+    pub(super) fn decode<T: bincode::Encode + bincode::Decode<()>>(
+        self,
+        bytes: &[u8],
+    ) -> Result<T, PayloadError> {
         Ok(match self {
             Strictness::Whole => encoding::decode(bytes)?,
             Strictness::Canonical => encoding::decode_canonical(bytes)?,

@@ -8,6 +8,7 @@ mod json_text;
 mod words;
 mod payload;
 mod kind;
+mod earlier;
 mod draft;
 mod check;
 mod recorded;
@@ -17,7 +18,7 @@ mod json;
 mod tests;
 
 #[cfg(test)]
-pub(crate) use payload::EventsLost1;
+pub(crate) use earlier::encode as encode_earlier;
 
 pub use check::{FieldProblem, InvalidField};
 pub use draft::Draft;
@@ -40,6 +41,6 @@ pub use payload::{
 };
 pub use recorded::{Content, Recorded};
 pub use words::{
-    ActionOutcome, ApiKeyScope, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd, SessionProgress,
-    Severity, StepEnd, StepKind, SubjectKind, Verdict,
+    ActionOutcome, ApiKeyScope, Basis, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd,
+    SessionProgress, Severity, StepEnd, StepKind, SubjectKind, Verdict,
 };

@@ -1,8 +1,8 @@
 //! Payloads: the content of an event, one struct for each kind.
 //!
 //! Each struct is the newest version of the payload of its kind. Its fields are encoded in the order of their
-//! declaration (bincode is positional). So a released struct never changes: any change needs a new version of
-//! the kind, and a conversion where payloads are decoded.
+//! declaration (bincode is positional). So any change of a struct needs a new version of the kind, and an entry
+//! of the version before in `earlier.rs`.
 //!
 //! The names of the fields are those of the JSON form. Most columns of the read tables have the same names.
 
@@ -16,8 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::id::{DecisionId, Digest, EventId, FindingId, ReviewId, Seq, SessionId, StepId};
 use super::json_text::{Attributes, Json};
 use super::words::{
-    ActionOutcome, ApiKeyScope, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd, SessionProgress,
-    Severity, StepEnd, StepKind, SubjectKind, Verdict,
+    ActionOutcome, ApiKeyScope, Basis, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd,
+    SessionProgress, Severity, StepEnd, StepKind, SubjectKind, Verdict,
 };
 use crate::canonical::{Input, WellFormed};
 
@@ -356,14 +356,22 @@ payloads! {
             output_summary: Option<String>,
             /// Confidence of the module in its output, 0 to 1.
             confidence: Option<f64>,
-            /// Tokens read by the model.
+            /// Tokens read by the model, including those in the provider's cache.
             tokens_input: Option<u64>,
-            /// Tokens written by the model.
+            /// Tokens written by the model, including those of its reasoning.
             tokens_output: Option<u64>,
+            /// Tokens of `tokens_input` that were read from the provider's cache.
+            tokens_cache_read: Option<u64>,
+            /// Tokens of `tokens_input` that were written to the provider's cache.
+            tokens_cache_write: Option<u64>,
+            /// Tokens of `tokens_output` that were spent on reasoning.
+            tokens_reasoning: Option<u64>,
             /// Cost in US dollars.
             cost_usd: Option<f64>,
             /// Reason for the failure.
             error: Option<String>,
+            /// Whether the recorder saw the step, or the agent claims it. Not stated if absent.
+            basis: Option<Basis>,
         }
     }
     /// `decision.made`: one of several options was chosen.
@@ -625,20 +633,6 @@ pub struct EventsLost {
     /// Ids of the refused events, at most 65,536.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<EventId>,
-}
-
-/// Version 1 of [`EventsLost`], which had no ids.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-pub(crate) struct EventsLost1 {
-    pub(crate) count: u64,
-    pub(crate) since: super::id::Timestamp,
-    pub(crate) reason: String,
-}
-
-impl From<EventsLost1> for EventsLost {
-    fn from(EventsLost1 { count, since, reason }: EventsLost1) -> EventsLost {
-        EventsLost { count, since, reason, ids: Vec::new() }
-    }
 }
 
 /// `payload.redacted`: payloads were erased. Only such an event permits that a payload is NULL.

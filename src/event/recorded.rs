@@ -1,5 +1,6 @@
 //! Recorded events, as they are read from the log.
 
+use super::earlier;
 use super::id::{EventId, Seq, SessionId, Timestamp};
 use super::kind::{Event, Kind, PayloadError, Strictness, kind_name};
 use crate::encoding;
@@ -30,11 +31,11 @@ impl Content {
     ) -> Result<Content, PayloadError> {
         match Kind::from_code(code) {
             Some(kind) if encoding == encoding::ENCODING_PLAIN => {
-                Event::decode(kind, version, bytes, strictness).map(Content::Event)
+                earlier::decode(kind, version, bytes, strictness).map(Content::Event)
             }
             // A newer version of Annals wrote this payload. It is no error, because the log can be read and
             // verified without the meaning of the payload. Only an unknown version of a known kind is an
-            // error, from `Event::decode`.
+            // error, from `earlier::decode`.
             _ => Ok(Content::Raw(bytes.to_vec())),
         }
     }

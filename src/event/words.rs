@@ -7,7 +7,7 @@ use super::id::ParseError;
 use crate::canonical::{Input, WellFormed};
 
 /// Declares enums whose values are one word in JSON and in the read tables. The order of the variants gives
-/// the discriminants on disk, so it never changes.
+/// the discriminants on disk, so it never changes: a new variant comes last.
 macro_rules! words {
     ($(
         $(#[$doc:meta])*
@@ -86,6 +86,8 @@ words! {
         Ok = "ok",
         /// The step did not do its work.
         Error = "error",
+        /// Somebody stopped the step.
+        Cancelled = "cancelled",
     }
     /// The kind of work that a step does.
     StepKind {
@@ -104,6 +106,8 @@ words! {
         /// Any other work.
         #[default]
         Other = "other",
+        /// A call of a model that turns content into vectors.
+        Embedding = "embedding",
     }
     /// The gravity of a finding.
     Severity {
@@ -174,6 +178,8 @@ words! {
         Overridden = "overridden",
         /// Somebody else has to decide.
         Escalated = "escalated",
+        /// The reviewer accepts the item with changes.
+        Modified = "modified",
     }
     /// The result of an action.
     ActionOutcome {
@@ -184,6 +190,14 @@ words! {
         Denied = "denied",
         /// The action was tried and failed.
         Failed = "failed",
+    }
+    /// The source of the knowledge that something happened.
+    Basis {
+        /// The recorder saw it happen.
+        #[default]
+        Observed = "observed",
+        /// The agent claims that it happened, and the recorder did not see it.
+        Claimed = "claimed",
     }
     /// The role of a key among the keys of a log.
     KeyRole {

@@ -11,8 +11,8 @@ use crate::encoding;
 use crate::entry::Entry;
 use crate::event::{
     ApiKeyCreated, ApiKeyRevoked, ApiKeyScope, Continues, Digest, Draft, Event, EventId, EventsLost,
-    EventsLost1, KeyChangeCause, KeyChanged, KeyRole, LogCreated, PayloadRedacted, ProjectionSkipped, Seq,
-    StepEnd, Timestamp, parse_draft, write_event,
+    KeyChangeCause, KeyChanged, KeyRole, LogCreated, PayloadRedacted, ProjectionSkipped, Seq, StepEnd,
+    Timestamp, encode_earlier, parse_draft, write_event,
 };
 use crate::limits::SALT_BYTES;
 use crate::log::{rows, schema};
@@ -101,10 +101,10 @@ const DRAFTS: &[(&str, &str)] = &[
     ),
     ("step.started, least", r#"{"type":"step.started","session":"s-1","step":"p-2"}"#),
     (
-        "step.ended, whole",
+        "step.ended, whole of version 1",
         r#"{"type":"step.ended","session":"s-1","at":"2026-11-20T12:00:04.5Z","step":"p-1","status":"error","output":"out","output_summary":"o","confidence":0.875,"tokens_input":250,"tokens_output":251,"cost_usd":0.0125,"error":"timeout","attributes":{"retry":true}}"#,
     ),
-    ("step.ended, least", r#"{"type":"step.ended","session":"s-1","step":"p-2","status":"ok"}"#),
+    ("step.ended, least of version 1", r#"{"type":"step.ended","session":"s-1","step":"p-2","status":"ok"}"#),
     (
         "decision.made, whole with one option",
         r#"{"type":"decision.made","session":"s-1","at":"2026-11-20T12:00:05Z","decision":"d-1","step":"p-1","decision_type":"route","options_considered":[{"option":"left","score":0.75,"cost":{"eur":3}},{"option":"right"}],"chosen_option":"left","rationale":"shorter","confidence":1.0,"actor":"planner","attributes":{"k":null}}"#,
@@ -175,6 +175,21 @@ const DRAFTS: &[(&str, &str)] = &[
         r#"{"type":"session.ended","session":"s-1","at":"2026-11-20T12:00:12Z","status":"disconnected","summary":"done","risk_level":"info","scores":{"quality":0.1,"z":-1e300},"tokens_input":65535,"tokens_output":4294967296,"cost_usd":1e-9,"error":"gone","attributes":{"last":1}}"#,
     ),
     ("session.ended, least", r#"{"type":"session.ended","session":"s-2","status":"completed"}"#),
+];
+
+/// Events of versions that came later. They stand at the end, because each event's id, salt and link follow from its
+/// place.
+const LATER_DRAFTS: &[(&str, &str)] = &[
+    (
+        "step.ended, whole",
+        r#"{"type":"step.ended","session":"s-1","at":"2026-11-20T12:00:04.5Z","step":"p-1","status":"cancelled","output":"out","output_summary":"o","confidence":0.875,"tokens_input":250,"tokens_output":251,"tokens_cache_read":128,"tokens_cache_write":65536,"tokens_reasoning":4294967296,"cost_usd":0.0125,"error":"stopped","basis":"claimed","attributes":{"retry":true}}"#,
+    ),
+    ("step.ended, least", r#"{"type":"step.ended","session":"s-1","step":"p-2","status":"ok"}"#),
+    ("step.started, last word", r#"{"type":"step.started","session":"s-1","step":"p-3","kind":"embedding"}"#),
+    (
+        "review.recorded, last word",
+        r#"{"type":"review.recorded","actor":"ada","subject_kind":"session","verdict":"modified"}"#,
+    ),
 ];
 
 /// Events that Annals writes itself.
@@ -252,17 +267,18 @@ fn own_events() -> Vec<(&'static str, Event)> {
 }
 
 /// Every event of the vectors with its name: the first event of a log, then the kinds that people record, which alone
-/// have `session` and `at`, then the other events that Annals writes.
+/// have `session` and `at`, then the other events that Annals writes, then the events of later versions.
 fn golden_drafts() -> Vec<(String, Draft)> {
     let mut own = own_events().into_iter();
     let first = own.next().unwrap();
-    let recorded = DRAFTS.iter().map(|(name, json)| {
+    let parsed = |(name, json): &(&str, &str)| {
         let draft = parse_draft(json).unwrap_or_else(|error| panic!("{name}: {error}"));
         ((*name).to_owned(), draft)
-    });
+    };
     std::iter::once((first.0.to_owned(), Draft::new(first.1)))
-        .chain(recorded)
+        .chain(DRAFTS.iter().map(parsed))
         .chain(own.map(|(name, event)| (name.to_owned(), Draft::new(event))))
+        .chain(LATER_DRAFTS.iter().map(parsed))
         .collect()
 }
 
@@ -275,6 +291,19 @@ fn prepared(number: u64, draft: &Draft, principal: Option<EventId>) -> Prepared 
         .unwrap()
 }
 
+/// Prepares an event as the first Annals did. The code writes the newest version only, so the older payload is put in its
+/// place.
+fn prepared_in_version_1(number: u64, draft: &Draft, principal: Option<EventId>) -> Prepared {
+    let newest = prepared(number, draft, principal);
+    if newest.kind_version == 1 {
+        return newest;
+    }
+    let mut draft = draft.clone();
+    draft.fill_ids(event_id(number));
+    draft.drop_nulls();
+    older(newest, 1, &encode_earlier(&draft.event, 1).unwrap())
+}
+
 /// The vector that the code makes of an event at a position.
 fn event_vector(name: &str, number: u64, draft: &Draft, previous: &Digest) -> EventVector {
     let mut filled = draft.clone();
@@ -282,15 +311,9 @@ fn event_vector(name: &str, number: u64, draft: &Draft, previous: &Digest) -> Ev
     // Some events came with a key, and the clock was set back in between.
     let principal = number.is_multiple_of(5).then(|| event_id(65_535));
     let recorded_at = Timestamp::from_micros(NOON.micros() + i64::try_from(number * 1_000 % 7_001).unwrap());
-    let prepared = match (&filled.event, name.ends_with("of version 1")) {
-        (Event::EventsLost(lost), true) => {
-            let EventsLost { count, since, reason, .. } = lost.clone();
-            let mut payload = Vec::new();
-            encoding::encode(&EventsLost1 { count, since, reason }, &mut payload).unwrap();
-            // The code writes the newest version only, so the older payload is put in its place.
-            older(prepared(number, draft, principal), 1, &payload)
-        }
-        _ => prepared(number, draft, principal),
+    let prepared = match name.ends_with("of version 1") {
+        true => prepared_in_version_1(number, draft, principal),
+        false => prepared(number, draft, principal),
     };
     let mut sealed = Vec::new();
     let link = prepared.seal(previous, Seq::new(number), recorded_at, &mut sealed).unwrap();
@@ -365,7 +388,7 @@ fn malformed_vectors() -> Vec<MalformedVector> {
             "01 61 000000 02 01610131 01620132",
         ),
         ("more pairs than bytes", "note.logged", "01 61 000000 fd00000000000000ff", "01 61 000000 00"),
-        ("word 2 of step_end", "step.ended", "01 61 02 00000000000000 00", "01 61 01 00000000000000 00"),
+        ("word 3 of step_end", "step.ended", "01 61 03 00000000000000 00", "01 61 01 00000000000000 00"),
         (
             "word 1 of step_end as a varint of three bytes",
             "step.ended",
@@ -420,7 +443,7 @@ pub(super) fn write_database(path: &Path) {
         previous = link;
     };
     for (number, draft) in (1..).zip(&events) {
-        append(number, &prepared(number, draft, None));
+        append(number, &prepared_in_version_1(number, draft, None));
     }
     // A kind of the future, in a session, with a principal: nobody can read it, and it is chained all the same.
     let cell = [salt(12).as_slice(), b"\x07a kind of the future"].concat();

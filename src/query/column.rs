@@ -1,7 +1,9 @@
 //! Columns of read tables as the types that they stand for.
 
-use rusqlite::Row;
+use std::collections::HashSet;
+
 use rusqlite::types::{FromSqlError, FromSqlResult, Type, ValueRef};
+use rusqlite::{Connection, Row};
 
 use crate::event::{Json, Seq, Timestamp};
 use crate::text::beginning;
@@ -145,9 +147,26 @@ pub(crate) trait Record: Sized {
     /// Keeps the first `chars` characters of each text. Returns the bytes that the texts take up.
     fn shorten(&mut self, chars: usize) -> usize;
 
+    /// The columns to select from the table as the file has it. A table of an earlier version lacks the columns that were
+    /// added later, until this version's has replaced it: NULL stands for those.
+    fn columns(connection: &Connection) -> rusqlite::Result<String> {
+        let mut statement = connection.prepare_cached("SELECT name FROM pragma_table_xinfo(?1)")?;
+        let held = statement.query_map([Self::TABLE], |row| row.get(0))?;
+        let held = held.collect::<rusqlite::Result<HashSet<String>>>()?;
+        let selected = Self::COLUMNS.iter().map(|column| {
+            let is_expression = column.contains('(');
+            if is_expression || held.contains(*column) {
+                (*column).to_owned()
+            } else {
+                format!("NULL AS {column}")
+            }
+        });
+        Ok(selected.collect::<Vec<_>>().join(", "))
+    }
+
     /// The statement `SELECT … FROM …`, to which conditions and order are added.
-    fn select() -> String {
-        format!("SELECT {} FROM {}", Self::COLUMNS.join(", "), Self::TABLE)
+    fn select(connection: &Connection) -> rusqlite::Result<String> {
+        Ok(format!("SELECT {} FROM {}", Self::columns(connection)?, Self::TABLE))
     }
 }
 

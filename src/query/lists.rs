@@ -190,7 +190,7 @@ impl<R: Listed> Walk<'_, R> {
             "SELECT {}, place_order, place_row
              FROM (SELECT {order} AS place_order, rowid AS place_row, {} FROM {rows} WHERE {})
              CROSS JOIN {} ON {} ORDER BY place_order {sort}, place_row {sort}",
-            R::COLUMNS.join(", "),
+            R::columns(self.connection)?,
             keys.join(", "),
             wheres.join(" AND "),
             R::TABLE,

@@ -243,7 +243,8 @@ fn write_value(value: &impl Serialize, out: &mut dyn Write) -> Result<(), WriteE
 }
 
 fn only(connection: &Connection, id: &str) -> rusqlite::Result<Option<Session>> {
-    let mut statement = connection.prepare_cached(&format!("{} WHERE id = ?1", Session::select()))?;
+    let mut statement =
+        connection.prepare_cached(&format!("{} WHERE id = ?1", Session::select(connection)?))?;
     statement.query_row([id], Session::read).optional()
 }
 
@@ -253,7 +254,8 @@ fn each<R: Record, E: From<rusqlite::Error>>(
     id: &str,
     mut take: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut statement = connection.prepare_cached(&format!("{} WHERE {condition}", R::select()))?;
+    let mut statement =
+        connection.prepare_cached(&format!("{} WHERE {condition}", R::select(connection)?))?;
     let mut rows = statement.query([id])?;
     while let Some(row) = rows.next()? {
         take(R::read(row)?)?;

@@ -127,7 +127,7 @@ pub(crate) fn page(connection: &Connection, filter: &SessionFilter) -> Result<Se
     let wheres = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
     let limit = filter.limit.max(1);
     let table = tables::stored(connection, "sessions")?.rows;
-    let columns = SessionSummary::COLUMNS.join(", ");
+    let columns = SessionSummary::columns(connection)?;
     let columns = match table {
         // The table of an earlier version stores the texts itself.
         "sessions" => columns,

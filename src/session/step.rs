@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::build::{FirstProblem, attribute_setter, text_setters, usage_setters, value_setters};
 use super::recording::Recording;
 use super::scope::{Dropped, Scope, State};
-use crate::event::{Event, IdError, Kind, SessionId, StepEnd, StepEnded, StepId, StepKind, StepStarted};
+use crate::event::{
+    Basis, Event, IdError, Kind, SessionId, StepEnd, StepEnded, StepId, StepKind, StepStarted,
+};
 use crate::receipt::AppendError;
 
 /// A step that is about to start. See [`Session::step`](crate::Session::step).
@@ -101,8 +103,8 @@ impl Step {
         StepBuilder::new(self.scope.clone(), Some(self.id.clone()), module.into())
     }
 
-    /// Ends the step. The end is recorded by the last call: [`StepEnding::succeeded`] or
-    /// [`StepEnding::failed`].
+    /// Ends the step. The end is recorded by the last call: [`StepEnding::succeeded`],
+    /// [`StepEnding::failed`] or [`StepEnding::cancelled`].
     pub fn end(self) -> StepEnding {
         StepEnding { step: self, payload: StepEnded::default(), problem: FirstProblem::default() }
     }
@@ -127,7 +129,7 @@ fn bare_end(step: StepId, status: StepEnd, error: String) -> StepEnded {
 
 /// A step that is about to end. If it is dropped without its last call, the step counts as dropped without an end.
 #[derive(Debug)]
-#[must_use = "a step ends with `succeeded` or `failed`"]
+#[must_use = "a step ends with `succeeded`, `failed` or `cancelled`"]
 pub struct StepEnding {
     step: Step,
     payload: StepEnded,
@@ -145,6 +147,14 @@ impl StepEnding {
     value_setters! {
         /// Sets the module's confidence in the output, 0 to 1.
         confidence: f64;
+        /// Sets the number of input tokens that were read from the provider's cache.
+        tokens_cache_read: u64;
+        /// Sets the number of input tokens that were written to the provider's cache.
+        tokens_cache_write: u64;
+        /// Sets the number of output tokens that were spent on reasoning.
+        tokens_reasoning: u64;
+        /// Sets whether the step was observed, or is claimed by the agent.
+        basis: Basis;
     }
 
     usage_setters!();
@@ -165,6 +175,14 @@ impl StepEnding {
     /// As [`StepEnding::succeeded`].
     pub fn failed(self, why: impl Into<String>) -> Result<(), AppendError> {
         self.record(StepEnd::Error, Some(why.into()))
+    }
+
+    /// Records that the step was stopped before it did its work, and the reason.
+    ///
+    /// # Errors
+    /// As [`StepEnding::succeeded`].
+    pub fn cancelled(self, why: impl Into<String>) -> Result<(), AppendError> {
+        self.record(StepEnd::Cancelled, Some(why.into()))
     }
 
     fn record(self, status: StepEnd, error: Option<String>) -> Result<(), AppendError> {

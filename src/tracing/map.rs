@@ -17,10 +17,14 @@ const END: &[&str] = &[
     "confidence",
     "tokens_input",
     "tokens_output",
+    "tokens_cache_read",
+    "tokens_cache_write",
+    "tokens_reasoning",
     "cost_usd",
     "risk_level",
     "status",
     "error",
+    "basis",
 ];
 const END_GROUPS: &[&str] = &["scores"];
 
@@ -120,8 +124,12 @@ pub(super) fn step_ended(mut fields: Fields, step: StepId, error: Option<String>
         confidence: fields.fraction("confidence"),
         tokens_input: fields.tokens("tokens_input"),
         tokens_output: fields.tokens("tokens_output"),
+        tokens_cache_read: fields.tokens("tokens_cache_read"),
+        tokens_cache_write: fields.tokens("tokens_cache_write"),
+        tokens_reasoning: fields.tokens("tokens_reasoning"),
         cost_usd: fields.number("cost_usd"),
         error,
+        basis: fields.parsed("basis"),
         attributes: fields.into_attributes(),
     }
 }

@@ -210,6 +210,21 @@ fn what_a_finding_is_about_is_said_once() {
 }
 
 #[test]
+fn a_cancelled_step_is_shown_with_the_parts_of_its_tokens() {
+    let log = Log::with(concat!(
+        r#"{"type":"step.started","session":"s","step":"1","module":"embed","kind":"embedding"}"#,
+        "\n",
+        r#"{"type":"step.ended","session":"s","step":"1","status":"cancelled","tokens_input":9,"tokens_output":5,"tokens_cache_read":4,"tokens_cache_write":3,"tokens_reasoning":2,"basis":"claimed"}"#,
+        "\n",
+    ));
+    let shown = log.out(&["show", "s"]);
+    let line =
+        "• embed  cancelled  embedding  9 → 5 tokens  4 from cache, 3 to cache, 2 reasoning  claimed  1\n";
+    assert!(shown.contains(line), "{shown}");
+    assert_eq!(log.json(&["show", "s"])["session"]["error_count"], 0);
+}
+
+#[test]
 fn the_default_log_is_made_by_the_first_command_that_appends() {
     use std::os::unix::fs::PermissionsExt;
     let home = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::{rows_of, sqlite};
 use annals::{
-    AppendError, AuditLog, FindingStatus, Outcome, Session, SessionProgress, Severity, Step, StepKind,
+    AppendError, AuditLog, Basis, FindingStatus, Outcome, Session, SessionProgress, Severity, Step, StepKind,
     Timestamp, Verdict,
 };
 use rusqlite::Connection;
@@ -132,6 +132,30 @@ fn a_step_has_what_its_start_and_its_end_said() {
             "fail | - | - | - | - | partial | partial | - | - | - | - | error | no answer | -",
         ]
     );
+}
+
+#[test]
+fn a_cancelled_step_is_neither_ok_nor_an_error_and_keeps_its_kinds_of_tokens() {
+    let fixture = Fixture::new();
+    let session = fixture.log.session("p").start().unwrap();
+    let step = session.step("embed").kind(StepKind::Embedding).start().unwrap();
+    step.end()
+        .tokens(100, 20)
+        .tokens_cache_read(64)
+        .tokens_cache_write(32)
+        .tokens_reasoning(12)
+        .basis(Basis::Claimed)
+        .cancelled("no longer needed")
+        .unwrap();
+    session.end().completed().unwrap().wait().unwrap();
+    assert_eq!(
+        fixture.rows(
+            "SELECT kind, status, error, tokens_used, tokens_cache_read, tokens_cache_write, tokens_reasoning, basis
+             FROM steps"
+        ),
+        ["embedding | cancelled | no longer needed | 120 | 64 | 32 | 12 | claimed"]
+    );
+    assert_eq!(fixture.rows("SELECT step_count, error_count FROM sessions"), ["1 | 0"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use annals::entry::Entry;
 use annals::replay::Replay;
 use annals::{
     ActionOutcome, ActionRecorded, Actor, ApiKeyCreated, ApiKeyRevoked, ApiKeyScope, ArtifactAttached,
-    Attributes, AuditLog, Changes, ConsideredOption, Correction, Custom, DecisionMade, Digest, Draft,
+    Attributes, AuditLog, Basis, Changes, ConsideredOption, Correction, Custom, DecisionMade, Digest, Draft,
     Durability, Event, EventId, FindingRaised, FindingStatus, FindingUpdated, Json, Kind, LogCreated,
     MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, PayloadRedacted, RedactionRequest,
     RequestContext, ReviewRecorded, Seq, SessionEnd, SessionEnded, SessionId, SessionProgress,
@@ -178,11 +178,13 @@ fn session_event() -> BoxedStrategy<Event> {
     let step_ended = (
         (step(), select(StepEnd::ALL), of(text()), of(text()), of(fraction())),
         (of(tokens()), of(tokens()), of(cost()), of(text()), attributes()),
+        (of(tokens()), of(tokens()), of(tokens()), of(select(Basis::ALL))),
     )
         .prop_map(
             |(
                 (step, status, output, output_summary, confidence),
                 (tokens_input, tokens_output, cost_usd, error, attributes),
+                (tokens_cache_read, tokens_cache_write, tokens_reasoning, basis),
             )| {
                 StepEnded {
                     step,
@@ -192,8 +194,12 @@ fn session_event() -> BoxedStrategy<Event> {
                     confidence,
                     tokens_input,
                     tokens_output,
+                    tokens_cache_read,
+                    tokens_cache_write,
+                    tokens_reasoning,
                     cost_usd,
                     error,
+                    basis,
                     attributes,
                 }
                 .into()

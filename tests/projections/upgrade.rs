@@ -19,6 +19,21 @@ const SEARCH_4: &str = include_str!("../fixtures/read_tables/search-4.sql");
 /// The names of the tables that both versions have, and what they say.
 const SAME: [&str; 3] = ["sessions", "steps", "findings"];
 
+/// Columns that a table did not have in its earlier version.
+fn is_added(table: &str, column: &str) -> bool {
+    let added: &[&str] = match table {
+        "steps" => &["tokens_cache_read", "tokens_cache_write", "tokens_reasoning", "basis"],
+        _ => &[],
+    };
+    added.contains(&column)
+}
+
+/// The columns of a table, except those that were added, in the order in which the file has them.
+fn columns_of(connection: &Connection, table: &str) -> String {
+    let columns = rows_of(connection, &format!("SELECT name FROM pragma_table_xinfo('{table}')"));
+    columns.into_iter().filter(|column| !is_added(table, column)).collect::<Vec<_>>().join(", ")
+}
+
 fn long(what: &str) -> String {
     format!("{what} with “words” enough to be long; ").repeat(20)
 }
@@ -54,8 +69,7 @@ fn set_back(path: &Path) {
     connection.execute_batch("PRAGMA legacy_alter_table = ON; BEGIN").unwrap();
     let kept = ["sessions", "steps", "decisions", "findings", "finding_updates", "timeline"];
     for table in kept {
-        let columns =
-            rows_of(&connection, &format!("SELECT name FROM pragma_table_info('{table}')")).join(", ");
+        let columns = columns_of(&connection, table);
         let is_stored =
             |column: &str| !["tokens_input", "tokens_output", "tokens_used", "cost_usd"].contains(&column);
         let stored: Vec<&str> =
@@ -104,7 +118,10 @@ fn set_back(path: &Path) {
 
 fn everything(connection: &Connection) -> Vec<Vec<String>> {
     SAME.iter()
-        .map(|table| rows_of(connection, &format!("SELECT * FROM {table} ORDER BY first_seq, id")))
+        .map(|table| {
+            let columns = columns_of(connection, table);
+            rows_of(connection, &format!("SELECT {columns} FROM {table} ORDER BY first_seq, id"))
+        })
         .collect()
 }
 

@@ -666,8 +666,12 @@ fn step_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
         tokens_input: tokens_input,
         tokens_output: tokens_output,
         tokens_used: total(tokens_input, tokens_output),
+        tokens_cache_read: last(&ended, |_, e| e.tokens_cache_read),
+        tokens_cache_write: last(&ended, |_, e| e.tokens_cache_write),
+        tokens_reasoning: last(&ended, |_, e| e.tokens_reasoning),
         cost_usd: last(&ended, |_, e| e.cost_usd),
         error: last(&last_ends, |_, e| e.error.as_ref()),
+        basis: last(&ended, |_, e| Some(e.basis?.as_str())),
         attributes: merged(attributes.into_iter()),
     };
     row.extend(marks(facts));

@@ -179,7 +179,9 @@ impl Page<'_> {
             step.duration_us.map(time::duration),
             step.confidence.map(|confidence| format!("confidence {confidence}")),
             tokens(step.tokens_input, step.tokens_output),
+            token_parts(step),
             step.cost_usd.map(|cost| format!("${cost}")),
+            step.basis.clone(),
             step.module.as_ref().map(|_| id.to_string()),
         ];
         for fact in facts.iter().flatten() {
@@ -345,6 +347,17 @@ fn tokens(read: Option<i64>, written: Option<i64>) -> Option<String> {
             Some(format!("{} → {} tokens", shown(read), shown(written)))
         }
     }
+}
+
+/// The parts of a step's tokens that have a price of their own.
+fn token_parts(step: &Step) -> Option<String> {
+    let part = |count: Option<i64>, what: &str| count.map(|count| format!("{count} {what}"));
+    let parts = [
+        part(step.tokens_cache_read, "from cache"),
+        part(step.tokens_cache_write, "to cache"),
+        part(step.tokens_reasoning, "reasoning"),
+    ];
+    joined(&parts.each_ref().map(Option::as_deref), ", ")
 }
 
 /// The options of a decision with their scores.

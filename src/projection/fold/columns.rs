@@ -159,11 +159,11 @@ macro_rules! tables {
                 parent_step_id: Option<String>,
                 /// The module, tool or role that does the work.
                 module: Option<String>,
-                /// The kind of work: llm, tool, retrieval, agent, chain, guardrail, other.
+                /// The kind of work: llm, tool, retrieval, agent, chain, guardrail, other, embedding.
                 kind: Option<String>,
                 /// The model that it calls.
                 model: Option<String>,
-                /// The status: running, ok, error.
+                /// The status: running, ok, error, cancelled.
                 status: String,
                 /// Time of its start, by the producer's clock.
                 started_at: Option<Timestamp>,
@@ -215,10 +215,18 @@ macro_rules! tables {
                 tokens_output: Option<i64>,
                 /// Tokens read and written by the model.
                 tokens_used read(Option<i64>),
+                /// Tokens of those read that came from the provider's cache.
+                tokens_cache_read: Option<i64>,
+                /// Tokens of those read that were written to the provider's cache.
+                tokens_cache_write: Option<i64>,
+                /// Tokens of those written that were spent on reasoning.
+                tokens_reasoning: Option<i64>,
                 /// Cost in US dollars.
                 cost_usd: Option<f64>,
                 /// The reason why it failed.
                 error: Option<String>,
+                /// The basis of its record, if stated: observed, claimed.
+                basis: Option<String>,
                 /// Fields that the kinds of its events do not define.
                 attributes stored(Option<String>) read(Option<Json>),
                 /// The precedence of columns that spans and log records set.
@@ -403,7 +411,7 @@ macro_rules! tables {
                 subject_kind: String,
                 /// Id of the subject that was reviewed.
                 subject_id: Option<String>,
-                /// The verdict: approved, rejected, overridden, escalated.
+                /// The verdict: approved, rejected, overridden, escalated, modified.
                 verdict: String,
                 /// The reason for the verdict.
                 reason: Option<String>,

@@ -362,9 +362,13 @@ impl StepRow {
             confidence: &e.confidence,
             tokens_input: &count(e.tokens_input),
             tokens_output: &count(e.tokens_output),
+            tokens_cache_read: &count(e.tokens_cache_read),
+            tokens_cache_write: &count(e.tokens_cache_write),
+            tokens_reasoning: &count(e.tokens_reasoning),
             // SQLite stores NaN as NULL, so the row in memory must not have it either.
             cost_usd: &e.cost_usd.filter(|cost| !cost.is_nan()),
             error: &e.error,
+            basis: &to_text(e.basis),
         );
         set_summary!(self, at, output_summary_text, output_text, output_seq: &e.output_summary, &e.output);
         set_text!(self, at, output_text, output_seq, output_offset, output_length, output_pieces: &e.output);

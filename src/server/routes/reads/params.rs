@@ -6,7 +6,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::event::Seq;
-use crate::event::{FindingStatus, Kind, Outcome, SessionEnd, SessionProgress, Severity, StepKind};
+use crate::event::{FindingStatus, Kind, Outcome, SessionEnd, SessionProgress, Severity, StepEnd, StepKind};
 use crate::query::lists::Cursor;
 use crate::server::problem::{Kind as ProblemKind, Problem};
 
@@ -150,7 +150,7 @@ word_params! {
     /// The kind of work of a step.
     StepKindWord: StepKind::ALL.iter().map(|word| word.as_str());
     /// The status of a step.
-    StepStatusWord: ["running", "ok", "error"].into_iter();
+    StepStatusWord: ["running"].into_iter().chain(StepEnd::ALL.iter().map(|word| word.as_str()));
     /// The severity of a finding.
     SeverityWord: Severity::ALL.iter().map(|word| word.as_str());
     /// The outcome of a check.

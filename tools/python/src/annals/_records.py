@@ -12,13 +12,16 @@ from ._capture import arguments
 from ._encode import as_text
 from ._ids import now, uuid7
 from .errors import InvalidEvent, NoSession
-from .fields import Options, SessionEnd, Severity, StepEnd
+from .fields import Basis, Options, SessionEnd, Severity, StepEnd
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 Event = dict[str, Any]
 R = TypeVar("R")
+
+_CANCELLATIONS: Final = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
+"""Exceptions by which somebody stops a session or a step."""
 
 _TEXTS: Final = frozenset(
     {
@@ -214,7 +217,7 @@ class SessionRecords(Records, Usage):
 
     def _end_event(self, error: BaseException | None) -> Event:
         status: SessionEnd = "completed"
-        if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)):
+        if isinstance(error, _CANCELLATIONS):
             status = "cancelled"
         elif error is not None:
             status = "failed"
@@ -242,8 +245,16 @@ class StepRecords(Records, Usage):
     """A summary of the output. If None: its first 200 characters."""
     confidence: float | None = None
     """The module's confidence in the output, 0 to 1."""
+    tokens_cache_read: int | None = None
+    """The part of `tokens_input` that was read from the provider's cache."""
+    tokens_cache_write: int | None = None
+    """The part of `tokens_input` that was written to the provider's cache."""
+    tokens_reasoning: int | None = None
+    """The part of `tokens_output` that was spent on reasoning."""
+    basis: Basis | None = None
+    """Whether the step was observed, or is claimed by the agent. If None: not stated."""
     status: StepEnd | None = None
-    """The final status. If None: `error` after an exception, else `ok`."""
+    """The final status. If None: `error` after an exception, `cancelled` after a cancellation, else `ok`."""
     error: str | None = None
     """The reason for a failure. If None: the exception, if there was one."""
 
@@ -309,16 +320,25 @@ class StepRecords(Records, Usage):
         )
 
     def _end_event(self, error: BaseException | None) -> Event:
+        status: StepEnd = "ok"
+        if isinstance(error, _CANCELLATIONS):
+            status = "cancelled"
+        elif error is not None:
+            status = "error"
         return event(
             "step.ended",
             {
                 "session": self.session_id,
                 "step": self.id,
-                "status": self.status or ("ok" if error is None else "error"),
+                "status": self.status or status,
                 "output": self.output,
                 "output_summary": self.output_summary,
                 "confidence": self.confidence,
+                "tokens_cache_read": self.tokens_cache_read,
+                "tokens_cache_write": self.tokens_cache_write,
+                "tokens_reasoning": self.tokens_reasoning,
                 "error": self.error or describe(error),
+                "basis": self.basis,
                 "attributes": self.attributes or None,
             },
             self._usage(),

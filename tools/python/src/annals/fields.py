@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
-StepKind = Literal["llm", "tool", "retrieval", "agent", "chain", "guardrail", "other"]
+StepKind = Literal["llm", "tool", "retrieval", "agent", "chain", "guardrail", "other", "embedding"]
 SessionStatus = Literal["queued", "running", "paused"]
 SessionEnd = Literal["completed", "failed", "cancelled", "disconnected"]
-StepEnd = Literal["ok", "error"]
+StepEnd = Literal["ok", "error", "cancelled"]
 Severity = Literal["critical", "high", "medium", "low", "info"]
 Outcome = Literal["pass", "fail", "warning", "skip", "error"]
 FindingStatus = Literal["open", "confirmed", "dismissed", "applied", "rejected", "reverted"]
 SubjectKind = Literal["session", "step", "decision", "finding", "action"]
-Verdict = Literal["approved", "rejected", "overridden", "escalated"]
+Verdict = Literal["approved", "rejected", "overridden", "escalated", "modified"]
 ActionOutcome = Literal["success", "denied", "failed"]
+Basis = Literal["observed", "claimed"]
 
 
 class Common(TypedDict, total=False):
