@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
-use crate::support::new_path;
 use crate::support::otlp::{Client, folder};
 use crate::support::server::Served;
+use crate::support::{is_heavy, new_path};
 use annals::query::EventFilter;
 use annals::{Reader, Seq};
 use assert_cmd::Command;
@@ -34,11 +34,21 @@ struct Environment<'a> {
     further: &'a [(&'a str, &'a str)],
 }
 
+/// Whether a program is one of those that are installed with `--heavy` alone.
+fn is_agent(client: &Client) -> bool {
+    otlp::AGENTS.iter().any(|agent| agent.name == client.name)
+}
+
+/// The virtual environment that has what a program in Python needs.
+fn environment_of(client: &Client) -> &'static str {
+    if is_agent(client) { "agents" } else { "python" }
+}
+
 fn run(client: &Client, installed: &Path, environment: &Environment<'_>) -> Output {
     let (script, arguments) = client.program.split_first().unwrap();
     let script = folder("tests/clients").join(script);
     let mut command = if client.program[0].starts_with("python/") {
-        let mut command = Command::new(installed.join("python/bin/python"));
+        let mut command = Command::new(installed.join(environment_of(client)).join("bin/python"));
         command.arg("-B");
         command
     } else {
@@ -84,6 +94,10 @@ fn key(log: &Path, scope: &str) -> String {
 /// Runs a program against a server, and holds the log against what it sent.
 fn assert_recorded(client: &Client, transport: &str, further: &[(&str, &str)]) {
     let Some(installed) = installed() else { return };
+    if is_agent(client) && !is_heavy() {
+        println!("skipped: {} is installed and run with tools/test --heavy alone", client.name);
+        return;
+    }
     let (_folder, log) = new_path();
     let key = key(&log, "emit");
     let served = Served::start_with(&log, &["--grpc", "127.0.0.1:0"]);
@@ -170,6 +184,66 @@ fn node_under_openinference() {
 #[test]
 fn node_under_openinference_with_json() {
     assert_recorded(&otlp::NODE_OPENAI_OPENINFERENCE_JSON, "http", &[]);
+}
+
+#[test]
+fn strands() {
+    assert_recorded(&otlp::STRANDS, "http", &[]);
+}
+
+#[test]
+fn strands_with_the_present_conventions() {
+    assert_recorded(&otlp::STRANDS_LATEST, "http", &[]);
+}
+
+#[test]
+fn openai_agents_under_openinference() {
+    assert_recorded(&otlp::OPENAI_AGENTS_OPENINFERENCE, "http", &[]);
+}
+
+#[test]
+fn openai_agents_under_traceloop() {
+    assert_recorded(&otlp::OPENAI_AGENTS_TRACELOOP, "http", &[]);
+}
+
+#[test]
+fn openai_agents_under_opentelemetry() {
+    assert_recorded(&otlp::OPENAI_AGENTS_OTEL, "http", &[]);
+}
+
+#[test]
+fn openai_agents_under_logfire() {
+    assert_recorded(&otlp::OPENAI_AGENTS_LOGFIRE, "http", &[]);
+}
+
+#[test]
+fn google_adk() {
+    assert_recorded(&otlp::GOOGLE_ADK, "http", &[]);
+}
+
+#[test]
+fn google_adk_with_the_present_conventions() {
+    assert_recorded(&otlp::GOOGLE_ADK_LATEST, "http", &[]);
+}
+
+#[test]
+fn google_adk_over_litellm() {
+    assert_recorded(&otlp::GOOGLE_ADK_LITELLM, "http", &[]);
+}
+
+#[test]
+fn smolagents_under_openinference() {
+    assert_recorded(&otlp::SMOLAGENTS_OPENINFERENCE, "http", &[]);
+}
+
+#[test]
+fn agent_framework() {
+    assert_recorded(&otlp::AGENT_FRAMEWORK, "http", &[]);
+}
+
+#[test]
+fn langfuse() {
+    assert_recorded(&otlp::LANGFUSE, "http", &[]);
 }
 
 const GRPC: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");

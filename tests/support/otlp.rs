@@ -35,6 +35,20 @@ const JSON: &[(&str, &str)] = &[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")];
 const GZIPPED_JSON: &[(&str, &str)] =
     &[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")];
 const SPAN_BY_SPAN: &[(&str, &str)] = &[("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")];
+const CONTENT: &[(&str, &str)] = &[("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")];
+const CONTENT_ON_SPANS: &[(&str, &str)] =
+    &[("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")];
+const LATEST: &[(&str, &str)] = &[
+    ("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental"),
+    ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_AND_EVENT"),
+];
+const LITELLM: &[(&str, &str)] = &[
+    ("LITELLM_LOCAL_MODEL_COST_MAP", "True"),
+    ("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental"),
+    ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY"),
+];
+const LATEST_WITH_TOOLS: &[(&str, &str)] =
+    &[("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental,gen_ai_tool_definitions")];
 
 pub(crate) static LANGCHAIN_OPENINFERENCE: Client = Client {
     name: "langchain-openinference",
@@ -249,6 +263,114 @@ pub(crate) static LANGSMITH_JS: Client = Client {
     expected: include_str!("../clients/expected/langsmith-js.txt"),
 };
 
+pub(crate) static STRANDS: Client = Client {
+    name: "strands",
+    program: &["python/strands_agent.py"],
+    environment: PROTOBUF,
+    spans: 10,
+    log_records: 0,
+    expected: include_str!("../clients/expected/strands.txt"),
+};
+
+pub(crate) static STRANDS_LATEST: Client = Client {
+    name: "strands-latest",
+    program: &["python/strands_agent.py"],
+    environment: LATEST_WITH_TOOLS,
+    spans: 10,
+    log_records: 0,
+    expected: include_str!("../clients/expected/strands-latest.txt"),
+};
+
+pub(crate) static OPENAI_AGENTS_OPENINFERENCE: Client = Client {
+    name: "openai-agents-openinference",
+    program: &["python/openai_agents_openinference.py"],
+    environment: PROTOBUF,
+    spans: 27,
+    log_records: 0,
+    expected: include_str!("../clients/expected/openai-agents-openinference.txt"),
+};
+
+pub(crate) static OPENAI_AGENTS_TRACELOOP: Client = Client {
+    name: "openai-agents-traceloop",
+    program: &["python/openai_agents_traceloop.py"],
+    environment: PROTOBUF,
+    spans: 17,
+    log_records: 0,
+    expected: include_str!("../clients/expected/openai-agents-traceloop.txt"),
+};
+
+pub(crate) static OPENAI_AGENTS_OTEL: Client = Client {
+    name: "openai-agents-otel",
+    program: &["python/openai_agents_otel.py"],
+    environment: CONTENT_ON_SPANS,
+    spans: 17,
+    log_records: 0,
+    expected: include_str!("../clients/expected/openai-agents-otel.txt"),
+};
+
+pub(crate) static OPENAI_AGENTS_LOGFIRE: Client = Client {
+    name: "openai-agents-logfire",
+    program: &["python/openai_agents_logfire.py"],
+    environment: PROTOBUF,
+    spans: 27,
+    log_records: 0,
+    expected: include_str!("../clients/expected/openai-agents-logfire.txt"),
+};
+
+pub(crate) static GOOGLE_ADK: Client = Client {
+    name: "google-adk",
+    program: &["python/google_adk_agent.py"],
+    environment: CONTENT,
+    spans: 17,
+    log_records: 5,
+    expected: include_str!("../clients/expected/google-adk.txt"),
+};
+
+pub(crate) static GOOGLE_ADK_LATEST: Client = Client {
+    name: "google-adk-latest",
+    program: &["python/google_adk_agent.py"],
+    environment: LATEST,
+    spans: 17,
+    log_records: 5,
+    expected: include_str!("../clients/expected/google-adk-latest.txt"),
+};
+
+pub(crate) static GOOGLE_ADK_LITELLM: Client = Client {
+    name: "google-adk-litellm",
+    program: &["python/google_adk_agent.py", "litellm"],
+    environment: LITELLM,
+    spans: 7,
+    log_records: 2,
+    expected: include_str!("../clients/expected/google-adk-litellm.txt"),
+};
+
+pub(crate) static SMOLAGENTS_OPENINFERENCE: Client = Client {
+    name: "smolagents-openinference",
+    program: &["python/smolagents_openinference.py"],
+    environment: PROTOBUF,
+    spans: 16,
+    log_records: 0,
+    expected: include_str!("../clients/expected/smolagents-openinference.txt"),
+};
+
+pub(crate) static AGENT_FRAMEWORK: Client = Client {
+    name: "agent-framework",
+    program: &["python/agent_framework_agent.py"],
+    environment: PROTOBUF,
+    spans: 11,
+    log_records: 19,
+    expected: include_str!("../clients/expected/agent-framework.txt"),
+};
+
+pub(crate) static LANGFUSE: Client = Client {
+    name: "langfuse",
+    program: &["python/langfuse_sdk.py"],
+    environment: PROTOBUF,
+    spans: 7,
+    log_records: 0,
+    expected: include_str!("../clients/expected/langfuse.txt"),
+};
+
 pub(crate) static CLIENTS: &[&Client] = &[
     &LANGCHAIN_OPENINFERENCE,
     &LANGCHAIN_TRACELOOP,
@@ -275,6 +397,34 @@ pub(crate) static CLIENTS: &[&Client] = &[
     &LANGFUSE_JS,
     &LANGGRAPH_JS,
     &LANGSMITH_JS,
+    &STRANDS,
+    &STRANDS_LATEST,
+    &OPENAI_AGENTS_OPENINFERENCE,
+    &OPENAI_AGENTS_TRACELOOP,
+    &OPENAI_AGENTS_OTEL,
+    &OPENAI_AGENTS_LOGFIRE,
+    &GOOGLE_ADK,
+    &GOOGLE_ADK_LATEST,
+    &GOOGLE_ADK_LITELLM,
+    &SMOLAGENTS_OPENINFERENCE,
+    &AGENT_FRAMEWORK,
+    &LANGFUSE,
+];
+
+/// Those of [`CLIENTS`] whose packages are many: `tools/test` installs them, apart from the others, with `--heavy`.
+pub(crate) static AGENTS: &[&Client] = &[
+    &STRANDS,
+    &STRANDS_LATEST,
+    &OPENAI_AGENTS_OPENINFERENCE,
+    &OPENAI_AGENTS_TRACELOOP,
+    &OPENAI_AGENTS_OTEL,
+    &OPENAI_AGENTS_LOGFIRE,
+    &GOOGLE_ADK,
+    &GOOGLE_ADK_LATEST,
+    &GOOGLE_ADK_LITELLM,
+    &SMOLAGENTS_OPENINFERENCE,
+    &AGENT_FRAMEWORK,
+    &LANGFUSE,
 ];
 
 impl Client {
