@@ -242,6 +242,11 @@ fn agent_framework() {
 }
 
 #[test]
+fn the_openai_client_under_opentelemetry() {
+    assert_recorded(&otlp::OPENAI_OTEL, "http", &[]);
+}
+
+#[test]
 fn langfuse() {
     assert_recorded(&otlp::LANGFUSE, "http", &[]);
 }

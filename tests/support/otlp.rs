@@ -38,6 +38,10 @@ const SPAN_BY_SPAN: &[(&str, &str)] = &[("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")]
 const CONTENT: &[(&str, &str)] = &[("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")];
 const CONTENT_ON_SPANS: &[(&str, &str)] =
     &[("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")];
+const CONTENT_IN_EVENTS: &[(&str, &str)] = &[
+    ("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental"),
+    ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "EVENT_ONLY"),
+];
 const LATEST: &[(&str, &str)] = &[
     ("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental"),
     ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_AND_EVENT"),
@@ -362,6 +366,15 @@ pub(crate) static AGENT_FRAMEWORK: Client = Client {
     expected: include_str!("../clients/expected/agent-framework.txt"),
 };
 
+pub(crate) static OPENAI_OTEL: Client = Client {
+    name: "openai-otel",
+    program: &["python/openai_otel.py"],
+    environment: CONTENT_IN_EVENTS,
+    spans: 4,
+    log_records: 3,
+    expected: include_str!("../clients/expected/openai-otel.txt"),
+};
+
 pub(crate) static LANGFUSE: Client = Client {
     name: "langfuse",
     program: &["python/langfuse_sdk.py"],
@@ -409,6 +422,7 @@ pub(crate) static CLIENTS: &[&Client] = &[
     &SMOLAGENTS_OPENINFERENCE,
     &AGENT_FRAMEWORK,
     &LANGFUSE,
+    &OPENAI_OTEL,
 ];
 
 /// Those of [`CLIENTS`] whose packages are many: `tools/test` installs them, apart from the others, with `--heavy`.
@@ -425,6 +439,7 @@ pub(crate) static AGENTS: &[&Client] = &[
     &SMOLAGENTS_OPENINFERENCE,
     &AGENT_FRAMEWORK,
     &LANGFUSE,
+    &OPENAI_OTEL,
 ];
 
 impl Client {
