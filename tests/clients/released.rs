@@ -269,6 +269,28 @@ fn node_over_grpc() {
 }
 
 #[test]
+fn each_span_that_a_collector_took_is_recorded_once_whatever_befalls_the_server() {
+    let Some(installed) = installed() else { return };
+    if !is_heavy() {
+        println!("skipped: the collector is installed and run with tools/test --heavy alone");
+        return;
+    }
+    let output = Command::new(installed.join("agents/bin/python"))
+        .arg("-B")
+        .arg(folder("tests/clients/python/collector.py"))
+        .arg(env!("CARGO_BIN_EXE_annals"))
+        .timeout(LIMIT)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let cases: Vec<String> = ["undisturbed", "refused", "killed"]
+        .iter()
+        .map(|case| format!("{case}: 200 spans, each once\n"))
+        .collect();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), cases.concat());
+}
+
+#[test]
 fn a_program_whose_key_may_not_emit_is_told_so() {
     let Some(installed) = installed() else { return };
     for (transport, further) in [("http", &[][..]), ("grpc", &[GRPC][..])] {
