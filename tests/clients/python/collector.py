@@ -3,7 +3,7 @@
     collector.py ANNALS
 
 runs that program three times over: undisturbed; behind a proxy that answers 429 and 503, to some requests in place of
-the server's own answer; and killed and started again while spans arrive. Exits with 1 if spans are missing or there twice.
+the server's own answer; and killed and started again while spans arrive. Exits with 1 if spans are missing or doubled.
 
 The server is killed when it has answered: rotel drops what it was sending when a connection is reset.
 """
