@@ -1,5 +1,6 @@
 //! Released instrumented programs, sending to a server with keys. `tools/test` installs them, and names where in
-//! `ANNALS_TEST_CLIENTS`; without that, `tests/serve/otlp_fixtures.rs` alone sends what they once sent.
+//! `ANNALS_TEST_CLIENTS`; without that, `tests/serve/otlp_fixtures.rs` alone sends what they once sent. Coding agents and
+//! agents of many frameworks are large: `tools/test --heavy` alone installs and runs them.
 
 use crate::support::otlp;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,11 @@ fn environment_of(client: &Client) -> &'static str {
     if is_agent(client) { "agents" } else { "python" }
 }
 
+/// Where a program's packages of Node are, below the folder in which all are installed.
+fn modules(client: &Client) -> &'static str {
+    if is_agent(client) { "agents-node/node_modules" } else { "node/node_modules" }
+}
+
 fn run(client: &Client, installed: &Path, environment: &Environment<'_>) -> Output {
     let (script, arguments) = client.program.split_first().unwrap();
     let script = folder("tests/clients").join(script);
@@ -59,7 +65,7 @@ fn run(client: &Client, installed: &Path, environment: &Environment<'_>) -> Outp
         .args(arguments)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("NODE_PATH", installed.join("node/node_modules"))
+        .env("NODE_PATH", installed.join(modules(client)))
         .env("OTEL_SERVICE_NAME", "weather-desk")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", environment.endpoint)
         .env("OTEL_EXPORTER_OTLP_HEADERS", format!("Authorization=Bearer%20{}", environment.key))
@@ -102,14 +108,18 @@ fn assert_recorded(client: &Client, transport: &str, further: &[(&str, &str)]) {
     let key = key(&log, "emit");
     let served = Served::start_with(&log, &["--grpc", "127.0.0.1:0"]);
     let endpoint = served.announced[transport][0].as_str().unwrap();
-    let output = run(client, &installed, &Environment { endpoint, key: &key, further });
+    let output = run(client, installed, &Environment { endpoint, key: &key, further });
     assert!(output.status.success(), "{}", said(&output));
     if client.program[0].starts_with("python/") {
         let sent = format!("sent {} spans and {} log records\n", client.spans, client.log_records);
         assert_eq!(String::from_utf8_lossy(&output.stdout), sent);
     }
     served.stop();
-    client.assert_recorded(&log);
+    if client.program[0].starts_with("node/agents/") {
+        client.assert_understood(&log);
+    } else {
+        client.assert_recorded(&log);
+    }
     assert_eq!(nameless(&log), 0, "events that do not say whose key they were sent with");
     annals(&log, &["verify"]);
 }
@@ -249,6 +259,72 @@ fn the_openai_client_under_opentelemetry() {
 #[test]
 fn langfuse() {
     assert_recorded(&otlp::LANGFUSE, "http", &[]);
+}
+
+#[test]
+fn the_vercel_ai_sdk_5() {
+    assert_recorded(&otlp::VERCEL_AI_5, "http", &[]);
+}
+
+#[test]
+fn the_vercel_ai_sdk_6() {
+    assert_recorded(&otlp::VERCEL_AI_6, "http", &[]);
+}
+
+#[test]
+fn the_vercel_ai_sdk_7() {
+    assert_recorded(&otlp::VERCEL_AI_7, "http", &[]);
+}
+
+#[test]
+fn the_vercel_ai_sdk_7_with_the_spans_of_earlier_versions() {
+    assert_recorded(&otlp::VERCEL_AI_7_LEGACY, "http", &[]);
+}
+
+#[test]
+fn codex() {
+    assert_recorded(&otlp::CODEX, "http", &[]);
+}
+
+#[test]
+fn claude_code() {
+    assert_recorded(&otlp::CLAUDE_CODE, "http", &[]);
+}
+
+#[test]
+fn claude_code_with_its_traces() {
+    assert_recorded(&otlp::CLAUDE_CODE_SPANS, "http", &[]);
+}
+
+#[test]
+fn gemini_cli() {
+    assert_recorded(&otlp::GEMINI_CLI, "http", &[]);
+}
+
+#[test]
+fn gemini_cli_with_messages_in_its_traces() {
+    assert_recorded(&otlp::GEMINI_CLI_SPANS, "http", &[]);
+}
+
+#[test]
+fn the_javascript_sdk_of_langfuse() {
+    assert_recorded(&otlp::LANGFUSE_JS, "http", &[]);
+}
+
+#[test]
+fn langgraph_in_node_under_openinference() {
+    assert_recorded(&otlp::LANGGRAPH_JS, "http", &[]);
+}
+
+#[test]
+fn the_javascript_sdk_of_langsmith() {
+    assert_recorded(&otlp::LANGSMITH_JS, "http", &[]);
+}
+
+#[test]
+fn gemini_cli_over_grpc() {
+    let over_grpc = Client { program: &["node/agents/gemini_cli.cjs", "grpc"], ..otlp::GEMINI_CLI };
+    assert_recorded(&over_grpc, "grpc", &[]);
 }
 
 const GRPC: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");

@@ -12,8 +12,18 @@ const call = (id, cmd) => ({
   name: 'exec_command',
   arguments: JSON.stringify({ cmd }),
 });
-const message = (id, text) => ({ type: 'message', id, role: 'assistant', content: [{ type: 'output_text', text, annotations: [] }] });
-const reasoning = { type: 'reasoning', id: 'rs_1', summary: [{ type: 'summary_text', text: 'Both are needed.' }], content: null };
+const message = (id, text) => ({
+  type: 'message',
+  id,
+  role: 'assistant',
+  content: [{ type: 'output_text', text, annotations: [] }],
+});
+const reasoning = {
+  type: 'reasoning',
+  id: 'rs_1',
+  summary: [{ type: 'summary_text', text: 'Both are needed.' }],
+  content: null,
+};
 
 const response = (id, items, [input, cached, output, reasoned]) => [
   { type: 'response.created', response: { id } },
@@ -42,7 +52,12 @@ const reply = (url, request) => {
   if (asked && failures.shift()) return [500, { error: { message: 'The model is busy.', type: 'server_error' } }];
   const items = asked
     ? [message('msg_2', answer)]
-    : [reasoning, message('msg_1', 'Let me look.'), call('Qz8sT1Jv0hYb', commands.weather), call('Lr4nXe7WcKd2', commands.tide)];
+    : [
+        reasoning,
+        message('msg_1', 'Let me look.'),
+        call('Qz8sT1Jv0hYb', commands.weather),
+        call('Lr4nXe7WcKd2', commands.tide),
+      ];
   return [200, asked ? response('resp_2', items, [1040, 1000, 9, 0]) : response('resp_1', items, [1025, 10, 70, 20])];
 };
 
@@ -78,7 +93,10 @@ main(() =>
     for (const folder of ['.codex', 'work']) fs.mkdirSync(path.join(home, folder), { recursive: true });
     fs.writeFileSync(path.join(home, '.codex', 'config.toml'), config(url));
     const run = ['exec', '-m', 'fake-1', '-s', 'danger-full-access', '--skip-git-repo-check', question];
-    const said = await agent(process.execPath, [command('@openai/codex', 'codex'), ...run], { env: { HOME: home, ...otel }, cwd });
+    const said = await agent(process.execPath, [command('@openai/codex', 'codex'), ...run], {
+      env: { HOME: home, ...otel },
+      cwd,
+    });
     assert.match(said, new RegExp(answer));
   }),
 );

@@ -23,7 +23,8 @@ const withModel = async (reply, use) => {
   let requests = 0;
   const server = http.createServer(async (request, response) => {
     const body = Buffer.concat(await request.toArray()).toString();
-    if (process.env.AGENT_REQUESTS) fs.appendFileSync(process.env.AGENT_REQUESTS, `${request.method} ${request.url} ${body}\n`);
+    if (process.env.AGENT_REQUESTS)
+      fs.appendFileSync(process.env.AGENT_REQUESTS, `${request.method} ${request.url} ${body}\n`);
     let value = {};
     try {
       value = JSON.parse(body);
@@ -60,11 +61,17 @@ const command = (name, bin) => {
 /** Run a command with nothing of this environment but the path; its exit code has to be `code`. */
 const agent = (program, args, { env, cwd, code = 0 }) =>
   new Promise((resolve, reject) => {
-    const child = spawn(program, args, { env: { PATH: process.env.PATH, ...env }, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(program, args, {
+      env: { PATH: process.env.PATH, ...env },
+      cwd,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (said += data));
     child.on('error', reject);
-    child.on('close', (is) => (is === code ? resolve(said) : reject(new Error(`exit code ${is}, not ${code}:\n${said}`))));
+    child.on('close', (is) =>
+      is === code ? resolve(said) : reject(new Error(`exit code ${is}, not ${code}:\n${said}`)),
+    );
   });
 
 /** The variables of OpenTelemetry that this program was given. */
@@ -78,10 +85,20 @@ const headers = Object.fromEntries(
     .map((pair) => [pair.slice(0, pair.indexOf('=')), decodeURIComponent(pair.slice(pair.indexOf('=') + 1))]),
 );
 
+/** The same variable for a program that sends the values as they stand, with `%20` and all. */
+const plainHeaders =
+  Object.keys(headers).length > 0
+    ? {
+        OTEL_EXPORTER_OTLP_HEADERS: Object.entries(headers)
+          .map((pair) => pair.join('='))
+          .join(','),
+      }
+    : {};
+
 const main = (program) =>
   program().catch((error) => {
     console.error(error);
     process.exitCode = 1;
   });
 
-module.exports = { agent, answer, command, commands, headers, main, otel, question, withModel };
+module.exports = { agent, answer, command, commands, headers, main, otel, plainHeaders, question, withModel };

@@ -5,7 +5,9 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { agent, answer, command, commands, main, otel, question, withModel } = require('./coding_agent.cjs');
 
-const shell = (id, cmd) => ({ functionCall: { id, name: 'run_shell_command', args: { command: cmd, description: 'Look' } } });
+const shell = (id, cmd) => ({
+  functionCall: { id, name: 'run_shell_command', args: { command: cmd, description: 'Look' } },
+});
 
 const answered = (model, parts, [input, cached, output, thought]) => ({
   candidates: [{ index: 0, content: { role: 'model', parts }, finishReason: 'STOP' }],
@@ -28,7 +30,8 @@ const reply = (url, request) => {
   if (method === 'countTokens') return [200, { totalTokens: 25 }];
   if (method === undefined) return [404, { error: { code: 404, message: url, status: 'NOT_FOUND' } }];
   const results = request.contents.flatMap(({ parts }) => parts).filter((part) => part.functionResponse);
-  if (results.length > 0 && failures.shift()) return [503, { error: { code: 503, message: 'The model is overloaded.', status: 'UNAVAILABLE' } }];
+  if (results.length > 0 && failures.shift())
+    return [503, { error: { code: 503, message: 'The model is overloaded.', status: 'UNAVAILABLE' } }];
   const asks = [
     { text: 'Both are needed.', thought: true },
     { text: 'Let me look.' },
@@ -36,7 +39,9 @@ const reply = (url, request) => {
     shell('call-b2', commands.tide),
   ];
   const made =
-    results.length > 0 ? answered(model, [{ text: answer }], [1040, 1000, 9, 0]) : answered(model, asks, [1025, 10, 50, 20]);
+    results.length > 0
+      ? answered(model, [{ text: answer }], [1040, 1000, 9, 0])
+      : answered(model, asks, [1025, 10, 50, 20]);
   return [200, method === 'streamGenerateContent' ? [made] : made];
 };
 

@@ -27,7 +27,11 @@ const answer = (client) =>
       agent.update({ input: question, metadata: { desk: 'weather' } });
       startObservation('polite', { input: question, output: { passed: true } }, { asType: 'guardrail' }).end();
       await pause();
-      startObservation('find', { input: question, output: [{ id: 'd1', text: 'Lisbon is in Portugal.' }] }, { asType: 'retriever' }).end();
+      startObservation(
+        'find',
+        { input: question, output: [{ id: 'd1', text: 'Lisbon is in Portugal.' }] },
+        { asType: 'retriever' },
+      ).end();
       const messages = [
         { role: 'system', content: 'Answer in one sentence.' },
         { role: 'user', content: question },
@@ -51,7 +55,14 @@ main(async () => {
   const langfuse = new LangfuseClient(keys);
   await fakeOpenAI(async (baseURL) => {
     const client = observeOpenAI(new OpenAI({ baseURL, apiKey: 'none', maxRetries: 0 }));
-    const said = { sessionId: 'chat-lf', userId: 'user-lf', traceName: 'weather-desk', tags: ['a', 'b'], version: '1.2', metadata: { tier: 'gold' } };
+    const said = {
+      sessionId: 'chat-lf',
+      userId: 'user-lf',
+      traceName: 'weather-desk',
+      tags: ['a', 'b'],
+      version: '1.2',
+      metadata: { tier: 'gold' },
+    };
     const scored = await propagateAttributes(said, () => answer(client));
     if (native) {
       langfuse.score.create({ ...scored, name: 'helpful', value: 0.75, comment: 'short' });
@@ -62,16 +73,36 @@ main(async () => {
     await assert.rejects(client.chat.completions.create(broken), /on fire/);
   });
   await pause();
-  const made = startObservation('by-hand', { model: 'gpt-x', input: [{ role: 'user', content: 'hi' }], modelParameters: { temperature: 0 } }, { asType: 'generation' });
+  const made = startObservation(
+    'by-hand',
+    { model: 'gpt-x', input: [{ role: 'user', content: 'hi' }], modelParameters: { temperature: 0 } },
+    { asType: 'generation' },
+  );
   const usageDetails = { input: 11, output: 3, input_cached_tokens: 4, output_reasoning_tokens: 1, total: 14 };
-  made.update({ output: { role: 'assistant', content: 'hello' }, usageDetails, costDetails: { input: 0.001, output: 0.002, total: 0.003 } });
+  made.update({
+    output: { role: 'assistant', content: 'hello' },
+    usageDetails,
+    costDetails: { input: 0.001, output: 0.002, total: 0.003 },
+  });
   made.end();
   await pause();
-  startObservation('judge', { input: 'hello', output: { score: 0.9, label: 'pass', reasoning: 'polite' } }, { asType: 'evaluator' }).end();
+  startObservation(
+    'judge',
+    { input: 'hello', output: { score: 0.9, label: 'pass', reasoning: 'polite' } },
+    { asType: 'evaluator' },
+  ).end();
   await pause();
-  startObservation('vector', { model: 'embed-1', input: 'hi', usageDetails: { input: 4 } }, { asType: 'embedding' }).end();
+  startObservation(
+    'vector',
+    { model: 'embed-1', input: 'hi', usageDetails: { input: 4 } },
+    { asType: 'embedding' },
+  ).end();
   await pause();
-  startObservation('refuses', { input: { city: 'Nowhere' }, level: 'ERROR', statusMessage: 'no such city' }, { asType: 'tool' }).end();
+  startObservation(
+    'refuses',
+    { input: { city: 'Nowhere' }, level: 'ERROR', statusMessage: 'no such city' },
+    { asType: 'tool' },
+  ).end();
   await langfuse.flush();
   await sdk.shutdown();
 });

@@ -45,7 +45,10 @@ const main = async () => {
     }
 
     bindTools(tools, options) {
-      return this.withConfig({ tools: tools.map(({ name, description }) => ({ type: 'function', function: { name, description } })), ...options });
+      return this.withConfig({
+        tools: tools.map(({ name, description }) => ({ type: 'function', function: { name, description } })),
+        ...options,
+      });
     }
 
     invocationParams(options) {
@@ -55,7 +58,11 @@ const main = async () => {
     async _generate() {
       const message = this.script.shift();
       if (message === undefined) throw new Error('The model is on fire.');
-      const { input_tokens: promptTokens, output_tokens: completionTokens, total_tokens: totalTokens } = message.usage_metadata;
+      const {
+        input_tokens: promptTokens,
+        output_tokens: completionTokens,
+        total_tokens: totalTokens,
+      } = message.usage_metadata;
       return {
         generations: [{ text: message.content, message }],
         llmOutput: { tokenUsage: { promptTokens, completionTokens, totalTokens }, model_name: this.model },
@@ -79,7 +86,12 @@ const main = async () => {
 
   const ask = (model, script, question) => {
     const scripted = new ScriptedModel({ model, script, maxRetries: 0 });
-    const agent = createAgent({ model: scripted, tools: [weather, tide], systemPrompt: 'Answer in one sentence.', name: 'weather' });
+    const agent = createAgent({
+      model: scripted,
+      tools: [weather, tide],
+      systemPrompt: 'Answer in one sentence.',
+      name: 'weather',
+    });
     return agent.invoke({ messages: [{ role: 'user', content: question }] }, { metadata: { thread_id: 'chat-lg' } });
   };
   const script = [

@@ -3,12 +3,14 @@
 const assert = require('node:assert');
 const { watched } = require('../telemetry.cjs');
 const { fakeOpenAI, tool } = require('../fake_openai.cjs');
+const { plainHeaders } = require('./coding_agent.cjs');
 
 Object.assign(process.env, {
   LANGSMITH_TRACING: 'true',
   LANGSMITH_TRACING_MODE: 'otel',
   LANGSMITH_API_KEY: 'none',
-  LANGSMITH_ENDPOINT: process.env.OTEL_EXPORTER_OTLP_ENDPOINT,
+  LANGSMITH_ENDPOINT: process.env.OTEL_EXPORTER_OTLP_ENDPOINT, // for what it asks of LangSmith itself, in vain
+  ...plainHeaders,
 });
 const { initializeOTEL } = require('langsmith/experimental/otel/setup');
 const { traceable } = require('langsmith/traceable');
@@ -18,17 +20,23 @@ const { OpenAI } = require('openai');
 const question = 'What is the weather in Lisbon, and the tide?';
 const metadata = { thread_id: 'chat-ls', user_id: 'user-ls' };
 
-const weather = traceable(async ({ city }) => `Sunny in ${city}, 24 degrees.`, { name: 'get_weather', run_type: 'tool' });
+const weather = traceable(async ({ city }) => `Sunny in ${city}, 24 degrees.`, {
+  name: 'get_weather',
+  run_type: 'tool',
+});
 const tide = traceable(
   async () => {
     throw new Error('no tide table');
   },
   { name: 'get_tide', run_type: 'tool' },
 );
-const find = traceable(async () => [{ page_content: 'Lisbon is in Portugal.', type: 'Document', metadata: { id: 'd1' } }], {
-  name: 'find',
-  run_type: 'retriever',
-});
+const find = traceable(
+  async () => [{ page_content: 'Lisbon is in Portugal.', type: 'Document', metadata: { id: 'd1' } }],
+  {
+    name: 'find',
+    run_type: 'retriever',
+  },
+);
 
 watched(async () => {
   const { DEFAULT_LANGSMITH_TRACER_PROVIDER: provider } = initializeOTEL();

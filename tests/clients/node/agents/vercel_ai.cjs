@@ -14,7 +14,13 @@ const question = 'What is the weather in Lisbon, and the tide?';
 // Each specification of models counts tokens and names reasons in a form of its own.
 const usage = (input, output, cached = 0, reasoning = 0) =>
   version === '5'
-    ? { inputTokens: input, outputTokens: output, totalTokens: input + output, cachedInputTokens: cached, reasoningTokens: reasoning }
+    ? {
+        inputTokens: input,
+        outputTokens: output,
+        totalTokens: input + output,
+        cachedInputTokens: cached,
+        reasoningTokens: reasoning,
+      }
     : {
         inputTokens: { total: input, noCache: input - cached, cacheRead: cached, cacheWrite: 0 },
         outputTokens: { total: output, text: output - reasoning, reasoning },
@@ -112,7 +118,9 @@ const main = async () => {
   assert.equal(asked.text, 'It is sunny in Lisbon.');
 
   const streamed = ai.streamText({
-    model: model({ doStream: async () => ({ stream: mocks.convertArrayToReadableStream([...chunks('It is sunny'), ...rest]) }) }),
+    model: model({
+      doStream: async () => ({ stream: mocks.convertArrayToReadableStream([...chunks('It is sunny'), ...rest]) }),
+    }),
     messages: [{ role: 'user', content: 'And now?' }],
     ...told('weather-stream'),
   });
