@@ -1,4 +1,4 @@
--- What stands for itself: one row an event, by its place in the log.
+-- What stands for itself: one row an event, by its place in the log; a span may have several artifacts.
 
 CREATE TABLE reviews (
   seq          INTEGER PRIMARY KEY,
@@ -18,7 +18,8 @@ CREATE INDEX reviews_by_session ON reviews (session_id);
 CREATE INDEX reviews_by_subject ON reviews (subject_kind, subject_id);
 
 CREATE TABLE artifacts (
-  seq         INTEGER PRIMARY KEY,
+  seq         INTEGER NOT NULL,
+  item        INTEGER NOT NULL, -- place among the artifacts of one event, from 0
   id          TEXT NOT NULL, -- BLAKE3 of the content, which is kept elsewhere
   session_id  TEXT,
   step_id     TEXT,
@@ -28,7 +29,8 @@ CREATE TABLE artifacts (
   size        INTEGER, -- bytes
   attached_at TEXT,
   attributes  TEXT, -- JSON object
-  recorded_at TEXT NOT NULL
+  recorded_at TEXT NOT NULL,
+  PRIMARY KEY (seq, item)
 ) STRICT;
 
 CREATE INDEX artifacts_by_session ON artifacts (session_id);

@@ -3,12 +3,15 @@
 
 use std::borrow::Cow;
 
-use super::call::{Call, Share, Source, step_id};
-use super::coding_agents::{self, Fact, Report};
-use super::decisions::is_unique;
+use super::call::{Call, Share, Source, Tokens, step_id};
+use super::coding_agents::{self, Agent, Apart, Fact, Report};
+use super::decisions::{self, Chooser, Repeats, is_unique};
 use super::failure::StepFailure;
-use super::precedence::{Meaning, own_id};
+use super::messages::{self, Message};
+use super::node::Node;
+use super::precedence::{Meaning, Precedence, own_id};
 use super::record::Any;
+use super::unplaced::Shown;
 use crate::event::{
     Attributes, ConsideredOption, DecisionId, DecisionMade, Event, Json, Severity, StepEnd, StepEnded,
     StepId, StepKind, StepStarted, Timestamp,
@@ -64,6 +67,31 @@ impl<'n> Facts<'n> {
         let tokens = self.see(fact)?.unsigned().filter(|tokens| *tokens <= TOKENS_MAX)?;
         self.leave_out(fact);
         Some(tokens)
+    }
+
+    /// The tokens of a call. Agents that count those of the cache or of reasoning apart get them added here.
+    fn take_all_tokens(&mut self, agent: &Agent) -> Tokens {
+        let (cache_read, cache_write, reasoning) = (
+            self.take_tokens(Fact::TokensCacheRead),
+            self.take_tokens(Fact::TokensCacheWrite),
+            self.take_tokens(Fact::TokensReasoning),
+        );
+        let add = |tokens: Option<u64>, apart: bool, parts: [Option<u64>; 2]| {
+            let parts = parts.into_iter().flatten().filter(|_| apart);
+            tokens.map(|tokens| parts.fold(tokens, u64::saturating_add)).filter(|sum| *sum <= TOKENS_MAX)
+        };
+        let is_apart = |count| agent.apart.contains(&count);
+        Tokens {
+            input: add(
+                self.take_tokens(Fact::TokensInput),
+                is_apart(Apart::Cache),
+                [cache_read, cache_write],
+            ),
+            output: add(self.take_tokens(Fact::TokensOutput), is_apart(Apart::Reasoning), [reasoning, None]),
+            cache_read,
+            cache_write,
+            reasoning,
+        }
     }
 
     fn take_cost(&mut self) -> Option<f64> {
@@ -135,6 +163,8 @@ pub(super) struct SessionFacts {
     pub(super) version: Option<String>,
     pub(super) model: Option<String>,
     pub(super) input: Option<String>,
+    /// The answer that the record has, if it may be the last one of the session.
+    pub(super) answer: Option<String>,
     /// The settings of the session.
     pub(super) settings: Attributes,
 }
@@ -149,6 +179,7 @@ pub(super) struct Read {
 }
 
 pub(super) fn read<'n>(
+    agent: &'static Agent,
     report: Option<Report>,
     attributes: impl Iterator<Item = (&'n str, Any<'n>)>,
     source: Source<'_>,
@@ -164,10 +195,10 @@ pub(super) fn read<'n>(
             read.session.settings = facts.rest();
         }
         Some(Report::Prompt) => read.session.input = facts.text(Fact::Prompt),
-        Some(Report::ModelCall) => model_call(&mut facts, source, &mut read),
+        Some(Report::ModelCall) => model_call(agent, &mut facts, source, &mut read),
         Some(Report::StreamEvent) => {
             let is_last = facts.named("event.kind").and_then(Any::text) == Some(COMPLETED);
-            is_last.then(|| model_call(&mut facts, source, &mut read));
+            is_last.then(|| model_call(agent, &mut facts, source, &mut read));
         }
         Some(Report::Answer) => answer(&facts, source, &mut read),
         Some(Report::Approval) => {
@@ -187,7 +218,7 @@ fn part(source: Source<'_>, at: Option<Timestamp>, event: Event, read: &mut Read
 
 /// Adds a call of a model. A record with neither tokens nor an error announces a call, or repeats what another
 /// record knows better: it makes no step.
-fn model_call(facts: &mut Facts<'_>, source: Source<'_>, read: &mut Read) {
+fn model_call(agent: &Agent, facts: &mut Facts<'_>, source: Source<'_>, read: &mut Read) {
     read.session.model = facts.text(Fact::Model);
     let has_failed = facts.text(Fact::Error).is_some() || facts.has_error_code();
     let tokens = (facts.see(Fact::TokensInput), facts.see(Fact::TokensOutput));
@@ -202,23 +233,29 @@ fn model_call(facts: &mut Facts<'_>, source: Source<'_>, read: &mut Read) {
     let Some(step) = step_id(&id) else { return };
     let started_at = facts.started_at(source.at);
     let failure = has_failed.then(|| facts.take_failure(source.at, None));
+    let answers = Answers::take(facts);
+    let mut decisions = Vec::new();
+    answers.decide(&step, read.session.model.clone(), source, &mut decisions);
+    if coding_agents::is_main(facts.text(Fact::Role).as_deref()) {
+        read.session.answer = answers.last();
+    }
     let call = Call {
         step: step.clone(),
         kind: StepKind::Llm,
         module: facts.take_text(Fact::Role),
         model: facts.take_text(Fact::Model),
         input: None,
-        output: facts.take_text(Fact::Output),
-        tokens_input: facts.take_tokens(Fact::TokensInput),
-        tokens_output: facts.take_tokens(Fact::TokensOutput),
+        output: answers.text,
+        tokens: facts.take_all_tokens(agent),
         cost_usd: facts.take_cost(),
         started_at,
         status: if has_failed { StepEnd::Error } else { StepEnd::Ok },
         failure: failure.clone(),
-        attributes: facts.rest(),
+        attributes: answers.rest.into_iter().chain(facts.rest()).collect(),
     };
     // The messages of the call may come in a record of their own, which has them as messages.
     call.add(source, Share::Whole, Some(source.of_part()), &mut read.meanings);
+    read.meanings.append(&mut decisions);
     if let Some(failure) = failure {
         failure.raise(Some(step.clone()), source.of_part(), &mut read.meanings);
     }
@@ -226,9 +263,59 @@ fn model_call(facts: &mut Facts<'_>, source: Source<'_>, read: &mut Read) {
     read.step = Some(step);
 }
 
+/// The answers of a model in a record of its call, as a text or as the JSON of a response.
+struct Answers {
+    text: Option<String>,
+    messages: Vec<Message>,
+    /// The part of the JSON that the text does not show, under the name of its attribute.
+    rest: Attributes,
+}
+
+impl Answers {
+    fn take(facts: &mut Facts<'_>) -> Answers {
+        let name = coding_agents::names(Fact::Output).iter().find(|name| facts.named(name).is_some());
+        let raw = facts.take_text(Fact::Output);
+        let node = raw.as_deref().and_then(Node::parse_structure);
+        let messages = node.as_ref().map(messages::messages).unwrap_or_default();
+        let Some((text, node)) = messages::text(&messages).zip(node) else {
+            return Answers { text: raw, messages: Vec::new(), rest: Attributes::new() };
+        };
+        let left = Shown::new(&text).unplaced("", &node);
+        let rest = name.zip(left).map(|(name, left)| ((*name).to_owned(), Json::written(left.to_json())));
+        Answers { text: Some(text), messages, rest: rest.into_iter().collect() }
+    }
+
+    /// The answer in words, without calls of tools.
+    fn last(&self) -> Option<String> {
+        if self.messages.is_empty() { self.text.clone() } else { messages::answer(&self.messages) }
+    }
+
+    /// Adds the tools that the model chose.
+    fn decide(
+        &self,
+        step: &StepId,
+        actor: Option<String>,
+        source: Source<'_>,
+        meanings: &mut Vec<Meaning<'static>>,
+    ) {
+        let chooser = Chooser {
+            precedence: source.of_part(),
+            at: source.at,
+            step: Some(step.clone()),
+            actor,
+            options: Vec::new(),
+            repeats: Repeats::Nothing,
+        };
+        decisions::tools(&chooser, &self.messages, meanings);
+    }
+}
+
 /// Adds the text of an answer to the step of the same request.
 fn answer(facts: &Facts<'_>, source: Source<'_>, read: &mut Read) {
     read.session.model = facts.text(Fact::Model);
+    if coding_agents::is_main(facts.text(Fact::Role).as_deref()) {
+        read.session.answer = facts.text(Fact::Output);
+    }
     let Some(step) = facts.text(Fact::Request).as_deref().and_then(step_id) else { return };
     read.step = Some(step.clone());
     let Some(output) = facts.text(Fact::Output) else { return };
@@ -251,16 +338,29 @@ fn tool_step(facts: &Facts<'_>) -> Option<StepId> {
     if is_unique(&id, &tool) { step_id(&id) } else { None }
 }
 
-/// Adds the begin of a call of a tool that was allowed. One that was refused is no step: it has no result.
+/// Adds the begin of a call of a tool, by the decision about it. A call that was refused has no result: its step is
+/// cancelled.
 fn begin_tool(facts: &Facts<'_>, source: Source<'_>, read: &mut Read) {
     let Some(step) = read.step.clone() else { return };
     let option = facts.text(Fact::Decision).as_deref().and_then(coding_agents::option);
-    if option != Some(coding_agents::ACCEPT) {
-        return;
-    }
-    let module = facts.text(Fact::Tool);
-    let started = StepStarted { step, module, kind: Some(StepKind::Tool), ..StepStarted::default() };
+    let started = StepStarted {
+        step: step.clone(),
+        module: facts.text(Fact::Tool),
+        kind: Some(StepKind::Tool),
+        input: facts.text(Fact::Arguments),
+        ..StepStarted::default()
+    };
     part(source, source.at, Event::StepStarted(started), read);
+    if option.is_some_and(|option| option != coding_agents::ACCEPT) {
+        let ended = StepEnded { step, status: StepEnd::Cancelled, ..StepEnded::default() };
+        // Below the result of the call, if there is one after all.
+        let precedence = Precedence { order: -3, ..source.of_call(Share::Whole) };
+        read.meanings.push(Meaning {
+            precedence: Some(precedence),
+            at: source.at,
+            event: Cow::Owned(Event::StepEnded(ended)),
+        });
+    }
 }
 
 fn tool_call(facts: &mut Facts<'_>, source: Source<'_>, read: &mut Read) {
@@ -285,8 +385,7 @@ fn tool_call(facts: &mut Facts<'_>, source: Source<'_>, read: &mut Read) {
         model: None,
         input,
         output,
-        tokens_input: None,
-        tokens_output: None,
+        tokens: Tokens::default(),
         cost_usd: None,
         started_at,
         status: if has_failed { StepEnd::Error } else { StepEnd::Ok },

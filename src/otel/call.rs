@@ -64,6 +64,16 @@ pub(super) fn step_id(id: &str) -> Option<StepId> {
     }
 }
 
+/// The tokens of a call. Those of the cache are within `input`, and those of reasoning within `output`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tokens {
+    pub(super) input: Option<u64>,
+    pub(super) output: Option<u64>,
+    pub(super) cache_read: Option<u64>,
+    pub(super) cache_write: Option<u64>,
+    pub(super) reasoning: Option<u64>,
+}
+
 /// A call that has ended.
 pub(super) struct Call {
     pub(super) step: StepId,
@@ -72,8 +82,7 @@ pub(super) struct Call {
     pub(super) model: Option<String>,
     pub(super) input: Option<String>,
     pub(super) output: Option<String>,
-    pub(super) tokens_input: Option<u64>,
-    pub(super) tokens_output: Option<u64>,
+    pub(super) tokens: Tokens,
     pub(super) cost_usd: Option<f64>,
     pub(super) started_at: Option<Timestamp>,
     pub(super) status: StepEnd,
@@ -119,8 +128,11 @@ impl Call {
             step: self.step,
             status: self.status,
             output,
-            tokens_input: self.tokens_input,
-            tokens_output: self.tokens_output,
+            tokens_input: self.tokens.input,
+            tokens_output: self.tokens.output,
+            tokens_cache_read: self.tokens.cache_read,
+            tokens_cache_write: self.tokens.cache_write,
+            tokens_reasoning: self.tokens.reasoning,
             cost_usd: self.cost_usd,
             error: self.failure.as_ref().and_then(StepFailure::text),
             ..StepEnded::default()

@@ -16,10 +16,22 @@ pub(super) struct Agent {
     pub(super) name: &'static str,
     /// The beginning of its events' names.
     prefix: &'static str,
-    /// The instrumentation scope of its log records. In this scope the names of events may lack the prefix.
-    scope: Option<&'static str>,
+    /// The instrumentation scopes of its log records and spans. In these scopes the names of events may lack the
+    /// prefix.
+    scopes: &'static [&'static str],
     /// The meaning of `service.version` in its resource.
     pub(super) service_version: Version,
+    /// Tokens that its counts of input and output lack.
+    pub(super) apart: &'static [Apart],
+}
+
+/// Tokens that some agents count apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Apart {
+    /// Tokens of the provider's cache, beside those of the input.
+    Cache,
+    /// Tokens of reasoning, beside those of the output.
+    Reasoning,
 }
 
 /// The subject of a version.
@@ -34,15 +46,17 @@ static AGENTS: [Agent; 3] = [
     Agent {
         name: "claude-code",
         prefix: "claude_code.",
-        scope: Some("com.anthropic.claude_code.events"),
+        scopes: &["com.anthropic.claude_code.events", "com.anthropic.claude_code.tracing"],
         service_version: Version::OfAgent,
+        apart: &[Apart::Cache],
     },
-    Agent { name: "codex", prefix: "codex.", scope: None, service_version: Version::OfAgent },
+    Agent { name: "codex", prefix: "codex.", scopes: &[], service_version: Version::OfAgent, apart: &[] },
     Agent {
         name: "gemini-cli",
         prefix: "gemini_cli.",
-        scope: Some("gemini-cli"),
+        scopes: &["gemini-cli"],
         service_version: Version::OfRuntime,
+        apart: &[Apart::Reasoning],
     },
 ];
 
@@ -104,6 +118,9 @@ pub(super) enum Fact {
     Output,
     TokensInput,
     TokensOutput,
+    TokensCacheRead,
+    TokensCacheWrite,
+    TokensReasoning,
     Cost,
     CostMicros,
     Duration,
@@ -128,6 +145,17 @@ static FACTS: &[(Fact, &str, &[&str])] = &[
     (Fact::Output, "step `output`", &["output", "response", "response_text"]),
     (Fact::TokensInput, "step `tokens_input`", &["input_tokens", "input_token_count"]),
     (Fact::TokensOutput, "step `tokens_output`", &["output_tokens", "output_token_count"]),
+    (
+        Fact::TokensCacheRead,
+        "step `tokens_cache_read`",
+        &["cache_read_tokens", "cached_token_count", "cached_content_token_count"],
+    ),
+    (
+        Fact::TokensCacheWrite,
+        "step `tokens_cache_write`",
+        &["cache_creation_tokens", "cache_write_token_count"],
+    ),
+    (Fact::TokensReasoning, "step `tokens_reasoning`", &["reasoning_token_count", "thoughts_token_count"]),
     (Fact::Cost, "step `cost_usd`", &["cost_usd"]),
     (Fact::CostMicros, "step `cost_usd`, in millionths", &["cost_usd_micros"]),
     (Fact::Duration, "the time from `started_at` to `ended_at`", &["duration_ms"]),
@@ -161,7 +189,7 @@ static DECIDERS: &[(&str, &[&str])] =
 pub(super) fn agent(name: Option<&str>, scope: Option<&str>) -> Option<&'static Agent> {
     AGENTS.iter().find(|agent| {
         name.is_some_and(|name| name.starts_with(agent.prefix))
-            || agent.scope.is_some() && agent.scope == scope
+            || scope.is_some_and(|scope| agent.scopes.contains(&scope))
     })
 }
 
@@ -198,8 +226,18 @@ pub(super) fn decider(said: &str) -> Option<&'static str> {
 }
 
 fn word(words: &[(&'static str, &[&str])], said: &str) -> Option<&'static str> {
+    // Words come in any case: the agents' own settings, or names of their code.
+    let said = said.to_ascii_lowercase();
     let has = |beginnings: &[&str]| beginnings.iter().any(|beginning| said.starts_with(beginning));
     words.iter().find(|(_, beginnings)| has(beginnings)).map(|(word, _)| *word)
+}
+
+/// The beginnings of the words for calls of the session's own conversation. Others are subagents, titles, summaries.
+const MAIN_ROLES: [&str; 3] = ["main", "sdk", "repl_main_thread"];
+
+/// Returns true if a call with this role is one of the session's own conversation. A call without a role is.
+pub(super) fn is_main(role: Option<&str>) -> bool {
+    role.is_none_or(|role| MAIN_ROLES.iter().any(|main| role.starts_with(main)))
 }
 
 /// Returns true if a text is withheld: the agents put such a word in its place.
@@ -218,10 +256,9 @@ mod tests {
     fn tables() -> Vec<String> {
         let code =
             |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let mut agents = String::from("| agent | names begin with | scope |\n| --- | --- | --- |\n");
+        let mut agents = String::from("| agent | names begin with | scopes |\n| --- | --- | --- |\n");
         for agent in &AGENTS {
-            let scope = agent.scope.map(|scope| format!("`{scope}`")).unwrap_or_default();
-            writeln!(agents, "| {} | `{}` | {scope} |", agent.name, agent.prefix).unwrap();
+            writeln!(agents, "| {} | `{}` | {} |", agent.name, agent.prefix, code(agent.scopes)).unwrap();
         }
         let mut events = String::from("| name | goes to |\n| --- | --- |\n");
         for (name, _, goes_to) in EVENTS {

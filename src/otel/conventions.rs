@@ -32,15 +32,20 @@ pub(super) enum Field {
     Transcript,
     Input,
     Output,
+    Reasoning,
     ToolCalls,
     SessionInput,
     SessionOutput,
     TokensInput,
     TokensOutput,
+    TokensCacheRead,
+    TokensCacheWrite,
+    TokensReasoning,
     Usage,
     Cost,
     CostDetails,
     ErrorType,
+    Level,
     ErrorMessage,
     ToolDefinitions,
     Conversation,
@@ -95,7 +100,7 @@ pub(super) static ATTRIBUTES: &[Row] = &[
     Row {
         field: Field::AgentVersion,
         goes_to: "session `agent_version`",
-        names: &["gen_ai.agent.version", "traceloop.entity.version"],
+        names: &["gen_ai.agent.version", "traceloop.entity.version", "langfuse.version"],
     },
     Row {
         field: Field::Model,
@@ -185,6 +190,11 @@ pub(super) static ATTRIBUTES: &[Row] = &[
         ],
     },
     Row {
+        field: Field::Reasoning,
+        goes_to: "step `output`, before the text; a decision's `rationale`",
+        names: &["ai.response.reasoning"],
+    },
+    Row {
         field: Field::ToolCalls,
         goes_to: "step `output`, after the text; decisions",
         names: &["ai.response.toolCalls"],
@@ -218,8 +228,51 @@ pub(super) static ATTRIBUTES: &[Row] = &[
         ],
     },
     Row {
+        field: Field::TokensCacheRead,
+        goes_to: "step `tokens_cache_read`",
+        names: &[
+            "gen_ai.usage.cache_read.input_tokens",
+            "gen_ai.usage.cache_read_input_tokens",
+            "llm.token_count.prompt_details.cache_read",
+            "llm.usage.cache_read_input_tokens",
+            "ai.usage.inputTokenDetails.cacheReadTokens",
+            "ai.usage.cachedInputTokens",
+            "gen_ai.usage.details.cache_read_tokens",
+            "cache_read_tokens",
+        ],
+    },
+    Row {
+        field: Field::TokensCacheWrite,
+        goes_to: "step `tokens_cache_write`",
+        names: &[
+            "gen_ai.usage.cache_creation.input_tokens",
+            "gen_ai.usage.cache_write.input_tokens",
+            "gen_ai.usage.cache_creation_input_tokens",
+            "gen_ai.usage.cache_write_input_tokens",
+            "llm.token_count.prompt_details.cache_write",
+            "llm.usage.cache_creation_input_tokens",
+            "ai.usage.inputTokenDetails.cacheWriteTokens",
+            "gen_ai.usage.details.cache_write_tokens",
+            "cache_creation_tokens",
+        ],
+    },
+    Row {
+        field: Field::TokensReasoning,
+        goes_to: "step `tokens_reasoning`",
+        names: &[
+            "gen_ai.usage.reasoning.output_tokens",
+            "gen_ai.usage.reasoning_tokens",
+            "llm.token_count.completion_details.reasoning",
+            "llm.usage.reasoning_tokens",
+            "ai.usage.outputTokenDetails.reasoningTokens",
+            "ai.usage.reasoningTokens",
+            "gen_ai.usage.details.reasoning_tokens",
+            "codex.usage.reasoning_output_tokens",
+        ],
+    },
+    Row {
         field: Field::Usage,
-        goes_to: "step `tokens_input` and `tokens_output`, from JSON with both",
+        goes_to: "the same columns of tokens, from JSON with all of them",
         names: &["langfuse.observation.usage_details", "mlflow.chat.tokenUsage"],
     },
     Row {
@@ -236,6 +289,11 @@ pub(super) static ATTRIBUTES: &[Row] = &[
         field: Field::ErrorType,
         goes_to: "step `status` error; a finding's `pattern_type`",
         names: &["error.type"],
+    },
+    Row {
+        field: Field::Level,
+        goes_to: "step `status` error, if it is `ERROR`",
+        names: &["langfuse.observation.level"],
     },
     Row {
         field: Field::ErrorMessage,
@@ -274,6 +332,7 @@ pub(super) static ATTRIBUTES: &[Row] = &[
             "gcp.vertex.agent.session_id",
             "metadata.session_id",
             "session_id",
+            "ai.settings.context.sessionId",
         ],
     },
     Row {
@@ -294,6 +353,7 @@ pub(super) static ATTRIBUTES: &[Row] = &[
             "ai.telemetry.metadata.userId",
             "mlflow.trace.user",
             "langsmith.metadata.user_id",
+            "ai.settings.context.userId",
         ],
     },
     Row {
@@ -313,8 +373,8 @@ pub(super) static ATTRIBUTES: &[Row] = &[
     },
     Row {
         field: Field::Environment,
-        goes_to: "session `labels`: `environment` (attribute of the resource)",
-        names: &["deployment.environment.name", "deployment.environment"],
+        goes_to: "session `labels`: `environment` (attribute of the resource or of a span)",
+        names: &["deployment.environment.name", "deployment.environment", "langfuse.environment"],
     },
 ];
 
@@ -432,13 +492,25 @@ const fn word(word: &'static str, kind: StepKind, work: Work) -> Word {
 /// Attributes that name the kind of a span's work, best first, with their words. The case of a word does not
 /// matter.
 pub(super) static KINDS: &[(&str, &[Word])] = &[
+    // Before the operation: LangSmith calls a retriever's operation `embeddings`.
+    (
+        "langsmith.span.kind",
+        &[
+            word("llm", StepKind::Llm, Work::Plain),
+            word("tool", StepKind::Tool, Work::Plain),
+            word("retriever", StepKind::Retrieval, Work::Plain),
+            word("chain", StepKind::Chain, Work::Plain),
+            word("embedding", StepKind::Embedding, Work::Plain),
+            word("prompt", StepKind::Other, Work::Plain),
+        ],
+    ),
     (
         "gen_ai.operation.name",
         &[
             word("chat", StepKind::Llm, Work::Plain),
             word("text_completion", StepKind::Llm, Work::Plain),
             word("generate_content", StepKind::Llm, Work::Plain),
-            word("embeddings", StepKind::Other, Work::Plain),
+            word("embeddings", StepKind::Embedding, Work::Plain),
             word("retrieval", StepKind::Retrieval, Work::Plain),
             word("search_memory", StepKind::Retrieval, Work::Plain),
             word("execute_tool", StepKind::Tool, Work::Plain),
@@ -447,6 +519,13 @@ pub(super) static KINDS: &[(&str, &[Word])] = &[
             word("invoke_workflow", StepKind::Chain, Work::Run),
             word("execute_task", StepKind::Chain, Work::Plain),
             word("plan", StepKind::Chain, Work::Plan),
+            word("rerank", StepKind::Retrieval, Work::Plain),
+            word("agent_step", StepKind::Chain, Work::Plain),
+            word("llm_call", StepKind::Llm, Work::Plain),
+            word("tool_call", StepKind::Tool, Work::Plain),
+            word("schedule_tool_calls", StepKind::Chain, Work::Plain),
+            word("agent_call", StepKind::Agent, Work::Run),
+            word("user_prompt", StepKind::Chain, Work::Run),
         ],
     ),
     (
@@ -461,7 +540,7 @@ pub(super) static KINDS: &[(&str, &[Word])] = &[
             word("GUARDRAIL", StepKind::Guardrail, Work::Guardrail),
             word("EVALUATOR", StepKind::Other, Work::Evaluation),
             word("DECISION", StepKind::Other, Work::Decision),
-            word("EMBEDDING", StepKind::Other, Work::Plain),
+            word("EMBEDDING", StepKind::Embedding, Work::Plain),
             word("PROMPT", StepKind::Other, Work::Plain),
         ],
     ),
@@ -480,7 +559,7 @@ pub(super) static KINDS: &[(&str, &[Word])] = &[
             word("chat", StepKind::Llm, Work::Plain),
             word("completion", StepKind::Llm, Work::Plain),
             word("rerank", StepKind::Retrieval, Work::Plain),
-            word("embedding", StepKind::Other, Work::Plain),
+            word("embedding", StepKind::Embedding, Work::Plain),
         ],
     ),
     (
@@ -495,8 +574,8 @@ pub(super) static KINDS: &[(&str, &[Word])] = &[
             word("ai.generateObject.doGenerate", StepKind::Llm, Work::Plain),
             word("ai.streamObject.doStream", StepKind::Llm, Work::Plain),
             word("ai.toolCall", StepKind::Tool, Work::Plain),
-            word("ai.embed", StepKind::Other, Work::Plain),
-            word("ai.embedMany", StepKind::Other, Work::Plain),
+            word("ai.embed", StepKind::Embedding, Work::Plain),
+            word("ai.embedMany", StepKind::Embedding, Work::Plain),
         ],
     ),
     (
@@ -509,7 +588,7 @@ pub(super) static KINDS: &[(&str, &[Word])] = &[
             word("chain", StepKind::Chain, Work::Plain),
             word("guardrail", StepKind::Guardrail, Work::Guardrail),
             word("evaluator", StepKind::Other, Work::Evaluation),
-            word("embedding", StepKind::Other, Work::Plain),
+            word("embedding", StepKind::Embedding, Work::Plain),
         ],
     ),
     (
@@ -525,17 +604,7 @@ pub(super) static KINDS: &[(&str, &[Word])] = &[
             word("CHAIN", StepKind::Chain, Work::Plain),
             word("GUARDRAIL", StepKind::Guardrail, Work::Guardrail),
             word("EVALUATOR", StepKind::Other, Work::Evaluation),
-            word("EMBEDDING", StepKind::Other, Work::Plain),
-        ],
-    ),
-    (
-        "langsmith.span.kind",
-        &[
-            word("llm", StepKind::Llm, Work::Plain),
-            word("tool", StepKind::Tool, Work::Plain),
-            word("retriever", StepKind::Retrieval, Work::Plain),
-            word("chain", StepKind::Chain, Work::Plain),
-            word("embedding", StepKind::Other, Work::Plain),
+            word("EMBEDDING", StepKind::Embedding, Work::Plain),
         ],
     ),
     (
@@ -551,24 +620,37 @@ pub(super) static KINDS: &[(&str, &[Word])] = &[
 ];
 
 /// Attributes whose names say nothing outside of one instrumentation, by the name of its scope.
-pub(super) static SCOPED: &[(&str, &[Row])] = &[(
-    "logfire.openai_agents",
-    &[
-        Row { field: Field::Entity, goes_to: "step `module`", names: &["name"] },
-        Row { field: Field::Input, goes_to: "step `input`", names: &["input", "raw_input"] },
-        Row {
-            field: Field::Output,
-            goes_to: "step `output`, decisions",
-            names: &["output", "response", "triggered"],
-        },
-        Row { field: Field::Conversation, goes_to: "session `conversation_id`", names: &["group_id"] },
-        Row {
-            field: Field::ErrorMessage,
-            goes_to: "step `error`, if the status has no message",
-            names: &["error"],
-        },
-    ],
-)];
+pub(super) static SCOPED: &[(&str, &[Row])] = &[
+    (
+        "com.anthropic.claude_code.tracing",
+        &[
+            Row {
+                field: Field::Input,
+                goes_to: "step `input`",
+                names: &["user_prompt", "tool_input", "full_command", "file_path"],
+            },
+            Row { field: Field::Output, goes_to: "step `output`", names: &["response.model_output"] },
+        ],
+    ),
+    (
+        "logfire.openai_agents",
+        &[
+            Row { field: Field::Entity, goes_to: "step `module`", names: &["name", "logfire.msg"] },
+            Row { field: Field::Input, goes_to: "step `input`", names: &["input", "raw_input"] },
+            Row {
+                field: Field::Output,
+                goes_to: "step `output`, decisions",
+                names: &["output", "response", "triggered"],
+            },
+            Row { field: Field::Conversation, goes_to: "session `conversation_id`", names: &["group_id"] },
+            Row {
+                field: Field::ErrorMessage,
+                goes_to: "step `error`, if the status has no message",
+                names: &["error"],
+            },
+        ],
+    ),
+];
 
 /// The meaning of a span's event, or of a log record, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

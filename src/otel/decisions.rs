@@ -144,12 +144,25 @@ pub(super) fn offered(said: &Said<'_>) -> Vec<ConsideredOption> {
     if let Some(list) = said.see_family(Family::Tools) {
         return list.list().unwrap_or_default().iter().filter_map(tool).collect();
     }
-    let Some(value) = said.see(Field::ToolDefinitions) else { return Vec::new() };
-    let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
-    match Node::parse_structure(&json) {
-        Some(Node::List(tools)) => tools.iter().filter_map(tool).collect(),
-        _ => Vec::new(),
+    if let Some(list) = said.structure(Field::ToolDefinitions) {
+        return tools_of(&list);
     }
+    // A whole request has the tools beside the messages, and a whole response of the Responses API repeats them.
+    let beside =
+        |field| Some(tools_of(said.structure(field)?.get("tools")?)).filter(|tools| !tools.is_empty());
+    beside(Field::Input).or_else(|| beside(Field::Output)).unwrap_or_default()
+}
+
+/// The tools of a list of definitions. Gemini has lists of them within the list.
+fn tools_of(list: &Node<'_>) -> Vec<ConsideredOption> {
+    let inner = |definition: &Node<'_>| {
+        ["functionDeclarations", "function_declarations"]
+            .iter()
+            .find_map(|name| definition.get(name)?.list())
+            .map(|list| list.iter().filter_map(tool).collect::<Vec<_>>())
+    };
+    let definitions = list.list().unwrap_or_default().iter();
+    definitions.flat_map(|one| inner(one).unwrap_or_else(|| tool(one).into_iter().collect())).collect()
 }
 
 fn tool(definition: &Node<'_>) -> Option<ConsideredOption> {

@@ -30,6 +30,38 @@ pub(super) struct StepFailure {
     severity: Severity,
 }
 
+/// Classes of exceptions by which languages and libraries stop work: Python's asyncio and generators, JavaScript's
+/// AbortController, .NET, gRPC, Go.
+const CANCELLATIONS: [&str; 12] = [
+    "CancelledError",
+    "GeneratorExit",
+    "KeyboardInterrupt",
+    "AbortError",
+    "CanceledError",
+    "ResponseAborted",
+    "OperationCanceledException",
+    "TaskCanceledException",
+    "CancellationException",
+    "cancelled",
+    "canceled",
+    "context canceled",
+];
+
+/// Splits the stack trace off a message. Some programs send both as the message, or as the span's status.
+fn split_trace(text: String) -> (String, Option<String>) {
+    const BEGINNINGS: [&str; 2] = ["\nTraceback (most recent call last):", "\n    at "];
+    let Some(trace) = BEGINNINGS.iter().filter_map(|beginning| text.find(beginning)).min() else {
+        return (text, None);
+    };
+    let (before, after) = text.split_at(trace);
+    // JavaScript repeats the message above the lines of the trace, after an empty line.
+    let (message, repeated) = before.split_once("\n\n").unwrap_or((before, ""));
+    if message.trim().is_empty() {
+        return (text, None);
+    }
+    (message.trim_end().to_owned(), Some(format!("{repeated}{after}").trim_start_matches('\n').to_owned()))
+}
+
 impl StepFailure {
     pub(super) fn new(
         class: Option<String>,
@@ -63,9 +95,21 @@ impl StepFailure {
         if class.is_none() && message.is_none() {
             return None;
         }
+        let (message, trace) = message.map(split_trace).unzip();
+        let stacktrace = stacktrace.or(trace.flatten());
         // Medium, because the span may have handled it. If the span itself failed, `failure` makes a failure
         // of high severity.
         Some(StepFailure { class, message, stacktrace, at, severity: Severity::Medium })
+    }
+
+    /// Returns true if the work was stopped, and did not go wrong: by its class, or by the name of the class in a
+    /// message without one.
+    pub(super) fn is_cancellation(&self) -> bool {
+        let name = self.class.as_deref().or(self.message.as_deref()).unwrap_or_default();
+        // Without the module, and without the arguments that Python shows after the name.
+        let name = name.split(['(', ':']).next().unwrap_or_default();
+        let name = name.rsplit('.').next().unwrap_or_default().trim();
+        CANCELLATIONS.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
     /// The class and the message, as one text.
@@ -90,12 +134,16 @@ impl StepFailure {
             None => format!("error:{:016x}", precedence.speaker),
         };
         let Ok(finding) = FindingId::new(id) else { return };
+        let (category, severity) = match self.is_cancellation() {
+            true => ("cancellation", Severity::Info),
+            false => ("error", self.severity),
+        };
         let raised = FindingRaised {
             finding,
             step,
-            category: Some("error".to_owned()),
+            category: Some(category.to_owned()),
             pattern_type: self.class.clone(),
-            severity: Some(self.severity),
+            severity: Some(severity),
             title: self.class.clone().or_else(|| self.message.clone()).or_else(|| Some("failed".to_owned())),
             description: self.message.clone(),
             evidence: self.stacktrace.as_ref().map(|stacktrace| {
@@ -129,14 +177,24 @@ fn exception(event: &Node<'_>) -> Option<StepFailure> {
     StepFailure::of_exception(record::attributes(event), at)
 }
 
+/// Returns whether a span failed. An error type, or an error level, without an error status is a failure too, unless
+/// the status is explicitly Ok.
+pub(super) fn has_failed(span: &Span<'_>, said: &Said<'_>) -> bool {
+    let is_error_level =
+        || said.see_text(Field::Level).is_some_and(|level| level.eq_ignore_ascii_case("error"));
+    match span.status {
+        SpanStatus::Error => true,
+        SpanStatus::Ok => false,
+        SpanStatus::Unset => said.see(Field::ErrorType).is_some() || is_error_level(),
+    }
+}
+
 /// The failure of a span that failed, or that saw an exception. The status, `error.type` and the last
 /// exception of a span make one failure.
 pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<StepFailure> {
     let exception = exception_event(span).and_then(exception);
     let class = said.see_text(Field::ErrorType);
-    // An error type without an error status is a failure too, unless the status is explicitly Ok.
-    let has_failed = span.status == SpanStatus::Error || class.is_some() && span.status != SpanStatus::Ok;
-    if !has_failed {
+    if !has_failed(span, said) {
         return exception;
     }
     // The exception is more exact than the status: each of its texts comes first.
@@ -144,12 +202,12 @@ pub(super) fn failure(span: &Span<'_>, said: &Said<'_>) -> Option<StepFailure> {
         Some(exception) => (exception.class, exception.message, exception.stacktrace, exception.at),
         None => (None, None, None, None),
     };
+    let stated = span.status_message.map(str::to_owned).or_else(|| said.see_text(Field::ErrorMessage));
+    let (stated, trace) = stated.map(split_trace).unzip();
     Some(StepFailure {
         class: own_class.or(class),
-        message: message
-            .or_else(|| span.status_message.map(str::to_owned))
-            .or_else(|| said.see_text(Field::ErrorMessage)),
-        stacktrace,
+        message: message.or(stated),
+        stacktrace: stacktrace.or(trace.flatten()),
         at: at.or_else(|| record::time(span.ended.or(span.started))),
         severity: Severity::High,
     })

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::agent_log::{self, SessionFacts};
-use super::call::{Call, Share, Source, step_id};
+use super::call::{Call, Share, Source, Tokens, step_id};
 use super::coding_agents::{self, Agent, Version};
 use super::conventions::{Field, Happening, happening};
 use super::failure::StepFailure;
@@ -13,17 +13,19 @@ use super::precedence::{Meaning, Precedence, Rank, fingerprint};
 use super::record::{self, Any};
 use super::said::{Content, Said};
 use super::session::of_resource;
-use super::{decisions, findings};
+use super::{blob, decisions, findings};
 use crate::event::{
-    Attributes, Event, Json, NoteLogged, OtelLog, SessionStarted, Severity, StepEnd, StepEnded, StepId,
-    StepKind, StepStarted, Timestamp,
+    Attributes, Event, Json, NoteLogged, OtelLog, SessionEnded, SessionStarted, Severity, StepEnd, StepEnded,
+    StepId, StepKind, StepStarted, Timestamp,
 };
 
 /// Words for OTLP's severity numbers. Each word stands for four numbers, from 1.
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warning", "error", "critical"];
 
 pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>) -> Vec<Meaning<'static>> {
-    let Some(node) = Node::parse(event.log_record.as_str()) else { return Vec::new() };
+    let Some(mut node) = Node::parse(event.log_record.as_str()) else { return Vec::new() };
+    let mut blobs = Vec::new();
+    blob::take(&mut node, &mut blobs);
     let resource = event.resource.as_ref().and_then(|json| Node::parse(json.as_str())).unwrap_or(Node::Null);
     let scope = event.scope.as_ref().and_then(|json| Node::parse(json.as_str())).unwrap_or(Node::Null);
     let time = record::nanos(&node, "timeUnixNano").or_else(|| record::nanos(&node, "observedTimeUnixNano"));
@@ -57,7 +59,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     let is_of_span = step.is_some();
     if let Some(agent) = agent {
         let report = name.text.and_then(|name| coding_agents::report(agent, name));
-        let read = agent_log::read(report, record::attributes(&node), source);
+        let read = agent_log::read(agent, report, record::attributes(&node), source);
         (step, session, after) = (read.step, read.session, read.meanings);
     }
     let mut call = None;
@@ -69,15 +71,22 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
                 call = step.clone();
             }
             choose(&said, precedence(Rank::Log, order), at, step.as_ref(), &output.messages, &mut after);
+            session.answer = session.answer.or_else(|| messages::answer(&output.messages));
+            // A coding agent has a record of its own for the prompt.
+            if agent.is_none() {
+                session.input = messages::question(&input.messages);
+            }
             input_output = (input.text, output.text);
         }
         Some(Happening::UserMessage) => {
             input_output.0 = message.as_ref().map(Message::text).filter(|text| !text.is_empty());
+            session.input = message.as_ref().map(Message::asked).filter(|text| !text.is_empty());
         }
         Some(Happening::Choice) => {
             let answers: Vec<Message> = message.iter().cloned().collect();
             // The index of a choice matters only for the output of the step, below.
             choose(&said, precedence(Rank::Log, order), at, step.as_ref(), &answers, &mut after);
+            session.answer = messages::answer(&answers);
             input_output.1 = messages::text(&answers);
         }
         Some(Happening::Evaluation) => {
@@ -127,6 +136,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     };
     // The note has a row of its own, for which no other event competes: it needs no precedence.
     meanings.push(Meaning { precedence: None, at, event: Cow::Owned(Event::NoteLogged(note)) });
+    meanings.extend((0..).zip(blobs).map(|(place, blob)| blob.attach(place, step.clone(), at)));
     // Steps, decisions and findings belong to a session, a note need not.
     if !in_session {
         return meanings;
@@ -146,6 +156,17 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     }
     let conversation = said.see_text(Field::Conversation);
     let is_of_trace = record::id(&node, "traceId").is_some();
+    if let Some(summary) = session.answer.take() {
+        // The latest answer stands. A log record does not end its session.
+        meanings.push(Meaning {
+            precedence: Some(precedence(Rank::Log, order)),
+            at: None,
+            event: Cow::Owned(Event::SessionEnded(SessionEnded {
+                summary: Some(summary),
+                ..SessionEnded::default()
+            })),
+        });
+    }
     if agent.is_some() || !is_of_trace && conversation.is_some() {
         let began_at = session.began_at.or(at);
         let rank = if session.is_start { Rank::Run } else { Rank::Log };
@@ -156,10 +177,12 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
             at: began_at,
             event: Cow::Owned(Event::SessionStarted(started(session, &said, agent, &resource, &scope))),
         });
-    } else if conversation.is_some() {
-        let started = SessionStarted { conversation, ..SessionStarted::default() };
+    } else if conversation.is_some() || session.input.is_some() || said.see_text(Field::User).is_some() {
+        let labels = said.see_text(Field::User).map(|user| ("user".to_owned(), user)).into_iter().collect();
+        let started =
+            SessionStarted { conversation, input: session.input, labels, ..SessionStarted::default() };
         meanings.push(Meaning {
-            // Negated, so that the earliest record that names a conversation stands.
+            // Negated, so that the earliest record stands.
             precedence: Some(precedence(Rank::Log, -order)),
             at: None,
             event: Cow::Owned(Event::SessionStarted(started)),
@@ -250,8 +273,13 @@ fn details_call(
         model: said.take_text(Field::Model),
         input,
         output,
-        tokens_input: said.take_tokens(Field::TokensInput),
-        tokens_output: said.take_tokens(Field::TokensOutput),
+        tokens: Tokens {
+            input: said.take_tokens(Field::TokensInput),
+            output: said.take_tokens(Field::TokensOutput),
+            cache_read: said.take_tokens(Field::TokensCacheRead),
+            cache_write: said.take_tokens(Field::TokensCacheWrite),
+            reasoning: said.take_tokens(Field::TokensReasoning),
+        },
         cost_usd: said.take_number(Field::Cost),
         started_at: None,
         status: if failure.is_some() { StepEnd::Error } else { StepEnd::Ok },

@@ -20,6 +20,8 @@ pub(super) struct ToolCall {
 pub(super) struct Message {
     pub(super) role: Option<String>,
     pub(super) texts: Vec<String>,
+    /// Results of tools.
+    pub(super) results: Vec<String>,
     /// Reasoning of the model, apart from what it says.
     pub(super) reasoning: Vec<String>,
     pub(super) calls: Vec<ToolCall>,
@@ -215,13 +217,13 @@ impl Message {
         match result {
             // Vercel wraps a result in its type.
             Some(Node::Object(_)) if result.is_some_and(|result| result.text_of("value").is_some()) => {
-                self.texts.extend(result.and_then(|result| result.text_of("value")).map(str::to_owned));
+                self.results.extend(result.and_then(|result| result.text_of("value")).map(str::to_owned));
             }
             Some(Node::List(parts)) if parts.iter().all(|part| part.text_of("text").is_some()) => {
-                parts.iter().for_each(|part| self.part(part));
+                self.results.extend(parts.iter().filter_map(|part| part.text_of("text")).map(str::to_owned));
             }
-            Some(result) => self.texts.push(shown(result)),
-            None => self.texts.push(part.to_json()),
+            Some(result) => self.results.push(shown(result)),
+            None => self.results.push(part.to_json()),
         }
     }
 
@@ -250,8 +252,18 @@ impl Message {
         (!message.calls.is_empty()).then_some(message)
     }
 
+    /// Makes an answer of a text and the reasoning before it.
+    pub(super) fn of_reasoning(reasoning: String, text: Option<String>) -> Message {
+        Message {
+            role: Some("assistant".to_owned()),
+            reasoning: vec![reasoning],
+            texts: text.into_iter().collect(),
+            ..Message::default()
+        }
+    }
+
     fn is_empty(&self) -> bool {
-        self.texts.is_empty() && self.reasoning.is_empty() && self.calls.is_empty()
+        self.texts.is_empty() && self.results.is_empty() && self.reasoning.is_empty() && self.calls.is_empty()
     }
 
     pub(super) fn is_answer(&self) -> bool {
@@ -271,7 +283,27 @@ impl Message {
                 None => format!("→ {}", call.name),
             }));
         }
+        // A model's own message has a result only beside the call that it follows.
+        let mark = if self.is_answer() { "← " } else { "" };
+        lines.extend(self.results.iter().map(|result| Cow::Owned(format!("{mark}{result}"))));
         lines.join("\n")
+    }
+
+    /// The text of the message without what a program put before it: context, instructions or reminders within a tag
+    /// of their own.
+    pub(super) fn asked(&self) -> String {
+        let own: Vec<&str> = self
+            .texts
+            .iter()
+            .map(String::as_str)
+            .filter(|text| !is_tagged(text) && !text.is_empty())
+            .collect();
+        if own.is_empty() { self.text() } else { own.join("\n") }
+    }
+
+    /// Returns true if all of its texts are within tags of their own.
+    fn is_context(&self) -> bool {
+        !self.texts.is_empty() && self.texts.iter().all(|text| is_tagged(text))
     }
 
     /// The reason for its tool calls: the reasoning and the texts beside them.
@@ -285,6 +317,21 @@ impl Message {
             .collect();
         (!texts.is_empty()).then(|| texts.join("\n"))
     }
+}
+
+/// Returns true if a text is one element with a tag: `<environment_context>…</environment_context>`. Coding agents put
+/// context before the question in this form.
+fn is_tagged(text: &str) -> bool {
+    let text = text.trim();
+    let Some((name, rest)) = text.strip_prefix('<').and_then(|text| text.split_once('>')) else {
+        return false;
+    };
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    is_name
+        && rest
+            .strip_suffix('>')
+            .and_then(|rest| rest.strip_suffix(name))
+            .is_some_and(|rest| rest.ends_with("</"))
 }
 
 fn finish_reason(node: &Node<'_>) -> Option<String> {
@@ -355,6 +402,18 @@ pub(super) fn text(messages: &[Message]) -> Option<String> {
     .filter(|text| !text.is_empty())
 }
 
+/// Leaves out the pieces of a streamed answer if the whole answer follows them.
+pub(super) fn without_pieces(mut messages: Vec<Message>) -> Vec<Message> {
+    let Some((whole, pieces)) = messages.split_last() else { return messages };
+    let is_text = |message: &Message| message.calls.is_empty() && message.results.is_empty();
+    let streamed: String = pieces.iter().flat_map(|piece| &piece.texts).map(String::as_str).collect();
+    let is_streamed = pieces.len() > 1 && messages.iter().all(is_text) && streamed == whole.texts.concat();
+    if is_streamed {
+        messages.drain(..messages.len().saturating_sub(1));
+    }
+    messages
+}
+
 /// The outcome of a transcript: its last message. If all messages are answers, all of them are the outcome.
 pub(super) fn outcome(messages: &[Message]) -> &[Message] {
     match messages.iter().rposition(|message| !message.is_answer()) {
@@ -363,15 +422,19 @@ pub(super) fn outcome(messages: &[Message]) -> &[Message] {
     }
 }
 
-/// The question of a conversation: the first message of a user, or else the first that is neither an instruction
-/// nor an answer.
+/// The question of a conversation: the first message of a user that is more than context, or else the first that is
+/// neither an instruction nor an answer.
 pub(super) fn question(messages: &[Message]) -> Option<String> {
     let is_user = |message: &&Message| message.role.as_deref() == Some("user");
     let is_other = |message: &&Message| {
         !message.is_answer() && !matches!(message.role.as_deref(), Some("system" | "developer" | "tool"))
     };
-    let found = messages.iter().find(is_user).or_else(|| messages.iter().find(is_other))?;
-    Some(found.text()).filter(|text| !text.is_empty())
+    let found = messages
+        .iter()
+        .find(|message| is_user(message) && !message.is_context())
+        .or_else(|| messages.iter().find(is_user))
+        .or_else(|| messages.iter().find(is_other))?;
+    Some(found.asked()).filter(|text| !text.is_empty())
 }
 
 /// The answer at the end of a conversation: the text of the last answer, without reasoning and calls.

@@ -22,6 +22,7 @@ mod repair;
 mod coding_agents;
 mod node;
 mod record;
+mod blob;
 mod messages;
 mod unplaced;
 mod said;

@@ -22,6 +22,8 @@ pub(super) struct Reading<'n> {
     /// The question and the answer for the session: without instructions, history and calls.
     pub(super) question: Option<String>,
     pub(super) answer: Option<String>,
+    /// True if the input is messages of which none asks anything: instructions, or answers.
+    pub(super) is_instructed_only: bool,
     /// Messages of the output, if the span has any. Decisions are made from them.
     pub(super) answers: Vec<Message>,
     pub(super) error: Option<StepFailure>,

@@ -93,10 +93,18 @@ impl<'n> Said<'n> {
         self.see(field).map(|value| value.shown().into_owned()).filter(|text| !text.trim().is_empty())
     }
 
+    /// The JSON of a value that is an object or a list, as a text or as OTLP's own.
+    pub(super) fn structure(&self, field: Field) -> Option<Node<'static>> {
+        let value = self.see(field)?;
+        let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
+        Node::parse_structure(&json).map(Node::into_owned)
+    }
+
     /// The question in an input that is an object with the prompt and other settings of the call.
     pub(super) fn prompt(&self) -> Option<String> {
         let node = Node::parse_structure(self.see(Field::Input)?.text()?)?;
-        node.text_of("prompt").filter(|text| !text.is_empty()).map(str::to_owned)
+        let prompt = ["prompt", "task"].iter().find_map(|name| node.text_of(name));
+        prompt.filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
     /// The conversation, by an attribute of its own or by a member of the metadata.
@@ -243,6 +251,10 @@ impl<'n> Said<'n> {
     /// The input, from the most exact source that there is: messages, a list of messages in parts, the
     /// beginning of a transcript, plain texts.
     pub(super) fn input(&mut self) -> Content {
+        // A tool's own arguments say more than messages about its call.
+        if self.named("gen_ai.tool.call.arguments").is_some() {
+            return self.readable(Field::Input, |messages| messages);
+        }
         let mut found = self.messages_in(Field::InputMessages);
         if found.is_empty()
             && let Some(list) = self.see_family(Family::InputMessages)
@@ -282,7 +294,10 @@ impl<'n> Said<'n> {
     /// The output, from the most exact source that there is: messages, a list of messages in parts, plain
     /// texts.
     pub(super) fn output(&mut self) -> Content {
-        let mut found = self.messages_in(Field::OutputMessages);
+        if self.named("gen_ai.tool.call.result").is_some() {
+            return self.readable(Field::Output, messages::outcome);
+        }
+        let mut found = messages::without_pieces(self.messages_in(Field::OutputMessages));
         if found.is_empty()
             && let Some(list) = self.see_family(Family::OutputMessages)
         {
@@ -291,10 +306,22 @@ impl<'n> Said<'n> {
                 self.take_shown(Family::OutputMessages, &found);
             }
         }
+        // Some instrumentations have the texts of an answer as messages, and its calls only in the raw answer.
+        if !found.is_empty()
+            && found.iter().all(|message| message.calls.is_empty())
+            && self.kind().0 == StepKind::Llm
+            && let Some(raw) = self.see(Field::Output)
+            && let Some(last) = found.last_mut()
+        {
+            last.calls = structured(raw).into_iter().flat_map(|message| message.calls).collect();
+        }
         if found.is_empty()
             && let Some(answer) = self.calls()
         {
             found.push(answer);
+        }
+        if let Some(reasoning) = self.reasoning(&mut found) {
+            found.push(reasoning);
         }
         if let Some(text) = messages::text(&found) {
             return Content { text: Some(text), messages: found };
@@ -313,6 +340,18 @@ impl<'n> Said<'n> {
         self.take(Field::ToolCalls);
         self.take(Field::Output);
         Some(answer)
+    }
+
+    /// Puts reasoning that has an attribute of its own before the answer. Returns the answer if none was found yet: its
+    /// text has an attribute of its own as well.
+    fn reasoning(&mut self, found: &mut [Message]) -> Option<Message> {
+        let reasoning = self.take_text(Field::Reasoning)?;
+        if let Some(last) = found.last_mut() {
+            last.reasoning.insert(0, reasoning);
+            return None;
+        }
+        let text = self.take_text(Field::Output);
+        Some(Message::of_reasoning(reasoning, text))
     }
 
     fn messages_in(&mut self, field: Field) -> Vec<Message> {
@@ -376,7 +415,8 @@ fn structured(value: Any<'_>) -> Vec<Message> {
 /// The text of instructions, which are a text or the parts of a message.
 fn system_text(value: Any<'_>) -> String {
     let json = value.text().map_or_else(|| value.to_json(), str::to_owned);
-    match Node::parse_structure(&json) {
+    // Some programs send the JSON of a text.
+    match Node::parse_structure(&json).or_else(|| Node::parse(&json).filter(|node| node.text().is_some())) {
         Some(parts) => Message::of_parts(&parts).text(),
         None => json,
     }

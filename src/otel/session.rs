@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::coding_agents::{self, Version};
 use super::conventions::{Field, Work};
 use super::failure::StepFailure;
 use super::node::Node;
@@ -44,11 +45,13 @@ pub(super) fn add(
     let is_run = is_whole || rank == Rank::Run;
     let is_call = reading.kind == StepKind::Llm;
     let process = Said::new(record::attributes(resource), "");
+    let environment = of_resource(&process, Field::Environment).or_else(|| said.see_text(Field::Environment));
     let labels: BTreeMap<String, String> =
-        [("user", said.see_text(Field::User)), ("environment", of_resource(&process, Field::Environment))]
+        [("user", said.see_text(Field::User)), ("environment", environment)]
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))
             .collect();
+    let coding_agent = coding_agents::agent(None, scope.text_of("name"));
     let is_agent_named = named_agent.is_some() || said.see_text(Field::Agent).is_some();
     let agent = is_run
         .then(|| {
@@ -56,14 +59,20 @@ pub(super) fn add(
             // names the agent.
             let own_name =
                 matches!(reading.kind, StepKind::Agent | StepKind::Chain).then(|| reading.module.clone());
-            named_agent
+            coding_agent
+                .map(|agent| agent.name.to_owned())
+                .or(named_agent)
                 .or_else(|| said.see_text(Field::Agent))
                 .or_else(|| said.see_text(Field::Workflow))
                 .or(own_name)
         })
         .flatten();
     let agent_version = is_run
-        .then(|| said.see_text(Field::AgentVersion).or_else(|| of_resource(&process, Field::ServiceVersion)))
+        .then(|| {
+            let is_own = coding_agent.is_none_or(|agent| agent.service_version == Version::OfAgent);
+            let of_service = || of_resource(&process, Field::ServiceVersion).filter(|_| is_own);
+            said.see_text(Field::AgentVersion).or_else(of_service)
+        })
         .flatten();
     let mut attributes = Attributes::new();
     // The resource is the same for all spans of a process, so only spans that start the session bring it
@@ -79,7 +88,7 @@ pub(super) fn add(
         input: said
             .see_text(Field::SessionInput)
             .or_else(|| reading.question.clone().filter(|_| is_run || is_call))
-            .or_else(|| reading.input.clone().filter(|_| is_run)),
+            .or_else(|| reading.input.clone().filter(|_| is_run && !reading.is_instructed_only)),
         conversation: said.conversation(),
         agent,
         agent_version,
@@ -107,12 +116,12 @@ pub(super) fn add(
         return;
     }
     let ended = SessionEnded {
-        status: if reading.status == StepEnd::Error { SessionEnd::Failed } else { SessionEnd::Completed },
-        error: reading
-            .error
-            .as_ref()
-            .and_then(StepFailure::text)
-            .filter(|_| reading.status == StepEnd::Error),
+        status: match reading.status {
+            StepEnd::Ok => SessionEnd::Completed,
+            StepEnd::Error => SessionEnd::Failed,
+            StepEnd::Cancelled => SessionEnd::Cancelled,
+        },
+        error: reading.error.as_ref().and_then(StepFailure::text).filter(|_| reading.status != StepEnd::Ok),
         ..SessionEnded::default()
     };
     // Some SDKs report success of the whole whatever became of the agent within it. Such a span neither names an

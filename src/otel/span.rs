@@ -10,17 +10,23 @@ use super::precedence::{Meaning, Rank};
 use super::reading::{Prefer, Reading};
 use super::record::{self, Any, Span, SpanStatus};
 use super::said::Said;
-use super::{decisions, findings, session};
+use super::{blob, decisions, findings, session};
 use crate::event::{Attributes, Event, Json, OtelSpan, StepEnd, StepEnded, StepId, StepKind, StepStarted};
 
 /// Members of a count of tokens that is one JSON object.
 const TOKENS_IN: &[&str] = &["input", "input_tokens", "prompt_tokens", "inputTokens", "promptTokens"];
 const TOKENS_OUT: &[&str] =
     &["output", "output_tokens", "completion_tokens", "outputTokens", "completionTokens"];
+const TOKENS_CACHE_READ: &[&str] =
+    &["input_cached_tokens", "input_cache_read", "cache_read_input_tokens", "input_cached", "cached_tokens"];
+const TOKENS_CACHE_WRITE: &[&str] = &["input_cache_creation", "cache_creation_input_tokens"];
+const TOKENS_REASONING: &[&str] = &["output_reasoning_tokens", "output_reasoning", "reasoning_tokens"];
 
 pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     // Without a node, a span id and a step there is no meaning: the event then stands for itself.
-    let Some(node) = Node::parse(event.span.as_str()) else { return Vec::new() };
+    let Some(mut node) = Node::parse(event.span.as_str()) else { return Vec::new() };
+    let mut blobs = Vec::new();
+    blob::take(&mut node, &mut blobs);
     let Some(span) = Span::read(&node) else { return Vec::new() };
     let Ok(step) = StepId::new(span.id.as_ref()) else { return Vec::new() };
     let resource = event.resource.as_ref().and_then(|json| Node::parse(json.as_str())).unwrap_or(Node::Null);
@@ -51,19 +57,17 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     let (message_input, message_output) = events::messages(&span);
     said.keep_finish_reasons(&message_output);
     let error = failure::failure(&span, &said);
-    // The same rule as in `failure::failure`: an error type counts, unless the status is explicitly Ok.
-    let status = if span.status == SpanStatus::Error
-        || said.see(Field::ErrorType).is_some() && span.status != SpanStatus::Ok
-    {
-        StepEnd::Error
-    } else {
-        StepEnd::Ok
+    let status = match failure::has_failed(&span, &said) {
+        true if error.as_ref().is_some_and(StepFailure::is_cancellation) => StepEnd::Cancelled,
+        true => StepEnd::Error,
+        false => StepEnd::Ok,
     };
     // Messages in attributes count before messages that came as events of the span.
     let shown_events = ShownEvents { input: input.text.is_none(), output: output.text.is_none() };
     let answers = if output.messages.is_empty() { message_output } else { output.messages };
     let asked = if input.messages.is_empty() { &message_input } else { &input.messages };
     let question = super::messages::question(asked).or_else(|| said.prompt());
+    let is_instructed_only = !asked.is_empty() && question.is_none();
     let answer = super::messages::answer(&answers);
     let reading = Reading {
         step,
@@ -77,6 +81,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         output: output.text.or_else(|| super::messages::text(&answers)),
         question,
         answer,
+        is_instructed_only,
         answers,
         error,
         status,
@@ -85,8 +90,12 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
 
     // For its own step a span has the highest rank. If it was sent several times, the last end stands.
     let own = reading.precedence(Rank::Root, Prefer::Last);
-    let tokens_input = said.take_tokens(Field::TokensInput).or_else(|| said.see_tokens(TOKENS_IN));
-    let tokens_output = said.take_tokens(Field::TokensOutput).or_else(|| said.see_tokens(TOKENS_OUT));
+    let mut tokens = |field, members: &[&str]| said.take_tokens(field).or_else(|| said.see_tokens(members));
+    let tokens_input = tokens(Field::TokensInput, TOKENS_IN);
+    let tokens_output = tokens(Field::TokensOutput, TOKENS_OUT);
+    let tokens_cache_read = tokens(Field::TokensCacheRead, TOKENS_CACHE_READ);
+    let tokens_cache_write = tokens(Field::TokensCacheWrite, TOKENS_CACHE_WRITE);
+    let tokens_reasoning = tokens(Field::TokensReasoning, TOKENS_REASONING);
     let cost_usd = said.take_number(Field::Cost).or_else(|| said.see_member(Field::CostDetails, &["total"]));
     let mut after = Vec::new();
     session::add(&reading, &said, &resource, &scope, named_agent, &mut after);
@@ -117,6 +126,9 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
             output: reading.output.clone(),
             tokens_input,
             tokens_output,
+            tokens_cache_read,
+            tokens_cache_write,
+            tokens_reasoning,
             cost_usd,
             error: reading.error.as_ref().and_then(StepFailure::text),
             ..StepEnded::default()
@@ -128,6 +140,8 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         });
     }
     meanings.extend(after);
+    let (step, at) = (&reading.step, reading.started_at);
+    meanings.extend((0..).zip(blobs).map(|(place, blob)| blob.attach(place, Some(step.clone()), at)));
     meanings
 }
 

@@ -27,6 +27,8 @@ mod names;
 mod json;
 
 #[cfg(test)]
+mod marker_tests;
+#[cfg(test)]
 mod tests;
 
 pub use ids::Attempt;

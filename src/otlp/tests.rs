@@ -20,7 +20,7 @@ use crate::limits::PAYLOAD_BYTES_MAX;
 
 const BOUNDS: Bounds = Bounds { items: 16_384, item_bytes: PAYLOAD_BYTES_MAX, bytes: 128 << 20 };
 
-fn read_all(body: &[u8], signal: Signal, form: Form) -> Request {
+pub(super) fn read_all(body: &[u8], signal: Signal, form: Form) -> Request {
     read(body, signal, form, BOUNDS, Attempt::default()).unwrap()
 }
 
@@ -361,7 +361,7 @@ fn a_request_is_bounded_in_items_in_bytes_and_in_depth() {
 }
 
 /// Requests of real programs, in the order in which they came.
-fn fixtures() -> Vec<(String, Signal, Form, Vec<u8>)> {
+pub(super) fn fixtures() -> Vec<(String, Signal, Form, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/otlp");
     let mut files: Vec<PathBuf> = Vec::new();
     for program in

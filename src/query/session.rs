@@ -126,7 +126,7 @@ macro_rules! parts {
             reviews: Review,
             "session_id = ?1 OR (session_id IS NULL AND subject_kind = 'session' AND subject_id = ?1) ORDER BY seq"
         );
-        $part!(artifacts: Artifact, "session_id = ?1 ORDER BY seq");
+        $part!(artifacts: Artifact, "session_id = ?1 ORDER BY seq, item");
         $part!(metrics: Metric, "session_id = ?1 ORDER BY seq");
         $part!(notes: Note, "session_id = ?1 ORDER BY seq");
         $part!(actions: Action, "session_id = ?1 ORDER BY seq");

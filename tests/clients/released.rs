@@ -108,7 +108,7 @@ fn assert_recorded(client: &Client, transport: &str, further: &[(&str, &str)]) {
     let key = key(&log, "emit");
     let served = Served::start_with(&log, &["--grpc", "127.0.0.1:0"]);
     let endpoint = served.announced[transport][0].as_str().unwrap();
-    let output = run(client, installed, &Environment { endpoint, key: &key, further });
+    let output = run(client, &installed, &Environment { endpoint, key: &key, further });
     assert!(output.status.success(), "{}", said(&output));
     if client.program[0].starts_with("python/") {
         let sent = format!("sent {} spans and {} log records\n", client.spans, client.log_records);

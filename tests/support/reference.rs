@@ -72,7 +72,7 @@ pub(crate) const TABLES: [(&str, &[&str]); 13] = [
     ("finding_updates", &["seq"]),
     ("timeline", &["seq"]),
     ("reviews", &["seq"]),
-    ("artifacts", &["seq"]),
+    ("artifacts", &["seq", "item"]),
     ("metrics", &["seq"]),
     ("notes", &["seq"]),
     ("actions", &["seq"]),
@@ -825,6 +825,7 @@ fn activity_row(fact: &Fact, event: &Event) -> Option<(&'static str, Row)> {
         Event::ArtifactAttached(e) => (
             "artifacts",
             row! {
+                item: 0_i64,
                 seq: fact.seq, id: e.artifact.to_string(), session_id: session,
                 step_id: e.step.as_ref().map(|id| id.as_str()), label: e.label.as_ref(), position: e.position,
                 media_type: e.media_type.as_ref(), size: e.size, attached_at: fact.at,

@@ -8,8 +8,8 @@ use crate::projection::fold::input::Input;
 use crate::projection::fold::rows::{ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, ReviewRow};
 use crate::projection::fold::working_set::WorkingSet;
 
-/// Folds one event by its meanings. At most one of them becomes a row here, because the key of the row is the
-/// event's sequence number.
+/// Folds one event by its meanings. Except for artifacts, at most one of them becomes a row here, because the key of the
+/// row is the event's sequence number.
 pub(in crate::projection) fn fold(rows: &mut WorkingSet, input: &Input<'_>) {
     input.meanings.iter().for_each(|meaning| fold_meaning(rows, input.event, meaning));
 }
@@ -36,6 +36,15 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
         }),
         Event::ArtifactAttached(e) => rows.single.artifacts.push(ArtifactRow {
             seq,
+            item: rows
+                .single
+                .artifacts
+                .iter()
+                .rev()
+                .take_while(|row| row.seq == seq)
+                .count()
+                .try_into()
+                .unwrap_or(i64::MAX),
             id: e.artifact.to_string(),
             session_id,
             step_id: e.step.as_ref().map(ToString::to_string),

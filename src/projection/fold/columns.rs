@@ -424,9 +424,11 @@ macro_rules! tables {
             }
 
             /// A file that belongs to the record.
-            ArtifactRow in "artifacts" => Artifact in "artifacts", key ("seq") {
+            ArtifactRow in "artifacts" => Artifact in "artifacts", key ("seq", "item") {
                 /// Sequence number of its event.
                 seq stored(i64) read(Seq),
+                /// Place among the artifacts of one event, from 0.
+                item: i64,
                 /// BLAKE3 of the content.
                 id: String,
                 /// Id of its session.

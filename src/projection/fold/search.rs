@@ -33,13 +33,15 @@ pub(crate) fn text_of(event: &Recorded) -> Option<String> {
 fn text_of_meanings(meanings: &[Meaning<'_>]) -> Option<String> {
     let mut text = Text::default();
     for meaning in meanings {
-        // A span gives its session the same texts as its step, so they are taken only once.
-        if meaning.precedence.is_some()
-            && matches!(*meaning.event, Event::SessionStarted(_) | Event::SessionEnded(_))
-        {
-            continue;
-        }
-        text = text.add(&self::text(&meaning.event));
+        // A span gives its session the same texts as its step, so they are taken only once. The session alone has the
+        // attributes of the resource.
+        text = match &*meaning.event {
+            Event::SessionStarted(e) if meaning.precedence.is_some() => {
+                text.add(&Text::default().attributes(&e.attributes))
+            }
+            Event::SessionEnded(_) if meaning.precedence.is_some() => text,
+            event => text.add(&self::text(event)),
+        };
     }
     (!text.0.is_empty()).then(|| with_short_words(stored(&text.0).into_owned()))
 }

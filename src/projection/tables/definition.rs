@@ -162,10 +162,10 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     },
     Projection {
         name: "activity",
-        version: 3,
+        version: 4,
         tables: &[
             Table::of_events("reviews"),
-            Table::of_events("artifacts"),
+            Table { key: &["seq", "item"], ..Table::of_events("artifacts") },
             Table::of_events("metrics"),
             Table::of_events("notes"),
             Table::of_events("actions"),
@@ -180,7 +180,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     },
     Projection {
         name: "search",
-        version: 6,
+        version: 7,
         tables: &[Table::of_events("search_documents"), Table::index("search", "search_documents")],
         former: &[Former { name: "documents", now: "search_documents", gone_in: 5 }],
         definition: include_str!("../../../schema/read/search.sql"),

@@ -10,6 +10,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use zeroize::Zeroizing;
 
 use super::caller::Caller;
@@ -46,14 +47,14 @@ pub(crate) async fn authenticate(
 async fn key(app: &App, headers: &HeaderMap, peer: &Peer, scope: ApiKeyScope) -> Result<EventId, Problem> {
     let turned_away = &app.access.turned_away;
     let count = |reason: &AtomicU64| reason.fetch_add(1, Ordering::Relaxed);
-    let Some(token) = bearer(headers) else {
+    let Some(token) = token(headers) else {
         count(&turned_away.missing);
         return Err(Problem::new(
             Kind::Unauthorized,
             format!("send `Authorization: Bearer annals_…` with a key that has the `{scope}` scope"),
         ));
     };
-    let denied = match checked(app, token).await? {
+    let denied = match checked(app, &token).await? {
         Ok(allowed) if allowed.may(scope) => return Ok(allowed.id),
         Ok(allowed) => {
             count(&turned_away.scope);
@@ -99,9 +100,22 @@ async fn checked(app: &App, token: &str) -> Result<Result<apikey::Allowed, Denie
 }
 
 /// The token of a header `Authorization: Bearer …`. A header that is not text counts as a wrong token.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().unwrap_or("bearer ?").split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+///
+/// Some programs send the value of `OTEL_EXPORTER_OTLP_HEADERS` as it is written there, with `%20` for the space. Those
+/// that know only a name and a password send `Basic …`: the password is the token.
+fn token(headers: &HeaderMap) -> Option<Zeroizing<String>> {
+    let header = headers.get(AUTHORIZATION)?.to_str().unwrap_or("bearer ?");
+    let (scheme, token) = header.split_once(' ').or_else(|| header.split_once("%20"))?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Zeroizing::new(token.trim().to_owned()));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let bytes = BASE64_STANDARD.decode(token.trim()).map(Zeroizing::new);
+    let text = bytes.as_ref().ok().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let password = text.and_then(|text| text.split_once(':')).map_or("?", |(_, password)| password);
+    Some(Zeroizing::new(password.to_owned()))
 }
 
 /// A caller that may do what needs the scope `S`. It is extracted before the body: the body of a refused

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -64,6 +64,9 @@ pub(in crate::server) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(otlp::traces))
         .routes(routes!(otlp::logs))
         .routes(routes!(otlp::metrics))
+        // The path at which Langfuse's SDKs expect the traces of their own server. Some versions double the slash.
+        .route("/api/public/otel/v1/traces", post(otlp::traces))
+        .route("//api/public/otel/v1/traces", post(otlp::traces))
         .routes(routes!(document))
 }
 
