@@ -112,6 +112,14 @@ impl StepFailure {
         CANCELLATIONS.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
+    /// Returns whether its texts have all of a message.
+    pub(super) fn has(&self, message: &str) -> bool {
+        let (start, trace) = split_trace(message.to_owned());
+        let texts = [&self.class, &self.message, &self.stacktrace];
+        let is_in = |part: &str| texts.iter().any(|text| text.as_deref().is_some_and(|text| text.contains(part)));
+        is_in(&start) && trace.is_none_or(|trace| is_in(&trace))
+    }
+
     /// The class and the message, as one text.
     pub(super) fn text(&self) -> Option<String> {
         match (&self.class, &self.message) {

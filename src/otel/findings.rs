@@ -20,6 +20,10 @@ pub(super) const RESULT_ATTRIBUTES: [&str; 5] = [
     "error.type",
 ];
 
+/// The members of an annotation that its finding has.
+const MEMBERS: [&str; 8] =
+    ["name", "label", "score", "explanation", "reason", "annotator_kind", "identifier", "metadata"];
+
 /// Returns true if the event becomes a finding.
 pub(super) fn is_result(event: &Node<'_>) -> bool {
     Evaluation::of_event(record::attributes(event)).is_some()
@@ -31,6 +35,8 @@ struct Evaluation {
     name: Option<String>,
     label: Option<String>,
     score: Option<f64>,
+    /// A score that is no number.
+    score_text: Option<String>,
     explanation: Option<String>,
     annotator: Option<String>,
     identifier: Option<String>,
@@ -55,6 +61,7 @@ impl Evaluation {
             name: text("name"),
             label: text("label"),
             score: node.get("score").and_then(Node::number),
+            score_text: text("score").filter(|_| node.get("score").and_then(Node::number).is_none()),
             explanation: text("explanation").or_else(|| text("reason")),
             annotator: text("annotator_kind"),
             identifier: text("identifier"),
@@ -72,7 +79,10 @@ impl Evaluation {
             match name {
                 "gen_ai.evaluation.name" => found.name = text(),
                 "gen_ai.evaluation.score.label" => found.label = text(),
-                "gen_ai.evaluation.score.value" => found.score = value.number(),
+                "gen_ai.evaluation.score.value" => {
+                    found.score = value.number();
+                    found.score_text = if found.score.is_none() { text() } else { None };
+                }
                 "gen_ai.evaluation.explanation" => found.explanation = text(),
                 "error.type" => found.error = text(),
                 _ => {}
@@ -123,7 +133,7 @@ impl Evaluation {
         };
         let text = |text: &Option<String>| text.clone().map(|text| Node::Text(Cow::Owned(text)));
         put("label", text(&self.label));
-        put("score", self.score.map(Node::Float));
+        put("score", self.score.map(Node::Float).or_else(|| text(&self.score_text)));
         put("error", text(&self.error));
         put("annotator_kind", text(&self.annotator));
         put("identifier", text(&self.identifier));
@@ -188,8 +198,14 @@ pub(super) fn add(reading: &Reading<'_>, said: &mut Said<'_>, meanings: &mut Vec
         (Family::TraceResults, Some("trace")),
         (Family::ConversationResults, Some("conversation")),
     ] {
-        let Some(list) = said.take_family(family) else { continue };
-        for evaluation in list.list().unwrap_or_default().iter().filter_map(Evaluation::read) {
+        let Some(list) = said.see_family(family) else { continue };
+        let list = list.list().unwrap_or_default();
+        let evaluations: Vec<Evaluation> = list.iter().filter_map(Evaluation::read).collect();
+        // An item that is no result stays in the attributes, and with it the others.
+        if evaluations.len() == list.len() {
+            said.take_members(family, &MEMBERS);
+        }
+        for evaluation in evaluations {
             has_results |= scope.is_none();
             evaluation.raise(&judged(scope, ended_at), meanings);
         }

@@ -120,7 +120,19 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
         (Some(role), Some(message)) => Some(format!("{role}: {}", message.text())),
         _ => body_text.clone().filter(|text| !text.is_empty()),
     };
-    let mut attributes = note_attributes(event, &said, &name, &scope);
+    // A record whose messages are in no step keeps them with its note.
+    let is_placed = is_of_span || call.is_some();
+    let mut attributes = if is_placed {
+        note_attributes(event, &said, &name, &scope)
+    } else {
+        let whole = Said::new(record::attributes(&node), scope.text_of("name").unwrap_or_default());
+        note_attributes(event, &whole, &name, &scope)
+    };
+    let level_word = level(&node);
+    let severity = node.field("severityText").and_then(Node::text).filter(|text| !text.is_empty());
+    if let Some(severity) = severity.filter(|text| !is_level(text, level_word.as_deref())) {
+        attributes.insert("otel.severity_text".to_owned(), Json::text(severity));
+    }
     if agent.is_some() {
         // Neither the session nor the step has them.
         for (own, member) in [("otel.trace_id", "traceId"), ("otel.span_id", "spanId")] {
@@ -130,7 +142,7 @@ pub(super) fn meanings(event: &OtelLog, in_session: bool, at: Option<Timestamp>)
     let note = NoteLogged {
         message: text.or_else(|| name.text.map(str::to_owned)).unwrap_or_default(),
         step: step.clone(),
-        level: level(&node),
+        level: level_word,
         data: body_node.as_ref().map(|body| Json::written(body.to_json())),
         attributes,
     };
@@ -386,14 +398,36 @@ fn level(node: &Node<'_>) -> Option<String> {
     }
 }
 
+/// Returns whether a text is the word for a level, as programs write it: `WARN`, `Error`, `FATAL2`.
+fn is_level(text: &str, level: Option<&str>) -> bool {
+    let text = text.trim_end_matches(|c: char| c.is_ascii_digit()).to_ascii_lowercase();
+    let text = match text.as_str() {
+        "warn" => "warning",
+        "fatal" => "critical",
+        "information" => "info",
+        text => text,
+    };
+    level == Some(text)
+}
+
 fn note_attributes(event: &OtelLog, said: &Said<'_>, name: &Name<'_>, scope: &Node<'_>) -> Attributes {
     let mut attributes = event.attributes.clone();
     attributes.extend(said.rest());
     for (own, name) in [("event.name", name.text), ("eventName", name.other)] {
         attributes.extend(name.map(|name| (own.to_owned(), Json::text(name))));
     }
-    if let Some(name) = scope.text_of("name").filter(|name| !name.is_empty()) {
-        attributes.insert("otel.scope.name".to_owned(), Json::text(name));
+    for (own, member) in [("otel.scope.name", "name"), ("otel.scope.version", "version")] {
+        if let Some(text) = scope.text_of(member).filter(|text| !text.is_empty()) {
+            attributes.insert(own.to_owned(), Json::text(text));
+        }
+    }
+    let of_scope: Vec<_> = record::attributes(scope).map(|(name, value)| (name, value.to_json())).collect();
+    if !of_scope.is_empty() {
+        let members = of_scope.iter().map(|(name, json)| {
+            (Cow::Borrowed(*name), Node::parse(json).unwrap_or_else(|| Node::Text(Cow::Borrowed(json.as_str()))))
+        });
+        let json = Node::Object(members.collect()).to_json();
+        attributes.insert("otel.scope.attributes".to_owned(), Json::written(json));
     }
     attributes
 }

@@ -170,14 +170,11 @@ impl<'n> Said<'n> {
         self.all.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.value)
     }
 
-    /// Takes a list that came as one attribute per value. All of them are left out of the rest, because the
-    /// caller makes use of the whole list.
-    pub(super) fn take_family(&mut self, family: Family) -> Option<Node<'n>> {
-        let list = self.see_family(family)?;
-        for attribute in &mut self.all {
-            attribute.used |= attribute.family == Some(family);
+    /// Takes members of a list that came as one attribute per value, by their names. Others stay in the rest.
+    pub(super) fn take_members(&mut self, family: Family, names: &[&str]) {
+        for attribute in self.all.iter_mut().filter(|attribute| attribute.family == Some(family)) {
+            attribute.used |= attribute.name.rsplit('.').next().is_some_and(|name| names.contains(&name));
         }
-        Some(list)
     }
 
     /// Takes the attributes of a list of messages whose values the text of the messages shows.
@@ -275,11 +272,10 @@ impl<'n> Said<'n> {
             let text = system_text(system);
             // Without messages, instructions alone would hide a plain input: they are left in the rest.
             if !text.is_empty() && (!found.is_empty() || self.see(Field::Input).is_none()) {
-                self.take(Field::System);
-                found.insert(
-                    0,
-                    Message { role: Some("system".to_owned()), texts: vec![text], ..Message::default() },
-                );
+                let system =
+                    Message { role: Some("system".to_owned()), texts: vec![text], ..Message::default() };
+                self.take_messages(Field::System, std::slice::from_ref(&system));
+                found.insert(0, system);
             }
         }
         if let Some(text) = messages::text(&found) {
@@ -395,9 +391,17 @@ impl<'n> Said<'n> {
             .map(|attribute| (attribute.name.to_owned(), Json::written(attribute.value.to_json())));
         let parts = self.parts.iter().map(|(name, json)| ((*name).to_owned(), json.clone()));
         let mut rest: Attributes = parts.chain(whole).collect();
-        if !self.finish_reasons.is_empty() && !rest.contains_key(FINISH_REASONS) {
-            let reasons: Vec<Node<'_>> =
-                self.finish_reasons.iter().map(|reason| Node::Text(Cow::Borrowed(reason))).collect();
+        let stated = rest.get(FINISH_REASONS).map(|json| json.as_str().to_owned()).unwrap_or_default();
+        if self.finish_reasons.iter().any(|reason| !stated.contains(reason.as_str())) {
+            // An attribute of its own may state other reasons than the messages.
+            let own = Node::parse(&stated).map(Node::into_owned);
+            let own = own.into_iter().flat_map(|node| match node {
+                Node::List(reasons) => reasons,
+                reason => vec![reason],
+            });
+            let others = self.finish_reasons.iter().filter(|reason| !stated.contains(reason.as_str()));
+            let others = others.map(|reason| Node::Text(Cow::Borrowed(reason.as_str())));
+            let reasons: Vec<Node<'_>> = own.chain(others).collect();
             rest.insert(FINISH_REASONS.to_owned(), Json::written(Node::List(reasons).to_json()));
         }
         rest

@@ -8,7 +8,7 @@ use super::failure::{self, StepFailure};
 use super::node::{Node, write_list, write_text};
 use super::precedence::{Meaning, Rank};
 use super::reading::{Prefer, Reading};
-use super::record::{self, Any, Span, SpanStatus};
+use super::record::{self, Any, Span};
 use super::said::Said;
 use super::{blob, decisions, findings, session};
 use crate::event::{Attributes, Event, Json, OtelSpan, StepEnd, StepEnded, StepId, StepKind, StepStarted};
@@ -110,7 +110,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         model: reading.model.clone(),
         input: reading.input.clone(),
         input_summary: None,
-        attributes: attributes(event, &reading.span, &said, &scope, has_own_name, shown_events),
+        attributes: attributes(event, &reading, &said, &scope, has_own_name, shown_events),
     };
     // The step comes first, because the span is about it.
     let mut meanings = vec![Meaning {
@@ -152,12 +152,13 @@ fn node_of<'n>(span: &Span<'n>) -> &'n Node<'n> {
 /// The attributes of the step: all of the span and of its attributes that no column has.
 fn attributes(
     event: &OtelSpan,
-    span: &Span<'_>,
+    reading: &Reading<'_>,
     said: &Said<'_>,
     scope: &Node<'_>,
     has_own_name: bool,
     shown_events: ShownEvents,
 ) -> Attributes {
+    let span = &reading.span;
     let mut rest = event.attributes.clone();
     rest.extend(said.rest());
     // Inserted last: an attribute of the sender with the same name must not replace a fact of the span.
@@ -213,8 +214,9 @@ fn attributes(
         json.push('}');
         put("otel.scope.attributes", json);
     }
-    // The message of a failure is in the column `error`.
-    if let Some(message) = span.status_message.filter(|_| span.status != SpanStatus::Error) {
+    // The message of a failure is in the column `error`, unless an exception states another one.
+    let is_shown = |message: &&str| reading.error.as_ref().is_some_and(|error| error.has(message));
+    if let Some(message) = span.status_message.filter(|message| !is_shown(message)) {
         put("otel.status.message", text(message));
     }
     let links = span.node.get("links").and_then(Node::list).unwrap_or_default();

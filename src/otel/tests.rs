@@ -167,7 +167,6 @@ fn a_call_of_a_model_by_the_present_conventions() {
             "gen_ai.request.model",
             "gen_ai.response.finish_reasons",
             "gen_ai.tool.definitions",
-            "gen_ai.usage.cache_read.input_tokens",
             "otel.scope.name"
         ]
     );
@@ -475,7 +474,8 @@ fn the_root_starts_and_ends_the_session_and_others_only_know_of_it() {
             "gen_ai.conversation.id": "chat-1", "user.id": "u", "input.value": "Rain?", "output.value": "No."}),
         json!({"parentSpanId": ""}),
     );
-    let (started, ended) = (root.session_started()[0], root.session_ended()[0]);
+    // The first end is that of the run, and the second that of the session.
+    let (started, ended) = (root.session_started()[0], root.session_ended()[1]);
     assert_eq!(
         (started.profile.as_deref(), started.agent.as_deref(), started.agent_version.as_deref()),
         (Some("desk"), Some("weather"), Some("2"))

@@ -53,6 +53,8 @@ fn texts(value: &Value, in_json: bool, path: &mut Path, found: &mut Vec<Path>) {
         path.pop();
     };
     match value {
+        // The value of an attribute, or of a member of OTLP's own maps, that is such a member.
+        Value::Object(members) if is_structure(members.get("key")) || is_empty(members.get("value")) => {}
         Value::Object(members) => {
             for (name, value) in members {
                 let is_text = if in_json {
@@ -76,6 +78,19 @@ fn texts(value: &Value, in_json: bool, path: &mut Path, found: &mut Vec<Path>) {
         },
         _ => {}
     }
+}
+
+/// Returns true for the name of an attribute that goes on with the name of such a member: `….message.role`.
+fn is_structure(key: Option<&Value>) -> bool {
+    let Some(key) = key.and_then(Value::as_str) else { return false };
+    let name = key.rsplit('.').next().unwrap_or_default();
+    // Other ids than those of calls have names of their own: `gen_ai.response.id`.
+    STRUCTURE.contains(&name) && (name != "id" || key == "id" || key.contains("tool_call"))
+}
+
+/// Returns true for a value that says nothing: nobody looks for its name.
+fn is_empty(value: Option<&Value>) -> bool {
+    value.and_then(Value::as_object).is_some_and(|value| value.is_empty() || value.get("stringValue") == Some(&Value::from("")))
 }
 
 /// The JSON within a text, if it is an object or a list.
@@ -152,7 +167,8 @@ fn lost(draft: &Draft) -> Vec<String> {
                     matches!(&*meaning.event, Event::SessionStarted(e) if !e.attributes.is_empty())
                 });
             if is_itself || is_of_root && !(is_in_row && is_found) {
-                lost.push(format!("{path:?}: in a row: {is_in_row}, found: {is_found}, alone: {is_itself}"));
+                let key = path.get(1).and_then(|place| json[&path[0]][place.parse::<usize>().ok()?]["key"].as_str());
+                lost.push(format!("{path:?} {key:?}: in a row: {is_in_row}, found: {is_found}, alone: {is_itself}"));
             }
         }
     }

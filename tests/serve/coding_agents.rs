@@ -54,25 +54,24 @@ fn a_conversation_of_claude_code_is_a_session_with_its_calls_decisions_and_error
         assert_eq!(
             sessions,
             ["9d5f0c1e-0000-4000-8000-000000000001 | claude-code | claude-code | 2.1.0 | claude-x | \
-              9d5f0c1e-0000-4000-8000-000000000001 | Rename the function foo to bar | 17 | 250 | 0.0521 | 4 | 1 | \
+              9d5f0c1e-0000-4000-8000-000000000001 | Rename the function foo to bar | 18817 | 250 | 0.0521 | 4 | 1 | \
               2026-11-20 12:00:01.000000 | {\"user\":\"u-hash\"}"]
         );
         let steps = rows(
             log,
-            "SELECT id, kind, module, model, status, input, tokens_input, tokens_output, cost_usd, error, duration_us
+            "SELECT id, kind, module, model, status, input, tokens_input, tokens_output, tokens_cache_read, cost_usd,
+                    error, duration_us
              FROM steps ORDER BY started_at",
         );
         assert_eq!(
             steps,
             [
-                "p-1:3 | llm | - | claude-x | ok | - | 12 | 210 | 0.0421 | - | 1800000",
-                "p-1:5 | tool | Edit | - | ok | {\"file\": \"a.py\"} | - | - | - | - | 20000",
-                "p-1:6 | llm | - | claude-x | error | - | - | - | - | 529: Overloaded | 50000",
+                "p-1:3 | llm | - | claude-x | ok | - | 9012 | 210 | 9000 | 0.0421 | - | 1800000",
+                "p-1:5 | tool | Edit | - | ok | {\"file\": \"a.py\"} | - | - | - | - | - | 20000",
+                "p-1:6 | llm | - | claude-x | error | - | - | - | - | - | 529: Overloaded | 50000",
                 "p-1:8 | llm | - | claude-x | ok | - | 5 | 40 | 0.01 | - | 900000",
             ]
         );
-        let cached = "SELECT attributes -> 'cache_read_tokens' FROM steps WHERE id = 'p-1:3'";
-        assert_eq!(rows(log, cached), ["\"9000\""]);
         assert_eq!(
             rows(
                 log,
@@ -106,7 +105,7 @@ fn a_conversation_of_codex_is_a_session_and_a_tools_decision_and_result_are_one_
             rows(
                 log,
                 "SELECT kind, module, model, status, input, output, tokens_input, tokens_output, started_at, ended_at,
-                        attributes ->> 'cached_token_count', attributes ->> 'reasoning_token_count'
+                        tokens_cache_read, tokens_reasoning
                  FROM steps ORDER BY ended_at"
             ),
             [

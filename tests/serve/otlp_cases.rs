@@ -172,7 +172,7 @@ fn a_score_of_zero_is_a_score() {
             &[
                 "bool | 0",
                 "- | 0.5",
-                "nan | -",
+                "nan | \"NaN\"",
                 "text | 0.25",
                 "twice | 0.5",
                 "zero | 0",

@@ -64,7 +64,10 @@ fn has_cost(step: &StepRow) -> bool {
 /// The hash by which equal errors are found. Only errors of steps next to each other are compared, so that 64 bits
 /// suffice.
 fn error_hash(error: &str) -> String {
-    let mut hash = text_hash(error);
+    // Some programs state the class before the message, and others the message alone.
+    let is_class = |class: &str| class.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
+    let message = error.split_once(": ").filter(|(class, message)| is_class(class) && !message.is_empty());
+    let mut hash = text_hash(message.map_or(error, |(_, message)| message));
     hash.truncate(16);
     hash
 }
