@@ -281,6 +281,16 @@ impl AuditLog {
         Ok(receipt)
     }
 
+    /// Appends events as [`AuditLog::append_batch`] does. An event that the log already has is the same event whatever
+    /// API key it was submitted with.
+    pub(crate) fn append_batch_of_anybody(&self, drafts: Vec<Draft>) -> Result<BatchReceipt, AppendError> {
+        let (message, receipt) = self.prepare_batch(drafts, SentBy::Anybody);
+        if let Some(message) = message {
+            self.inner.queue.send(message)?;
+        }
+        Ok(receipt)
+    }
+
     /// Appends events as [`AuditLog::append_batch`] does, but waits for room in the queue without blocking the thread.
     /// If the future is dropped while it waits, nothing was sent.
     ///

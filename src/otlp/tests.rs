@@ -15,7 +15,7 @@ use prost::Message as _;
 use serde::de::DeserializeOwned;
 
 use super::*;
-use crate::event::{Draft, Event, EventId, Timestamp};
+use crate::event::{Draft, Event, EventId, Json, Timestamp};
 use crate::limits::PAYLOAD_BYTES_MAX;
 
 const BOUNDS: Bounds = Bounds { items: 16_384, item_bytes: PAYLOAD_BYTES_MAX, bytes: 128 << 20 };

@@ -1,8 +1,6 @@
 //! OTLP over HTTP: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>. Answers and errors are in the
 //! encoding of the request.
 
-use std::collections::HashSet;
-
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -10,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use prost::Message as _;
 
 use crate::limits::PAYLOAD_BYTES_MAX;
-use crate::otlp::{self, Attempt, Bounds, Form, Rejected, Signal, Unreadable};
+use crate::otlp::{self, Bounds, Form, Rejected, Round, Signal, Unreadable};
 use crate::prepare::{PrepareError, SentBy};
 use crate::receipt::AppendError;
 use crate::server::app::App;
@@ -93,15 +91,6 @@ impl Recorded {
     }
 }
 
-/// The ids that items are sent with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tries {
-    /// Ids made from the items. Items that are sent again are one event.
-    Own(Attempt),
-    /// New ids. An item that came with too many different contents is recorded each time it is sent.
-    Fresh,
-}
-
 /// Records the items of a request.
 ///
 /// # Errors
@@ -122,37 +111,22 @@ pub(in crate::server) async fn record(
     };
     let mut rejected = Vec::new();
     let mut nothing_found = None;
-    let mut tries = Tries::Own(Attempt::default());
-    // The positions of items whose id another event has, most often the same span with other content. They
-    // are recorded beside that event, with the next id. The first round knows of none and sends all items.
-    let mut places: Option<HashSet<usize>> = None;
-    // Each round sends only the items whose id was taken. The loop ends: attempts are bounded, and no other
-    // event has a new id. The body is read again each time, because drafts are used up when they are sent.
+    let mut round = Round::first();
     loop {
+        let reading = round.clone();
         let ((names, unfit, reason), sent) =
             append::append(app, caller, &received, SentBy::Anybody, move |bytes, made| {
-                let attempt = match tries {
-                    Tries::Own(attempt) => attempt,
-                    Tries::Fresh => Attempt::default(),
-                };
                 let mut room = |bytes| made.take(bytes).is_ok();
-                let read = otlp::read_into(bytes, signal, form, bounds, attempt, &mut room);
-                let otlp::Request { mut items, rejected, nothing_found } =
+                let read = reading.read(bytes, signal, form, bounds, &mut room);
+                let otlp::Request { items, rejected, nothing_found } =
                     read.map_err(|error| unreadable(&error, form))?;
-                if let Some(places) = places {
-                    items.retain(|item| places.contains(&item.place));
-                }
-                if tries == Tries::Fresh {
-                    // `append` makes absent ids: no other event has them.
-                    items.iter_mut().for_each(|item| item.draft.id = None);
-                }
                 let (names, drafts): (Vec<_>, Vec<_>) =
                     items.into_iter().map(|item| ((item.place, item.name), item.draft)).unzip();
                 Ok(((names, rejected, nothing_found), drafts))
             })
             .await?;
         // Every round reads the whole body and finds the same bad items. They count once.
-        if tries == Tries::Own(Attempt::default()) {
+        if round.is_first() {
             // Items that reach the log are counted there.
             app.metrics.rejected(Kind::InvalidEvent.name(), unfit.len().try_into().unwrap_or(u64::MAX));
             (rejected, nothing_found) = (unfit, reason);
@@ -162,11 +136,7 @@ pub(in crate::server) async fn record(
         if taken.is_empty() {
             break;
         }
-        tries = match tries {
-            Tries::Own(attempt) => attempt.next().map_or(Tries::Fresh, Tries::Own),
-            Tries::Fresh => Tries::Fresh,
-        };
-        places = Some(taken.into_iter().map(|(place, _)| place).collect());
+        round = round.next(taken);
     }
     rejected.sort_unstable_by_key(|rejected| rejected.place);
     if nothing_found.is_some() {
@@ -181,17 +151,17 @@ pub(in crate::server) async fn record(
     Ok(recorded)
 }
 
-/// Sorts the outcomes of items. `taken` gets the items whose id another event has.
+/// Sorts the outcomes of items. `taken` gets the positions of those whose id another event has.
 fn hear(
     names: Vec<(usize, String)>,
     sent: Vec<Sent>,
     rejected: &mut Vec<Rejected>,
-    taken: &mut Vec<(usize, String)>,
+    taken: &mut Vec<usize>,
 ) -> Result<(), Problem> {
     for ((place, name), Sent { outcome, .. }) in names.into_iter().zip(sent) {
         match outcome {
             Ok(_) => {}
-            Err(AppendError::Conflict { .. }) => taken.push((place, name)),
+            Err(AppendError::Conflict { .. }) => taken.push(place),
             Err(
                 error @ (AppendError::Unfit(
                     PrepareError::TooLarge { .. } | PrepareError::Invalid(_) | PrepareError::Encode(_),

@@ -2,6 +2,7 @@
 //! it means.
 
 use annals::otel::Meanings;
+use annals::otlp::file::Requests;
 use annals::otlp::{self, Attempt, Bounds, Form, Signal};
 use annals::{Content, Draft, Event, EventId, Recorded, Seq, SessionId, Timestamp};
 
@@ -25,6 +26,9 @@ fn check(session: Option<SessionId>, event: Event) {
 
 pub(crate) fn run(bytes: &[u8]) {
     let Some((first, body)) = bytes.split_first() else { return };
+    // The same bytes as a file of requests, which ends.
+    let requests = Requests::of(body).into_iter().flatten();
+    assert!(requests.take(bytes.len() + 2).count() <= bytes.len() + 1);
     let signal = if first & 1 == 0 { Signal::Traces } else { Signal::Logs };
     let form = if first & 2 == 0 { Form::Protobuf } else { Form::Json };
     let Ok(request) = otlp::read(body, signal, form, Bounds::default(), Attempt::default()) else { return };
