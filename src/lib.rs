@@ -30,6 +30,7 @@
 //! - `cli`, the default: the program `annals`. For the library alone, use `default-features = false`.
 //! - `client`: a log behind `annals serve`, with a spool on the disk.
 //! - `http`: anchors over HTTP, which are witnesses and timestamping authorities.
+//! - `map`: records of any program as events, as a TOML file describes it ([`import::map`]).
 //! - `server`: HTTP and OTLP over a log.
 //! - `tracing`: a layer of `tracing_subscriber` that records spans and events.
 

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::check::InvalidField;
 use super::draft::Draft;
+use super::form::FieldForm;
 use super::id::{EventId, SessionId, Timestamp};
 use super::json_text::{Json, JsonTextError, check_depth};
 use super::kind::{Event, Kind};
@@ -99,7 +100,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 }
 
 impl<'a> Fields<'a> {
-    fn parse(text: &'a str) -> Result<Fields<'a>, JsonEventError> {
+    pub(crate) fn parse(text: &'a str) -> Result<Fields<'a>, JsonEventError> {
         let fields: Fields<'a> =
             serde_json::from_str(text).map_err(|error| JsonEventError::Syntax(error.to_string()))?;
         // JSON readers disagree on which value of a repeated name counts, so a repeated name is refused.
@@ -188,6 +189,42 @@ fn parse_event(kind: Kind, fields: Fields<'_>) -> Result<Event, JsonEventError> 
                 | Kind::ApiKeyRevoked => {
                     Err(JsonEventError::Reserved(kind.name()))
                 }
+            }
+        };
+    }
+    by_kind!(
+        SessionStarted,
+        SessionUpdated,
+        SessionEnded,
+        StepStarted,
+        StepEnded,
+        DecisionMade,
+        FindingRaised,
+        FindingUpdated,
+        ReviewRecorded,
+        ArtifactAttached,
+        MetricRecorded,
+        NoteLogged,
+        ActionRecorded,
+        OtelSpan,
+        OtelLog,
+        Custom
+    )
+}
+
+/// The fields of a kind in the JSON form, without those that every event has. A kind that only Annals writes has none.
+pub(crate) fn field_forms(kind: Kind) -> &'static [FieldForm] {
+    macro_rules! by_kind {
+        ($($name:ident),*) => {
+            match kind {
+                $( Kind::$name => $name::FORMS, )*
+                Kind::LogCreated
+                | Kind::EventsLost
+                | Kind::PayloadRedacted
+                | Kind::ProjectionSkipped
+                | Kind::KeyChanged
+                | Kind::ApiKeyCreated
+                | Kind::ApiKeyRevoked => &[],
             }
         };
     }

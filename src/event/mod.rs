@@ -6,6 +6,7 @@
 mod id;
 mod json_text;
 mod words;
+mod form;
 mod payload;
 mod kind;
 mod earlier;
@@ -22,14 +23,20 @@ pub(crate) use earlier::encode as encode_earlier;
 
 pub use check::{FieldProblem, InvalidField};
 pub use draft::Draft;
+#[cfg(feature = "map")]
+pub(crate) use form::{FieldForm, Form};
 pub use id::{
     DecisionId, Digest, EventId, FindingId, IdError, ParseError, ReviewId, Seq, SessionId, StepId, Timestamp,
 };
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "map"))]
 pub(crate) use json::Fields;
+#[cfg(feature = "map")]
+pub(crate) use json::field_forms;
 #[cfg(any(test, feature = "client"))]
 pub(crate) use json::write_event;
 pub use json::{JsonEventError, parse_draft};
+#[cfg(feature = "map")]
+pub(crate) use json_text::check_depth;
 pub use json_text::{Attributes, Json, JsonTextError};
 pub(crate) use kind::Strictness;
 pub use kind::{Event, Kind, PayloadError, is_reserved, kind_name};

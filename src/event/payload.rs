@@ -13,6 +13,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::form::{FieldForm, Form, Formed};
 use super::id::{DecisionId, Digest, EventId, FindingId, ReviewId, Seq, SessionId, StepId};
 use super::json_text::{Attributes, Json};
 use super::words::{
@@ -24,6 +25,12 @@ use crate::canonical::{Input, WellFormed};
 /// Returns true for a default value, which the JSON form leaves out.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+macro_rules! field_form {
+    ($name:ident: $type:ty, $is_required:literal) => {
+        FieldForm { name: stringify!($name), form: <$type as Formed>::FORM, is_required: $is_required }
+    };
 }
 
 /// Declares the payloads of the kinds. Fields under `required` must be in the JSON form; those under
@@ -70,6 +77,12 @@ macro_rules! payloads {
             pub(super) const NESTED: &[(&str, &[&str])] = &[
                 $($( (stringify!($nested), $nested_type::FIELDS), )*)?
             ];
+            /// The fields in the JSON form, with the forms of their values.
+            pub(super) const FORMS: &[FieldForm] = &[
+                $( field_form!($required: $required_type, true), )*
+                $( field_form!($optional: $optional_type, false), )*
+                field_form!(attributes: Attributes, false),
+            ];
         }
     )*};
 }
@@ -105,6 +118,13 @@ macro_rules! objects {
 
         impl $name {
             const FIELDS: &[&str] = &[ $( stringify!($required), )* $( stringify!($optional), )* ];
+        }
+
+        impl Formed for $name {
+            const FORM: Form = Form::Object(&[
+                $( field_form!($required: $required_type, true), )*
+                $( field_form!($optional: $optional_type, false), )*
+            ]);
         }
     )*};
 }
@@ -181,6 +201,10 @@ impl ConsideredOption {
     pub fn scored(option: impl Into<String>, score: f64) -> ConsideredOption {
         ConsideredOption { option: option.into(), score: Some(score), attributes: Attributes::new() }
     }
+}
+
+impl Formed for Vec<ConsideredOption> {
+    const FORM: Form = Form::List;
 }
 
 impl From<&str> for ConsideredOption {

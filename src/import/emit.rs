@@ -95,7 +95,8 @@ impl<'a> Emitter<'a> {
         self.send(place, Draft { id: Some(EventId::from_name(name)), session: None, at, event: event.into() })
     }
 
-    fn send(&mut self, place: &Location, draft: Draft) -> Result<(), ImportError> {
+    /// Hands over a draft that has its id, or needs none.
+    pub(super) fn send(&mut self, place: &Location, draft: Draft) -> Result<(), ImportError> {
         // Checked here and not in the log, because the record is known here.
         draft.check().map_err(|source| ImportError::Invalid { place: place.clone(), source })?;
         let counter = match draft.event {

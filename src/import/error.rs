@@ -29,6 +29,13 @@ pub enum Location {
         /// The row's primary key.
         id: String,
     },
+    /// A row in the result of a map's query.
+    QueryRow {
+        /// Name of the query in the map.
+        query: String,
+        /// Position in the result; the first one is 1.
+        row: u64,
+    },
 }
 
 impl fmt::Display for Location {
@@ -38,6 +45,7 @@ impl fmt::Display for Location {
             Location::End => f.write_str("after the last record"),
             Location::Line(number) => write!(f, "line {number}"),
             Location::Row { table, id } => write!(f, "table `{table}`, row `{id}`"),
+            Location::QueryRow { query, row } => write!(f, "query `{query}`, row {row}"),
         }
     }
 }
@@ -138,6 +146,14 @@ pub enum ImportError {
         /// The error of SQLite.
         source: StorageError,
     },
+    /// A query of a map cannot be used.
+    #[error("the query `{query}` of the map: {reason}")]
+    Query {
+        /// Name of the query in the map.
+        query: String,
+        /// The fault.
+        reason: String,
+    },
     /// The receiver refused a draft.
     #[error("cannot be recorded: {0}")]
     Sink(#[source] SinkError),
@@ -158,6 +174,7 @@ impl ImportError {
             | ImportError::Open { .. }
             | ImportError::Repeated { .. }
             | ImportError::Storage { .. }
+            | ImportError::Query { .. }
             | ImportError::Sink(_) => false,
         }
     }

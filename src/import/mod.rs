@@ -17,12 +17,21 @@ mod json_list;
 mod json_lines;
 mod source;
 mod emit;
+mod sqlite_file;
 mod turn;
 mod tau_bench;
 mod tree_of_thought;
 mod llm;
 mod claude_code;
 mod codex;
+#[cfg(feature = "map")]
+pub mod map;
+#[cfg(feature = "map")]
+mod sqlite;
+#[cfg(feature = "map")]
+mod exported;
+#[cfg(feature = "map")]
+mod tracing_services;
 
 #[cfg(test)]
 mod test_support;
@@ -33,5 +42,9 @@ pub use error::{ImportError, Location, SinkError, SourceError};
 pub use json_lines::BadLines;
 pub use llm::llm;
 pub use source::{Imported, Source};
+#[cfg(feature = "map")]
+pub use sqlite::sqlite;
 pub use tau_bench::tau_bench;
+#[cfg(feature = "map")]
+pub use tracing_services::{langfuse, langsmith};
 pub use tree_of_thought::tree_of_thought;

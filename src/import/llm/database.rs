@@ -3,13 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use rusqlite::limits::Limit;
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ToSql};
+use rusqlite::{Connection, Row, ToSql};
 use serde::Serialize;
 
 use super::super::error::{ImportError, Location};
-use crate::limits::COLUMN_BYTES_MAX;
+use super::super::sqlite_file;
 use crate::{Json, Timestamp};
 
 const EXPECTED: &str = "a log of the `llm` command-line tool";
@@ -23,31 +22,7 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Database, ImportError> {
-        let opening =
-            |source: rusqlite::Error| ImportError::Open { path: path.to_owned(), source: source.into() };
-        // SQLite would take an empty file for an empty database.
-        if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0) {
-            return Err(ImportError::Empty { expected: EXPECTED });
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = bounded(Connection::open_with_flags(path, flags)).map_err(opening)?;
-        let tables = match read_schema(&connection) {
-            Err(error) if wants_to_write(&error) && !has_wal(path) => {
-                // A log in WAL mode needs a file beside it even to be read. If that cannot be made, and there is no
-                // write-ahead log whose content would be missed, the log is read as a file that nobody changes.
-                let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-                connection =
-                    bounded(Connection::open_with_flags(immutable_uri(path), flags)).map_err(opening)?;
-                read_schema(&connection)
-            }
-            tables => tables,
-        }
-        .map_err(|error| match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => {
-                ImportError::WrongFile { expected: EXPECTED, reason: "it is not a SQLite file".to_owned() }
-            }
-            _ => opening(error),
-        })?;
+        let (connection, tables) = sqlite_file::open(path, EXPECTED, read_schema)?;
         let database = Database { connection, tables };
         database.check()?;
         Ok(database)
@@ -128,10 +103,8 @@ impl Database {
     }
 }
 
-/// Begins the transaction in which everything is read, and lists the tables.
+/// Lists the tables and their columns.
 fn read_schema(connection: &Connection) -> rusqlite::Result<HashMap<String, HashSet<String>>> {
-    // The file comes from elsewhere: nothing in its schema is run, and nothing is written.
-    connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON; BEGIN")?;
     // Virtual tables have no root page, and may need modules that are not here.
     let mut statement = connection.prepare(
         "SELECT t.name, c.name FROM sqlite_schema AS t, pragma_table_info(t.name) AS c \
@@ -143,31 +116,6 @@ fn read_schema(connection: &Connection) -> rusqlite::Result<HashMap<String, Hash
         tables.entry(row.get(0)?).or_default().insert(row.get(1)?);
     }
     Ok(tables)
-}
-
-fn wants_to_write(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
-}
-
-fn has_wal(path: &Path) -> bool {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    // If that cannot be determined, there may be one.
-    Path::new(&wal).try_exists().unwrap_or(true)
-}
-
-/// A URI of the file that promises SQLite that nobody writes to it.
-fn immutable_uri(path: &Path) -> String {
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
-                uri.push(char::from(*byte))
-            }
-            _ => uri.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    uri + "?immutable=1"
 }
 
 /// The columns of a row, by name.
@@ -235,23 +183,5 @@ impl<'a> Cells<'a> {
 
     pub(super) fn error(&self, column: &str, reason: impl Into<String>) -> ImportError {
         ImportError::Field { place: self.place.clone(), field: column.to_owned(), reason: reason.into() }
-    }
-}
-
-/// A connection that refuses values which are too long for any log.
-fn bounded(connection: rusqlite::Result<Connection>) -> rusqlite::Result<Connection> {
-    let connection = connection?;
-    let bytes = i32::try_from(COLUMN_BYTES_MAX).unwrap_or(i32::MAX);
-    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, bytes)?;
-    Ok(connection)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_with_special_characters_makes_a_uri() {
-        assert_eq!(immutable_uri(Path::new("/a b/c?#%.db")), "file:/a%20b/c%3F%23%25.db?immutable=1");
     }
 }
