@@ -1,7 +1,7 @@
 //! What reads the bytes of others, fed with the inputs in tools/fuzz/corpus and with changes of them. The targets are
 //! those of tools/fuzz, which a fuzzer that is led by coverage runs too.
 
-#![cfg(all(feature = "http", feature = "server"))]
+#![cfg(all(feature = "http", feature = "map", feature = "server"))]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -18,6 +18,8 @@ mod draft;
 mod entry;
 #[path = "../tools/fuzz/bodies/import.rs"]
 mod import;
+#[path = "../tools/fuzz/bodies/map.rs"]
+mod map;
 #[path = "../tools/fuzz/bodies/note.rs"]
 mod note;
 #[path = "../tools/fuzz/bodies/otel.rs"]
@@ -147,6 +149,7 @@ targets! {
     draft: no_event_in_json_makes_its_reader_panic;
     entry: an_entry_that_is_taken_has_no_other_bytes;
     import: no_file_of_another_program_makes_its_importer_panic;
+    map: no_map_and_no_record_makes_its_mapper_panic;
     note: notes_keys_and_certificates_print_as_they_were_read;
     otel: what_a_span_or_log_record_means_can_be_recorded;
     otlp: what_is_read_of_a_request_of_otlp_can_be_recorded;

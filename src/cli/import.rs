@@ -14,8 +14,10 @@ use serde::Serialize;
 
 use super::bar::Bar;
 use super::feed::{self, Counts, Feed, Refusal};
+use super::import_otlp;
 use super::interrupt::Interrupt;
 use super::log_file::LogFile;
+use super::map_file;
 use super::out::Out;
 use super::record::summary;
 use super::text;
@@ -49,6 +51,14 @@ enum Format {
     TreeOfThought(From),
     /// Import the database of the `llm` command-line tool
     Llm(From),
+    /// Import the rows of a SQLite database, by a map (see docs/mapping.md)
+    Sqlite(FromMapped),
+    /// Import traces, observations and scores of Langfuse, from JSON or JSON lines
+    Langfuse(FromLines),
+    /// Import runs and feedback of LangSmith, from JSON or JSON lines
+    Langsmith(FromLines),
+    /// Import a file of the OpenTelemetry Collector's file exporter
+    Otlp(import_otlp::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,6 +96,31 @@ impl FromLines {
     }
 }
 
+#[derive(Debug, clap::Args)]
+struct FromMapped {
+    /// The database
+    file: PathBuf,
+
+    /// The map, a TOML file with queries
+    #[arg(long, value_name = "FILE")]
+    map: PathBuf,
+
+    /// Name of the source, from which event ids are made [default: the map's, else the file's name without its
+    /// extension]
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+
+    /// Leave bad rows out, and go on
+    #[arg(long)]
+    skip_bad: bool,
+}
+
+impl FromMapped {
+    fn on_bad(&self) -> OnBad {
+        if self.skip_bad { OnBad::LeaveOut } else { OnBad::End }
+    }
+}
+
 /// The treatment of a line that cannot be imported, and of an event that the log refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OnBad {
@@ -109,6 +144,9 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
     let file = match &args.format {
         Format::ClaudeCode(from) | Format::Codex(from) => from.file.as_path(),
         Format::TauBench(from) | Format::TreeOfThought(from) | Format::Llm(from) => from.file.as_path(),
+        Format::Langfuse(from) | Format::Langsmith(from) => from.file.as_path(),
+        Format::Sqlite(from) => from.file.as_path(),
+        Format::Otlp(args) => import_otlp::path(args),
     };
     let done = match &args.format {
         Format::ClaudeCode(from) => {
@@ -139,8 +177,31 @@ pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result
             open(file)?;
             import_with(place, out, Progress::Events, OnBad::End, |_, sink| import::llm(file, &source, sink))
         }
+        Format::Langfuse(from) => {
+            let (reader, progress) = open(file)?;
+            import_with(place, out, progress, from.on_bad(), |bad, sink| import::langfuse(reader, bad, sink))
+        }
+        Format::Langsmith(from) => {
+            let (reader, progress) = open(file)?;
+            import_with(place, out, progress, from.on_bad(), |bad, sink| import::langsmith(reader, bad, sink))
+        }
+        Format::Sqlite(from) => sqlite(from, place, out),
+        Format::Otlp(args) => import_otlp::run(args, place, out),
     };
     done.with_context(|| file.display().to_string())
+}
+
+fn sqlite(from: &FromMapped, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
+    let map = map_file::read(&from.map)?;
+    if map.queries().is_empty() {
+        bail!("the map {} has no [[query]]; use it with `annals record --map`", from.map.display());
+    }
+    let source = map_file::source(from.source.as_deref(), &map, Some(&from.file))?;
+    // A missing file is reported before a log is made.
+    open(&from.file)?;
+    import_with(place, out, Progress::Events, from.on_bad(), |bad, sink| {
+        import::sqlite(&from.file, &map, source, bad, sink)
+    })
 }
 
 /// By what the progress of an import is measured.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::import::map::{Mapper, RecordError};
 use crate::lines::{BadLine, Line};
 use crate::{AppendError, Draft, JsonEventError, PrepareError, parse_draft};
 use anyhow::{Context as _, bail};
@@ -16,6 +17,7 @@ use super::feed::{self, Feed, Refusal};
 use super::interrupt::Interrupt;
 use super::lines;
 use super::log_file::LogFile;
+use super::map_file;
 use super::out::Out;
 use super::text;
 use super::verdict::Verdict;
@@ -28,11 +30,15 @@ use super::verdict::Verdict;
 ///
 /// A bad line stops the command. The lines before it are recorded. Fix the line, and run the command
 /// again: with all lines if your events have ids, else with only those that are not recorded.
+///
+/// With --map, the lines are records of any program, and the map says which events each of them becomes. These events
+/// have ids, made from the source and the record: another run adds only what is new.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals record events.jsonl
   my-pipeline | annals record
-  annals record --check events.jsonl    report bad lines, record nothing")]
+  annals record --check events.jsonl    report bad lines, record nothing
+  annals record --map audit.toml audit.jsonl    record the lines of another program")]
 pub(crate) struct Args {
     /// File to read; - is standard input [default: standard input]
     file: Option<PathBuf>,
@@ -44,6 +50,15 @@ pub(crate) struct Args {
     /// Report bad lines, but record all others instead of stopping
     #[arg(long)]
     skip_bad: bool,
+
+    /// Make events of the lines by this map, a TOML file (see docs/mapping.md)
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
+
+    /// Name of the source, from which event ids are made [default: the map's, else the file's name without its
+    /// extension]
+    #[arg(long, value_name = "NAME", requires = "map")]
+    source: Option<String>,
 }
 
 /// The reason why a line is not recorded.
@@ -53,6 +68,8 @@ enum Trouble {
     Line(#[from] BadLine),
     #[error(transparent)]
     Event(#[from] JsonEventError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
     #[error(transparent)]
     Append(#[from] AppendError),
     #[error(transparent)]
@@ -65,13 +82,43 @@ struct Checked {
     bad: u64,
 }
 
+/// The way from lines to events.
+enum Reading<'m> {
+    /// A line is an event.
+    Events,
+    /// A map makes events of a line.
+    Mapped(Mapper<'m>),
+}
+
+impl Reading<'_> {
+    fn drafts(&mut self, line: &Line) -> Result<Vec<Draft>, Trouble> {
+        let text = line.text.as_ref().map_err(Clone::clone)?;
+        Ok(match self {
+            Reading::Events => vec![parse_draft(text)?],
+            Reading::Mapped(mapper) => mapper.drafts(None, line.number, text)?,
+        })
+    }
+}
+
 pub(crate) fn run(
     args: &Args,
     place: impl FnOnce() -> anyhow::Result<LogFile>,
     out: &mut Out,
 ) -> anyhow::Result<Verdict> {
+    // Before the input is opened: a map with a fault is refused before anything is read.
+    let map = args.map.as_deref().map(map_file::read).transpose()?;
+    let reading = match &map {
+        None => Reading::Events,
+        Some(map) => {
+            if !map.queries().is_empty() {
+                bail!("the map has queries; use it with `annals import sqlite`");
+            }
+            let file = args.file.as_deref().filter(|path| *path != Path::new("-"));
+            Reading::Mapped(Mapper::new(map, map_file::source(args.source.as_deref(), map, file)?))
+        }
+    };
     let source = open(args.file.as_deref())?;
-    if args.check { check(source, out) } else { record(args, source, &place()?, out) }
+    if args.check { check(source, reading, out) } else { record(args, source, reading, &place()?, out) }
 }
 
 fn open(file: Option<&Path>) -> anyhow::Result<Box<dyn Read + Send>> {
@@ -85,22 +132,18 @@ fn open(file: Option<&Path>) -> anyhow::Result<Box<dyn Read + Send>> {
     })
 }
 
-fn draft(line: &Line) -> Result<(usize, Draft), Trouble> {
-    let text = line.text.as_ref().map_err(Clone::clone)?;
-    Ok((text.len(), parse_draft(text)?))
-}
-
 fn say_bad(bar: &Bar, number: u64, problem: &dyn fmt::Display) {
     bar.say(&format!("line {number}: {}", text::block(&problem.to_string())));
 }
 
-fn check(source: Box<dyn Read + Send>, out: &mut Out) -> anyhow::Result<Verdict> {
+fn check(source: Box<dyn Read + Send>, mut reading: Reading<'_>, out: &mut Out) -> anyhow::Result<Verdict> {
     let mut checked = Checked { events: 0, bad: 0 };
     let mut bar = Bar::new("checking", None);
     for parcel in lines::read_in_background(source)? {
         for line in parcel.context("the events cannot be read")? {
-            match draft(&line).and_then(|(_, draft)| Ok(feed::fits(&draft)?)) {
-                Ok(()) => checked.events += 1,
+            let drafts = reading.drafts(&line);
+            match drafts.and_then(|drafts| Ok((drafts.len(), drafts.iter().try_for_each(feed::fits)?))) {
+                Ok((events, ())) => checked.events += u64::try_from(events).unwrap_or(u64::MAX),
                 Err(problem) => {
                     checked.bad += 1;
                     say_bad(&bar, line.number, &problem);
@@ -121,13 +164,15 @@ fn check(source: Box<dyn Read + Send>, out: &mut Out) -> anyhow::Result<Verdict>
 fn record(
     args: &Args,
     source: Box<dyn Read + Send>,
+    reading: Reading<'_>,
     place: &LogFile,
     out: &mut Out,
 ) -> anyhow::Result<Verdict> {
     let feed = Feed::new(place)?;
     let interrupt = Interrupt::listen();
     let parcels = lines::read_in_background(source)?;
-    let mut run = Run { feed, bar: Bar::new("recording", None), skip_bad: args.skip_bad, stopped: None };
+    let bar = Bar::new("recording", None);
+    let mut run = Run { feed, reading, bar, skip_bad: args.skip_bad, stopped: None };
     let mut ended: anyhow::Result<()> = Ok(());
     while run.stopped.is_none() {
         // Nothing to read yet: a good moment to read the answers to what was sent.
@@ -188,23 +233,20 @@ fn record(
     Ok(if counts.refused == 0 { Verdict::Done } else { Verdict::FoundWrong })
 }
 
-struct Run<'p> {
+struct Run<'p, 'm> {
     feed: Feed<'p>,
+    reading: Reading<'m>,
     bar: Bar,
     skip_bad: bool,
     /// The line that ended the run, and the reason.
     stopped: Option<(u64, String)>,
 }
 
-impl Run<'_> {
+impl Run<'_, '_> {
     fn take(&mut self, lines: &[Line]) -> anyhow::Result<()> {
         for line in lines {
-            match draft(line) {
-                Ok((bytes, draft)) => {
-                    let mut refusals = Vec::new();
-                    self.feed.send(line.number, bytes, draft, &mut |refusal| refusals.push(refusal))?;
-                    self.refused(refusals);
-                }
+            match self.reading.drafts(line) {
+                Ok(drafts) => self.send(line, drafts)?,
                 Err(problem) => {
                     self.feed.count_refused();
                     self.bad(line.number, &problem, false);
@@ -215,6 +257,17 @@ impl Run<'_> {
             }
             self.bar.set(line.number);
         }
+        Ok(())
+    }
+
+    fn send(&mut self, line: &Line, drafts: Vec<Draft>) -> anyhow::Result<()> {
+        // The events of a line share its bytes. What each adds of its own is small.
+        let bytes = line.text.as_ref().map_or(0, String::len).checked_div(drafts.len()).unwrap_or(0);
+        let mut refusals = Vec::new();
+        for draft in drafts {
+            self.feed.send(line.number, bytes, draft, &mut |refusal| refusals.push(refusal))?;
+        }
+        self.refused(refusals);
         Ok(())
     }
 

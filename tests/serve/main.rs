@@ -25,6 +25,7 @@ mod otlp_fixtures;
 mod otlp_leniency;
 mod otlp_captures;
 mod otlp_cases;
+mod otlp_files;
 mod process;
 mod reads;
 mod tail;
