@@ -9,6 +9,13 @@ use serde::Serialize;
 use super::ending;
 use super::log_file::LogFile;
 
+/// The treatment of a record that cannot be recorded, and of an event that the log refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnBad {
+    End,
+    LeaveOut,
+}
+
 /// Most events whose answers may be outstanding: some batches of the writer.
 const PENDING_EVENTS_MAX: usize = 8_192;
 

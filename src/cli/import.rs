@@ -1,19 +1,19 @@
 //! `annals import`: imports the records of other programs.
 
 use std::cell::{Cell, RefCell};
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::fs::{File, Metadata};
+use std::io::{self, BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::Draft;
 use crate::import::{self, BadLines, ImportError, Imported, SinkError, Source};
 use anyhow::{Context as _, bail};
-use clap::Subcommand;
+use clap::ValueEnum as _;
 use serde::Serialize;
 
 use super::bar::Bar;
-use super::feed::{self, Counts, Feed, Refusal};
+use super::feed::{self, Counts, Feed, OnBad, Refusal};
 use super::import_otlp;
 use super::interrupt::Interrupt;
 use super::log_file::LogFile;
@@ -25,107 +25,199 @@ use super::verdict::Verdict;
 
 /// Import the records of other programs.
 ///
-/// A second import of a file adds only what is new in it: the id of each event is made from the name of the source and
-/// the position in the source. For sessions of coding agents it is made from the ids in the file.
+/// A second import of a file adds only what is new in it: the id of each event is made from ids in the file. In formats
+/// without ids, it is made from the name of the source and the position in the source.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals import claude-code ~/.claude/projects/*/0d9f3c52-*.jsonl
   find ~/.claude/projects -name '*.jsonl' -exec annals import claude-code {} \\;
   find ~/.codex/sessions -name 'rollout-*.jsonl' -exec annals import codex {} \\;
+  find jobs -name trajectory.json -exec annals import atif {} \\;
   annals import tau-bench results/gpt-4o-airline.json
   annals import llm \"$(llm logs path)\"")]
 pub(crate) struct Args {
-    #[command(subcommand)]
+    /// Format of the file
+    #[arg(value_name = "FORMAT")]
     format: Format,
-}
 
-#[derive(Debug, Subcommand)]
-enum Format {
-    /// Import a session of Claude Code (~/.claude/projects/*/*.jsonl)
-    ClaudeCode(FromLines),
-    /// Import a session of Codex (~/.codex/sessions/*/*/*/rollout-*.jsonl)
-    Codex(FromLines),
-    /// Import runs of tau-bench, from the JSON file that it saves
-    TauBench(From),
-    /// Import logs of Tree of Thoughts, from the JSON file that it saves
-    TreeOfThought(From),
-    /// Import the database of the `llm` command-line tool
-    Llm(From),
-    /// Import the rows of a SQLite database, by a map (see docs/mapping.md)
-    Sqlite(FromMapped),
-    /// Import traces, observations and scores of Langfuse, from JSON or JSON lines
-    Langfuse(FromLines),
-    /// Import runs and feedback of LangSmith, from JSON or JSON lines
-    Langsmith(FromLines),
-    /// Import a file of the OpenTelemetry Collector's file exporter
-    Otlp(import_otlp::Args),
-}
-
-#[derive(Debug, clap::Args)]
-struct From {
     /// File to import
     file: PathBuf,
 
-    /// Name of the source, from which event ids are made [default: the file's name without its extension]
-    #[arg(long, value_name = "NAME")]
-    source: Option<String>,
-}
-
-impl From {
-    fn source(&self) -> anyhow::Result<Source> {
-        Ok(match &self.source {
-            Some(name) => Source::new(name.as_str())?,
-            None => Source::of_path(&self.file)?,
-        })
-    }
-}
-
-#[derive(Debug, clap::Args)]
-struct FromLines {
-    /// The file
-    file: PathBuf,
-
-    /// Leave bad lines out, and go on
-    #[arg(long)]
-    skip_bad: bool,
-}
-
-impl FromLines {
-    fn on_bad(&self) -> OnBad {
-        if self.skip_bad { OnBad::LeaveOut } else { OnBad::End }
-    }
-}
-
-#[derive(Debug, clap::Args)]
-struct FromMapped {
-    /// The database
-    file: PathBuf,
-
-    /// The map, a TOML file with queries
-    #[arg(long, value_name = "FILE")]
-    map: PathBuf,
-
-    /// Name of the source, from which event ids are made [default: the map's, else the file's name without its
+    /// Name of the source, from which the ids are made that the file lacks [default: the file's name without its
     /// extension]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
 
-    /// Leave bad rows out, and go on
+    /// Map by which rows become events, a TOML file with queries; only for sqlite, see docs/mapping.md
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
+
+    /// Leave bad records out, and go on
     #[arg(long)]
     skip_bad: bool,
 }
 
-impl FromMapped {
-    fn on_bad(&self) -> OnBad {
-        if self.skip_bad { OnBad::LeaveOut } else { OnBad::End }
+/// The formats. Each is a name, a sentence, and one line in [`Format::importer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// A session of Claude Code (~/.claude/projects/*/*.jsonl)
+    ClaudeCode,
+    /// A session of Codex (~/.codex/sessions/*/*/*/rollout-*.jsonl)
+    Codex,
+    /// A trajectory in the Agent Trajectory Interchange Format (trajectory.json of Harbor)
+    Atif,
+    /// A log of Inspect, a JSON document or an archive (*.json, *.eval)
+    InspectAi,
+    /// A run of SWE-agent (*.traj)
+    SweAgent,
+    /// A run of mini-SWE-agent (*.traj.json)
+    MiniSweAgent,
+    /// Output of an evaluation with OpenHands (output.jsonl)
+    Openhands,
+    /// Runs of tau-bench: the JSON file that it saves
+    TauBench,
+    /// Logs of Tree of Thoughts: the JSON file that it saves
+    TreeOfThought,
+    /// The database of the `llm` command-line tool
+    Llm,
+    /// Traces, observations and scores of Langfuse, in JSON or JSON lines
+    Langfuse,
+    /// Runs and feedback of LangSmith, in JSON or JSON lines
+    Langsmith,
+    /// A file of the OpenTelemetry Collector's file exporter
+    Otlp,
+    /// The rows of any SQLite database, by a map
+    Sqlite,
+}
+
+/// The way in which a format is read.
+struct Importer {
+    read: Read,
+    ids: Ids,
+    records: Records,
+}
+
+/// The function that reads a file of a format.
+type ReadFile = fn(Input, &Source, &mut BadLines<'_>, &mut Sink<'_>) -> Result<Imported, ImportError>;
+
+enum Read {
+    /// A file that is read once.
+    Once(ReadFile),
+    /// A file that is read so many times, so a pipe is copied first.
+    Times(u64, ReadFile),
+    /// A file that SQLite opens.
+    Database(fn(&Path, &Source, &mut Sink<'_>) -> Result<Imported, ImportError>),
+    /// A database whose rows a map makes to events.
+    Mapped,
+    /// Requests of OTLP, whose events have ids of another kind.
+    Requests,
+}
+
+/// The origin of the ids of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ids {
+    /// Every file has them.
+    OfFile,
+    /// Some or all are made from the name of the source.
+    OfSource,
+}
+
+/// The treatment of bad records that the format allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Records {
+    /// One may be left out.
+    Skippable,
+    /// The file is read as a whole, or not at all.
+    Whole,
+}
+
+impl Importer {
+    /// Lines that have all ids.
+    fn lines(read: ReadFile) -> Importer {
+        Importer { read: Read::Once(read), ids: Ids::OfFile, records: Records::Skippable }
+    }
+
+    /// A document whose records are read after its other fields.
+    fn document(times: u64, read: ReadFile) -> Importer {
+        Importer { read: Read::Times(times, read), ids: Ids::OfSource, records: Records::Skippable }
+    }
+
+    /// A list that is imported as a whole, or not at all.
+    fn list(read: ReadFile) -> Importer {
+        Importer { read: Read::Once(read), ids: Ids::OfSource, records: Records::Whole }
     }
 }
 
-/// The treatment of a line that cannot be imported, and of an event that the log refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OnBad {
-    End,
-    LeaveOut,
+impl Format {
+    fn importer(self) -> Importer {
+        // Each closure passes on what its format needs.
+        match self {
+            Format::ClaudeCode => Importer::lines(|file, _, bad, sink| import::claude_code(file, bad, sink)),
+            Format::Codex => Importer::lines(|file, _, bad, sink| import::codex(file, bad, sink)),
+            Format::Atif => {
+                Importer::document(2, |file, source, bad, sink| import::atif(file, source, bad, sink))
+            }
+            Format::InspectAi => {
+                Importer::document(3, |file, source, bad, sink| import::inspect_ai(file, source, bad, sink))
+            }
+            Format::SweAgent => {
+                Importer::document(3, |file, source, bad, sink| import::swe_agent(file, source, bad, sink))
+            }
+            Format::MiniSweAgent => Importer::document(2, |file, source, bad, sink| {
+                import::mini_swe_agent(file, source, bad, sink)
+            }),
+            Format::Openhands => Importer {
+                ids: Ids::OfSource,
+                ..Importer::lines(|file, source, bad, sink| import::openhands(file, source, bad, sink))
+            },
+            Format::TauBench => Importer::list(|file, source, _, sink| import::tau_bench(file, source, sink)),
+            Format::TreeOfThought => {
+                Importer::list(|file, source, _, sink| import::tree_of_thought(file, source, sink))
+            }
+            Format::Llm => Importer {
+                read: Read::Database(|path, source, sink| import::llm(path, source, sink)),
+                ids: Ids::OfSource,
+                records: Records::Whole,
+            },
+            Format::Langfuse => Importer::lines(|file, _, bad, sink| import::langfuse(file, bad, sink)),
+            Format::Langsmith => Importer::lines(|file, _, bad, sink| import::langsmith(file, bad, sink)),
+            Format::Otlp => {
+                Importer { read: Read::Requests, ids: Ids::OfSource, records: Records::Skippable }
+            }
+            Format::Sqlite => {
+                Importer { read: Read::Mapped, ids: Ids::OfSource, records: Records::Skippable }
+            }
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+impl Args {
+    /// Refuses options that the format has no use for.
+    fn check(&self, importer: &Importer) -> anyhow::Result<()> {
+        let name = self.format.name();
+        if self.source.is_some() && importer.ids == Ids::OfFile {
+            bail!("--source is not for {name}: all ids are in the file");
+        }
+        if self.map.is_some() && self.format != Format::Sqlite {
+            bail!("--map is not for {name}: the format says which events its records become");
+        }
+        if self.skip_bad && importer.records == Records::Whole {
+            bail!("--skip-bad is not for {name}: the file is imported as a whole");
+        }
+        Ok(())
+    }
+
+    fn source(&self, ids: Ids) -> anyhow::Result<Source> {
+        Ok(match (&self.source, ids) {
+            (Some(name), _) => Source::new(name.as_str())?,
+            (None, Ids::OfSource) => Source::of_path(&self.file)?,
+            (None, Ids::OfFile) => Source::new(self.format.name())?,
+        })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -141,66 +233,48 @@ struct Report {
 type Sink<'a> = dyn FnMut(Draft) -> Result<(), SinkError> + 'a;
 
 pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
-    let file = match &args.format {
-        Format::ClaudeCode(from) | Format::Codex(from) => from.file.as_path(),
-        Format::TauBench(from) | Format::TreeOfThought(from) | Format::Llm(from) => from.file.as_path(),
-        Format::Langfuse(from) | Format::Langsmith(from) => from.file.as_path(),
-        Format::Sqlite(from) => from.file.as_path(),
-        Format::Otlp(args) => import_otlp::path(args),
+    let importer = args.format.importer();
+    args.check(&importer)?;
+    let on_bad = if args.skip_bad { OnBad::LeaveOut } else { OnBad::End };
+    // A missing file is reported before a log is made.
+    let input = Input::open(&args.file)?;
+    let done = match importer.read {
+        Read::Requests => {
+            let source = args.source(importer.ids)?;
+            import_otlp::run(&args.file, &source, on_bad, place, out)
+        }
+        Read::Mapped => sqlite(args, on_bad, place, out),
+        Read::Once(read) => {
+            let source = args.source(importer.ids)?;
+            let progress = input.progress(1);
+            import_with(place, out, progress, on_bad, |bad, sink| read(input, &source, bad, sink))
+        }
+        Read::Times(times, read) => {
+            let source = args.source(importer.ids)?;
+            let input = input.seekable()?;
+            let progress = input.progress(times);
+            import_with(place, out, progress, on_bad, |bad, sink| read(input, &source, bad, sink))
+        }
+        Read::Database(read) => {
+            let source = args.source(importer.ids)?;
+            import_with(place, out, Progress::Events, on_bad, |_, sink| read(&args.file, &source, sink))
+        }
     };
-    let done = match &args.format {
-        Format::ClaudeCode(from) => {
-            let (reader, progress) = open(file)?;
-            import_with(place, out, progress, from.on_bad(), |bad, sink| {
-                import::claude_code(reader, bad, sink)
-            })
-        }
-        Format::Codex(from) => {
-            let (reader, progress) = open(file)?;
-            import_with(place, out, progress, from.on_bad(), |bad, sink| import::codex(reader, bad, sink))
-        }
-        Format::TauBench(from) => {
-            let source = from.source()?;
-            let (reader, progress) = open(file)?;
-            import_with(place, out, progress, OnBad::End, |_, sink| import::tau_bench(reader, &source, sink))
-        }
-        Format::TreeOfThought(from) => {
-            let source = from.source()?;
-            let (reader, progress) = open(file)?;
-            import_with(place, out, progress, OnBad::End, |_, sink| {
-                import::tree_of_thought(reader, &source, sink)
-            })
-        }
-        Format::Llm(from) => {
-            let source = from.source()?;
-            // A missing file is reported before a log is made.
-            open(file)?;
-            import_with(place, out, Progress::Events, OnBad::End, |_, sink| import::llm(file, &source, sink))
-        }
-        Format::Langfuse(from) => {
-            let (reader, progress) = open(file)?;
-            import_with(place, out, progress, from.on_bad(), |bad, sink| import::langfuse(reader, bad, sink))
-        }
-        Format::Langsmith(from) => {
-            let (reader, progress) = open(file)?;
-            import_with(place, out, progress, from.on_bad(), |bad, sink| import::langsmith(reader, bad, sink))
-        }
-        Format::Sqlite(from) => sqlite(from, place, out),
-        Format::Otlp(args) => import_otlp::run(args, place, out),
-    };
-    done.with_context(|| file.display().to_string())
+    done.with_context(|| args.file.display().to_string())
 }
 
-fn sqlite(from: &FromMapped, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
-    let map = map_file::read(&from.map)?;
+/// Imports the rows of a database, by a map.
+fn sqlite(args: &Args, on_bad: OnBad, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
+    let Some(map_path) = &args.map else {
+        bail!("sqlite needs --map FILE, which says which events the rows become: see docs/mapping.md");
+    };
+    let map = map_file::read(map_path)?;
     if map.queries().is_empty() {
-        bail!("the map {} has no [[query]]; use it with `annals record --map`", from.map.display());
+        bail!("the map {} has no [[query]]; use it with `annals record --map`", map_path.display());
     }
-    let source = map_file::source(from.source.as_deref(), &map, Some(&from.file))?;
-    // A missing file is reported before a log is made.
-    open(&from.file)?;
-    import_with(place, out, Progress::Events, from.on_bad(), |bad, sink| {
-        import::sqlite(&from.file, &map, source, bad, sink)
+    let source = map_file::source(args.source.as_deref(), &map, Some(&args.file))?;
+    import_with(place, out, Progress::Events, on_bad, |bad, sink| {
+        import::sqlite(&args.file, &map, source, bad, sink)
     })
 }
 
@@ -222,30 +296,57 @@ impl Progress {
 }
 
 /// A file whose bytes are counted as they are read.
-struct Counted {
-    file: File,
+struct Input {
+    file: BufReader<File>,
+    /// Size of the file; None for a pipe.
+    size: Option<u64>,
     read: Rc<Cell<u64>>,
 }
 
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.file.read(buffer)?;
+impl Input {
+    fn open(path: &Path) -> anyhow::Result<Input> {
+        let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+        // A pipe has no length.
+        let size = file.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len());
+        Ok(Input { file: BufReader::with_capacity(1 << 20, file), size, read: Rc::new(Cell::new(0)) })
+    }
+
+    /// The same content in a file that can be read again from its beginning.
+    fn seekable(mut self) -> anyhow::Result<Input> {
+        if self.size.is_some() {
+            return Ok(self);
+        }
+        let mut copy = tempfile::tempfile().context("a temporary file for the input cannot be made")?;
+        let size = io::copy(&mut self.file, &mut copy).context("the input cannot be copied")?;
+        copy.rewind()?;
+        Ok(Input { file: BufReader::with_capacity(1 << 20, copy), size: Some(size), read: self.read })
+    }
+
+    /// The progress of a file that is read so many times.
+    fn progress(&self, times: u64) -> Progress {
+        match self.size {
+            Some(size) => Progress::Bytes { read: Rc::clone(&self.read), total: size.saturating_mul(times) },
+            None => Progress::Events,
+        }
+    }
+
+    fn count(&self, bytes: usize) {
         self.read.set(self.read.get().saturating_add(bytes as u64));
+    }
+}
+
+impl io::Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = io::Read::read(&mut self.file, buffer)?;
+        self.count(bytes);
         Ok(bytes)
     }
 }
 
-fn open(file: &Path) -> anyhow::Result<(BufReader<Counted>, Progress)> {
-    let opened = File::open(file).with_context(|| format!("{} cannot be opened", file.display()))?;
-    let read = Rc::new(Cell::new(0));
-    // A pipe has no length.
-    let progress = match opened.metadata() {
-        Ok(metadata) if metadata.is_file() => {
-            Progress::Bytes { read: Rc::clone(&read), total: metadata.len() }
-        }
-        _ => Progress::Events,
-    };
-    Ok((BufReader::with_capacity(1 << 20, Counted { file: opened, read }), progress))
+impl io::Seek for Input {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
 }
 
 /// An import under way.
@@ -257,8 +358,8 @@ struct Run<'p> {
     interrupt: Interrupt,
     sent: u64,
     first_refusal: Option<Refusal>,
-    /// True if a bad line ended the import.
-    is_line_bad: bool,
+    /// True if a bad record ended the import.
+    is_record_bad: bool,
 }
 
 impl Run<'_> {
@@ -298,7 +399,7 @@ impl Run<'_> {
     fn bad(&mut self, error: ImportError) -> Result<(), ImportError> {
         match self.on_bad {
             OnBad::End => {
-                self.is_line_bad = true;
+                self.is_record_bad = true;
                 Err(error)
             }
             OnBad::LeaveOut => {
@@ -326,7 +427,7 @@ fn import_with(
         interrupt: Interrupt::listen(),
         sent: 0,
         first_refusal: None,
-        is_line_bad: false,
+        is_record_bad: false,
     });
     let imported =
         import(&mut |error| run.borrow_mut().bad(error), &mut |draft| run.borrow_mut().send(draft));
@@ -335,7 +436,7 @@ fn import_with(
     let mut refusals = Vec::new();
     run.feed.settle(&mut |refusal| refusals.push(refusal));
     run.refused(refusals);
-    let Run { mut feed, bar, first_refusal, is_line_bad, .. } = run;
+    let Run { mut feed, bar, first_refusal, is_record_bad, .. } = run;
     // A source without any event is valid, too, and makes the log.
     if imported.is_ok() && first_refusal.is_none() {
         feed.open()?;
@@ -363,8 +464,8 @@ fn import_with(
         Err(_) => out.line(&summary(&counts))?,
     }
     match imported {
-        Err(error) if is_line_bad => {
-            bail!("{error}\nhint: what was read before it is recorded; --skip-bad leaves bad lines out")
+        Err(error) if is_record_bad => {
+            bail!("{error}\nhint: what was read before it is recorded; --skip-bad leaves bad records out")
         }
         imported => imported?,
     };

@@ -1,7 +1,7 @@
 //! `annals import otlp`: files of the OpenTelemetry Collector, recorded as `annals serve` records its requests.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::event::Event;
 use crate::import::Source;
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::bar::Bar;
 use super::ending;
-use super::feed::Counts;
+use super::feed::{Counts, OnBad};
 use super::interrupt::Interrupt;
 use super::log_file::LogFile;
 use super::out::Out;
@@ -25,21 +25,6 @@ use super::verdict::Verdict;
 /// Bytes by which the events of a request may be larger than a request of the largest size: each event has a copy of its
 /// resource.
 const EVENTS_BYTES_MAX: usize = 4 * crate::otlp::file::REQUEST_BYTES_MAX;
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// File of the Collector's file exporter, in JSON or protobuf, plain or compressed with zstd
-    pub(crate) file: PathBuf,
-
-    /// Name of the source, from which the ids of log records without a time are made [default: the file's name without
-    /// its extension]
-    #[arg(long, value_name = "NAME")]
-    source: Option<String>,
-
-    /// Leave bad requests, spans and log records out, and go on
-    #[arg(long)]
-    skip_bad: bool,
-}
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -52,7 +37,7 @@ struct Report {
 
 /// An import under way.
 struct Run<'a> {
-    args: &'a Args,
+    on_bad: OnBad,
     place: &'a LogFile,
     source: Source,
     log: Option<AuditLog>,
@@ -60,18 +45,20 @@ struct Run<'a> {
     report: Report,
 }
 
-pub(crate) fn run(args: &Args, place: &LogFile, out: &mut Out) -> anyhow::Result<Verdict> {
-    let source = match &args.source {
-        Some(name) => Source::new(name.as_str())?,
-        None => Source::of_path(&args.file)?,
-    };
-    let file = File::open(&args.file).with_context(|| format!("{} cannot be opened", args.file.display()))?;
+pub(super) fn run(
+    path: &Path,
+    source: &Source,
+    on_bad: OnBad,
+    place: &LogFile,
+    out: &mut Out,
+) -> anyhow::Result<Verdict> {
+    let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
     let requests = Requests::of(file)?;
     let interrupt = Interrupt::listen();
     let report = Report { spans: 0, log_records: 0, metric_requests: 0, counts: Counts::default() };
     let bar = Bar::new("importing", None);
     let log = place.path().symlink_metadata().is_ok().then(|| place.append()).transpose()?;
-    let mut run = Run { args, place, source, log, bar, report };
+    let mut run = Run { on_bad, place, source: source.clone(), log, bar, report };
     let mut ended = Ok(());
     for found in requests {
         ended = match found {
@@ -211,7 +198,7 @@ impl Run<'_> {
     /// Reports a bad part of the file, or ends the import with it.
     fn bad(&mut self, problem: &str) -> anyhow::Result<()> {
         self.report.counts.refused += 1;
-        if self.args.skip_bad {
+        if self.on_bad == OnBad::LeaveOut {
             self.bar.say(&text::block(problem));
             return Ok(());
         }
@@ -219,7 +206,3 @@ impl Run<'_> {
     }
 }
 
-/// The file, for messages.
-pub(crate) fn path(args: &Args) -> &Path {
-    &args.file
-}

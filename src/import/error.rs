@@ -22,6 +22,8 @@ pub enum Location {
     End,
     /// A line of a file; the first one is 1.
     Line(u64),
+    /// A value in a JSON document, by its path; the first item of a list is 0.
+    Path(String),
     /// A row of a table.
     Row {
         /// The table.
@@ -44,6 +46,8 @@ impl fmt::Display for Location {
             Location::Record(index) => write!(f, "record {index} (the first is 0)"),
             Location::End => f.write_str("after the last record"),
             Location::Line(number) => write!(f, "line {number}"),
+            Location::Path(path) if path.is_empty() => f.write_str("the document"),
+            Location::Path(path) => f.write_str(path),
             Location::Row { table, id } => write!(f, "table `{table}`, row `{id}`"),
             Location::QueryRow { query, row } => write!(f, "query `{query}`, row {row}"),
         }
@@ -177,6 +181,17 @@ impl ImportError {
             | ImportError::Query { .. }
             | ImportError::Sink(_) => false,
         }
+    }
+}
+
+/// Lets `bad` decide about an error that one record is to blame for. Any other ends the import.
+pub(super) fn or_bad(
+    done: Result<(), ImportError>,
+    bad: &mut dyn FnMut(ImportError) -> Result<(), ImportError>,
+) -> Result<(), ImportError> {
+    match done {
+        Err(error) if error.is_of_one_record() => bad(error),
+        done => done,
     }
 }
 

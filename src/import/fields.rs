@@ -33,6 +33,11 @@ impl Fields {
         }
     }
 
+    /// Fields that were read one by one.
+    pub(super) fn collected(place: Location, fields: BTreeMap<String, Json>) -> Fields {
+        Fields { place, path: String::new(), raw: Json::default(), fields }
+    }
+
     /// An object without fields.
     pub(super) fn none(&self, name: &str) -> Fields {
         Fields {
@@ -113,6 +118,28 @@ impl Fields {
                 items.map(|(index, json)| item(&format!("{path}[{index}]"), json)).collect()
             }
         }
+    }
+
+    /// Takes content: its texts, and the parts that have anything else.
+    pub(super) fn content(&mut self, name: &str) -> Result<(Vec<String>, Vec<Json>), ImportError> {
+        let (mut texts, mut others) = (Vec::new(), Vec::new());
+        for item in self.items(name)? {
+            match item {
+                Item::Text(text) => texts.push(text),
+                Item::Object(mut part) => {
+                    let is_text = part.see("type").is_none_or(|kind| kind.as_str() == "\"text\"")
+                        && part.see("text").is_some_and(|text| text.as_str().starts_with('"'));
+                    if is_text {
+                        part.drop_usual("type", "text");
+                        texts.extend(part.text("text"));
+                    }
+                    if !part.is_empty() {
+                        others.push(part.raw().clone());
+                    }
+                }
+            }
+        }
+        Ok((texts, others))
     }
 
     /// Puts a field back that was taken.

@@ -16,6 +16,15 @@ pub(super) fn for_each_record(
     expected: &'static str,
     mut each: impl FnMut(Fields) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
+    for_each_item(reader, expected, |place, item| Fields::of(place, "", item).and_then(&mut each))
+}
+
+/// Calls `each` for every item of a list, whatever it is.
+pub(super) fn for_each_item(
+    reader: impl Read,
+    expected: &'static str,
+    mut each: impl FnMut(Location, Json) -> Result<(), ImportError>,
+) -> Result<(), ImportError> {
     let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(reader));
     let mut list = List { each: &mut each, expected, next: None, failure: None };
     let read = deserializer.deserialize_seq(&mut list);
@@ -40,7 +49,7 @@ pub(super) fn for_each_record(
 
 /// A visitor of a list. An error of `each` cannot travel through serde's error, and waits in `failure`.
 struct List<'a> {
-    each: &'a mut dyn FnMut(Fields) -> Result<(), ImportError>,
+    each: &'a mut dyn FnMut(Location, Json) -> Result<(), ImportError>,
     expected: &'static str,
     /// Index of the record that is being read; None until it is clear that there is a list.
     next: Option<usize>,
@@ -59,8 +68,7 @@ impl<'de> Visitor<'de> for &mut List<'_> {
         // From here on there is a list, so errors name a record.
         self.next = Some(index);
         while let Some(record) = list.next_element::<Json>()? {
-            let handled = Fields::of(Location::Record(index), "", record).and_then(&mut self.each);
-            if let Err(failure) = handled {
+            if let Err(failure) = (self.each)(Location::Record(index), record) {
                 self.failure = Some(failure);
                 return Err(de::Error::custom("stopped"));
             }

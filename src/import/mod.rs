@@ -15,15 +15,25 @@ mod error;
 mod fields;
 mod json_list;
 mod json_lines;
+mod python_json;
+mod document;
 mod source;
 mod emit;
 mod sqlite_file;
 mod turn;
+mod tools;
+mod usage;
+mod transcript;
 mod tau_bench;
 mod tree_of_thought;
 mod llm;
 mod claude_code;
 mod codex;
+mod atif;
+mod inspect_ai;
+mod swe_agent;
+mod mini_swe_agent;
+mod openhands;
 #[cfg(feature = "map")]
 pub mod map;
 #[cfg(feature = "map")]
@@ -36,14 +46,19 @@ mod tracing_services;
 #[cfg(test)]
 mod test_support;
 
+pub use atif::atif;
 pub use claude_code::claude_code;
 pub use codex::codex;
 pub use error::{ImportError, Location, SinkError, SourceError};
+pub use inspect_ai::inspect_ai;
 pub use json_lines::BadLines;
 pub use llm::llm;
+pub use mini_swe_agent::mini_swe_agent;
+pub use openhands::openhands;
 pub use source::{Imported, Source};
 #[cfg(feature = "map")]
 pub use sqlite::sqlite;
+pub use swe_agent::swe_agent;
 pub use tau_bench::tau_bench;
 #[cfg(feature = "map")]
 pub use tracing_services::{langfuse, langsmith};

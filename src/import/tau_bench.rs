@@ -3,15 +3,19 @@
 //! | in the file | as events |
 //! | --- | --- |
 //! | a run | a session `tau-bench/<source>/<task_id>-<trial>` |
-//! | an assistant message with tool calls | a step of kind tool for each, ended by the tool messages that follow, in order |
+//! | an assistant message with tool calls | a step of kind tool for each, ended by the tool messages that follow, in order, and a decision of type tool in it |
 //! | an assistant message without tool calls | a step of kind llm, module `respond` |
 //! | a reward other than 1 | a finding, and a session that failed |
 //!
+//! The input of a session is the first message of the customer. The prompt of the system is the policy of the shop, which
+//! all runs have in common.
+//!
 //! Call ids repeat within a run, so calls and outputs are matched by their position; the ids are kept as attributes. A
-//! call without an output has begun and never ended. Messages that are neither input nor output of a step are kept
-//! under `messages` of the event that follows them. The traces have no times.
+//! decision has the id of its call if no other call of the run has it, and no options: the file does not name the tools
+//! that the model was offered. A call without an output has begun and never ended. Messages that are neither input nor
+//! output of a step are kept under `messages` of the event that follows them. The traces have no times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 use std::iter::Peekable;
 use std::vec;
@@ -20,12 +24,13 @@ use serde::Serialize;
 
 use super::emit::{Emitter, Scope};
 use super::error::{ImportError, SinkError};
-use super::fields::{Fields, Label};
+use super::fields::{Fields, Label, text_of};
 use super::json_list::for_each_record;
 use super::source::{Imported, Source};
+use crate::limits::ID_BYTES_MAX;
 use crate::{
-    Attributes, Draft, FindingRaised, Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity,
-    StepEnd, StepEnded, StepId, StepKind, StepStarted,
+    Attributes, DecisionMade, Draft, FindingRaised, Json, Outcome, SessionEnd, SessionEnded, SessionStarted,
+    Severity, StepEnd, StepEnded, StepId, StepKind, StepStarted,
 };
 
 const FORMAT: &str = "tau-bench";
@@ -66,12 +71,10 @@ fn import_run(mut record: Fields, source: &Source, emitter: &mut Emitter<'_>) ->
     };
 
     let scope = emitter.session(record.place().clone(), FORMAT, source, &format!("{task_id}-{trial}"))?;
-    let mut messages =
-        messages.into_iter().map(Message::of).collect::<Result<Vec<_>, _>>()?.into_iter().peekable();
-    // Only a system prompt without other fields is input: nothing else of it could be lost.
-    let system = messages.next_if(|message| message.role == "system" && message.is_plain());
-    // The agent got the system prompt, and the simulated customer the instruction.
-    let parts = [system.and_then(|system| system.content), task.text("instruction")];
+    let messages = messages.into_iter().map(Message::of).collect::<Result<Vec<_>, _>>()?;
+    let question = messages.iter().find(|message| message.role == "user");
+    let question = question.and_then(|message| message.content.clone());
+    let unique_ids = unique_ids(&messages);
     let mut labels =
         BTreeMap::from([("task_id".to_owned(), task_id.clone()), ("trial".to_owned(), trial.clone())]);
     labels.extend(task.text("user_id").map(|user| ("user_id".to_owned(), user)));
@@ -82,7 +85,7 @@ fn import_run(mut record: Fields, source: &Source, emitter: &mut Emitter<'_>) ->
     attributes.extend(task.rest_by_path());
     let started = SessionStarted {
         profile: Some(FORMAT.to_owned()),
-        input: joined(parts),
+        input: question,
         source: Some(source.name().to_owned()),
         labels,
         attributes,
@@ -90,8 +93,8 @@ fn import_run(mut record: Fields, source: &Source, emitter: &mut Emitter<'_>) ->
     };
     emitter.emit(&scope, "started", None, started)?;
 
-    let mut run = Run { scope: &scope, emitter, steps: 0, unsaid: Vec::new() };
-    run.import(messages)?;
+    let mut run = Run { scope: &scope, emitter, unique_ids, steps: 0, unsaid: Vec::new() };
+    run.import(messages.into_iter().peekable())?;
     let unsaid = run.unsaid;
 
     let reward_info = info.json("reward_info");
@@ -118,9 +121,18 @@ fn import_run(mut record: Fields, source: &Source, emitter: &mut Emitter<'_>) ->
     emitter.emit(&scope, "ended", None, ended)
 }
 
-fn joined(parts: [Option<String>; 2]) -> Option<String> {
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { None } else { Some(parts.join("\n\n")) }
+/// The ids that one call of a run has, and no other.
+fn unique_ids(messages: &[Message]) -> HashSet<String> {
+    let (mut unique, mut seen) = (HashSet::new(), HashSet::new());
+    for call in messages.iter().flat_map(|message| &message.calls) {
+        let Some(id) = call.see("id").map(text_of) else { continue };
+        if seen.insert(id.clone()) {
+            unique.insert(id);
+        } else {
+            unique.remove(&id);
+        }
+    }
+    unique
 }
 
 #[derive(Serialize)]
@@ -206,6 +218,8 @@ impl Message {
 struct Run<'a, 'e> {
     scope: &'a Scope,
     emitter: &'a mut Emitter<'e>,
+    /// The ids of calls that are also those of decisions.
+    unique_ids: HashSet<String>,
     steps: usize,
     /// Messages that are in no event yet.
     unsaid: Vec<Message>,
@@ -262,6 +276,7 @@ impl Run<'_, '_> {
 
     fn call_tools(&mut self, message: Message, outputs: Vec<Message>) -> Result<(), ImportError> {
         // The content of the message beside its calls goes to the first of them.
+        let rationale = message.content.clone().filter(|text| !text.is_empty());
         let mut beside = message.rest.rest();
         beside.extend(message.content.map(|content| ("content".to_owned(), Json::text(&content))));
         keep_messages(self.scope, &mut beside, std::mem::take(&mut self.unsaid))?;
@@ -286,10 +301,11 @@ impl Run<'_, '_> {
             let step = self.begin(StepStarted {
                 module: Some(name.clone()),
                 kind: Some(StepKind::Tool),
-                input,
+                input: input.clone(),
                 attributes,
                 ..Default::default()
             })?;
+            self.decide(&step, &name, call_id.as_ref(), input, rationale.clone())?;
             // Outputs have the order of the calls, and may be fewer.
             let Some(mut output) = outputs.next() else { continue };
             // The output repeats the call's id and name, which are kept only if they differ.
@@ -311,6 +327,31 @@ impl Run<'_, '_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Emits the decision for a tool. The model's message is no step of its own, so the call is the step.
+    fn decide(
+        &mut self,
+        step: &StepId,
+        name: &str,
+        call_id: Option<&Json>,
+        arguments: Option<String>,
+        rationale: Option<String>,
+    ) -> Result<(), ImportError> {
+        let own = call_id.map(text_of).filter(|id| self.unique_ids.contains(id));
+        let own = own.filter(|id| !id.is_empty() && id.len() <= ID_BYTES_MAX);
+        let decision = own.unwrap_or_else(|| format!("step/{step}"));
+        let arguments = arguments.map(|text| text.parse().unwrap_or_else(|_| Json::text(&text)));
+        let made = DecisionMade {
+            decision: self.scope.id("tool_calls.id", &decision)?,
+            step: Some(step.clone()),
+            decision_type: Some("tool".to_owned()),
+            chosen_option: Some(name.to_owned()),
+            rationale,
+            attributes: arguments.map(|json| ("arguments".to_owned(), json)).into_iter().collect(),
+            ..Default::default()
+        };
+        self.emitter.emit(self.scope, &format!("decision/{step}"), None, made)
     }
 
     fn begin(&mut self, started: StepStarted) -> Result<StepId, ImportError> {
@@ -364,6 +405,10 @@ mod tests {
         assert_eq!(imported.events, drafts.len() as u64);
         let of_kind = |kind| all!(drafts, StepStarted).iter().filter(|step| step.kind == Some(kind)).count();
         assert_eq!((of_kind(StepKind::Tool), of_kind(StepKind::Llm)), (1_164, 1_290));
+        assert_eq!(all!(drafts, DecisionMade).len(), 1_164);
+        let inputs: std::collections::BTreeSet<_> =
+            all!(drafts, SessionStarted).iter().filter_map(|session| session.input.as_deref()).collect();
+        assert!(inputs.len() > 100, "the customers do not all say the same: {}", inputs.len());
         let errors = all!(drafts, StepEnded).iter().filter(|step| step.status == StepEnd::Error).count();
         assert_eq!((errors, all!(drafts, StepEnded).len()), (73, 2_454));
         let ends = |end| all!(drafts, SessionEnded).iter().filter(|session| session.status == end).count();
@@ -424,10 +469,34 @@ mod tests {
     }
 
     #[test]
+    fn a_call_is_a_decision_with_its_id_if_no_other_call_has_it() {
+        let (drafts, _) = import(&RUN.replacen(r#"{"id": "c", "type""#, r#"{"id": "call_1", "type""#, 1));
+        let decisions = all!(drafts, DecisionMade);
+        let made: Vec<_> = decisions
+            .iter()
+            .map(|made| {
+                (made.decision.as_str(), made.step.as_ref().unwrap().as_str(), made.chosen_option.as_deref())
+            })
+            .collect();
+        assert_eq!(
+            made,
+            [("call_1", "2", Some("find")), ("step/3", "3", Some("buy")), ("step/4", "4", Some("end"))]
+        );
+        assert_eq!(decisions[0].decision_type.as_deref(), Some("tool"));
+        assert_eq!(decisions[0].rationale.as_deref(), Some("Looking"));
+        assert_eq!(decisions[0].attributes["arguments"].as_str(), "{\"n\": 1}");
+        assert!(decisions[0].options_considered.is_empty());
+    }
+
+    #[test]
     fn nothing_that_the_file_says_is_lost() {
         let (drafts, _) = import(RUN);
         let session = all!(drafts, SessionStarted)[0];
-        assert_eq!(session.input.as_deref(), Some("Be kind.\n\nBuy it."));
+        // The policy is the same for all customers, and so no input of this session.
+        assert_eq!(session.input.as_deref(), Some("Hi"));
+        assert_eq!(session.attributes["info.task.instruction"].as_str(), "\"Buy it.\"");
+        let policy = all!(drafts, StepStarted)[0].attributes["messages"].as_str();
+        assert_eq!(policy, r#"[{"role": "system", "content": "Be kind."}]"#);
         assert_eq!(session.labels["user_id"], "mia");
         assert_eq!(session.attributes["seed"].as_str(), "10");
         assert_eq!(session.attributes["info.task.outputs"].as_str(), "[]");

@@ -1,15 +1,15 @@
 //! A turn of a coding agent: what a model was given, what it answered, and the tools that it asked for.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use serde::Serialize;
 
 use super::emit::{Emitter, Scope};
 use super::error::{ImportError, Location};
-use crate::limits::PAYLOAD_BYTES_DEFAULT;
+use crate::limits::{ID_BYTES_MAX, PAYLOAD_BYTES_DEFAULT};
 use crate::{
-    Attributes, DecisionMade, EventId, FindingRaised, Json, Outcome, Severity, StepEnd, StepEnded, StepId,
-    StepKind, StepStarted, Timestamp,
+    Attributes, ConsideredOption, DecisionMade, EventId, FindingRaised, Json, Outcome, Severity, StepEnd,
+    StepEnded, StepId, StepKind, StepStarted, Timestamp,
 };
 
 /// Bytes of texts that are remembered as the input of the next answer. Each text is also in an event of its own.
@@ -17,6 +17,59 @@ const GIVEN_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of texts and attributes of one answer. A longer one is no event.
 const ANSWER_BYTES_MAX: usize = PAYLOAD_BYTES_DEFAULT;
+
+/// Ids of calls that are remembered for one session. A call after these has an id made of its position.
+const CALL_IDS_MAX: usize = 65_536;
+
+/// The use of a model by one answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Usage {
+    pub(super) tokens_input: Option<u64>,
+    pub(super) tokens_output: Option<u64>,
+    pub(super) tokens_cache_read: Option<u64>,
+    pub(super) tokens_cache_write: Option<u64>,
+    pub(super) tokens_reasoning: Option<u64>,
+    pub(super) cost_usd: Option<f64>,
+}
+
+impl Usage {
+    /// Puts the numbers into the end of a step. Those without a field are attributes, each by the name that it has here.
+    pub(super) fn put(&self, ended: &mut StepEnded) {
+        ended.tokens_input = self.tokens_input;
+        ended.tokens_output = self.tokens_output;
+        ended.cost_usd = self.cost_usd;
+        for (name, tokens) in [
+            ("tokens_cache_read", self.tokens_cache_read),
+            ("tokens_cache_write", self.tokens_cache_write),
+            ("tokens_reasoning", self.tokens_reasoning),
+        ] {
+            if let Some(tokens) = tokens {
+                ended.attributes.insert(name.to_owned(), Json::written(tokens.to_string()));
+            }
+        }
+    }
+}
+
+/// The ids of the calls of a session, as far as it was read.
+#[derive(Default)]
+pub(super) struct CallIds {
+    used: HashSet<String>,
+}
+
+impl CallIds {
+    /// Names a call by the id that it has in the file, or else by its position: if it has none, an earlier call has the
+    /// same, or it is too long. Only earlier calls count, so a file that grows leaves the names as they are.
+    pub(super) fn name(&mut self, id: Option<&str>, position: String) -> String {
+        let id = id.filter(|id| !id.is_empty() && id.len() <= ID_BYTES_MAX && !self.used.contains(*id));
+        match id {
+            Some(id) if self.used.len() < CALL_IDS_MAX => {
+                self.used.insert(id.to_owned());
+                id.to_owned()
+            }
+            _ => position,
+        }
+    }
+}
 
 /// The texts that users and tools said since the last answer, which are the input of the next one.
 #[derive(Default)]
@@ -29,10 +82,10 @@ pub(super) struct Given {
 }
 
 /// The beginning of a step of kind llm.
-struct Input {
-    text: Option<String>,
-    at: Option<Timestamp>,
-    attributes: Attributes,
+pub(super) struct Input {
+    pub(super) text: Option<String>,
+    pub(super) at: Option<Timestamp>,
+    pub(super) attributes: Attributes,
 }
 
 impl Given {
@@ -51,7 +104,7 @@ impl Given {
     }
 
     /// Takes all texts as the input of a step.
-    fn take(&mut self) -> Input {
+    pub(super) fn take(&mut self) -> Input {
         let given = std::mem::take(self);
         let mut attributes = Attributes::new();
         if given.left_out > 0 {
@@ -107,7 +160,7 @@ impl Answer {
     }
 
     /// The output of the step: its form is that of messages in OpenTelemetry's spans.
-    fn output(&self) -> Option<String> {
+    pub(super) fn output(&self) -> Option<String> {
         let lines: Vec<String> = self
             .pieces
             .iter()
@@ -127,8 +180,7 @@ pub(super) struct Answering {
     pub(super) step: StepId,
     pub(super) model: Option<String>,
     pub(super) answer: Answer,
-    pub(super) tokens_input: Option<u64>,
-    pub(super) tokens_output: Option<u64>,
+    pub(super) usage: Usage,
     pub(super) attributes: Attributes,
     /// The other fields of its lines.
     lines: Vec<Attributes>,
@@ -153,8 +205,7 @@ impl Answering {
             step: started.step.clone(),
             model: started.model.clone(),
             answer: Answer::default(),
-            tokens_input: None,
-            tokens_output: None,
+            usage: Usage::default(),
             attributes: Attributes::new(),
             lines: Vec::new(),
             error: None,
@@ -213,16 +264,15 @@ impl Answering {
         let output = self.answer.output();
         // Named by its last line, too: another one may follow later.
         let what = format!("{}/step/{}/ended", self.last_key, self.step);
-        let ended = StepEnded {
+        let mut ended = StepEnded {
             step: self.step,
             status: if self.error.is_some() { StepEnd::Error } else { StepEnd::Ok },
             output: output.clone(),
-            tokens_input: self.tokens_input,
-            tokens_output: self.tokens_output,
             error: self.error,
             attributes,
             ..Default::default()
         };
+        self.usage.put(&mut ended);
         emitter.emit(&self.scope, &what, self.last_at, ended)?;
         Ok(output)
     }
@@ -233,6 +283,8 @@ pub(super) struct Chooser<'a> {
     pub(super) step: &'a StepId,
     pub(super) model: Option<&'a String>,
     pub(super) rationale: Option<String>,
+    /// The tools that the model was offered, if the file names them.
+    pub(super) offered: &'a [ConsideredOption],
 }
 
 /// A call of a tool.
@@ -260,6 +312,7 @@ pub(super) fn call(
         decision: scope.id(&call.field, &call.id)?,
         step: Some(chooser.step.clone()),
         decision_type: Some("tool".to_owned()),
+        options_considered: chooser.offered.to_vec(),
         chosen_option: Some(call.name.clone()),
         rationale: chooser.rationale,
         actor: chooser.model.cloned(),
@@ -319,7 +372,11 @@ pub(super) fn raise(
 }
 
 /// The JSON of a value.
-pub(super) fn json_of(place: &Location, field: &str, value: &impl Serialize) -> Result<Json, ImportError> {
+pub(super) fn json_of(
+    place: &Location,
+    field: &str,
+    value: &(impl Serialize + ?Sized),
+) -> Result<Json, ImportError> {
     Json::of(value).map_err(|error| ImportError::Field {
         place: place.clone(),
         field: field.to_owned(),
@@ -341,6 +398,23 @@ mod tests {
         assert!(input.text.unwrap().ends_with("x\nnew"));
         assert_eq!(input.attributes["input_texts_left_out"].as_str(), "1");
         assert!(given.take().text.is_none());
+    }
+
+    #[test]
+    fn a_call_is_named_by_its_id_and_a_second_one_with_it_by_its_position() {
+        let mut ids = CallIds::default();
+        let long = "x".repeat(ID_BYTES_MAX + 1);
+        for (id, name) in [
+            (Some("call_1"), "call_1"),
+            (Some("call_1"), "2"),
+            (None, "3"),
+            (Some(""), "4"),
+            (Some(long.as_str()), "5"),
+            (Some("call_2"), "call_2"),
+        ] {
+            let position = name.to_owned();
+            assert_eq!(ids.name(id, position), name);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod apikey;
 mod demo;
 mod evidence;
 mod export;
+mod formats;
 mod hostile_text;
 mod import_sqlite;
 mod json_vectors;

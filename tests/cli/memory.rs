@@ -240,6 +240,91 @@ fn an_import_takes_no_more_memory_for_a_long_session_of_an_agent() {
     }
 }
 
+/// Writes items of a list in a document until the file is as large as a large session.
+fn document_of(folder: &TempDir, name: &str, head: &str, tail: &str, item: impl Fn(u64) -> Value) -> String {
+    let last = item(0).to_string();
+    let first = format!("{head}\n{last}");
+    let path = file_of_lines(folder, name, &first, |number| format!(",{}", item(number + 1)));
+    writeln!(std::fs::OpenOptions::new().append(true).open(&path).unwrap(), "{tail}").unwrap();
+    path
+}
+
+#[test]
+fn an_import_takes_no_more_memory_for_a_large_document_or_many_lines() {
+    let (folder, path) = new_path();
+    let words = "several words of a long text ".repeat(300);
+    let call = |number: u64| json!({"tool_call_id": format!("call_{number}"), "function_name": "bash", "arguments": {"command": words}});
+    let atif = document_of(
+        &folder,
+        "trajectory.json",
+        r#"{"schema_version": "ATIF-v1.7", "session_id": "s", "steps": ["#,
+        r#"], "agent": {"name": "a", "version": "1"}}"#,
+        |number| {
+            json!({"step_id": number + 1, "source": "agent", "message": words, "tool_calls": [call(number)],
+            "observation": {"results": [{"source_call_id": format!("call_{number}"), "content": words}]}})
+        },
+    );
+    let event = |number: u64| {
+        json!({"event": "model", "timestamp": "2026-07-01T09:00:00Z", "model": "m",
+            "input": [{"role": "user", "content": words}], "tools": [],
+            "output": {"choices": [{"message": {"role": "assistant", "content": format!("attachment://{number}")}}]}})
+    };
+    let head = r#"{"eval": {"eval_id": "e", "task": "t"}, "status": "success", "samples": ["#;
+    let inspect = document_of(
+        &folder,
+        "events.json",
+        &format!("{head}{{\"id\": 1, \"epoch\": 1, \"input\": \"x\", \"events\": ["),
+        "]}]}",
+        event,
+    );
+    let samples = document_of(
+        &folder,
+        "samples.json",
+        head,
+        "]}",
+        |number| json!({"id": number, "epoch": 1, "input": words, "events": [event(number)], "attachments": {number.to_string(): words}}),
+    );
+    let swe = document_of(
+        &folder,
+        "run.traj",
+        r#"{"info": {"exit_status": "submitted"}, "trajectory": ["#,
+        "]}",
+        |_| json!({"action": "ls", "observation": words, "response": words, "query": [{"role": "user", "content": words}]}),
+    );
+    let mini = document_of(
+        &folder,
+        "run.traj.json",
+        r#"{"messages": ["#,
+        r#"], "info": {"exit_status": "Submitted"}}"#,
+        |number| match number % 2 {
+            0 => json!({"role": "assistant", "content": words, "extra": {"actions": [{"command": "ls"}]}}),
+            _ => json!({"role": "user", "content": words, "extra": {"returncode": 0}}),
+        },
+    );
+    let line = |number: u64| {
+        json!({"instance_id": number, "metrics": {"accumulated_cost": 0.5}, "history": [
+            {"source": "user", "action": "message", "args": {"content": words}},
+            {"id": 1, "source": "agent", "action": "run", "args": {"command": words}},
+            {"id": 2, "source": "agent", "cause": 1, "observation": "run", "content": words, "extras": {}}]})
+        .to_string()
+    };
+    let openhands = file_of_lines(&folder, "output.jsonl", &line(0), |number| line(number + 1));
+    for (format, file) in [
+        ("atif", &atif),
+        ("inspect-ai", &inspect),
+        ("inspect-ai", &samples),
+        ("swe-agent", &swe),
+        ("mini-swe-agent", &mini),
+        ("openhands", &openhands),
+    ] {
+        let log = path.with_extension(Path::new(file).file_name().unwrap());
+        let ran = run(&log, &["import", format, file]);
+        assert_eq!(ran.status, Some(0), "{file}: {}", ran.said);
+        println!("{:>6} MiB   import {format} {file}", ran.peak_mib);
+        assert!(ran.peak_mib < PEAK_MIB, "{file}: {} MiB", ran.peak_mib);
+    }
+}
+
 /// A server with next to no memory for bodies and answers, and its peak.
 struct Small {
     served: Served,

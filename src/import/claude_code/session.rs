@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::super::emit::{Emitter, Scope};
 use super::super::error::ImportError;
 use super::super::fields::{Fields, Item, text_of};
-use super::super::turn::{self, Answering, Chooser, Given, ToolCall, Trouble, json_of};
+use super::super::turn::{self, Answering, Chooser, Given, ToolCall, Trouble, Usage, json_of};
 use super::line::{FORMAT, Line, note};
 use crate::{
     Attributes, Json, NoteLogged, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity, StepEnd,
@@ -519,7 +519,14 @@ impl Session {
         let usage = message.object("usage")?;
         let usage = match usage {
             Some(mut usage) => {
-                Some((usage.take("input_tokens")?, usage.take("output_tokens")?, usage.raw().clone()))
+                let counted = Usage {
+                    tokens_input: usage.take("input_tokens")?,
+                    tokens_output: usage.take("output_tokens")?,
+                    tokens_cache_read: usage.take("cache_read_input_tokens")?,
+                    tokens_cache_write: usage.take("cache_creation_input_tokens")?,
+                    ..Default::default()
+                };
+                Some((counted, usage.raw().clone()))
             }
             None => None,
         };
@@ -540,8 +547,8 @@ impl Session {
         };
         answering.line(&scope, &key, at, texts.iter().map(Said::len).sum(), rest)?;
         // Each line repeats it, and only the last one is complete.
-        if let Some((input, output, raw)) = usage {
-            (answering.tokens_input, answering.tokens_output) = (input, output);
+        if let Some((counted, raw)) = usage {
+            answering.usage = counted;
             answering.attributes.insert("usage".to_owned(), raw);
         }
         if let Some(reason) = stop_reason {
@@ -644,6 +651,7 @@ impl Session {
             step: &answering.step,
             model: answering.model.as_ref(),
             rationale: answering.answer.rationale(),
+            offered: &[],
         };
         let is_agent = matches!(name.as_str(), "Task" | "Agent");
         let call = ToolCall {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::super::emit::{Emitter, Scope};
 use super::super::error::{ImportError, Location};
 use super::super::fields::{Fields, Item, text_of};
-use super::super::turn::{self, Answering, Chooser, Given, ToolCall, Trouble, json_of};
+use super::super::turn::{self, Answering, Chooser, Given, ToolCall, Trouble, Usage, json_of};
 use super::line::{Body, EXPECTED, FORMAT, Kind, Line};
 use super::output::Output;
 use crate::{
@@ -68,6 +68,7 @@ struct Total {
     input_tokens: u64,
     output_tokens: u64,
     cached_input_tokens: u64,
+    reasoning_output_tokens: u64,
     total_tokens: u64,
 }
 
@@ -318,6 +319,7 @@ impl Session {
             step: &answering.step,
             model: answering.model.as_ref(),
             rationale: answering.answer.rationale(),
+            offered: &[],
         };
         let mut attributes = body.rest();
         attributes.insert("type".to_owned(), Json::text(item));
@@ -539,6 +541,10 @@ impl Session {
             (None, Some(total)) if is_new => Total {
                 input_tokens: total.input_tokens.saturating_sub(before.input_tokens),
                 output_tokens: total.output_tokens.saturating_sub(before.output_tokens),
+                cached_input_tokens: total.cached_input_tokens.saturating_sub(before.cached_input_tokens),
+                reasoning_output_tokens: total
+                    .reasoning_output_tokens
+                    .saturating_sub(before.reasoning_output_tokens),
                 ..total
             },
             _ => {
@@ -559,8 +565,13 @@ impl Session {
         let rest = json_of(&scope.place, "payload", &rest)?;
         answering.line(&scope, key, at, rest.as_str().len(), Attributes::new())?;
         answering.attributes.insert("token_count".to_owned(), rest);
-        answering.tokens_input = Some(usage.input_tokens);
-        answering.tokens_output = Some(usage.output_tokens);
+        answering.usage = Usage {
+            tokens_input: Some(usage.input_tokens),
+            tokens_output: Some(usage.output_tokens),
+            tokens_cache_read: Some(usage.cached_input_tokens),
+            tokens_reasoning: Some(usage.reasoning_output_tokens),
+            ..Default::default()
+        };
         ended
     }
 

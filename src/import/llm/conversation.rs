@@ -4,11 +4,14 @@ use std::cmp::Reverse;
 
 use super::super::emit::{Emitter, Scope};
 use super::super::error::ImportError;
+use super::super::fields::text_of;
+use super::super::tools;
+use super::super::turn::CallIds;
 use super::super::{Location, Source};
 use super::call::{Attachment, Call, ToolCall, ToolResult, keep, keep_text};
 use crate::{
-    ArtifactAttached, Attributes, Json, SessionEnd, SessionEnded, SessionStarted, StepEnd, StepEnded, StepId,
-    StepKind, StepStarted, Timestamp,
+    ArtifactAttached, Attributes, ConsideredOption, DecisionMade, Json, SessionEnd, SessionEnded,
+    SessionStarted, StepEnd, StepEnded, StepId, StepKind, StepStarted, Timestamp,
 };
 
 /// Name of the format: of the profile and the agent, and the first part of each session's id.
@@ -28,7 +31,17 @@ pub(super) struct Conversation {
     scope: Scope,
     responses: usize,
     pending: Vec<Pending>,
+    decisions: CallIds,
     last: Last,
+}
+
+/// The response in which tools were chosen.
+struct Chooser<'a> {
+    step: &'a StepId,
+    model: Option<String>,
+    at: Option<Timestamp>,
+    offered: Vec<ConsideredOption>,
+    rationale: Option<String>,
 }
 
 /// The last call of a conversation so far.
@@ -69,7 +82,13 @@ impl Conversation {
             ..Default::default()
         };
         emitter.emit(&scope, "started", first.started, started)?;
-        Ok(Conversation { scope, responses: 0, pending: Vec::new(), last: Last::default() })
+        Ok(Conversation {
+            scope,
+            responses: 0,
+            pending: Vec::new(),
+            decisions: CallIds::default(),
+            last: Last::default(),
+        })
     }
 
     /// Adds a call: ends the steps of the tools whose results it was given, and begins the steps of the tools that it
@@ -79,6 +98,15 @@ impl Conversation {
         self.responses += 1;
         self.last = Last { id: call.id.clone(), at: call.ended.or(call.started) };
         let step: StepId = self.scope.id("id", &call.id)?;
+        let reasoning = call.returned.get("reasoning").map(text_of);
+        let rationale: Vec<String> = reasoning.into_iter().chain(call.output.clone()).collect();
+        let chooser = Chooser {
+            step: &step,
+            model: call.model.clone(),
+            at: call.ended,
+            offered: call.given.get("tools").map(tools::offered).unwrap_or_default(),
+            rationale: (!rationale.is_empty()).then(|| rationale.join("\n")),
+        };
 
         let mut given = call.given;
         // Results of calls that this conversation did not make.
@@ -102,7 +130,7 @@ impl Conversation {
         self.attach(&step, "given", &call.attachments_given, emitter)?;
 
         for (index, tool_call) in call.tool_calls.into_iter().enumerate() {
-            self.begin_tool(&step, index + 1, tool_call, emitter)?;
+            self.begin_tool(&chooser, index + 1, tool_call, emitter)?;
         }
         let mut returned = call.returned;
         let mut unasked = Vec::new();
@@ -136,13 +164,29 @@ impl Conversation {
 
     fn begin_tool(
         &mut self,
-        parent: &StepId,
+        chooser: &Chooser<'_>,
         number: usize,
         call: ToolCall,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
+        let parent = chooser.step;
         // Numbered within the response: the ids of calls may repeat, and some calls have none.
         let step: StepId = self.scope.id("id", &format!("{parent}/{number}"))?;
+        let decision = self.decisions.name(call.tool_call_id.as_deref(), step.to_string());
+        let arguments =
+            call.arguments.as_deref().map(|text| text.parse().unwrap_or_else(|_| Json::text(text)));
+        let made = DecisionMade {
+            decision: self.scope.id("tool_call_id", &decision)?,
+            step: Some(parent.clone()),
+            decision_type: Some("tool".to_owned()),
+            options_considered: chooser.offered.clone(),
+            chosen_option: call.name.clone(),
+            rationale: chooser.rationale.clone(),
+            actor: chooser.model.clone(),
+            attributes: arguments.map(|json| ("arguments".to_owned(), json)).into_iter().collect(),
+            ..Default::default()
+        };
+        emitter.emit(&self.scope, &format!("decision/{step}"), chooser.at, made)?;
         let mut attributes = call.attributes;
         keep_text(&mut attributes, "tool_call_id", call.tool_call_id.clone());
         let started = StepStarted {

@@ -6,27 +6,34 @@
 //! | an entry of `steps` | a step, and the decision which of the new thoughts to keep |
 //! | `usage_so_far` | the session's tokens and cost: the difference from the record before |
 //! | no right answer | a finding, and a session that failed |
+//! | a list of states, the record of a depth-first search | a session `tree-of-thought/<source>/search/<index>` |
 //!
-//! The files of that project differ: some have `infos`, others `accs`, some no `steps`. The mark 1 is that of a right
-//! answer. Only marks from 0 to 1 are verdicts: others are ratings on a scale, which do not show that an answer is
-//! wrong. A session is completed unless the file shows that it failed. The logs have no times.
+//! The files are those of princeton-nlp/tree-of-thought-llm (`run.py`, `src/tot/tasks`, `scripts/crosswords`, and the files
+//! in `logs`, September 2023). They differ: some have `infos`, others `accs`, some no `steps`. `true` and the mark 1 are
+//! those of a right answer. Only `false` and marks from 0 to 1 are verdicts: others are ratings on a scale, which do not
+//! show that an answer is wrong. Creative writing has no right answer: its `infos` have the ratings `rs`, and its `accs`
+//! are all the whole number 0, which stands for no mark. A session is completed unless the file shows that it failed.
+//! The logs have no times.
+
+mod depth_first;
+mod marks;
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
+use self::depth_first::FORMAT;
+use self::marks::Marks;
 use super::emit::{Emitter, Scope};
 use super::error::{ImportError, SinkError};
 use super::fields::{Fields, Label, text_of};
-use super::json_list::for_each_record;
+use super::json_list::for_each_item;
 use super::source::{Imported, Source};
 use crate::{
     Attributes, ConsideredOption, DecisionMade, Draft, FindingRaised, Json, Outcome, SessionEnd,
     SessionEnded, SessionStarted, Severity, StepEnd, StepEnded, StepId, StepKind, StepStarted,
 };
-
-const FORMAT: &str = "tree-of-thought";
 
 /// Reads a log of tree-of-thought experiments.
 ///
@@ -40,7 +47,13 @@ pub fn tree_of_thought(
 ) -> Result<Imported, ImportError> {
     let mut emitter = Emitter::new(sink);
     let mut before = Some(Usage::START);
-    for_each_record(reader, "a JSON list of tree-of-thought records", |record| {
+    let mut searches = 0;
+    for_each_item(reader, "a JSON list of tree-of-thought records", |place, item| {
+        if item.as_str().starts_with('[') {
+            searches += 1;
+            return depth_first::import(place, &item, searches, source, &mut emitter);
+        }
+        let record = Fields::of(place, "", item)?;
         // None after a record without usage: the next record's share is then unknown.
         before = import_record(record, source, before.take(), &mut emitter)?;
         Ok(())
@@ -135,48 +148,6 @@ fn import_record(
     };
     emitter.emit(&scope, "ended", None, ended)?;
     Ok(usage)
-}
-
-/// The marks of the answers, one for each.
-struct Marks {
-    /// The fields with the marks, as they were.
-    raw: Vec<(&'static str, Json)>,
-    marks: Vec<f64>,
-}
-
-impl Marks {
-    /// Reads `infos`, a list of objects with `r`, or else `accs`, a list of numbers.
-    fn of(record: &mut Fields) -> Result<Marks, ImportError> {
-        #[derive(Deserialize)]
-        struct Info {
-            r: Option<f64>,
-        }
-
-        let mut marks = Marks { raw: Vec::new(), marks: Vec::new() };
-        if let Some(infos) = record.json("infos") {
-            let read: Vec<Info> = record.read("infos", &infos)?;
-            marks.marks.extend(read.into_iter().filter_map(|info| info.r));
-            marks.raw.push(("infos", infos));
-        }
-        if let Some(accs) = record.json("accs") {
-            let read: Vec<Option<f64>> = record.read("accs", &accs)?;
-            // Marks of `infos` win; `accs` is then only kept.
-            if marks.marks.is_empty() {
-                marks.marks.extend(read.into_iter().flatten());
-            }
-            marks.raw.push(("accs", accs));
-        }
-        Ok(marks)
-    }
-
-    fn best(&self) -> Option<f64> {
-        self.marks.iter().copied().reduce(f64::max)
-    }
-
-    fn all_wrong(&self) -> bool {
-        // Without marks nothing is known, and a mark of 1 or more is no verdict of failure.
-        !self.marks.is_empty() && self.marks.iter().all(|mark| (0.0..1.0).contains(mark))
-    }
 }
 
 fn finding(
@@ -386,8 +357,13 @@ mod tests {
             (r#""infos": [{"r": 7.5}]"#, false),
             (r#""infos": [{}]"#, false),
             (r#""infos": []"#, false),
-            (r#""accs": [0, 0]"#, true),
+            (r#""accs": [0.0, 0.3]"#, true),
             (r#""accs": [1, 0]"#, false),
+            (r#""accs": [false, false]"#, true),
+            (r#""accs": [false, true]"#, false),
+            // A task without a mark.
+            (r#""accs": [0]"#, false),
+            (r#""infos": [{"rs": [], "r": 0}, {"rs": [1, 0], "r": 0.5}]"#, false),
             (r#""ys": []"#, false),
         ] {
             let (drafts, _) = import(&format!(r#"[{{"idx": 1, {marks}}}]"#));
@@ -427,9 +403,66 @@ mod tests {
     }
 
     #[test]
-    fn files_of_that_project_that_are_no_such_log_are_refused() {
-        let dfs = r#"[[{"total_step": 0}]]"#;
-        assert!(matches!(import(dfs).1, Err(ImportError::Malformed { place: Location::Record(0), .. })));
+    fn marks_that_are_true_or_false_are_scores() {
+        let (drafts, _) = import(r#"[{"idx": 1, "accs": [false, true]}, {"idx": 2, "accs": [false]}]"#);
+        let ends = all!(drafts, SessionEnded);
+        assert_eq!((ends[0].scores["r"], ends[1].scores["r"]), (1.0, 0.0));
+        assert_eq!(ends[0].attributes["accs"].as_str(), "[false, true]");
+        let description = all!(drafts, FindingRaised)[0].description.clone().unwrap();
+        assert!(description.contains("none of 1"), "{description}");
+        let (drafts, _) = import(r#"[{"idx": 1, "accs": [0]}]"#);
+        assert!(all!(drafts, SessionEnded)[0].scores.is_empty(), "no mark, and so no score");
+    }
+
+    #[test]
+    fn another_file_is_refused() {
         assert!(matches!(import("{}").1, Err(ImportError::WrongFile { .. })));
+        let error = import("[3]").1.unwrap_err();
+        assert!(matches!(error, ImportError::Malformed { place: Location::Record(0), .. }), "{error}");
+    }
+
+    const SEARCHES: &str = r#"[[
+        {"total_step": 0, "env_step": 1, "actions": ["h2. motor"], "info": {"r_letter": 0.2, "r_word": 0.1},
+         "count": {"sure": 1, "maybe": 0, "impossible": 0}},
+        {"total_step": 1, "env_step": 2, "actions": ["h2. motor", "h1. tasks"], "info": {"r_letter": 0.5, "r_word": 0.3}},
+        {"total_step": 2, "env_step": 2, "actions": ["h2. motor", "v1. tmgss"], "info": {"r_letter": 0.6, "r_word": 0.2}},
+        {"total_step": 3, "env_step": 1, "actions": ["h3. grand"]}],
+        [{"actions": ["x"], "info": {"r_word": 1.0}}], []]"#;
+
+    #[test]
+    fn the_states_of_a_search_are_steps_within_one_another() {
+        let (drafts, result) = import(SEARCHES);
+        let imported = result.unwrap();
+        assert_eq!((imported.sessions, imported.steps, imported.decisions, imported.findings), (3, 5, 5, 1));
+        assert_eq!(drafts[0].session.as_ref().unwrap().as_str(), "tree-of-thought/test/search/0");
+        let parents: Vec<_> = all!(drafts, StepStarted)
+            .into_iter()
+            .map(|started| started.parent_step.as_ref().map(StepId::as_str))
+            .collect();
+        assert_eq!(parents, [None, Some("1"), Some("1"), None, None]);
+        let decisions = all!(drafts, DecisionMade);
+        assert_eq!(decisions[2].chosen_option.as_deref(), Some("v1. tmgss"));
+        assert_eq!(all!(drafts, StepStarted)[0].attributes["env_step"].as_str(), "1");
+        assert!(all!(drafts, StepStarted)[0].attributes["count"].as_str().contains("impossible"));
+        let ends = all!(drafts, SessionEnded);
+        assert_eq!((ends[0].status, ends[0].scores["r"]), (SessionEnd::Failed, 0.3));
+        assert_eq!(ends[0].summary.as_deref(), Some("h2. motor\nh1. tasks"));
+        assert_eq!((ends[1].status, ends[1].scores["r"]), (SessionEnd::Completed, 1.0));
+        assert!(ends[2].scores.is_empty(), "nothing is known of a search without states");
+    }
+
+    #[test]
+    fn a_state_without_actions_is_named() {
+        for (bad, field) in [
+            (r#"[[{"total_step": 0}]]"#, "record 0 (the first is 0): field `states[0].actions`: is missing"),
+            (r#"[[3]]"#, "record 0 (the first is 0): field `states[0]`: "),
+            (
+                r#"[[{"actions": [], "info": {"r_word": "x"}}]]"#,
+                "record 0 (the first is 0): field `states[0].info.r_word`: ",
+            ),
+        ] {
+            let error = import(bad).1.unwrap_err();
+            assert!(error.to_string().starts_with(field), "{error}");
+        }
     }
 }
