@@ -71,6 +71,11 @@ impl Path {
         parent
     }
 
+    /// Returns true for an item of a list.
+    pub(super) fn is_item(&self) -> bool {
+        matches!(self.keys.last(), Some(Key::Index(_)))
+    }
+
     /// The number of names and indexes.
     pub(super) fn depth(&self) -> usize {
         self.keys.len()

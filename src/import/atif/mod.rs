@@ -58,6 +58,10 @@ pub fn atif(
     let mut emitter = Emitter::new(sink);
     let mut reading = Reading { headers: headers.into_iter(), current: None };
     document.walk(&step_route, &mut |path, json| {
+        // An empty list is handed over itself.
+        if !path.is_item() {
+            return Ok(());
+        }
         let taken = reading.at(path, &mut emitter).and_then(|current| {
             current.take(Fields::of(path.place(), "", json)?, path.index(), &mut emitter)
         });

@@ -45,7 +45,7 @@ use super::emit::Emitter;
 use super::error::{ImportError, SinkError, or_bad};
 use super::json_lines::BadLines;
 use super::source::{Imported, Source};
-use crate::{Draft, Json};
+use crate::Draft;
 
 /// First bytes of an archive.
 const ARCHIVE: [u8; 4] = *b"PK\x03\x04";

@@ -15,7 +15,7 @@ use super::part::Part;
 use super::spool::Spool;
 use super::{content, score};
 use crate::limits::SESSION_ID_BYTES_MAX;
-use crate::{Attributes, Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity, Timestamp};
+use crate::{Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity, Timestamp};
 
 /// The first reading of a sample: everything except its events and messages.
 #[derive(Default)]
@@ -123,6 +123,10 @@ pub(super) fn import(
         _ => Want::Nothing,
     };
     part.walk(&route, &mut |path, json| {
+        // An empty list is handed over itself.
+        if !path.is_item() {
+            return Ok(());
+        }
         let taken = events.take(path, json, emitter);
         or_bad(taken, bad)
     })?;

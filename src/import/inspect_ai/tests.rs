@@ -85,7 +85,7 @@ fn a_model_event_is_a_step_with_its_newest_messages_and_attachments() {
     assert_eq!((first.kind, first.model.as_deref()), (Some(StepKind::Llm), Some("openai/gpt-5.3")));
     assert_eq!(first.input.as_deref(), Some("You are careful.\nHow many lines has words.txt?"));
     assert_eq!(first.parent_step.as_ref().unwrap().as_str(), "span/s1");
-    assert_eq!(first.attributes["config"].as_str(), r#"{"temperature": 0.5}"#);
+    assert!(first.attributes["config"].as_str().contains("\"temperature\": 0.5"));
     let end = ended(&drafts, "event/1");
     assert!(
         end.output.as_deref().unwrap().starts_with("(reasoning) wc does it.\nI count the lines of the file")

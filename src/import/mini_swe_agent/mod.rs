@@ -91,6 +91,10 @@ pub fn mini_swe_agent(
         _ => Want::Nothing,
     };
     document.walk(&route, &mut |path, json| {
+        // An empty list is handed over itself.
+        if !path.is_item() {
+            return Ok(());
+        }
         let taken = Fields::of(path.place(), "", json)
             .and_then(|fields| Message::of(fields, path.index()))
             .and_then(|message| message.emit(&mut transcript, &mut emitter));

@@ -132,7 +132,9 @@ fn no_text_or_number_of_the_file_is_lost() {
             serde_json::Value::Array(items) => stack.extend(items),
             serde_json::Value::Object(mut fields) => {
                 // Names of what an event is, and its own ids, which are made new.
-                for name in ["id", "kind", "timestamp", "source", "cause", "action_id", "action", "role"] {
+                for name in
+                    ["id", "type", "kind", "timestamp", "source", "cause", "action_id", "action", "role"]
+                {
                     fields.retain(|key, value| key != name || value.is_object());
                 }
                 stack.extend(fields.into_iter().map(|(_, value)| value));

@@ -54,12 +54,20 @@ pub fn swe_agent(
 
     let mut emitter = Emitter::new(sink);
     document.walk(&|path| list_route(path, "history"), &mut |path, json| {
+        // An empty list is handed over itself.
+        if !path.is_item() {
+            return Ok(());
+        }
         let Some(run) = runs.iter_mut().find(|run| run.path == path.parent().parent()) else { return Ok(()) };
         let done = Fields::of(path.place(), "", json)
             .and_then(|fields| run.message(fields, path.index(), &mut emitter));
         or_bad(done, bad)
     })?;
     document.walk(&|path| list_route(path, "trajectory"), &mut |path, json| {
+        // An empty list is handed over itself.
+        if !path.is_item() {
+            return Ok(());
+        }
         let own = path.parent().parent();
         let Some(run) = runs.iter_mut().find(|run| run.path == own && !run.is_repeated) else {
             return Ok(());

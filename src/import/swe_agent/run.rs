@@ -99,10 +99,8 @@ impl Parts {
     pub(super) fn read(self, source: &Source) -> Result<Vec<Run>, ImportError> {
         let mut found = self.found;
         found.sort_by_key(|part| part.path.depth());
-        let is_run =
-            |part: &Part| part.fields.contains_key("info") || part.fields.contains_key("environment");
-        if !found.iter().any(is_run) {
-            let reason = "it has neither `info` nor `environment`".to_owned();
+        if !found.iter().any(|part| part.has_steps) {
+            let reason = "it has no `trajectory`".to_owned();
             return Err(ImportError::WrongFile { expected: EXPECTED, reason });
         }
         let has_attempts = found.iter().any(|part| part.path.depth() > 0);
