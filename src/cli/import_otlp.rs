@@ -205,4 +205,3 @@ impl Run<'_> {
         bail!("{problem}\nhint: what was read before it is recorded; --skip-bad leaves bad parts out")
     }
 }
-

@@ -21,7 +21,8 @@ const ANSWER_BYTES_MAX: usize = PAYLOAD_BYTES_DEFAULT;
 /// Ids of calls that are remembered for one session. A call after these has an id made of its position.
 const CALL_IDS_MAX: usize = 65_536;
 
-/// The use of a model by one answer.
+/// The use of a model by one answer. The tokens of the cache are within those of the input, and the tokens of reasoning
+/// within those of the output.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Usage {
     pub(super) tokens_input: Option<u64>,
@@ -33,20 +34,21 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// Puts the numbers into the end of a step. Those without a field are attributes, each by the name that it has here.
+    /// Adds the tokens of the cache to those of the input, for an API that counts them apart.
+    pub(super) fn with_cache_apart(self) -> Usage {
+        let cached = [self.tokens_cache_read, self.tokens_cache_write].into_iter().flatten();
+        let add = |tokens| cached.fold(tokens, u64::saturating_add);
+        Usage { tokens_input: self.tokens_input.map(add), ..self }
+    }
+
+    /// Puts the numbers into the end of a step.
     pub(super) fn put(&self, ended: &mut StepEnded) {
         ended.tokens_input = self.tokens_input;
         ended.tokens_output = self.tokens_output;
+        ended.tokens_cache_read = self.tokens_cache_read;
+        ended.tokens_cache_write = self.tokens_cache_write;
+        ended.tokens_reasoning = self.tokens_reasoning;
         ended.cost_usd = self.cost_usd;
-        for (name, tokens) in [
-            ("tokens_cache_read", self.tokens_cache_read),
-            ("tokens_cache_write", self.tokens_cache_write),
-            ("tokens_reasoning", self.tokens_reasoning),
-        ] {
-            if let Some(tokens) = tokens {
-                ended.attributes.insert(name.to_owned(), Json::written(tokens.to_string()));
-            }
-        }
     }
 }
 

@@ -32,14 +32,18 @@ pub(super) fn of_api(json: &Json) -> Usage {
     let reported: Reported = serde_json::from_str(json.as_str()).unwrap_or_default();
     let given = reported.prompt_tokens_details.or(reported.input_tokens_details).unwrap_or_default();
     let returned = reported.completion_tokens_details.or(reported.output_tokens_details).unwrap_or_default();
-    Usage {
+    // Only Anthropic counts the cache apart, and only Anthropic has these two names together.
+    let is_apart = reported.prompt_tokens.is_none()
+        && (reported.cache_read_input_tokens.is_some() || reported.cache_creation_input_tokens.is_some());
+    let usage = Usage {
         tokens_input: reported.prompt_tokens.or(reported.input_tokens),
         tokens_output: reported.completion_tokens.or(reported.output_tokens),
         tokens_cache_read: reported.cache_read_input_tokens.or(given.cached_tokens),
         tokens_cache_write: reported.cache_creation_input_tokens,
         tokens_reasoning: returned.reasoning_tokens,
         cost_usd: None,
-    }
+    };
+    if is_apart { usage.with_cache_apart() } else { usage }
 }
 
 #[cfg(test)]
@@ -58,7 +62,7 @@ mod tests {
             (
                 r#"{"input_tokens": 5, "output_tokens": 3, "output_tokens_details": null,
                     "cache_read_input_tokens": 4, "cache_creation_input_tokens": 6}"#,
-                [Some(5), Some(3), Some(4), Some(6), None],
+                [Some(15), Some(3), Some(4), Some(6), None],
             ),
             ("null", [None; 5]),
             (r#"{"prompt_tokens": "many"}"#, [None; 5]),

@@ -116,7 +116,8 @@ impl StepFailure {
     pub(super) fn has(&self, message: &str) -> bool {
         let (start, trace) = split_trace(message.to_owned());
         let texts = [&self.class, &self.message, &self.stacktrace];
-        let is_in = |part: &str| texts.iter().any(|text| text.as_deref().is_some_and(|text| text.contains(part)));
+        let is_in =
+            |part: &str| texts.iter().any(|text| text.as_deref().is_some_and(|text| text.contains(part)));
         is_in(&start) && trace.is_none_or(|trace| is_in(&trace))
     }
 

@@ -90,7 +90,9 @@ fn is_structure(key: Option<&Value>) -> bool {
 
 /// Returns true for a value that says nothing: nobody looks for its name.
 fn is_empty(value: Option<&Value>) -> bool {
-    value.and_then(Value::as_object).is_some_and(|value| value.is_empty() || value.get("stringValue") == Some(&Value::from("")))
+    value
+        .and_then(Value::as_object)
+        .is_some_and(|value| value.is_empty() || value.get("stringValue") == Some(&Value::from("")))
 }
 
 /// The JSON within a text, if it is an object or a list.
@@ -167,8 +169,12 @@ fn lost(draft: &Draft) -> Vec<String> {
                     matches!(&*meaning.event, Event::SessionStarted(e) if !e.attributes.is_empty())
                 });
             if is_itself || is_of_root && !(is_in_row && is_found) {
-                let key = path.get(1).and_then(|place| json[&path[0]][place.parse::<usize>().ok()?]["key"].as_str());
-                lost.push(format!("{path:?} {key:?}: in a row: {is_in_row}, found: {is_found}, alone: {is_itself}"));
+                let key = path
+                    .get(1)
+                    .and_then(|place| json[&path[0]][place.parse::<usize>().ok()?]["key"].as_str());
+                lost.push(format!(
+                    "{path:?} {key:?}: in a row: {is_in_row}, found: {is_found}, alone: {is_itself}"
+                ));
             }
         }
     }

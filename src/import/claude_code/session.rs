@@ -526,7 +526,7 @@ impl Session {
                     tokens_cache_write: usage.take("cache_creation_input_tokens")?,
                     ..Default::default()
                 };
-                Some((counted, usage.raw().clone()))
+                Some((counted.with_cache_apart(), usage.raw().clone()))
             }
             None => None,
         };

@@ -52,7 +52,10 @@ fn the_lines_of_an_answer_are_one_step_and_its_usage_counts_once() {
     let end = ended(&drafts, "msg_01A");
     assert_eq!(end.output.as_deref(), Some("(reasoning) The test first.\nI run the test."));
     // Only the last line has the whole output's tokens.
-    assert_eq!((end.tokens_input, end.tokens_output), (Some(4), Some(97)));
+    assert_eq!((end.tokens_output, end.tokens_cache_read), (Some(97), Some(15_030)));
+    let usage: serde_json::Value = serde_json::from_str(end.attributes["usage"].as_str()).unwrap();
+    let written = usage["cache_creation_input_tokens"].as_u64().unwrap();
+    assert_eq!(end.tokens_input, Some(4 + 15_030 + written));
     assert_eq!(end.attributes["stop_reason"].as_str(), r#""tool_use""#);
     assert!(end.attributes["usage"].as_str().contains(r#""cache_read_input_tokens":15030"#));
     assert!(end.attributes["lines"].as_str().contains("c2lnbmF0dXJl"));
@@ -65,13 +68,15 @@ fn the_lines_of_an_answer_are_one_step_and_its_usage_counts_once() {
 #[test]
 fn tokens_calls_and_failures_are_those_of_the_file() {
     let drafts = import_all(SESSION);
-    let (mut usage, mut calls, mut failures) = (BTreeMap::new(), 0, 0);
+    let (mut usage, mut calls, mut failures): (BTreeMap<_, (u64, u64)>, _, _) = (BTreeMap::new(), 0, 0);
     for line in SESSION.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let message = &line["message"];
         if let (Some(id), Some(tokens)) = (message["id"].as_str(), message["usage"].as_object()) {
             let count = |name: &str| tokens[name].as_u64().unwrap();
-            usage.insert(id.to_owned(), (count("input_tokens"), count("output_tokens")));
+            let input = ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
+            let input = input.iter().filter(|name| tokens.contains_key(**name)).map(|name| count(name)).sum();
+            usage.insert(id.to_owned(), (input, count("output_tokens")));
         }
         for block in message["content"].as_array().into_iter().flatten() {
             calls += usize::from(block["type"] == "tool_use");

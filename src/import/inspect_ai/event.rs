@@ -330,7 +330,8 @@ fn used_by(mut used: Fields) -> Result<(Usage, Attributes), ImportError> {
         tokens_reasoning: used.take("reasoning_tokens")?,
         cost_usd: used.take("total_cost")?,
     };
-    Ok((usage, used.rest_by_path()))
+    // Inspect takes the cached tokens off, whatever API reports them.
+    Ok((usage.with_cache_apart(), used.rest_by_path()))
 }
 
 /// The message of a tool's error, and whether a person or a rule did not allow the call.

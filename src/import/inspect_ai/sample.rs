@@ -251,6 +251,9 @@ fn tokens(fields: &Fields, usage: &Json, ended: &mut SessionEnded) -> Result<(),
     #[derive(serde::Deserialize)]
     struct Used {
         input_tokens: Option<u64>,
+        // Apart from the input's.
+        input_tokens_cache_read: Option<u64>,
+        input_tokens_cache_write: Option<u64>,
         output_tokens: Option<u64>,
         total_cost: Option<f64>,
     }
@@ -261,7 +264,10 @@ fn tokens(fields: &Fields, usage: &Json, ended: &mut SessionEnded) -> Result<(),
             .filter_map(tokens)
             .fold(None, |sum: Option<u64>, more| Some(sum.unwrap_or(0).saturating_add(more)))
     };
-    ended.tokens_input = sum(|used| used.input_tokens);
+    ended.tokens_input = sum(|used| {
+        let cached = [used.input_tokens_cache_read, used.input_tokens_cache_write];
+        used.input_tokens.map(|tokens| cached.into_iter().flatten().fold(tokens, u64::saturating_add))
+    });
     ended.tokens_output = sum(|used| used.output_tokens);
     ended.cost_usd = usage.values().filter_map(|used| used.total_cost).reduce(|sum, more| sum + more);
     Ok(())

@@ -65,7 +65,8 @@ fn has_cost(step: &StepRow) -> bool {
 /// suffice.
 fn error_hash(error: &str) -> String {
     // Some programs state the class before the message, and others the message alone.
-    let is_class = |class: &str| class.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
+    let is_class =
+        |class: &str| class.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
     let message = error.split_once(": ").filter(|(class, message)| is_class(class) && !message.is_empty());
     let mut hash = text_hash(message.map_or(error, |(_, message)| message));
     hash.truncate(16);
