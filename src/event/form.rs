@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::id::{DecisionId, Digest, FindingId, ReviewId, SessionId, StepId};
 use super::json_text::Json;
 use super::words::{
-    ActionOutcome, FindingStatus, Outcome, SessionEnd, SessionProgress, Severity, StepEnd, StepKind,
+    ActionOutcome, Basis, FindingStatus, Outcome, SessionEnd, SessionProgress, Severity, StepEnd, StepKind,
     SubjectKind, Verdict,
 };
 
@@ -57,7 +57,7 @@ formed! {
     Json: Json;
     List: Vec<String>;
     Word: SessionId, StepId, DecisionId, FindingId, ReviewId, Digest, SessionProgress, SessionEnd, StepEnd,
-        StepKind, Severity, Outcome, FindingStatus, SubjectKind, Verdict, ActionOutcome;
+        StepKind, Severity, Outcome, FindingStatus, SubjectKind, Verdict, ActionOutcome, Basis;
 }
 
 impl<T: Formed> Formed for Option<T> {

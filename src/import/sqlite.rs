@@ -87,7 +87,7 @@ fn columns(connection: &Connection, name: &str, sql: &str) -> Result<Vec<String>
     if statement.parameter_count() > 0 {
         return Err(wrong(name, "it has parameters, and a map gives none"));
     }
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut seen = BTreeSet::new();
     match columns.iter().find(|column| !seen.insert(column.as_str())) {
         Some(column) => Err(wrong(
