@@ -88,7 +88,7 @@ impl Message {
         match kind {
             Kind::Assistant | Kind::Response => {
                 let answered = answered(&key, &kind, texts, fields, extra)?;
-                return transcript.answered(&record, answered, emitter).map(drop);
+                transcript.answered(&record, answered, emitter).map(drop)
             }
             Kind::Result(id) => {
                 let call = match &id {

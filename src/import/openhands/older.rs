@@ -87,7 +87,8 @@ fn act(
     };
     let response = metadata.as_ref().and_then(response_id);
     let is_chosen = is_agent && (name.is_some() || CHOSEN.contains(&action.as_str()));
-    if !is_chosen && !(is_agent && action == "message") {
+    let is_answer = is_agent && action == "message";
+    if !is_chosen && !is_answer {
         keep(metadata, fields);
         if let Some(content) = &content {
             fields.put("args.content", crate::Json::text(content));
