@@ -269,6 +269,7 @@ fn the_page_lists_every_kind_and_word() {
         SubjectKind = "subject_kind",
         Verdict = "verdict",
         ActionOutcome = "action_outcome",
+        PolicyEffect = "policy_effect",
         Basis = "basis",
         KeyRole = "key_role",
         KeyChangeCause = "key_change_cause",

@@ -104,13 +104,13 @@ pub use encoding::{DecodeError, EncodeError};
 pub use event::{
     ActionOutcome, ActionRecorded, Actor, ApiKeyCreated, ApiKeyRevoked, ApiKeyScope, ArtifactAttached,
     Attributes, Basis, Changes, ConsideredOption, Content, Continues, Correction, Custom, DecisionId,
-    DecisionMade, Digest, Draft, Event, EventId, EventsLost, FieldProblem, FindingId, FindingRaised,
-    FindingStatus, FindingUpdated, IdError, InvalidField, Json, JsonEventError, JsonTextError,
+    DecisionMade, Delegation, Digest, Draft, Event, EventId, EventsLost, FieldProblem, FindingId,
+    FindingRaised, FindingStatus, FindingUpdated, IdError, InvalidField, Json, JsonEventError, JsonTextError,
     KeyChangeCause, KeyChanged, KeyRole, Kind, LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan,
-    Outcome, ParseError, PayloadError, PayloadRedacted, ProjectionSkipped, Recorded, RequestContext,
-    ReviewId, ReviewRecorded, Seq, SessionEnd, SessionEnded, SessionId, SessionProgress, SessionStarted,
-    SessionUpdated, Severity, StepEnd, StepEnded, StepId, StepKind, StepStarted, SubjectKind, Timestamp,
-    Verdict, is_reserved, kind_name, parse_draft,
+    Outcome, ParseError, PayloadError, PayloadRedacted, PolicyDecided, PolicyEffect, ProjectionSkipped,
+    Recorded, RequestContext, ReviewId, ReviewRecorded, Seq, SessionEnd, SessionEnded, SessionId,
+    SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded, StepId, StepKind,
+    StepStarted, SubjectKind, Timestamp, Verdict, is_reserved, kind_name, parse_draft,
 };
 pub use log::{Durability, Head, OpenError, ReadError};
 pub use new_file::NewFileError;

@@ -311,6 +311,7 @@ WORDS = {
     "subject_kind": "session step decision finding action",
     "verdict": "approved rejected overridden escalated modified",
     "action_outcome": "success denied failed",
+    "policy_effect": "allow deny escalate",
     "basis": "observed claimed",
     "key_role": "stable epoch",
     "key_change_cause": "generated rotated lost compromised",
@@ -321,6 +322,7 @@ OBJECTS = {
     "considered_option": "option string; score option(f64); attributes map(json)",
     "correction": "original option(string); corrected option(string); strategy option(string)",
     "actor": "id string; kind option(string)",
+    "delegation": "actor actor; authorization option(string)",
     "changes": "before option(json); after option(json)",
     "request_context": "ip option(string); user_agent option(string); request_id option(string)",
     "continues": "origin string; size u64; root bytes32",
@@ -329,7 +331,7 @@ OBJECTS = {
         occurred_at option(time); recorded_at time; principal option(bytes16); encoding u8; payload_digest bytes32""",
     # Section 12: the `extra` line of a proof.
     "extra": "version u8; leaf bytes; payload option(bytes)",
-    # Section 6, version 1 of each kind.
+    # Section 6, the versions of each kind.
     "log.created": "origin string; software string; continues option(continues)",
     "session.started": """profile option(string); input option(string); input_hash option(string);
         conversation option(string); parent_session option(id); agent option(string); agent_version option(string);
@@ -352,6 +354,10 @@ OBJECTS = {
     "decision.made": """decision id; step option(id); decision_type option(string);
         options_considered list(considered_option); chosen_option option(string); chosen_options list(string);
         rationale option(string); confidence option(f64); actor option(string); attributes map(json)""",
+    "decision.made, version 2": """decision id; step option(id); decision_type option(string);
+        options_considered list(considered_option); chosen_option option(string); chosen_options list(string);
+        rationale option(string); confidence option(f64); actor option(string); on_behalf_of list(delegation);
+        basis option(basis); attributes map(json)""",
     "finding.raised": """finding id; step option(id); category option(string); pattern_type option(string);
         severity option(severity); outcome option(outcome); confidence option(f64); title option(string);
         description option(string); plain_english option(string); suggestion option(string);
@@ -361,6 +367,10 @@ OBJECTS = {
         correction option(correction); attributes map(json)""",
     "review.recorded": """actor string; subject_kind subject_kind; verdict verdict; review id;
         subject_id option(string); reason option(string); attributes map(json)""",
+    "review.recorded, version 2": """actor string; subject_kind subject_kind; verdict verdict; review id;
+        subject_id option(string); reason option(string); role option(string); authority option(string);
+        identified_by option(string); evidence_seen list(string); approved_digest option(bytes32);
+        expires_at option(time); attributes map(json)""",
     "artifact.attached": """artifact bytes32; step option(id); label option(string); position option(u64);
         media_type option(string); size option(u64); attributes map(json)""",
     "metric.recorded": "name string; value f64; unit option(string); labels map(string); attributes map(json)",
@@ -369,10 +379,17 @@ OBJECTS = {
     "action.recorded": """actor actor; action string; entity_type option(string); entity_id option(string);
         outcome option(action_outcome); reason option(string); changes option(changes);
         context option(request_context); tenant option(string); attributes map(json)""",
+    "action.recorded, version 2": """actor actor; action string; entity_type option(string); entity_id option(string);
+        outcome option(action_outcome); reason option(string); changes option(changes);
+        context option(request_context); tenant option(string); on_behalf_of list(delegation); basis option(basis);
+        attributes map(json)""",
     "otel.span": """span json; resource option(json); resource_schema_url option(string); scope option(json);
         scope_schema_url option(string); attributes map(json)""",
     "otel.log": """log_record json; resource option(json); resource_schema_url option(string); scope option(json);
         scope_schema_url option(string); attributes map(json)""",
+    "policy.decided": """policy string; effect policy_effect; policy_version option(string); rule option(string);
+        reason option(string); step option(id); subject_kind option(subject_kind); subject_id option(string);
+        actor option(string); input option(json); attributes map(json)""",
     "custom": "name string; data option(json); attributes map(json)",
     "events.lost": "count u64; since time; reason string",
     "events.lost, version 2": "count u64; since time; reason string; ids list(bytes16)",
@@ -402,6 +419,7 @@ KINDS = {
     128: "action.recorded",
     144: "otel.span",
     145: "otel.log",
+    160: "policy.decided",
     200: "custom",
     EVENTS_LOST: "events.lost",
     PAYLOAD_REDACTED: "payload.redacted",

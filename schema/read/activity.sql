@@ -9,6 +9,12 @@ CREATE TABLE reviews (
   subject_id   TEXT,
   verdict      TEXT NOT NULL, -- approved, rejected, overridden, escalated, modified
   reason       TEXT,
+  role         TEXT, -- of the reviewer
+  authority    TEXT,
+  identified_by TEXT, -- sso, key …
+  evidence_seen TEXT, -- JSON list of texts
+  approved_digest TEXT, -- BLAKE3 of what was approved
+  expires_at   TEXT,
   reviewed_at  TEXT,
   attributes   TEXT, -- JSON object
   recorded_at  TEXT NOT NULL
@@ -81,6 +87,8 @@ CREATE TABLE actions (
   user_agent  TEXT,
   request_id  TEXT,
   tenant      TEXT,
+  on_behalf_of TEXT, -- JSON list of principals, from the nearest outwards
+  basis       TEXT, -- observed, claimed; NULL where it is not stated
   acted_at    TEXT,
   attributes  TEXT, -- JSON object
   recorded_at TEXT NOT NULL
@@ -90,6 +98,28 @@ CREATE INDEX actions_by_action ON actions (action, acted_at);
 CREATE INDEX actions_by_entity ON actions (entity_type, entity_id);
 CREATE INDEX actions_by_actor ON actions (actor_id, acted_at);
 CREATE INDEX actions_by_session ON actions (session_id) WHERE session_id IS NOT NULL;
+
+CREATE TABLE policy_decisions (
+  seq            INTEGER PRIMARY KEY,
+  session_id     TEXT,
+  step_id        TEXT,
+  subject_kind   TEXT, -- session, step, decision, finding, action
+  subject_id     TEXT,
+  policy         TEXT NOT NULL,
+  policy_version TEXT,
+  rule           TEXT,
+  effect         TEXT NOT NULL, -- allow, deny, escalate
+  reason         TEXT,
+  actor          TEXT, -- the policy engine
+  input          TEXT, -- JSON
+  decided_at     TEXT,
+  attributes     TEXT, -- JSON object
+  recorded_at    TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX policy_decisions_by_policy ON policy_decisions (policy, effect);
+CREATE INDEX policy_decisions_by_subject ON policy_decisions (subject_kind, subject_id) WHERE subject_id IS NOT NULL;
+CREATE INDEX policy_decisions_by_session ON policy_decisions (session_id) WHERE session_id IS NOT NULL;
 
 CREATE TABLE custom_events (
   seq         INTEGER PRIMARY KEY,

@@ -214,6 +214,8 @@ CREATE TABLE decisions (
   rationale          TEXT,
   confidence         REAL, -- 0 to 1
   actor              TEXT,
+  on_behalf_of       TEXT, -- JSON list of principals, from the nearest outwards
+  basis              TEXT, -- observed, claimed; NULL where it is not stated
   decided_at         TEXT,
   attributes         TEXT, -- JSON object
   claims             TEXT, -- from spans and log records: whose word each column is

@@ -118,6 +118,13 @@ fn said(event: &Event) -> Option<String> {
             e.entity_id.as_deref(),
             e.outcome.map(|outcome| outcome.as_str()),
         ]),
+        Event::PolicyDecided(e) => joined(&[
+            Some(e.effect.as_str()),
+            Some(&e.policy),
+            e.rule.as_deref(),
+            e.subject_id.as_deref(),
+            e.reason.as_deref(),
+        ]),
         Event::Custom(e) => joined(&[Some(&e.name), e.data.as_ref().map(|data| data.as_str())]),
         Event::EventsLost(e) => Some(format!("{} events lost: {}", e.count, e.reason)),
         Event::PayloadRedacted(e) => Some(format!("{:?} erased by {}: {}", e.seqs, e.actor, e.reason)),

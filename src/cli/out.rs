@@ -210,12 +210,14 @@ pub(crate) fn one_line(cells: Vec<Cell>) -> Row {
 
 fn tone(word: &str) -> Option<AnsiColor> {
     match word {
-        "failed" | "error" | "critical" | "high" | "fail" | "stopped" | "rejected" | "revoked" => {
+        "failed" | "error" | "critical" | "high" | "fail" | "stopped" | "rejected" | "revoked" | "deny" => {
             Some(AnsiColor::Red)
         }
         "cancelled" | "disconnected" | "medium" | "warning" | "behind" | "outdated" | "newer"
-        | "overridden" | "escalated" | "erased" | "expired" => Some(AnsiColor::Yellow),
-        "completed" | "ok" | "pass" | "approved" | "current" | "active" => Some(AnsiColor::Green),
+        | "overridden" | "escalated" | "erased" | "expired" | "modified" | "escalate" => {
+            Some(AnsiColor::Yellow)
+        }
+        "completed" | "ok" | "pass" | "approved" | "current" | "active" | "allow" => Some(AnsiColor::Green),
         _ => None,
     }
 }

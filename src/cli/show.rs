@@ -1,6 +1,7 @@
 //! `annals show`: one session, or the sessions of one conversation.
 
 mod print;
+mod judgements;
 
 use std::io::Write as _;
 

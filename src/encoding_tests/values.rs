@@ -291,6 +291,7 @@ words! {
     SubjectKind { Session, Step, Decision, Finding, Action }
     Verdict { Approved, Rejected, Overridden, Escalated, Modified }
     ActionOutcome { Success, Denied, Failed }
+    PolicyEffect { Allow, Deny, Escalate }
     Basis { Observed, Claimed }
     KeyRole { Stable, Epoch }
     KeyChangeCause { Generated, Rotated, Lost, Compromised }
@@ -311,6 +312,10 @@ objects! {
     Actor {
         id: String,
         kind: Option<String>,
+    }
+    Delegation {
+        actor: Actor,
+        authorization: Option<String>,
     }
     Changes {
         before: Option<String>,
@@ -398,6 +403,8 @@ objects! {
         rationale: Option<String>,
         confidence: Option<f64>,
         actor: Option<String>,
+        on_behalf_of: Vec<Delegation>,
+        basis: Option<Basis>,
         attributes: BTreeMap<String, String>,
     }
     FindingRaised {
@@ -433,6 +440,12 @@ objects! {
         review: String,
         subject_id: Option<String>,
         reason: Option<String>,
+        role: Option<String>,
+        authority: Option<String>,
+        identified_by: Option<String>,
+        evidence_seen: Vec<String>,
+        approved_digest: Option<[u8; 32]>,
+        expires_at: Option<i64>,
         attributes: BTreeMap<String, String>,
     }
     ArtifactAttached {
@@ -468,6 +481,8 @@ objects! {
         changes: Option<Changes>,
         context: Option<RequestContext>,
         tenant: Option<String>,
+        on_behalf_of: Vec<Delegation>,
+        basis: Option<Basis>,
         attributes: BTreeMap<String, String>,
     }
     OtelSpan {
@@ -484,6 +499,19 @@ objects! {
         resource_schema_url: Option<String>,
         scope: Option<String>,
         scope_schema_url: Option<String>,
+        attributes: BTreeMap<String, String>,
+    }
+    PolicyDecided {
+        policy: String,
+        effect: PolicyEffect,
+        policy_version: Option<String>,
+        rule: Option<String>,
+        reason: Option<String>,
+        step: Option<String>,
+        subject_kind: Option<SubjectKind>,
+        subject_id: Option<String>,
+        actor: Option<String>,
+        input: Option<String>,
         attributes: BTreeMap<String, String>,
     }
     Custom {

@@ -4,6 +4,7 @@ use super::draft::Draft;
 use super::id::{IdError, Timestamp};
 use super::json_text::{Attributes, Json, JsonTextError};
 use super::kind::{Event, Kind};
+use super::payload::{Delegation, PolicyDecided};
 use super::words::SubjectKind;
 use crate::limits::{ITEMS_MAX, TOKENS_MAX};
 
@@ -160,6 +161,26 @@ impl Checker {
         objects.into_iter().try_for_each(|(field, json)| json.map_or(Ok(()), |json| self.object(field, json)))
     }
 
+    fn time(&self, field: &str, time: Option<Timestamp>) -> Checked {
+        if time.is_some_and(|time| !time.in_range()) {
+            return Err(self.problem(field, FieldProblem::TimeRange));
+        }
+        Ok(())
+    }
+
+    fn filled_items(&self, field: &str, texts: &[String]) -> Checked {
+        self.items(field, texts.len())?;
+        texts.iter().enumerate().try_for_each(|(index, text)| self.filled(&format!("{field}[{index}]"), text))
+    }
+
+    fn delegations(&self, field: &str, chain: &[Delegation]) -> Checked {
+        self.items(field, chain.len())?;
+        let mut chain = chain.iter().enumerate();
+        chain.try_for_each(|(index, principal)| {
+            self.filled(&format!("{field}[{index}].actor.id"), &principal.actor.id)
+        })
+    }
+
     fn attributes(&self, field: &str, attributes: &Attributes) -> Checked {
         self.items(field, attributes.len())?;
         attributes.iter().try_for_each(|(name, json)| self.json(&format!("{field}.{name}"), Some(json)))
@@ -180,9 +201,7 @@ impl Draft {
             }
             None => {}
         }
-        if self.at.is_some_and(|at: Timestamp| !at.in_range()) {
-            return Err(check.problem("at", FieldProblem::TimeRange));
-        }
+        check.time("at", self.at)?;
         self.event.check(&check)
     }
 }
@@ -256,6 +275,7 @@ impl Event {
                     return Err(check.problem("chosen_option", FieldProblem::Excludes("chosen_options")));
                 }
                 check.fraction("confidence", e.confidence)?;
+                check.delegations("on_behalf_of", &e.on_behalf_of)?;
                 check.attributes("attributes", &e.attributes)
             }
             Event::FindingRaised(e) => {
@@ -282,6 +302,8 @@ impl Event {
                 if e.subject_id.is_none() && e.subject_kind != SubjectKind::Session {
                     return Err(check.problem("subject_id", FieldProblem::Missing));
                 }
+                check.filled_items("evidence_seen", &e.evidence_seen)?;
+                check.time("expires_at", e.expires_at)?;
                 check.attributes("attributes", &e.attributes)
             }
             Event::ArtifactAttached(e) => {
@@ -312,6 +334,7 @@ impl Event {
                     check.json("changes.before", changes.before.as_ref())?;
                     check.json("changes.after", changes.after.as_ref())?;
                 }
+                check.delegations("on_behalf_of", &e.on_behalf_of)?;
                 check.attributes("attributes", &e.attributes)
             }
             Event::OtelSpan(e) => {
@@ -324,6 +347,7 @@ impl Event {
                 check.objects([("resource", e.resource.as_ref()), ("scope", e.scope.as_ref())])?;
                 check.attributes("attributes", &e.attributes)
             }
+            Event::PolicyDecided(e) => e.check(check),
             Event::Custom(e) => {
                 check.filled("name", &e.name)?;
                 check.json("data", e.data.as_ref())?;
@@ -343,5 +367,24 @@ impl Event {
                 check.items("seqs", e.seqs.len())
             }
         }
+    }
+}
+
+impl PolicyDecided {
+    fn check(&self, check: &Checker) -> Checked {
+        check.filled("policy", &self.policy)?;
+        if let Some(step) = &self.step {
+            check.id("step", step.check())?;
+        }
+        // An id alone names nothing, and of the kinds only the event's session needs no id.
+        match (self.subject_kind, &self.subject_id) {
+            (None, Some(_)) => Err(check.problem("subject_kind", FieldProblem::Missing)),
+            (Some(kind), None) if kind != SubjectKind::Session => {
+                Err(check.problem("subject_id", FieldProblem::Missing))
+            }
+            _ => Ok(()),
+        }?;
+        check.json("input", self.input.as_ref())?;
+        check.attributes("attributes", &self.attributes)
     }
 }

@@ -93,6 +93,7 @@ impl Draft {
                 drop_null(resource);
                 drop_null(scope);
             }
+            Event::PolicyDecided(decided) => drop_null(&mut decided.input),
             Event::Custom(custom) => drop_null(&mut custom.data),
             Event::ActionRecorded(ActionRecorded { changes: Some(changes), .. }) => {
                 drop_null(&mut changes.before);

@@ -3,11 +3,14 @@
 
 use bincode::{Decode, Encode};
 
-use super::id::{StepId, Timestamp};
+use super::id::{DecisionId, ReviewId, StepId, Timestamp};
 use super::json_text::Attributes;
 use super::kind::{Event, Kind, PayloadError, Strictness};
-use super::payload::{EventsLost, StepEnded};
-use super::words::StepEnd;
+use super::payload::{
+    ActionRecorded, Actor, Changes, ConsideredOption, DecisionMade, EventsLost, RequestContext,
+    ReviewRecorded, StepEnded,
+};
+use super::words::{ActionOutcome, StepEnd, SubjectKind, Verdict};
 
 /// Declares earlier versions: the number of each version, after `without` the fields that only the newest version
 /// has, then its fields in the order of the encoding. A payload that is converted has the defaults in the fields that it
@@ -83,6 +86,40 @@ earlier! {
         tokens_output: Option<u64>,
         cost_usd: Option<f64>,
         error: Option<String>,
+        attributes: Attributes,
+    }
+    DecisionMade1 is version 1 of DecisionMade without (on_behalf_of, basis) {
+        decision: DecisionId,
+        step: Option<StepId>,
+        decision_type: Option<String>,
+        options_considered: Vec<ConsideredOption>,
+        chosen_option: Option<String>,
+        chosen_options: Vec<String>,
+        rationale: Option<String>,
+        confidence: Option<f64>,
+        actor: Option<String>,
+        attributes: Attributes,
+    }
+    ReviewRecorded1 is version 1 of ReviewRecorded
+    without (role, authority, identified_by, evidence_seen, approved_digest, expires_at) {
+        actor: String,
+        subject_kind: SubjectKind,
+        verdict: Verdict,
+        review: ReviewId,
+        subject_id: Option<String>,
+        reason: Option<String>,
+        attributes: Attributes,
+    }
+    ActionRecorded1 is version 1 of ActionRecorded without (on_behalf_of, basis) {
+        actor: Actor,
+        action: String,
+        entity_type: Option<String>,
+        entity_id: Option<String>,
+        outcome: Option<ActionOutcome>,
+        reason: Option<String>,
+        changes: Option<Changes>,
+        context: Option<RequestContext>,
+        tenant: Option<String>,
         attributes: Attributes,
     }
 }

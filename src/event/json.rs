@@ -16,8 +16,8 @@ use super::json_text::{Json, JsonTextError, check_depth};
 use super::kind::{Event, Kind};
 use super::payload::{
     ActionRecorded, ArtifactAttached, Custom, DecisionMade, FindingRaised, FindingUpdated, MetricRecorded,
-    NoteLogged, OtelLog, OtelSpan, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded,
-    StepStarted,
+    NoteLogged, OtelLog, OtelSpan, PolicyDecided, ReviewRecorded, SessionEnded, SessionStarted,
+    SessionUpdated, StepEnded, StepStarted,
 };
 use super::recorded::{Content, Recorded};
 use crate::limits::JSON_EVENT_DEPTH_MAX;
@@ -208,6 +208,7 @@ fn parse_event(kind: Kind, fields: Fields<'_>) -> Result<Event, JsonEventError> 
         ActionRecorded,
         OtelSpan,
         OtelLog,
+        PolicyDecided,
         Custom
     )
 }

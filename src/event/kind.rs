@@ -7,8 +7,8 @@ use super::id::ParseError;
 use super::payload::{
     ActionRecorded, ApiKeyCreated, ApiKeyRevoked, ArtifactAttached, Custom, DecisionMade, EventsLost,
     FindingRaised, FindingUpdated, KeyChanged, LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan,
-    PayloadRedacted, ProjectionSkipped, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated,
-    StepEnded, StepStarted,
+    PayloadRedacted, PolicyDecided, ProjectionSkipped, ReviewRecorded, SessionEnded, SessionStarted,
+    SessionUpdated, StepEnded, StepStarted,
 };
 use crate::canonical;
 use crate::encoding::{self, DecodeError};
@@ -126,6 +126,7 @@ kinds! {
     ActionRecorded = 128, "action.recorded";
     OtelSpan = 144, "otel.span";
     OtelLog = 145, "otel.log";
+    PolicyDecided = 160, "policy.decided";
     Custom = 200, "custom";
     EventsLost = 240, "events.lost";
     PayloadRedacted = 241, "payload.redacted";
@@ -144,7 +145,11 @@ impl Kind {
     /// Version of the payload that this version of Annals writes.
     pub const fn version(self) -> u8 {
         match self {
-            Kind::EventsLost | Kind::StepEnded => 2,
+            Kind::EventsLost
+            | Kind::StepEnded
+            | Kind::DecisionMade
+            | Kind::ReviewRecorded
+            | Kind::ActionRecorded => 2,
             _ => 1,
         }
     }

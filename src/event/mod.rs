@@ -42,12 +42,13 @@ pub(crate) use kind::Strictness;
 pub use kind::{Event, Kind, PayloadError, is_reserved, kind_name};
 pub use payload::{
     ActionRecorded, Actor, ApiKeyCreated, ApiKeyRevoked, ArtifactAttached, Changes, ConsideredOption,
-    Continues, Correction, Custom, DecisionMade, EventsLost, FindingRaised, FindingUpdated, KeyChanged,
-    LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, PayloadRedacted, ProjectionSkipped,
-    RequestContext, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded, StepStarted,
+    Continues, Correction, Custom, DecisionMade, Delegation, EventsLost, FindingRaised, FindingUpdated,
+    KeyChanged, LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, PayloadRedacted, PolicyDecided,
+    ProjectionSkipped, RequestContext, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated,
+    StepEnded, StepStarted,
 };
 pub use recorded::{Content, Recorded};
 pub use words::{
-    ActionOutcome, ApiKeyScope, Basis, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd,
-    SessionProgress, Severity, StepEnd, StepKind, SubjectKind, Verdict,
+    ActionOutcome, ApiKeyScope, Basis, FindingStatus, KeyChangeCause, KeyRole, Outcome, PolicyEffect,
+    SessionEnd, SessionProgress, Severity, StepEnd, StepKind, SubjectKind, Verdict,
 };

@@ -14,11 +14,11 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::form::{FieldForm, Form, Formed};
-use super::id::{DecisionId, Digest, EventId, FindingId, ReviewId, Seq, SessionId, StepId};
+use super::id::{DecisionId, Digest, EventId, FindingId, ReviewId, Seq, SessionId, StepId, Timestamp};
 use super::json_text::{Attributes, Json};
 use super::words::{
-    ActionOutcome, ApiKeyScope, Basis, FindingStatus, KeyChangeCause, KeyRole, Outcome, SessionEnd,
-    SessionProgress, Severity, StepEnd, StepKind, SubjectKind, Verdict,
+    ActionOutcome, ApiKeyScope, Basis, FindingStatus, KeyChangeCause, KeyRole, Outcome, PolicyEffect,
+    SessionEnd, SessionProgress, Severity, StepEnd, StepKind, SubjectKind, Verdict,
 };
 use crate::canonical::{Input, WellFormed};
 
@@ -117,6 +117,7 @@ macro_rules! objects {
         }
 
         impl $name {
+            #[allow(dead_code, reason = "an object in a list keeps no unknown fields")]
             const FIELDS: &[&str] = &[ $( stringify!($required), )* $( stringify!($optional), )* ];
         }
 
@@ -151,6 +152,17 @@ objects! {
         optional {
             /// Kind of actor: user, system, api …
             kind: Option<String>,
+        }
+    }
+    /// A principal for whom somebody acted, and the permission to do so.
+    Delegation {
+        required {
+            /// The person or program for whom somebody acted.
+            actor: Actor,
+        }
+        optional {
+            /// The permission: the id of a grant, a mandate, a contract …
+            authorization: Option<String>,
         }
     }
     /// The state before and after an action.
@@ -420,6 +432,10 @@ payloads! {
             confidence: Option<f64>,
             /// Person or program that decided.
             actor: Option<String>,
+            /// The principals for whom it was decided: the nearest one first, then the one behind it, and so on.
+            on_behalf_of: Vec<Delegation>,
+            /// Whether the recorder saw the decision, or the agent claims it. Not stated if absent.
+            basis: Option<Basis>,
         }
     }
     /// `finding.raised`: a problem or observation was found, or a check was made.
@@ -494,6 +510,18 @@ payloads! {
             subject_id: Option<String>,
             /// Reason for the verdict.
             reason: Option<String>,
+            /// Role in which the reviewer judged.
+            role: Option<String>,
+            /// Basis of the reviewer's right to judge: a rule, a mandate, a limit.
+            authority: Option<String>,
+            /// The way in which the reviewer was identified: a single sign-on, a key …
+            identified_by: Option<String>,
+            /// Ids, digests or locations of what the reviewer saw.
+            evidence_seen: Vec<String>,
+            /// BLAKE3 of the content that the reviewer approved.
+            approved_digest: Option<Digest>,
+            /// Time at which the verdict stops being valid.
+            expires_at: Option<Timestamp>,
         }
     }
     /// `artifact.attached`: a file belongs to the record. Its content is stored elsewhere; the digest
@@ -569,6 +597,10 @@ payloads! {
             context: Option<RequestContext>,
             /// Tenant for whom the actor acted, if several tenants share a log.
             tenant: Option<String>,
+            /// The principals for whom it was done: the nearest one first, then the one behind it, and so on.
+            on_behalf_of: Vec<Delegation>,
+            /// Whether the recorder saw the action, or the agent claims it. Not stated if absent.
+            basis: Option<Basis>,
         }
         nested { actor: Actor, changes: Changes, context: RequestContext, }
     }
@@ -605,6 +637,33 @@ payloads! {
             scope: Option<Json>,
             /// The schema that the attributes of scope and log record follow.
             scope_schema_url: Option<String>,
+        }
+    }
+    /// `policy.decided`: a policy engine decided whether something is allowed.
+    PolicyDecided {
+        required {
+            /// Name of the policy.
+            policy: String,
+            /// Effect of the decision.
+            effect: PolicyEffect,
+        }
+        optional {
+            /// Version of the policy.
+            policy_version: Option<String>,
+            /// The rule of the policy that applied.
+            rule: Option<String>,
+            /// Reason for the effect.
+            reason: Option<String>,
+            /// The step in which the policy was applied.
+            step: Option<StepId>,
+            /// Kind of the item that was judged.
+            subject_kind: Option<SubjectKind>,
+            /// Id of the item that was judged. It may be absent if the event's session was judged.
+            subject_id: Option<String>,
+            /// The policy engine.
+            actor: Option<String>,
+            /// The input that the engine judged.
+            input: Option<Json>,
         }
     }
     /// `custom`: any other event, for the user's own views.
@@ -651,7 +710,7 @@ pub struct EventsLost {
     /// Number of refused events, including those in `ids`.
     pub count: u64,
     /// Time at which the first event was refused.
-    pub since: super::id::Timestamp,
+    pub since: Timestamp,
     /// Reason why the log could not be written.
     pub reason: String,
     /// Ids of the refused events, at most 65,536.
@@ -714,7 +773,7 @@ pub struct ApiKeyCreated {
     pub secret_hash: Digest,
     /// Time at which the key expires.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<super::id::Timestamp>,
+    pub expires_at: Option<Timestamp>,
     /// Person or program that made the key.
     pub actor: String,
     /// Purpose of the key.

@@ -52,3 +52,48 @@ fn json_of_the_greatest_depth_round_trips_in_every_field_that_may_have_it() {
     let deeper = deep(crate::limits::JSON_DEPTH_MAX + 1);
     assert!(parse_draft(&format!(r#"{{"type":"custom","name":"n","data":{deeper}}}"#)).is_err());
 }
+
+#[test]
+fn a_principal_without_an_id_and_evidence_without_a_name_are_refused_with_their_place() {
+    let problem = |text: &str| match parse_draft(text).unwrap_err() {
+        JsonEventError::Invalid(InvalidField { field, problem, .. }) => (field, problem),
+        error => panic!("{error}"),
+    };
+    assert_eq!(
+        problem(
+            r#"{"type":"action.recorded","actor":{"id":"a"},"action":"x","on_behalf_of":[{"actor":{"id":"u"}},{"actor":{"id":""}}]}"#
+        ),
+        ("on_behalf_of[1].actor.id".to_owned(), FieldProblem::Empty)
+    );
+    assert_eq!(
+        problem(
+            r#"{"type":"review.recorded","actor":"a","subject_kind":"session","verdict":"modified","evidence_seen":["f-1",""]}"#
+        ),
+        ("evidence_seen[1]".to_owned(), FieldProblem::Empty)
+    );
+    let unknown = parse_draft(
+        r#"{"type":"decision.made","session":"s","on_behalf_of":[{"actor":{"id":"u"},"since":1}]}"#,
+    );
+    let unknown = unknown.unwrap_err().to_string();
+    assert!(unknown.contains("on_behalf_of") && unknown.contains("`since`"), "{unknown}");
+}
+
+#[test]
+fn the_subject_of_a_policy_decision_has_a_kind_and_an_id() {
+    let field = |rest: &str| {
+        let text = format!(r#"{{"type":"policy.decided","policy":"p","effect":"deny"{rest}}}"#);
+        match parse_draft(&text) {
+            Ok(_) => None,
+            Err(JsonEventError::Invalid(InvalidField { field, problem, .. })) => {
+                assert_eq!(problem, FieldProblem::Missing);
+                Some(field)
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(field(""), None);
+    assert_eq!(field(r#","subject_kind":"session""#), None);
+    assert_eq!(field(r#","subject_kind":"action","subject_id":"x-1""#), None);
+    assert_eq!(field(r#","subject_kind":"action""#).as_deref(), Some("subject_id"));
+    assert_eq!(field(r#","subject_id":"x-1""#).as_deref(), Some("subject_kind"));
+}

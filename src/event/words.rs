@@ -191,6 +191,16 @@ words! {
         /// The action was tried and failed.
         Failed = "failed",
     }
+    /// The effect of a policy decision.
+    PolicyEffect {
+        /// The policy allows it.
+        Allow = "allow",
+        /// The policy forbids it.
+        #[default]
+        Deny = "deny",
+        /// Somebody else has to decide.
+        Escalate = "escalate",
+    }
     /// The source of the knowledge that something happened.
     Basis {
         /// The recorder saw it happen.

@@ -106,14 +106,14 @@ const DRAFTS: &[(&str, &str)] = &[
     ),
     ("step.ended, least of version 1", r#"{"type":"step.ended","session":"s-1","step":"p-2","status":"ok"}"#),
     (
-        "decision.made, whole with one option",
+        "decision.made, whole with one option of version 1",
         r#"{"type":"decision.made","session":"s-1","at":"2026-11-20T12:00:05Z","decision":"d-1","step":"p-1","decision_type":"route","options_considered":[{"option":"left","score":0.75,"cost":{"eur":3}},{"option":"right"}],"chosen_option":"left","rationale":"shorter","confidence":1.0,"actor":"planner","attributes":{"k":null}}"#,
     ),
     (
-        "decision.made, several options",
+        "decision.made, several options of version 1",
         r#"{"type":"decision.made","session":"s-1","decision":"d-2","chosen_options":["b","a"]}"#,
     ),
-    ("decision.made, least", r#"{"type":"decision.made","session":"s-1"}"#),
+    ("decision.made, least of version 1", r#"{"type":"decision.made","session":"s-1"}"#),
     (
         "finding.raised, whole",
         r#"{"type":"finding.raised","session":"s-1","at":"2026-11-20T12:00:06Z","finding":"f-1","step":"p-1","category":"liability","pattern_type":"cap","severity":"critical","outcome":"error","confidence":0.5,"title":"No cap","description":"Liability is unlimited.","plain_english":"You could owe anything.","suggestion":"Add a cap.","legal_source":"BGB § 276","evidence":{"page":3,"quote":"…"},"scope":"§ 7","rule_version":"2026.1","attributes":{"n":-0.0}}"#,
@@ -125,11 +125,11 @@ const DRAFTS: &[(&str, &str)] = &[
     ),
     ("finding.updated, least", r#"{"type":"finding.updated","session":"s-1","finding":"f-1"}"#),
     (
-        "review.recorded, whole",
+        "review.recorded, whole of version 1",
         r#"{"type":"review.recorded","session":"s-1","at":"2026-11-20T12:00:08Z","actor":"ada","subject_kind":"action","verdict":"escalated","review":"r-1","subject_id":"x-1","reason":"above my limit","attributes":{"level":2}}"#,
     ),
     (
-        "review.recorded, least",
+        "review.recorded, least of version 1",
         r#"{"type":"review.recorded","actor":"ada","subject_kind":"session","verdict":"approved"}"#,
     ),
     (
@@ -151,10 +151,13 @@ const DRAFTS: &[(&str, &str)] = &[
     ),
     ("note.logged, least", r#"{"type":"note.logged","message":""}"#),
     (
-        "action.recorded, whole",
+        "action.recorded, whole of version 1",
         r#"{"type":"action.recorded","session":"s-1","at":"2026-11-20T12:00:11Z","actor":{"id":"u-1","kind":"user"},"action":"delete","entity_type":"contract","entity_id":"x-1","outcome":"denied","reason":"policy","changes":{"before":{"a":1},"after":[]},"context":{"ip":"192.0.2.1","user_agent":"curl","request_id":"q-1"},"tenant":"acme","attributes":{"context.region":"eu"}}"#,
     ),
-    ("action.recorded, least", r#"{"type":"action.recorded","actor":{"id":"u-1"},"action":"read"}"#),
+    (
+        "action.recorded, least of version 1",
+        r#"{"type":"action.recorded","actor":{"id":"u-1"},"action":"read"}"#,
+    ),
     (
         "otel.span, whole",
         r#"{"type":"otel.span","session":"5b8efff798038103d269b633813fc60c","at":"2026-11-20T12:00:11.5Z","span":{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"chat","startTimeUnixNano":"1763640011000000000","endTimeUnixNano":1763640011500000000,"attributes":[{"key":"gen_ai.usage.input_tokens","value":{"intValue":"7"}}]},"resource":{"attributes":[]},"resource_schema_url":"https://example.org/r","scope":{"name":"tests"},"scope_schema_url":"https://example.org/s","attributes":{"x":1}}"#,
@@ -187,9 +190,36 @@ const LATER_DRAFTS: &[(&str, &str)] = &[
     ("step.ended, least", r#"{"type":"step.ended","session":"s-1","step":"p-2","status":"ok"}"#),
     ("step.started, last word", r#"{"type":"step.started","session":"s-1","step":"p-3","kind":"embedding"}"#),
     (
-        "review.recorded, last word",
+        "review.recorded, last word of version 1",
         r#"{"type":"review.recorded","actor":"ada","subject_kind":"session","verdict":"modified"}"#,
     ),
+    (
+        "decision.made, whole",
+        r#"{"type":"decision.made","session":"s-1","at":"2026-11-20T12:00:05Z","decision":"d-1","step":"p-1","decision_type":"route","options_considered":[{"option":"left","score":0.75,"cost":{"eur":3}},{"option":"right"}],"chosen_option":"left","rationale":"shorter","confidence":1.0,"actor":"planner","on_behalf_of":[{"actor":{"id":"u-1","kind":"user"},"authorization":"mandate 7"},{"actor":{"id":"acme"}}],"basis":"observed","attributes":{"k":null}}"#,
+    ),
+    (
+        "decision.made, several options",
+        r#"{"type":"decision.made","session":"s-1","decision":"d-2","chosen_options":["b","a"]}"#,
+    ),
+    ("decision.made, least", r#"{"type":"decision.made","session":"s-1"}"#),
+    (
+        "review.recorded, whole",
+        r#"{"type":"review.recorded","session":"s-1","at":"2026-11-20T12:00:08Z","actor":"ada","subject_kind":"action","verdict":"modified","review":"r-1","subject_id":"x-1","reason":"within my limit","role":"claims manager","authority":"limit of 5,000","identified_by":"sso","evidence_seen":["f-1","contract.pdf"],"approved_digest":"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262","expires_at":"2026-12-20T12:00:00.000000Z","attributes":{"level":2}}"#,
+    ),
+    (
+        "review.recorded, least",
+        r#"{"type":"review.recorded","actor":"ada","subject_kind":"session","verdict":"approved"}"#,
+    ),
+    (
+        "action.recorded, whole",
+        r#"{"type":"action.recorded","session":"s-1","at":"2026-11-20T12:00:11Z","actor":{"id":"agent-1","kind":"agent"},"action":"delete","entity_type":"contract","entity_id":"x-1","outcome":"denied","reason":"policy","changes":{"before":{"a":1},"after":[]},"context":{"ip":"192.0.2.1","user_agent":"curl","request_id":"q-1"},"tenant":"acme","on_behalf_of":[{"actor":{"id":"u-1","kind":"user"},"authorization":"token 12"}],"basis":"claimed","attributes":{"context.region":"eu"}}"#,
+    ),
+    ("action.recorded, least", r#"{"type":"action.recorded","actor":{"id":"u-1"},"action":"read"}"#),
+    (
+        "policy.decided, whole",
+        r#"{"type":"policy.decided","session":"s-1","at":"2026-11-20T12:00:13Z","policy":"payments","effect":"escalate","policy_version":"7","rule":"above-limit","reason":"more than 500","step":"p-1","subject_kind":"decision","subject_id":"d-1","actor":"opa","input":{"amount":700},"attributes":{"took_ms":3}}"#,
+    ),
+    ("policy.decided, least", r#"{"type":"policy.decided","policy":"payments","effect":"allow"}"#),
 ];
 
 /// Events that Annals writes itself.

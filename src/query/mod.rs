@@ -27,8 +27,8 @@ pub use find::Found;
 pub use info::Info;
 pub use projections::{LeftOutObject, ProjectionStatus, Rebuild, StoppedProjection};
 pub use records::{
-    Action, Artifact, Decision, Finding, FindingUpdate, Metric, Note, Review, Session, SessionSummary, Step,
-    TimelineEntry,
+    Action, Artifact, Decision, Finding, FindingUpdate, Metric, Note, PolicyDecision, Review, Session,
+    SessionSummary, Step, TimelineEntry,
 };
 pub use search::{Hit, SearchFilter, SearchOrder};
 pub(crate) use session::{ExtractBounds, SessionExtract, WriteError};

@@ -11,7 +11,7 @@ use crate::storage::{StorageError, from_sqlite};
 use super::column::Record;
 use super::error::remedy;
 use super::records::{
-    Action, Artifact, Decision, Finding, FindingUpdate, Metric, Note, Review, Session, Step,
+    Action, Artifact, Decision, Finding, FindingUpdate, Metric, Note, PolicyDecision, Review, Session, Step,
 };
 
 /// A session with everything that belongs to it, each list in the order of the log.
@@ -39,6 +39,8 @@ pub struct SessionRecord {
     pub notes: Vec<Note>,
     /// Its actions.
     pub actions: Vec<Action>,
+    /// Decisions of policy engines about it and its parts.
+    pub policy_decisions: Vec<PolicyDecision>,
 }
 
 /// A step, and its depth in the tree.
@@ -64,6 +66,7 @@ impl SessionRecord {
             metrics: Vec::new(),
             notes: Vec::new(),
             actions: Vec::new(),
+            policy_decisions: Vec::new(),
         }
     }
 
@@ -130,6 +133,7 @@ macro_rules! parts {
         $part!(metrics: Metric, "session_id = ?1 ORDER BY seq");
         $part!(notes: Note, "session_id = ?1 ORDER BY seq");
         $part!(actions: Action, "session_id = ?1 ORDER BY seq");
+        $part!(policy_decisions: PolicyDecision, "session_id = ?1 ORDER BY seq");
     };
 }
 

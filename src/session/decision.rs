@@ -4,7 +4,7 @@ use super::build::{attribute_setter, text_setters, value_setters};
 use super::handle::Session;
 use super::recording::Recording;
 use super::step::Step;
-use crate::event::{ConsideredOption, DecisionId, DecisionMade, IdError};
+use crate::event::{Basis, ConsideredOption, DecisionId, DecisionMade, Delegation, IdError};
 use crate::receipt::AppendError;
 
 fn decision(decision_type: impl Into<String>) -> DecisionMade {
@@ -87,6 +87,14 @@ impl Recording<'_, DecisionMade> {
     value_setters! {
         /// Sets the confidence of the decision, 0 to 1.
         confidence: f64;
+        /// Sets whether the decision was observed, or is claimed by the agent.
+        basis: Basis;
+    }
+
+    /// Adds a principal for whom it was decided: first the nearest one, then the one behind it, and so on.
+    pub fn on_behalf_of(mut self, principal: Delegation) -> Self {
+        self.payload.on_behalf_of.push(principal);
+        self
     }
 
     attribute_setter!();

@@ -17,6 +17,7 @@ mod handle;
 mod decision;
 mod finding;
 mod observation;
+mod policy;
 mod review;
 
 pub use handle::{Session, SessionBuilder, SessionEnding};

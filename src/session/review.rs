@@ -1,9 +1,11 @@
 //! Reviews: judgements by people.
 
-use super::build::{attribute_setter, text_setters};
+use super::build::{attribute_setter, text_setters, value_setters};
 use super::handle::Session;
 use super::recording::Recording;
-use crate::event::{DecisionId, FindingId, IdError, ReviewId, ReviewRecorded, StepId, SubjectKind, Verdict};
+use crate::event::{
+    DecisionId, Digest, FindingId, IdError, ReviewId, ReviewRecorded, StepId, SubjectKind, Timestamp, Verdict,
+};
 use crate::receipt::AppendError;
 
 impl Session {
@@ -67,6 +69,25 @@ impl Recording<'_, ReviewRecorded> {
     text_setters! {
         /// Sets the reason.
         reason => reason;
+        /// Sets the role in which the reviewer judged.
+        role => role;
+        /// Sets the basis of the reviewer's right to judge: a rule, a mandate, a limit.
+        authority => authority;
+        /// Sets the way in which the reviewer was identified: a single sign-on, a key …
+        identified_by => identified_by;
+    }
+
+    value_setters! {
+        /// Sets the BLAKE3 digest of the content that the reviewer approved.
+        approved_digest: Digest;
+        /// Sets the time at which the verdict stops being valid.
+        expires_at: Timestamp;
+    }
+
+    /// Adds an item that the reviewer saw: its id, digest or location.
+    pub fn saw(mut self, evidence: impl Into<String>) -> Self {
+        self.payload.evidence_seen.push(evidence.into());
+        self
     }
 
     attribute_setter!();

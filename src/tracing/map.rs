@@ -153,6 +153,9 @@ pub(super) fn decision(
         rationale: fields.text("rationale").or_else(|| fields.text("message")),
         confidence: fields.fraction("confidence"),
         actor: fields.text("actor"),
+        // A chain of principals has no flat form, so a field with this name stays an attribute.
+        on_behalf_of: Vec::new(),
+        basis: fields.parsed("basis"),
         attributes: attributes(fields, metadata),
     }
 }

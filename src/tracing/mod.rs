@@ -64,7 +64,7 @@
 //! | --- | --- |
 //! | a session | `profile` (default: the span's name), `input`, `input_hash`, `conversation`, `parent_session`, `agent`, `agent_version`, `model`, `source`, `tenant`, `labels.…`; `summary` or `output`, `status`, `error`, `risk_level`, `scores.…`, `tokens_input`, `tokens_output`, `cost_usd` |
 //! | a step | `module` (default: the span's name), `kind` (default: that of the target, which is `annals::llm` or similar, or set with [`AuditLayer::kind_of`]), `model`, `input`, `input_summary`; `output`, `output_summary`, `status`, `error`, `confidence`, `tokens_input`, `tokens_output`, `tokens_cache_read`, `tokens_cache_write`, `tokens_reasoning`, `cost_usd`, `basis` |
-//! | a decision | `decision_type`, `options_considered` (a JSON list), `option.…` (its score), `chosen_option`, `chosen_options` (a JSON list), `rationale` (default: the message), `confidence`, `actor`, `annals.id` |
+//! | a decision | `decision_type`, `options_considered` (a JSON list), `option.…` (its score), `chosen_option`, `chosen_options` (a JSON list), `rationale` (default: the message), `confidence`, `actor`, `basis`, `annals.id` |
 //! | a finding | `category`, `pattern_type`, `severity`, `outcome`, `confidence`, `title` (default: the message), `description`, `plain_english`, `suggestion`, `legal_source`, `evidence` (JSON), `scope`, `rule_version`, `annals.id` |
 //! | a note | the message, `data` (JSON) |
 //!

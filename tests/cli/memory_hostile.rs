@@ -74,7 +74,7 @@ fn log_of_all() -> (TempDir, PathBuf, String) {
 }
 
 /// One column of each read table that only a file of somebody else fills.
-const READ_TABLES: [(&str, &str); 14] = [
+const READ_TABLES: [(&str, &str); 15] = [
     ("annals_sessions", "summary_text"),
     ("annals_steps", "error"),
     ("decisions", "rationale"),
@@ -86,6 +86,7 @@ const READ_TABLES: [(&str, &str); 14] = [
     ("metrics", "unit"),
     ("notes", "message"),
     ("actions", "reason"),
+    ("policy_decisions", "reason"),
     ("custom_events", "data"),
     ("api_keys", "reason"),
     ("search_documents", "subject_id"),

@@ -225,6 +225,32 @@ fn a_cancelled_step_is_shown_with_the_parts_of_its_tokens() {
 }
 
 #[test]
+fn judgements_are_shown_with_their_subject() {
+    let log = Log::with(concat!(
+        r#"{"type":"decision.made","session":"s","decision":"d","decision_type":"payment","chosen_option":"pay","on_behalf_of":[{"actor":{"id":"u-1"},"authorization":"mandate 7"},{"actor":{"id":"acme"}}],"basis":"claimed"}"#,
+        "\n",
+        r#"{"type":"policy.decided","session":"s","policy":"payments","effect":"deny","rule":"limit","reason":"too much","subject_kind":"decision","subject_id":"d"}"#,
+        "\n",
+        r#"{"type":"review.recorded","session":"s","actor":"ada","subject_kind":"decision","subject_id":"d","verdict":"modified","reason":"half of it","role":"manager","identified_by":"sso","evidence_seen":["f-1","f-2"],"expires_at":"2027-01-01T00:00:00Z"}"#,
+        "\n",
+    ));
+    let shown = log.out(&["show", "s"]);
+    for line in [
+        "◆ payment  pay  for u-1 (mandate 7), for acme  claimed\n",
+        "■ payments  deny  decision d  rule limit\n  because  too much\n",
+        "  review   modified by ada, manager, identified by sso, until 2027-01-01 00:00:00 UTC: half of it\n",
+        "  saw      f-1, f-2\n",
+    ] {
+        assert!(shown.contains(line), "{line:?} is not in:\n{shown}");
+    }
+    let record = log.json(&["show", "s"]);
+    assert_eq!(record["policy_decisions"][0]["effect"], "deny");
+    assert_eq!(record["decisions"][0]["on_behalf_of"][1]["actor"]["id"], "acme");
+    assert_eq!(record["reviews"][0]["evidence_seen"][1], "f-2");
+    assert!(log.out(&["replay", "s"]).contains("policy.decided"));
+}
+
+#[test]
 fn the_default_log_is_made_by_the_first_command_that_appends() {
     use std::os::unix::fs::PermissionsExt;
     let home = tempfile::tempdir().unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::support::{rows_of, sqlite};
 use annals::{
-    AppendError, AuditLog, Basis, FindingStatus, Outcome, Session, SessionProgress, Severity, Step, StepKind,
-    Timestamp, Verdict,
+    Actor, AppendError, AuditLog, Basis, Delegation, Digest, FindingStatus, Outcome, PolicyEffect, Session,
+    SessionProgress, Severity, Step, StepKind, Timestamp, Verdict,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -156,6 +156,70 @@ fn a_cancelled_step_is_neither_ok_nor_an_error_and_keeps_its_kinds_of_tokens() {
         ["embedding | cancelled | no longer needed | 120 | 64 | 32 | 12 | claimed"]
     );
     assert_eq!(fixture.rows("SELECT step_count, error_count FROM sessions"), ["1 | 0"]);
+}
+
+#[test]
+fn a_policy_decision_and_a_decision_for_somebody_have_what_they_said() {
+    let fixture = Fixture::new();
+    let session = fixture.log.session("p").id("s-1").start().unwrap();
+    let step = session.step("pay").id("1").start().unwrap();
+    let principal = |id: &str, authorization: Option<&str>| Delegation {
+        actor: Actor { id: id.into(), kind: None },
+        authorization: authorization.map(Into::into),
+    };
+    let decision = step
+        .decide("payment")
+        .id("d-1")
+        .chose("pay 700")
+        .on_behalf_of(principal("u-1", Some("mandate 7")))
+        .on_behalf_of(principal("acme", None))
+        .basis(Basis::Observed)
+        .record()
+        .unwrap();
+    step.policy("payments", PolicyEffect::Escalate)
+        .about_decision(&decision)
+        .policy_version("7")
+        .rule("above-limit")
+        .reason("more than 500")
+        .actor("opa")
+        .input(&[700])
+        .record()
+        .unwrap();
+    session
+        .review("ada", Verdict::Modified)
+        .of_decision(&decision)
+        .role("manager")
+        .authority("limit of 5,000")
+        .identified_by("sso")
+        .saw("f-1")
+        .saw("contract.pdf")
+        .approved_digest(Digest::from_bytes([0; 32]))
+        .expires_at("2026-12-20T12:00:00Z".parse().unwrap())
+        .record()
+        .unwrap();
+    step.end().succeeded().unwrap();
+    session.end().completed().unwrap().wait().unwrap();
+    assert_eq!(
+        fixture.rows("SELECT on_behalf_of, basis FROM decisions"),
+        [r#"[{"actor":{"id":"u-1"},"authorization":"mandate 7"},{"actor":{"id":"acme"}}] | observed"#]
+    );
+    assert_eq!(
+        fixture.rows(
+            "SELECT session_id, step_id, subject_kind, subject_id, policy, policy_version, rule, effect, reason, actor,
+                    input FROM policy_decisions"
+        ),
+        ["s-1 | 1 | decision | d-1 | payments | 7 | above-limit | escalate | more than 500 | opa | [700]"]
+    );
+    assert_eq!(fixture.rows("SELECT subject_id FROM timeline WHERE kind = 'policy.decided'"), ["d-1"]);
+    assert_eq!(
+        fixture.rows(
+            "SELECT verdict, role, authority, identified_by, evidence_seen, approved_digest, expires_at FROM reviews"
+        ),
+        [format!(
+            r#"modified | manager | limit of 5,000 | sso | ["f-1","contract.pdf"] | {} | 2026-12-20 12:00:00.000000"#,
+            "0".repeat(64)
+        )]
+    );
 }
 
 #[test]

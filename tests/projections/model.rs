@@ -13,12 +13,12 @@ use annals::entry::Entry;
 use annals::replay::Replay;
 use annals::{
     ActionOutcome, ActionRecorded, Actor, ApiKeyCreated, ApiKeyRevoked, ApiKeyScope, ArtifactAttached,
-    Attributes, AuditLog, Basis, Changes, ConsideredOption, Correction, Custom, DecisionMade, Digest, Draft,
-    Durability, Event, EventId, FindingRaised, FindingStatus, FindingUpdated, Json, Kind, LogCreated,
-    MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, PayloadRedacted, RedactionRequest,
-    RequestContext, ReviewRecorded, Seq, SessionEnd, SessionEnded, SessionId, SessionProgress,
-    SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded, StepKind, StepStarted, SubjectKind,
-    Timestamp, Verdict,
+    Attributes, AuditLog, Basis, Changes, ConsideredOption, Correction, Custom, DecisionMade, Delegation,
+    Digest, Draft, Durability, Event, EventId, FindingRaised, FindingStatus, FindingUpdated, Json, Kind,
+    LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, PayloadRedacted, PolicyDecided,
+    PolicyEffect, RedactionRequest, RequestContext, ReviewRecorded, Seq, SessionEnd, SessionEnded, SessionId,
+    SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded, StepKind, StepStarted,
+    SubjectKind, Timestamp, Verdict,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -210,11 +210,13 @@ fn session_event() -> BoxedStrategy<Event> {
     let decided = (
         (select(vec!["", "d1D1d1D1", "e"]), of(step()), of(filled()), vec(option, 0..3)),
         (0..3_u8, vec(text(), 1..3), of(text()), of(fraction()), of(filled()), attributes()),
+        (chain(), of(select(Basis::ALL))),
     )
         .prop_map(
             |(
                 (decision, step, decision_type, options_considered),
                 (how_many, mut chosen, rationale, confidence, actor, attributes),
+                (on_behalf_of, basis),
             )| {
                 DecisionMade {
                     decision: decision.try_into().unwrap_or_default(),
@@ -226,6 +228,8 @@ fn session_event() -> BoxedStrategy<Event> {
                     rationale,
                     confidence,
                     actor,
+                    on_behalf_of,
+                    basis,
                     attributes,
                 }
                 .into()
@@ -290,11 +294,27 @@ fn session_event() -> BoxedStrategy<Event> {
     .boxed()
 }
 
+fn actor() -> impl Strategy<Value = Actor> {
+    (filled(), of(text())).prop_map(|(id, kind)| Actor { id, kind })
+}
+
+/// The principals for whom somebody acts.
+fn chain() -> impl Strategy<Value = Vec<Delegation>> {
+    let principal = (actor(), of(text()));
+    vec(principal.prop_map(|(actor, authorization)| Delegation { actor, authorization }), 0..3)
+}
+
 /// Events that stand for themselves, in a session or in none.
 fn event_of_its_own() -> BoxedStrategy<Event> {
-    let reviewed =
-        (filled(), select(SubjectKind::ALL), select(Verdict::ALL), filled(), of(text()), attributes())
-            .prop_map(|(actor, subject_kind, verdict, subject, reason, attributes)| {
+    let reviewed = (
+        (filled(), select(SubjectKind::ALL), select(Verdict::ALL), filled(), of(text()), attributes()),
+        (of(text()), of(text()), of(text()), vec(filled(), 0..3), of(any::<[u8; 32]>()), of(at())),
+    )
+        .prop_map(
+            |(
+                (actor, subject_kind, verdict, subject, reason, attributes),
+                (role, authority, identified_by, evidence_seen, approved, expires_at),
+            )| {
                 Event::from(ReviewRecorded {
                     actor,
                     subject_kind,
@@ -302,9 +322,41 @@ fn event_of_its_own() -> BoxedStrategy<Event> {
                     review: Default::default(),
                     subject_id: (subject_kind != SubjectKind::Session).then_some(subject),
                     reason,
+                    role,
+                    authority,
+                    identified_by,
+                    evidence_seen,
+                    approved_digest: approved.map(Digest::from_bytes),
+                    expires_at,
                     attributes,
                 })
-            });
+            },
+        );
+    let judged = (
+        (filled(), select(PolicyEffect::ALL), of(text()), of(text()), of(text())),
+        (of(step()), of(select(SubjectKind::ALL)), filled(), of(text()), of(json()), attributes()),
+    )
+        .prop_map(
+            |(
+                (policy, effect, policy_version, rule, reason),
+                (step, subject_kind, subject, actor, input, attributes),
+            )| {
+                PolicyDecided {
+                    policy,
+                    effect,
+                    policy_version,
+                    rule,
+                    reason,
+                    step,
+                    subject_kind,
+                    subject_id: subject_kind.filter(|kind| *kind != SubjectKind::Session).map(|_| subject),
+                    actor,
+                    input,
+                    attributes,
+                }
+                .into()
+            },
+        );
     let attached =
         (any::<[u8; 32]>(), of(step()), of(text()), of(tokens()), of(text()), of(tokens()), attributes())
             .prop_map(|(artifact, step, label, position, media_type, size, attributes)| {
@@ -321,18 +373,19 @@ fn event_of_its_own() -> BoxedStrategy<Event> {
             NoteLogged { message, step, level, data, attributes }.into()
         },
     );
-    let actor = (filled(), of(text())).prop_map(|(id, kind)| Actor { id, kind });
     let changes = (of(json()), of(json())).prop_map(|(before, after)| Changes { before, after });
     let context = (of(text()), of(text()), of(text()))
         .prop_map(|(ip, user_agent, request_id)| RequestContext { ip, user_agent, request_id });
     let acted = (
-        (actor, filled(), of(filled()), of(filled()), of(select(ActionOutcome::ALL))),
+        (actor(), filled(), of(filled()), of(filled()), of(select(ActionOutcome::ALL))),
         (of(text()), of(changes), of(context), of(filled()), attributes()),
+        (chain(), of(select(Basis::ALL))),
     )
         .prop_map(
             |(
                 (actor, action, entity_type, entity_id, outcome),
                 (reason, changes, context, tenant, attributes),
+                (on_behalf_of, basis),
             )| {
                 ActionRecorded {
                     actor,
@@ -344,6 +397,8 @@ fn event_of_its_own() -> BoxedStrategy<Event> {
                     changes,
                     context,
                     tenant,
+                    on_behalf_of,
+                    basis,
                     attributes,
                 }
                 .into()
@@ -357,6 +412,7 @@ fn event_of_its_own() -> BoxedStrategy<Event> {
         measured.boxed(),
         noted.boxed(),
         acted.boxed(),
+        judged.boxed(),
         custom.boxed()
     ]
     .boxed()

@@ -23,6 +23,7 @@ const SAME: [&str; 3] = ["sessions", "steps", "findings"];
 fn is_added(table: &str, column: &str) -> bool {
     let added: &[&str] = match table {
         "steps" => &["tokens_cache_read", "tokens_cache_write", "tokens_reasoning", "basis"],
+        "decisions" => &["on_behalf_of", "basis"],
         _ => &[],
     };
     added.contains(&column)

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use annals::otel::{Meanings, Precedence, Rank};
 use annals::{
-    Attributes, Content, Event, EventId, Json, Kind, Recorded, Seq, SessionEnd, SessionEnded, SessionStarted,
-    Timestamp,
+    Attributes, Content, Delegation, Event, EventId, Json, Kind, Recorded, Seq, SessionEnd, SessionEnded,
+    SessionStarted, SubjectKind, Timestamp,
 };
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -64,7 +64,7 @@ pub(crate) type Row = BTreeMap<String, Value>;
 pub(crate) type Tables = BTreeMap<&'static str, BTreeMap<String, Row>>;
 
 /// The tables, with the columns of their key.
-pub(crate) const TABLES: [(&str, &[&str]); 13] = [
+pub(crate) const TABLES: [(&str, &[&str]); 14] = [
     ("sessions", &["id"]),
     ("steps", &["session_id", "id"]),
     ("decisions", &["session_id", "id"]),
@@ -76,6 +76,7 @@ pub(crate) const TABLES: [(&str, &[&str]); 13] = [
     ("metrics", &["seq"]),
     ("notes", &["seq"]),
     ("actions", &["seq"]),
+    ("policy_decisions", &["seq"]),
     ("custom_events", &["seq"]),
     ("api_keys", &["id"]),
 ];
@@ -199,6 +200,29 @@ fn attributes_object(attributes: &Attributes) -> Option<String> {
 
 fn texts_object(texts: &BTreeMap<String, String>) -> Option<String> {
     object(texts.iter().map(|(name, value)| (name, quoted(value))))
+}
+
+/// A list of texts; none if it is empty.
+fn texts_list(texts: &[String]) -> Option<String> {
+    let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+    (!texts.is_empty()).then(|| format!("[{}]", texts.join(",")))
+}
+
+/// The principals of a chain; none if there are none.
+fn principals(chain: &[Delegation]) -> Option<String> {
+    let member = |name: &str, value: &Option<String>| {
+        value.as_ref().map_or_else(String::new, |value| format!(",\"{name}\":{}", quoted(value)))
+    };
+    let chain: Vec<String> = chain
+        .iter()
+        .map(|principal| {
+            let id = quoted(&principal.actor.id);
+            let (kind, authorization) =
+                (member("kind", &principal.actor.kind), member("authorization", &principal.authorization));
+            format!("{{\"actor\":{{\"id\":{id}{kind}}}{authorization}}}")
+        })
+        .collect();
+    (!chain.is_empty()).then(|| format!("[{}]", chain.join(",")))
 }
 
 fn numbers_object(numbers: &BTreeMap<String, f64>) -> Option<String> {
@@ -715,6 +739,8 @@ fn decision_row(session: &str, id: &str, facts: &[&Fact]) -> Row {
         rationale: last(&made, |_, e| e.rationale.as_ref()),
         confidence: last(&made, |_, e| e.confidence),
         actor: last(&made, |_, e| e.actor.as_ref()),
+        on_behalf_of: last(&made, |_, e| principals(&e.on_behalf_of)),
+        basis: last(&made, |_, e| Some(e.basis?.as_str())),
         decided_at: last(&made, |fact, _| fact.at),
         attributes: merged(made.iter().map(|(fact, e)| (*fact, &e.attributes))),
     };
@@ -801,6 +827,7 @@ pub(crate) fn subject(fact: &Fact) -> Option<String> {
         Event::MetricRecorded(e) => Some(e.name.clone()),
         Event::NoteLogged(e) => e.step.as_ref().map(ToString::to_string),
         Event::ActionRecorded(e) => e.entity_id.clone(),
+        Event::PolicyDecided(e) => e.subject_id.clone().or(e.step.as_ref().map(ToString::to_string)),
         Event::Custom(e) => Some(e.name.clone()),
         Event::ProjectionSkipped(e) => Some(e.projection.clone()),
         Event::KeyChanged(e) => Some(e.vkey.clone()),
@@ -818,7 +845,11 @@ fn activity_row(fact: &Fact, event: &Event) -> Option<(&'static str, Row)> {
             row! {
                 seq: fact.seq, id: e.review.as_str(), session_id: session, actor: &e.actor,
                 subject_kind: e.subject_kind.as_str(), subject_id: e.subject_id.as_ref().or(session),
-                verdict: e.verdict.as_str(), reason: e.reason.as_ref(), reviewed_at: fact.at,
+                verdict: e.verdict.as_str(), reason: e.reason.as_ref(), role: e.role.as_ref(),
+                authority: e.authority.as_ref(), identified_by: e.identified_by.as_ref(),
+                evidence_seen: texts_list(&e.evidence_seen),
+                approved_digest: e.approved_digest.map(|digest| digest.to_string()), expires_at: e.expires_at,
+                reviewed_at: fact.at,
                 attributes: attributes_object(&e.attributes), recorded_at: fact.recorded_at,
             },
         ),
@@ -859,7 +890,23 @@ fn activity_row(fact: &Fact, event: &Event) -> Option<(&'static str, Row)> {
                     outcome: e.outcome.map(|outcome| outcome.as_str()), reason: e.reason.as_ref(),
                     before: changes.before.as_ref(), after: changes.after.as_ref(), ip: context.ip,
                     user_agent: context.user_agent, request_id: context.request_id, tenant: e.tenant.as_ref(),
+                    on_behalf_of: principals(&e.on_behalf_of), basis: e.basis.map(|basis| basis.as_str()),
                     acted_at: fact.at, attributes: attributes_object(&e.attributes), recorded_at: fact.recorded_at,
+                },
+            )
+        }
+        Event::PolicyDecided(e) => {
+            let own = session.filter(|_| e.subject_kind == Some(SubjectKind::Session));
+            (
+                "policy_decisions",
+                row! {
+                    seq: fact.seq, session_id: session, step_id: e.step.as_ref().map(|id| id.as_str()),
+                    subject_kind: e.subject_kind.map(|kind| kind.as_str()),
+                    subject_id: e.subject_id.as_ref().or(own), policy: &e.policy,
+                    policy_version: e.policy_version.as_ref(), rule: e.rule.as_ref(), effect: e.effect.as_str(),
+                    reason: e.reason.as_ref(), actor: e.actor.as_ref(), input: e.input.as_ref(),
+                    decided_at: fact.at, attributes: attributes_object(&e.attributes),
+                    recorded_at: fact.recorded_at,
                 },
             )
         }
@@ -919,7 +966,9 @@ fn texts_of(event: &Event) -> Vec<String> {
                     &correction.strategy,
                 ]);
             }
-            Event::ReviewRecorded(e) => some(&[&Some(e.actor.clone()), &e.reason]),
+            Event::ReviewRecorded(e) => {
+                some(&[&Some(e.actor.clone()), &e.reason, &e.role, &e.authority]);
+            }
             Event::ArtifactAttached(e) => some(&[&e.label, &e.media_type]),
             Event::MetricRecorded(e) => some(&[&Some(e.name.clone())]),
             Event::NoteLogged(e) => {
@@ -936,6 +985,10 @@ fn texts_of(event: &Event) -> Vec<String> {
                     &changes.before.map(|json| json.to_string()),
                     &changes.after.map(|json| json.to_string()),
                 ]);
+            }
+            Event::PolicyDecided(e) => {
+                let input = e.input.as_ref().map(ToString::to_string);
+                some(&[&Some(e.policy.clone()), &e.rule, &e.reason, &e.actor, &input]);
             }
             Event::OtelSpan(e) => some(&[&Some(e.span.to_string())]),
             Event::OtelLog(e) => some(&[&Some(e.log_record.to_string())]),
@@ -960,6 +1013,9 @@ fn texts_of(event: &Event) -> Vec<String> {
         _ => None,
     };
     texts.extend(labels.into_iter().flatten().flat_map(|(name, value)| [name.clone(), value.clone()]));
+    if let Event::ReviewRecorded(e) = event {
+        texts.extend(e.evidence_seen.iter().cloned());
+    }
     if let Event::DecisionMade(e) = event {
         texts.extend(e.chosen_options.iter().cloned());
         for option in &e.options_considered {
@@ -989,6 +1045,7 @@ fn attributes_of(event: &Event) -> Attributes {
         Event::ActionRecorded(e) => e.attributes.clone(),
         Event::OtelSpan(e) => e.attributes.clone(),
         Event::OtelLog(e) => e.attributes.clone(),
+        Event::PolicyDecided(e) => e.attributes.clone(),
         Event::Custom(e) => e.attributes.clone(),
         _ => Attributes::new(),
     }

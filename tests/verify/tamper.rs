@@ -61,7 +61,8 @@ fn fixture() -> &'static [u8] {
             })
             .unwrap();
         assert_eq!(licence.seq, Seq::new(20));
-        log.append(note("after")).unwrap().wait().unwrap();
+        let judged = r#"{"type":"policy.decided","session":"a","policy":"limits","effect":"deny","reason":"after"}"#;
+        log.append(json(judged)).unwrap().wait().unwrap();
         log.append(note("last words")).unwrap().wait().unwrap();
         log.close().unwrap();
         support::verify_whole(&path);
@@ -532,7 +533,7 @@ fn a_payload_that_is_not_its_own_encoding_is_malformed_though_the_chain_holds() 
 }
 
 /// The read tables that hold a row an event, and those that hold a row a thing.
-const READ_TABLES: [&str; 13] = [
+const READ_TABLES: [&str; 14] = [
     "annals_sessions",
     "annals_steps",
     "decisions",
@@ -544,6 +545,7 @@ const READ_TABLES: [&str; 13] = [
     "metrics",
     "notes",
     "actions",
+    "policy_decisions",
     "custom_events",
     "search_documents",
 ];

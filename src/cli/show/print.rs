@@ -5,7 +5,7 @@ use std::io;
 
 use crate::Json;
 use crate::query::Step;
-use crate::query::{Artifact, Decision, Finding, FindingUpdate, Note, Review, SessionRecord};
+use crate::query::{Artifact, Decision, Finding, FindingUpdate, Note, PolicyDecision, SessionRecord};
 
 use crate::cli::out::{BOLD, DIM, Out, style_of};
 use crate::cli::{text, time};
@@ -27,6 +27,7 @@ pub(super) enum Texts {
 #[derive(Default)]
 struct Parts<'a> {
     decisions: Vec<&'a Decision>,
+    policy_decisions: Vec<&'a PolicyDecision>,
     findings: Vec<&'a Finding>,
     notes: Vec<&'a Note>,
     artifacts: Vec<&'a Artifact>,
@@ -42,6 +43,9 @@ pub(super) fn session(record: &SessionRecord, texts: Texts, out: &mut Out) -> io
     let key = |step: &'_ Option<String>| step.as_deref().and_then(|step| steps.get(step).copied());
     for decision in &record.decisions {
         parts.entry(key(&decision.step_id)).or_default().decisions.push(decision);
+    }
+    for decision in &record.policy_decisions {
+        parts.entry(key(&decision.step_id)).or_default().policy_decisions.push(decision);
     }
     for finding in &record.findings {
         parts.entry(key(&finding.step_id)).or_default().findings.push(finding);
@@ -67,10 +71,10 @@ pub(super) fn session(record: &SessionRecord, texts: Texts, out: &mut Out) -> io
     page.tail()
 }
 
-struct Page<'a> {
-    out: &'a mut Out,
+pub(super) struct Page<'a> {
+    pub(super) out: &'a mut Out,
     texts: Texts,
-    record: &'a SessionRecord,
+    pub(super) record: &'a SessionRecord,
 }
 
 impl Page<'_> {
@@ -125,7 +129,7 @@ impl Page<'_> {
         self.out.line(&format!("  {name}{value}"))
     }
 
-    fn cut<'t>(&self, value: &'t str) -> std::borrow::Cow<'t, str> {
+    pub(super) fn cut<'t>(&self, value: &'t str) -> std::borrow::Cow<'t, str> {
         match self.texts {
             Texts::Whole => value.into(),
             Texts::Shortened => text::shortened(value, SHORT_CHARS),
@@ -133,7 +137,7 @@ impl Page<'_> {
     }
 
     /// A text under its name: whole with its line breaks, or shortened to some lines.
-    fn text(&mut self, indent: usize, name: &str, content: Option<&str>) -> io::Result<()> {
+    pub(super) fn text(&mut self, indent: usize, name: &str, content: Option<&str>) -> io::Result<()> {
         let Some(content) = content.filter(|content| !content.is_empty()) else { return Ok(()) };
         let shown = match self.texts {
             Texts::Whole => text::block(content).into_owned(),
@@ -205,6 +209,7 @@ impl Page<'_> {
 
     fn parts(&mut self, parts: &Parts<'_>, indent: usize) -> io::Result<()> {
         parts.decisions.iter().try_for_each(|decision| self.decision(decision, indent))?;
+        parts.policy_decisions.iter().try_for_each(|decision| self.policy_decision(decision, indent))?;
         parts.findings.iter().try_for_each(|finding| self.finding(finding, indent))?;
         for note in &parts.notes {
             self.text(indent + 2, note.level.as_deref().map_or("note", level), Some(&note.message))?;
@@ -231,6 +236,8 @@ impl Page<'_> {
         let facts = [
             decision.confidence.map(|confidence| format!("confidence {confidence}")),
             decision.actor.as_ref().map(|actor| format!("by {actor}")),
+            decision.on_behalf_of.as_ref().and_then(on_behalf_of),
+            decision.basis.clone(),
         ];
         for fact in facts.iter().flatten() {
             head += &format!("  {}", self.out.paint(DIM, &text::line(fact)));
@@ -268,22 +275,6 @@ impl Page<'_> {
         self.reviews("finding", &finding.id, indent + 2)
     }
 
-    fn reviews(&mut self, kind: &str, id: &str, indent: usize) -> io::Result<()> {
-        let reviews: Vec<&Review> = self
-            .record
-            .reviews
-            .iter()
-            .filter(|review| review.subject_kind == kind && review.subject_id.as_deref() == Some(id))
-            .collect();
-        for review in reviews {
-            let said = [Some(review.verdict.as_str()), Some("by"), Some(review.actor.as_str())];
-            let said = joined(&said, " ");
-            let said = joined(&[said.as_deref(), review.reason.as_deref()], ": ");
-            self.text(indent, "review", said.as_deref())?;
-        }
-        Ok(())
-    }
-
     /// Prints the items of the session as a whole.
     fn tail(&mut self) -> io::Result<()> {
         let id = self.record.session.id.clone();
@@ -291,12 +282,15 @@ impl Page<'_> {
         for action in &self.record.actions {
             let entity = [action.entity_type.as_deref(), action.entity_id.as_deref()];
             let entity = joined(&entity, " ");
+            let behalf = action.on_behalf_of.as_ref().and_then(on_behalf_of);
             let said = [
                 Some(action.actor_id.as_str()),
                 Some(action.action.as_str()),
                 entity.as_deref(),
+                behalf.as_deref(),
                 action.outcome.as_deref(),
                 action.reason.as_deref(),
+                action.basis.as_deref(),
             ];
             self.text(2, "action", joined(&said, " ").as_deref())?;
         }
@@ -334,7 +328,7 @@ fn level(level: &str) -> &str {
     }
 }
 
-fn joined(parts: &[Option<&str>], between: &str) -> Option<String> {
+pub(super) fn joined(parts: &[Option<&str>], between: &str) -> Option<String> {
     let parts: Vec<&str> = parts.iter().flatten().copied().collect();
     if parts.is_empty() { None } else { Some(parts.join(between)) }
 }
@@ -378,4 +372,17 @@ fn options(json: &Json) -> String {
         })
         .collect();
     shown.join(" | ")
+}
+
+/// The principals for whom somebody decided or acted, from the nearest outwards.
+fn on_behalf_of(json: &Json) -> Option<String> {
+    let chain: Vec<serde_json::Value> = serde_json::from_str(json.as_str()).ok()?;
+    let shown = chain.iter().map(|principal| {
+        let id = principal.pointer("/actor/id").and_then(serde_json::Value::as_str).unwrap_or("?");
+        match principal.get("authorization").and_then(serde_json::Value::as_str) {
+            Some(authorization) => format!("{id} ({authorization})"),
+            None => id.to_owned(),
+        }
+    });
+    Some(format!("for {}", shown.collect::<Vec<_>>().join(", for ")))
 }

@@ -1,11 +1,13 @@
 //! The fold of the projection `activity`: one row for each event, which no later event changes.
 
-use crate::event::{Event, Recorded};
+use crate::event::{Event, PolicyDecided, Recorded, SubjectKind};
 use crate::otel::Meaning;
 
 use crate::projection::fold::cell::{attributes_text, json_column, json_text};
 use crate::projection::fold::input::Input;
-use crate::projection::fold::rows::{ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, ReviewRow};
+use crate::projection::fold::rows::{
+    ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, PolicyDecisionRow, ReviewRow,
+};
 use crate::projection::fold::working_set::WorkingSet;
 
 /// Folds one event by its meanings. Except for artifacts, at most one of them becomes a row here, because the key of the
@@ -30,6 +32,12 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
             session_id,
             verdict: e.verdict.as_str().to_owned(),
             reason: e.reason.clone(),
+            role: e.role.clone(),
+            authority: e.authority.clone(),
+            identified_by: e.identified_by.clone(),
+            evidence_seen: list(&e.evidence_seen),
+            approved_digest: e.approved_digest.map(|digest| digest.to_string()),
+            expires_at: e.expires_at,
             reviewed_at: at,
             attributes: attributes_text(&e.attributes),
             recorded_at,
@@ -97,11 +105,30 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
                 user_agent: context.user_agent,
                 request_id: context.request_id,
                 tenant: e.tenant.clone(),
+                on_behalf_of: list(&e.on_behalf_of),
+                basis: e.basis.map(|basis| basis.as_str().to_owned()),
                 acted_at: at,
                 attributes: attributes_text(&e.attributes),
                 recorded_at,
             });
         }
+        Event::PolicyDecided(e) => rows.single.policy_decisions.push(PolicyDecisionRow {
+            seq,
+            step_id: e.step.as_ref().map(ToString::to_string),
+            subject_kind: e.subject_kind.map(|kind| kind.as_str().to_owned()),
+            subject_id: policy_subject(e, session_id.as_deref()),
+            session_id,
+            policy: e.policy.clone(),
+            policy_version: e.policy_version.clone(),
+            rule: e.rule.clone(),
+            effect: e.effect.as_str().to_owned(),
+            reason: e.reason.clone(),
+            actor: e.actor.clone(),
+            input: json_column(e.input.as_ref()),
+            decided_at: at,
+            attributes: attributes_text(&e.attributes),
+            recorded_at,
+        }),
         Event::Custom(e) => rows.single.custom_events.push(CustomRow {
             seq,
             session_id,
@@ -113,4 +140,15 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
         }),
         _ => {}
     }
+}
+
+/// A list as JSON; none if it is empty.
+fn list<T: serde::Serialize>(items: &[T]) -> Option<String> {
+    if items.is_empty() { None } else { json_text(&items) }
+}
+
+/// The subject of a policy decision. One about a session that names none is about its own.
+fn policy_subject(e: &PolicyDecided, session: Option<&str>) -> Option<String> {
+    let own = session.filter(|_| e.subject_kind == Some(SubjectKind::Session));
+    e.subject_id.clone().or_else(|| own.map(str::to_owned))
 }

@@ -265,6 +265,10 @@ macro_rules! tables {
                 confidence: Option<f64>,
                 /// The person or program that decided.
                 actor: Option<String>,
+                /// The principals for whom it was decided, from the nearest outwards.
+                on_behalf_of stored(Option<String>) read(Option<Json>),
+                /// The basis of its record, if stated: observed, claimed.
+                basis: Option<String>,
                 /// Time of the decision, by the producer's clock.
                 decided_at: Option<Timestamp>,
                 /// Fields that the kinds of its events do not define.
@@ -415,6 +419,18 @@ macro_rules! tables {
                 verdict: String,
                 /// The reason for the verdict.
                 reason: Option<String>,
+                /// The role in which the reviewer judged.
+                role: Option<String>,
+                /// The basis of the reviewer's right to judge.
+                authority: Option<String>,
+                /// The way in which the reviewer was identified.
+                identified_by: Option<String>,
+                /// List of what the reviewer saw.
+                evidence_seen stored(Option<String>) read(Option<Json>),
+                /// BLAKE3 of what was approved.
+                approved_digest: Option<String>,
+                /// Time at which the verdict stops being valid.
+                expires_at: Option<Timestamp>,
                 /// Time of the review, by the producer's clock.
                 reviewed_at: Option<Timestamp>,
                 /// Fields that the kind of its event does not define.
@@ -527,8 +543,46 @@ macro_rules! tables {
                 request_id: Option<String>,
                 /// The tenant on whose behalf it was done.
                 tenant: Option<String>,
+                /// The principals for whom it was done, from the nearest outwards.
+                on_behalf_of stored(Option<String>) read(Option<Json>),
+                /// The basis of its record, if stated: observed, claimed.
+                basis: Option<String>,
                 /// Time of the action, by the producer's clock.
                 acted_at: Option<Timestamp>,
+                /// Fields that the kind of its event does not define.
+                attributes stored(Option<String>) read(Option<Json>),
+                /// Time at which it was recorded.
+                recorded_at: Timestamp,
+            }
+
+            /// A decision of a policy engine.
+            PolicyDecisionRow in "policy_decisions" => PolicyDecision in "policy_decisions", key ("seq") {
+                /// Sequence number of its event.
+                seq stored(i64) read(Seq),
+                /// Id of its session.
+                session_id stored(Option<String>),
+                /// Id of the step in which the policy was applied.
+                step_id: Option<String>,
+                /// The kind of subject: session, step, decision, finding, action.
+                subject_kind: Option<String>,
+                /// Id of the subject that was judged.
+                subject_id: Option<String>,
+                /// The name of the policy.
+                policy: String,
+                /// The version of the policy.
+                policy_version: Option<String>,
+                /// The rule that applied.
+                rule: Option<String>,
+                /// The effect: allow, deny, escalate.
+                effect: String,
+                /// The reason for the effect.
+                reason: Option<String>,
+                /// The policy engine.
+                actor: Option<String>,
+                /// The input that the engine judged.
+                input stored(Option<String>) read(Option<Json>),
+                /// Time of the decision, by the producer's clock.
+                decided_at: Option<Timestamp>,
                 /// Fields that the kind of its event does not define.
                 attributes stored(Option<String>) read(Option<Json>),
                 /// Time at which it was recorded.

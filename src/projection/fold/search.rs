@@ -155,7 +155,10 @@ fn text(event: &Event) -> String {
                 .opt(&correction.strategy)
                 .attributes(&e.attributes)
         }
-        Event::ReviewRecorded(e) => text.add(&e.actor).opt(&e.reason).attributes(&e.attributes),
+        Event::ReviewRecorded(e) => {
+            let text = text.add(&e.actor).opt(&e.reason).opt(&e.role).opt(&e.authority);
+            e.evidence_seen.iter().fold(text, |text, seen| text.add(seen)).attributes(&e.attributes)
+        }
         Event::ArtifactAttached(e) => text.opt(&e.label).opt(&e.media_type).attributes(&e.attributes),
         Event::MetricRecorded(e) => {
             let text = text.add(&e.name);
@@ -178,6 +181,13 @@ fn text(event: &Event) -> String {
         }
         Event::OtelSpan(e) => text.add(e.span.as_str()).attributes(&e.attributes),
         Event::OtelLog(e) => text.add(e.log_record.as_str()).attributes(&e.attributes),
+        Event::PolicyDecided(e) => text
+            .add(&e.policy)
+            .opt(&e.rule)
+            .opt(&e.reason)
+            .opt(&e.actor)
+            .json(&e.input)
+            .attributes(&e.attributes),
         Event::Custom(e) => text.add(&e.name).json(&e.data).attributes(&e.attributes),
         Event::LogCreated(e) => text.add(&e.origin).0,
         Event::EventsLost(e) => text.add(&e.reason).0,

@@ -47,6 +47,7 @@ pub(in crate::projection) fn subject(event: &Event) -> Option<String> {
         Event::MetricRecorded(e) => Some(e.name.clone()),
         Event::NoteLogged(e) => e.step.as_ref().map(ToString::to_string),
         Event::ActionRecorded(e) => e.entity_id.clone(),
+        Event::PolicyDecided(e) => e.subject_id.clone().or_else(|| e.step.as_ref().map(ToString::to_string)),
         Event::Custom(e) => Some(e.name.clone()),
         Event::ProjectionSkipped(e) => Some(e.projection.clone()),
         Event::KeyChanged(e) => Some(e.vkey.clone()),
@@ -411,6 +412,8 @@ impl DecisionRow {
             rationale: &e.rationale,
             confidence: &e.confidence,
             actor: &e.actor,
+            on_behalf_of: &if e.on_behalf_of.is_empty() { None } else { json_text(&e.on_behalf_of) },
+            basis: &to_text(e.basis),
             decided_at: &at.occurred,
         );
         merge!(self, at, &e.attributes);

@@ -13,7 +13,7 @@ use crate::projection::fold::cell::Row;
 use crate::projection::fold::passing::Passing;
 use crate::projection::fold::rows::{
     ActionRow, ApiKeyRow, ArtifactRow, BelowRow, CustomRow, DecisionRow, DocumentRow, FindingRow,
-    FindingUpdateRow, MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
+    FindingUpdateRow, MetricRow, NoteRow, PolicyDecisionRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
 
 /// Approximate size of a row without its texts, in bytes.
@@ -267,6 +267,7 @@ pub(crate) struct Single {
     pub(crate) metrics: Vec<MetricRow>,
     pub(crate) notes: Vec<NoteRow>,
     pub(crate) actions: Vec<ActionRow>,
+    pub(crate) policy_decisions: Vec<PolicyDecisionRow>,
     pub(crate) custom_events: Vec<CustomRow>,
     pub(crate) documents: Vec<Document>,
 }

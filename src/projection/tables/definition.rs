@@ -143,7 +143,7 @@ pub(crate) enum Throttling {
 pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
-        version: 9,
+        version: 10,
         tables: &[
             Table::of_several_events("annals_sessions", Some("id")).shown_as("sessions"),
             Table::in_sessions("annals_steps").shown_as("steps"),
@@ -169,6 +169,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
             Table::of_events("metrics"),
             Table::of_events("notes"),
             Table::of_events("actions"),
+            Table::of_events("policy_decisions"),
             Table::of_events("custom_events"),
         ],
         former: &[],

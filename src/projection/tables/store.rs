@@ -13,7 +13,7 @@ use crate::projection::fold::input::Input;
 use crate::projection::fold::keys;
 use crate::projection::fold::rows::{
     ActionRow, ApiKeyRow, ArtifactRow, BelowRow, CustomRow, DecisionRow, DocumentRow, FindingRow,
-    FindingUpdateRow, MetricRow, NoteRow, ReviewRow, SessionRow, StepRow, TimelineRow,
+    FindingUpdateRow, MetricRow, NoteRow, PolicyDecisionRow, ReviewRow, SessionRow, StepRow, TimelineRow,
 };
 use crate::projection::fold::sessions;
 use crate::projection::fold::tree;
@@ -210,6 +210,7 @@ pub(crate) struct Store {
     metrics: Statements<MetricRow>,
     notes: Statements<NoteRow>,
     actions: Statements<ActionRow>,
+    policy_decisions: Statements<PolicyDecisionRow>,
     custom_events: Statements<CustomRow>,
     documents: Statements<DocumentRow>,
     api_keys: Statements<ApiKeyRow>,
@@ -241,6 +242,7 @@ impl Store {
             metrics: Statements::new(stage),
             notes: Statements::new(stage),
             actions: Statements::new(stage),
+            policy_decisions: Statements::new(stage),
             custom_events: Statements::new(stage),
             documents: Statements::new(stage),
             api_keys: Statements::new(stage),
@@ -326,6 +328,7 @@ impl Store {
         self.metrics.insert_all(connection, &single.metrics)?;
         self.notes.insert_all(connection, &single.notes)?;
         self.actions.insert_all(connection, &single.actions)?;
+        self.policy_decisions.insert_all(connection, &single.policy_decisions)?;
         self.custom_events.insert_all(connection, &single.custom_events)?;
         if !single.documents.is_empty() {
             // The index takes the words of a text and does not store the text itself.

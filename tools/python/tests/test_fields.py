@@ -53,6 +53,7 @@ def accepted(*holders: Any) -> set[str]:
         ("metric.recorded", fields.MetricFields, {"name", "value"}),
         ("note.logged", fields.NoteFields, {"message", "step"}),
         ("action.recorded", fields.ActionFields, {"actor", "action"}),
+        ("policy.decided", fields.PolicyFields, {"policy", "effect", "step"}),
     ],
 )
 def test_helpers_accept_the_fields_of_the_documentation(kind: str, holder: Any, given: set[str]) -> None:
@@ -83,6 +84,8 @@ def test_attributes_of_a_session_and_a_step_are_the_fields_of_their_ends(
         ("review.recorded", "subject_kind", fields.SubjectKind),
         ("review.recorded", "verdict", fields.Verdict),
         ("action.recorded", "outcome", fields.ActionOutcome),
+        ("policy.decided", "effect", fields.PolicyEffect),
+        ("decision.made", "basis", fields.Basis),
     ],
 )
 def test_words_are_those_of_the_documentation(kind: str, field: str, literal: Any) -> None:

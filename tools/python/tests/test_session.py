@@ -371,3 +371,19 @@ def test_an_end_that_cannot_be_recorded_does_not_hide_the_callers_exception(
     log.close()
     with pytest.raises(annals.Closed):
         session.__exit__(None, None, None)
+
+
+def test_a_policy_decision_has_its_step_and_its_input_as_json(log: annals.Client, server: Server) -> None:
+    with log.session("p", id="s") as session, session.step("pay", id="1") as step:
+        step.policy("payments", "deny", rule="limit", subject_kind="action", subject_id="x", input={"amount": 700})
+    assert {
+        "type": "policy.decided",
+        "session": "s",
+        "step": "1",
+        "policy": "payments",
+        "effect": "deny",
+        "rule": "limit",
+        "subject_kind": "action",
+        "subject_id": "x",
+        "input": {"amount": 700},
+    } in recorded(log, server)

@@ -19,6 +19,8 @@ from .fields import (
     MetricFields,
     NoteFields,
     Options,
+    PolicyEffect,
+    PolicyFields,
     ReviewFields,
     SessionUpdateFields,
     StepFields,
@@ -106,6 +108,10 @@ class AsyncScope(Records):
     async def action(self, actor: str | Mapping[str, str], action: str, **fields: Unpack[ActionFields]) -> None:
         """Records `action.recorded`. `actor` is an id, or a mapping with `id` and `kind`."""
         await self.client.emit(self._action(actor, action, fields))
+
+    async def policy(self, policy: str, effect: PolicyEffect, **fields: Unpack[PolicyFields]) -> None:
+        """Records `policy.decided`: a policy engine allowed something, denied it, or escalated it."""
+        await self.client.emit(self._policy(policy, effect, fields))
 
     async def review(
         self,

@@ -143,6 +143,13 @@ class Records:
         own = {"actor": {"id": actor} if isinstance(actor, str) else actor, "action": action}
         return self._record("action.recorded", own, fields, step=False)
 
+    def _policy(self, policy: str, effect: str, fields: Mapping[str, Any]) -> Event:
+        own = {"policy": policy, "effect": effect}
+        # The input of a policy decision is JSON, not a text as that of a session or a step.
+        judged = fields.get("input")
+        record = self._record("policy.decided", own, {**fields, "input": None})
+        return record if judged is None else {**record, "input": judged}
+
 
 class Usage:
     """Tokens and cost, which the end of a session or a step can state."""

@@ -20,6 +20,8 @@ from .fields import (
     MetricFields,
     NoteFields,
     Options,
+    PolicyEffect,
+    PolicyFields,
     ReviewFields,
     SessionUpdateFields,
     StepFields,
@@ -107,6 +109,10 @@ class Scope(Records):
     def action(self, actor: str | Mapping[str, str], action: str, **fields: Unpack[ActionFields]) -> None:
         """Records `action.recorded`. `actor` is an id, or a mapping with `id` and `kind`."""
         self.client.emit(self._action(actor, action, fields))
+
+    def policy(self, policy: str, effect: PolicyEffect, **fields: Unpack[PolicyFields]) -> None:
+        """Records `policy.decided`: a policy engine allowed something, denied it, or escalated it."""
+        self.client.emit(self._policy(policy, effect, fields))
 
     def review(
         self,

@@ -20,6 +20,7 @@ FindingStatus = Literal["open", "confirmed", "dismissed", "applied", "rejected",
 SubjectKind = Literal["session", "step", "decision", "finding", "action"]
 Verdict = Literal["approved", "rejected", "overridden", "escalated", "modified"]
 ActionOutcome = Literal["success", "denied", "failed"]
+PolicyEffect = Literal["allow", "deny", "escalate"]
 Basis = Literal["observed", "claimed"]
 
 
@@ -81,6 +82,21 @@ class StepFields(Common, total=False):
     """A summary of the input; by default its first 200 characters."""
 
 
+class Actor(TypedDict, total=False):
+    """The person or program that did something. `id` is required."""
+
+    id: str
+    kind: str
+
+
+class Delegation(TypedDict, total=False):
+    """A principal for whom somebody acted. `actor` is required."""
+
+    actor: Actor
+    authorization: str
+    """The permission to act for it."""
+
+
 class DecisionFields(Common, total=False):
     """`decision.made`, except the options and the choice."""
 
@@ -94,6 +110,10 @@ class DecisionFields(Common, total=False):
     """The confidence in the decision, 0 to 1."""
     actor: str | None
     """The person or program that decided."""
+    on_behalf_of: Sequence[Delegation] | None
+    """For whom it was decided: the nearest principal first, then the one behind it, and so on."""
+    basis: Basis | None
+    """Whether the decision was observed, or is claimed by the agent."""
 
 
 class FindingFields(Common, total=False):
@@ -157,6 +177,18 @@ class ReviewFields(Common, total=False):
     """The id; by default a new one."""
     reason: Any
     """The reason."""
+    role: str | None
+    """The role in which the reviewer judged."""
+    authority: str | None
+    """The basis of the reviewer's right to judge: a rule, a mandate, a limit."""
+    identified_by: str | None
+    """How the reviewer was identified: sso, key …"""
+    evidence_seen: Sequence[str] | None
+    """Ids, digests or locations of what the reviewer saw."""
+    approved_digest: str | None
+    """BLAKE3 of the content that the reviewer approved."""
+    expires_at: str | datetime | None
+    """When the verdict stops being valid."""
 
 
 class ArtifactFields(Common, total=False):
@@ -188,13 +220,6 @@ class NoteFields(Common, total=False):
     """The level: debug, info, warning, error …"""
     data: Any
     """Data that belongs to the note: any JSON."""
-
-
-class Actor(TypedDict, total=False):
-    """The person or program that did something. `id` is required."""
-
-    id: str
-    kind: str
 
 
 class Changes(TypedDict, total=False):
@@ -229,6 +254,29 @@ class ActionFields(Common, total=False):
     """The origin of the request."""
     tenant: str | None
     """The tenant on whose behalf the action was done, if several share a log."""
+    on_behalf_of: Sequence[Delegation] | None
+    """For whom it was done: the nearest principal first, then the one behind it, and so on."""
+    basis: Basis | None
+    """Whether the action was observed, or is claimed by the agent."""
+
+
+class PolicyFields(Common, total=False):
+    """`policy.decided`, except the policy, the effect and the step."""
+
+    policy_version: str | None
+    """The version of the policy."""
+    rule: str | None
+    """The rule that applied."""
+    reason: Any
+    """The reason."""
+    subject_kind: SubjectKind | None
+    """The kind of the judged object."""
+    subject_id: str | None
+    """The id of the judged object."""
+    actor: str | None
+    """The policy engine."""
+    input: Any
+    """The input that the engine judged: any JSON."""
 
 
 class Option(TypedDict, total=False):

@@ -1,0 +1,66 @@
+//! The judgements about a session and its parts: reviews by people, and decisions of policy engines.
+
+use std::io;
+
+use crate::Json;
+use crate::query::{PolicyDecision, Review};
+
+use super::print::{Page, joined};
+use crate::cli::out::{BOLD, DIM, style_of};
+use crate::cli::{text, time};
+
+impl Page<'_> {
+    /// Prints the reviews of an item.
+    pub(super) fn reviews(&mut self, kind: &str, id: &str, indent: usize) -> io::Result<()> {
+        let reviews: Vec<&Review> = self
+            .record
+            .reviews
+            .iter()
+            .filter(|review| review.subject_kind == kind && review.subject_id.as_deref() == Some(id))
+            .collect();
+        for review in reviews {
+            let by = joined(&[Some(review.verdict.as_str()), Some("by"), Some(review.actor.as_str())], " ");
+            let identified = review.identified_by.as_ref().map(|how| format!("identified by {how}"));
+            let until = review.expires_at.map(|until| format!("until {} UTC", time::shown(until)));
+            let facts = [
+                by.as_deref(),
+                review.role.as_deref(),
+                review.authority.as_deref(),
+                identified.as_deref(),
+                until.as_deref(),
+            ];
+            let said = joined(&[joined(&facts, ", ").as_deref(), review.reason.as_deref()], ": ");
+            self.text(indent, "review", said.as_deref())?;
+            self.text(indent, "saw", review.evidence_seen.as_ref().and_then(listed).as_deref())?;
+            self.text(indent, "approved", review.approved_digest.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Prints a decision of a policy engine.
+    pub(super) fn policy_decision(&mut self, decision: &PolicyDecision, indent: usize) -> io::Result<()> {
+        let mut head = format!("{}{} ", " ".repeat(indent), self.out.paint(DIM, "■"));
+        head += &self.out.paint(BOLD, &self.cut(&text::line(&decision.policy)));
+        head += &format!("  {}", self.out.paint(style_of(&decision.effect), &text::line(&decision.effect)));
+        let subject = [decision.subject_kind.as_deref(), decision.subject_id.as_deref()];
+        let facts = [
+            joined(&subject, " "),
+            decision.rule.as_ref().map(|rule| format!("rule {rule}")),
+            decision.policy_version.as_ref().map(|version| format!("version {version}")),
+            decision.actor.as_ref().map(|actor| format!("by {actor}")),
+        ];
+        for fact in facts.iter().flatten() {
+            head += &format!("  {}", self.out.paint(DIM, &text::line(fact)));
+        }
+        self.out.line(&head)?;
+        self.text(indent + 2, "because", decision.reason.as_deref())?;
+        self.text(indent + 2, "in", decision.input.as_ref().map(Json::as_str))?;
+        self.text(indent + 2, "more", decision.attributes.as_ref().map(Json::as_str))
+    }
+}
+
+/// A JSON list of texts in a line.
+fn listed(json: &Json) -> Option<String> {
+    let texts: Vec<String> = serde_json::from_str(json.as_str()).ok()?;
+    Some(texts.join(", "))
+}
