@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::id::{DecisionId, Digest, FindingId, ReviewId, SessionId, StepId};
+use super::id::{DecisionId, Digest, FindingId, ReviewId, SessionId, StepId, Timestamp};
 use super::json_text::Json;
 use super::words::{
-    ActionOutcome, Basis, FindingStatus, Outcome, SessionEnd, SessionProgress, Severity, StepEnd, StepKind,
-    SubjectKind, Verdict,
+    ActionOutcome, Basis, FindingStatus, Outcome, PolicyEffect, SessionEnd, SessionProgress, Severity,
+    StepEnd, StepKind, SubjectKind, Verdict,
 };
 
 /// The form of a field's value in JSON.
@@ -57,7 +57,7 @@ formed! {
     Json: Json;
     List: Vec<String>;
     Word: SessionId, StepId, DecisionId, FindingId, ReviewId, Digest, SessionProgress, SessionEnd, StepEnd,
-        StepKind, Severity, Outcome, FindingStatus, SubjectKind, Verdict, ActionOutcome, Basis;
+        StepKind, Severity, Outcome, FindingStatus, SubjectKind, Verdict, ActionOutcome, Basis, PolicyEffect, Timestamp;
 }
 
 impl<T: Formed> Formed for Option<T> {

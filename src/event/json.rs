@@ -245,6 +245,7 @@ pub(crate) fn field_forms(kind: Kind) -> &'static [FieldForm] {
         ActionRecorded,
         OtelSpan,
         OtelLog,
+        PolicyDecided,
         Custom
     )
 }

@@ -219,6 +219,10 @@ impl Formed for Vec<ConsideredOption> {
     const FORM: Form = Form::List;
 }
 
+impl Formed for Vec<Delegation> {
+    const FORM: Form = Form::List;
+}
+
 impl From<&str> for ConsideredOption {
     fn from(option: &str) -> ConsideredOption {
         ConsideredOption { option: option.to_owned(), ..ConsideredOption::default() }

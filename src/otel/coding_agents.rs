@@ -172,6 +172,10 @@ static FACTS: &[(Fact, &str, &[&str])] = &[
     (Fact::Version, "session `agent_version`", &["app.version"]),
 ];
 
+/// The name of the span in which Claude Code waits for the permission to call a tool. Its attributes `decision` and
+/// `source` are those of the log record about the decision.
+pub(super) const PERMISSION_SPAN: &str = "claude_code.tool.blocked_on_user";
+
 /// The option by which a call is allowed.
 pub(super) const ACCEPT: &str = "accept";
 

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::coding_agents;
 use super::conventions::{Family, Field, Work};
 use super::messages::{self, Message, ToolCall};
 use super::node::Node;
@@ -46,6 +47,9 @@ pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Mea
     if reading.answers.iter().any(|message| !message.calls.is_empty()) {
         tools(&chooser(offered(said)), &reading.answers, meanings);
     }
+    if let Some(made) = permission(reading, said) {
+        push(&chooser(Vec::new()), "approval", made, meanings);
+    }
     match reading.work {
         Work::Decision => answers(&chooser(Vec::new()), reading, said, meanings),
         Work::Guardrail => {
@@ -68,6 +72,23 @@ pub(super) fn add(reading: &Reading<'_>, said: &Said<'_>, meanings: &mut Vec<Mea
         }
         Work::Plain | Work::Run | Work::Evaluation => {}
     }
+}
+
+/// The decision to allow a call of a tool, as a coding agent's span reports it.
+fn permission(reading: &Reading<'_>, said: &Said<'_>) -> Option<DecisionMade> {
+    if reading.span.name != coding_agents::PERMISSION_SPAN {
+        return None;
+    }
+    let text = |name| said.named(name).map(|value| value.shown().into_owned());
+    let (word, decider) = (text("decision")?, text("source"));
+    let actor = decider.as_deref().and_then(coding_agents::decider).map(str::to_owned).or(decider);
+    Some(DecisionMade {
+        decision_type: Some("tool".to_owned()),
+        options_considered: coding_agents::options().map(ConsideredOption::from).collect(),
+        chosen_option: coding_agents::option(&word).map(str::to_owned).or(Some(word)),
+        actor,
+        ..DecisionMade::default()
+    })
 }
 
 fn push(chooser: &Chooser, id: &str, made: DecisionMade, meanings: &mut Vec<Meaning<'static>>) {

@@ -50,7 +50,7 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
         StepKind::Agent => named_agent.clone(),
         _ => None,
     }
-    .or_else(|| said.take_text(Field::Entity));
+    .or_else(|| entity(&mut said));
     // The span's own name is kept as an attribute only if the step has another one.
     let has_own_name = module.as_deref().is_none_or(|module| module == span.name);
     let (input, output) = (said.input(), said.output());
@@ -143,6 +143,15 @@ pub(super) fn meanings(event: &OtelSpan) -> Vec<Meaning<'static>> {
     let (step, at) = (&reading.step, reading.started_at);
     meanings.extend((0..).zip(blobs).map(|(place, blob)| blob.attach(place, Some(step.clone()), at)));
     meanings
+}
+
+/// The name of the work. Logfire puts the error of work that failed behind it, which stays in the attribute.
+fn entity(said: &mut Said<'_>) -> Option<String> {
+    let name = said.see_text(Field::Entity)?;
+    match name.split_once(" failed: ") {
+        Some((name, _)) => Some(name.to_owned()),
+        None => said.take_text(Field::Entity),
+    }
 }
 
 fn node_of<'n>(span: &Span<'n>) -> &'n Node<'n> {

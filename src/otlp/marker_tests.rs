@@ -47,6 +47,8 @@ const STRUCTURE: [&str; 10] = [
 type Path = Vec<String>;
 
 fn texts(value: &Value, in_json: bool, path: &mut Path, found: &mut Vec<Path>) {
+    // The name of a member of a message is no text.
+    let is_member = path.iter().any(|name| name == "kvlistValue");
     let mut within = |name: String, value: &Value, in_json| {
         path.push(name);
         texts(value, in_json, path, found);
@@ -57,7 +59,9 @@ fn texts(value: &Value, in_json: bool, path: &mut Path, found: &mut Vec<Path>) {
         Value::Object(members) if is_structure(members.get("key")) || is_empty(members.get("value")) => {}
         Value::Object(members) => {
             for (name, value) in members {
-                let is_text = if in_json {
+                let is_text = if is_member && name == "key" {
+                    false
+                } else if in_json {
                     !STRUCTURE.contains(&name.as_str())
                 } else {
                     !NO_TEXTS.contains(&name.as_str())

@@ -24,6 +24,7 @@ fn is_added(table: &str, column: &str) -> bool {
     let added: &[&str] = match table {
         "steps" => &["tokens_cache_read", "tokens_cache_write", "tokens_reasoning", "basis"],
         "decisions" => &["on_behalf_of", "basis"],
+        "artifacts" => &["item"],
         _ => &[],
     };
     added.contains(&column)

@@ -66,10 +66,10 @@ fn a_conversation_of_claude_code_is_a_session_with_its_calls_decisions_and_error
         assert_eq!(
             steps,
             [
-                "p-1:3 | llm | - | claude-x | ok | - | 9012 | 210 | 9000 | 0.0421 | - | 1800000",
+                "p-1:3 | llm | - | claude-x | ok | - | 9412 | 210 | 9000 | 0.0421 | - | 1800000",
                 "p-1:5 | tool | Edit | - | ok | {\"file\": \"a.py\"} | - | - | - | - | - | 20000",
                 "p-1:6 | llm | - | claude-x | error | - | - | - | - | - | 529: Overloaded | 50000",
-                "p-1:8 | llm | - | claude-x | ok | - | 9805 | 40 | 9800 | 0.01 | - | 900000",
+                "p-1:8 | llm | - | claude-x | ok | - | 9405 | 40 | 9400 | 0.01 | - | 900000",
             ]
         );
         assert_eq!(

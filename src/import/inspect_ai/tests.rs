@@ -90,14 +90,12 @@ fn a_model_event_is_a_step_with_its_newest_messages_and_attachments() {
     assert!(
         end.output.as_deref().unwrap().starts_with("(reasoning) wc does it.\nI count the lines of the file")
     );
-    assert_eq!((end.tokens_input, end.tokens_output, end.cost_usd), (Some(300), Some(40), Some(0.002)));
-    for (name, value) in [
-        ("tokens_cache_read", "128"),
-        ("tokens_cache_write", "16"),
-        ("tokens_reasoning", "24"),
-        ("output.choices[0].stop_reason", "\"tool_calls\""),
-        ("output.time", "1.25"),
-    ] {
+    assert_eq!((end.tokens_input, end.tokens_output, end.cost_usd), (Some(444), Some(40), Some(0.002)));
+    assert_eq!(
+        (end.tokens_cache_read, end.tokens_cache_write, end.tokens_reasoning),
+        (Some(128), Some(16), Some(24))
+    );
+    for (name, value) in [("output.choices[0].stop_reason", "\"tool_calls\""), ("output.time", "1.25")] {
         assert_eq!(end.attributes[name].as_str(), value, "{name}");
     }
     assert!(end.attributes["output.choices[0].message.content"].as_str().contains("c2ln"));

@@ -46,8 +46,7 @@ fn an_answer_has_its_usage_cost_and_time() {
     let drafts = import_all(RUN);
     let end = ended(&drafts, "message/2");
     assert_eq!((end.tokens_input, end.tokens_output, end.cost_usd), (Some(900), Some(40), Some(0.003)));
-    assert_eq!(end.attributes["tokens_cache_read"].as_str(), "300");
-    assert_eq!(end.attributes["tokens_cache_write"].as_str(), "50");
+    assert_eq!((end.tokens_cache_read, end.tokens_cache_write), (Some(300), Some(50)));
     assert_eq!(end.output.as_deref(), Some("(reasoning) wc is enough.\nI count."));
     assert!(end.attributes["extra.response"].as_str().contains("chatcmpl-1"));
     let at = drafts

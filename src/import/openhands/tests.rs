@@ -47,7 +47,7 @@ fn actions_of_one_response_are_one_answer_with_its_tokens() {
         all!(drafts, StepEnded).into_iter().filter(|end| end.tokens_input.is_some()).collect();
     assert_eq!(answers.len(), 2);
     assert_eq!((answers[0].step.as_str(), answers[0].tokens_input), ("event/2", Some(1000)));
-    assert_eq!(answers[0].attributes["tokens_cache_write"].as_str(), "900");
+    assert_eq!(answers[0].tokens_cache_write, Some(900));
     let decisions = all!(drafts, DecisionMade);
     let made: Vec<_> = decisions
         .iter()
@@ -111,7 +111,7 @@ fn events_of_the_sdk_are_read() {
     );
     let end = ended(&drafts, "event/2");
     assert_eq!(end.output.as_deref(), Some("(reasoning) wc is enough.\nI count."));
-    assert_eq!((end.tokens_input, end.attributes["tokens_reasoning"].as_str()), (Some(300), "9"));
+    assert_eq!((end.tokens_input, end.tokens_reasoning), (Some(300), Some(9)));
     let call = started(&drafts, "toolu_11");
     assert!(call.input.as_deref().unwrap().contains("security_risk"));
     assert!(call.attributes["action"].as_str().contains("TerminalAction"));
