@@ -786,7 +786,8 @@ pub(super) fn happening(name: &str) -> Option<Happening> {
     EVENTS.iter().find(|(own, ..)| *own == name).map(|(_, happening, _)| *happening)
 }
 
-pub(super) fn outcome(label: &str) -> Option<Outcome> {
+/// The outcome that a label states by one of the words of [`OUTCOMES`].
+pub(crate) fn outcome(label: &str) -> Option<Outcome> {
     let label = label.trim();
     OUTCOMES
         .iter()

@@ -45,7 +45,7 @@ mod coding_agent_tests;
 #[cfg(feature = "server")]
 pub(crate) use coding_agents::is_of_coding_agent;
 #[cfg(feature = "server")]
-pub(crate) use conventions::conversation;
+pub(crate) use conventions::{conversation, outcome};
 pub(crate) use failure::error_finding_id;
 #[cfg(feature = "server")]
 pub(crate) use node::{read_text, write_float, write_text};

@@ -9,6 +9,7 @@ use crate::support::new_path;
 use crate::support::server::{Answer, Served};
 use annals::AuditLog;
 use assert_cmd::Command;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 const NOTE: &str = r#"{"type":"note.logged","message":"m"}"#;
 
@@ -108,5 +109,41 @@ fn a_key_does_what_its_scopes_say_and_nothing_else() {
                 assert_eq!(answer.problem(403), "forbidden", "{scope} {target}");
             }
         }
+    }
+}
+
+#[test]
+fn a_key_may_come_with_an_encoded_space_or_as_a_password() {
+    let (_folder, path) = new_path();
+    with_log(&path);
+    let (emit, _) = key(&path, "emit");
+    let served = Served::start(&path);
+    let status = |authorization: &str| {
+        let headers = [("authorization", authorization), ("content-type", "application/json")];
+        served.request("POST", "/v1/events", &headers, NOTE.as_bytes()).status
+    };
+    let basic = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
+    for good in [
+        format!("Bearer%20{emit}"),
+        format!("bearer%20{emit}"),
+        basic(&format!("pk-lf-desk:{emit}")),
+        basic(&format!(":{emit}")),
+        basic(&format!("pk:{emit}")).replace("Basic", "basic"),
+    ] {
+        assert_eq!(status(&good), 200, "{good}");
+    }
+    for bad in [
+        "Bearer%20annals_wrong".to_owned(),
+        format!("Bearer%2520{emit}"),
+        format!("Bearer{emit}"),
+        emit.clone(),
+        // The key as the name is no password.
+        basic(&format!("{emit}:")),
+        basic(&emit),
+        basic(&format!("pk:{emit}x")),
+        format!("Basic {emit}"),
+        format!("Digest {emit}"),
+    ] {
+        assert_eq!(status(&bad), 401, "{bad}");
     }
 }

@@ -17,6 +17,7 @@ mod coding_agents;
 mod events;
 mod evidence;
 mod keys;
+mod langfuse;
 mod limits;
 mod load;
 mod metrics;

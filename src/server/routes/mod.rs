@@ -6,6 +6,7 @@ mod health;
 mod metrics;
 mod otlp;
 mod grpc;
+mod langfuse;
 mod reads;
 mod evidence;
 mod openapi;
@@ -67,6 +68,11 @@ pub(in crate::server) fn routes() -> OpenApiRouter<App> {
         // The path at which Langfuse's SDKs expect the traces of their own server. Some versions double the slash.
         .route("/api/public/otel/v1/traces", post(otlp::traces))
         .route("//api/public/otel/v1/traces", post(otlp::traces))
+        // Langfuse describes these in its own API, so they are not in the description of this one.
+        .route("/api/public/ingestion", post(langfuse::ingestion))
+        .route("//api/public/ingestion", post(langfuse::ingestion))
+        .route("/api/public/scores", post(langfuse::score))
+        .route("//api/public/scores", post(langfuse::score))
         .routes(routes!(document))
 }
 
