@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::server::{Addresses, Authentication, Config, Limits, Plaintext, Server, TlsFiles};
+use crate::server::{Addresses, Authentication, Config, Limits, OtlpMetrics, Plaintext, Server, TlsFiles};
 use anyhow::Context as _;
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -78,6 +78,10 @@ pub(crate) struct Args {
     /// Record an event for each request that reads the content of events
     #[arg(long)]
     record_reads: bool,
+
+    /// Treatment of OpenTelemetry's metrics. Spans and log records are always recorded
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Metrics::Drop)]
+    otlp_metrics: Metrics,
 
     /// Report at /readyz that the server is not ready if an anchor has lacked events for more than this many
     /// seconds [default: no limit]. Choose more than the time between checkpoints, which is 60 s by default
@@ -162,6 +166,14 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Metrics {
+    /// Accept them, so that exporters report no errors, and record nothing
+    Drop,
+    /// Record each data point as an event metric.recorded
+    Record,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum LogFormat {
     Text,
     Json,
@@ -212,6 +224,10 @@ impl Args {
             },
             plaintext: if self.insecure { Plaintext::Anywhere } else { Plaintext::Loopback },
             record_reads: self.record_reads,
+            otlp_metrics: match self.otlp_metrics {
+                Metrics::Drop => OtlpMetrics::Drop,
+                Metrics::Record => OtlpMetrics::Record,
+            },
             limits,
         };
         // Any address that was given replaces all of the defaults.

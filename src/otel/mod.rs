@@ -22,6 +22,8 @@ mod repair;
 mod coding_agents;
 mod node;
 mod record;
+#[cfg(feature = "server")]
+mod metric;
 mod blob;
 mod messages;
 mod unplaced;
@@ -47,6 +49,8 @@ pub(crate) use coding_agents::is_of_coding_agent;
 #[cfg(feature = "server")]
 pub(crate) use conventions::{conversation, outcome};
 pub(crate) use failure::error_finding_id;
+#[cfg(feature = "server")]
+pub(crate) use metric::{Measured, Metric, MetricHead, MetricKind, MetricOrigin};
 #[cfg(feature = "server")]
 pub(crate) use node::{read_text, write_float, write_text};
 pub use precedence::{Meaning, Precedence, Rank};

@@ -5,6 +5,7 @@
 //! payload is erased.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use super::protobuf::{LogHead, SpanHead};
 use crate::event::EventId;
@@ -106,13 +107,41 @@ impl LogKey {
     }
 }
 
-/// Counts the log records of a request by their key.
-#[derive(Debug, Default)]
-pub(super) struct Places(HashMap<LogKey, u32>);
+/// The key of a data point of a metric. An exporter collects many points at one time, so many have the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PointKey {
+    pub(super) started: u64,
+    pub(super) at: u64,
+}
 
-impl Places {
-    /// Returns the index of a log record among those with its key, from 0.
-    pub(super) fn next(&mut self, key: &LogKey) -> u32 {
+impl PointKey {
+    /// The id of the event. `place` is the index among those points of the request that have the same key.
+    pub(super) fn event_id(&self, place: u32, attempt: Attempt) -> EventId {
+        // As for a log record: without a time only the content would name the point.
+        if self.at == 0 {
+            return EventId::generate();
+        }
+        let mut hasher = blake3::Hasher::new();
+        // The bytes in front keep these hashes apart from those of spans and log records.
+        hasher.update(b"metric").update(&self.started.to_be_bytes()).update(&self.at.to_be_bytes());
+        hasher.update(&place.to_be_bytes()).update(&[attempt.0]);
+        event_id(self.at, &hasher)
+    }
+}
+
+/// Counts the items of a request by their key.
+#[derive(Debug)]
+pub(super) struct Places<K>(HashMap<K, u32>);
+
+impl<K> Default for Places<K> {
+    fn default() -> Places<K> {
+        Places(HashMap::new())
+    }
+}
+
+impl<K: Copy + Eq + Hash> Places<K> {
+    /// Returns the index of an item among those with its key, from 0.
+    pub(super) fn next(&mut self, key: &K) -> u32 {
         let next = self.0.entry(*key).or_default();
         let place = *next;
         *next = next.saturating_add(1);

@@ -1,5 +1,5 @@
 //! Requests in OTLP's JSON. The text of each span and log record is kept; only the fields that its event
-//! needs are read.
+//! needs are read. The data points of metrics are read one by one.
 //!
 //! OTLP's names are `resourceSpans` and the like. The names of its definition, `resource_spans`, are read as
 //! the same, and so are the names of earlier versions of OTLP: `instrumentationLibrarySpans`.
@@ -9,13 +9,14 @@ use serde_json::value::RawValue;
 
 use super::conversation::Naming;
 use super::ids::{LogKey, SpanKey};
+use super::json_points;
 use super::names;
 use super::reading::{Origin, Reading, Signal, Unreadable};
 use super::wire::Malformed;
 use crate::event::Json;
 use crate::otel::read_text;
 
-/// `ExportTraceServiceRequest` or `ExportLogsServiceRequest`.
+/// `ExportTraceServiceRequest`, `ExportLogsServiceRequest` or `ExportMetricsServiceRequest`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request<'a> {
@@ -23,6 +24,8 @@ struct Request<'a> {
     resource_spans: Option<Vec<Group<'a>>>,
     #[serde(borrow, alias = "resource_logs")]
     resource_logs: Option<Vec<Group<'a>>>,
+    #[serde(borrow, alias = "resource_metrics")]
+    resource_metrics: Option<Vec<Group<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -36,11 +39,15 @@ struct Group<'a> {
     scope_spans: Option<Vec<Scoped<'a>>>,
     #[serde(borrow, alias = "scope_logs")]
     scope_logs: Option<Vec<Scoped<'a>>>,
+    #[serde(borrow, alias = "scope_metrics")]
+    scope_metrics: Option<Vec<Scoped<'a>>>,
     // Programs of the time in which the names changed may send both.
     #[serde(borrow, alias = "instrumentation_library_spans")]
     instrumentation_library_spans: Option<Vec<Scoped<'a>>>,
     #[serde(borrow, alias = "instrumentation_library_logs")]
     instrumentation_library_logs: Option<Vec<Scoped<'a>>>,
+    #[serde(borrow, alias = "instrumentation_library_metrics")]
+    instrumentation_library_metrics: Option<Vec<Scoped<'a>>>,
 }
 
 impl<'a> Group<'a> {
@@ -48,6 +55,7 @@ impl<'a> Group<'a> {
         let (scopes, libraries) = match signal {
             Signal::Traces => (self.scope_spans, self.instrumentation_library_spans),
             Signal::Logs => (self.scope_logs, self.instrumentation_library_logs),
+            Signal::Metrics => (self.scope_metrics, self.instrumentation_library_metrics),
         };
         scopes.into_iter().chain(libraries).flatten()
     }
@@ -66,6 +74,8 @@ struct Scoped<'a> {
     spans: Option<Vec<&'a RawValue>>,
     #[serde(borrow, alias = "log_records", alias = "logs")]
     log_records: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    metrics: Option<Vec<&'a RawValue>>,
 }
 
 impl<'a> Scoped<'a> {
@@ -73,6 +83,7 @@ impl<'a> Scoped<'a> {
         let items = match signal {
             Signal::Traces => self.spans,
             Signal::Logs => self.log_records,
+            Signal::Metrics => self.metrics,
         };
         items.into_iter().flatten()
     }
@@ -139,7 +150,11 @@ pub(super) fn read(body: &[u8], signal: Signal, reading: &mut Reading<'_>) -> Re
     let text = std::str::from_utf8(body).map_err(|error| wrong(&error))?;
     // Parsed once: each item stays a part of the text of the request.
     let request: Request<'_> = serde_json::from_str(text).map_err(|error| wrong(&error))?;
-    let groups = [(Signal::Traces, request.resource_spans), (Signal::Logs, request.resource_logs)];
+    let groups = [
+        (Signal::Traces, request.resource_spans),
+        (Signal::Logs, request.resource_logs),
+        (Signal::Metrics, request.resource_metrics),
+    ];
     for (of, groups) in groups {
         for group in groups.into_iter().flatten() {
             if of == signal {
@@ -183,38 +198,63 @@ fn misdirected(group: Group<'_>, of: Signal, reading: &mut Reading<'_>) -> Resul
     Ok(())
 }
 
+/// Reads the head of a span or log record, and keeps its text. None if it was rejected.
+fn kept<'a>(
+    item: &'a RawValue,
+    signal: Signal,
+    reading: &mut Reading<'_>,
+) -> Result<Option<(Head<'a>, Json)>, Unreadable> {
+    // Not an object, or a repeated field: the item is rejected by itself.
+    let head: Head<'_> = match serde_json::from_str(item.get()) {
+        Ok(head) => head,
+        Err(error) => {
+            reading.reject("", format_args!("it is not a {}: {error}", signal.item()))?;
+            return Ok(None);
+        }
+    };
+    // Checked before the copy of the item is made.
+    if item.get().len() > reading.bounds.item_bytes {
+        reading.reject(&head.name(), Malformed::Size)?;
+        return Ok(None);
+    }
+    // Depth and numbers are checked here, because what is kept must be JSON that readers can follow.
+    match Json::of_raw(item) {
+        Ok(json) => Ok(Some((head, json))),
+        Err(error) => reading.reject(&head.name(), error).map(|()| None),
+    }
+}
+
 fn one(
     item: &RawValue,
     signal: Signal,
     origin: &Origin,
     reading: &mut Reading<'_>,
 ) -> Result<(), Unreadable> {
-    // Not an object, or a repeated field: the item is rejected by itself.
-    let head: Head<'_> = match serde_json::from_str(item.get()) {
-        Ok(head) => head,
-        Err(error) => return reading.reject("", format_args!("it is not a {}: {error}", signal.item())),
-    };
-    let name = head.name();
-    // Checked before the copy of the item is made.
-    if item.get().len() > reading.bounds.item_bytes {
-        return reading.reject(&name, Malformed::Size);
-    }
-    // Depth and numbers are checked here, because what is kept must be JSON that readers can follow.
-    let json = match Json::of_raw(item) {
-        Ok(json) => json,
-        Err(error) => return reading.reject(&name, error),
-    };
-    let (trace, span) = (id(head.trace_id), id(head.span_id));
     match signal {
         Signal::Traces => {
+            let Some((head, json)) = kept(item, signal, reading)? else { return Ok(()) };
             let (started, ended) = (nanos(head.start_time_unix_nano), nanos(head.end_time_unix_nano));
-            reading.span(&name, SpanKey::new(&trace, &span, started, ended), json, origin)
+            let key = SpanKey::new(&id(head.trace_id), &id(head.span_id), started, ended);
+            reading.span(&head.name(), key, json, origin)
         }
         Signal::Logs => {
+            let Some((head, json)) = kept(item, signal, reading)? else { return Ok(()) };
             let (at, observed) = (nanos(head.time_unix_nano), nanos(head.observed_time_unix_nano));
+            let key = LogKey::new(&id(head.trace_id), &id(head.span_id), at, observed);
             let naming = Naming::of_json(json.as_str());
-            reading.log_record(&name, LogKey::new(&trace, &span, at, observed), naming, json, origin)
+            reading.log_record(&head.name(), key, naming, json, origin)
         }
+        // A metric has several items. Each is bounded by itself.
+        Signal::Metrics => json_points::metric(item, origin, reading),
+    }
+}
+
+/// Calls `each` with every metric of a request, until it cannot be read on.
+pub(super) fn each_metric(body: &[u8], each: &mut dyn FnMut(&RawValue)) {
+    let request = std::str::from_utf8(body).ok().and_then(|text| serde_json::from_str(text).ok());
+    let groups = request.and_then(|request: Request<'_>| request.resource_metrics);
+    for scoped in groups.into_iter().flatten().flat_map(|group| group.scopes(Signal::Metrics)) {
+        scoped.items(Signal::Metrics).for_each(&mut *each);
     }
 }
 

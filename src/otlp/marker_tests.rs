@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::Signal;
 use super::tests::{fixtures, read_all};
 use crate::event::{Content, Draft, Event, EventId, Json, Recorded, Seq, Timestamp};
 use crate::otel::Meanings;
@@ -188,7 +189,8 @@ fn lost(draft: &Draft) -> Vec<String> {
 #[test]
 fn whatever_a_program_says_is_in_a_row_and_found_by_search() {
     let mut all = Vec::new();
-    for (name, signal, form, body) in fixtures() {
+    // Metrics are no part of it: they are not kept as they were sent.
+    for (name, signal, form, body) in fixtures().into_iter().filter(|fixture| fixture.1 != Signal::Metrics) {
         for item in read_all(&body, signal, form).items {
             all.extend(lost(&item.draft).into_iter().map(|lost| format!("{name}: {lost}")));
         }

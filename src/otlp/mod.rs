@@ -1,11 +1,12 @@
-//! OTLP's requests, for traces and logs, as events. The log gets them as they were received.
+//! OTLP's requests as events. The log gets traces and logs as they were received.
 //!
 //! ```text
 //! protobuf ─ wire ─▶ written as OTLP's JSON ─▶ otel.span, otel.log: session, id, time ─▶ drafts
 //! JSON ─────────────▶ kept as it was sent   ─▶                                        ─▶ rejected items, with reasons
 //! ```
 //!
-//! The folds work out the meaning of the events: see [`crate::otel`].
+//! The folds work out the meaning of these events: see [`crate::otel`]. Of metrics, each data point becomes one
+//! `metric.recorded` at once.
 //!
 //! ```
 //! use annals::otlp::{self, Attempt, Bounds, Form, Signal};
@@ -23,6 +24,8 @@ mod protobuf;
 mod ids;
 mod conversation;
 mod reading;
+mod points;
+mod json_points;
 mod names;
 mod json;
 mod request;
@@ -37,4 +40,5 @@ mod tests;
 pub use ids::Attempt;
 pub use reading::{Bounds, Item, Rejected, Request, Signal, Unreadable};
 pub use request::{Form, read};
+pub(crate) use request::{Names, names_of_metrics};
 pub(crate) use rounds::Round;

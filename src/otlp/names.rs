@@ -34,6 +34,16 @@ fn levels(signal: Signal) -> [Level; 3] {
             &["scopeLogs", "scope_logs", "instrumentationLibraryLogs", "instrumentation_library_logs"],
             &["logRecords", "log_records", "logs"],
         ],
+        Signal::Metrics => [
+            &["resourceMetrics", "resource_metrics"],
+            &[
+                "scopeMetrics",
+                "scope_metrics",
+                "instrumentationLibraryMetrics",
+                "instrumentation_library_metrics",
+            ],
+            &["metrics"],
+        ],
     };
     [
         Level { lists: groups, others: &[] },

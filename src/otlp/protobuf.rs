@@ -12,30 +12,28 @@ use base64::engine::general_purpose::STANDARD;
 use super::wire::{Fields, Malformed, Value};
 use crate::otel::{write_float, write_text};
 
-type Written = Result<(), Malformed>;
+pub(super) type Written = Result<(), Malformed>;
 
 /// The depth to which values nest in values. Each level is up to four levels of JSON, and free-form JSON has
 /// at most 128.
 const DEPTH_MAX: usize = 28;
 
 /// A JSON object that is being written, and the bound of the text that it is a part of.
-struct Object<'o> {
+pub(super) struct Object<'o> {
     out: &'o mut String,
     is_empty: bool,
     bytes_max: usize,
 }
 
 impl<'o> Object<'o> {
-    fn begin(out: &'o mut String, bytes_max: usize) -> Object<'o> {
+    pub(super) fn begin(out: &'o mut String, bytes_max: usize) -> Object<'o> {
         out.push('{');
         Object { out, is_empty: true, bytes_max }
     }
 
-    fn name(&mut self, name: &str) -> Written {
+    pub(super) fn name(&mut self, name: &str) -> Written {
         // Checked before each member and at the end: the text exceeds the bound by one value at most.
-        if self.out.len() > self.bytes_max {
-            return Err(Malformed::Size);
-        }
+        self.require_room()?;
         if !self.is_empty {
             self.out.push(',');
         }
@@ -44,6 +42,24 @@ impl<'o> Object<'o> {
         self.out.push_str(name);
         self.out.push_str("\":");
         Ok(())
+    }
+
+    /// Fails if the text has reached its bound.
+    pub(super) fn require_room(&self) -> Written {
+        if self.out.len() > self.bytes_max { Err(Malformed::Size) } else { Ok(()) }
+    }
+
+    /// Writes a part of a value, which is JSON, after its name.
+    pub(super) fn push(&mut self, json: &str) {
+        self.out.push_str(json);
+    }
+
+    /// Writes an object as a member.
+    pub(super) fn object(&mut self, name: &str, write: impl FnOnce(&mut Object<'_>) -> Written) -> Written {
+        self.name(name)?;
+        let mut object = Object::begin(self.out, self.bytes_max);
+        write(&mut object)?;
+        object.end()
     }
 
     fn text(&mut self, name: &str, text: &str) -> Written {
@@ -66,7 +82,7 @@ impl<'o> Object<'o> {
         Ok(())
     }
 
-    fn number(&mut self, name: &str, number: u64) -> Written {
+    pub(super) fn number(&mut self, name: &str, number: u64) -> Written {
         if number == 0 {
             return Ok(());
         }
@@ -75,7 +91,7 @@ impl<'o> Object<'o> {
         Ok(())
     }
 
-    fn time(&mut self, name: &str, nanos: u64) -> Written {
+    pub(super) fn time(&mut self, name: &str, nanos: u64) -> Written {
         if nanos == 0 {
             return Ok(());
         }
@@ -85,7 +101,7 @@ impl<'o> Object<'o> {
     }
 
     /// Writes a list of the messages in the field with this number. Without such a field nothing is written.
-    fn list(
+    pub(super) fn list(
         &mut self,
         name: &str,
         message: &[u8],
@@ -98,9 +114,7 @@ impl<'o> Object<'o> {
                 self.name(name)?;
             }
             // Checked for each item as well: a text in a list has no check of its own.
-            if self.out.len() > self.bytes_max {
-                return Err(Malformed::Size);
-            }
+            self.require_room()?;
             self.out.push(if is_first { '[' } else { ',' });
             is_first = false;
             write(value?.bytes()?, self.out, self.bytes_max)?;
@@ -111,13 +125,13 @@ impl<'o> Object<'o> {
         Ok(())
     }
 
-    fn attributes(&mut self, message: &[u8], number: u32) -> Written {
+    pub(super) fn attributes(&mut self, message: &[u8], number: u32) -> Written {
         self.list("attributes", message, number, |bytes, out, max| key_value(bytes, out, max, DEPTH_MAX))
     }
 
-    fn end(self) -> Written {
+    pub(super) fn end(self) -> Written {
         self.out.push('}');
-        if self.out.len() > self.bytes_max { Err(Malformed::Size) } else { Ok(()) }
+        self.require_room()
     }
 }
 

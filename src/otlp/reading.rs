@@ -1,10 +1,11 @@
 //! A request that is being read: the items so far, and the bounds for all of them.
 
 use super::conversation::Naming;
-use super::ids::{self, Attempt, LogKey, SpanKey};
+use super::ids::{Attempt, LogKey, Places, PointKey, SpanKey};
 use super::protobuf;
 use crate::event::{Draft, Json, OtelLog, OtelSpan, SessionId, Timestamp};
 use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::otel::{Measured, Metric, MetricOrigin};
 
 /// The type of a request's items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum Signal {
     Traces,
     /// `ExportLogsServiceRequest`.
     Logs,
+    /// `ExportMetricsServiceRequest`.
+    Metrics,
 }
 
 impl Signal {
@@ -21,6 +24,7 @@ impl Signal {
         match self {
             Signal::Traces => "span",
             Signal::Logs => "log record",
+            Signal::Metrics => "data point",
         }
     }
 
@@ -29,21 +33,26 @@ impl Signal {
         match self {
             Signal::Traces => "/v1/traces",
             Signal::Logs => "/v1/logs",
+            Signal::Metrics => "/v1/metrics",
         }
     }
 
     /// The reason for which an item of this type is rejected in a request of another type.
     pub(super) fn misdirected(self) -> String {
-        format!("it is a {}; send it to {}", self.item(), self.path())
+        let item = match self {
+            Signal::Metrics => "metric",
+            Signal::Traces | Signal::Logs => self.item(),
+        };
+        format!("it is a {item}; send it to {}", self.path())
     }
 }
 
 /// The bounds of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Most spans or log records.
+    /// Most spans, log records or data points.
     pub items: usize,
-    /// Most bytes of one span or log record as JSON.
+    /// Most bytes of one span, log record or data point as JSON.
     pub item_bytes: usize,
     /// Most bytes of all events together. Each event has its own copy of resource and scope, which the
     /// request has once for many.
@@ -89,7 +98,7 @@ pub enum Unreadable {
 pub struct Rejected {
     /// Position among the request's items, from 1.
     pub place: usize,
-    /// Name of the span, or event name of the log record.
+    /// Name of the span or of the data point's metric, or event name of the log record.
     pub name: String,
     /// Reason for the rejection.
     pub reason: String,
@@ -105,15 +114,17 @@ pub struct Request {
     /// The reason for which no item was found, if the body has fields that are unknown where items are
     /// expected. None if the request has no items.
     pub nothing_found: Option<String>,
+    /// Number of data points without a value. Their series ended or had a gap, so there is nothing to record.
+    pub without_value: usize,
 }
 
-/// A span or log record to be recorded.
+/// A span, log record or data point to be recorded.
 #[derive(Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Item {
     /// Position among the request's items, from 1.
     pub place: usize,
-    /// Name of the span, or event name of the log record.
+    /// Name of the span or of the data point's metric, or event name of the log record.
     pub name: String,
     /// The event, with session, time and id.
     pub draft: Draft,
@@ -131,6 +142,16 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    /// The origin of a metric.
+    pub(super) fn of_metric(&self) -> MetricOrigin<'_> {
+        MetricOrigin {
+            resource: self.resource.as_ref().map(Json::as_str),
+            resource_schema_url: self.resource_schema_url.as_deref(),
+            scope: self.scope.as_ref().map(Json::as_str),
+            scope_schema_url: self.scope_schema_url.as_deref(),
+        }
+    }
+
     fn bytes(&self) -> usize {
         let json = [&self.resource, &self.scope].into_iter().flatten().map(|json| json.as_str().len());
         let urls = [&self.resource_schema_url, &self.scope_schema_url].into_iter().flatten().map(String::len);
@@ -142,7 +163,9 @@ impl Origin {
 pub(super) struct Reading<'r> {
     pub(super) request: Request,
     /// Counts of the log records so far, by key.
-    pub(super) keys: ids::Places,
+    pub(super) keys: Places<LogKey>,
+    /// Counts of the data points so far, by key.
+    pub(super) points: Places<PointKey>,
     pub(super) bounds: Bounds,
     /// Bytes of the events so far, each with its copy of resource and scope.
     pub(super) bytes: usize,
@@ -155,7 +178,8 @@ impl Reading<'_> {
     /// The position of the next item, or an error if that item is one too many.
     pub(super) fn place(&self) -> Result<usize, Unreadable> {
         // Rejected items count as well, so that the list of them is bounded too.
-        let place = self.request.items.len() + self.request.rejected.len() + 1;
+        let Request { items, rejected, without_value, .. } = &self.request;
+        let place = items.len() + rejected.len() + without_value + 1;
         if place > self.bounds.items {
             Err(Unreadable::TooMany { max: self.bounds.items })
         } else {
@@ -172,9 +196,12 @@ impl Reading<'_> {
     }
 
     fn count(&mut self, json: &Json, origin: &Origin) -> Result<(), Unreadable> {
-        // Counted before the event is made, so that a large resource and many small items stop here, before
-        // the copies.
-        let bytes = json.as_str().len().saturating_add(origin.bytes());
+        self.take(json.as_str().len().saturating_add(origin.bytes()))
+    }
+
+    /// Counts the bytes of an event before it is made, so that a large resource and many small items stop here,
+    /// before the copies.
+    fn take(&mut self, bytes: usize) -> Result<(), Unreadable> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.bounds.bytes {
             return Err(Unreadable::TooLarge { max: self.bounds.bytes });
@@ -249,6 +276,34 @@ impl Reading<'_> {
             event: event.into(),
         };
         self.request.items.push(Item { place, name: name.to_owned(), draft });
+        Ok(())
+    }
+}
+
+impl Reading<'_> {
+    /// Adds a data point in OTLP's JSON.
+    pub(super) fn point(&mut self, metric: &Metric, point: &str) -> Result<(), Unreadable> {
+        let place = self.place()?;
+        if metric.name().is_empty() {
+            return self.reject("", "its metric has no name");
+        }
+        self.take(point.len().saturating_add(metric.bytes()))?;
+        let Measured { started, at, recorded } = match metric.point(point) {
+            Ok(Some(measured)) => measured,
+            Ok(None) => {
+                self.request.without_value += 1;
+                return Ok(());
+            }
+            Err(reason) => return self.reject(metric.name(), reason),
+        };
+        let key = PointKey { started, at };
+        let draft = Draft {
+            id: Some(key.event_id(self.points.next(&key), self.attempt)),
+            session: None,
+            at: time(at),
+            event: recorded.into(),
+        };
+        self.request.items.push(Item { place, name: metric.name().to_owned(), draft });
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::conversation::Naming;
 use super::ids::{Attempt, LogKey, Places, SpanKey};
 use super::reading::{Bounds, Origin, Reading, Request, Signal, Unreadable};
 use super::wire::{Fields, Malformed, Value};
-use super::{json, protobuf};
+use super::{json, json_points, points, protobuf};
 use crate::event::Json;
 
 /// The encoding of a request.
@@ -40,8 +40,15 @@ pub(crate) fn read_into(
     attempt: Attempt,
     room: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Request, Unreadable> {
-    let mut reading =
-        Reading { request: Request::default(), keys: Places::default(), bounds, bytes: 0, attempt, room };
+    let mut reading = Reading {
+        request: Request::default(),
+        keys: Places::default(),
+        points: Places::default(),
+        bounds,
+        bytes: 0,
+        attempt,
+        room,
+    };
     match form {
         Form::Protobuf => from_protobuf(body, signal, &mut reading)?,
         Form::Json => json::read(body, signal, &mut reading)?,
@@ -49,10 +56,57 @@ pub(crate) fn read_into(
     Ok(reading.request)
 }
 
+/// The metrics of a request that is not recorded.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Names {
+    /// Number of metrics.
+    pub(crate) metrics: u64,
+    /// The names of the first ones. Each is there once.
+    pub(crate) first: Vec<String>,
+}
+
+impl Names {
+    fn add(&mut self, max: usize, name: impl FnOnce() -> String) {
+        self.metrics += 1;
+        if self.first.len() < max {
+            let name: String = name().chars().take(NAME_CHARS_MAX).collect();
+            if !self.first.contains(&name) {
+                self.first.push(name);
+            }
+        }
+    }
+}
+
+/// Longest name of a metric that a message repeats, in characters.
+const NAME_CHARS_MAX: usize = 80;
+
+/// Counts the metrics of a request, and collects at most `max` names. A request that cannot be read counts up to there.
+pub(crate) fn names_of_metrics(body: &[u8], form: Form, max: usize) -> Names {
+    let mut names = Names::default();
+    match form {
+        Form::Json => json::each_metric(body, &mut |metric| names.add(max, || json_points::name(metric))),
+        Form::Protobuf => {
+            // The levels of a request have the same field numbers, as below.
+            let metrics =
+                below(body, 1).flat_map(|group| below(group, 2)).flat_map(|scoped| below(scoped, 2));
+            for metric in metrics {
+                let name = || Fields(metric).one(1).ok()??.text().ok().map(str::to_owned);
+                names.add(max, || name().unwrap_or_default());
+            }
+        }
+    }
+    names
+}
+
+/// The messages in the field with this number.
+fn below(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    Fields(message).all(number).filter_map(|field| field.and_then(Value::bytes).ok())
+}
+
 fn from_protobuf(body: &[u8], signal: Signal, reading: &mut Reading<'_>) -> Result<(), Unreadable> {
     let unreadable = |_: Malformed| Unreadable::Protobuf;
     let max = reading.bounds.item_bytes;
-    // Both requests have the same shape and the same field numbers. Resource and scope are looked up before
+    // All requests have the same shape and the same field numbers. Resource and scope are looked up before
     // the items, because fields may come in any order.
     for group in Fields(body).all(1) {
         let group = group.and_then(Value::bytes).map_err(unreadable)?;
@@ -85,8 +139,9 @@ fn one_of_protobuf(
 ) -> Result<(), Unreadable> {
     let max = reading.bounds.item_bytes;
     // The JSON of a span is somewhat longer than its message.
-    let mut json = String::with_capacity(item.len() + item.len() / 2);
+    let buffer = || String::with_capacity(item.len() + item.len() / 2);
     match signal {
+        Signal::Metrics => points::of_protobuf(item, origin, reading),
         Signal::Traces => {
             // The head comes first: it has the name by which a rejected item is reported.
             let head = match protobuf::span_head(item) {
@@ -94,8 +149,12 @@ fn one_of_protobuf(
                 Err(_) if protobuf::log_head(item).is_ok() => {
                     return reading.reject("", Signal::Logs.misdirected());
                 }
+                Err(_) if points::is_metric(item) => {
+                    return reading.reject("", Signal::Metrics.misdirected());
+                }
                 Err(error) => return reading.reject("", error),
             };
+            let mut json = buffer();
             match protobuf::span(item, &head, &mut json, max) {
                 Ok(()) => reading.span(head.name, SpanKey::of(&head), Json::written(json), origin),
                 Err(error) => reading.reject(head.name, error),
@@ -104,11 +163,15 @@ fn one_of_protobuf(
         Signal::Logs => {
             let head = match protobuf::log_head(item) {
                 Ok(head) => head,
+                Err(_) if points::is_metric(item) => {
+                    return reading.reject("", Signal::Metrics.misdirected());
+                }
                 Err(_) if protobuf::span_head(item).is_ok() => {
                     return reading.reject("", Signal::Traces.misdirected());
                 }
                 Err(error) => return reading.reject("", error),
             };
+            let mut json = buffer();
             match protobuf::log_record(item, &head, &mut json, max) {
                 Ok(()) => {
                     let naming = Naming::of_protobuf(item);

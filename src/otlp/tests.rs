@@ -2,12 +2,14 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
 };
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event as SpanEvent, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -378,6 +380,8 @@ pub(super) fn fixtures() -> Vec<(String, Signal, Form, Vec<u8>)> {
                 Signal::Traces
             } else if name.contains(".logs.") {
                 Signal::Logs
+            } else if name.contains(".metrics.") {
+                Signal::Metrics
             } else {
                 return None;
             };
@@ -426,6 +430,22 @@ fn requests_of_real_programs_are_read_whole_by_both_implementations() {
             Signal::Logs => {
                 let sent = ExportLogsServiceRequest::decode(body.as_slice()).unwrap();
                 sent.resource_logs.iter().flat_map(|r| &r.scope_logs).map(|s| s.log_records.len()).sum()
+            }
+            Signal::Metrics => {
+                let sent = ExportMetricsServiceRequest::decode(body.as_slice()).unwrap();
+                let scopes = sent.resource_metrics.iter().flat_map(|r| &r.scope_metrics);
+                let sums: Vec<(&str, f64)> = scopes
+                    .flat_map(|s| &s.metrics)
+                    .flat_map(|metric| {
+                        let Some(Data::Histogram(histogram)) = &metric.data else { panic!("{name}") };
+                        histogram.data_points.iter().map(|point| (metric.name.as_str(), point.sum.unwrap()))
+                    })
+                    .collect();
+                for (item, (name, sum)) in request.items.iter().zip(&sums) {
+                    let Event::MetricRecorded(event) = &item.draft.event else { panic!() };
+                    assert_eq!((event.name.as_str(), event.value), (*name, *sum));
+                }
+                sums.len()
             }
         };
         assert_eq!(request.items.len(), theirs, "{name}");

@@ -23,6 +23,7 @@ mod routes;
 mod transport;
 mod watches;
 
+pub use app::OtlpMetrics;
 pub use app::access::Authentication;
 pub use app::limits::Limits;
 pub use transport::error::ListenError;
@@ -63,6 +64,8 @@ pub struct Config {
     pub plaintext: Plaintext,
     /// Records each request that reads the content of events as an event of the log.
     pub record_reads: bool,
+    /// The treatment of metrics that come by OTLP.
+    pub otlp_metrics: OtlpMetrics,
     /// The server's bounds.
     pub limits: Limits,
 }
@@ -155,7 +158,7 @@ impl Server {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        let app = App::new(log, file, config.limits.clone(), access, warnings);
+        let app = App::new(log, file, config.limits.clone(), access, config.otlp_metrics, warnings);
         Ok(Server { app, http, grpc, addresses, tls })
     }
 

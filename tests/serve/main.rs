@@ -24,6 +24,7 @@ mod metrics;
 mod otlp;
 mod otlp_fixtures;
 mod otlp_leniency;
+mod otlp_metrics;
 mod otlp_captures;
 mod otlp_cases;
 mod otlp_files;

@@ -1,6 +1,6 @@
 //! Metrics for Prometheus: requests, commits of the writer, and the lag of the read tables.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -53,6 +53,10 @@ pub(crate) struct Metrics {
     events: Family<Outcome, Counter>,
     rejected: Family<Reason, Counter>,
     nothing_found: Counter,
+    metrics_dropped: Counter,
+    /// True once it was logged that metrics are dropped.
+    drop_is_known: AtomicBool,
+    without_value: Counter,
     pub(in crate::server) lag: Family<Projection, Gauge<u64, AtomicU64>>,
     pub(in crate::server) stopped: Family<Projection, Gauge>,
 }
@@ -67,6 +71,9 @@ impl Metrics {
             events: Family::default(),
             rejected: Family::default(),
             nothing_found: Counter::default(),
+            metrics_dropped: Counter::default(),
+            drop_is_known: AtomicBool::new(false),
+            without_value: Counter::default(),
             lag: Family::default(),
             stopped: Family::default(),
             registry: Registry::default(),
@@ -85,8 +92,18 @@ impl Metrics {
         registry.register("events_rejected", "Events that were refused", metrics.rejected.clone());
         registry.register(
             "otlp_requests_not_understood",
-            "Requests of OTLP that are not empty and in which no span or log record was found",
+            "Requests of OTLP that are not empty and in which no item was found",
             metrics.nothing_found.clone(),
+        );
+        registry.register(
+            "otlp_metrics_dropped",
+            "Metrics in requests of OTLP that were not recorded, because the server does not record metrics",
+            metrics.metrics_dropped.clone(),
+        );
+        registry.register(
+            "otlp_points_without_value",
+            "Data points of metrics that were not recorded, because they have no value",
+            metrics.without_value.clone(),
         );
         registry.register(
             "projection_lag_events",
@@ -133,6 +150,16 @@ impl Metrics {
         if events > 0 {
             self.rejected.get_or_create(&Reason { reason }).inc_by(events);
         }
+    }
+
+    /// Counts metrics that are dropped. Returns true for the first ones.
+    pub(in crate::server) fn dropped(&self, metrics: u64) -> bool {
+        self.metrics_dropped.inc_by(metrics);
+        metrics > 0 && !self.drop_is_known.swap(true, Ordering::Relaxed)
+    }
+
+    pub(in crate::server) fn without_value(&self, points: usize) {
+        self.without_value.inc_by(points.try_into().unwrap_or(u64::MAX));
     }
 
     pub(in crate::server) fn nothing_found(&self) {

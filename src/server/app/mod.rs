@@ -47,6 +47,16 @@ impl fmt::Display for Warning {
     }
 }
 
+/// The treatment of metrics that come by OTLP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OtlpMetrics {
+    /// They are accepted, so that exporters report no errors, and not recorded.
+    #[default]
+    Drop,
+    /// Each data point becomes an event `metric.recorded`.
+    Record,
+}
+
 /// The state that all requests share; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Shared>);
@@ -57,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) file: LogFile,
     pub(crate) limits: Limits,
     pub(crate) access: Access,
+    pub(crate) otlp_metrics: OtlpMetrics,
     /// Unsafe settings, which `/readyz` lists.
     pub(crate) warnings: Vec<Warning>,
     /// The memory budget for bodies that are being handled, for events made of them, and for answers.
@@ -83,6 +94,7 @@ impl App {
         file: LogFile,
         mut limits: Limits,
         access: Access,
+        otlp_metrics: OtlpMetrics,
         warnings: Vec<Warning>,
     ) -> App {
         // A compressed body is in memory twice, as sent and decompressed. If that can never fit, the body is
@@ -102,6 +114,7 @@ impl App {
             log,
             limits,
             access,
+            otlp_metrics,
             warnings,
             processors: Arc::new(Semaphore::new(processors)),
             stopping: CancellationToken::new(),

@@ -74,9 +74,9 @@ mod tests {
     use crate::query::EventFilter;
     use crate::reader::Reader;
     use crate::server::Limits;
-    use crate::server::app::App;
     use crate::server::app::access::{Access, Authentication};
     use crate::server::app::log_file::LogFile;
+    use crate::server::app::{App, OtlpMetrics};
     use crate::server::request::auth::{Admin, Allowed};
 
     fn last(path: &std::path::Path) -> Recorded {
@@ -112,7 +112,7 @@ mod tests {
             let auditor = key(&[ApiKeyScope::Read, ApiKeyScope::Verify]);
             let access = Access::open(&path, Authentication::WhereThereAreKeys, false).unwrap();
             let file = LogFile::open(&log).unwrap();
-            let app = App::new(log, file, Limits::default(), access, Vec::new());
+            let app = App::new(log, file, Limits::default(), access, OtlpMetrics::Drop, Vec::new());
             let carried_out = Arc::new(AtomicU32::new(0));
             let counter = carried_out.clone();
             let handler = move |_: Allowed<Admin>| async move {

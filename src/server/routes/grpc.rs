@@ -20,7 +20,7 @@ use tonic::{Code, Status};
 
 use crate::event::ApiKeyScope;
 use crate::otlp::{Form, Signal};
-use crate::server::app::App;
+use crate::server::app::{App, OtlpMetrics};
 use crate::server::peer::Peer;
 use crate::server::problem::Problem;
 use crate::server::request::auth;
@@ -37,9 +37,9 @@ const PREFIX_BYTES: usize = 5;
 
 /// The routes of the services.
 pub(in crate::server) fn routes() -> Router<App> {
-    let traces = |State(app), request| answer(app, request, Some(Signal::Traces));
-    let logs = |State(app), request| answer(app, request, Some(Signal::Logs));
-    let metrics = |State(app), request| answer(app, request, None);
+    let traces = |State(app), request| answer(app, request, Signal::Traces);
+    let logs = |State(app), request| answer(app, request, Signal::Logs);
+    let metrics = |State(app), request| answer(app, request, Signal::Metrics);
     Router::new()
         .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", post(traces))
         .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", post(logs))
@@ -104,7 +104,7 @@ fn retry_info(code: Code, message: &str, delay: Duration) -> Status {
     Status::with_details(code, message, details.encode_to_vec().into())
 }
 
-async fn answer(app: App, request: Request, signal: Option<Signal>) -> Response {
+async fn answer(app: App, request: Request, signal: Signal) -> Response {
     let is_grpc = request
         .headers()
         .get(CONTENT_TYPE)
@@ -127,7 +127,7 @@ async fn answer(app: App, request: Request, signal: Option<Signal>) -> Response 
     }
 }
 
-async fn handle(app: &App, request: Request, signal: Option<Signal>) -> Result<Vec<u8>, Status> {
+async fn handle(app: &App, request: Request, signal: Signal) -> Result<Vec<u8>, Status> {
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().cloned().unwrap_or(Peer::Unknown);
     let wrong = |problem: Problem| status(&problem);
@@ -137,8 +137,10 @@ async fn handle(app: &App, request: Request, signal: Option<Signal>) -> Result<V
     // No header: in gRPC the message is compressed, not the body around it.
     let frame = body::receive(app, &HeaderMap::new(), body).await.map_err(wrong)?;
     let received = message(app, &parts.headers, frame).await?;
-    // Metrics are dropped, but only after a valid message.
-    let Some(signal) = signal else { return Ok(Vec::new()) };
+    if signal == Signal::Metrics && app.otlp_metrics == OtlpMetrics::Drop {
+        otlp::drop_metrics(app, &received, Form::Protobuf).await;
+        return Ok(Vec::new());
+    }
     let recorded = otlp::record(app, &caller, received, signal, Form::Protobuf).await.map_err(wrong)?;
     Ok(recorded.to_protobuf())
 }

@@ -11,7 +11,7 @@ use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::otlp::{self, Bounds, Form, Rejected, Round, Signal, Unreadable};
 use crate::prepare::{PrepareError, SentBy};
 use crate::receipt::AppendError;
-use crate::server::app::App;
+use crate::server::app::{App, OtlpMetrics};
 use crate::server::problem::{Kind, Problem, ProblemDetails};
 use crate::server::request::append::{self, Sent};
 use crate::server::request::auth::{Allowed, Emit};
@@ -22,7 +22,8 @@ use crate::server::request::caller::Caller;
 /// which the request has once for many.
 const GROWTH_MAX: usize = 4;
 
-/// Rejected items that an answer names. Of the others it gives the number.
+/// Rejected items that an answer names, and dropped metrics that the server's log names. Of the others there is the
+/// number.
 const NAMED_MAX: usize = 5;
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -37,14 +38,15 @@ pub(in crate::server) struct Recorded {
     message: String,
 }
 
-/// `ExportTraceServiceResponse` and `ExportLogsServiceResponse`, which are the same on the wire.
+/// `ExportTraceServiceResponse`, `ExportLogsServiceResponse` and `ExportMetricsServiceResponse`, which are the same on
+/// the wire.
 #[derive(Clone, PartialEq, prost::Message)]
 struct ServiceResponse {
     #[prost(message, optional, tag = "1")]
     partial_success: Option<PartialSuccess>,
 }
 
-/// `ExportTracePartialSuccess` and `ExportLogsPartialSuccess`.
+/// `ExportTracePartialSuccess`, `ExportLogsPartialSuccess` and `ExportMetricsPartialSuccess`.
 #[derive(Clone, PartialEq, prost::Message)]
 struct PartialSuccess {
     #[prost(int64, tag = "1")]
@@ -83,6 +85,7 @@ impl Recorded {
         let rejected = match signal {
             Signal::Traces => "rejectedSpans",
             Signal::Logs => "rejectedLogRecords",
+            Signal::Metrics => "rejectedDataPoints",
         };
         // The JSON form of protobuf has 64-bit integers as texts.
         let partial =
@@ -114,21 +117,22 @@ pub(in crate::server) async fn record(
     let mut round = Round::first();
     loop {
         let reading = round.clone();
-        let ((names, unfit, reason), sent) =
+        let ((names, unfit, reason, without_value), sent) =
             append::append(app, caller, &received, SentBy::Anybody, move |bytes, made| {
                 let mut room = |bytes| made.take(bytes).is_ok();
                 let read = reading.read(bytes, signal, form, bounds, &mut room);
-                let otlp::Request { items, rejected, nothing_found } =
+                let otlp::Request { items, rejected, nothing_found, without_value } =
                     read.map_err(|error| unreadable(&error, form))?;
                 let (names, drafts): (Vec<_>, Vec<_>) =
                     items.into_iter().map(|item| ((item.place, item.name), item.draft)).unzip();
-                Ok(((names, rejected, nothing_found), drafts))
+                Ok(((names, rejected, nothing_found, without_value), drafts))
             })
             .await?;
         // Every round reads the whole body and finds the same bad items. They count once.
         if round.is_first() {
             // Items that reach the log are counted there.
             app.metrics.rejected(Kind::InvalidEvent.name(), unfit.len().try_into().unwrap_or(u64::MAX));
+            app.metrics.without_value(without_value);
             (rejected, nothing_found) = (unfit, reason);
         }
         let mut taken = Vec::new();
@@ -260,6 +264,17 @@ fn error(problem: &Problem, form: Form) -> Response {
     response
 }
 
+/// Counts the metrics of a request, and drops them. The server's log names the first ones.
+pub(in crate::server) async fn drop_metrics(app: &App, received: &Received, form: Form) {
+    let bytes = received.bytes.clone();
+    let names = app.work(bytes.len(), move || otlp::names_of_metrics(&bytes, form, NAMED_MAX)).await;
+    // An error is the end of the server, at which nobody reads the count any more.
+    let Ok(otlp::Names { metrics, first: names }) = names else { return };
+    if app.metrics.dropped(metrics) {
+        tracing::info!(?names, "metrics of OpenTelemetry are dropped; --otlp-metrics record records them");
+    }
+}
+
 async fn answer(
     app: &App,
     allowed: Result<Allowed<Emit>, Problem>,
@@ -338,26 +353,28 @@ route! {
     logs, "/v1/logs", Signal::Logs
 }
 
-/// Accepts OpenTelemetry's metrics and drops them.
+/// Records OpenTelemetry's metrics, or drops them.
 ///
-/// An exporter that is configured for all signals also sends metrics. Without this path it would report errors.
+/// By default the server drops metrics. An exporter that is configured for all signals also sends metrics, and without
+/// this path it would report errors. With `annals serve --otlp-metrics record`, status 200 means that every data point
+/// is committed, except those that can never be recorded, which the answer counts and names, and those without a value.
 #[utoipa::path(
     post,
     path = "/v1/metrics",
     tag = "opentelemetry",
     request_body(
         content((Option<Vec<u8>> = "application/x-protobuf"), (Option<serde_json::Value> = "application/json")),
-        description = "An OTLP request, plain or compressed with gzip or zstd. Its content is ignored.",
+        description = "An OTLP request, plain or compressed with gzip or zstd.",
     ),
     responses(
-        (status = 200, description = "Nothing was recorded", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
-        (status = 400, description = "The body is not in the encoding that it names", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 200, description = "Everything is committed, except the data points that `partial_success` counts and names; or the server does not record metrics", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 400, description = "The body is not in the encoding that it names, or not an OTLP request", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 401, description = "A valid API key is needed", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 403, description = "The key lacks the `emit` scope", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 413, description = "The request is too large", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 415, description = "The body is neither protocol buffers nor JSON, or its encoding is not supported", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
         (status = 429, description = "Too many requests", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The server has too much to do; send the request again later", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = 503, description = "It is not known whether everything is committed; send all of it again", content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
     )
 )]
 pub(crate) async fn metrics(
@@ -366,15 +383,20 @@ pub(crate) async fn metrics(
     headers: HeaderMap,
     body: Unread,
 ) -> Response {
+    if app.otlp_metrics == OtlpMetrics::Record {
+        return answer(&app, allowed, &headers, body, Signal::Metrics).await;
+    }
     let form = form(&headers).unwrap_or(Form::Json);
     let dropped = async {
         allowed?;
         // The body is read to its end: an earlier answer would break the connection.
-        body.receive(&app, &headers).await.map_err(retryable)
+        let received = body.receive(&app, &headers).await.map_err(retryable)?;
+        drop_metrics(&app, &received, form).await;
+        Ok::<(), Problem>(())
     };
     match (dropped.await, form) {
-        (Ok(_), Form::Protobuf) => ([(CONTENT_TYPE, PROTOBUF)], Vec::new()).into_response(),
-        (Ok(_), Form::Json) => ([(CONTENT_TYPE, JSON)], "{}").into_response(),
+        (Ok(()), Form::Protobuf) => ([(CONTENT_TYPE, PROTOBUF)], Vec::new()).into_response(),
+        (Ok(()), Form::Json) => ([(CONTENT_TYPE, JSON)], "{}").into_response(),
         (Err(problem), form) => error(&problem, form),
     }
 }

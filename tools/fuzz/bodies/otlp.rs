@@ -29,7 +29,11 @@ pub(crate) fn run(bytes: &[u8]) {
     // The same bytes as a file of requests, which ends.
     let requests = Requests::of(body).into_iter().flatten();
     assert!(requests.take(bytes.len() + 2).count() <= bytes.len() + 1);
-    let signal = if first & 1 == 0 { Signal::Traces } else { Signal::Logs };
+    let signal = match first & 5 {
+        0 => Signal::Traces,
+        1 => Signal::Logs,
+        _ => Signal::Metrics,
+    };
     let form = if first & 2 == 0 { Form::Protobuf } else { Form::Json };
     let Ok(request) = otlp::read(body, signal, form, Bounds::default(), Attempt::default()) else { return };
     for item in request.items {

@@ -1,0 +1,531 @@
+//! A data point of a metric as `metric.recorded`. The names are those of
+//! <https://github.com/open-telemetry/opentelemetry-proto>, `metrics/v1/metrics.proto` (1.9).
+
+use super::node::{Node, write_float, write_list, write_text};
+use super::record::{self, Any};
+use crate::event::{Attributes, Json, MetricRecorded, Timestamp};
+use crate::limits::ITEMS_MAX;
+
+/// The bit of a point's flags by which the point has no value: its series ended or had a gap.
+const NO_RECORDED_VALUE: u64 = 1;
+
+/// The kinds of data of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetricKind {
+    Gauge,
+    Sum,
+    Histogram,
+    ExponentialHistogram,
+    Summary,
+}
+
+impl MetricKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            MetricKind::Gauge => "gauge",
+            MetricKind::Sum => "sum",
+            MetricKind::Histogram => "histogram",
+            MetricKind::ExponentialHistogram => "exponential_histogram",
+            MetricKind::Summary => "summary",
+        }
+    }
+}
+
+/// The part of a metric that its points share, as OTLP's JSON has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MetricHead<'m> {
+    pub(crate) name: &'m str,
+    pub(crate) description: &'m str,
+    pub(crate) unit: &'m str,
+    pub(crate) kind: MetricKind,
+    /// The number or the name of the enum; empty if it is absent.
+    pub(crate) temporality: &'m str,
+    pub(crate) is_monotonic: bool,
+    /// An object with the metadata as its attributes, if there are any.
+    pub(crate) metadata: Option<&'m str>,
+}
+
+/// The resource and the scope of a metric, as OTLP's JSON has them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MetricOrigin<'m> {
+    pub(crate) resource: Option<&'m str>,
+    pub(crate) resource_schema_url: Option<&'m str>,
+    pub(crate) scope: Option<&'m str>,
+    pub(crate) scope_schema_url: Option<&'m str>,
+}
+
+/// A metric whose points are being read. Made once for all of them.
+#[derive(Debug)]
+pub(crate) struct Metric {
+    kind: MetricKind,
+    /// The event of each point, without that which is the point's own.
+    shared: MetricRecorded,
+    bytes: usize,
+}
+
+/// A point that has a value.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// Times in nanoseconds since the Unix epoch. Zero if absent.
+    pub(crate) started: u64,
+    pub(crate) at: u64,
+    pub(crate) recorded: MetricRecorded,
+}
+
+/// The attributes as an object. None if there are none.
+fn object<'n>(attributes: impl Iterator<Item = (&'n str, Any<'n>)>) -> Option<Json> {
+    let mut out = String::new();
+    for (name, value) in attributes {
+        out.push(if out.is_empty() { '{' } else { ',' });
+        write_text(name, &mut out);
+        out.push(':');
+        value.write(&mut out);
+    }
+    if out.is_empty() {
+        return None;
+    }
+    out.push('}');
+    Some(Json::written(out))
+}
+
+/// Adds the attributes of a resource or scope below `prefix`, and all its other members beside them.
+fn add_origin(prefix: &str, json: Option<&str>, into: &mut Attributes) {
+    let Some(node) = json.and_then(Node::parse) else { return };
+    if let Some(attributes) = object(record::attributes(&node)) {
+        into.insert(format!("{prefix}.attributes"), attributes);
+    }
+    add_malformed(&format!("{prefix}.malformed_attributes"), &node, into);
+    let Node::Object(members) = &node else { return };
+    for (name, value) in members {
+        let is_empty = match value {
+            Node::Null | Node::Integer(0) => true,
+            Node::Text(text) => text.is_empty(),
+            Node::List(items) => items.is_empty(),
+            _ => false,
+        };
+        if name != "attributes" && !is_empty {
+            into.insert(format!("{prefix}.{name}"), Json::written(value.to_json()));
+        }
+    }
+}
+
+/// Adds the items of a list of attributes that have no key.
+fn add_malformed(name: &str, node: &Node<'_>, into: &mut Attributes) {
+    let malformed = record::malformed_attributes(node);
+    if malformed.is_empty() {
+        return;
+    }
+    let mut out = String::new();
+    write_list(&malformed, &mut out, |node, out| node.write(out));
+    into.insert(name.to_owned(), Json::written(out));
+}
+
+/// Writes a number that OTLP's JSON may have as a text.
+fn write_number(node: &Node<'_>, out: &mut String) {
+    match node {
+        Node::Text(text) => match (text.parse::<i64>(), text.parse::<u64>(), text.parse::<f64>()) {
+            (Ok(number), ..) => out.push_str(&number.to_string()),
+            (_, Ok(number), _) => out.push_str(&number.to_string()),
+            // A text for infinity is no number of JSON.
+            (.., Ok(number)) if number.is_finite() => write_float(number, out),
+            _ => write_text(text, out),
+        },
+        other => other.write(out),
+    }
+}
+
+/// Writes a number of the type `double`, in the same way for both encodings: JSON may have it without a fraction.
+fn write_double(node: &Node<'_>, out: &mut String) {
+    match node.number() {
+        Some(number) if number.is_finite() => write_float(number, out),
+        _ => node.write(out),
+    }
+}
+
+fn double(node: &Node<'_>) -> Json {
+    let mut out = String::new();
+    write_double(node, &mut out);
+    Json::written(out)
+}
+
+fn number(node: &Node<'_>) -> Json {
+    let mut out = String::new();
+    write_number(node, &mut out);
+    Json::written(out)
+}
+
+fn list(node: &Node<'_>, write: fn(&Node<'_>, &mut String)) -> Option<Json> {
+    let items = node.list().filter(|items| !items.is_empty())?;
+    let mut out = String::new();
+    write_list(items, &mut out, |item, out| write(item, out));
+    Some(Json::written(out))
+}
+
+/// The buckets of one side of an exponential histogram.
+fn buckets(node: &Node<'_>) -> Option<Json> {
+    let counts = list(node.field("bucketCounts")?, write_number)?;
+    let offset = node.field("offset").map_or_else(|| Json::written("0".to_owned()), number);
+    Some(Json::written(format!("{{\"offset\":{},\"bucket_counts\":{}}}", offset.as_str(), counts.as_str())))
+}
+
+/// The quantiles of a summary.
+fn quantiles(node: &Node<'_>) -> Option<Json> {
+    let items = node.list().filter(|items| !items.is_empty())?;
+    let mut out = String::new();
+    write_list(items, &mut out, |item, out| {
+        // Zero is left out by some encoders.
+        for (before, name) in [('{', "quantile"), (',', "value")] {
+            out.push(before);
+            write_text(name, out);
+            out.push(':');
+            match item.field(name) {
+                Some(node) => write_double(node, out),
+                None => write_float(0.0, out),
+            }
+        }
+        out.push('}');
+    });
+    Some(Json::written(out))
+}
+
+fn nanos(point: &Node<'_>, name: &str) -> u64 {
+    record::nanos(point, name).unwrap_or(0)
+}
+
+impl Metric {
+    /// The metric of this head.
+    pub(crate) fn new(head: &MetricHead<'_>, origin: MetricOrigin<'_>) -> Metric {
+        let mut attributes = Attributes::new();
+        let mut put = |name: &str, json: Json| attributes.insert(format!("otel.metric.{name}"), json);
+        put("kind", Json::text(head.kind.as_str()));
+        // The enum of OTLP: 1 is delta, 2 is cumulative.
+        match head.temporality {
+            "1" | "AGGREGATION_TEMPORALITY_DELTA" => put("temporality", Json::text("delta")),
+            "2" | "AGGREGATION_TEMPORALITY_CUMULATIVE" => put("temporality", Json::text("cumulative")),
+            "" | "0" => None,
+            other => put("temporality", Json::text(other)),
+        };
+        if head.kind == MetricKind::Sum {
+            put("monotonic", Json::written(head.is_monotonic.to_string()));
+        }
+        if !head.description.is_empty() {
+            put("description", Json::text(head.description));
+        }
+        if let Some(node) = head.metadata.and_then(Node::parse)
+            && let Some(metadata) = object(record::attributes(&node))
+        {
+            put("metadata", metadata);
+        }
+        add_origin("otel.resource", origin.resource, &mut attributes);
+        add_origin("otel.scope", origin.scope, &mut attributes);
+        for (name, url) in [
+            ("otel.resource.schema_url", origin.resource_schema_url),
+            ("otel.scope.schema_url", origin.scope_schema_url),
+        ] {
+            if let Some(url) = url {
+                attributes.insert(name.to_owned(), Json::text(url));
+            }
+        }
+        let of_attributes: usize =
+            attributes.iter().map(|(name, json)| name.len() + json.as_str().len()).sum();
+        Metric {
+            kind: head.kind,
+            bytes: of_attributes + head.name.len() + head.unit.len(),
+            shared: MetricRecorded {
+                name: head.name.to_owned(),
+                unit: Some(head.unit.to_owned()).filter(|unit| !unit.is_empty()),
+                attributes,
+                ..MetricRecorded::default()
+            },
+        }
+    }
+
+    /// The metric's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Bytes of the event of each point, beside those of the point itself.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Reads a point in OTLP's JSON. None if it has no value.
+    ///
+    /// # Errors
+    /// With the reason for which the point can never be recorded.
+    pub(crate) fn point(&self, json: &str) -> Result<Option<Measured>, String> {
+        let point = Node::parse(json)
+            .filter(|node| matches!(node, Node::Object(_)))
+            .ok_or("the data point is not an object, or nests too deep")?;
+        let flags = point.field("flags").and_then(Node::unsigned).unwrap_or(0);
+        if flags & NO_RECORDED_VALUE != 0 {
+            return Ok(None);
+        }
+        let mut recorded = self.shared.clone();
+        let value = match self.kind {
+            MetricKind::Gauge | MetricKind::Sum => single(&point, &mut recorded.attributes),
+            _ => Some(several(self.kind, &point, &mut recorded.attributes)),
+        };
+        let Some(value) = value else { return Ok(None) };
+        if !value.is_finite() {
+            return Err(format!("the value is {value}, and only finite numbers are recorded"));
+        }
+        recorded.value = value;
+        add_labels(&point, &mut recorded);
+        let (started, at) = (nanos(&point, "startTimeUnixNano"), nanos(&point, "timeUnixNano"));
+        let mut put =
+            |name: &str, json: Json| recorded.attributes.insert(format!("otel.metric.{name}"), json);
+        if started > 0 {
+            let time: Option<Timestamp> = record::time(Some(started));
+            put("start", Json::text(&time.map_or_else(|| started.to_string(), |time| time.to_string())));
+        }
+        let other_flags = flags & !NO_RECORDED_VALUE;
+        if other_flags != 0 {
+            put("flags", Json::written(other_flags.to_string()));
+        }
+        let exemplars = point.field("exemplars").and_then(Node::list).unwrap_or_default().len();
+        if exemplars > 0 {
+            put("exemplars_left_out", Json::written(exemplars.to_string()));
+        }
+        Ok(Some(Measured { started, at, recorded }))
+    }
+}
+
+/// The value of a gauge or a sum. None if the point has none.
+fn single(point: &Node<'_>, attributes: &mut Attributes) -> Option<f64> {
+    let Some(integer) = point.field("asInt") else {
+        return point.field("asDouble").and_then(Node::number);
+    };
+    let value = integer.number()?;
+    // A number of 64 bits that no float holds exactly stands beside the value.
+    #[allow(clippy::cast_possible_truncation)]
+    let is_exact = match number(integer).as_str().parse::<i128>() {
+        Ok(integer) => value as i128 == integer,
+        Err(_) => true,
+    };
+    if !is_exact {
+        attributes.insert("otel.metric.integer".to_owned(), number(integer));
+    }
+    Some(value)
+}
+
+/// The sum of several measurements, or else their number. The parts of the distribution are attributes.
+fn several(kind: MetricKind, point: &Node<'_>, attributes: &mut Attributes) -> f64 {
+    let mut put = |name: &str, json: Json| attributes.insert(format!("otel.metric.{name}"), json);
+    let zero = Node::Integer(0);
+    let count = point.field("count").unwrap_or(&zero);
+    put("count", number(count));
+    for name in ["min", "max"] {
+        if let Some(node) = point.field(name) {
+            put(name, double(node));
+        }
+    }
+    // Zero is the default of these: protocol buffers leave it out.
+    let is_set = |node: &&Node<'_>| node.number() != Some(0.0);
+    for (name, field) in [("scale", "scale"), ("zero_count", "zeroCount")] {
+        if let Some(node) = point.field(field).filter(is_set) {
+            put(name, number(node));
+        }
+    }
+    if let Some(node) = point.field("zeroThreshold").filter(is_set) {
+        put("zero_threshold", double(node));
+    }
+    for (name, list) in [
+        ("bounds", point.field("explicitBounds").and_then(|node| list(node, write_double))),
+        ("bucket_counts", point.field("bucketCounts").and_then(|node| list(node, write_number))),
+        ("positive", point.field("positive").and_then(buckets)),
+        ("negative", point.field("negative").and_then(buckets)),
+        ("quantiles", point.field("quantileValues").and_then(quantiles)),
+    ] {
+        if let Some(list) = list {
+            put(name, list);
+        }
+    }
+    match point.field("sum").and_then(Node::number) {
+        Some(sum) => sum,
+        // In protocol buffers the sum of a summary is not optional: zero is left out.
+        None if kind == MetricKind::Summary => 0.0,
+        None => {
+            put("value", Json::text("count"));
+            count.number().unwrap_or(0.0)
+        }
+    }
+}
+
+/// Makes labels of the attributes. Those that the log has no room for, or that come twice, stay attributes.
+fn add_labels(point: &Node<'_>, recorded: &mut MetricRecorded) {
+    let mut rest = Vec::new();
+    for (name, value) in record::attributes(point) {
+        if recorded.labels.len() < ITEMS_MAX && !recorded.labels.contains_key(name) {
+            recorded.labels.insert(name.to_owned(), value.shown().into_owned());
+        } else {
+            rest.push((name, value));
+        }
+    }
+    if let Some(rest) = object(rest.into_iter()) {
+        recorded.attributes.insert("otel.metric.attributes".to_owned(), rest);
+    }
+    add_malformed("otel.metric.malformed_attributes", point, &mut recorded.attributes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(kind: MetricKind) -> MetricHead<'static> {
+        MetricHead {
+            name: "n",
+            description: "",
+            unit: "s",
+            kind,
+            temporality: "2",
+            is_monotonic: true,
+            metadata: None,
+        }
+    }
+
+    fn point(kind: MetricKind, json: &str) -> Result<Option<Measured>, String> {
+        Metric::new(&head(kind), MetricOrigin::default()).point(json)
+    }
+
+    fn told(kind: MetricKind, json: &str) -> (f64, String) {
+        let recorded = point(kind, json).unwrap().unwrap().recorded;
+        let attributes: Vec<String> = recorded
+            .attributes
+            .iter()
+            .map(|(name, json)| format!("{}={}", name.strip_prefix("otel.metric.").unwrap(), json.as_str()))
+            .collect();
+        (recorded.value, attributes.join(" "))
+    }
+
+    #[test]
+    fn a_number_is_the_value_of_its_event() {
+        let common = r#"kind="sum" monotonic=true"#;
+        let measured = point(
+            MetricKind::Sum,
+            r#"{"asInt":"2065","startTimeUnixNano":"1796060963629000000","timeUnixNano":1796060968576000001,
+                "attributes":[{"key":"model","value":{"stringValue":"m"}},{"key":"code","value":{"intValue":"200"}}]}"#,
+        )
+        .unwrap()
+        .unwrap();
+        assert_eq!((measured.started, measured.at), (1_796_060_963_629_000_000, 1_796_060_968_576_000_001));
+        let labels: Vec<_> = measured.recorded.labels.into_iter().collect();
+        assert_eq!(labels, [("code".into(), "200".into()), ("model".into(), "m".into())]);
+        assert_eq!((measured.recorded.name.as_str(), measured.recorded.unit.as_deref()), ("n", Some("s")));
+        assert_eq!(
+            told(MetricKind::Sum, r#"{"as_int":7,"start_time_unix_nano":"1796060963629000000"}"#),
+            (7.0, format!(r#"{common} start="2026-11-30T17:49:23.629000Z" temporality="cumulative""#))
+        );
+        assert_eq!(
+            told(MetricKind::Gauge, r#"{"asDouble":0.5,"exemplars":[{},{}]}"#),
+            (0.5, r#"exemplars_left_out=2 kind="gauge" temporality="cumulative""#.to_owned())
+        );
+        // 2^53 + 1
+        assert_eq!(
+            told(MetricKind::Gauge, r#"{"asInt":"9007199254740993"}"#),
+            (
+                9_007_199_254_740_992.0,
+                r#"integer=9007199254740993 kind="gauge" temporality="cumulative""#.to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn a_distribution_has_its_sum_as_the_value() {
+        assert_eq!(
+            told(
+                MetricKind::Histogram,
+                r#"{"count":"2","sum":389,"min":190,"max":199.5,"bucketCounts":["0","2",0],"explicitBounds":[0,5.5]}"#
+            ),
+            (
+                389.0,
+                r#"bounds=[0.0,5.5] bucket_counts=[0,2,0] count=2 kind="histogram" max=199.5 min=190.0 temporality="cumulative""#
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            told(
+                MetricKind::ExponentialHistogram,
+                r#"{"count":3,"sum":1.5,"scale":-1,"zeroCount":"1","zeroThreshold":0.1,
+                    "positive":{"offset":-2,"bucketCounts":["1","1"]},"negative":{}}"#
+            ),
+            (
+                1.5,
+                r#"count=3 kind="exponential_histogram" positive={"offset":-2,"bucket_counts":[1,1]} scale=-1 temporality="cumulative" zero_count=1 zero_threshold=0.1"#
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            told(MetricKind::Summary, r#"{"count":3,"sum":1.5,"quantileValues":[{"quantile":0.5,"value":2},{"value":1}]}"#),
+            (
+                1.5,
+                r#"count=3 kind="summary" quantiles=[{"quantile":0.5,"value":2.0},{"quantile":0.0,"value":1.0}] temporality="cumulative""#
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            told(MetricKind::Histogram, r#"{"count":"4"}"#),
+            (4.0, r#"count=4 kind="histogram" temporality="cumulative" value="count""#.to_owned())
+        );
+    }
+
+    #[test]
+    fn a_point_without_a_value_is_none_and_one_that_is_not_finite_is_refused() {
+        for json in [r#"{"flags":1,"asInt":"7"}"#, r#"{"flags":"3","asDouble":1}"#, "{}", r#"{"asInt":null}"#]
+        {
+            assert!(point(MetricKind::Gauge, json).unwrap().is_none(), "{json}");
+        }
+        assert!(point(MetricKind::Histogram, r#"{"flags":1,"count":1}"#).unwrap().is_none());
+        for (json, why) in [
+            (r#"{"asDouble":"NaN"}"#, "the value is NaN"),
+            (r#"{"asDouble":"Infinity"}"#, "the value is inf"),
+            ("7", "the data point is not an object"),
+        ] {
+            let error = point(MetricKind::Gauge, json).unwrap_err();
+            assert!(error.starts_with(why), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_resource_scope_and_attributes_is_lost() {
+        let head = MetricHead {
+            description: "d",
+            metadata: Some(r#"{"attributes":[{"key":"m","value":{"boolValue":true}}]}"#),
+            ..head(MetricKind::Sum)
+        };
+        let origin = MetricOrigin {
+            resource: Some(
+                r#"{"attributes":[{"key":"service.name","value":{"stringValue":"desk"}}],"droppedAttributesCount":2}"#,
+            ),
+            resource_schema_url: Some("r"),
+            scope: Some(r#"{"name":"lib","version":"","attributes":[{"value":{}}]}"#),
+            scope_schema_url: None,
+        };
+        let recorded = Metric::new(&head, origin)
+            .point(r#"{"asInt":1,"attributes":[{"key":"a","value":{"stringValue":"1"}},{"key":"a","value":{"intValue":"2"}},7]}"#)
+            .unwrap()
+            .unwrap()
+            .recorded;
+        let attributes: Vec<(&str, &str)> =
+            recorded.attributes.iter().map(|(name, json)| (name.as_str(), json.as_str())).collect();
+        assert_eq!(recorded.labels.len(), 1);
+        assert_eq!(
+            attributes,
+            [
+                ("otel.metric.attributes", r#"{"a":2}"#),
+                ("otel.metric.description", "\"d\""),
+                ("otel.metric.kind", "\"sum\""),
+                ("otel.metric.malformed_attributes", "[7]"),
+                ("otel.metric.metadata", r#"{"m":true}"#),
+                ("otel.metric.monotonic", "true"),
+                ("otel.metric.temporality", "\"cumulative\""),
+                ("otel.resource.attributes", r#"{"service.name":"desk"}"#),
+                ("otel.resource.droppedAttributesCount", "2"),
+                ("otel.resource.schema_url", "\"r\""),
+                ("otel.scope.malformed_attributes", r#"[{"value":{}}]"#),
+                ("otel.scope.name", "\"lib\""),
+            ]
+        );
+    }
+}
