@@ -49,9 +49,11 @@ impl<'a> InProtobuf<'a> {
     }
 }
 
-/// Returns true if a message has the fields of a metric with data.
+/// Returns true if a message has the fields of a metric with a data point. The name of a span has the field number of
+/// a gauge, so the data must itself be a message.
 pub(super) fn is_metric(message: &[u8]) -> bool {
-    InProtobuf::read(message).is_ok_and(|read| read.data.is_some())
+    let data = InProtobuf::read(message).ok().and_then(|read| read.data);
+    data.is_some_and(|(_, data)| matches!(Fields(data).one(1), Ok(Some(Value::Bytes(_)))))
 }
 
 /// Reads a metric in protocol buffers.
