@@ -183,6 +183,7 @@ impl Run<'_> {
         match signal {
             Signal::Traces => self.report.spans += 1,
             Signal::Logs => self.report.log_records += 1,
+            Signal::Metrics => self.report.metric_requests += 1,
         }
         let counts = &mut self.report.counts;
         match appended.outcome {

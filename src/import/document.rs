@@ -453,7 +453,7 @@ mod tests {
             .map(|seen| {
                 let (begin, end) =
                     seen.split_once("=[").unwrap().1.trim_end_matches(']').split_once(',').unwrap();
-                &text[begin.parse().unwrap()..end.parse().unwrap()]
+                text.get(begin.parse().unwrap()..end.parse().unwrap()).unwrap()
             })
             .collect();
         assert_eq!(regions, [r#"{"x": "}"}"#, r#"{"y": -1}"#]);

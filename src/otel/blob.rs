@@ -165,19 +165,24 @@ fn media_type(before: &str, after: &str, beside: &str) -> Option<(String, usize)
 
 /// The texts around a run, up to the ends of its object and of the one around that.
 fn nearest<'t>(before: &'t str, after: &'t str) -> [&'t str; 2] {
-    let from = before.floor_char_boundary(before.len().saturating_sub(AROUND_BYTES));
+    let from = boundary(before, before.len().saturating_sub(AROUND_BYTES));
     let head = before.get(from..).unwrap_or_default();
     let head = head.rfind('}').and_then(|end| head.get(end..)).unwrap_or(head);
-    let until = after.floor_char_boundary(AROUND_BYTES.min(after.len()));
+    let until = boundary(after, AROUND_BYTES.min(after.len()));
     let tail = after.get(..until).unwrap_or_default();
     let tail = tail.find('{').and_then(|begin| tail.get(..begin)).unwrap_or(tail);
     [head, tail]
 }
 
+/// The last character boundary at or before an offset.
+fn boundary(text: &str, offset: usize) -> usize {
+    (0..=offset).rev().find(|offset| text.is_char_boundary(*offset)).unwrap_or(0)
+}
+
 /// The media type that a member of JSON names. The JSON may be escaped, once or twice.
 fn named(json: &str) -> Option<String> {
     const NAMES: [&str; 6] = ["mime_type", "mimeType", "media_type", "mediaType", "contentType", "format"];
-    let parts: Vec<&str> = json.split(|c| matches!(c, '"' | '\\')).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> = json.split(['"', '\\']).filter(|part| !part.is_empty()).collect();
     parts.iter().enumerate().find_map(|(place, name)| {
         if !NAMES.contains(name) || parts.get(place.checked_add(1)?)?.trim() != ":" {
             return None;
@@ -235,7 +240,7 @@ mod tests {
             let inner = serde_json::Value::String(form.replace("FILE", &text)).to_string();
             let (json, blobs) = taken(&format!(r#"{{"value":{{"stringValue":{inner}}}}}"#));
             assert_eq!(blobs, [Blob { digest, media_type: "image/png".to_owned(), size: 600 }], "{form}");
-            assert!(json.contains(&place) && !json.contains(&text[..64]), "{json}");
+            assert!(json.contains(&place) && !json.contains(text.get(..64).unwrap()), "{json}");
             assert!(!json.contains("base64,"), "{json}");
         }
     }

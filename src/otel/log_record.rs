@@ -424,10 +424,7 @@ fn note_attributes(event: &OtelLog, said: &Said<'_>, name: &Name<'_>, scope: &No
     let of_scope: Vec<_> = record::attributes(scope).map(|(name, value)| (name, value.to_json())).collect();
     if !of_scope.is_empty() {
         let members = of_scope.iter().map(|(name, json)| {
-            (
-                Cow::Borrowed(*name),
-                Node::parse(json).unwrap_or_else(|| Node::Text(Cow::Borrowed(json.as_str()))),
-            )
+            (Cow::Borrowed(*name), Node::parse(json).unwrap_or(Node::Text(Cow::Borrowed(json.as_str()))))
         });
         let json = Node::Object(members.collect()).to_json();
         attributes.insert("otel.scope.attributes".to_owned(), Json::written(json));

@@ -559,7 +559,7 @@ fn repeated_findings(session: &str, facts: &[&Fact]) -> BTreeSet<String> {
     };
     let repeated = rows.iter().filter(is_repeated).map(|step| match &step["id"] {
         Value::Text(id) => format!("{id}:error"),
-        _ => unreachable!(),
+        id => panic!("{id:?} is no id"),
     });
     let raised = by(facts, finding_of);
     repeated.filter(|id| raised.contains_key(id)).collect()

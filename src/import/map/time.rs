@@ -144,7 +144,7 @@ mod tests {
         }
         assert_eq!(read(Unit::Seconds, "0e2000000000"), ("1970-01-01T00:00:00.000000Z".to_owned(), true));
         assert_eq!(read(Unit::Seconds, "-1.5"), ("1969-12-31T23:59:58.500000Z".to_owned(), true));
-        assert_eq!(read(Unit::Seconds, "0.0000004").1, false);
+        assert!(!read(Unit::Seconds, "0.0000004").1);
     }
 
     #[test]
