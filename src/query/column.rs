@@ -164,6 +164,11 @@ pub(crate) trait Record: Sized {
         Ok(selected.collect::<Vec<_>>().join(", "))
     }
 
+    /// Returns whether the file has the table.
+    fn is_there(connection: &Connection) -> rusqlite::Result<bool> {
+        connection.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = ?1")?.exists([Self::TABLE])
+    }
+
     /// The statement `SELECT … FROM …`, to which conditions and order are added.
     fn select(connection: &Connection) -> rusqlite::Result<String> {
         Ok(format!("SELECT {} FROM {}", Self::columns(connection)?, Self::TABLE))

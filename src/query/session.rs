@@ -129,7 +129,7 @@ macro_rules! parts {
             reviews: Review,
             "session_id = ?1 OR (session_id IS NULL AND subject_kind = 'session' AND subject_id = ?1) ORDER BY seq"
         );
-        $part!(artifacts: Artifact, "session_id = ?1 ORDER BY seq, item");
+        $part!(artifacts: Artifact, "session_id = ?1 ORDER BY seq, rowid");
         $part!(metrics: Metric, "session_id = ?1 ORDER BY seq");
         $part!(notes: Note, "session_id = ?1 ORDER BY seq");
         $part!(actions: Action, "session_id = ?1 ORDER BY seq");
@@ -258,6 +258,10 @@ fn each<R: Record, E: From<rusqlite::Error>>(
     id: &str,
     mut take: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
+    // A file of an earlier version lacks the tables that were added later, until it is rebuilt.
+    if !R::is_there(connection)? {
+        return Ok(());
+    }
     let mut statement =
         connection.prepare_cached(&format!("{} WHERE {condition}", R::select(connection)?))?;
     let mut rows = statement.query([id])?;

@@ -93,6 +93,7 @@ fn set_back(path: &Path) {
              DROP VIEW sessions; DROP VIEW steps; DROP VIEW findings;
              DROP TABLE annals_sessions; DROP TABLE annals_steps; DROP TABLE annals_findings;
              DROP TABLE decisions; DROP TABLE finding_updates; DROP TABLE timeline;
+             DROP TABLE annals_below; DROP TABLE policy_decisions;
              DROP TABLE search; DROP TABLE search_documents;",
         )
         .unwrap();
@@ -112,6 +113,7 @@ fn set_back(path: &Path) {
         .execute_batch(
             "INSERT INTO search (search) VALUES ('rebuild');
              UPDATE projections SET version = 5 WHERE name = 'sessions';
+             UPDATE projections SET version = 3 WHERE name = 'activity';
              UPDATE projections SET version = 4 WHERE name = 'search';
              COMMIT",
         )

@@ -925,12 +925,14 @@ fn activity_row(fact: &Fact, event: &Event) -> Option<(&'static str, Row)> {
 pub(crate) fn searched(fact: &Fact) -> Vec<String> {
     meanings(fact)
         .iter()
-        .filter(|fact| {
-            // They repeat what their step says.
-            fact.precedence.is_none()
-                || !matches!(fact.event, Some(Event::SessionStarted(_) | Event::SessionEnded(_)))
+        .flat_map(|fact| match &fact.event {
+            // They repeat what their step says, except for what the resource is.
+            Some(Event::SessionStarted(e)) if fact.precedence.is_some() => {
+                e.attributes.iter().map(|(name, value)| format!("{name} {value}")).collect()
+            }
+            Some(Event::SessionEnded(_)) if fact.precedence.is_some() => Vec::new(),
+            event => event.as_ref().map(texts_of).unwrap_or_default(),
         })
-        .flat_map(|fact| fact.event.as_ref().map(texts_of).unwrap_or_default())
         .collect()
 }
 

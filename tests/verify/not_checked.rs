@@ -136,7 +136,7 @@ fn tables_that_have_not_come_to_an_erasure_are_folded_but_for_what_was_erased() 
     for sql in [
         "UPDATE decisions SET chosen_option = 'approve' WHERE session_id = 'b'",
         "DELETE FROM decisions WHERE session_id = 'b'",
-        "UPDATE annals_sessions SET status = 'completed' WHERE id = 'b'",
+        "UPDATE annals_sessions SET own_status = 'completed' WHERE id = 'b'",
         "UPDATE timeline SET session_id = 'a' WHERE seq = 4",
         "UPDATE notes SET message = 'praise' WHERE session_id = 'b'",
         "UPDATE search_documents SET kind = 'praise' WHERE session_id = 'b'",

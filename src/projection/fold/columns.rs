@@ -444,7 +444,7 @@ macro_rules! tables {
                 /// Sequence number of its event.
                 seq stored(i64) read(Seq),
                 /// Place among the artifacts of one event, from 0.
-                item: i64,
+                item stored(i64),
                 /// BLAKE3 of the content.
                 id: String,
                 /// Id of its session.
