@@ -107,7 +107,7 @@ fn inner(text: &str) -> Option<Value> {
 
 fn mark(value: &mut Value, path: &[String]) {
     let Some((name, rest)) = path.split_first() else {
-        let Value::String(text) = value else { unreachable!() };
+        let Value::String(text) = value else { panic!("{value} is no text") };
         text.push(' ');
         text.push_str(MARKER);
         return;
@@ -120,7 +120,7 @@ fn mark(value: &mut Value, path: &[String]) {
             mark(&mut json, rest);
             *text = json.to_string();
         }
-        _ => unreachable!(),
+        other => panic!("{other} has no members"),
     }
 }
 
@@ -129,7 +129,7 @@ fn parts(event: &mut Event) -> Vec<&mut Json> {
     match event {
         Event::OtelSpan(e) => [Some(&mut e.span), e.resource.as_mut(), e.scope.as_mut()],
         Event::OtelLog(e) => [Some(&mut e.log_record), e.resource.as_mut(), e.scope.as_mut()],
-        _ => unreachable!(),
+        other => panic!("{:?} was not sent by OTLP", other.kind()),
     }
     .into_iter()
     .flatten()
