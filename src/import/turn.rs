@@ -161,6 +161,16 @@ impl Answer {
         (!texts.is_empty()).then(|| texts.join("\n"))
     }
 
+    /// The answer in words, without the reasoning before it.
+    pub(super) fn words(&self) -> Option<String> {
+        let texts = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Text(text) if !text.is_empty() => Some(text.as_str()),
+            Piece::Text(_) | Piece::Reasoning(_) => None,
+        });
+        let texts: Vec<&str> = texts.collect();
+        (!texts.is_empty()).then(|| texts.join("\n"))
+    }
+
     /// The output of the step: its form is that of messages in OpenTelemetry's spans.
     pub(super) fn output(&self) -> Option<String> {
         let lines: Vec<String> = self

@@ -86,6 +86,8 @@ fn a_session_of_codex_is_in_the_read_tables() {
         (&1.into(), &3.into(), &0.into())
     );
     assert_eq!(place.sql::<String>("SELECT status FROM sessions"), "cancelled");
+    // The answer that was interrupted.
+    assert_eq!(place.sql::<String>("SELECT summary FROM sessions"), "I look at");
     // The last total of the file.
     assert_eq!(place.sql::<i64>("SELECT tokens_input FROM sessions"), 14_475 + 15_100 + 15_300 + 15_500);
     assert_eq!(place.sql::<i64>("SELECT tokens_output FROM sessions"), 216 + 90 + 40 + 300);

@@ -88,6 +88,8 @@ struct Chain {
     message: Option<Message>,
     /// The output of the last answer.
     output: Option<String>,
+    /// The last answer that has words: the summary of the session.
+    words: Option<String>,
     last_at: Option<Timestamp>,
     last_key: String,
 }
@@ -764,7 +766,7 @@ impl Session {
             return done;
         }
         let status = if self.is_aborted { SessionEnd::Cancelled } else { SessionEnd::Completed };
-        let ended = SessionEnded { status, ..Default::default() };
+        let ended = SessionEnded { status, summary: self.main.words, ..Default::default() };
         done.and(emitter.emit(&self.scope, &format!("{}/ended", self.last_key), self.last_at, ended))
     }
 }
@@ -773,6 +775,7 @@ impl Chain {
     /// Ends the answer that is under way.
     fn end_answer(&mut self, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
         if let Some(message) = self.message.take() {
+            self.words = message.answering.answer.words().or(self.words.take());
             self.output = message.answering.end(emitter)?;
         }
         Ok(())

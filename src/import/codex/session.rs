@@ -29,6 +29,8 @@ pub(super) struct Session {
     model: Option<String>,
     given: Given,
     answer: Option<Answer>,
+    /// The last answer that has words: the summary of the session.
+    words: Option<String>,
     /// The last total of all tokens.
     total: Total,
     failed_calls: VecDeque<(String, String)>,
@@ -114,6 +116,7 @@ impl Session {
             model: None,
             given: Given::default(),
             answer: None,
+            words: None,
             total: Total::default(),
             failed_calls: VecDeque::new(),
             last_key: key,
@@ -286,7 +289,9 @@ impl Session {
     }
 
     fn end_answer(&mut self, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
-        self.answer.take().map_or(Ok(()), |answer| answer.answering.end(emitter).map(drop))
+        let Some(Answer { answering, .. }) = self.answer.take() else { return Ok(()) };
+        self.words = answering.answer.words().or(self.words.take());
+        answering.end(emitter).map(drop)
     }
 
     fn emit_beginning(&mut self, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
@@ -580,7 +585,7 @@ impl Session {
         let done = self.emit_beginning(emitter);
         let done = done.and(self.end_answer(emitter));
         let status = if self.is_aborted { SessionEnd::Cancelled } else { SessionEnd::Completed };
-        let ended = SessionEnded { status, ..Default::default() };
+        let ended = SessionEnded { status, summary: self.words, ..Default::default() };
         done.and(emitter.emit(&self.scope, &format!("{}/ended", self.last_key), self.last_at, ended))
     }
 }
