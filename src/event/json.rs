@@ -173,6 +173,31 @@ pub fn parse_draft(text: &str) -> Result<Draft, JsonEventError> {
     Ok(draft)
 }
 
+/// Passes the kinds that producers send to a macro. All others are reserved for Annals itself.
+macro_rules! for_kinds_of_producers {
+    ($each:ident) => {
+        $each!(
+            SessionStarted,
+            SessionUpdated,
+            SessionEnded,
+            StepStarted,
+            StepEnded,
+            DecisionMade,
+            FindingRaised,
+            FindingUpdated,
+            ReviewRecorded,
+            ArtifactAttached,
+            MetricRecorded,
+            NoteLogged,
+            ActionRecorded,
+            OtelSpan,
+            OtelLog,
+            PolicyDecided,
+            Custom
+        )
+    };
+}
+
 fn parse_event(kind: Kind, fields: Fields<'_>) -> Result<Event, JsonEventError> {
     macro_rules! by_kind {
         ($($name:ident),*) => {
@@ -192,25 +217,7 @@ fn parse_event(kind: Kind, fields: Fields<'_>) -> Result<Event, JsonEventError> 
             }
         };
     }
-    by_kind!(
-        SessionStarted,
-        SessionUpdated,
-        SessionEnded,
-        StepStarted,
-        StepEnded,
-        DecisionMade,
-        FindingRaised,
-        FindingUpdated,
-        ReviewRecorded,
-        ArtifactAttached,
-        MetricRecorded,
-        NoteLogged,
-        ActionRecorded,
-        OtelSpan,
-        OtelLog,
-        PolicyDecided,
-        Custom
-    )
+    for_kinds_of_producers!(by_kind)
 }
 
 /// The fields of a kind in the JSON form, without those that every event has. A kind that only Annals writes has none.
@@ -229,25 +236,7 @@ pub(crate) fn field_forms(kind: Kind) -> &'static [FieldForm] {
             }
         };
     }
-    by_kind!(
-        SessionStarted,
-        SessionUpdated,
-        SessionEnded,
-        StepStarted,
-        StepEnded,
-        DecisionMade,
-        FindingRaised,
-        FindingUpdated,
-        ReviewRecorded,
-        ArtifactAttached,
-        MetricRecorded,
-        NoteLogged,
-        ActionRecorded,
-        OtelSpan,
-        OtelLog,
-        PolicyDecided,
-        Custom
-    )
+    for_kinds_of_producers!(by_kind)
 }
 
 fn parse_payload<T: DeserializeOwned>(

@@ -410,7 +410,7 @@ payloads! {
             cost_usd: Option<f64>,
             /// Reason for the failure.
             error: Option<String>,
-            /// Whether the recorder saw the step, or the agent claims it. Not stated if absent.
+            /// Basis of the record: the recorder saw the step, or the agent claims it. Not stated if absent.
             basis: Option<Basis>,
         }
     }
@@ -438,7 +438,7 @@ payloads! {
             actor: Option<String>,
             /// The principals for whom it was decided: the nearest one first, then the one behind it, and so on.
             on_behalf_of: Vec<Delegation>,
-            /// Whether the recorder saw the decision, or the agent claims it. Not stated if absent.
+            /// Basis of the record: the recorder saw the decision, or the agent claims it. Not stated if absent.
             basis: Option<Basis>,
         }
     }
@@ -603,7 +603,7 @@ payloads! {
             tenant: Option<String>,
             /// The principals for whom it was done: the nearest one first, then the one behind it, and so on.
             on_behalf_of: Vec<Delegation>,
-            /// Whether the recorder saw the action, or the agent claims it. Not stated if absent.
+            /// Basis of the record: the recorder saw the action, or the agent claims it. Not stated if absent.
             basis: Option<Basis>,
         }
         nested { actor: Actor, changes: Changes, context: RequestContext, }

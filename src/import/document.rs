@@ -113,14 +113,14 @@ impl fmt::Display for Path {
 /// The treatment of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
-    /// It is handed over.
+    /// Handed over.
     Whole,
     /// Its fields or items are asked for one by one. A value that has none is handed over: an empty list or object, a
     /// text, a number.
     Within,
-    /// It is skipped.
+    /// Skipped.
     Nothing,
-    /// It is skipped, and its position in the file is handed over: the list of its first byte and the one after its
+    /// Skipped, and its position in the file is handed over: the list of its first byte and the one after its
     /// last. Only an object has one.
     Region,
 }

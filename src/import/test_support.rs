@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use super::{ImportError, Imported, Source};
-use crate::{Draft, Event};
+use crate::{Draft, Event, StepEnded, StepStarted};
 
 /// A file of real data, from the folder in `ANNALS_TEST_DATA`, or else from beside the repository. Without the file the
 /// test prints that it was skipped; in continuous integration that is a failure.
@@ -60,6 +60,16 @@ macro_rules! all {
     };
 }
 pub(super) use all;
+
+/// The begin of a step.
+pub(super) fn started<'a>(drafts: &'a [Draft], step: &str) -> &'a StepStarted {
+    all!(drafts, StepStarted).into_iter().find(|started| started.step.as_str() == step).unwrap()
+}
+
+/// The last end of a step: a file that grows has several.
+pub(super) fn ended<'a>(drafts: &'a [Draft], step: &str) -> &'a StepEnded {
+    all!(drafts, StepEnded).into_iter().rfind(|ended| ended.step.as_str() == step).unwrap()
+}
 
 /// Every id of the drafts: of the events, and of the steps, decisions and findings in them.
 pub(super) fn ids(drafts: &[Draft]) -> Vec<String> {

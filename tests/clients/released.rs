@@ -35,7 +35,7 @@ struct Environment<'a> {
     further: &'a [(&'a str, &'a str)],
 }
 
-/// Whether a program is one of those that are installed with `--heavy` alone.
+/// Returns true for a program that is installed with `--heavy` alone.
 fn is_agent(client: &Client) -> bool {
     otlp::AGENTS.iter().any(|agent| agent.name == client.name)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::otlp_fixtures::recorded;
 use crate::support::new_path;
-use crate::support::otlp::{CLIENTS, Client, count};
+use crate::support::otlp::{Client, clients, count};
 use crate::support::program::annals;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -62,7 +62,7 @@ fn import(log: &Path, file: &Path) -> String {
 
 #[test]
 fn each_form_of_a_file_makes_the_events_of_the_requests() {
-    for client in CLIENTS {
+    for client in clients() {
         let (bodies, is_json) = bodies(client);
         for form in [Form::Plain, Form::ZstdEach, Form::ZstdWhole] {
             let (folder, log) = new_path();
@@ -86,7 +86,7 @@ fn each_form_of_a_file_makes_the_events_of_the_requests() {
 
 #[test]
 fn requests_that_a_server_recorded_are_not_recorded_again() {
-    for client in CLIENTS {
+    for client in clients() {
         let (bodies, is_json) = bodies(client);
         recorded(&client.requests(), |log| {
             let path = log.with_file_name("telemetry.out");

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::otlp::{CLIENTS, Client, Request, count, outline};
+use crate::support::otlp::{Client, Request, clients, count, outline};
 use crate::support::server::{Answer, Served, answer};
 use crate::support::{new_path, verify_whole};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -90,7 +90,7 @@ fn events(log: &Path, kind: &str) -> Vec<Value> {
 
 #[test]
 fn what_real_programs_sent_is_understood_and_all_of_it_is_there() {
-    for client in CLIENTS {
+    for client in clients() {
         recorded(&client.requests(), |log| client.assert_recorded(log));
     }
 }
@@ -175,7 +175,7 @@ fn gunzip(body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn every_attribute_event_link_resource_and_scope_is_in_the_log_as_it_was_received() {
-    for client in CLIENTS {
+    for client in clients() {
         let requests = client.requests();
         let mut received: Vec<Leaves> = requests.iter().flat_map(received).collect();
         assert_eq!(i64::try_from(received.len()), Ok(client.spans + client.log_records));
@@ -340,7 +340,7 @@ fn spans(request: &Request) -> Value {
 
 #[test]
 fn spans_and_log_records_that_are_sent_again_are_there_once() {
-    for client in CLIENTS {
+    for client in clients() {
         assert_the_same(client, |requests| requests.extend(requests.clone()));
     }
 }

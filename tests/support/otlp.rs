@@ -384,7 +384,8 @@ pub(crate) static LANGFUSE: Client = Client {
     expected: include_str!("../clients/expected/langfuse.txt"),
 };
 
-pub(crate) static CLIENTS: &[&Client] = &[
+/// Those that every run of the tests installs.
+static LIGHT: &[&Client] = &[
     &LANGCHAIN_OPENINFERENCE,
     &LANGCHAIN_TRACELOOP,
     &PYDANTIC_AI,
@@ -398,34 +399,9 @@ pub(crate) static CLIENTS: &[&Client] = &[
     &NODE_OPENAI_OTEL_JSON,
     &NODE_OPENAI_OPENINFERENCE,
     &NODE_OPENAI_OPENINFERENCE_JSON,
-    &VERCEL_AI_5,
-    &VERCEL_AI_6,
-    &VERCEL_AI_7,
-    &VERCEL_AI_7_LEGACY,
-    &CODEX,
-    &CLAUDE_CODE,
-    &CLAUDE_CODE_SPANS,
-    &GEMINI_CLI,
-    &GEMINI_CLI_SPANS,
-    &LANGFUSE_JS,
-    &LANGGRAPH_JS,
-    &LANGSMITH_JS,
-    &STRANDS,
-    &STRANDS_LATEST,
-    &OPENAI_AGENTS_OPENINFERENCE,
-    &OPENAI_AGENTS_TRACELOOP,
-    &OPENAI_AGENTS_OTEL,
-    &OPENAI_AGENTS_LOGFIRE,
-    &GOOGLE_ADK,
-    &GOOGLE_ADK_LATEST,
-    &GOOGLE_ADK_LITELLM,
-    &SMOLAGENTS_OPENINFERENCE,
-    &AGENT_FRAMEWORK,
-    &LANGFUSE,
-    &OPENAI_OTEL,
 ];
 
-/// Those of [`CLIENTS`] whose packages are many: `tools/test` installs them, apart from the others, with `--heavy`.
+/// Those whose packages are many: `tools/test` installs them, apart from the others, with `--heavy`.
 pub(crate) static AGENTS: &[&Client] = &[
     &VERCEL_AI_5,
     &VERCEL_AI_6,
@@ -453,6 +429,11 @@ pub(crate) static AGENTS: &[&Client] = &[
     &LANGFUSE,
     &OPENAI_OTEL,
 ];
+
+/// All of them.
+pub(crate) fn clients() -> impl Iterator<Item = &'static Client> {
+    LIGHT.iter().chain(AGENTS).copied()
+}
 
 impl Client {
     /// The requests that it once sent, in the order in which they arrived.

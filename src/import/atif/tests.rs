@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use super::super::test_support::{all, collect, source};
+use super::super::test_support::{all, collect, ended, source, started};
 use super::super::{ImportError, Imported};
 use super::atif;
-use crate::{Draft, SessionEnd, StepEnd, StepEnded, StepKind, StepStarted};
+use crate::{Draft, SessionEnd, StepEnd, StepKind};
 
 const TRAJECTORY: &str = include_str!("../../../tests/fixtures/atif/trajectory.json");
 const SESSION: &str = "atif/8f6d2c1e-0a4b-4d6e-9b1c-7a5e3f2d1c0b";
@@ -17,14 +17,6 @@ fn import_all(text: &str) -> Vec<Draft> {
     let (drafts, imported) = import(text);
     imported.unwrap();
     drafts
-}
-
-fn started<'a>(drafts: &'a [Draft], step: &str) -> &'a StepStarted {
-    all!(drafts, StepStarted).into_iter().find(|started| started.step.as_str() == step).unwrap()
-}
-
-fn ended<'a>(drafts: &'a [Draft], step: &str) -> &'a StepEnded {
-    all!(drafts, StepEnded).into_iter().find(|ended| ended.step.as_str() == step).unwrap()
 }
 
 #[test]

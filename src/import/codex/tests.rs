@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
-use super::super::test_support::{all, collect};
+use super::super::test_support::{all, collect, ended, started};
 use super::super::{ImportError, Imported};
 use super::codex;
-use crate::{Draft, Event, SessionEnd, StepEnd, StepEnded, StepKind, StepStarted, Timestamp};
+use crate::{Draft, Event, SessionEnd, StepEnd, StepEnded, StepKind, Timestamp};
 
 const SESSION: &str = include_str!("../../../tests/fixtures/agents/codex.jsonl");
 const OLDER: &str = include_str!("../../../tests/fixtures/agents/codex-2025.jsonl");
@@ -16,14 +16,6 @@ fn import_all(text: &str) -> Vec<Draft> {
     let (drafts, imported) = import(text);
     imported.unwrap();
     drafts
-}
-
-fn started<'a>(drafts: &'a [Draft], step: &str) -> &'a StepStarted {
-    all!(drafts, StepStarted).into_iter().find(|started| started.step.as_str() == step).unwrap()
-}
-
-fn ended<'a>(drafts: &'a [Draft], step: &str) -> &'a StepEnded {
-    all!(drafts, StepEnded).into_iter().rfind(|ended| ended.step.as_str() == step).unwrap()
 }
 
 #[test]

@@ -1,12 +1,9 @@
 use std::io::Cursor;
 
-use super::super::test_support::{all, collect, source};
+use super::super::test_support::{all, collect, ended, source, started};
 use super::super::{ImportError, Imported};
 use super::inspect_ai;
-use crate::{
-    Draft, Event, Outcome, SessionEnd, SessionEnded, SessionStarted, StepEnd, StepEnded, StepKind,
-    StepStarted,
-};
+use crate::{Draft, Event, Outcome, SessionEnd, SessionEnded, SessionStarted, StepEnd, StepKind};
 
 const LOG: &str = include_str!("../../../tests/fixtures/inspect_ai/log.json");
 const EVAL: &str = "inspect-ai/Ev4lR7wq9ZkL2mNpQrStUv";
@@ -32,14 +29,6 @@ fn began(drafts: &[Draft]) -> &SessionStarted {
 
 fn over(drafts: &[Draft]) -> &SessionEnded {
     all!(drafts, SessionEnded)[0]
-}
-
-fn started<'a>(drafts: &'a [Draft], step: &str) -> &'a StepStarted {
-    all!(drafts, StepStarted).into_iter().find(|started| started.step.as_str() == step).unwrap()
-}
-
-fn ended<'a>(drafts: &'a [Draft], step: &str) -> &'a StepEnded {
-    all!(drafts, StepEnded).into_iter().find(|ended| ended.step.as_str() == step).unwrap()
 }
 
 #[test]

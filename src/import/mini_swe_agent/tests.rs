@@ -2,10 +2,10 @@ use std::io::Cursor;
 
 use serde_json::{Value, json};
 
-use super::super::test_support::{all, collect, source};
+use super::super::test_support::{all, collect, ended, source, started};
 use super::super::{ImportError, Imported};
 use super::mini_swe_agent;
-use crate::{Draft, SessionEnd, StepEnd, StepEnded, StepStarted};
+use crate::{Draft, SessionEnd, StepEnd};
 
 const RUN: &str = include_str!("../../../tests/fixtures/mini_swe_agent/run.traj.json");
 
@@ -17,14 +17,6 @@ fn import_all(text: &str) -> Vec<Draft> {
     let (drafts, imported) = import(text);
     imported.unwrap();
     drafts
-}
-
-fn started<'a>(drafts: &'a [Draft], step: &str) -> &'a StepStarted {
-    all!(drafts, StepStarted).into_iter().find(|started| started.step.as_str() == step).unwrap()
-}
-
-fn ended<'a>(drafts: &'a [Draft], step: &str) -> &'a StepEnded {
-    all!(drafts, StepEnded).into_iter().find(|ended| ended.step.as_str() == step).unwrap()
 }
 
 #[test]

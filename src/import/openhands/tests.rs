@@ -1,7 +1,7 @@
-use super::super::test_support::{all, collect, source};
+use super::super::test_support::{all, collect, ended, source, started};
 use super::super::{ImportError, Imported};
 use super::openhands;
-use crate::{Draft, SessionEnd, StepEnd, StepEnded, StepStarted};
+use crate::{Draft, SessionEnd, StepEnd};
 
 const OUTPUT: &str = include_str!("../../../tests/fixtures/openhands/output.jsonl");
 
@@ -14,14 +14,6 @@ fn line(number: usize) -> Vec<Draft> {
     let (drafts, imported) = import(OUTPUT.lines().nth(number).unwrap());
     imported.unwrap();
     drafts
-}
-
-fn started<'a>(drafts: &'a [Draft], step: &str) -> &'a StepStarted {
-    all!(drafts, StepStarted).into_iter().find(|started| started.step.as_str() == step).unwrap()
-}
-
-fn ended<'a>(drafts: &'a [Draft], step: &str) -> &'a StepEnded {
-    all!(drafts, StepEnded).into_iter().find(|ended| ended.step.as_str() == step).unwrap()
 }
 
 #[test]

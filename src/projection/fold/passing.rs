@@ -13,7 +13,7 @@ use crate::projection::fold::rows::{BelowRow, StepRow};
 /// The facts that a step passes on to the step above it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::projection) struct Passed {
-    /// It has tokens, or a step below it has.
+    /// True if the step, or one below it, has tokens.
     tokens: bool,
     /// A call of a model has tokens: the step itself, or a step below it. A tool does not pass this on: the models
     /// that it uses are other calls than the one that asked for the tool.
