@@ -3,13 +3,14 @@
 
 use bincode::{Decode, Encode};
 
+use super::considered::ConsideredOption;
 use super::id::{DecisionId, ReviewId, StepId, Timestamp};
 use super::json_text::Attributes;
 use super::kind::{Event, Kind, PayloadError, Strictness};
 use super::payload::{
-    ActionRecorded, Actor, Changes, ConsideredOption, DecisionMade, EventsLost, RequestContext,
-    ReviewRecorded, StepEnded,
+    ActionRecorded, Actor, Changes, DecisionMade, RequestContext, ReviewRecorded, StepEnded,
 };
+use super::reserved::EventsLost;
 use super::words::{ActionOutcome, StepEnd, SubjectKind, Verdict};
 
 /// Declares earlier versions: the number of each version, after `without` the fields that only the newest version

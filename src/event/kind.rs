@@ -5,10 +5,12 @@ use std::str::FromStr;
 
 use super::id::ParseError;
 use super::payload::{
-    ActionRecorded, ApiKeyCreated, ApiKeyRevoked, ArtifactAttached, Custom, DecisionMade, EventsLost,
-    FindingRaised, FindingUpdated, KeyChanged, LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan,
-    PayloadRedacted, PolicyDecided, ProjectionSkipped, ReviewRecorded, SessionEnded, SessionStarted,
+    ActionRecorded, ArtifactAttached, Custom, DecisionMade, FindingRaised, FindingUpdated, MetricRecorded,
+    NoteLogged, OtelLog, OtelSpan, PolicyDecided, ReviewRecorded, SessionEnded, SessionStarted,
     SessionUpdated, StepEnded, StepStarted,
+};
+use super::reserved::{
+    ApiKeyCreated, ApiKeyRevoked, EventsLost, KeyChanged, LogCreated, PayloadRedacted, ProjectionSkipped,
 };
 use crate::canonical;
 use crate::encoding::{self, DecodeError};

@@ -7,7 +7,9 @@ mod id;
 mod json_text;
 mod words;
 mod form;
+mod considered;
 mod payload;
+mod reserved;
 mod kind;
 mod earlier;
 mod draft;
@@ -22,6 +24,7 @@ mod tests;
 pub(crate) use earlier::encode as encode_earlier;
 
 pub use check::{FieldProblem, InvalidField};
+pub use considered::ConsideredOption;
 pub use draft::Draft;
 #[cfg(feature = "map")]
 pub(crate) use form::{FieldForm, Form};
@@ -41,13 +44,15 @@ pub use json_text::{Attributes, Json, JsonTextError};
 pub(crate) use kind::Strictness;
 pub use kind::{Event, Kind, PayloadError, is_reserved, kind_name};
 pub use payload::{
-    ActionRecorded, Actor, ApiKeyCreated, ApiKeyRevoked, ArtifactAttached, Changes, ConsideredOption,
-    Continues, Correction, Custom, DecisionMade, Delegation, EventsLost, FindingRaised, FindingUpdated,
-    KeyChanged, LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, PayloadRedacted, PolicyDecided,
-    ProjectionSkipped, RequestContext, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated,
-    StepEnded, StepStarted,
+    ActionRecorded, Actor, ArtifactAttached, Changes, Correction, Custom, DecisionMade, Delegation,
+    FindingRaised, FindingUpdated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, PolicyDecided,
+    RequestContext, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded, StepStarted,
 };
 pub use recorded::{Content, Recorded};
+pub use reserved::{
+    ApiKeyCreated, ApiKeyRevoked, Continues, EventsLost, KeyChanged, LogCreated, PayloadRedacted,
+    ProjectionSkipped,
+};
 pub use words::{
     ActionOutcome, ApiKeyScope, Basis, FindingStatus, KeyChangeCause, KeyRole, Outcome, PolicyEffect,
     SessionEnd, SessionProgress, Severity, StepEnd, StepKind, SubjectKind, Verdict,

@@ -9,16 +9,15 @@
 use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
-use serde::de::{self, MapAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use super::considered::ConsideredOption;
 use super::form::{FieldForm, Form, Formed};
-use super::id::{DecisionId, Digest, EventId, FindingId, ReviewId, Seq, SessionId, StepId, Timestamp};
+use super::id::{DecisionId, Digest, FindingId, ReviewId, SessionId, StepId, Timestamp};
 use super::json_text::{Attributes, Json};
 use super::words::{
-    ActionOutcome, ApiKeyScope, Basis, FindingStatus, KeyChangeCause, KeyRole, Outcome, PolicyEffect,
-    SessionEnd, SessionProgress, Severity, StepEnd, StepKind, SubjectKind, Verdict,
+    ActionOutcome, Basis, FindingStatus, Outcome, PolicyEffect, SessionEnd, SessionProgress, Severity,
+    StepEnd, StepKind, SubjectKind, Verdict,
 };
 use crate::canonical::{Input, WellFormed};
 
@@ -189,111 +188,8 @@ objects! {
     }
 }
 
-/// One of the options of a decision.
-#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
-pub struct ConsideredOption {
-    /// The option itself, or its name.
-    pub option: String,
-    /// Rating of the option, on the producer's own scale.
-    pub score: Option<f64>,
-    /// Other fields of the option, by name.
-    pub attributes: Attributes,
-}
-
-impl WellFormed for ConsideredOption {
-    fn pass(input: &mut Input<'_>) -> Option<()> {
-        String::pass(input)?;
-        Option::<f64>::pass(input)?;
-        Attributes::pass(input)
-    }
-}
-
-impl ConsideredOption {
-    /// An option and its score.
-    pub fn scored(option: impl Into<String>, score: f64) -> ConsideredOption {
-        ConsideredOption { option: option.into(), score: Some(score), attributes: Attributes::new() }
-    }
-}
-
-impl Formed for Vec<ConsideredOption> {
-    const FORM: Form = Form::List;
-}
-
 impl Formed for Vec<Delegation> {
     const FORM: Form = Form::List;
-}
-
-impl From<&str> for ConsideredOption {
-    fn from(option: &str) -> ConsideredOption {
-        ConsideredOption { option: option.to_owned(), ..ConsideredOption::default() }
-    }
-}
-
-impl From<String> for ConsideredOption {
-    fn from(option: String) -> ConsideredOption {
-        ConsideredOption { option, ..ConsideredOption::default() }
-    }
-}
-
-/// An option and its score.
-impl<T: Into<String>> From<(T, f64)> for ConsideredOption {
-    fn from((option, score): (T, f64)) -> ConsideredOption {
-        ConsideredOption::scored(option, score)
-    }
-}
-
-/// Writes `{"option": …, "score": …, other fields}`.
-impl Serialize for ConsideredOption {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("option", &self.option)?;
-        if let Some(score) = &self.score {
-            map.serialize_entry("score", score)?;
-        }
-        for (name, value) in &self.attributes {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
-/// Reads the object that [`ConsideredOption`] is written as, or a text, which is an option without a score.
-impl<'de> Deserialize<'de> for ConsideredOption {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ConsideredOption, D::Error> {
-        struct OptionVisitor;
-
-        impl<'de> Visitor<'de> for OptionVisitor {
-            type Value = ConsideredOption;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an option: a text, or an object with `option`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<ConsideredOption, E> {
-                Ok(text.into())
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ConsideredOption, A::Error> {
-                // `Some` means that a field was seen, even with the value `null`. serde refuses repeated
-                // fields only for derived structs, so this visitor itself refuses them.
-                let (mut option, mut score, mut attributes) = (None, None, Attributes::new());
-                while let Some(name) = map.next_key::<String>()? {
-                    let again = match name.as_str() {
-                        "option" => option.replace(map.next_value::<String>()?).is_some(),
-                        "score" => score.replace(map.next_value::<Option<f64>>()?).is_some(),
-                        _ => attributes.insert(name.clone(), map.next_value::<Json>()?).is_some(),
-                    };
-                    if again {
-                        return Err(de::Error::custom(format_args!("duplicate field `{name}`")));
-                    }
-                }
-                let option = option.ok_or_else(|| de::Error::missing_field("option"))?;
-                Ok(ConsideredOption { option, score: score.flatten(), attributes })
-            }
-        }
-
-        deserializer.deserialize_any(OptionVisitor)
-    }
 }
 
 payloads! {
@@ -681,143 +577,4 @@ payloads! {
             data: Option<Json>,
         }
     }
-}
-
-/// `log.created`: the first event of every log. Its event id is the log's id.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
-pub struct LogCreated {
-    /// Name that the owner gave the log, or `annals.internal/<log id>` without one: the first line of its
-    /// checkpoints. 1 to 255 bytes, no space, no `+`, no control characters.
-    pub origin: String,
-    /// Name and version of the program that made the log.
-    pub software: String,
-    /// The log that this one continues, if that log was archived or restored.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub continues: Option<Continues>,
-}
-
-/// A log that another one continues, as described by its last checkpoint.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
-pub struct Continues {
-    /// Name of the log in its checkpoints.
-    pub origin: String,
-    /// Number of its events.
-    pub size: u64,
-    /// The root of its Merkle tree (RFC 6962, SHA-256).
-    pub root: Digest,
-}
-
-/// `events.lost`: events were refused while the log could not be written. An event that was sent again later
-/// with the same id is not lost: the log has an event with this id.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
-pub struct EventsLost {
-    /// Number of refused events, including those in `ids`.
-    pub count: u64,
-    /// Time at which the first event was refused.
-    pub since: Timestamp,
-    /// Reason why the log could not be written.
-    pub reason: String,
-    /// Ids of the refused events, at most 65,536.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ids: Vec<EventId>,
-}
-
-/// `payload.redacted`: payloads were erased. Only such an event permits that a payload is NULL.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
-pub struct PayloadRedacted {
-    /// The events whose payloads are erased, each earlier than this event.
-    pub seqs: Vec<u64>,
-    /// Person or program that erased them.
-    pub actor: String,
-    /// Reason for the erasure.
-    pub reason: String,
-    /// Basis of the erasure: a law, a policy, a request.
-    pub authority: Option<String>,
-}
-
-impl PayloadRedacted {
-    /// The events whose payloads are erased.
-    pub fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
-        self.seqs.iter().copied().map(Seq::new)
-    }
-}
-
-/// `key.changed`: the log has a new key, which signs its checkpoints from now on.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
-pub struct KeyChanged {
-    /// Role of the key among the log's keys.
-    pub role: KeyRole,
-    /// The new key, as a vkey.
-    pub vkey: String,
-    /// The key before it, as a vkey.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub previous: Option<String>,
-    /// Signature of the previous key for the new one: a signed note, as in `docs/format.md`. Absent for a
-    /// first key, or if the previous key was lost.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<String>,
-    /// Cause of the change.
-    pub cause: KeyChangeCause,
-    /// Person or program that made the new key.
-    pub actor: String,
-    /// Reason that the actor gave.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// `apikey.created`: an API key was created. Its scopes state what its holder may do. The id of the event is
-/// the id of the key. It is also the principal of events that are submitted with the key.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
-pub struct ApiKeyCreated {
-    /// Name of the key, for people.
-    pub name: String,
-    /// Scopes of the key: the operations that it allows.
-    pub scopes: Vec<ApiKeyScope>,
-    /// BLAKE3 of the secret, as in `docs/format.md`. A key that a client presents is compared with it.
-    pub secret_hash: Digest,
-    /// Time at which the key expires.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-    /// Person or program that made the key.
-    pub actor: String,
-    /// Purpose of the key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// `apikey.revoked`: an API key is no longer accepted.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
-pub struct ApiKeyRevoked {
-    /// The key: the id of the event that created it.
-    pub key: EventId,
-    /// Person or program that revoked the key.
-    pub actor: String,
-    /// Reason for the revocation.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// `projection.skipped`: a projection goes on without an event that it cannot apply.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
-pub struct ProjectionSkipped {
-    /// Name of the projection.
-    pub projection: String,
-    /// Version of the projection.
-    pub version: u32,
-    /// Sequence number of the event that is skipped.
-    pub seq: u64,
-    /// Person or program that decided to skip it.
-    pub actor: String,
-    /// Reason for the skip.
-    pub reason: String,
-}
-
-/// Declares payloads without a quick check. They are always decoded, because verification needs their values,
-/// and only a few events have them.
-macro_rules! always_decoded {
-    ($( $name:ident )*) => { $( impl WellFormed for $name {} )* };
-}
-
-always_decoded! {
-    LogCreated EventsLost PayloadRedacted ProjectionSkipped KeyChanged ApiKeyCreated ApiKeyRevoked
 }

@@ -2,10 +2,8 @@
 //! many shapes for a message; here each becomes readable text.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use super::node::Node;
-use super::record::Any;
 
 /// A model's request to call a tool.
 #[derive(Clone, Debug, PartialEq)]
@@ -461,69 +459,6 @@ pub(super) fn only_text<'n>(node: &'n Node<'_>) -> Option<&'n str> {
             _ => None,
         },
         _ => None,
-    }
-}
-
-/// A part of an attribute's name: an index of a list, or the name of a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Segment<'n> {
-    Index(u32),
-    Name(&'n str),
-}
-
-/// A list that came as one attribute per value, put together again.
-#[derive(Default)]
-pub(super) struct Flattened<'n> {
-    value: Option<Any<'n>>,
-    parts: BTreeMap<Segment<'n>, Flattened<'n>>,
-}
-
-impl<'n> Flattened<'n> {
-    /// Adds an attribute by the rest of its name, such as `0.message.role`.
-    pub(super) fn add(&mut self, path: &'n str, value: Any<'n>) {
-        let mut place = self;
-        // Deeper than any convention goes. `to_node` recurses once per level, so a sender must not choose the
-        // depth.
-        if path.bytes().filter(|byte| *byte == b'.').count() > 16 {
-            return;
-        }
-        for segment in path.split('.') {
-            let segment = segment.parse().map_or(Segment::Name(segment), Segment::Index);
-            place = place.parts.entry(segment).or_default();
-        }
-        place.value = Some(value);
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.parts.is_empty()
-    }
-
-    /// The list as JSON.
-    pub(super) fn to_node(&self) -> Node<'n> {
-        match (&self.value, self.parts.first_key_value()) {
-            // An index sorts before a name, so an index in front means a list. A value is left out if parts
-            // are below it.
-            (_, Some((Segment::Index(_), _))) => {
-                Node::List(self.parts.values().map(Flattened::to_node).collect())
-            }
-            (_, Some((Segment::Name(_), _))) => Node::Object(
-                self.parts
-                    .iter()
-                    .filter_map(|(segment, part)| match segment {
-                        Segment::Name(name) => Some((Cow::Borrowed(*name), part.to_node())),
-                        Segment::Index(_) => None,
-                    })
-                    .collect(),
-            ),
-            (Some(value), None) => match value.text() {
-                Some(text) => Node::Text(Cow::Borrowed(text)),
-                None => match value.number() {
-                    Some(number) => Node::Float(number),
-                    None => Node::Text(value.shown()),
-                },
-            },
-            (None, None) => Node::Null,
-        }
     }
 }
 

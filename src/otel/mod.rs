@@ -25,6 +25,7 @@ mod record;
 #[cfg(feature = "server")]
 mod metric;
 mod blob;
+mod flattened;
 mod messages;
 mod unplaced;
 mod said;

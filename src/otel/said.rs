@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 
 use super::conventions::{self, Family, Field, KINDS, Work};
-use super::messages::{self, Flattened, Message};
+use super::flattened::Flattened;
+use super::messages::{self, Message};
 use super::node::Node;
 use super::record::Any;
 use super::unplaced::Shown;

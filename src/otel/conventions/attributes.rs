@@ -1,25 +1,11 @@
-//! The attribute names of spans and log records that Annals has columns for: one table for all conventions.
-//! `docs/opentelemetry.md` has the same tables, and a test compares the two.
-//!
-//! Conventions: OpenTelemetry's for generative AI, the present ones
-//! (<https://github.com/open-telemetry/semantic-conventions-genai>) and the former ones
-//! (<https://github.com/open-telemetry/semantic-conventions/tree/v1.36.0/docs/gen-ai>); OpenInference
-//! (<https://github.com/Arize-ai/openinference/tree/main/spec>); Traceloop's OpenLLMetry
-//! (<https://github.com/traceloop/openllmetry>); the Vercel AI SDK
-//! (<https://ai-sdk.dev/docs/ai-sdk-core/telemetry>); Langfuse's SDKs
-//! (<https://langfuse.com/integrations/native/opentelemetry>); MLflow
-//! (<https://github.com/mlflow/mlflow/blob/master/mlflow/tracing/constant.py>); LangSmith
-//! (<https://docs.langchain.com/langsmith/trace-with-opentelemetry>); Logfire; Google's ADK; and the additions of
-//! other frameworks.
+//! The names of attributes.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::event::{Outcome, StepKind};
-
 /// The purpose of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Field {
+pub(in crate::otel) enum Field {
     Tool,
     Agent,
     AgentVersion,
@@ -58,20 +44,20 @@ pub(super) enum Field {
 }
 
 /// Attributes with the same meaning.
-pub(super) struct Row {
-    pub(super) field: Field,
+pub(in crate::otel) struct Row {
+    pub(in crate::otel) field: Field,
     /// Columns that the value goes to.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "for the documentation, which a test holds against it")
     )]
-    pub(super) goes_to: &'static str,
+    pub(in crate::otel) goes_to: &'static str,
     /// Names of the attributes, best first: of several that are present, the first counts.
-    pub(super) names: &'static [&'static str],
+    pub(in crate::otel) names: &'static [&'static str],
 }
 
 /// Attributes, by their meaning.
-pub(super) static ATTRIBUTES: &[Row] = &[
+pub(in crate::otel) static ATTRIBUTES: &[Row] = &[
     Row {
         field: Field::Tool,
         goes_to: "step `module`, if the kind is tool",
@@ -380,7 +366,7 @@ pub(super) static ATTRIBUTES: &[Row] = &[
 
 /// Lists that come as one attribute per value. The name of each goes on with an index and a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Family {
+pub(in crate::otel) enum Family {
     InputMessages,
     OutputMessages,
     InputTexts,
@@ -393,22 +379,22 @@ pub(super) enum Family {
 
 impl Family {
     /// Number of the families. `family as usize` is an index below it.
-    pub(super) const COUNT: usize = 8;
+    pub(in crate::otel) const COUNT: usize = 8;
 }
 
 /// A family, with the beginnings of its attributes' names.
-pub(super) struct FamilyRow {
-    pub(super) family: Family,
+pub(in crate::otel) struct FamilyRow {
+    pub(in crate::otel) family: Family,
     /// Columns that the values go to.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "for the documentation, which a test holds against it")
     )]
-    pub(super) goes_to: &'static str,
-    pub(super) prefixes: &'static [&'static str],
+    pub(in crate::otel) goes_to: &'static str,
+    pub(in crate::otel) prefixes: &'static [&'static str],
 }
 
-pub(super) static FAMILIES: &[FamilyRow] = &[
+pub(in crate::otel) static FAMILIES: &[FamilyRow] = &[
     FamilyRow {
         family: Family::InputMessages,
         goes_to: "step `input`",
@@ -447,180 +433,8 @@ pub(super) static FAMILIES: &[FamilyRow] = &[
     },
 ];
 
-/// The special purpose of a span's work, beside its kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Work {
-    /// No purpose beyond the kind.
-    Plain,
-    /// The run of an agent or a workflow. Its input and output are also those of the session, if the root has
-    /// none.
-    Run,
-    /// A decision model's choice.
-    Decision,
-    /// A check that lets pass or stops.
-    Guardrail,
-    /// A judgement of other work.
-    Evaluation,
-    /// A plan of what to do.
-    Plan,
-}
-
-impl Work {
-    /// The rows that the work gives beside its step.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the documentation, which a test holds against it"))]
-    pub(super) const fn gives(self) -> &'static str {
-        match self {
-            Work::Plain => "",
-            Work::Run => "input and output of the session",
-            Work::Decision | Work::Plan | Work::Guardrail => "a decision",
-            Work::Evaluation => "findings",
-        }
-    }
-}
-
-/// A word for a kind of work.
-pub(super) struct Word {
-    pub(super) word: &'static str,
-    pub(super) kind: StepKind,
-    pub(super) work: Work,
-}
-
-const fn word(word: &'static str, kind: StepKind, work: Work) -> Word {
-    Word { word, kind, work }
-}
-
-/// Attributes that name the kind of a span's work, best first, with their words. The case of a word does not
-/// matter.
-pub(super) static KINDS: &[(&str, &[Word])] = &[
-    // Before the operation: LangSmith calls a retriever's operation `embeddings`.
-    (
-        "langsmith.span.kind",
-        &[
-            word("llm", StepKind::Llm, Work::Plain),
-            word("tool", StepKind::Tool, Work::Plain),
-            word("retriever", StepKind::Retrieval, Work::Plain),
-            word("chain", StepKind::Chain, Work::Plain),
-            word("embedding", StepKind::Embedding, Work::Plain),
-            word("prompt", StepKind::Other, Work::Plain),
-        ],
-    ),
-    (
-        "gen_ai.operation.name",
-        &[
-            word("chat", StepKind::Llm, Work::Plain),
-            word("text_completion", StepKind::Llm, Work::Plain),
-            word("generate_content", StepKind::Llm, Work::Plain),
-            word("embeddings", StepKind::Embedding, Work::Plain),
-            word("retrieval", StepKind::Retrieval, Work::Plain),
-            word("search_memory", StepKind::Retrieval, Work::Plain),
-            word("execute_tool", StepKind::Tool, Work::Plain),
-            word("invoke_agent", StepKind::Agent, Work::Run),
-            word("create_agent", StepKind::Other, Work::Plain),
-            word("invoke_workflow", StepKind::Chain, Work::Run),
-            word("execute_task", StepKind::Chain, Work::Plain),
-            word("plan", StepKind::Chain, Work::Plan),
-            word("rerank", StepKind::Retrieval, Work::Plain),
-            word("agent_step", StepKind::Chain, Work::Plain),
-            word("llm_call", StepKind::Llm, Work::Plain),
-            word("tool_call", StepKind::Tool, Work::Plain),
-            word("schedule_tool_calls", StepKind::Chain, Work::Plain),
-            word("agent_call", StepKind::Agent, Work::Run),
-            word("user_prompt", StepKind::Chain, Work::Run),
-        ],
-    ),
-    (
-        "openinference.span.kind",
-        &[
-            word("LLM", StepKind::Llm, Work::Plain),
-            word("TOOL", StepKind::Tool, Work::Plain),
-            word("RETRIEVER", StepKind::Retrieval, Work::Plain),
-            word("RERANKER", StepKind::Retrieval, Work::Plain),
-            word("AGENT", StepKind::Agent, Work::Run),
-            word("CHAIN", StepKind::Chain, Work::Plain),
-            word("GUARDRAIL", StepKind::Guardrail, Work::Guardrail),
-            word("EVALUATOR", StepKind::Other, Work::Evaluation),
-            word("DECISION", StepKind::Other, Work::Decision),
-            word("EMBEDDING", StepKind::Embedding, Work::Plain),
-            word("PROMPT", StepKind::Other, Work::Plain),
-        ],
-    ),
-    (
-        "traceloop.span.kind",
-        &[
-            word("workflow", StepKind::Chain, Work::Run),
-            word("agent", StepKind::Agent, Work::Run),
-            word("task", StepKind::Chain, Work::Plain),
-            word("tool", StepKind::Tool, Work::Plain),
-        ],
-    ),
-    (
-        "llm.request.type",
-        &[
-            word("chat", StepKind::Llm, Work::Plain),
-            word("completion", StepKind::Llm, Work::Plain),
-            word("rerank", StepKind::Retrieval, Work::Plain),
-            word("embedding", StepKind::Embedding, Work::Plain),
-        ],
-    ),
-    (
-        "ai.operationId",
-        &[
-            word("ai.generateText", StepKind::Chain, Work::Run),
-            word("ai.streamText", StepKind::Chain, Work::Run),
-            word("ai.generateObject", StepKind::Chain, Work::Run),
-            word("ai.streamObject", StepKind::Chain, Work::Run),
-            word("ai.generateText.doGenerate", StepKind::Llm, Work::Plain),
-            word("ai.streamText.doStream", StepKind::Llm, Work::Plain),
-            word("ai.generateObject.doGenerate", StepKind::Llm, Work::Plain),
-            word("ai.streamObject.doStream", StepKind::Llm, Work::Plain),
-            word("ai.toolCall", StepKind::Tool, Work::Plain),
-            word("ai.embed", StepKind::Embedding, Work::Plain),
-            word("ai.embedMany", StepKind::Embedding, Work::Plain),
-        ],
-    ),
-    (
-        "langfuse.observation.type",
-        &[
-            word("generation", StepKind::Llm, Work::Plain),
-            word("tool", StepKind::Tool, Work::Plain),
-            word("retriever", StepKind::Retrieval, Work::Plain),
-            word("agent", StepKind::Agent, Work::Run),
-            word("chain", StepKind::Chain, Work::Plain),
-            word("guardrail", StepKind::Guardrail, Work::Guardrail),
-            word("evaluator", StepKind::Other, Work::Evaluation),
-            word("embedding", StepKind::Embedding, Work::Plain),
-        ],
-    ),
-    (
-        "mlflow.spanType",
-        &[
-            word("CHAT_MODEL", StepKind::Llm, Work::Plain),
-            word("LLM", StepKind::Llm, Work::Plain),
-            word("TOOL", StepKind::Tool, Work::Plain),
-            word("RETRIEVER", StepKind::Retrieval, Work::Plain),
-            word("RERANKER", StepKind::Retrieval, Work::Plain),
-            word("AGENT", StepKind::Agent, Work::Run),
-            word("WORKFLOW", StepKind::Chain, Work::Run),
-            word("CHAIN", StepKind::Chain, Work::Plain),
-            word("GUARDRAIL", StepKind::Guardrail, Work::Guardrail),
-            word("EVALUATOR", StepKind::Other, Work::Evaluation),
-            word("EMBEDDING", StepKind::Embedding, Work::Plain),
-        ],
-    ),
-    (
-        "logfire.msg_template",
-        &[
-            word("Agent run: {name!r}", StepKind::Agent, Work::Run),
-            word("Function: {name}", StepKind::Tool, Work::Plain),
-            word("Guardrail {name!r} {triggered=}", StepKind::Guardrail, Work::Guardrail),
-            word("Responses API with {gen_ai.request.model!r}", StepKind::Llm, Work::Plain),
-            word("Chat completion with {gen_ai.request.model!r}", StepKind::Llm, Work::Plain),
-        ],
-    ),
-];
-
 /// Attributes whose names say nothing outside of one instrumentation, by the name of its scope.
-pub(super) static SCOPED: &[(&str, &[Row])] = &[
+pub(in crate::otel) static SCOPED: &[(&str, &[Row])] = &[
     (
         "com.anthropic.claude_code.tracing",
         &[
@@ -652,95 +466,8 @@ pub(super) static SCOPED: &[(&str, &[Row])] = &[
     ),
 ];
 
-/// The meaning of a span's event, or of a log record, by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Happening {
-    /// Messages of a call of a model, as attributes.
-    Details,
-    /// One message of the input, from a user.
-    UserMessage,
-    /// One message of the input, not from a user.
-    OtherMessage(&'static str),
-    /// One answer.
-    Choice,
-    /// The result of an evaluation.
-    Evaluation,
-    /// An exception.
-    Exception,
-}
-
-/// Events of spans, and log records, by their name.
-pub(super) static EVENTS: &[(&str, Happening, &str)] = &[
-    ("gen_ai.client.inference.operation.details", Happening::Details, "step `input` and `output`, decisions"),
-    ("gen_ai.content.prompt", Happening::Details, "step `input`"),
-    ("gen_ai.content.completion", Happening::Details, "step `output`, decisions"),
-    ("gen_ai.user.message", Happening::UserMessage, "step `input`"),
-    ("gen_ai.system.message", Happening::OtherMessage("system"), "a note"),
-    ("gen_ai.assistant.message", Happening::OtherMessage("assistant"), "a note"),
-    ("gen_ai.tool.message", Happening::OtherMessage("tool"), "a note"),
-    ("gen_ai.choice", Happening::Choice, "step `output`, decisions"),
-    ("gen_ai.evaluation.result", Happening::Evaluation, "a finding"),
-    ("exception", Happening::Exception, "step `error`, a finding"),
-    ("gen_ai.client.operation.exception", Happening::Exception, "step `error`, a finding"),
-];
-
-/// Labels of evaluations whose outcome is plain from the word. A score gives no outcome: its range and
-/// direction are the evaluator's own.
-pub(super) static OUTCOMES: &[(Outcome, &[&str])] = &[
-    (
-        Outcome::Pass,
-        &[
-            "pass",
-            "passed",
-            "true",
-            "yes",
-            "ok",
-            "success",
-            "correct",
-            "relevant",
-            "faithful",
-            "grounded",
-            "factual",
-            "safe",
-            "valid",
-            "compliant",
-            "non-toxic",
-            "not_toxic",
-            "unharmful",
-            "allowed",
-        ],
-    ),
-    (
-        Outcome::Fail,
-        &[
-            "fail",
-            "failed",
-            "false",
-            "no",
-            "failure",
-            "incorrect",
-            "irrelevant",
-            "not_relevant",
-            "not relevant",
-            "unfaithful",
-            "ungrounded",
-            "hallucinated",
-            "hallucination",
-            "unsafe",
-            "invalid",
-            "non_compliant",
-            "toxic",
-            "harmful",
-            "blocked",
-        ],
-    ),
-    (Outcome::Skip, &["skip", "skipped", "not_applicable", "n/a"]),
-    (Outcome::Warning, &["warning", "warn", "partial", "partially_correct"]),
-    (Outcome::Error, &["error"]),
-];
-
 /// The field that an attribute stands for in a scope, and the rank of its name among those of the field; 0 is best.
-pub(super) fn field(name: &str, scope: &str) -> Option<(Field, u8)> {
+pub(in crate::otel) fn field(name: &str, scope: &str) -> Option<(Field, u8)> {
     // Made once, because every attribute of every span is looked up.
     static BY_NAME: LazyLock<HashMap<&str, (Field, u8)>> = LazyLock::new(|| {
         ATTRIBUTES
@@ -765,106 +492,11 @@ pub(crate) fn conversation(name: &str) -> Option<u8> {
 }
 
 /// The list that an attribute is a part of, and the rest of its name, which begins with an index.
-pub(super) fn family(name: &str) -> Option<(Family, &str)> {
+pub(in crate::otel) fn family(name: &str) -> Option<(Family, &str)> {
     FAMILIES
         .iter()
         .flat_map(|row| row.prefixes.iter().map(|prefix| (row.family, *prefix)))
         .find_map(|(family, prefix)| Some((family, name.strip_prefix(prefix)?)))
         // Without an index after the prefix an attribute is no part of a list.
         .filter(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// The kind of work that a word of one of [`KINDS`] stands for.
-pub(super) fn kind(attribute: &str, said: &str) -> Option<&'static Word> {
-    let (_, words) = KINDS.iter().find(|(name, _)| *name == attribute)?;
-    // MLflow sends each value as JSON, so a word has quotes.
-    let said = said.trim_matches('"');
-    words.iter().find(|word| word.word.eq_ignore_ascii_case(said))
-}
-
-pub(super) fn happening(name: &str) -> Option<Happening> {
-    EVENTS.iter().find(|(own, ..)| *own == name).map(|(_, happening, _)| *happening)
-}
-
-/// The outcome that a label states by one of the words of [`OUTCOMES`].
-pub(crate) fn outcome(label: &str) -> Option<Outcome> {
-    let label = label.trim();
-    OUTCOMES
-        .iter()
-        .find(|(_, words)| words.iter().any(|word| word.eq_ignore_ascii_case(label)))
-        .map(|(outcome, _)| *outcome)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-    use std::fmt::Write as _;
-
-    use super::*;
-
-    /// The tables in the form of the documentation.
-    fn tables() -> Vec<String> {
-        let code =
-            |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let mut attributes = String::from("| goes to | attributes, best first |\n| --- | --- |\n");
-        for row in ATTRIBUTES {
-            writeln!(attributes, "| {} | {} |", row.goes_to, code(row.names)).unwrap();
-        }
-        let mut families = String::from("| goes to | attributes whose names begin with |\n| --- | --- |\n");
-        for row in FAMILIES {
-            writeln!(families, "| {} | {} |", row.goes_to, code(row.prefixes)).unwrap();
-        }
-        let mut kinds =
-            String::from("| attribute | value | step `kind` | also gives |\n| --- | --- | --- | --- |\n");
-        for (attribute, words) in KINDS {
-            for word in *words {
-                writeln!(
-                    kinds,
-                    "| `{attribute}` | `{}` | {} | {} |",
-                    word.word,
-                    word.kind,
-                    word.work.gives()
-                )
-                .unwrap();
-            }
-        }
-        let mut events = String::from("| name | goes to |\n| --- | --- |\n");
-        for (name, _, goes_to) in EVENTS {
-            writeln!(events, "| `{name}` | {goes_to} |").unwrap();
-        }
-        let mut outcomes = String::from("| finding's `outcome` | label |\n| --- | --- |\n");
-        for (outcome, words) in OUTCOMES {
-            writeln!(outcomes, "| {outcome} | {} |", words.join(", ")).unwrap();
-        }
-        let mut scoped = String::from("| scope | goes to | attributes, best first |\n| --- | --- | --- |\n");
-        for (scope, rows) in SCOPED {
-            for row in *rows {
-                writeln!(scoped, "| `{scope}` | {} | {} |", row.goes_to, code(row.names)).unwrap();
-            }
-        }
-        vec![attributes, scoped, families, kinds, events, outcomes]
-    }
-
-    #[test]
-    fn the_documentation_has_the_same_tables() {
-        let page = include_str!("../../docs/opentelemetry.md");
-        let tables = tables();
-        let are_there = tables.iter().all(|table| page.contains(table));
-        assert!(are_there, "docs/opentelemetry.md must have these tables:\n\n{}", tables.join("\n"));
-    }
-
-    #[test]
-    fn a_name_stands_for_one_thing() {
-        let mut seen = HashSet::new();
-        // A name in two rows would have two meanings, of which `field` keeps the last.
-        let names = ATTRIBUTES.iter().flat_map(|row| row.names);
-        for name in names.chain(KINDS.iter().map(|(name, _)| name)) {
-            assert!(seen.insert(name), "{name} stands twice");
-            assert_eq!(family(name), None, "{name}");
-        }
-        let mut seen = HashSet::new();
-        for word in OUTCOMES.iter().flat_map(|(_, words)| *words) {
-            assert!(seen.insert(word), "{word} stands twice");
-        }
-    }
 }
