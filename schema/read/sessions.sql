@@ -194,9 +194,11 @@ FROM annals_steps;
 CREATE TABLE annals_below (
   id           TEXT NOT NULL, -- of the step
   session_id   TEXT NOT NULL,
-  tokens       INTEGER NOT NULL, -- steps directly below it that have tokens, or steps with tokens below them
-  model_tokens INTEGER NOT NULL, -- the same for tokens of steps of kind llm that no tool used
+  tokens_input INTEGER NOT NULL, -- steps directly below it that read tokens, or have steps below them that did
+  tokens_output INTEGER NOT NULL, -- the same for tokens that were written
   cost         INTEGER NOT NULL, -- the same for costs
+  model_tokens_input  INTEGER NOT NULL, -- the same three for steps of kind llm that no tool used
+  model_tokens_output INTEGER NOT NULL,
   model_cost   INTEGER NOT NULL,
   errors       TEXT, -- JSON object: hash of an error to the number of steps directly below it that failed with it
   first_seq    INTEGER NOT NULL, -- the event that made the row

@@ -430,21 +430,16 @@ fn session_row(id: &str, recorded: &[&Fact], facts: &[&Fact]) -> Row {
         .unwrap_or("running");
     let steps = by(facts, step_of);
     let step_rows = step_rows(id, facts);
-    // A sum that had a part once is a number, also when that part is none any more.
-    let had_part = |column: &str| {
-        (1..=facts.len()).any(|count| {
-            shares(&self::step_rows(id, &facts[..count]), column).iter().any(|part| *part != Value::Null)
-        })
-    };
+    let has_part = |column: &str| step_rows.iter().any(|row| row[column] != Value::Null);
     let sum = |column: &str| {
-        had_part(column).then(|| {
+        has_part(column).then(|| {
             shares(&step_rows, column)
                 .iter()
                 .map(|part| if let Value::Integer(part) = part { *part } else { 0 })
                 .sum::<i64>()
         })
     };
-    let cost = had_part("cost_usd").then(|| {
+    let cost = has_part("cost_usd").then(|| {
         shares(&step_rows, "cost_usd")
             .iter()
             .map(|part| if let Value::Real(part) = part { *part } else { 0.0 })
@@ -521,13 +516,11 @@ fn below<'a>(rows: &'a [Row], step: &Row) -> impl Iterator<Item = &'a Row> {
 }
 
 fn is_used(row: &Row, column: &str) -> bool {
-    let columns: &[&str] =
-        if column == "cost_usd" { &["cost_usd"] } else { &["tokens_input", "tokens_output"] };
-    columns.iter().any(|column| match &row[*column] {
+    match &row[column] {
         Value::Integer(tokens) => *tokens > 0,
         Value::Real(cost) => *cost > 0.0,
         _ => false,
-    })
+    }
 }
 
 /// Whether a step below uses tokens or money.
@@ -542,13 +535,19 @@ fn is_used_by_model_below(rows: &[Row], step: &Row, column: &str) -> bool {
     })
 }
 
-/// What each step adds to the sums of its session: nothing where it says again what steps below it used.
+/// What each step adds to the sums of its session: zero where it says again what steps below it used.
 fn shares(rows: &[Row], column: &str) -> Vec<Value> {
     let is_repeated = |row: &Row| match row["kind"] == "llm".cell() {
         true => is_used_by_model_below(rows, row, column),
         false => is_used_below(rows, row, column),
     };
-    rows.iter().map(|row| if is_repeated(row) { Value::Null } else { row[column].clone() }).collect()
+    rows.iter()
+        .map(|row| match &row[column] {
+            Value::Integer(_) if is_repeated(row) => Value::Integer(0),
+            Value::Real(_) if is_repeated(row) => Value::Real(0.0),
+            share => share.clone(),
+        })
+        .collect()
 }
 
 /// The errors of spans that a span directly below them has, too.

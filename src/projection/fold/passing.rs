@@ -13,17 +13,40 @@ use crate::projection::fold::rows::{BelowRow, StepRow};
 /// The facts that a step passes on to the step above it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::projection) struct Passed {
-    /// True if the step, or one below it, has tokens.
-    tokens: bool,
-    /// A call of a model has tokens: the step itself, or a step below it. A tool does not pass this on: the models
-    /// that it uses are other calls than the one that asked for the tool.
-    model_tokens: bool,
-    /// As `tokens`, of the cost.
-    cost: bool,
-    /// As `model_tokens`, of the cost.
-    model_cost: bool,
+    /// The usage that the step, or one below it, has.
+    any: Usage<bool>,
+    /// The usage that a call of a model has: the step itself, or a step below it. A tool does not pass this on: the
+    /// models that it uses are other calls than the one that asked for the tool.
+    model: Usage<bool>,
     /// Hash of its own error.
     error: Option<String>,
+}
+
+/// One value for each number that says what a step used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::projection) struct Usage<T> {
+    tokens_input: T,
+    tokens_output: T,
+    cost: T,
+}
+
+impl Usage<bool> {
+    /// The usage that a step itself states. A zero says nothing about the calls that it would repeat.
+    fn of(step: &StepRow) -> Usage<bool> {
+        Usage {
+            tokens_input: step.tokens_input.is_some_and(|tokens| tokens > 0),
+            tokens_output: step.tokens_output.is_some_and(|tokens| tokens > 0),
+            cost: step.cost_usd.is_some_and(|cost| cost > 0.0),
+        }
+    }
+
+    fn or(self, other: Usage<bool>) -> Usage<bool> {
+        Usage {
+            tokens_input: self.tokens_input || other.tokens_input,
+            tokens_output: self.tokens_output || other.tokens_output,
+            cost: self.cost || other.cost,
+        }
+    }
 }
 
 /// A change that a step has to follow.
@@ -39,26 +62,17 @@ impl Passed {
     /// The facts of a step, and of the steps below it. The step's own row is absent as long as only steps below it
     /// are known.
     pub(super) fn of(step: Option<&StepRow>, below: Option<&BelowRow>) -> Passed {
-        let has = |count: fn(&BelowRow) -> i64| below.is_some_and(|below| count(below) > 0);
         let kind = step.and_then(|step| step.kind.as_deref());
-        let (has_tokens, has_cost) = (step.is_some_and(has_tokens), step.is_some_and(has_cost));
-        let (is_model, is_tool) = (kind == Some("llm"), kind == Some("tool"));
+        let own = step.map(Usage::of).unwrap_or_default();
+        let own_model = if kind == Some("llm") { own } else { Usage::default() };
+        let any = below.map(BelowRow::any).unwrap_or_default();
+        let model = below.map(BelowRow::model).unwrap_or_default();
         Passed {
-            tokens: has_tokens || has(|below| below.tokens),
-            model_tokens: !is_tool && (is_model && has_tokens || has(|below| below.model_tokens)),
-            cost: has_cost || has(|below| below.cost),
-            model_cost: !is_tool && (is_model && has_cost || has(|below| below.model_cost)),
+            any: own.or(any),
+            model: if kind == Some("tool") { Usage::default() } else { own_model.or(model) },
             error: step.and_then(|step| step.error.as_deref()).map(error_hash),
         }
     }
-}
-
-fn has_tokens(step: &StepRow) -> bool {
-    [step.tokens_input, step.tokens_output].into_iter().flatten().any(|tokens| tokens > 0)
-}
-
-fn has_cost(step: &StepRow) -> bool {
-    step.cost_usd.is_some_and(|cost| cost > 0.0)
 }
 
 /// The hash by which equal errors are found. Only errors of steps next to each other are compared, so that 64 bits
@@ -84,21 +98,20 @@ pub(super) struct StepShare {
 }
 
 impl StepShare {
-    /// The share of a step. Usage that it only repeats has no share: a call of a model repeats that of calls of
+    /// The share of a step. Usage that it only repeats adds nothing: a call of a model repeats that of calls of
     /// models below it, and any other step that of all steps below it.
     pub(super) fn of(step: &StepRow, below: Option<&BelowRow>) -> StepShare {
         let is_model = step.kind.as_deref() == Some("llm");
-        let repeats = |all: fn(&BelowRow) -> i64, model: fn(&BelowRow) -> i64| {
-            below.is_some_and(|below| if is_model { model(below) > 0 } else { all(below) > 0 })
-        };
-        let repeats_tokens = repeats(|below| below.tokens, |below| below.model_tokens);
-        let repeats_cost = repeats(|below| below.cost, |below| below.model_cost);
+        let repeated =
+            below.map(|below| if is_model { below.model() } else { below.any() }).unwrap_or_default();
+        // Zero instead of nothing: a sum to which something was added once would not be absent again afterwards, and
+        // the order of the events would decide.
         StepShare {
             steps: 1,
             errors: i64::from(step.status == "error"),
-            tokens_input: step.tokens_input.filter(|_| !repeats_tokens),
-            tokens_output: step.tokens_output.filter(|_| !repeats_tokens),
-            cost_usd: step.cost_usd.filter(|_| !repeats_cost),
+            tokens_input: step.tokens_input.map(|tokens| if repeated.tokens_input { 0 } else { tokens }),
+            tokens_output: step.tokens_output.map(|tokens| if repeated.tokens_output { 0 } else { tokens }),
+            cost_usd: step.cost_usd.map(|cost| if repeated.cost { 0.0 } else { cost }),
         }
     }
 }
@@ -108,13 +121,34 @@ impl BelowRow {
         BelowRow { id: id.to_owned(), session_id: session.to_owned(), first_seq: seq, ..BelowRow::blank() }
     }
 
+    /// The usage that the steps below have.
+    fn any(&self) -> Usage<bool> {
+        Usage {
+            tokens_input: self.tokens_input > 0,
+            tokens_output: self.tokens_output > 0,
+            cost: self.cost > 0,
+        }
+    }
+
+    /// The usage that calls of models below have.
+    fn model(&self) -> Usage<bool> {
+        Usage {
+            tokens_input: self.model_tokens_input > 0,
+            tokens_output: self.model_tokens_output > 0,
+            cost: self.model_cost > 0,
+        }
+    }
+
     /// Counts the facts of a step directly below that passes on other facts than before.
     pub(super) fn follow(&mut self, before: &Passed, after: &Passed) {
+        let (any, model) = ((before.any, after.any), (before.model, after.model));
         let counts = [
-            (&mut self.tokens, before.tokens, after.tokens),
-            (&mut self.model_tokens, before.model_tokens, after.model_tokens),
-            (&mut self.cost, before.cost, after.cost),
-            (&mut self.model_cost, before.model_cost, after.model_cost),
+            (&mut self.tokens_input, any.0.tokens_input, any.1.tokens_input),
+            (&mut self.tokens_output, any.0.tokens_output, any.1.tokens_output),
+            (&mut self.cost, any.0.cost, any.1.cost),
+            (&mut self.model_tokens_input, model.0.tokens_input, model.1.tokens_input),
+            (&mut self.model_tokens_output, model.0.tokens_output, model.1.tokens_output),
+            (&mut self.model_cost, model.0.cost, model.1.cost),
         ];
         for (count, before, after) in counts {
             *count = count.saturating_add(i64::from(after)).saturating_sub(i64::from(before));
@@ -174,8 +208,8 @@ mod tests {
     fn a_step_repeats_the_usage_of_calls_below_it() {
         let call = Passed::of(Some(&step("llm", Some(3))), None);
         let below = above(&[(Passed::default(), call)]);
-        assert_eq!(share("agent", 9, &below), None);
-        assert_eq!(share("llm", 9, &below), None);
+        assert_eq!(share("agent", 9, &below), Some(0));
+        assert_eq!(share("llm", 9, &below), Some(0));
     }
 
     #[test]
@@ -185,7 +219,7 @@ mod tests {
         let tool = Passed::of(Some(&step("tool", None)), Some(&under_tool));
         let below = above(&[(Passed::default(), tool)]);
         assert_eq!(share("llm", 9, &below), Some(9));
-        assert_eq!(share("agent", 9, &below), None, "a run sums up everything below it");
+        assert_eq!(share("agent", 9, &below), Some(0), "a run sums up everything below it");
     }
 
     #[test]
@@ -196,6 +230,15 @@ mod tests {
         let call = Passed::of(Some(&step("llm", Some(3))), None);
         let below = above(&[(Passed::default(), call.clone()), (call, tool)]);
         assert_eq!(share("agent", 9, &below), Some(9), "it is another step's now");
+    }
+
+    #[test]
+    fn a_number_that_no_step_below_states_is_not_repeated() {
+        let read_only = Passed::of(Some(&step("llm", Some(3))), None);
+        let below = above(&[(Passed::default(), read_only)]);
+        let run = StepRow { tokens_output: Some(5), cost_usd: Some(0.5), ..step("agent", Some(9)) };
+        let share = StepShare::of(&run, Some(&below));
+        assert_eq!((share.tokens_input, share.tokens_output, share.cost_usd), (Some(0), Some(5), Some(0.5)));
     }
 
     #[test]

@@ -32,9 +32,11 @@ table! {
     BelowRow in "annals_below", key ("session_id", "id") {
         id: String,
         session_id: String,
-        tokens: i64,
-        model_tokens: i64,
+        tokens_input: i64,
+        tokens_output: i64,
         cost: i64,
+        model_tokens_input: i64,
+        model_tokens_output: i64,
         model_cost: i64,
         errors: Option<String>,
         first_seq: i64,

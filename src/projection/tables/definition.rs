@@ -143,7 +143,7 @@ pub(crate) enum Throttling {
 pub(crate) static PROJECTIONS: [Projection; 4] = [
     Projection {
         name: "sessions",
-        version: 10,
+        version: 11,
         tables: &[
             Table::of_several_events("annals_sessions", Some("id")).shown_as("sessions"),
             Table::in_sessions("annals_steps").shown_as("steps"),
