@@ -12,7 +12,7 @@ use crate::encoding;
 use crate::entry::{ENCODING_PLAIN, Entry, FORMAT};
 use crate::event::{self, Content, Draft, Event, EventId, Kind, PayloadError, SessionId, Strictness};
 use crate::event::{parse_draft, write_event};
-use crate::limits::SALT_BYTES;
+use crate::limits::{ANNOUNCED_MAX, SALT_BYTES};
 use crate::log::rows;
 
 fn encoded<T: bincode::Encode>(value: &T) -> Vec<u8> {
@@ -54,6 +54,7 @@ macro_rules! for_every_kind {
             OtelSpan,
             OtelLog,
             PolicyDecided,
+            CoverageDeclared,
             Custom,
             EventsLost,
             PayloadRedacted,
@@ -130,6 +131,14 @@ fn tame(event: &mut Event) {
             filled(&mut e.policy);
             e.subject_kind.get_or_insert_default();
             e.subject_id.get_or_insert_default();
+        }
+        Event::CoverageDeclared(e) => {
+            filled(&mut e.source);
+            e.instance.iter_mut().chain(&mut e.records).chain(&mut e.omits).for_each(filled);
+            let counts = std::mem::take(&mut e.announced).into_values();
+            let kinds =
+                Kind::ALL.iter().filter(|kind| !kind.is_reserved()).map(|kind| kind.name().to_owned());
+            e.announced = kinds.zip(counts.map(|count| count % (ANNOUNCED_MAX + 1))).collect();
         }
         Event::MetricRecorded(e) => filled(&mut e.name),
         Event::Custom(e) => filled(&mut e.name),

@@ -103,8 +103,8 @@ pub use destination::Destination;
 pub use encoding::{DecodeError, EncodeError};
 pub use event::{
     ActionOutcome, ActionRecorded, Actor, ApiKeyCreated, ApiKeyRevoked, ApiKeyScope, ArtifactAttached,
-    Attributes, Basis, Changes, ConsideredOption, Content, Continues, Correction, Custom, DecisionId,
-    DecisionMade, Delegation, Digest, Draft, Event, EventId, EventsLost, FieldProblem, FindingId,
+    Attributes, Basis, Changes, ConsideredOption, Content, Continues, Correction, CoverageDeclared, Custom,
+    DecisionId, DecisionMade, Delegation, Digest, Draft, Event, EventId, EventsLost, FieldProblem, FindingId,
     FindingRaised, FindingStatus, FindingUpdated, IdError, InvalidField, Json, JsonEventError, JsonTextError,
     KeyChangeCause, KeyChanged, KeyRole, Kind, LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan,
     Outcome, ParseError, PayloadError, PayloadRedacted, PolicyDecided, PolicyEffect, ProjectionSkipped,

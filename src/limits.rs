@@ -94,6 +94,10 @@ pub const ITEMS_MAX: usize = 65_536;
 /// numbers.
 pub const TOKENS_MAX: u64 = (1 << 62) - 1;
 
+/// Most events that one declaration of coverage may announce of a kind: the largest integer that every JSON reader keeps
+/// exactly (RFC 8259, section 6).
+pub const ANNOUNCED_MAX: u64 = (1 << 53) - 1;
+
 /// Cost of a session, in US dollars, at which its sum becomes unknown: far below the largest floating-point number, and
 /// far above any real cost.
 pub const COST_SUM_MAX: f64 = 1e300;

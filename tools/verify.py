@@ -298,7 +298,7 @@ FORMAT = 1
 LONGEST_ENTRY = 65_503
 SALT = 16
 PLAIN = 0
-LOG_CREATED, EVENTS_LOST, PAYLOAD_REDACTED, KEY_CHANGED = 1, 240, 241, 243
+LOG_CREATED, COVERAGE_DECLARED, EVENTS_LOST, PAYLOAD_REDACTED, KEY_CHANGED = 1, 176, 240, 241, 243
 
 WORDS = {
     "session_progress": "queued running paused",
@@ -387,6 +387,8 @@ OBJECTS = {
         scope_schema_url option(string); attributes map(json)""",
     "otel.log": """log_record json; resource option(json); resource_schema_url option(string); scope option(json);
         scope_schema_url option(string); attributes map(json)""",
+    "coverage.declared": """source string; instance option(string); records list(string); omits list(string);
+        announced map(u64); attributes map(json)""",
     "policy.decided": """policy string; effect policy_effect; policy_version option(string); rule option(string);
         reason option(string); step option(id); subject_kind option(subject_kind); subject_id option(string);
         actor option(string); input option(json); attributes map(json)""",
@@ -420,6 +422,7 @@ KINDS = {
     144: "otel.span",
     145: "otel.log",
     160: "policy.decided",
+    COVERAGE_DECLARED: "coverage.declared",
     200: "custom",
     EVENTS_LOST: "events.lost",
     PAYLOAD_REDACTED: "payload.redacted",
@@ -1246,6 +1249,9 @@ class Chain:
         self.key_changes: Dict[int, bytes] = {}  # seqs of key.changed, and the digests of their payloads
         self.lost_unnamed = 0  # events that were refused, and whose ids nobody noted
         self.lost_named: Set[bytes] = set()  # ids of events that were refused
+        # For each session with declarations of coverage: what each run of a program announced, and what is recorded.
+        self.announced: Dict[str, Dict[Tuple[str, Optional[str]], Dict[str, int]]] = {}
+        self.recorded: Dict[str, Dict[str, int]] = {}
         self.opaque = 0  # payloads that are there and that this verifier does not know
         self.clock_set_back = 0
         self.recorded_at: Optional[int] = None
@@ -1356,6 +1362,8 @@ class Chain:
         layout = layout_of(entry)
         if payload is not None and layout is None:
             self.opaque += 1
+        if payload is not None and layout == "coverage.declared" and entry["session"] is not None:
+            self.announce(entry["session"], decode_all(decoder(layout), payload, SALT))
         if not is_reserved(entry["kind"]):
             return
         self.reserved.add(entry["seq"])
@@ -1372,6 +1380,44 @@ class Chain:
             self.log_id = entry["event_id"]
             if payload is not None and layout is not None:
                 self.origin = decode_string(payload, SALT)[0]
+
+    def announce(self, session: str, declared: Dict[str, Any]) -> None:
+        run = (declared["source"], declared.get("instance"))
+        kinds = self.announced.setdefault(session, {}).setdefault(run, {})
+        for kind, count in declared["announced"].items():
+            kinds[kind] = max(kinds.get(kind, 0), count)
+
+    def count_recorded(self, entries: Iterator[bytes]) -> None:
+        """Counts the events of the sessions with declarations. Only now is it known which these are."""
+        for data in entries:
+            entry = read_entry(data)
+            if entry["session"] in self.announced:
+                kinds = self.recorded.setdefault(entry["session"], {})
+                kinds[kind_name(entry)] = kinds.get(kind_name(entry), 0) + 1
+
+    def coverage_gaps(self) -> List[Dict[str, Any]]:
+        """The events that were announced and are not recorded, by session and kind."""
+        gaps = []
+        for session in sorted(self.announced, key=str.encode):
+            announced: Dict[str, int] = {}
+            sources: Dict[str, Set[str]] = {}
+            for (source, _), kinds in self.announced[session].items():
+                for kind, count in kinds.items():
+                    announced[kind] = announced.get(kind, 0) + count
+                    sources.setdefault(kind, set()).add(source)
+            recorded = self.recorded.get(session, {})
+            for kind in sorted(announced, key=str.encode):
+                if announced[kind] > recorded.get(kind, 0):
+                    gaps.append(
+                        {
+                            "session_id": session,
+                            "kind": kind,
+                            "sources": sorted(sources[kind]),
+                            "announced": announced[kind],
+                            "recorded": recorded.get(kind, 0),
+                        }
+                    )
+        return gaps
 
     def search(self, row: Row) -> None:
         """Reads a row from the first failure on, for valid licences alone."""
@@ -1660,6 +1706,9 @@ def verify_log(path: Path, given: Sequence[Checkpoint], trust: Trust) -> LogVerd
         with damage_said(verdict):
             if chain.lost_named and chain.damage is None:
                 chain.lost_named.difference_update(log.event_ids())
+        with damage_said(verdict):
+            if chain.announced:
+                chain.count_recorded(log.entries(chain.good_events()))
         with damage_said(verdict):
             judge_signatures(log, verdict, given, trust)
     return verdict
@@ -2441,6 +2490,7 @@ def report_log(verdict: LogVerdict) -> Report:
             "licences": [vars(licence) for licence in chain.licences],
             "key_changes": [vars(change) for change in verdict.key_changes],
             "events_lost": chain.events_lost(),
+            "coverage_gaps": chain.coverage_gaps(),
             "by_predecessors": verdict.by_predecessors,
             "not_checked": verdict.not_checked,
             "opaque_payloads": chain.opaque,
@@ -2518,6 +2568,14 @@ def remark_lines(verdict: LogVerdict) -> List[str]:
     if chain.events_lost():
         lost = counted(chain.events_lost(), "event")
         lines.append(f"{lost} of which the log says that they could not be written are not in it")
+    gaps = chain.coverage_gaps()
+    for gap in gaps[:MOST_REMARKS]:
+        lines.append(
+            f"incomplete: {shown(', '.join(gap['sources']))} announced {gap['announced']} events {gap['kind']} of session "
+            f"{shown(gap['session_id'])}, and {gap['recorded']} are recorded"
+        )
+    if len(gaps) > MOST_REMARKS:
+        lines.append(f"  and {len(gaps) - MOST_REMARKS} more such gaps, which --json lists")
     if chain.opaque:
         payloads = counted(chain.opaque, "payload")
         lines.append(f"{payloads} of kinds, versions or encodings that this verifier does not know")

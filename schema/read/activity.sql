@@ -121,6 +121,21 @@ CREATE INDEX policy_decisions_by_policy ON policy_decisions (policy, effect);
 CREATE INDEX policy_decisions_by_subject ON policy_decisions (subject_kind, subject_id) WHERE subject_id IS NOT NULL;
 CREATE INDEX policy_decisions_by_session ON policy_decisions (session_id) WHERE session_id IS NOT NULL;
 
+CREATE TABLE coverage_declarations (
+  seq         INTEGER PRIMARY KEY,
+  session_id  TEXT NOT NULL,
+  source      TEXT NOT NULL, -- the program that records
+  instance    TEXT, -- the run of the program: each counts from 0
+  records     TEXT, -- JSON list of texts: what it records
+  omits       TEXT, -- JSON list of texts: what it does not record
+  announced   TEXT, -- JSON object: kind of event to the number that this run has sent in the session before
+  declared_at TEXT,
+  attributes  TEXT, -- JSON object
+  recorded_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX coverage_declarations_by_session ON coverage_declarations (session_id);
+
 CREATE TABLE custom_events (
   seq         INTEGER PRIMARY KEY,
   session_id  TEXT,

@@ -125,6 +125,12 @@ fn said(event: &Event) -> Option<String> {
             e.subject_id.as_deref(),
             e.reason.as_deref(),
         ]),
+        Event::CoverageDeclared(e) => {
+            let count = e.announced.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+            let announced = (count > 0).then(|| format!("announces {count} events"));
+            let omits = (!e.omits.is_empty()).then(|| format!("omits {}", e.omits.join(", ")));
+            joined(&[Some(&e.source), announced.as_deref(), omits.as_deref()])
+        }
         Event::Custom(e) => joined(&[Some(&e.name), e.data.as_ref().map(|data| data.as_str())]),
         Event::EventsLost(e) => Some(format!("{} events lost: {}", e.count, e.reason)),
         Event::PayloadRedacted(e) => Some(format!("{:?} erased by {}: {}", e.seqs, e.actor, e.reason)),

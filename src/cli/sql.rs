@@ -15,7 +15,7 @@ use super::verdict::Verdict;
 ///
 /// A query can only read: it cannot change this file or another one. The tables are sessions, steps,
 /// decisions, findings, finding_updates, timeline, reviews, artifacts, metrics, notes, actions,
-/// policy_decisions, custom_events, api_keys, search_documents and search (full text).
+/// policy_decisions, coverage_declarations, custom_events, api_keys, search_documents and search (full text).
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   annals sql \"SELECT id, started_at FROM sessions WHERE started_at > datetime('now', '-7 days')\"

@@ -204,6 +204,7 @@ fn is_incomplete(report: &Report) -> bool {
             || complete.events_lost > 0
             || (complete.sessions_open > 0 && !is_unchecked("sessions"))
             || complete.skips > 0
+            || !complete.coverage_gaps.is_empty()
             || !complete.projections_behind.iter().all(|name| is_unchecked(name)))
 }
 

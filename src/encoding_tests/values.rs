@@ -514,6 +514,14 @@ objects! {
         input: Option<String>,
         attributes: BTreeMap<String, String>,
     }
+    CoverageDeclared {
+        source: String,
+        instance: Option<String>,
+        records: Vec<String>,
+        omits: Vec<String>,
+        announced: BTreeMap<String, u64>,
+        attributes: BTreeMap<String, String>,
+    }
     Custom {
         name: String,
         data: Option<String>,

@@ -4,9 +4,9 @@ use super::draft::Draft;
 use super::id::{IdError, Timestamp};
 use super::json_text::{Attributes, Json, JsonTextError};
 use super::kind::{Event, Kind};
-use super::payload::{Delegation, PolicyDecided};
+use super::payload::{CoverageDeclared, Delegation, PolicyDecided};
 use super::words::SubjectKind;
-use crate::limits::{ITEMS_MAX, TOKENS_MAX};
+use crate::limits::{ANNOUNCED_MAX, ITEMS_MAX, TOKENS_MAX};
 
 /// A field with a value that cannot be recorded.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -66,6 +66,9 @@ pub enum FieldProblem {
     /// The value is JSON, but not an object.
     #[error("is not a JSON object")]
     NotAnObject,
+    /// The name is not that of a kind of events that programs record.
+    #[error("is not a kind of events that a program records")]
+    NotAKind,
     /// The field was given together with a field that excludes it.
     #[error("cannot be given together with `{0}`: give one of them")]
     Excludes(&'static str),
@@ -348,6 +351,7 @@ impl Event {
                 check.attributes("attributes", &e.attributes)
             }
             Event::PolicyDecided(e) => e.check(check),
+            Event::CoverageDeclared(e) => e.check(check),
             Event::Custom(e) => {
                 check.filled("name", &e.name)?;
                 check.json("data", e.data.as_ref())?;
@@ -385,6 +389,27 @@ impl PolicyDecided {
             _ => Ok(()),
         }?;
         check.json("input", self.input.as_ref())?;
+        check.attributes("attributes", &self.attributes)
+    }
+}
+
+impl CoverageDeclared {
+    fn check(&self, check: &Checker) -> Checked {
+        check.filled("source", &self.source)?;
+        if let Some(instance) = &self.instance {
+            check.filled("instance", instance)?;
+        }
+        check.filled_items("records", &self.records)?;
+        check.filled_items("omits", &self.omits)?;
+        check.items("announced", self.announced.len())?;
+        for (name, count) in &self.announced {
+            let field = format!("announced.{name}");
+            // A misspelled name would announce events that nobody can record.
+            if !name.parse().is_ok_and(|kind: Kind| !kind.is_reserved()) {
+                return Err(check.problem(field, FieldProblem::NotAKind));
+            }
+            check.at_most(&field, Some(*count), ANNOUNCED_MAX)?;
+        }
         check.attributes("attributes", &self.attributes)
     }
 }

@@ -15,9 +15,9 @@ use super::id::{EventId, SessionId, Timestamp};
 use super::json_text::{Json, JsonTextError, check_depth};
 use super::kind::{Event, Kind};
 use super::payload::{
-    ActionRecorded, ArtifactAttached, Custom, DecisionMade, FindingRaised, FindingUpdated, MetricRecorded,
-    NoteLogged, OtelLog, OtelSpan, PolicyDecided, ReviewRecorded, SessionEnded, SessionStarted,
-    SessionUpdated, StepEnded, StepStarted,
+    ActionRecorded, ArtifactAttached, CoverageDeclared, Custom, DecisionMade, FindingRaised, FindingUpdated,
+    MetricRecorded, NoteLogged, OtelLog, OtelSpan, PolicyDecided, ReviewRecorded, SessionEnded,
+    SessionStarted, SessionUpdated, StepEnded, StepStarted,
 };
 use super::recorded::{Content, Recorded};
 use crate::limits::JSON_EVENT_DEPTH_MAX;
@@ -193,6 +193,7 @@ macro_rules! for_kinds_of_producers {
             OtelSpan,
             OtelLog,
             PolicyDecided,
+            CoverageDeclared,
             Custom
         )
     };

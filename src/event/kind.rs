@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use super::id::ParseError;
 use super::payload::{
-    ActionRecorded, ArtifactAttached, Custom, DecisionMade, FindingRaised, FindingUpdated, MetricRecorded,
-    NoteLogged, OtelLog, OtelSpan, PolicyDecided, ReviewRecorded, SessionEnded, SessionStarted,
-    SessionUpdated, StepEnded, StepStarted,
+    ActionRecorded, ArtifactAttached, CoverageDeclared, Custom, DecisionMade, FindingRaised, FindingUpdated,
+    MetricRecorded, NoteLogged, OtelLog, OtelSpan, PolicyDecided, ReviewRecorded, SessionEnded,
+    SessionStarted, SessionUpdated, StepEnded, StepStarted,
 };
 use super::reserved::{
     ApiKeyCreated, ApiKeyRevoked, EventsLost, KeyChanged, LogCreated, PayloadRedacted, ProjectionSkipped,
@@ -129,6 +129,7 @@ kinds! {
     OtelSpan = 144, "otel.span";
     OtelLog = 145, "otel.log";
     PolicyDecided = 160, "policy.decided";
+    CoverageDeclared = 176, "coverage.declared";
     Custom = 200, "custom";
     EventsLost = 240, "events.lost";
     PayloadRedacted = 241, "payload.redacted";
@@ -164,7 +165,7 @@ impl Kind {
     /// Returns true if every event of this kind belongs to a session.
     pub const fn needs_session(self) -> bool {
         // A review (66) needs no session. A log record (145) has none if it has no trace.
-        matches!(self.code(), 16..=18 | 32..=33 | 48 | 64..=65 | 144)
+        matches!(self.code(), 16..=18 | 32..=33 | 48 | 64..=65 | 144 | 176)
     }
 }
 

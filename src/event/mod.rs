@@ -44,8 +44,8 @@ pub use json_text::{Attributes, Json, JsonTextError};
 pub(crate) use kind::Strictness;
 pub use kind::{Event, Kind, PayloadError, is_reserved, kind_name};
 pub use payload::{
-    ActionRecorded, Actor, ArtifactAttached, Changes, Correction, Custom, DecisionMade, Delegation,
-    FindingRaised, FindingUpdated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, PolicyDecided,
+    ActionRecorded, Actor, ArtifactAttached, Changes, Correction, CoverageDeclared, Custom, DecisionMade,
+    Delegation, FindingRaised, FindingUpdated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, PolicyDecided,
     RequestContext, ReviewRecorded, SessionEnded, SessionStarted, SessionUpdated, StepEnded, StepStarted,
 };
 pub use recorded::{Content, Recorded};

@@ -566,6 +566,24 @@ payloads! {
             input: Option<Json>,
         }
     }
+    /// `coverage.declared`: a program declares what it records of a session, and how many events it has sent.
+    CoverageDeclared {
+        required {
+            /// The program that records.
+            source: String,
+        }
+        optional {
+            /// The run of the program, if it runs several times: each run counts from 0.
+            instance: Option<String>,
+            /// What the program records.
+            records: Vec<String>,
+            /// What the program is known not to record.
+            omits: Vec<String>,
+            /// Kinds of events by name, with the number of events that this run has sent in the session before this
+            /// one. A later declaration of the run has all of them again.
+            announced: BTreeMap<String, u64>,
+        }
+    }
     /// `custom`: any other event, for the user's own views.
     Custom {
         required {

@@ -97,3 +97,27 @@ fn the_subject_of_a_policy_decision_has_a_kind_and_an_id() {
     assert_eq!(field(r#","subject_kind":"action""#).as_deref(), Some("subject_id"));
     assert_eq!(field(r#","subject_id":"x-1""#).as_deref(), Some("subject_kind"));
 }
+
+#[test]
+fn a_declaration_announces_only_kinds_that_programs_record() {
+    let problem = |announced: &str| {
+        let text =
+            format!(r#"{{"type":"coverage.declared","session":"s","source":"p","announced":{announced}}}"#);
+        match parse_draft(&text) {
+            Ok(_) => None,
+            Err(JsonEventError::Invalid(InvalidField { field, problem, .. })) => Some((field, problem)),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(problem(r#"{"step.ended":9007199254740991,"coverage.declared":1}"#), None);
+    for name in ["step.end", "events.lost", "log.created"] {
+        let field = format!("announced.{name}");
+        assert_eq!(problem(&format!(r#"{{"{name}":1}}"#)), Some((field, FieldProblem::NotAKind)));
+    }
+    let too_large = FieldProblem::TooLarge { number: 1 << 53, max: crate::limits::ANNOUNCED_MAX };
+    assert_eq!(
+        problem(r#"{"step.ended":9007199254740992}"#),
+        Some(("announced.step.ended".to_owned(), too_large))
+    );
+    assert!(parse_draft(r#"{"type":"coverage.declared","source":"p"}"#).is_err(), "it belongs to a session");
+}

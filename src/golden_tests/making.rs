@@ -220,6 +220,11 @@ const LATER_DRAFTS: &[(&str, &str)] = &[
         r#"{"type":"policy.decided","session":"s-1","at":"2026-11-20T12:00:13Z","policy":"payments","effect":"escalate","policy_version":"7","rule":"above-limit","reason":"more than 500","step":"p-1","subject_kind":"decision","subject_id":"d-1","actor":"opa","input":{"amount":700},"attributes":{"took_ms":3}}"#,
     ),
     ("policy.decided, least", r#"{"type":"policy.decided","policy":"payments","effect":"allow"}"#),
+    (
+        "coverage.declared, whole",
+        r#"{"type":"coverage.declared","session":"s-1","at":"2026-11-20T12:00:14Z","source":"planner","instance":"run 2","records":["model calls","tool calls"],"omits":["subagents"],"announced":{"step.started":300,"step.ended":2},"attributes":{"host":"a"}}"#,
+    ),
+    ("coverage.declared, least", r#"{"type":"coverage.declared","session":"s-1","source":"planner"}"#),
 ];
 
 /// Events that Annals writes itself.

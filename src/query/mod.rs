@@ -12,6 +12,7 @@ pub(crate) mod guard;
 pub(crate) mod projections;
 pub(crate) mod info;
 mod records;
+pub(crate) mod coverage;
 pub(crate) mod lists;
 pub(crate) mod session;
 pub(crate) mod sql;
@@ -20,6 +21,7 @@ mod excerpt;
 pub(crate) mod search;
 pub(crate) mod sessions;
 
+pub use coverage::CoverageGap;
 pub use error::QueryError;
 pub use events::EventFilter;
 pub use excerpt::Fragment;
@@ -27,8 +29,8 @@ pub use find::Found;
 pub use info::Info;
 pub use projections::{LeftOutObject, ProjectionStatus, Rebuild, StoppedProjection};
 pub use records::{
-    Action, Artifact, Decision, Finding, FindingUpdate, Metric, Note, PolicyDecision, Review, Session,
-    SessionSummary, Step, TimelineEntry,
+    Action, Artifact, CoverageDeclaration, Decision, Finding, FindingUpdate, Metric, Note, PolicyDecision,
+    Review, Session, SessionSummary, Step, TimelineEntry,
 };
 pub use search::{Hit, SearchFilter, SearchOrder};
 pub(crate) use session::{ExtractBounds, SessionExtract, WriteError};

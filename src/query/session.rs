@@ -6,12 +6,15 @@ use std::io::{self, Write};
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
+use crate::limits::LISTED_MAX;
 use crate::storage::{StorageError, from_sqlite};
 
 use super::column::Record;
+use super::coverage::{self, CoverageGap};
 use super::error::remedy;
 use super::records::{
-    Action, Artifact, Decision, Finding, FindingUpdate, Metric, Note, PolicyDecision, Review, Session, Step,
+    Action, Artifact, CoverageDeclaration, Decision, Finding, FindingUpdate, Metric, Note, PolicyDecision,
+    Review, Session, Step,
 };
 
 /// A session with everything that belongs to it, each list in the order of the log.
@@ -41,6 +44,10 @@ pub struct SessionRecord {
     pub actions: Vec<Action>,
     /// Decisions of policy engines about it and its parts.
     pub policy_decisions: Vec<PolicyDecision>,
+    /// Declarations of the programs that recorded it.
+    pub coverage_declarations: Vec<CoverageDeclaration>,
+    /// Events that these programs announced and that are not recorded.
+    pub coverage_gaps: Vec<CoverageGap>,
 }
 
 /// A step, and its depth in the tree.
@@ -67,6 +74,8 @@ impl SessionRecord {
             notes: Vec::new(),
             actions: Vec::new(),
             policy_decisions: Vec::new(),
+            coverage_declarations: Vec::new(),
+            coverage_gaps: Vec::new(),
         }
     }
 
@@ -134,6 +143,7 @@ macro_rules! parts {
         $part!(notes: Note, "session_id = ?1 ORDER BY seq");
         $part!(actions: Action, "session_id = ?1 ORDER BY seq");
         $part!(policy_decisions: PolicyDecision, "session_id = ?1 ORDER BY seq");
+        $part!(coverage_declarations: CoverageDeclaration, "session_id = ?1 ORDER BY seq");
     };
 }
 
@@ -150,6 +160,10 @@ pub(crate) fn load(connection: &Connection, id: &str) -> rusqlite::Result<Option
         };
     }
     parts!(part);
+    coverage::gaps(connection, coverage::Of::Session(id), |gap| {
+        record.coverage_gaps.push(gap);
+        Ok::<_, rusqlite::Error>(())
+    })?;
     Ok(Some(record))
 }
 
@@ -201,6 +215,17 @@ pub(crate) fn extract(
         };
     }
     parts!(part);
+    let mut left_out = 0_u64;
+    coverage::gaps(connection, coverage::Of::Session(id), |gap| {
+        match extract.record.coverage_gaps.len() {
+            LISTED_MAX => left_out += 1,
+            _ => extract.record.coverage_gaps.push(gap),
+        }
+        Ok::<_, rusqlite::Error>(())
+    })?;
+    if left_out > 0 {
+        extract.left_out.push(("coverage_gaps", left_out));
+    }
     Ok(Some(extract))
 }
 
@@ -238,7 +263,15 @@ pub(crate) fn write(connection: &Connection, id: &str, out: &mut dyn Write) -> R
         };
     }
     parts!(part);
-    out.write_all(b"}")?;
+    out.write_all(b",\"coverage_gaps\":[")?;
+    let mut is_first = true;
+    coverage::gaps(connection, coverage::Of::Session(id), |gap| {
+        if !std::mem::take(&mut is_first) {
+            out.write_all(b",")?;
+        }
+        write_value(&gap, out)
+    })?;
+    out.write_all(b"]}")?;
     Ok(true)
 }
 

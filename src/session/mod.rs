@@ -14,6 +14,7 @@ mod scope;
 mod recording;
 mod step;
 mod handle;
+mod coverage;
 mod decision;
 mod finding;
 mod observation;

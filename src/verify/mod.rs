@@ -54,6 +54,7 @@ use crate::log::schema;
 use crate::log::still::Still;
 use crate::log::{self, OpenError, Reading};
 use crate::projection::tables::{PROJECTIONS, Projection, Stage, cursor};
+use crate::query::coverage;
 use crate::storage::StorageErrorKind;
 use error::{is_damage, projections};
 use given::Walked;
@@ -524,11 +525,27 @@ fn completeness(
         .map(|table| table.projection.clone())
         .collect();
     let skips = walk.skips.len() as u64;
+    let (mut coverage_gaps, mut coverage_gaps_left_out) = (Vec::new(), 0);
+    // Tables that cannot be read, or that somebody changed, are among the failures already.
+    let _: rusqlite::Result<()> = coverage::gaps(connection, coverage::Of::All, |gap| {
+        match coverage_gaps.len() {
+            LISTED_MAX => coverage_gaps_left_out += 1,
+            _ => coverage_gaps.push(gap),
+        }
+        Ok(())
+    });
+    let is_complete = events_lost == 0
+        && sessions_open == 0
+        && skips == 0
+        && projections_behind.is_empty()
+        && coverage_gaps.is_empty();
     Completeness {
-        complete: events_lost == 0 && sessions_open == 0 && skips == 0 && projections_behind.is_empty(),
+        complete: is_complete,
         events_lost,
         sessions_open,
         skips,
         projections_behind,
+        coverage_gaps,
+        coverage_gaps_left_out,
     }
 }

@@ -74,7 +74,7 @@ fn log_of_all() -> (TempDir, PathBuf, String) {
 }
 
 /// One column of each read table that only a file of somebody else fills.
-const READ_TABLES: [(&str, &str); 15] = [
+const READ_TABLES: [(&str, &str); 16] = [
     ("annals_sessions", "summary_text"),
     ("annals_steps", "error"),
     ("decisions", "rationale"),
@@ -87,6 +87,7 @@ const READ_TABLES: [(&str, &str); 15] = [
     ("notes", "message"),
     ("actions", "reason"),
     ("policy_decisions", "reason"),
+    ("coverage_declarations", "source"),
     ("custom_events", "data"),
     ("api_keys", "reason"),
     ("search_documents", "subject_id"),

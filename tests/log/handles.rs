@@ -507,3 +507,31 @@ fn threads_share_a_session_and_take_steps_along() {
         ["100 | 0 | 100 | 302"]
     );
 }
+
+#[test]
+fn a_declaration_of_coverage_announces_what_the_handle_and_its_steps_have_sent() {
+    let fixture = Fixture::new();
+    let session = fixture.log.session("p").id("s-1").start().unwrap();
+    let step = session.step("pay").id("1").start().unwrap();
+    step.note("a").record().unwrap();
+    // An event that cannot be recorded is not announced.
+    let unfit = step.decide("d").confidence(2.0).record();
+    assert!(matches!(unfit, Err(AppendError::Unfit(_))), "{unfit:?}");
+    step.end().succeeded().unwrap();
+    session.coverage("desk").records("tool calls").omits("model calls").record().unwrap();
+    session.coverage("desk").record().unwrap();
+    // Another handle of the same session counts by itself.
+    let again = fixture.log.session("p").id("s-1").start().unwrap();
+    again.coverage("desk").record().unwrap();
+    drop(session.end().completed().unwrap());
+    drop(again.end().completed().unwrap());
+    assert_eq!(
+        fixture.rows("SELECT source, records, omits, announced FROM coverage_declarations"),
+        [
+            r#"desk | ["tool calls"] | ["model calls"] | {"note.logged":1,"session.started":1,"step.ended":1,"step.started":1}"#,
+            r#"desk | - | - | {"coverage.declared":1,"note.logged":1,"session.started":1,"step.ended":1,"step.started":1}"#,
+            r#"desk | - | - | {"session.started":1}"#,
+        ]
+    );
+    assert_eq!(fixture.rows("SELECT count(DISTINCT instance) FROM coverage_declarations"), ["2"]);
+}

@@ -13,12 +13,12 @@ use annals::entry::Entry;
 use annals::replay::Replay;
 use annals::{
     ActionOutcome, ActionRecorded, Actor, ApiKeyCreated, ApiKeyRevoked, ApiKeyScope, ArtifactAttached,
-    Attributes, AuditLog, Basis, Changes, ConsideredOption, Correction, Custom, DecisionMade, Delegation,
-    Digest, Draft, Durability, Event, EventId, FindingRaised, FindingStatus, FindingUpdated, Json, Kind,
-    LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome, PayloadRedacted, PolicyDecided,
-    PolicyEffect, RedactionRequest, RequestContext, ReviewRecorded, Seq, SessionEnd, SessionEnded, SessionId,
-    SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd, StepEnded, StepKind, StepStarted,
-    SubjectKind, Timestamp, Verdict,
+    Attributes, AuditLog, Basis, Changes, ConsideredOption, Correction, CoverageDeclared, Custom,
+    DecisionMade, Delegation, Digest, Draft, Durability, Event, EventId, FindingRaised, FindingStatus,
+    FindingUpdated, Json, Kind, LogCreated, MetricRecorded, NoteLogged, OtelLog, OtelSpan, Outcome,
+    PayloadRedacted, PolicyDecided, PolicyEffect, RedactionRequest, RequestContext, ReviewRecorded, Seq,
+    SessionEnd, SessionEnded, SessionId, SessionProgress, SessionStarted, SessionUpdated, Severity, StepEnd,
+    StepEnded, StepKind, StepStarted, SubjectKind, Timestamp, Verdict,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -281,7 +281,15 @@ fn session_event() -> BoxedStrategy<Event> {
             .prop_map(|(finding, status, actor, reason, correction, attributes)| {
                 FindingUpdated { finding, status, actor, reason, correction, attributes }.into()
             });
+    let announced = btree_map(select(vec!["step.ended".to_owned(), "custom".to_owned()]), 0..9_u64, 0..3);
+    let declared =
+        (filled(), of(filled()), vec(filled(), 0..3), vec(filled(), 0..3), announced, attributes()).prop_map(
+            |(source, instance, records, omits, announced, attributes)| {
+                CoverageDeclared { source, instance, records, omits, announced, attributes }.into()
+            },
+        );
     prop_oneof![
+        declared.boxed(),
         started.boxed(),
         updated.boxed(),
         ended.boxed(),

@@ -64,7 +64,7 @@ pub(crate) type Row = BTreeMap<String, Value>;
 pub(crate) type Tables = BTreeMap<&'static str, BTreeMap<String, Row>>;
 
 /// The tables, with the columns of their key.
-pub(crate) const TABLES: [(&str, &[&str]); 14] = [
+pub(crate) const TABLES: [(&str, &[&str]); 15] = [
     ("sessions", &["id"]),
     ("steps", &["session_id", "id"]),
     ("decisions", &["session_id", "id"]),
@@ -77,6 +77,7 @@ pub(crate) const TABLES: [(&str, &[&str]); 14] = [
     ("notes", &["seq"]),
     ("actions", &["seq"]),
     ("policy_decisions", &["seq"]),
+    ("coverage_declarations", &["seq"]),
     ("custom_events", &["seq"]),
     ("api_keys", &["id"]),
 ];
@@ -550,11 +551,20 @@ fn shares(rows: &[Row], column: &str) -> Vec<Value> {
         .collect()
 }
 
+/// The message of an error, without the class that some programs put before it.
+fn error_message(step: &Row) -> Option<&str> {
+    let Value::Text(error) = &step["error"] else { return None };
+    let (class, message) = error.split_once(": ").unwrap_or(("", error));
+    let is_class = class.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_');
+    Some(if is_class && !message.is_empty() { message } else { error })
+}
+
 /// The errors of spans that a span directly below them has, too.
 fn repeated_findings(session: &str, facts: &[&Fact]) -> BTreeSet<String> {
     let rows = step_rows(session, facts);
     let is_repeated = |step: &&Row| {
-        step["error"] != Value::Null && below(&rows, step).any(|row| row["error"] == step["error"])
+        let message = error_message(step);
+        message.is_some() && below(&rows, step).any(|row| error_message(row) == message)
     };
     let repeated = rows.iter().filter(is_repeated).map(|step| match &step["id"] {
         Value::Text(id) => format!("{id}:error"),
@@ -827,6 +837,7 @@ pub(crate) fn subject(fact: &Fact) -> Option<String> {
         Event::NoteLogged(e) => e.step.as_ref().map(ToString::to_string),
         Event::ActionRecorded(e) => e.entity_id.clone(),
         Event::PolicyDecided(e) => e.subject_id.clone().or(e.step.as_ref().map(ToString::to_string)),
+        Event::CoverageDeclared(e) => Some(e.source.clone()),
         Event::Custom(e) => Some(e.name.clone()),
         Event::ProjectionSkipped(e) => Some(e.projection.clone()),
         Event::KeyChanged(e) => Some(e.vkey.clone()),
@@ -909,6 +920,15 @@ fn activity_row(fact: &Fact, event: &Event) -> Option<(&'static str, Row)> {
                 },
             )
         }
+        Event::CoverageDeclared(e) => (
+            "coverage_declarations",
+            row! {
+                seq: fact.seq, session_id: session, source: &e.source, instance: e.instance.as_ref(),
+                records: texts_list(&e.records), omits: texts_list(&e.omits),
+                announced: (!e.announced.is_empty()).then(|| serde_json::to_string(&e.announced).unwrap()),
+                declared_at: fact.at, attributes: attributes_object(&e.attributes), recorded_at: fact.recorded_at,
+            },
+        ),
         Event::Custom(e) => (
             "custom_events",
             row! {
@@ -993,6 +1013,10 @@ fn texts_of(event: &Event) -> Vec<String> {
             }
             Event::OtelSpan(e) => some(&[&Some(e.span.to_string())]),
             Event::OtelLog(e) => some(&[&Some(e.log_record.to_string())]),
+            Event::CoverageDeclared(e) => {
+                some(&[&Some(e.source.clone()), &e.instance]);
+                e.records.iter().chain(&e.omits).for_each(|said| some(&[&Some(said.clone())]));
+            }
             Event::Custom(e) => some(&[&Some(e.name.clone()), &e.data.as_ref().map(ToString::to_string)]),
             Event::LogCreated(e) => some(&[&Some(e.origin.clone())]),
             Event::EventsLost(e) => some(&[&Some(e.reason.clone())]),
@@ -1047,6 +1071,7 @@ fn attributes_of(event: &Event) -> Attributes {
         Event::OtelSpan(e) => e.attributes.clone(),
         Event::OtelLog(e) => e.attributes.clone(),
         Event::PolicyDecided(e) => e.attributes.clone(),
+        Event::CoverageDeclared(e) => e.attributes.clone(),
         Event::Custom(e) => e.attributes.clone(),
         _ => Attributes::new(),
     }

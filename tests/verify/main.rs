@@ -12,6 +12,7 @@
 mod support;
 
 mod checkpoints;
+mod coverage;
 mod independent;
 mod memory;
 mod not_checked;

@@ -37,6 +37,26 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// Prints what the programs that recorded the session said of its record, and what is missing.
+    pub(super) fn coverage(&mut self) -> io::Result<()> {
+        for declaration in &self.record.coverage_declarations {
+            let records = declaration.records.as_ref().and_then(listed);
+            let omits = declaration.omits.as_ref().and_then(listed).map(|omits| format!("not {omits}"));
+            // One that only counts says nothing unless something is missing.
+            if let Some(said) = joined(&[records.as_deref(), omits.as_deref()], ", ") {
+                self.text(2, "coverage", Some(&format!("{} records {said}", declaration.source)))?;
+            }
+        }
+        for gap in &self.record.coverage_gaps {
+            let said = format!(
+                "{} announced {} events `{}`, and {} are recorded",
+                gap.sources, gap.announced, gap.kind, gap.recorded
+            );
+            self.text(2, "incomplete", Some(&said))?;
+        }
+        Ok(())
+    }
+
     /// Prints a decision of a policy engine.
     pub(super) fn policy_decision(&mut self, decision: &PolicyDecision, indent: usize) -> io::Result<()> {
         let mut head = format!("{}{} ", " ".repeat(indent), self.out.paint(DIM, "■"));

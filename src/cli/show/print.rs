@@ -299,7 +299,7 @@ impl Page<'_> {
             let said = [Some(metric.name.as_str()), Some(value.as_str()), metric.unit.as_deref()];
             self.text(2, "metric", joined(&said, " ").as_deref())?;
         }
-        Ok(())
+        self.coverage()
     }
 }
 

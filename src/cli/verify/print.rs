@@ -350,7 +350,18 @@ fn complete(report: &Report, out: &mut Out) -> anyhow::Result<()> {
         "events were lost while the log could not be written",
     );
     count(complete.sessions_open, "session has not ended", "sessions have not ended");
+    let gaps = (complete.coverage_gaps.len() as u64).saturating_add(complete.coverage_gaps_left_out);
     count(complete.skips, "event was skipped by a projection", "events were skipped by projections");
+    if let Some(gap) = complete.coverage_gaps.first() {
+        let others = match gaps - 1 {
+            0 => String::new(),
+            others => format!(", and {others} more such gaps"),
+        };
+        said.push(format!(
+            "{} announced {} events `{}` of session {}, and {} are recorded{others}",
+            gap.sources, gap.announced, gap.kind, gap.session_id, gap.recorded
+        ));
+    }
     // A reason that all tables share is printed once.
     let reason = report.tables.first().and_then(TablesChecked::why_not);
     let is_same = report.tables.iter().all(|table| table.stopped.is_none() && table.why_not() == reason);

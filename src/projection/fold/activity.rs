@@ -6,7 +6,8 @@ use crate::otel::Meaning;
 use crate::projection::fold::cell::{attributes_text, json_column, json_text};
 use crate::projection::fold::input::Input;
 use crate::projection::fold::rows::{
-    ActionRow, ArtifactRow, CustomRow, MetricRow, NoteRow, PolicyDecisionRow, ReviewRow,
+    ActionRow, ArtifactRow, CoverageDeclarationRow, CustomRow, MetricRow, NoteRow, PolicyDecisionRow,
+    ReviewRow,
 };
 use crate::projection::fold::working_set::WorkingSet;
 
@@ -126,6 +127,19 @@ fn fold_meaning(rows: &mut WorkingSet, event: &Recorded, meaning: &Meaning<'_>) 
             actor: e.actor.clone(),
             input: json_column(e.input.as_ref()),
             decided_at: at,
+            attributes: attributes_text(&e.attributes),
+            recorded_at,
+        }),
+        Event::CoverageDeclared(e) => rows.single.coverage_declarations.push(CoverageDeclarationRow {
+            seq,
+            // The kind needs a session, so there is none only in a log that somebody changed.
+            session_id: session_id.unwrap_or_default(),
+            source: e.source.clone(),
+            instance: e.instance.clone(),
+            records: list(&e.records),
+            omits: list(&e.omits),
+            announced: if e.announced.is_empty() { None } else { json_text(&e.announced) },
+            declared_at: at,
             attributes: attributes_text(&e.attributes),
             recorded_at,
         }),

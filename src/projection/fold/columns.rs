@@ -588,6 +588,31 @@ macro_rules! tables {
                 /// Time at which it was recorded.
                 recorded_at: Timestamp,
             }
+
+            /// A declaration of what a program records.
+            CoverageDeclarationRow in "coverage_declarations" => CoverageDeclaration in "coverage_declarations",
+            key ("seq") {
+                /// Sequence number of its event.
+                seq stored(i64) read(Seq),
+                /// Id of its session.
+                session_id: String,
+                /// The program that records.
+                source: String,
+                /// The run of the program.
+                instance: Option<String>,
+                /// What the program records.
+                records stored(Option<String>) read(Option<Json>),
+                /// What the program is known not to record.
+                omits stored(Option<String>) read(Option<Json>),
+                /// Kinds of events, with the number that the run has sent in the session before.
+                announced stored(Option<String>) read(Option<Json>),
+                /// Time of the declaration, by the producer's clock.
+                declared_at: Option<Timestamp>,
+                /// Fields that the kind of its event does not define.
+                attributes stored(Option<String>) read(Option<Json>),
+                /// Time at which it was recorded.
+                recorded_at: Timestamp,
+            }
         }
     };
 }

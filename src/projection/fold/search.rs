@@ -188,6 +188,11 @@ fn text(event: &Event) -> String {
             .opt(&e.actor)
             .json(&e.input)
             .attributes(&e.attributes),
+        Event::CoverageDeclared(e) => {
+            let text = text.add(&e.source).opt(&e.instance);
+            let said = e.records.iter().chain(&e.omits);
+            said.fold(text, |text, said| text.add(said)).attributes(&e.attributes)
+        }
         Event::Custom(e) => text.add(&e.name).json(&e.data).attributes(&e.attributes),
         Event::LogCreated(e) => text.add(&e.origin).0,
         Event::EventsLost(e) => text.add(&e.reason).0,

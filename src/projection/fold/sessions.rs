@@ -48,6 +48,7 @@ pub(in crate::projection) fn subject(event: &Event) -> Option<String> {
         Event::NoteLogged(e) => e.step.as_ref().map(ToString::to_string),
         Event::ActionRecorded(e) => e.entity_id.clone(),
         Event::PolicyDecided(e) => e.subject_id.clone().or_else(|| e.step.as_ref().map(ToString::to_string)),
+        Event::CoverageDeclared(e) => Some(e.source.clone()),
         Event::Custom(e) => Some(e.name.clone()),
         Event::ProjectionSkipped(e) => Some(e.projection.clone()),
         Event::KeyChanged(e) => Some(e.vkey.clone()),

@@ -12,8 +12,9 @@ use crate::limits::FOLD_KEPT_BYTES_MAX;
 use crate::projection::fold::cell::Row;
 use crate::projection::fold::passing::Passing;
 use crate::projection::fold::rows::{
-    ActionRow, ApiKeyRow, ArtifactRow, BelowRow, CustomRow, DecisionRow, DocumentRow, FindingRow,
-    FindingUpdateRow, MetricRow, NoteRow, PolicyDecisionRow, ReviewRow, SessionRow, StepRow, TimelineRow,
+    ActionRow, ApiKeyRow, ArtifactRow, BelowRow, CoverageDeclarationRow, CustomRow, DecisionRow, DocumentRow,
+    FindingRow, FindingUpdateRow, MetricRow, NoteRow, PolicyDecisionRow, ReviewRow, SessionRow, StepRow,
+    TimelineRow,
 };
 
 /// Approximate size of a row without its texts, in bytes.
@@ -268,6 +269,7 @@ pub(crate) struct Single {
     pub(crate) notes: Vec<NoteRow>,
     pub(crate) actions: Vec<ActionRow>,
     pub(crate) policy_decisions: Vec<PolicyDecisionRow>,
+    pub(crate) coverage_declarations: Vec<CoverageDeclarationRow>,
     pub(crate) custom_events: Vec<CustomRow>,
     pub(crate) documents: Vec<Document>,
 }

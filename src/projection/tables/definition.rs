@@ -162,7 +162,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
     },
     Projection {
         name: "activity",
-        version: 4,
+        version: 5,
         tables: &[
             Table::of_events("reviews"),
             Table { key: &["seq", "item"], ..Table::of_events("artifacts") },
@@ -170,6 +170,7 @@ pub(crate) static PROJECTIONS: [Projection; 4] = [
             Table::of_events("notes"),
             Table::of_events("actions"),
             Table::of_events("policy_decisions"),
+            Table::of_events("coverage_declarations"),
             Table::of_events("custom_events"),
         ],
         former: &[],

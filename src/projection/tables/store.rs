@@ -12,8 +12,9 @@ use crate::projection::fold::cell::{Cell, ForeignCell, OwnedCell, Row, stored};
 use crate::projection::fold::input::Input;
 use crate::projection::fold::keys;
 use crate::projection::fold::rows::{
-    ActionRow, ApiKeyRow, ArtifactRow, BelowRow, CustomRow, DecisionRow, DocumentRow, FindingRow,
-    FindingUpdateRow, MetricRow, NoteRow, PolicyDecisionRow, ReviewRow, SessionRow, StepRow, TimelineRow,
+    ActionRow, ApiKeyRow, ArtifactRow, BelowRow, CoverageDeclarationRow, CustomRow, DecisionRow, DocumentRow,
+    FindingRow, FindingUpdateRow, MetricRow, NoteRow, PolicyDecisionRow, ReviewRow, SessionRow, StepRow,
+    TimelineRow,
 };
 use crate::projection::fold::sessions;
 use crate::projection::fold::tree;
@@ -211,6 +212,7 @@ pub(crate) struct Store {
     notes: Statements<NoteRow>,
     actions: Statements<ActionRow>,
     policy_decisions: Statements<PolicyDecisionRow>,
+    coverage_declarations: Statements<CoverageDeclarationRow>,
     custom_events: Statements<CustomRow>,
     documents: Statements<DocumentRow>,
     api_keys: Statements<ApiKeyRow>,
@@ -243,6 +245,7 @@ impl Store {
             notes: Statements::new(stage),
             actions: Statements::new(stage),
             policy_decisions: Statements::new(stage),
+            coverage_declarations: Statements::new(stage),
             custom_events: Statements::new(stage),
             documents: Statements::new(stage),
             api_keys: Statements::new(stage),
@@ -329,6 +332,7 @@ impl Store {
         self.notes.insert_all(connection, &single.notes)?;
         self.actions.insert_all(connection, &single.actions)?;
         self.policy_decisions.insert_all(connection, &single.policy_decisions)?;
+        self.coverage_declarations.insert_all(connection, &single.coverage_declarations)?;
         self.custom_events.insert_all(connection, &single.custom_events)?;
         if !single.documents.is_empty() {
             // The index takes the words of a text and does not store the text itself.

@@ -13,6 +13,7 @@ pub use failure::{Check, Failure, NotChecked, RowSeq};
 
 use crate::event::{Digest, EventId, Seq, Timestamp};
 use crate::evidence::Status;
+use crate::query::CoverageGap;
 
 /// The first `max` items of a list, for a report, and the number of the others.
 pub(super) fn listed<T>(mut items: Vec<T>, max: usize) -> (Vec<T>, u64) {
@@ -123,6 +124,11 @@ pub struct Completeness {
     pub skips: u64,
     /// Projections that are behind, stopped, or were not checked.
     pub projections_behind: Vec<String>,
+    /// Events that a program announced with `coverage.declared` and that are not in the log, by session and kind: the
+    /// first 100.
+    pub coverage_gaps: Vec<CoverageGap>,
+    /// The number of such gaps that are not listed.
+    pub coverage_gaps_left_out: u64,
 }
 
 /// The basis of a verification since a checkpoint, and the parts that it left out.

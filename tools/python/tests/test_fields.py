@@ -54,6 +54,7 @@ def accepted(*holders: Any) -> set[str]:
         ("note.logged", fields.NoteFields, {"message", "step"}),
         ("action.recorded", fields.ActionFields, {"actor", "action"}),
         ("policy.decided", fields.PolicyFields, {"policy", "effect", "step"}),
+        ("coverage.declared", fields.CoverageFields, {"source", "instance", "announced"}),
     ],
 )
 def test_helpers_accept_the_fields_of_the_documentation(kind: str, holder: Any, given: set[str]) -> None:

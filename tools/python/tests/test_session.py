@@ -10,7 +10,7 @@ import pytest
 
 import annals
 
-from .support import Event, Server, client
+from .support import Event, Reaction, Server, client
 
 
 @pytest.fixture
@@ -387,3 +387,47 @@ def test_a_policy_decision_has_its_step_and_its_input_as_json(log: annals.Client
         "subject_id": "x",
         "input": {"amount": 700},
     } in recorded(log, server)
+
+
+def test_a_declaration_of_coverage_announces_the_events_since_the_session_began(
+    log: annals.Client, server: Server
+) -> None:
+    with log.session("p", id="s") as session:
+        with session.step("pay", id="1") as step:
+            step.note("a")
+        log.emit({"type": "note.logged", "session": "s", "message": "b"})
+        log.emit({"type": "note.logged", "session": "another", "message": "c"})
+        session.coverage("desk", records=["tool calls"], omits=["model calls"])
+        session.coverage("desk")
+    with log.session("p", id="s") as session:
+        session.coverage("desk")
+    first, second, again = (event for event in recorded(log, server) if event["type"] == "coverage.declared")
+    sent = {"session.started": 1, "step.started": 1, "step.ended": 1, "note.logged": 2}
+    assert first == {
+        "type": "coverage.declared",
+        "session": "s",
+        "source": "desk",
+        "instance": first["instance"],
+        "announced": sent,
+        "records": ["tool calls"],
+        "omits": ["model calls"],
+    }
+    assert second["announced"] == {**sent, "coverage.declared": 1}
+    assert second["instance"] == first["instance"]
+    assert again["announced"] == {"session.started": 1}, "a session that goes on later counts anew"
+    assert again["instance"] != first["instance"]
+
+
+def test_an_event_that_the_queue_refuses_is_announced_all_the_same(server: Server) -> None:
+    server.always = Reaction(503)
+    log = client(server.url, queue_events=2, when_full="raise")
+    with log.session("p", id="s") as session:
+        session.note("first")
+        with pytest.raises(annals.QueueFull):
+            session.note("second")
+        server.always = None
+        log.flush()
+        session.coverage("desk")
+    assert [event["announced"] for event in recorded(log, server) if event["type"] == "coverage.declared"] == [
+        {"session.started": 1, "note.logged": 2}
+    ]

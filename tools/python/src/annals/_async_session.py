@@ -13,6 +13,7 @@ from ._records import Records, SessionRecords, StepRecords
 from .fields import (
     ActionFields,
     ArtifactFields,
+    CoverageFields,
     DecisionFields,
     FindingFields,
     FindingUpdateFields,
@@ -149,6 +150,15 @@ class AsyncSession(AsyncScope, SessionRecords):
     After an exception its status is `failed`; after a cancellation or Ctrl-C it is `cancelled`. Both propagate. See
     `AsyncClient.session`.
     """
+
+    async def coverage(self, source: str, **fields: Unpack[CoverageFields]) -> None:
+        """Records `coverage.declared`: what this program, `source`, records of the session.
+
+        The declaration announces, by type, the events of the session that this client was given since the session
+        began. If some of them do not get into the log, `annals verify` reports a gap. Declare once at the end of the
+        session, or several times: each declaration announces all events again.
+        """
+        await self.client.emit(self._coverage(source, fields))
 
     async def update(self, **fields: Unpack[SessionUpdateFields]) -> None:
         """Records `session.updated`: the progress of the session."""

@@ -9,6 +9,7 @@ import httpx
 
 from . import _current
 from ._closing import close_at_exit
+from ._coverage import Sent
 from ._delivery import Delivery, Options, WhenFull
 from ._http import spool_folder, sync_http
 from ._queue import EventQueue, Fsync, MemoryQueue
@@ -68,6 +69,7 @@ class ClientBase:
         )
         self._delivery = Delivery(queue, self._http, options)
         close_at_exit(self._delivery)
+        self._sent = Sent()
 
     @property
     def current_session(self) -> str | None:

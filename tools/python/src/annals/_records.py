@@ -17,6 +17,8 @@ from .fields import Basis, Options, SessionEnd, Severity, StepEnd
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ._base import ClientBase
+
 Event = dict[str, Any]
 R = TypeVar("R")
 
@@ -54,7 +56,7 @@ class Records:
     A subclass says which session and step its events belong to, and with which events it begins and ends.
     """
 
-    def __init__(self, client: object, session_id: str) -> None:
+    def __init__(self, client: ClientBase, session_id: str) -> None:
         self.client = client
         self._session_id = session_id
         self._token: Token[_current.Frame | None] | None = None
@@ -190,8 +192,9 @@ class SessionRecords(Records, Usage):
     error: str | None = None
     """The reason for a failure. If None: the exception, if there was one."""
 
-    def __init__(self, client: object, id: str | None, fields: Mapping[str, Any]) -> None:
+    def __init__(self, client: ClientBase, id: str | None, fields: Mapping[str, Any]) -> None:
         super().__init__(client, id or str(uuid7()))
+        self._sent = client._sent
         self._fields = fields
         self.attributes: dict[str, Any] = {}
         """Further values for the event of the end, by name."""
@@ -205,6 +208,18 @@ class SessionRecords(Records, Usage):
         """Sets the status `failed` and the reason, for a failure without an exception."""
         self.status = "failed"
         self.error = str(why)
+
+    def _enter(self) -> None:
+        super()._enter()
+        self._sent.begin(self.id)
+
+    def _leave(self, error: BaseException | None) -> Event:
+        if self._token is not None:
+            self._sent.end(self.id)
+        return super()._leave(error)
+
+    def _coverage(self, source: str, fields: Mapping[str, Any]) -> Event:
+        return self._record("coverage.declared", {"source": source}, self._sent.of(self.id), fields, step=False)
 
     def _of_call(self, function: Callable[..., Any]) -> Self:
         """Returns the session of one call of a decorated function."""
@@ -267,7 +282,7 @@ class StepRecords(Records, Usage):
 
     def __init__(
         self,
-        client: object,
+        client: ClientBase,
         parent: Records | None,
         module: str | None,
         id: str | None,

@@ -14,6 +14,7 @@ from ._records import Records, SessionRecords, StepRecords
 from .fields import (
     ActionFields,
     ArtifactFields,
+    CoverageFields,
     DecisionFields,
     FindingFields,
     FindingUpdateFields,
@@ -150,6 +151,15 @@ class Session(Scope, SessionRecords):
     After an exception its status is `failed`; after a cancellation or Ctrl-C it is `cancelled`. Both propagate. See
     `Client.session`.
     """
+
+    def coverage(self, source: str, **fields: Unpack[CoverageFields]) -> None:
+        """Records `coverage.declared`: what this program, `source`, records of the session.
+
+        The declaration announces, by type, the events of the session that this client was given since the session
+        began. If some of them do not get into the log, `annals verify` reports a gap. Declare once at the end of the
+        session, or several times: each declaration announces all events again.
+        """
+        self.client.emit(self._coverage(source, fields))
 
     def update(self, **fields: Unpack[SessionUpdateFields]) -> None:
         """Records `session.updated`: the progress of the session."""

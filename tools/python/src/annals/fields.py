@@ -279,6 +279,15 @@ class PolicyFields(Common, total=False):
     """The input that the engine judged: any JSON."""
 
 
+class CoverageFields(Common, total=False):
+    """`coverage.declared`, except the source, the instance and the counts."""
+
+    records: Sequence[str] | None
+    """What the program records."""
+    omits: Sequence[str] | None
+    """What the program is known not to record."""
+
+
 class Option(TypedDict, total=False):
     """An option of a decision. `option` is required, and any other fields are kept with it."""
 
