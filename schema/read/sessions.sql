@@ -197,6 +197,9 @@ CREATE TABLE annals_below (
   tokens_input INTEGER NOT NULL, -- steps directly below it that read tokens, or have steps below them that did
   tokens_output INTEGER NOT NULL, -- the same for tokens that were written
   cost         INTEGER NOT NULL, -- the same for costs
+  agent_tokens_input  INTEGER NOT NULL, -- the same three without embeddings
+  agent_tokens_output INTEGER NOT NULL,
+  agent_cost          INTEGER NOT NULL,
   model_tokens_input  INTEGER NOT NULL, -- the same three for steps of kind llm that no tool used
   model_tokens_output INTEGER NOT NULL,
   model_cost   INTEGER NOT NULL,

@@ -221,3 +221,23 @@ fn a_sum_that_cannot_be_held_is_not_known_instead_of_wrong() {
     record(&path, &[r#"{"type":"session.ended","session":"s","status":"completed","tokens_input":9}"#]);
     assert_eq!(ask(&path, SUMS)[..3], [Value::Integer(9), Value::Integer(4), Value::Integer(13)]);
 }
+
+#[test]
+fn an_error_with_a_nul_is_the_same_error_after_a_restart() {
+    let (_folder, path) = new_path();
+    let span = |id: &str, parent: &str, message: &str| {
+        format!(
+            r#"{{"type":"otel.span","session":"s","span":{{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"{id}","parentSpanId":"{parent}","name":"x","startTimeUnixNano":"1","endTimeUnixNano":"2","status":{{"code":2,"message":"{message}"}}}}}}"#
+        )
+    };
+    let (root, part) = ("00000000000000a1", "00000000000000a2");
+    // Each call opens the log again, so that rows come from the tables.
+    record(&path, &[&span(root, "", "a\\u0000b")]);
+    record(&path, &[&span(part, root, "a\\u0000b")]);
+    assert_eq!(ask(&path, "SELECT count(*), max(step_id) FROM findings"), [1.into(), part.to_owned().into()]);
+    record(
+        &path,
+        &[r#"{"type":"step.ended","session":"s","step":"00000000000000a2","status":"error","error":"b"}"#],
+    );
+    assert_eq!(ask(&path, "SELECT error FROM steps WHERE id = '00000000000000a2'"), ["b".to_owned().into()]);
+}

@@ -524,9 +524,12 @@ fn is_used(row: &Row, column: &str) -> bool {
     }
 }
 
-/// Whether a step below uses tokens or money.
-fn is_used_below(rows: &[Row], step: &Row, column: &str) -> bool {
-    below(rows, step).any(|row| is_used(row, column) || is_used_below(rows, row, column))
+/// Whether a step below uses tokens or money. Embeddings count only for steps that are no agents.
+fn is_used_below(rows: &[Row], step: &Row, column: &str, of_agent: bool) -> bool {
+    below(rows, step).any(|row| {
+        let counts = !of_agent || row["kind"] != "embedding".cell();
+        counts && is_used(row, column) || is_used_below(rows, row, column, of_agent)
+    })
 }
 
 /// Whether a model's call below does, with no tool in between.
@@ -540,7 +543,7 @@ fn is_used_by_model_below(rows: &[Row], step: &Row, column: &str) -> bool {
 fn shares(rows: &[Row], column: &str) -> Vec<Value> {
     let is_repeated = |row: &Row| match row["kind"] == "llm".cell() {
         true => is_used_by_model_below(rows, row, column),
-        false => is_used_below(rows, row, column),
+        false => is_used_below(rows, row, column, row["kind"] == "agent".cell()),
     };
     rows.iter()
         .map(|row| match &row[column] {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::limits::ERRORS_BELOW_MAX;
-use crate::projection::fold::cell::{Row, json_text, text_hash};
+use crate::projection::fold::cell::{Row, json_text, stored, text_hash};
 use crate::projection::fold::rows::{BelowRow, StepRow};
 
 /// The facts that a step passes on to the step above it.
@@ -15,6 +15,9 @@ use crate::projection::fold::rows::{BelowRow, StepRow};
 pub(in crate::projection) struct Passed {
     /// The usage that the step, or one below it, has.
     any: Usage<bool>,
+    /// The same without embeddings: an agent sums up its calls of models that answer, and an embedding is a call of
+    /// its own beside them.
+    agent: Usage<bool>,
     /// The usage that a call of a model has: the step itself, or a step below it. A tool does not pass this on: the
     /// models that it uses are other calls than the one that asked for the tool.
     model: Usage<bool>,
@@ -64,12 +67,15 @@ impl Passed {
     pub(super) fn of(step: Option<&StepRow>, below: Option<&BelowRow>) -> Passed {
         let kind = step.and_then(|step| step.kind.as_deref());
         let own = step.map(Usage::of).unwrap_or_default();
-        let own_model = if kind == Some("llm") { own } else { Usage::default() };
-        let any = below.map(BelowRow::any).unwrap_or_default();
-        let model = below.map(BelowRow::model).unwrap_or_default();
+        let own_if = |counts: bool| if counts { own } else { Usage::default() };
+        let below_of = |usage: fn(&BelowRow) -> Usage<bool>| below.map(usage).unwrap_or_default();
         Passed {
-            any: own.or(any),
-            model: if kind == Some("tool") { Usage::default() } else { own_model.or(model) },
+            any: own.or(below_of(BelowRow::any)),
+            agent: own_if(kind != Some("embedding")).or(below_of(BelowRow::agent)),
+            model: match kind {
+                Some("tool") => Usage::default(),
+                kind => own_if(kind == Some("llm")).or(below_of(BelowRow::model)),
+            },
             error: step.and_then(|step| step.error.as_deref()).map(error_hash),
         }
     }
@@ -78,6 +84,8 @@ impl Passed {
 /// The hash by which equal errors are found. Only errors of steps next to each other are compared, so that 64 bits
 /// suffice.
 fn error_hash(error: &str) -> String {
+    // Of the text as the table stores it, because a row that is loaded again has that.
+    let error = &stored(error);
     // Some programs state the class before the message, and others the message alone.
     let is_class =
         |class: &str| class.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
@@ -99,11 +107,15 @@ pub(super) struct StepShare {
 
 impl StepShare {
     /// The share of a step. Usage that it only repeats adds nothing: a call of a model repeats that of calls of
-    /// models below it, and any other step that of all steps below it.
+    /// models below it, an agent that of all steps below it except embeddings, and any other step that of all steps
+    /// below it.
     pub(super) fn of(step: &StepRow, below: Option<&BelowRow>) -> StepShare {
-        let is_model = step.kind.as_deref() == Some("llm");
-        let repeated =
-            below.map(|below| if is_model { below.model() } else { below.any() }).unwrap_or_default();
+        let usage = match step.kind.as_deref() {
+            Some("llm") => BelowRow::model,
+            Some("agent") => BelowRow::agent,
+            _ => BelowRow::any,
+        };
+        let repeated = below.map(usage).unwrap_or_default();
         // Zero instead of nothing: a sum to which something was added once would not be absent again afterwards, and
         // the order of the events would decide.
         StepShare {
@@ -130,6 +142,15 @@ impl BelowRow {
         }
     }
 
+    /// The usage that the steps below have, without embeddings.
+    fn agent(&self) -> Usage<bool> {
+        Usage {
+            tokens_input: self.agent_tokens_input > 0,
+            tokens_output: self.agent_tokens_output > 0,
+            cost: self.agent_cost > 0,
+        }
+    }
+
     /// The usage that calls of models below have.
     fn model(&self) -> Usage<bool> {
         Usage {
@@ -141,14 +162,16 @@ impl BelowRow {
 
     /// Counts the facts of a step directly below that passes on other facts than before.
     pub(super) fn follow(&mut self, before: &Passed, after: &Passed) {
-        let (any, model) = ((before.any, after.any), (before.model, after.model));
         let counts = [
-            (&mut self.tokens_input, any.0.tokens_input, any.1.tokens_input),
-            (&mut self.tokens_output, any.0.tokens_output, any.1.tokens_output),
-            (&mut self.cost, any.0.cost, any.1.cost),
-            (&mut self.model_tokens_input, model.0.tokens_input, model.1.tokens_input),
-            (&mut self.model_tokens_output, model.0.tokens_output, model.1.tokens_output),
-            (&mut self.model_cost, model.0.cost, model.1.cost),
+            (&mut self.tokens_input, before.any.tokens_input, after.any.tokens_input),
+            (&mut self.tokens_output, before.any.tokens_output, after.any.tokens_output),
+            (&mut self.cost, before.any.cost, after.any.cost),
+            (&mut self.agent_tokens_input, before.agent.tokens_input, after.agent.tokens_input),
+            (&mut self.agent_tokens_output, before.agent.tokens_output, after.agent.tokens_output),
+            (&mut self.agent_cost, before.agent.cost, after.agent.cost),
+            (&mut self.model_tokens_input, before.model.tokens_input, after.model.tokens_input),
+            (&mut self.model_tokens_output, before.model.tokens_output, after.model.tokens_output),
+            (&mut self.model_cost, before.model.cost, after.model.cost),
         ];
         for (count, before, after) in counts {
             *count = count.saturating_add(i64::from(after)).saturating_sub(i64::from(before));
@@ -230,6 +253,20 @@ mod tests {
         let call = Passed::of(Some(&step("llm", Some(3))), None);
         let below = above(&[(Passed::default(), call.clone()), (call, tool)]);
         assert_eq!(share("agent", 9, &below), Some(9), "it is another step's now");
+    }
+
+    #[test]
+    fn an_embedding_does_not_hide_the_usage_of_the_agent_above_it() {
+        let embedding = Passed::of(Some(&step("embedding", Some(3))), None);
+        let below = above(&[(Passed::default(), embedding)]);
+        assert_eq!(share("agent", 9, &below), Some(9));
+        assert_eq!(share("embedding", 3, &below), Some(0), "one library calls another");
+        assert_eq!(share("other", 3, &below), Some(0));
+    }
+
+    #[test]
+    fn an_error_is_the_same_as_its_text_in_the_table() {
+        assert_eq!(error_hash("a\0b"), error_hash(&stored("a\0b")));
     }
 
     #[test]
