@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::check::InvalidField;
 use super::draft::Draft;
-use super::form::FieldForm;
+use super::form::{FieldForm, Form};
 use super::id::{EventId, SessionId, Timestamp};
 use super::json_text::{Json, JsonTextError, check_depth};
 use super::kind::{Event, Kind};
@@ -111,6 +111,14 @@ impl<'a> Fields<'a> {
             Some((name, _)) => Err(JsonEventError::Duplicate((*name).to_owned())),
             None => Ok(fields),
         }
+    }
+
+    /// The fields of an object inside an event. An error names the object.
+    fn parse_inside(object: &str, value: &'a RawValue) -> Result<Fields<'a>, JsonEventError> {
+        Fields::parse(value.get()).map_err(|error| match error {
+            JsonEventError::Duplicate(name) => JsonEventError::Duplicate(format!("{object}.{name}")),
+            error => error,
+        })
     }
 
     /// Removes a field and returns its value. `null` counts as absent.
@@ -247,7 +255,10 @@ fn parse_payload<T: DeserializeOwned>(
     nested: &[(&str, &[&str])],
 ) -> Result<T, JsonEventError> {
     let mut attributes: BTreeMap<String, Json> = match fields.take("attributes") {
-        Some(value) => parse_at(kind, "attributes", value)?,
+        Some(value) => {
+            refuse_equal_names("attributes", value)?;
+            parse_at(kind, "attributes", value)?
+        }
         None => BTreeMap::new(),
     };
     // A name that is both beside `attributes` and in it is refused: neither value may be dropped silently.
@@ -262,6 +273,9 @@ fn parse_payload<T: DeserializeOwned>(
     // deserializer below borrows its input.
     let mut rebuilt: Vec<(String, Box<RawValue>)> = Vec::new();
     let mut flat: Vec<(String, &RawValue)> = Vec::new();
+    let is_map = |name: &str| {
+        field_forms(kind).iter().any(|field| field.name == name && matches!(field.form, Form::Map(_)))
+    };
     for (name, value) in fields.0 {
         // `null` in an unknown field is kept. Only in a known field does it mean absent.
         if !known.contains(&name.as_str()) {
@@ -273,18 +287,22 @@ fn parse_payload<T: DeserializeOwned>(
         }
         match nested.iter().find(|(object, _)| *object == name) {
             Some((_, inner_known)) if value.get().starts_with('{') => {
-                let inner = Fields::parse(value.get())?;
+                let inner = Fields::parse_inside(&name, value)?;
                 let (inner, unknown): (Vec<_>, Vec<_>) =
                     inner.0.into_iter().partition(|(field, _)| inner_known.contains(&field.as_str()));
                 for (field, value) in unknown {
                     add_attribute(format!("{name}.{field}"), value)?;
                 }
-                // `Fields::parse` has refused repeated names, so the map loses nothing.
+                // `parse_inside` has refused repeated names, so the map loses nothing.
                 let inner: BTreeMap<_, _> =
                     inner.into_iter().filter(|(_, value)| value.get() != "null").collect();
                 let object = serde_json::value::to_raw_value(&inner)
                     .map_err(|error| field_error(kind, &name, &error))?;
                 rebuilt.push((name, object));
+            }
+            _ if is_map(&name) => {
+                refuse_equal_names(&name, value)?;
+                flat.push((name, value));
             }
             // A nested field that is not an object is passed on unchanged: serde reports its wrong type.
             _ => flat.push((name, value)),
@@ -309,6 +327,12 @@ fn parse_payload<T: DeserializeOwned>(
             None => field_error(kind, &path, &error),
         }
     })
+}
+
+/// Refuses an object that has a name twice, of which serde's map would keep the last value alone. A value of another type
+/// passes: serde reports it.
+fn refuse_equal_names(object: &str, value: &RawValue) -> Result<(), JsonEventError> {
+    if value.get().starts_with('{') { Fields::parse_inside(object, value).map(drop) } else { Ok(()) }
 }
 
 fn parse_at<T: DeserializeOwned>(kind: Kind, field: &str, value: &RawValue) -> Result<T, JsonEventError> {

@@ -121,3 +121,34 @@ fn a_declaration_announces_only_kinds_that_programs_record() {
     );
     assert!(parse_draft(r#"{"type":"coverage.declared","source":"p"}"#).is_err(), "it belongs to a session");
 }
+
+#[test]
+fn a_name_that_an_object_of_an_event_has_twice_is_refused_with_its_path() {
+    for (text, field) in [
+        (r#"{"type":"note.logged","message":"a","message":"b"}"#, "message"),
+        (r#"{"type":"note.logged","message":"m","attributes":{"a":1,"b":2,"a":3}}"#, "attributes.a"),
+        (r#"{"type":"session.started","session":"s","labels":{"team":"x","team":"y"}}"#, "labels.team"),
+        (
+            r#"{"type":"session.ended","session":"s","status":"completed","scores":{"s":1,"\u0073":2}}"#,
+            "scores.s",
+        ),
+        (r#"{"type":"action.recorded","action":"x","actor":{"id":"a","id":"b"}}"#, "actor.id"),
+        (r#"{"type":"note.logged","message":"m","a":1,"attributes":{"a":1}}"#, "attributes.a"),
+    ] {
+        assert_eq!(parse_draft(text).unwrap_err().to_string(), format!("field `{field}` appears twice"));
+    }
+    // In lists, serde refuses them.
+    for (text, field) in [
+        (
+            r#"{"type":"decision.made","session":"s","on_behalf_of":[{"actor":{"id":"a","id":"b"}}]}"#,
+            "on_behalf_of[0].actor",
+        ),
+        (
+            r#"{"type":"decision.made","session":"s","options_considered":[{"option":"a","cost":1,"cost":2}]}"#,
+            "options_considered[0]",
+        ),
+    ] {
+        let error = parse_draft(text).unwrap_err().to_string();
+        assert!(error.contains(&format!("field `{field}")) && error.contains("duplicate field"), "{error}");
+    }
+}
