@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::import::Source;
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::otlp::file::{Content as Items, Found, Requests};
-use crate::otlp::{Bounds, Item, Request, Round, Signal};
+use crate::otlp::{Bounds, Item, Request, Round, Signal, Unreadable};
 use crate::{AppendError, AppendOutcome, Appended, AuditLog, EventId};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -25,6 +25,10 @@ use super::verdict::Verdict;
 /// Bytes by which the events of a request may be larger than a request of the largest size: each event has a copy of its
 /// resource.
 const EVENTS_BYTES_MAX: usize = 4 * crate::otlp::file::REQUEST_BYTES_MAX;
+
+/// Most items of one request. A decompressed request has room for many millions of empty items, each with a place, a name
+/// and a reason if it is rejected. The Collector writes some thousands at once.
+const REQUEST_ITEMS_MAX: usize = 1 << 18;
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -119,13 +123,20 @@ impl Run<'_> {
         let mut round = Round::first();
         loop {
             let bounds = Bounds {
-                // The file is not bounded by what a server would take at once.
-                items: usize::MAX,
+                // More than a server would take at once.
+                items: REQUEST_ITEMS_MAX,
                 item_bytes: PAYLOAD_BYTES_MAX,
                 bytes: EVENTS_BYTES_MAX,
             };
             let request = match round.read(&found.body, signal, found.form, bounds, &mut |_| true) {
                 Ok(request) => request,
+                Err(Unreadable::TooMany { max }) => {
+                    let items = signal.item();
+                    return self.bad(&format!(
+                        "{}: the request has more than {max} {items}s; let the Collector write fewer at once (`send_batch_max_size`)",
+                        found.place
+                    ));
+                }
                 Err(error) => return self.bad(&format!("{}: {error}", found.place)),
             };
             if round.is_first() {

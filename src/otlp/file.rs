@@ -14,6 +14,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use super::points;
 use super::protobuf;
 use super::reading::Signal;
 use super::request::Form;
@@ -250,46 +251,66 @@ fn found(place: Place, body: Vec<u8>) -> Result<Found, FileError> {
 fn of_json(body: &[u8]) -> Result<Option<Content>, String> {
     let fields: crate::event::Fields<'_> = serde_json::from_slice(body)
         .map_err(|error| format!("it is not an OTLP request in JSON: {error}"))?;
-    let content = fields.0.iter().find_map(|(name, _)| match name.as_str() {
-        "resourceSpans" | "resource_spans" => Some(Content::Events(Signal::Traces)),
-        "resourceLogs" | "resource_logs" => Some(Content::Events(Signal::Logs)),
-        "resourceMetrics" | "resource_metrics" => Some(Content::Metrics),
+    let mut lists = fields.0.iter().filter_map(|(name, _)| match name.as_str() {
+        "resourceSpans" | "resource_spans" => Some((name, Content::Events(Signal::Traces))),
+        "resourceLogs" | "resource_logs" => Some((name, Content::Events(Signal::Logs))),
+        "resourceMetrics" | "resource_metrics" => Some((name, Content::Metrics)),
         _ => None,
     });
-    match (content, fields.0.first()) {
-        (None, Some((name, _))) => Err(format!(
+    match (lists.next(), lists.next(), fields.0.first()) {
+        // One of them would be left unread.
+        (Some((first, _)), Some((second, _)), _) => {
+            Err(format!("it has `{first}` and `{second}`; write each as a request of its own"))
+        }
+        (Some((_, content)), None, _) => Ok(Some(content)),
+        (None, _, Some((name, _))) => Err(format!(
             "it is not an OTLP request: it has `{name}`, and none of `resourceSpans`, `resourceLogs` and `resourceMetrics`"
         )),
-        (content, _) => Ok(content),
+        (None, _, None) => Ok(None),
     }
 }
 
-/// The type of the items of a request in protocol buffers, by its first item: all requests have the same shape.
+/// The type of the items of a request in protocol buffers: all requests have the same shape. A bad item may look like one
+/// of another type, so it does not decide alone: the first item that is certainly a span or a log record does. Metrics
+/// are not recorded, so a request has them only if no item is certainly something else.
 fn of_protobuf(body: &[u8]) -> Result<Option<Content>, String> {
     let wrong = |_| "it is not an OTLP request in protocol buffers".to_owned();
+    let (mut has_items, mut has_metric, mut may_be_logs) = (false, false, false);
     for group in Fields(body).all(1) {
         for scoped in Fields(group.and_then(Value::bytes).map_err(wrong)?).all(2) {
-            let scoped = scoped.and_then(Value::bytes).map_err(wrong)?;
-            let Some(item) = Fields(scoped).all(2).next() else { continue };
-            return of_item(item.and_then(Value::bytes).map_err(wrong)?).map(Some);
+            for item in Fields(scoped.and_then(Value::bytes).map_err(wrong)?).all(2) {
+                let item = item.and_then(Value::bytes).map_err(wrong)?;
+                if let Some(signal) = certain(item) {
+                    return Ok(Some(Content::Events(signal)));
+                }
+                let is_log = protobuf::log_head(item).is_ok();
+                has_items = true;
+                may_be_logs |= is_log;
+                has_metric |= !is_log && points::is_metric(item);
+            }
         }
     }
-    Ok(None)
+    match (has_items, has_metric, may_be_logs) {
+        (false, ..) => Ok(None),
+        (true, true, _) => Ok(Some(Content::Metrics)),
+        (true, false, true) => Ok(Some(Content::Events(Signal::Logs))),
+        (true, false, false) => Err("its items are neither spans nor log records nor metrics".to_owned()),
+    }
 }
 
-fn of_item(item: &[u8]) -> Result<Content, String> {
-    // A span begins with the 16 bytes of its trace's id. In a metric, the same field is its name, and in a log record a
-    // number.
-    if protobuf::span_head(item).is_ok_and(|head| head.trace.len() == 16) {
-        return Ok(Content::Events(Signal::Traces));
+/// The type of an item that has fields which only one type has. Field 1 is a message's bytes in a span (the id of its
+/// trace) and in a metric (its name), and a number in a log record (its time).
+fn certain(item: &[u8]) -> Option<Signal> {
+    if let Ok(head) = protobuf::log_head(item)
+        && (head.at > 0 || head.observed > 0)
+    {
+        return Some(Signal::Logs);
     }
-    if protobuf::log_head(item).is_ok() {
-        return Ok(Content::Events(Signal::Logs));
-    }
-    match Fields(item).one(1) {
-        Ok(Some(name)) if name.text().is_ok() => Ok(Content::Metrics),
-        _ => Err("its items are neither spans nor log records nor metrics".to_owned()),
-    }
+    let head = protobuf::span_head(item).ok().filter(|head| !head.trace.is_empty())?;
+    // In a metric, 4, 6 and 8 are reserved, and 7 is a message, which is no head of a span.
+    let has_own_field = Fields(item).flatten().any(|(number, _)| matches!(number, 4 | 6 | 7 | 8));
+    let has_ids = head.trace.len() == 16 && !points::is_metric(item);
+    (has_own_field || has_ids).then_some(Signal::Traces)
 }
 
 #[cfg(test)]
@@ -349,6 +370,56 @@ mod tests {
         }
     }
 
+    /// The field of a message with this number, whose value is text or another message.
+    fn field(number: u8, value: &[u8]) -> Vec<u8> {
+        let mut field = vec![number << 3 | 2];
+        prost::encoding::encode_varint(u64::try_from(value.len()).unwrap(), &mut field);
+        field.extend(value);
+        field
+    }
+
+    /// The field with this number, whose value is a time.
+    fn time(number: u8) -> Vec<u8> {
+        [&[number << 3 | 1][..], &1_u64.to_le_bytes()].concat()
+    }
+
+    #[test]
+    fn a_request_in_protocol_buffers_has_the_type_of_its_first_item_that_is_of_one_type_only() {
+        let attribute = [field(1, b"k"), field(2, &field(1, b"v"))].concat();
+        let span = [field(1, &[0xf0; 16]), field(2, &[1; 8]), field(5, b"n"), time(7), time(8)].concat();
+        let span_with_text_ids =
+            [field(1, &[b'a'; 32]), field(2, &[b'b'; 16]), field(5, b"n"), time(7), field(9, &attribute)]
+                .concat();
+        let span_without_times = [field(1, &[0xf0; 16]), field(2, &[1; 8]), field(9, &attribute)].concat();
+        let log_record = [time(1), field(5, &field(1, b"text"))].concat();
+        let log_record_without_times = field(5, &field(1, b"text"));
+        // A histogram, with a name of as many bytes as an id has.
+        let metric = [field(1, &[b'm'; 16]), field(9, &field(1, &time(3)))].concat();
+        let (traces, logs) = (Content::Events(Signal::Traces), Content::Events(Signal::Logs));
+        for (items, content) in [
+            (&[&span][..], traces),
+            (&[&span_with_text_ids], traces),
+            (&[&span_with_text_ids, &span], traces),
+            (&[&span_without_times], traces),
+            (&[&Vec::new(), &span], traces),
+            (&[&metric, &span], traces),
+            (&[&log_record], logs),
+            (&[&log_record_without_times], logs),
+            (&[&Vec::new()], logs),
+            (&[&metric], Content::Metrics),
+            (&[&field(1, b"name"), &metric], Content::Metrics),
+        ] {
+            let items: Vec<u8> = items.iter().flat_map(|item| field(2, item)).collect();
+            assert_eq!(of_protobuf(&field(1, &field(2, &items))), Ok(Some(content)), "{items:?}");
+        }
+        let unknown = field(1, &field(2, &field(2, &field(1, b"text"))));
+        assert_eq!(
+            of_protobuf(&unknown).unwrap_err(),
+            "its items are neither spans nor log records nor metrics"
+        );
+        assert_eq!(of_protobuf(&field(1, &[])), Ok(None));
+    }
+
     fn error(file: &[u8]) -> String {
         let requests = match Requests::of(file) {
             Ok(requests) => requests,
@@ -365,6 +436,10 @@ mod tests {
         assert_eq!(error(&cut[..cut.len() - 21]), "request 2: the file ends within the request");
         assert!(error(b"SQLite format 3\0").starts_with("request 1: the file is not one of the Collector's"));
         assert!(error(b"{\"a\": 1}").starts_with("line 1: it is not an OTLP request: it has `a`"));
+        assert_eq!(
+            error(b"{\"resourceMetrics\": [], \"resourceSpans\": []}"),
+            "line 1: it has `resourceMetrics` and `resourceSpans`; write each as a request of its own"
+        );
         assert!(error(b"{\"a\"").starts_with("line 1: it is not an OTLP request in JSON"));
         assert_eq!(error(&prefixed(&[b"\xff"])), "request 1: it is not an OTLP request in protocol buffers");
         let zstd = zstd(TRACES.as_bytes());

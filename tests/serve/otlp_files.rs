@@ -7,7 +7,9 @@ use crate::support::new_path;
 use crate::support::otlp::{Client, clients, count};
 use crate::support::program::annals;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use predicates::str::contains;
 use prost::Message as _;
 
@@ -109,6 +111,50 @@ fn a_log_record_without_a_time_is_recorded_once_for_its_place_in_the_file() {
     std::fs::write(&path, file(&[body.clone(), body], false, Form::Plain)).unwrap();
     assert_eq!(import(&log, &path), "4 events recorded: 0 spans, 4 log records\n");
     assert_eq!(import(&log, &path), "0 events recorded, 4 already recorded: 0 spans, 4 log records\n");
+}
+
+#[test]
+fn a_bad_first_span_leaves_the_others_of_its_request_to_be_recorded() {
+    let span = |trace: &[u8]| Span {
+        trace_id: trace.to_vec(),
+        span_id: vec![1; 8],
+        start_time_unix_nano: 1,
+        ..Span::default()
+    };
+    let spans = vec![span(b"5b8efff798038103d269b633813fc60c"), span(&[7; 16])];
+    let scope = ScopeSpans { spans, ..ScopeSpans::default() };
+    let group = ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() };
+    let body = ExportTraceServiceRequest { resource_spans: vec![group] }.encode_to_vec();
+    let (folder, log) = new_path();
+    let path = folder.path().join("spans.out");
+    std::fs::write(&path, file(&[body], false, Form::Plain)).unwrap();
+    annals(&log)
+        .args(["import", "otlp", "--skip-bad"])
+        .arg(&path)
+        .assert()
+        .code(1)
+        .stdout("1 event recorded, 1 refused: 1 spans, 0 log records\n")
+        .stderr(contains("request 1: span 1 ``: the trace id must have 16 bytes"));
+    assert_eq!(count(&log, "otel.span"), 1);
+}
+
+#[test]
+fn a_request_of_too_many_items_is_refused_before_they_fill_the_memory() {
+    let (span, items) = (Span { trace_id: vec![7; 16], kind: 1, ..Span::default() }, 300_000);
+    let mut spans = vec![Span::default(); items];
+    spans[0] = span;
+    let scope = ScopeSpans { spans, ..ScopeSpans::default() };
+    let group = ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() };
+    let body = ExportTraceServiceRequest { resource_spans: vec![group] }.encode_to_vec();
+    let (folder, log) = new_path();
+    let path = folder.path().join("spans.out");
+    std::fs::write(&path, file(&[body], false, Form::ZstdEach)).unwrap();
+    annals(&log)
+        .args(["import", "otlp"])
+        .arg(&path)
+        .assert()
+        .code(2)
+        .stderr(contains("request 1: the request has more than 262144 spans; let the Collector write fewer"));
 }
 
 #[test]
