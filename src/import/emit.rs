@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::error::{ImportError, Location, SinkError};
 use super::source::{Imported, Source};
+use crate::limits::PAYLOAD_BYTES_DEFAULT;
 use crate::{Draft, Event, EventId, PrepareError, SessionId, Timestamp};
 
 /// The way of every importer's drafts to the sink.
@@ -118,7 +119,25 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
+    /// Hands over the events that a map made of one record: all of them, or none if one is bad.
+    pub(super) fn send_all(&mut self, place: &Location, drafts: Vec<Draft>) -> Result<(), ImportError> {
+        // A single draft is checked when it is sent.
+        if drafts.len() > 1 {
+            for draft in &drafts {
+                draft.check().map_err(|source| ImportError::Invalid { place: place.clone(), source })?;
+                fits(draft).map_err(|source| ImportError::Unfit { place: place.clone(), source })?;
+            }
+        }
+        drafts.into_iter().try_for_each(|draft| self.send(place, draft))
+    }
+
     pub(super) fn imported(&self) -> Imported {
         self.imported
     }
+}
+
+/// Checks the size of an event against the limit that a log has unless its owner sets another.
+fn fits(draft: &Draft) -> Result<(), PrepareError> {
+    let (bytes, max) = (draft.payload_bytes()?, PAYLOAD_BYTES_DEFAULT);
+    if bytes > max { Err(PrepareError::TooLarge { bytes, max }) } else { Ok(()) }
 }

@@ -3,54 +3,56 @@
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read};
 
-use super::error::{ImportError, Location};
+use super::error::{ImportError, Location, or_bad};
 use super::fields::Fields;
 use super::json_lines::{BadLines, for_each_line};
-use super::json_list::for_each_record;
+use super::json_list::for_each_item;
 use crate::Json;
 use crate::limits::LINE_BYTES_MAX;
 
 /// Calls `each` for every record, in order. A record is a line, an item of a list, or an item of a page, which is an
-/// object with one of the `lists`. Only one line, item or page is in memory at a time.
+/// object with one of the `lists`. Only one line, item or page is in memory at a time. Bad records go to `bad`: those that
+/// are no objects, and those that `each` refuses.
 pub(super) fn for_each(
     reader: impl Read,
     expected: &'static str,
     lists: &[&str],
     bad: &mut BadLines<'_>,
-    mut each: impl FnMut(Fields) -> Result<(), ImportError>,
+    mut each: impl FnMut(Fields, &mut BadLines<'_>) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
     let mut reader = BufReader::new(reader);
     let begin = beginning(&mut reader).map_err(ImportError::Read)?;
     match begin {
-        Begin::List => for_each_record(reader, expected, |fields| one(fields, lists, &mut each, bad)),
+        Begin::List => for_each_item(reader, expected, |place, item| {
+            let fields = item.and_then(|item| Fields::of(place, "", item));
+            each_of(fields, lists, &mut each, bad)
+        }),
         // A record that is printed on several lines begins so, as `jq` and Python print it.
-        Begin::Document => one(document(reader, expected)?, lists, &mut each, bad),
+        Begin::Document => each_of(document(reader, expected), lists, &mut each, bad),
         Begin::Lines => {
             // Faults of lines and of the records in them go the same way.
             let bad = RefCell::new(bad);
             for_each_line(reader, expected, &mut |error| (bad.borrow_mut())(error), |fields| {
-                one(fields, lists, &mut each, &mut |error| (bad.borrow_mut())(error))
+                each_of(Ok(fields), lists, &mut each, &mut |error| (bad.borrow_mut())(error))
             })
         }
     }
 }
 
 /// Hands over a record, or the records of a page.
-fn one(
-    fields: Fields,
+fn each_of(
+    fields: Result<Fields, ImportError>,
     lists: &[&str],
-    each: &mut dyn FnMut(Fields) -> Result<(), ImportError>,
+    each: &mut dyn FnMut(Fields, &mut BadLines<'_>) -> Result<(), ImportError>,
     bad: &mut BadLines<'_>,
 ) -> Result<(), ImportError> {
-    let records = match records(fields, lists) {
+    let records = match fields.and_then(|fields| records(fields, lists)) {
         Ok(records) => records,
-        Err(error) => return bad(error),
+        Err(error) => return or_bad(Err(error), bad),
     };
     for fields in records {
-        match each(fields) {
-            Err(error) if error.is_of_one_record() => bad(error)?,
-            done => done?,
-        }
+        let done = fields.and_then(|fields| each(fields, bad));
+        or_bad(done, bad)?;
     }
     Ok(())
 }
@@ -89,11 +91,14 @@ fn document(reader: impl Read, expected: &'static str) -> Result<Fields, ImportE
 }
 
 /// The records of a page, or the record itself.
-fn records(mut fields: Fields, lists: &[&str]) -> Result<Vec<Fields>, ImportError> {
+fn records(mut fields: Fields, lists: &[&str]) -> Result<Vec<Result<Fields, ImportError>>, ImportError> {
     let is_list = |name: &&&str| fields.see(name).is_some_and(|json| json.as_str().starts_with('['));
     match lists.iter().find(is_list) {
-        Some(name) => Ok(fields.objects(name)?.unwrap_or_default()),
-        None => Ok(vec![fields]),
+        Some(name) => {
+            let items = fields.take(name)?.unwrap_or_default();
+            Ok(fields.each_object(name, items).collect())
+        }
+        None => Ok(vec![Ok(fields)]),
     }
 }
 
@@ -107,7 +112,7 @@ mod tests {
             failures.push(error.to_string());
             Ok(())
         };
-        for_each(text.as_bytes(), "records", &["data"], &mut bad, |mut fields| {
+        for_each(text.as_bytes(), "records", &["data"], &mut bad, |mut fields, _| {
             ids.push(fields.require("id")?);
             Ok(())
         })
@@ -142,5 +147,15 @@ mod tests {
             (ids, bad),
             (vec![1, 2], vec!["record 1 (the first is 0): field `id`: is missing".to_owned()])
         );
+    }
+
+    #[test]
+    fn an_item_that_is_no_object_or_has_a_number_that_is_too_long_is_bad_by_itself() {
+        let (ids, bad) = read("[{\"id\": 1}, 3, {\"n\": 1e99999}, {\"id\": 2, \"id\": 2}, {\"id\": 3}]");
+        assert_eq!((ids, bad.len()), (vec![1, 3], 3), "{bad:?}");
+        assert!(bad[0].starts_with("record 1 (the first is 0): ") && bad[1].contains("number"), "{bad:?}");
+        let (ids, bad) = read("{\"data\": [{\"id\": 1}, \"x\", {\"id\": 2}]}");
+        assert_eq!((ids, bad.len()), (vec![1, 2], 1));
+        assert!(bad[0].starts_with("line 1: field `data[1]`: "), "{bad:?}");
     }
 }

@@ -52,6 +52,11 @@ impl Fields {
         &self.place
     }
 
+    /// Path of the object in its record; empty for the record itself.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The whole object, as it was.
     pub(super) fn raw(&self) -> &Json {
         &self.raw
@@ -91,14 +96,19 @@ impl Fields {
 
     /// Takes a list of objects.
     pub(super) fn objects(&mut self, name: &str) -> Result<Option<Vec<Fields>>, ImportError> {
-        let Some(items) = self.take::<Vec<Json>>(name)? else { return Ok(None) };
-        let path = self.path_of(name);
-        items
-            .into_iter()
-            .enumerate()
-            .map(|(index, json)| Fields::of(self.place.clone(), &format!("{path}[{index}]"), json))
-            .collect::<Result<_, _>>()
-            .map(Some)
+        let items = self.take::<Vec<Json>>(name)?;
+        items.map(|items| self.each_object(name, items).collect()).transpose()
+    }
+
+    /// The items of a list that was taken. Each is an error by itself if it is not an object.
+    pub(super) fn each_object(
+        &self,
+        name: &str,
+        items: Vec<Json>,
+    ) -> impl Iterator<Item = Result<Fields, ImportError>> {
+        let (place, path) = (self.place.clone(), self.path_of(name));
+        let items = items.into_iter().enumerate();
+        items.map(move |(index, json)| Fields::of(place.clone(), &format!("{path}[{index}]"), json))
     }
 
     /// Takes content: a text, an object, or a list of these. Anything else is an error.

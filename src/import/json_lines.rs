@@ -10,8 +10,8 @@ use crate::lines::{Line, Lines};
 /// Decides about a line that cannot be imported: an error ends the import, and without one the line is left out.
 pub type BadLines<'a> = dyn FnMut(ImportError) -> Result<(), ImportError> + 'a;
 
-/// Calls `each` for every line, in order. Only one line is in memory at a time. Bad lines, and those of which `each`
-/// says it, go to `bad`.
+/// Calls `each` for every line, in order. Only one line is in memory at a time. Bad lines, and lines that `each` refuses,
+/// go to `bad`.
 pub(super) fn for_each_line(
     reader: impl Read,
     expected: &'static str,

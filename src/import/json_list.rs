@@ -5,6 +5,7 @@ use std::io::{BufReader, Read};
 
 use serde::Deserializer;
 use serde::de::{self, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::error::{ImportError, Location};
 use super::fields::Fields;
@@ -16,14 +17,14 @@ pub(super) fn for_each_record(
     expected: &'static str,
     mut each: impl FnMut(Fields) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
-    for_each_item(reader, expected, |place, item| Fields::of(place, "", item).and_then(&mut each))
+    for_each_item(reader, expected, |place, item| Fields::of(place, "", item?).and_then(&mut each))
 }
 
-/// Calls `each` for every item of a list, whatever it is.
+/// Calls `each` for every item of a list, whatever it is. One that a log cannot keep as JSON is an error by itself.
 pub(super) fn for_each_item(
     reader: impl Read,
     expected: &'static str,
-    mut each: impl FnMut(Location, Json) -> Result<(), ImportError>,
+    mut each: impl FnMut(Location, Result<Json, ImportError>) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
     let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(reader));
     let mut list = List { each: &mut each, expected, next: None, failure: None };
@@ -49,7 +50,7 @@ pub(super) fn for_each_item(
 
 /// A visitor of a list. An error of `each` cannot travel through serde's error, and waits in `failure`.
 struct List<'a> {
-    each: &'a mut dyn FnMut(Location, Json) -> Result<(), ImportError>,
+    each: &'a mut dyn FnMut(Location, Result<Json, ImportError>) -> Result<(), ImportError>,
     expected: &'static str,
     /// Index of the record that is being read; None until it is clear that there is a list.
     next: Option<usize>,
@@ -67,8 +68,11 @@ impl<'de> Visitor<'de> for &mut List<'_> {
         let mut index = 0;
         // From here on there is a list, so errors name a record.
         self.next = Some(index);
-        while let Some(record) = list.next_element::<Json>()? {
-            if let Err(failure) = (self.each)(Location::Record(index), record) {
+        while let Some(record) = list.next_element::<Box<RawValue>>()? {
+            let place = Location::Record(index);
+            let record = Json::of_raw(&record)
+                .map_err(|error| ImportError::Malformed { place: place.clone(), reason: error.to_string() });
+            if let Err(failure) = (self.each)(place, record) {
                 self.failure = Some(failure);
                 return Err(de::Error::custom("stopped"));
             }

@@ -10,7 +10,7 @@
 use std::io::Read;
 
 use super::emit::Emitter;
-use super::error::{ImportError, SinkError};
+use super::error::{ImportError, SinkError, or_bad};
 use super::exported::for_each;
 use super::fields::Fields;
 use super::json_lines::BadLines;
@@ -91,37 +91,50 @@ impl Service {
         let (map, source) = self.map()?;
         let mut mapper = Mapper::new(&map, source);
         let mut emitter = Emitter::new(sink);
-        for_each(reader, self.expected, self.pages, bad, |fields| {
-            self.record(fields, NESTED_MAX, &mut mapper, &mut emitter)
+        for_each(reader, self.expected, self.pages, bad, |fields, bad| {
+            self.record(fields, NESTED_MAX, &mut mapper, bad, &mut emitter)
         })?;
         Ok(emitter.imported())
     }
 
+    /// Emits the events of a record, and of the records in it. Each of these is a record of its own, so none is left out
+    /// because another one is bad.
     fn record(
         &self,
         mut fields: Fields,
         depth: usize,
         mapper: &mut Mapper<'_>,
+        bad: &mut BadLines<'_>,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
-        let place = fields.place().clone();
         let mut nested = Vec::new();
         for name in self.nested {
             // Some views have a list of ids there, which stays.
             if depth > 0 && fields.see(name).is_some_and(is_list_of_objects) {
-                nested.extend(fields.objects(name)?.unwrap_or_default());
+                let items = fields.take(name)?.unwrap_or_default();
+                nested.extend(fields.each_object(name, items));
             }
         }
-        let malformed = |reason: String| ImportError::Malformed { place: place.clone(), reason };
-        let json = serde_json::to_string(&fields.rest()).map_err(|error| malformed(error.to_string()))?;
-        let drafts = mapper.drafts(None, 0, &json).map_err(|error| malformed(error.to_string()))?;
-        for draft in drafts {
-            emitter.send(&place, draft)?;
+        or_bad(own_events(fields, mapper, emitter), bad)?;
+        for fields in nested {
+            let done =
+                fields.and_then(|fields| self.record(fields, depth.saturating_sub(1), mapper, bad, emitter));
+            or_bad(done, bad)?;
         }
-        nested
-            .into_iter()
-            .try_for_each(|fields| self.record(fields, depth.saturating_sub(1), mapper, emitter))
+        Ok(())
     }
+}
+
+/// Emits the events of a record without those in it.
+fn own_events(fields: Fields, mapper: &mut Mapper<'_>, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
+    let (place, path) = (fields.place().clone(), fields.path().to_owned());
+    let malformed = |reason: String| {
+        let reason = if path.is_empty() { reason } else { format!("`{path}`: {reason}") };
+        ImportError::Malformed { place: place.clone(), reason }
+    };
+    let json = serde_json::to_string(&fields.rest()).map_err(|error| malformed(error.to_string()))?;
+    let drafts = mapper.drafts(None, 0, &json).map_err(|error| malformed(error.to_string()))?;
+    emitter.send_all(&place, drafts)
 }
 
 fn is_list_of_objects(json: &Json) -> bool {

@@ -159,3 +159,40 @@ fn records_of_another_kind_are_kept_and_bad_ones_are_named() {
         assert!(found.starts_with(error), "{found}");
     }
 }
+
+#[test]
+fn a_bad_record_leaves_out_neither_the_records_in_it_nor_those_beside_it() {
+    let observation = |id: &str, at: &str| {
+        format!(r#"{{"id": {id}, "traceId": "t", "type": "EVENT", "name": "n", "startTime": "{at}"}}"#)
+    };
+    let (good, wrong) = ("2026-11-20T12:00:00Z", "noon");
+    let trace = format!(
+        r#"[{{"id": "t", "timestamp": "noon", "observations": [{}, {}, {}, 3, {}]}}, 4, {{"id": "u", "timestamp": "{good}"}}]"#,
+        observation("\"a\"", good),
+        observation("\"b\"", wrong),
+        observation("null", good),
+        observation("\"c\"", good),
+    );
+    let mut failures = Vec::new();
+    let (drafts, result) = collect(|sink| {
+        let bad = &mut |error: ImportError| {
+            failures.push(error.to_string());
+            Ok(())
+        };
+        langfuse(trace.as_bytes(), bad, sink)
+    });
+    result.unwrap();
+    let kinds: Vec<&str> = drafts.iter().map(|draft| draft.event.kind().name()).collect();
+    assert_eq!(kinds, ["note.logged", "note.logged", "session.started"]);
+    let places = [
+        "record 0 (the first is 0): event `",
+        "record 0 (the first is 0): `observations[1]`: event `",
+        "record 0 (the first is 0): `observations[2]`: the key `$.id`",
+        "record 0 (the first is 0): field `observations[3]`: ",
+        "record 1 (the first is 0): ",
+    ];
+    assert_eq!(failures.len(), places.len(), "{failures:?}");
+    for (failure, place) in failures.iter().zip(places) {
+        assert!(failure.starts_with(place), "{failure}");
+    }
+}

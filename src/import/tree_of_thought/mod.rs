@@ -49,6 +49,7 @@ pub fn tree_of_thought(
     let mut before = Some(Usage::START);
     let mut searches = 0;
     for_each_item(reader, "a JSON list of tree-of-thought records", |place, item| {
+        let item = item?;
         if item.as_str().starts_with('[') {
             searches += 1;
             return depth_first::import(place, &item, searches, source, &mut emitter);
