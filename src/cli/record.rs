@@ -260,7 +260,16 @@ impl Run<'_, '_> {
         Ok(())
     }
 
+    /// Sends the events of a line: all of them, or none if one is too large.
     fn send(&mut self, line: &Line, drafts: Vec<Draft>) -> anyhow::Result<()> {
+        // A single event is checked when it is sent.
+        if drafts.len() > 1
+            && let Err(error) = drafts.iter().try_for_each(feed::fits)
+        {
+            self.feed.count_refused();
+            self.bad(line.number, &error, false);
+            return Ok(());
+        }
         // The events of a line share its bytes. What each adds of its own is small.
         let bytes = line.text.as_ref().map_or(0, String::len).checked_div(drafts.len()).unwrap_or(0);
         let mut refusals = Vec::new();

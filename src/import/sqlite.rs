@@ -19,7 +19,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
 use super::emit::Emitter;
-use super::error::{ImportError, Location, SinkError};
+use super::error::{ImportError, Location, SinkError, or_bad};
 use super::json_lines::BadLines;
 use super::map::{Map, Mapper};
 use super::source::{Imported, Source};
@@ -58,17 +58,11 @@ pub fn sqlite(
             number = number.saturating_add(1);
             let place = Location::QueryRow { query: name.to_owned(), row: number };
             let record = record(&columns, row).map_err(failed)?;
-            match mapper.drafts(Some(index), number, &record) {
-                Ok(drafts) => {
-                    for draft in drafts {
-                        match emitter.send(&place, draft) {
-                            Err(error) if error.is_of_one_record() => bad(error)?,
-                            sent => sent?,
-                        }
-                    }
-                }
-                Err(error) => bad(ImportError::Malformed { place, reason: error.to_string() })?,
-            }
+            let done = match mapper.drafts(Some(index), number, &record) {
+                Ok(drafts) => emitter.send_all(&place, drafts),
+                Err(error) => Err(ImportError::Malformed { place, reason: error.to_string() }),
+            };
+            or_bad(done, bad)?;
         }
     }
     Ok(emitter.imported())

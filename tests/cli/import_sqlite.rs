@@ -202,6 +202,22 @@ fn a_bad_row_is_named_and_can_be_left_out() {
 }
 
 #[test]
+fn of_a_row_with_an_event_that_is_too_large_no_event_is_recorded() {
+    let log = Log::new();
+    let map = "[[query]]\nname = \"q\"\nsql = \"SELECT * FROM t\"\nkey = \"$.id\"\n\
+               [[event]]\nquery = \"q\"\ntype = \"note.logged\"\nfields.message = \"$.id\"\n\
+               [[event]]\nquery = \"q\"\nname = \"more\"\ntype = \"note.logged\"\nfields.message = \"$.more\"\n";
+    fs::write(log.file("map.toml"), map).unwrap();
+    let rows =
+        "CREATE TABLE t (id, more); INSERT INTO t VALUES ('a', printf('%.5242880c', 'x')), ('b', 'c');";
+    drop(database(&log.file("app.db"), rows));
+    let error = contains("query `q`, row 1: the payload has");
+    import(&log, &[]).code(2).stdout("0 events recorded\n").stderr(error.clone());
+    import(&log, &["--skip-bad"]).code(1).stdout(contains("2 events recorded, 1 refused")).stderr(error);
+    assert_eq!(log.number("SELECT count(*) FROM notes WHERE message = 'a'"), 0);
+}
+
+#[test]
 fn a_file_that_is_no_database_and_a_map_without_queries_are_refused() {
     let log = Log::new();
     fs::write(log.file("map.toml"), VALIDATIONS_MAP).unwrap();

@@ -136,6 +136,25 @@ fn a_bad_record_is_named_by_line_event_and_field() {
 }
 
 #[test]
+fn of_a_line_with_an_event_that_is_too_large_no_event_is_recorded() {
+    let map =
+        format!("{MAP}\n[[event]]\nname = \"more\"\ntype = \"note.logged\"\nfields.message = \"$.more\"\n");
+    let large = format!("{{\"ts\": 1, \"text\": \"a\", \"more\": \"{}\"}}", "x".repeat(5 << 20));
+    let lines = format!("{large}\n{{\"ts\": 2, \"text\": \"b\", \"more\": \"c\"}}\n");
+    let log = log_with_files(&[("map.toml", &map), ("lines.jsonl", &lines)]);
+    let (map, file) = (log.file("map.toml"), log.file("lines.jsonl"));
+    let args = ["record", "--map", map.to_str().unwrap(), file.to_str().unwrap()];
+    let error = contains("line 1: the payload has");
+    log.annals(&args).assert().code(2).stdout("0 events recorded, 1 refused\n").stderr(error.clone());
+    log.annals(&[&args[..], &["--skip-bad"]].concat())
+        .assert()
+        .code(1)
+        .stdout("2 events recorded, 1 refused\n")
+        .stderr(error);
+    assert_eq!(log.number("SELECT count(*) FROM notes WHERE message = 'a'"), 0);
+}
+
+#[test]
 fn a_source_without_a_map_is_refused() {
     Log::new().annals(&["record", "--source", "s"]).assert().code(2).stderr(contains("--map"));
 }

@@ -245,6 +245,26 @@ impl Event<'_> {
             (Some(ReadAs::Json), Target::Form(_)) if !is_text => {}
             _ => return Err("cannot be read `as` that: it is a text itself".to_owned()),
         }
+        // Each of these would have no effect, or none that is clear.
+        for (is_given, reason) in [
+            (
+                words.is_some() && prefix.is_some(),
+                "cannot have `words` and `prefix`: write the prefix into the words",
+            ),
+            (
+                words.is_some() && read_as.is_some(),
+                "cannot have `words` and `as`: a word is the value itself",
+            ),
+            (all && prefix.is_some(), "cannot have `all` and `prefix`: a list has no text to put it before"),
+            (
+                all && words.is_some() && default.is_some(),
+                "cannot have `all`, `words` and `default`: add a word for each value instead",
+            ),
+        ] {
+            if is_given {
+                return Err(reason.to_owned());
+            }
+        }
         let may_be_list = matches!(target, Target::Form(Form::List | Form::Json | Form::Text));
         if all && !may_be_list {
             return Err("is one value, and `all` makes a list".to_owned());

@@ -1,5 +1,7 @@
 //! Values of a record as the values of an event's fields.
 
+use std::collections::BTreeMap;
+
 use super::path::Root;
 use super::plan::{Found, Number, Target, Value};
 use super::spec::ReadAs;
@@ -77,16 +79,22 @@ impl Found {
     ) -> Result<Option<String>, (Option<String>, String)> {
         for path in &self.paths {
             let nodes = roots.find(path);
+            let at_path = |reason| (Some(format!("`{}`", path.text())), reason);
             if self.number == Number::All && !nodes.is_empty() {
-                taken.extend(nodes.iter().map(|node| node.place()));
-                let items: Vec<&str> = nodes.iter().map(|node| node.raw()).collect();
-                return self.list(format!("[{}]", items.join(","))).map(Some);
+                let mut items = Vec::new();
+                for node in nodes {
+                    let Converted { json, is_whole } = self.item(node).map_err(at_path)?;
+                    if is_whole {
+                        taken.push(node.place());
+                    }
+                    items.push(json);
+                }
+                return Ok(Some(self.list(format!("[{}]", items.join(",")))));
             }
             match nodes.as_slice() {
                 [] => {}
                 [node] if node.is_null() => taken.push(node.place()),
                 [node] => {
-                    let at_path = |reason| (Some(format!("`{}`", path.text())), reason);
                     let Some(converted) = self.convert(node).map_err(at_path)? else { continue };
                     if converted.is_whole {
                         taken.push(node.place());
@@ -96,7 +104,7 @@ impl Found {
                 nodes => {
                     let reason =
                         format!("leads to {} values; `all = true` makes a list of them", nodes.len());
-                    return Err((Some(format!("`{}`", path.text())), reason));
+                    return Err(at_path(reason));
                 }
             }
         }
@@ -104,25 +112,27 @@ impl Found {
     }
 
     /// A list of values, for a field of any form that may have one.
-    fn list(&self, json: String) -> Result<String, (Option<String>, String)> {
+    fn list(&self, json: String) -> String {
         match self.target {
-            Target::Form(Form::Text) => Ok(Json::text(&json).to_string()),
-            _ => Ok(json),
+            Target::Form(Form::Text) => Json::text(&json).to_string(),
+            _ => json,
+        }
+    }
+
+    /// Converts one of the values of a list.
+    fn item(&self, node: &Node<'_>) -> Result<Converted, String> {
+        match (&self.words, self.read_as, node.content()) {
+            (Some(words), ..) => word(words, node),
+            (None, Some(read_as), Content::Text(text)) => read(read_as, text),
+            _ => Ok(Converted::whole(node.raw())),
         }
     }
 
     /// Converts a value. None if the map has no word for it, but a default.
     fn convert(&self, node: &Node<'_>) -> Result<Option<Converted>, String> {
         if let Some(words) = &self.words {
-            return match (words.get(node.text()), &self.default) {
-                // The log would not have the word of the record otherwise, so it stays where it is.
-                (Some(json), _) => Ok(Some(Converted { json: json.clone(), is_whole: false })),
-                (None, Some(_)) => Ok(None),
-                (None, None) => {
-                    let words: Vec<&str> = words.keys().map(String::as_str).collect();
-                    Err(format!("`{}` is not one of the `words` {}", shown(node), words.join(", ")))
-                }
-            };
+            let has_word = words.contains_key(node.text());
+            return if has_word || self.default.is_none() { word(words, node).map(Some) } else { Ok(None) };
         }
         let form = match self.target {
             Target::Time(unit) => return time(unit, node).map(Some),
@@ -148,6 +158,18 @@ impl Found {
             },
             // The parser of events has the rules for everything else.
             _ => Ok(Converted::whole(node.raw())),
+        }
+    }
+}
+
+/// The value that a map has for a value of the record.
+fn word(words: &BTreeMap<String, String>, node: &Node<'_>) -> Result<Converted, String> {
+    match words.get(node.text()) {
+        // The log would not have the word of the record otherwise, so it stays where it is.
+        Some(json) => Ok(Converted { json: json.clone(), is_whole: false }),
+        None => {
+            let words: Vec<&str> = words.keys().map(String::as_str).collect();
+            Err(format!("`{}` is not one of the `words` {}", shown(node), words.join(", ")))
         }
     }
 }

@@ -108,7 +108,7 @@ impl<'m> Mapper<'m> {
             match path.find(node).as_slice() {
                 [value] if !value.is_null() => {
                     // As JSON: a number is not the text of the same digits.
-                    let _ = write!(origin, "/={}", value.raw());
+                    let _ = write!(origin, "/={}", value.canonical());
                 }
                 [] | [_] => return Err(wrong("leads to no value".to_owned())),
                 values => return Err(wrong(format!("leads to {} values", values.len()))),
@@ -177,7 +177,7 @@ impl<'m> Mapper<'m> {
         values: &[&Node<'_>],
     ) -> Result<bool, RecordError> {
         let Some(met) = self.met.get_mut(index) else { return Ok(false) };
-        let values: Vec<&str> = values.iter().map(|node| node.raw()).collect();
+        let values: Vec<String> = values.iter().map(|node| node.canonical()).collect();
         let digest = *Digest::of(values.join(",")).bytes();
         let is_new = met.insert(digest);
         if is_new {

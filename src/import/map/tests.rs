@@ -94,6 +94,8 @@ fn ids_come_from_the_source_and_the_position_or_the_key() {
     ] {
         assert_eq!(failure(&keyed, record), reason);
     }
+    let same = r#"{"m": "x", "a": 1.0, "b": "\u0031"}"#;
+    assert_eq!(id(&keyed, "s", 3, record), id(&keyed, "s", 3, same), "keys are compared by value");
     let own = r#"
         [[event]]
         type = "note.logged"
@@ -194,6 +196,51 @@ fn a_record_that_failed_was_not_the_first_of_its_session() {
     assert!(mapper.drafts(None, 1, r#"{"s": "a"}"#).is_err());
     assert_eq!(mapper.drafts(None, 2, r#"{"s": "a", "m": "x"}"#).unwrap().len(), 2);
     assert_eq!(mapper.drafts(None, 3, r#"{"s": "a", "m": "x"}"#).unwrap().len(), 1);
+}
+
+#[test]
+fn the_first_of_a_value_is_the_first_of_all_its_spellings() {
+    let text = r#"
+        [[event]]
+        type = "session.started"
+        when = { first = "$.chat" }
+        fields.session = "$.id"
+
+        [[event]]
+        type = "custom"
+        otherwise = true
+        fields.name = { value = "more" }
+    "#;
+    let records = [
+        r#"{"id": "a", "chat": "\u00e9"}"#,
+        r#"{"id": "b", "chat": "é"}"#,
+        r#"{"id": "c", "chat": 1}"#,
+        r#"{"id": "d", "chat": 1.0}"#,
+        r#"{"id": "e", "chat": "1"}"#,
+    ];
+    let events = events(text, &records);
+    let started: Vec<bool> = events.iter().map(|event| event.contains("session.started")).collect();
+    assert_eq!(started, [true, false, true, false, true]);
+}
+
+#[test]
+fn each_value_of_a_list_is_converted_and_one_that_says_more_stays() {
+    let text = r#"
+        [[event]]
+        type = "decision.made"
+        fields.session = { value = "s" }
+        fields.options_considered = { path = "$.options[*]", all = true, words = { a = "left", "1" = "right" } }
+        fields.attributes = { members = { raw = { path = "$.raw[*]", all = true, as = "json" } } }
+    "#;
+    assert_eq!(
+        events(text, &[r#"{"options": ["a", 1], "raw": ["{\"k\": 1.0}", 2, "[]"]}"#]),
+        [
+            r#"{"type":"decision.made","session":"s","options_considered":[{"option":"left"},{"option":"right"}],"attributes":{"options":["a", 1],"raw":[{"k": 1.0},2,[]]}}"#
+        ]
+    );
+    let error = failure(text, r#"{"options": ["a", "c"]}"#);
+    assert!(error.contains("from `$.options[*]`: `c` is not one of the `words` 1, a"), "{error}");
+    assert!(failure(text, r#"{"raw": ["{"]}"#).contains("the text cannot be read as JSON"));
 }
 
 #[test]
@@ -356,6 +403,24 @@ fn a_map_with_a_fault_is_refused_before_anything_is_read() {
         (event(&format!("{needed}fields.at = {{ path = \"$.t\", time = \"m\" }}")), "unknown variant `m`"),
         (event(&format!("{needed}fields.output = {{ path = \"$.t\", time = \"ms\" }}")), "only `at` can have `time`"),
         (event(&format!("{needed}fields.confidence = {{ path = \"$.t\", all = true }}")), "is one value"),
+        (
+            event(&format!("{needed}fields.output = {{ path = \"$.s\", words = {{ a = \"ok\" }}, prefix = \"x\" }}")),
+            "cannot have `words` and `prefix`",
+        ),
+        (
+            event(&format!("{needed}fields.confidence = {{ path = \"$.s\", words = {{ a = 1 }}, as = \"number\" }}")),
+            "cannot have `words` and `as`",
+        ),
+        (
+            event(&format!("{needed}fields.output = {{ path = \"$.s\", all = true, prefix = \"x\" }}")),
+            "cannot have `all` and `prefix`",
+        ),
+        (
+            event(&format!(
+                "{needed}fields.output = {{ path = \"$.s\", all = true, words = {{ a = 1 }}, default = 2 }}"
+            )),
+            "cannot have `all`, `words` and `default`",
+        ),
         (event(&format!("{needed}fields.output = {{ }}")), "needs one of `path`, `value` and `members`"),
         (event(&format!("{needed}fields.output = {{ value = 1, prefix = \"x\" }}")), "a constant `value`"),
         (event(&format!("{needed}fields.cost_usd = {{ value = inf }}")), "JSON has no number `inf`"),

@@ -1,11 +1,12 @@
 //! A record as a tree, in which each value still has its own text: numbers and spelling stay as they are.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use jsonpath_rust::query::queryable::Queryable;
 use serde_json::value::RawValue;
 
-use crate::event::{Fields, JsonEventError};
+use crate::event::{Fields, Json, JsonEventError};
 use crate::limits::JSON_EVENT_DEPTH_MAX;
 
 /// A value of a record, or one that a filter of a path compares with.
@@ -97,6 +98,30 @@ impl<'t> Node<'t> {
         }
     }
 
+    /// The value in the one spelling that all values equal to it share, as JSON: of texts, numbers and lists, and of
+    /// objects with their members in any order.
+    pub(super) fn canonical(&self) -> String {
+        match &self.content {
+            Content::Text(text) => Json::text(text).to_string(),
+            Content::Number => decimal(self.raw).unwrap_or_else(|| self.raw.to_owned()),
+            Content::List(items) => {
+                let items: Vec<String> = items.iter().map(Node::canonical).collect();
+                format!("[{}]", items.join(","))
+            }
+            Content::Object(members) => {
+                let members: BTreeMap<&String, &Node<'_>> =
+                    members.iter().map(|(name, node)| (name, node)).collect();
+                let members =
+                    members.iter().map(|(name, node)| format!("{}:{}", Json::text(name), node.canonical()));
+                format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            }
+            Content::Null => "null".to_owned(),
+            Content::Bool(value) => value.to_string(),
+            Content::Whole(number) => number.to_string(),
+            Content::Float(number) => number.to_string(),
+        }
+    }
+
     /// A number of any spelling, as near as floating point comes to it.
     fn number(&self) -> Option<f64> {
         match &self.content {
@@ -119,6 +144,42 @@ impl<'t> Node<'t> {
         let distance = usize::try_from(index.unsigned_abs()).ok()?;
         items.get(if index < 0 { items.len().checked_sub(distance)? } else { distance })
     }
+}
+
+/// Most zeros that a number has for its exponent. A number with more keeps an exponent, so that few bytes do not become
+/// many.
+const ZEROS_MAX: usize = 64;
+
+/// A number without an exponent or needless zeros. All of its digits stay, so no two values share a text. None if its
+/// exponent is too large to count with.
+fn decimal(number: &str) -> Option<String> {
+    let (sign, number) = number.strip_prefix('-').map_or(("", number), |number| ("-", number));
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let leading = digits.trim_start_matches('0');
+    let digits = leading.trim_end_matches('0');
+    if digits.is_empty() {
+        return Some("0".to_owned());
+    }
+    // The value is `digits` times ten to the power of `exponent`.
+    let exponent = exponent
+        .parse::<i64>()
+        .ok()?
+        .checked_sub(i64::try_from(fraction.len()).ok()?)?
+        .checked_add(i64::try_from(leading.len() - digits.len()).ok()?)?;
+    let places = usize::try_from(exponent.unsigned_abs()).unwrap_or(usize::MAX);
+    Some(match digits.len().checked_sub(places) {
+        _ if exponent >= 0 && places <= ZEROS_MAX => format!("{sign}{digits}{}", "0".repeat(places)),
+        Some(point) if exponent < 0 && point > 0 => {
+            let (whole, fraction) = digits.split_at(point);
+            format!("{sign}{whole}.{fraction}")
+        }
+        _ if exponent < 0 && places.saturating_sub(digits.len()) <= ZEROS_MAX => {
+            format!("{sign}0.{}{digits}", "0".repeat(places.saturating_sub(digits.len())))
+        }
+        _ => format!("{sign}{digits}e{exponent}"),
+    })
 }
 
 fn parse<'t, T: serde::Deserialize<'t>>(text: &'t str) -> Result<T, JsonEventError> {
@@ -280,5 +341,31 @@ mod tests {
         assert_eq!(node.member("a"), node.member("b"));
         assert_ne!(node.member("a"), node.member("c"));
         assert_eq!(Node::from(1), Node::from(1.0).clone());
+    }
+
+    #[test]
+    fn values_that_are_equal_have_one_canonical_spelling_and_others_do_not() {
+        let canonical = |json: &str| Node::of_value(json).unwrap().canonical();
+        for (spellings, one) in [
+            (&["1", "1.0", "1e0", "10E-1", "0.1e+1"][..], "1"),
+            (&["0", "-0", "0.0", "0e99999999999999999999"], "0"),
+            (&["-1200", "-1.2e3", "-1200.000"], "-1200"),
+            (&["0.05", "5e-2", "0.050"], "0.05"),
+            (&["12.5", "1.25e1", "125e-1"], "12.5"),
+            (&["1e100", "10e99", "0.1e101"], "1e100"),
+            (&["25e-400", "2.5e-399"], "25e-400"),
+            (&["10000000000000000001"], "10000000000000000001"),
+            (&["1e99999999999999999999"], "1e99999999999999999999"),
+            (&["\"é\"", "\"\\u00e9\""], "\"é\""),
+            (&["\"1\""], "\"1\""),
+            (
+                &["{\"b\": [1.0, null], \"a\": true}", "{ \"a\":true,\"b\":[1,null]}"],
+                "{\"a\":true,\"b\":[1,null]}",
+            ),
+        ] {
+            for spelling in spellings {
+                assert_eq!(canonical(spelling), one, "{spelling}");
+            }
+        }
     }
 }
