@@ -103,7 +103,7 @@ type ReadFile = fn(Input, &Source, &mut BadLines<'_>, &mut Sink<'_>) -> Result<I
 enum Read {
     /// A file that is read once.
     Once(ReadFile),
-    /// A file that is read so many times, so a pipe is copied first.
+    /// A file that is read this many times, so a pipe is copied first.
     Times(u64, ReadFile),
     /// A file that SQLite opens.
     Database(fn(&Path, &Source, &mut Sink<'_>) -> Result<Imported, ImportError>),
@@ -278,7 +278,7 @@ fn sqlite(args: &Args, on_bad: OnBad, place: &LogFile, out: &mut Out) -> anyhow:
     })
 }
 
-/// By what the progress of an import is measured.
+/// The unit of progress.
 enum Progress {
     /// By events, of which nobody knows how many there will be.
     Events,
@@ -322,7 +322,7 @@ impl Input {
         Ok(Input { file: BufReader::with_capacity(1 << 20, copy), size: Some(size), read: self.read })
     }
 
-    /// The progress of a file that is read so many times.
+    /// The progress of a file that is read `times` times.
     fn progress(&self, times: u64) -> Progress {
         match self.size {
             Some(size) => Progress::Bytes { read: Rc::clone(&self.read), total: size.saturating_mul(times) },

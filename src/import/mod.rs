@@ -7,7 +7,8 @@
 //!   same drafts with the same ids, and so adds nothing. A renamed file is another source, unless it is given its old
 //!   name. The files of coding agents have ids of their own, for the session and its records. Their drafts have ids
 //!   from these, whatever the file is called.
-//! - Fields that have no place in an event go to its `attributes`; nothing is truncated.
+//! - Fields that have no place in an event go to its `attributes`; nothing is truncated, except what every decision of an answer
+//!   repeats: its options and its rationale have bounds, and the event says how much is left out.
 //! - Facts that a source lacks are absent. No time is invented: events of a source without times have no `at`.
 //! - One record at a time is held in memory, never a whole file.
 
@@ -20,8 +21,8 @@ mod document;
 mod source;
 mod emit;
 mod sqlite_file;
-mod turn;
 mod tools;
+mod turn;
 mod usage;
 mod transcript;
 mod tau_bench;

@@ -27,6 +27,7 @@ use super::error::{ImportError, SinkError};
 use super::fields::{Fields, Label, text_of};
 use super::json_list::for_each_record;
 use super::source::{Imported, Source};
+use super::turn::Rationale;
 use crate::limits::ID_BYTES_MAX;
 use crate::{
     Attributes, DecisionMade, Draft, FindingRaised, Json, Outcome, SessionEnd, SessionEnded, SessionStarted,
@@ -276,7 +277,8 @@ impl Run<'_, '_> {
 
     fn call_tools(&mut self, message: Message, outputs: Vec<Message>) -> Result<(), ImportError> {
         // The content of the message beside its calls goes to the first of them.
-        let rationale = message.content.clone().filter(|text| !text.is_empty());
+        let content = message.content.as_deref().filter(|text| !text.is_empty());
+        let rationale = Rationale::of(content.as_slice());
         let mut beside = message.rest.rest();
         beside.extend(message.content.map(|content| ("content".to_owned(), Json::text(&content))));
         keep_messages(self.scope, &mut beside, std::mem::take(&mut self.unsaid))?;
@@ -305,7 +307,7 @@ impl Run<'_, '_> {
                 attributes,
                 ..Default::default()
             })?;
-            self.decide(&step, &name, call_id.as_ref(), input, rationale.clone())?;
+            self.decide(&step, &name, call_id.as_ref(), input, &rationale)?;
             // Outputs have the order of the calls, and may be fewer.
             let Some(mut output) = outputs.next() else { continue };
             // The output repeats the call's id and name, which are kept only if they differ.
@@ -336,21 +338,21 @@ impl Run<'_, '_> {
         name: &str,
         call_id: Option<&Json>,
         arguments: Option<String>,
-        rationale: Option<String>,
+        rationale: &Rationale,
     ) -> Result<(), ImportError> {
         let own = call_id.map(text_of).filter(|id| self.unique_ids.contains(id));
         let own = own.filter(|id| !id.is_empty() && id.len() <= ID_BYTES_MAX);
         let decision = own.unwrap_or_else(|| format!("step/{step}"));
         let arguments = arguments.map(|text| text.parse().unwrap_or_else(|_| Json::text(&text)));
-        let made = DecisionMade {
+        let mut made = DecisionMade {
             decision: self.scope.id("tool_calls.id", &decision)?,
             step: Some(step.clone()),
             decision_type: Some("tool".to_owned()),
             chosen_option: Some(name.to_owned()),
-            rationale,
             attributes: arguments.map(|json| ("arguments".to_owned(), json)).into_iter().collect(),
             ..Default::default()
         };
+        rationale.put(&mut made);
         self.emitter.emit(self.scope, &format!("decision/{step}"), None, made)
     }
 

@@ -7,10 +7,13 @@ use std::collections::VecDeque;
 
 use super::emit::{Emitter, Scope};
 use super::error::{ImportError, Location};
-use super::turn::{self, Answer, CallIds, Chooser, Given, ToolCall, Trouble, Usage, json_of};
+use super::tools::Offered;
+use super::turn::{
+    self, Answer, CallIds, Chooser, PendingInput, Problem, Rationale, ToolCall, Usage, json_of,
+};
 use crate::{
-    Attributes, ConsideredOption, Json, NoteLogged, SessionEnded, SessionStarted, StepEnd, StepEnded, StepId,
-    StepKind, StepStarted, Timestamp,
+    Attributes, Json, NoteLogged, SessionEnded, SessionStarted, StepEnd, StepEnded, StepId, StepKind,
+    StepStarted, Timestamp,
 };
 
 /// Most calls whose results are waited for. Files of agents that ran in parallel have some dozens.
@@ -21,8 +24,8 @@ pub(super) struct Transcript {
     scope: Scope,
     /// The beginning, until the first question or answer.
     beginning: Option<Beginning>,
-    pub(super) offered: Vec<ConsideredOption>,
-    given: Given,
+    pub(super) offered: Offered,
+    pending: PendingInput,
     ids: CallIds,
     open: VecDeque<OpenCall>,
     last_key: String,
@@ -95,7 +98,7 @@ pub(super) struct Chosen<'a> {
     /// The number of the call in its answer.
     pub(super) index: usize,
     pub(super) model: Option<&'a String>,
-    pub(super) rationale: Option<String>,
+    pub(super) rationale: Rationale,
 }
 
 /// The result of a call.
@@ -111,8 +114,8 @@ impl Transcript {
         Transcript {
             scope,
             beginning: Some(Beginning { at, started }),
-            offered: Vec::new(),
-            given: Given::default(),
+            offered: Offered::default(),
+            pending: PendingInput::default(),
             ids: CallIds::default(),
             open: VecDeque::new(),
             last_key: String::new(),
@@ -143,7 +146,7 @@ impl Transcript {
     }
 
     /// Emits a message as a note, and keeps its text as the input of the next answer.
-    pub(super) fn said(
+    pub(super) fn add_message(
         &mut self,
         record: &Record<'_>,
         author: Author,
@@ -167,13 +170,13 @@ impl Transcript {
             }
         }
         self.note(record, kind, text.clone(), None, rest, emitter)?;
-        self.given.add(text, record.at);
+        self.pending.add(text, record.at);
         Ok(())
     }
 
     /// Keeps a text as the input of the next answer, without an event of its own.
-    pub(super) fn heard(&mut self, text: Option<String>, at: Option<Timestamp>) {
-        self.given.add(text, at);
+    pub(super) fn add_input(&mut self, text: Option<String>, at: Option<Timestamp>) {
+        self.pending.add(text, at);
     }
 
     /// Emits anything else as a note.
@@ -208,7 +211,7 @@ impl Transcript {
         self.follow(record);
         self.begin(record.key, emitter)?;
         let step: StepId = self.scope.id("step", &answered.step)?;
-        let input = self.given.take();
+        let input = self.pending.take();
         let mut given = answered.given;
         // A record with an input of its own has all of it.
         if answered.input.is_none() {
@@ -314,7 +317,7 @@ impl Transcript {
             ..Default::default()
         };
         emitter.emit(&self.scope, &what, record.at, ended)?;
-        self.given.add(returned.output, record.at);
+        self.pending.add(returned.output, record.at);
         Ok(())
     }
 
@@ -345,11 +348,11 @@ impl Transcript {
     pub(super) fn raise(
         &mut self,
         record: &Record<'_>,
-        trouble: Trouble,
+        problem: Problem,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
         self.follow(record);
-        turn::raise(emitter, &self.scope, record.key, record.at, trouble)
+        turn::raise(emitter, &self.scope, record.key, record.at, problem)
     }
 
     /// Begins the session if nothing else did, and leaves it open.

@@ -6,17 +6,22 @@ use serde::Serialize;
 
 use super::emit::{Emitter, Scope};
 use super::error::{ImportError, Location};
+use super::tools::Offered;
 use crate::limits::{ID_BYTES_MAX, PAYLOAD_BYTES_DEFAULT};
 use crate::{
-    Attributes, ConsideredOption, DecisionMade, EventId, FindingRaised, Json, Outcome, Severity, StepEnd,
-    StepEnded, StepId, StepKind, StepStarted, Timestamp,
+    Attributes, DecisionMade, EventId, FindingRaised, Json, Outcome, Severity, StepEnd, StepEnded, StepId,
+    StepKind, StepStarted, Timestamp,
 };
 
 /// Bytes of texts that are remembered as the input of the next answer. Each text is also in an event of its own.
-const GIVEN_BYTES_MAX: usize = 1 << 20;
+const INPUT_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of texts and attributes of one answer. A longer one is no event.
 const ANSWER_BYTES_MAX: usize = PAYLOAD_BYTES_DEFAULT;
+
+/// Characters of a rationale that a decision repeats: every call of an answer has the texts of the same answer, which are
+/// also in the output of its step.
+const RATIONALE_CHARS_MAX: usize = 32 << 10;
 
 /// Ids of calls that are remembered for one session. A call after these has an id made of its position.
 const CALL_IDS_MAX: usize = 65_536;
@@ -75,7 +80,7 @@ impl CallIds {
 
 /// The texts that users and tools said since the last answer, which are the input of the next one.
 #[derive(Default)]
-pub(super) struct Given {
+pub(super) struct PendingInput {
     texts: VecDeque<String>,
     bytes: usize,
     left_out: u64,
@@ -90,14 +95,14 @@ pub(super) struct Input {
     pub(super) attributes: Attributes,
 }
 
-impl Given {
+impl PendingInput {
     pub(super) fn add(&mut self, text: Option<String>, at: Option<Timestamp>) {
         self.at = at.or(self.at);
         let Some(text) = text else { return };
         self.bytes = self.bytes.saturating_add(text.len());
         self.texts.push_back(text);
         // The latest texts stay, and the others are counted.
-        while self.bytes > GIVEN_BYTES_MAX
+        while self.bytes > INPUT_BYTES_MAX
             && let Some(text) = self.texts.pop_front()
         {
             self.bytes = self.bytes.saturating_sub(text.len());
@@ -107,13 +112,13 @@ impl Given {
 
     /// Takes all texts as the input of a step.
     pub(super) fn take(&mut self) -> Input {
-        let given = std::mem::take(self);
+        let pending = std::mem::take(self);
         let mut attributes = Attributes::new();
-        if given.left_out > 0 {
-            attributes.insert("input_texts_left_out".to_owned(), Json::written(given.left_out.to_string()));
+        if pending.left_out > 0 {
+            attributes.insert("input_texts_left_out".to_owned(), Json::written(pending.left_out.to_string()));
         }
-        let texts = Vec::from(given.texts);
-        Input { text: (!texts.is_empty()).then(|| texts.join("\n")), at: given.at, attributes }
+        let texts = Vec::from(pending.texts);
+        Input { text: (!texts.is_empty()).then(|| texts.join("\n")), at: pending.at, attributes }
     }
 }
 
@@ -153,12 +158,12 @@ impl Answer {
     }
 
     /// The reasoning and the texts, as the reason for the tool calls beside them.
-    pub(super) fn rationale(&self) -> Option<String> {
+    pub(super) fn rationale(&self) -> Rationale {
         let texts = self.pieces.iter().map(|piece| match piece {
             Piece::Text(text) | Piece::Reasoning(text) => text.trim(),
         });
         let texts: Vec<&str> = texts.filter(|text| !text.is_empty()).collect();
-        (!texts.is_empty()).then(|| texts.join("\n"))
+        Rationale::of(&texts)
     }
 
     /// The answer in words, without the reasoning before it.
@@ -186,6 +191,35 @@ impl Answer {
     }
 }
 
+/// The reason for the calls of an answer, as far as each decision repeats it.
+#[derive(Clone, Default)]
+pub(super) struct Rationale {
+    text: Option<String>,
+    /// Bytes beyond the bound.
+    left_out: usize,
+}
+
+impl Rationale {
+    /// These texts, one a line.
+    pub(super) fn of(texts: &[&str]) -> Rationale {
+        if texts.is_empty() {
+            return Rationale::default();
+        }
+        let whole = texts.join("\n");
+        let text = crate::text::beginning(&whole, RATIONALE_CHARS_MAX).unwrap_or(&whole).to_owned();
+        Rationale { left_out: whole.len().saturating_sub(text.len()), text: Some(text) }
+    }
+
+    /// Makes it the rationale of a decision.
+    pub(super) fn put(&self, decision: &mut DecisionMade) {
+        decision.rationale.clone_from(&self.text);
+        if self.left_out > 0 {
+            let left_out = Json::written(self.left_out.to_string());
+            decision.attributes.insert("rationale_bytes_left_out".to_owned(), left_out);
+        }
+    }
+}
+
 /// An answer of which further lines may come: a step of kind llm that has begun.
 pub(super) struct Answering {
     scope: Scope,
@@ -208,10 +242,10 @@ impl Answering {
         scope: &Scope,
         key: &str,
         at: Option<Timestamp>,
-        given: &mut Given,
+        pending: &mut PendingInput,
         started: StepStarted,
     ) -> Result<Answering, ImportError> {
-        let input = given.take();
+        let input = pending.take();
         let answering = Answering {
             scope: scope.clone(),
             step: started.step.clone(),
@@ -294,9 +328,9 @@ impl Answering {
 pub(super) struct Chooser<'a> {
     pub(super) step: &'a StepId,
     pub(super) model: Option<&'a String>,
-    pub(super) rationale: Option<String>,
-    /// The tools that the model was offered, if the file names them.
-    pub(super) offered: &'a [ConsideredOption],
+    pub(super) rationale: Rationale,
+    /// The tools that the model was offered; none if the file does not name them.
+    pub(super) offered: &'a Offered,
 }
 
 /// A call of a tool.
@@ -320,17 +354,17 @@ pub(super) fn call(
 ) -> Result<StepId, ImportError> {
     let step: StepId = scope.id(&call.field, &call.id)?;
     let arguments = call.arguments.as_deref().map(|text| text.parse().unwrap_or_else(|_| Json::text(text)));
-    let decision = DecisionMade {
+    let mut decision = DecisionMade {
         decision: scope.id(&call.field, &call.id)?,
         step: Some(chooser.step.clone()),
         decision_type: Some("tool".to_owned()),
-        options_considered: chooser.offered.to_vec(),
         chosen_option: Some(call.name.clone()),
-        rationale: chooser.rationale,
         actor: chooser.model.cloned(),
         attributes: arguments.map(|json| ("arguments".to_owned(), json)).into_iter().collect(),
         ..Default::default()
     };
+    chooser.offered.put(&mut decision);
+    chooser.rationale.put(&mut decision);
     emitter.emit(scope, &format!("{key}/decision/{step}"), at, decision)?;
     let started = StepStarted {
         step: step.clone(),
@@ -346,7 +380,7 @@ pub(super) fn call(
 }
 
 /// Something that went wrong.
-pub(super) struct Trouble {
+pub(super) struct Problem {
     pub(super) category: &'static str,
     pub(super) pattern_type: &'static str,
     pub(super) severity: Severity,
@@ -364,20 +398,20 @@ pub(super) fn raise(
     scope: &Scope,
     key: &str,
     at: Option<Timestamp>,
-    trouble: Trouble,
+    problem: Problem,
 ) -> Result<(), ImportError> {
-    let what = format!("{key}/finding/{}", trouble.pattern_type);
+    let what = format!("{key}/finding/{}", problem.pattern_type);
     let finding = FindingRaised {
         finding: EventId::from_name(&format!("{}/{what}", scope.session)).into(),
-        step: trouble.step,
-        category: Some(trouble.category.to_owned()),
-        pattern_type: Some(trouble.pattern_type.to_owned()),
-        severity: Some(trouble.severity),
-        outcome: Some(trouble.outcome),
-        title: Some(trouble.title.to_owned()),
-        plain_english: Some(trouble.plain_english.to_owned()),
-        description: trouble.description,
-        evidence: trouble.evidence,
+        step: problem.step,
+        category: Some(problem.category.to_owned()),
+        pattern_type: Some(problem.pattern_type.to_owned()),
+        severity: Some(problem.severity),
+        outcome: Some(problem.outcome),
+        title: Some(problem.title.to_owned()),
+        plain_english: Some(problem.plain_english.to_owned()),
+        description: problem.description,
+        evidence: problem.evidence,
         ..Default::default()
     };
     emitter.emit(scope, &what, at, finding)
@@ -402,14 +436,24 @@ mod tests {
 
     #[test]
     fn texts_beyond_the_bound_are_counted_and_the_latest_stay() {
-        let mut given = Given::default();
-        for text in ["old".to_owned(), "x".repeat(GIVEN_BYTES_MAX - 3), "new".to_owned()] {
-            given.add(Some(text), None);
+        let mut pending = PendingInput::default();
+        for text in ["old".to_owned(), "x".repeat(INPUT_BYTES_MAX - 3), "new".to_owned()] {
+            pending.add(Some(text), None);
         }
-        let input = given.take();
+        let input = pending.take();
         assert!(input.text.unwrap().ends_with("x\nnew"));
         assert_eq!(input.attributes["input_texts_left_out"].as_str(), "1");
-        assert!(given.take().text.is_none());
+        assert!(pending.take().text.is_none());
+    }
+
+    #[test]
+    fn a_decision_has_the_beginning_of_a_long_rationale_and_the_bytes_that_are_left_out() {
+        let (mut short, mut long) = (DecisionMade::default(), DecisionMade::default());
+        Rationale::of(&["why", "not"]).put(&mut short);
+        assert_eq!((short.rationale.as_deref(), short.attributes.len()), (Some("why\nnot"), 0));
+        Rationale::of(&[&"é".repeat(RATIONALE_CHARS_MAX + 3)]).put(&mut long);
+        assert_eq!(long.rationale.map(|text| text.chars().count()), Some(RATIONALE_CHARS_MAX));
+        assert_eq!(long.attributes["rationale_bytes_left_out"].as_str(), "6");
     }
 
     #[test]

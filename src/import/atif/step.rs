@@ -82,7 +82,7 @@ impl Step {
             Some(author) => {
                 let others =
                     keep_unmatched(&place, results, &mut fields, |id| transcript.open_call(id).is_some())?;
-                transcript.said(&record, author, text, &fields.rest(), emitter)?;
+                transcript.add_message(&record, author, text, &fields.rest(), emitter)?;
                 others
             }
             None => agent(&id, text, results, fields, header, &record, transcript, emitter)?,

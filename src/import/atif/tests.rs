@@ -91,6 +91,35 @@ fn a_call_is_a_decision_among_the_tools_offered_and_a_step_with_its_result() {
 }
 
 #[test]
+fn many_tools_and_a_long_answer_are_not_repeated_as_a_whole_for_each_call() {
+    let tools: Vec<_> = (0..1_500)
+        .map(|n| serde_json::json!({"name": format!("t{n}"), "description": "x".repeat(200)}))
+        .collect();
+    let calls: Vec<_> = (0..20)
+        .map(|n| serde_json::json!({"tool_call_id": format!("c{n}"), "function_name": "t0", "arguments": {}}))
+        .collect();
+    let trajectory = serde_json::json!({
+        "schema_version": "ATIF-v1.5", "session_id": "s",
+        "agent": {"name": "a", "version": "1", "tool_definitions": tools},
+        "steps": [{"step_id": 1, "source": "agent", "message": "y".repeat(1 << 20), "tool_calls": calls}],
+    });
+    let drafts = import_all(&trajectory.to_string());
+    let decisions = all!(drafts, DecisionMade);
+    assert_eq!(decisions.len(), 20);
+    for decision in decisions {
+        assert!(serde_json::to_string(decision).unwrap().len() < 80 << 10);
+        let left_out: usize = decision.attributes["options_left_out"].as_str().parse().unwrap();
+        assert_eq!(decision.options_considered.len() + left_out, 1_500);
+        assert_eq!(
+            decision.attributes["rationale_bytes_left_out"].as_str(),
+            ((1 << 20) - (32 << 10)).to_string()
+        );
+    }
+    assert!(all!(drafts, SessionStarted)[0].attributes["agent.tool_definitions"].as_str().contains("t1499"));
+    assert!(ended(&drafts, "step/1").output.as_ref().is_some_and(|output| output.len() == 1 << 20));
+}
+
+#[test]
 fn copied_context_is_a_note_and_counts_no_tokens() {
     let drafts = import_all(TRAJECTORY);
     let notes = all!(drafts, NoteLogged);

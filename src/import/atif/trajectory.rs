@@ -7,9 +7,9 @@ use super::super::emit::{Emitter, Scope};
 use super::super::error::{ImportError, Location};
 use super::super::fields::Fields;
 use super::super::source::Source;
-use super::super::tools;
+use super::super::tools::{self, Offered};
 use super::super::transcript::Transcript;
-use crate::{Attributes, ConsideredOption, Json, SessionEnd, SessionEnded, SessionId, SessionStarted};
+use crate::{Attributes, Json, SessionEnd, SessionEnded, SessionId, SessionStarted};
 
 const FORMAT: &str = "atif";
 pub(super) const EXPECTED: &str = "a trajectory in the Agent Trajectory Interchange Format";
@@ -40,7 +40,7 @@ pub(super) struct Header {
     pub(super) model: Option<String>,
     scope: Scope,
     started: SessionStarted,
-    offered: Vec<ConsideredOption>,
+    offered: Offered,
     ended: SessionEnded,
 }
 

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use super::super::emit::{Emitter, Scope};
 use super::super::error::ImportError;
 use super::super::fields::{Fields, Item, text_of};
-use super::super::turn::{self, Answering, Chooser, Given, ToolCall, Trouble, Usage, json_of};
+use super::super::tools::Offered;
+use super::super::turn::{self, Answering, Chooser, PendingInput, Problem, ToolCall, Usage, json_of};
 use super::line::{FORMAT, Line, note};
 use crate::{
     Attributes, Json, NoteLogged, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity, StepEnd,
@@ -84,7 +85,7 @@ struct Beginning {
 #[derive(Default)]
 struct Chain {
     agent: Option<Agent>,
-    given: Given,
+    pending: PendingInput,
     message: Option<Message>,
     /// The output of the last answer.
     output: Option<String>,
@@ -218,8 +219,8 @@ impl Session {
         emitter.emit(&self.scope, &format!("{key}/note"), at, note)?;
         if is_error {
             // The request is sent again, so it is no step of its own.
-            let trouble = Trouble { severity: Severity::Medium, evidence, ..api_error(None) };
-            turn::raise(emitter, &self.scope, &key, at, trouble)?;
+            let problem = Problem { severity: Severity::Medium, evidence, ..api_error(None) };
+            turn::raise(emitter, &self.scope, &key, at, problem)?;
         }
         Ok(())
     }
@@ -294,7 +295,7 @@ impl Session {
                     self.is_aborted = false;
                     self.asked(&text);
                 }
-                self.chain(chain).given.add(Some(text), at);
+                self.chain(chain).pending.add(Some(text), at);
                 Ok(())
             }
             _ => Ok(()),
@@ -334,7 +335,7 @@ impl Session {
             message.answering.follow(&scope, key, None);
             step = Some(message.answering.step.clone());
         }
-        let trouble = Trouble {
+        let problem = Problem {
             category: "interruption",
             pattern_type: "claude_code.interrupted",
             severity: Severity::Medium,
@@ -345,7 +346,7 @@ impl Session {
             evidence: None,
             step,
         };
-        turn::raise(emitter, &self.scope, key, at, trouble)
+        turn::raise(emitter, &self.scope, key, at, problem)
     }
 
     /// Ends the step of a tool.
@@ -410,7 +411,7 @@ impl Session {
         };
         emitter.emit(&self.scope, &format!("{key}/step/{id}/ended"), at, ended)?;
         if is_rejected {
-            let trouble = Trouble {
+            let problem = Problem {
                 category: "rejection",
                 pattern_type: "claude_code.tool_rejected",
                 severity: Severity::Medium,
@@ -421,9 +422,9 @@ impl Session {
                 evidence: None,
                 step: Some(step.clone()),
             };
-            turn::raise(emitter, &self.scope, &format!("{key}/{id}"), at, trouble)?;
+            turn::raise(emitter, &self.scope, &format!("{key}/{id}"), at, problem)?;
         }
-        self.chain(chain).given.add(output, at);
+        self.chain(chain).pending.add(output, at);
         self.agent_done(&step, known.agent_id, key, emitter)
     }
 
@@ -568,8 +569,8 @@ impl Session {
         if is_error {
             answering.error = Some(text.clone());
             let evidence = answering.see("error").cloned();
-            let trouble = Trouble { description: Some(text), evidence, ..api_error(Some(step.clone())) };
-            turn::raise(emitter, &scope, &key, at, trouble)?;
+            let problem = Problem { description: Some(text), evidence, ..api_error(Some(step.clone())) };
+            turn::raise(emitter, &scope, &key, at, problem)?;
         }
         for block in calls {
             self.call(block, chain, &key, at, emitter)?;
@@ -624,7 +625,7 @@ impl Session {
             model,
             ..Default::default()
         };
-        let answering = Answering::begin(emitter, &scope, key, at, &mut chain.given, started)?;
+        let answering = Answering::begin(emitter, &scope, key, at, &mut chain.pending, started)?;
         chain.message = Some(Message { id: id.to_owned(), answering, has_calls: false });
         before
     }
@@ -653,7 +654,7 @@ impl Session {
             step: &answering.step,
             model: answering.model.as_ref(),
             rationale: answering.answer.rationale(),
-            offered: &[],
+            offered: &Offered::default(),
         };
         let is_agent = matches!(name.as_str(), "Task" | "Agent");
         let call = ToolCall {
@@ -810,8 +811,8 @@ impl Said {
     }
 }
 
-fn api_error(step: Option<StepId>) -> Trouble {
-    Trouble {
+fn api_error(step: Option<StepId>) -> Problem {
+    Problem {
         category: "error",
         pattern_type: "claude_code.api_error",
         severity: Severity::High,

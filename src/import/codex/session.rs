@@ -7,7 +7,8 @@ use serde::Deserialize;
 use super::super::emit::{Emitter, Scope};
 use super::super::error::{ImportError, Location};
 use super::super::fields::{Fields, Item, text_of};
-use super::super::turn::{self, Answering, Chooser, Given, ToolCall, Trouble, Usage, json_of};
+use super::super::tools::Offered;
+use super::super::turn::{self, Answering, Chooser, PendingInput, Problem, ToolCall, Usage, json_of};
 use super::line::{Body, EXPECTED, FORMAT, Kind, Line};
 use super::output::Output;
 use crate::{
@@ -27,7 +28,7 @@ pub(super) struct Session {
     /// None once the beginning was emitted: the first answer tells its input and its model.
     beginning: Option<Beginning>,
     model: Option<String>,
-    given: Given,
+    pending: PendingInput,
     answer: Option<Answer>,
     /// The last answer that has words: the summary of the session.
     words: Option<String>,
@@ -114,7 +115,7 @@ impl Session {
             scope,
             beginning: Some(Beginning { key: key.clone(), at, started, asked: None, item: None }),
             model: None,
-            given: Given::default(),
+            pending: PendingInput::default(),
             answer: None,
             words: None,
             total: Total::default(),
@@ -233,7 +234,7 @@ impl Session {
         if let Some(beginning) = &mut self.beginning {
             beginning.item.get_or_insert_with(|| text.to_owned());
         }
-        self.given.add(Some(text.to_owned()), at);
+        self.pending.add(Some(text.to_owned()), at);
         self.another_follows();
     }
 
@@ -283,7 +284,7 @@ impl Session {
             model: self.model.clone(),
             ..Default::default()
         };
-        let answering = Answering::begin(emitter, &self.scope, key, at, &mut self.given, started)?;
+        let answering = Answering::begin(emitter, &self.scope, key, at, &mut self.pending, started)?;
         self.answer = Some(Answer { answering, state: AnswerState::Open });
         Ok(before)
     }
@@ -324,7 +325,7 @@ impl Session {
             step: &answering.step,
             model: answering.model.as_ref(),
             rationale: answering.answer.rationale(),
-            offered: &[],
+            offered: &Offered::default(),
         };
         let mut attributes = body.rest();
         attributes.insert("type".to_owned(), Json::text(item));
@@ -381,7 +382,7 @@ impl Session {
             ..Default::default()
         };
         emitter.emit(&self.scope, &format!("{key}/step/{step}/ended"), at, ended)?;
-        self.given.add(output.text.clone(), at);
+        self.pending.add(output.text.clone(), at);
         self.another_follows();
         if output.is_rejected { self.rejected(&step, output.text, key, at, emitter) } else { Ok(()) }
     }
@@ -394,7 +395,7 @@ impl Session {
         at: Option<Timestamp>,
         emitter: &mut Emitter<'_>,
     ) -> Result<(), ImportError> {
-        let trouble = Trouble {
+        let problem = Problem {
             category: "rejection",
             pattern_type: "codex.tool_rejected",
             severity: Severity::Medium,
@@ -405,7 +406,7 @@ impl Session {
             evidence: None,
             step: Some(step.clone()),
         };
-        turn::raise(emitter, &self.scope, key, at, trouble)
+        turn::raise(emitter, &self.scope, key, at, problem)
     }
 
     /// Takes an event of Codex. What it reports is also a note, except for the usage of an answer.
@@ -439,8 +440,8 @@ impl Session {
             "error" => self.failed(text.unwrap_or_default(), known.codex_error_info, key, at, emitter),
             "stream_error" => {
                 // The request is sent again, so no step has failed.
-                let trouble = Trouble { severity: Severity::Medium, description: text, ..error(None) };
-                turn::raise(emitter, &self.scope, key, at, trouble)
+                let problem = Problem { severity: Severity::Medium, description: text, ..error(None) };
+                turn::raise(emitter, &self.scope, key, at, problem)
             }
             event if event.ends_with("_end") => self.tool_ended(&known, key, at, emitter),
             _ => Ok(()),
@@ -458,7 +459,7 @@ impl Session {
         self.is_aborted = true;
         let reason = reason.unwrap_or_else(|| "aborted".to_owned());
         let step = self.fail_open(&reason, key, at);
-        let trouble = Trouble {
+        let problem = Problem {
             category: "interruption",
             pattern_type: "codex.turn_aborted",
             severity: Severity::Medium,
@@ -469,7 +470,7 @@ impl Session {
             evidence: None,
             step,
         };
-        turn::raise(emitter, &self.scope, key, at, trouble)
+        turn::raise(emitter, &self.scope, key, at, problem)
     }
 
     /// Marks the answer that is under way as failed. No usage of it will come.
@@ -495,8 +496,8 @@ impl Session {
     ) -> Result<(), ImportError> {
         let before = self.go_on(key, at, emitter)?;
         let step = self.fail_open(&message, key, at);
-        let trouble = Trouble { description: Some(message), evidence, ..error(step) };
-        before.and(turn::raise(emitter, &self.scope, key, at, trouble))
+        let problem = Problem { description: Some(message), evidence, ..error(step) };
+        before.and(turn::raise(emitter, &self.scope, key, at, problem))
     }
 
     /// Takes the end of a tool, which the output for the model follows or precedes.
@@ -674,8 +675,8 @@ fn session_id(place: &Location, id: &str) -> Result<SessionId, ImportError> {
     Ok(Scope::of(place.clone(), &format!("{FORMAT}/{id}"))?.session)
 }
 
-fn error(step: Option<StepId>) -> Trouble {
-    Trouble {
+fn error(step: Option<StepId>) -> Problem {
+    Problem {
         category: "error",
         pattern_type: "codex.error",
         severity: Severity::High,

@@ -8,13 +8,10 @@ use super::super::error::{ImportError, Location};
 use super::super::fields::{Fields, text_of};
 use super::super::tools;
 use super::super::transcript::{Answered, Author, Record, Returned, Transcript};
-use super::super::turn::{Answer, Trouble, Usage, json_of};
+use super::super::turn::{Answer, Problem, Usage, json_of};
 use super::content;
 use super::spool::Spool;
-use crate::{
-    Attributes, ConsideredOption, Json, Outcome, Severity, StepEnded, StepId, StepKind, StepStarted,
-    Timestamp,
-};
+use crate::{Attributes, Json, Outcome, Severity, StepEnded, StepId, StepKind, StepStarted, Timestamp};
 
 /// Most spans that are remembered, so that their events are steps within them.
 const SPANS_MAX: usize = 65_536;
@@ -92,7 +89,7 @@ impl Events {
             let json = fields.json(name).filter(|json| !usual.contains(&json.as_str()));
             given.extend(json.map(|json| (name.to_owned(), json)));
         }
-        let offered: Vec<ConsideredOption> = given.get("tools").map(tools::offered).unwrap_or_default();
+        let offered = given.get("tools").map(tools::offered).unwrap_or_default();
         let error: Option<String> = fields.take("error")?;
         // The traceback is there twice, and once with colours.
         fields.json("traceback_ansi");
@@ -300,7 +297,7 @@ impl Events {
                     None => self.transcript.first_open_call(),
                 };
                 let Some(step) = step else {
-                    return self.transcript.said(
+                    return self.transcript.add_message(
                         &record,
                         Author::Environment,
                         output,
@@ -314,7 +311,7 @@ impl Events {
             _ => {
                 let text = content::text(&mut fields)?;
                 let author = if role == "system" { Author::System } else { Author::User };
-                self.transcript.said(&record, author, text, &fields.rest(), emitter)
+                self.transcript.add_message(&record, author, text, &fields.rest(), emitter)
             }
         }
     }
@@ -368,8 +365,8 @@ fn result(fields: &mut Fields) -> Result<Option<String>, ImportError> {
     Ok((!texts.is_empty()).then(|| texts.join("\n")))
 }
 
-fn rejected(description: Option<String>, step: Option<StepId>) -> Trouble {
-    Trouble {
+fn rejected(description: Option<String>, step: Option<StepId>) -> Problem {
+    Problem {
         category: "rejection",
         pattern_type: "inspect_ai.tool_rejected",
         severity: Severity::Medium,

@@ -9,7 +9,7 @@ use super::super::emit::{Emitter, Scope};
 use super::super::error::{ImportError, Location};
 use super::super::fields;
 use super::super::source::Source;
-use super::super::turn::{self, Trouble};
+use super::super::turn::{self, Problem};
 use crate::{Attributes, Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity, Timestamp};
 
 pub(super) const FORMAT: &str = "inspect-ai";
@@ -100,7 +100,7 @@ impl Log {
     pub(super) fn end(self, emitter: &mut Emitter<'_>) -> Result<(), ImportError> {
         let Some(End { at, ended, error }) = self.end else { return Ok(()) };
         if let Some(error) = error {
-            let trouble = Trouble {
+            let problem = Problem {
                 category: "error",
                 pattern_type: "inspect_ai.eval_error",
                 severity: Severity::High,
@@ -111,7 +111,7 @@ impl Log {
                 evidence: None,
                 step: None,
             };
-            turn::raise(emitter, &self.scope, "error", at, trouble)?;
+            turn::raise(emitter, &self.scope, "error", at, problem)?;
         }
         emitter.emit(&self.scope, "ended", at, ended)
     }

@@ -8,7 +8,7 @@ use super::super::error::{ImportError, Location, or_bad};
 use super::super::fields::{Fields, Label};
 use super::super::json_lines::BadLines;
 use super::super::transcript::{Record, Transcript};
-use super::super::turn::Trouble;
+use super::super::turn::Problem;
 use super::event::Events;
 use super::log::{FORMAT, Log};
 use super::part::Part;
@@ -189,7 +189,7 @@ fn started(mut started: SessionStarted, fields: Fields) -> SessionStarted {
 struct End {
     at: Option<Timestamp>,
     ended: SessionEnded,
-    findings: Vec<(String, Trouble)>,
+    findings: Vec<(String, Problem)>,
 }
 
 impl End {
@@ -273,8 +273,8 @@ fn tokens(fields: &Fields, usage: &Json, ended: &mut SessionEnded) -> Result<(),
     Ok(())
 }
 
-fn failed(error: String) -> Trouble {
-    Trouble {
+fn failed(error: String) -> Problem {
+    Problem {
         category: "error",
         pattern_type: "inspect_ai.error",
         severity: Severity::High,
@@ -287,8 +287,8 @@ fn failed(error: String) -> Trouble {
     }
 }
 
-fn limited(limit: Json) -> Trouble {
-    Trouble {
+fn limited(limit: Json) -> Problem {
+    Problem {
         category: "limit",
         pattern_type: "inspect_ai.limit",
         severity: Severity::Medium,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::fields::text_of;
-use super::super::turn::Trouble;
+use super::super::turn::Problem;
 use crate::{Json, Outcome, Severity};
 
 /// A score, as far as it says something about the answer.
@@ -11,7 +11,7 @@ pub(super) struct Scored {
     /// Numbers by name: that of the scorer, and the key if the score has several.
     pub(super) numbers: Vec<(String, f64)>,
     /// The finding of a wrong answer, or of one that is partly right.
-    pub(super) finding: Option<Trouble>,
+    pub(super) finding: Option<Problem>,
 }
 
 /// Reads the value of a score. The words are those that Inspect itself reads as numbers.
@@ -33,7 +33,7 @@ pub(super) fn read(scorer: &str, score: &Json) -> Scored {
         _ => None,
     };
     if let Some((number, outcome)) = verdict {
-        let finding = outcome.map(|outcome| Trouble {
+        let finding = outcome.map(|outcome| Problem {
             category: "score",
             pattern_type: "inspect_ai.score",
             severity: if outcome == Outcome::Fail { Severity::High } else { Severity::Medium },

@@ -5,13 +5,13 @@ use std::cmp::Reverse;
 use super::super::emit::{Emitter, Scope};
 use super::super::error::ImportError;
 use super::super::fields::text_of;
-use super::super::tools;
-use super::super::turn::CallIds;
+use super::super::tools::{self, Offered};
+use super::super::turn::{CallIds, Rationale};
 use super::super::{Location, Source};
 use super::call::{Attachment, Call, ToolCall, ToolResult, keep, keep_text};
 use crate::{
-    ArtifactAttached, Attributes, ConsideredOption, DecisionMade, Json, SessionEnd, SessionEnded,
-    SessionStarted, StepEnd, StepEnded, StepId, StepKind, StepStarted, Timestamp,
+    ArtifactAttached, Attributes, DecisionMade, Json, SessionEnd, SessionEnded, SessionStarted, StepEnd,
+    StepEnded, StepId, StepKind, StepStarted, Timestamp,
 };
 
 /// Name of the format: of the profile and the agent, and the first part of each session's id.
@@ -40,8 +40,8 @@ struct Chooser<'a> {
     step: &'a StepId,
     model: Option<String>,
     at: Option<Timestamp>,
-    offered: Vec<ConsideredOption>,
-    rationale: Option<String>,
+    offered: Offered,
+    rationale: Rationale,
 }
 
 /// The last call of a conversation so far.
@@ -99,13 +99,13 @@ impl Conversation {
         self.last = Last { id: call.id.clone(), at: call.ended.or(call.started) };
         let step: StepId = self.scope.id("id", &call.id)?;
         let reasoning = call.returned.get("reasoning").map(text_of);
-        let rationale: Vec<String> = reasoning.into_iter().chain(call.output.clone()).collect();
+        let rationale: Vec<&str> = reasoning.as_deref().into_iter().chain(call.output.as_deref()).collect();
         let chooser = Chooser {
             step: &step,
             model: call.model.clone(),
             at: call.ended,
             offered: call.given.get("tools").map(tools::offered).unwrap_or_default(),
-            rationale: (!rationale.is_empty()).then(|| rationale.join("\n")),
+            rationale: Rationale::of(&rationale),
         };
 
         let mut given = call.given;
@@ -175,17 +175,17 @@ impl Conversation {
         let decision = self.decisions.name(call.tool_call_id.as_deref(), step.to_string());
         let arguments =
             call.arguments.as_deref().map(|text| text.parse().unwrap_or_else(|_| Json::text(text)));
-        let made = DecisionMade {
+        let mut made = DecisionMade {
             decision: self.scope.id("tool_call_id", &decision)?,
             step: Some(parent.clone()),
             decision_type: Some("tool".to_owned()),
-            options_considered: chooser.offered.clone(),
             chosen_option: call.name.clone(),
-            rationale: chooser.rationale.clone(),
             actor: chooser.model.clone(),
             attributes: arguments.map(|json| ("arguments".to_owned(), json)).into_iter().collect(),
             ..Default::default()
         };
+        chooser.offered.put(&mut made);
+        chooser.rationale.put(&mut made);
         emitter.emit(&self.scope, &format!("decision/{step}"), chooser.at, made)?;
         let mut attributes = call.attributes;
         keep_text(&mut attributes, "tool_call_id", call.tool_call_id.clone());

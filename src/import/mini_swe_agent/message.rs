@@ -101,12 +101,12 @@ impl Message {
                 }
                 keep(&mut fields, extra);
                 let text = joined(texts);
-                transcript.said(&record, Author::Environment, text, &fields.rest(), emitter)
+                transcript.add_message(&record, Author::Environment, text, &fields.rest(), emitter)
             }
             Kind::System | Kind::User => {
                 keep(&mut fields, extra);
                 let author = if let Kind::System = kind { Author::System } else { Author::User };
-                transcript.said(&record, author, joined(texts), &fields.rest(), emitter)
+                transcript.add_message(&record, author, joined(texts), &fields.rest(), emitter)
             }
             Kind::Exit => {
                 keep(&mut fields, extra);

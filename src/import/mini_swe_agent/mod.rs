@@ -34,7 +34,7 @@ use super::fields::Fields;
 use super::json_lines::BadLines;
 use super::source::{Imported, Source};
 use super::transcript::{Record, Transcript};
-use super::turn::Trouble;
+use super::turn::Problem;
 use crate::{Draft, Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity};
 
 const FORMAT: &str = "mini-swe-agent";
@@ -156,7 +156,7 @@ fn end(mut info: Fields, mut transcript: Transcript, emitter: &mut Emitter<'_>) 
     ended.attributes.insert("info.exit_status".to_owned(), Json::text(&status));
     if status != "Submitted" {
         ended.error = Some(status.clone());
-        let trouble = Trouble {
+        let problem = Problem {
             category: if status.ends_with("Exceeded") { "limit" } else { "error" },
             pattern_type: "mini_swe_agent.exit_status",
             severity: Severity::High,
@@ -167,7 +167,7 @@ fn end(mut info: Fields, mut transcript: Transcript, emitter: &mut Emitter<'_>) 
             evidence: None,
             step: None,
         };
-        transcript.raise(&Record { place: &place, key: "info", at: None }, trouble, emitter)?;
+        transcript.raise(&Record { place: &place, key: "info", at: None }, problem, emitter)?;
     }
     transcript.end(&place, None, ended, emitter)
 }

@@ -2,9 +2,10 @@
 
 use super::super::error::ImportError;
 use super::super::fields::Fields;
+use super::super::tools::Offered;
 use super::super::transcript::{Called, Returned};
 use super::super::turn::Answer;
-use crate::{ConsideredOption, Json, Timestamp};
+use crate::{Json, Timestamp};
 
 /// An event, as far as both forms have the same meaning.
 pub(super) struct Event {
@@ -18,7 +19,7 @@ pub(super) struct Event {
 
 pub(super) enum Kind {
     /// The prompt of the system, with the tools that it offers.
-    System { text: Option<String>, offered: Vec<ConsideredOption> },
+    System { text: Option<String>, offered: Offered },
     /// A message of a user, or of the environment.
     User(Option<String>),
     /// An answer of the model, with its call if it has one.

@@ -6,7 +6,7 @@ use super::super::emit::Emitter;
 use super::super::error::ImportError;
 use super::super::fields::Fields;
 use super::super::transcript::{Answered, Author, Called, Chosen, Record, Returned, Transcript};
-use super::super::turn::{Answer, Trouble, Usage};
+use super::super::turn::{Answer, Problem, Usage};
 use super::event::{Ends, Event, Kind, Refusal};
 use super::{newer, older};
 use crate::{Attributes, Outcome, Severity, StepId};
@@ -74,9 +74,11 @@ impl History {
         match kind {
             Kind::System { text, offered } => {
                 self.transcript.offered = offered;
-                self.transcript.said(&record, Author::System, text, &rest.rest(), emitter)
+                self.transcript.add_message(&record, Author::System, text, &rest.rest(), emitter)
             }
-            Kind::User(text) => self.transcript.said(&record, Author::User, text, &rest.rest(), emitter),
+            Kind::User(text) => {
+                self.transcript.add_message(&record, Author::User, text, &rest.rest(), emitter)
+            }
             Kind::Answer { answer, response, call, ends } => {
                 self.answer(&record, id, answer, response, call, ends, rest.rest(), emitter)
             }
@@ -101,7 +103,7 @@ impl History {
                 self.returned(&record, step, returned, refusal, emitter)
             }
             Kind::Failed(text) => {
-                let trouble = Trouble {
+                let problem = Problem {
                     category: "error",
                     pattern_type: "openhands.conversation_error",
                     severity: Severity::High,
@@ -113,7 +115,7 @@ impl History {
                     step: None,
                 };
                 self.transcript.note(&record, "error", text, None, &rest.rest(), emitter)?;
-                self.transcript.raise(&record, trouble, emitter)
+                self.transcript.raise(&record, problem, emitter)
             }
             Kind::Other { kind, text } => {
                 self.transcript.note(&record, &kind, text, None, &rest.rest(), emitter)
@@ -191,7 +193,7 @@ impl History {
         if refusal == Refusal::None {
             return Ok(());
         }
-        let trouble = Trouble {
+        let problem = Problem {
             category: "rejection",
             pattern_type: "openhands.action_rejected",
             severity: Severity::Medium,
@@ -202,6 +204,6 @@ impl History {
             evidence: None,
             step: Some(step),
         };
-        self.transcript.raise(record, trouble, emitter)
+        self.transcript.raise(record, problem, emitter)
     }
 }

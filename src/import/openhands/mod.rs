@@ -37,7 +37,7 @@ use super::fields::{Fields, Item, Label};
 use super::json_lines::{BadLines, for_each_line};
 use super::source::{Imported, Source};
 use super::transcript::{Record, Transcript};
-use super::turn::Trouble;
+use super::turn::Problem;
 use crate::{Draft, Json, Outcome, SessionEnd, SessionEnded, SessionStarted, Severity};
 
 const FORMAT: &str = "openhands";
@@ -116,7 +116,7 @@ fn import_line(mut line: Fields, source: &Source, emitter: &mut Emitter<'_>) -> 
     }
     ended.attributes.extend(test_result.map(|json| ("test_result".to_owned(), json)));
     if let Some(error) = error {
-        let trouble = Trouble {
+        let problem = Problem {
             category: "error",
             pattern_type: "openhands.error",
             severity: Severity::High,
@@ -127,7 +127,7 @@ fn import_line(mut line: Fields, source: &Source, emitter: &mut Emitter<'_>) -> 
             evidence: None,
             step: None,
         };
-        transcript.raise(&Record { place: &place, key: "error", at: None }, trouble, emitter)?;
+        transcript.raise(&Record { place: &place, key: "error", at: None }, problem, emitter)?;
     }
     transcript.end(&place, None, ended, emitter)
 }

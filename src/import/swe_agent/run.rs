@@ -10,7 +10,7 @@ use super::super::error::{ImportError, Location};
 use super::super::fields::{Fields, text_of};
 use super::super::source::Source;
 use super::super::transcript::{Author, Record, Transcript};
-use super::super::turn::{Trouble, json_of};
+use super::super::turn::{Problem, json_of};
 use super::calls::Calls;
 use crate::{Attributes, Json, Outcome, SessionEnd, SessionEnded, SessionId, SessionStarted, Severity};
 
@@ -182,12 +182,12 @@ impl Run {
         let text = (!texts.is_empty()).then(|| texts.join("\n"));
         let record = Record { place: &place, key: &format!("history/{index}"), at: None };
         match role.as_str() {
-            "system" => self.transcript.said(&record, Author::System, text, &rest, emitter),
-            "user" if !is_demo => self.transcript.said(&record, Author::User, text, &rest, emitter),
+            "system" => self.transcript.add_message(&record, Author::System, text, &rest, emitter),
+            "user" if !is_demo => self.transcript.add_message(&record, Author::User, text, &rest, emitter),
             // A demonstration, which is no question of this run.
             _ => {
                 rest.insert("role".to_owned(), Json::text(&role));
-                self.transcript.said(&record, Author::Environment, text, &rest, emitter)
+                self.transcript.add_message(&record, Author::Environment, text, &rest, emitter)
             }
         }
     }
@@ -218,18 +218,18 @@ impl Run {
         if status != "submitted" {
             ended.error = Some(status.clone());
             let record = Record { place: &place, key: "info", at: None };
-            self.transcript.raise(&record, trouble(&status), emitter)?;
+            self.transcript.raise(&record, problem(&status), emitter)?;
         }
         self.transcript.end(&place, None, ended, emitter)
     }
 }
 
 /// The finding of a run that did not submit by itself.
-fn trouble(status: &str) -> Trouble {
+fn problem(status: &str) -> Problem {
     let is_limit = ["exit_cost", "exit_context", "exit_total_execution_time", "exit_command_timeout"]
         .iter()
         .any(|limit| status.contains(limit));
-    Trouble {
+    Problem {
         category: if is_limit { "limit" } else { "error" },
         pattern_type: "swe_agent.exit_status",
         severity: Severity::High,
@@ -246,13 +246,13 @@ fn trouble(status: &str) -> Trouble {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Replay {
-    problem_statement: Problem,
+    problem_statement: ProblemStatement,
     agent: Agent,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Problem {
+struct ProblemStatement {
     id: Option<String>,
 }
 

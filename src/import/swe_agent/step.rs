@@ -59,7 +59,7 @@ pub(super) fn emit(
             run.transcript.returned(&record, call, result, emitter)
         }
         None => {
-            run.transcript.heard(observation, None);
+            run.transcript.add_input(observation, None);
             Ok(())
         }
     }
