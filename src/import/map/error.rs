@@ -102,4 +102,12 @@ pub enum RecordError {
         /// Most events of one record.
         max: usize,
     },
+    /// The events of one record are too large together.
+    #[error(
+        "the events of the record have more than {max} bytes; leave out of `each` what all of them repeat"
+    )]
+    TooManyBytes {
+        /// Most bytes of the events of one record, as JSON.
+        max: usize,
+    },
 }

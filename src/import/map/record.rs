@@ -10,10 +10,15 @@ use super::rest::Taken;
 use super::value::Node;
 use crate::event::{Digest, EventId, Fields};
 use crate::import::Source;
+use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::{Draft, Json, JsonEventError, parse_draft};
 
 /// Most events of one record: what a list may have at most, and one for the record itself.
 pub const RECORD_EVENTS_MAX: usize = crate::limits::ITEMS_MAX + 1;
+
+/// Most bytes of the fields of all events of one record. Each event of an item may repeat a part of the record, so without
+/// a bound, the square of its size would be in memory. All events are, until the first is handed over.
+const RECORD_EVENTS_BYTES_MAX: usize = 4 * PAYLOAD_BYTES_MAX;
 
 /// Most values that `first` tells apart, in one event of a map. Each takes up some dozens of bytes.
 pub const FIRSTS_MAX: usize = 1 << 20;
@@ -84,8 +89,13 @@ impl<'m> Mapper<'m> {
             return Err(RecordError::NotTaken);
         }
         let mut taken = Taken::default();
+        let mut bytes = 0_usize;
         for event in &mut making {
             event.fill(&mut taken)?;
+            bytes = event.members.iter().fold(bytes, |bytes, (_, json)| bytes.saturating_add(json.len()));
+            if bytes > RECORD_EVENTS_BYTES_MAX {
+                return Err(RecordError::TooManyBytes { max: RECORD_EVENTS_BYTES_MAX });
+            }
         }
         give_rest(&node, &taken, &mut making);
         making.iter().map(Making::draft).collect()

@@ -244,6 +244,22 @@ fn each_value_of_a_list_is_converted_and_one_that_says_more_stays() {
 }
 
 #[test]
+fn a_record_whose_events_repeat_too_much_of_it_is_refused() {
+    let text = r#"
+        [[event]]
+        type = "note.logged"
+        each = "$.items[*]"
+        fields.message = "$.text"
+    "#;
+    let items = ["0"; 70].join(",");
+    let record = format!("{{\"text\": \"{}\", \"items\": [{items}]}}", "x".repeat(4 << 20));
+    assert_eq!(
+        failure(text, &record),
+        "the events of the record have more than 268435456 bytes; leave out of `each` what all of them repeat"
+    );
+}
+
+#[test]
 fn values_get_the_form_of_their_field() {
     let text = r#"
         [[event]]
